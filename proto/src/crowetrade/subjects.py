@@ -1,0 +1,56 @@
+"""Every subject, stream and bucket name on the bus, in one place.
+
+A subject names the namespace and the strategy or venue, so that permissions can be given by prefix. Kubernetes names
+hold no dots, so each part is one token; an instrument symbol is escaped where it could hold one.
+"""
+
+from __future__ import annotations
+
+ORDER_STREAM = "CROWETRADE_ORDERS"
+ORDER_SUBJECTS = "order.>"
+CONFIG_BUCKET = "crowetrade-config"
+STATUS_SUBJECTS = "status.>"
+
+
+def _token(text: str) -> str:
+    return text.replace("%", "%25").replace(".", "%2E").replace("*", "%2A").replace(">", "%3E").replace(" ", "%20")
+
+
+def market_data(namespace: str, venue: str, symbol: str) -> str:
+    """Subject of MarketData for one instrument of a venue."""
+    return f"md.{namespace}.{venue}.{_token(symbol)}"
+
+
+def features(namespace: str, strategy: str) -> str:
+    """Subject of FeatureVector of a strategy."""
+    return f"feature.{namespace}.{strategy}"
+
+
+def signals(namespace: str, strategy: str) -> str:
+    """Subject of Signal of a strategy."""
+    return f"signal.{namespace}.{strategy}"
+
+
+def targets(namespace: str, strategy: str) -> str:
+    """Subject of TargetPosition of a strategy."""
+    return f"target.{namespace}.{strategy}"
+
+
+def journal(namespace: str, venue: str) -> str:
+    """Subject of a gateway's journal (JournalEvent) in ORDER_STREAM."""
+    return f"order.{namespace}.{venue}"
+
+
+def gateway_status(namespace: str, venue: str) -> str:
+    """Subject of GatewayStatus."""
+    return f"status.{namespace}.gateway.{venue}"
+
+
+def agent_status(namespace: str, strategy: str, roles: str) -> str:
+    """Subject of AgentStatus; `roles` is "combined" or the one role of the process."""
+    return f"status.{namespace}.agent.{strategy}.{roles}"
+
+
+def gateway_config_key(namespace: str, venue: str) -> str:
+    """Key of GatewayConfig in CONFIG_BUCKET."""
+    return f"gateway.{namespace}.{venue}"
