@@ -21,6 +21,11 @@ def market_data(namespace: str, venue: str, symbol: str) -> str:
     return f"md.{namespace}.{venue}.{_token(symbol)}"
 
 
+def market_data_of_venue(namespace: str, venue: str) -> str:
+    """Subject pattern of MarketData for every instrument of a venue, in the order of the venue."""
+    return f"md.{namespace}.{venue}.*"
+
+
 def features(namespace: str, strategy: str) -> str:
     """Subject of FeatureVector of a strategy."""
     return f"feature.{namespace}.{strategy}"
@@ -34,6 +39,16 @@ def signals(namespace: str, strategy: str) -> str:
 def targets(namespace: str, strategy: str) -> str:
     """Subject of TargetPosition of a strategy."""
     return f"target.{namespace}.{strategy}"
+
+
+def handshake(namespace: str, strategy: str, role: str) -> str:
+    """Subject of the request that a role of a strategy answers (empty) once its subscriptions are in force."""
+    return f"ready.{namespace}.{strategy}.{role}"
+
+
+def dead_letter(subject: str) -> str:
+    """Subject to which a receiver sends what it could not decode, as it came, with the reason in a header."""
+    return f"dlq.{subject}"
 
 
 def journal(namespace: str, venue: str) -> str:

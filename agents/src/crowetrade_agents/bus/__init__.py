@@ -1,0 +1,1 @@
+"""The message bus: its port, NATS, and the one within a process."""

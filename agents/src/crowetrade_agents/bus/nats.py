@@ -1,0 +1,137 @@
+"""The bus over NATS.
+
+Each message carries the full name of its protobuf type, with its version, in the header `Crowetrade-Schema`. What names
+another type or can't be decoded goes to `dlq.<subject>` as it came, with the reason in a header, and is counted.
+
+The client reconnects for ever. What is published by others while it is away is lost: lock step is set going again by
+the execution role (runtime/execution.py), and in a paced replay or live the next quote replaces the lost one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from google.protobuf.message import DecodeError, Message
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+
+from crowetrade import subjects
+from crowetrade_agents import metrics
+from crowetrade_agents.bus.port import Handler, M
+
+SCHEMA_HEADER = "Crowetrade-Schema"
+REASON_HEADER = "Crowetrade-Dead-Letter-Reason"
+RECONNECT_WAIT_SECONDS = 1
+
+_log = structlog.get_logger(__name__)
+
+
+class NatsBus:
+    """Implements Bus over one connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(
+        cls, url: str, name: str, on_connection: Callable[[bool, str], None] = lambda connected, why: None
+    ) -> NatsBus:
+        """Connects, trying for ever; `on_connection(connected, why not)` hears every change."""
+
+        async def connected() -> None:
+            on_connection(True, "")
+
+        async def disconnected() -> None:
+            on_connection(False, "the connection to NATS is lost; trying again")
+
+        async def failed(error: Exception) -> None:
+            _log.warning("nats_error", error=str(error) or type(error).__name__)
+            if not client.is_connected:
+                on_connection(False, f"NATS at {url} can't be reached ({error}); trying again")
+
+        client = Client()
+        await client.connect(
+            servers=[url],
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+            reconnected_cb=connected,
+            disconnected_cb=disconnected,
+            error_cb=failed,
+        )
+        on_connection(True, "")
+        return cls(client)
+
+    @property
+    def client(self) -> Client:
+        """The connection, for JetStream."""
+        return self._client
+
+    async def publish(self, subject: str, message: Message) -> None:
+        """Hands the message to the client's buffer, which also bridges a short loss of the connection."""
+        await self._client.publish(
+            subject, message.SerializeToString(), headers={SCHEMA_HEADER: message.DESCRIPTOR.full_name}
+        )
+
+    async def subscribe(self, subject: str, kind: type[M], handler: Handler[M]) -> None:
+        """One at a time and in order for this subscription; a handler that raises is logged and counted."""
+        await self._client.subscribe(subject, cb=self._receiver(kind, handler))
+
+    async def answer_pings(self, subject: str) -> None:
+        """Answers with an empty message."""
+
+        async def answer(request: Msg) -> None:
+            await request.respond(b"")
+
+        await self._client.subscribe(subject, cb=answer)
+        await self._client.flush()
+
+    async def ping(self, subject: str, timeout_seconds: float) -> bool:
+        """NATS itself says at once when nobody listens."""
+        try:
+            await self._client.request(subject, b"", timeout=timeout_seconds)
+        except (NoRespondersError, NatsTimeoutError):
+            return False
+        return True
+
+    async def flush(self) -> None:
+        """A round trip to the server."""
+        await self._client.flush()
+
+    async def close(self) -> None:
+        """Drains: no new messages, those that came are handled, what was published leaves."""
+        try:
+            await self._client.drain()
+        except (NatsError, OSError) as error:
+            _log.warning("nats_drain_failed", error=str(error))
+            await self._client.close()
+
+    def _receiver(self, kind: type[M], handler: Handler[M]) -> Callable[[Msg], Awaitable[None]]:
+        expected = kind.DESCRIPTOR.full_name
+
+        async def receive(msg: Msg) -> None:
+            schema = (msg.headers or {}).get(SCHEMA_HEADER, expected)
+            try:
+                if schema != expected:
+                    raise DecodeError(f"the message is a {schema}, a {expected} is expected")
+                message = kind.FromString(msg.data)
+            except DecodeError as error:
+                await self._dead_letter(msg, expected, str(error))
+                return
+            try:
+                await handler(message)
+            except Exception:  # noqa: BLE001 - the top of the loop: one bad message must not end it
+                metrics.BUS_HANDLER_FAILURES.labels(schema=expected).inc()
+                _log.exception("bus_handler_failed", subject=msg.subject, schema=expected)
+
+        return receive
+
+    async def _dead_letter(self, msg: Msg, expected: str, reason: str) -> None:
+        metrics.BUS_UNDECODABLE.labels(schema=expected).inc()
+        _log.error("bus_undecodable", subject=msg.subject, schema=expected, reason=reason)
+        headers = {**(msg.headers or {}), REASON_HEADER: reason}
+        await self._client.publish(subjects.dead_letter(msg.subject), msg.data, headers=headers)

@@ -1,0 +1,1 @@
+"""Frozen values of trading: no I/O, no clock of its own."""

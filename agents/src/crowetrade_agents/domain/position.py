@@ -1,0 +1,42 @@
+"""Position and profit of one strategy in one instrument, by average cost.
+
+Average cost: a fill that adds to the position moves the average price; one that reduces it realises
+(price - average) x quantity closed and leaves the average; one that crosses zero does both. Fees are kept apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Quantity signed in base units; money in quote currency. Arithmetic has 38 digits."""
+
+    quantity: Decimal = ZERO
+    average_price: Decimal = ZERO
+    realized: Decimal = ZERO
+    fees: Decimal = ZERO
+
+    def filled(self, signed_quantity: Decimal, price: Decimal, fee: Decimal) -> Position:
+        """The position after an execution; signed_quantity is positive for a buy."""
+        c = CONTEXT
+        fees = c.add(self.fees, fee)
+        after = c.add(self.quantity, signed_quantity)
+        if self.quantity * signed_quantity >= 0:
+            cost = c.add(c.multiply(self.quantity, self.average_price), c.multiply(signed_quantity, price))
+            average = c.divide(cost, after) if after else ZERO
+            return Position(after, average, self.realized, fees)
+        closed = min(abs(signed_quantity), abs(self.quantity))
+        direction = 1 if self.quantity > 0 else -1
+        gain = c.multiply(c.subtract(price, self.average_price), closed * direction)
+        crossed = abs(signed_quantity) > abs(self.quantity)
+        average = price if crossed else (self.average_price if after else ZERO)
+        return Position(after, average, c.add(self.realized, gain), fees)
+
+    def unrealized(self, mark: Decimal) -> Decimal:
+        """Profit in quote currency if closed at the mark price."""
+        return CONTEXT.multiply(CONTEXT.subtract(mark, self.average_price), self.quantity)

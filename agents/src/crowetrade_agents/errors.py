@@ -1,0 +1,40 @@
+"""Every error that the agents raise on purpose.
+
+AgentError
+├── ConfigurationError      the manifest or the environment is wrong: say so and leave with exit code 78
+├── DataError               recorded data cannot be read
+├── JournalError
+│   ├── Overtaken           another gateway appended to the journal: stop at once
+│   └── JournalCorrupt      the hash chain or the order of events is broken
+└── InvalidNumber           not a finite decimal
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Base of all."""
+
+
+class ConfigurationError(AgentError):
+    """What the user wrote cannot run; the message says what to write instead."""
+
+
+class DataError(ConfigurationError):
+    """Recorded data is missing or malformed."""
+
+
+class JournalError(AgentError):
+    """The journal cannot be used."""
+
+
+class Overtaken(JournalError):
+    """A newer gateway owns the journal (fencing)."""
+
+
+class JournalCorrupt(JournalError):
+    """The journal does not verify."""
+
+
+class InvalidNumber(AgentError, ValueError):
+    """Text that is not a finite decimal number."""

@@ -1,0 +1,81 @@
+"""Pairs each target with the market data that caused it, by MarketData.sequence of one venue.
+
+Market data and targets come by different ways and in any order between them. A target is acted upon when the market
+data up to its own sequence is there, and then sees exactly that: so the decision is the same however the roles are
+spread over processes. Market data of instruments that the strategy does not trade has no target and passes at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from crowetrade.bus.v1 import market_data_pb2 as pb
+
+# Market data kept while no target comes, before the oldest is given up to the next target as past.
+KEPT_EVENTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event to handle: market data since the last step, and the target that belongs to the last of it."""
+
+    sequence: int
+    market_data: tuple[pb.MarketData, ...]
+    target: pb.TargetPosition | None
+
+
+class Alignment:
+    """The pairing for one venue."""
+
+    def __init__(self) -> None:
+        self._events: deque[pb.MarketData] = deque(maxlen=KEPT_EVENTS)
+        self._targets: dict[int, pb.TargetPosition] = {}
+        self._latest = 0
+        self._handled = 0
+
+    @property
+    def latest(self) -> int:
+        """Highest sequence of market data seen."""
+        return self._latest
+
+    @property
+    def handled(self) -> int:
+        """Highest sequence for which a step was given."""
+        return self._handled
+
+    def restart(self, sequence: int) -> None:
+        """Everything up to `sequence` is past, whatever came before: the venue's stream begins anew after it."""
+        self._events.clear()
+        self._targets.clear()
+        self._latest = self._handled = sequence
+
+    def on_market_data(self, message: pb.MarketData, traded: bool) -> Iterator[Step]:
+        """Takes one event; `traded` says whether a target will come for it."""
+        if message.sequence <= self._latest:
+            return
+        self._latest = message.sequence
+        if traded:
+            self._events.append(message)
+        elif not self._events and not self._targets:
+            self._handled = message.sequence
+            yield Step(sequence=message.sequence, market_data=(), target=None)
+        yield from self._due()
+
+    def on_target(self, target: pb.TargetPosition) -> Iterator[Step]:
+        """Takes one target; one that comes twice or late is dropped."""
+        if target.origin.sequence > self._handled:
+            self._targets[target.origin.sequence] = target
+        yield from self._due()
+
+    def _due(self) -> Iterator[Step]:
+        for sequence in sorted(sequence for sequence in self._targets if sequence <= self._latest):
+            target = self._targets.pop(sequence)
+            if sequence <= self._handled:
+                continue
+            events = []
+            while self._events and self._events[0].sequence <= sequence:
+                events.append(self._events.popleft())
+            self._handled = sequence
+            yield Step(sequence=sequence, market_data=tuple(events), target=target)

@@ -1,0 +1,48 @@
+"""Every metric of the data plane, in one place. Prometheus names; times in seconds."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+# --- Strategy processes and the bus -------------------------------------------------------------------------------
+
+BUS_UNDECODABLE = Counter(
+    "crowetrade_bus_undecodable_total", "Messages that could not be decoded, sent to dlq.", ["schema"]
+)
+BUS_HANDLER_FAILURES = Counter(
+    "crowetrade_bus_handler_failures_total", "Messages whose handler raised an error.", ["schema"]
+)
+STAGE_SECONDS = Histogram(
+    "crowetrade_agent_stage_seconds",
+    "Time that a stage took for one message.",
+    ["role"],
+    buckets=(0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1, 1.0),
+)
+STAGE_FAILURES = Counter(
+    "crowetrade_agent_stage_failures_total", "Messages for which a stage raised an error.", ["role"]
+)
+HOLDS = Counter("crowetrade_agent_holds_total", "Targets not given or not acted upon, by reason.", ["reason"])
+CHILD_ORDERS = Counter("crowetrade_agent_child_orders_total", "Child orders sent to a gateway.", ["venue", "side"])
+EVENTS_SKIPPED = Counter(
+    "crowetrade_agent_events_skipped_total", "Market data events given up because no target came in time.", ["venue"]
+)
+ANSWERS_OVERDUE = Counter(
+    "crowetrade_agent_answers_overdue_total", "Orders and cancels that a gateway did not answer in time.", ["venue"]
+)
+GATEWAY_LOGONS = Counter("crowetrade_agent_gateway_logons_total", "Sessions that a gateway accepted.", ["venue"])
+
+# --- Gateways -------------------------------------------------------------------------------------------------------
+
+ORDERS_REFUSED = Counter(
+    "crowetrade_gateway_orders_refused_total", "Orders that the gate refused.", ["strategy", "reason"]
+)
+ORDERS_SENT = Counter("crowetrade_gateway_orders_sent_total", "Orders sent to the venue.", ["strategy"])
+LIMITS_OBSERVED = Counter(
+    "crowetrade_gateway_limits_observed_total", "Breaches of limits that only observe.", ["strategy", "reason"]
+)
+FILLS = Counter("crowetrade_gateway_fills_total", "Executions.", ["strategy"])
+ORDER_SECONDS = Histogram(
+    "crowetrade_gateway_order_seconds",
+    "From order received to order sent, journal included.",
+    buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0),
+)

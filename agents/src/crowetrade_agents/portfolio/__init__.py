@@ -1,0 +1,4 @@
+"""Portfolio stage: Signal in, one TargetPosition out.
+
+A pure state machine: no input but the messages, no clock, no I/O.
+"""

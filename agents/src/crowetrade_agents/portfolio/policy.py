@@ -1,0 +1,38 @@
+"""What the portfolio stage is told: capital, entry gate, sizing and stand-down of one strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from crowetrade_agents.domain.instrument import Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An instrument and the VenueConnection on which the strategy holds it."""
+
+    venue: str
+    instrument: Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioPolicy:
+    """Strategy.spec.policy as numbers. None means that the manifest does not ask for the rule."""
+
+    # Money that leverage 1 stands for, in the currency of the instruments.
+    capital: Decimal
+    instruments: Mapping[str, Listing]
+    # Lowest Phi(|mu| / sigma) at which a target is given.
+    min_prob_edge: float
+    # Highest sigma at which a target is given, a fraction.
+    max_sigma: float | None
+    # Share of the Kelly bet that is taken, 0 to 1.
+    kelly_fraction: float
+    # Highest sum of absolute notionals over capital.
+    max_leverage: Decimal
+    # Silence beyond the feed's usual interval that counts as a gap, nanoseconds.
+    data_gap_ns: int | None
+    # Move of the mid price, in deviations of its usual move, that counts as a spike.
+    spike_sigma: float | None

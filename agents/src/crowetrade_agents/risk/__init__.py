@@ -1,0 +1,1 @@
+"""What may leave: the gate decides, nothing here does I/O."""

@@ -1,0 +1,1 @@
+"""One check a file: each takes the request and the facts and returns a Refusal or None."""

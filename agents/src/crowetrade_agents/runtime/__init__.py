@@ -1,0 +1,1 @@
+"""Process entry points: configuration, wiring, health, shutdown."""

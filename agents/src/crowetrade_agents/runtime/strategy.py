@@ -1,0 +1,224 @@
+"""A strategy process: the roles that it is given, wired over the bus.
+
+With all roles in one process (topology Combined) features, signals and targets stay in it; with one role each (Split)
+they go over NATS. Market data comes over NATS in both. The order of the start matters: downstream roles subscribe
+first, then upstream ones, and only when all listen does execution log on at the gateways, which releases lock step.
+
+SIGTERM: working orders are cancelled, the answers awaited for a moment, the bus flushed. What is still open then is the
+gateway's cancel-on-disconnect to deal with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from crowetrade import subjects
+from crowetrade.bus.v1 import market_data_pb2, status_pb2
+from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.bus.inprocess import InProcessBus
+from crowetrade_agents.bus.nats import NatsBus
+from crowetrade_agents.bus.port import Bus
+from crowetrade_agents.domain.clock import Clock, SystemClock
+from crowetrade_agents.errors import ConfigurationError
+from crowetrade_agents.execution.ids import ClOrdIds
+from crowetrade_agents.features.stage import FeatureStage
+from crowetrade_agents.models.registry import create_model, find_model
+from crowetrade_agents.portfolio.stage import PortfolioStage
+from crowetrade_agents.runtime.config import ALL_ROLES, Mode, Pod, Role, StrategyConfig
+from crowetrade_agents.runtime.execution import ExecutionRole, Patience
+from crowetrade_agents.runtime.gateway_session import GatewaySession
+from crowetrade_agents.runtime.handshake import await_roles
+from crowetrade_agents.runtime.health import Health
+from crowetrade_agents.runtime.stages import start_features, start_portfolio, start_signals, subscribe_market_data
+from crowetrade_agents.runtime.state import AgentState
+from crowetrade_agents.sdk import Model
+from crowetrade_agents.signals.stage import SignalStage
+
+STATUS_PERIOD_SECONDS = 1.0
+UPSTREAM = (Role.FEATURE, Role.SIGNAL, Role.PORTFOLIO)
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class StrategyProcess:
+    """One process of a strategy. `run` returns when `stopping` is set and everything is put away."""
+
+    config: StrategyConfig
+    roles: Sequence[Role]
+    pod: Pod
+    clock: Clock
+    health: Health
+    stopping: asyncio.Event
+    patience: Patience | None = None
+
+    def __post_init__(self) -> None:
+        self._state = AgentState()
+        self._models = {role: create_strategy_model(self.config) for role in self.roles if role in UPSTREAM[:2]}
+
+    async def run(self) -> None:
+        """Raises SessionTakenOver when a newer process of the strategy logged on."""
+        self.health.set_ready("bus", False, f"connecting to NATS at {self.pod.nats_url}")
+        connecting = NatsBus.connect(
+            self.pod.nats_url,
+            name=self.pod.name,
+            on_connection=lambda connected, why: self.health.set_ready("bus", connected, why),
+        )
+        market = await self._unless_stopping(connecting)
+        if market is None:
+            return
+        bus: Bus = InProcessBus() if set(self.roles) == set(ALL_ROLES) else market
+        reporting = asyncio.create_task(self._report_status(market))
+        try:
+            execution = await self._start_execution(market, bus) if Role.EXECUTION in self.roles else None
+            await self._start_stages(market, bus)
+            if execution is None:
+                await self.stopping.wait()
+            else:
+                await self._trade(execution, bus)
+        finally:
+            reporting.cancel()
+            await market.close()
+
+    async def _start_stages(self, market: NatsBus, bus: Bus) -> None:
+        """Downstream first."""
+        config, state = self.config, self._state
+        if Role.PORTFOLIO in self.roles:
+            await start_portfolio(bus, config, PortfolioStage(config.portfolio_policy()), state)
+        if Role.SIGNAL in self.roles:
+            await start_signals(bus, config, SignalStage(self._models[Role.SIGNAL]), state, self.clock)
+        if Role.FEATURE in self.roles:
+            await start_features(market, bus, config, FeatureStage(self._models[Role.FEATURE]), state)
+        await market.flush()
+        for role in self.roles:
+            await bus.answer_pings(subjects.handshake(config.namespace, config.name, role))
+
+    async def _start_execution(self, market: NatsBus, bus: Bus) -> ExecutionRole:
+        config = self.config
+
+        async def upstream_ready() -> None:
+            await self._await_upstream(bus)
+
+        execution = ExecutionRole(
+            strategy=config.name,
+            listings=config.listings(),
+            policy=config.execution_policy(),
+            ids=ClOrdIds(config.name, self.clock.now_ns()),
+            state=self._state,
+            upstream_ready=upstream_ready,
+            shadow=config.spec.mode is Mode.SHADOW,
+            patience=self.patience,
+        )
+        await subscribe_market_data(market, config, execution.on_market_data)
+        subject = subjects.targets(config.namespace, config.name)
+        await bus.subscribe(subject, market_data_pb2.TargetPosition, execution.on_target)
+        return execution
+
+    async def _trade(self, execution: ExecutionRole, bus: Bus) -> None:
+        sessions = [self._session(venue, execution) for venue in self.config.venues]
+        for session in sessions:
+            execution.desks[session.venue].session = session
+            self._state.gateways_down[session.venue] = f"not logged on to the gateway of {session.venue} yet"
+        self._set_gateways_ready()
+        await self._unless_stopping(self._await_upstream(bus))
+        if self.stopping.is_set():
+            return
+        worker = asyncio.create_task(execution.run())
+        runs = [asyncio.create_task(session.run()) for session in sessions]
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            done, _ = await asyncio.wait({worker, stopping, *runs}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await _cancelled(worker)
+            await execution.stop()
+            for session in sessions:
+                await session.close()
+            await _cancelled(stopping)
+            await asyncio.wait(runs, timeout=2.0)
+            await _cancelled(*runs)
+
+    def _session(self, venue: str, execution: ExecutionRole) -> GatewaySession:
+        logon = gateway_pb2.Logon(namespace=self.config.namespace, strategy=self.config.name, pod=self.pod.name)
+        return GatewaySession(venue, self.config.gateways[venue], logon, execution)
+
+    async def _await_upstream(self, bus: Bus) -> None:
+        def waiting(role: Role) -> None:
+            self._state.roles_missing = f"the {role} role does not answer yet: see its pod"
+
+        await await_roles(bus, self.config.namespace, self.config.name, UPSTREAM, waiting)
+        self._state.roles_missing = ""
+
+    async def _unless_stopping(self, work: Coroutine[object, object, T]) -> T | None:
+        """What `work` returns, or None when the process is asked to stop first."""
+        task = asyncio.create_task(work)
+        stopping = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await _cancelled(stopping)
+        if task.done():
+            return task.result()
+        await _cancelled(task)
+        return None
+
+    def _set_gateways_ready(self) -> None:
+        for venue in self.config.venues if Role.EXECUTION in self.roles else ():
+            why = self._state.gateways_down.get(venue, "")
+            self.health.set_ready(f"gateway {venue}", not why, why)
+
+    async def _report_status(self, market: NatsBus) -> None:
+        name = "combined" if set(self.roles) == set(ALL_ROLES) else "-".join(self.roles)
+        subject = subjects.agent_status(self.config.namespace, self.config.name, name)
+        identity = status_pb2.AgentStatus(
+            namespace=self.config.namespace,
+            strategy=self.config.name,
+            roles=list(self.roles),
+            pod=self.pod.name,
+            config_hash=self.pod.config_hash,
+        )
+        while True:
+            self._set_gateways_ready()
+            await market.publish(subject, self._state.message(identity, self.clock.now_ns()))
+            await asyncio.sleep(STATUS_PERIOD_SECONDS)
+
+
+def create_strategy_model(config: StrategyConfig) -> Model:
+    """The model that the manifest names; ConfigurationError with the sentence of what is wrong with it."""
+    model = config.spec.model
+    try:
+        return create_model(find_model(model.name, model.entry_point), model.parameters, config.symbols)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+async def run_strategy(config: StrategyConfig, roles: Sequence[Role], pod: Pod) -> None:
+    """Runs until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    health = Health()
+    process = StrategyProcess(config, roles, pod, SystemClock(), health, stopping)
+    await health.serve(pod.http_port)
+    _log.info("strategy_started", generation=config.generation, config_hash=pod.config_hash)
+    try:
+        await process.run()
+    finally:
+        await health.stop()
+        _log.info("strategy_stopped")
+
+
+async def _cancelled(*tasks: asyncio.Task[T]) -> None:
+    for task in tasks:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task

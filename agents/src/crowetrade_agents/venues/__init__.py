@@ -1,0 +1,1 @@
+"""Where orders go: one small port, one adapter a kind of venue."""

@@ -1,0 +1,189 @@
+"""The portfolio stage: every reason to hold, and the sizes when there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crowetrade.bus.v1 import market_data_pb2 as pb
+from crowetrade_agents.portfolio.policy import Listing, PortfolioPolicy
+from crowetrade_agents.portfolio.reasons import STAND_DOWN, HoldReason
+from crowetrade_agents.portfolio.sizing import kelly_leverage, target_quantities
+from crowetrade_agents.portfolio.stage import PortfolioStage
+from crowetrade_agents.signals.stage import probability_of_edge
+
+from ..messages import BTC, BTC_USD, EUR, EUR_USD, SECOND_NS, VENUE, origin
+
+POLICY = PortfolioPolicy(
+    capital=Decimal(1_000_000),
+    instruments={EUR: Listing(VENUE, EUR_USD), BTC: Listing("other", BTC_USD)},
+    min_prob_edge=0.55,
+    max_sigma=0.03,
+    kelly_fraction=0.3,
+    max_leverage=Decimal(2),
+    data_gap_ns=30 * SECOND_NS,
+    spike_sigma=4.0,
+)
+
+
+def signal(
+    sequence: int = 1,
+    mu: float = 0.005,
+    sigma: float = 0.01,
+    *,
+    ready: bool = True,
+    mid: str = "1.1",
+    at_seconds: float | None = None,
+    weights: dict[str, float] | None = None,
+    mids: dict[str, str] | None = None,
+) -> pb.Signal:
+    return pb.Signal(
+        origin=origin(sequence, at_seconds=at_seconds),
+        ready=ready,
+        mu=mu,
+        sigma=sigma,
+        prob_edge_pos=probability_of_edge(mu, sigma) if sigma > 0 else 0.5,
+        weights={EUR: 1.0} if weights is None else weights,
+        mid_prices={EUR: mid} if mids is None else mids,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given_signal", "reason"),
+    [
+        (signal(), ""),
+        (signal(mu=-0.005), ""),
+        (signal(ready=False), HoldReason.WARMING_UP),
+        (signal(mu=float("nan")), HoldReason.INVALID_SIGNAL),
+        (signal(sigma=0.0), HoldReason.INVALID_SIGNAL),
+        (signal(weights={}), HoldReason.INVALID_SIGNAL),
+        (signal(weights={"GBP-USD": 1.0}), HoldReason.UNKNOWN_INSTRUMENT),
+        (signal(mu=0.001), HoldReason.PROB_EDGE_BELOW_GATE),
+        (signal(mu=-0.001), HoldReason.PROB_EDGE_BELOW_GATE),
+        (signal(mu=0.1, sigma=0.031), HoldReason.SIGMA_ABOVE_GATE),
+        (signal(mid=""), HoldReason.NO_MID_PRICE),
+        (signal(mid="nan"), HoldReason.NO_MID_PRICE),
+        (signal(mid="-1"), HoldReason.NO_MID_PRICE),
+        (signal(weights={EUR: 1.0, BTC: -1.0}), HoldReason.NO_MID_PRICE),
+    ],
+)
+def test_one_target_or_the_reason_why_not(given_signal: pb.Signal, reason: str) -> None:
+    target = PortfolioStage(POLICY).on_signal(given_signal)
+    assert target.hold_reason == reason
+    assert bool(target.targets) == (reason == "")
+    assert target.origin == given_signal.origin
+
+
+def test_the_gate_is_inclusive_and_the_same_for_both_sides() -> None:
+    # Phi(0.125661...) = 0.55
+    at_gate = 0.01 * 0.12566134685507416
+    stage = PortfolioStage(POLICY)
+    for mu in (at_gate * 1.0001, -at_gate * 1.0001):
+        assert stage.on_signal(signal(mu=mu)).hold_reason == ""
+    for mu in (at_gate * 0.999, -at_gate * 0.999):
+        assert stage.on_signal(signal(mu=mu)).hold_reason == HoldReason.PROB_EDGE_BELOW_GATE
+
+
+@pytest.mark.parametrize(
+    ("mu", "sigma", "mid", "quantity"),
+    [
+        # 0.3 * 0.0002 / 0.0004 = 0.15 of capital: 150000 USD at 1.1 are 136363.6 EUR.
+        (0.004, 0.02, "1.1", "2000000"),
+        (0.0003, 0.015, "1.1", "363000"),
+        (-0.0003, 0.015, "1.1", "-363000"),
+        (0.005, 0.01, "1.1", "1818000"),
+        (-0.005, 0.01, "1.1", "-1818000"),
+        (1e-6, 0.02, "1.1", "0"),
+    ],
+)
+def test_sizes_are_tempered_kelly_capped_and_rounded_toward_zero(
+    mu: float, sigma: float, mid: str, quantity: str
+) -> None:
+    policy = replace(POLICY, min_prob_edge=0.0)
+    target = PortfolioStage(policy).on_signal(signal(mu=mu, sigma=sigma, mid=mid))
+    kelly = Decimal(min(abs(0.3 * mu / sigma**2), 2.0)) * 1_000_000 / Decimal(mid)
+    assert abs(Decimal(target.targets[0].quantity)) == kelly // 1000 * 1000
+    if quantity != "2000000":
+        assert target.targets[0].quantity == quantity
+    assert target.targets[0].venue == VENUE
+
+
+def test_a_pair_holds_both_legs_on_their_venues_and_shares_the_leverage() -> None:
+    pair = signal(mu=0.005, weights={EUR: 1.0, BTC: -1.0}, mids={EUR: "1.25", BTC: "10000"})
+    targets = PortfolioStage(POLICY).on_signal(pair).targets
+    assert [(t.symbol, t.venue, t.quantity) for t in targets] == [(BTC, "other", "-100"), (EUR, VENUE, "800000")]
+
+
+@given(
+    mu=st.floats(-0.5, 0.5),
+    sigma=st.floats(1e-9, 1.0),
+    fraction=st.floats(0.001, 1.0),
+    mids=st.tuples(st.integers(1, 10**9), st.integers(1, 10**9)),
+    weights=st.tuples(st.floats(-1, 1), st.floats(-1, 1)),
+    capital=st.integers(1, 10**10),
+    cap=st.decimals("0.01", "50", places=2),
+)
+def test_the_gross_notional_is_never_above_the_leverage_cap(
+    mu: float,
+    sigma: float,
+    fraction: float,
+    mids: tuple[int, int],
+    weights: tuple[float, float],
+    capital: int,
+    cap: Decimal,
+) -> None:
+    prices = {EUR: Decimal(mids[0]) / 10_000, BTC: Decimal(mids[1]) / 10_000}
+    lots = {EUR: EUR_USD.lot_size, BTC: BTC_USD.lot_size}
+    quantities = target_quantities(
+        kelly_leverage(mu, sigma, fraction), dict(zip((EUR, BTC), weights, strict=True)), prices, lots,
+        Decimal(capital), cap,
+    )  # fmt: skip
+    assert sum(abs(quantity) * prices[symbol] for symbol, quantity in quantities.items()) <= cap * capital
+    assert all(quantity % lots[symbol] == 0 for symbol, quantity in quantities.items())
+    for symbol, weight in zip((EUR, BTC), weights, strict=True):
+        assert quantities[symbol] * Decimal(weight) * Decimal(mu) >= 0
+
+
+def test_a_tiny_sigma_is_capped_and_no_edge_is_flat() -> None:
+    assert kelly_leverage(0.01, 1e-300, 0.5) == 1e18
+    assert kelly_leverage(0.0, 0.01, 0.5) == 0.0
+
+
+def reasons(signals: list[pb.Signal], policy: PortfolioPolicy = POLICY) -> list[str]:
+    stage = PortfolioStage(policy)
+    return [stage.on_signal(one).hold_reason for one in signals]
+
+
+def test_after_a_data_gap_it_stands_down_until_the_feed_was_whole_for_as_long() -> None:
+    times = [1, 2, 3, 4, 40, 41, 60, 69, 70, 71]
+    held = reasons([signal(i, at_seconds=at) for i, at in enumerate(times, 1)])
+    assert [at for at, reason in zip(times, held, strict=True) if reason == HoldReason.DATA_GAP] == [40, 41, 60, 69]
+
+
+def test_hourly_bars_are_no_gap_each_hour_but_a_weekend_is_one() -> None:
+    hours = [0, 1, 2, 3, 4, 53, 54, 55]
+    held = reasons([signal(i, at_seconds=3600 * hour) for i, hour in enumerate(hours, 1)])
+    assert [hour for hour, reason in zip(hours, held, strict=True) if reason] == [53]
+
+
+def test_a_spike_stands_down_for_ten_events() -> None:
+    mids = [f"1.{10000 + i % 2}" for i in range(60)] + ["1.10100"] * 15
+    held = reasons([signal(i, mid=mid) for i, mid in enumerate(mids, 1)])
+    assert [i for i, reason in enumerate(held) if reason == HoldReason.VOLATILITY_SPIKE] == list(range(60, 70))
+
+
+def test_stand_down_that_nobody_asked_for_does_not_happen() -> None:
+    calm = replace(POLICY, data_gap_ns=None, spike_sigma=None, max_sigma=None)
+    wild = [signal(i, sigma=0.9, mu=0.5, mid=str(1 + i % 7), at_seconds=10**i) for i in range(1, 9)]
+    assert reasons(wild, calm) == [""] * 8
+
+
+def test_detectors_see_events_also_while_the_model_warms_up() -> None:
+    times = [1, 2, 3, 4, 40]
+    held = reasons([signal(i, at_seconds=at, ready=at > 3) for i, at in enumerate(times, 1)])
+    assert held == ["WarmingUp"] * 3 + ["", "DataGap"]
+    assert {"DataGap", "VolatilitySpike"} == STAND_DOWN
