@@ -1,13 +1,44 @@
 .DEFAULT_GOAL := help
 SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.synced
 BIN := $(VENV)/bin
+TYPED := proto/src proto/tests operator/src operator/tests agents/src agents/tests tools tests benchmarks
+COVERAGE := 85
+K ?=
 
 .PHONY: help
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
+
+# --- use it -----------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: ## A cluster with three strategies that trade (needs Docker with kind and helm, or Debian and root)
+	@$(PYTHON) -m tools.demo up
+
+.PHONY: demo-down
+demo-down: ## Remove the demo and its cluster
+	@$(PYTHON) -m tools.demo down
+
+.PHONY: cluster-up
+cluster-up: ## The local cluster alone, without Docker
+	@$(PYTHON) -m tools.localcluster up
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster
+	@$(PYTHON) -m tools.localcluster down
+
+.PHONY: images
+images: ## Build the images and load them into the cluster
+	@$(PYTHON) -m tools.demo images
+
+# --- develop it -------------------------------------------------------------------------------------------------------
+
+.PHONY: venv
+venv: $(STAMP) ## The Python environment (.venv)
 
 $(STAMP): requirements/bootstrap.txt requirements/dev.txt proto/pyproject.toml operator/pyproject.toml agents/pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -19,25 +50,63 @@ $(STAMP): requirements/bootstrap.txt requirements/dev.txt proto/pyproject.toml o
 	@touch $@
 
 .PHONY: lint
-lint: $(STAMP) ## ruff, mypy --strict, buf lint
+lint: $(STAMP) ## ruff, mypy --strict, import rules, buf lint and breaking
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy proto/src proto/tests tools/generate_proto.py
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports
 	cd proto && ../$(BIN)/buf lint
+	@$(MAKE) --no-print-directory proto-breaking
+
+# The branch that changes are made against; in a clone without it there is nothing to compare with.
+BASE := $(shell git rev-parse --quiet --verify --symbolic-full-name main || git rev-parse --quiet --verify --symbolic-full-name origin/main)
+
+.PHONY: proto-breaking
+proto-breaking: $(STAMP)
+	@if test -n "$(BASE)" && git cat-file -e "$(BASE):proto/crowetrade" 2>/dev/null; then \
+	  echo "buf breaking against $(BASE)" && cd proto && ../$(BIN)/buf breaking --against "../.git#ref=$(BASE),subdir=proto"; \
+	else echo "buf breaking: skipped, branch main has no .proto files to compare with"; fi
 
 .PHONY: generate
-generate: $(STAMP) ## Regenerate what is generated
+generate: $(STAMP) ## Regenerate CRDs, the chart's CRDs and the Python of the .proto files
+	$(BIN)/python -m tools.generate
+
+.PHONY: generate-proto
+generate-proto: $(STAMP) ## Regenerate the Python of the .proto files only
 	$(BIN)/python -m tools.generate_proto
 
 .PHONY: verify
 verify: $(STAMP) ## Fail when a generated file differs from its source
-	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(BIN)/python -m tools.generate_proto "$$out" && \
-	  for area in bus config gateway; do diff -r -x __pycache__ "$$out/crowetrade/$$area" proto/src/crowetrade/$$area || \
-	  { echo "generated files differ: run 'make generate' and commit"; exit 1; }; done
+	$(BIN)/python -m tools.generate --check
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## Unit tests
-	$(BIN)/pytest -m 'not e2e' proto/tests
+	$(BIN)/python -m pytest -m 'not e2e and not integration'
 
+.PHONY: test-integration
+test-integration: $(STAMP) ## Tests with real servers (NATS) that they start themselves
+	$(BIN)/python -m pytest -m integration
+
+.PHONY: test-coverage
+test-coverage: $(STAMP) ## Unit and integration tests, branch coverage of at least 85 %
+	$(BIN)/python -m pytest -m 'not e2e' --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
+
+.PHONY: test-e2e
+test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that match
+	$(BIN)/python -m pytest tests/e2e $(if $(K),-k '$(K)') --durations=10
+
+# The cluster takes longest, so it is built from the first second on, beside lint and unit tests.
 .PHONY: test
-test: lint verify test-unit ## Everything CI runs
+test: $(STAMP) ## Everything CI runs: lint, verify, tests with coverage, end-to-end tests
+	@log=$$(mktemp); \
+	$(BIN)/python -m tools.demo install >"$$log" 2>&1 & install=$$!; \
+	trap 'kill $$install 2>/dev/null || true; rm -f "$$log"' EXIT; \
+	$(MAKE) --no-print-directory lint verify test-coverage; \
+	echo "waiting for the cluster"; \
+	if ! wait $$install; then cat "$$log"; exit 1; fi; \
+	tail -n 3 "$$log"; \
+	$(MAKE) --no-print-directory test-e2e
+
+.PHONY: bench
+bench: $(STAMP) ## Measure: one JSON line a figure, kept in benchmarks/results/
+	$(BIN)/python -m benchmarks

@@ -103,6 +103,7 @@ class Model(Protocol):
 
     def on_start(self) -> None:
         """Called once, before the first event."""
+        return
 
     def on_quote(self, quote: Quote) -> Features:
         """Called with each change of the best bid and offer."""

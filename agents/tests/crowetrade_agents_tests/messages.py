@@ -18,9 +18,7 @@ BTC_USD = Instrument(BTC, "USD", Decimal("0.01"), Decimal("0.001"), Decimal("0.0
 def origin(sequence: int = 1, symbol: str = EUR, at_seconds: float | None = None, venue: str = VENUE) -> pb.Origin:
     """Event `sequence`, one second after the one before unless told otherwise."""
     seconds = sequence if at_seconds is None else at_seconds
-    return pb.Origin(
-        venue=venue, symbol=symbol, sequence=sequence, event_unix_ns=START_NS + int(seconds * SECOND_NS)
-    )
+    return pb.Origin(venue=venue, symbol=symbol, sequence=sequence, event_unix_ns=START_NS + int(seconds * SECOND_NS))
 
 
 def quote(

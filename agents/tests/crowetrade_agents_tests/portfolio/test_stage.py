@@ -91,10 +91,10 @@ def test_the_gate_is_inclusive_and_the_same_for_both_sides() -> None:
 @pytest.mark.parametrize(
     ("mu", "sigma", "mid", "quantity"),
     [
-        # 0.3 * 0.0002 / 0.0004 = 0.15 of capital: 150000 USD at 1.1 are 136363.6 EUR.
-        (0.004, 0.02, "1.1", "2000000"),
+        # 0.3 * 0.0003 / 0.000225 = 0.4 of capital: 400000 USD at 1.1 are 363636.4 EUR.
         (0.0003, 0.015, "1.1", "363000"),
         (-0.0003, 0.015, "1.1", "-363000"),
+        # 0.3 * 0.005 / 0.0001 = 15, capped at leverage 2.
         (0.005, 0.01, "1.1", "1818000"),
         (-0.005, 0.01, "1.1", "-1818000"),
         (1e-6, 0.02, "1.1", "0"),
@@ -105,11 +105,7 @@ def test_sizes_are_tempered_kelly_capped_and_rounded_toward_zero(
 ) -> None:
     policy = replace(POLICY, min_prob_edge=0.0)
     target = PortfolioStage(policy).on_signal(signal(mu=mu, sigma=sigma, mid=mid))
-    kelly = Decimal(min(abs(0.3 * mu / sigma**2), 2.0)) * 1_000_000 / Decimal(mid)
-    assert abs(Decimal(target.targets[0].quantity)) == kelly // 1000 * 1000
-    if quantity != "2000000":
-        assert target.targets[0].quantity == quantity
-    assert target.targets[0].venue == VENUE
+    assert [(t.symbol, t.venue, t.quantity) for t in target.targets] == [(EUR, VENUE, quantity)]
 
 
 def test_a_pair_holds_both_legs_on_their_venues_and_shares_the_leverage() -> None:

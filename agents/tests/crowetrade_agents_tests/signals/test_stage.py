@@ -16,7 +16,7 @@ from ..messages import BTC, EUR, origin
 class Says(sdk.Model):
     """A model with a fixed opinion, or an error."""
 
-    def __init__(self, opinion: sdk.Opinion | None | Exception) -> None:
+    def __init__(self, opinion: sdk.Opinion | Exception | None) -> None:
         self._opinion = opinion
 
     def signal(self, features: Mapping[str, float]) -> sdk.Opinion | None:
@@ -62,7 +62,7 @@ def test_mid_prices_of_all_instruments_seen_go_with_the_signal() -> None:
     ids=["warming up", "none", "NaN mu", "inf sigma", "no sigma", "no weights", "NaN weight", "KeyError", "division"],
 )
 def test_no_usable_opinion_gives_a_signal_that_is_not_ready(
-    opinion: sdk.Opinion | None | Exception, ready: bool
+    opinion: sdk.Opinion | Exception | None, ready: bool
 ) -> None:
     signal = SignalStage(Says(opinion)).on_features(vector(ready))
     assert not signal.ready

@@ -1,0 +1,145 @@
+"""One suite for both buses: what a role may rely on, wherever its neighbour runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client
+
+from crowetrade.bus.v1 import market_data_pb2 as pb
+from crowetrade_agents.bus.inprocess import InProcessBus, matches
+from crowetrade_agents.bus.nats import REASON_HEADER, SCHEMA_HEADER, NatsBus
+from crowetrade_agents.bus.port import Bus
+
+from ..messages import origin, quote
+
+WAIT_SECONDS = 10
+
+
+class Inbox:
+    """Keeps what a handler is called with."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[pb.Signal] = asyncio.Queue()
+
+    async def __call__(self, message: pb.Signal) -> None:
+        await self.queue.put(message)
+
+    async def get(self) -> pb.Signal:
+        return await asyncio.wait_for(self.queue.get(), WAIT_SECONDS)
+
+
+@pytest.fixture(params=["in-process", pytest.param("nats", marks=pytest.mark.integration)])
+async def one_bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
+    bus: Bus
+    if request.param == "in-process":
+        bus = InProcessBus()
+    else:
+        bus = await NatsBus.connect(request.getfixturevalue("nats_url"), "test")
+    yield bus
+    await bus.close()
+
+
+def signal(sequence: int) -> pb.Signal:
+    return pb.Signal(origin=origin(sequence), mu=0.5, weights={"A": 1.0})
+
+
+async def test_every_subscriber_gets_every_message_in_order(one_bus: Bus) -> None:
+    first, second = Inbox(), Inbox()
+    await one_bus.subscribe("signal.desk.a", pb.Signal, first)
+    await one_bus.subscribe("signal.desk.*", pb.Signal, second)
+    await one_bus.flush()
+    for sequence in range(1, 21):
+        await one_bus.publish("signal.desk.a", signal(sequence))
+    await one_bus.publish("signal.other.a", signal(99))
+    await one_bus.flush()
+    for inbox in (first, second):
+        assert [await inbox.get() for _ in range(20)] == [signal(sequence) for sequence in range(1, 21)]
+        assert inbox.queue.empty()
+
+
+async def test_a_ping_is_answered_from_when_it_is_promised_on(one_bus: Bus) -> None:
+    assert not await one_bus.ping("ready.desk.a.feature", 0.2)
+    await one_bus.answer_pings("ready.desk.a.feature")
+    assert await one_bus.ping("ready.desk.a.feature", WAIT_SECONDS)
+    assert not await one_bus.ping("ready.desk.a.signal", 0.2)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("payload", "schema", "reason"),
+    [
+        (b"\xff\xff\xff", None, "Error parsing message"),
+        (
+            quote(1, "1", "2").SerializeToString(),
+            "crowetrade.bus.v1.MarketData",
+            "bus.v1.Signal is expected",
+        ),
+    ],
+    ids=["garbage", "another type"],
+)
+async def test_what_cannot_be_decoded_goes_to_dlq_and_the_next_message_is_handled(
+    nats_url: str, bus: Client, payload: bytes, schema: str | None, reason: str
+) -> None:
+    ours = await NatsBus.connect(nats_url, "test")
+    inbox = Inbox()
+    await ours.subscribe("signal.desk.a", pb.Signal, inbox)
+    await ours.flush()
+    dead = await bus.subscribe("dlq.>")
+    await bus.flush()
+    await bus.publish("signal.desk.a", payload, headers={SCHEMA_HEADER: schema} if schema else None)
+    letter = await dead.next_msg(timeout=WAIT_SECONDS)
+    assert letter.subject == "dlq.signal.desk.a"
+    assert letter.data == payload
+    assert letter.headers is not None
+    assert reason in letter.headers[REASON_HEADER]
+    await ours.publish("signal.desk.a", signal(1))
+    assert await inbox.get() == signal(1)
+    await ours.close()
+
+
+@pytest.mark.integration
+async def test_a_handler_that_fails_does_not_stop_the_subscription(nats_url: str) -> None:
+    bus = await NatsBus.connect(nats_url, "test")
+    inbox = Inbox()
+
+    async def fails_first(message: pb.Signal) -> None:
+        if message.origin.sequence == 1:
+            raise RuntimeError("the first message is not liked")
+        await inbox(message)
+
+    await bus.subscribe("signal.desk.a", pb.Signal, fails_first)
+    await bus.flush()
+    for sequence in (1, 2):
+        await bus.publish("signal.desk.a", signal(sequence))
+    assert (await inbox.get()).origin.sequence == 2
+    await bus.close()
+
+
+@pytest.mark.integration
+async def test_the_state_of_the_connection_is_told(nats_url: str) -> None:
+    heard: list[tuple[bool, str]] = []
+    bus = await NatsBus.connect(nats_url, "test", lambda connected, why: heard.append((connected, why)))
+    assert heard == [(True, "")]
+    assert bus.client.is_connected
+    await bus.close()
+    await bus.close()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "expected"),
+    [
+        ("a.b", "a.b", True),
+        ("a.b", "a.b.c", False),
+        ("a.*", "a.b", True),
+        ("a.*", "a.b.c", False),
+        ("a.>", "a.b.c", True),
+        ("a.>", "a", False),
+        ("*.b", "a.b", True),
+        ("*.c", "a.b", False),
+    ],
+)
+def test_subjects_match_as_in_nats(pattern: str, subject: str, expected: bool) -> None:
+    assert matches(pattern, subject) == expected

@@ -1,0 +1,89 @@
+"""The alignment: targets meet the market data that caused them, in every order of arrival."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crowetrade_agents.execution.alignment import Alignment, Step
+
+from ..messages import quote, target
+
+Seen = list[tuple[int, list[int]]]
+
+
+def seen(steps: list[Step]) -> Seen:
+    return [(step.sequence, [message.sequence for message in step.market_data]) for step in steps]
+
+
+def event(alignment: Alignment, sequence: int, traded: bool = True) -> list[Step]:
+    return list(alignment.on_market_data(quote(sequence, "1", "2"), traded))
+
+
+def goal(alignment: Alignment, sequence: int) -> list[Step]:
+    return list(alignment.on_target(target(sequence, "0")))
+
+
+def test_a_target_waits_for_its_market_data_and_the_other_way_round() -> None:
+    alignment = Alignment()
+    assert event(alignment, 1) == []
+    assert seen(goal(alignment, 1)) == [(1, [1])]
+    assert goal(alignment, 2) == []
+    assert seen(event(alignment, 2)) == [(2, [2])]
+    assert (alignment.latest, alignment.handled) == (2, 2)
+
+
+def test_a_target_sees_the_market_data_up_to_its_own_event_only() -> None:
+    alignment = Alignment()
+    for sequence in (1, 2, 3):
+        event(alignment, sequence)
+    assert seen(goal(alignment, 2)) == [(2, [1, 2])]
+    assert seen(goal(alignment, 3)) == [(3, [3])]
+
+
+def test_what_comes_twice_or_late_is_dropped() -> None:
+    alignment = Alignment()
+    event(alignment, 1)
+    assert event(alignment, 1) == []
+    goal(alignment, 1)
+    assert goal(alignment, 1) == []
+    assert event(alignment, 1) == []
+
+
+def test_a_target_whose_own_market_data_was_lost_goes_with_the_next() -> None:
+    alignment = Alignment()
+    assert goal(alignment, 1) == []
+    assert seen(event(alignment, 2)) == [(1, [])]
+    assert seen(goal(alignment, 2)) == [(2, [2])]
+
+
+def test_other_instruments_pass_at_once() -> None:
+    alignment = Alignment()
+    assert seen(event(alignment, 1, traded=False)) == [(1, [])]
+    assert alignment.handled == 1
+    event(alignment, 2)
+    assert event(alignment, 3, traded=False) == []
+    assert seen(goal(alignment, 2)) == [(2, [2])]
+
+
+def test_a_restart_makes_everything_before_it_past() -> None:
+    alignment = Alignment()
+    event(alignment, 8)
+    goal(alignment, 9)
+    alignment.restart(5)
+    assert goal(alignment, 5) == []
+    assert event(alignment, 6) == []
+    assert seen(goal(alignment, 6)) == [(6, [6])]
+
+
+@given(order=st.permutations([("event", n) for n in range(1, 7)] + [("target", n) for n in range(1, 7)]))
+def test_steps_rise_and_no_market_data_comes_twice(order: list[tuple[str, int]]) -> None:
+    alignment = Alignment()
+    steps: list[Step] = []
+    for kind, sequence in order:
+        steps += (event if kind == "event" else goal)(alignment, sequence)
+    sequences = [step.sequence for step in steps]
+    assert sequences == sorted(set(sequences))
+    shown = [message.sequence for step in steps for message in step.market_data]
+    assert shown == sorted(set(shown))
+    assert all(message.sequence <= step.sequence for step in steps for message in step.market_data)

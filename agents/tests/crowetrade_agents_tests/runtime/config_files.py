@@ -1,0 +1,40 @@
+"""strategy.json as the operator writes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crowetrade_agents.runtime.config import StrategyConfig
+
+from ..gateway.harness import INSTRUMENT, NAMESPACE, STRATEGY, SYMBOL, VENUE
+
+
+def strategy_json(gateway: str = "127.0.0.1:1", **spec: object) -> dict[str, Any]:
+    """The whole file; keyword arguments replace fields of spec."""
+    return {
+        "namespace": NAMESPACE,
+        "name": STRATEGY,
+        "generation": 3,
+        "spec": {
+            "mode": "Paper",
+            "capital": {"amount": "1000000", "currency": "USD"},
+            "instruments": [{"symbol": SYMBOL, "venueRef": {"name": VENUE}}],
+            "model": {"name": "ema-crossover", "parameters": {"fast": 3, "slow": 8}},
+            "policy": {
+                "entryGate": {"minProbEdge": "0.55", "maxSigma": "0.03"},
+                "sizing": {"method": "TemperedKelly", "fraction": "0.3", "maxLeverage": "2"},
+                "execution": {"style": "Limit", "limitOffsetBps": "1", "timeInForce": "IOC"},
+                "standDown": {"onDataGapSeconds": 30, "onVolatilitySpikeSigma": "4"},
+            },
+            "agents": {"topology": "Combined", "image": "", "updatePolicy": "WhenFlat"},
+            "deletionPolicy": "Cancel",
+            **spec,
+        },
+        "gateways": {VENUE: gateway},
+        "instruments": [{**INSTRUMENT, "venue": VENUE}],
+    }
+
+
+def strategy_config(gateway: str = "127.0.0.1:1", **spec: object) -> StrategyConfig:
+    """The same, read."""
+    return StrategyConfig.model_validate(strategy_json(gateway, **spec))

@@ -1,0 +1,111 @@
+"""strategy.json: read as the operator writes it, and refused with a sentence where it is wrong."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crowetrade.bus.v1 import orders_pb2
+from crowetrade_agents.errors import ConfigurationError
+from crowetrade_agents.execution.policy import Style
+from crowetrade_agents.runtime.config import Mode, Role, load_strategy, parse_roles, read_pod
+from crowetrade_agents.runtime.strategy import create_strategy_model
+
+from ..gateway.harness import SYMBOL, VENUE
+from .config_files import strategy_config, strategy_json
+
+
+def written(folder: Path, content: dict[str, Any] | str) -> Path:
+    path = folder / "strategy.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_the_file_becomes_policies(tmp_path: Path) -> None:
+    config = load_strategy(written(tmp_path, strategy_json()))
+    assert (config.symbols, config.venues, config.spec.mode) == ((SYMBOL,), (VENUE,), Mode.PAPER)
+    portfolio = config.portfolio_policy()
+    assert portfolio.capital == Decimal(1_000_000)
+    assert (portfolio.min_prob_edge, portfolio.max_sigma, portfolio.kelly_fraction) == (0.55, 0.03, 0.3)
+    assert (portfolio.data_gap_ns, portfolio.spike_sigma) == (30_000_000_000, 4.0)
+    assert portfolio.instruments[SYMBOL].instrument.lot_size == 1000
+    execution = config.execution_policy()
+    assert execution.style is Style.LIMIT
+    assert execution.time_in_force == orders_pb2.TIME_IN_FORCE_IOC
+    assert execution.limit_offset_bps == 1
+    assert execution.participation_cap is None
+
+
+def test_rules_that_are_not_asked_for_are_off() -> None:
+    portfolio = strategy_config(policy={}).portfolio_policy()
+    assert (portfolio.max_sigma, portfolio.data_gap_ns, portfolio.spike_sigma) == (None, None, None)
+
+
+def without(key: str) -> dict[str, Any]:
+    content = strategy_json()
+    del content[key]
+    return content
+
+
+def with_detail(**changes: object) -> dict[str, Any]:
+    content = strategy_json()
+    content["instruments"][0] |= changes
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "is not JSON"),
+        (without("spec"), "spec: Field required"),
+        (strategy_json(capital={"amount": "-1", "currency": "USD"}), r"spec\.capital\.amount: .* \(got '-1'\)"),
+        (strategy_json(capital={"amount": "NaN", "currency": "USD"}), r"spec\.capital\.amount"),
+        (strategy_json(instruments=[]), r"spec\.instruments"),
+        (strategy_json(policy={"sizing": {"fraction": "1.5"}}), r"spec\.policy\.sizing\.fraction"),
+        (strategy_json(policy={"execution": {"timeInForce": "GTD"}}), r"spec\.policy\.execution\.timeInForce"),
+        (
+            strategy_json(capital={"amount": "1", "currency": "EUR"}),
+            "is quoted in USD and the capital is in EUR",
+        ),
+        (
+            strategy_json(instruments=[{"symbol": SYMBOL, "venueRef": {"name": VENUE}}] * 2),
+            "names a symbol twice",
+        ),
+        (with_detail(symbol="GBP-USD"), "VenueConnection sim has no instrument EUR-USD: add it"),
+        (with_detail(tickSize="0"), r"instruments\.0\.tickSize"),
+        (strategy_json() | {"gateways": {}}, "no gateway address is known for VenueConnection sim"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, content: dict[str, Any] | str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        load_strategy(written(tmp_path, content))
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is the ConfigMap mounted"):
+        load_strategy(tmp_path / "nothing.json")
+
+
+def test_a_wrong_model_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="not built in"):
+        create_strategy_model(strategy_config(model={"name": "oracle"}))
+
+
+def test_roles_come_in_the_order_of_the_data() -> None:
+    assert parse_roles("execution, feature") == (Role.FEATURE, Role.EXECUTION)
+    for wrong in ("", "gateway", "feature,,singal"):
+        with pytest.raises(ConfigurationError, match="write one or more of feature, signal"):
+            parse_roles(wrong)
+
+
+def test_the_environment_of_the_pod() -> None:
+    pod = read_pod({"NATS_URL": "nats://n:4222", "POD_NAME": "p", "CONFIG_HASH": "sha256:1", "HTTP_PORT": "0"})
+    assert (pod.name, pod.nats_url, pod.config_hash, pod.http_port) == ("p", "nats://n:4222", "sha256:1", 0)
+    assert str(read_pod({"NATS_URL": "n"}).config_path) == "/etc/crowetrade/strategy.json"
+    for wrong in ({}, {"NATS_URL": "n", "HTTP_PORT": "http"}, {"NATS_URL": "n", "HTTP_PORT": "65536"}):
+        with pytest.raises(ConfigurationError, match="environment variable"):
+            read_pod(wrong)

@@ -1,0 +1,83 @@
+"""What gateways and agents said last, with the time at which we heard it. No I/O.
+
+Ages are measured on our own clock: the senders' clocks may differ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from crowetrade.bus.v1 import status_pb2
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard(Generic[M]):
+    """A message and when it came (seconds of the board's clock)."""
+
+    message: M
+    at: float
+
+
+class Board:
+    """The last GatewayStatus by namespace and venue, and AgentStatus by namespace, strategy and pod."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._gateways: dict[tuple[str, str], Heard[status_pb2.GatewayStatus]] = {}
+        self._agents: dict[tuple[str, str], dict[str, Heard[status_pb2.AgentStatus]]] = {}
+
+    def gateway(self, namespace: str, venue: str) -> Heard[status_pb2.GatewayStatus] | None:
+        """What the gateway said last."""
+        return self._gateways.get((namespace, venue))
+
+    def agents(self, namespace: str, strategy: str) -> list[Heard[status_pb2.AgentStatus]]:
+        """What the agents of a strategy said last, by pod."""
+        return list(self._agents.get((namespace, strategy), {}).values())
+
+    def hear_gateway(self, message: status_pb2.GatewayStatus) -> bool:
+        """Keeps the message; tells whether anything but its time is new. An overtaken gateway is not believed."""
+        key = (message.namespace, message.venue)
+        before = self._gateways.get(key)
+        if before is not None and message.fencing_token < before.message.fencing_token:
+            return False
+        self._gateways[key] = Heard(message, self.clock())
+        return before is None or _differs(before.message, message)
+
+    def hear_agent(self, message: status_pb2.AgentStatus) -> bool:
+        """Keeps the message; tells whether anything but its time is new."""
+        pods = self._agents.setdefault((message.namespace, message.strategy), {})
+        before = pods.get(message.pod)
+        pods[message.pod] = Heard(message, self.clock())
+        return before is None or _differs(before.message, message)
+
+    def forget_gateway(self, namespace: str, venue: str) -> None:
+        """The VenueConnection is gone."""
+        self._gateways.pop((namespace, venue), None)
+
+    def forget_strategy(self, namespace: str, strategy: str) -> None:
+        """The Strategy is gone."""
+        self._agents.pop((namespace, strategy), None)
+
+    def forget_silent_agents(self, older_than: float) -> None:
+        """Drops pods that said nothing for so many seconds: their names do not come back."""
+        limit = self.clock() - older_than
+        for key, pods in list(self._agents.items()):
+            self._agents[key] = {pod: heard for pod, heard in pods.items() if heard.at >= limit}
+            if not self._agents[key]:
+                del self._agents[key]
+
+
+def _differs(before: Message, after: Message) -> bool:
+    first, second = type(before)(), type(after)()
+    first.CopyFrom(before)
+    second.CopyFrom(after)
+    for message in (first, second):
+        message.ClearField("sent_unix_ns")
+    return first != second

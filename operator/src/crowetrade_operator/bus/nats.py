@@ -1,0 +1,251 @@
+"""The bus: NATS with JetStream. Creates the stream and the bucket, puts GatewayConfigs, and hears status messages.
+
+The operator works without it: `connected` is false, what needs the bus raises BusUnavailable, and the connection is
+retried for ever. After each connect everything is ensured and put again, because the server may have been replaced by
+an empty one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import nats
+import nats.errors
+import nats.js.errors
+import structlog
+from google.protobuf.message import DecodeError
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.kv import KeyValue
+
+from crowetrade import subjects
+from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import config_pb2
+from crowetrade_operator import metrics
+from crowetrade_operator.bus.board import Board
+from crowetrade_operator.errors import BusUnavailable
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 2.0
+ENSURE_SECONDS = 60.0
+REQUEST_SECONDS = 5.0
+GatewayListener = Callable[[str, str], None]
+"""Namespace and name of the venue (or strategy) whose state changed."""
+
+
+class Bus:
+    """One connection for the life of the process."""
+
+    def __init__(self, url: str, board: Board) -> None:
+        self.url = url
+        self.board = board
+        self.connected = False
+        self.problem = "not connected yet"
+        self._client: Client | None = None
+        self._stream: JetStreamContext | None = None
+        self._bucket: KeyValue | None = None
+        self._put: dict[str, str] = {}
+        self._gateway_listeners: list[GatewayListener] = []
+        self._agent_listeners: list[GatewayListener] = []
+        self._connection_listeners: list[Callable[[], None]] = []
+        self._wake = asyncio.Event()
+
+    def on_gateway(self, listener: GatewayListener) -> None:
+        """Calls back when a gateway said something new."""
+        self._gateway_listeners.append(listener)
+
+    def on_agent(self, listener: GatewayListener) -> None:
+        """Calls back when an agent said something new."""
+        self._agent_listeners.append(listener)
+
+    def on_connection(self, listener: Callable[[], None]) -> None:
+        """Calls back when the bus became usable or unusable."""
+        self._connection_listeners.append(listener)
+
+    async def run(self) -> None:
+        """Connects, ensures, and keeps both up until cancelled."""
+        try:
+            while True:
+                await self._once()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), ENSURE_SECONDS if self.connected else RETRY_SECONDS)
+                self._wake.clear()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        if self._client is not None:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await self._client.close()
+            self._client = None
+        self._mark(False, "closed")
+
+    async def put_config(self, namespace: str, venue: str, config: config_pb2.GatewayConfig) -> bool:
+        """Puts the config unless this revision is there already; tells whether it was written."""
+        key = subjects.gateway_config_key(namespace, venue)
+        if self.connected and self._put.get(key) == config.revision:
+            return False
+        bucket = self._usable()
+        try:
+            if await self._stored_revision(bucket, key) == config.revision:
+                self._put[key] = config.revision
+                return False
+            await asyncio.wait_for(bucket.put(key, config.SerializeToString(deterministic=True)), REQUEST_SECONDS)
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+            raise self._failed("put the gateway configuration", error) from error
+        self._put[key] = config.revision
+        metrics.CONFIG_PUTS.inc()
+        return True
+
+    async def delete_config(self, namespace: str, venue: str) -> None:
+        """Deletes the config: a gateway without one blocks every order."""
+        key = subjects.gateway_config_key(namespace, venue)
+        bucket = self._usable()
+        try:
+            if await self._stored_revision(bucket, key) is not None:
+                await asyncio.wait_for(bucket.delete(key), REQUEST_SECONDS)
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+            raise self._failed("delete the gateway configuration", error) from error
+        self._put.pop(key, None)
+
+    async def config_keys(self) -> list[str]:
+        """Keys of all configs in the bucket."""
+        bucket = self._usable()
+        try:
+            return list(await asyncio.wait_for(bucket.keys(), REQUEST_SECONDS))
+        except nats.js.errors.NoKeysError:
+            return []
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+            raise self._failed("list the gateway configurations", error) from error
+
+    async def _once(self) -> None:
+        try:
+            if self._client is None:
+                self._client = await self._connect()
+                await self._client.subscribe(subjects.STATUS_SUBJECTS, cb=self._heard)
+                self._stream = self._client.jetstream(timeout=REQUEST_SECONDS)
+            if not self._client.is_connected:
+                self._mark(False, "connection lost, reconnecting")
+                return
+            await self._ensure()
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+            self._mark(False, str(error) or type(error).__name__)
+        else:
+            self._mark(True, "")
+
+    async def _connect(self) -> Client:
+        return await nats.connect(
+            servers=[self.url],
+            name="crowetrade-operator",
+            connect_timeout=3,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_reconnect,
+        )
+
+    async def _ensure(self) -> None:
+        """Stream and bucket as wanted, whatever is there now."""
+        assert self._stream is not None
+        self._put.clear()  # somebody else may have changed a key: the next put looks again
+        await _ensure_stream(self._stream)
+        self._bucket = await _ensure_bucket(self._stream)
+
+    async def _heard(self, message: Msg) -> None:
+        is_gateway = ".gateway." in message.subject
+        schema = "GatewayStatus" if is_gateway else "AgentStatus"
+        try:
+            if is_gateway:
+                self._heard_gateway(status_pb2.GatewayStatus.FromString(message.data))
+            else:
+                self._heard_agent(status_pb2.AgentStatus.FromString(message.data))
+        except DecodeError as error:
+            metrics.BUS_MESSAGES.labels(schema, "unreadable").inc()
+            log.warning("unreadable status message", subject=message.subject, error=str(error))
+            return
+        metrics.BUS_MESSAGES.labels(schema, "read").inc()
+
+    def _heard_gateway(self, status: status_pb2.GatewayStatus) -> None:
+        if self.board.hear_gateway(status):
+            for listener in self._gateway_listeners:
+                listener(status.namespace, status.venue)
+
+    def _heard_agent(self, status: status_pb2.AgentStatus) -> None:
+        if self.board.hear_agent(status):
+            for listener in self._agent_listeners:
+                listener(status.namespace, status.strategy)
+
+    def _mark(self, connected: bool, problem: str) -> None:
+        changed = connected != self.connected
+        self.connected, self.problem = connected, problem
+        metrics.BUS_CONNECTED.set(connected)
+        if not changed:
+            return
+        self._put.clear()
+        log.info("bus connected" if connected else "bus unavailable", url=self.url, problem=problem)
+        for listener in self._connection_listeners:
+            listener()
+
+    def _usable(self) -> KeyValue:
+        if not self.connected or self._bucket is None:
+            raise BusUnavailable(f"NATS at {self.url} cannot be used: {self.problem}")
+        return self._bucket
+
+    def _failed(self, what: str, error: Exception) -> BusUnavailable:
+        self._wake.set()
+        return BusUnavailable(f"could not {what} at NATS {self.url}: {error or type(error).__name__}")
+
+    @staticmethod
+    async def _stored_revision(bucket: KeyValue, key: str) -> str | None:
+        try:
+            entry = await asyncio.wait_for(bucket.get(key), REQUEST_SECONDS)
+        except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError):
+            return None
+        try:
+            return config_pb2.GatewayConfig.FromString(entry.value or b"").revision
+        except DecodeError:
+            return ""
+
+    async def _on_error(self, error: Exception) -> None:
+        log.debug("bus", error=str(error))
+
+    async def _on_disconnect(self) -> None:
+        self._mark(False, "connection lost, reconnecting")
+
+    async def _on_reconnect(self) -> None:
+        self._wake.set()
+
+
+async def _ensure_stream(stream: JetStreamContext) -> None:
+    wanted = StreamConfig(
+        name=subjects.ORDER_STREAM,
+        subjects=[subjects.ORDER_SUBJECTS],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+    )
+    try:
+        found = (await stream.stream_info(subjects.ORDER_STREAM)).config
+    except nats.js.errors.NotFoundError:
+        await stream.add_stream(wanted)
+        return
+    if found.subjects != wanted.subjects:
+        await stream.update_stream(found.evolve(subjects=wanted.subjects))
+
+
+async def _ensure_bucket(stream: JetStreamContext) -> KeyValue:
+    try:
+        return await stream.key_value(subjects.CONFIG_BUCKET)
+    except nats.js.errors.BucketNotFoundError:
+        return await stream.create_key_value(
+            KeyValueConfig(bucket=subjects.CONFIG_BUCKET, history=1, storage=StorageType.FILE)
+        )

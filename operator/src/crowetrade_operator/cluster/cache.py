@@ -1,0 +1,141 @@
+"""What the API server holds, as far as the operator watches it: our kinds, and the children by our label.
+
+Two writers: watch events one by one, and from time to time a full list that finds what a watch lost (a relist after
+"410 Gone" brings no deletions). The newer resourceVersion wins; an object that was deleted while the list was read
+does not come back. Readers get the stored dictionaries and must not change them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+from crowetrade_operator.api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
+from crowetrade_operator.cluster.client import Object
+from crowetrade_operator.cluster.resources import ApiResource
+
+Address = tuple[str, str, str]
+"""Kind, namespace and name."""
+Listener = Callable[[Object | None, Object | None], None]
+"""Called with the object before (None: it is new) and after (None: it is gone)."""
+
+_CUSTOM = {kind.value for kind in Kind}
+
+
+def address_of(item: Object) -> Address:
+    """Where an object is."""
+    return item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+
+def owner_key(item: Object) -> Key | None:
+    """The custom resource that a child belongs to, by its labels."""
+    labels = item["metadata"].get("labels") or {}
+    namespace = item["metadata"].get("namespace", "")
+    if STRATEGY_LABEL in labels:
+        return Key(Kind.STRATEGY, namespace, labels[STRATEGY_LABEL])
+    if VENUE_LABEL in labels:
+        return Key(Kind.VENUE, namespace, labels[VENUE_LABEL])
+    return None
+
+
+def version_of(item: Object) -> int:
+    """resourceVersion as a number; Kubernetes documents that versions of one kind can be ordered."""
+    text = item["metadata"].get("resourceVersion") or "0"
+    return int(text) if text.isdigit() else 0
+
+
+class Cache:
+    """Objects by address, with indexes by kind and by owner."""
+
+    def __init__(self) -> None:
+        self._items: dict[Address, Object] = {}
+        self._kinds: dict[tuple[str, str], dict[str, Object]] = defaultdict(dict)
+        self._owned: dict[Key, dict[Address, Object]] = defaultdict(dict)
+        self._deleted: dict[str, int] = {}
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Calls back with every object that came, changed or went."""
+        self._listeners.append(listener)
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """One object."""
+        return self._items.get((kind, namespace, name))
+
+    def all(self, kind: str, namespace: str) -> Iterator[Object]:
+        """All objects of a kind in a namespace, by name."""
+        items = self._kinds.get((kind, namespace), {})
+        return (items[name] for name in sorted(items))
+
+    def of_kind(self, kind: str) -> Iterator[Object]:
+        """All objects of a kind."""
+        return (item for address, item in self._items.items() if address[0] == kind)
+
+    def owned(self, key: Key) -> list[Object]:
+        """Children of a custom resource, by its labels."""
+        return list(self._owned.get(key, {}).values())
+
+    def put(self, item: Object) -> bool:
+        """Stores an object unless a newer one, or its deletion, is known; tells whether something changed."""
+        address, uid = address_of(item), item["metadata"].get("uid", "")
+        if uid in self._deleted:
+            return False
+        known = self._items.get(address)
+        if known is not None and version_of(known) >= version_of(item):
+            return False
+        if known is not None:
+            self._unindex(address, known)
+        slim = _slim(item)
+        self._items[address] = slim
+        self._kinds[address[0], address[1]][address[2]] = slim
+        owner = owner_key(slim) if address[0] not in _CUSTOM else None
+        if owner is not None:
+            self._owned[owner][address] = slim
+        self._tell(known, slim)
+        return True
+
+    def remove(self, item: Object) -> bool:
+        """Forgets an object, if it is still the one with that uid."""
+        address, uid = address_of(item), item["metadata"].get("uid", "")
+        self._deleted[uid] = version_of(item)
+        known = self._items.get(address)
+        if known is None or known["metadata"].get("uid", "") != uid:
+            return False
+        del self._items[address]
+        self._unindex(address, known)
+        self._tell(known, None)
+        return True
+
+    def begin_list(self) -> None:
+        """Called before a list is read: deletions from here on outlive what the list says."""
+        self._deleted.clear()
+
+    def replace(self, resource: ApiResource, namespace: str, items: Iterable[Object], version: str) -> list[Object]:
+        """Takes over a full list; returns the objects that had been missed or were wrongly kept."""
+        listed = {address_of(item): item for item in items}
+        missed = [item for item in listed.values() if self.put(item)]
+        limit = int(version) if version.isdigit() else 0
+        for address, known in list(self._items.items()):
+            in_scope = address[0] == resource.kind and namespace in ("", address[1])
+            if in_scope and address not in listed and version_of(known) <= limit:
+                missed.append(known)
+                self.remove(known)
+        return missed
+
+    def _unindex(self, address: Address, item: Object) -> None:
+        self._kinds[address[0], address[1]].pop(address[2], None)
+        owner = owner_key(item)
+        if owner is not None and owner in self._owned:
+            self._owned[owner].pop(address, None)
+            if not self._owned[owner]:
+                del self._owned[owner]
+
+    def _tell(self, before: Object | None, after: Object | None) -> None:
+        for listener in self._listeners:
+            listener(before, after)
+
+
+def _slim(item: Object) -> Object:
+    """managedFields are most of an object and nobody here reads them."""
+    metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    return {**item, "metadata": metadata}

@@ -1,0 +1,166 @@
+"""The API server through the official package's asyncio client: plain dictionaries in, plain dictionaries out.
+
+The generated models are not used: server-side apply must send exactly the fields that we own, and a generated model
+sends what it knows of the kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any, Protocol, cast
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client as kube
+from kubernetes.aio import config as kube_config
+
+from crowetrade_operator import metrics
+from crowetrade_operator.api.names import FIELD_MANAGER
+from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
+from crowetrade_operator.errors import ClusterError, ClusterRefused, ClusterUnavailable, Conflict, NotFound
+
+Object = dict[str, Any]
+REQUEST_SECONDS = 15.0
+PAGE = 500
+
+
+class Connection(Protocol):
+    """What kopf and our client need to reach the API server."""
+
+    host: str
+    ssl_ca_cert: str | None
+    cert_file: str | None
+    key_file: str | None
+    verify_ssl: bool
+
+
+async def connect(kubeconfig: str) -> Cluster:
+    """A client from a kubeconfig file, or from the pod's service account when the path is empty."""
+    configuration = kube.Configuration()
+    if kubeconfig:
+        await kube_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+    else:
+        kube_config.load_incluster_config(client_configuration=configuration)
+    configuration.connection_pool_maxsize = 64
+    return Cluster(kube.ApiClient(configuration=configuration))
+
+
+class Cluster:
+    """Requests to the API server, counted, with typed errors."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+
+    @property
+    def configuration(self) -> Any:
+        """The client's configuration: host, certificates and token."""
+        return self._api.configuration
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._api.close()
+
+    async def get(self, resource: ApiResource, namespace: str, name: str) -> Object:
+        """One object."""
+        return await self._request("GET", "get", resource, resource.path(namespace, name))
+
+    async def list(self, resource: ApiResource, namespace: str = "", selector: str = "") -> tuple[list[Object], str]:
+        """All objects of a kind with the list's resourceVersion, read in pages."""
+        items: list[Object] = []
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            page = await self._request("GET", "list", resource, resource.path(namespace), query)
+            for item in page.get("items") or []:
+                items.append({"apiVersion": resource.api_version, "kind": resource.kind, **item})
+            version, following = page["metadata"].get("resourceVersion", ""), page["metadata"].get("continue")
+            if not following:
+                return items, version
+            query["continue"] = following
+
+    async def apply(self, body: Object, subresource: str = "") -> Object:
+        """Server-side apply: we own exactly the fields in the body, whoever had them before."""
+        resource = BY_KIND[body["kind"]]
+        path = resource.path(body["metadata"]["namespace"], body["metadata"]["name"], subresource)
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._request(
+            "PATCH", "apply", resource, path, query, body, "application/apply-patch+yaml", timeout=REQUEST_SECONDS
+        )
+
+    async def merge(self, resource: ApiResource, namespace: str, name: str, patch: Object) -> Object:
+        """JSON merge patch; put metadata.resourceVersion in it to be refused when the object changed."""
+        path = resource.path(namespace, name)
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request("PATCH", "patch", resource, path, query, patch, "application/merge-patch+json")
+
+    async def create(self, resource: ApiResource, namespace: str, body: Object) -> Object:
+        """Creates an object."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request("POST", "create", resource, resource.path(namespace), query, body)
+
+    async def replace(self, resource: ApiResource, namespace: str, name: str, body: Object) -> Object:
+        """Replaces an object; the body's resourceVersion must be the stored one."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request("PUT", "update", resource, resource.path(namespace, name), query, body)
+
+    async def delete(self, resource: ApiResource, namespace: str, name: str, uid: str = "") -> None:
+        """Deletes an object, if it is still the one with that uid. Gone already is fine."""
+        options: Object = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._request("DELETE", "delete", resource, resource.path(namespace, name), None, options)
+        except NotFound:
+            return
+
+    async def _request(
+        self,
+        method: str,
+        verb: str,
+        resource: ApiResource,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        timeout: float = REQUEST_SECONDS,
+    ) -> Object:
+        started = time.monotonic()
+        code = 0
+        try:
+            code, payload = await self._send(method, path, query or {}, body, content_type, timeout)
+        except (TimeoutError, aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            reason = str(error) or type(error).__name__
+            raise ClusterUnavailable(verb, path, 0, f"no answer from the API server: {reason}") from error
+        finally:
+            metrics.API_REQUESTS.labels(verb, resource.plural, str(code)).inc()
+            metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
+        if 200 <= code <= 299:
+            return payload
+        raise _error(verb, path, code, str(payload.get("message") or payload))
+
+    async def _send(
+        self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str, timeout: float
+    ) -> tuple[int, Object]:
+        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        await self._api.update_params_for_auth(headers, {}, ["BearerToken"], path, method, body)
+        url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        response = await self._api.rest_client.request(
+            method, url, headers=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=timeout)
+        )
+        raw = await response.read()
+        try:
+            payload = json.loads(raw) if raw else {}
+        except ValueError:
+            payload = {"message": raw[:500].decode("utf-8", "replace")}
+        return int(response.status), cast(Object, payload)
+
+
+def _error(verb: str, path: str, code: int, message: str) -> ClusterError:
+    if code == 404:
+        return NotFound(verb, path, code, message)
+    if code == 409:
+        return Conflict(verb, path, code, message)
+    if code == 429 or code >= 500:
+        return ClusterUnavailable(verb, path, code, message)
+    return ClusterRefused(verb, path, code, message)

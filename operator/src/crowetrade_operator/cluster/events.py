@@ -1,0 +1,95 @@
+"""Kubernetes events (events.k8s.io/v1), written on transitions only.
+
+Losing one loses no state, so failures are logged and left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import structlog
+
+from crowetrade_operator import metrics
+from crowetrade_operator.api.names import API_VERSION, FIELD_MANAGER
+from crowetrade_operator.api.v1alpha1.meta import Metadata
+from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.resources import EVENTS
+from crowetrade_operator.errors import ClusterError
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What happened to one object."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    action: str
+    text: str
+
+
+class Recorder:
+    """Writes events behind the reconcilers' backs, in order, one at a time."""
+
+    def __init__(self, cluster: Cluster, instance: str) -> None:
+        self._cluster = cluster
+        self._instance = instance
+        self._queue: asyncio.Queue[tuple[str, Metadata, Note]] = asyncio.Queue(maxsize=1000)
+
+    def record(self, kind: str, metadata: Metadata, note: Note) -> None:
+        """Takes an event to be written; dropped when a thousand wait already."""
+        log.info(
+            "event", kind=kind, namespace=metadata.namespace, name=metadata.name, reason=note.reason, text=note.text
+        )
+        try:
+            self._queue.put_nowait((kind, metadata, note))
+        except asyncio.QueueFull:
+            log.warning("event dropped: too many wait", reason=note.reason)
+
+    async def run(self) -> None:
+        """Writes until cancelled."""
+        while True:
+            kind, metadata, note = await self._queue.get()
+            await self._write(kind, metadata, note)
+
+    async def drain(self) -> None:
+        """Writes what waits, now: at shutdown."""
+        while not self._queue.empty():
+            await self._write(*self._queue.get_nowait())
+
+    async def _write(self, kind: str, metadata: Metadata, note: Note) -> None:
+        try:
+            await self._cluster.create(EVENTS, metadata.namespace, event_body(kind, metadata, note, self._instance))
+            metrics.EVENTS.labels(note.reason).inc()
+        except ClusterError as error:
+            log.warning("event not written", reason=note.reason, error=str(error))
+
+
+def event_body(kind: str, metadata: Metadata, note: Note, instance: str) -> Object:
+    """The Event object."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        "metadata": {"name": f"{metadata.name}.{uuid.uuid4().hex[:16]}", "namespace": metadata.namespace},
+        "eventTime": now,
+        "reportingController": FIELD_MANAGER,
+        "reportingInstance": instance[:128],
+        "action": note.action,
+        "reason": note.reason,
+        "type": note.type,
+        "note": note.text[:1000],
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "namespace": metadata.namespace,
+            "name": metadata.name,
+            "uid": metadata.uid,
+            "resourceVersion": metadata.resource_version,
+        },
+    }

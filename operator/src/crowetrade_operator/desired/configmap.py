@@ -1,0 +1,68 @@
+"""ConfigMaps: what gateways and agents read when they start, and the hashes that roll them when it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from crowetrade_operator.api.names import STRATEGY_FILE, VAULT_AGENT_FILE, VENUE_FILE, gateway_address
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.api.v1alpha1.venueconnection import Instrument, VenueConnection
+from crowetrade_operator.desired.metadata import Owner, metadata
+from crowetrade_operator.desired.vault import agent_config
+from crowetrade_operator.settings import Settings
+
+
+def strategy_content(
+    strategy: Strategy, instruments: dict[tuple[str, str], Instrument], settings: Settings
+) -> dict[str, Any]:
+    """strategy.json. `suspend` is not in it: that travels by the gateways, so suspending restarts nothing.
+
+    `instruments` are those that the venues declare, by venue and symbol; all that the strategy trades must be there.
+    """
+    spec = {key: value for key, value in strategy.spec.to_api().items() if key != "suspend"}
+    traded = [(item.venue_ref.name, item.symbol) for item in strategy.spec.instruments]
+    return {
+        "namespace": strategy.namespace,
+        "name": strategy.name,
+        "generation": strategy.metadata.generation,
+        "spec": spec,
+        "gateways": {
+            venue: gateway_address(strategy.namespace, venue, settings.cluster_domain) for venue in strategy.spec.venues
+        },
+        "instruments": [{**instruments[key].to_api(), "venue": key[0]} for key in traded],
+    }
+
+
+def venue_content(venue: VenueConnection) -> dict[str, Any]:
+    """venue.json. `suspend` is not in it: it travels by the bus, so suspending restarts nothing."""
+    return {
+        "namespace": venue.namespace,
+        "name": venue.name,
+        "generation": venue.metadata.generation,
+        "spec": {key: value for key, value in venue.spec.to_api().items() if key != "suspend"},
+    }
+
+
+def config_hash(content: dict[str, Any]) -> str:
+    """Hash of what a process reads; the generation alone does not change it."""
+    text = json.dumps({key: value for key, value in content.items() if key != "generation"}, sort_keys=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def strategy_config_map(strategy: Strategy, content: dict[str, Any]) -> dict[str, Any]:
+    """The ConfigMap of a strategy."""
+    return _config_map(strategy, {STRATEGY_FILE: json.dumps(content, indent=2, sort_keys=True)})
+
+
+def venue_config_map(venue: VenueConnection, content: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The ConfigMap of a gateway, with Vault Agent's configuration where there is one."""
+    data = {VENUE_FILE: json.dumps(content, indent=2, sort_keys=True)}
+    if venue.spec.credentials is not None and venue.spec.credentials.vault is not None:
+        data[VAULT_AGENT_FILE] = agent_config(venue.spec.credentials.vault, settings)
+    return _config_map(venue, data)
+
+
+def _config_map(owner: Owner, data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(owner), "data": data}

@@ -1,0 +1,128 @@
+"""Deployments: a gateway's one, and a strategy's one (Combined) or four (Split)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crowetrade_operator.api.names import (
+    COMBINED_ROLE,
+    CONFIG_DIRECTORY,
+    CONFIG_HASH_ANNOTATION,
+    CREDENTIALS_KEY,
+    DATA_DIRECTORY,
+    GRPC_PORT,
+    HTTP_PORT,
+    ROLE_LABEL,
+    ROLES,
+    STRATEGY_FILE,
+    VENUE_FILE,
+)
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.api.v1alpha1.venueconnection import Credentials, SimulatedData, VenueConnection
+from crowetrade_operator.desired import vault
+from crowetrade_operator.desired.metadata import labels, metadata, object_name, selector
+from crowetrade_operator.desired.pod import (
+    TMP_MOUNT,
+    TMP_VOLUME,
+    container,
+    deployment_spec,
+    environment,
+    pod_spec,
+    port,
+)
+from crowetrade_operator.settings import Settings
+
+GATEWAY_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+
+
+def roles_of(strategy: Strategy) -> list[str]:
+    """One Deployment for each of these."""
+    return [COMBINED_ROLE] if strategy.spec.agents.topology == "Combined" else list(ROLES)
+
+
+def strategy_deployments(strategy: Strategy, config_hash: str, settings: Settings) -> list[dict[str, Any]]:
+    """The Deployments of a strategy."""
+    return [_strategy_deployment(strategy, role, config_hash, settings) for role in roles_of(strategy)]
+
+
+def _strategy_deployment(strategy: Strategy, role: str, config_hash: str, settings: Settings) -> dict[str, Any]:
+    roles = ",".join(ROLES) if role == COMBINED_ROLE else role
+    agents = strategy.spec.agents
+    agent = container(
+        "agent",
+        agents.image or settings.agents_image,
+        ["strategy", "--roles", roles],
+        environment(settings.nats_url, CONFIG_HASH=config_hash),
+        agents.resources.to_api(),
+    )
+    agent["ports"] = [port("http", HTTP_PORT)]
+    agent["volumeMounts"] = [_config_mount(), TMP_MOUNT]
+    pod = pod_spec(object_name(strategy), [agent], [_config_volume(object_name(strategy), STRATEGY_FILE), TMP_VOLUME])
+    pod_labels = labels(strategy, role)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(strategy, object_name(strategy, role), role),
+        "spec": deployment_spec(
+            {**selector(strategy), ROLE_LABEL: role}, pod_labels, {CONFIG_HASH_ANNOTATION: config_hash}, pod
+        ),
+    }
+
+
+def venue_deployment(venue: VenueConnection, config_hash: str, settings: Settings) -> dict[str, Any]:
+    """The Deployment of a gateway."""
+    gateway = container(
+        "gateway",
+        settings.agents_image,
+        ["gateway"],
+        environment(settings.nats_url, CONFIG_HASH=config_hash),
+        GATEWAY_RESOURCES,
+    )
+    gateway["ports"] = [port("grpc", GRPC_PORT), port("http", HTTP_PORT)]
+    gateway["volumeMounts"] = [_config_mount(), TMP_MOUNT]
+    pod = pod_spec(object_name(venue), [gateway], [_config_volume(object_name(venue), VENUE_FILE), TMP_VOLUME])
+    if venue.spec.simulated is not None:
+        _add_data(pod, venue.spec.simulated.data)
+    if venue.spec.credentials is not None:
+        _add_credentials(pod, venue.spec.credentials, object_name(venue), settings)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(venue),
+        "spec": deployment_spec(selector(venue), labels(venue), {CONFIG_HASH_ANNOTATION: config_hash}, pod),
+    }
+
+
+def _config_mount() -> dict[str, Any]:
+    return {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True}
+
+
+def _config_volume(name: str, file: str) -> dict[str, Any]:
+    return {
+        "name": "config",
+        "configMap": {"name": name, "items": [{"key": file, "path": file}], "defaultMode": 0o444},
+    }
+
+
+def _add_data(pod: dict[str, Any], data: SimulatedData) -> None:
+    if data.persistent_volume_claim is not None:
+        claim = {"claimName": data.persistent_volume_claim.claim_name, "readOnly": True}
+        volume: dict[str, Any] = {"name": "data", "persistentVolumeClaim": claim}
+    elif data.config_map is not None:
+        items = [{"key": data.config_map.key, "path": data.config_map.key}]
+        volume = {"name": "data", "configMap": {"name": data.config_map.name, "items": items, "defaultMode": 0o444}}
+    else:
+        return
+    pod["volumes"].append(volume)
+    pod["containers"][0]["volumeMounts"].append({"name": "data", "mountPath": DATA_DIRECTORY, "readOnly": True})
+
+
+def _add_credentials(pod: dict[str, Any], credentials: Credentials, config_map: str, settings: Settings) -> None:
+    pod["containers"][0]["volumeMounts"].append({**vault.CREDENTIALS_MOUNT, "readOnly": True})
+    if credentials.vault is not None:
+        pod["initContainers"] = [vault.agent_container(settings)]
+        pod["volumes"] += vault.volumes(config_map)
+    elif credentials.secret_ref is not None:
+        items = [{"key": CREDENTIALS_KEY, "path": CREDENTIALS_KEY}]
+        secret = {"secretName": credentials.secret_ref.name, "items": items, "defaultMode": 0o440}
+        pod["volumes"].append({"name": "credentials", "secret": secret})

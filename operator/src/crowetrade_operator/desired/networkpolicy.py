@@ -1,0 +1,86 @@
+"""NetworkPolicies: nothing in and nothing out but what is named here.
+
+A strategy reaches the bus, DNS and the gateways of its venues. A gateway reaches the bus and DNS, and Vault when its
+key is there; strategies of its namespace reach it. Metrics and probes come from the operator's namespace and the
+node.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crowetrade_operator.api.names import (
+    GATEWAY_APP,
+    GRPC_PORT,
+    HTTP_PORT,
+    NAME_LABEL,
+    STRATEGY_LABEL,
+    VENUE_LABEL,
+)
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_operator.desired.metadata import Owner, metadata, selector
+from crowetrade_operator.settings import Peer, Settings
+
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def strategy_policy(strategy: Strategy, settings: Settings) -> dict[str, Any]:
+    """The policy of all pods of a strategy."""
+    gateways = [
+        {"podSelector": {"matchLabels": {NAME_LABEL: GATEWAY_APP, VENUE_LABEL: venue}}}
+        for venue in sorted(strategy.spec.venues)
+    ]
+    egress = [_to_bus(settings), _to_dns(settings), {"to": gateways, "ports": [_port(GRPC_PORT)]}]
+    return _policy(strategy, [_metrics(settings)], egress)
+
+
+def venue_policy(venue: VenueConnection, settings: Settings) -> dict[str, Any]:
+    """The policy of a gateway's pod."""
+    strategies = {
+        "from": [{"podSelector": {"matchExpressions": [{"key": STRATEGY_LABEL, "operator": "Exists"}]}}],
+        "ports": [_port(GRPC_PORT)],
+    }
+    egress = [_to_bus(settings), _to_dns(settings)]
+    if venue.spec.credentials is not None and venue.spec.credentials.vault is not None:
+        egress.append({"to": [_peer(settings.vault)], "ports": [_port(settings.vault.port)]})
+    return _policy(venue, [strategies, _metrics(settings)], egress)
+
+
+def _policy(owner: Owner, ingress: list[dict[str, Any]], egress: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(owner),
+        "spec": {
+            "podSelector": {"matchLabels": selector(owner)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": ingress,
+            "egress": egress,
+        },
+    }
+
+
+def _port(number: int, protocol: str = "TCP") -> dict[str, Any]:
+    return {"port": number, "protocol": protocol}
+
+
+def _peer(peer: Peer) -> dict[str, Any]:
+    out: dict[str, Any] = {"namespaceSelector": {"matchLabels": dict(peer.namespace_labels)}}
+    if peer.pod_labels:
+        out["podSelector"] = {"matchLabels": dict(peer.pod_labels)}
+    return out
+
+
+def _metrics(settings: Settings) -> dict[str, Any]:
+    operator = {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: settings.operator_namespace}}}
+    return {"from": [operator], "ports": [_port(HTTP_PORT)]}
+
+
+def _to_bus(settings: Settings) -> dict[str, Any]:
+    return {"to": [_peer(settings.bus)], "ports": [_port(settings.bus.port)]}
+
+
+def _to_dns(settings: Settings) -> dict[str, Any]:
+    number = settings.dns.port
+    return {"to": [_peer(settings.dns)], "ports": [_port(number, "UDP"), _port(number)]}

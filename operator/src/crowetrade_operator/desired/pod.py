@@ -1,0 +1,98 @@
+"""What every pod of ours has: Pod Security "restricted", probes, a /tmp of its own, and who and where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crowetrade_operator.api.names import HTTP_PORT, USER_ID
+
+POD_SECURITY: dict[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER_ID,
+    "runAsGroup": USER_ID,
+    "fsGroup": USER_ID,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+TMP_VOLUME: dict[str, Any] = {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}
+TMP_MOUNT: dict[str, Any] = {"name": "tmp", "mountPath": "/tmp"}
+
+
+def probe(path: str, period: int, failures: int) -> dict[str, Any]:
+    """A probe of the container's HTTP server."""
+    return {
+        "httpGet": {"path": path, "port": HTTP_PORT, "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }
+
+
+def environment(nats_url: str, **more: str) -> list[dict[str, Any]]:
+    """Environment of gateways and agents; nothing secret is ever in it."""
+    return [
+        {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}},
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+        {"name": "NATS_URL", "value": nats_url},
+        *({"name": name, "value": value} for name, value in more.items()),
+    ]
+
+
+def container(
+    name: str, image: str, arguments: list[str], env: list[dict[str, Any]], resources: dict[str, Any]
+) -> dict[str, Any]:
+    """A container of the agents image, whose entry point is `python -m crowetrade_agents.runtime`.
+
+    An image of a user is built from it and keeps that. Liveness is slow on purpose: a restart costs more.
+    """
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": arguments,
+        "env": env,
+        "resources": resources,
+        "securityContext": CONTAINER_SECURITY,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        "startupProbe": probe("/healthz", 1, 120),
+        "readinessProbe": probe("/readyz", 2, 3),
+        "livenessProbe": probe("/healthz", 10, 6),
+    }
+
+
+def port(name: str, number: int) -> dict[str, Any]:
+    """A container port."""
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
+
+
+def deployment_spec(
+    selector: dict[str, str], labels: dict[str, str], annotations: dict[str, str], pod: dict[str, Any]
+) -> dict[str, Any]:
+    """spec of a Deployment of one replica. Recreate: two at once would fight for the session."""
+    return {
+        "replicas": 1,
+        "revisionHistoryLimit": 2,
+        "progressDeadlineSeconds": 120,
+        "strategy": {"type": "Recreate"},
+        "selector": {"matchLabels": selector},
+        "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
+    }
+
+
+def pod_spec(service_account: str, containers: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> dict[str, Any]:
+    """spec of a pod without any right at the API server."""
+    return {
+        "serviceAccountName": service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": POD_SECURITY,
+        "containers": containers,
+        "volumes": volumes,
+    }

@@ -1,0 +1,55 @@
+"""Every error of the operator.
+
+OperatorError
+├── SettingsError           the environment is wrong: say what to set, and stop
+├── InvalidResource         a stored object does not match our models (its CRD has another version)
+├── ClusterError            the API server answered with an error
+│   ├── ClusterUnavailable    may be retried: connection, 429, 5xx
+│   ├── Conflict              may be retried after reading again: 409
+│   ├── NotFound              the object is gone: 404
+│   └── ClusterRefused        is not retried soon: other 4xx (forbidden, invalid)
+└── BusUnavailable          may be retried: NATS cannot be reached or has no JetStream
+"""
+
+from __future__ import annotations
+
+
+class OperatorError(Exception):
+    """Base of all errors that the operator raises."""
+
+
+class SettingsError(OperatorError):
+    """A setting is missing or cannot be read."""
+
+
+class InvalidResource(OperatorError):
+    """A stored object cannot be parsed by our models."""
+
+
+class ClusterError(OperatorError):
+    """The API server answered with an error."""
+
+    def __init__(self, verb: str, path: str, code: int, message: str) -> None:
+        super().__init__(f"{verb} {path}: {code} {message}")
+        self.code = code
+        self.message = message
+
+
+class ClusterUnavailable(ClusterError):
+    """No connection, too many requests, or an error of the API server itself."""
+
+
+class Conflict(ClusterError):
+    """Somebody else changed the object, or owns the field."""
+
+
+class NotFound(ClusterError):
+    """The object does not exist."""
+
+
+class ClusterRefused(ClusterError):
+    """The request is forbidden or invalid; the same request will be refused again."""
+
+
+class BusUnavailable(OperatorError):
+    """NATS cannot be reached."""

@@ -1,0 +1,278 @@
+"""The operator's process: `python -m crowetrade_operator.main`.
+
+Order of start: settings, HTTP, API server, Lease. Only the leader goes on: list everything, watch (kopf), bus,
+workers. When the Lease is lost, or anything that must run for ever ends, the process ends, and Kubernetes starts it
+anew with nothing left over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import uvloop
+
+from crowetrade_operator import metrics
+from crowetrade_operator.bus.board import Board
+from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.cluster.audit import Audit
+from crowetrade_operator.cluster.cache import Cache
+from crowetrade_operator.cluster.client import Cluster, Object, connect
+from crowetrade_operator.cluster.events import Recorder
+from crowetrade_operator.cluster.health import HealthServer
+from crowetrade_operator.cluster.lease import Elector
+from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.errors import ClusterError, SettingsError
+from crowetrade_operator.handlers.watch import Watch
+from crowetrade_operator.reconcile.context import Context
+from crowetrade_operator.reconcile.controller import Controller
+from crowetrade_operator.settings import Settings, from_environment
+
+log = structlog.get_logger()
+
+STALLED_RECONCILE_SECONDS = 120.0
+STALLED_QUEUE_SECONDS = 120.0
+LOOP_TICK_SECONDS = 1.0
+SHUTDOWN_SECONDS = 5.0
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on stdout, kopf's included."""
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    number = logging.getLevelNamesMapping().get(level, logging.INFO)
+    structlog.configure(
+        processors=[*processors, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        processor=structlog.processors.JSONRenderer(), foreign_pre_chain=processors
+    )
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=max(number, logging.INFO), force=True)
+    logging.getLogger("kopf").setLevel(max(number, logging.WARNING))
+    logging.getLogger("nats").setLevel(logging.CRITICAL)
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the leader runs."""
+
+    context: Context
+    controller: Controller
+    audit: Audit
+    watch: Watch
+
+
+class Operator:
+    """One replica of the operator, from start to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stopping = asyncio.Event()
+        self.parts: Parts | None = None
+        self.http_port = 0
+
+    def stop(self) -> None:
+        """Asks for a clean end."""
+        self.stopping.set()
+
+    async def run(self) -> None:
+        """Runs until `stop`, or until something that must not end has ended (then it raises)."""
+        health = HealthServer(
+            self.settings.http_port,
+            live={"reconcile": self._stalled_reconcile, "queue": self._stalled_queue, "watch": self._stalled_watch},
+            ready={"process": lambda: ""},
+            refresh=self._refresh_metrics,
+        )
+        self.http_port = await health.start()
+        cluster = await connect(self.settings.kubeconfig)
+        elector = Elector(
+            cluster,
+            self.settings.operator_namespace,
+            self.settings.lease_name,
+            self.settings.pod_name,
+            self.settings.lease,
+        )
+        try:
+            await self._elect_and_work(cluster, elector)
+        finally:
+            await elector.release()
+            await cluster.close()
+            await health.stop()
+
+    async def _elect_and_work(self, cluster: Cluster, elector: Elector) -> None:
+        if not await self._unless_stopped(elector.acquire()):
+            return
+        async with self._leading(cluster) as parts:
+            log.info("working", namespaces=self.settings.namespaces or "all")
+            await self._first_end(
+                {
+                    "stop": self.stopping.wait(),
+                    "lease": elector.hold(),
+                    "reconcilers": parts.controller.run(),
+                    "bus": parts.context.bus.run(),
+                    "status writer": parts.context.status.run(),
+                    "recorder": parts.context.recorder.run(),
+                    "audit": self._audit(parts.audit),
+                    "watch": self._watching(parts.watch),
+                }
+            )
+
+    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Whether the coroutine ended before the operator was asked to stop."""
+        task, stop = asyncio.ensure_future(coroutine), asyncio.ensure_future(self.stopping.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finished = task.done()
+        for item in (task, stop):
+            item.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await item
+        return finished
+
+    @contextlib.asynccontextmanager
+    async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
+        """Everything that only the leader has; at the end the last statuses and events are written."""
+        settings, cache = self.settings, Cache()
+        audit = Audit(cluster, cache, settings.namespaces)
+        context = Context(
+            settings=settings,
+            cluster=cluster,
+            cache=cache,
+            bus=Bus(settings.nats_url, Board()),
+            status=StatusWriter(cluster, settings.status_writes_per_second),
+            recorder=Recorder(cluster, settings.pod_name),
+        )
+        controller = Controller(context)
+        await self._fill(audit)
+        loop = asyncio.get_running_loop()
+
+        def sink(type_: str, item: Object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
+                loop.call_soon_threadsafe(_take, cache, audit, type_, item)
+
+        watch = Watch(cluster.configuration, settings.namespaces, sink)
+        watch.start()
+        self.parts = Parts(context, controller, audit, watch)
+        try:
+            yield self.parts
+        finally:
+            controller.queue.close()
+            watch.stop()
+            with contextlib.suppress(TimeoutError, ClusterError):
+                async with asyncio.timeout(SHUTDOWN_SECONDS):
+                    await context.status.drain()
+                    await context.recorder.drain()
+            await loop.run_in_executor(None, watch.join, SHUTDOWN_SECONDS)
+            self.parts = None
+
+    async def _fill(self, audit: Audit) -> None:
+        """The first list; tried again until the API server answers, says what is missing when it refuses."""
+        while True:
+            try:
+                await audit.fill()
+            except ClusterError as error:
+                hint = "are the CRDs installed?" if error.code == 404 else "does the ClusterRole allow it?"
+                log.error("cannot list what to watch", error=str(error), hint=hint if error.code in (403, 404) else "")
+                await asyncio.sleep(self.settings.lease.retry)
+            else:
+                return
+
+    async def _audit(self, audit: Audit) -> None:
+        while True:
+            await asyncio.sleep(self.settings.resync_seconds)
+            try:
+                await audit.check()
+            except ClusterError as error:
+                log.warning("audit failed, trying again later", error=str(error))
+
+    async def _watching(self, watch: Watch) -> None:
+        """Ends when kopf's thread has ended."""
+        while watch.alive:  # noqa: ASYNC110 - a thread has no asyncio event
+            await asyncio.sleep(LOOP_TICK_SECONDS)
+        if watch.error is not None:
+            log.error("kopf ended", error=repr(watch.error))
+
+    async def _first_end(self, coroutines: dict[str, Coroutine[Any, Any, Any]]) -> None:
+        """Runs all until the first ends, then cancels the rest. Anything but `stop` must not end."""
+        tasks = {asyncio.create_task(coroutine, name=name) for name, coroutine in coroutines.items()}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        ended = next((task for task in done if task.get_name() != "stop"), None)
+        if ended is not None:
+            error = ended.exception()
+            raise RuntimeError(f"{ended.get_name()} has ended; restarting the operator") from error
+
+    def _stalled_reconcile(self) -> str:
+        seconds = self.parts.controller.queue.longest_running() if self.parts else 0.0
+        return f"a reconcile has run for {seconds:.0f} s" if seconds > STALLED_RECONCILE_SECONDS else ""
+
+    def _stalled_queue(self) -> str:
+        seconds = self.parts.controller.queue.oldest_waiting() if self.parts else 0.0
+        return f"a key has waited for {seconds:.0f} s" if seconds > STALLED_QUEUE_SECONDS else ""
+
+    def _stalled_watch(self) -> str:
+        return self.parts.audit.stalled if self.parts else ""
+
+    def _refresh_metrics(self) -> None:
+        if self.parts is None:
+            return
+        queue = self.parts.controller.queue
+        metrics.QUEUE_DEPTH.set(len(queue))
+        metrics.QUEUE_OLDEST_SECONDS.set(queue.oldest_waiting())
+        metrics.SECONDS_SINCE_EVENT.set(self.parts.audit.seconds_since_event())
+
+
+def _take(cache: Cache, audit: Audit, type_: str, item: Object) -> None:
+    """An event in the main loop."""
+    audit.saw(item, type_)
+    if type_ == "DELETED":
+        cache.remove(item)
+    else:
+        cache.put(item)
+
+
+async def serve(settings: Settings) -> None:
+    """Runs the operator until SIGTERM or SIGINT."""
+    operator = Operator(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, operator.stop)
+    await operator.run()
+
+
+def main() -> int:
+    """Entry point; 78 (EX_CONFIG) when a setting is wrong."""
+    try:
+        settings = from_environment()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 78
+    configure_logging(settings.log_level)
+    try:
+        uvloop.run(serve(settings))
+    except RuntimeError as error:
+        log.error("operator ended", error=str(error), cause=repr(error.__cause__))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

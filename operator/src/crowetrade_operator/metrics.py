@@ -1,0 +1,64 @@
+"""Every metric of the operator, and the registry that they live in."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+_PREFIX = "crowetrade_operator"
+
+RECONCILES = Counter(
+    f"{_PREFIX}_reconciles",
+    "Reconciles by kind and result (done, retry, failed).",
+    ["kind", "result"],
+    registry=REGISTRY,
+)
+RECONCILE_SECONDS = Histogram(
+    f"{_PREFIX}_reconcile_seconds",
+    "Duration of reconciles.",
+    ["kind"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+    registry=REGISTRY,
+)
+QUEUE_DEPTH = Gauge(f"{_PREFIX}_queue_depth", "Keys that wait for a worker.", registry=REGISTRY)
+QUEUE_OLDEST_SECONDS = Gauge(
+    f"{_PREFIX}_queue_oldest_seconds", "How long the oldest waiting key has waited.", registry=REGISTRY
+)
+API_REQUESTS = Counter(
+    f"{_PREFIX}_api_requests",
+    "Requests to the API server by verb, resource and status code (0: no answer).",
+    ["verb", "resource", "code"],
+    registry=REGISTRY,
+)
+API_SECONDS = Histogram(
+    f"{_PREFIX}_api_request_seconds",
+    "Duration of requests to the API server.",
+    ["verb"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+    registry=REGISTRY,
+)
+APPLIES_SKIPPED = Counter(
+    f"{_PREFIX}_applies_skipped", "Writes that were not made because they would change nothing.", registry=REGISTRY
+)
+STATUS_WRITES = Counter(
+    f"{_PREFIX}_status_writes", "Status writes by kind and result.", ["kind", "result"], registry=REGISTRY
+)
+STATUS_PENDING = Gauge(f"{_PREFIX}_status_pending", "Objects whose status waits to be written.", registry=REGISTRY)
+WATCH_EVENTS = Counter(
+    f"{_PREFIX}_watch_events", "Events received by kind and type.", ["kind", "type"], registry=REGISTRY
+)
+SECONDS_SINCE_EVENT = Gauge(
+    f"{_PREFIX}_seconds_since_event", "Time since the last watch event of any kind.", registry=REGISTRY
+)
+WATCH_STALLED = Gauge(
+    f"{_PREFIX}_watch_stalled", "1 when a list found changes that the watch did not bring in time.", registry=REGISTRY
+)
+LEADER = Gauge(f"{_PREFIX}_leader", "1 on the replica that reconciles.", registry=REGISTRY)
+BUS_CONNECTED = Gauge(
+    f"{_PREFIX}_bus_connected", "1 when NATS is connected and JetStream is usable.", registry=REGISTRY
+)
+BUS_MESSAGES = Counter(
+    f"{_PREFIX}_bus_messages", "Status messages received by schema and result.", ["schema", "result"], registry=REGISTRY
+)
+CONFIG_PUTS = Counter(f"{_PREFIX}_gateway_config_puts", "GatewayConfigs written to the bus.", registry=REGISTRY)
+EVENTS = Counter(f"{_PREFIX}_events", "Kubernetes events written by reason.", ["reason"], registry=REGISTRY)

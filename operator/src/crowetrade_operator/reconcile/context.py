@@ -1,0 +1,190 @@
+"""What reconcilers work with: reads from the cache and the board, and the writes that a plan asks for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import structlog
+from pydantic import ValidationError
+
+from crowetrade.config.v1 import config_pb2
+from crowetrade_operator import metrics
+from crowetrade_operator.api.names import FINALIZER, Key, Kind, venue_object
+from crowetrade_operator.api.v1alpha1.meta import Metadata, Resource
+from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.cluster.cache import Cache
+from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.compare import is_applied, with_hash
+from crowetrade_operator.cluster.events import Recorder
+from crowetrade_operator.cluster.resources import BY_KIND
+from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, InvalidResource, NotFound
+from crowetrade_operator.reconcile.observed import Children, GatewayView, Moment, Surroundings
+from crowetrade_operator.reconcile.plan import Plan, rfc3339
+from crowetrade_operator.settings import Settings
+
+log = structlog.get_logger()
+
+MODELS: dict[Kind, type[Strategy] | type[VenueConnection] | type[RiskLimit]] = {
+    Kind.STRATEGY: Strategy,
+    Kind.VENUE: VenueConnection,
+    Kind.RISK_LIMIT: RiskLimit,
+}
+R = TypeVar("R", bound=Resource)
+
+
+@dataclass(slots=True)
+class Context:
+    """Everything that a reconcile needs besides its key."""
+
+    settings: Settings
+    cluster: Cluster
+    cache: Cache
+    bus: Bus
+    status: StatusWriter
+    recorder: Recorder
+    wall_clock: Callable[[], float] = time.time
+    _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
+
+    def now(self) -> Moment:
+        """The wall clock."""
+        unix = self.wall_clock()
+        return Moment(rfc3339(unix), unix)
+
+    def resource(self, key: Key, model: type[R]) -> R | None:
+        """One custom resource as its model; parsed once a version."""
+        item = self.cache.get(key.kind.value, key.namespace, key.name)
+        if item is None:
+            self._parsed.pop(key, None)
+            return None
+        version = item["metadata"].get("resourceVersion", "")
+        known = self._parsed.get(key)
+        if known is None or known[0] != version:
+            try:
+                known = (version, model.model_validate(item))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"])
+                raise InvalidResource(f"{key.kind} {key.namespace}/{key.name}: {where}: {first['msg']}") from error
+            self._parsed[key] = known
+        return cast(R, known[1])
+
+    def surroundings(self, namespace: str) -> Surroundings:
+        """All resources of a namespace that can be read, and what the bus said about them."""
+        venues = self._all(Kind.VENUE, namespace, VenueConnection)
+        return Surroundings(
+            strategies=self._all(Kind.STRATEGY, namespace, Strategy),
+            venues=venues,
+            limits=self._all(Kind.RISK_LIMIT, namespace, RiskLimit),
+            gateways={name: self._gateway(namespace, name) for name in venues},
+            gateway_deployments=frozenset(
+                name for name in venues if self.cache.get("Deployment", namespace, venue_object(name)) is not None
+            ),
+            bus_connected=self.bus.connected,
+            bus_problem=self.bus.problem,
+        )
+
+    def children(self, key: Key) -> Children:
+        """Live children of a custom resource."""
+        return Children(self.cache.owned(key))
+
+    async def carry_out(self, key: Key, resource: Resource, plan: Plan) -> str:
+        """Writes what the plan asks for; returns why the API server refused a child, or nothing."""
+        if plan.finalizer is True:
+            await self._ensure_finalizer(key, resource.metadata)
+        if plan.config is not None:
+            await self._put_config(key, plan.config)
+        refusal = await self._apply(plan.apply)
+        for item in plan.delete:
+            await self._delete(item)
+        if plan.delete_config:
+            await self._delete_config(key)
+        for note in plan.notes:
+            self.recorder.record(key.kind.value, resource.metadata, note)
+        if plan.finalizer is False:
+            await self._drop_finalizer(key, resource.metadata)
+        return refusal
+
+    def _all(self, kind: Kind, namespace: str, model: type[R]) -> dict[str, R]:
+        found = {}
+        for item in self.cache.all(kind.value, namespace):
+            key = Key(kind, namespace, item["metadata"]["name"])
+            try:
+                resource = self.resource(key, model)
+            except InvalidResource as error:
+                log.error("resource left out: it does not match this operator's models", error=str(error))
+                continue
+            if resource is not None:
+                found[key.name] = resource
+        return found
+
+    def _gateway(self, namespace: str, venue: str) -> GatewayView:
+        heard = self.bus.board.gateway(namespace, venue)
+        if heard is None:
+            return GatewayView()
+        age = self.bus.board.clock() - heard.at
+        fresh = heard.message if age <= self.settings.silent_after_seconds else None
+        return GatewayView(status=fresh, last=heard.message, age=age)
+
+    async def _apply(self, children: Sequence[Object]) -> str:
+        """Applies what differs. A refusal (quota, admission, immutable field) becomes words for the status."""
+        for child in children:
+            desired = with_hash(child)
+            metadata = child["metadata"]
+            live = self.cache.get(child["kind"], metadata["namespace"], metadata["name"])
+            if is_applied(desired, live):
+                metrics.APPLIES_SKIPPED.inc()
+                continue
+            try:
+                self.cache.put(await self.cluster.apply(desired))
+            except ClusterRefused as error:
+                log.warning("child refused", kind=child["kind"], name=metadata["name"], error=str(error))
+                return f"The API server refused {child['kind']} {metadata['name']}: {error.message}"
+            log.info("applied", kind=child["kind"], namespace=metadata["namespace"], name=metadata["name"])
+        return ""
+
+    async def _delete(self, item: Object) -> None:
+        metadata = item["metadata"]
+        await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
+        log.info("deleted", kind=item["kind"], namespace=metadata["namespace"], name=metadata["name"])
+
+    async def _put_config(self, key: Key, config: config_pb2.GatewayConfig) -> None:
+        """Without the bus the children are still looked after, and the status says that the bus is down."""
+        try:
+            if await self.bus.put_config(key.namespace, key.name, config):
+                log.info("gateway configured", namespace=key.namespace, venue=key.name, revision=config.revision[:12])
+        except BusUnavailable as error:
+            log.warning("gateway not configured", namespace=key.namespace, venue=key.name, error=str(error))
+
+    async def _delete_config(self, key: Key) -> None:
+        try:
+            await self.bus.delete_config(key.namespace, key.name)
+        except BusUnavailable as error:
+            log.warning("configuration left on the bus; it is swept later", venue=key.name, error=str(error))
+
+    async def _ensure_finalizer(self, key: Key, metadata: Metadata) -> None:
+        if FINALIZER not in metadata.finalizers:
+            await self._set_finalizers(key, metadata, [*metadata.finalizers, FINALIZER])
+
+    async def _drop_finalizer(self, key: Key, metadata: Metadata) -> None:
+        if FINALIZER in metadata.finalizers:
+            left = [item for item in metadata.finalizers if item != FINALIZER]
+            try:
+                await self._set_finalizers(key, metadata, left)
+            except NotFound:
+                return
+
+    async def _set_finalizers(self, key: Key, metadata: Metadata, finalizers: list[str]) -> None:
+        """Refused with Conflict when the object changed meanwhile: then the reconcile is done again."""
+        patch: dict[str, Any] = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata.resource_version}}
+        stored = await self.cluster.merge(BY_KIND[key.kind.value], key.namespace, key.name, patch)
+        if stored["metadata"].get("uid") != metadata.uid:
+            raise Conflict("patch", f"{key.kind} {key.name}", 409, "another object has the name now")
+        if FINALIZER in finalizers or not stored["metadata"].get("deletionTimestamp"):
+            self.cache.put(stored)

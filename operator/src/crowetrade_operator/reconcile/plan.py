@@ -1,0 +1,146 @@
+"""What a reconcile has decided to do, and the words that kinds share when they decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import config_pb2
+from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, condition
+from crowetrade_operator.cluster.events import Note
+from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
+
+Object = dict[str, Any]
+
+SESSION_NAMES = {
+    status_pb2.SESSION_STATE_CONNECTING: "Connecting",
+    status_pb2.SESSION_STATE_LOGGED_ON: "LoggedOn",
+    status_pb2.SESSION_STATE_LOGON_REJECTED: "LogonRejected",
+    status_pb2.SESSION_STATE_DISCONNECTED: "Disconnected",
+    status_pb2.SESSION_STATE_ENDED: "Ended",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be written, before the status."""
+
+    # Children to apply, in this order.
+    apply: Sequence[Object] = ()
+    # Children to delete.
+    delete: Sequence[Object] = ()
+    # True: make sure that the finalizer is there. False: take it away. None: leave it.
+    finalizer: bool | None = None
+    # GatewayConfig to put on the bus.
+    config: config_pb2.GatewayConfig | None = None
+    # Whether to take the GatewayConfig away.
+    delete_config: bool = False
+    notes: Sequence[Note] = ()
+    # Seconds after which to look again even if nothing happens.
+    again: float | None = None
+    # Why a change of the agents is held back; empty when it is not.
+    held: str = ""
+
+
+def rfc3339(unix: float) -> str:
+    """A wall-clock time as Kubernetes writes it, in whole seconds."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def unix_of(text: str) -> float:
+    """Seconds since the Unix epoch of a time that Kubernetes wrote."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def account_of(view: GatewayView, strategy: str) -> status_pb2.StrategyAccount | None:
+    """The strategy's account in the last status of the gateway."""
+    if view.last is None:
+        return None
+    return next((account for account in view.last.accounts if account.strategy == strategy), None)
+
+
+def session_condition(type_: ConditionType, venue: str, view: GatewayView, around: Surroundings) -> Condition:
+    """What the session of a venue means: Unknown when we cannot know, and a replay that ended is no failure."""
+    if not around.bus_connected:
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around))
+    if view.status is None:
+        return _no_status(type_, venue, view)
+    said = view.status.session_message
+    match view.status.session:
+        case status_pb2.SESSION_STATE_LOGGED_ON:
+            return condition(type_, True, Reason.LOGGED_ON, f"Venue {venue} is logged on.")
+        case status_pb2.SESSION_STATE_ENDED:
+            return condition(type_, True, Reason.REPLAY_ENDED, said or f"The recording of venue {venue} has ended.")
+        case status_pb2.SESSION_STATE_LOGON_REJECTED:
+            text = (
+                f"Venue {venue} rejected the logon: {said or 'it gave no reason'}. Check spec.credentials of the venue."
+            )
+            return condition(type_, False, Reason.LOGON_REJECTED, text)
+        case status_pb2.SESSION_STATE_DISCONNECTED:
+            text = f"Venue {venue} is disconnected: {said or 'no reason given'}. The gateway tries again."
+            return condition(type_, False, Reason.DISCONNECTED, text)
+        case _:
+            text = f"The gateway of venue {venue} connects. {said}".strip()
+            return condition(type_, False, Reason.CONNECTING, text)
+
+
+def _no_status(type_: ConditionType, venue: str, view: GatewayView) -> Condition:
+    if view.age is None:
+        text = f"The gateway of venue {venue} has not reported yet."
+        return condition(type_, False, Reason.STARTING, text)
+    text = f"The gateway of venue {venue} has stopped reporting: see kubectl describe venue {venue}."
+    return condition(type_, "Unknown", Reason.GATEWAY_SILENT, text)
+
+
+def bus_message(around: Surroundings) -> str:
+    """Why nothing is known."""
+    return (
+        f"The message bus cannot be used ({around.bus_problem or 'not connected'}), so the state is not known. "
+        "Check the NATS pods and the operator's NATS_URL."
+    )
+
+
+def transition_notes(
+    before: Sequence[Condition], after: Sequence[Condition], watched: Sequence[ConditionType]
+) -> list[Note]:
+    """An event for each watched condition whose status or reason changed from one that was known before."""
+    old = {item.type: item for item in before}
+    notes = []
+    for item in after:
+        previous = old.get(item.type)
+        if item.type not in watched or previous is None:
+            continue
+        if (previous.status, previous.reason) != (item.status, item.reason):
+            kind = "Normal" if item.status == "True" or item.reason in _EXPECTED else "Warning"
+            text = f"{item.type} is {item.status}: {item.message}"
+            notes.append(Note("Normal" if kind == "Normal" else "Warning", item.reason, "Reconcile", text))
+    return notes
+
+
+_EXPECTED = frozenset(
+    {
+        Reason.STARTING,
+        Reason.CONNECTING,
+        Reason.SUSPENDED,
+        Reason.STOPPING,
+        Reason.REPLAY_ENDED,
+        Reason.WAITING_FOR_GATEWAY,
+        Reason.AGENT_NOT_CONNECTED,
+        Reason.OBSERVE_ONLY,
+        Reason.NOTHING_IN_SCOPE,
+    }
+)
+
+
+def paused_condition() -> Condition:
+    """Says that the children are left alone."""
+    text = "The annotation trading.crowetrade.io/paused is true: children are neither updated nor repaired."
+    return condition(ConditionType.PAUSED, True, Reason.RECONCILING_PAUSED, text)
+
+
+def cut(text: str, length: int) -> str:
+    """Text that fits a field of the status."""
+    return text if len(text) <= length else text[: length - 3] + "..."

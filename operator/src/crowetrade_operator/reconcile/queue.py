@@ -1,0 +1,124 @@
+"""A deduplicating work queue: many events for one key become one reconcile, and a key is never worked on twice at
+once.
+
+As client-go's workqueue: a key is *dirty* (it has to be done), *processing* (a worker has it), or both (it became
+dirty while a worker had it; it is queued again when the worker is done). So no event is lost: a key that is added
+after its worker started is done once more. Failures come back after an exponential delay with jitter, so that many
+failing keys do not come back together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_DELAY = 0.2
+LAST_DELAY = 60.0
+
+
+class WorkQueue(Generic[K]):
+    """Keys to be worked on."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, rng: Callable[[], float] = random.random) -> None:
+        self._clock = clock
+        self._random = rng
+        self._ready: deque[K] = deque()
+        self._since: dict[K, float] = {}
+        self._dirty: set[K] = set()
+        self._processing: dict[K, float] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._arrived = asyncio.Event()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def add(self, key: K) -> None:
+        """Marks the key dirty; does nothing when it waits already."""
+        if self._closed or key in self._dirty:
+            return
+        self._dirty.add(key)
+        self._since.setdefault(key, self._clock())
+        if key not in self._processing:
+            self._push(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Adds the key later; the earlier of two times wins."""
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= loop.time() + seconds:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_later(seconds, self._due, key)
+
+    def failed(self, key: K) -> float:
+        """Adds the key after its next delay: 0.2 s, 0.4 s ... 60 s, each times 0.5 to 1.5. Returns the delay."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        delay = min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(count, 16)) * (0.5 + self._random())
+        self.add_after(key, delay)
+        return delay
+
+    def succeeded(self, key: K) -> None:
+        """The next failure starts with the first delay again."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """Waits for a key and hands it to the caller, who calls `done` when finished."""
+        while not self._ready:
+            self._arrived.clear()
+            await self._arrived.wait()
+        key = self._ready.popleft()
+        self._dirty.discard(key)
+        self._since.pop(key, None)
+        self._processing[key] = self._clock()
+        return key
+
+    def done(self, key: K) -> None:
+        """The worker is finished; the key is queued again when it became dirty meanwhile."""
+        self._processing.pop(key, None)
+        if key in self._dirty:
+            self._push(key)
+
+    def close(self) -> None:
+        """Takes no more keys and drops all timers."""
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def oldest_waiting(self) -> float:
+        """Seconds that the longest waiting key has waited."""
+        return self._clock() - min(self._since.values()) if self._since else 0.0
+
+    def longest_running(self) -> float:
+        """Seconds that the longest running worker has run."""
+        return self._clock() - min(self._processing.values()) if self._processing else 0.0
+
+    def _push(self, key: K) -> None:
+        self._ready.append(key)
+        self._arrived.set()
+
+    def _due(self, key: K) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+
+async def work(queue: WorkQueue[K], handle: Callable[[K], Awaitable[None]]) -> None:
+    """One worker: takes keys until cancelled. `handle` must deal with its own errors."""
+    while True:
+        key = await queue.get()
+        try:
+            await handle(key)
+        finally:
+            queue.done(key)

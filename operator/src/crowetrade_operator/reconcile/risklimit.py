@@ -1,0 +1,154 @@
+"""RiskLimit: the reconcilers of the venues compile it into the gateways' configuration; here is its status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from crowetrade.config.v1 import config_pb2
+from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, condition, follow
+from crowetrade_operator.api.v1alpha1.common import LabelSelector, plain
+from crowetrade_operator.api.v1alpha1.risklimit import (
+    GatewaysStatus,
+    RiskLimit,
+    RiskLimitStatus,
+    RiskSummary,
+    UtilisationStatus,
+)
+from crowetrade_operator.reconcile.compile import compile_config
+from crowetrade_operator.reconcile.observed import Moment, Surroundings
+from crowetrade_operator.reconcile.plan import bus_message, cut, paused_condition
+
+WATCHED = (ConditionType.ENFORCED,)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that is looked at for one RiskLimit."""
+
+    limit: RiskLimit
+    around: Surroundings
+    now: Moment
+
+
+def concerned(limit: RiskLimit, around: Surroundings) -> dict[str, config_pb2.RiskRule]:
+    """The rule at each gateway where it binds a strategy."""
+    found = {}
+    for name, venue in sorted(around.venues.items()):
+        config = compile_config(venue, around.strategies.values(), around.limits.values())
+        rule = next((item for item in config.rules if item.risk_limit == limit.name), None)
+        if rule is not None:
+            found[name] = rule
+    return found
+
+
+def pending(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> list[str]:
+    """Venues whose gateway does not enforce this generation yet."""
+    wanted = (observed.limit.name, observed.limit.metadata.generation)
+    waiting = []
+    for name in rules:
+        status = observed.around.gateway(name).status
+        confirmed = status is not None and any(
+            (item.risk_limit, item.generation) == wanted for item in status.risk_acknowledgements
+        )
+        if not confirmed:
+            waiting.append(name)
+    return waiting
+
+
+def report(observed: Observed, previous: RiskLimitStatus) -> RiskLimitStatus:
+    """The new status; `previous` is the one that was reported last."""
+    rules = concerned(observed.limit, observed.around)
+    waiting = pending(observed, rules)
+    utilisation = _utilisation(observed, rules)
+    count = len(rules) - len(waiting)
+    generation = observed.limit.metadata.generation
+    conditions = _conditions(observed, rules, waiting)
+    return RiskLimitStatus(
+        observed_generation=generation,
+        summary=RiskSummary(scope=cut(_scope(observed.limit), 256), utilisation=_utilisation_summary(utilisation)),
+        gateways=GatewaysStatus(acknowledged=count, concerned=len(rules), summary=f"{count}/{len(rules)}"),
+        pending=waiting[:16],
+        utilisation=utilisation,
+        conditions=follow(previous.conditions, conditions, generation, observed.now.text),
+    )
+
+
+def _conditions(observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: list[str]) -> list[Condition]:
+    ready, enforced = _ready(observed, rules, waiting), ConditionType.ENFORCED
+    if ready.status != "True" or ready.reason == Reason.NOTHING_IN_SCOPE:
+        status = "Unknown" if ready.status == "Unknown" else "False"
+        second = condition(enforced, "Unknown" if status == "Unknown" else "False", ready.reason, ready.message)
+    elif observed.limit.spec.enforcement == "Observe":
+        text = "spec.enforcement is Observe: breaches are counted and logged, orders pass."
+        second = condition(enforced, False, Reason.OBSERVE_ONLY, text)
+    else:
+        second = condition(enforced, True, ready.reason, ready.message)
+    return [ready, second, paused_condition()] if observed.limit.paused else [ready, second]
+
+
+def _ready(observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: list[str]) -> Condition:
+    type_ = ConditionType.READY
+    if not rules:
+        text = "The scope selects no strategy at any venue yet; it is in force for the first one that it selects."
+        return condition(type_, True, Reason.NOTHING_IN_SCOPE, text)
+    if not observed.around.bus_connected:
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(observed.around))
+    if waiting:
+        text = f"Waiting for the gateways of {', '.join(waiting)} to confirm this version."
+        return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
+    return condition(type_, True, Reason.ACKNOWLEDGED, f"In force at {', '.join(rules)}.")
+
+
+def _utilisation(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> list[UtilisationStatus]:
+    """The 16 highest, each exactly as its gateway counts it."""
+    found: dict[tuple[str, str, str], tuple[Decimal, UtilisationStatus]] = {}
+    for name in rules:
+        status = observed.around.gateway(name).status
+        for item in status.utilisation if status is not None else ():
+            ratio = _ratio(item.used, item.allowed)
+            if item.risk_limit != observed.limit.name or ratio is None:
+                continue
+            key = cut(item.key or "-", 128)
+            text = plain(ratio.quantize(Decimal("0.001")))
+            entry = UtilisationStatus(
+                name=item.limit, venue=name, key=key, used=item.used, limit=item.allowed, ratio=text
+            )
+            found[item.limit, name, key] = (ratio, entry)
+    ranked = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].name, pair[1].venue, pair[1].key))
+    return [entry for _, entry in ranked[:16]]
+
+
+def _ratio(used: str, allowed: str) -> Decimal | None:
+    try:
+        ratio = Decimal(used) / Decimal(allowed)
+    except (InvalidOperation, ZeroDivisionError):
+        return None
+    return ratio if ratio.is_finite() and ratio < 10**12 else None
+
+
+def _utilisation_summary(utilisation: list[UtilisationStatus]) -> str:
+    if not utilisation:
+        return ""
+    first = utilisation[0]
+    return cut(f"{first.name} {plain((Decimal(first.ratio) * 100).quantize(Decimal('0.1')))}%", 128)
+
+
+def _scope(limit: RiskLimit) -> str:
+    scope = limit.spec.scope
+    parts = [
+        _selector("strategies", scope.strategy_selector),
+        _selector("venues", scope.venue_selector),
+        f"instruments {','.join(scope.instruments)}" if scope.instruments else "",
+    ]
+    return "; ".join(filter(None, parts)) or "all"
+
+
+def _selector(what: str, selector: LabelSelector) -> str:
+    labels = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
+    labels += [
+        f"{item.key} {item.operator}" + (f" ({','.join(item.values)})" if item.values else "")
+        for item in selector.match_expressions
+    ]
+    return f"{what} {','.join(labels)}" if labels else ""

@@ -1,0 +1,165 @@
+"""Settings from the environment; docs/operator/settings are the descriptions here."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from crowetrade_operator.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Pods that a NetworkPolicy lets through: labels of their namespace and of the pods (empty: all of it)."""
+
+    namespace_labels: Mapping[str, str]
+    pod_labels: Mapping[str, str]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Leader election, in seconds: how long a lease holds, how long to try to renew, how often to try."""
+
+    duration: float = 15.0
+    renew: float = 10.0
+    retry: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set; see `from_environment` for the names."""
+
+    operator_namespace: str
+    pod_name: str = "operator"
+    # Namespaces to work in; empty means all.
+    namespaces: tuple[str, ...] = ()
+    nats_url: str = "nats://nats:4222"
+    agents_image: str = "crowetrade/agents:0.1.0"
+    # Empty: no Vault.
+    vault_address: str = ""
+    vault_image: str = "hashicorp/vault:1.19.0"
+    vault_auth_path: str = "kubernetes"
+    vault: Peer = field(default_factory=lambda: Peer({"kubernetes.io/metadata.name": "vault"}, {}, 8200))
+    bus: Peer = field(default_factory=lambda: Peer({}, {"app.kubernetes.io/name": "nats"}, 4222))
+    dns: Peer = field(
+        default_factory=lambda: Peer({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"}, 53)
+    )
+    cluster_domain: str = ""
+    http_port: int = 8080
+    workers: int = 8
+    # Status writes a second, over all objects.
+    status_writes_per_second: float = 20.0
+    resync_seconds: float = 300.0
+    stop_deadline_seconds: float = 60.0
+    # A gateway or agent that said nothing for so long counts as silent.
+    silent_after_seconds: float = 10.0
+    lease_name: str = "crowetrade-operator"
+    lease: LeaseTimes = LeaseTimes()
+    log_level: str = "INFO"
+    # Path of a kubeconfig; empty means in-cluster.
+    kubeconfig: str = ""
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the settings, or raises a SettingsError that names the variable and says what to write."""
+    namespace = environment.get("OPERATOR_NAMESPACE", "")
+    if not namespace:
+        raise SettingsError("OPERATOR_NAMESPACE is not set: set it from the downward API field metadata.namespace")
+    nats_url = environment.get("NATS_URL") or f"nats://nats.{namespace}.svc:4222"
+    vault_address = environment.get("VAULT_ADDR", "")
+    return Settings(
+        operator_namespace=namespace,
+        pod_name=environment.get("POD_NAME") or socket.gethostname(),
+        namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
+        nats_url=nats_url,
+        agents_image=environment.get("AGENTS_IMAGE") or "crowetrade/agents:0.1.0",
+        vault_address=vault_address,
+        vault_image=environment.get("VAULT_IMAGE") or "hashicorp/vault:1.19.0",
+        vault_auth_path=environment.get("VAULT_AUTH_PATH") or "kubernetes",
+        vault=_peer(
+            environment,
+            "VAULT",
+            namespace="kubernetes.io/metadata.name=vault",
+            pods="app.kubernetes.io/name=vault",
+            port=_url_port("VAULT_ADDR", vault_address, 8200),
+        ),
+        bus=_peer(
+            environment,
+            "BUS",
+            namespace=f"kubernetes.io/metadata.name={namespace}",
+            pods="app.kubernetes.io/name=nats",
+            port=_url_port("NATS_URL", nats_url, 4222),
+        ),
+        dns=_peer(
+            environment, "DNS", namespace="kubernetes.io/metadata.name=kube-system", pods="k8s-app=kube-dns", port=53
+        ),
+        cluster_domain=environment.get("CLUSTER_DOMAIN", ""),
+        http_port=int(_number(environment, "HTTP_PORT", 8080, least=0)),
+        workers=int(_number(environment, "WORKERS", 8, least=1)),
+        status_writes_per_second=_number(environment, "STATUS_WRITES_PER_SECOND", 20, least=0.1),
+        resync_seconds=_number(environment, "RESYNC_SECONDS", 300, least=1),
+        stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", 60, least=1),
+        silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", 10, least=2),
+        lease_name=environment.get("LEASE_NAME") or "crowetrade-operator",
+        lease=_lease(environment),
+        log_level=(environment.get("LOG_LEVEL") or "INFO").upper(),
+        kubeconfig=environment.get("KUBECONFIG", ""),
+    )
+
+
+def _lease(environment: Mapping[str, str]) -> LeaseTimes:
+    times = LeaseTimes(
+        duration=_number(environment, "LEASE_DURATION_SECONDS", 15, least=1),
+        renew=_number(environment, "LEASE_RENEW_SECONDS", 10, least=0.5),
+        retry=_number(environment, "LEASE_RETRY_SECONDS", 2, least=0.1),
+    )
+    if not times.duration > times.renew > times.retry:
+        raise SettingsError(
+            "LEASE_DURATION_SECONDS must be longer than LEASE_RENEW_SECONDS, and that longer than LEASE_RETRY_SECONDS: "
+            f"found {times.duration:g}, {times.renew:g} and {times.retry:g}; write for example 15, 10 and 2"
+        )
+    return times
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, *, least: float) -> float:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}: write a number such as {default:g}") from None
+    if not least <= value < float("inf"):
+        raise SettingsError(f"{name} is {text!r}: write a number of at least {least:g}, such as {default:g}")
+    return value
+
+
+def _peer(environment: Mapping[str, str], prefix: str, *, namespace: str, pods: str, port: int) -> Peer:
+    return Peer(
+        namespace_labels=_labels(
+            f"{prefix}_NAMESPACE_LABELS", environment.get(f"{prefix}_NAMESPACE_LABELS", namespace)
+        ),
+        pod_labels=_labels(f"{prefix}_POD_LABELS", environment.get(f"{prefix}_POD_LABELS", pods)),
+        port=port,
+    )
+
+
+def _labels(name: str, text: str) -> dict[str, str]:
+    labels = {}
+    for part in filter(None, (item.strip() for item in text.split(","))):
+        key, separator, value = part.partition("=")
+        if not separator or not key:
+            raise SettingsError(f"{name} is {text!r}: write labels as key=value,key=value")
+        labels[key] = value
+    return labels
+
+
+def _url_port(name: str, url: str, default: int) -> int:
+    try:
+        return urlsplit(url).port or default
+    except ValueError:
+        raise SettingsError(f"{name} is {url!r}: write a URL with a port such as {default}") from None

@@ -1,0 +1,1 @@
+"""One file a promise, against a real cluster with real pods."""

@@ -1,0 +1,83 @@
+"""A cluster with CroweTrade for the session, a namespace for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from tools.demo import install, strategies
+from tools.demo.clusters import Cluster
+from tools.demo.errors import DemoError
+from tools.demo.kubernetes import Kubectl
+from tools.demo.wait import wait_for
+
+from tests.e2e.namespaces import Namespace
+
+GONE_SECONDS = 180.0
+_OURS = "strategies,venueconnections,risklimits"
+_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs a cluster."""
+    for item in items:
+        if "tests/e2e/" in str(item.path):
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Remembers a failure for the fixtures' teardown."""
+    report = yield
+    if report is not None and getattr(report, "failed", False):
+        item.stash[_FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The demo's cluster with CroweTrade installed from the sources as they are."""
+    return install.install().cluster
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Cluster) -> Kubectl:
+    """kubectl for the cluster."""
+    return cluster.kubectl()
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of its own for the test, gone when it ends."""
+    name = f"e2e-{secrets.token_hex(4)}"
+    kubectl.apply([strategies.namespace(name)])
+    yield Namespace(name, cluster, kubectl)
+    if request.node.stash.get(_FAILED, False):
+        _tell(kubectl, name)
+    kubectl("delete", "namespace", name, "--wait=false")
+    wait_for(lambda: _still_there(kubectl, name), GONE_SECONDS, f"namespace {name} to be gone")
+
+
+def _still_there(kubectl: Kubectl, name: str) -> str | None:
+    found = kubectl.get("namespace", name)
+    if found is None:
+        return None
+    return "; ".join(c["message"] for c in found.get("status", {}).get("conditions", []) if c["status"] == "True")
+
+
+def _tell(kubectl: Kubectl, name: str) -> None:
+    """What somebody who looks at a failure wants to see."""
+    for arguments in (
+        ("get", _OURS, "-o", "yaml"),
+        ("get", "pods", "-o", "wide"),
+        ("get", "events", "--sort-by=.lastTimestamp"),
+        ("logs", "-l", "app.kubernetes.io/managed-by=crowetrade-operator", "--all-containers", "--prefix", "--tail=40"),
+    ):
+        print(f"--- kubectl {' '.join(arguments)} -n {name}")
+        try:
+            print(kubectl(*arguments, "-n", name))
+        except DemoError as error:
+            print(error)
+    print(f"--- operator in {install.NAMESPACE}")
+    print(kubectl("logs", "-n", install.NAMESPACE, "-l", "app.kubernetes.io/name=crowetrade-operator", "--tail=60"))

@@ -1,0 +1,130 @@
+"""A namespace of a test: apply, look, wait, run something inside a pod."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tools.demo.clusters import Cluster
+from tools.demo.kubernetes import Kubectl, Object, missing_condition
+from tools.demo.wait import wait_for
+
+PYTHON = "/opt/venv/bin/python"
+"""In the agents image."""
+READY_SECONDS = 180.0
+TRADES_SECONDS = 120.0
+REPLAY_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One namespace of the cluster."""
+
+    name: str
+    cluster: Cluster
+    kubectl: Kubectl
+
+    def apply(self, *objects: Object) -> None:
+        """Server-side apply."""
+        self.kubectl.apply(objects, self.name)
+
+    def get(self, kind: str, name: str) -> Object:
+        """An object that must be there."""
+        found = self.kubectl.get(kind, name, self.name)
+        assert found is not None, f"{kind} {name} is not in namespace {self.name}"
+        return found
+
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        """Status of an object; empty when it has none yet."""
+        status: dict[str, Any] = self.get(kind, name).get("status", {})
+        return status
+
+    def patch(self, kind: str, name: str, patch: dict[str, Any]) -> None:
+        """Merge patch, as a person would."""
+        self.kubectl("patch", kind, name, "-n", self.name, "--type=merge", "-p", json.dumps(patch))
+
+    def delete(self, kind: str, name: str, *arguments: str) -> None:
+        """Deletes without waiting."""
+        self.kubectl("delete", kind, name, "-n", self.name, "--wait=false", *arguments)
+
+    def until(self, probe: Callable[[], str | None], description: str, seconds: float = READY_SECONDS) -> None:
+        """Waits for a probe that says what is missing."""
+        wait_for(probe, seconds, f"{description} in {self.name}")
+
+    def until_condition(self, kind: str, name: str, condition: str, status: str = "True", reason: str = "") -> None:
+        """Waits for a condition of the current generation, with a reason when one is given."""
+
+        def probe() -> str | None:
+            found = self.kubectl.get(kind, name, self.name)
+            missing = missing_condition(found, condition, status)
+            if missing or not reason or found is None:
+                return missing
+            seen = next(c["reason"] for c in found["status"]["conditions"] if c["type"] == condition)
+            return None if seen == reason else f"reason is {seen}, not {reason}"
+
+        self.until(probe, f"{kind} {name}: {condition}={status} {reason}")
+
+    def until_trading(self, *names: str) -> None:
+        """Waits until strategies are Ready and Trading."""
+        for name in names:
+            self.until_condition("strategy", name, "Ready")
+            self.until_condition("strategy", name, "Trading")
+
+    def until_filled(self, name: str, more_than: int = 0) -> None:
+        """Waits until a strategy has more than this many filled orders."""
+
+        def probe() -> str | None:
+            orders = self.status("strategy", name).get("orders", {})
+            return None if orders.get("filledTotal", 0) > more_than else f"orders: {orders}"
+
+        self.until(probe, f"strategy {name} to have more than {more_than} filled orders", TRADES_SECONDS)
+
+    def until_ended(self, venue: str) -> None:
+        """Waits until a venue has played its recording to the end."""
+
+        def probe() -> str | None:
+            status = self.status("venueconnection", venue)
+            if status.get("session", {}).get("state") == "Ended":
+                return None
+            return f"session {status.get('session', {})}, orders {status.get('orders', {})}"
+
+        self.until(probe, f"venue {venue} to end its replay", REPLAY_SECONDS)
+
+    def filled(self, name: str) -> int:
+        """Filled orders of a strategy."""
+        total: int = self.status("strategy", name).get("orders", {}).get("filledTotal", 0)
+        return total
+
+    def pods(self, selector: str) -> list[Object]:
+        """Pods by label that are not on their way out."""
+        found = self.kubectl.list("pods", self.name, selector)
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def pod(self, selector: str) -> Object:
+        """The one pod with these labels."""
+        found = self.pods(selector)
+        assert len(found) == 1, f"expected one pod with {selector}, found {[pod['metadata']['name'] for pod in found]}"
+        return found[0]
+
+    def python(self, pod: str, script: str, *arguments: str) -> Any:
+        """Runs a Python script in a pod's first container; it prints JSON."""
+        output = self.kubectl("exec", "-n", self.name, pod, "--", PYTHON, "-c", script, *arguments)
+        return json.loads(output)
+
+
+def of_strategy(name: str) -> str:
+    """Selector of a strategy's pods."""
+    return f"trading.crowetrade.io/strategy={name}"
+
+
+def of_venue(name: str) -> str:
+    """Selector of a venue's gateway."""
+    return f"trading.crowetrade.io/venue={name}"
+
+
+def pod_name(pod: Object) -> str:
+    """metadata.name."""
+    name: str = pod["metadata"]["name"]
+    return name

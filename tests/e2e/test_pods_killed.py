@@ -1,0 +1,55 @@
+"""Killed pods come back, trading goes on, and no execution is lost or counted twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tests.e2e import manifests
+from tests.e2e.journal import read_journal
+from tests.e2e.namespaces import Namespace, of_strategy, of_venue, pod_name
+
+
+def _kill(namespace: Namespace, selector: str) -> None:
+    """As a node failure would: no time to say good-bye."""
+    killed = pod_name(namespace.pod(selector))
+    namespace.delete("pod", killed, "--grace-period=0", "--force")
+
+    def probe() -> str | None:
+        pods = namespace.pods(selector)
+        names = [pod_name(pod) for pod in pods]
+        ready = [c["status"] for pod in pods for c in pod["status"].get("conditions", []) if c["type"] == "Ready"]
+        return None if killed not in names and ready == ["True"] else f"pods {names}, ready {ready}"
+
+    namespace.until(probe, f"a new pod instead of {killed}")
+
+
+def test_killed_pods_lose_and_double_nothing(namespace: Namespace) -> None:
+    namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("ema"))
+    namespace.until_trading("ema")
+    namespace.until_filled("ema", more_than=3)
+
+    _kill(namespace, of_strategy("ema"))
+    namespace.until_trading("ema")
+    namespace.until_filled("ema", more_than=namespace.filled("ema") + 3)
+
+    _kill(namespace, of_venue(manifests.VENUE))
+    namespace.until_trading("ema")
+    namespace.until_filled("ema", more_than=namespace.filled("ema") + 3)
+
+    namespace.patch("strategy", "ema", {"spec": {"suspend": True}})
+    namespace.until_condition("strategy", "ema", "Trading", "False", "Suspended")
+    journal = read_journal(namespace, manifests.VENUE)
+    fills = journal.fills("ema")
+    assert journal.broken_link() is None
+    assert len({report.fill.exec_id for report in fills}) == len(fills)
+    assert len({order.cl_ord_id for order in journal.orders("ema")}) == len(journal.orders("ema"))
+    tokens = [session.fencing_token for session in journal.sessions()]
+    assert len(tokens) >= 2
+    assert tokens == sorted(set(tokens))
+
+    def agrees() -> str | None:
+        positions = namespace.status("strategy", "ema").get("position", [])
+        seen = sum((Decimal(entry["quantity"]) for entry in positions), Decimal(0))
+        return None if seen == journal.position("ema") else f"status {seen}, journal {journal.position('ema')}"
+
+    namespace.until(agrees, "status and journal to hold the same position")

@@ -1,0 +1,42 @@
+"""Combined and Split are two ways to run the same strategy: in lock step they send the same orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.e2e import manifests
+from tests.e2e.journal import Journal, read_journal, signed_quantity
+from tests.e2e.namespaces import Namespace, of_strategy
+
+
+def _orders(journal: Journal, strategy: str) -> list[tuple[Any, ...]]:
+    return [
+        (o.origin.sequence, o.origin.event_unix_ns, o.symbol, o.side, o.order_quantity, o.price, o.time_in_force)
+        for o in journal.orders(strategy)
+    ]
+
+
+def _fills(journal: Journal, strategy: str) -> list[tuple[Any, ...]]:
+    return [(r.transact_unix_ns, signed_quantity(r), r.fill.last_price, r.fill.fee) for r in journal.fills(strategy)]
+
+
+def test_combined_and_split_send_the_same_orders(namespace: Namespace) -> None:
+    namespace.apply(
+        manifests.risk_limit(),
+        manifests.venue("one", manifests.LOCK_STEP),
+        manifests.venue("two", manifests.LOCK_STEP),
+    )
+    namespace.until_condition("venueconnection", "one", "Ready")
+    namespace.until_condition("venueconnection", "two", "Ready")
+    namespace.apply(
+        manifests.strategy("combined", "one", "Combined"),
+        manifests.strategy("split", "two", "Split"),
+    )
+    namespace.until_ended("one")
+    namespace.until_ended("two")
+    assert len(namespace.pods(of_strategy("combined"))) == 1
+    assert len(namespace.pods(of_strategy("split"))) == 4
+    one, two = read_journal(namespace, "one"), read_journal(namespace, "two")
+    assert len(_orders(one, "combined")) > 100
+    assert _orders(one, "combined") == _orders(two, "split")
+    assert _fills(one, "combined") == _fills(two, "split")

@@ -1,0 +1,42 @@
+"""The samples are what the models accept, with no field that nobody reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+
+ROOT = Path(__file__).parent.parent.parent
+SAMPLES = sorted((ROOT / "samples").glob("*.yaml"))
+Model = type[Strategy] | type[VenueConnection] | type[RiskLimit]
+MODELS: dict[str, Model] = {"Strategy": Strategy, "VenueConnection": VenueConnection, "RiskLimit": RiskLimit}
+
+
+def _unknown(given: Any, known: Any, path: str) -> list[str]:
+    """Fields of the sample that the model dropped."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        below = [_unknown(value, known[key], f"{path}.{key}") for key, value in given.items() if key in known]
+        return [f"{path}.{key}" for key in given if key not in known] + [item for found in below for item in found]
+    if isinstance(given, list) and isinstance(known, list):
+        below = [_unknown(value, other, path) for value, other in zip(given, known, strict=True)]
+        return [item for found in below for item in found]
+    return []
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_a_sample_is_valid(path: Path) -> None:
+    manifest = yaml.safe_load(path.read_text())
+    read = MODELS[manifest["kind"]].model_validate(
+        {**manifest, "metadata": {"namespace": "demo", "uid": "u", "generation": 1, **manifest["metadata"]}}
+    )
+    assert _unknown(manifest["spec"], read.spec.to_api(), "spec") == []
+
+
+def test_there_is_a_sample_of_each_kind() -> None:
+    assert {yaml.safe_load(path.read_text())["kind"] for path in SAMPLES} == set(MODELS)

@@ -1,0 +1,106 @@
+"""Installs CroweTrade into a cluster: images, chart, and a wait until the operator and the bus are ready."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from tools.demo import images
+from tools.demo.clusters import ROOT, Cluster, choose
+from tools.demo.errors import CommandFailed
+from tools.demo.images import Images
+from tools.demo.kubernetes import Kubectl
+from tools.demo.shell import run
+from tools.demo.wait import wait_for
+
+RELEASE = "crowetrade"
+NAMESPACE = "crowetrade-system"
+CHART = ROOT / "charts" / "crowetrade"
+VAULT_ADDRESS = "http://vault.vault.svc:8200"
+READY_SECONDS = 240.0
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A cluster with CroweTrade in it."""
+
+    cluster: Cluster
+    images: Images
+
+
+def install(cluster: Cluster | None = None, report: Callable[[str], None] = print) -> Installation:
+    """Starts the cluster when needed, then installs or upgrades; safe to repeat."""
+    where = cluster or choose()
+    report(f"cluster: {where.name}")
+    where.up()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        built = pool.submit(images.ensure, where, report)
+        pool.submit(where.install_vault).result()
+        found = built.result()
+    _helm(where, found, report)
+    wait_for(lambda: not_ready(where), READY_SECONDS, "the operator and the bus to be ready", report=report)
+    report(f"CroweTrade is installed in namespace {NAMESPACE}")
+    return Installation(where, found)
+
+
+def uninstall(cluster: Cluster) -> None:
+    """Removes the release; custom resource definitions stay, as the chart says."""
+    run([*cluster.helm(), "uninstall", RELEASE, "-n", NAMESPACE, "--ignore-not-found", "--wait"], timeout=180)
+
+
+def values(cluster: Cluster, found: Images) -> dict[str, object]:
+    """Values of the chart for this cluster."""
+    return {
+        "operator": {"image": {"repository": found.operator.rpartition(":")[0], "tag": found.tag}},
+        "agents": {"image": {"repository": found.agents.rpartition(":")[0], "tag": found.tag}},
+        "vault": {
+            "address": VAULT_ADDRESS,
+            "image": cluster.vault_image,
+            "podLabels": dict(cluster.vault_pod_labels),
+        },
+        "nats": {"persistence": {"enabled": cluster.persistent}},
+    }
+
+
+def not_ready(cluster: Cluster) -> str | None:
+    """What of the installation is not ready yet, None when all is."""
+    kubectl = cluster.kubectl()
+    for kind, name in (("statefulset", "nats"), ("deployment", "crowetrade-operator")):
+        found = kubectl.get(kind, name, NAMESPACE)
+        if found is None:
+            return f"no {kind} {name}"
+        status, wanted = found.get("status", {}), found["spec"]["replicas"]
+        current = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+        counts = tuple(status.get(key, 0) for key in ("updatedReplicas", "readyReplicas", "replicas"))
+        if not current or counts != (wanted, wanted, wanted):
+            return f"{kind} {name}: {counts[1]} of {wanted} ready, {counts[0]} updated{_pods(cluster, name)}"
+    return None
+
+
+def _pods(cluster: Cluster, name: str) -> str:
+    """What holds the pods up, with the last line that a crashing one wrote."""
+    kubectl = cluster.kubectl()
+    told = []
+    for pod in kubectl.list("pods", NAMESPACE, f"app.kubernetes.io/name={name}"):
+        pod_name = pod["metadata"]["name"]
+        for container in pod.get("status", {}).get("containerStatuses", []):
+            waiting = container.get("state", {}).get("waiting", {}).get("reason")
+            if waiting:
+                said = _last_line(kubectl, pod_name) if container.get("restartCount") else ""
+                told.append(f"{pod_name}: {waiting} {said}".strip())
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _last_line(kubectl: Kubectl, pod: str) -> str:
+    try:
+        return kubectl("logs", "-n", NAMESPACE, pod, "--previous", "--tail=1").strip()
+    except CommandFailed:
+        return ""
+
+
+def _helm(cluster: Cluster, found: Images, report: Callable[[str], None]) -> None:
+    report(f"helm: installing {RELEASE} {found.tag}")
+    command = [*cluster.helm(), "upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "--create-namespace"]
+    run([*command, "-f", "-"], stdin=json.dumps(values(cluster, found)), timeout=300)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tools.localcluster import controlplane, dns, images, network, vault
+
+_COREFILE = """data:
+  Corefile: |
+    .:53 {
+        ready
+        forward . /etc/resolv.conf {
+           max_concurrent 1000
+        }
+        loop
+        reload
+    }
+spec:
+  replicas: 2
+"""
+
+
+def test_dns_asks_nobody_else() -> None:
+    settings = dns.local_only(_COREFILE)
+    assert "forward" not in settings
+    assert "loop" not in settings
+    assert "        ready\n        reload\n    }\n" in settings
+    assert "replicas: 1\n" in settings
+
+
+def test_the_kubeconfig_for_outside_goes_through_the_forwarder() -> None:
+    text = "server: https://10.95.0.2:6443\ncurrent-context: kubernetes-super-admin@crowetrade\n"
+    outside = controlplane._outside_kubeconfig(text, 4711)
+    assert outside == "server: https://127.0.0.1:4711\ncurrent-context: crowetrade\n"
+
+
+def test_pip_settings_are_lent_to_a_build_only_when_set() -> None:
+    assert images._pip_settings({}) == ""
+    lent = images._pip_settings({"PIP_DEFAULT_TIMEOUT": "9", "PIP_EXTRA_INDEX_URL": "there", "PIP_CERT": "/c"})
+    assert lent.splitlines() == ["[global]", "extra-index-url = there", "timeout = 9"]
+
+
+def test_vault_passes_the_restricted_pod_security_standard() -> None:
+    pod = next(item for item in vault.manifests() if item["kind"] == "Deployment")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert json.dumps(pod)
+
+
+def test_mount_points_are_listed_in_the_order_to_undo_them() -> None:
+    assert "/" in network.mount_points()
+    assert network.mount_points(below=Path("/no/such/folder")) == []

