@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 
@@ -46,7 +47,8 @@ def _up(report: strategies.Report) -> None:
     strategies.start(cluster, report)
     print()
     print(strategies.table(cluster.kubectl()))
-    kubectl = " ".join(cluster.kubectl().command)
+    binary, *options = cluster.kubectl().command
+    kubectl = " ".join(["kubectl" if shutil.which("kubectl") else binary, *options])
     for name, value in cluster.environment().items():
         print(f"export {name}={value}")
     print(f"{kubectl} get crowetrade -n {strategies.NAMESPACE}            # everything of ours")

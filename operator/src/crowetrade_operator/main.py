@@ -117,12 +117,14 @@ class Operator:
     async def _elect_and_work(self, cluster: Cluster, elector: Elector) -> None:
         if not await self._unless_stopped(elector.acquire()):
             return
+        await self._first_end({"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster)})
+
+    async def _work(self, cluster: Cluster) -> None:
+        """What the leader does, until cancelled."""
         async with self._leading(cluster) as parts:
             log.info("working", namespaces=self.settings.namespaces or "all")
             await self._first_end(
                 {
-                    "stop": self.stopping.wait(),
-                    "lease": elector.hold(),
                     "reconcilers": parts.controller.run(),
                     "bus": parts.context.bus.run(),
                     "status writer": parts.context.status.run(),
@@ -137,10 +139,7 @@ class Operator:
         task, stop = asyncio.ensure_future(coroutine), asyncio.ensure_future(self.stopping.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         finished = task.done()
-        for item in (task, stop):
-            item.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await item
+        await _end({task, stop})
         return finished
 
     @contextlib.asynccontextmanager
@@ -172,10 +171,11 @@ class Operator:
         finally:
             controller.queue.close()
             watch.stop()
-            with contextlib.suppress(TimeoutError, ClusterError):
-                async with asyncio.timeout(SHUTDOWN_SECONDS):
-                    await context.status.drain()
-                    await context.recorder.drain()
+            if self.stopping.is_set():  # and not because the Lease is lost: then another writes already
+                with contextlib.suppress(TimeoutError, ClusterError):
+                    async with asyncio.timeout(SHUTDOWN_SECONDS):
+                        await context.status.drain()
+                        await context.recorder.drain()
             await loop.run_in_executor(None, watch.join, SHUTDOWN_SECONDS)
             self.parts = None
 
@@ -212,9 +212,7 @@ class Operator:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
         ended = next((task for task in done if task.get_name() != "stop"), None)
         if ended is not None:
             error = ended.exception()
@@ -238,6 +236,15 @@ class Operator:
         metrics.QUEUE_DEPTH.set(len(queue))
         metrics.QUEUE_OLDEST_SECONDS.set(queue.oldest_waiting())
         metrics.SECONDS_SINCE_EVENT.set(self.parts.audit.seconds_since_event())
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancels until all have ended: a library that catches the first cancellation does not keep the process alive."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=3 * SHUTDOWN_SECONDS)
 
 
 def _take(cache: Cache, audit: Audit, type_: str, item: Object) -> None:

@@ -51,10 +51,16 @@ class Alignment:
         self._targets.clear()
         self._latest = self._handled = sequence
 
+    def pass_over(self, sequence: int) -> None:
+        """Everything up to `sequence` is past; what came of later events is kept."""
+        while self._events and self._events[0].sequence <= sequence:
+            self._events.popleft()
+        self._targets = {number: target for number, target in self._targets.items() if number > sequence}
+        self._latest = max(self._latest, sequence)
+        self._handled = max(self._handled, sequence)
+
     def on_market_data(self, message: pb.MarketData, traded: bool) -> Iterator[Step]:
-        """Takes one event; `traded` says whether a target will come for it."""
-        if message.sequence <= self._latest:
-            return
+        """Takes one event, a later one than before; `traded` says whether a target will come for it."""
         self._latest = message.sequence
         if traded:
             self._events.append(message)

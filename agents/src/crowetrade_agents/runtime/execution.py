@@ -4,8 +4,9 @@ One worker handles one event after the other. For each it cancels and sends what
 (the final one for IOC, FOK and cancels), and then says Progress. So no order is outstanding unknown when the next event
 is decided upon, and the position that the plan sees is exact.
 
-Lock step must not stand still for ever. When a target is lost (an upstream role restarted, the bus was away), the
-watchdog waits until every upstream role listens again and gives the event up: Progress is said without a decision.
+Lock step must not stand still for ever. When an event or its target is lost (an upstream role restarted, the bus was
+away; the gateway's status tells what was published), the watchdog waits until every upstream role listens again and
+gives the event up: Progress is said without a decision.
 
 Out of lock step events may come faster than they are handled: of the targets that wait only the last one counts.
 """
@@ -14,31 +15,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
-from crowetrade.bus.v1 import market_data_pb2, orders_pb2
+from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
 from crowetrade_agents.domain.numbers import parse, parse_optional, render
 from crowetrade_agents.errors import InvalidNumber
-from crowetrade_agents.execution.alignment import Alignment, Step
-from crowetrade_agents.execution.book import OrderBook
+from crowetrade_agents.execution.alignment import Step
 from crowetrade_agents.execution.ids import ClOrdIds
 from crowetrade_agents.execution.plan import IdleReason, Plan, Touch, plan_child
 from crowetrade_agents.execution.policy import ExecutionPolicy
 from crowetrade_agents.features.decode import event_symbol
 from crowetrade_agents.portfolio.policy import Listing
 from crowetrade_agents.portfolio.reasons import STAND_DOWN
-from crowetrade_agents.runtime.gateway_session import GatewaySession
+from crowetrade_agents.runtime.desk import Request, Task, VenueDesk
 from crowetrade_agents.runtime.state import AgentState
 
 _log = structlog.get_logger(__name__)
 
-_Input = market_data_pb2.MarketData | market_data_pb2.TargetPosition
-Request = gateway_pb2.OrderSessionRequest
+# None only wakes the worker.
+_Input = market_data_pb2.MarketData | market_data_pb2.TargetPosition | status_pb2.GatewayStatus | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,44 +49,6 @@ class Patience:
     answers: float = 5.0
     # In lock step, for the target of an event, before the event is given up.
     target: float = 10.0
-
-
-class VenueDesk:
-    """The execution role at one venue: its book, its place in the market data, its session."""
-
-    def __init__(self, venue: str) -> None:
-        self.venue = venue
-        self.book = OrderBook()
-        self.alignment = Alignment()
-        self.session: GatewaySession | None = None
-        self.lock_step = False
-        self.logged_on_before = False
-        # Last event that the gateway is known to have published.
-        self.published = 0
-        # Last event whose handling is finished.
-        self.finished = 0
-        # Rises when the gateway's stream of market data begins anew; what belongs to an older one is past.
-        self.epoch = 0
-        # Loop time at which the gateway or we last got further.
-        self.moved_at = 0.0
-        self.changed = asyncio.Event()
-
-    def restart(self, sequence: int) -> None:
-        """Everything up to `sequence` is past."""
-        self.alignment.restart(sequence)
-        self.finished = sequence
-        self.epoch += 1
-
-    async def send(self, request: Request) -> bool:
-        """False when the session is not up and nothing was sent."""
-        return self.session is not None and await self.session.send(request)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    desk: VenueDesk
-    step: Step
-    epoch: int
 
 
 class ExecutionRole:
@@ -126,21 +88,19 @@ class ExecutionRole:
         """Takes one target; never waits."""
         self._inbox.put_nowait(target)
 
+    async def on_gateway_status(self, status: status_pb2.GatewayStatus) -> None:
+        """Tells what was published, also when it did not reach us; never waits."""
+        if status.venue in self.desks and self.desks[status.venue].up:
+            self._inbox.put_nowait(status)
+
     # From the sessions.
 
     def on_logon(self, venue: str, snapshot: gateway_pb2.LogonAccepted) -> Sequence[Request]:
-        """The gateway's truth replaces ours; unanswered orders and the last Progress are sent again."""
-        desk = self.desks[venue]
+        """Positions and open orders are the gateway's from now on; see VenueDesk."""
         self._state.gateways_down.pop(venue, None)
-        desk.lock_step = snapshot.lock_step
-        desk.published = snapshot.market_data_sequence
-        if not desk.logged_on_before or desk.published < desk.alignment.latest:
-            desk.restart(desk.published)
-        desk.logged_on_before = True
-        desk.moved_at = asyncio.get_running_loop().time()
-        resend = [Request(new_order=order) for order in desk.book.on_logon(snapshot)]
-        desk.changed.set()
-        return [*resend, *([_progress(desk.finished)] if desk.lock_step and desk.finished else [])]
+        self._state.changed.set()
+        self._inbox.put_nowait(None)
+        return self.desks[venue].logged_on(snapshot)
 
     def on_report(self, venue: str, report: orders_pb2.ExecutionReport) -> None:
         """Folds a report into the book."""
@@ -161,7 +121,9 @@ class ExecutionRole:
         """Remembered for status; the session is tried again by itself."""
         if self._state.gateways_down.get(venue) != why:
             _log.warning("gateway_unreachable", venue=venue, why=why)
+        self.desks[venue].went_down()
         self._state.gateways_down[venue] = why
+        self._state.changed.set()
 
     # The worker.
 
@@ -170,10 +132,9 @@ class ExecutionRole:
         while True:
             with contextlib.suppress(TimeoutError):
                 first = await asyncio.wait_for(self._inbox.get(), self._patience.target)
-                for task in _latest_only(self._tasks(first)):
-                    await self._handle(task)
+                await self._work(self._tasks(first))
             for desk in self.desks.values():
-                if self._is_stalled(desk):
+                if self._inbox.empty() and desk.is_stalled(self._patience.target):
                     await self._give_up_lost_events(desk)
 
     async def stop(self) -> None:
@@ -181,31 +142,36 @@ class ExecutionRole:
         for desk in self.desks.values():
             await self._cancel_all(desk, desk.finished)
 
-    def _tasks(self, first: _Input) -> list[_Task]:
-        tasks: list[_Task] = []
+    def _tasks(self, first: _Input) -> list[Task]:
+        tasks = [task for desk in self.desks.values() for task in desk.release()]
         messages = [first]
         while not self._inbox.empty():
             messages.append(self._inbox.get_nowait())
         for message in messages:
-            if isinstance(message, market_data_pb2.TargetPosition):
-                venue, symbol = message.origin.venue, message.origin.symbol
-            else:
-                venue, symbol = event_symbol(message)
-            desk = self.desks.get(venue)
-            if desk is not None:
-                traded = (venue, symbol) in self._traded
-                tasks.extend(_Task(desk, step, desk.epoch) for step in self._align(desk, message, traded))
+            tasks.extend(self._align(message))
         return tasks
 
-    def _align(self, desk: VenueDesk, message: _Input, traded: bool) -> Iterator[Step]:
+    def _align(self, message: _Input) -> list[Task]:
         if isinstance(message, market_data_pb2.TargetPosition):
-            return desk.alignment.on_target(message)
-        self._state.market_data_seen = True
-        desk.published = max(desk.published, message.sequence)
-        desk.moved_at = asyncio.get_running_loop().time()
-        return desk.alignment.on_market_data(message, traded)
+            desk = self.desks.get(message.origin.venue)
+            return [] if desk is None else desk.take_target(message)
+        if isinstance(message, market_data_pb2.MarketData):
+            venue, symbol = event_symbol(message)
+            self._state.market_data_seen = True
+            desk = self.desks.get(venue)
+            return [] if desk is None else desk.take_event(message, traded=(venue, symbol) in self._traded)
+        if isinstance(message, status_pb2.GatewayStatus):
+            self.desks[message.venue].published = message.market_data_sequence
+        return []
 
-    async def _handle(self, task: _Task) -> None:
+    async def _work(self, tasks: Sequence[Task]) -> None:
+        for task in _latest_only(tasks):
+            if task.desk.must_wait:
+                task.desk.hold(task)
+            elif not task.is_past:
+                await self._handle(task)
+
+    async def _handle(self, task: Task) -> None:
         desk, step = task.desk, task.step
         for message in step.market_data:
             self._remember_touch(message)
@@ -217,13 +183,7 @@ class ExecutionRole:
             for target in step.target.targets:
                 await self._pursue(target, step)
         if task.epoch == desk.epoch:
-            await self._finish(desk, step.sequence)
-
-    async def _finish(self, desk: VenueDesk, sequence: int) -> None:
-        desk.finished = max(desk.finished, sequence)
-        desk.moved_at = asyncio.get_running_loop().time()
-        if desk.lock_step:
-            await desk.send(_progress(desk.finished))
+            await desk.finish(step.sequence)
 
     def _remember_touch(self, message: market_data_pb2.MarketData) -> None:
         if message.WhichOneof("event") != "quote":
@@ -250,7 +210,7 @@ class ExecutionRole:
     async def _pursue(self, target: market_data_pb2.Target, step: Step) -> None:
         listing = self._listings.get(target.symbol)
         desk = self.desks.get(target.venue)
-        if listing is None or desk is None or desk.session is None or not desk.session.up:
+        if listing is None or desk is None or not desk.up:
             metrics.HOLDS.labels(reason="GatewayUnreachable").inc()
             return
         plan = plan_child(
@@ -320,12 +280,6 @@ class ExecutionRole:
             _log.warning("answer_overdue", venue=desk.venue, cl_ord_id=cl_ord_id)
             desk.book.cancel_unanswered(cl_ord_id)
 
-    def _is_stalled(self, desk: VenueDesk) -> bool:
-        if not desk.lock_step or desk.session is None or not desk.session.up or not self._inbox.empty():
-            return False
-        waited = asyncio.get_running_loop().time() - desk.moved_at
-        return desk.published > desk.finished and waited >= self._patience.target
-
     async def _give_up_lost_events(self, desk: VenueDesk) -> None:
         lost = desk.published
         _log.warning("target_lost", venue=desk.venue, md_sequence=lost)
@@ -334,14 +288,10 @@ class ExecutionRole:
             return
         metrics.EVENTS_SKIPPED.labels(venue=desk.venue).inc(lost - desk.finished)
         desk.restart(lost)
-        await self._finish(desk, lost)
+        await desk.finish(lost)
 
 
-def _progress(sequence: int) -> Request:
-    return Request(progress=gateway_pb2.Progress(sequence=sequence))
-
-
-def _latest_only(tasks: Sequence[_Task]) -> list[_Task]:
+def _latest_only(tasks: Sequence[Task]) -> list[Task]:
     """Out of lock step, drops the targets of all but the last task of each venue; their market data stays."""
     last = {task.desk.venue: task for task in tasks if task.step.target is not None}
     kept = []

@@ -41,7 +41,7 @@ class Health:
         )
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, port=port).start()
+        await web.TCPSite(self._runner, host="0.0.0.0", port=port).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

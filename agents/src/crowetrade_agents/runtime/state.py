@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import status_pb2
@@ -28,6 +29,9 @@ class AgentState:
     stand_down: str = ""
     # True when a participation cap is set and the venue does not say how much it quotes.
     quantity_unknown: bool = False
+
+    # Set at a change that is worth telling at once.
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def waiting(self) -> tuple[str, str]:
         """(reason, sentence) why the process does not trade; empty strings when it does."""

@@ -119,6 +119,9 @@ class StrategyProcess:
             patience=self.patience,
         )
         await subscribe_market_data(market, config, execution.on_market_data)
+        for venue in config.venues:
+            status = subjects.gateway_status(config.namespace, venue)
+            await market.subscribe(status, status_pb2.GatewayStatus, execution.on_gateway_status)
         subject = subjects.targets(config.namespace, config.name)
         await bus.subscribe(subject, market_data_pb2.TargetPosition, execution.on_target)
         return execution
@@ -188,7 +191,9 @@ class StrategyProcess:
         while True:
             self._set_gateways_ready()
             await market.publish(subject, self._state.message(identity, self.clock.now_ns()))
-            await asyncio.sleep(STATUS_PERIOD_SECONDS)
+            self._state.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._state.changed.wait(), STATUS_PERIOD_SECONDS)
 
 
 def create_strategy_model(config: StrategyConfig) -> Model:

@@ -138,8 +138,8 @@ async def test_execution_logs_on_only_when_every_upstream_role_listens(bus: Clie
             assert not processes[-1].health.ready
             assert gateway._published == 0
             async with strategy(config, nats_url, SPLIT[:1]):
+                await ready(processes[-1])
                 await status_when(bus, "s.session == pb.SESSION_STATE_ENDED")
-                assert processes[-1].health.ready
 
 
 async def test_a_newer_process_takes_over_and_the_older_one_stops(bus: Client, nats_url: str) -> None:
@@ -175,7 +175,10 @@ async def test_on_sigterm_open_orders_are_cancelled_before_it_leaves(bus: Client
     await configure(bus, configuration())
     # The offer shows 5000 at the end: of the 9000 that are wanted 4000 rest.
     quotes = [replace(quote, bid_quantity=None, ask_quantity=None) for quote in books(9)[:8]] + books(9)[8:]
-    resting = {**SMALL, "policy": {"execution": {"limitOffsetBps": "0", "timeInForce": "GTC"}}}
+    resting = {
+        "capital": {"amount": "10000", "currency": "USD"},
+        "policy": {"execution": {"limitOffsetBps": "0", "timeInForce": "GTC"}},
+    }
     async with running(bus, quotes) as gateway:
         config = strategy_config(f"127.0.0.1:{gateway.port}", **resting, model=fast_model(9))
         async with strategy(config, nats_url, COMBINED) as (process,):

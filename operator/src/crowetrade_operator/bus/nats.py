@@ -73,7 +73,8 @@ class Bus:
             while True:
                 await self._once()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), ENSURE_SECONDS if self.connected else RETRY_SECONDS)
+                    async with asyncio.timeout(ENSURE_SECONDS if self.connected else RETRY_SECONDS):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             await self.close()
@@ -96,7 +97,8 @@ class Bus:
             if await self._stored_revision(bucket, key) == config.revision:
                 self._put[key] = config.revision
                 return False
-            await asyncio.wait_for(bucket.put(key, config.SerializeToString(deterministic=True)), REQUEST_SECONDS)
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await bucket.put(key, config.SerializeToString(deterministic=True))
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
             raise self._failed("put the gateway configuration", error) from error
         self._put[key] = config.revision
@@ -109,7 +111,8 @@ class Bus:
         bucket = self._usable()
         try:
             if await self._stored_revision(bucket, key) is not None:
-                await asyncio.wait_for(bucket.delete(key), REQUEST_SECONDS)
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    await bucket.delete(key)
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
             raise self._failed("delete the gateway configuration", error) from error
         self._put.pop(key, None)
@@ -118,7 +121,8 @@ class Bus:
         """Keys of all configs in the bucket."""
         bucket = self._usable()
         try:
-            return list(await asyncio.wait_for(bucket.keys(), REQUEST_SECONDS))
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return list(await bucket.keys())
         except nats.js.errors.NoKeysError:
             return []
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
@@ -208,7 +212,8 @@ class Bus:
     @staticmethod
     async def _stored_revision(bucket: KeyValue, key: str) -> str | None:
         try:
-            entry = await asyncio.wait_for(bucket.get(key), REQUEST_SECONDS)
+            async with asyncio.timeout(REQUEST_SECONDS):
+                entry = await bucket.get(key)
         except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError):
             return None
         try:

@@ -83,7 +83,8 @@ class Elector:
     async def _try(self) -> bool:
         """Takes or renews the Lease; false when another holds it or the API server does not answer."""
         try:
-            return await asyncio.wait_for(self._attempt(), timeout=self._times.renew)
+            async with asyncio.timeout(self._times.renew):
+                return await self._attempt()
         except (ClusterError, TimeoutError) as error:
             log.warning("leader election", error=str(error) or type(error).__name__)
             return False

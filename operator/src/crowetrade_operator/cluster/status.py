@@ -81,6 +81,10 @@ class StatusWriter:
         self._arrived.set()
         return True
 
+    def doubt(self) -> None:
+        """Forgets what was written, so that the next reports are compared with what the API server has."""
+        self._known.clear()
+
     def forget(self, key: Key) -> None:
         """The object is gone."""
         for table in (self._pending, self._known, self._last):

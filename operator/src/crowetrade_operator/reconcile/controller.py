@@ -216,6 +216,7 @@ class Controller:
         """Looks at everything again, forgets pods that are gone, and sweeps configurations without a venue."""
         while True:
             await asyncio.sleep(self.context.settings.resync_seconds)
+            self.context.status.doubt()
             self.enqueue_all()
             self.context.bus.board.forget_silent_agents(AGENT_MEMORY_SECONDS)
             try:

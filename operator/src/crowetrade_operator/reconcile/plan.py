@@ -106,17 +106,23 @@ def bus_message(around: Surroundings) -> str:
 def transition_notes(
     before: Sequence[Condition], after: Sequence[Condition], watched: Sequence[ConditionType]
 ) -> list[Note]:
-    """An event for each watched condition whose status or reason changed from one that was known before."""
+    """An event for each watched condition whose status or reason changed from one that was known before.
+
+    Conditions that change for the same reason give one event: the first of them.
+    """
     old = {item.type: item for item in before}
-    notes = []
+    notes: list[Note] = []
+    told: set[str] = set()
     for item in after:
         previous = old.get(item.type)
         if item.type not in watched or previous is None:
             continue
-        if (previous.status, previous.reason) != (item.status, item.reason):
-            kind = "Normal" if item.status == "True" or item.reason in _EXPECTED else "Warning"
-            text = f"{item.type} is {item.status}: {item.message}"
-            notes.append(Note("Normal" if kind == "Normal" else "Warning", item.reason, "Reconcile", text))
+        if (previous.status, previous.reason) == (item.status, item.reason) or item.message in told:
+            continue
+        told.add(item.message)
+        text = f"{item.type} is {item.status}: {item.message}"
+        normal = item.status == "True" or item.reason in _EXPECTED
+        notes.append(Note("Normal" if normal else "Warning", item.reason, "Reconcile", text))
     return notes
 
 

@@ -11,5 +11,5 @@ pytestmark = pytest.mark.integration
 
 async def test_samples_are_accepted(cluster: Cluster, namespace: str) -> None:
     await cluster.create(VENUES, namespace, venue_manifest(namespace=namespace))
-    made = await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
+    await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
     await cluster.create(RISK_LIMITS, namespace, limit_manifest(namespace=namespace))

@@ -57,23 +57,32 @@ UnsignedDecimal = Annotated[str, StringConstraints(pattern=UNSIGNED_DECIMAL), _d
 """A decimal string, zero or above."""
 SignedDecimal = Annotated[str, StringConstraints(pattern=SIGNED_DECIMAL), _decimal(SIGNED_DECIMAL, False, "-0.1")]
 """A decimal string."""
+_PROBABILITY = r"^0(\.[0-9]{1,18})?$"
 _FRACTION = r"^(0(\.[0-9]{1,18})?|1(\.0{1,18})?)$"
+
+
+def _bounded(expression: str, message: str) -> Any:
+    return Field(json_schema_extra={"maxLength": DECIMAL_LENGTH, **rules(rule(expression, message))})
+
+
+Probability = Annotated[
+    str,
+    StringConstraints(pattern=_PROBABILITY),
+    _bounded(
+        f"self.matches({_raw(_PROBABILITY)})",
+        'must be a decimal number in quotes, from "0" to less than "1", such as "0.55"',
+    ),
+]
+"""A decimal string from 0 to less than 1."""
 Fraction = Annotated[
     str,
     StringConstraints(pattern=_FRACTION),
-    Field(
-        json_schema_extra={
-            "maxLength": DECIMAL_LENGTH,
-            **rules(
-                rule(
-                    f"self.matches({_raw(_FRACTION)})",
-                    'must be a decimal number from "0" to "1" in quotes, such as "0.55"',
-                )
-            ),
-        }
+    _bounded(
+        f"self.matches({_raw(_FRACTION)}) && self.matches(r'[1-9]')",
+        'must be a decimal number in quotes, greater than "0" and at most "1", such as "0.25"',
     ),
 ]
-"""A decimal string from 0 to 1."""
+"""A decimal string above 0 and at most 1."""
 Symbol = Annotated[
     str,
     StringConstraints(pattern=SYMBOL, max_length=32),

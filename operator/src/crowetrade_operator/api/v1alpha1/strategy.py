@@ -12,6 +12,7 @@ from crowetrade_operator.api.v1alpha1.common import (
     Currency,
     Fraction,
     PositiveDecimal,
+    Probability,
     Reference,
     Resources,
     Symbol,
@@ -90,9 +91,9 @@ class Model(ApiModel):
 class EntryGate(ApiModel):
     """When a signal is good enough to be traded."""
 
-    min_prob_edge: Fraction = Field(
+    min_prob_edge: Probability = Field(
         default="0.5",
-        description="Least probability that the edge is positive, Phi(|mu| / sigma), from 0 to 1. "
+        description="Least probability that the edge is positive, Phi(|mu| / sigma), from 0 to less than 1. "
         "Below it the position is left as it is.",
     )
     max_sigma: PositiveDecimal | None = Field(
@@ -108,7 +109,9 @@ class Sizing(ApiModel):
         default="TemperedKelly",
         description="TemperedKelly: fraction times mu / sigma^2 of the capital, bounded by maxLeverage.",
     )
-    fraction: Fraction = Field(default="0.25", description="Share of the full Kelly bet that is taken, from 0 to 1.")
+    fraction: Fraction = Field(
+        default="0.25", description="Share of the full Kelly bet that is taken, above 0 and at most 1."
+    )
     max_leverage: PositiveDecimal = Field(
         default="1", description="Highest sum of absolute notionals divided by the capital."
     )
@@ -126,7 +129,7 @@ class Execution(ApiModel):
     )
     participation_cap: Fraction | None = Field(
         default=None,
-        description="Share of the quantity quoted at the best price that one order may take, from 0 to 1. "
+        description="Share of the quantity quoted at the best price that one order may take, above 0 and at most 1. "
         "Not set: no cap.",
     )
     time_in_force: Literal["IOC", "DAY", "GTC"] = Field(

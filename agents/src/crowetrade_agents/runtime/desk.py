@@ -1,0 +1,149 @@
+"""The execution role's place at one venue: its orders, its place in the market data, its session.
+
+A gateway in lock step publishes its next event as soon as the session is up, and the event may overtake the answer to
+Logon, for they come by different ways. So an event is held until the session is up, and a logon says only what is past
+up to its own sequence. A gateway that was restarted may publish a sequence again: the stream then begins anew there,
+and what still belongs to the old one is past.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from crowetrade.bus.v1 import market_data_pb2
+from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.execution.alignment import Alignment, Step
+from crowetrade_agents.execution.book import OrderBook
+from crowetrade_agents.runtime.gateway_session import GatewaySession
+
+Request = gateway_pb2.OrderSessionRequest
+
+# Steps kept while the first logon is awaited, the newest.
+HELD_STEPS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One step to handle at a desk; `epoch` says of which stream."""
+
+    desk: VenueDesk
+    step: Step
+    epoch: int
+
+    @property
+    def is_past(self) -> bool:
+        """The stream began anew since, or the event was over at logon."""
+        return self.epoch != self.desk.epoch or self.step.sequence <= self.desk.finished
+
+
+class VenueDesk:
+    """State of one venue; the worker of the execution role is its only user but for the session's callbacks."""
+
+    def __init__(self, venue: str) -> None:
+        self.venue = venue
+        self.book = OrderBook()
+        self.session: GatewaySession | None = None
+        self.lock_step = False
+        # Last event that the gateway is known to have published.
+        self.published = 0
+        # Last event whose handling is finished.
+        self.finished = 0
+        # Rises when the gateway's stream of market data begins anew.
+        self.epoch = 0
+        # Loop time at which the gateway or we last got further.
+        self.moved_at = 0.0
+        # Set at every report and logon.
+        self.changed = asyncio.Event()
+        self._alignment = Alignment()
+        self._held: deque[Task] = deque(maxlen=HELD_STEPS)
+        self._logged_on_before = False
+        self._heard_while_down = False
+
+    @property
+    def up(self) -> bool:
+        """True while orders can be sent."""
+        return self.session is not None and self.session.up
+
+    @property
+    def must_wait(self) -> bool:
+        """True while events have to be held: lock step stands still anyway until the session is up again."""
+        return not self.up and (self.lock_step or not self._logged_on_before)
+
+    def restart(self, sequence: int) -> None:
+        """The stream begins anew after `sequence`."""
+        self._alignment.restart(sequence)
+        self.finished = sequence
+        self.epoch += 1
+
+    def take_event(self, message: market_data_pb2.MarketData, traded: bool) -> list[Task]:
+        """Takes one event of the venue; `traded` says whether a target will come for it."""
+        if message.sequence <= self._alignment.latest:
+            self.restart(message.sequence - 1)
+        self.published = message.sequence
+        self.moved_at = asyncio.get_running_loop().time()
+        self._heard_while_down = self._heard_while_down or not self.up
+        return self._as_tasks(self._alignment.on_market_data(message, traded))
+
+    def take_target(self, target: market_data_pb2.TargetPosition) -> list[Task]:
+        """Takes one target whose event was this venue's."""
+        return self._as_tasks(self._alignment.on_target(target))
+
+    def hold(self, task: Task) -> None:
+        """Keeps a task until the session is up."""
+        self._held.append(task)
+
+    def release(self) -> list[Task]:
+        """Gives the held tasks back once the session is up."""
+        if self.must_wait:
+            return []
+        held, self._held = list(self._held), deque(maxlen=HELD_STEPS)
+        return held
+
+    def logged_on(self, snapshot: gateway_pb2.LogonAccepted) -> list[Request]:
+        """The gateway's truth replaces ours; returns what to send: unanswered orders and the last Progress."""
+        sequence = snapshot.market_data_sequence
+        self.lock_step = snapshot.lock_step
+        if not self._logged_on_before:
+            self._alignment.pass_over(sequence)
+            self.finished = sequence
+        elif sequence < self._alignment.latest and not self._heard_while_down:
+            self.restart(sequence)
+        self._logged_on_before = True
+        self._heard_while_down = False
+        self.finished = min(self.finished, sequence)
+        self.published = max(sequence, self._alignment.latest)
+        self.moved_at = asyncio.get_running_loop().time()
+        resend = [Request(new_order=order) for order in self.book.on_logon(snapshot)]
+        self.changed.set()
+        return [*resend, *([progress(self.finished)] if self.lock_step and self.finished else [])]
+
+    def went_down(self) -> None:
+        """The session ended or could not be opened."""
+        self._heard_while_down = False
+
+    def is_stalled(self, patience_seconds: float) -> bool:
+        """True when lock step waits for us and nothing has come for so long."""
+        waited = asyncio.get_running_loop().time() - self.moved_at
+        return self.lock_step and self.up and self.published > self.finished and waited >= patience_seconds
+
+    async def finish(self, sequence: int) -> None:
+        """The event is handled: no order is still to come for it."""
+        self.finished = max(self.finished, sequence)
+        self.moved_at = asyncio.get_running_loop().time()
+        if self.lock_step:
+            await self.send(progress(self.finished))
+
+    async def send(self, request: Request) -> bool:
+        """False when the session is not up and nothing was sent."""
+        return self.session is not None and await self.session.send(request)
+
+    def _as_tasks(self, steps: Iterable[Step]) -> list[Task]:
+        return [Task(self, step, self.epoch) for step in steps]
+
+
+def progress(sequence: int) -> Request:
+    """Says that the event is handled."""
+    return Request(progress=gateway_pb2.Progress(sequence=sequence))
