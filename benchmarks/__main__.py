@@ -27,6 +27,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import SystemClock
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.market import TopOfBook
@@ -113,7 +114,7 @@ async def order_round_trip(url: str) -> list[dict[str, object]]:
     status = await bus.subscribe(subjects.gateway_status("bench", "sim"))
     market = await bus.subscribe(subjects.market_data("bench", "sim", "EUR-USD"))
     gateway = Gateway(
-        bus, config, Replay([BOOK], speed=None, loop=False), SystemClock(), pod="bench", api_key_file=None
+        NatsBus(bus), config, Replay([BOOK], speed=None, loop=False), SystemClock(), pod="bench", api_key_file=None
     )
     running = asyncio.create_task(gateway.run(0))
     await gateway.serving.wait()

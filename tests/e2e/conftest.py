@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from tools.demo import install, strategies
@@ -47,16 +48,27 @@ def kubectl(cluster: Cluster) -> Kubectl:
     return cluster.kubectl()
 
 
+@pytest.fixture(scope="session")
+def deleted(kubectl: Kubectl) -> Iterator[list[str]]:
+    """Namespaces that were deleted: they end while the next test runs, and must be gone at the end of the session."""
+    names: list[str] = []
+    yield names
+    for name in names:
+        wait_for(partial(_still_there, kubectl, name), GONE_SECONDS, f"namespace {name} to be gone")
+
+
 @pytest.fixture
-def namespace(cluster: Cluster, kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Namespace]:
-    """A namespace of its own for the test, gone when it ends."""
+def namespace(
+    cluster: Cluster, kubectl: Kubectl, deleted: list[str], request: pytest.FixtureRequest
+) -> Iterator[Namespace]:
+    """A namespace of its own for the test, deleted when it ends."""
     name = f"e2e-{secrets.token_hex(4)}"
     kubectl.apply([strategies.namespace(name)])
     yield Namespace(name, cluster, kubectl)
     if request.node.stash.get(_FAILED, False):
         _tell(kubectl, name)
     kubectl("delete", "namespace", name, "--wait=false")
-    wait_for(lambda: _still_there(kubectl, name), GONE_SECONDS, f"namespace {name} to be gone")
+    deleted.append(name)
 
 
 def _still_there(kubectl: Kubectl, name: str) -> str | None:

@@ -5,6 +5,7 @@ AgentError
 ├── DataError               recorded data cannot be read
 ├── JournalError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
+│   ├── JournalUnavailable  the bus did not confirm an append: stop, and read the journal again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
 └── InvalidNumber           not a finite decimal
 """
@@ -30,6 +31,10 @@ class JournalError(AgentError):
 
 class Overtaken(JournalError):
     """A newer gateway owns the journal (fencing)."""
+
+
+class JournalUnavailable(JournalError):
+    """An append was not confirmed, so what the journal holds is not known."""
 
 
 class JournalCorrupt(JournalError):

@@ -36,6 +36,9 @@ GATEWAY_LOGONS = Counter("crowetrade_agent_gateway_logons_total", "Sessions that
 ORDERS_REFUSED = Counter(
     "crowetrade_gateway_orders_refused_total", "Orders that the gate refused.", ["strategy", "reason"]
 )
+CANCELS_REFUSED = Counter(
+    "crowetrade_gateway_cancels_refused_total", "Cancels that the gateway refused.", ["strategy", "reason"]
+)
 ORDERS_SENT = Counter("crowetrade_gateway_orders_sent_total", "Orders sent to the venue.", ["strategy"])
 LIMITS_OBSERVED = Counter(
     "crowetrade_gateway_limits_observed_total", "Breaches of limits that only observe.", ["strategy", "reason"]

@@ -6,6 +6,9 @@ hold no dots, so each part is one token; an instrument symbol is escaped where i
 
 from __future__ import annotations
 
+SCHEMA_HEADER = "Crowetrade-Schema"
+"""Header of every message: the full name of its protobuf type, which ends with its version's package."""
+
 ORDER_STREAM = "CROWETRADE_ORDERS"
 ORDER_SUBJECTS = "order.>"
 CONFIG_BUCKET = "crowetrade-config"

@@ -23,7 +23,6 @@ from crowetrade import subjects
 from crowetrade_agents import metrics
 from crowetrade_agents.bus.port import Handler, M
 
-SCHEMA_HEADER = "Crowetrade-Schema"
 REASON_HEADER = "Crowetrade-Dead-Letter-Reason"
 RECONNECT_WAIT_SECONDS = 1
 
@@ -74,7 +73,7 @@ class NatsBus:
     async def publish(self, subject: str, message: Message) -> None:
         """Hands the message to the client's buffer, which also bridges a short loss of the connection."""
         await self._client.publish(
-            subject, message.SerializeToString(), headers={SCHEMA_HEADER: message.DESCRIPTOR.full_name}
+            subject, message.SerializeToString(), headers={subjects.SCHEMA_HEADER: message.DESCRIPTOR.full_name}
         )
 
     async def subscribe(self, subject: str, kind: type[M], handler: Handler[M]) -> None:
@@ -114,10 +113,10 @@ class NatsBus:
         expected = kind.DESCRIPTOR.full_name
 
         async def receive(msg: Msg) -> None:
-            schema = (msg.headers or {}).get(SCHEMA_HEADER, expected)
+            schema = (msg.headers or {}).get(subjects.SCHEMA_HEADER)
             try:
                 if schema != expected:
-                    raise DecodeError(f"the message is a {schema}, a {expected} is expected")
+                    raise DecodeError(f"the message is a {schema or 'message without a schema'}, not a {expected}")
                 message = kind.FromString(msg.data)
             except DecodeError as error:
                 await self._dead_letter(msg, expected, str(error))

@@ -123,6 +123,13 @@ class OrderBook:
             accepted=order.accepted or report.ord_status != orders_pb2.ORD_STATUS_PENDING_NEW,
         )
 
+    def on_cancel_reject(self, reject: orders_pb2.CancelReject) -> None:
+        """Folds the refusal of a cancel in."""
+        if reject.unknown_order:
+            self._working.pop(reject.orig_cl_ord_id, None)
+        else:
+            self._mark_cancelling(reject.orig_cl_ord_id, False)
+
     def on_logon(self, snapshot: gateway_pb2.LogonAccepted) -> list[orders_pb2.NewOrder]:
         """Takes the gateway's snapshot as the truth and returns the unanswered orders to send again."""
         self._positions = {position.symbol: Decimal(position.quantity) for position in snapshot.positions}

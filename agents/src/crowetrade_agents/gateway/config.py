@@ -57,7 +57,6 @@ class Latency(_Model):
     """Milliseconds of venue time."""
 
     order_millis: int = Field(default=0, ge=0)
-    market_data_millis: int = Field(default=0, ge=0)
 
 
 class Simulated(_Model):
@@ -75,6 +74,7 @@ class RateLimits(_Model):
 
     orders_per_second: int = Field(default=10, ge=1)
     burst: int = Field(default=20, ge=1)
+    cancels_per_second: int = Field(default=20, ge=1)
 
 
 class CancelOnDisconnect(_Model):

@@ -2,7 +2,8 @@
 
 authenticate -> instrument, tick and lot -> kill state -> limits (risk.gate) -> venue rate limit -> journal -> send ->
 events back. One lock makes it serial, so a decision always sees every order before it. What the journal does not take
-is not sent; when the journal belongs to another gateway, this one stops (Overtaken goes up to the caller).
+is not sent. After a line that the journal did not take nothing more may leave: `failed` then carries the JournalError,
+whichever task met it, and the process stops.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import ZERO, parse, parse_optional, render, round_down
-from crowetrade_agents.errors import InvalidNumber
+from crowetrade_agents.errors import InvalidNumber, JournalError
 from crowetrade_agents.gateway.journal import Journal
 from crowetrade_agents.gateway.rate import TokenBucket
 from crowetrade_agents.gateway.state import FINAL, State, cumulated
@@ -45,7 +46,8 @@ class OrderPath:
         state: State,
         venue: OrderPort,
         instrument: Instrument,
-        bucket: TokenBucket,
+        order_budget: TokenBucket,
+        cancel_budget: TokenBucket,
         clock: Clock,
     ) -> None:
         self.state = state
@@ -57,10 +59,13 @@ class OrderPath:
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self.lock = asyncio.Lock()
         self.on_report: Callable[[orders_pb2.ExecutionReport], None] = lambda report: None
+        self.on_cancel_reject: Callable[[orders_pb2.CancelReject], None] = lambda reject: None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._journal = journal
         self._venue = venue
         self._instrument = instrument
-        self._bucket = bucket
+        self._order_budget = order_budget
+        self._cancel_budget = cancel_budget
         self._clock = clock
         self._messages: dict[str, deque[int]] = {}
         self._closing = 0
@@ -86,25 +91,21 @@ class OrderPath:
             await self._send(request, order, received)
 
     async def cancel(self, strategy: str, cancel: orders_pb2.Cancel) -> None:
-        """A cancel counts as a message; what is not open is answered with what is known of it."""
+        """A cancel of a strategy counts as a message and against cancelsPerSecond of the venue; an order that is over
+        is answered with what it has become. The cancels that the gateway makes itself have no limit."""
         async with self.lock:
             self._count(strategy)
             report = self.state.reports.get(cancel.orig_cl_ord_id)
             if report is None or report.strategy != strategy:
-                self.on_report(
-                    orders_pb2.ExecutionReport(
-                        cl_ord_id=cancel.orig_cl_ord_id,
-                        strategy=strategy,
-                        exec_type=orders_pb2.EXEC_TYPE_REJECTED,
-                        ord_status=orders_pb2.ORD_STATUS_REJECTED,
-                        reason=Reason.UNKNOWN_ORDER,
-                        text="no such order",
-                    )
-                )
+                self._reject_cancel(strategy, cancel, Reason.UNKNOWN_ORDER, "the gateway knows no such order")
             elif report.ord_status in FINAL:
                 self.on_report(report)
+            elif not self._cancel_budget.take(self._clock.now_ns()):
+                self.throttled += 1
+                text = "spec.rateLimits.cancelsPerSecond of the venue is reached: the order is still open, try again"
+                self._reject_cancel(strategy, cancel, Reason.VENUE_RATE_LIMIT, text)
             else:
-                await self._cancel_open(report, "CancelRequested")
+                await self._cancel_open(report, Reason.CANCEL_REQUESTED)
 
     async def cancel_all(self, strategy: str | None, reason: str) -> int:
         """Cancels every open order (of one strategy); returns how many."""
@@ -123,7 +124,7 @@ class OrderPath:
             for report in list(self.state.open.values()):
                 state = (limits.bindings or {}).get(report.strategy, TradingState.SUSPENDED)
                 if limits.halted or state is not TradingState.ACTIVE:
-                    await self._cancel_open(report, "TradingStopped")
+                    await self._cancel_open(report, Reason.TRADING_STOPPED)
             await self._flatten()
             self.revision = revision
 
@@ -172,9 +173,10 @@ class OrderPath:
         if isinstance(decision.outcome, Refusal):
             await self._refuse(order, decision.outcome)
             return
-        if not self._bucket.take(now):
+        if not self._order_budget.take(now):
             self.throttled += 1
-            await self._refuse(order, Refusal(Reason.VENUE_RATE_LIMIT, "spec.rateLimits of the venue is reached"))
+            text = "spec.rateLimits.ordersPerSecond of the venue is reached"
+            await self._refuse(order, Refusal(Reason.VENUE_RATE_LIMIT, text))
             return
         await self._approved(decision.outcome, order, received_ns)
 
@@ -230,6 +232,19 @@ class OrderPath:
             return
         await self._record(report)
 
+    def _reject_cancel(self, strategy: str, cancel: orders_pb2.Cancel, reason: Reason, text: str) -> None:
+        metrics.CANCELS_REFUSED.labels(strategy, reason).inc()
+        log.warning("cancel refused", strategy=strategy, cl_ord_id=cancel.orig_cl_ord_id, reason=reason)
+        self.on_cancel_reject(
+            orders_pb2.CancelReject(
+                orig_cl_ord_id=cancel.orig_cl_ord_id,
+                strategy=strategy,
+                unknown_order=reason is Reason.UNKNOWN_ORDER,
+                reason=reason,
+                text=text,
+            )
+        )
+
     async def _cancel_open(self, report: orders_pb2.ExecutionReport, reason: str) -> None:
         for event in self._venue.cancel(report.cl_ord_id, reason):
             await self._venue_event(event)
@@ -243,7 +258,13 @@ class OrderPath:
 
     async def _record(self, report: orders_pb2.ExecutionReport) -> None:
         event = orders_pb2.JournalEvent(execution_report=report)
-        await self._journal.append(event, self._clock.now_ns())
+        try:
+            await self._journal.append(event, self._clock.now_ns())
+        except JournalError as error:
+            self.session_ready = False
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            raise
         self.state.apply(event)
         if report.exec_type == orders_pb2.EXEC_TYPE_TRADE:
             metrics.FILLS.labels(report.strategy).inc()

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import orders_pb2
-from crowetrade_agents.errors import JournalCorrupt, Overtaken
+from crowetrade_agents.errors import JournalCorrupt, JournalUnavailable, Overtaken
 
 WRONG_LAST_SEQUENCE = 10071
 READ_TIMEOUT_SECONDS = 10.0
@@ -82,18 +83,28 @@ class Journal:
         self._previous = digest(payloads[-1]) if payloads else b""
 
     async def append(self, event: orders_pb2.JournalEvent, now_ns: int) -> None:
-        """Writes one event durably; raises Overtaken when another gateway has written since."""
+        """Writes one event durably.
+
+        Raises Overtaken when another gateway has written since, JournalUnavailable when the bus did not confirm: the
+        event may be stored or not, so nothing more may be appended by this process.
+        """
         event.sequence = self._sequence + 1
         event.recorded_unix_ns = now_ns
         event.previous_hash = self._previous
         payload = event.SerializeToString(deterministic=True)
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(self._last)}
+        headers = {
+            "Nats-Expected-Last-Subject-Sequence": str(self._last),
+            subjects.SCHEMA_HEADER: event.DESCRIPTOR.full_name,
+        }
         try:
             acknowledgement = await self._jetstream.publish(self._subject, payload, headers=headers)
-        except APIError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:
+        except (NatsError, OSError) as error:
+            if isinstance(error, APIError) and error.err_code == WRONG_LAST_SEQUENCE:
                 raise Overtaken("another gateway wrote to this account's journal: this one stops") from error
-            raise
+            raise JournalUnavailable(
+                f"the bus did not confirm a line of the journal ({error or type(error).__name__}): this gateway stops, "
+                "and its successor reads what was stored; check the NATS pods"
+            ) from error
         self._last = acknowledgement.seq
         self._sequence += 1
         self._previous = digest(payload)

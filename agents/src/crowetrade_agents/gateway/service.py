@@ -1,6 +1,6 @@
 """One gateway from start to SIGTERM: opens the journal, logs on, replays the market, serves sessions, says how it is.
 
-It ends by raising Overtaken when another gateway owns the journal, and returns when `stop` is set.
+It ends by raising a JournalError when the journal takes no more from it, and returns when `stop` is set.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import grpc
 import structlog
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.errors import BucketNotFoundError, NotFoundError
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
 from crowetrade.gateway.v1 import gateway_pb2_grpc
+from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.numbers import parse, render
 from crowetrade_agents.gateway.config import VenueConfig
@@ -69,10 +69,10 @@ class Gateway:
     """Wires the parts; each task does one thing."""
 
     def __init__(
-        self, bus: Client, config: VenueConfig, replay: Replay, clock: Clock, *, pod: str, api_key_file: Path | None
+        self, bus: NatsBus, config: VenueConfig, replay: Replay, clock: Clock, *, pod: str, api_key_file: Path | None
     ) -> None:
         self._bus = bus
-        self._jetstream: JetStreamContext = bus.jetstream()
+        self._jetstream: JetStreamContext = bus.client.jetstream()
         self._config = config
         self._replay = replay
         self._clock = clock
@@ -87,7 +87,7 @@ class Gateway:
         self.port = 0
 
     async def run(self, port: int) -> None:
-        """Serves on `port` (0: any, see self.port) until stop is set; raises Overtaken or JournalCorrupt."""
+        """Serves on `port` (0: any, see self.port) until stop is set; raises JournalError."""
         await self._wait_for_bus_resources()
         journal, events = await open_journal(self._jetstream, self._config.namespace, self._config.name)
         state = State()
@@ -109,8 +109,16 @@ class Gateway:
         fees = Fees(spec.simulated.fees.maker_bps, spec.simulated.fees.taker_bps)
         latency = spec.simulated.latency.order_millis * MILLI_NS
         self._venue = SimulatedVenue(self._replay, fees, latency, state.fencing_token)
-        bucket = TokenBucket(spec.rate_limits.orders_per_second, spec.rate_limits.burst)
-        self.path = OrderPath(journal, state, self._venue, spec.instrument(), bucket, self._clock)
+        limits = spec.rate_limits
+        self.path = OrderPath(
+            journal,
+            state,
+            self._venue,
+            spec.instrument(),
+            order_budget=TokenBucket(limits.orders_per_second, limits.burst),
+            cancel_budget=TokenBucket(limits.cancels_per_second, limits.cancels_per_second),
+            clock=self._clock,
+        )
         await self.path.recover()
         self._published = self._resumed_after = self._resume_at(state)
         self._sessions = Sessions(
@@ -130,6 +138,7 @@ class Gateway:
             asyncio.create_task(coroutine)
             for coroutine in (self._watch_configuration(), self._trade(), self._report_status(), self.stop.wait())
         ]
+        tasks.append(asyncio.create_task(self._journal_failure()))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -140,6 +149,10 @@ class Gateway:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._leave(server)
 
+    async def _journal_failure(self) -> None:
+        """Raises when any task, an order of a session among them, met a journal that takes no more."""
+        await asyncio.shield(self.path.failed)
+
     async def _leave(self, server: grpc.aio.Server) -> None:
         """Cancels what is open, says so, ends the sessions."""
         self.path.session_ready = False
@@ -148,7 +161,7 @@ class Gateway:
             await asyncio.wait_for(self.path.cancel_all(None, Reason.GATEWAY_STOPPING), 5)
             self._session.become(status_pb2.SESSION_STATE_DISCONNECTED, self._clock.now_ns(), "the gateway is leaving")
             await self._publish_status()
-            await self._bus.flush(2)
+            await asyncio.wait_for(self._bus.flush(), 2)
         self._sessions.end_all()
         await server.stop(grace=1)
 
@@ -237,6 +250,8 @@ class Gateway:
         async with self.path.lock:
             await self.path.market(event.book, self._venue.advance(event))
             self._published = event.sequence
+            if self._replay.lock_step:
+                self._sessions.say_published(event.sequence)
         book = event.book
         message = market_data_pb2.MarketData(
             sequence=event.sequence,
@@ -252,7 +267,7 @@ class Gateway:
             ),
         )
         subject = subjects.market_data(self._config.namespace, self._config.name, book.symbol)
-        await self._bus.publish(subject, message.SerializeToString())
+        await self._bus.publish(subject, message)
 
     def _become(self, state: status_pb2.SessionState.ValueType, message: str = "") -> None:
         if state != self._session.state:
@@ -277,7 +292,7 @@ class Gateway:
             self._clock.now_ns(),
         )
         subject = subjects.gateway_status(self._identity.namespace, self._identity.venue)
-        await self._bus.publish(subject, status.SerializeToString())
+        await self._bus.publish(subject, status)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

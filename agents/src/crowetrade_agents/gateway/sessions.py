@@ -11,6 +11,7 @@ import structlog
 
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from crowetrade_agents.errors import JournalError
 from crowetrade_agents.gateway.core import OrderPath
 from crowetrade_agents.gateway.state import position_message
 from crowetrade_agents.risk.reasons import Reason
@@ -49,6 +50,7 @@ class Sessions(gateway_pb2_grpc.GatewayServiceServicer):
         self.by_strategy: dict[str, Session] = {}
         self.changed = asyncio.Event()
         path.on_report = self._report
+        path.on_cancel_reject = self._cancel_reject
 
     async def OrderSession(
         self,
@@ -87,25 +89,41 @@ class Sessions(gateway_pb2_grpc.GatewayServiceServicer):
             reader.cancel()
             self._lost(session)
 
+    def say_published(self, sequence: int) -> None:
+        """In lock step, after the reports of an event and before the event: see Published in gateway.proto."""
+        for session in self.by_strategy.values():
+            session.outgoing.put_nowait(Response(published=gateway_pb2.Published(sequence=sequence)))
+
     def end_all(self) -> None:
         """Ends every session: the gateway leaves."""
         for session in self.by_strategy.values():
             session.outgoing.put_nowait(None)
 
     async def _read(self, session: Session, requests: AsyncIterator[gateway_pb2.OrderSessionRequest]) -> None:
-        with suppress(grpc.aio.AbortError, grpc.RpcError):
+        """However it ends, the session ends with it: a strategy must not believe that its orders are still read."""
+        try:
             async for request in requests:
-                match request.WhichOneof("message"):
-                    case "new_order":
-                        await self._path.new_order(session.strategy, request.new_order)
-                    case "cancel":
-                        await self._path.cancel(session.strategy, request.cancel)
-                    case "progress":
-                        session.progress = max(session.progress, request.progress.sequence)
-                        self.changed.set()
-                    case "heartbeat":
-                        session.outgoing.put_nowait(Response(heartbeat=gateway_pb2.Heartbeat()))
-        session.outgoing.put_nowait(None)
+                await self._take(session, request)
+        except (grpc.aio.AbortError, grpc.RpcError):
+            return
+        except JournalError as error:
+            log.error("session ends: the journal takes no more", strategy=session.strategy, error=str(error))
+        except Exception:  # the top of the loop
+            log.exception("session broke", strategy=session.strategy)
+        finally:
+            session.outgoing.put_nowait(None)
+
+    async def _take(self, session: Session, request: gateway_pb2.OrderSessionRequest) -> None:
+        match request.WhichOneof("message"):
+            case "new_order":
+                await self._path.new_order(session.strategy, request.new_order)
+            case "cancel":
+                await self._path.cancel(session.strategy, request.cancel)
+            case "progress":
+                session.progress = max(session.progress, request.progress.sequence)
+                self.changed.set()
+            case "heartbeat":
+                session.outgoing.put_nowait(Response(heartbeat=gateway_pb2.Heartbeat()))
 
     def _snapshot(self, strategy: str) -> gateway_pb2.LogonAccepted:
         state = self._path.state
@@ -125,6 +143,11 @@ class Sessions(gateway_pb2_grpc.GatewayServiceServicer):
         if session is not None:
             session.outgoing.put_nowait(Response(execution_report=report))
 
+    def _cancel_reject(self, reject: orders_pb2.CancelReject) -> None:
+        session = self.by_strategy.get(reject.strategy)
+        if session is not None:
+            session.outgoing.put_nowait(Response(cancel_reject=reject))
+
     def _lost(self, session: Session) -> None:
         if self.by_strategy.get(session.strategy) is not session:
             return
@@ -138,6 +161,8 @@ class Sessions(gateway_pb2_grpc.GatewayServiceServicer):
     async def _cancel_later(self, strategy: str) -> None:
         await asyncio.sleep(self._cancel_after)
         if strategy not in self.by_strategy:
-            cancelled = await self._path.cancel_all(strategy, Reason.SESSION_LOST)
+            cancelled = 0
+            with suppress(JournalError):  # the gateway stops: its successor finds the orders in the journal
+                cancelled = await self._path.cancel_all(strategy, Reason.SESSION_LOST)
             if cancelled:
                 log.warning("orders cancelled on disconnect", strategy=strategy, cancelled=cancelled)

@@ -49,13 +49,15 @@ class VenueDesk:
         self.lock_step = False
         # Last event that the gateway is known to have published.
         self.published = 0
+        # In lock step, the last event up to which every report is in the book.
+        self.reported = 0
         # Last event whose handling is finished.
         self.finished = 0
         # Rises when the gateway's stream of market data begins anew.
         self.epoch = 0
         # Loop time at which the gateway or we last got further.
         self.moved_at = 0.0
-        # Set at every report and logon.
+        # Set at whatever the session says.
         self.changed = asyncio.Event()
         self._alignment = Alignment()
         self._held: deque[Task] = deque(maxlen=HELD_STEPS)
@@ -115,6 +117,7 @@ class VenueDesk:
         self._heard_while_down = False
         self.finished = min(self.finished, sequence)
         self.published = max(sequence, self._alignment.latest)
+        self.reported = sequence
         self.moved_at = asyncio.get_running_loop().time()
         resend = [Request(new_order=order) for order in self.book.on_logon(snapshot)]
         self.changed.set()

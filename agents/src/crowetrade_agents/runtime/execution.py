@@ -2,7 +2,9 @@
 
 One worker handles one event after the other. For each it cancels and sends what the plan says, waits for the answers
 (the final one for IOC, FOK and cancels), and then says Progress. So no order is outstanding unknown when the next event
-is decided upon, and the position that the plan sees is exact.
+is decided upon. Market data and reports come by different ways: in lock step the worker waits, before it decides on an
+event, until the gateway has said that all reports up to it are there. So the position that the plan sees is exact, and
+the orders are the same however the roles are spread.
 
 Lock step must not stand still for ever. When an event or its target is lost (an upstream role restarted, the bus was
 away; the gateway's status tells what was published), the watchdog waits until every upstream role listens again and
@@ -117,11 +119,25 @@ class ExecutionRole:
                 text=report.text,
             )
 
+    def on_published(self, venue: str, sequence: int) -> None:
+        """All reports up to this event are there."""
+        desk = self.desks[venue]
+        desk.reported = max(desk.reported, sequence)
+        desk.changed.set()
+
+    def on_cancel_reject(self, venue: str, reject: orders_pb2.CancelReject) -> None:
+        """The order stays open and may be cancelled again at the next event, unless the gateway knows no such order."""
+        desk = self.desks[venue]
+        desk.book.on_cancel_reject(reject)
+        desk.changed.set()
+        _log.warning("cancel_rejected", venue=venue, cl_ord_id=reject.orig_cl_ord_id, reason=reject.reason)
+
     def on_down(self, venue: str, why: str) -> None:
         """Remembered for status; the session is tried again by itself."""
         if self._state.gateways_down.get(venue) != why:
             _log.warning("gateway_unreachable", venue=venue, why=why)
         self.desks[venue].went_down()
+        self.desks[venue].changed.set()
         self._state.gateways_down[venue] = why
         self._state.changed.set()
 
@@ -173,6 +189,8 @@ class ExecutionRole:
 
     async def _handle(self, task: Task) -> None:
         desk, step = task.desk, task.step
+        if desk.lock_step:
+            await self._await_reports(desk, step.sequence)
         for message in step.market_data:
             self._remember_touch(message)
         if step.target is not None:
@@ -268,6 +286,16 @@ class ExecutionRole:
         cancel = orders_pb2.Cancel(orig_cl_ord_id=cl_ord_id, strategy=self._strategy)
         if not await desk.send(Request(cancel=cancel)):
             desk.book.cancel_unanswered(cl_ord_id)
+
+    async def _await_reports(self, desk: VenueDesk, sequence: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.answers):
+                while desk.up and desk.reported < sequence:
+                    desk.changed.clear()
+                    await desk.changed.wait()
+        if desk.up and desk.reported < sequence:
+            metrics.ANSWERS_OVERDUE.labels(venue=desk.venue).inc()
+            _log.warning("reports_overdue", venue=desk.venue, md_sequence=sequence)
 
     async def _await_answers(self, desk: VenueDesk, cl_ord_ids: Sequence[str]) -> None:
         with contextlib.suppress(TimeoutError):

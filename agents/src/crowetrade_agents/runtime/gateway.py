@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 
-import nats
 import structlog
-from nats.aio.client import Client
-from nats.errors import NoServersError
 
+from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import SystemClock
 from crowetrade_agents.errors import ConfigurationError, JournalError
 from crowetrade_agents.gateway.config import load
@@ -19,6 +16,7 @@ from crowetrade_agents.gateway.service import Gateway, load_replay
 from crowetrade_agents.runtime.config import DEFAULT_HTTP_PORT, EXIT_CONFIGURATION, TERMINATION_LOG
 from crowetrade_agents.runtime.health import Health
 from crowetrade_agents.runtime.logs import configure_logging
+from crowetrade_agents.runtime.stopping import cancelled, stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
 GRPC_PORT = 50051
@@ -41,11 +39,15 @@ async def run_gateway() -> int:
     health = Health()
     health.set_ready("bus", False, "connecting to the bus")
     await health.serve(int(environment.get("HTTP_PORT", str(DEFAULT_HTTP_PORT))))
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    bus = await _connect(environment["NATS_URL"], health, stop)
+    stop = stop_on_signals()
+    connecting = NatsBus.connect(
+        environment["NATS_URL"],
+        name=environment.get("POD_NAME", "gateway"),
+        on_connection=lambda connected, why: health.set_ready("bus", connected, why),
+    )
+    bus = await unless_stopping(stop, connecting)
     if bus is None:
+        await health.stop()
         return 0
     key_file = Path(environment.get("CROWETRADE_API_KEY_FILE", "/var/run/crowetrade/credentials/api-key"))
     wants_key = bool(config.spec.simulated.api_key_sha256)
@@ -66,7 +68,7 @@ async def run_gateway() -> int:
         _termination_message(str(error))
         return EXIT_OVERTAKEN
     finally:
-        ready.cancel()
+        await cancelled(ready)
         await bus.close()
         await health.stop()
     return 0
@@ -76,34 +78,6 @@ async def _say_ready(gateway: Gateway, health: Health) -> None:
     health.set_ready("journal", False, "waiting for the journal")
     await gateway.serving.wait()
     health.set_ready("journal", True)
-
-
-async def _connect(url: str, health: Health, stop: asyncio.Event) -> Client | None:
-    """Connects, waiting for the bus as long as it takes; None when told to stop meanwhile."""
-
-    async def disconnected() -> None:
-        health.set_ready("bus", False, "the bus is not reachable")
-
-    async def reconnected() -> None:
-        health.set_ready("bus", True)
-
-    while not stop.is_set():
-        try:
-            bus = await nats.connect(
-                url,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.5,
-                allow_reconnect=True,
-                disconnected_cb=disconnected,
-                reconnected_cb=reconnected,
-            )
-        except (OSError, NoServersError, TimeoutError) as error:
-            log.warning("the bus is not reachable yet", url=url, error=str(error))
-            await asyncio.sleep(1)
-        else:
-            health.set_ready("bus", True)
-            return bus
-    return None
 
 
 def _termination_message(text: str) -> None:

@@ -63,6 +63,14 @@ class SessionListener(Protocol):
         """Takes one report."""
         ...
 
+    def on_published(self, venue: str, sequence: int) -> None:
+        """In lock step: every report of what happened up to this event has been taken."""
+        ...
+
+    def on_cancel_reject(self, venue: str, reject: orders_pb2.CancelReject) -> None:
+        """Takes the refusal of a cancel."""
+        ...
+
     def on_down(self, venue: str, why: str) -> None:
         """The session is not up, for this reason; it is tried again."""
         ...
@@ -167,6 +175,10 @@ class GatewaySession:
                 return True
             case "execution_report":
                 self._listener.on_report(self.venue, response.execution_report)
+            case "published":
+                self._listener.on_published(self.venue, response.published.sequence)
+            case "cancel_reject":
+                self._listener.on_cancel_reject(self.venue, response.cancel_reject)
             case _:
                 pass
         return False

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 
@@ -38,13 +36,12 @@ from crowetrade_agents.runtime.handshake import await_roles
 from crowetrade_agents.runtime.health import Health
 from crowetrade_agents.runtime.stages import start_features, start_portfolio, start_signals, subscribe_market_data
 from crowetrade_agents.runtime.state import AgentState
+from crowetrade_agents.runtime.stopping import cancelled, stop_on_signals, unless_stopping
 from crowetrade_agents.sdk import Model
 from crowetrade_agents.signals.stage import SignalStage
 
 STATUS_PERIOD_SECONDS = 1.0
 UPSTREAM = (Role.FEATURE, Role.SIGNAL, Role.PORTFOLIO)
-
-T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +70,7 @@ class StrategyProcess:
             name=self.pod.name,
             on_connection=lambda connected, why: self.health.set_ready("bus", connected, why),
         )
-        market = await self._unless_stopping(connecting)
+        market = await unless_stopping(self.stopping, connecting)
         if market is None:
             return
         bus: Bus = InProcessBus() if set(self.roles) == set(ALL_ROLES) else market
@@ -132,7 +129,7 @@ class StrategyProcess:
             execution.desks[session.venue].session = session
             self._state.gateways_down[session.venue] = f"not logged on to the gateway of {session.venue} yet"
         self._set_gateways_ready()
-        await self._unless_stopping(self._await_upstream(bus))
+        await unless_stopping(self.stopping, self._await_upstream(bus))
         if self.stopping.is_set():
             return
         worker = asyncio.create_task(execution.run())
@@ -143,13 +140,13 @@ class StrategyProcess:
             for task in done:
                 task.result()
         finally:
-            await _cancelled(worker)
+            await cancelled(worker)
             await execution.stop()
             for session in sessions:
                 await session.close()
-            await _cancelled(stopping)
+            await cancelled(stopping)
             await asyncio.wait(runs, timeout=2.0)
-            await _cancelled(*runs)
+            await cancelled(*runs)
 
     def _session(self, venue: str, execution: ExecutionRole) -> GatewaySession:
         logon = gateway_pb2.Logon(namespace=self.config.namespace, strategy=self.config.name, pod=self.pod.name)
@@ -161,17 +158,6 @@ class StrategyProcess:
 
         await await_roles(bus, self.config.namespace, self.config.name, UPSTREAM, waiting)
         self._state.roles_missing = ""
-
-    async def _unless_stopping(self, work: Coroutine[object, object, T]) -> T | None:
-        """What `work` returns, or None when the process is asked to stop first."""
-        task = asyncio.create_task(work)
-        stopping = asyncio.create_task(self.stopping.wait())
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await _cancelled(stopping)
-        if task.done():
-            return task.result()
-        await _cancelled(task)
-        return None
 
     def _set_gateways_ready(self) -> None:
         for venue in self.config.venues if Role.EXECUTION in self.roles else ():
@@ -207,10 +193,7 @@ def create_strategy_model(config: StrategyConfig) -> Model:
 
 async def run_strategy(config: StrategyConfig, roles: Sequence[Role], pod: Pod) -> None:
     """Runs until SIGTERM or SIGINT."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = stop_on_signals()
     health = Health()
     process = StrategyProcess(config, roles, pod, SystemClock(), health, stopping)
     await health.serve(pod.http_port)
@@ -220,10 +203,3 @@ async def run_strategy(config: StrategyConfig, roles: Sequence[Role], pod: Pod) 
     finally:
         await health.stop()
         _log.info("strategy_stopped")
-
-
-async def _cancelled(*tasks: asyncio.Task[T]) -> None:
-    for task in tasks:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task

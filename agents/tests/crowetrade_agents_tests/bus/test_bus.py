@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.aio.client import Client
 
+from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents.bus.inprocess import InProcessBus, matches
-from crowetrade_agents.bus.nats import REASON_HEADER, SCHEMA_HEADER, NatsBus
+from crowetrade_agents.bus.nats import REASON_HEADER, NatsBus
 from crowetrade_agents.bus.port import Bus
 
 from ..messages import origin, quote
@@ -71,14 +72,15 @@ async def test_a_ping_is_answered_from_when_it_is_promised_on(one_bus: Bus) -> N
 @pytest.mark.parametrize(
     ("payload", "schema", "reason"),
     [
-        (b"\xff\xff\xff", None, "Error parsing message"),
+        (b"\xff\xff\xff", "crowetrade.bus.v1.Signal", "Error parsing message"),
+        (signal(1).SerializeToString(), None, "a message without a schema, not a crowetrade.bus.v1.Signal"),
         (
             quote(1, "1", "2").SerializeToString(),
             "crowetrade.bus.v1.MarketData",
-            "bus.v1.Signal is expected",
+            "a crowetrade.bus.v1.MarketData, not a crowetrade.bus.v1.Signal",
         ),
     ],
-    ids=["garbage", "another type"],
+    ids=["garbage", "no schema", "another type"],
 )
 async def test_what_cannot_be_decoded_goes_to_dlq_and_the_next_message_is_handled(
     nats_url: str, bus: Client, payload: bytes, schema: str | None, reason: str
@@ -89,7 +91,7 @@ async def test_what_cannot_be_decoded_goes_to_dlq_and_the_next_message_is_handle
     await ours.flush()
     dead = await bus.subscribe("dlq.>")
     await bus.flush()
-    await bus.publish("signal.desk.a", payload, headers={SCHEMA_HEADER: schema} if schema else None)
+    await bus.publish("signal.desk.a", payload, headers={subjects.SCHEMA_HEADER: schema} if schema else None)
     letter = await dead.next_msg(timeout=WAIT_SECONDS)
     assert letter.subject == "dlq.signal.desk.a"
     assert letter.data == payload

@@ -17,6 +17,7 @@ from crowetrade.bus.v1 import market_data_pb2 as md
 from crowetrade.bus.v1 import orders_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import SystemClock
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.gateway.config import VenueConfig
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[gateway_pb2.OrderSessionRequest, gateway_pb2.OrderSessionResponse]
 
 
-def venue_config(**simulated: object) -> VenueConfig:
+def venue_config(*, cancels_per_second: int = 1000, **simulated: object) -> VenueConfig:
     """A VenueConnection as the operator writes it to venue.json."""
     return VenueConfig.model_validate(
         {
@@ -39,7 +40,7 @@ def venue_config(**simulated: object) -> VenueConfig:
             "spec": {
                 "type": "Simulated",
                 "simulated": {"data": {"sample": "eurusd-1h"}, "fees": {"takerBps": "0.2"}, **simulated},
-                "rateLimits": {"ordersPerSecond": 1000, "burst": 1000},
+                "rateLimits": {"ordersPerSecond": 1000, "burst": 1000, "cancelsPerSecond": cancels_per_second},
                 "cancelOnDisconnect": {"afterSeconds": 0},
                 "instruments": [
                     {
@@ -98,6 +99,26 @@ async def configure(bus: Client, message: config_pb2.GatewayConfig) -> None:
     await bucket.put(subjects.gateway_config_key(NAMESPACE, VENUE), message.SerializeToString())
 
 
+async def start(
+    bus: Client,
+    quotes: Sequence[TopOfBook],
+    *,
+    config: VenueConfig | None = None,
+    speed: Decimal | None = None,
+    api_key_file: Path | None = None,
+) -> tuple[Gateway, asyncio.Task[None]]:
+    """A gateway that serves, and the task that runs it."""
+    replay = Replay(list(quotes), speed=speed, loop=False)
+    gateway = Gateway(
+        NatsBus(bus), config or venue_config(), replay, SystemClock(), pod="pod-0", api_key_file=api_key_file
+    )
+    task = asyncio.create_task(gateway.run(0))
+    serving = asyncio.create_task(gateway.serving.wait())
+    await asyncio.wait({task, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_SECONDS)
+    serving.cancel()
+    return gateway, task
+
+
 @asynccontextmanager
 async def running(
     bus: Client,
@@ -108,15 +129,10 @@ async def running(
     api_key_file: Path | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway that serves; leaves as on SIGTERM."""
-    replay = Replay(list(quotes), speed=speed, loop=False)
-    gateway = Gateway(bus, config or venue_config(), replay, SystemClock(), pod="pod-0", api_key_file=api_key_file)
-    task = asyncio.create_task(gateway.run(0))
-    serving = asyncio.create_task(gateway.serving.wait())
-    await asyncio.wait({task, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_SECONDS)
+    gateway, task = await start(bus, quotes, config=config, speed=speed, api_key_file=api_key_file)
     try:
         yield gateway
     finally:
-        serving.cancel()
         gateway.stop.set()
         await asyncio.wait({task}, timeout=WAIT_SECONDS)
         if not task.cancelled():
@@ -154,6 +170,12 @@ class Trader:
             if response.execution_report.cl_ord_id == cl_ord_id:
                 reports.append(response.execution_report)
         return reports
+
+    async def cancel_reject(self) -> orders_pb2.CancelReject:
+        """The next refusal of a cancel; reports before it are passed over."""
+        while not (response := await self.receive()).HasField("cancel_reject"):
+            pass
+        return response.cancel_reject
 
 
 def new_order(cl_ord_id: str, quantity: str = "1000", **fields: object) -> orders_pb2.NewOrder:

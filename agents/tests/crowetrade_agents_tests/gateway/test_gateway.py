@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2 as md
 from crowetrade.bus.v1 import orders_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_agents.errors import Overtaken
+from crowetrade_agents.errors import JournalUnavailable, Overtaken
 from crowetrade_agents.gateway.journal import open_journal, read, verify
 
 from .harness import (
@@ -23,12 +24,14 @@ from .harness import (
     STRATEGY,
     SYMBOL,
     VENUE,
+    WAIT_SECONDS,
     books,
     configuration,
     configure,
     new_order,
     running,
     session,
+    start,
     status_when,
     venue_config,
 )
@@ -165,6 +168,35 @@ async def test_a_second_gateway_fences_the_first(bus: Client) -> None:
     assert [e.session_started.pod for e in await journal_of(bus)] == ["new"]
 
 
+async def test_a_gateway_that_is_overtaken_sends_nothing_and_stops_itself(bus: Client) -> None:
+    await configure(bus, configuration())
+    gateway, task = await start(bus, books(2))
+    await status_when(bus, "s.config_revision == 'r1'")
+    async with session(gateway) as (trader, _):
+        await status_when(bus, "s.market_data_sequence == 1")
+        successor, _ = await open_journal(bus.jetstream(), NAMESPACE, VENUE)
+        taken_over = orders_pb2.SessionStarted(pod="new", fencing_token=2)
+        await successor.append(orders_pb2.JournalEvent(session_started=taken_over), 1)
+        await trader.send(new_order=new_order("too-late"))
+        with pytest.raises(Overtaken):
+            await asyncio.wait_for(task, WAIT_SECONDS)
+    assert [e.session_started.pod for e in await journal_of(bus)] == ["pod-0", "new"]
+    assert not gateway.path.state.reports
+
+
+async def test_a_gateway_whose_journal_does_not_answer_sends_nothing_and_stops_itself(bus: Client) -> None:
+    await configure(bus, configuration())
+    gateway, task = await start(bus, books(2))
+    await status_when(bus, "s.config_revision == 'r1'")
+    async with session(gateway) as (trader, _):
+        await status_when(bus, "s.market_data_sequence == 1")
+        await bus.jetstream().delete_stream(subjects.ORDER_STREAM)
+        await trader.send(new_order=new_order("nobody-hears"))
+        with pytest.raises(JournalUnavailable, match="check the NATS pods"):
+            await asyncio.wait_for(task, WAIT_SECONDS)
+    assert not gateway.path.state.reports
+
+
 async def test_a_wrong_key_is_told_and_the_right_one_is_picked_up(bus: Client, tmp_path: Path) -> None:
     await configure(bus, configuration())
     key = tmp_path / "api-key"
@@ -211,6 +243,28 @@ async def test_an_open_order_is_cancelled(bus: Client, cancelled_by: str) -> Non
                 status = await status_when(bus, "s.config_revision == 'r2'")
                 assert status.accounts[0].stopped
             await status_when(bus, "s.accounts[0].open_orders == 0")
+
+
+async def test_a_cancel_above_the_venues_rate_or_of_an_unknown_order_is_refused_and_said_so(bus: Client) -> None:
+    await configure(bus, configuration())
+    async with running(bus, books(2), config=venue_config(cancels_per_second=1)) as gateway:
+        await status_when(bus, "s.config_revision == 'r1'")
+        async with session(gateway) as (trader, _):
+            await status_when(bus, "s.market_data_sequence == 1")
+            for name in ("first", "second"):
+                rests = new_order(name, price="1.00000", time_in_force=orders_pb2.TIME_IN_FORCE_GTC)
+                await trader.send(new_order=rests)
+            for name in ("nobodys", "first", "second"):
+                await trader.send(cancel=orders_pb2.Cancel(orig_cl_ord_id=name, strategy=STRATEGY))
+            unknown, limited = [await trader.cancel_reject() for _ in range(2)]
+            status = await status_when(bus, "s.throttled_total == 1")
+            assert [open_order.cl_ord_id for open_order in gateway.path.state.open.values()] == ["second"]
+            # A halt is not the venue's business: the gateway's own cancels leave whatever the rate.
+            await configure(bus, configuration("r2", halted=True))
+            await status_when(bus, "s.config_revision == 'r2' and s.accounts[0].open_orders == 0")
+    assert (unknown.orig_cl_ord_id, unknown.unknown_order, unknown.reason) == ("nobodys", True, "UnknownOrder")
+    assert (limited.orig_cl_ord_id, limited.unknown_order, limited.reason) == ("second", False, "VenueRateLimit")
+    assert status.accounts[0].open_orders == 1
 
 
 async def test_flatten_closes_the_position_in_orders_that_the_limits_let_pass(bus: Client) -> None:

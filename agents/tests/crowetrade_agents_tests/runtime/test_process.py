@@ -87,6 +87,20 @@ def start(
 
 
 @pytest.mark.integration
+def test_without_a_bus_it_waits_and_leaves_on_sigterm(
+    environment: dict[str, str], processes: list[subprocess.Popen[str]]
+) -> None:
+    write(environment, strategy_json())
+    process = start(processes, ["strategy"], environment)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "strategy_started" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(STOP_SECONDS) == 0
+
+
+@pytest.mark.integration
 async def test_a_gateway_process_and_four_role_processes_trade_over_a_bar_file(
     bus: Client, nats_url: str, environment: dict[str, str], processes: list[subprocess.Popen[str]], tmp_path: Path
 ) -> None:

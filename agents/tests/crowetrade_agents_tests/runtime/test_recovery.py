@@ -13,6 +13,7 @@ from nats.aio.client import Client
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import orders_pb2, status_pb2
+from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import SystemClock
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.gateway.service import Gateway
@@ -59,7 +60,7 @@ def free_port() -> int:
 @asynccontextmanager
 async def gateway_on(bus: Client, quotes: Sequence[TopOfBook], port: int) -> AsyncIterator[Gateway]:
     replay = Replay(list(quotes), speed=None, loop=False)
-    gateway = Gateway(bus, venue_config(), replay, SystemClock(), pod="pod", api_key_file=None)
+    gateway = Gateway(NatsBus(bus), venue_config(), replay, SystemClock(), pod="pod", api_key_file=None)
     task = asyncio.create_task(gateway.run(port))
     await asyncio.wait_for(gateway.serving.wait(), WAIT_SECONDS)
     try:

@@ -166,13 +166,16 @@ class Bus:
         self._bucket = await _ensure_bucket(self._stream)
 
     async def _heard(self, message: Msg) -> None:
-        is_gateway = ".gateway." in message.subject
-        schema = "GatewayStatus" if is_gateway else "AgentStatus"
+        said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")
+        schema = said.rpartition(".")[2]
         try:
-            if is_gateway:
+            if said == status_pb2.GatewayStatus.DESCRIPTOR.full_name:
                 self._heard_gateway(status_pb2.GatewayStatus.FromString(message.data))
-            else:
+            elif said == status_pb2.AgentStatus.DESCRIPTOR.full_name:
                 self._heard_agent(status_pb2.AgentStatus.FromString(message.data))
+            else:
+                schema = "unknown"
+                raise DecodeError(f"the schema {said} is not one of a status")
         except DecodeError as error:
             metrics.BUS_MESSAGES.labels(schema, "unreadable").inc()
             log.warning("unreadable status message", subject=message.subject, error=str(error))

@@ -115,7 +115,8 @@ class Desk:
         config = await self.config()
         status = gateway_status(config, namespace=self.namespace, **fields)
         subject = subjects.gateway_status(self.namespace, "sim-fx")
-        await self.bus.publish(subject, status.SerializeToString())
+        headers = {subjects.SCHEMA_HEADER: status.DESCRIPTOR.full_name}
+        await self.bus.publish(subject, status.SerializeToString(), headers=headers)
         await self.bus.flush()
 
     async def keep_saying(self, **fields: Any) -> None:

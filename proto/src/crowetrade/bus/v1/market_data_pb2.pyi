@@ -188,11 +188,17 @@ class MarketData(_message.Message):
     published_unix_ns: _builtins.int
     """Time at which the gateway published it, nanoseconds since the Unix epoch (wall clock)."""
     @_builtins.property
-    def quote(self) -> Global___Quote: ...
+    def quote(self) -> Global___Quote:
+        """The best bid or offer changed."""
+
     @_builtins.property
-    def trade(self) -> Global___Trade: ...
+    def trade(self) -> Global___Trade:
+        """A trade printed."""
+
     @_builtins.property
-    def bar(self) -> Global___Bar: ...
+    def bar(self) -> Global___Bar:
+        """A bar closed."""
+
     def __init__(
         self,
         *,

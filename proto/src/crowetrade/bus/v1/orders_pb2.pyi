@@ -199,6 +199,44 @@ class Cancel(_message.Message):
 Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
 
 @_typing.final
+class CancelReject(_message.Message):
+    """A cancel that was refused; the order stays as it is (FIX OrderCancelReject, MsgType 9)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIG_CL_ORD_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    UNKNOWN_ORDER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    orig_cl_ord_id: _builtins.str
+    """ClOrdID of the order that should have been cancelled (FIX tag 41)."""
+    strategy: _builtins.str
+    """Name of the Strategy."""
+    unknown_order: _builtins.bool
+    """True when the gateway knows no such order, so nothing is open under this ClOrdID (FIX tag 102 = 1)."""
+    reason: _builtins.str
+    """Why, CamelCase (UnknownOrder, VenueRateLimit)."""
+    text: _builtins.str
+    """A sentence for people (FIX tag 58)."""
+    def __init__(
+        self,
+        *,
+        orig_cl_ord_id: _builtins.str = ...,
+        strategy: _builtins.str = ...,
+        unknown_order: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["orig_cl_ord_id", b"orig_cl_ord_id", "reason", b"reason", "strategy", b"strategy", "text", b"text", "unknown_order", b"unknown_order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelReject: _TypeAlias = CancelReject  # noqa: Y015
+
+@_typing.final
 class Fill(_message.Message):
     """One execution against an order."""
 
@@ -362,9 +400,13 @@ class JournalEvent(_message.Message):
     previous_hash: _builtins.bytes
     """SHA-256 over the previous event's serialized bytes; empty for the first."""
     @_builtins.property
-    def session_started(self) -> Global___SessionStarted: ...
+    def session_started(self) -> Global___SessionStarted:
+        """A gateway process took over."""
+
     @_builtins.property
-    def execution_report(self) -> Global___ExecutionReport: ...
+    def execution_report(self) -> Global___ExecutionReport:
+        """An order is about to leave, or something became of it."""
+
     def __init__(
         self,
         *,

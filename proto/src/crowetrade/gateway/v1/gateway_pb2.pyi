@@ -73,6 +73,30 @@ class Progress(_message.Message):
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
+class Published(_message.Message):
+    """In lock step, says that a market data event is about to be published: every report of what happened up to it has
+    gone before on this session, whichever way the event itself comes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """MarketData.sequence of the event."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Published: _TypeAlias = Published  # noqa: Y015
+
+@_typing.final
 class Heartbeat(_message.Message):
     """Keeps the session alive (FIX MsgType 0)."""
 
@@ -101,15 +125,25 @@ class OrderSessionRequest(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def logon(self) -> Global___Logon: ...
+    def logon(self) -> Global___Logon:
+        """Opens the session; once, first."""
+
     @_builtins.property
-    def new_order(self) -> _orders_pb2.NewOrder: ...
+    def new_order(self) -> _orders_pb2.NewOrder:
+        """An order to check, journal and send."""
+
     @_builtins.property
-    def cancel(self) -> _orders_pb2.Cancel: ...
+    def cancel(self) -> _orders_pb2.Cancel:
+        """An open order to cancel."""
+
     @_builtins.property
-    def progress(self) -> Global___Progress: ...
+    def progress(self) -> Global___Progress:
+        """An event is handled."""
+
     @_builtins.property
-    def heartbeat(self) -> Global___Heartbeat: ...
+    def heartbeat(self) -> Global___Heartbeat:
+        """The session is alive."""
+
     def __init__(
         self,
         *,
@@ -176,24 +210,42 @@ class OrderSessionResponse(_message.Message):
     LOGON_ACCEPTED_FIELD_NUMBER: _builtins.int
     EXECUTION_REPORT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    CANCEL_REJECT_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def logon_accepted(self) -> Global___LogonAccepted: ...
+    def logon_accepted(self) -> Global___LogonAccepted:
+        """The session is open; once, first."""
+
     @_builtins.property
-    def execution_report(self) -> _orders_pb2.ExecutionReport: ...
+    def execution_report(self) -> _orders_pb2.ExecutionReport:
+        """What became of an order of the strategy."""
+
     @_builtins.property
-    def heartbeat(self) -> Global___Heartbeat: ...
+    def heartbeat(self) -> Global___Heartbeat:
+        """Answer to a Heartbeat."""
+
+    @_builtins.property
+    def cancel_reject(self) -> _orders_pb2.CancelReject:
+        """A cancel that was refused."""
+
+    @_builtins.property
+    def published(self) -> Global___Published:
+        """Reports up to an event are complete."""
+
     def __init__(
         self,
         *,
         logon_accepted: Global___LogonAccepted | None = ...,
         execution_report: _orders_pb2.ExecutionReport | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        cancel_reject: _orders_pb2.CancelReject | None = ...,
+        published: Global___Published | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["execution_report", b"execution_report", "heartbeat", b"heartbeat", "logon_accepted", b"logon_accepted", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_reject", b"cancel_reject", "execution_report", b"execution_report", "heartbeat", b"heartbeat", "logon_accepted", b"logon_accepted", "message", b"message", "published", b"published"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_report", b"execution_report", "heartbeat", b"heartbeat", "logon_accepted", b"logon_accepted", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_reject", b"cancel_reject", "execution_report", b"execution_report", "heartbeat", b"heartbeat", "logon_accepted", b"logon_accepted", "message", b"message", "published", b"published"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["logon_accepted", "execution_report", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["logon_accepted", "execution_report", "heartbeat", "cancel_reject", "published"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

@@ -71,7 +71,3 @@ class Replay:
                 found = event.book
             ahead += 1
         return found
-
-    def wall_delay_ns(self, venue_ns: int) -> int:
-        """How long a venue time lasts on the wall clock."""
-        return 0 if self.lock_step else int(venue_ns / self._speed)

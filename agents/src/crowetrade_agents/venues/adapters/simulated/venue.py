@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
 
 from crowetrade_agents.risk.approved import ApprovedOrder
 from crowetrade_agents.venues.adapters.simulated.matching import Fees, MatchingEngine
@@ -19,7 +18,7 @@ MILLI_NS = 1_000_000
 
 
 class SimulatedVenue:
-    """Implements OrderPort. `venue_now` gives the venue's time in nanoseconds since the Unix epoch."""
+    """Implements OrderPort. The venue's time is that of the last market event, nanoseconds since the Unix epoch."""
 
     def __init__(self, replay: Replay, fees: Fees, order_latency_ns: int, session: int) -> None:
         self.replay = replay
@@ -27,7 +26,6 @@ class SimulatedVenue:
         self._latency_ns = order_latency_ns
         self._sequence = 0
         self._now_ns = 0
-        self.venue_now: Callable[[], int] = lambda: self._now_ns
 
     @staticmethod
     def log_on(api_key: str | None, expected_sha256: str) -> None:
@@ -51,10 +49,10 @@ class SimulatedVenue:
 
     def submit(self, order: ApprovedOrder, *, immediate: bool, all_or_none: bool) -> list[OrderEvent]:
         """Matches an order at venue time now + latency."""
-        at = max(self.venue_now(), self._now_ns) + self._latency_ns
+        at = self._now_ns + self._latency_ns
         ahead = self.replay.book_at(self._sequence + 1, order.request.symbol, at)
         return self._engine.submit(order, at, immediate=immediate, all_or_none=all_or_none, book=ahead)
 
     def cancel(self, cl_ord_id: str, reason: str) -> list[OrderEvent]:
         """Cancels at once."""
-        return self._engine.cancel(cl_ord_id, reason, self.venue_now())
+        return self._engine.cancel(cl_ord_id, reason, self._now_ns)

@@ -1,0 +1,49 @@
+"""Ends what a process runs when it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# Between two cancellations of a task that lost the first.
+AGAIN_SECONDS = 0.2
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def unless_stopping(stopping: asyncio.Event, work: Coroutine[object, object, T]) -> T | None:
+    """What `work` returns, or None when the process is asked to stop first."""
+    task = asyncio.create_task(work)
+    asked = asyncio.create_task(stopping.wait())
+    await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+    await cancelled(asked)
+    if task.done():
+        return task.result()
+    await cancelled(task)
+    return None
+
+
+async def cancelled(*tasks: asyncio.Task[T]) -> None:
+    """Cancels until all have ended, whatever they raise.
+
+    Once is not enough: until Python 3.12 `asyncio.wait_for` forgets a cancellation that comes together with an error
+    of what it waits for, such as a refused connection, and the client tries again.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=AGAIN_SECONDS)
+        for task in done:
+            if not task.cancelled():
+                task.exception()

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_operator.bus.board import Board
+from crowetrade_operator_tests.samples import gateway_status
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_only_news_counts() -> None:
+    board = Board()
+    assert board.hear_gateway(gateway_status())
+    assert not board.hear_gateway(gateway_status(sent_unix_ns=2))
+    assert not board.hear_gateway(gateway_status(sent_unix_ns=3, market_data_sequence=9))
+    assert board.hear_gateway(gateway_status(sent_unix_ns=4, throttled_total=1))
+
+
+def test_a_repeated_message_is_fresh() -> None:
+    clock = Clock()
+    board = Board(clock)
+    board.hear_gateway(gateway_status())
+    clock.now = 5.0
+    board.hear_gateway(gateway_status(sent_unix_ns=2))
+    heard = board.gateway("desk", "sim-fx")
+    assert heard is not None
+    assert heard.at == 5.0
+
+
+def test_an_overtaken_gateway_is_not_believed() -> None:
+    board = Board()
+    board.hear_gateway(gateway_status(fencing_token=2, pod="new"))
+    assert not board.hear_gateway(gateway_status(fencing_token=1, pod="old"))
+    heard = board.gateway("desk", "sim-fx")
+    assert heard is not None
+    assert heard.message.pod == "new"
+
+
+def test_agents_by_pod_and_forgetting() -> None:
+    clock = Clock()
+    board = Board(clock)
+    assert board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a"))
+    clock.now = 100.0
+    assert board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="b"))
+    assert not board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="b", sent_unix_ns=1))
+    assert len(board.agents("desk", "ema")) == 2
+    board.forget_silent_agents(50.0)
+    assert [heard.message.pod for heard in board.agents("desk", "ema")] == ["b"]
+    clock.now = 1000.0
+    board.forget_silent_agents(50.0)
+    assert board.agents("desk", "ema") == []
+    board.hear_gateway(gateway_status())
+    board.forget_gateway("desk", "sim-fx")
+    board.forget_strategy("desk", "ema")
+    assert board.gateway("desk", "sim-fx") is None

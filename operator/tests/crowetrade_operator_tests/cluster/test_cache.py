@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import Any
+
+from crowetrade_operator.api.names import Key, Kind
+from crowetrade_operator.cluster.cache import Cache
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, STRATEGIES
+from crowetrade_operator_tests.samples import stored, strategy_manifest
+
+Object = dict[str, Any]
+
+
+def strategy(name: str = "ema", version: int = 1, uid: str = "") -> Object:
+    return stored(strategy_manifest(name), resourceVersion=str(version), uid=uid or f"uid-{name}")
+
+
+def child(name: str, owner: str = "ema", version: int = 1) -> Object:
+    labels = {"trading.crowetrade.io/strategy": owner}
+    metadata = {"name": name, "namespace": "desk", "uid": name, "resourceVersion": str(version), "labels": labels}
+    return {"kind": "Deployment", "metadata": {**metadata, "managedFields": [{"big": "x"}]}}
+
+
+def test_the_newer_version_wins() -> None:
+    cache = Cache()
+    assert cache.put(strategy(version=5))
+    assert not cache.put(strategy(version=4))
+    assert not cache.put(strategy(version=5))
+    assert cache.put(strategy(version=6))
+    found = cache.get("Strategy", "desk", "ema")
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == "6"
+
+
+def test_a_deleted_object_does_not_come_back_but_its_successor_does() -> None:
+    cache = Cache()
+    cache.put(strategy(version=5))
+    assert cache.remove(strategy(version=6))
+    assert not cache.put(strategy(version=7))
+    assert cache.put(strategy(version=8, uid="other"))
+    assert not cache.remove(strategy(version=9)), "the deletion of the one before"
+    assert cache.get("Strategy", "desk", "ema") is not None
+
+
+def test_children_are_found_by_their_owner() -> None:
+    cache = Cache()
+    cache.put(child("a"))
+    cache.put(child("b", owner="other"))
+    assert [item["metadata"]["name"] for item in cache.owned(Key(Kind.STRATEGY, "desk", "ema"))] == ["a"]
+    cache.put(child("a", owner="other", version=2))
+    assert cache.owned(Key(Kind.STRATEGY, "desk", "ema")) == []
+    assert len(cache.owned(Key(Kind.STRATEGY, "desk", "other"))) == 2
+    cache.remove(child("a", owner="other", version=3))
+    assert len(cache.owned(Key(Kind.STRATEGY, "desk", "other"))) == 1
+
+
+def test_a_list_finds_what_a_watch_lost() -> None:
+    cache = Cache()
+    for name in ("kept", "gone", "young"):
+        cache.put(strategy(name, version=5 if name != "young" else 50))
+    cache.begin_list()
+    missed = cache.replace(STRATEGIES, "", [strategy("kept", 5), strategy("new", 7)], "20")
+    assert sorted(item["metadata"]["name"] for item in missed) == ["gone", "new"]
+    assert sorted(item["metadata"]["name"] for item in cache.all("Strategy", "desk")) == ["kept", "new", "young"]
+
+
+def test_a_list_does_not_bring_back_what_was_deleted_while_it_was_read() -> None:
+    cache = Cache()
+    cache.put(strategy(version=5))
+    cache.begin_list()
+    cache.remove(strategy(version=6))
+    assert cache.replace(STRATEGIES, "", [strategy(version=5)], "5") == []
+    assert cache.get("Strategy", "desk", "ema") is None
+
+
+def test_a_list_of_one_namespace_or_kind_leaves_the_others_alone() -> None:
+    cache = Cache()
+    cache.put(strategy(version=1))
+    cache.put(child("a"))
+    assert cache.replace(STRATEGIES, "elsewhere", [], "99") == []
+    assert [item["kind"] for item in cache.replace(DEPLOYMENTS, "desk", [], "99")] == ["Deployment"]
+    assert len(list(cache.of_kind("Strategy"))) == 1
+
+
+def test_listeners_hear_before_and_after_and_managed_fields_are_not_kept() -> None:
+    heard: list[tuple[bool, bool]] = []
+    cache = Cache()
+    cache.listen(lambda before, after: heard.append((before is not None, after is not None)))
+    cache.put(child("a"))
+    cache.put(child("a", version=2))
+    cache.remove(child("a", version=3))
+    assert heard == [(False, True), (True, True), (True, False)]
+    cache.put(child("b"))
+    assert "managedFields" not in next(cache.of_kind("Deployment"))["metadata"]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from crowetrade_operator.desired.networkpolicy import strategy_policy, venue_policy
+from crowetrade_operator.settings import Peer
+from crowetrade_operator_tests.samples import SETTINGS, change, strategy, strategy_manifest, venue, venue_manifest
+
+Object = dict[str, Any]
+
+
+def _ports(rules: list[Object]) -> set[tuple[int, str]]:
+    return {(port["port"], port["protocol"]) for rule in rules for port in rule["ports"]}
+
+
+def test_a_strategy_reaches_the_bus_dns_and_its_gateways_and_nothing_else() -> None:
+    two = change(
+        strategy_manifest(),
+        "spec.instruments",
+        [
+            {"symbol": "EUR-USD", "venueRef": {"name": "b"}},
+            {"symbol": "GBP-USD", "venueRef": {"name": "a"}},
+            {"symbol": "CHF-USD", "venueRef": {"name": "a"}},
+        ],
+    )
+    spec = strategy_policy(strategy(two), SETTINGS)["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert _ports(spec["egress"]) == {(4222, "TCP"), (53, "UDP"), (53, "TCP"), (50051, "TCP")}
+    assert all(rule["to"] for rule in spec["egress"])
+    gateways = [peer["podSelector"]["matchLabels"]["trading.crowetrade.io/venue"] for peer in spec["egress"][2]["to"]]
+    assert gateways == ["a", "b"]
+
+
+def test_only_the_operators_namespace_reaches_a_strategy_for_metrics() -> None:
+    ingress = strategy_policy(strategy(), SETTINGS)["spec"]["ingress"]
+    assert _ports(ingress) == {(8080, "TCP")}
+    labels = ingress[0]["from"][0]["namespaceSelector"]["matchLabels"]
+    assert labels == {"kubernetes.io/metadata.name": "crowetrade-system"}
+
+
+def test_a_gateway_is_reached_by_strategies_of_its_namespace() -> None:
+    spec = venue_policy(venue(), SETTINGS)["spec"]
+    orders = spec["ingress"][0]
+    assert orders["ports"] == [{"port": 50051, "protocol": "TCP"}]
+    assert orders["from"] == [
+        {"podSelector": {"matchExpressions": [{"key": "trading.crowetrade.io/strategy", "operator": "Exists"}]}}
+    ]
+    assert _ports(spec["egress"]) == {(4222, "TCP"), (53, "UDP"), (53, "TCP")}
+
+
+def test_a_gateway_reaches_vault_only_when_its_key_is_there() -> None:
+    settings = replace(SETTINGS, vault=Peer({"team": "security"}, {"app": "vault"}, 8200))
+    keyed = venue(change(venue_manifest(), "spec.credentials", {"vault": {"path": "a", "role": "r"}}))
+    last = venue_policy(keyed, settings)["spec"]["egress"][-1]
+    assert last == {
+        "to": [
+            {
+                "namespaceSelector": {"matchLabels": {"team": "security"}},
+                "podSelector": {"matchLabels": {"app": "vault"}},
+            }
+        ],
+        "ports": [{"port": 8200, "protocol": "TCP"}],
+    }
+    secret = venue(change(venue_manifest(), "spec.credentials", {"secretRef": {"name": "s"}}))
+    assert len(venue_policy(secret, settings)["spec"]["egress"]) == 2

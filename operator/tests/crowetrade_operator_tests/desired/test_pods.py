@@ -1,0 +1,211 @@
+"""Deployments: Pod Security restricted, what they mount, and what rolls them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_operator.desired.configmap import config_hash, strategy_content, venue_config_map, venue_content
+from crowetrade_operator.desired.deployment import roles_of, strategy_deployments, venue_deployment
+from crowetrade_operator.desired.metadata import selector
+from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
+from crowetrade_operator.desired.service import service
+from crowetrade_operator.desired.serviceaccount import service_account
+from crowetrade_operator_tests.samples import SETTINGS, change, strategy, strategy_manifest, venue, venue_manifest
+
+Object = dict[str, Any]
+WITH_VAULT = replace(SETTINGS, vault_address="http://vault.vault.svc:8200")
+VAULT = {"vault": {"path": "secret/data/venues/sim", "role": "venue-sim", "refreshSeconds": 30}}
+
+
+def vault_venue() -> VenueConnection:
+    return venue(change(venue_manifest(), "spec.credentials", VAULT))
+
+
+def secret_venue() -> VenueConnection:
+    return venue(change(venue_manifest(), "spec.credentials", {"secretRef": {"name": "sim-key"}}))
+
+
+def split() -> Strategy:
+    return strategy(change(strategy_manifest(), "spec.agents", {"topology": "Split"}))
+
+
+DEPLOYMENTS: dict[str, Object] = {
+    "a strategy": strategy_deployments(strategy(), "sha256:1", SETTINGS)[0],
+    "a role of a split strategy": strategy_deployments(split(), "sha256:1", SETTINGS)[2],
+    "a gateway": venue_deployment(venue(), "sha256:1", SETTINGS),
+    "a gateway with Vault": venue_deployment(vault_venue(), "sha256:1", WITH_VAULT),
+    "a gateway with a Secret": venue_deployment(secret_venue(), "sha256:1", SETTINGS),
+}
+
+
+def _pod(deployment: Object) -> Object:
+    pod: Object = deployment["spec"]["template"]["spec"]
+    return pod
+
+
+def _containers(deployment: Object) -> list[Object]:
+    return [*_pod(deployment)["containers"], *_pod(deployment).get("initContainers", [])]
+
+
+@pytest.mark.parametrize("case", DEPLOYMENTS)
+def test_pods_pass_pod_security_restricted(case: str) -> None:
+    pod = _pod(DEPLOYMENTS[case])
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for container in _containers(DEPLOYMENTS[case]):
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
+    kinds = {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]}
+    assert kinds <= {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"}
+
+
+@pytest.mark.parametrize("case", DEPLOYMENTS)
+def test_every_container_is_bounded_and_probed(case: str) -> None:
+    for container in _containers(DEPLOYMENTS[case]):
+        assert container["imagePullPolicy"] == "IfNotPresent"
+        assert "memory" in container["resources"]["limits"]
+        assert "startupProbe" in container
+        mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert "/tmp" in mounts
+        volumes = {volume["name"] for volume in _pod(DEPLOYMENTS[case])["volumes"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+
+
+@pytest.mark.parametrize("case", DEPLOYMENTS)
+def test_the_selector_selects_the_pods_and_only_one_runs(case: str) -> None:
+    spec = DEPLOYMENTS[case]["spec"]
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["template"]["metadata"]["annotations"]["trading.crowetrade.io/config-hash"] == "sha256:1"
+
+
+@pytest.mark.parametrize("case", DEPLOYMENTS)
+def test_nothing_secret_is_in_the_environment(case: str) -> None:
+    for container in _containers(DEPLOYMENTS[case]):
+        names = {item["name"] for item in container["env"]}
+        assert names <= {"NAMESPACE", "POD_NAME", "NATS_URL", "CONFIG_HASH", "HOME"}
+        assert all("secretKeyRef" not in item.get("valueFrom", {}) for item in container["env"])
+
+
+def test_combined_runs_all_roles_and_split_one_each() -> None:
+    combined = strategy_deployments(strategy(), "h", SETTINGS)
+    assert [item["metadata"]["name"] for item in combined] == ["strategy-ema"]
+    assert _pod(combined[0])["containers"][0]["args"][-1] == "feature,signal,portfolio,execution"
+    parts = strategy_deployments(split(), "h", SETTINGS)
+    assert roles_of(split()) == ["feature", "signal", "portfolio", "execution"]
+    assert [_pod(item)["containers"][0]["args"][-1] for item in parts] == roles_of(split())
+    assert len({item["metadata"]["name"] for item in parts}) == 4
+
+
+def test_the_image_of_the_manifest_wins() -> None:
+    own = strategy(change(strategy_manifest(), "spec.agents", {"image": "mine:1"}))
+    assert _pod(strategy_deployments(own, "h", SETTINGS)[0])["containers"][0]["image"] == "mine:1"
+    assert _pod(DEPLOYMENTS["a strategy"])["containers"][0]["image"] == SETTINGS.agents_image
+
+
+def test_vault_agent_starts_first_and_hands_over_by_a_memory_volume() -> None:
+    pod = _pod(DEPLOYMENTS["a gateway with Vault"])
+    agent = pod["initContainers"][0]
+    assert agent["restartPolicy"] == "Always"
+    assert agent["image"] == "hashicorp/vault:1.19.0"
+    assert agent["startupProbe"]["exec"]["command"] == ["test", "-s", "/var/run/crowetrade/credentials/api-key"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["credentials"]["emptyDir"]["medium"] == "Memory"
+    token = volumes["vault-token"]["projected"]["sources"][0]["serviceAccountToken"]
+    assert token["audience"] == "vault"
+    gateway = {mount["name"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    assert gateway["credentials"]["readOnly"] is True
+    assert "vault-token" not in gateway
+    assert pod["securityContext"]["fsGroup"] == 65532
+
+
+def test_vault_agents_configuration() -> None:
+    data = venue_config_map(vault_venue(), venue_content(vault_venue()), WITH_VAULT)["data"]
+    config = json.loads(data["vault-agent.json"])
+    assert config["vault"]["address"] == "http://vault.vault.svc:8200"
+    assert config["auto_auth"]["method"][0]["mount_path"] == "auth/kubernetes"
+    assert config["auto_auth"]["method"][0]["config"]["role"] == "venue-sim"
+    template = config["template"][0]
+    assert template["perms"] == "0440"
+    assert template["contents"] == '{{ with secret "secret/data/venues/sim" }}{{ index .Data.data "api-key" }}{{ end }}'
+    assert config["template_config"]["static_secret_render_interval"] == "30s"
+
+
+def test_a_secret_is_mounted_read_only() -> None:
+    pod = _pod(DEPLOYMENTS["a gateway with a Secret"])
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["credentials"]["secret"]["secretName"] == "sim-key"
+    assert volumes["credentials"]["secret"]["items"] == [{"key": "api-key", "path": "api-key"}]
+    assert "initContainers" not in pod
+
+
+@pytest.mark.parametrize(
+    ("data", "volume"),
+    [
+        ({"sample": "eurusd-1h"}, None),
+        ({"persistentVolumeClaim": {"claimName": "c", "path": "a.csv"}}, "persistentVolumeClaim"),
+        ({"configMap": {"name": "c", "key": "a.csv"}}, "configMap"),
+    ],
+)
+def test_data_of_the_user_is_mounted(data: Object, volume: str | None) -> None:
+    pod = _pod(venue_deployment(venue(change(venue_manifest(), "spec.simulated.data", data)), "h", SETTINGS))
+    found = next((item for item in pod["volumes"] if item["name"] == "data"), None)
+    assert (found is None) if volume is None else (found is not None and volume in found)
+    mounts = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+    assert ("/data" in mounts) is (volume is not None)
+
+
+def test_what_rolls_a_strategy_and_what_does_not() -> None:
+    instruments = {("sim-fx", "EUR-USD"): venue().spec.instruments[0]}
+
+    def hash_of(manifest: Object, **metadata: Any) -> str:
+        return config_hash(strategy_content(strategy(manifest, **metadata), instruments, SETTINGS))
+
+    base = hash_of(strategy_manifest())
+    assert hash_of(change(strategy_manifest(), "spec.suspend", True), generation=2) == base
+    assert hash_of(change(strategy_manifest(), "spec.model.parameters.fast", 13)) != base
+
+
+def test_strategy_file_has_all_that_agents_need() -> None:
+    instruments = {("sim-fx", "EUR-USD"): venue().spec.instruments[0]}
+    content = strategy_content(strategy(), instruments, SETTINGS)
+    assert content["gateways"] == {"sim-fx": "venue-sim-fx.desk.svc:50051"}
+    assert content["instruments"] == [
+        {
+            "symbol": "EUR-USD",
+            "venue": "sim-fx",
+            "currency": "USD",
+            "tickSize": "0.00001",
+            "lotSize": "1000",
+            "minQuantity": "1000",
+        }
+    ]
+    assert content["spec"]["policy"]["sizing"]["maxLeverage"] == "2"
+    assert "suspend" not in content["spec"]
+
+
+def test_venue_file_does_not_hold_suspend() -> None:
+    assert "suspend" not in venue_content(venue())["spec"]
+    assert venue_content(venue())["spec"]["simulated"]["replay"] == {"speed": "60", "loop": True}
+
+
+def test_small_children() -> None:
+    assert service_account(venue())["automountServiceAccountToken"] is False
+    assert service(strategy())["spec"]["clusterIP"] == "None"
+    ports = {item["name"]: item["port"] for item in service(venue())["spec"]["ports"]}
+    assert ports == {"grpc": 50051, "http": 8080}
+    budget = pod_disruption_budget(strategy())["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": selector(strategy())}}
+    owner = service_account(strategy())["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == ("Strategy", "uid-ema", True)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crowetrade_operator.reconcile.queue import WorkQueue, work
+
+
+async def _until_idle(queue: WorkQueue[str], running: Counter[str]) -> None:
+    while len(queue) or any(running.values()) or queue.longest_running():
+        await asyncio.sleep(0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    events=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4)), max_size=40),
+    workers=st.integers(1, 4),
+    length=st.integers(0, 5),
+)
+def test_never_two_workers_on_a_key_and_no_event_is_lost(
+    events: list[tuple[str, int]], workers: int, length: int
+) -> None:
+    """Each event raises a key's wanted state; a worker brings the key to the state that it read at its start."""
+
+    async def scenario() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        wanted: Counter[str] = Counter()
+        done: Counter[str] = Counter()
+        running: Counter[str] = Counter()
+
+        async def handle(key: str) -> None:
+            running[key] += 1
+            assert running[key] == 1, "two workers on one key"
+            read = wanted[key]
+            for _ in range(length):
+                await asyncio.sleep(0)
+            done[key] = read
+            running[key] -= 1
+
+        tasks = [asyncio.create_task(work(queue, handle)) for _ in range(workers)]
+        for key, pause in events:
+            wanted[key] += 1
+            queue.add(key)
+            for _ in range(pause):
+                await asyncio.sleep(0)
+        await _until_idle(queue, running)
+        assert done == wanted
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+
+    asyncio.run(scenario())
+
+
+async def test_many_events_become_one_reconcile() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for _ in range(10):
+        queue.add("a")
+    assert len(queue) == 1
+    assert await queue.get() == "a"
+    queue.add("a")
+    queue.add("a")
+    assert len(queue) == 0, "not while a worker has it"
+    queue.done("a")
+    assert len(queue) == 1
+
+
+async def test_failures_come_back_later_each_time_with_jitter() -> None:
+    delays = []
+    for chance in (0.0, 1.0):
+        queue: WorkQueue[str] = WorkQueue(rng=lambda chance=chance: chance)  # type: ignore[misc]
+        delays.append([queue.failed("a") for _ in range(12)])
+        queue.close()
+    low, high = delays
+    assert low[:3] == [0.1, 0.2, 0.4]
+    assert high[:3] == [pytest.approx(0.3), pytest.approx(0.6), pytest.approx(1.2)]
+    assert low[-1] == 30.0
+    assert high[-1] == 90.0
+
+
+async def test_success_starts_the_delays_anew() -> None:
+    queue: WorkQueue[str] = WorkQueue(rng=lambda: 0.5)
+    queue.failed("a")
+    queue.failed("a")
+    queue.succeeded("a")
+    assert queue.failed("a") == pytest.approx(0.2)
+    queue.close()
+
+
+async def test_the_earlier_of_two_timers_wins() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("a", 30.0)
+    queue.add_after("a", 0.0)
+    queue.add_after("a", 60.0)
+    assert await queue.get() == "a"
+    queue.close()
+    queue.add("b")
+    queue.add_after("b", 0.0)
+    assert len(queue) == 0, "closed"
+
+
+async def test_ages() -> None:
+    now = [0.0]
+    queue: WorkQueue[str] = WorkQueue(clock=lambda: now[0])
+    assert queue.oldest_waiting() == 0.0
+    queue.add("a")
+    now[0] = 3.0
+    assert queue.oldest_waiting() == 3.0
+    await queue.get()
+    now[0] = 7.0
+    assert queue.oldest_waiting() == 0.0
+    assert queue.longest_running() == 4.0

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from crowetrade_operator.errors import SettingsError
+from crowetrade_operator.settings import from_environment
+
+BASE = {"OPERATOR_NAMESPACE": "system"}
+WRONG = {
+    "no namespace": ({"OPERATOR_NAMESPACE": ""}, "OPERATOR_NAMESPACE is not set"),
+    "workers that are no number": ({"WORKERS": "many"}, "WORKERS is 'many': write a number such as 8"),
+    "no worker": ({"WORKERS": "0"}, "at least 1"),
+    "an endless deadline": ({"STOP_DEADLINE_SECONDS": "inf"}, "STOP_DEADLINE_SECONDS"),
+    "labels without a value": ({"BUS_POD_LABELS": "nats"}, "key=value,key=value"),
+    "a port that is none": ({"NATS_URL": "nats://a:b"}, "NATS_URL"),
+    "a lease that is renewed too late": ({"LEASE_RENEW_SECONDS": "20"}, "write for example 15, 10 and 2"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_setting_is_named(case: str) -> None:
+    environment, words = WRONG[case]
+    with pytest.raises(SettingsError, match=words):
+        from_environment(BASE | environment)
+
+
+def test_defaults_follow_the_namespace() -> None:
+    settings = from_environment(BASE)
+    assert settings.nats_url == "nats://nats.system.svc:4222"
+    assert settings.bus.namespace_labels == {"kubernetes.io/metadata.name": "system"}
+    assert settings.bus.pod_labels == {"app.kubernetes.io/name": "nats"}
+    assert settings.dns.port == 53
+    assert settings.namespaces == ()
+    assert settings.vault_address == ""
+
+
+def test_everything_can_be_set() -> None:
+    settings = from_environment(
+        BASE
+        | {
+            "NAMESPACES": "a, b,",
+            "NATS_URL": "nats://bus:4333",
+            "VAULT_ADDR": "https://vault.example.com:8300",
+            "VAULT_POD_LABELS": "",
+            "VAULT_NAMESPACE_LABELS": "team=security,kubernetes.io/metadata.name=v",
+            "LOG_LEVEL": "debug",
+            "HTTP_PORT": "0",
+        }
+    )
+    assert settings.namespaces == ("a", "b")
+    assert settings.bus.port == 4333
+    assert settings.vault.port == 8300
+    assert settings.vault.pod_labels == {}
+    assert settings.vault.namespace_labels == {"team": "security", "kubernetes.io/metadata.name": "v"}
+    assert settings.log_level == "DEBUG"
+    assert settings.http_port == 0
