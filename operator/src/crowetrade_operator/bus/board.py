@@ -37,9 +37,12 @@ class Board:
         """What the gateway said last."""
         return self._gateways.get((namespace, venue))
 
-    def agents(self, namespace: str, strategy: str) -> list[Heard[status_pb2.AgentStatus]]:
-        """What the agents of a strategy said last, by pod."""
-        return list(self._agents.get((namespace, strategy), {}).values())
+    def agents(self, namespace: str, strategy: str, within: float) -> list[status_pb2.AgentStatus]:
+        """What each agent of a strategy said last, of those that spoke within so many seconds: a pod that was replaced
+        is silent and must not be taken for one that runs."""
+        since = self.clock() - within
+        heard = self._agents.get((namespace, strategy), {}).values()
+        return [one.message for one in heard if one.at >= since]
 
     def hear_gateway(self, message: status_pb2.GatewayStatus) -> bool:
         """Keeps the message; tells whether anything but its time is new. An overtaken gateway is not believed."""

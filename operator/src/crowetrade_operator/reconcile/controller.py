@@ -145,7 +145,7 @@ class Controller:
             strategy=resource,
             around=context.surroundings(key.namespace),
             children=context.children(key),
-            agents=[heard.message for heard in context.bus.board.agents(key.namespace, key.name)],
+            agents=context.bus.board.agents(key.namespace, key.name, context.settings.silent_after_seconds),
             now=context.now(),
         )
         previous = StrategyStatus.model_validate(self._previous(key, resource))

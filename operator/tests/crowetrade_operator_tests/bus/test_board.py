@@ -50,12 +50,13 @@ def test_agents_by_pod_and_forgetting() -> None:
     clock.now = 100.0
     assert board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="b"))
     assert not board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="b", sent_unix_ns=1))
-    assert len(board.agents("desk", "ema")) == 2
+    assert [agent.pod for agent in board.agents("desk", "ema", within=100.0)] == ["a", "b"]
+    assert [agent.pod for agent in board.agents("desk", "ema", within=99.0)] == ["b"]
     board.forget_silent_agents(50.0)
-    assert [heard.message.pod for heard in board.agents("desk", "ema")] == ["b"]
+    assert [agent.pod for agent in board.agents("desk", "ema", within=1e9)] == ["b"]
     clock.now = 1000.0
     board.forget_silent_agents(50.0)
-    assert board.agents("desk", "ema") == []
+    assert board.agents("desk", "ema", within=1e9) == []
     board.hear_gateway(gateway_status())
     board.forget_gateway("desk", "sim-fx")
     board.forget_strategy("desk", "ema")
