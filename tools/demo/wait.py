@@ -24,6 +24,7 @@ def wait_for(
     what was last missing.
     """
     started = time.monotonic()
+    told = ""
     next_report = started + REPORT_SECONDS
     while True:
         try:
@@ -36,6 +37,8 @@ def wait_for(
         if now - started > deadline_seconds:
             raise TimedOut(f"{description}: not after {deadline_seconds:.0f} s. Last seen: {missing}")
         if now >= next_report:
-            report(f"  waiting for {description} ({now - started:.0f} s): {missing}")
+            news = "" if missing == told else f": {missing}"
+            report(f"  waiting for {description} ({now - started:.0f} s){news}")
+            told = missing
             next_report = now + REPORT_SECONDS
         time.sleep(POLL_SECONDS)

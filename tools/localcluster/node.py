@@ -108,8 +108,15 @@ def start_policy_engine() -> None:
         "FELIX_LOGSEVERITYSCREEN": "Warning",
         "FELIX_DEFAULTENDPOINTTOHOSTACTION": "Accept",
         "FELIX_USAGEREPORTINGENABLED": "false",
+        "FELIX_IPTABLESBACKEND": packet_filter(processes.run(["iptables", "--version"])),
     }
     processes.start(FELIX, [build.binary(FELIX)], within=network.namespaces(), environment=environment)
+
+
+def packet_filter(iptables_version: str) -> str:
+    """The one that `iptables`, and so kube-proxy, writes to. Felix's own guess changes with the rules that it finds:
+    started again it would take the other one, and what it had written before would stay in force for ever."""
+    return "NFT" if "nf_tables" in iptables_version else "Legacy"
 
 
 def kubelet_settings() -> str:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tools.localcluster import controlplane, dns, images, network, vault
+import pytest
+
+from tools.localcluster import controlplane, dns, images, network, node, vault
 
 _COREFILE = """data:
   Corefile: |
@@ -47,6 +49,14 @@ def test_vault_passes_the_restricted_pod_security_standard() -> None:
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert json.dumps(pod)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("iptables v1.8.9 (nf_tables)", "NFT"), ("iptables v1.8.9 (legacy)", "Legacy"), ("iptables v1.6.1", "Legacy")],
+)
+def test_policies_go_to_the_packet_filter_that_services_go_to(version: str, expected: str) -> None:
+    assert node.packet_filter(version) == expected
 
 
 def test_mount_points_are_listed_in_the_order_to_undo_them() -> None:
