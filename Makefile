@@ -43,7 +43,7 @@ venv: $(STAMP) ## The Python environment (.venv)
 $(STAMP): requirements/bootstrap.txt requirements/dev.txt proto/pyproject.toml operator/pyproject.toml agents/pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "CroweTrade needs Python 3.11 to 3.13 with venv (Debian: apt-get install python3-venv); set PYTHON=..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e proto -e operator -e agents

@@ -25,6 +25,8 @@ class Cluster(ABC):
 
     name: str
     registry = "docker.io/crowetrade"
+    ours = True
+    """Whether nobody but the demo and the tests installs anything in it."""
     persistent = True
     """Whether the cluster has a default storage class for the bus."""
     vault_image = "docker.io/hashicorp/vault:1.19.0"
@@ -168,6 +170,7 @@ class ContextCluster(Cluster):
     """A cluster that runs already. Images are built and pushed with Docker when a registry is named."""
 
     name = "existing cluster"
+    ours = False
 
     def __init__(self, context: str) -> None:
         self._context = context

@@ -14,6 +14,8 @@ from tools.demo.images import Images
 from tools.demo.kubernetes import Kubectl
 from tools.demo.shell import run
 from tools.demo.wait import wait_for
+from tools.localcluster import paths
+from tools.localcluster.lock import exclusive
 
 RELEASE = "crowetrade"
 NAMESPACE = "crowetrade-system"
@@ -103,4 +105,14 @@ def _last_line(kubectl: Kubectl, pod: str) -> str:
 def _helm(cluster: Cluster, found: Images, report: Callable[[str], None]) -> None:
     report(f"helm: installing {RELEASE} {found.tag}")
     command = [*cluster.helm(), "upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "--create-namespace"]
-    run([*command, "-f", "-"], stdin=json.dumps(values(cluster, found)), timeout=300)
+    with exclusive(paths.cache() / "install.lock", "install CroweTrade"):
+        if cluster.ours:
+            _forget_interrupted(cluster.kubectl())
+        run([*command, "-f", "-"], stdin=json.dumps(values(cluster, found)), timeout=300)
+
+
+def _forget_interrupted(kubectl: Kubectl) -> None:
+    """A helm that was killed leaves the record of an operation that never ends, and every later one refuses to start.
+    Under our lock, in a cluster that is ours alone, such a record is nobody's."""
+    pending = f"owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback)"
+    kubectl("delete", "secret", "-n", NAMESPACE, "-l", pending)
