@@ -200,11 +200,14 @@ class Credentials(ApiModel):
 
 
 class RateLimits(ApiModel):
-    """Most messages that the gateway sends to the venue; what is above is refused, not queued."""
+    """Most messages that strategies may send to the venue; what is above is refused, not queued. The cancels that the
+    gateway makes itself, at a halt or a lost session, always leave."""
 
     orders_per_second: int = Field(default=10, description="New orders each second, sustained.", ge=1, le=100_000)
     burst: int = Field(default=20, description="New orders at once after a pause.", ge=1, le=100_000)
-    cancels_per_second: int = Field(default=20, description="Cancels each second, sustained.", ge=1, le=100_000)
+    cancels_per_second: int = Field(
+        default=20, description="Cancels each second, sustained; as many at once.", ge=1, le=100_000
+    )
 
 
 class CancelOnDisconnect(ApiModel):
@@ -253,7 +256,9 @@ class VenueConnectionSpec(ApiModel):
             )
         ),
     )
-    rate_limits: RateLimits = section(RateLimits, "Most messages that the gateway sends to the venue.")
+    rate_limits: RateLimits = section(
+        RateLimits, "Most messages that strategies may send to the venue; what is above is refused, not queued."
+    )
     cancel_on_disconnect: CancelOnDisconnect = section(
         CancelOnDisconnect, "What happens to a strategy's orders when its agent is gone."
     )
@@ -294,7 +299,7 @@ class VenueOrdersStatus(ApiModel):
     sent_total: int = Field(default=0, description="Orders sent to the venue.", ge=0)
     filled_total: int = Field(default=0, description="Orders filled completely.", ge=0)
     rejected_total: int = Field(default=0, description="Orders refused by the risk gate or the venue.", ge=0)
-    throttled_total: int = Field(default=0, description="Orders refused by rateLimits.", ge=0)
+    throttled_total: int = Field(default=0, description="Orders and cancels refused by rateLimits.", ge=0)
     latency_p99_millis: str | None = Field(
         default=None,
         alias="latencyP99Millis",
@@ -349,7 +354,7 @@ class VenueConnection(Resource):
         printer_column("Open Orders", ".status.orders.open", "integer", description="Orders that work now."),
         printer_column("Latency p99", ".status.orders.latencyP99Millis", description="Order received to sent, ms."),
         printer_column(
-            "Throttled", ".status.orders.throttledTotal", "integer", description="Orders refused by rateLimits."
+            "Throttled", ".status.orders.throttledTotal", "integer", description="Orders and cancels refused."
         ),
         printer_column("Age", ".metadata.creationTimestamp", "date", description="Time since it was created."),
         printer_column(

@@ -256,7 +256,7 @@ class GatewayStatus(_message.Message):
     config_revision: _builtins.str
     """GatewayConfig.revision in force; empty when none."""
     throttled_total: _builtins.int
-    """Orders refused because the venue's own rate limit was reached."""
+    """Orders and cancels refused because the venue's own rate limit was reached."""
     latency_p99_micros: _builtins.int
     """99th percentile of the time from order received to order sent, microseconds; 0 when none was sent."""
     blocked_reason: _builtins.str
