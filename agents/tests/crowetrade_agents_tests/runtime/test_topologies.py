@@ -47,7 +47,7 @@ def recorded_hour(shared_data: Path) -> list[TopOfBook]:
 
 
 async def replay(
-    bus: Client, nats_url: str, quotes: list[TopOfBook], processes: Sequence[Sequence[Role]]
+    bus: Client, nats_url: str, quotes: list[TopOfBook], processes: Sequence[Sequence[Role]], execution: dict[str, str]
 ) -> tuple[list[Order], list[Order]]:
     """Orders and executions that the journal holds after the replay."""
     limits = configuration(rule=False)
@@ -60,7 +60,7 @@ async def replay(
     )
     await configure(bus, limits)
     async with running(bus, quotes, config=venue_config(latency={"orderMillis": 5})) as gateway:
-        config = strategy_config(f"127.0.0.1:{gateway.port}")
+        config = strategy_config(f"127.0.0.1:{gateway.port}", policy={"execution": execution})
         async with strategy(config, nats_url, processes):
             status = await status_when(bus, "s.session == pb.SESSION_STATE_ENDED")
         assert status.market_data_sequence == len(quotes)
@@ -93,14 +93,19 @@ async def journaled(bus: Client) -> tuple[list[Order], list[Order]]:
     return orders, executions
 
 
+@pytest.mark.parametrize(
+    "execution",
+    [{"timeInForce": "IOC", "limitOffsetBps": "1"}, {"timeInForce": "GTC", "limitOffsetBps": "0"}],
+    ids=["orders that trade at once", "orders that rest"],
+)
 async def test_combined_and_split_give_the_same_orders_over_the_same_recorded_hour(
-    bus: Client, nats_url: str, recorded_hour: list[TopOfBook]
+    bus: Client, nats_url: str, recorded_hour: list[TopOfBook], execution: dict[str, str]
 ) -> None:
-    combined = await replay(bus, nats_url, recorded_hour, COMBINED)
+    combined = await replay(bus, nats_url, recorded_hour, COMBINED, execution)
     await bus.jetstream().delete_stream(subjects.ORDER_STREAM)
     await bus.jetstream().delete_key_value(subjects.CONFIG_BUCKET)
     await make_bus_resources(bus)
-    split = await replay(bus, nats_url, recorded_hour, SPLIT)
+    split = await replay(bus, nats_url, recorded_hour, SPLIT, execution)
     assert combined == split
     orders, executions = combined
     assert len(orders) > 10
