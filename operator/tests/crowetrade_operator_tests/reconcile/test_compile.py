@@ -19,8 +19,9 @@ from crowetrade_operator_tests.samples import (
     venue_manifest,
 )
 
-DELETING = {"deletion_timestamp": "2026-01-05T10:00:00Z"}
-STATES = {
+Object = dict[str, Any]
+DELETING: Object = {"deletion_timestamp": "2026-01-05T10:00:00Z"}
+STATES: dict[str, tuple[Object, Object, pb.TradingState.ValueType]] = {
     "a running strategy": ({}, {}, pb.TRADING_STATE_ACTIVE),
     "a suspended strategy": ({"suspend": True}, {}, pb.TRADING_STATE_SUSPENDED),
     "a deleted strategy": ({}, DELETING, pb.TRADING_STATE_SUSPENDED),
@@ -33,7 +34,7 @@ STATES = {
 }
 
 
-def strategy_with(metadata: dict[str, Any] | None = None, **spec: Any) -> Strategy:
+def strategy_with(metadata: Object | None = None, **spec: Any) -> Strategy:
     manifest = strategy_manifest()
     manifest["spec"] |= spec
     return strategy(manifest, **(metadata or {}))
@@ -46,7 +47,7 @@ def limit_with(path: str, value: Any) -> RiskLimit:
 @pytest.mark.parametrize("case", STATES)
 def test_trading_state(case: str) -> None:
     spec, metadata, expected = STATES[case]
-    assert trading_state(strategy_with({**metadata}, **spec)) == expected
+    assert trading_state(strategy_with(metadata, **spec)) == expected
 
 
 def test_the_rule_has_all_that_the_limit_says() -> None:

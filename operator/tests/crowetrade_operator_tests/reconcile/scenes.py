@@ -1,0 +1,122 @@
+"""What a reconcile sees: a strategy that trades at one venue under one limit, and whatever a test says is different."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_operator.api.conditions import Condition, ConditionType, find
+from crowetrade_operator.api.names import FINALIZER
+from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_operator.cluster.compare import with_hash
+from crowetrade_operator.reconcile.compile import compile_config
+from crowetrade_operator.reconcile.observed import GatewayView, Moment, Surroundings
+from crowetrade_operator.reconcile.plan import Plan, rfc3339
+from crowetrade_operator_tests.samples import account, change, gateway_status, limit, strategy_manifest, venue
+
+Object = dict[str, Any]
+UNIX = 1_767_607_200.0
+NOW = Moment(rfc3339(UNIX), UNIX)
+NEVER = GatewayView()
+"""A gateway that has said nothing since the operator started."""
+
+
+def deleting(seconds: float = 1.0) -> Object:
+    """metadata of a resource that somebody deleted so many seconds ago."""
+    return {"deletion_timestamp": rfc3339(UNIX - seconds), "finalizers": [FINALIZER]}
+
+
+def two_venues() -> Object:
+    """A strategy that trades at a second venue, too."""
+    instruments = [
+        {"symbol": "EUR-USD", "venueRef": {"name": "sim-fx"}},
+        {"symbol": "GBP-USD", "venueRef": {"name": "sim-b"}},
+    ]
+    return change(strategy_manifest(), "spec.instruments", instruments)
+
+
+def fresh(status: status_pb2.GatewayStatus) -> GatewayView:
+    """A gateway that has just said this."""
+    return GatewayView(status=status, last=status, age=0.5)
+
+
+def silent(status: status_pb2.GatewayStatus) -> GatewayView:
+    """A gateway that said this long ago."""
+    return GatewayView(status=None, last=status, age=60.0)
+
+
+def position(quantity: str, symbol: str = "EUR-USD", **fields: str) -> status_pb2.Position:
+    """A position that is marked and has cost nothing yet."""
+    defaults = {"average_price": "1.05", "mark_price": "1.06", "realized_pnl": "0", "unrealized_pnl": "0", "fees": "0"}
+    return status_pb2.Position(symbol=symbol, quantity=quantity, **(defaults | fields))
+
+
+def enforcing(
+    to: VenueConnection,
+    strategies: Sequence[Strategy],
+    limits: Sequence[RiskLimit],
+    accounts: Sequence[status_pb2.StrategyAccount] | None = None,
+    **fields: Any,
+) -> status_pb2.GatewayStatus:
+    """What a gateway says that enforces all of this; a connected account for each strategy, unless others are given."""
+    found = [account(item.name) for item in strategies] if accounts is None else list(accounts)
+    return gateway_status(compile_config(to, strategies, limits), found, name=to.name, **fields)
+
+
+def surroundings(
+    strategies: Sequence[Strategy],
+    venues: Sequence[VenueConnection] | None = None,
+    limits: Sequence[RiskLimit] | None = None,
+    gateways: Mapping[str, GatewayView] | None = None,
+    **fields: Any,
+) -> Surroundings:
+    """A namespace in which every gateway enforces what it should, unless other gateways are given."""
+    at = [venue()] if venues is None else list(venues)
+    under = [limit()] if limits is None else list(limits)
+    views = {item.name: fresh(enforcing(item, strategies, under)) for item in at} if gateways is None else gateways
+    defaults: Object = {"gateway_deployments": frozenset(item.name for item in at)}
+    return Surroundings(
+        strategies={item.name: item for item in strategies},
+        venues={item.name: item for item in at},
+        limits={item.name: item for item in under},
+        gateways=views,
+        **(defaults | fields),
+    )
+
+
+def live(item: Object, ready: int = 1, **status: int) -> Object:
+    """A child as the API server holds it after our apply; a Deployment with so many ready pods."""
+    stored = with_hash(item)
+    stored = {**stored, "metadata": {**stored["metadata"], "uid": f"uid-{item['metadata']['name']}", "generation": 1}}
+    if item["kind"] != "Deployment":
+        return stored
+    return {**stored, "status": {"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": ready, **status}}
+
+
+def applied(plan: Plan, ready: int = 1) -> list[Object]:
+    """The children after a plan was carried out and the pods came up."""
+    return [live(item, ready) for item in plan.apply]
+
+
+def pod(name: str = "p", container: Object | None = None, **status: Any) -> Object:
+    """A pod with one container."""
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "status": {"containerStatuses": [container] if container is not None else [], **status},
+    }
+
+
+def names(items: Sequence[Object], kind: str = "Deployment") -> list[str]:
+    """Names of the objects of a kind."""
+    return [item["metadata"]["name"] for item in items if item["kind"] == kind]
+
+
+def told(conditions: Sequence[Condition], type_: ConditionType) -> Condition:
+    """The condition of that type, which must be there."""
+    found = find(conditions, type_)
+    assert found is not None, f"no condition {type_}"
+    return found

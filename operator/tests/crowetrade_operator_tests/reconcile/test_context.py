@@ -1,0 +1,110 @@
+"""The writes of a plan against a real API server, when it has changed since we looked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.api.names import FINALIZER, Key, Kind
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.bus.board import Board
+from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.cluster.cache import Cache
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.events import Recorder
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, STRATEGIES
+from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.errors import Conflict, NotFound
+from crowetrade_operator.reconcile.context import Context
+from crowetrade_operator.reconcile.plan import Plan
+from crowetrade_operator_tests.samples import SETTINGS, strategy_manifest
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def context(cluster: Cluster) -> Context:
+    """What reconcilers work with, without a watch: the cache knows what a test puts into it."""
+    return Context(
+        settings=SETTINGS,
+        cluster=cluster,
+        cache=Cache(),
+        bus=Bus("nats://127.0.0.1:9", Board()),
+        status=StatusWriter(cluster, 1000.0),
+        recorder=Recorder(cluster, "operator-0"),
+    )
+
+
+@pytest.fixture
+def key(namespace: str) -> Key:
+    return Key(Kind.STRATEGY, namespace, "ema")
+
+
+async def create(cluster: Cluster, namespace: str) -> Strategy:
+    return Strategy.model_validate(await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace)))
+
+
+async def finalizers(cluster: Cluster, key: Key) -> list[str]:
+    found = await cluster.get(STRATEGIES, key.namespace, key.name)
+    return list(found["metadata"].get("finalizers", []))
+
+
+async def test_the_finalizer_comes_once_and_leaves_those_of_others(
+    context: Context, cluster: Cluster, key: Key
+) -> None:
+    resource = await create(cluster, key.namespace)
+    theirs = {"metadata": {"finalizers": ["example.com/theirs"]}}
+    resource = Strategy.model_validate(await cluster.merge(STRATEGIES, key.namespace, key.name, theirs))
+    await context.carry_out(key, resource, Plan(finalizer=True))
+    assert await finalizers(cluster, key) == ["example.com/theirs", FINALIZER]
+    known = context.resource(key, Strategy)
+    assert known is not None, "the answer is known without waiting for the watch"
+    version = known.metadata.resource_version
+    await context.carry_out(key, known, Plan(finalizer=True))
+    assert (await cluster.get(STRATEGIES, key.namespace, key.name))["metadata"]["resourceVersion"] == version
+    await context.carry_out(key, known, Plan(finalizer=False))
+    assert await finalizers(cluster, key) == ["example.com/theirs"]
+
+
+async def test_what_was_changed_since_we_looked_is_decided_again(context: Context, cluster: Cluster, key: Key) -> None:
+    resource = await create(cluster, key.namespace)
+    await cluster.merge(STRATEGIES, key.namespace, key.name, {"metadata": {"finalizers": ["example.com/new"]}})
+    with pytest.raises(Conflict):
+        await context.carry_out(key, resource, Plan(finalizer=True))
+    assert await finalizers(cluster, key) == ["example.com/new"]
+
+
+async def test_to_let_go_of_what_is_gone_already_is_fine_but_it_gets_no_finalizer(
+    context: Context, cluster: Cluster, key: Key
+) -> None:
+    resource = await create(cluster, key.namespace)
+    held = resource.model_copy(update={"metadata": resource.metadata.model_copy(update={"finalizers": [FINALIZER]})})
+    await cluster.delete(STRATEGIES, key.namespace, key.name)
+    await context.carry_out(key, held, Plan(finalizer=False))
+    with pytest.raises(NotFound):
+        await context.carry_out(key, resource, Plan(finalizer=True))
+
+
+async def test_without_the_bus_children_are_written_all_the_same(context: Context, cluster: Cluster, key: Key) -> None:
+    resource = await create(cluster, key.namespace)
+    child = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": key.namespace}}
+    assert await context.carry_out(key, resource, Plan(apply=[child], delete_config=True)) == ""
+    assert (await cluster.get(CONFIG_MAPS, key.namespace, "c"))["metadata"]["name"] == "c"
+
+
+async def test_a_child_that_is_refused_is_named_and_later_ones_wait(
+    context: Context, cluster: Cluster, key: Key
+) -> None:
+    """The order of children is one in which each needs those before it."""
+    resource = await create(cluster, key.namespace)
+
+    def child(name: str) -> Object:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": key.namespace}}
+
+    refusal = await context.carry_out(key, resource, Plan(apply=[child("a"), child("NOT A NAME"), child("b")]))
+    assert refusal.startswith("The API server refused ConfigMap NOT A NAME: ")
+    assert (await cluster.get(CONFIG_MAPS, key.namespace, "a"))["metadata"]["name"] == "a"
+    with pytest.raises(NotFound):
+        await cluster.get(CONFIG_MAPS, key.namespace, "b")

@@ -1,0 +1,194 @@
+"""The words that kinds share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, condition
+from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
+from crowetrade_operator.reconcile.plan import (
+    account_of,
+    cut,
+    paused_condition,
+    rfc3339,
+    session_condition,
+    transition_notes,
+    unix_of,
+)
+from crowetrade_operator_tests.reconcile.scenes import NEVER, fresh, silent
+from crowetrade_operator_tests.samples import account, gateway_status
+
+CONNECTED = Surroundings()
+SESSION, READY, TRADING = ConditionType.SESSION_ESTABLISHED, ConditionType.READY, ConditionType.TRADING
+
+
+def says(session: status_pb2.SessionState.ValueType, message: str = "") -> GatewayView:
+    return fresh(gateway_status(session=session, session_message=message))
+
+
+SESSIONS: dict[str, tuple[GatewayView, Surroundings, str, str, str]] = {
+    "logged on": (says(status_pb2.SESSION_STATE_LOGGED_ON), CONNECTED, "True", "LoggedOn", "Venue sim-fx is logged on"),
+    "a recording that ended is no failure": (
+        says(status_pb2.SESSION_STATE_ENDED),
+        CONNECTED,
+        "True",
+        "ReplayEnded",
+        "The recording of venue sim-fx has ended.",
+    ),
+    "the gateway's own words for the end": (
+        says(status_pb2.SESSION_STATE_ENDED, "6057 bars played."),
+        CONNECTED,
+        "True",
+        "ReplayEnded",
+        "6057 bars played.",
+    ),
+    "a refused key": (
+        says(status_pb2.SESSION_STATE_LOGON_REJECTED, "bad api key"),
+        CONNECTED,
+        "False",
+        "LogonRejected",
+        "rejected the logon: bad api key. Check spec.credentials",
+    ),
+    "a refusal without words": (
+        says(status_pb2.SESSION_STATE_LOGON_REJECTED),
+        CONNECTED,
+        "False",
+        "LogonRejected",
+        "it gave no reason",
+    ),
+    "disconnected": (
+        says(status_pb2.SESSION_STATE_DISCONNECTED, "reset by peer"),
+        CONNECTED,
+        "False",
+        "Disconnected",
+        "disconnected: reset by peer. The gateway tries again.",
+    ),
+    "disconnected without words": (
+        says(status_pb2.SESSION_STATE_DISCONNECTED),
+        CONNECTED,
+        "False",
+        "Disconnected",
+        "no reason given",
+    ),
+    "connecting": (
+        says(status_pb2.SESSION_STATE_CONNECTING, "Waiting for data."),
+        CONNECTED,
+        "False",
+        "Connecting",
+        "The gateway of venue sim-fx connects. Waiting for data.",
+    ),
+    "a state that this version does not know": (
+        says(status_pb2.SESSION_STATE_UNSPECIFIED),
+        CONNECTED,
+        "False",
+        "Connecting",
+        "The gateway of venue sim-fx connects.",
+    ),
+    "never heard": (NEVER, CONNECTED, "False", "Starting", "has not reported yet"),
+    "heard once and silent now": (
+        silent(gateway_status()),
+        CONNECTED,
+        "Unknown",
+        "GatewaySilent",
+        "kubectl describe venue sim-fx",
+    ),
+    "without the bus nothing is known": (
+        says(status_pb2.SESSION_STATE_LOGGED_ON),
+        Surroundings(bus_connected=False, bus_problem="nats: no servers"),
+        "Unknown",
+        "BusUnavailable",
+        "nats: no servers",
+    ),
+    "the bus is down for no known reason": (
+        NEVER,
+        Surroundings(bus_connected=False),
+        "Unknown",
+        "BusUnavailable",
+        "(not connected)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SESSIONS)
+def test_what_a_session_means(case: str) -> None:
+    view, around, status, reason, words = SESSIONS[case]
+    found = session_condition(SESSION, "sim-fx", view, around)
+    assert (found.type, found.status, found.reason) == ("SessionEstablished", status, reason)
+    assert words in found.message
+
+
+def _is(type_: ConditionType, status: Any, reason: Reason, message: str = "because") -> Condition:
+    return condition(type_, status, reason, message)
+
+
+UP = _is(READY, True, Reason.AVAILABLE)
+NOTES: dict[str, tuple[list[Condition], list[Condition], list[tuple[str, str]]]] = {
+    "a first status is no transition": ([], [_is(READY, False, Reason.STARTING)], []),
+    "nothing changed": ([UP], [UP], []),
+    "other words are no transition": ([UP], [_is(READY, True, Reason.AVAILABLE, "other words")], []),
+    "it got worse": ([UP], [_is(READY, False, Reason.CRASHING)], [("Warning", "Crashing")]),
+    "it got well": ([_is(READY, False, Reason.CRASHING)], [UP], [("Normal", "Available")]),
+    "another reason for the same status": (
+        [_is(READY, False, Reason.STARTING)],
+        [_is(READY, False, Reason.CRASHING)],
+        [("Warning", "Crashing")],
+    ),
+    "what the user wanted is no warning": (
+        [_is(TRADING, True, Reason.ORDERS_ACCEPTED)],
+        [_is(TRADING, False, Reason.SUSPENDED)],
+        [("Normal", "Suspended")],
+    ),
+    "what is not watched is not told": (
+        [_is(ConditionType.RISK_BOUND, True, Reason.LIMITS_IN_FORCE)],
+        [_is(ConditionType.RISK_BOUND, False, Reason.NO_LIMIT_IN_FORCE)],
+        [],
+    ),
+    "one cause, one event": (
+        [UP, _is(TRADING, True, Reason.ORDERS_ACCEPTED)],
+        [_is(READY, False, Reason.CRASHING), _is(TRADING, False, Reason.CRASHING)],
+        [("Warning", "Crashing")],
+    ),
+    "two causes, two events": (
+        [UP, _is(TRADING, True, Reason.ORDERS_ACCEPTED)],
+        [_is(READY, False, Reason.CRASHING), _is(TRADING, False, Reason.SUSPENDED, "wanted")],
+        [("Warning", "Crashing"), ("Normal", "Suspended")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_events_are_written_on_transitions_only(case: str) -> None:
+    before, after, expected = NOTES[case]
+    notes = transition_notes(before, after, (READY, TRADING))
+    assert [(note.type, note.reason) for note in notes] == expected
+
+
+def test_an_event_says_what_is_how_and_why() -> None:
+    note = transition_notes([UP], [_is(READY, False, Reason.CRASHING, "Pod p keeps ending.")], (READY,))[0]
+    assert (note.action, note.text) == ("Reconcile", "Ready is False: Pod p keeps ending.")
+
+
+def test_times_come_back_as_they_were_written() -> None:
+    assert rfc3339(1_767_607_200.9) == "2026-01-05T10:00:00Z"
+    assert unix_of("2026-01-05T10:00:00Z") == 1_767_607_200.0
+
+
+def test_text_that_does_not_fit_is_cut() -> None:
+    assert cut("abcdef", 6) == "abcdef"
+    assert cut("abcdefg", 6) == "abc..."
+
+
+def test_the_account_is_that_of_the_strategy_even_when_the_gateway_is_silent() -> None:
+    last = gateway_status(accounts=[account("other"), account("ema", open_orders=2)])
+    found = account_of(silent(last), "ema")
+    assert found is not None
+    assert found.open_orders == 2
+    assert account_of(silent(last), "third") is None
+    assert account_of(NEVER, "ema") is None
+
+
+def test_paused_names_its_annotation() -> None:
+    assert "trading.crowetrade.io/paused" in paused_condition().message

@@ -1,0 +1,296 @@
+"""A RiskLimit's status: where it is in force, and how much of it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_operator.api.conditions import ConditionType
+from crowetrade_operator.api.names import PAUSED_ANNOTATION
+from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
+from crowetrade_operator.reconcile.observed import GatewayView
+from crowetrade_operator.reconcile.risklimit import Observed, report
+from crowetrade_operator_tests.reconcile.scenes import (
+    NEVER,
+    NOW,
+    enforcing,
+    fresh,
+    silent,
+    surroundings,
+    told,
+    two_venues,
+)
+from crowetrade_operator_tests.samples import (
+    change,
+    limit,
+    limit_manifest,
+    strategy,
+    strategy_manifest,
+    venue,
+    venue_manifest,
+)
+
+Object = dict[str, Any]
+EMA = strategy()
+BOTH = strategy(two_venues())
+HERE = venue()
+THERE = venue(venue_manifest("sim-b"))
+OBSERVED_ONLY = limit(change(limit_manifest(), "spec.enforcement", "Observe"))
+OF_OTHERS = limit(change(limit_manifest(), "spec.scope.strategySelector", {"matchLabels": {"desk": "rates"}}))
+
+
+def scene(resource: RiskLimit | None = None, view: GatewayView | None = None, **around: Any) -> Observed:
+    """A limit that binds one strategy at one venue, whose gateway enforces it unless another view is given."""
+    one = resource or limit()
+    said = view or fresh(enforcing(HERE, [EMA], [one]))
+    return Observed(one, surroundings([EMA], limits=[one], gateways={"sim-fx": said}, **around), NOW)
+
+
+def status_of(observed: Observed) -> RiskLimitStatus:
+    return report(observed, RiskLimitStatus())
+
+
+CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
+    "in force: ready": (scene(), "Ready", "True", "Acknowledged", "In force at sim-fx."),
+    "in force: enforced": (scene(), "Enforced", "True", "Acknowledged", "In force at sim-fx."),
+    "only observed: ready": (scene(OBSERVED_ONLY), "Ready", "True", "Acknowledged", "In force at sim-fx."),
+    "only observed: not enforced": (
+        scene(OBSERVED_ONLY),
+        "Enforced",
+        "False",
+        "ObserveOnly",
+        "breaches are counted and logged, orders pass",
+    ),
+    "selects nobody: ready for the first one": (
+        scene(OF_OTHERS),
+        "Ready",
+        "True",
+        "NothingInScope",
+        "in force for the first one that it selects",
+    ),
+    "selects nobody: nothing is enforced": (scene(OF_OTHERS), "Enforced", "False", "NothingInScope", "no strategy"),
+    "selects nobody, and the bus is down": (
+        scene(OF_OTHERS, bus_connected=False),
+        "Ready",
+        "True",
+        "NothingInScope",
+        "no strategy",
+    ),
+    "an older version is in force": (
+        scene(limit(generation=2), fresh(enforcing(HERE, [EMA], [limit(generation=1)]))),
+        "Ready",
+        "False",
+        "WaitingForGateway",
+        "Waiting for the gateways of sim-fx to confirm this version.",
+    ),
+    "an older version is in force: not enforced": (
+        scene(limit(generation=2), fresh(enforcing(HERE, [EMA], [limit(generation=1)]))),
+        "Enforced",
+        "False",
+        "WaitingForGateway",
+        "sim-fx",
+    ),
+    "the gateway is silent": (
+        scene(view=silent(enforcing(HERE, [EMA], [limit()]))),
+        "Enforced",
+        "False",
+        "WaitingForGateway",
+        "sim-fx",
+    ),
+    "the gateway was never heard": (scene(view=NEVER), "Enforced", "False", "WaitingForGateway", "sim-fx"),
+    "the bus is down: ready": (
+        scene(bus_connected=False, bus_problem="refused"),
+        "Ready",
+        "Unknown",
+        "BusUnavailable",
+        "refused",
+    ),
+    "the bus is down: enforced": (
+        scene(bus_connected=False, bus_problem="refused"),
+        "Enforced",
+        "Unknown",
+        "BusUnavailable",
+        "refused",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CONDITIONS)
+def test_conditions(case: str) -> None:
+    observed, type_, status, reason, words = CONDITIONS[case]
+    found = told(status_of(observed).conditions, ConditionType(type_))
+    assert (found.status, found.reason) == (status, reason)
+    assert words in found.message
+
+
+def test_paused_is_a_condition_while_it_lasts() -> None:
+    paused = status_of(scene(limit(annotations={PAUSED_ANNOTATION: "true"})))
+    assert [item.type for item in paused.conditions] == ["Ready", "Enforced", "Paused"]
+    assert [item.type for item in status_of(scene()).conditions] == ["Ready", "Enforced"]
+
+
+def at_both(there: GatewayView) -> Observed:
+    views = {"sim-fx": fresh(enforcing(HERE, [BOTH], [limit()])), "sim-b": there}
+    return Observed(limit(), surroundings([BOTH], venues=[HERE, THERE], gateways=views), NOW)
+
+
+def test_each_gateway_that_it_concerns_counts() -> None:
+    waiting = status_of(at_both(NEVER))
+    assert waiting.gateways.to_api() == {"acknowledged": 1, "concerned": 2, "summary": "1/2"}
+    assert waiting.pending == ["sim-b"]
+    done = status_of(at_both(fresh(enforcing(THERE, [BOTH], [limit()]))))
+    assert done.gateways.summary == "2/2"
+    assert done.pending == []
+    assert told(done.conditions, ConditionType.ENFORCED).message == "In force at sim-b, sim-fx."
+
+
+def test_only_its_own_rule_counts() -> None:
+    """Another limit that is not in force, and comes first by its name, does not make this one wait."""
+    other = limit(limit_manifest("a-limit"))
+    said = fresh(enforcing(HERE, [EMA], [limit()]))
+    around = surroundings([EMA], limits=[other, limit()], gateways={"sim-fx": said})
+    assert status_of(Observed(limit(), around, NOW)).gateways.summary == "1/1"
+    assert status_of(Observed(other, around, NOW)).gateways.summary == "0/1"
+    nobody = surroundings([EMA], limits=[other, OF_OTHERS])
+    assert status_of(Observed(OF_OTHERS, nobody, NOW)).gateways.concerned == 0
+
+
+def test_a_venue_that_it_does_not_select_does_not_count() -> None:
+    here = limit(change(limit_manifest(), "spec.scope.venueSelector", {"matchLabels": {"region": "eu"}}))
+    marked = venue(venue_manifest(labels={"region": "eu"}))
+    around = surroundings([BOTH], venues=[marked, THERE], limits=[here])
+    assert status_of(Observed(here, around, NOW)).gateways.concerned == 1
+
+
+def test_at_most_sixteen_venues_are_named() -> None:
+    numbers = [f"v{number:02}" for number in range(20)]
+    venues = [venue(venue_manifest(name)) for name in numbers]
+    strategies = [
+        strategy(change(strategy_manifest(name), "spec.instruments.0.venueRef.name", name)) for name in numbers
+    ]
+    status = status_of(Observed(limit(), surroundings(strategies, venues=venues, gateways={}), NOW))
+    assert status.gateways.summary == "0/20"
+    assert status.pending == numbers[:16]
+
+
+# --- utilisation
+
+
+def use(
+    used: str, allowed: str, limit_name: str = "maxPositionQuantity", key: str = "ema/EUR-USD", of: str = "fx-desk"
+) -> status_pb2.Utilisation:
+    return status_pb2.Utilisation(risk_limit=of, limit=limit_name, key=key, used=used, allowed=allowed)
+
+
+def using(*items: status_pb2.Utilisation) -> RiskLimitStatus:
+    return status_of(scene(view=fresh(enforcing(HERE, [EMA], [limit()], utilisation=list(items)))))
+
+
+def test_the_most_used_comes_first_and_stands_in_the_column() -> None:
+    status = using(
+        use("100000", "500000"),
+        use("18", "20", "maxOrderRate", ""),
+        use("50000", "200000", "maxOrderQuantity", "ema"),
+    )
+    assert [(item.name, item.key, item.ratio) for item in status.utilisation] == [
+        ("maxOrderRate", "-", "0.9"),
+        ("maxOrderQuantity", "ema", "0.25"),
+        ("maxPositionQuantity", "ema/EUR-USD", "0.2"),
+    ]
+    assert status.utilisation[0].to_api() == {
+        "name": "maxOrderRate",
+        "venue": "sim-fx",
+        "key": "-",
+        "used": "18",
+        "limit": "20",
+        "ratio": "0.9",
+    }
+    assert status.summary.utilisation == "maxOrderRate 90%"
+
+
+def test_equal_use_is_ordered_by_name_so_that_the_status_does_not_flap() -> None:
+    items = [use("1", "2", "b", "x"), use("1", "2", "a", "y"), use("1", "2", "a", "x")]
+    expected = [("a", "x"), ("a", "y"), ("b", "x")]
+    for order in (items, items[::-1]):
+        assert [(item.name, item.key) for item in using(*order).utilisation] == expected
+
+
+def test_only_the_sixteen_highest_are_kept() -> None:
+    status = using(*(use(str(number), "100", key=f"s{number}/EUR-USD") for number in range(30)))
+    assert [item.used for item in status.utilisation] == [str(number) for number in range(29, 13, -1)]
+
+
+def test_the_same_limit_and_key_stand_there_once() -> None:
+    """The status is a map by name, venue and key: the API server refuses it with a key twice."""
+    long = "s" * 200
+    status = using(use("1", "10", key=long + "a"), use("2", "10", key=long + "b"))
+    assert [(item.used, len(item.key)) for item in status.utilisation] == [("2", 128)]
+
+
+WITHOUT_RATIO = {
+    "nothing is allowed": use("1", "0"),
+    "it is no number": use("many", "10"),
+    "the limit is no number": use("1", ""),
+    "it is not a number": use("NaN", "10"),
+    "it is endless": use("Infinity", "10"),
+    "it is beyond all measure": use("1e20", "1"),
+    "it is another limit's": use("1", "10", of="other"),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_RATIO)
+def test_what_cannot_be_compared_is_left_out(case: str) -> None:
+    status = using(WITHOUT_RATIO[case], use("1", "4", key="other/EUR-USD"))
+    assert [item.ratio for item in status.utilisation] == ["0.25"]
+
+
+def test_without_use_the_column_is_empty() -> None:
+    assert using().summary.utilisation == ""
+    assert (
+        status_of(scene(view=silent(enforcing(HERE, [EMA], [limit()], utilisation=[use("1", "2")])))).utilisation == []
+    )
+
+
+def test_a_breach_shows_more_than_all() -> None:
+    assert using(use("-750000", "500000")).summary.utilisation == "maxPositionQuantity -150%"
+    assert using(use("750001", "500000")).summary.utilisation == "maxPositionQuantity 150%"
+
+
+# --- scope
+
+REQUIREMENTS: Sequence[Object] = [
+    {"key": "tier", "operator": "In", "values": ["a", "b"]},
+    {"key": "frozen", "operator": "DoesNotExist"},
+]
+SCOPES: dict[str, tuple[Object, str]] = {
+    "everything": ({}, "all"),
+    "labels": ({"strategySelector": {"matchLabels": {"desk": "fx", "area": "eu"}}}, "strategies area=eu,desk=fx"),
+    "requirements": (
+        {"venueSelector": {"matchExpressions": REQUIREMENTS}},
+        "venues tier In (a,b),frozen DoesNotExist",
+    ),
+    "all three": (
+        {
+            "strategySelector": {"matchLabels": {"desk": "fx"}},
+            "venueSelector": {"matchLabels": {"region": "eu"}},
+            "instruments": ["EUR-USD", "GBP-USD"],
+        },
+        "strategies desk=fx; venues region=eu; instruments EUR-USD,GBP-USD",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SCOPES)
+def test_the_scope_in_words(case: str) -> None:
+    scope, words = SCOPES[case]
+    assert status_of(scene(limit(change(limit_manifest(), "spec.scope", scope)))).summary.scope == words
+
+
+def test_a_scope_that_does_not_fit_its_column_is_cut() -> None:
+    many = [f"SYMBOL-{number:03}" for number in range(60)]
+    scope = status_of(scene(limit(change(limit_manifest(), "spec.scope.instruments", many)))).summary.scope
+    assert len(scope) == 256
+    assert scope.endswith("...")

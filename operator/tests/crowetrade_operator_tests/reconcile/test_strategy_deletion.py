@@ -1,0 +1,134 @@
+"""A Strategy that is deleted lets go when its gateways have stopped it, and never hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.api.names import FORCE_DELETE_ANNOTATION
+from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_operator.reconcile.observed import Children, GatewayView
+from crowetrade_operator.reconcile.strategy import Observed, plan, waiting_venues
+from crowetrade_operator_tests.reconcile.scenes import (
+    NEVER,
+    NOW,
+    deleting,
+    enforcing,
+    fresh,
+    silent,
+    surroundings,
+    two_venues,
+)
+from crowetrade_operator_tests.samples import SETTINGS, account, change, limit, strategy, venue, venue_manifest
+
+Object = dict[str, Any]
+GONE = strategy(**deleting())
+HERE = venue()
+THERE = venue(change(venue_manifest("sim-b"), "spec.instruments.0.symbol", "GBP-USD"))
+BOTH = strategy(two_venues(), **deleting())
+FORCED = strategy(annotations={FORCE_DELETE_ANNOTATION: "true"}, **deleting())
+USED = venue().model_copy(
+    update={"status": HERE.status.model_validate({"session": {"fencingToken": 3, "state": "LoggedOn"}})}
+)
+
+
+def seen(
+    gateways: Mapping[str, GatewayView],
+    resource: Strategy = GONE,
+    venues: tuple[VenueConnection, ...] = (HERE,),
+    **fields: Any,
+) -> Observed:
+    around = surroundings([resource], venues=venues, gateways=gateways, **fields)
+    return Observed(resource, around, Children(), [], NOW)
+
+
+def stopped(resource: Strategy = GONE, at: VenueConnection = HERE, **fields: Any) -> GatewayView:
+    """A gateway that enforces the deletion and says that no order of the strategy is open."""
+    return fresh(enforcing(at, [resource], [limit()], [account(stopped=True)], **fields))
+
+
+def works(at: VenueConnection = HERE, resource: Strategy = GONE) -> GatewayView:
+    """A gateway that has heard of the deletion but still has an order to cancel."""
+    return fresh(enforcing(at, [resource], [limit()], [account(stopped=False, open_orders=1)]))
+
+
+STOPPED = stopped().status
+assert STOPPED is not None
+WAITING: dict[str, Observed] = {
+    "an order is still to be cancelled": seen({"sim-fx": works()}),
+    "it was stopped under another configuration": seen({"sim-fx": stopped(config_revision="another")}),
+    "the gateway that confirmed is silent now": seen({"sim-fx": silent(STOPPED)}),
+    "the gateway was not heard, but had a session once": seen({"sim-fx": NEVER}, venues=(USED,)),
+    "the gateway was not heard, because the bus is down": seen({"sim-fx": NEVER}, bus_connected=False),
+    "one of two gateways has not confirmed": seen(
+        {"sim-fx": stopped(BOTH), "sim-b": works(THERE, BOTH)}, BOTH, (HERE, THERE)
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WAITING)
+def test_deletion_waits(case: str) -> None:
+    planned = plan(WAITING[case], SETTINGS)
+    assert planned.finalizer is None
+    assert planned.again == 1.0
+    assert list(planned.notes) == []
+    assert list(planned.apply) == [], "what is being deleted is not repaired"
+
+
+CONFIRMED: dict[str, Observed] = {
+    "the gateway has stopped it": seen({"sim-fx": stopped()}),
+    "the gateway enforces the deletion and has no account of it": seen(
+        {"sim-fx": fresh(enforcing(HERE, [GONE], [limit()], []))}
+    ),
+    "both gateways have stopped it": seen(
+        {"sim-fx": stopped(BOTH), "sim-b": stopped(BOTH, THERE)}, BOTH, (HERE, THERE)
+    ),
+    "the venue is gone": seen({}, venues=()),
+    "the venue never had a gateway": seen({"sim-fx": NEVER}, gateway_deployments=frozenset()),
+    "the venue never had a gateway, and the bus is down": seen(
+        {"sim-fx": NEVER}, gateway_deployments=frozenset(), bus_connected=False
+    ),
+    "the gateway has never worked": seen({"sim-fx": NEVER}),
+    "nothing is left to be forced": seen({"sim-fx": stopped(FORCED)}, FORCED),
+}
+
+
+@pytest.mark.parametrize("case", CONFIRMED)
+def test_deletion_lets_go_when_nothing_can_be_open(case: str) -> None:
+    planned = plan(CONFIRMED[case], SETTINGS)
+    assert planned.finalizer is False
+    assert [(note.type, note.reason) for note in planned.notes] == [("Normal", "Stopped")]
+
+
+def test_which_venues_are_waited_for() -> None:
+    assert waiting_venues(WAITING["one of two gateways has not confirmed"]) == ["sim-b"]
+
+
+LATE = strategy(**deleting(SETTINGS.stop_deadline_seconds))
+ENDS: dict[str, tuple[Observed, str, str]] = {
+    "the deadline": (
+        seen({"sim-fx": works(HERE, LATE)}, LATE),
+        "StopDeadlineExceeded",
+        "No confirmation of sim-fx within 60 s",
+    ),
+    "the annotation": (seen({"sim-fx": works(HERE, FORCED)}, FORCED), "ForceDeleted", "without confirmation of sim-fx"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_deletion_that_nobody_confirmed_ends_with_a_warning(case: str) -> None:
+    observed, reason, words = ENDS[case]
+    planned = plan(observed, SETTINGS)
+    assert planned.finalizer is False
+    note = planned.notes[0]
+    assert (note.type, note.reason) == ("Warning", reason)
+    assert words in note.text
+    assert "open orders" in note.text
+
+
+def test_the_deadline_counts_from_the_deletion() -> None:
+    early = strategy(**deleting(SETTINGS.stop_deadline_seconds - 1))
+    assert plan(seen({"sim-fx": works(HERE, early)}, early), SETTINGS).finalizer is None

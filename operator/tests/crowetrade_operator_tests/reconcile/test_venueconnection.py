@@ -1,0 +1,461 @@
+"""A gateway: its children, its key, what its status says, and its safe end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_operator.api.conditions import ConditionType
+from crowetrade_operator.api.names import CONFIG_HASH_ANNOTATION, FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
+from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
+from crowetrade_operator.reconcile.observed import Children, GatewayView
+from crowetrade_operator.reconcile.venueconnection import Observed, plan, report
+from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests.reconcile.scenes import (
+    NEVER,
+    NOW,
+    applied,
+    deleting,
+    enforcing,
+    fresh,
+    live,
+    names,
+    pod,
+    silent,
+    surroundings,
+    told,
+)
+from crowetrade_operator_tests.samples import SETTINGS, account, change, limit, strategy, venue, venue_manifest
+
+Object = dict[str, Any]
+WITH_VAULT = replace(SETTINGS, vault_address="http://vault.vault.svc:8200")
+EMA = strategy()
+PLAIN = venue()
+GONE = venue(**deleting())
+SUSPENDED = venue(change(venue_manifest(), "spec.suspend", True))
+VAULT = {"vault": {"path": "secret/data/venues/sim", "role": "venue-sim"}}
+KEYED = venue(change(venue_manifest(), "spec.credentials", VAULT))
+WITH_SECRET = venue(change(venue_manifest(), "spec.credentials", {"secretRef": {"name": "sim-key"}}))
+SIDECAR = pod(initContainerStatuses=[{"name": "vault-agent", "started": True}])
+MOUNTED = pod(container={"name": "gateway", "state": {"running": {}}})
+CRASHING = pod(
+    container={"name": "gateway", "restartCount": 3, "lastState": {"terminated": {"exitCode": 1, "message": "boom"}}}
+)
+
+
+def deployment(ready: int) -> Object:
+    return next(live(item, ready) for item in plan(scene(children=[]), SETTINGS).apply if item["kind"] == "Deployment")
+
+
+def scene(
+    resource: VenueConnection = PLAIN,
+    view: GatewayView | None = None,
+    *,
+    ready: int = 1,
+    pods: Sequence[Object] = (),
+    children: Sequence[Object] | None = None,
+    accounts: Sequence[status_pb2.StrategyAccount] | None = None,
+    gateway: Object | None = None,
+    **around: Any,
+) -> Observed:
+    """A venue that one strategy trades at, but for what is given. `gateway` are fields of its gateway's status."""
+    said = view or fresh(enforcing(resource, [EMA], [limit()], accounts, **(gateway or {})))
+    found = surroundings([EMA], venues=[resource], gateways={resource.name: said}, **around)
+    items = [deployment(ready), *pods] if children is None else children
+    return Observed(resource, found, Children(items), NOW)
+
+
+def status_of(
+    observed: Observed,
+    previous: VenueConnectionStatus | None = None,
+    refusal: str = "",
+    settings: Settings = SETTINGS,
+) -> VenueConnectionStatus:
+    return report(observed, settings, refusal, previous or VenueConnectionStatus())
+
+
+# --- children
+
+
+def test_a_venue_has_its_children_in_the_order_in_which_the_pod_needs_them() -> None:
+    planned = plan(scene(), SETTINGS)
+    assert [item["kind"] for item in planned.apply] == [
+        "ServiceAccount",
+        "ConfigMap",
+        "NetworkPolicy",
+        "Service",
+        "PodDisruptionBudget",
+        "Deployment",
+    ]
+    assert planned.finalizer is True
+    assert planned.again == SETTINGS.silent_after_seconds
+    assert planned.config is not None
+    assert [item.strategy for item in planned.config.strategies] == ["ema"]
+
+
+def test_without_a_vault_no_pod_waits_for_a_key_that_never_comes() -> None:
+    assert names(plan(scene(KEYED), SETTINGS).apply) == []
+    assert names(plan(scene(KEYED), WITH_VAULT).apply) == ["venue-sim-fx"]
+    assert names(plan(scene(WITH_SECRET), SETTINGS).apply) == ["venue-sim-fx"]
+
+
+def test_paused_leaves_the_children_alone_but_limits_still_go_out() -> None:
+    planned = plan(scene(venue(annotations={PAUSED_ANNOTATION: "true"})), SETTINGS)
+    assert list(planned.apply) == []
+    assert planned.config is not None
+    assert [rule.risk_limit for rule in planned.config.rules] == ["fx-desk"]
+
+
+def _hash(resource: VenueConnection, settings: Settings = SETTINGS) -> str:
+    found = next(item for item in plan(scene(resource), settings).apply if item["kind"] == "Deployment")
+    return str(found["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH_ANNOTATION])
+
+
+def test_suspending_restarts_nothing_and_travels_by_the_bus() -> None:
+    assert _hash(venue(change(venue_manifest(), "spec.suspend", True), generation=2)) == _hash(PLAIN)
+    config = plan(scene(SUSPENDED), SETTINGS).config
+    assert config is not None
+    assert config.halted
+
+
+RESTARTS: dict[str, tuple[VenueConnection, Settings]] = {
+    "other data": (venue(change(venue_manifest(), "spec.simulated.replay.speed", "1")), SETTINGS),
+    "another Vault role": (
+        venue(change(venue_manifest(), "spec.credentials.vault", {**VAULT["vault"], "role": "other"})),
+        WITH_VAULT,
+    ),
+    "another address of Vault": (KEYED, replace(WITH_VAULT, vault_address="http://other:8200")),
+}
+
+
+@pytest.mark.parametrize("case", RESTARTS)
+def test_what_restarts_a_gateway(case: str) -> None:
+    resource, settings = RESTARTS[case]
+    before = PLAIN if resource.spec.credentials is None else KEYED
+    assert _hash(resource, settings) != _hash(before, WITH_VAULT)
+
+
+def test_the_file_says_which_generation_it_is() -> None:
+    config_map = next(item for item in plan(scene(venue(generation=7)), SETTINGS).apply if item["kind"] == "ConfigMap")
+    assert json.loads(config_map["data"]["venue.json"])["generation"] == 7
+
+
+# --- conditions
+
+SILENT = silent(enforcing(PLAIN, [EMA], [limit()]))
+REJECTED = {"session": status_pb2.SESSION_STATE_LOGON_REJECTED, "session_message": "bad key"}
+ENDED = {"session": status_pb2.SESSION_STATE_ENDED}
+CONDITIONS: dict[str, tuple[Observed, Settings, str, str, str, str]] = {
+    "all is well: ready": (scene(), SETTINGS, "Ready", "True", "LoggedOn", "Venue sim-fx is logged on."),
+    "all is well: session": (scene(), SETTINGS, "SessionEstablished", "True", "LoggedOn", "logged on"),
+    "no key is wanted": (scene(), SETTINGS, "CredentialsReady", "True", "NotRequired", "wants no key"),
+    "there is no Vault": (
+        scene(KEYED),
+        SETTINGS,
+        "CredentialsReady",
+        "False",
+        "VaultNotConfigured",
+        "set VAULT_ADDR of the operator (chart value vault.address)",
+    ),
+    "there is no Vault: not ready": (scene(KEYED, NEVER), SETTINGS, "Ready", "False", "VaultNotConfigured", "Vault"),
+    "Vault Agent waits": (
+        scene(KEYED),
+        WITH_VAULT,
+        "CredentialsReady",
+        "False",
+        "WaitingForCredentials",
+        "has role venue-sim at auth/kubernetes, bound to service account venue-sim-fx in namespace desk",
+    ),
+    "Vault Agent waits: where to look": (
+        scene(KEYED),
+        WITH_VAULT,
+        "CredentialsReady",
+        "False",
+        "WaitingForCredentials",
+        "kubectl logs deploy/venue-sim-fx -c vault-agent",
+    ),
+    "Vault Agent has the key": (
+        scene(KEYED, pods=[SIDECAR]),
+        WITH_VAULT,
+        "CredentialsReady",
+        "True",
+        "Delivered",
+        "Vault Agent has delivered the key",
+    ),
+    "the Secret is missing": (
+        scene(WITH_SECRET),
+        SETTINGS,
+        "CredentialsReady",
+        "False",
+        "WaitingForCredentials",
+        "Secret sim-key with key api-key is not mounted yet: create it in namespace desk.",
+    ),
+    "the Secret is there": (
+        scene(WITH_SECRET, pods=[MOUNTED]),
+        SETTINGS,
+        "CredentialsReady",
+        "True",
+        "Delivered",
+        "mounted",
+    ),
+    "the key is missing: that comes before the session": (
+        scene(WITH_SECRET, NEVER),
+        SETTINGS,
+        "Ready",
+        "False",
+        "WaitingForCredentials",
+        "create it in namespace desk",
+    ),
+    "a refused key": (scene(gateway=REJECTED), SETTINGS, "Ready", "False", "LogonRejected", "bad key"),
+    "the gateway starts": (
+        scene(view=NEVER, ready=0),
+        SETTINGS,
+        "SessionEstablished",
+        "False",
+        "Starting",
+        "has not reported yet",
+    ),
+    "the gateway crashes and says nothing": (
+        scene(view=NEVER, ready=0, pods=[CRASHING]),
+        SETTINGS,
+        "SessionEstablished",
+        "False",
+        "Crashing",
+        "boom",
+    ),
+    "the gateway crashes, but its successor speaks": (
+        scene(ready=0, pods=[CRASHING]),
+        SETTINGS,
+        "SessionEstablished",
+        "True",
+        "LoggedOn",
+        "logged on",
+    ),
+    "the gateway is silent, and its pod looks well": (
+        scene(view=SILENT),
+        SETTINGS,
+        "SessionEstablished",
+        "Unknown",
+        "GatewaySilent",
+        "has stopped reporting",
+    ),
+    "the bus is down": (
+        scene(bus_connected=False, bus_problem="refused"),
+        SETTINGS,
+        "Ready",
+        "Unknown",
+        "BusUnavailable",
+        "refused",
+    ),
+    "a recording that ended is ready": (scene(gateway=ENDED), SETTINGS, "Ready", "True", "ReplayEnded", "has ended"),
+}
+
+
+@pytest.mark.parametrize("case", CONDITIONS)
+def test_conditions(case: str) -> None:
+    observed, settings, type_, status, reason, words = CONDITIONS[case]
+    found = told(status_of(observed, settings=settings).conditions, ConditionType(type_))
+    assert (found.status, found.reason) == (status, reason)
+    assert words in found.message
+
+
+def test_a_refused_child_is_told_in_the_words_of_the_api_server() -> None:
+    status = status_of(scene(), refusal="The API server refused Deployment venue-sim-fx: exceeded quota")
+    for type_ in (ConditionType.READY, ConditionType.SESSION_ESTABLISHED):
+        found = told(status.conditions, type_)
+        assert (found.status, found.reason) == ("False", "RefusedByCluster")
+        assert "exceeded quota" in found.message
+    assert status.phase == "Pending"
+
+
+def test_paused_is_a_condition_while_it_lasts() -> None:
+    paused = status_of(scene(venue(annotations={PAUSED_ANNOTATION: "true"})))
+    assert told(paused.conditions, ConditionType.PAUSED).reason == "ReconcilingPaused"
+    assert all(item.type != "Paused" for item in status_of(scene()).conditions)
+
+
+# --- phases
+
+ORDERS = [account(open_orders=1)]
+ANOTHER = {"config_revision": "another"}
+PHASES: dict[str, tuple[Observed, str, str]] = {
+    "is logged on": (scene(), "Starting", "Connected"),
+    "is deleted": (scene(GONE), "Connected", "Stopping"),
+    "waits for a Vault": (scene(KEYED, NEVER), "", "Pending"),
+    "starts": (scene(view=NEVER, ready=0), "", "Starting"),
+    "connects": (scene(gateway={"session": status_pb2.SESSION_STATE_CONNECTING}), "Starting", "Starting"),
+    "has a refused key": (scene(gateway=REJECTED), "Starting", "Refused"),
+    "was refused later": (scene(gateway=REJECTED), "Connected", "Refused"),
+    "crashes from the start": (scene(view=NEVER, ready=0, pods=[CRASHING]), "", "Degraded"),
+    "has lost its session": (
+        scene(gateway={"session": status_pb2.SESSION_STATE_DISCONNECTED}),
+        "Connected",
+        "Degraded",
+    ),
+    "has never had a session": (scene(gateway={"session": status_pb2.SESSION_STATE_DISCONNECTED}), "", "Starting"),
+    "fell silent": (scene(view=SILENT), "Connected", "Degraded"),
+    "has played its recording": (scene(gateway=ENDED), "Connected", "Ended"),
+    "is being suspended: the gateway has not heard of it": (scene(SUSPENDED, gateway=ANOTHER), "Connected", "Stopping"),
+    "is being suspended: an order is open": (scene(SUSPENDED, accounts=ORDERS), "Connected", "Stopping"),
+    "is being suspended: the gateway is silent": (scene(SUSPENDED, SILENT), "Connected", "Stopping"),
+    "is suspended": (scene(SUSPENDED), "Stopping", "Suspended"),
+    "is suspended and its limits change": (scene(SUSPENDED, gateway=ANOTHER), "Suspended", "Suspended"),
+    "is suspended and an order came back": (scene(SUSPENDED, accounts=ORDERS), "Suspended", "Stopping"),
+    "trades again": (scene(), "Suspended", "Connected"),
+}
+
+
+@pytest.mark.parametrize("case", PHASES)
+def test_phases(case: str) -> None:
+    observed, before, phase = PHASES[case]
+    assert status_of(observed, VenueConnectionStatus.model_validate({"phase": before})).phase == phase
+
+
+# --- figures
+
+KNOWN = VenueConnectionStatus.model_validate(
+    {
+        "phase": "Connected",
+        "session": {"state": "LoggedOn", "fencingToken": 4, "pod": "venue-sim-fx-old"},
+        "orders": {"sentTotal": 9},
+        "configRevision": "abc",
+    }
+)
+
+
+def test_the_session_and_the_counts_are_what_the_gateway_says() -> None:
+    said = {
+        "fencing_token": 5,
+        "throttled_total": 3,
+        "latency_p99_micros": 1905,
+        "session_message": "hello",
+    }
+    two = [
+        account(open_orders=1, sent_total=5, filled_total=3, rejected_total=1),
+        account("other", open_orders=2, sent_total=7, filled_total=4, rejected_total=2),
+    ]
+    observed = scene(accounts=two, gateway=said)
+    status = status_of(observed)
+    assert status.session.to_api() == {
+        "state": "LoggedOn",
+        "since": "2023-11-14T22:13:20Z",
+        "fencingToken": 5,
+        "pod": "venue-sim-fx-0",
+        "message": "hello",
+    }
+    assert status.orders.to_api() == {
+        "open": 3,
+        "sentTotal": 12,
+        "filledTotal": 7,
+        "rejectedTotal": 3,
+        "throttledTotal": 3,
+        "latencyP99Millis": "1.905",
+    }
+    assert status.config_revision == observed.config.revision
+
+
+def test_before_the_first_order_there_is_no_latency() -> None:
+    assert status_of(scene()).orders.latency_p99_millis is None
+    assert status_of(scene(gateway={"latency_p99_micros": 2000})).orders.latency_p99_millis == "2"
+    assert status_of(scene(gateway={"session_since_unix_ns": 0})).session.since is None
+
+
+def test_a_gateway_that_was_never_heard_leaves_what_was_known() -> None:
+    """The fencing token above all: whether a gateway ever worked decides whether deletion waits for it."""
+    status = status_of(scene(view=NEVER), KNOWN)
+    assert status.session.fencing_token == 4
+    assert status.orders.sent_total == 9
+    assert status.config_revision == "abc"
+
+
+def test_the_session_of_a_gateway_that_fell_silent_is_unknown() -> None:
+    status = status_of(scene(view=SILENT), KNOWN)
+    assert (status.session.state, status.session.fencing_token) == ("", 1)
+
+
+# --- deletion
+
+
+def gone(view: GatewayView, resource: VenueConnection = GONE, **fields: Any) -> Observed:
+    return scene(resource, view, **fields)
+
+
+def confirming(accounts: Sequence[status_pb2.StrategyAccount] = (), **fields: Any) -> GatewayView:
+    """The gateway enforces the halt."""
+    return fresh(enforcing(GONE, [EMA], [limit()], accounts, **fields))
+
+
+def with_token(resource: VenueConnection) -> VenueConnection:
+    return resource.model_copy(update={"status": KNOWN})
+
+
+HALTED = confirming().status
+assert HALTED is not None
+WAITING: dict[str, Observed] = {
+    "an order is open": gone(confirming([account(open_orders=1)])),
+    "the gateway has not heard of it": gone(confirming(config_revision="another")),
+    "the gateway that confirmed is silent now": gone(silent(HALTED)),
+    "the gateway was not heard, but its pod is ready": gone(NEVER),
+    "the gateway was not heard, but had a session once": gone(NEVER, with_token(GONE), ready=0),
+    "the Deployment is gone, but the gateway speaks": gone(confirming([account(open_orders=1)]), children=[]),
+    "the Deployment is gone and the bus is down": gone(silent(HALTED), children=[], bus_connected=False),
+}
+
+
+@pytest.mark.parametrize("case", WAITING)
+def test_deletion_waits_and_halts_the_gateway(case: str) -> None:
+    planned = plan(WAITING[case], SETTINGS)
+    assert planned.finalizer is None
+    assert planned.again == 1.0
+    assert not planned.delete_config
+    assert planned.config is not None
+    assert planned.config.halted
+    assert list(planned.apply) == [], "what is being deleted is not repaired"
+
+
+LATE = venue(**deleting(SETTINGS.stop_deadline_seconds))
+FORCED = venue(annotations={FORCE_DELETE_ANNOTATION: "true"}, **deleting())
+ENDS: dict[str, tuple[Observed, list[tuple[str, str]], str]] = {
+    "the gateway has confirmed": (gone(confirming()), [("Normal", "Halted")], "no order is open"),
+    "the gateway never worked": (gone(NEVER, ready=0), [], ""),
+    "the Deployment and its gateway are gone": (gone(silent(HALTED), children=[]), [], ""),
+    "the deadline": (
+        gone(confirming([account(open_orders=1)]), LATE),
+        [("Warning", "StopDeadlineExceeded")],
+        "Check account paper-1 at the venue.",
+    ),
+    "the annotation": (
+        gone(confirming([account(open_orders=1)]), FORCED),
+        [("Warning", "ForceDeleted")],
+        "was not asked whether its orders are cancelled",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_deletion_lets_go_and_takes_the_configuration_away(case: str) -> None:
+    observed, events, words = ENDS[case]
+    planned = plan(observed, SETTINGS)
+    assert planned.finalizer is False
+    assert planned.delete_config
+    assert planned.config is None
+    assert [(note.type, note.reason) for note in planned.notes] == events
+    assert all(words in note.text for note in planned.notes)
+
+
+def test_the_deadline_counts_from_the_deletion() -> None:
+    early = venue(**deleting(SETTINGS.stop_deadline_seconds - 1))
+    assert plan(gone(confirming([account(open_orders=1)]), early), SETTINGS).finalizer is None
+
+
+def test_children_that_are_as_wanted_stay() -> None:
+    """What was applied is planned again, word for word: the context then skips the writes."""
+    planned = plan(scene(), SETTINGS)
+    again = plan(scene(children=applied(planned)), SETTINGS)
+    assert again.apply == planned.apply
+    assert again.config == planned.config
