@@ -41,6 +41,9 @@ STALLED_RECONCILE_SECONDS = 120.0
 STALLED_QUEUE_SECONDS = 120.0
 LOOP_TICK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0
+# After this a task that was cancelled is cancelled again. What the leader runs may close a connection meanwhile, all of
+# it together may write the last statuses and wait for kopf.
+PART_SECONDS, ALL_SECONDS = 3.0, 20.0
 
 
 def configure_logging(level: str) -> None:
@@ -117,7 +120,8 @@ class Operator:
     async def _elect_and_work(self, cluster: Cluster, elector: Elector) -> None:
         if not await self._unless_stopped(elector.acquire()):
             return
-        await self._first_end({"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster)})
+        everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster)}
+        await self._first_end(everything, ALL_SECONDS)
 
     async def _work(self, cluster: Cluster) -> None:
         """What the leader does, until cancelled."""
@@ -131,7 +135,8 @@ class Operator:
                     "recorder": parts.context.recorder.run(),
                     "audit": self._audit(parts.audit),
                     "watch": self._watching(parts.watch),
-                }
+                },
+                PART_SECONDS,
             )
 
     async def _unless_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
@@ -139,7 +144,7 @@ class Operator:
         task, stop = asyncio.ensure_future(coroutine), asyncio.ensure_future(self.stopping.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         finished = task.done()
-        await _end({task, stop})
+        await _end({task, stop}, PART_SECONDS)
         return finished
 
     @contextlib.asynccontextmanager
@@ -206,13 +211,13 @@ class Operator:
         if watch.error is not None:
             log.error("kopf ended", error=repr(watch.error))
 
-    async def _first_end(self, coroutines: dict[str, Coroutine[Any, Any, Any]]) -> None:
+    async def _first_end(self, coroutines: dict[str, Coroutine[Any, Any, Any]], patience: float) -> None:
         """Runs all until the first ends, then cancels the rest. Anything but `stop` must not end."""
         tasks = {asyncio.create_task(coroutine, name=name) for name, coroutine in coroutines.items()}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _end(tasks)
+            await _end(tasks, patience)
         ended = next((task for task in done if task.get_name() != "stop"), None)
         if ended is not None:
             error = ended.exception()
@@ -238,13 +243,14 @@ class Operator:
         metrics.SECONDS_SINCE_EVENT.set(self.parts.audit.seconds_since_event())
 
 
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancels until all have ended: a library that catches the first cancellation does not keep the process alive."""
+async def _end(tasks: set[asyncio.Task[Any]], patience: float) -> None:
+    """Cancels until all have ended, again after `patience` seconds: a library that catches the first cancellation (as
+    `wait_for` of Python 3.11 may) does not keep the process alive."""
     pending = set(tasks)
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=3 * SHUTDOWN_SECONDS)
+        _, pending = await asyncio.wait(pending, timeout=patience)
 
 
 def _take(cache: Cache, audit: Audit, type_: str, item: Object) -> None:

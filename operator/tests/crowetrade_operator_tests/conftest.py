@@ -11,13 +11,16 @@ import yaml
 
 from crowetrade_operator.api import crd
 from crowetrade_operator.cluster.client import Cluster, connect
-from crowetrade_operator.cluster.resources import ApiResource
-from crowetrade_operator.errors import ClusterError
-from crowetrade_operator_tests.servers import ApiServer, start_api_server, start_nats
+from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
+from crowetrade_operator.errors import NotFound
+from crowetrade_operator_tests.servers import ApiServer, NatsServer, Wire, start_api_server
+from crowetrade_operator_tests.waiting import until
 
 CRDS = ApiResource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace")
 _numbers = itertools.count(1)
+_with_crds: set[str] = set()
+"""API servers that have our CRDs already: to look is slower than most tests."""
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +36,13 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 async def cluster(api_server: ApiServer) -> AsyncIterator[Cluster]:
     """A client of an API server that has our CRDs."""
     client = await connect(str(api_server.kubeconfig))
-    await install_crds(client)
-    yield client
-    await client.close()
+    try:
+        if api_server.url not in _with_crds:
+            await install_crds(client)
+            _with_crds.add(api_server.url)
+        yield client
+    finally:
+        await client.close()
 
 
 @pytest.fixture
@@ -47,11 +54,35 @@ async def namespace(cluster: Cluster) -> str:
 
 
 @pytest.fixture
-def nats_url(tmp_path: Path) -> Iterator[str]:
+async def wire(api_server: ApiServer) -> AsyncIterator[Wire]:
+    """A line to the API server that the test may cut."""
+    line = Wire(int(api_server.url.rpartition(":")[2]))
+    await line.mend()
+    yield line
+    await line.cut()
+
+
+@pytest.fixture
+async def wired(api_server: ApiServer, cluster: Cluster, wire: Wire, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """A client at the end of that line."""
+    client = await connect(str(api_server.at(wire.port, tmp_path)))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     """A NATS server of the test's own."""
-    url, process = start_nats(tmp_path)
-    yield url
-    process.stop()
+    server = NatsServer(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def nats_url(nats_server: NatsServer) -> str:
+    """Where it is."""
+    return nats_server.url
 
 
 async def install_crds(client: Cluster) -> None:
@@ -60,18 +91,23 @@ async def install_crds(client: Cluster) -> None:
         body = yaml.safe_load(crd.render(model))
         try:
             await client.get(CRDS, "", body["metadata"]["name"])
-        except ClusterError:
+        except NotFound:
             await client.create(CRDS, "", body)
-    for model in crd.KINDS:
-        await _served(client, f"{model.PLURAL}.trading.crowetrade.io")
+    for resource in CUSTOM:
+        await _served(client, resource)
 
 
-async def _served(client: Cluster, name: str) -> None:
-    for _ in range(600):
-        found = await client.get(CRDS, "", name)
-        conditions = {item["type"]: item for item in found.get("status", {}).get("conditions", [])}
+async def _served(client: Cluster, resource: ApiResource) -> None:
+    """The kind is established, and a list of it is answered: the one comes a little before the other."""
+
+    async def check() -> bool:
+        found = await client.get(CRDS, "", f"{resource.plural}.{resource.group}")
+        conditions = {item["type"]: item for item in (found.get("status") or {}).get("conditions") or []}
         if conditions.get("NonStructuralSchema", {}).get("status") == "True":
             raise AssertionError(conditions["NonStructuralSchema"]["message"])
-        if conditions.get("Established", {}).get("status") == "True":
-            return
-    raise AssertionError(f"{name} was not established")
+        if conditions.get("Established", {}).get("status") != "True":
+            return False
+        await client.list(resource)
+        return True
+
+    await until(f"{resource.plural} to be served", check)

@@ -1,10 +1,15 @@
-"""Real servers for tests: etcd, kube-apiserver and nats-server on loopback ports, each thrown away at the end."""
+"""Real servers for tests: etcd, kube-apiserver and nats-server on loopback ports, each thrown away at the end; and the
+line to a server, which can be cut."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import os
+import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -12,9 +17,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+import nats
+from nats.aio.client import Client
 
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 60.0
@@ -62,6 +71,10 @@ class Process:
             self._process.wait()
         self._out.close()
 
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal."""
+        self._process.send_signal(number)
+
     def check(self) -> None:
         """Raises with the end of the log when the process has ended."""
         if self._process.poll() is not None:
@@ -95,11 +108,23 @@ class ApiServer:
     """A running API server."""
 
     url: str
+    # Of an administrator.
     kubeconfig: Path
+    # Of a user who may do nothing until a role is bound to them.
+    powerless: Path
     process: Process
+
+    def at(self, port: int, folder: Path) -> Path:
+        """The administrator's kubeconfig for another port, where a Wire leads here."""
+        config = json.loads(self.kubeconfig.read_text())
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
+        path = folder / "kubeconfig"
+        path.write_text(json.dumps(config))
+        return path
 
 
 TOKEN = "test-admin-token"
+POWERLESS_USER, POWERLESS_TOKEN = "powerless", "test-powerless-token"
 
 
 def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
@@ -123,7 +148,9 @@ def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
     )
     wait_for(etcd, f"{etcd_url}/health")
     key = _service_account_key(folder)
-    (folder / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
+    (folder / "tokens.csv").write_text(
+        f'{TOKEN},admin,admin,"system:masters"\n{POWERLESS_TOKEN},{POWERLESS_USER},{POWERLESS_USER}\n'
+    )
     server = Process(
         "kube-apiserver",
         [
@@ -155,7 +182,8 @@ def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
         server.stop()
         etcd.stop()
         raise
-    return ApiServer(url, _kubeconfig(folder, url), server), [server, etcd]
+    kubeconfig, powerless = _kubeconfig(folder, url, TOKEN), _kubeconfig(folder, url, POWERLESS_TOKEN)
+    return ApiServer(url, kubeconfig, powerless, server), [server, etcd]
 
 
 def _wait_ready(process: Process, url: str, context: ssl.SSLContext) -> None:
@@ -180,30 +208,120 @@ def _service_account_key(folder: Path) -> Path:
     return key
 
 
-def _kubeconfig(folder: Path, url: str) -> Path:
+def _kubeconfig(folder: Path, url: str, token: str) -> Path:
     authority = base64.b64encode((folder / "certificates" / "apiserver.crt").read_bytes()).decode()
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority-data": authority}}],
-        "users": [{"name": "admin", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
         "current-context": "test",
     }
-    path = folder / "kubeconfig"
+    path = folder / f"kubeconfig-{token}"
     path.write_text(json.dumps(config))
     return path
 
 
-def start_nats(folder: Path, port: int = 0) -> tuple[str, Process]:
-    """A NATS server with JetStream."""
-    port = port or free_port()
-    monitor = free_port()
-    binary = Path(sys.executable).parent / "nats-server"
-    process = Process(
-        "nats-server",
-        [binary, "-js", "-a", "127.0.0.1", "-p", str(port), "-m", str(monitor), "-sd", folder / "jetstream"],
-        folder,
-    )
-    wait_for(process, f"http://127.0.0.1:{monitor}/healthz?js-enabled-only=true")
-    return f"nats://127.0.0.1:{port}", process
+class NatsServer:
+    """A NATS server on one port for its life, which can be stopped and started again; with JetStream unless not."""
+
+    def __init__(self, folder: Path, jetstream: bool = True) -> None:
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._jetstream = jetstream
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        monitor, binary = free_port(), Path(sys.executable).parent / "nats-server"
+        command: list[str | Path] = [binary, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(monitor)]
+        if self._jetstream:
+            command += ["-js", "-sd", self._folder / "jetstream"]
+        self._process = Process("nats-server", command, self._folder)
+        path = "healthz?js-enabled-only=true" if self._jetstream else "varz"
+        wait_for(self._process, f"http://127.0.0.1:{monitor}/{path}")
+
+    def stop(self) -> None:
+        """Ends it; what it has stored stays."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Stops it from answering: connections stay."""
+        assert self._process is not None
+        self._process.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it answer again."""
+        assert self._process is not None
+        self._process.send(signal.SIGCONT)
+
+    def forget(self) -> None:
+        """Throws away what it has stored, while it is stopped."""
+        shutil.rmtree(self._folder / "jetstream")
+
+
+@contextlib.asynccontextmanager
+async def nats_client(url: str) -> AsyncIterator[Client]:
+    """A client that is closed whatever happens: the tasks of one that is left open outlive the test's loop."""
+    client = await nats.connect(url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await client.close()
+
+
+class Wire:
+    """A line to a server on this host: it can be cut (connections break, new ones are refused) or fall silent
+    (connections stay and new ones are taken, but no byte arrives), and it can be mended."""
+
+    def __init__(self, to_port: int) -> None:
+        self.port = free_port()
+        self._to_port = to_port
+        self._server: asyncio.Server | None = None
+        self._open = asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def mend(self) -> None:
+        """Lets everything through."""
+        self._open.set()
+        if self._server is None:
+            self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+
+    async def cut(self) -> None:
+        """Breaks every connection and refuses new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._open.set()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def fall_silent(self) -> None:
+        """Lets nothing through any more, without a word."""
+        self._open.clear()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
+            if self._server is None:  # cut in the meantime
+                writer.transport.abort()
+                far_writer.transport.abort()
+                return
+            both = {writer, far_writer}
+            self._writers |= both
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            self._writers -= both
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()

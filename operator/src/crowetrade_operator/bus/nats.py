@@ -1,8 +1,8 @@
 """The bus: NATS with JetStream. Creates the stream and the bucket, puts GatewayConfigs, and hears status messages.
 
-The operator works without it: `connected` is false, what needs the bus raises BusUnavailable, and the connection is
-retried for ever. After each connect everything is ensured and put again, because the server may have been replaced by
-an empty one.
+The operator works without it: `connected` is false, what needs the bus raises BusUnavailable, and a new connection is
+tried for ever: by us, not by the client, so that there is one loop and each failed try says why. After each connect
+everything is ensured and put again, because the server may have been replaced by an empty one.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.board import Board
+from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.errors import BusUnavailable
 
 log = structlog.get_logger()
 
 RETRY_SECONDS = 2.0
 ENSURE_SECONDS = 60.0
+CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 GatewayListener = Callable[[str, str], None]
 """Namespace and name of the venue (or strategy) whose state changed."""
 
@@ -46,6 +49,7 @@ class Bus:
         self.board = board
         self.connected = False
         self.problem = "not connected yet"
+        self._client_error = ""
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
         self._bucket: KeyValue | None = None
@@ -81,10 +85,7 @@ class Bus:
 
     async def close(self) -> None:
         """Closes the connection."""
-        if self._client is not None:
-            with contextlib.suppress(nats.errors.Error, OSError):
-                await self._client.close()
-            self._client = None
+        await self._drop()
         self._mark(False, "closed")
 
     async def put_config(self, namespace: str, venue: str, config: config_pb2.GatewayConfig) -> bool:
@@ -130,16 +131,19 @@ class Bus:
 
     async def _once(self) -> None:
         try:
-            if self._client is None:
-                self._client = await self._connect()
-                await self._client.subscribe(subjects.STATUS_SUBJECTS, cb=self._heard)
+            if self._client is None or not self._client.is_connected:
+                await self._drop()
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._client = await self._connect()
+                    await self._client.subscribe(subjects.STATUS_SUBJECTS, cb=self._heard)
                 self._stream = self._client.jetstream(timeout=REQUEST_SECONDS)
-            if not self._client.is_connected:
-                self._mark(False, "connection lost, reconnecting")
-                return
             await self._ensure()
+        except nats.errors.NoServersError:
+            self._mark(False, self._client_error)
+            await self._drop()
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
-            self._mark(False, str(error) or type(error).__name__)
+            self._mark(False, _text(error))
+            await self._drop()
         else:
             self._mark(True, "")
 
@@ -147,16 +151,24 @@ class Bus:
         return await nats.connect(
             servers=[self.url],
             name="crowetrade-operator",
-            connect_timeout=3,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=1,
+            connect_timeout=2,
+            # It counts the tries of the first connection, too, and ends them when there were more than this.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            allow_reconnect=False,
             ping_interval=10,
             max_outstanding_pings=2,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnect,
-            reconnected_cb=self._on_reconnect,
         )
+
+    async def _drop(self) -> None:
+        """Closes what is left of a connection; a server that does not answer does not hold us up."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await client.close()
 
     async def _ensure(self) -> None:
         """Stream and bucket as wanted, whatever is there now."""
@@ -170,7 +182,7 @@ class Bus:
         schema = said.rpartition(".")[2]
         try:
             if said == status_pb2.GatewayStatus.DESCRIPTOR.full_name:
-                self._heard_gateway(status_pb2.GatewayStatus.FromString(message.data))
+                self._heard_gateway(read_gateway_status(message.data))
             elif said == status_pb2.AgentStatus.DESCRIPTOR.full_name:
                 self._heard_agent(status_pb2.AgentStatus.FromString(message.data))
             else:
@@ -210,7 +222,7 @@ class Bus:
 
     def _failed(self, what: str, error: Exception) -> BusUnavailable:
         self._wake.set()
-        return BusUnavailable(f"could not {what} at NATS {self.url}: {error or type(error).__name__}")
+        return BusUnavailable(f"could not {what} at NATS {self.url}: {_text(error)}")
 
     @staticmethod
     async def _stored_revision(bucket: KeyValue, key: str) -> str | None:
@@ -225,13 +237,18 @@ class Bus:
             return ""
 
     async def _on_error(self, error: Exception) -> None:
-        log.debug("bus", error=str(error))
+        self._client_error = _text(error)
+        log.debug("bus", error=self._client_error)
 
     async def _on_disconnect(self) -> None:
-        self._mark(False, "connection lost, reconnecting")
+        if self._client is not None:  # and it was not us who closed it
+            self._mark(False, "connection lost, connecting again")
+            self._wake.set()
 
-    async def _on_reconnect(self) -> None:
-        self._wake.set()
+
+def _text(error: Exception) -> str:
+    """Some errors of asyncio have no text."""
+    return str(error) or type(error).__name__
 
 
 async def _ensure_stream(stream: JetStreamContext) -> None:

@@ -21,7 +21,7 @@ from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection, Ve
 from crowetrade_operator.cluster.cache import owner_key
 from crowetrade_operator.cluster.client import Object
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, InvalidResource, OperatorError
-from crowetrade_operator.reconcile import risklimit, strategy, venueconnection
+from crowetrade_operator.reconcile import risklimit, strategy, strategy_report, venueconnection
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.plan import transition_notes
 from crowetrade_operator.reconcile.queue import WorkQueue, work
@@ -153,7 +153,8 @@ class Controller:
         refusal = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
-        self._report(key, resource, previous, strategy.report(observed, planned, refusal, previous), strategy.WATCHED)
+        status = strategy_report.report(observed, planned, refusal, previous)
+        self._report(key, resource, previous, status, strategy_report.WATCHED)
         return _again(planned.again, refusal)
 
     async def _venue(self, key: Key) -> float | None:

@@ -35,7 +35,7 @@ def test_a_deleted_object_does_not_come_back_but_its_successor_does() -> None:
     cache = Cache()
     cache.put(strategy(version=5))
     assert cache.remove(strategy(version=6))
-    assert not cache.put(strategy(version=7))
+    assert not cache.put(strategy(version=6))
     assert cache.put(strategy(version=8, uid="other"))
     assert not cache.remove(strategy(version=9)), "the deletion of the one before"
     assert cache.get("Strategy", "desk", "ema") is not None

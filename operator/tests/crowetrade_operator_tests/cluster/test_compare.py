@@ -44,6 +44,10 @@ CASES = {
         change(_live(), "spec.template.spec.containers.0.resources.limits.memory", "1Gi"),
         False,
     ),
+    "memory is no amount": (
+        change(_live(), "spec.template.spec.containers.0.resources.limits.memory", "much"),
+        False,
+    ),
     "it was applied with other content": (
         change(_live(), "metadata.annotations", {"trading.crowetrade.io/applied-hash": "old"}),
         False,

@@ -14,7 +14,8 @@ from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.api.v1alpha1.strategy import Strategy, StrategyStatus
 from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.reconcile.observed import Children, GatewayView
-from crowetrade_operator.reconcile.strategy import Observed, plan, report
+from crowetrade_operator.reconcile.strategy import Observed, plan
+from crowetrade_operator.reconcile.strategy_report import report
 from crowetrade_operator_tests.reconcile.scenes import (
     NEVER,
     NOW,

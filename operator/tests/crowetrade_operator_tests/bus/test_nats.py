@@ -1,0 +1,290 @@
+"""The operator's side of a real bus: what it makes, puts and hears, and what it does without one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats
+import pytest
+from google.protobuf.message import Message
+from nats.aio.client import Client
+from nats.js.api import StreamConfig
+from nats.js.kv import KeyValue
+
+from crowetrade import subjects
+from crowetrade.bus.v1 import market_data_pb2, status_pb2
+from crowetrade.config.v1 import config_pb2
+from crowetrade_operator.bus import nats as bus_module
+from crowetrade_operator.bus.board import Board
+from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.errors import BusUnavailable
+from crowetrade_operator_tests.samples import account, gateway_status
+from crowetrade_operator_tests.servers import NatsServer, nats_client
+from crowetrade_operator_tests.waiting import counted, end, until
+
+pytestmark = pytest.mark.integration
+KEY = subjects.gateway_config_key("desk", "sim-fx")
+GATEWAY = status_pb2.GatewayStatus.DESCRIPTOR.full_name
+AGENT = status_pb2.AgentStatus.DESCRIPTOR.full_name
+
+
+def config(revision: str) -> config_pb2.GatewayConfig:
+    return config_pb2.GatewayConfig(revision=revision)
+
+
+@contextlib.asynccontextmanager
+async def working(bus: Bus) -> AsyncIterator[Bus]:
+    """The bus while its connection is kept up; closed at the end."""
+    task = asyncio.create_task(bus.run())
+    try:
+        yield bus
+    finally:
+        await end({task})
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Bus]:
+    """A connected bus."""
+    async with working(Bus(nats_url, Board())) as found:
+        await until("the bus to be connected", lambda: found.connected)
+        yield found
+
+
+@pytest.fixture
+async def other(nats_url: str) -> AsyncIterator[Client]:
+    """Somebody else on the same bus."""
+    async with nats_client(nats_url) as client:
+        yield client
+
+
+async def bucket_of(client: Client) -> KeyValue:
+    return await client.jetstream().key_value(subjects.CONFIG_BUCKET)
+
+
+async def stored(client: Client) -> str:
+    entry = await (await bucket_of(client)).get(KEY)
+    return config_pb2.GatewayConfig.FromString(entry.value or b"").revision
+
+
+async def say(client: Client, data: bytes | Message, schema: str | None) -> None:
+    payload = data if isinstance(data, bytes) else data.SerializeToString()
+    headers = {subjects.SCHEMA_HEADER: schema} if schema is not None else None
+    await client.publish("status.desk.gateway.sim-fx", payload, headers=headers)
+    await client.flush()
+
+
+# --- what it hears
+
+UNREADABLE: dict[str, tuple[bytes | Message, str | None, str]] = {
+    "no schema": (gateway_status(), None, "unknown"),
+    "a schema that is no status": (market_data_pb2.MarketData(), "crowetrade.bus.v1.MarketData", "unknown"),
+    "a schema of another version": (gateway_status(), "crowetrade.bus.v2.GatewayStatus", "unknown"),
+    "a gateway's message that is cut off": (gateway_status().SerializeToString()[:-1], GATEWAY, "GatewayStatus"),
+    "a position that is no number": (
+        gateway_status(accounts=[account(positions=[status_pb2.Position(symbol="EUR-USD", quantity="NaN")])]),
+        GATEWAY,
+        "GatewayStatus",
+    ),
+    "an agent's message that is noise": (b"\xff\xff\xff", AGENT, "AgentStatus"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+async def test_what_cannot_be_read_is_counted_and_the_next_message_is_heard(bus: Bus, other: Client, case: str) -> None:
+    data, schema, label = UNREADABLE[case]
+    unreadable = counted("bus_messages", schema=label, result="unreadable")
+    read = counted("bus_messages", schema="GatewayStatus", result="read")
+    await say(other, data, schema)
+    await say(other, gateway_status(pod="after"), GATEWAY)
+    await until("the next message", lambda: counted("bus_messages", schema="GatewayStatus", result="read") == read + 1)
+    assert counted("bus_messages", schema=label, result="unreadable") == unreadable + 1
+    heard = bus.board.gateway("desk", "sim-fx")
+    assert heard is not None
+    assert heard.message.pod == "after"
+
+
+async def test_listeners_hear_news_and_no_repetition(bus: Bus, other: Client) -> None:
+    gateways: list[tuple[str, str]] = []
+    agents: list[tuple[str, str]] = []
+    bus.on_gateway(lambda namespace, name: gateways.append((namespace, name)))
+    bus.on_agent(lambda namespace, name: agents.append((namespace, name)))
+    for number in range(3):
+        await say(other, gateway_status(sent_unix_ns=number), GATEWAY)
+    await say(other, status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a"), AGENT)
+    await until("the agent to be heard", lambda: agents == [("desk", "ema")])
+    assert gateways == [("desk", "sim-fx")]
+    assert len(bus.board.agents("desk", "ema", within=60.0)) == 1
+
+
+# --- what it puts
+
+
+async def test_a_configuration_is_put_once_a_revision(bus: Bus, other: Client) -> None:
+    before = counted("gateway_config_puts")
+    assert await bus.put_config("desk", "sim-fx", config("r1"))
+    assert not await bus.put_config("desk", "sim-fx", config("r1"))
+    assert await stored(other) == "r1"
+    assert await bus.put_config("desk", "sim-fx", config("r2"))
+    assert await stored(other) == "r2"
+    assert counted("gateway_config_puts") == before + 2
+
+    async def listed() -> bool:
+        return await bus.config_keys() == [KEY]
+
+    await until("the key to be listed; nats-py may miss keys when it is slow", listed)
+
+
+async def test_the_next_leader_does_not_put_what_is_there_already(bus: Bus, nats_url: str) -> None:
+    await bus.put_config("desk", "sim-fx", config("r1"))
+    async with working(Bus(nats_url, Board())) as second:
+        await until("the second bus to be connected", lambda: second.connected)
+        assert not await second.put_config("desk", "sim-fx", config("r1"))
+
+
+async def test_what_somebody_put_in_its_place_is_replaced(
+    nats_url: str, other: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at once: the bucket is looked at again from time to time, not at every reconcile."""
+    monkeypatch.setattr(bus_module, "ENSURE_SECONDS", 0.05)
+    async with working(Bus(nats_url, Board())) as bus:
+        await until("the bus to be connected", lambda: bus.connected)
+        await bus.put_config("desk", "sim-fx", config("r1"))
+        for theirs in (b"noise \xff", config("theirs").SerializeToString()):
+            await (await bucket_of(other)).put(KEY, theirs)
+
+            async def put_again() -> bool:
+                return await bus.put_config("desk", "sim-fx", config("r1"))
+
+            await until("the configuration to be put again", put_again)
+            assert await stored(other) == "r1"
+
+
+async def test_a_configuration_is_taken_away_and_that_twice_is_fine(bus: Bus, other: Client) -> None:
+    await bus.put_config("desk", "sim-fx", config("r1"))
+    for _ in range(2):
+        await bus.delete_config("desk", "sim-fx")
+        with pytest.raises(nats.js.errors.KeyNotFoundError):
+            await stored(other)
+    assert await bus.config_keys() == []
+    assert await bus.put_config("desk", "sim-fx", config("r1")), "it is not remembered as put"
+
+
+# --- what it makes
+
+
+async def test_the_stream_and_the_bucket_are_made(bus: Bus, other: Client) -> None:
+    stream = (await other.jetstream().stream_info(subjects.ORDER_STREAM)).config
+    assert stream.subjects == ["order.>"]
+    assert stream.storage == "file"
+    assert (await (await bucket_of(other)).status()).history == 1
+
+
+async def test_a_stream_with_other_subjects_is_corrected_and_keeps_the_rest(nats_url: str, other: Client) -> None:
+    stream = StreamConfig(name=subjects.ORDER_STREAM, subjects=["order.old"], max_age=3600.0)
+    await other.jetstream().add_stream(stream)
+    async with working(Bus(nats_url, Board())) as bus:
+        await until("the bus to be connected", lambda: bus.connected)
+    found = (await other.jetstream().stream_info(subjects.ORDER_STREAM)).config
+    assert (found.subjects, found.max_age) == (["order.>"], 3600.0)
+
+
+async def test_a_bucket_that_somebody_deleted_is_made_again(bus: Bus, other: Client) -> None:
+    await bus.put_config("desk", "sim-fx", config("r1"))
+    await other.jetstream().delete_key_value(subjects.CONFIG_BUCKET)
+
+    async def put() -> bool:
+        with contextlib.suppress(BusUnavailable):
+            return await bus.put_config("desk", "sim-fx", config("r2"))
+        return False
+
+    await until("the configuration to be put", put)
+    assert await stored(other) == "r2"
+
+
+# --- without a bus
+
+
+async def test_without_a_bus_what_needs_it_says_so() -> None:
+    bus = Bus("nats://127.0.0.1:9", Board())
+    for call in (
+        bus.put_config("desk", "sim-fx", config("r1")),
+        bus.delete_config("desk", "sim-fx"),
+        bus.config_keys(),
+    ):
+        with pytest.raises(BusUnavailable, match=r"NATS at nats://127.0.0.1:9 cannot be used: not connected yet"):
+            await call
+
+
+async def test_it_connects_when_the_server_starts_later(nats_server: NatsServer) -> None:
+    await asyncio.to_thread(nats_server.stop)
+    async with working(Bus(nats_server.url, Board())) as bus:
+        changes: list[bool] = []
+        bus.on_connection(lambda: changes.append(bus.connected))
+        await asyncio.to_thread(nats_server.start)
+        await until("the bus to be connected", lambda: bus.connected)
+        assert changes == [True]
+    assert not bus.connected
+    assert bus.problem == "closed"
+
+
+async def test_a_server_that_goes_is_noticed_and_its_successor_gets_everything_again(
+    bus: Bus, nats_server: NatsServer
+) -> None:
+    changes: list[bool] = []
+    bus.on_connection(lambda: changes.append(bus.connected))
+    await bus.put_config("desk", "sim-fx", config("r1"))
+    await asyncio.to_thread(nats_server.stop)
+    await until("the loss to be noticed", lambda: not bus.connected)
+    assert bus.problem
+    with pytest.raises(BusUnavailable, match="cannot be used"):
+        await bus.put_config("desk", "sim-fx", config("r1"))
+    await until("what a new try says to be the problem", lambda: "Connect call failed" in bus.problem)
+    nats_server.forget()
+    await asyncio.to_thread(nats_server.start)
+    await until("the bus to be connected again", lambda: bus.connected)
+    assert changes == [False, True]
+    assert await bus.put_config("desk", "sim-fx", config("r1")), "the new server is empty"
+    async with nats_client(nats_server.url) as client:
+        assert await stored(client) == "r1"
+
+
+async def test_a_server_that_does_not_answer_is_unavailable_and_nothing_hangs(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(bus_module, "RETRY_SECONDS", 0.1)
+    async with working(Bus(nats_server.url, Board())) as bus:
+        await until("the bus to be connected", lambda: bus.connected)
+        await bus.put_config("desk", "sim-fx", config("r1"))
+        nats_server.freeze()
+        try:
+            results = await asyncio.gather(
+                bus.put_config("desk", "sim-fx", config("r2")),
+                bus.delete_config("desk", "sim-fx"),
+                bus.config_keys(),
+                return_exceptions=True,
+            )
+            assert [type(result) for result in results] == [BusUnavailable] * 3
+            for what, result in zip(("put", "delete", "list"), results, strict=True):
+                assert f"could not {what} the gateway configuration" in str(result)
+            await until("the bus to be unusable", lambda: not bus.connected)
+        finally:
+            nats_server.thaw()
+        await until("the bus to be connected again", lambda: bus.connected)
+        assert await bus.put_config("desk", "sim-fx", config("r3"))
+
+
+async def test_a_server_without_jetstream_cannot_be_used(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path, jetstream=False)
+    try:
+        await asyncio.to_thread(server.start)
+        async with working(Bus(server.url, Board())) as bus:
+            await until("the problem to be known", lambda: bus.problem != "not connected yet")
+            assert not bus.connected
+            with pytest.raises(BusUnavailable):
+                await bus.config_keys()
+    finally:
+        server.stop()

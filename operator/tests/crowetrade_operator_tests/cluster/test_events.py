@@ -1,0 +1,55 @@
+"""Events are written behind the reconcilers' backs, and losing one stops nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from crowetrade_operator.api.v1alpha1.meta import Metadata
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.events import Note, Recorder, event_body
+from crowetrade_operator.cluster.resources import EVENTS
+from crowetrade_operator_tests.waiting import counted
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+
+
+def _metadata(namespace: str) -> Metadata:
+    return Metadata(name="ema", namespace=namespace, uid="u-1", resource_version="7")
+
+
+def _note(reason: str, text: str = "because") -> Note:
+    return Note("Warning", reason, "Reconcile", text)
+
+
+async def test_events_are_written_in_order_and_one_that_cannot_be_written_is_left(
+    cluster: Cluster, namespace: str
+) -> None:
+    recorder = Recorder(cluster, "operator-0")
+    recorder.record("Strategy", _metadata(namespace), _note("First"))
+    recorder.record("Strategy", _metadata("there-is-no-such-namespace"), _note("Lost"))
+    recorder.record("Strategy", _metadata(namespace), _note("Second"))
+    await recorder.drain()
+    found, _ = await cluster.list(EVENTS, namespace)
+    assert [item["reason"] for item in sorted(found, key=lambda item: str(item["eventTime"]))] == ["First", "Second"]
+    assert counted("events", reason="Lost") == 0
+
+
+async def test_a_flood_is_dropped_and_not_kept_in_memory(cluster: Cluster, namespace: str) -> None:
+    recorder = Recorder(cluster, "operator-0")
+    with capture_logs() as logs:
+        for _ in range(1000):
+            recorder.record("Strategy", _metadata(namespace), _note("Flood"))
+        assert [item for item in logs if item["log_level"] == "warning"] == []
+        recorder.record("Strategy", _metadata(namespace), _note("OneTooMany"))
+    assert (logs[-1]["event"], logs[-1]["reason"]) == ("event dropped: too many wait", "OneTooMany")
+
+
+def test_long_texts_are_cut_to_what_the_api_server_takes() -> None:
+    body = event_body("Strategy", _metadata("desk"), _note("Long", "x" * 5000), "i" * 500)
+    assert len(body["note"]) == 1000
+    assert len(body["reportingInstance"]) == 128
+    assert body["metadata"]["name"].startswith("ema.")

@@ -1,0 +1,205 @@
+"""Statuses: the newest of each object, significant ones first, within a budget, and none for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.api.names import Key, Kind
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.resources import RISK_LIMITS
+from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator_tests.samples import limit_manifest
+from crowetrade_operator_tests.servers import Wire
+from crowetrade_operator_tests.waiting import counted, end, until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+
+
+class Clock:
+    """A clock that tests set, and that counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked = 0
+
+    def __call__(self) -> float:
+        self.asked += 1
+        return self.now
+
+    async def asked_again(self, times: int = 5) -> None:
+        """Waits until the writer has looked at the time so often: by then it would have done what it may do."""
+        before = self.asked
+        await until("the writer to look at the clock", lambda: self.asked >= before + times)
+
+
+class Writer:
+    """A writer for RiskLimits of one namespace."""
+
+    def __init__(self, cluster: Cluster, namespace: str, per_second: float = 1000.0) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.clock = Clock()
+        self.status = StatusWriter(cluster, per_second, self.clock)
+        self.uids: dict[str, str] = {}
+
+    async def object(self, name: str) -> None:
+        manifest = limit_manifest(name, self.namespace)
+        created = await self.cluster.create(RISK_LIMITS, self.namespace, manifest)
+        self.uids[name] = created["metadata"]["uid"]
+
+    def key(self, name: str) -> Key:
+        return Key(Kind.RISK_LIMIT, self.namespace, name)
+
+    def report(self, name: str, status: Object, live: Object | None = None) -> bool:
+        return self.status.report(self.key(name), self.uids[name], live or {}, status)
+
+    def known(self, name: str) -> Object | None:
+        return self.status.known(self.key(name), self.uids[name])
+
+    async def live(self, name: str) -> Object:
+        return await self.cluster.get(RISK_LIMITS, self.namespace, name)
+
+
+@pytest.fixture
+async def writer(cluster: Cluster, namespace: str) -> Writer:
+    """A writer with a limit to write about."""
+    found = Writer(cluster, namespace)
+    await found.object("a")
+    return found
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[set[asyncio.Task[None]]]:
+    """Writers that run, ended with the test."""
+    started: set[asyncio.Task[None]] = set()
+    yield started
+    await end(started)
+
+
+def said(summary: str, generation: int = 1) -> Object:
+    """A status; the generation is significant, the summary is not."""
+    return {"observedGeneration": generation, "summary": {"scope": summary}}
+
+
+def written(result: str = "written") -> float:
+    return counted("status_writes", kind="RiskLimit", result=result)
+
+
+async def test_a_status_that_waits_is_replaced_by_a_newer_one(writer: Writer) -> None:
+    before = written()
+    assert writer.report("a", said("first"))
+    assert writer.report("a", said("second"))
+    assert writer.known("a") == said("second"), "the next report is compared with it"
+    await writer.status.drain()
+    assert (await writer.live("a"))["status"] == said("second")
+    assert written() == before + 1
+
+
+async def test_what_does_not_differ_is_not_written(writer: Writer) -> None:
+    before = written()
+    assert not writer.report("a", said("same"), live=said("same")), "it is so at the API server"
+    assert writer.report("a", said("new"), live=said("same"))
+    assert not writer.report("a", said("new"), live=said("same")), "it waits already"
+    await writer.status.drain()
+    assert not writer.report("a", said("new"), live=said("same")), "it is written, and the watch is late"
+    assert written() == before + 1
+
+
+async def test_doubt_compares_with_the_api_server_again(writer: Writer) -> None:
+    """Somebody may have written our status: from time to time it is looked at."""
+    writer.report("a", said("ours"))
+    await writer.status.drain()
+    assert not writer.report("a", said("ours"), live=said("theirs"))
+    writer.status.doubt()
+    assert writer.report("a", said("ours"), live=said("theirs"))
+
+
+async def test_what_is_forgotten_is_not_written(writer: Writer) -> None:
+    before = written()
+    writer.report("a", said("late"))
+    writer.status.forget(writer.key("a"))
+    await writer.status.drain()
+    assert written() == before
+    assert writer.known("a") is None
+
+
+async def test_significant_ones_are_written_first(writer: Writer) -> None:
+    """A condition that changes does not wait behind a hundred positions that do."""
+    for name in ("b", "c"):
+        await writer.object(name)
+    writer.report("a", said("figures"), live=said("before"))
+    writer.report("b", said("state", generation=2), live=said("before"))
+    writer.report("c", said("state", generation=2), live=said("before"))
+    writer.report("c", said("figures after it", generation=2), live=said("before"))
+    await writer.status.drain()
+    order = sorted(
+        "abc", key={name: int((await writer.live(name))["metadata"]["resourceVersion"]) for name in "abc"}.__getitem__
+    )
+    assert order == ["b", "c", "a"]
+
+
+async def test_one_object_is_written_at_most_once_a_second(writer: Writer, tasks: set[asyncio.Task[None]]) -> None:
+    before = written()
+    tasks.add(asyncio.create_task(writer.status.run()))
+    writer.report("a", said("first"))
+    await until("the first status", lambda: written() == before + 1)
+    writer.report("a", said("second"))
+    await writer.clock.asked_again()
+    assert written() == before + 1
+    writer.clock.now += 1.0
+    await until("the second status", lambda: written() == before + 2)
+
+
+async def test_all_objects_share_a_budget(cluster: Cluster, namespace: str, tasks: set[asyncio.Task[None]]) -> None:
+    writer, before = Writer(cluster, namespace, per_second=2.0), written()
+    for name in "abc":
+        await writer.object(name)
+        writer.report(name, said("first"))
+    tasks.add(asyncio.create_task(writer.status.run()))
+    await until("two statuses", lambda: written() == before + 2)
+    await writer.clock.asked_again()
+    assert written() == before + 2
+    writer.clock.now += 0.5
+    await until("the third status", lambda: written() == before + 3)
+
+
+async def test_an_object_that_is_gone_is_no_error(writer: Writer) -> None:
+    await writer.cluster.delete(RISK_LIMITS, writer.namespace, "a")
+    before = written("gone")
+    writer.report("a", said("too late"))
+    await writer.status.drain()
+    assert written("gone") == before + 1
+
+
+async def test_what_the_schema_refuses_does_not_count_as_written(writer: Writer) -> None:
+    before = written("refused")
+    writer.report("a", {"observedGeneration": -1})
+    await writer.status.drain()
+    assert written("refused") == before + 1
+    assert writer.known("a") is None
+
+
+async def test_without_the_api_server_it_is_tried_again_and_a_newer_one_wins(
+    wired: Cluster, wire: Wire, cluster: Cluster, namespace: str, tasks: set[asyncio.Task[None]]
+) -> None:
+    writer = Writer(wired, namespace)
+    await writer.object("a")
+    await wire.cut()
+    before = written("retried")
+    tasks.add(asyncio.create_task(writer.status.run()))
+    writer.report("a", said("first"))
+    await until("a write that fails", lambda: written("retried") > before)
+    assert writer.known("a") == said("first"), "it waits again"
+    writer.report("a", said("second"))
+    await wire.mend()
+    writer.clock.now += 1.0
+
+    async def there() -> bool:
+        return bool((await cluster.get(RISK_LIMITS, namespace, "a"))["status"] == said("second"))
+
+    await until("the newer status", there)

@@ -1,0 +1,81 @@
+"""An API server that cannot be reached, or that refuses: the operator waits, says why, and goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.resources import LEASES, RISK_LIMITS, VENUES, ApiResource
+from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
+from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
+from crowetrade_operator_tests.servers import POWERLESS_USER, ApiServer, Wire, nats_client
+from crowetrade_operator_tests.waiting import counted, until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+ROLES = ApiResource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+BINDINGS = ApiResource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+
+
+async def test_an_api_server_that_comes_back_finds_an_operator_that_goes_on(
+    api_server: ApiServer, wire: Wire, cluster: Cluster, namespace: str, settings: Settings, tmp_path: Path
+) -> None:
+    wired = replace(settings, kubeconfig=str(api_server.at(wire.port, tmp_path)))
+    async with running(wired) as operator, nats_client(settings.nats_url) as bus:
+        desk = Desk(cluster, namespace, bus, operator)
+        async with trading(desk):
+            await wire.cut()
+            await desk.create(RISK_LIMITS, limit_manifest("second"))
+            wanted = counted("api_requests", code="0") + 3
+            await until("requests that are not answered", lambda: counted("api_requests", code="0") >= wanted)
+            await wire.mend()
+
+            async def bound() -> bool:
+                return [rule.risk_limit for rule in (await desk.config()).rules] == ["fx-desk", "second"]
+
+            await until("what happened meanwhile to be noticed", bound)
+            await desk.condition(RISK_LIMITS, "second", "Enforced", "True")
+
+
+def _may(verbs: list[str], groups: list[str], resources: list[str]) -> Object:
+    return {"apiGroups": groups, "resources": resources, "verbs": verbs}
+
+
+async def _allow(cluster: Cluster, namespace: str, name: str, rule: Object) -> None:
+    group = ROLES.group
+    role = {"apiVersion": ROLES.api_version, "kind": "Role", "metadata": {"name": name}, "rules": [rule]}
+    await cluster.create(ROLES, namespace, role)
+    binding = {
+        "apiVersion": ROLES.api_version,
+        "kind": "RoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": POWERLESS_USER}],
+    }
+    await cluster.create(BINDINGS, namespace, binding)
+
+
+async def test_without_rights_it_waits_for_them_instead_of_working_with_half_of_the_objects(
+    api_server: ApiServer, cluster: Cluster, namespace: str, settings: Settings
+) -> None:
+    await _allow(cluster, namespace, "election", _may(["get", "create", "update"], [LEASES.group], ["leases"]))
+    async with started(replace(settings, kubeconfig=str(api_server.powerless))) as (operator, task):
+        wanted = counted("api_requests", verb="list", resource="strategies", code="403") + 1
+        await until(
+            "a list that is refused",
+            lambda: counted("api_requests", verb="list", resource="strategies", code="403") >= wanted,
+        )
+        assert operator.parts is None
+        await _allow(cluster, namespace, "work", _may(["*"], ["*"], ["*"]))
+        await working(operator, task)
+        await cluster.create(VENUES, namespace, venue_manifest(namespace=namespace))
+
+        async def finalizer() -> bool:
+            return bool((await cluster.get(VENUES, namespace, "sim-fx"))["metadata"]["finalizers"])
+
+        await until("it to work", finalizer)

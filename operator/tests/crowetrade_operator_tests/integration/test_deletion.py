@@ -1,0 +1,128 @@
+"""Deletion waits until the gateway has confirmed that no order is open, and cannot hang for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from crowetrade.config.v1 import config_pb2
+from crowetrade_operator.api.names import FORCE_DELETE_ANNOTATION
+from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator.errors import NotFound
+from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests.integration.desk import Desk, trading
+from crowetrade_operator_tests.samples import account, change, strategy_manifest, venue_manifest
+from crowetrade_operator_tests.waiting import until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+BOTH = {"a strategy": (STRATEGIES, "ema"), "a venue": (VENUES, "sim-fx")}
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """With the deadline that a test asks for."""
+    return replace(settings, stop_deadline_seconds=getattr(request, "param", 60.0))
+
+
+async def test_a_strategy_goes_when_its_gateway_has_stopped_it(desk: Desk) -> None:
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(open_orders=1)])
+        await desk.delete(STRATEGIES, "ema")
+        await desk.state(config_pb2.TRADING_STATE_SUSPENDED)
+        await desk.condition(STRATEGIES, "ema", "Trading", "False", "Stopping")
+        await desk.phase(STRATEGIES, "ema", "Stopping")
+        await desk.idle()
+        assert await desk.exists(STRATEGIES, "ema"), "an order is open"
+
+        gateway.says(accounts=[account(stopped=True)])
+        await desk.gone(STRATEGIES, "ema")
+        assert (await desk.told("ema", "Stopped"))["type"] == "Normal"
+
+        async def forgotten() -> bool:
+            return not (await desk.config()).strategies
+
+        await until("the gateway to be told that the strategy is gone", forgotten)
+
+
+async def test_a_strategy_that_flattens_says_so_to_its_gateway(desk: Desk) -> None:
+    async with trading(desk, change(strategy_manifest(), "spec.deletionPolicy", "Flatten")) as gateway:
+        await desk.delete(STRATEGIES, "ema")
+        await desk.state(config_pb2.TRADING_STATE_FLATTEN)
+        gateway.says(accounts=[account(stopped=True)])
+        await desk.gone(STRATEGIES, "ema")
+
+
+async def test_a_venue_goes_when_its_gateway_has_no_open_order(desk: Desk) -> None:
+    async def halted() -> bool:
+        return (await desk.config()).halted
+
+    async def no_config() -> bool:
+        try:
+            await desk.config()
+        except NotFound:
+            return True
+        return False
+
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(open_orders=1)])
+        await desk.delete(VENUES, "sim-fx")
+        await until("the halt to be on the bus", halted)
+        await desk.phase(VENUES, "sim-fx", "Stopping")
+        await desk.idle()
+        assert await desk.exists(VENUES, "sim-fx"), "an order is open"
+
+        gateway.says(accounts=[account()])
+        await desk.gone(VENUES, "sim-fx")
+        assert (await desk.told("sim-fx", "Halted"))["type"] == "Normal"
+        await until("the configuration to be gone", no_config)
+        await desk.condition(STRATEGIES, "ema", "VenueConnected", "False", "VenueNotFound")
+        await desk.phase(STRATEGIES, "ema", "Degraded")
+
+
+@pytest.mark.parametrize("settings", [1.0], indirect=True, ids=["a second"])
+@pytest.mark.parametrize("case", BOTH)
+async def test_without_a_confirmation_the_deadline_ends_it_with_a_warning(desk: Desk, case: str) -> None:
+    resource, name = BOTH[case]
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(open_orders=1)])
+        await desk.delete(resource, name)
+        await desk.gone(resource, name)
+    event = await desk.told(name, "StopDeadlineExceeded")
+    assert event["type"] == "Warning"
+    assert "within 1 s" in event["note"]
+
+
+@pytest.mark.parametrize("case", BOTH)
+async def test_the_annotation_ends_it_at_once_with_a_warning(desk: Desk, case: str) -> None:
+    resource, name = BOTH[case]
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(open_orders=1)])
+        await desk.delete(resource, name)
+        await desk.phase(resource, name, "Stopping")
+        await desk.patch(resource, name, {"metadata": {"annotations": {FORCE_DELETE_ANNOTATION: "true"}}})
+        await desk.gone(resource, name)
+    assert (await desk.told(name, "ForceDeleted"))["type"] == "Warning"
+
+
+async def test_what_never_traded_goes_at_once(desk: Desk) -> None:
+    await desk.create(STRATEGIES, strategy_manifest())
+    await desk.create(VENUES, venue_manifest())
+    await desk.condition(STRATEGIES, "ema", "VenueConnected", "False", "Starting")
+    for resource, name in BOTH.values():
+        await desk.delete(resource, name)
+        await desk.gone(resource, name)
+
+
+async def test_a_limit_that_is_deleted_is_taken_off_the_gateway(desk: Desk) -> None:
+    async def unlimited() -> bool:
+        return not (await desk.config()).rules
+
+    async with trading(desk) as gateway:
+        await desk.delete(RISK_LIMITS, "fx-desk")
+        await until("the rule to be gone", unlimited)
+        gateway.says(accounts=[account(risk_limits=[])])
+        await desk.condition(STRATEGIES, "ema", "RiskBound", "False", "NoLimitInForce")
+        await desk.phase(STRATEGIES, "ema", "Pending")

@@ -1,0 +1,126 @@
+"""Of several operators one works; the next takes over; and who has lost the Lease ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, LEASES, VENUES
+from crowetrade_operator.main import Operator
+from crowetrade_operator.settings import LeaseTimes, Settings
+from crowetrade_operator_tests.integration.desk import running, started, working
+from crowetrade_operator_tests.samples import venue_manifest
+from crowetrade_operator_tests.waiting import counted, end, until
+
+pytestmark = pytest.mark.integration
+
+
+async def _holder(cluster: Cluster, namespace: str) -> str:
+    lease = await cluster.get(LEASES, namespace, "crowetrade-operator")
+    return str(lease["spec"].get("holderIdentity"))
+
+
+async def _steal(cluster: Cluster, namespace: str) -> None:
+    spec = {"holderIdentity": "thief", "leaseDurationSeconds": 60}
+    await cluster.merge(LEASES, namespace, "crowetrade-operator", {"spec": spec})
+
+
+async def _tries(more: int) -> None:
+    before = counted("api_requests", verb="get", resource="leases")
+    await until(
+        "the candidates to try", lambda: counted("api_requests", verb="get", resource="leases") >= before + more
+    )
+
+
+async def _something_is_done(cluster: Cluster, namespace: str, name: str = "a") -> None:
+    """A new venue gets its children."""
+    await cluster.create(VENUES, namespace, venue_manifest(name, namespace))
+
+    async def made() -> bool:
+        return bool(await cluster.get(CONFIG_MAPS, namespace, f"venue-{name}"))
+
+    await until("a venue to get its children", made)
+
+
+async def _never_both(first: Operator, second: Operator) -> None:
+    while True:
+        assert first.parts is None or second.parts is None, "two operators work at the same time"
+        await asyncio.sleep(0.002)
+
+
+async def test_the_second_takes_over_when_the_first_stops_and_only_one_works_at_a_time(
+    settings: Settings, cluster: Cluster, namespace: str
+) -> None:
+    """At once: the Lease would last for an hour, but it is given back."""
+    settings = replace(settings, lease=LeaseTimes(duration=3600.0, renew=10.0, retry=0.1))
+    async with (
+        started(replace(settings, pod_name="operator-1")) as (first, task),
+        started(replace(settings, pod_name="operator-2")) as (second, waiting),
+    ):
+        never_both = asyncio.create_task(_never_both(first, second))
+        await until("one to work", lambda: first.parts is not None or second.parts is not None)
+        if first.parts is None:
+            first, task, second, waiting = second, waiting, first, task
+        await _something_is_done(cluster, namespace, "a")
+        await _tries(10)
+        assert second.parts is None
+        assert await _holder(cluster, namespace) == first.settings.pod_name
+
+        first.stop()
+        await task
+        await working(second, waiting)
+        assert await _holder(cluster, namespace) == second.settings.pod_name
+        await _something_is_done(cluster, namespace, "b")
+        assert not never_both.done(), never_both.exception()
+        await end({never_both})
+
+
+async def test_who_waits_can_be_stopped(settings: Settings, cluster: Cluster, namespace: str) -> None:
+    async with running(settings), started(replace(settings, pod_name="operator-2")) as (second, waiting):
+        await _something_is_done(cluster, namespace)
+        await _tries(5)
+        second.stop()
+        async with asyncio.timeout(10):
+            await waiting
+        assert await _holder(cluster, namespace) == settings.pod_name
+
+
+async def test_a_leader_that_vanished_is_followed_when_its_lease_expires(
+    settings: Settings, cluster: Cluster, namespace: str
+) -> None:
+    lease = {"metadata": {"name": "crowetrade-operator"}, "spec": {"holderIdentity": "gone", "leaseDurationSeconds": 1}}
+    await cluster.create(LEASES, namespace, {"apiVersion": LEASES.api_version, "kind": "Lease", **lease})
+    async with running(settings):
+        assert await _holder(cluster, namespace) == settings.pod_name
+        await _something_is_done(cluster, namespace)
+
+
+async def test_a_lost_lease_ends_the_process_and_is_left_to_its_new_holder(
+    settings: Settings, cluster: Cluster, namespace: str
+) -> None:
+    """Kubernetes starts it anew, with nothing left over from the time in which another one worked."""
+    times = replace(settings, lease=LeaseTimes(duration=3.0, renew=2.0, retry=0.1))
+    async with started(times) as (operator, task):
+        await working(operator, task)
+        await _steal(cluster, namespace)
+        with pytest.raises(RuntimeError, match="lease has ended"):
+            async with asyncio.timeout(15):
+                await task
+        assert operator.parts is None
+        assert await _holder(cluster, namespace) == "thief"
+
+
+async def test_a_watch_that_ends_ends_the_process(settings: Settings, cluster: Cluster, namespace: str) -> None:
+    async with started(settings) as (operator, task):
+        await working(operator, task)
+        await _something_is_done(cluster, namespace)
+        assert operator.parts is not None
+        operator.parts.watch.stop()
+        with pytest.raises(RuntimeError, match="work has ended") as found:
+            async with asyncio.timeout(15):
+                await task
+        assert "watch has ended" in str(found.value.__cause__)
+        assert await _holder(cluster, namespace) == ""

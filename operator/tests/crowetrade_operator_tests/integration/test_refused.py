@@ -1,0 +1,90 @@
+"""A child that the API server refuses becomes a condition, and nothing else stands still for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator_tests.integration.desk import Desk, saying, trading
+from crowetrade_operator_tests.reconcile.scenes import position
+from crowetrade_operator_tests.samples import (
+    UNSET,
+    account,
+    change,
+    limit_manifest,
+    stored,
+    strategy_manifest,
+    venue_manifest,
+)
+from crowetrade_operator_tests.waiting import counted, until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+FOREIGN: Object = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "strategy-ema"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "somebody-elses"}},
+        "template": {
+            "metadata": {"labels": {"app": "somebody-elses"}},
+            "spec": {"containers": [{"name": "agent", "image": "other"}]},
+        },
+    },
+}
+
+
+async def test_a_deployment_of_somebody_else_with_our_name(desk: Desk) -> None:
+    """Its selector cannot be changed, so the API server refuses ours."""
+    await desk.create(DEPLOYMENTS, FOREIGN)
+    await desk.create(VENUES, venue_manifest())
+    await desk.create(STRATEGIES, strategy_manifest())
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "RefusedByCluster")
+    await desk.phase(STRATEGIES, "ema", "Degraded")
+    await desk.deployment_ready("venue-sim-fx")
+    async with saying(desk, accounts=[account()]):
+        await desk.condition(VENUES, "sim-fx", "Ready", "True")
+
+        await desk.delete(DEPLOYMENTS, "strategy-ema")
+        await desk.patch(STRATEGIES, "ema", {"metadata": {"labels": {"touched": "yes"}}})
+        await desk.deployment_ready("strategy-ema")
+        await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "True")
+
+
+async def test_a_resource_that_our_models_cannot_read_does_not_stop_the_others(desk: Desk) -> None:
+    """As after a downgrade: the CRD of another version has let in what this operator does not know."""
+    odd = change(limit_manifest("odd", desk.namespace), "spec.limits", UNSET)
+    failed = counted("reconciles", kind="RiskLimit", result="failed")
+    desk.parts.context.cache.put(stored(odd))
+
+    async def told() -> bool:
+        return counted("reconciles", kind="RiskLimit", result="failed") > failed
+
+    await until("the reconcile to fail", told)
+    await desk.create(VENUES, venue_manifest())
+    await desk.create(STRATEGIES, strategy_manifest())
+    await desk.create(RISK_LIMITS, limit_manifest())
+
+    async def bound() -> bool:
+        config = await desk.config()
+        return [rule.risk_limit for rule in config.rules] == ["fx-desk"]
+
+    await until("the limit that can be read to be in the configuration", bound)
+
+
+async def test_figures_that_no_status_can_hold_break_nothing_but_themselves(desk: Desk) -> None:
+    """As of a gateway of another version: its next status is taken as if nothing had been."""
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(positions=[position("9" * 60)])])
+
+        def heard() -> bool:
+            said = desk.parts.context.bus.board.gateway(desk.namespace, "sim-fx")
+            return said is not None and len(said.message.accounts[0].positions) == 1
+
+        await until("the gateway to be heard", heard)
+        await desk.idle()
+        gateway.says(accounts=[account(positions=[position("7000")])])
+        await desk.holds("7000 EUR-USD")
+        await desk.phase(STRATEGIES, "ema", "Trading")

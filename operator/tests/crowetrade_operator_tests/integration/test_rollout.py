@@ -1,0 +1,76 @@
+"""A change that restarts agents waits until the strategy is flat, unless its user wants it at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.api.names import CONFIG_HASH_ANNOTATION
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, STRATEGIES
+from crowetrade_operator_tests.integration.desk import Desk, trading
+from crowetrade_operator_tests.reconcile.scenes import position
+from crowetrade_operator_tests.samples import account
+from crowetrade_operator_tests.waiting import until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+FASTER: Object = {"spec": {"model": {"parameters": {"fast": 13}}}}
+
+
+async def _runs(desk: Desk) -> tuple[str, str]:
+    """What the agents run, and what they would read if they were started now."""
+    deployment = await desk.get(DEPLOYMENTS, "strategy-ema")
+    config_map = await desk.get(CONFIG_MAPS, "strategy-ema")
+    hashed = deployment["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH_ANNOTATION]
+    return str(hashed), str(config_map["data"]["strategy.json"])
+
+
+async def test_a_change_waits_for_flat_and_is_rolled_out_then(desk: Desk) -> None:
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(positions=[position("1000")])])
+        await desk.holds("1000 EUR-USD")
+        before = await _runs(desk)
+        await desk.patch(STRATEGIES, "ema", FASTER)
+        await desk.condition(STRATEGIES, "ema", "Progressing", "True", "WaitingForFlat")
+        await desk.idle()
+        assert await _runs(desk) == before
+
+        gateway.says(accounts=[account(positions=[position("0")])])
+
+        async def rolled() -> bool:
+            hashed, content = await _runs(desk)
+            return hashed != before[0] and '"fast": 13' in content
+
+        await until("the change to be rolled out", rolled)
+        await desk.deployment_ready("strategy-ema")
+        await desk.condition(STRATEGIES, "ema", "Progressing", "False", "AsDesired")
+
+
+async def test_immediate_does_not_wait(desk: Desk) -> None:
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(positions=[position("1000")], open_orders=1)])
+        await desk.holds("1000 EUR-USD")
+        before = await _runs(desk)
+        immediate = {"spec": {**FASTER["spec"], "agents": {"updatePolicy": "Immediate"}}}
+        await desk.patch(STRATEGIES, "ema", immediate)
+
+        async def rolled() -> bool:
+            return (await _runs(desk))[0] != before[0]
+
+        await until("the change to be rolled out", rolled)
+
+
+async def test_another_topology_replaces_the_deployments(desk: Desk) -> None:
+    roles = [f"strategy-ema-{role}" for role in ("feature", "signal", "portfolio", "execution")]
+    async with trading(desk):
+        await desk.patch(STRATEGIES, "ema", {"spec": {"agents": {"topology": "Split"}}})
+        for name in roles:
+            await desk.deployment_ready(name)
+        await desk.gone(DEPLOYMENTS, "strategy-ema")
+
+        async def all_ready() -> bool:
+            return bool((await desk.get(STRATEGIES, "ema"))["status"]["agents"]["summary"] == "4/4")
+
+        await until("4/4 agents", all_ready)
+        await desk.phase(STRATEGIES, "ema", "Trading")
