@@ -47,7 +47,8 @@ PART_SECONDS, ALL_SECONDS = 3.0, 20.0
 
 
 def configure_logging(level: str) -> None:
-    """JSON lines on stdout, kopf's included."""
+    """JSON lines on stdout, kopf's included: all by one handler, because kopf logs from a thread of its own and two
+    writers would write into each other's lines."""
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -55,9 +56,11 @@ def configure_logging(level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     number = logging.getLevelNamesMapping().get(level, logging.INFO)
+    ours = logging.getLogger("crowetrade_operator")
     structlog.configure(
-        processors=[*processors, structlog.processors.JSONRenderer()],
+        processors=[*processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_: ours,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -66,6 +69,7 @@ def configure_logging(level: str) -> None:
     )
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(number, logging.INFO), force=True)
+    ours.setLevel(number)
     logging.getLogger("kopf").setLevel(max(number, logging.WARNING))
     logging.getLogger("nats").setLevel(logging.CRITICAL)
 
