@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from tools.demo.kubernetes import Object
+from collections.abc import Iterator
+
+import pytest
+from tools.demo import images, strategies
+from tools.demo.clusters import Cluster
+from tools.demo.kubernetes import Kubectl, Object
 
 from tests.e2e import manifests
-from tests.e2e.namespaces import Namespace
+from tests.e2e.namespaces import PYTHON, Namespace
 
 _SECOND_NS = 1_000_000_000
 _START_NS = 1_700_000_000 * _SECOND_NS
@@ -33,9 +38,9 @@ def _file(content: str) -> Object:
     }
 
 
-def _venue() -> Object:
+def _venue(data: Object | None = None) -> Object:
     simulated = {
-        "data": {"configMap": {"name": "my-quotes", "key": "quotes.csv"}},
+        "data": data or {"configMap": {"name": "my-quotes", "key": "quotes.csv"}},
         "replay": {"speed": "20", "loop": True},
     }
     return manifests.venue(simulated=simulated)
@@ -55,3 +60,78 @@ def test_a_file_that_cannot_be_read_is_a_condition_that_says_what_to_do(namespac
     conditions = namespace.status("venueconnection", manifests.VENUE)["conditions"]
     ready = next(entry for entry in conditions if entry["type"] == "Ready")
     assert "quotes.csv goes back in time: sort it by ts_ns" in ready["message"]
+
+
+# Makes Parquet of the CSV in its argument, in a folder of the node, and takes it away at the end.
+_WRITER = """
+import io, pathlib, shutil, signal, sys
+import pyarrow, pyarrow.csv, pyarrow.parquet
+ours = pathlib.Path(sys.argv[1])
+ours.mkdir()
+quotes = pyarrow.csv.read_csv(io.BytesIO(sys.argv[2].encode()))
+pyarrow.parquet.write_table(quotes, ours / "quotes.parquet")
+signal.sigwait({signal.SIGTERM})
+shutil.rmtree(ours)
+"""
+
+
+@pytest.fixture
+def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster) -> Iterator[str]:
+    """A PersistentVolumeClaim with quotes.parquet on it. The volume is a folder of the node, so that no cluster needs
+    a storage class; a pod in a namespace beside fills it, because pods of the test's own may not run as root."""
+    beside, folder = f"{namespace.name}-writer", f"/tmp/crowetrade-{namespace.name}"
+    size, modes = {"storage": "1Mi"}, ["ReadOnlyMany"]
+    kubectl.apply([{**strategies.namespace(beside), "metadata": {"name": beside}}])
+    writer = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "writer"},
+        "spec": {
+            "containers": [
+                {
+                    "name": "writer",
+                    "image": images.names(cluster).agents,
+                    "command": [PYTHON, "-c", _WRITER, folder, _quotes()],
+                    "securityContext": {"runAsUser": 0, "runAsNonRoot": False},
+                    "volumeMounts": [{"name": "node", "mountPath": "/tmp"}],
+                    "readinessProbe": {"exec": {"command": ["test", "-e", f"{folder}/quotes.parquet"]}},
+                }
+            ],
+            "volumes": [{"name": "node", "hostPath": {"path": "/tmp"}}],
+        },
+    }
+    kubectl.apply([writer], beside)
+    kubectl("wait", "pod/writer", "-n", beside, "--for=condition=Ready", "--timeout=110s")
+    volume: Object = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": namespace.name},
+        "spec": {
+            "capacity": size,
+            "accessModes": modes,
+            "storageClassName": "",
+            "hostPath": {"path": folder},
+            "claimRef": {"namespace": namespace.name, "name": "my-data"},
+        },
+    }
+    wanted: Object = {"accessModes": modes, "storageClassName": "", "volumeName": namespace.name}
+    kubectl.apply([volume])
+    namespace.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "my-data"},
+            "spec": {**wanted, "resources": {"requests": size}},
+        }
+    )
+    yield "my-data"
+    kubectl("delete", "pod", "writer", "-n", beside, "--timeout=60s")
+    kubectl("delete", "namespace", beside, "--wait=false")
+    kubectl("delete", "persistentvolume", namespace.name, "--wait=false")
+
+
+def test_parquet_on_a_persistent_volume_claim_is_traded(namespace: Namespace, claim: str) -> None:
+    data = {"persistentVolumeClaim": {"claimName": claim, "path": "quotes.parquet"}}
+    namespace.apply(manifests.risk_limit(), _venue(data), manifests.strategy("ema"))
+    namespace.until_trading("ema")
+    namespace.until_filled("ema")

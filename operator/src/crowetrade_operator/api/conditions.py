@@ -60,6 +60,7 @@ class Reason(StrEnum):
     INSTRUMENT_UNKNOWN = "InstrumentUnknown"
     CURRENCY_MISMATCH = "CurrencyMismatch"
     NO_LIMIT_IN_FORCE = "NoLimitInForce"
+    LIMIT_UNREADABLE = "LimitUnreadable"
     CONFIGURATION_ERROR = "ConfigurationError"
     VAULT_NOT_CONFIGURED = "VaultNotConfigured"
     LOGON_REJECTED = "LogonRejected"

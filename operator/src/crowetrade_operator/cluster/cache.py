@@ -7,7 +7,7 @@ does not come back. Readers get the stored dictionaries and must not change them
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from crowetrade_operator.api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
@@ -51,6 +51,7 @@ class Cache:
         self._items: dict[Address, Object] = {}
         self._kinds: dict[tuple[str, str], dict[str, Object]] = defaultdict(dict)
         self._owned: dict[Key, dict[Address, Object]] = defaultdict(dict)
+        self._changes: Counter[tuple[str, str]] = Counter()
         self._deleted: dict[str, int] = {}
         self._listeners: list[Listener] = []
 
@@ -66,6 +67,10 @@ class Cache:
         """All objects of a kind in a namespace, by name."""
         items = self._kinds.get((kind, namespace), {})
         return (items[name] for name in sorted(items))
+
+    def changes(self, kind: str, namespace: str) -> int:
+        """Grows with each change of an object of the kind in the namespace."""
+        return self._changes[kind, namespace]
 
     def of_kind(self, kind: str) -> Iterator[Object]:
         """All objects of a kind."""
@@ -131,6 +136,10 @@ class Cache:
                 del self._owned[owner]
 
     def _tell(self, before: Object | None, after: Object | None) -> None:
+        item = after or before
+        assert item is not None
+        kind, namespace, _ = address_of(item)
+        self._changes[kind, namespace] += 1
         for listener in self._listeners:
             listener(before, after)
 

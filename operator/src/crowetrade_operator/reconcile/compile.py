@@ -23,15 +23,15 @@ def bound_strategies(venue: str, strategies: Iterable[Strategy]) -> list[Strateg
 
 
 def compile_config(
-    venue: VenueConnection, strategies: Iterable[Strategy], limits: Iterable[RiskLimit]
+    venue: VenueConnection, strategies: Iterable[Strategy], limits: Iterable[RiskLimit], halted: bool = False
 ) -> pb.GatewayConfig:
-    """Everything that the gateway enforces. All inputs are of one namespace."""
+    """Everything that the gateway enforces. All inputs are of one namespace; `halted` stops it whatever they say."""
     bound = bound_strategies(venue.name, strategies)
     rules = (_rule(limit, venue, bound) for limit in sorted(limits, key=lambda item: item.name))
     config = pb.GatewayConfig(
         strategies=[_binding(item) for item in bound],
         rules=[rule for rule in rules if rule is not None],
-        halted=venue.spec.suspend or venue.deleting,
+        halted=halted or venue.spec.suspend or venue.deleting,
     )
     config.revision = hashlib.sha256(config.SerializeToString(deterministic=True)).hexdigest()
     return config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -51,6 +51,8 @@ class Context:
     recorder: Recorder
     wall_clock: Callable[[], float] = time.time
     _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
+    _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
+    _compiled: dict[str, dict[str, config_pb2.GatewayConfig]] = field(default_factory=dict)
 
     def now(self) -> Moment:
         """The wall clock."""
@@ -78,17 +80,26 @@ class Context:
     def surroundings(self, namespace: str) -> Surroundings:
         """All resources of a namespace that can be read, and what the bus said about them."""
         venues = self._all(Kind.VENUE, namespace, VenueConnection)
+        limits = self._all(Kind.RISK_LIMIT, namespace, RiskLimit)
+        stored_limits = [item["metadata"]["name"] for item in self.cache.all(Kind.RISK_LIMIT.value, namespace)]
         return Surroundings(
             strategies=self._all(Kind.STRATEGY, namespace, Strategy),
             venues=venues,
-            limits=self._all(Kind.RISK_LIMIT, namespace, RiskLimit),
+            limits=limits,
+            unreadable_limits=[name for name in stored_limits if name not in limits],
             gateways={name: self._gateway(namespace, name) for name in venues},
             gateway_deployments=frozenset(
                 name for name in venues if self.cache.get("Deployment", namespace, venue_object(name)) is not None
             ),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
+            compiled=self._compiled.setdefault(namespace, {}),
         )
+
+    def intent_changed(self, namespace: str) -> None:
+        """Somebody changed a resource of the namespace: what gateways have to enforce is compiled anew. A reconcile
+        that runs keeps what it has, and its key is queued again."""
+        self._compiled.pop(namespace, None)
 
     def children(self, key: Key) -> Children:
         """Live children of a custom resource."""
@@ -111,7 +122,16 @@ class Context:
             await self._drop_finalizer(key, resource.metadata)
         return refusal
 
-    def _all(self, kind: Kind, namespace: str, model: type[R]) -> dict[str, R]:
+    def _all(self, kind: Kind, namespace: str, model: type[R]) -> Mapping[str, R]:
+        """Those that can be read; gone through again when one of them has changed."""
+        changes = self.cache.changes(kind.value, namespace)
+        known = self._readable.get((kind, namespace))
+        if known is None or known[0] != changes:
+            known = (changes, self._read_all(kind, namespace, model))
+            self._readable[kind, namespace] = known
+        return cast(Mapping[str, R], known[1])
+
+    def _read_all(self, kind: Kind, namespace: str, model: type[R]) -> dict[str, R]:
         found = {}
         for item in self.cache.all(kind.value, namespace):
             key = Key(kind, namespace, item["metadata"]["name"])

@@ -56,6 +56,7 @@ class Controller:
             return
         if before is not None and after is not None and _intent(before) == _intent(after):
             return
+        self.context.intent_changed(item["metadata"]["namespace"])
         for key in self._concerned(_CUSTOM[item["kind"]], item):
             self.queue.add(key)
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import config_pb2
 from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.api.v1alpha1.strategy import Strategy
 from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_operator.reconcile.compile import compile_config
 
 Object = dict[str, Any]
 
@@ -37,6 +39,22 @@ class Surroundings:
     gateway_deployments: frozenset[str] = frozenset()
     bus_connected: bool = True
     bus_problem: str = ""
+    # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.
+    unreadable_limits: Sequence[str] = ()
+    # By venue; kept from one reconcile to the next, until somebody changes a resource of the namespace.
+    compiled: dict[str, config_pb2.GatewayConfig] = field(default_factory=dict)
+
+    def config(self, venue: VenueConnection) -> config_pb2.GatewayConfig:
+        """What the gateway of a venue has to enforce: nothing trades under a limit that cannot be read.
+
+        Compiled once: all strategies of a namespace ask for it each time that their gateway speaks.
+        """
+        strategies, limits = self.strategies.values(), self.limits.values()
+        if self.unreadable_limits:
+            return compile_config(venue, strategies, limits, halted=True)
+        if venue.name not in self.compiled:
+            self.compiled[venue.name] = compile_config(venue, strategies, limits)
+        return self.compiled[venue.name]
 
     def gateway(self, venue: str) -> GatewayView:
         """The gateway of a venue."""

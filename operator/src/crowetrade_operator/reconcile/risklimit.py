@@ -16,7 +16,6 @@ from crowetrade_operator.api.v1alpha1.risklimit import (
     RiskSummary,
     UtilisationStatus,
 )
-from crowetrade_operator.reconcile.compile import compile_config
 from crowetrade_operator.reconcile.observed import Moment, Surroundings
 from crowetrade_operator.reconcile.plan import bus_message, cut, paused_condition
 
@@ -36,7 +35,7 @@ def concerned(limit: RiskLimit, around: Surroundings) -> dict[str, config_pb2.Ri
     """The rule at each gateway where it binds a strategy."""
     found = {}
     for name, venue in sorted(around.venues.items()):
-        config = compile_config(venue, around.strategies.values(), around.limits.values())
+        config = around.config(venue)
         rule = next((item for item in config.rules if item.risk_limit == limit.name), None)
         if rule is not None:
             found[name] = rule

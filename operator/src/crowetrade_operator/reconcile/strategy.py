@@ -22,7 +22,6 @@ from crowetrade_operator.desired.networkpolicy import strategy_policy
 from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
 from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
-from crowetrade_operator.reconcile.compile import compile_config
 from crowetrade_operator.reconcile.observed import Children, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, account_of, unix_of
 from crowetrade_operator.reconcile.pods import Workload, workload
@@ -197,7 +196,7 @@ def _stopped(observed: Observed, venue: str) -> bool:
     resource = around.venues.get(venue)
     if resource is None or view.status is None:
         return False
-    expected = compile_config(resource, around.strategies.values(), around.limits.values())
+    expected = around.config(resource)
     if view.status.config_revision != expected.revision:
         return False
     account = account_of(view, observed.strategy.name)

@@ -17,7 +17,7 @@ from crowetrade_operator.api.v1alpha1.strategy import (
     StrategySummary,
 )
 from crowetrade_operator.cluster.compare import is_applied, with_hash
-from crowetrade_operator.reconcile.compile import compile_config, unlimited_symbols
+from crowetrade_operator.reconcile.compile import unlimited_symbols
 from crowetrade_operator.reconcile.plan import (
     Plan,
     account_of,
@@ -107,6 +107,12 @@ def _venue_connected(observed: Observed, problem: Problem | None) -> Condition:
 
 def _risk_bound(observed: Observed) -> Condition:
     type_, strategy, around = ConditionType.RISK_BOUND, observed.strategy, observed.around
+    if around.unreadable_limits:
+        text = (
+            f"RiskLimit {', '.join(around.unreadable_limits)} does not match the schema of this operator, so all "
+            "venues of the namespace are halted: upgrade the operator, or correct or delete it."
+        )
+        return condition(type_, False, Reason.LIMIT_UNREADABLE, text)
     parts = []
     for name in strategy.spec.venues:
         venue = around.venues.get(name)
@@ -114,7 +120,7 @@ def _risk_bound(observed: Observed) -> Condition:
             text = f"No gateway for venue {name} yet, so no limit is in force."
             parts.append(condition(type_, False, Reason.VENUE_NOT_FOUND, text))
             continue
-        config = compile_config(venue, around.strategies.values(), around.limits.values())
+        config = around.config(venue)
         symbols = [item.symbol for item in strategy.spec.instruments if item.venue_ref.name == name]
         missing = unlimited_symbols(config, strategy.name, symbols)
         if missing:
@@ -212,7 +218,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
         return "Suspended" if trading.reason == Reason.SUSPENDED else "Stopping"
     if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER):
         return "Degraded"
-    if risk.reason == Reason.NO_LIMIT_IN_FORCE:
+    if risk.reason in (Reason.NO_LIMIT_IN_FORCE, Reason.LIMIT_UNREADABLE):
         return "Pending"
     if trading.status == "True":
         return "Trading"

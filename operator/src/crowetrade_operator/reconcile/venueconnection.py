@@ -25,7 +25,6 @@ from crowetrade_operator.desired.networkpolicy import venue_policy
 from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
 from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
-from crowetrade_operator.reconcile.compile import compile_config
 from crowetrade_operator.reconcile.observed import Children, GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import (
     SESSION_NAMES,
@@ -61,7 +60,7 @@ class Observed:
     @property
     def config(self) -> config_pb2.GatewayConfig:
         """What the gateway has to enforce."""
-        return compile_config(self.venue, self.around.strategies.values(), self.around.limits.values())
+        return self.around.config(self.venue)
 
     @property
     def workload(self) -> Workload:

@@ -53,8 +53,9 @@ async def test_a_deployment_of_somebody_else_with_our_name(desk: Desk) -> None:
         await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "True")
 
 
-async def test_a_resource_that_our_models_cannot_read_does_not_stop_the_others(desk: Desk) -> None:
-    """As after a downgrade: the CRD of another version has let in what this operator does not know."""
+async def test_a_limit_that_our_models_cannot_read_halts_its_namespace_until_it_is_gone(desk: Desk) -> None:
+    """As after a downgrade: the CRD of another version has let in what this operator does not know. What it forbids is
+    not known, so nothing may trade."""
     odd = change(limit_manifest("odd", desk.namespace), "spec.limits", UNSET)
     failed = counted("reconciles", kind="RiskLimit", result="failed")
     desk.parts.context.cache.put(stored(odd))
@@ -67,11 +68,16 @@ async def test_a_resource_that_our_models_cannot_read_does_not_stop_the_others(d
     await desk.create(STRATEGIES, strategy_manifest())
     await desk.create(RISK_LIMITS, limit_manifest())
 
-    async def bound() -> bool:
+    async def halted(wanted: bool) -> bool:
         config = await desk.config()
-        return [rule.risk_limit for rule in config.rules] == ["fx-desk"]
+        return [rule.risk_limit for rule in config.rules] == ["fx-desk"] and config.halted is wanted
 
-    await until("the limit that can be read to be in the configuration", bound)
+    await until("the limit that can be read to be in the configuration, and the halt", lambda: halted(True))
+    await desk.condition(STRATEGIES, "ema", "RiskBound", "False", "LimitUnreadable")
+
+    desk.parts.context.cache.remove(stored(odd))
+    await until("the halt to end", lambda: halted(False))
+    await desk.condition(STRATEGIES, "ema", "RiskBound", "False", "WaitingForGateway")
 
 
 async def test_figures_that_no_status_can_hold_break_nothing_but_themselves(desk: Desk) -> None:
