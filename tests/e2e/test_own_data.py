@@ -66,6 +66,7 @@ def test_a_file_that_cannot_be_read_is_a_condition_that_says_what_to_do(namespac
 _WRITER = """
 import io, pathlib, shutil, signal, sys
 import pyarrow, pyarrow.csv, pyarrow.parquet
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 ours = pathlib.Path(sys.argv[1])
 ours.mkdir()
 quotes = pyarrow.csv.read_csv(io.BytesIO(sys.argv[2].encode()))
