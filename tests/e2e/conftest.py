@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from tools.demo import install, strategies
+from tools.demo import install
 from tools.demo.clusters import Cluster
 from tools.demo.errors import DemoError
 from tools.demo.kubernetes import Kubectl
 from tools.demo.wait import wait_for
 
-from tests.e2e.namespaces import Namespace
+from tests.e2e.namespaces import LABELS, Namespace, manifest
 
 GONE_SECONDS = 180.0
 _OURS = "strategies,venueconnections,risklimits"
@@ -49,9 +49,14 @@ def kubectl(cluster: Cluster) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def deleted(kubectl: Kubectl) -> Iterator[list[str]]:
-    """Namespaces that were deleted: they end while the next test runs, and must be gone at the end of the session."""
+def deleted(cluster: Cluster, kubectl: Kubectl) -> Iterator[list[str]]:
+    """Namespaces that were deleted: they end while the next test runs, and must be gone at the end of the session.
+    Those that an interrupted run has left come first, where nobody else tests."""
     names: list[str] = []
+    if cluster.ours:
+        selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
+        names += [left["metadata"]["name"] for left in kubectl.list("namespaces", selector=selector)]
+        kubectl("delete", "namespaces,persistentvolumes", "-l", selector, "--wait=false")
     yield names
     for name in names:
         wait_for(partial(_still_there, kubectl, name), GONE_SECONDS, f"namespace {name} to be gone")
@@ -63,7 +68,7 @@ def namespace(
 ) -> Iterator[Namespace]:
     """A namespace of its own for the test, deleted when it ends."""
     name = f"e2e-{secrets.token_hex(4)}"
-    kubectl.apply([strategies.namespace(name)])
+    kubectl.apply([manifest(name)])
     yield Namespace(name, cluster, kubectl)
     if request.node.stash.get(_FAILED, False):
         _tell(kubectl, name)

@@ -7,15 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tools.demo import strategies
 from tools.demo.clusters import Cluster
 from tools.demo.kubernetes import Kubectl, Object, missing_condition
 from tools.demo.wait import wait_for
 
 PYTHON = "/opt/venv/bin/python"
 """In the agents image."""
+LABELS = {"app.kubernetes.io/part-of": "crowetrade-e2e"}
+"""Of what a test makes outside its namespace, so that the next run finds what an interrupted one left."""
 READY_SECONDS = 180.0
 TRADES_SECONDS = 120.0
 REPLAY_SECONDS = 600.0
+
+
+def manifest(name: str, restricted: bool = True) -> Object:
+    """A namespace for tests, in which only restricted pods may run unless it is to be otherwise."""
+    labels = LABELS | (strategies.RESTRICTED if restricted else {})
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 @dataclass(frozen=True)

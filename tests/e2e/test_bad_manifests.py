@@ -48,6 +48,7 @@ REFUSED = {
     "money as a number": (_strategy("spec.capital.amount", 1000000.5), "spec.capital.amount"),
     "money below zero": (_strategy("spec.capital.amount", "-1"), "spec.capital.amount"),
     "a mode that does not exist yet": (_strategy("spec.mode", "Live"), "spec.mode"),
+    "a model that is not built in": (_strategy("spec.model.name", "oracle"), "spec.model.name"),
     "a model by name and by entry point": (_strategy("spec.model.entryPoint", "a.b:C"), "spec.model"),
     "a model parameter with a dash": (_strategy("spec.model.parameters", {"a-b": 1}), "spec.model.parameters"),
     "a probability above one": (_strategy("spec.policy.entryGate.minProbEdge", "1.5"), "entryGate.minProbEdge"),

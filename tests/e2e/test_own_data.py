@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tools.demo import images, strategies
+from tools.demo import images
 from tools.demo.clusters import Cluster
 from tools.demo.kubernetes import Kubectl, Object
 
 from tests.e2e import manifests
-from tests.e2e.namespaces import PYTHON, Namespace
+from tests.e2e.namespaces import LABELS, PYTHON, Namespace, manifest
 
 _SECOND_NS = 1_000_000_000
 _START_NS = 1_700_000_000 * _SECOND_NS
@@ -82,7 +82,7 @@ def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster) -> Iterator[
     a storage class; a pod in a namespace beside fills it, because pods of the test's own may not run as root."""
     beside, folder = f"{namespace.name}-writer", f"/tmp/crowetrade-{namespace.name}"
     size, modes = {"storage": "1Mi"}, ["ReadOnlyMany"]
-    kubectl.apply([{**strategies.namespace(beside), "metadata": {"name": beside}}])
+    kubectl.apply([manifest(beside, restricted=False)])
     writer = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -106,7 +106,7 @@ def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster) -> Iterator[
     volume: Object = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": namespace.name},
+        "metadata": {"name": namespace.name, "labels": LABELS},
         "spec": {
             "capacity": size,
             "accessModes": modes,

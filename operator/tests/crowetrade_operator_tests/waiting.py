@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import nats.errors
+
 from crowetrade_operator import metrics
 from crowetrade_operator.errors import NotFound
 
@@ -24,7 +26,7 @@ async def until(what: str, check: Callable[[], Awaitable[bool] | bool]) -> None:
                     holds = check()
                     if holds if isinstance(holds, bool) else await holds:
                         return
-                except (NotFound, KeyError, IndexError, StopIteration) as error:
+                except (NotFound, KeyError, IndexError, StopIteration, nats.errors.TimeoutError) as error:
                     last = error
                 await asyncio.sleep(0.02)
     except TimeoutError:

@@ -188,7 +188,7 @@ class Desk:
     async def config(self, venue: str = "sim-fx") -> config_pb2.GatewayConfig:
         """What the gateway has to enforce; NotFound when there is nothing on the bus."""
         try:
-            bucket = await self.bus.jetstream(timeout=1.0).key_value(subjects.CONFIG_BUCKET)
+            bucket = await self.bus.jetstream().key_value(subjects.CONFIG_BUCKET)
             entry = await bucket.get(subjects.gateway_config_key(self.namespace, venue))
         except nats.js.errors.NotFoundError:
             raise NotFound("get", "config", 404, "no configuration") from None

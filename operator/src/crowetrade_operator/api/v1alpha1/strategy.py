@@ -25,7 +25,8 @@ from crowetrade_operator.api.v1alpha1.common import (
 from crowetrade_operator.api.v1alpha1.meta import Metadata, Resource, printer_column
 
 ENTRY_POINT = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
-MODEL_NAME = r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
+BUILT_IN_MODELS = ("ema-crossover", "mean-reversion")
+"""Those of the agents' registry: the API server is the first place that can refuse another name."""
 PARAMETER_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"
 
 
@@ -58,11 +59,11 @@ class Model(ApiModel):
 
     name: Annotated[str, StringConstraints(max_length=63)] | None = Field(
         default=None,
-        description="A built-in model: ema-crossover or mean-reversion. Leave it out when entryPoint is set.",
+        description=f"A built-in model: {' or '.join(BUILT_IN_MODELS)}. Leave it out when entryPoint is set.",
         json_schema_extra=rules(
             rule(
-                f"self.matches(r'{MODEL_NAME}')",
-                "must be the name of a built-in model in lower case, such as ema-crossover",
+                f"self in {list(BUILT_IN_MODELS)}",
+                f"must be a built-in model, {' or '.join(BUILT_IN_MODELS)}; for one of your own set entryPoint",
             )
         ),
     )
