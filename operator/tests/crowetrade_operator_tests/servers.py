@@ -71,9 +71,14 @@ class Process:
             self._process.wait()
         self._out.close()
 
-    def send(self, number: signal.Signals) -> None:
-        """Sends a signal."""
-        self._process.send_signal(number)
+    def freeze(self) -> None:
+        """Stops it where it is; waits until the system says that all its threads stand."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def check(self) -> None:
         """Raises with the end of the log when the process has ended."""
@@ -252,12 +257,12 @@ class NatsServer:
     def freeze(self) -> None:
         """Stops it from answering: connections stay."""
         assert self._process is not None
-        self._process.send(signal.SIGSTOP)
+        self._process.freeze()
 
     def thaw(self) -> None:
         """Lets it answer again."""
         assert self._process is not None
-        self._process.send(signal.SIGCONT)
+        self._process.thaw()
 
     def forget(self) -> None:
         """Throws away what it has stored, while it is stopped."""
