@@ -8,6 +8,7 @@ OperatorError
 │   ├── Conflict              may be retried after reading again: 409
 │   ├── NotFound              the object is gone: 404
 │   └── ClusterRefused        is not retried soon: other 4xx (forbidden, invalid)
+│       └── NamespaceTerminating  nothing new may be made there: no reason to worry anybody
 └── BusUnavailable          may be retried: NATS cannot be reached or has no JetStream
 """
 
@@ -49,6 +50,10 @@ class NotFound(ClusterError):
 
 class ClusterRefused(ClusterError):
     """The request is forbidden or invalid; the same request will be refused again."""
+
+
+class NamespaceTerminating(ClusterRefused):
+    """The namespace is being deleted: what is in it may be changed and deleted, nothing may come."""
 
 
 class BusUnavailable(OperatorError):

@@ -13,11 +13,10 @@ from crowetrade_operator.api import crd
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
 from crowetrade_operator.errors import NotFound
-from crowetrade_operator_tests.servers import ApiServer, NatsServer, Wire, start_api_server
+from crowetrade_operator_tests.servers import NAMESPACES, ApiServer, NatsServer, Wire, start_api_server
 from crowetrade_operator_tests.waiting import until
 
 CRDS = ApiResource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
-NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace")
 _numbers = itertools.count(1)
 _with_crds: set[str] = set()
 """API servers that have our CRDs already: to look is slower than most tests."""

@@ -19,7 +19,14 @@ from kubernetes.aio import config as kube_config
 from crowetrade_operator import metrics
 from crowetrade_operator.api.names import FIELD_MANAGER
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
-from crowetrade_operator.errors import ClusterError, ClusterRefused, ClusterUnavailable, Conflict, NotFound
+from crowetrade_operator.errors import (
+    ClusterError,
+    ClusterRefused,
+    ClusterUnavailable,
+    Conflict,
+    NamespaceTerminating,
+    NotFound,
+)
 
 Object = dict[str, Any]
 REQUEST_SECONDS = 15.0
@@ -137,7 +144,7 @@ class Cluster:
             metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
         if 200 <= code <= 299:
             return payload
-        raise _error(verb, path, code, str(payload.get("message") or payload))
+        raise _error(verb, path, code, payload)
 
     async def _send(
         self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str, timeout: float
@@ -156,11 +163,15 @@ class Cluster:
         return int(response.status), cast(Object, payload)
 
 
-def _error(verb: str, path: str, code: int, message: str) -> ClusterError:
+def _error(verb: str, path: str, code: int, payload: Object) -> ClusterError:
+    message = str(payload.get("message") or payload)
     if code == 404:
         return NotFound(verb, path, code, message)
     if code == 409:
         return Conflict(verb, path, code, message)
     if code == 429 or code >= 500:
         return ClusterUnavailable(verb, path, code, message)
+    causes = (payload.get("details") or {}).get("causes") or []
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+        return NamespaceTerminating(verb, path, code, message)
     return ClusterRefused(verb, path, code, message)

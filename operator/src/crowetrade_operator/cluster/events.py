@@ -18,7 +18,7 @@ from crowetrade_operator.api.names import API_VERSION, FIELD_MANAGER
 from crowetrade_operator.api.v1alpha1.meta import Metadata
 from crowetrade_operator.cluster.client import Cluster, Object
 from crowetrade_operator.cluster.resources import EVENTS
-from crowetrade_operator.errors import ClusterError
+from crowetrade_operator.errors import ClusterError, NamespaceTerminating
 
 log = structlog.get_logger()
 
@@ -66,6 +66,8 @@ class Recorder:
         try:
             await self._cluster.create(EVENTS, metadata.namespace, event_body(kind, metadata, note, self._instance))
             metrics.EVENTS.labels(note.reason).inc()
+        except NamespaceTerminating:
+            log.debug("event not written: the namespace is being deleted", reason=note.reason)
         except ClusterError as error:
             log.warning("event not written", reason=note.reason, error=str(error))
 

@@ -24,7 +24,14 @@ from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.resources import BY_KIND
 from crowetrade_operator.cluster.status import StatusWriter
-from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, InvalidResource, NotFound
+from crowetrade_operator.errors import (
+    BusUnavailable,
+    ClusterRefused,
+    Conflict,
+    InvalidResource,
+    NamespaceTerminating,
+    NotFound,
+)
 from crowetrade_operator.reconcile.observed import Children, GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, rfc3339
 from crowetrade_operator.settings import Settings
@@ -164,7 +171,8 @@ class Context:
             try:
                 self.cache.put(await self.cluster.apply(desired))
             except ClusterRefused as error:
-                log.warning("child refused", kind=child["kind"], name=metadata["name"], error=str(error))
+                tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
+                tell("child refused", kind=child["kind"], name=metadata["name"], error=str(error))
                 return f"The API server refused {child['kind']} {metadata['name']}: {error.message}"
             log.info("applied", kind=child["kind"], namespace=metadata["namespace"], name=metadata["name"])
         return ""

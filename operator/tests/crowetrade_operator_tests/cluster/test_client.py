@@ -12,9 +12,16 @@ from aiohttp import web
 from crowetrade_operator.cluster import client
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, RISK_LIMITS
-from crowetrade_operator.errors import ClusterError, ClusterRefused, ClusterUnavailable, Conflict, NotFound
+from crowetrade_operator.errors import (
+    ClusterError,
+    ClusterRefused,
+    ClusterUnavailable,
+    Conflict,
+    NamespaceTerminating,
+    NotFound,
+)
 from crowetrade_operator_tests.samples import change, limit_manifest
-from crowetrade_operator_tests.servers import ApiServer, Wire, free_port
+from crowetrade_operator_tests.servers import NAMESPACES, ApiServer, Wire, free_port
 from crowetrade_operator_tests.waiting import counted
 
 pytestmark = pytest.mark.integration
@@ -50,6 +57,16 @@ async def test_what_is_there_already_is_a_conflict(cluster: Cluster, namespace: 
     await cluster.create(CONFIG_MAPS, namespace, config_map("a"))
     with pytest.raises(Conflict, match="already exists"):
         await cluster.create(CONFIG_MAPS, namespace, config_map("a"))
+
+
+async def test_nothing_comes_into_a_namespace_that_is_being_deleted(cluster: Cluster, namespace: str) -> None:
+    """Nobody finishes the deletion here: there is no namespace controller."""
+    await cluster.create(CONFIG_MAPS, namespace, config_map("a"))
+    await cluster.delete(NAMESPACES, "", namespace)
+    with pytest.raises(NamespaceTerminating, match="is being terminated"):
+        await cluster.create(CONFIG_MAPS, namespace, config_map("b"))
+    await cluster.merge(CONFIG_MAPS, namespace, "a", {"data": {"x": "2"}})
+    await cluster.delete(CONFIG_MAPS, namespace, "a")
 
 
 async def test_what_was_changed_meanwhile_is_a_conflict(cluster: Cluster, namespace: str) -> None:

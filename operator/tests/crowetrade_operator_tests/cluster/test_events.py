@@ -11,6 +11,7 @@ from crowetrade_operator.api.v1alpha1.meta import Metadata
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.events import Note, Recorder, event_body
 from crowetrade_operator.cluster.resources import EVENTS
+from crowetrade_operator_tests.servers import NAMESPACES
 from crowetrade_operator_tests.waiting import counted
 
 pytestmark = pytest.mark.integration
@@ -36,6 +37,19 @@ async def test_events_are_written_in_order_and_one_that_cannot_be_written_is_lef
     found, _ = await cluster.list(EVENTS, namespace)
     assert [item["reason"] for item in sorted(found, key=lambda item: str(item["eventTime"]))] == ["First", "Second"]
     assert counted("events", reason="Lost") == 0
+
+
+async def test_in_a_namespace_that_is_being_deleted_there_is_nothing_to_warn_of(
+    cluster: Cluster, namespace: str
+) -> None:
+    await cluster.delete(NAMESPACES, "", namespace)
+    recorder = Recorder(cluster, "operator-0")
+    before = counted("events", reason="Stopped")
+    recorder.record("Strategy", _metadata(namespace), _note("Stopped"))
+    with capture_logs() as logs:
+        await recorder.drain()
+    assert [item["log_level"] for item in logs] == ["debug"]
+    assert counted("events", reason="Stopped") == before
 
 
 async def test_a_flood_is_dropped_and_not_kept_in_memory(cluster: Cluster, namespace: str) -> None:
