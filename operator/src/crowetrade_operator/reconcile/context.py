@@ -123,10 +123,10 @@ class Context:
             await self._delete(item)
         if plan.delete_config:
             await self._delete_config(key)
+        if plan.finalizer is False and not await self._drop_finalizer(key, resource.metadata):
+            return refusal  # an earlier reconcile has let it go, and has told it
         for note in plan.notes:
             self.recorder.record(key.kind.value, resource.metadata, note)
-        if plan.finalizer is False:
-            await self._drop_finalizer(key, resource.metadata)
         return refusal
 
     def _all(self, kind: Kind, namespace: str, model: type[R]) -> Mapping[str, R]:
@@ -200,13 +200,16 @@ class Context:
         if FINALIZER not in metadata.finalizers:
             await self._set_finalizers(key, metadata, [*metadata.finalizers, FINALIZER])
 
-    async def _drop_finalizer(self, key: Key, metadata: Metadata) -> None:
-        if FINALIZER in metadata.finalizers:
-            left = [item for item in metadata.finalizers if item != FINALIZER]
-            try:
-                await self._set_finalizers(key, metadata, left)
-            except NotFound:
-                return
+    async def _drop_finalizer(self, key: Key, metadata: Metadata) -> bool:
+        """Whether it was us who let the object go."""
+        if FINALIZER not in metadata.finalizers:
+            return False
+        left = [item for item in metadata.finalizers if item != FINALIZER]
+        try:
+            await self._set_finalizers(key, metadata, left)
+        except NotFound:
+            return False
+        return True
 
     async def _set_finalizers(self, key: Key, metadata: Metadata, finalizers: list[str]) -> None:
         """Refused with Conflict when the object changed meanwhile: then the reconcile is done again."""

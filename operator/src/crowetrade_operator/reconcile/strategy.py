@@ -159,8 +159,7 @@ def _plan_deletion(observed: Observed, settings: Settings) -> Plan:
         text = f"Deleted by force without confirmation of {', '.join(waiting)}. Check open orders at the venue."
         return Plan(finalizer=False, notes=[Note("Warning", "ForceDeleted", "Delete", text)])
     if not waiting:
-        text = "Trading is stopped: the gateways have confirmed that no order is open."
-        return Plan(finalizer=False, notes=[Note("Normal", "Stopped", "Delete", text)])
+        return Plan(finalizer=False, notes=[Note("Normal", "Stopped", "Delete", _how_it_stopped(observed))])
     waited = observed.now.unix - unix_of(strategy.metadata.deletion_timestamp or observed.now.text)
     if waited >= settings.stop_deadline_seconds:
         text = (
@@ -169,6 +168,17 @@ def _plan_deletion(observed: Observed, settings: Settings) -> Plan:
         )
         return Plan(finalizer=False, notes=[Note("Warning", "StopDeadlineExceeded", "Delete", text)])
     return Plan(again=1.0)
+
+
+def _how_it_stopped(observed: Observed) -> str:
+    confirmed = [name for name in observed.strategy.spec.venues if _stopped(observed, name)]
+    absent = [name for name in observed.strategy.spec.venues if name not in confirmed]
+    text = []
+    if confirmed:
+        text.append(f"The gateway of {', '.join(confirmed)} has confirmed that no order is open.")
+    if absent:
+        text.append(f"There is no gateway to ask at {', '.join(absent)}: the venue is gone or has never worked.")
+    return " ".join(text)
 
 
 def waiting_venues(observed: Observed) -> list[str]:

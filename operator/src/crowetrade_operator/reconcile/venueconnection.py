@@ -110,8 +110,10 @@ def _released(observed: Observed, config: config_pb2.GatewayConfig, settings: Se
         return True, Note("Warning", "ForceDeleted", "Delete", text)
     deployment = observed.children.get("Deployment", venue_object(venue.name))
     never_started = view.last is None and venue.status.session.fencing_token == 0 and observed.workload.ready == 0
-    if never_started or (deployment is None and view.status is None and observed.around.bus_connected):
+    if never_started:
         return True, None
+    if deployment is None and view.status is None and observed.around.bus_connected:
+        return True, _last_words(observed)
     status = view.status
     if status is not None and status.config_revision == config.revision and _open_orders(status) == 0:
         return True, Note("Normal", "Halted", "Delete", "The gateway has confirmed that no order is open.")
@@ -123,6 +125,20 @@ def _released(observed: Observed, config: config_pb2.GatewayConfig, settings: Se
         )
         return True, Note("Warning", "StopDeadlineExceeded", "Delete", text)
     return False, None
+
+
+def _last_words(observed: Observed) -> Note:
+    """What is known of the orders of a gateway that is gone, as when its whole namespace is deleted."""
+    last = observed.gateway.last
+    if last is not None and _open_orders(last) == 0:
+        return Note(
+            "Normal", "Halted", "Delete", "The gateway is gone; the last that it said is that no order is open."
+        )
+    text = (
+        "The gateway is gone and has not said that no order is open. "
+        f"Check account {observed.venue.spec.account} at the venue."
+    )
+    return Note("Warning", "GatewayGone", "Delete", text)
 
 
 def report(

@@ -12,8 +12,8 @@ from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.events import Recorder
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, STRATEGIES
+from crowetrade_operator.cluster.events import Note, Recorder
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, EVENTS, STRATEGIES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.errors import Conflict, NotFound
 from crowetrade_operator.reconcile.context import Context
@@ -85,6 +85,20 @@ async def test_to_let_go_of_what_is_gone_already_is_fine_but_it_gets_no_finalize
     await context.carry_out(key, held, Plan(finalizer=False))
     with pytest.raises(NotFound):
         await context.carry_out(key, resource, Plan(finalizer=True))
+
+
+async def test_how_it_ended_is_told_once(context: Context, cluster: Cluster, key: Key) -> None:
+    """The watch may bring the end late: what is decided meanwhile is decided about what is gone."""
+    resource = await create(cluster, key.namespace)
+    await context.carry_out(key, resource, Plan(finalizer=True))
+    await cluster.delete(STRATEGIES, key.namespace, key.name)
+    held = Strategy.model_validate(await cluster.get(STRATEGIES, key.namespace, key.name))
+    for _ in range(2):
+        plan = Plan(finalizer=False, notes=[Note("Normal", "Stopped", "Delete", "it has stopped")])
+        await context.carry_out(key, held, plan)
+    await context.recorder.drain()
+    told, _ = await cluster.list(EVENTS, key.namespace)
+    assert [event["reason"] for event in told] == ["Stopped"]
 
 
 async def test_without_the_bus_children_are_written_all_the_same(context: Context, cluster: Cluster, key: Key) -> None:

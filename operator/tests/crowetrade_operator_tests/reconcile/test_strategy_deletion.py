@@ -78,29 +78,40 @@ def test_deletion_waits(case: str) -> None:
     assert list(planned.apply) == [], "what is being deleted is not repaired"
 
 
-CONFIRMED: dict[str, Observed] = {
-    "the gateway has stopped it": seen({"sim-fx": stopped()}),
-    "the gateway enforces the deletion and has no account of it": seen(
-        {"sim-fx": fresh(enforcing(HERE, [GONE], [limit()], []))}
+ASKED = "has confirmed that no order is open"
+NOBODY = "There is no gateway to ask at sim-fx"
+CONFIRMED: dict[str, tuple[Observed, str]] = {
+    "the gateway has stopped it": (seen({"sim-fx": stopped()}), ASKED),
+    "the gateway enforces the deletion and has no account of it": (
+        seen({"sim-fx": fresh(enforcing(HERE, [GONE], [limit()], []))}),
+        ASKED,
     ),
-    "both gateways have stopped it": seen(
-        {"sim-fx": stopped(BOTH), "sim-b": stopped(BOTH, THERE)}, BOTH, (HERE, THERE)
+    "both gateways have stopped it": (
+        seen({"sim-fx": stopped(BOTH), "sim-b": stopped(BOTH, THERE)}, BOTH, (HERE, THERE)),
+        f"The gateway of sim-fx, sim-b {ASKED}",
     ),
-    "the venue is gone": seen({}, venues=()),
-    "the venue never had a gateway": seen({"sim-fx": NEVER}, gateway_deployments=frozenset()),
-    "the venue never had a gateway, and the bus is down": seen(
-        {"sim-fx": NEVER}, gateway_deployments=frozenset(), bus_connected=False
+    "the venue is gone": (seen({}, venues=()), NOBODY),
+    "one of two venues is gone": (
+        seen({"sim-b": stopped(BOTH, THERE)}, BOTH, (THERE,)),
+        f"The gateway of sim-b {ASKED}. {NOBODY}",
     ),
-    "the gateway has never worked": seen({"sim-fx": NEVER}),
-    "nothing is left to be forced": seen({"sim-fx": stopped(FORCED)}, FORCED),
+    "the venue never had a gateway": (seen({"sim-fx": NEVER}, gateway_deployments=frozenset()), NOBODY),
+    "the venue never had a gateway, and the bus is down": (
+        seen({"sim-fx": NEVER}, gateway_deployments=frozenset(), bus_connected=False),
+        NOBODY,
+    ),
+    "the gateway has never worked": (seen({"sim-fx": NEVER}), NOBODY),
+    "nothing is left to be forced": (seen({"sim-fx": stopped(FORCED)}, FORCED), ASKED),
 }
 
 
 @pytest.mark.parametrize("case", CONFIRMED)
 def test_deletion_lets_go_when_nothing_can_be_open(case: str) -> None:
-    planned = plan(CONFIRMED[case], SETTINGS)
+    observed, words = CONFIRMED[case]
+    planned = plan(observed, SETTINGS)
     assert planned.finalizer is False
     assert [(note.type, note.reason) for note in planned.notes] == [("Normal", "Stopped")]
+    assert words in planned.notes[0].text
 
 
 def test_which_venues_are_waited_for() -> None:

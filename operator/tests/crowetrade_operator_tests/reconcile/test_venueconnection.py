@@ -395,7 +395,9 @@ def with_token(resource: VenueConnection) -> VenueConnection:
 
 
 HALTED = confirming().status
+WITH_ORDER = confirming([account(open_orders=1)]).status
 assert HALTED is not None
+assert WITH_ORDER is not None
 WAITING: dict[str, Observed] = {
     "an order is open": gone(confirming([account(open_orders=1)])),
     "the gateway has not heard of it": gone(confirming(config_revision="another")),
@@ -423,7 +425,21 @@ FORCED = venue(annotations={FORCE_DELETE_ANNOTATION: "true"}, **deleting())
 ENDS: dict[str, tuple[Observed, list[tuple[str, str]], str]] = {
     "the gateway has confirmed": (gone(confirming()), [("Normal", "Halted")], "no order is open"),
     "the gateway never worked": (gone(NEVER, ready=0), [], ""),
-    "the Deployment and its gateway are gone": (gone(silent(HALTED), children=[]), [], ""),
+    "the Deployment and its gateway are gone": (
+        gone(silent(HALTED), children=[]),
+        [("Normal", "Halted")],
+        "the last that it said is that no order is open",
+    ),
+    "the Deployment and its gateway are gone, with an order": (
+        gone(silent(WITH_ORDER), children=[]),
+        [("Warning", "GatewayGone")],
+        "Check account paper-1 at the venue.",
+    ),
+    "the Deployment is gone, and its gateway was never heard": (
+        gone(NEVER, with_token(GONE), children=[]),
+        [("Warning", "GatewayGone")],
+        "Check account paper-1 at the venue.",
+    ),
     "the deadline": (
         gone(confirming([account(open_orders=1)]), LATE),
         [("Warning", "StopDeadlineExceeded")],
