@@ -100,7 +100,10 @@ class Journal:
             acknowledgement = await self._jetstream.publish(self._subject, payload, headers=headers)
         except (NatsError, OSError) as error:
             if isinstance(error, APIError) and error.err_code == WRONG_LAST_SEQUENCE:
-                raise Overtaken("another gateway wrote to this account's journal: this one stops") from error
+                raise Overtaken(
+                    "the journal does not end where this gateway left it (another gateway wrote to it, or the bus lost "
+                    "it): this one stops, and its successor reads what is there"
+                ) from error
             raise JournalUnavailable(
                 f"the bus did not confirm a line of the journal ({error or type(error).__name__}): this gateway stops, "
                 "and its successor reads what was stored; check the NATS pods"

@@ -16,6 +16,9 @@ from crowetrade.bus.v1 import status_pb2
 
 M = TypeVar("M", bound=Message)
 
+SUCCESSOR_SECONDS = 5.0
+"""A gateway speaks each second: one that has said nothing for this long speaks no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heard(Generic[M]):
@@ -45,10 +48,15 @@ class Board:
         return [one.message for one in heard if one.at >= since]
 
     def hear_gateway(self, message: status_pb2.GatewayStatus) -> bool:
-        """Keeps the message; tells whether anything but its time is new. An overtaken gateway is not believed."""
+        """Keeps the message; tells whether anything but its time is new.
+
+        A gateway that was overtaken is not believed while its successor speaks. When nobody with a higher token does,
+        the journal that tokens come from was lost with its bus, and they have begun again.
+        """
         key = (message.namespace, message.venue)
         before = self._gateways.get(key)
-        if before is not None and message.fencing_token < before.message.fencing_token:
+        overtaken = before is not None and message.fencing_token < before.message.fencing_token
+        if before is not None and overtaken and self.clock() - before.at <= SUCCESSOR_SECONDS:
             return False
         self._gateways[key] = Heard(message, self.clock())
         return before is None or _differs(before.message, message)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.bus.board import Board
+from crowetrade_operator.bus.board import SUCCESSOR_SECONDS, Board
 from crowetrade_operator_tests.samples import gateway_status
 
 
@@ -34,13 +34,30 @@ def test_a_repeated_message_is_fresh() -> None:
     assert heard.at == 5.0
 
 
-def test_an_overtaken_gateway_is_not_believed() -> None:
-    board = Board()
+def test_an_overtaken_gateway_is_not_believed_while_its_successor_speaks() -> None:
+    clock = Clock()
+    board = Board(clock)
     board.hear_gateway(gateway_status(fencing_token=2, pod="new"))
-    assert not board.hear_gateway(gateway_status(fencing_token=1, pod="old"))
+    for second in range(1, 20):
+        clock.now = float(second)
+        assert not board.hear_gateway(gateway_status(fencing_token=1, pod="old"))
+        board.hear_gateway(gateway_status(fencing_token=2, pod="new", sent_unix_ns=second))
+        heard = board.gateway("desk", "sim-fx")
+        assert heard is not None
+        assert heard.message.pod == "new"
+
+
+def test_tokens_that_begin_again_after_the_journal_was_lost_are_believed() -> None:
+    clock = Clock()
+    board = Board(clock)
+    board.hear_gateway(gateway_status(fencing_token=7, pod="before"))
+    clock.now = SUCCESSOR_SECONDS
+    assert not board.hear_gateway(gateway_status(fencing_token=1, pod="after"))
+    clock.now = SUCCESSOR_SECONDS + 0.1
+    assert board.hear_gateway(gateway_status(fencing_token=1, pod="after"))
     heard = board.gateway("desk", "sim-fx")
     assert heard is not None
-    assert heard.message.pod == "new"
+    assert heard.message.pod == "after"
 
 
 def test_agents_by_pod_and_forgetting() -> None:
