@@ -20,6 +20,7 @@ import structlog
 import uvloop
 
 from crowetrade_operator import metrics
+from crowetrade_operator.api.names import Kind
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.audit import Audit
@@ -41,6 +42,8 @@ STALLED_RECONCILE_SECONDS = 120.0
 STALLED_QUEUE_SECONDS = 120.0
 LOOP_TICK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0
+# Gateways speak each second.
+FIRST_WORDS_SECONDS = 5.0
 # After this a task that was cancelled is cancelled again. What the leader runs may close a connection meanwhile, all of
 # it together may write the last statuses and wait for kopf.
 PART_SECONDS, ALL_SECONDS = 3.0, 20.0
@@ -133,7 +136,7 @@ class Operator:
             log.info("working", namespaces=self.settings.namespaces or "all")
             await self._first_end(
                 {
-                    "reconcilers": parts.controller.run(),
+                    "reconcilers": self._reconcile(parts),
                     "bus": parts.context.bus.run(),
                     "status writer": parts.context.status.run(),
                     "recorder": parts.context.recorder.run(),
@@ -142,6 +145,18 @@ class Operator:
                 },
                 PART_SECONDS,
             )
+
+    async def _reconcile(self, parts: Parts) -> None:
+        """Reconciles, once the gateways that worked before have been heard: with each new leader, all strategies would
+        be not Ready for a moment, and whoever watches them would be told so."""
+        context, heard = parts.context, asyncio.Event()
+        context.bus.on_gateway(lambda *_: heard.set())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_WORDS_SECONDS):
+                while any(context.bus.board.gateway(*venue) is None for venue in _working_venues(context.cache)):
+                    heard.clear()
+                    await heard.wait()
+        await parts.controller.run()
 
     async def _unless_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Whether the coroutine ended before the operator was asked to stop."""
@@ -255,6 +270,15 @@ async def _end(tasks: set[asyncio.Task[Any]], patience: float) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=patience)
+
+
+def _working_venues(cache: Cache) -> list[tuple[str, str]]:
+    """Namespace and name of the venues that had a session when their status was written last."""
+    return [
+        (item["metadata"]["namespace"], item["metadata"]["name"])
+        for item in cache.of_kind(Kind.VENUE.value)
+        if ((item.get("status") or {}).get("session") or {}).get("state")
+    ]
 
 
 def _take(cache: Cache, audit: Audit, type_: str, item: Object) -> None:

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, LEASES, VENUES
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, LEASES, STRATEGIES, VENUES
 from crowetrade_operator.main import Operator
 from crowetrade_operator.settings import LeaseTimes, Settings
-from crowetrade_operator_tests.integration.desk import running, started, working
+from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
 from crowetrade_operator_tests.samples import venue_manifest
+from crowetrade_operator_tests.servers import nats_client
 from crowetrade_operator_tests.waiting import counted, end, until
 
 pytestmark = pytest.mark.integration
@@ -76,6 +77,32 @@ async def test_the_second_takes_over_when_the_first_stops_and_only_one_works_at_
         await _something_is_done(cluster, namespace, "b")
         assert not never_both.done(), never_both.exception()
         await end({never_both})
+
+
+async def test_the_next_leader_tells_nobody_that_it_knows_nothing_yet(
+    settings: Settings, cluster: Cluster, namespace: str, nats_url: str
+) -> None:
+    """Conditions and events stay as they are: it waits for the first words of the gateways that worked."""
+
+    async def told(desk: Desk) -> list[object]:
+        seen: list[object] = []
+        for kind, name in ((STRATEGIES, "ema"), (VENUES, "sim-fx")):
+            seen.append((await desk.get(kind, name))["status"]["conditions"])
+            seen += [event["metadata"]["name"] for event in await desk.events(name)]
+        return seen
+
+    async with started(settings) as (first, task), nats_client(nats_url) as bus:
+        await working(first, task)
+        desk = Desk(cluster, namespace, bus, first)
+        async with trading(desk):
+            first.stop()
+            await task
+            before = await told(desk)
+            reconciles = counted("reconciles", kind="Strategy")
+            async with running(replace(settings, pod_name="operator-1")) as desk.operator:
+                await until("it to reconcile", lambda: counted("reconciles", kind="Strategy") > reconciles)
+                await desk.idle()
+            assert await told(desk) == before
 
 
 async def test_who_waits_can_be_stopped(settings: Settings, cluster: Cluster, namespace: str) -> None:
