@@ -23,8 +23,7 @@ REPLAY_SECONDS = 600.0
 
 def manifest(name: str, restricted: bool = True) -> Object:
     """A namespace for tests, in which only restricted pods may run unless it is to be otherwise."""
-    labels = LABELS | (strategies.RESTRICTED if restricted else {})
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    return strategies.namespace(name, LABELS | (strategies.RESTRICTED if restricted else {}))
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,22 @@ class Namespace:
         found = self.pods(selector)
         assert len(found) == 1, f"expected one pod with {selector}, found {[pod['metadata']['name'] for pod in found]}"
         return found[0]
+
+    def kill(self, selector: str) -> None:
+        """Kills the one pod with these labels as a node failure would, with no time to say good-bye, and waits until
+        another one in its place is ready."""
+        killed = self.pod(selector)
+        self.delete("pod", pod_name(killed), "--grace-period=0", "--force")
+
+        def probe() -> str | None:
+            pods = self.pods(selector)
+            uids = [pod["metadata"]["uid"] for pod in pods]
+            ready = [c["status"] for pod in pods for c in pod["status"].get("conditions", []) if c["type"] == "Ready"]
+            if killed["metadata"]["uid"] not in uids and ready == ["True"]:
+                return None
+            return f"pods {[pod_name(pod) for pod in pods]}, ready {ready}"
+
+        self.until(probe, f"a new pod instead of {pod_name(killed)}")
 
     def python(self, pod: str, script: str, *arguments: str) -> Any:
         """Runs a Python script in a pod's first container; it prints JSON."""

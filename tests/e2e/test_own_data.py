@@ -77,7 +77,7 @@ shutil.rmtree(ours)
 
 
 @pytest.fixture
-def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster) -> Iterator[str]:
+def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster, deleted: list[str]) -> Iterator[str]:
     """A PersistentVolumeClaim with quotes.parquet on it. The volume is a folder of the node, so that no cluster needs
     a storage class; a pod in a namespace beside fills it, because pods of the test's own may not run as root."""
     beside, folder = f"{namespace.name}-writer", f"/tmp/crowetrade-{namespace.name}"
@@ -128,6 +128,7 @@ def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster) -> Iterator[
     yield "my-data"
     kubectl("delete", "pod", "writer", "-n", beside, "--timeout=60s")
     kubectl("delete", "namespace", beside, "--wait=false")
+    deleted.append(beside)
     kubectl("delete", "persistentvolume", namespace.name, "--wait=false")
 
 

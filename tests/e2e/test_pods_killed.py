@@ -6,21 +6,7 @@ from decimal import Decimal
 
 from tests.e2e import manifests
 from tests.e2e.journal import read_journal
-from tests.e2e.namespaces import Namespace, of_strategy, of_venue, pod_name
-
-
-def _kill(namespace: Namespace, selector: str) -> None:
-    """As a node failure would: no time to say good-bye."""
-    killed = pod_name(namespace.pod(selector))
-    namespace.delete("pod", killed, "--grace-period=0", "--force")
-
-    def probe() -> str | None:
-        pods = namespace.pods(selector)
-        names = [pod_name(pod) for pod in pods]
-        ready = [c["status"] for pod in pods for c in pod["status"].get("conditions", []) if c["type"] == "Ready"]
-        return None if killed not in names and ready == ["True"] else f"pods {names}, ready {ready}"
-
-    namespace.until(probe, f"a new pod instead of {killed}")
+from tests.e2e.namespaces import Namespace, of_strategy, of_venue
 
 
 def test_killed_pods_lose_and_double_nothing(namespace: Namespace) -> None:
@@ -28,11 +14,11 @@ def test_killed_pods_lose_and_double_nothing(namespace: Namespace) -> None:
     namespace.until_trading("ema")
     namespace.until_filled("ema", more_than=3)
 
-    _kill(namespace, of_strategy("ema"))
+    namespace.kill(of_strategy("ema"))
     namespace.until_trading("ema")
     namespace.until_filled("ema", more_than=namespace.filled("ema") + 3)
 
-    _kill(namespace, of_venue(manifests.VENUE))
+    namespace.kill(of_venue(manifests.VENUE))
     namespace.until_trading("ema")
     namespace.until_filled("ema", more_than=namespace.filled("ema") + 3)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from tools.demo import venue_key
@@ -54,9 +54,9 @@ def stop(cluster: Cluster, report: Report = print) -> None:
     wait_for(lambda: _still_there(kubectl), 240, f"namespace {NAMESPACE} to be gone", report=report)
 
 
-def namespace(name: str) -> Object:
-    """A namespace in which only restricted pods may run."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
+def namespace(name: str, labels: Mapping[str, str] = RESTRICTED) -> Object:
+    """A namespace; one in which only restricted pods may run, unless its labels say otherwise."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
 
 
 def samples(kubectl: Kubectl) -> list[Object]:

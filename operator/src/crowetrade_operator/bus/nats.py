@@ -138,11 +138,9 @@ class Bus:
                     await self._client.subscribe(subjects.STATUS_SUBJECTS, cb=self._heard)
                 self._stream = self._client.jetstream(timeout=REQUEST_SECONDS)
             await self._ensure()
-        except nats.errors.NoServersError:
-            self._mark(False, self._client_error)
-            await self._drop()
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
-            self._mark(False, _text(error))
+            # "No servers" is what the client says when it gives up; why, it has said before.
+            self._mark(False, self._client_error if isinstance(error, nats.errors.NoServersError) else _text(error))
             await self._drop()
         else:
             self._mark(True, "")
