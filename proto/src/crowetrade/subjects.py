@@ -9,8 +9,8 @@ from __future__ import annotations
 SCHEMA_HEADER = "Crowetrade-Schema"
 """Header of every message: the full name of its protobuf type, which ends with its version's package."""
 
-ORDER_STREAM = "CROWETRADE_ORDERS"
-ORDER_SUBJECTS = "order.>"
+JOURNAL_STREAMS = "CROWETRADE_JOURNAL_"
+"""Prefix of the streams that hold journals: one stream per venue."""
 CONFIG_BUCKET = "crowetrade-config"
 STATUS_SUBJECTS = "status.>"
 
@@ -54,9 +54,20 @@ def dead_letter(subject: str) -> str:
     return f"dlq.{subject}"
 
 
+def journal_stream(namespace: str, venue: str) -> str:
+    """Stream of a gateway's journal and its snapshots. Kubernetes names hold no underscore, so two venues never share
+    one."""
+    return f"{JOURNAL_STREAMS}{namespace}_{venue}"
+
+
 def journal(namespace: str, venue: str) -> str:
-    """Subject of a gateway's journal (JournalEvent) in ORDER_STREAM."""
+    """Subject of a gateway's journal (JournalRecord) in its stream."""
     return f"order.{namespace}.{venue}"
+
+
+def journal_snapshot(namespace: str, venue: str) -> str:
+    """Subject of the snapshots of a gateway's books (JournalSnapshot) in the same stream."""
+    return f"order-snapshot.{namespace}.{venue}"
 
 
 def gateway_status(namespace: str, venue: str) -> str:

@@ -1,34 +1,18 @@
-"""Time is handed over, never read in a decision."""
+"""Time is a port: now, and waiting until. Nothing on the order path reads another clock or waits in another way, so that
+a backtest and a simulation jump from event to event where the cluster waits."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Gives the time in nanoseconds since the Unix epoch."""
+    """Wall-clock time in nanoseconds since the Unix epoch, UTC."""
 
     def now_ns(self) -> int:
-        """Nanoseconds since the Unix epoch, UTC."""
+        """The time now."""
         ...
 
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now_ns(self) -> int:
-        """Nanoseconds since the Unix epoch, UTC."""
-        return time.time_ns()
-
-
-@dataclass
-class SettableClock:
-    """A clock that stands still until it is set: for replays and tests."""
-
-    value_ns: int = 0
-
-    def now_ns(self) -> int:
-        """Nanoseconds since the Unix epoch, UTC."""
-        return self.value_ns
+    async def wait_until(self, at_ns: int) -> None:
+        """Returns when `now_ns` has reached `at_ns`; at once when it already has."""
+        ...

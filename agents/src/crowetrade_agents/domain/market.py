@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT
 
 
 @dataclass(frozen=True, slots=True)
 class TopOfBook:
-    """Best bid and offer. Prices in quote currency, quantities in base units (None when the source has none)."""
+    """Best bid and offer. Prices in quote currency, quantities in units (None when the source does not say).
 
-    symbol: str
+    `event_ns` is venue time, nanoseconds since the Unix epoch.
+    """
+
+    instrument: InstrumentId
     bid_price: Decimal
     bid_quantity: Decimal | None
     ask_price: Decimal
@@ -23,3 +27,16 @@ class TopOfBook:
     def mid(self) -> Decimal:
         """Mean of bid and offer."""
         return CONTEXT.divide(CONTEXT.add(self.bid_price, self.ask_price), Decimal(2))
+
+    @property
+    def is_usable(self) -> bool:
+        """Prices are finite, positive and not crossed."""
+        return self.bid_price.is_finite() and self.ask_price.is_finite() and 0 < self.bid_price <= self.ask_price
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A quote with the wall-clock time at which the gateway received it, nanoseconds since the Unix epoch."""
+
+    book: TopOfBook
+    received_ns: int

@@ -1,4 +1,4 @@
-"""Why an order is refused: the one list of reasons (ExecutionReport.reason)."""
+"""Why a request is refused or an order ended by the gateway: the one list of reasons (ExecutionReport.reason)."""
 
 from __future__ import annotations
 
@@ -9,35 +9,53 @@ from enum import StrEnum
 class Reason(StrEnum):
     """CamelCase reasons of refusals and cancellations."""
 
-    NO_CONFIGURATION = "NoConfiguration"
-    UNKNOWN_STRATEGY = "UnknownStrategy"
-    DUPLICATE_CL_ORD_ID = "DuplicateClOrdID"
-    UNKNOWN_INSTRUMENT = "UnknownInstrument"
+    # the message itself
     INVALID_ORDER = "InvalidOrder"
     INVALID_QUANTITY = "InvalidQuantity"
     INVALID_PRICE = "InvalidPrice"
-    VENUE_HALTED = "VenueHalted"
-    STRATEGY_SUSPENDED = "StrategySuspended"
+    INVALID_CL_ORD_ID = "InvalidClOrdID"
+    DUPLICATE_CL_ORD_ID = "DuplicateClOrdID"
+    ORDER_TOO_LATE = "OrderTooLate"
+    UNKNOWN_STRATEGY = "UnknownStrategy"
+    UNKNOWN_INSTRUMENT = "UnknownInstrument"
+    NOT_SUPPORTED = "NotSupportedByVenue"
+    # what the gateway knows or does not know
+    NO_CONFIGURATION = "NoConfiguration"
+    UNREADABLE_CONFIGURATION = "UnreadableConfiguration"
     SESSION_NOT_ESTABLISHED = "SessionNotEstablished"
     MISSING_MARKET_DATA = "MissingMarketData"
+    STALE_MARKET_DATA = "StaleMarketData"
+    # control
+    VENUE_HALTED = "VenueHalted"
+    STRATEGY_SUSPENDED = "StrategySuspended"
+    CLOSE_ONLY = "CloseOnly"
+    # limits
     NO_LIMIT_IN_FORCE = "NoLimitInForce"
+    UNKNOWN_LIMIT = "UnknownLimit"
     UNREADABLE_LIMIT = "UnreadableLimit"
     MAX_ORDER_QUANTITY = "MaxOrderQuantity"
     MAX_ORDER_NOTIONAL = "MaxOrderNotional"
     MAX_POSITION_QUANTITY = "MaxPositionQuantity"
     MAX_ORDER_RATE = "MaxOrderRate"
     VENUE_RATE_LIMIT = "VenueRateLimit"
+    # requests on orders
     UNKNOWN_ORDER = "UnknownOrder"
+    ORDER_PENDING = "OrderPending"
+    TOO_LATE = "TooLate"
+    # why the gateway canceled, or an order ended
     CANCEL_REQUESTED = "CancelRequested"
     TRADING_STOPPED = "TradingStopped"
-    LOST_AT_RESTART = "LostAtRestart"
+    LIMIT_CHANGED = "LimitChanged"
     SESSION_LOST = "SessionLost"
     GATEWAY_STOPPING = "GatewayStopping"
+    UNKNOWN_AT_VENUE = "UnknownAtVenue"
+    ORPHAN = "OrderNotInJournal"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A reason and a sentence that says what to do."""
+    """A reason, a sentence that says what to do, and the RiskLimit that refused (empty when none did)."""
 
     reason: Reason
     text: str
+    risk_limit: str = ""

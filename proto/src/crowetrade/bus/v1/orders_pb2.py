@@ -22,36 +22,37 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from crowetrade.bus.v1 import instrument_pb2 as crowetrade_dot_bus_dot_v1_dot_instrument__pb2
 from crowetrade.bus.v1 import market_data_pb2 as crowetrade_dot_bus_dot_v1_dot_market__data__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63rowetrade/bus/v1/orders.proto\x12\x11\x63rowetrade.bus.v1\x1a#crowetrade/bus/v1/market_data.proto\"\x9d\x02\n\x08NewOrder\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12%\n\x04side\x18\x04 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12\x16\n\x0eorder_quantity\x18\x05 \x01(\t\x12,\n\x08ord_type\x18\x06 \x01(\x0e\x32\x1a.crowetrade.bus.v1.OrdType\x12\r\n\x05price\x18\x07 \x01(\t\x12\x35\n\rtime_in_force\x18\x08 \x01(\x0e\x32\x1e.crowetrade.bus.v1.TimeInForce\x12)\n\x06origin\x18\t \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\"2\n\x06\x43\x61ncel\x12\x16\n\x0eorig_cl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\"m\n\x0c\x43\x61ncelReject\x12\x16\n\x0eorig_cl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x15\n\runknown_order\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\"O\n\x04\x46ill\x12\x0f\n\x07\x65xec_id\x18\x01 \x01(\t\x12\x15\n\rlast_quantity\x18\x02 \x01(\t\x12\x12\n\nlast_price\x18\x03 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x04 \x01(\t\"\xb3\x03\n\x0f\x45xecutionReport\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\x12%\n\x04side\x18\x05 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12.\n\texec_type\x18\x06 \x01(\x0e\x32\x1b.crowetrade.bus.v1.ExecType\x12\x30\n\nord_status\x18\x07 \x01(\x0e\x32\x1c.crowetrade.bus.v1.OrdStatus\x12\x16\n\x0eorder_quantity\x18\x08 \x01(\t\x12\x14\n\x0c\x63um_quantity\x18\t \x01(\t\x12\x17\n\x0fleaves_quantity\x18\n \x01(\t\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x0c\n\x04text\x18\x0c \x01(\t\x12%\n\x04\x66ill\x18\r \x01(\x0b\x32\x17.crowetrade.bus.v1.Fill\x12\x18\n\x10transact_unix_ns\x18\x0e \x01(\x03\x12*\n\x05order\x18\x0f \x01(\x0b\x32\x1b.crowetrade.bus.v1.NewOrder\"R\n\x0eSessionStarted\x12\x0b\n\x03pod\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x04\x12\x1c\n\x14replay_epoch_unix_ns\x18\x03 \x01(\x03\"\xd8\x01\n\x0cJournalEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x18\n\x10recorded_unix_ns\x18\x02 \x01(\x03\x12\x15\n\rprevious_hash\x18\x03 \x01(\x0c\x12<\n\x0fsession_started\x18\x04 \x01(\x0b\x32!.crowetrade.bus.v1.SessionStartedH\x00\x12>\n\x10\x65xecution_report\x18\x05 \x01(\x0b\x32\".crowetrade.bus.v1.ExecutionReportH\x00\x42\x07\n\x05\x65vent*L\n\x07OrdType\x12\x18\n\x14ORD_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fORD_TYPE_MARKET\x10\x01\x12\x12\n\x0eORD_TYPE_LIMIT\x10\x02*\x88\x01\n\x0bTimeInForce\x12\x1d\n\x19TIME_IN_FORCE_UNSPECIFIED\x10\x00\x12\x15\n\x11TIME_IN_FORCE_DAY\x10\x01\x12\x15\n\x11TIME_IN_FORCE_GTC\x10\x02\x12\x15\n\x11TIME_IN_FORCE_IOC\x10\x03\x12\x15\n\x11TIME_IN_FORCE_FOK\x10\x04*\xf8\x01\n\tOrdStatus\x12\x1a\n\x16ORD_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16ORD_STATUS_PENDING_NEW\x10\x01\x12\x12\n\x0eORD_STATUS_NEW\x10\x02\x12\x1f\n\x1bORD_STATUS_PARTIALLY_FILLED\x10\x03\x12\x15\n\x11ORD_STATUS_FILLED\x10\x04\x12\x1d\n\x19ORD_STATUS_PENDING_CANCEL\x10\x05\x12\x17\n\x13ORD_STATUS_CANCELED\x10\x06\x12\x17\n\x13ORD_STATUS_REJECTED\x10\x07\x12\x16\n\x12ORD_STATUS_EXPIRED\x10\x08*\xcd\x01\n\x08\x45xecType\x12\x19\n\x15\x45XEC_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XEC_TYPE_PENDING_NEW\x10\x01\x12\x11\n\rEXEC_TYPE_NEW\x10\x02\x12\x13\n\x0f\x45XEC_TYPE_TRADE\x10\x03\x12\x1c\n\x18\x45XEC_TYPE_PENDING_CANCEL\x10\x04\x12\x16\n\x12\x45XEC_TYPE_CANCELED\x10\x05\x12\x16\n\x12\x45XEC_TYPE_REJECTED\x10\x06\x12\x15\n\x11\x45XEC_TYPE_EXPIRED\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63rowetrade/bus/v1/orders.proto\x12\x11\x63rowetrade.bus.v1\x1a\"crowetrade/bus/v1/instrument.proto\x1a#crowetrade/bus/v1/market_data.proto\"\x8a\x03\n\x08NewOrder\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x33\n\ninstrument\x18\x03 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12%\n\x04side\x18\x04 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12\x16\n\x0eorder_quantity\x18\x05 \x01(\t\x12,\n\x08ord_type\x18\x06 \x01(\x0e\x32\x1a.crowetrade.bus.v1.OrdType\x12\r\n\x05price\x18\x07 \x01(\t\x12\x35\n\rtime_in_force\x18\x08 \x01(\x0e\x32\x1e.crowetrade.bus.v1.TimeInForce\x12\x16\n\x0e\x65xpire_unix_ns\x18\t \x01(\x03\x12\x11\n\tpost_only\x18\n \x01(\x08\x12\x1b\n\x13valid_until_unix_ns\x18\x0b \x01(\x03\x12)\n\x06origin\x18\x0c \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\"E\n\x06\x43\x61ncel\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x10\n\x08strategy\x18\x03 \x01(\t\"\xbb\x01\n\rCancelReplace\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12\x16\n\x0eorder_quantity\x18\x04 \x01(\t\x12\r\n\x05price\x18\x05 \x01(\t\x12\x1b\n\x13valid_until_unix_ns\x18\x06 \x01(\x03\x12)\n\x06origin\x18\x07 \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\"\xdb\x01\n\x0c\x43\x61ncelReject\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12>\n\x0bresponse_to\x18\x04 \x01(\x0e\x32).crowetrade.bus.v1.CancelRejectResponseTo\x12\x30\n\nord_status\x18\x05 \x01(\x0e\x32\x1c.crowetrade.bus.v1.OrdStatus\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t\"O\n\x04\x46ill\x12\x0f\n\x07\x65xec_id\x18\x01 \x01(\t\x12\x15\n\rlast_quantity\x18\x02 \x01(\t\x12\x12\n\nlast_price\x18\x03 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x04 \x01(\t\"\x9e\x04\n\x0f\x45xecutionReport\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x10\n\x08strategy\x18\x04 \x01(\t\x12\x33\n\ninstrument\x18\x05 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12%\n\x04side\x18\x06 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12.\n\texec_type\x18\x07 \x01(\x0e\x32\x1b.crowetrade.bus.v1.ExecType\x12\x30\n\nord_status\x18\x08 \x01(\x0e\x32\x1c.crowetrade.bus.v1.OrdStatus\x12\x16\n\x0eorder_quantity\x18\t \x01(\t\x12\r\n\x05price\x18\n \x01(\t\x12\x35\n\rtime_in_force\x18\x0b \x01(\x0e\x32\x1e.crowetrade.bus.v1.TimeInForce\x12\x14\n\x0c\x63um_quantity\x18\x0c \x01(\t\x12\x17\n\x0fleaves_quantity\x18\r \x01(\t\x12\x0e\n\x06reason\x18\x0e \x01(\t\x12\x12\n\nrisk_limit\x18\x0f \x01(\t\x12\x0c\n\x04text\x18\x10 \x01(\t\x12%\n\x04\x66ill\x18\x11 \x01(\x0b\x32\x17.crowetrade.bus.v1.Fill\x12\x18\n\x10transact_unix_ns\x18\x12 \x01(\x03*L\n\x07OrdType\x12\x18\n\x14ORD_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fORD_TYPE_MARKET\x10\x01\x12\x12\n\x0eORD_TYPE_LIMIT\x10\x02*\x9f\x01\n\x0bTimeInForce\x12\x1d\n\x19TIME_IN_FORCE_UNSPECIFIED\x10\x00\x12\x15\n\x11TIME_IN_FORCE_DAY\x10\x01\x12\x15\n\x11TIME_IN_FORCE_GTC\x10\x02\x12\x15\n\x11TIME_IN_FORCE_IOC\x10\x03\x12\x15\n\x11TIME_IN_FORCE_FOK\x10\x04\x12\x15\n\x11TIME_IN_FORCE_GTD\x10\x05*\xb0\x02\n\tOrdStatus\x12\x1a\n\x16ORD_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16ORD_STATUS_PENDING_NEW\x10\x01\x12\x12\n\x0eORD_STATUS_NEW\x10\x02\x12\x1f\n\x1bORD_STATUS_PARTIALLY_FILLED\x10\x03\x12\x15\n\x11ORD_STATUS_FILLED\x10\x04\x12\x1d\n\x19ORD_STATUS_PENDING_CANCEL\x10\x05\x12\x17\n\x13ORD_STATUS_CANCELED\x10\x06\x12\x17\n\x13ORD_STATUS_REJECTED\x10\x07\x12\x16\n\x12ORD_STATUS_EXPIRED\x10\x08\x12\x1e\n\x1aORD_STATUS_PENDING_REPLACE\x10\t\x12\x16\n\x12ORD_STATUS_UNKNOWN\x10\n*\xbc\x02\n\x08\x45xecType\x12\x19\n\x15\x45XEC_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XEC_TYPE_PENDING_NEW\x10\x01\x12\x11\n\rEXEC_TYPE_NEW\x10\x02\x12\x13\n\x0f\x45XEC_TYPE_TRADE\x10\x03\x12\x1c\n\x18\x45XEC_TYPE_PENDING_CANCEL\x10\x04\x12\x16\n\x12\x45XEC_TYPE_CANCELED\x10\x05\x12\x16\n\x12\x45XEC_TYPE_REJECTED\x10\x06\x12\x15\n\x11\x45XEC_TYPE_EXPIRED\x10\x07\x12\x1d\n\x19\x45XEC_TYPE_PENDING_REPLACE\x10\x08\x12\x16\n\x12\x45XEC_TYPE_REPLACED\x10\t\x12\x1a\n\x16\x45XEC_TYPE_TRADE_CANCEL\x10\n\x12\x1a\n\x16\x45XEC_TYPE_ORDER_STATUS\x10\x0b*\x97\x01\n\x16\x43\x61ncelRejectResponseTo\x12)\n%CANCEL_REJECT_RESPONSE_TO_UNSPECIFIED\x10\x00\x12$\n CANCEL_REJECT_RESPONSE_TO_CANCEL\x10\x01\x12,\n(CANCEL_REJECT_RESPONSE_TO_CANCEL_REPLACE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crowetrade.bus.v1.orders_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDTYPE']._serialized_start=1363
-  _globals['_ORDTYPE']._serialized_end=1439
-  _globals['_TIMEINFORCE']._serialized_start=1442
-  _globals['_TIMEINFORCE']._serialized_end=1578
-  _globals['_ORDSTATUS']._serialized_start=1581
-  _globals['_ORDSTATUS']._serialized_end=1829
-  _globals['_EXECTYPE']._serialized_start=1832
-  _globals['_EXECTYPE']._serialized_end=2037
-  _globals['_NEWORDER']._serialized_start=91
-  _globals['_NEWORDER']._serialized_end=376
-  _globals['_CANCEL']._serialized_start=378
-  _globals['_CANCEL']._serialized_end=428
-  _globals['_CANCELREJECT']._serialized_start=430
-  _globals['_CANCELREJECT']._serialized_end=539
-  _globals['_FILL']._serialized_start=541
-  _globals['_FILL']._serialized_end=620
-  _globals['_EXECUTIONREPORT']._serialized_start=623
-  _globals['_EXECUTIONREPORT']._serialized_end=1058
-  _globals['_SESSIONSTARTED']._serialized_start=1060
-  _globals['_SESSIONSTARTED']._serialized_end=1142
-  _globals['_JOURNALEVENT']._serialized_start=1145
-  _globals['_JOURNALEVENT']._serialized_end=1361
+  _globals['_ORDTYPE']._serialized_start=1632
+  _globals['_ORDTYPE']._serialized_end=1708
+  _globals['_TIMEINFORCE']._serialized_start=1711
+  _globals['_TIMEINFORCE']._serialized_end=1870
+  _globals['_ORDSTATUS']._serialized_start=1873
+  _globals['_ORDSTATUS']._serialized_end=2177
+  _globals['_EXECTYPE']._serialized_start=2180
+  _globals['_EXECTYPE']._serialized_end=2496
+  _globals['_CANCELREJECTRESPONSETO']._serialized_start=2499
+  _globals['_CANCELREJECTRESPONSETO']._serialized_end=2650
+  _globals['_NEWORDER']._serialized_start=127
+  _globals['_NEWORDER']._serialized_end=521
+  _globals['_CANCEL']._serialized_start=523
+  _globals['_CANCEL']._serialized_end=592
+  _globals['_CANCELREPLACE']._serialized_start=595
+  _globals['_CANCELREPLACE']._serialized_end=782
+  _globals['_CANCELREJECT']._serialized_start=785
+  _globals['_CANCELREJECT']._serialized_end=1004
+  _globals['_FILL']._serialized_start=1006
+  _globals['_FILL']._serialized_end=1085
+  _globals['_EXECUTIONREPORT']._serialized_start=1088
+  _globals['_EXECUTIONREPORT']._serialized_end=1630
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ from crowetrade.bus.v1 import orders_pb2 as crowetrade_dot_bus_dot_v1_dot_orders
 from crowetrade.bus.v1 import status_pb2 as crowetrade_dot_bus_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#crowetrade/gateway/v1/gateway.proto\x12\x15\x63rowetrade.gateway.v1\x1a\x1e\x63rowetrade/bus/v1/orders.proto\x1a\x1e\x63rowetrade/bus/v1/status.proto\"9\n\x05Logon\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x0b\n\x03pod\x18\x03 \x01(\t\"\x1c\n\x08Progress\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x1d\n\tPublished\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x0b\n\tHeartbeat\"\x9a\x02\n\x13OrderSessionRequest\x12-\n\x05logon\x18\x01 \x01(\x0b\x32\x1c.crowetrade.gateway.v1.LogonH\x00\x12\x30\n\tnew_order\x18\x02 \x01(\x0b\x32\x1b.crowetrade.bus.v1.NewOrderH\x00\x12+\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x19.crowetrade.bus.v1.CancelH\x00\x12\x33\n\x08progress\x18\x04 \x01(\x0b\x32\x1f.crowetrade.gateway.v1.ProgressH\x00\x12\x35\n\theartbeat\x18\x05 \x01(\x0b\x32 .crowetrade.gateway.v1.HeartbeatH\x00\x42\t\n\x07message\"\xa9\x01\n\rLogonAccepted\x12.\n\tpositions\x18\x01 \x03(\x0b\x32\x1b.crowetrade.bus.v1.Position\x12\x37\n\x0bopen_orders\x18\x02 \x03(\x0b\x32\".crowetrade.bus.v1.ExecutionReport\x12\x11\n\tlock_step\x18\x03 \x01(\x08\x12\x1c\n\x14market_data_sequence\x18\x04 \x01(\x04\"\xc9\x02\n\x14OrderSessionResponse\x12>\n\x0elogon_accepted\x18\x01 \x01(\x0b\x32$.crowetrade.gateway.v1.LogonAcceptedH\x00\x12>\n\x10\x65xecution_report\x18\x02 \x01(\x0b\x32\".crowetrade.bus.v1.ExecutionReportH\x00\x12\x35\n\theartbeat\x18\x03 \x01(\x0b\x32 .crowetrade.gateway.v1.HeartbeatH\x00\x12\x38\n\rcancel_reject\x18\x04 \x01(\x0b\x32\x1f.crowetrade.bus.v1.CancelRejectH\x00\x12\x35\n\tpublished\x18\x05 \x01(\x0b\x32 .crowetrade.gateway.v1.PublishedH\x00\x42\t\n\x07message2}\n\x0eGatewayService\x12k\n\x0cOrderSession\x12*.crowetrade.gateway.v1.OrderSessionRequest\x1a+.crowetrade.gateway.v1.OrderSessionResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#crowetrade/gateway/v1/gateway.proto\x12\x15\x63rowetrade.gateway.v1\x1a\x1e\x63rowetrade/bus/v1/orders.proto\x1a\x1e\x63rowetrade/bus/v1/status.proto\"9\n\x05Logon\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x0b\n\x03pod\x18\x03 \x01(\t\"\x1c\n\x08Progress\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x1d\n\tPublished\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x0b\n\tHeartbeat\"\xcf\x02\n\x13OrderSessionRequest\x12-\n\x05logon\x18\x01 \x01(\x0b\x32\x1c.crowetrade.gateway.v1.LogonH\x00\x12\x30\n\tnew_order\x18\x02 \x01(\x0b\x32\x1b.crowetrade.bus.v1.NewOrderH\x00\x12+\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x19.crowetrade.bus.v1.CancelH\x00\x12\x33\n\x07replace\x18\x04 \x01(\x0b\x32 .crowetrade.bus.v1.CancelReplaceH\x00\x12\x33\n\x08progress\x18\x05 \x01(\x0b\x32\x1f.crowetrade.gateway.v1.ProgressH\x00\x12\x35\n\theartbeat\x18\x06 \x01(\x0b\x32 .crowetrade.gateway.v1.HeartbeatH\x00\x42\t\n\x07message\"\xcc\x01\n\rLogonAccepted\x12.\n\tpositions\x18\x01 \x03(\x0b\x32\x1b.crowetrade.bus.v1.Position\x12\x37\n\x0bopen_orders\x18\x02 \x03(\x0b\x32\".crowetrade.bus.v1.ExecutionReport\x12\x11\n\tlock_step\x18\x03 \x01(\x08\x12\x1c\n\x14market_data_sequence\x18\x04 \x01(\x04\x12!\n\x19heartbeat_deadline_millis\x18\x05 \x01(\r\"\xc9\x02\n\x14OrderSessionResponse\x12>\n\x0elogon_accepted\x18\x01 \x01(\x0b\x32$.crowetrade.gateway.v1.LogonAcceptedH\x00\x12>\n\x10\x65xecution_report\x18\x02 \x01(\x0b\x32\".crowetrade.bus.v1.ExecutionReportH\x00\x12\x35\n\theartbeat\x18\x03 \x01(\x0b\x32 .crowetrade.gateway.v1.HeartbeatH\x00\x12\x38\n\rcancel_reject\x18\x04 \x01(\x0b\x32\x1f.crowetrade.bus.v1.CancelRejectH\x00\x12\x35\n\tpublished\x18\x05 \x01(\x0b\x32 .crowetrade.gateway.v1.PublishedH\x00\x42\t\n\x07message2}\n\x0eGatewayService\x12k\n\x0cOrderSession\x12*.crowetrade.gateway.v1.OrderSessionRequest\x1a+.crowetrade.gateway.v1.OrderSessionResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,11 +42,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEAT']._serialized_start=246
   _globals['_HEARTBEAT']._serialized_end=257
   _globals['_ORDERSESSIONREQUEST']._serialized_start=260
-  _globals['_ORDERSESSIONREQUEST']._serialized_end=542
-  _globals['_LOGONACCEPTED']._serialized_start=545
-  _globals['_LOGONACCEPTED']._serialized_end=714
-  _globals['_ORDERSESSIONRESPONSE']._serialized_start=717
-  _globals['_ORDERSESSIONRESPONSE']._serialized_end=1046
-  _globals['_GATEWAYSERVICE']._serialized_start=1048
-  _globals['_GATEWAYSERVICE']._serialized_end=1173
+  _globals['_ORDERSESSIONREQUEST']._serialized_end=595
+  _globals['_LOGONACCEPTED']._serialized_start=598
+  _globals['_LOGONACCEPTED']._serialized_end=802
+  _globals['_ORDERSESSIONRESPONSE']._serialized_start=805
+  _globals['_ORDERSESSIONRESPONSE']._serialized_end=1134
+  _globals['_GATEWAYSERVICE']._serialized_start=1136
+  _globals['_GATEWAYSERVICE']._serialized_end=1261
 # @@protoc_insertion_point(module_scope)

@@ -98,7 +98,9 @@ Global___Published: _TypeAlias = Published  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
-    """Keeps the session alive (FIX MsgType 0)."""
+    """Keeps the session alive (FIX MsgType 0). A session without any message for LogonAccepted.heartbeat_deadline_millis is
+    ended by the gateway as lost.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -122,6 +124,7 @@ class OrderSessionRequest(_message.Message):
     LOGON_FIELD_NUMBER: _builtins.int
     NEW_ORDER_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -137,6 +140,10 @@ class OrderSessionRequest(_message.Message):
         """An open order to cancel."""
 
     @_builtins.property
+    def replace(self) -> _orders_pb2.CancelReplace:
+        """An open order to change."""
+
+    @_builtins.property
     def progress(self) -> Global___Progress:
         """An event is handled."""
 
@@ -150,14 +157,15 @@ class OrderSessionRequest(_message.Message):
         logon: Global___Logon | None = ...,
         new_order: _orders_pb2.NewOrder | None = ...,
         cancel: _orders_pb2.Cancel | None = ...,
+        replace: _orders_pb2.CancelReplace | None = ...,
         progress: Global___Progress | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "heartbeat", b"heartbeat", "logon", b"logon", "message", b"message", "new_order", b"new_order", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "heartbeat", b"heartbeat", "logon", b"logon", "message", b"message", "new_order", b"new_order", "progress", b"progress", "replace", b"replace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "heartbeat", b"heartbeat", "logon", b"logon", "message", b"message", "new_order", b"new_order", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "heartbeat", b"heartbeat", "logon", b"logon", "message", b"message", "new_order", b"new_order", "progress", b"progress", "replace", b"replace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["logon", "new_order", "cancel", "progress", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["logon", "new_order", "cancel", "replace", "progress", "heartbeat"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -173,10 +181,13 @@ class LogonAccepted(_message.Message):
     OPEN_ORDERS_FIELD_NUMBER: _builtins.int
     LOCK_STEP_FIELD_NUMBER: _builtins.int
     MARKET_DATA_SEQUENCE_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_DEADLINE_MILLIS_FIELD_NUMBER: _builtins.int
     lock_step: _builtins.bool
     """True when the venue replays in lock step: it waits for Progress after each event."""
     market_data_sequence: _builtins.int
     """MarketData.sequence last published."""
+    heartbeat_deadline_millis: _builtins.int
+    """Silence after which the gateway takes the session for lost, milliseconds."""
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Position]:
         """Positions of the strategy."""
@@ -192,10 +203,11 @@ class LogonAccepted(_message.Message):
         open_orders: _abc.Iterable[_orders_pb2.ExecutionReport] | None = ...,
         lock_step: _builtins.bool = ...,
         market_data_sequence: _builtins.int = ...,
+        heartbeat_deadline_millis: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lock_step", b"lock_step", "market_data_sequence", b"market_data_sequence", "open_orders", b"open_orders", "positions", b"positions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_deadline_millis", b"heartbeat_deadline_millis", "lock_step", b"lock_step", "market_data_sequence", b"market_data_sequence", "open_orders", b"open_orders", "positions", b"positions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,7 +238,7 @@ class OrderSessionResponse(_message.Message):
 
     @_builtins.property
     def cancel_reject(self) -> _orders_pb2.CancelReject:
-        """A cancel that was refused."""
+        """A cancel or cancel/replace that was refused."""
 
     @_builtins.property
     def published(self) -> Global___Published:

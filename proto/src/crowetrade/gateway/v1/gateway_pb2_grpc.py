@@ -48,7 +48,8 @@ class GatewayServiceServicer:
 
     def OrderSession(self, request_iterator, context):
         """One bidirectional session; the first message is Logon. Ends with UNAUTHENTICATED when the strategy is not bound
-        to the venue, and with ABORTED when a newer session of the same strategy takes over.
+        to the venue, with ABORTED when a newer session of the same strategy takes over, with RESOURCE_EXHAUSTED when the
+        client does not read, sends too much or too many sessions are open, and with DEADLINE_EXCEEDED when it is silent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,8 @@ class GatewayServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GatewayServiceAsyncStub: ...
     OrderSession: _grpc.StreamStreamMultiCallable[_gateway_pb2.OrderSessionRequest, _gateway_pb2.OrderSessionResponse]
     """One bidirectional session; the first message is Logon. Ends with UNAUTHENTICATED when the strategy is not bound
-    to the venue, and with ABORTED when a newer session of the same strategy takes over.
+    to the venue, with ABORTED when a newer session of the same strategy takes over, with RESOURCE_EXHAUSTED when the
+    client does not read, sends too much or too many sessions are open, and with DEADLINE_EXCEEDED when it is silent.
     """
 
 @_typing.type_check_only
@@ -45,7 +46,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     OrderSession: _aio.StreamStreamMultiCallable[_gateway_pb2.OrderSessionRequest, _gateway_pb2.OrderSessionResponse]  # type: ignore[assignment]
     """One bidirectional session; the first message is Logon. Ends with UNAUTHENTICATED when the strategy is not bound
-    to the venue, and with ABORTED when a newer session of the same strategy takes over.
+    to the venue, with ABORTED when a newer session of the same strategy takes over, with RESOURCE_EXHAUSTED when the
+    client does not read, sends too much or too many sessions are open, and with DEADLINE_EXCEEDED when it is silent.
     """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,7 +60,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.OrderSessionResponse], _abc.AsyncIterator[_gateway_pb2.OrderSessionResponse]]:
         """One bidirectional session; the first message is Logon. Ends with UNAUTHENTICATED when the strategy is not bound
-        to the venue, and with ABORTED when a newer session of the same strategy takes over.
+        to the venue, with ABORTED when a newer session of the same strategy takes over, with RESOURCE_EXHAUSTED when the
+        client does not read, sends too much or too many sessions are open, and with DEADLINE_EXCEEDED when it is silent.
         """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""Everything that may stop trading, joined in one place."""

@@ -1,0 +1,90 @@
+"""Everything that may stop trading, joined: the most restrictive wins. Pure.
+
+Today: the configuration (a strategy's binding, the venue's suspension or deletion), halts that are latched until a person
+clears them, and the gateway's own leaving. A kill switch adds its part here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.rules import RuleSet
+
+VENUE_DELETED = "VenueDeleted"
+"""GatewayConfig.halted_reason under which strategies in state FLATTEN still close."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnRecord:
+    """What the operator has on record of the journal: see JournalRecordOnFile in config.proto."""
+
+    fencing_token: int = 0
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is in force. `bindings` None: nothing was received, so nothing may leave. `unreadable` is the sentence that
+    says why the configuration could not be read; `halted_reason` is empty when the venue is not halted."""
+
+    revision: str = ""
+    bindings: Mapping[str, TradingState] | None = None
+    rules: RuleSet = field(default_factory=RuleSet)
+    halted_reason: str = ""
+    halted_message: str = ""
+    unreadable: str = ""
+    on_record: OnRecord = OnRecord()
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The joined state of one strategy, and the refusal that new orders get (None when it is ACTIVE)."""
+
+    state: TradingState
+    refusal: Refusal | None
+
+
+ACTIVE = Control(TradingState.ACTIVE, None)
+
+
+def join(configuration: Configuration, halts: Mapping[str, str], leaving: bool, strategy: str) -> Control:
+    """`halts` holds the sentence of each latched halt by its reason."""
+    blocked = blocking(configuration, halts)
+    bindings = configuration.bindings or {}
+    bound = bindings.get(strategy)
+    if blocked is not None:
+        closes = configuration.halted_reason == VENUE_DELETED and not halts and not configuration.unreadable
+        if closes and bound is TradingState.FLATTEN:
+            return Control(TradingState.FLATTEN, blocked)
+        return Control(TradingState.HALTED, blocked)
+    if bound is None:
+        text = f"strategy {strategy!r} does not name this venue in its spec.instruments"
+        return Control(TradingState.HALTED, Refusal(Reason.UNKNOWN_STRATEGY, text))
+    if bound in (TradingState.HALTED, TradingState.FLATTEN):
+        text = f"strategy {strategy!r} is suspended or being deleted"
+        return Control(bound, Refusal(Reason.STRATEGY_SUSPENDED, text))
+    if leaving:
+        return Control(TradingState.HALTED, Refusal(Reason.GATEWAY_STOPPING, "the gateway is leaving: log on again"))
+    if bound is TradingState.CLOSE_ONLY:
+        text = f"strategy {strategy!r} may only reduce its positions"
+        return Control(bound, Refusal(Reason.CLOSE_ONLY, text))
+    return ACTIVE
+
+
+def blocking(configuration: Configuration, halts: Mapping[str, str]) -> Refusal | None:
+    """Why the gateway blocks every new order of everybody; None when it does not."""
+    if halts:
+        reason, text = next(iter(sorted(halts.items())))
+        return Refusal(Reason.VENUE_HALTED, f"{reason}: {text}")
+    if configuration.unreadable:
+        text = f"the gateway's configuration cannot be read: {configuration.unreadable}"
+        return Refusal(Reason.UNREADABLE_CONFIGURATION, text)
+    if configuration.bindings is None:
+        return Refusal(Reason.NO_CONFIGURATION, "the operator has sent no configuration yet: look at its log")
+    if configuration.halted_reason:
+        text = configuration.halted_message or "the venue is suspended or being deleted"
+        return Refusal(Reason.VENUE_HALTED, f"{configuration.halted_reason}: {text}")
+    return None

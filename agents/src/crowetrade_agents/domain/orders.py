@@ -1,0 +1,102 @@
+"""Orders in the words of FIX 4.4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+
+from crowetrade_agents.domain.instrument import InstrumentId
+
+
+class Side(Enum):
+    """FIX tag 54."""
+
+    BUY = "Buy"
+    SELL = "Sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> Side:
+        """The other side."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrdType(Enum):
+    """FIX tag 40."""
+
+    MARKET = "Market"
+    LIMIT = "Limit"
+
+
+class TimeInForce(Enum):
+    """FIX tag 59.
+
+    DAY ends with the venue's trading day, GTD at `expire_ns`, GTC when it is canceled; IOC trades what it can at once
+    and cancels the rest, FOK trades all at once or nothing.
+    """
+
+    DAY = "DAY"
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+    GTD = "GTD"
+
+    @property
+    def is_immediate(self) -> bool:
+        """True when the order never rests."""
+        return self in (TimeInForce.IOC, TimeInForce.FOK)
+
+
+class OrdStatus(Enum):
+    """FIX tag 39; UNKNOWN while what became of the order is being asked for."""
+
+    PENDING_NEW = "PendingNew"
+    NEW = "New"
+    PARTIALLY_FILLED = "PartiallyFilled"
+    FILLED = "Filled"
+    PENDING_CANCEL = "PendingCancel"
+    PENDING_REPLACE = "PendingReplace"
+    CANCELED = "Canceled"
+    REJECTED = "Rejected"
+    EXPIRED = "Expired"
+    UNKNOWN = "Unknown"
+
+    @property
+    def is_final(self) -> bool:
+        """True when the order cannot trade any more."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """Everything that an order says; what the gate approves, the journal holds and the venue gets is this object.
+
+    `quantity` is in the instrument's units and `price` in quote currency (None for a market order). `expire_ns` is venue
+    time in nanoseconds since the Unix epoch and is set for GTD alone. `closing` marks the gateway's own order that
+    closes a position of its owner.
+    """
+
+    cl_ord_id: str
+    strategy: str
+    instrument: InstrumentId
+    side: Side
+    quantity: Decimal
+    ord_type: OrdType
+    price: Decimal | None
+    time_in_force: TimeInForce
+    expire_ns: int | None = None
+    post_only: bool = False
+    closing: bool = False
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        """Quantity, negative for a sell."""
+        return self.quantity if self.side is Side.BUY else -self.quantity

@@ -1,0 +1,1 @@
+"""The gateway's journal: pure hash chain, and where records are kept."""

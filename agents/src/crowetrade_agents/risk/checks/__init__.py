@@ -1,1 +1,0 @@
-"""One check a file: each takes the request and the facts and returns a Refusal or None."""

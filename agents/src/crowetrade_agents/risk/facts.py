@@ -1,0 +1,69 @@
+"""What the gate is asked and what it knows: all of it is passed in, so that a decision can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from decimal import Decimal
+
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+from crowetrade_agents.domain.market import Mark
+from crowetrade_agents.domain.numbers import ZERO
+from crowetrade_agents.domain.orders import OrderTerms
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.risk.reasons import Refusal
+from crowetrade_agents.risk.rules import RuleSet
+from crowetrade_agents.risk.windows import MessageWindows
+
+MAX_FEED_SILENCE_NS = 5_000_000_000
+"""A market data session that has been silent for longer than this is stale: nothing is judged by its quotes."""
+
+
+@dataclass(slots=True)
+class Exposure:
+    """Position and open orders of one owner in one instrument, in units; open quantities are positive.
+
+    The gateway's state keeps it current with every event, so a decision adds nothing up. An order whose replacement is
+    under way counts with the larger of both quantities; one of unknown fate counts in full.
+    """
+
+    position: Decimal = ZERO
+    open_buy: Decimal = ZERO
+    open_sell: Decimal = ZERO
+    open_orders: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What is judged: terms that want to be at the venue.
+
+    `leaves` is what would be open: the whole quantity less what is executed. `counted_leaves` is what `Facts.exposures`
+    already holds for the same order, on the same side (0 for a new order; for a replacement or a resting order that is
+    judged again, what it counts there).
+    """
+
+    terms: OrderTerms
+    leaves: Decimal
+    counted_leaves: Decimal = ZERO
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the gateway knows at the moment of the decision. Times in nanoseconds since the Unix epoch, wall clock.
+
+    `exposures` is keyed by owner and instrument and holds everything on the account, whoever owns it (the owner of the
+    suspense account is the empty string). `members` says for each rule that counts strategies together whom it counts.
+    `control` is the joined state of the proposal's strategy with the refusal that it means (None when ACTIVE).
+    """
+
+    now_ns: int
+    trading_state: TradingState
+    control_refusal: Refusal | None
+    rules: RuleSet
+    instruments: Mapping[InstrumentId, Instrument]
+    marks: Mapping[InstrumentId, Mark]
+    feed_alive_ns: int
+    session_ready: bool
+    exposures: Mapping[tuple[str, InstrumentId], Exposure]
+    messages: MessageWindows
+    members: Mapping[str, Set[str]]
