@@ -23,6 +23,7 @@ class OnRecord:
 
     fencing_token: int = 0
     sequence: int = 0
+    pod: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Configuration:
     halted_message: str = ""
     unreadable: str = ""
     on_record: OnRecord = OnRecord()
+    cleared_halts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ ACTIVE = Control(TradingState.ACTIVE, None)
 
 
 def join(configuration: Configuration, halts: Mapping[str, str], leaving: bool, strategy: str) -> Control:
-    """`halts` holds the sentence of each latched halt by its reason."""
+    """`halts` holds the sentence of each latched halt by its name, REASON@TOKEN."""
     blocked = blocking(configuration, halts)
     bindings = configuration.bindings or {}
     bound = bindings.get(strategy)
@@ -77,8 +79,8 @@ def join(configuration: Configuration, halts: Mapping[str, str], leaving: bool, 
 def blocking(configuration: Configuration, halts: Mapping[str, str]) -> Refusal | None:
     """Why the gateway blocks every new order of everybody; None when it does not."""
     if halts:
-        reason, text = next(iter(sorted(halts.items())))
-        return Refusal(Reason.VENUE_HALTED, f"{reason}: {text}")
+        halt, text = next(iter(sorted(halts.items())))
+        return Refusal(Reason.VENUE_HALTED, f"{halt}: {text}")
     if configuration.unreadable:
         text = f"the gateway's configuration cannot be read: {configuration.unreadable}"
         return Refusal(Reason.UNREADABLE_CONFIGURATION, text)

@@ -98,22 +98,6 @@ class FromVenue:
 
 
 @dataclass(frozen=True, slots=True)
-class Halt:
-    """Stop trading until a person clears it. Latched and journaled."""
-
-    reason: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClearHalt:
-    """A person says that a halt is over."""
-
-    reason: str
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
 class Leave:
     """The gateway was asked to stop: nothing new, what is open is cancelled; strategies in state Flatten go on closing."""
 
@@ -133,8 +117,6 @@ Command = (
     | Configure
     | VenueConnected
     | FromVenue
-    | Halt
-    | ClearHalt
     | Leave
     | Timer
 )

@@ -8,6 +8,7 @@ from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
+from crowetrade_agents.venues.port import QuoteChanged, TradePrinted
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +86,11 @@ class Tell:
     fields: tuple[tuple[str, str], ...] = ()
 
 
-Effect = Append | SendOrder | SendCancel | SendReplace | SendQuery | Report | AcceptLogon | Count | Tell
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """To the bus: a market data event, after every report of what happened up to it."""
+
+    event: QuoteChanged | TradePrinted
+
+
+Effect = Append | SendOrder | SendCancel | SendReplace | SendQuery | Report | AcceptLogon | Publish | Count | Tell

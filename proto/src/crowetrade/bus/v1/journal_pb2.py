@@ -22,64 +22,63 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from crowetrade.bus.v1 import instrument_pb2 as crowetrade_dot_bus_dot_v1_dot_instrument__pb2
 from crowetrade.bus.v1 import market_data_pb2 as crowetrade_dot_bus_dot_v1_dot_market__data__pb2
 from crowetrade.bus.v1 import orders_pb2 as crowetrade_dot_bus_dot_v1_dot_orders__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63rowetrade/bus/v1/journal.proto\x12\x11\x63rowetrade.bus.v1\x1a\"crowetrade/bus/v1/instrument.proto\x1a#crowetrade/bus/v1/market_data.proto\x1a\x1e\x63rowetrade/bus/v1/orders.proto\"\xa0\x01\n\rJournalRecord\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x18\n\x10recorded_unix_ns\x18\x02 \x01(\x03\x12\x15\n\rprevious_hash\x18\x03 \x01(\x0c\x12\x15\n\rfencing_token\x18\x04 \x01(\x04\x12/\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x1f.crowetrade.bus.v1.JournalEvent\"\x8f\x07\n\x0cJournalEvent\x12\x12\n\nat_unix_ns\x18\x01 \x01(\x03\x12<\n\x0fsession_started\x18\x02 \x01(\x0b\x32!.crowetrade.bus.v1.SessionStartedH\x00\x12<\n\x0forder_submitted\x18\x03 \x01(\x0b\x32!.crowetrade.bus.v1.OrderSubmittedH\x00\x12>\n\x10\x63\x61ncel_submitted\x18\x04 \x01(\x0b\x32\".crowetrade.bus.v1.CancelSubmittedH\x00\x12@\n\x11replace_submitted\x18\x05 \x01(\x0b\x32#.crowetrade.bus.v1.ReplaceSubmittedH\x00\x12:\n\x0eorder_accepted\x18\x06 \x01(\x0b\x32 .crowetrade.bus.v1.OrderAcceptedH\x00\x12:\n\x0eorder_executed\x18\x07 \x01(\x0b\x32 .crowetrade.bus.v1.OrderExecutedH\x00\x12\x34\n\x0border_ended\x18\x08 \x01(\x0b\x32\x1d.crowetrade.bus.v1.OrderEndedH\x00\x12:\n\x0eorder_replaced\x18\t \x01(\x0b\x32 .crowetrade.bus.v1.OrderReplacedH\x00\x12>\n\x10request_rejected\x18\n \x01(\x0b\x32\".crowetrade.bus.v1.RequestRejectedH\x00\x12>\n\x10\x65xecution_busted\x18\x0b \x01(\x0b\x32\".crowetrade.bus.v1.ExecutionBustedH\x00\x12\x38\n\rorder_unknown\x18\x0c \x01(\x0b\x32\x1f.crowetrade.bus.v1.OrderUnknownH\x00\x12>\n\x10requests_refused\x18\r \x01(\x0b\x32\".crowetrade.bus.v1.RequestsRefusedH\x00\x12H\n\x15\x63onfiguration_applied\x18\x0e \x01(\x0b\x32\'.crowetrade.bus.v1.ConfigurationAppliedH\x00\x12\x36\n\x0chalt_changed\x18\x0f \x01(\x0b\x32\x1e.crowetrade.bus.v1.HaltChangedH\x00\x42\x07\n\x05\x65vent\"I\n\x0eSessionStarted\x12\x0b\n\x03pod\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x04\x12\x13\n\x0bvenue_state\x18\x03 \x01(\t\"\xcd\x02\n\x0eOrderSubmitted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12%\n\x04side\x18\x04 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12\x16\n\x0eorder_quantity\x18\x05 \x01(\t\x12,\n\x08ord_type\x18\x06 \x01(\x0e\x32\x1a.crowetrade.bus.v1.OrdType\x12\r\n\x05price\x18\x07 \x01(\t\x12\x35\n\rtime_in_force\x18\x08 \x01(\x0e\x32\x1e.crowetrade.bus.v1.TimeInForce\x12\x16\n\x0e\x65xpire_unix_ns\x18\t \x01(\x03\x12\x11\n\tpost_only\x18\n \x01(\x08\x12\x0f\n\x07\x63losing\x18\x0b \x01(\x08\x12\x17\n\x0forigin_sequence\x18\x0c \x01(\x04\"L\n\x0f\x43\x61ncelSubmitted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"}\n\x10ReplaceSubmitted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x16\n\x0eorder_quantity\x18\x03 \x01(\t\x12\r\n\x05price\x18\x04 \x01(\t\x12\x17\n\x0forigin_sequence\x18\x05 \x01(\x04\"N\n\rOrderAccepted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\x03 \x01(\x03\"\xd6\x01\n\rOrderExecuted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\x12%\n\x04side\x18\x05 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12\x10\n\x08quantity\x18\x06 \x01(\t\x12\r\n\x05price\x18\x07 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x08 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\t \x01(\x03\x12\x10\n\x08suspense\x18\n \x01(\x08\"\x9b\x01\n\nOrderEnded\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x30\n\nord_status\x18\x03 \x01(\x0e\x32\x1c.crowetrade.bus.v1.OrdStatus\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\x06 \x01(\x03\"f\n\rOrderReplaced\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\x04 \x01(\x03\"t\n\x0fRequestRejected\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\x05 \x01(\x03\"\xdb\x01\n\x0f\x45xecutionBusted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x02 \x01(\t\x12\x13\n\x0b\x65xec_ref_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\x12%\n\x04side\x18\x05 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12\x10\n\x08quantity\x18\x06 \x01(\t\x12\r\n\x05price\x18\x07 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x08 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\t \x01(\x03\x12\x10\n\x08suspense\x18\n \x01(\x08\"1\n\x0cOrderUnknown\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"d\n\x0fRequestsRefused\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nrisk_limit\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x0c\n\x04text\x18\x05 \x01(\t\"5\n\x0bRuleMembers\x12\x12\n\nrisk_limit\x18\x01 \x01(\t\x12\x12\n\nstrategies\x18\x02 \x03(\t\"Y\n\x14\x43onfigurationApplied\x12\x10\n\x08revision\x18\x01 \x01(\t\x12/\n\x07members\x18\x02 \x03(\x0b\x32\x1e.crowetrade.bus.v1.RuleMembers\"H\n\x0bHaltChanged\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07\x63leared\x18\x03 \x01(\x08\x12\n\n\x02\x62y\x18\x04 \x01(\t\"|\n\x0fJournalSnapshot\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0brecord_hash\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x03 \x01(\x0c\x12\x0c\n\x04part\x18\x04 \x01(\r\x12\r\n\x05parts\x18\x05 \x01(\r\x12\x0f\n\x07\x63ontent\x18\x06 \x01(\x0c\"\xfd\x02\n\x0b\x42ookedOrder\x12\x30\n\x05order\x18\x01 \x01(\x0b\x32!.crowetrade.bus.v1.OrderSubmitted\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x30\n\nord_status\x18\x03 \x01(\x0e\x32\x1c.crowetrade.bus.v1.OrdStatus\x12\x14\n\x0c\x63um_quantity\x18\x04 \x01(\t\x12&\n\x05\x66ills\x18\x05 \x03(\x0b\x32\x17.crowetrade.bus.v1.Fill\x12\x19\n\x11\x66ormer_cl_ord_ids\x18\x06 \x03(\t\x12\x32\n\x06\x63\x61ncel\x18\x07 \x01(\x0b\x32\".crowetrade.bus.v1.CancelSubmitted\x12\x34\n\x07replace\x18\x08 \x01(\x0b\x32#.crowetrade.bus.v1.ReplaceSubmitted\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x0c\n\x04text\x18\n \x01(\t\x12\x17\n\x0f\x63hanged_unix_ns\x18\x0b \x01(\x03\"{\n\x0e\x42ookedPosition\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\t\x12\x15\n\raverage_price\x18\x04 \x01(\t\x12\x10\n\x08realized\x18\x05 \x01(\t\x12\x0c\n\x04\x66\x65\x65s\x18\x06 \x01(\t\"S\n\x0e\x42ookedMessages\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x0f\n\x07unix_ns\x18\x03 \x03(\x03\x12\x0e\n\x06\x63ounts\x18\x04 \x03(\r\"\xae\x01\n\x0e\x42ookedCounters\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0c\n\x04sent\x18\x02 \x01(\x04\x12\x0e\n\x06\x66illed\x18\x03 \x01(\x04\x12\x10\n\x08rejected\x18\x04 \x01(\x04\x12\x37\n\x0blast_reject\x18\x05 \x01(\x0b\x32\".crowetrade.bus.v1.RequestsRefused\x12!\n\x19last_reject_since_unix_ns\x18\x06 \x01(\x03\"*\n\x07UsedIds\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0f\n\x07highest\x18\x02 \x01(\x04\"\xfa\x03\n\x05\x42ooks\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\x12\x13\n\x0bvenue_state\x18\x02 \x01(\t\x12\x17\n\x0forigin_sequence\x18\x03 \x01(\x04\x12,\n\x04open\x18\x04 \x03(\x0b\x32\x1e.crowetrade.bus.v1.BookedOrder\x12-\n\x05\x65nded\x18\x05 \x03(\x0b\x32\x1e.crowetrade.bus.v1.BookedOrder\x12\x34\n\tpositions\x18\x06 \x03(\x0b\x32!.crowetrade.bus.v1.BookedPosition\x12\x33\n\x08messages\x18\x07 \x03(\x0b\x32!.crowetrade.bus.v1.BookedMessages\x12\x33\n\x08\x63ounters\x18\x08 \x03(\x0b\x32!.crowetrade.bus.v1.BookedCounters\x12,\n\x08used_ids\x18\t \x03(\x0b\x32\x1a.crowetrade.bus.v1.UsedIds\x12-\n\x05halts\x18\n \x03(\x0b\x32\x1e.crowetrade.bus.v1.HaltChanged\x12>\n\rconfiguration\x18\x0b \x01(\x0b\x32\'.crowetrade.bus.v1.ConfigurationApplied\x12\x12\n\nat_unix_ns\x18\x0c \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63rowetrade/bus/v1/journal.proto\x12\x11\x63rowetrade.bus.v1\x1a#crowetrade/bus/v1/market_data.proto\x1a\x1e\x63rowetrade/bus/v1/orders.proto\"\xa0\x01\n\rJournalRecord\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x18\n\x10recorded_unix_ns\x18\x02 \x01(\x03\x12\x15\n\rprevious_hash\x18\x03 \x01(\x0c\x12\x15\n\rfencing_token\x18\x04 \x01(\x04\x12/\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x1f.crowetrade.bus.v1.JournalEvent\"\x8f\x07\n\x0cJournalEvent\x12\x12\n\nat_unix_ns\x18\x01 \x01(\x03\x12<\n\x0fsession_started\x18\x02 \x01(\x0b\x32!.crowetrade.bus.v1.SessionStartedH\x00\x12<\n\x0forder_submitted\x18\x03 \x01(\x0b\x32!.crowetrade.bus.v1.OrderSubmittedH\x00\x12>\n\x10\x63\x61ncel_submitted\x18\x04 \x01(\x0b\x32\".crowetrade.bus.v1.CancelSubmittedH\x00\x12@\n\x11replace_submitted\x18\x05 \x01(\x0b\x32#.crowetrade.bus.v1.ReplaceSubmittedH\x00\x12:\n\x0eorder_accepted\x18\x06 \x01(\x0b\x32 .crowetrade.bus.v1.OrderAcceptedH\x00\x12:\n\x0eorder_executed\x18\x07 \x01(\x0b\x32 .crowetrade.bus.v1.OrderExecutedH\x00\x12\x34\n\x0border_ended\x18\x08 \x01(\x0b\x32\x1d.crowetrade.bus.v1.OrderEndedH\x00\x12:\n\x0eorder_replaced\x18\t \x01(\x0b\x32 .crowetrade.bus.v1.OrderReplacedH\x00\x12>\n\x10request_rejected\x18\n \x01(\x0b\x32\".crowetrade.bus.v1.RequestRejectedH\x00\x12>\n\x10\x65xecution_busted\x18\x0b \x01(\x0b\x32\".crowetrade.bus.v1.ExecutionBustedH\x00\x12\x38\n\rorder_unknown\x18\x0c \x01(\x0b\x32\x1f.crowetrade.bus.v1.OrderUnknownH\x00\x12>\n\x10requests_refused\x18\r \x01(\x0b\x32\".crowetrade.bus.v1.RequestsRefusedH\x00\x12H\n\x15\x63onfiguration_applied\x18\x0e \x01(\x0b\x32\'.crowetrade.bus.v1.ConfigurationAppliedH\x00\x12\x36\n\x0chalt_changed\x18\x0f \x01(\x0b\x32\x1e.crowetrade.bus.v1.HaltChangedH\x00\x42\x07\n\x05\x65vent\"I\n\x0eSessionStarted\x12\x0b\n\x03pod\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x04\x12\x13\n\x0bvenue_state\x18\x03 \x01(\t\"\xcd\x02\n\x0eOrderSubmitted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12%\n\x04side\x18\x04 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12\x16\n\x0eorder_quantity\x18\x05 \x01(\t\x12,\n\x08ord_type\x18\x06 \x01(\x0e\x32\x1a.crowetrade.bus.v1.OrdType\x12\r\n\x05price\x18\x07 \x01(\t\x12\x35\n\rtime_in_force\x18\x08 \x01(\x0e\x32\x1e.crowetrade.bus.v1.TimeInForce\x12\x16\n\x0e\x65xpire_unix_ns\x18\t \x01(\x03\x12\x11\n\tpost_only\x18\n \x01(\x08\x12\x0f\n\x07\x63losing\x18\x0b \x01(\x08\x12\x17\n\x0forigin_sequence\x18\x0c \x01(\x04\"L\n\x0f\x43\x61ncelSubmitted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"}\n\x10ReplaceSubmitted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x16\n\x0eorder_quantity\x18\x03 \x01(\t\x12\r\n\x05price\x18\x04 \x01(\t\x12\x17\n\x0forigin_sequence\x18\x05 \x01(\x04\"N\n\rOrderAccepted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\x03 \x01(\x03\"\xd6\x01\n\rOrderExecuted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\x12%\n\x04side\x18\x05 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12\x10\n\x08quantity\x18\x06 \x01(\t\x12\r\n\x05price\x18\x07 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x08 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\t \x01(\x03\x12\x10\n\x08suspense\x18\n \x01(\x08\"\x9b\x01\n\nOrderEnded\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x30\n\nord_status\x18\x03 \x01(\x0e\x32\x1c.crowetrade.bus.v1.OrdStatus\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\x06 \x01(\x03\"f\n\rOrderReplaced\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\x04 \x01(\x03\"t\n\x0fRequestRejected\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x16\n\x0eorig_cl_ord_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\x05 \x01(\x03\"\xdb\x01\n\x0f\x45xecutionBusted\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x02 \x01(\t\x12\x13\n\x0b\x65xec_ref_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\x12%\n\x04side\x18\x05 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\x12\x10\n\x08quantity\x18\x06 \x01(\t\x12\r\n\x05price\x18\x07 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x08 \x01(\t\x12\x18\n\x10transact_unix_ns\x18\t \x01(\x03\x12\x10\n\x08suspense\x18\n \x01(\x08\"1\n\x0cOrderUnknown\x12\x11\n\tcl_ord_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"t\n\x0fRequestsRefused\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nrisk_limit\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0e\n\x06symbol\x18\x06 \x01(\t\"5\n\x0bRuleMembers\x12\x12\n\nrisk_limit\x18\x01 \x01(\t\x12\x12\n\nstrategies\x18\x02 \x03(\t\"Y\n\x14\x43onfigurationApplied\x12\x10\n\x08revision\x18\x01 \x01(\t\x12/\n\x07members\x18\x02 \x03(\x0b\x32\x1e.crowetrade.bus.v1.RuleMembers\":\n\x0bHaltChanged\x12\x0c\n\x04halt\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07\x63leared\x18\x03 \x01(\x08\"|\n\x0fJournalSnapshot\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0brecord_hash\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x03 \x01(\x0c\x12\x0c\n\x04part\x18\x04 \x01(\r\x12\r\n\x05parts\x18\x05 \x01(\r\x12\x0f\n\x07\x63ontent\x18\x06 \x01(\x0c\"\xfd\x02\n\x0b\x42ookedOrder\x12\x30\n\x05order\x18\x01 \x01(\x0b\x32!.crowetrade.bus.v1.OrderSubmitted\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x30\n\nord_status\x18\x03 \x01(\x0e\x32\x1c.crowetrade.bus.v1.OrdStatus\x12\x14\n\x0c\x63um_quantity\x18\x04 \x01(\t\x12&\n\x05\x66ills\x18\x05 \x03(\x0b\x32\x17.crowetrade.bus.v1.Fill\x12\x19\n\x11\x66ormer_cl_ord_ids\x18\x06 \x03(\t\x12\x32\n\x06\x63\x61ncel\x18\x07 \x01(\x0b\x32\".crowetrade.bus.v1.CancelSubmitted\x12\x34\n\x07replace\x18\x08 \x01(\x0b\x32#.crowetrade.bus.v1.ReplaceSubmitted\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x0c\n\x04text\x18\n \x01(\t\x12\x17\n\x0f\x63hanged_unix_ns\x18\x0b \x01(\x03\"{\n\x0e\x42ookedPosition\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\t\x12\x15\n\raverage_price\x18\x04 \x01(\t\x12\x10\n\x08realized\x18\x05 \x01(\t\x12\x0c\n\x04\x66\x65\x65s\x18\x06 \x01(\t\"S\n\x0e\x42ookedMessages\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x0f\n\x07unix_ns\x18\x03 \x03(\x03\x12\x0e\n\x06\x63ounts\x18\x04 \x03(\r\"\xae\x01\n\x0e\x42ookedCounters\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x0c\n\x04sent\x18\x02 \x01(\x04\x12\x0e\n\x06\x66illed\x18\x03 \x01(\x04\x12\x10\n\x08rejected\x18\x04 \x01(\x04\x12\x37\n\x0blast_reject\x18\x05 \x01(\x0b\x32\".crowetrade.bus.v1.RequestsRefused\x12!\n\x19last_reject_since_unix_ns\x18\x06 \x01(\x03\"*\n\x07UsedIds\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0f\n\x07highest\x18\x02 \x01(\x04\"\xfa\x03\n\x05\x42ooks\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\x12\x13\n\x0bvenue_state\x18\x02 \x01(\t\x12\x17\n\x0forigin_sequence\x18\x03 \x01(\x04\x12,\n\x04open\x18\x04 \x03(\x0b\x32\x1e.crowetrade.bus.v1.BookedOrder\x12-\n\x05\x65nded\x18\x05 \x03(\x0b\x32\x1e.crowetrade.bus.v1.BookedOrder\x12\x34\n\tpositions\x18\x06 \x03(\x0b\x32!.crowetrade.bus.v1.BookedPosition\x12\x33\n\x08messages\x18\x07 \x03(\x0b\x32!.crowetrade.bus.v1.BookedMessages\x12\x33\n\x08\x63ounters\x18\x08 \x03(\x0b\x32!.crowetrade.bus.v1.BookedCounters\x12,\n\x08used_ids\x18\t \x03(\x0b\x32\x1a.crowetrade.bus.v1.UsedIds\x12-\n\x05halts\x18\n \x03(\x0b\x32\x1e.crowetrade.bus.v1.HaltChanged\x12>\n\rconfiguration\x18\x0b \x01(\x0b\x32\'.crowetrade.bus.v1.ConfigurationApplied\x12\x12\n\nat_unix_ns\x18\x0c \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crowetrade.bus.v1.journal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOURNALRECORD']._serialized_start=160
-  _globals['_JOURNALRECORD']._serialized_end=320
-  _globals['_JOURNALEVENT']._serialized_start=323
-  _globals['_JOURNALEVENT']._serialized_end=1234
-  _globals['_SESSIONSTARTED']._serialized_start=1236
-  _globals['_SESSIONSTARTED']._serialized_end=1309
-  _globals['_ORDERSUBMITTED']._serialized_start=1312
-  _globals['_ORDERSUBMITTED']._serialized_end=1645
-  _globals['_CANCELSUBMITTED']._serialized_start=1647
-  _globals['_CANCELSUBMITTED']._serialized_end=1723
-  _globals['_REPLACESUBMITTED']._serialized_start=1725
-  _globals['_REPLACESUBMITTED']._serialized_end=1850
-  _globals['_ORDERACCEPTED']._serialized_start=1852
-  _globals['_ORDERACCEPTED']._serialized_end=1930
-  _globals['_ORDEREXECUTED']._serialized_start=1933
-  _globals['_ORDEREXECUTED']._serialized_end=2147
-  _globals['_ORDERENDED']._serialized_start=2150
-  _globals['_ORDERENDED']._serialized_end=2305
-  _globals['_ORDERREPLACED']._serialized_start=2307
-  _globals['_ORDERREPLACED']._serialized_end=2409
-  _globals['_REQUESTREJECTED']._serialized_start=2411
-  _globals['_REQUESTREJECTED']._serialized_end=2527
-  _globals['_EXECUTIONBUSTED']._serialized_start=2530
-  _globals['_EXECUTIONBUSTED']._serialized_end=2749
-  _globals['_ORDERUNKNOWN']._serialized_start=2751
-  _globals['_ORDERUNKNOWN']._serialized_end=2800
-  _globals['_REQUESTSREFUSED']._serialized_start=2802
-  _globals['_REQUESTSREFUSED']._serialized_end=2902
-  _globals['_RULEMEMBERS']._serialized_start=2904
-  _globals['_RULEMEMBERS']._serialized_end=2957
-  _globals['_CONFIGURATIONAPPLIED']._serialized_start=2959
-  _globals['_CONFIGURATIONAPPLIED']._serialized_end=3048
-  _globals['_HALTCHANGED']._serialized_start=3050
-  _globals['_HALTCHANGED']._serialized_end=3122
-  _globals['_JOURNALSNAPSHOT']._serialized_start=3124
-  _globals['_JOURNALSNAPSHOT']._serialized_end=3248
-  _globals['_BOOKEDORDER']._serialized_start=3251
-  _globals['_BOOKEDORDER']._serialized_end=3632
-  _globals['_BOOKEDPOSITION']._serialized_start=3634
-  _globals['_BOOKEDPOSITION']._serialized_end=3757
-  _globals['_BOOKEDMESSAGES']._serialized_start=3759
-  _globals['_BOOKEDMESSAGES']._serialized_end=3842
-  _globals['_BOOKEDCOUNTERS']._serialized_start=3845
-  _globals['_BOOKEDCOUNTERS']._serialized_end=4019
-  _globals['_USEDIDS']._serialized_start=4021
-  _globals['_USEDIDS']._serialized_end=4063
-  _globals['_BOOKS']._serialized_start=4066
-  _globals['_BOOKS']._serialized_end=4572
+  _globals['_JOURNALRECORD']._serialized_start=124
+  _globals['_JOURNALRECORD']._serialized_end=284
+  _globals['_JOURNALEVENT']._serialized_start=287
+  _globals['_JOURNALEVENT']._serialized_end=1198
+  _globals['_SESSIONSTARTED']._serialized_start=1200
+  _globals['_SESSIONSTARTED']._serialized_end=1273
+  _globals['_ORDERSUBMITTED']._serialized_start=1276
+  _globals['_ORDERSUBMITTED']._serialized_end=1609
+  _globals['_CANCELSUBMITTED']._serialized_start=1611
+  _globals['_CANCELSUBMITTED']._serialized_end=1687
+  _globals['_REPLACESUBMITTED']._serialized_start=1689
+  _globals['_REPLACESUBMITTED']._serialized_end=1814
+  _globals['_ORDERACCEPTED']._serialized_start=1816
+  _globals['_ORDERACCEPTED']._serialized_end=1894
+  _globals['_ORDEREXECUTED']._serialized_start=1897
+  _globals['_ORDEREXECUTED']._serialized_end=2111
+  _globals['_ORDERENDED']._serialized_start=2114
+  _globals['_ORDERENDED']._serialized_end=2269
+  _globals['_ORDERREPLACED']._serialized_start=2271
+  _globals['_ORDERREPLACED']._serialized_end=2373
+  _globals['_REQUESTREJECTED']._serialized_start=2375
+  _globals['_REQUESTREJECTED']._serialized_end=2491
+  _globals['_EXECUTIONBUSTED']._serialized_start=2494
+  _globals['_EXECUTIONBUSTED']._serialized_end=2713
+  _globals['_ORDERUNKNOWN']._serialized_start=2715
+  _globals['_ORDERUNKNOWN']._serialized_end=2764
+  _globals['_REQUESTSREFUSED']._serialized_start=2766
+  _globals['_REQUESTSREFUSED']._serialized_end=2882
+  _globals['_RULEMEMBERS']._serialized_start=2884
+  _globals['_RULEMEMBERS']._serialized_end=2937
+  _globals['_CONFIGURATIONAPPLIED']._serialized_start=2939
+  _globals['_CONFIGURATIONAPPLIED']._serialized_end=3028
+  _globals['_HALTCHANGED']._serialized_start=3030
+  _globals['_HALTCHANGED']._serialized_end=3088
+  _globals['_JOURNALSNAPSHOT']._serialized_start=3090
+  _globals['_JOURNALSNAPSHOT']._serialized_end=3214
+  _globals['_BOOKEDORDER']._serialized_start=3217
+  _globals['_BOOKEDORDER']._serialized_end=3598
+  _globals['_BOOKEDPOSITION']._serialized_start=3600
+  _globals['_BOOKEDPOSITION']._serialized_end=3723
+  _globals['_BOOKEDMESSAGES']._serialized_start=3725
+  _globals['_BOOKEDMESSAGES']._serialized_end=3808
+  _globals['_BOOKEDCOUNTERS']._serialized_start=3811
+  _globals['_BOOKEDCOUNTERS']._serialized_end=3985
+  _globals['_USEDIDS']._serialized_start=3987
+  _globals['_USEDIDS']._serialized_end=4029
+  _globals['_BOOKS']._serialized_start=4032
+  _globals['_BOOKS']._serialized_end=4538
 # @@protoc_insertion_point(module_scope)

@@ -631,6 +631,7 @@ class RequestsRefused(_message.Message):
     RISK_LIMIT_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """Name of the Strategy whose session sent them."""
     reason: _builtins.str
@@ -641,6 +642,8 @@ class RequestsRefused(_message.Message):
     """How many."""
     text: _builtins.str
     """The last one's sentence."""
+    symbol: _builtins.str
+    """Symbol that they were for; empty when unknown."""
     def __init__(
         self,
         *,
@@ -649,10 +652,11 @@ class RequestsRefused(_message.Message):
         risk_limit: _builtins.str = ...,
         count: _builtins.int = ...,
         text: _builtins.str = ...,
+        symbol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason", "risk_limit", b"risk_limit", "strategy", b"strategy", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason", "risk_limit", b"risk_limit", "strategy", b"strategy", "symbol", b"symbol", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -720,29 +724,27 @@ class HaltChanged(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    REASON_FIELD_NUMBER: _builtins.int
+    HALT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     CLEARED_FIELD_NUMBER: _builtins.int
-    BY_FIELD_NUMBER: _builtins.int
-    reason: _builtins.str
-    """CamelCase: JournalBelowRecord, UnknownExecution, PositionDifference."""
+    halt: _builtins.str
+    """REASON@TOKEN: CamelCase reason (JournalBelowRecord, UnknownExecution, PositionDifference) and the fencing token of the
+    session that halted, so that clearing one halt never clears a later one.
+    """
     text: _builtins.str
     """A sentence for people."""
     cleared: _builtins.bool
     """True when it is cleared."""
-    by: _builtins.str
-    """Who cleared it."""
     def __init__(
         self,
         *,
-        reason: _builtins.str = ...,
+        halt: _builtins.str = ...,
         text: _builtins.str = ...,
         cleared: _builtins.bool = ...,
-        by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "cleared", b"cleared", "reason", b"reason", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared", b"cleared", "halt", b"halt", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -825,7 +827,9 @@ class BookedOrder(_message.Message):
 
     @_builtins.property
     def fills(self) -> _containers.RepeatedCompositeFieldContainer[_orders_pb2.Fill]:
-        """Executions, so that one that comes twice is told apart and one that is taken back is found."""
+        """Executions, so that one that comes twice is recognised and one that is taken back is found; last_quantity is empty
+        for one that was taken back.
+        """
 
     @_builtins.property
     def former_cl_ord_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

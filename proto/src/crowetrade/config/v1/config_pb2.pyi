@@ -187,19 +187,23 @@ class JournalRecordOnFile(_message.Message):
 
     FENCING_TOKEN_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    POD_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """Highest fencing token that was reported."""
     sequence: _builtins.int
     """A sequence that the journal had reached under that token or before."""
+    pod: _builtins.str
+    """Pod that reported the token."""
     def __init__(
         self,
         *,
         fencing_token: _builtins.int = ...,
         sequence: _builtins.int = ...,
+        pod: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fencing_token", b"fencing_token", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fencing_token", b"fencing_token", "pod", b"pod", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,6 +221,7 @@ class GatewayConfig(_message.Message):
     HALTED_REASON_FIELD_NUMBER: _builtins.int
     HALTED_MESSAGE_FIELD_NUMBER: _builtins.int
     ON_RECORD_FIELD_NUMBER: _builtins.int
+    CLEARED_HALTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """SHA-256 over the serialized message without this field and `on_record`, in hex; acknowledged in
     GatewayStatus.config_revision.
@@ -239,6 +244,10 @@ class GatewayConfig(_message.Message):
     def on_record(self) -> Global___JournalRecordOnFile:
         """What is known of the journal."""
 
+    @_builtins.property
+    def cleared_halts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Halts that a person has cleared, as HaltChanged.halt says them (annotation trading.crowetrade.io/clear-halt)."""
+
     def __init__(
         self,
         *,
@@ -248,10 +257,11 @@ class GatewayConfig(_message.Message):
         halted_reason: _builtins.str = ...,
         halted_message: _builtins.str = ...,
         on_record: Global___JournalRecordOnFile | None = ...,
+        cleared_halts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["on_record", b"on_record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["halted_message", b"halted_message", "halted_reason", b"halted_reason", "on_record", b"on_record", "revision", b"revision", "rules", b"rules", "strategies", b"strategies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared_halts", b"cleared_halts", "halted_message", b"halted_message", "halted_reason", b"halted_reason", "on_record", b"on_record", "revision", b"revision", "rules", b"rules", "strategies", b"strategies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
