@@ -99,7 +99,7 @@ class FromVenue:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The gateway was asked to stop: nothing new, what is open is cancelled; strategies in state Flatten go on closing."""
+    """The gateway was asked to stop: nothing new leaves, what is open is cancelled, what is to be closed is closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,124 +1,169 @@
-"""Orders, positions and counters of a gateway, rebuilt from its journal and moved by nothing but journaled reports."""
+"""The state of the engine: settings that never change, books that are the fold of the journal, and what is true only
+while this process runs."""
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 
-from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
-from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import ZERO, parse, render
-from crowetrade_agents.domain.position import Position
-from crowetrade_agents.errors import JournalCorrupt
-from crowetrade_agents.risk.request import Exposure
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.control.state import Configuration, Control, join
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+from crowetrade_agents.domain.market import Mark
+from crowetrade_agents.gateway.books import Books
+from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
+from crowetrade_agents.gateway.effects import Append, Count, Effect, Report, Tell
+from crowetrade_agents.gateway.order import Key
+from crowetrade_agents.risk.facts import Facts
+from crowetrade_agents.venues.port import SessionState, VenueFeatures
 
-FINAL = frozenset(
-    {
-        orders_pb2.ORD_STATUS_FILLED,
-        orders_pb2.ORD_STATUS_CANCELED,
-        orders_pb2.ORD_STATUS_REJECTED,
-        orders_pb2.ORD_STATUS_EXPIRED,
-    }
-)
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a gateway is started with. Durations in nanoseconds of wall clock.
+
+    `cancel_after_ns`: how long after its session was lost a strategy's orders are cancelled. `answer_after_ns`: silence
+    of the venue about a request after which the order counts as unknown and is asked for.
+    """
+
+    namespace: str
+    venue: str
+    pod: str
+    instruments: Mapping[InstrumentId, Instrument]
+    features: VenueFeatures = field(default_factory=VenueFeatures)
+    orders_per_second: int = 10
+    order_burst: int = 20
+    cancels_per_second: int = 20
+    cancel_after_ns: int = 5 * SECOND_NS
+    answer_after_ns: int = 10 * SECOND_NS
+    heartbeat_deadline_millis: int = 3_000
 
 
 @dataclass(slots=True)
-class Counters:
-    """Totals of one strategy since the journal began."""
+class Closing:
+    """A position that is being closed: how often in vain in a row, when to try again, and why it is not done yet."""
 
-    sent: int = 0
-    filled: int = 0
-    rejected: int = 0
-    last_reject_reason: str = ""
-
-
-@dataclass
-class State:
-    """What the journal says. `reports` holds the last report of every ClOrdID ever used."""
-
-    reports: dict[str, orders_pb2.ExecutionReport] = field(default_factory=dict)
-    open: dict[str, orders_pb2.ExecutionReport] = field(default_factory=dict)
-    positions: dict[tuple[str, str], Position] = field(default_factory=dict)
-    counters: dict[str, Counters] = field(default_factory=dict)
-    executions: set[str] = field(default_factory=set)
-    fencing_token: int = 0
-    replay_epoch_ns: int = 0
-    # Highest market data sequence that caused an order: a lock-step replay resumes after it.
-    market_data_sequence: int = 0
-
-    def apply(self, event: orders_pb2.JournalEvent) -> None:
-        """Takes one journaled event in; raises JournalCorrupt when it cannot follow."""
-        if event.HasField("session_started"):
-            started = event.session_started
-            self.fencing_token = started.fencing_token
-            self.replay_epoch_ns = self.replay_epoch_ns or started.replay_epoch_unix_ns
-            return
-        self._report(event.execution_report)
-
-    def _report(self, report: orders_pb2.ExecutionReport) -> None:
-        counters = self.counters.setdefault(report.strategy, Counters())
-        if report.HasField("order"):
-            self.market_data_sequence = max(self.market_data_sequence, report.order.origin.sequence)
-        if report.exec_type == orders_pb2.EXEC_TYPE_PENDING_NEW:
-            counters.sent += 1
-        if report.exec_type == orders_pb2.EXEC_TYPE_REJECTED:
-            counters.rejected += 1
-            counters.last_reject_reason = report.reason
-        if report.exec_type == orders_pb2.EXEC_TYPE_TRADE:
-            self._execution(report)
-            counters.filled += report.ord_status == orders_pb2.ORD_STATUS_FILLED
-        self.reports[report.cl_ord_id] = report
-        if report.ord_status in FINAL:
-            self.open.pop(report.cl_ord_id, None)
-        else:
-            self.open[report.cl_ord_id] = report
-
-    def _execution(self, report: orders_pb2.ExecutionReport) -> None:
-        if report.fill.exec_id in self.executions:
-            raise JournalCorrupt(f"execution {report.fill.exec_id} stands twice in the journal")
-        self.executions.add(report.fill.exec_id)
-        quantity = parse(report.fill.last_quantity)
-        signed = quantity if report.side == market_data_pb2.SIDE_BUY else -quantity
-        key = (report.strategy, report.symbol)
-        position = self.positions.get(key, Position())
-        self.positions[key] = position.filled(signed, parse(report.fill.last_price), parse(report.fill.fee))
-
-    def open_of(self, strategy: str) -> list[orders_pb2.ExecutionReport]:
-        """Last reports of the strategy's open orders, oldest first."""
-        return [report for report in self.open.values() if report.strategy == strategy]
-
-    def exposures(self) -> dict[tuple[str, str], Exposure]:
-        """Positions and open orders by strategy and symbol."""
-        result = {key: Exposure(position.quantity) for key, position in self.positions.items()}
-        for report in self.open.values():
-            key = (report.strategy, report.symbol)
-            known = result.get(key, Exposure())
-            leaves = parse(report.leaves_quantity)
-            buy = report.side == market_data_pb2.SIDE_BUY
-            result[key] = Exposure(
-                known.position, known.open_buy + (leaves if buy else ZERO), known.open_sell + (ZERO if buy else leaves)
-            )
-        return result
-
-    def is_flat(self, strategy: str) -> bool:
-        """Whether the strategy holds nothing."""
-        return all(not position.quantity for (name, _), position in self.positions.items() if name == strategy)
+    attempts: int = 0
+    retry_ns: int = 0
+    reason: str = ""
+    text: str = ""
+    final: bool = False
 
 
-def position_message(symbol: str, position: Position, book: TopOfBook | None) -> status_pb2.Position:
-    """A position as it travels, marked at the mid of the last quote."""
-    mark = book.mid if book else None
-    return status_pb2.Position(
-        symbol=symbol,
-        quantity=render(position.quantity),
-        average_price=render(position.average_price),
-        mark_price=render(mark) if mark is not None else "",
-        realized_pnl=render(position.realized),
-        unrealized_pnl=render(position.unrealized(mark)) if mark is not None else "",
-        fees=render(position.fees),
-    )
+RefusedKey = tuple[str, str, str, str]
+"""Strategy, reason, RiskLimit, symbol."""
 
 
-def cumulated(report: orders_pb2.ExecutionReport | None) -> Decimal:
-    """CumQty of a report, 0 when there is none."""
-    return parse(report.cum_quantity) if report and report.cum_quantity else ZERO
+@dataclass(slots=True)
+class Live:
+    """What is true while the process runs. Times are wall clock, nanoseconds since the Unix epoch."""
+
+    order_budget: TokenBucket
+    cancel_budget: TokenBucket
+    # Sequence of the journal's last event when this process opened it.
+    start_sequence: int = 0
+    configuration: Configuration = field(default_factory=Configuration)
+    record_checked: bool = False
+    session: SessionState = SessionState.CONNECTING
+    session_text: str = ""
+    session_since_ns: int = 0
+    leaving: bool = False
+    marks: dict[InstrumentId, Mark] = field(default_factory=dict)
+    feed_alive_ns: int = 0
+    published: int = 0
+    # Strategy -> number of its session.
+    sessions: dict[str, int] = field(default_factory=dict)
+    # Strategy -> since when it has none.
+    lost: dict[str, int] = field(default_factory=dict)
+    refused: dict[RefusedKey, list[int | str]] = field(default_factory=dict)
+    closing: dict[Key, Closing] = field(default_factory=dict)
+    timers: list[tuple[int, str, str]] = field(default_factory=list)
+    # Last number of the gateway's own requests.
+    own_requests: int = 0
+    throttled: int = 0
+
+
+@dataclass(slots=True)
+class GatewayState:
+    """Everything that `engine.handle` sees."""
+
+    settings: Settings
+    books: Books
+    live: Live
+
+    @classmethod
+    def start(cls, settings: Settings, books: Books, start_sequence: int) -> GatewayState:
+        """The state of a process that has just opened its journal."""
+        live = Live(
+            TokenBucket(settings.orders_per_second, settings.order_burst),
+            TokenBucket(settings.cancels_per_second, settings.cancels_per_second),
+            start_sequence,
+        )
+        return cls(settings, books, live)
+
+    def control(self, strategy: str) -> Control:
+        """What the strategy may do now."""
+        return join(self.live.configuration, self.books.halts, self.live.leaving, strategy)
+
+    def facts(self, strategy: str, now_ns: int) -> Facts:
+        """What the gate knows when it judges something of the strategy."""
+        live, books = self.live, self.books
+        control = self.control(strategy)
+        return Facts(
+            now_ns=now_ns,
+            trading_state=control.state,
+            control_refusal=control.refusal,
+            rules=live.configuration.rules,
+            instruments=self.settings.instruments,
+            marks=live.marks,
+            feed_alive_ns=live.feed_alive_ns,
+            session_ready=live.session is SessionState.LOGGED_ON,
+            exposures=books.exposures,
+            messages=books.messages,
+            members=books.members,
+        )
+
+
+class Turn:
+    """One command being handled: what it records moves the books at once, and all that it asks for is collected."""
+
+    __slots__ = ("books", "effects", "live", "now_ns", "settings", "state")
+
+    def __init__(self, state: GatewayState, now_ns: int) -> None:
+        self.state = state
+        self.settings, self.books, self.live = state.settings, state.books, state.live
+        self.now_ns = now_ns
+        self.effects: list[Effect] = []
+
+    def record(self, event: journal_pb2.JournalEvent) -> None:
+        """Books the event and asks for its append."""
+        event.at_unix_ns = self.now_ns
+        self.books.apply(event)
+        self.effects.append(Append(event))
+
+    def add(self, effect: Effect) -> None:
+        """Asks for something."""
+        self.effects.append(effect)
+
+    def report(self, strategy: str, message: Report | None) -> None:
+        """Reports to a strategy's session if it has one."""
+        if message is not None and strategy in self.live.sessions:
+            self.effects.append(message)
+
+    def count(self, metric: str, *labels: str, amount: int = 1) -> None:
+        """Counts in a metric."""
+        self.effects.append(Count(metric, labels, amount))
+
+    def tell(self, level: str, event: str, **fields: object) -> None:
+        """Writes a log line."""
+        self.effects.append(Tell(level, event, tuple((name, str(value)) for name, value in fields.items())))
+
+    def wake(self, at_ns: int, kind: str, key: str) -> None:
+        """Wants a Timer command at this time; `engine` hands it to the kind's handler."""
+        heapq.heappush(self.live.timers, (at_ns, kind, key))
+
+    def own_id(self, strategy: str) -> str:
+        """A ClOrdID of the gateway's own: its run cannot be one of a strategy."""
+        self.live.own_requests += 1
+        return f"{strategy}-g{self.books.fencing_token}-{self.live.own_requests}"

@@ -1,126 +1,177 @@
-"""GatewayStatus out of what the order path knows. Pure."""
+"""GatewayStatus out of the engine's state. Pure. Numbers are rounded here, and only here: the journal stays exact."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_agents.domain.numbers import ZERO, render
-from crowetrade_agents.gateway.core import OrderPath
-from crowetrade_agents.gateway.state import Counters, State, position_message
-from crowetrade_agents.risk.rules import Rule
+from crowetrade_agents.control.state import Control, blocking
+from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.domain.numbers import ZERO, render, render_money, render_price
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.gateway.order import Counters, Key, LastReject
+from crowetrade_agents.gateway.reports import instrument_message
+from crowetrade_agents.gateway.state import GatewayState
+from crowetrade_agents.risk import gate
+from crowetrade_agents.venues.port import SessionState
 
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which gateway speaks."""
-
-    namespace: str
-    venue: str
-    pod: str
-
-
-@dataclass
-class VenueSession:
-    """State of the session with the venue and since when (wall clock, ns)."""
-
-    state: status_pb2.SessionState.ValueType = status_pb2.SESSION_STATE_CONNECTING
-    since_ns: int = 0
-    message: str = ""
-
-    def become(self, state: status_pb2.SessionState.ValueType, now_ns: int, message: str = "") -> None:
-        """Moves to a state; `since` moves only on change."""
-        if state != self.state or not self.since_ns:
-            self.since_ns = now_ns
-        self.state = state
-        self.message = message
+SESSION_STATES = {
+    SessionState.CONNECTING: status_pb2.SESSION_STATE_CONNECTING,
+    SessionState.LOGGED_ON: status_pb2.SESSION_STATE_LOGGED_ON,
+    SessionState.LOGON_REJECTED: status_pb2.SESSION_STATE_LOGON_REJECTED,
+    SessionState.DISCONNECTED: status_pb2.SESSION_STATE_DISCONNECTED,
+    SessionState.ENDED: status_pb2.SESSION_STATE_ENDED,
+}
 
 
 def gateway_status(
-    identity: Identity, path: OrderPath, session: VenueSession, connected: Collection[str], published: int, now_ns: int
+    state: GatewayState, journal_sequence: int, latency_p99_ns: int, waiting_for: Sequence[str], now_ns: int
 ) -> status_pb2.GatewayStatus:
     """The whole status at `now_ns`, wall clock."""
-    limits, state = path.limits, path.state
-    bound = set(limits.bindings or {})
-    names = sorted(bound | {name for name, _ in state.positions} | set(state.counters))
-    blocked = ""
-    if limits.unreadable:
-        blocked = "UnreadableLimit"
-    elif limits.bindings is None:
-        blocked = "NoConfiguration"
-    elif limits.halted:
-        blocked = "VenueHalted"
+    live, books, settings = state.live, state.books, state.settings
+    configuration = live.configuration
+    blocked = blocking(configuration, books.halts)
+    bound = set(configuration.bindings or {})
+    names = sorted(bound | {name for name, _ in books.positions} | set(books.counters))
     return status_pb2.GatewayStatus(
-        namespace=identity.namespace,
-        venue=identity.venue,
-        pod=identity.pod,
+        namespace=settings.namespace,
+        venue=settings.venue,
+        pod=settings.pod,
         sent_unix_ns=now_ns,
-        session=session.state,
-        session_since_unix_ns=session.since_ns,
-        session_message=session.message,
-        fencing_token=state.fencing_token,
-        config_revision=path.revision,
+        session=SESSION_STATES[live.session],
+        session_since_unix_ns=live.session_since_ns,
+        session_message=live.session_text,
+        fencing_token=books.fencing_token,
+        journal_sequence=journal_sequence,
+        config_revision=configuration.revision,
         risk_acknowledgements=[
-            status_pb2.RiskAcknowledgement(risk_limit=rule.name, generation=rule.generation) for rule in limits.rules
+            status_pb2.RiskAcknowledgement(risk_limit=rule.name, uid=rule.uid, hash=rule.hash, problem=rule.problem)
+            for rule in configuration.rules
         ],
-        accounts=[_account(name, path, name in connected) for name in names],
-        utilisation=[use for rule in limits.rules for use in _utilisation(rule, state)],
-        throttled_total=path.throttled,
-        latency_p99_micros=_p99(list(path.latencies_ns)) // 1000,
-        blocked_reason=blocked,
-        market_data_sequence=published,
+        accounts=[_account(state, name) for name in names],
+        positions=_account_positions(state, bound),
+        utilisation=[
+            status_pb2.Utilisation(
+                risk_limit=use.risk_limit,
+                limit=use.limit,
+                key=use.key,
+                used=render_money(use.used),
+                allowed=render(use.allowed),
+            )
+            for use in gate.utilisation(state.facts("", now_ns))
+        ],
+        throttled_total=live.throttled,
+        latency_p99_micros=latency_p99_ns // 1000,
+        blocked_reason="" if blocked is None else _blocked_reason(state),
+        blocked_message="" if blocked is None else blocked.text,
+        market_data_sequence=live.published,
+        waiting_for=waiting_for,
     )
 
 
-def _account(name: str, path: OrderPath, connected: bool) -> status_pb2.StrategyAccount:
-    state = path.state
-    counters = state.counters.get(name, Counters())
+def position_message(state: GatewayState, key: Key) -> status_pb2.Position:
+    """A position as it travels, marked at the mid of its instrument's own last quote."""
+    position, instrument = state.books.positions[key], state.settings.instruments.get(key[1])
+    message = status_pb2.Position(
+        instrument=instrument_message(key[1]),
+        quantity=render(position.quantity),
+        average_price=_price(position.average_price, instrument),
+        realized_pnl=render_money(position.realized),
+        fees=render_money(position.fees),
+    )
+    mark = state.live.marks.get(key[1])
+    if mark is not None and mark.book.is_usable:
+        message.mark_price = _price(mark.book.mid, instrument)
+        message.mark_unix_ns = mark.received_ns
+        message.unrealized_pnl = render_money(position.unrealized(mark.book.mid))
+    return message
+
+
+def is_stopped(state: GatewayState, strategy: str) -> bool:
+    """Whether the strategy may not trade, has nothing open, and nothing more will be closed for it."""
+    control = state.control(strategy)
+    if control.state in (TradingState.ACTIVE, TradingState.CLOSE_ONLY) or state.books.open_of(strategy):
+        return False
+    return all(item.final for item in remaining(state, strategy, control))
+
+
+def remaining(state: GatewayState, strategy: str, control: Control) -> list[status_pb2.Remaining]:
+    """Where Flatten is asked for: what is not closed yet, and why."""
+    if (state.live.configuration.bindings or {}).get(strategy) is not TradingState.FLATTEN:
+        return []
+    found = []
+    for key, position in sorted(state.books.positions.items()):
+        if key[0] != strategy or not position.quantity:
+            continue
+        closing = state.live.closing.get(key)
+        message = status_pb2.Remaining(instrument=instrument_message(key[1]), quantity=render(position.quantity))
+        if closing is not None and closing.reason:
+            message.reason, message.text, message.final = closing.reason, closing.text, closing.final
+        elif control.refusal is not None:
+            message.reason, message.text = str(control.refusal.reason), control.refusal.text
+        found.append(message)
+    return found
+
+
+def _account(state: GatewayState, name: str) -> status_pb2.StrategyAccount:
+    books = state.books
+    counters = books.counters.get(name, Counters())
+    open_orders = books.open_of(name)
     return status_pb2.StrategyAccount(
         strategy=name,
-        positions=[
-            position_message(symbol, position, path.book)
-            for (strategy, symbol), position in sorted(state.positions.items())
-            if strategy == name
-        ],
-        open_orders=len(state.open_of(name)),
+        positions=[position_message(state, key) for key in sorted(books.positions) if key[0] == name],
+        open_orders=len(open_orders),
+        unknown_orders=sum(order.unknown for order in open_orders),
         sent_total=counters.sent,
         filled_total=counters.filled,
         rejected_total=counters.rejected,
-        last_reject_reason=counters.last_reject_reason,
-        connected=connected,
-        stopped=path.stopped(name),
-        risk_limits=sorted(rule.name for rule in path.limits.rules if name in rule.strategies),
+        last_reject=_refusals(counters.last_reject),
+        connected=name in state.live.sessions,
+        stopped=is_stopped(state, name),
+        remaining=remaining(state, name, state.control(name)),
+        risk_limits=sorted(
+            rule.name for rule in state.live.configuration.rules if name in rule.strategies and not rule.problem
+        ),
     )
 
 
-def _utilisation(rule: Rule, state: State) -> list[status_pb2.Utilisation]:
-    """Use of maxPositionQuantity by strategy and symbol, or by symbol over all that the rule counts together."""
-    if rule.max_position_quantity is None:
-        return []
-    totals: dict[str, tuple[Decimal, Decimal]] = {}
-    for (strategy, symbol), exposure in state.exposures().items():
-        if not rule.binds(strategy, symbol):
-            continue
-        key = symbol if rule.total else f"{strategy}/{symbol}"
-        long, short = totals.get(key, (ZERO, ZERO))
-        totals[key] = (long + exposure.position + exposure.open_buy, short + exposure.position - exposure.open_sell)
-    return [
-        status_pb2.Utilisation(
-            risk_limit=rule.name,
-            limit="maxPositionQuantity",
-            key=key,
-            used=render(max(abs(long), abs(short))),
-            allowed=render(rule.max_position_quantity),
+def _account_positions(state: GatewayState, bound: set[str]) -> list[status_pb2.AccountPosition]:
+    held = {key[1] for key in state.books.positions}
+    found = []
+    for instrument in sorted(held):
+        owners = [(key[0], item.quantity) for key, item in state.books.positions.items() if key[1] == instrument]
+        total = sum((amount for _, amount in owners), ZERO)
+        unattributed = sum((amount for owner, amount in owners if owner not in bound), ZERO)
+        found.append(
+            status_pb2.AccountPosition(
+                instrument=instrument_message(instrument), quantity=render(total), unattributed=render(unattributed)
+            )
         )
-        for key, (long, short) in sorted(totals.items())
-    ]
+    return found
 
 
-def _p99(values: list[int]) -> int:
-    """Nearest-rank 99th percentile; 0 for no values."""
-    if not values:
-        return 0
-    values.sort()
-    return values[min(len(values) - 1, (99 * len(values) + 99) // 100 - 1)]
+def _refusals(last: LastReject) -> status_pb2.Refusals:
+    return status_pb2.Refusals(
+        reason=last.reason,
+        risk_limit=last.risk_limit,
+        count=last.count,
+        since_unix_ns=last.since_ns,
+        last_unix_ns=last.last_ns,
+        text=last.text,
+    )
+
+
+def _blocked_reason(state: GatewayState) -> str:
+    """The halt, the reason of the configuration, or that there is none."""
+    configuration = state.live.configuration
+    if state.books.halts:
+        return sorted(state.books.halts)[0].partition("@")[0]
+    if configuration.unreadable:
+        return "UnreadableConfiguration"
+    return configuration.halted_reason or "NoConfiguration"
+
+
+def _price(value: Decimal, instrument: Instrument | None) -> str:
+    tick = instrument.tick_size if instrument is not None else ZERO
+    return render_price(value, tick)

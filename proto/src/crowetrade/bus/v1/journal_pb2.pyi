@@ -809,10 +809,11 @@ class BookedOrder(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     CHANGED_UNIX_NS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """FIX tag 37."""
     ord_status: _orders_pb2.OrdStatus.ValueType
-    """FIX tag 39."""
+    """FIX tag 39, without what is pending."""
     cum_quantity: _builtins.str
     """FIX tag 14."""
     reason: _builtins.str
@@ -821,6 +822,8 @@ class BookedOrder(_message.Message):
     """A sentence for people."""
     changed_unix_ns: _builtins.int
     """Wall clock of the last event."""
+    unknown: _builtins.bool
+    """True while what became of it is being asked for."""
     @_builtins.property
     def order(self) -> Global___OrderSubmitted:
         """The order as it left, with the ClOrdID, quantity and price that it has now."""
@@ -857,10 +860,11 @@ class BookedOrder(_message.Message):
         reason: _builtins.str = ...,
         text: _builtins.str = ...,
         changed_unix_ns: _builtins.int = ...,
+        unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "order", b"order", "replace", b"replace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "changed_unix_ns", b"changed_unix_ns", "cum_quantity", b"cum_quantity", "fills", b"fills", "former_cl_ord_ids", b"former_cl_ord_ids", "ord_status", b"ord_status", "order", b"order", "order_id", b"order_id", "reason", b"reason", "replace", b"replace", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "changed_unix_ns", b"changed_unix_ns", "cum_quantity", b"cum_quantity", "fills", b"fills", "former_cl_ord_ids", b"former_cl_ord_ids", "ord_status", b"ord_status", "order", b"order", "order_id", b"order_id", "reason", b"reason", "replace", b"replace", "text", b"text", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -958,6 +962,7 @@ class BookedCounters(_message.Message):
     REJECTED_FIELD_NUMBER: _builtins.int
     LAST_REJECT_FIELD_NUMBER: _builtins.int
     LAST_REJECT_SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    LAST_REJECT_UNIX_NS_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """Name of the Strategy."""
     sent: _builtins.int
@@ -967,7 +972,9 @@ class BookedCounters(_message.Message):
     rejected: _builtins.int
     """Requests refused by the gateway and orders rejected by the venue."""
     last_reject_since_unix_ns: _builtins.int
-    """Wall clock since when the last reason was the same."""
+    """Wall clock of the first refusal in a row for the last reason."""
+    last_reject_unix_ns: _builtins.int
+    """Wall clock of the last refusal."""
     @_builtins.property
     def last_reject(self) -> Global___RequestsRefused:
         """The last refusal."""
@@ -981,10 +988,11 @@ class BookedCounters(_message.Message):
         rejected: _builtins.int = ...,
         last_reject: Global___RequestsRefused | None = ...,
         last_reject_since_unix_ns: _builtins.int = ...,
+        last_reject_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_reject", b"last_reject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filled", b"filled", "last_reject", b"last_reject", "last_reject_since_unix_ns", b"last_reject_since_unix_ns", "rejected", b"rejected", "sent", b"sent", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filled", b"filled", "last_reject", b"last_reject", "last_reject_since_unix_ns", b"last_reject_since_unix_ns", "last_reject_unix_ns", b"last_reject_unix_ns", "rejected", b"rejected", "sent", b"sent", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

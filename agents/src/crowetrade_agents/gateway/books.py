@@ -1,0 +1,421 @@
+"""The books of one gateway: orders, positions and counters. They are the fold of the journal's events and nothing else.
+
+What is remembered is bounded whatever the history. Open orders are kept whole. Of the orders that ended the last
+ENDED_KEPT are kept, so that an execution that comes twice or late is recognised and a strategy that asks again is
+answered. Used ClOrdIDs are one number per run of a strategy's process (see `ClOrdId`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from decimal import Decimal
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.numbers import CONTEXT, parse
+from crowetrade_agents.domain.orders import OrdStatus, Side
+from crowetrade_agents.domain.position import Position
+from crowetrade_agents.errors import JournalCorrupt
+from crowetrade_agents.gateway import wire
+from crowetrade_agents.gateway.order import (
+    ClOrdId,
+    Counters,
+    Execution,
+    Key,
+    LastReject,
+    Order,
+    PendingCancel,
+    PendingReplace,
+)
+from crowetrade_agents.risk.facts import Exposure
+from crowetrade_agents.risk.windows import MessageWindows
+
+ENDED_KEPT = 1024
+RUNS_KEPT = 64
+SUSPENSE = ""
+"""Owner of executions that belong to no order that the gateway knows."""
+
+
+class Books:
+    """See the module. `apply` is the only way in."""
+
+    def __init__(self, venue: str) -> None:
+        self.venue = venue
+        self.fencing_token = 0
+        self.venue_state = ""
+        self.origin_sequence = 0
+        self.at_ns = 0
+        # Open orders by the ClOrdID under which they were first sent, oldest first.
+        self.open: dict[str, Order] = {}
+        self.ended: OrderedDict[str, Order] = OrderedDict()
+        self.positions: dict[Key, Position] = {}
+        self.exposures: dict[Key, Exposure] = {}
+        self.messages = MessageWindows()
+        self.counters: dict[str, Counters] = {}
+        self.used: dict[str, dict[str, int]] = {}
+        self.halts: dict[str, str] = {}
+        self.configuration = journal_pb2.ConfigurationApplied()
+        self.members: dict[str, frozenset[str]] = {}
+        # Every ClOrdID of every remembered order, those of pending replacements included.
+        self._by_id: dict[str, Order] = {}
+        self._folds: dict[str, Callable[[int, object], None]] = {
+            "session_started": self._session_started,
+            "order_submitted": self._order_submitted,
+            "cancel_submitted": self._cancel_submitted,
+            "replace_submitted": self._replace_submitted,
+            "order_accepted": self._order_accepted,
+            "order_executed": self._order_executed,
+            "order_ended": self._order_ended,
+            "order_replaced": self._order_replaced,
+            "request_rejected": self._request_rejected,
+            "execution_busted": self._execution_busted,
+            "order_unknown": self._order_unknown,
+            "requests_refused": self._requests_refused,
+            "configuration_applied": self._configuration_applied,
+            "halt_changed": self._halt_changed,
+        }  # type: ignore[assignment]
+
+    # --- Questions --------------------------------------------------------------------------------------------------
+
+    def find(self, cl_ord_id: str) -> Order | None:
+        """The remembered order that has or had this ClOrdID."""
+        return self._by_id.get(cl_ord_id)
+
+    def open_of(self, strategy: str) -> list[Order]:
+        """Open orders of a strategy, oldest first."""
+        return [order for order in self.open.values() if order.terms.strategy == strategy]
+
+    def is_used(self, cl_ord_id: str) -> bool:
+        """Whether the ClOrdID was used before (FIX tag 11), or belongs to a run so old that nobody knows any more."""
+        parts = ClOrdId.of(cl_ord_id)
+        runs = self.used.get(parts.strategy, {})
+        if parts.run in runs:
+            return parts.number <= runs[parts.run]
+        return len(runs) >= RUNS_KEPT and _age(parts.run) < min(map(_age, runs))
+
+    def exposure(self, key: Key) -> Exposure:
+        """What an owner holds and works in an instrument; zero when nothing."""
+        return self.exposures.get(key) or Exposure()
+
+    def owners(self) -> set[str]:
+        """Whoever holds or works something."""
+        return {owner for (owner, _), exposure in self.exposures.items() if exposure.position or exposure.open_orders}
+
+    # --- The fold ---------------------------------------------------------------------------------------------------
+
+    def apply(self, event: journal_pb2.JournalEvent, *, replayed: bool = False) -> None:
+        """Takes one event in; raises JournalCorrupt when it cannot follow.
+
+        `replayed` says that it is read from the journal: refused requests are counted as messages then, which a running
+        gateway has done when it refused them.
+        """
+        kind = event.WhichOneof("event")
+        fold = self._folds.get(kind or "")
+        if fold is None:
+            raise JournalCorrupt(
+                f"the journal has an event of kind {kind!r}, which this version cannot read: upgrade it"
+            )
+        if event.at_unix_ns > self.at_ns:
+            self.at_ns = event.at_unix_ns
+        body = getattr(event, kind or "")
+        fold(event.at_unix_ns, body)
+        if replayed and kind == "requests_refused":
+            self.messages.add(body.strategy, InstrumentId(self.venue, body.symbol), event.at_unix_ns, body.count)
+
+    def _session_started(self, at_ns: int, body: journal_pb2.SessionStarted) -> None:
+        if body.fencing_token <= self.fencing_token:
+            raise JournalCorrupt(f"session {body.fencing_token} follows session {self.fencing_token}")
+        self.fencing_token = body.fencing_token
+        self.venue_state = body.venue_state
+
+    def _order_submitted(self, at_ns: int, body: journal_pb2.OrderSubmitted) -> None:
+        terms = wire.terms_of(self.venue, body)
+        if terms.cl_ord_id in self._by_id:
+            raise JournalCorrupt(f"order {terms.cl_ord_id} is submitted twice")
+        order = Order(terms, changed_ns=at_ns)
+        self.open[terms.cl_ord_id] = self._by_id[terms.cl_ord_id] = order
+        self.origin_sequence = max(self.origin_sequence, body.origin_sequence)
+        self._count_open(order, order.counted_leaves, 1)
+        self._counters(terms.strategy).sent += 1
+        self._sent(terms.cl_ord_id, order, at_ns, counts=not terms.closing)
+
+    def _cancel_submitted(self, at_ns: int, body: journal_pb2.CancelSubmitted) -> None:
+        order = self._known(body.orig_cl_ord_id)
+        order.cancel = PendingCancel(body.cl_ord_id, body.reason, at_ns)
+        order.changed_ns = at_ns
+        self._sent(body.cl_ord_id, order, at_ns, counts=body.reason == wire.CANCEL_REQUESTED)
+
+    def _replace_submitted(self, at_ns: int, body: journal_pb2.ReplaceSubmitted) -> None:
+        order = self._known(body.orig_cl_ord_id)
+        counted = order.counted_leaves
+        order.replace = PendingReplace(body.cl_ord_id, parse(body.order_quantity), parse(body.price), at_ns)
+        order.changed_ns = at_ns
+        self._by_id[body.cl_ord_id] = order
+        self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+        self.origin_sequence = max(self.origin_sequence, body.origin_sequence)
+        self._sent(body.cl_ord_id, order, at_ns, counts=True)
+
+    def _order_accepted(self, at_ns: int, body: journal_pb2.OrderAccepted) -> None:
+        order = self._known(body.cl_ord_id)
+        order.order_id = body.order_id or order.order_id
+        order.unknown = False
+        order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
+        order.changed_ns = at_ns
+
+    def _order_executed(self, at_ns: int, body: journal_pb2.OrderExecuted) -> None:
+        order = self._suspense_order(body) if body.suspense else self._known(body.cl_ord_id)
+        if body.exec_id in order.executions:
+            raise JournalCorrupt(f"execution {body.exec_id} stands twice in the journal")
+        quantity = parse(body.quantity)
+        order.executions[body.exec_id] = Execution(quantity, parse(body.price), parse(body.fee))
+        order.order_id = body.order_id or order.order_id
+        order.changed_ns = at_ns
+        self._fill(order, quantity)
+        side = wire.SIDES[body.side]
+        instrument = InstrumentId(self.venue, body.symbol)
+        self._move((order.terms.strategy, instrument), side.sign * quantity, parse(body.price), parse(body.fee))
+
+    def _fill(self, order: Order, quantity: Decimal) -> None:
+        counted = order.counted_leaves
+        order.cum = CONTEXT.add(order.cum, quantity)
+        if not order.is_open:
+            return
+        order.base = OrdStatus.PARTIALLY_FILLED
+        if order.cum >= order.terms.quantity and (order.replace is None or order.cum >= order.replace.quantity):
+            self._end(order, OrdStatus.FILLED, counted)
+            self._counters(order.terms.strategy).filled += 1
+        else:
+            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+
+    def _order_ended(self, at_ns: int, body: journal_pb2.OrderEnded) -> None:
+        order = self._known(body.cl_ord_id)
+        if not order.is_open:
+            raise JournalCorrupt(f"order {body.cl_ord_id} ends twice")
+        order.order_id = body.order_id or order.order_id
+        order.reason, order.text, order.changed_ns = body.reason, body.text, at_ns
+        status = wire.STATUSES[body.ord_status]
+        if status is OrdStatus.REJECTED:
+            self._reject(order.terms.strategy, at_ns, body.reason, "", body.text, 1)
+        self._end(order, status, order.counted_leaves)
+
+    def _order_replaced(self, at_ns: int, body: journal_pb2.OrderReplaced) -> None:
+        order = self._known(body.orig_cl_ord_id)
+        pending = order.replace
+        if pending is None or pending.cl_ord_id != body.cl_ord_id:
+            raise JournalCorrupt(f"order {body.orig_cl_ord_id} is replaced by {body.cl_ord_id}, which nobody sent")
+        counted = order.counted_leaves
+        order.former = (*order.former, order.cl_ord_id)
+        order.terms = replace(order.terms, cl_ord_id=pending.cl_ord_id, quantity=pending.quantity, price=pending.price)
+        order.replace, order.unknown, order.changed_ns = None, False, at_ns
+        order.order_id = body.order_id or order.order_id
+        order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
+        if order.cum >= order.terms.quantity:
+            self._end(order, OrdStatus.FILLED, counted)
+            self._counters(order.terms.strategy).filled += 1
+        else:
+            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+
+    def _request_rejected(self, at_ns: int, body: journal_pb2.RequestRejected) -> None:
+        order = self._known(body.orig_cl_ord_id)
+        counted = order.counted_leaves
+        if order.cancel is not None and order.cancel.cl_ord_id == body.cl_ord_id:
+            order.cancel = None
+        if order.replace is not None and order.replace.cl_ord_id == body.cl_ord_id:
+            order.replace = None
+            self._by_id.pop(body.cl_ord_id, None)
+        order.changed_ns = at_ns
+        if not order.is_open:
+            return
+        if order.cum >= order.terms.quantity:
+            self._end(order, OrdStatus.FILLED, counted)
+            self._counters(order.terms.strategy).filled += 1
+        else:
+            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+
+    def _execution_busted(self, at_ns: int, body: journal_pb2.ExecutionBusted) -> None:
+        order = self._suspense_order(body) if body.suspense else self._known(body.cl_ord_id)
+        quantity = parse(body.quantity)
+        known = order.executions.get(body.exec_ref_id)
+        if known is not None and known.busted:
+            raise JournalCorrupt(f"execution {body.exec_ref_id} is taken back twice")
+        order.executions[body.exec_ref_id] = Execution(quantity, parse(body.price), parse(body.fee), busted=True)
+        counted = order.counted_leaves
+        order.cum = CONTEXT.subtract(order.cum, quantity)
+        order.changed_ns = at_ns
+        if order.is_open:
+            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+        key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
+        self._move(key, -wire.SIDES[body.side].sign * quantity, parse(body.price), -parse(body.fee))
+
+    def _order_unknown(self, at_ns: int, body: journal_pb2.OrderUnknown) -> None:
+        order = self._known(body.cl_ord_id)
+        order.unknown, order.reason, order.changed_ns = True, body.reason, at_ns
+
+    def _requests_refused(self, at_ns: int, body: journal_pb2.RequestsRefused) -> None:
+        self._reject(body.strategy, at_ns, body.reason, body.risk_limit, body.text, body.count)
+
+    def _configuration_applied(self, at_ns: int, body: journal_pb2.ConfigurationApplied) -> None:
+        self.configuration = body
+        self.members = {item.risk_limit: frozenset(item.strategies) for item in body.members}
+
+    def _halt_changed(self, at_ns: int, body: journal_pb2.HaltChanged) -> None:
+        if body.cleared:
+            self.halts.pop(body.halt, None)
+        else:
+            self.halts[body.halt] = body.text
+
+    # --- Parts of it ------------------------------------------------------------------------------------------------
+
+    def _known(self, cl_ord_id: str) -> Order:
+        order = self._by_id.get(cl_ord_id)
+        if order is None:
+            raise JournalCorrupt(f"the journal has something about order {cl_ord_id}, which nobody sent")
+        return order
+
+    def _counters(self, strategy: str) -> Counters:
+        found = self.counters.get(strategy)
+        if found is None:
+            found = self.counters[strategy] = Counters()
+        return found
+
+    def _sent(self, cl_ord_id: str, order: Order, at_ns: int, *, counts: bool) -> None:
+        """A message left: its ClOrdID is used, and a strategy's own counts against rates."""
+        if not counts:
+            return
+        self.messages.add(order.terms.strategy, order.terms.instrument, at_ns)
+        parts = ClOrdId.of(cl_ord_id)
+        runs = self.used.setdefault(parts.strategy, {})
+        runs[parts.run] = max(parts.number, runs.get(parts.run, 0))
+        if len(runs) > RUNS_KEPT:
+            del runs[min(runs, key=_age)]
+
+    def _count_open(self, order: Order, quantity: Decimal, orders: int) -> None:
+        exposure = self.exposures.get(order.key)
+        if exposure is None:
+            exposure = self.exposures[order.key] = Exposure()
+        if order.terms.side is Side.BUY:
+            exposure.open_buy = CONTEXT.add(exposure.open_buy, quantity)
+        else:
+            exposure.open_sell = CONTEXT.add(exposure.open_sell, quantity)
+        exposure.open_orders += orders
+
+    def _end(self, order: Order, status: OrdStatus, counted: Decimal) -> None:
+        """The order is over; `counted` is what it counted as open."""
+        self._count_open(order, -counted, -1)
+        order.base, order.unknown, order.cancel = status, False, None
+        first = order.former[0] if order.former else order.cl_ord_id
+        self.open.pop(first, None)
+        if order.replace is not None:
+            self._by_id.pop(order.replace.cl_ord_id, None)
+            order.replace = None
+        self._remember(first, order)
+
+    def _remember(self, first: str, order: Order) -> None:
+        self.ended[first] = order
+        if len(self.ended) > ENDED_KEPT:
+            _, gone = self.ended.popitem(last=False)
+            for cl_ord_id in (gone.cl_ord_id, *gone.former):
+                self._by_id.pop(cl_ord_id, None)
+
+    def _move(self, key: Key, signed: Decimal, price: Decimal, fee: Decimal) -> None:
+        position = self.positions.get(key, Position()).filled(signed, price, fee)
+        self.positions[key] = position
+        exposure = self.exposures.get(key)
+        if exposure is None:
+            exposure = self.exposures[key] = Exposure()
+        exposure.position = position.quantity
+
+    def _suspense_order(self, body: wire.SuspenseBody) -> Order:
+        """Where an execution of an order that nobody knows is kept, so that it is recognised when it comes again."""
+        found = self._by_id.get(body.cl_ord_id)
+        if found is None:
+            found = Order(wire.suspense_terms(self.venue, body), OrdStatus.CANCELED)
+            self._by_id[body.cl_ord_id] = found
+            self._remember(body.cl_ord_id, found)
+        return found
+
+    def _reject(self, strategy: str, at_ns: int, reason: str, risk_limit: str, text: str, count: int) -> None:
+        counters = self._counters(strategy)
+        counters.rejected += count
+        last = counters.last_reject
+        if (last.reason, last.risk_limit) != (reason, risk_limit):
+            last = counters.last_reject = LastReject(reason, risk_limit, since_ns=at_ns)
+        last.count += count
+        last.text, last.last_ns = text, at_ns
+
+    # --- Snapshots --------------------------------------------------------------------------------------------------
+
+    def to_message(self) -> journal_pb2.Books:
+        """The books as they travel in a snapshot."""
+        message = journal_pb2.Books(
+            fencing_token=self.fencing_token,
+            venue_state=self.venue_state,
+            origin_sequence=self.origin_sequence,
+            open=[wire.booked_order(order) for order in self.open.values()],
+            ended=[wire.booked_order(order) for order in self.ended.values()],
+            positions=[wire.booked_position(key, position) for key, position in self.positions.items()],
+            messages=self.messages.to_messages(),
+            counters=[wire.booked_counters(name, counters) for name, counters in self.counters.items()],
+            used_ids=[
+                journal_pb2.UsedIds(prefix=f"{strategy}-{run}", highest=highest)
+                for strategy, runs in self.used.items()
+                for run, highest in runs.items()
+            ],
+            halts=[journal_pb2.HaltChanged(halt=halt, text=text) for halt, text in self.halts.items()],
+            at_unix_ns=self.at_ns,
+        )
+        message.configuration.CopyFrom(self.configuration)
+        return message
+
+    @classmethod
+    def from_message(cls, venue: str, message: journal_pb2.Books) -> Books:
+        """The books of a snapshot; raises JournalCorrupt when it holds what cannot be."""
+        books = cls(venue)
+        books.fencing_token = message.fencing_token
+        books.venue_state = message.venue_state
+        books.origin_sequence = message.origin_sequence
+        books.at_ns = message.at_unix_ns
+        for booked in message.open:
+            books._restore(booked, books.open)
+        for booked in message.ended:
+            books._restore(booked, books.ended)
+        for item in message.positions:
+            books._restore_position(item)
+        books.messages = MessageWindows.from_messages(venue, message.messages)
+        books.counters = {item.strategy: wire.counters_of(item) for item in message.counters}
+        for ids in message.used_ids:
+            strategy, _, run = ids.prefix.rpartition("-")
+            books.used.setdefault(strategy, {})[run] = ids.highest
+        books.halts = {item.halt: item.text for item in message.halts}
+        books._configuration_applied(0, message.configuration)
+        return books
+
+    def _restore(self, booked: journal_pb2.BookedOrder, orders: dict[str, Order]) -> None:
+        order = wire.order_of(self.venue, booked)
+        orders[order.former[0] if order.former else order.cl_ord_id] = order
+        for cl_ord_id in (order.cl_ord_id, *order.former):
+            self._by_id[cl_ord_id] = order
+        if order.replace is not None:
+            self._by_id[order.replace.cl_ord_id] = order
+        if order.is_open:
+            self._count_open(order, order.counted_leaves, 1)
+
+    def _restore_position(self, item: journal_pb2.BookedPosition) -> None:
+        key = (item.strategy, InstrumentId(self.venue, item.symbol))
+        position = self.positions[key] = wire.position_of(item)
+        exposure = self.exposures.setdefault(key, Exposure())
+        exposure.position = position.quantity
+
+
+def recover(venue: str, books: journal_pb2.Books | None, events: Iterable[journal_pb2.JournalEvent]) -> Books:
+    """The books as a start finds them: a snapshot and the events after it. Raises JournalCorrupt."""
+    found = Books(venue) if books is None else Books.from_message(venue, books)
+    for event in events:
+        found.apply(event, replayed=True)
+    return found
+
+
+def _age(run: str) -> tuple[int, str]:
+    return len(run), run

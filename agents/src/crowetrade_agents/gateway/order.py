@@ -1,0 +1,141 @@
+"""One order with what is known of it, and the counters of one strategy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO
+from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
+
+Key = tuple[str, InstrumentId]
+"""Owner and instrument."""
+
+
+class ClOrdId(NamedTuple):
+    """STRATEGY-RUN-NUMBER, taken apart. Base 36 text of equal length sorts as its number does."""
+
+    prefix: str
+    run: str
+    number: int
+
+    @classmethod
+    def of(cls, text: str) -> ClOrdId:
+        """Takes apart what order_entry.decode has let pass or the gateway has made."""
+        prefix, _, number = text.rpartition("-")
+        return cls(prefix, prefix.rpartition("-")[2], int(number))
+
+    @property
+    def strategy(self) -> str:
+        """The owner."""
+        return self.prefix.rpartition("-")[0]
+
+
+class Execution(NamedTuple):
+    """One execution: quantity in units, price and fee in quote currency; `busted` when the venue took it back."""
+
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    busted: bool = False
+
+
+class PendingCancel(NamedTuple):
+    """A cancel on its way; `since_ns` is wall clock."""
+
+    cl_ord_id: str
+    reason: str
+    since_ns: int
+
+
+class PendingReplace(NamedTuple):
+    """A cancel/replace on its way."""
+
+    cl_ord_id: str
+    quantity: Decimal
+    price: Decimal
+    since_ns: int
+
+
+@dataclass(slots=True)
+class Order:
+    """One order. `base` is its status without what is pending; `unknown` while its fate is being asked for."""
+
+    terms: OrderTerms
+    base: OrdStatus = OrdStatus.PENDING_NEW
+    order_id: str = ""
+    cum: Decimal = ZERO
+    executions: dict[str, Execution] = field(default_factory=dict)
+    former: tuple[str, ...] = ()
+    cancel: PendingCancel | None = None
+    replace: PendingReplace | None = None
+    unknown: bool = False
+    reason: str = ""
+    text: str = ""
+    changed_ns: int = 0
+
+    @property
+    def cl_ord_id(self) -> str:
+        """The ClOrdID that it has now."""
+        return self.terms.cl_ord_id
+
+    @property
+    def key(self) -> Key:
+        """Owner and instrument."""
+        return self.terms.strategy, self.terms.instrument
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still trade."""
+        return not self.base.is_final
+
+    @property
+    def status(self) -> OrdStatus:
+        """FIX tag 39 with what is pending (FIX 4.4, order state changes: the highest precedence is reported)."""
+        if self.base.is_final:
+            return self.base
+        if self.unknown:
+            return OrdStatus.UNKNOWN
+        if self.cancel is not None:
+            return OrdStatus.PENDING_CANCEL
+        if self.replace is not None:
+            return OrdStatus.PENDING_REPLACE
+        return self.base
+
+    @property
+    def leaves(self) -> Decimal:
+        """FIX tag 151: 0 once it is over."""
+        return max(CONTEXT.subtract(self.terms.quantity, self.cum), ZERO) if self.is_open else ZERO
+
+    @property
+    def counted_leaves(self) -> Decimal:
+        """What it counts as open: with a replacement under way, the larger of both, because every sent order counts at
+        once (RTS 6 Article 15(2))."""
+        if not self.is_open:
+            return ZERO
+        quantity = max(self.terms.quantity, self.replace.quantity) if self.replace else self.terms.quantity
+        return max(CONTEXT.subtract(quantity, self.cum), ZERO)
+
+
+@dataclass(slots=True)
+class LastReject:
+    """The last refusal of a strategy's requests, and how many in a row were for the same reason and limit."""
+
+    reason: str = ""
+    risk_limit: str = ""
+    text: str = ""
+    count: int = 0
+    since_ns: int = 0
+    last_ns: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals of one strategy since the journal began."""
+
+    sent: int = 0
+    filled: int = 0
+    rejected: int = 0
+    last_reject: LastReject = field(default_factory=LastReject)

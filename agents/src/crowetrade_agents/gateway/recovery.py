@@ -1,0 +1,81 @@
+"""What a new session with the venue says, held against the books.
+
+Executions that were missed are booked, orders that are open at the venue are confirmed, orders that are not are asked
+for, and orders that the books do not have are cancelled.
+"""
+
+from __future__ import annotations
+
+from crowetrade_agents.gateway import supervision, venue_events
+from crowetrade_agents.gateway.effects import SendCancel
+from crowetrade_agents.gateway.order import Order
+from crowetrade_agents.gateway.state import Turn
+from crowetrade_agents.risk import gate
+from crowetrade_agents.risk.reasons import Reason
+from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueSnapshot
+
+
+def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
+    """The venue logged us on."""
+    venue_events.become(turn, SessionState.LOGGED_ON, "")
+    for execution in snapshot.executions:
+        venue_events.executed(turn, execution)
+    at_venue: set[int] = set()
+    for found in snapshot.open_orders:
+        order = turn.books.find(found.cl_ord_id)
+        if order is None:
+            _cancel_orphan(turn, found)
+        elif order.is_open:
+            at_venue.add(id(order))
+            _confirm(turn, order, found)
+    for order in list(turn.books.open.values()):
+        if id(order) not in at_venue:
+            venue_events.ask(turn, order, "NotInSnapshot")
+    _compare_positions(turn, snapshot)
+    for strategy in {order.terms.strategy for order in turn.books.open.values()}:
+        if strategy not in turn.live.sessions and strategy not in turn.live.lost:
+            supervision.without_session(turn, strategy)
+    supervision.supervise(turn)
+
+
+def _confirm(turn: Turn, order: Order, found: OpenOrder) -> None:
+    if found.cum_quantity != order.cum:
+        text = f"the venue says that order {order.cl_ord_id} is executed for {found.cum_quantity}, the journal has {order.cum}"
+        supervision.halt(turn, venue_events.POSITION_DIFFERENCE, text)
+        return
+    at_ns = turn.now_ns
+    venue_events.settle_requests(turn, order, found.cl_ord_id, at_ns)
+    if order.is_open:
+        venue_events.confirm(turn, order, found.order_id, at_ns)
+
+
+def _cancel_orphan(turn: Turn, found: OpenOrder) -> None:
+    """An order at the venue that the journal does not have is nobody's: it is cancelled, and counted."""
+    turn.count("ORPHANS")
+    turn.tell("error", "order_not_in_journal", cl_ord_id=found.cl_ord_id, order_id=found.order_id)
+    cancel = gate.approve_cancel(
+        turn.own_id("orphan"), found.cl_ord_id, found.order_id, found.instrument, found.side, str(Reason.ORPHAN)
+    )
+    turn.add(SendCancel(cancel, urgent=True))
+
+
+def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
+    """Where the venue tells positions, the account must hold what the books say."""
+    if snapshot.positions is None:
+        return
+    held = dict.fromkeys(snapshot.positions, 0)
+    totals = {
+        instrument: sum(_of(turn, instrument)) for instrument in held | {key[1]: 0 for key in turn.books.positions}
+    }
+    different = [
+        f"{instrument}: venue {snapshot.positions.get(instrument, 0)}, journal {total}"
+        for instrument, total in totals.items()
+        if snapshot.positions.get(instrument, 0) != total
+    ]
+    if different:
+        text = f"the account holds something else than the journal says: {'; '.join(sorted(different))}"
+        supervision.halt(turn, venue_events.POSITION_DIFFERENCE, text)
+
+
+def _of(turn: Turn, instrument: object) -> list[object]:
+    return [position.quantity for key, position in turn.books.positions.items() if key[1] == instrument]

@@ -1,0 +1,204 @@
+"""What stops trading, and what may stay open: configuration, halts, lost sessions, leaving.
+
+Whenever one of them changes, every open order is judged again; what may not stay is cancelled, before the change is
+acknowledged and without waiting for the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.control.state import Configuration
+from crowetrade_agents.domain.numbers import CONTEXT
+from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.gateway import closing, requests
+from crowetrade_agents.gateway.books import SUSPENSE
+from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.order import Order
+from crowetrade_agents.gateway.state import Turn
+from crowetrade_agents.risk import gate
+from crowetrade_agents.risk.facts import Facts, Proposal
+from crowetrade_agents.risk.reasons import Reason
+from crowetrade_agents.risk.rules import Rule
+from crowetrade_agents.venues.port import SessionState
+
+RETRY_NS = SECOND_NS
+JOURNAL_BELOW_RECORD = "JournalBelowRecord"
+
+
+def configure(turn: Turn, configuration: Configuration) -> None:
+    """Puts a configuration in force."""
+    turn.live.configuration = configuration
+    _check_record(turn, configuration)
+    for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
+        body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
+        turn.record(journal_pb2.JournalEvent(halt_changed=body))
+        turn.tell("warning", "halt_cleared", halt=halt)
+    _record_configuration(turn, configuration)
+    turn.tell(
+        "info",
+        "configuration_in_force",
+        revision=configuration.revision,
+        unreadable=configuration.unreadable,
+        halted=configuration.halted_reason,
+    )
+    supervise(turn)
+
+
+def halt(turn: Turn, reason: str, text: str) -> None:
+    """Stops trading until a person clears it; the first sentence for a reason stays."""
+    name = f"{reason}@{turn.books.fencing_token}"
+    if name in turn.books.halts:
+        return
+    remedy = f"then annotate the VenueConnection with trading.crowetrade.io/clear-halt={name}"
+    body = journal_pb2.HaltChanged(halt=name, text=f"{text}; {remedy}")
+    turn.record(journal_pb2.JournalEvent(halt_changed=body))
+    turn.tell("error", "halted", halt=name, text=text)
+    turn.count("HALTS", reason)
+    supervise(turn)
+
+
+def leave(turn: Turn) -> None:
+    """Nothing new leaves any more."""
+    turn.live.leaving = True
+    supervise(turn)
+
+
+def supervise(turn: Turn) -> None:
+    """Cancels every open order that may not stay, and goes on closing where that is asked for."""
+    if turn.live.session is SessionState.LOGGED_ON:
+        for order, reason in list(_unwanted(turn)):
+            cancel(turn, order, reason)
+    closing.pursue_all(turn)
+
+
+def cancel(turn: Turn, order: Order, reason: Reason) -> None:
+    """The gateway's own cancel: it has no limit, does not wait for the journal, and is sent again while it is unanswered
+    for too long."""
+    if order.cancel is not None and turn.now_ns - order.cancel.since_ns < turn.settings.answer_after_ns:
+        return
+    if turn.live.session is SessionState.LOGGED_ON:
+        requests.cancel(turn, order, turn.own_id(order.terms.strategy), reason, urgent=True)
+
+
+def session_lost(turn: Turn, strategy: str, session: int) -> None:
+    """A session is over; its orders are cancelled when none follows in time."""
+    if turn.live.sessions.get(strategy) != session:
+        return
+    del turn.live.sessions[strategy]
+    without_session(turn, strategy)
+
+
+def without_session(turn: Turn, strategy: str) -> None:
+    """From now on the strategy has no session."""
+    turn.live.lost[strategy] = turn.now_ns
+    turn.wake(turn.now_ns + turn.settings.cancel_after_ns, "lost", strategy)
+
+
+def still_lost(turn: Turn, strategy: str) -> None:
+    """Time has come to look whether the strategy has a session again."""
+    if not _is_lost(turn, strategy):
+        return
+    cancelled = 0
+    for order in turn.books.open_of(strategy):
+        if not order.terms.closing:
+            cancel(turn, order, Reason.SESSION_LOST)
+            cancelled += 1
+    if cancelled:
+        turn.tell("warning", "orders_cancelled_on_disconnect", strategy=strategy, orders=cancelled)
+
+
+def _is_lost(turn: Turn, strategy: str) -> bool:
+    since = turn.live.lost.get(strategy)
+    return (
+        since is not None
+        and strategy not in turn.live.sessions
+        and turn.now_ns - since >= turn.settings.cancel_after_ns
+    )
+
+
+def _unwanted(turn: Turn) -> Iterable[tuple[Order, Reason]]:
+    """Newest first, so that the oldest orders stay where a tighter limit leaves room for some of them."""
+    state = turn.state
+    facts: dict[str, Facts] = {}
+    taken_out: list[Order] = []
+    found: list[tuple[Order, Reason]] = []
+    for order in reversed(turn.books.open.values()):
+        strategy = order.terms.strategy
+        if strategy not in facts:
+            facts[strategy] = state.facts(strategy, turn.now_ns)
+        reason = _why_not(turn, order, facts[strategy])
+        if reason is not None:
+            found.append((order, reason))
+            _count_out(turn, order, -1)
+            taken_out.append(order)
+    for order in taken_out:
+        _count_out(turn, order, 1)
+    return found
+
+
+def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
+    state = facts.trading_state
+    if order.terms.closing:
+        return None if state is TradingState.FLATTEN else Reason.TRADING_STOPPED
+    if turn.live.leaving:
+        return Reason.GATEWAY_STOPPING
+    if state in (TradingState.HALTED, TradingState.FLATTEN):
+        return Reason.TRADING_STOPPED
+    if _is_lost(turn, order.terms.strategy):
+        return Reason.SESSION_LOST
+    leaves = order.counted_leaves
+    refusal = gate.judge_resting(Proposal(order.terms, leaves, leaves), facts)
+    return None if refusal is None else Reason.LIMIT_CHANGED
+
+
+def _count_out(turn: Turn, order: Order, sign: int) -> None:
+    """Takes an order that is about to be cancelled out of the exposures while the others are judged, and puts it back."""
+    exposure = turn.books.exposures[order.key]
+    leaves = CONTEXT.multiply(order.counted_leaves, sign)
+    if order.terms.side is Side.BUY:
+        exposure.open_buy = CONTEXT.add(exposure.open_buy, leaves)
+    else:
+        exposure.open_sell = CONTEXT.add(exposure.open_sell, leaves)
+
+
+def _check_record(turn: Turn, configuration: Configuration) -> None:
+    """A journal that ends before what the operator has on record lost something: what the account holds is not known."""
+    live, record = turn.live, configuration.on_record
+    if live.record_checked or configuration.bindings is None:
+        return
+    live.record_checked = True
+    own = record.pod == turn.settings.pod and record.fencing_token == turn.books.fencing_token
+    if own or (record.fencing_token < turn.books.fencing_token and record.sequence <= live.start_sequence):
+        return
+    text = (
+        f"the journal ends at event {live.start_sequence} of session {turn.books.fencing_token - 1}, but the operator has "
+        f"event {record.sequence} of session {record.fencing_token} on record: positions and orders since are not known. "
+        "Restore the journal, or compare the account with the venue"
+    )
+    halt(turn, JOURNAL_BELOW_RECORD, text)
+
+
+def _record_configuration(turn: Turn, configuration: Configuration) -> None:
+    """Journals what is in force, with whom each rule counts; the same again is not journaled."""
+    body = journal_pb2.ConfigurationApplied(
+        revision=configuration.revision,
+        members=[
+            journal_pb2.RuleMembers(risk_limit=rule.name, strategies=sorted(_members(turn, configuration, rule)))
+            for rule in configuration.rules
+            if rule.total
+        ],
+    )
+    if body != turn.books.configuration:
+        turn.record(journal_pb2.JournalEvent(configuration_applied=body))
+
+
+def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:
+    """Whom a rule counts together: the strategies that it binds; those that it counted before and that still hold or work
+    something, so that deleting, relabelling or moving one never frees a limit; and whoever no binding names."""
+    owners = turn.books.owners()
+    before = set(turn.books.members.get(rule.name, frozenset()))
+    strangers = owners - set(configuration.bindings or {})
+    return set(rule.strategies) | (before & owners) | strangers | {SUSPENSE}

@@ -1,0 +1,357 @@
+"""What the venue reports, booked exactly once.
+
+Executions are told apart by the venue's own ids before they are journaled, and none is dropped: one that belongs to no
+order that the gateway knows is booked to the suspense account and halts. An order whose fate is in doubt is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crowetrade.bus.v1 import journal_pb2, orders_pb2
+from crowetrade_agents.domain.market import Mark
+from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.orders import OrdStatus
+from crowetrade_agents.gateway import closing, reports, supervision, wire
+from crowetrade_agents.gateway.effects import Publish, SendQuery
+from crowetrade_agents.gateway.order import Execution, Order
+from crowetrade_agents.gateway.state import Turn
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.venues import port
+
+UNKNOWN_EXECUTION = "UnknownExecution"
+POSITION_DIFFERENCE = "PositionDifference"
+EXEC_TYPES = {
+    OrdStatus.CANCELED: orders_pb2.EXEC_TYPE_CANCELED,
+    OrdStatus.REJECTED: orders_pb2.EXEC_TYPE_REJECTED,
+    OrdStatus.EXPIRED: orders_pb2.EXEC_TYPE_EXPIRED,
+}
+
+
+def handle(turn: Turn, event: port.VenueEvent) -> None:
+    """Books one event of the venue."""
+    _HANDLERS[type(event)](turn, event)
+
+
+def accepted(turn: Turn, event: port.Accepted) -> None:
+    """The venue has the order; a later word than its first execution changes nothing."""
+    order = turn.books.find(event.cl_ord_id)
+    if order is None:
+        _orphan(turn, event.cl_ord_id, "accepted")
+        return
+    if not order.is_open or (order.base is not OrdStatus.PENDING_NEW and not order.unknown):
+        return
+    body = journal_pb2.OrderAccepted(cl_ord_id=order.cl_ord_id, order_id=event.order_id, transact_unix_ns=event.at_ns)
+    turn.record(journal_pb2.JournalEvent(order_accepted=body))
+    turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_NEW, event.at_ns))
+
+
+def executed(turn: Turn, event: port.Executed) -> None:
+    """Books an execution that is new."""
+    order = turn.books.find(event.cl_ord_id)
+    if order is not None and event.exec_id in order.executions:
+        turn.count("EXECUTIONS_REPEATED")
+        return
+    foreign = order is None or not _fits(order, event)
+    body = journal_pb2.OrderExecuted(
+        cl_ord_id=_suspense_id(event) if foreign else event.cl_ord_id,
+        order_id=event.order_id,
+        exec_id=event.exec_id,
+        symbol=event.instrument.symbol,
+        side=wire.SIDE_VALUES[event.side],
+        quantity=render(event.quantity),
+        price=render(event.price),
+        fee=render(event.fee),
+        transact_unix_ns=event.at_ns,
+        suspense=foreign,
+    )
+    if foreign and _is_repeated_suspense(turn, body.cl_ord_id, event.exec_id):
+        turn.count("EXECUTIONS_REPEATED")
+        return
+    turn.record(journal_pb2.JournalEvent(order_executed=body))
+    turn.count("FILLS", "" if foreign or order is None else order.terms.strategy)
+    if foreign or order is None:
+        text = (
+            f"the venue reports execution {event.exec_id} of {render(event.quantity)} {event.instrument} under ClOrdID "
+            f"{event.cl_ord_id!r}, which no order of this gateway has: find out who sent it"
+        )
+        supervision.halt(turn, UNKNOWN_EXECUTION, text)
+        return
+    execution = Execution(event.quantity, event.price, event.fee)
+    turn.report(
+        order.terms.strategy,
+        reports.traded(order, orders_pb2.EXEC_TYPE_TRADE, event.exec_id, execution, event.at_ns),
+    )
+    if order.cum > order.terms.quantity:
+        text = f"order {order.cl_ord_id} of {render(order.terms.quantity)} is executed for {render(order.cum)}"
+        supervision.halt(turn, POSITION_DIFFERENCE, text)
+    if not order.is_open:
+        closing.ended(turn, order)
+
+
+def ended(turn: Turn, event: port.Ended) -> None:
+    """The order is over."""
+    order = turn.books.find(event.cl_ord_id)
+    if order is None or not order.is_open:
+        return
+    end(turn, order, event.status, event.reason, event.text, event.at_ns, event.order_id)
+
+
+def end(turn: Turn, order: Order, status: OrdStatus, reason: str, text: str, at_ns: int, order_id: str = "") -> None:
+    """Books the end of an open order. A cancel that the gateway knows the reason of keeps that reason."""
+    asked = order.cancel
+    if asked is not None and status is OrdStatus.CANCELED:
+        reason = asked.reason
+    body = journal_pb2.OrderEnded(
+        cl_ord_id=order.cl_ord_id,
+        order_id=order_id,
+        ord_status=wire.STATUS_VALUES[status],
+        reason=reason,
+        text=text,
+        transact_unix_ns=at_ns,
+    )
+    turn.record(journal_pb2.JournalEvent(order_ended=body))
+    turn.report(order.terms.strategy, reports.changed(order, EXEC_TYPES[status], at_ns))
+    closing.ended(turn, order)
+
+
+def replaced(turn: Turn, event: port.Replaced) -> None:
+    """The order goes on with new terms."""
+    order = turn.books.find(event.orig_cl_ord_id)
+    if order is None or not order.is_open:
+        return
+    if order.replace is None or order.replace.cl_ord_id != event.cl_ord_id:
+        ask(turn, order, "UnexpectedReplace")
+        return
+    body = journal_pb2.OrderReplaced(
+        cl_ord_id=event.cl_ord_id,
+        orig_cl_ord_id=order.cl_ord_id,
+        order_id=event.order_id,
+        transact_unix_ns=event.at_ns,
+    )
+    turn.record(journal_pb2.JournalEvent(order_replaced=body))
+    turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_REPLACED, event.at_ns))
+
+
+def request_rejected(turn: Turn, event: port.RequestRejected) -> None:
+    """A cancel or cancel/replace was refused; where the venue says that it has no such order, its fate is asked for."""
+    order = turn.books.find(event.orig_cl_ord_id)
+    if order is None or not order.is_open:
+        return
+    reject_request(turn, order, event.cl_ord_id, event.reason, event.text, event.at_ns)
+    if event.unknown_order and order.is_open:
+        ask(turn, order, "RequestRejected")
+
+
+def reject_request(turn: Turn, order: Order, cl_ord_id: str, reason: str, text: str, at_ns: int) -> None:
+    """Books that a pending cancel or cancel/replace had no effect."""
+    cancel = order.cancel if order.cancel is not None and order.cancel.cl_ord_id == cl_ord_id else None
+    is_replace = order.replace is not None and order.replace.cl_ord_id == cl_ord_id
+    if cancel is None and not is_replace:
+        return
+    body = journal_pb2.RequestRejected(
+        cl_ord_id=cl_ord_id,
+        orig_cl_ord_id=order.cl_ord_id,
+        reason=reason,
+        text=text,
+        transact_unix_ns=at_ns,
+    )
+    turn.record(journal_pb2.JournalEvent(request_rejected=body))
+    strategy = order.terms.strategy
+    if is_replace or (cancel is not None and cancel.reason == wire.CANCEL_REQUESTED):
+        refusal = Refusal(Reason.TOO_LATE, text or reason)
+        turn.report(
+            strategy, reports.cancel_reject(strategy, cl_ord_id, order.cl_ord_id, order, refusal, replace=is_replace)
+        )
+    if not order.is_open:
+        turn.report(strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, at_ns))
+        closing.ended(turn, order)
+    elif cancel is not None and cancel.reason != wire.CANCEL_REQUESTED:
+        # What the gateway wants cancelled stays wanted.
+        turn.wake(turn.now_ns + supervision.RETRY_NS, "supervise", "")
+
+
+def busted(turn: Turn, event: port.Busted) -> None:
+    """Takes an execution back."""
+    order = turn.books.find(event.cl_ord_id)
+    known = order.executions.get(event.exec_ref_id) if order is not None else None
+    if known is not None and known.busted:
+        turn.count("EXECUTIONS_REPEATED")
+        return
+    suspense = order is None or known is None
+    body = journal_pb2.ExecutionBusted(
+        cl_ord_id=_suspense_id(event) if suspense else event.cl_ord_id,
+        exec_id=event.exec_id,
+        exec_ref_id=event.exec_ref_id,
+        symbol=event.instrument.symbol,
+        side=wire.SIDE_VALUES[event.side],
+        quantity=render(event.quantity),
+        price=render(event.price),
+        fee=render(event.fee),
+        transact_unix_ns=event.at_ns,
+        suspense=suspense,
+    )
+    if suspense and _is_repeated_suspense(turn, body.cl_ord_id, event.exec_ref_id, busted=True):
+        turn.count("EXECUTIONS_REPEATED")
+        return
+    turn.record(journal_pb2.JournalEvent(execution_busted=body))
+    if suspense or order is None or known is None:
+        text = f"the venue takes execution {event.exec_ref_id} back, which this gateway does not remember: find out why"
+        supervision.halt(turn, UNKNOWN_EXECUTION, text)
+        return
+    execution = Execution(event.quantity, event.price, event.fee)
+    turn.report(
+        order.terms.strategy,
+        reports.traded(order, orders_pb2.EXEC_TYPE_TRADE_CANCEL, event.exec_ref_id, execution, event.at_ns),
+    )
+    supervision.supervise(turn)
+
+
+def order_state(turn: Turn, event: port.OrderState) -> None:
+    """The answer to a question: the order is what the venue says, and a request that had no effect is over."""
+    order = turn.books.find(event.cl_ord_id)
+    if order is None or not order.is_open:
+        return
+    if event.status is None:
+        end(turn, order, OrdStatus.CANCELED, Reason.UNKNOWN_AT_VENUE, "the venue knows no such order", event.at_ns)
+        return
+    if event.cum_quantity != order.cum:
+        text = (
+            f"the venue says that order {order.cl_ord_id} is executed for {render(event.cum_quantity)}, the journal has "
+            f"{render(order.cum)}"
+        )
+        supervision.halt(turn, POSITION_DIFFERENCE, text)
+        return
+    settle_requests(turn, order, event.current, event.at_ns)
+    if not order.is_open:
+        return
+    if event.status.is_final:
+        status = OrdStatus.CANCELED if event.status is OrdStatus.FILLED else event.status
+        end(turn, order, status, "", "", event.at_ns, event.order_id)
+        return
+    confirm(turn, order, event.order_id, event.at_ns)
+
+
+def settle_requests(turn: Turn, order: Order, current: str, at_ns: int) -> None:
+    """Requests that are still pending when the venue says what the order is: the replacement took place when the order
+    has its ClOrdID, and what did not take place was lost on its way."""
+    if order.replace is not None:
+        if current == order.replace.cl_ord_id:
+            replaced(turn, port.Replaced(current, order.cl_ord_id, order.order_id, at_ns))
+        else:
+            lost = "the venue has not processed the request"
+            reject_request(turn, order, order.replace.cl_ord_id, "NotProcessed", lost, at_ns)
+    if order.is_open and order.cancel is not None:
+        lost = "the venue has not processed the request: the order is still open"
+        reject_request(turn, order, order.cancel.cl_ord_id, "NotProcessed", lost, at_ns)
+
+
+def confirm(turn: Turn, order: Order, order_id: str, at_ns: int) -> None:
+    """The order is open at the venue as the books have it."""
+    if order.unknown or order.base is OrdStatus.PENDING_NEW:
+        body = journal_pb2.OrderAccepted(cl_ord_id=order.cl_ord_id, order_id=order_id, transact_unix_ns=at_ns)
+        turn.record(journal_pb2.JournalEvent(order_accepted=body))
+        turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, at_ns))
+
+
+def ask(turn: Turn, order: Order, reason: str) -> None:
+    """Marks the order as unknown and asks the venue; asked again until there is an answer."""
+    if not order.unknown:
+        body = journal_pb2.OrderUnknown(cl_ord_id=order.cl_ord_id, reason=reason)
+        turn.record(journal_pb2.JournalEvent(order_unknown=body))
+        turn.count("ORDERS_UNKNOWN", order.terms.strategy)
+        turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, turn.now_ns))
+    if turn.live.session is port.SessionState.LOGGED_ON:
+        turn.add(SendQuery(order.cl_ord_id, order.order_id, order.terms.instrument))
+    turn.wake(turn.now_ns + turn.settings.answer_after_ns, "answer", order.cl_ord_id)
+
+
+def unanswered(turn: Turn, cl_ord_id: str) -> None:
+    """Time has come to look whether the venue has answered."""
+    order = turn.books.find(cl_ord_id)
+    if order is None or not order.is_open:
+        return
+    waits_since = [item.since_ns for item in (order.cancel, order.replace) if item is not None]
+    if order.base is OrdStatus.PENDING_NEW or order.unknown:
+        waits_since.append(order.changed_ns)
+    if not waits_since:
+        return
+    due = min(waits_since) + turn.settings.answer_after_ns
+    if due > turn.now_ns:
+        turn.wake(due, "answer", order.cl_ord_id)
+        return
+    ask(turn, order, "NoAnswer")
+
+
+def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:
+    """A new best bid and offer."""
+    live = turn.live
+    live.marks[event.book.instrument] = Mark(event.book, turn.now_ns)
+    live.feed_alive_ns = turn.now_ns
+    live.published = event.sequence
+    if live.closing:
+        closing.quoted(turn, event.book.instrument)
+    turn.add(Publish(event))
+
+
+def trade_printed(turn: Turn, event: port.TradePrinted) -> None:
+    """A trade of others."""
+    turn.live.feed_alive_ns = turn.now_ns
+    turn.live.published = event.sequence
+    turn.add(Publish(event))
+
+
+def feed_alive(turn: Turn, event: port.FeedAlive) -> None:
+    """The feed is alive though nothing changed."""
+    turn.live.feed_alive_ns = turn.now_ns
+
+
+def session_changed(turn: Turn, event: port.SessionChanged) -> None:
+    """The session with the venue was lost, or nothing more comes. Orders stay as they are: the snapshot of the next
+    session says what became of them."""
+    become(turn, event.state, event.text)
+
+
+def become(turn: Turn, state: port.SessionState, text: str) -> None:
+    """Moves to a state of the session; `since` moves on change alone."""
+    live = turn.live
+    if state is not live.session or not live.session_since_ns:
+        live.session_since_ns = turn.now_ns
+        turn.tell("info", "venue_session", state=state.value, text=text)
+    live.session, live.session_text = state, text
+
+
+def _fits(order: Order, event: port.Executed) -> bool:
+    return order.terms.instrument == event.instrument and order.terms.side is event.side and order.terms.strategy != ""
+
+
+def _suspense_id(event: port.Executed | port.Busted) -> str:
+    """Under which an execution of nobody's order is remembered: never the ClOrdID of an order that we know."""
+    return f"?{event.cl_ord_id}"
+
+
+def _is_repeated_suspense(turn: Turn, cl_ord_id: str, exec_id: str, *, busted: bool = False) -> bool:
+    known = turn.books.find(cl_ord_id)
+    execution = known.executions.get(exec_id) if known is not None else None
+    return execution is not None and (execution.busted or not busted)
+
+
+def _orphan(turn: Turn, cl_ord_id: str, what: str) -> None:
+    turn.count("ORPHANS")
+    turn.tell("error", "venue_reports_unknown_order", cl_ord_id=cl_ord_id, what=what)
+
+
+Handler = Callable[[Turn, object], None]
+_HANDLERS: dict[type, Handler] = {
+    port.Accepted: accepted,
+    port.Executed: executed,
+    port.Ended: ended,
+    port.Replaced: replaced,
+    port.RequestRejected: request_rejected,
+    port.Busted: busted,
+    port.OrderState: order_state,
+    port.QuoteChanged: quote_changed,
+    port.TradePrinted: trade_printed,
+    port.FeedAlive: feed_alive,
+    port.SessionChanged: session_changed,
+}  # type: ignore[dict-item]
