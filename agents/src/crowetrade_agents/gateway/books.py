@@ -47,6 +47,8 @@ class Books:
         self.venue_state = ""
         self.origin_sequence = 0
         self.at_ns = 0
+        # Venue time of the last execution.
+        self.venue_ns = 0
         # Open orders by the ClOrdID under which they were first sent, oldest first.
         self.open: dict[str, Order] = {}
         self.ended: OrderedDict[str, Order] = OrderedDict()
@@ -168,6 +170,7 @@ class Books:
         order = self._suspense_order(body) if body.suspense else self._known(body.cl_ord_id)
         if body.exec_id in order.executions:
             raise JournalCorrupt(f"execution {body.exec_id} stands twice in the journal")
+        self.venue_ns = max(self.venue_ns, body.transact_unix_ns)
         quantity = parse(body.quantity)
         order.executions[body.exec_id] = Execution(quantity, parse(body.price), parse(body.fee))
         order.order_id = body.order_id or order.order_id
@@ -365,6 +368,7 @@ class Books:
             ],
             halts=[journal_pb2.HaltChanged(halt=halt, text=text) for halt, text in self.halts.items()],
             at_unix_ns=self.at_ns,
+            venue_unix_ns=self.venue_ns,
         )
         message.configuration.CopyFrom(self.configuration)
         return message
@@ -376,7 +380,7 @@ class Books:
         books.fencing_token = message.fencing_token
         books.venue_state = message.venue_state
         books.origin_sequence = message.origin_sequence
-        books.at_ns = message.at_unix_ns
+        books.at_ns, books.venue_ns = message.at_unix_ns, message.venue_unix_ns
         for booked in message.open:
             books._restore(booked, books.open)
         for booked in message.ended:

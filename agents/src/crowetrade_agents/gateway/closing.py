@@ -1,7 +1,7 @@
 """Closes what strategies in state FLATTEN hold, by reducing market orders that the gate approves like any other.
 
-A position is pursued when something changed that may help: the state, the end of the order before, a first quote, or the
-time to try again. What cannot be closed is named with its reason; nothing is journaled for it, and tries become rarer.
+A position is pursued when something changed that may help: the state, the end of the order before, a first quote, or
+the time to try again. What cannot be closed is named with its reason; nothing is journaled for it, and tries become rarer.
 """
 
 from __future__ import annotations
@@ -105,11 +105,6 @@ def retry(turn: Turn, name: str) -> None:
     state = turn.live.closing.get(key)
     if state is not None and not state.final and turn.now_ns >= state.retry_ns:
         pursue(turn, key)
-
-
-def is_done(turn_state: Closing | None) -> bool:
-    """Whether nothing more will be closed: only what no try can close is left."""
-    return turn_state is not None and turn_state.final
 
 
 def _flattens(turn: Turn, strategy: str) -> bool:

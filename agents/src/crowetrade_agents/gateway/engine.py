@@ -15,7 +15,7 @@ from crowetrade_agents.gateway.status import position_message
 
 
 def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[Effect]:
-    """Handles one command at `now_ns` (wall clock, nanoseconds since the Unix epoch); a clock that went back stands still.
+    """Handles one command at `now_ns`, wall clock in ns since the Unix epoch; a clock that went back stands still.
 
     The effects are to be carried out in their order; see effects.py for what may go before the journal.
     """

@@ -6,6 +6,10 @@ for, and orders that the books do not have are cancelled.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.gateway import supervision, venue_events
 from crowetrade_agents.gateway.effects import SendCancel
 from crowetrade_agents.gateway.order import Order
@@ -40,7 +44,8 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
 
 def _confirm(turn: Turn, order: Order, found: OpenOrder) -> None:
     if found.cum_quantity != order.cum:
-        text = f"the venue says that order {order.cl_ord_id} is executed for {found.cum_quantity}, the journal has {order.cum}"
+        said = f"the venue says that order {order.cl_ord_id} is executed for {found.cum_quantity}"
+        text = f"{said}, the journal has {order.cum}"
         supervision.halt(turn, venue_events.POSITION_DIFFERENCE, text)
         return
     at_ns = turn.now_ns
@@ -63,19 +68,19 @@ def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
     """Where the venue tells positions, the account must hold what the books say."""
     if snapshot.positions is None:
         return
-    held = dict.fromkeys(snapshot.positions, 0)
-    totals = {
-        instrument: sum(_of(turn, instrument)) for instrument in held | {key[1]: 0 for key in turn.books.positions}
-    }
+    told = snapshot.positions
+    instruments = sorted({key[1] for key in turn.books.positions} | set(told))
+    totals = {instrument: _held(turn, instrument) for instrument in instruments}
     different = [
-        f"{instrument}: venue {snapshot.positions.get(instrument, 0)}, journal {total}"
+        f"{instrument}: venue {told.get(instrument, ZERO)}, journal {total}"
         for instrument, total in totals.items()
-        if snapshot.positions.get(instrument, 0) != total
+        if told.get(instrument, ZERO) != total
     ]
     if different:
-        text = f"the account holds something else than the journal says: {'; '.join(sorted(different))}"
+        text = f"the account holds something else than the journal says: {'; '.join(different)}"
         supervision.halt(turn, venue_events.POSITION_DIFFERENCE, text)
 
 
-def _of(turn: Turn, instrument: object) -> list[object]:
-    return [position.quantity for key, position in turn.books.positions.items() if key[1] == instrument]
+def _held(turn: Turn, instrument: InstrumentId) -> Decimal:
+    held = (position.quantity for key, position in turn.books.positions.items() if key[1] == instrument)
+    return sum(held, ZERO)

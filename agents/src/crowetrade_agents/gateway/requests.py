@@ -152,9 +152,8 @@ def record_refusals(turn: Turn) -> None:
             strategy=strategy, reason=reason, risk_limit=risk_limit, symbol=symbol, count=int(count), text=str(text)
         )
         turn.record(journal_pb2.JournalEvent(requests_refused=body))
-        turn.tell(
-            "warning", "requests_refused", strategy=strategy, reason=reason, limit=risk_limit, count=count, text=text
-        )
+        fields = {"strategy": strategy, "reason": reason, "risk_limit": risk_limit, "count": count, "text": text}
+        turn.tell("warning", "requests_refused", **fields)
     turn.live.refused.clear()
 
 

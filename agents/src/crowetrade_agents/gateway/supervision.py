@@ -75,8 +75,8 @@ def supervise(turn: Turn) -> None:
 
 
 def cancel(turn: Turn, order: Order, reason: Reason) -> None:
-    """The gateway's own cancel: it has no limit, does not wait for the journal, and is sent again while it is unanswered
-    for too long."""
+    """The gateway's own cancel: it has no limit, does not wait for the journal, and is sent again when it stays
+    unanswered."""
     if order.cancel is not None and turn.now_ns - order.cancel.since_ns < turn.settings.answer_after_ns:
         return
     if turn.live.session is SessionState.LOGGED_ON:
@@ -155,7 +155,7 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
 
 
 def _count_out(turn: Turn, order: Order, sign: int) -> None:
-    """Takes an order that is about to be cancelled out of the exposures while the others are judged, and puts it back."""
+    """Takes an order that is about to be cancelled out of the exposures while others are judged, and puts it back."""
     exposure = turn.books.exposures[order.key]
     leaves = CONTEXT.multiply(order.counted_leaves, sign)
     if order.terms.side is Side.BUY:
@@ -165,7 +165,7 @@ def _count_out(turn: Turn, order: Order, sign: int) -> None:
 
 
 def _check_record(turn: Turn, configuration: Configuration) -> None:
-    """A journal that ends before what the operator has on record lost something: what the account holds is not known."""
+    """A journal that ends before what the operator has on record lost something: nobody knows what the account holds."""
     live, record = turn.live, configuration.on_record
     if live.record_checked or configuration.bindings is None:
         return
@@ -174,8 +174,8 @@ def _check_record(turn: Turn, configuration: Configuration) -> None:
     if own or (record.fencing_token < turn.books.fencing_token and record.sequence <= live.start_sequence):
         return
     text = (
-        f"the journal ends at event {live.start_sequence} of session {turn.books.fencing_token - 1}, but the operator has "
-        f"event {record.sequence} of session {record.fencing_token} on record: positions and orders since are not known. "
+        f"the journal ends at event {live.start_sequence} of session {turn.books.fencing_token - 1}, but the operator "
+        f"has event {record.sequence} of session {record.fencing_token} on record: what happened since is not known. "
         "Restore the journal, or compare the account with the venue"
     )
     halt(turn, JOURNAL_BELOW_RECORD, text)
@@ -196,8 +196,8 @@ def _record_configuration(turn: Turn, configuration: Configuration) -> None:
 
 
 def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:
-    """Whom a rule counts together: the strategies that it binds; those that it counted before and that still hold or work
-    something, so that deleting, relabelling or moving one never frees a limit; and whoever no binding names."""
+    """Whom a rule counts together: the strategies that it binds; those that it counted before and that still hold or
+    work something, so that deleting, relabelling or moving one never frees a limit; and whoever no binding names."""
     owners = turn.books.owners()
     before = set(turn.books.members.get(rule.name, frozenset()))
     strangers = owners - set(configuration.bindings or {})

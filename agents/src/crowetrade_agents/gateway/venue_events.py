@@ -217,8 +217,8 @@ def order_state(turn: Turn, event: port.OrderState) -> None:
         return
     if event.cum_quantity != order.cum:
         text = (
-            f"the venue says that order {order.cl_ord_id} is executed for {render(event.cum_quantity)}, the journal has "
-            f"{render(order.cum)}"
+            f"the venue says that order {order.cl_ord_id} is executed for {render(event.cum_quantity)}, the journal "
+            f"has {render(order.cum)}"
         )
         supervision.halt(turn, POSITION_DIFFERENCE, text)
         return

@@ -1042,6 +1042,7 @@ class Books(_message.Message):
     HALTS_FIELD_NUMBER: _builtins.int
     CONFIGURATION_FIELD_NUMBER: _builtins.int
     AT_UNIX_NS_FIELD_NUMBER: _builtins.int
+    VENUE_UNIX_NS_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """Last fencing token."""
     venue_state: _builtins.str
@@ -1050,6 +1051,8 @@ class Books(_message.Message):
     """Highest OrderSubmitted.origin_sequence."""
     at_unix_ns: _builtins.int
     """Wall clock of the last event."""
+    venue_unix_ns: _builtins.int
+    """Venue time of the last execution: what came before is not asked for again."""
     @_builtins.property
     def open(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedOrder]:
         """Orders that are open, oldest first."""
@@ -1097,10 +1100,11 @@ class Books(_message.Message):
         halts: _abc.Iterable[Global___HaltChanged] | None = ...,
         configuration: Global___ConfigurationApplied | None = ...,
         at_unix_ns: _builtins.int = ...,
+        venue_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "used_ids", b"used_ids", "venue_state", b"venue_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

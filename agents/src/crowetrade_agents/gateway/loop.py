@@ -1,0 +1,226 @@
+"""The gateway's one actor: commands wait in one bounded queue, one task takes them, and nobody else touches the state.
+
+A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, everything that
+is open is cancelled at the venue, the error is raised, and the process ends: its successor reads what was stored and asks
+the venue about the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from crowetrade.bus.v1 import journal_pb2, orders_pb2
+from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents import metrics
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.errors import JournalError
+from crowetrade_agents.gateway import batch, effects
+from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.commands import Command, FromVenue, Timer
+from crowetrade_agents.gateway.engine import next_timer_ns
+from crowetrade_agents.gateway.state import GatewayState
+from crowetrade_agents.journal.port import JournalHead, JournalPort
+from crowetrade_agents.order_entry.port import SessionHub
+from crowetrade_agents.venues.port import Ended, QuoteChanged, SessionState, TradePrinted, VenuePort
+
+log = structlog.get_logger()
+
+QUEUE_SIZE = 4096
+TICK_NS = 50_000_000
+"""Timers are looked at this often."""
+SNAPSHOT_EVENTS = 10_000
+CONFIRM_NS = 3 * SECOND_NS
+"""A gateway that has appended nothing for so long proves that it is not overtaken."""
+EMERGENCY_NS = 2 * SECOND_NS
+"""How long the answers to the cancels of a gateway without a journal are awaited."""
+LATENCIES_KEPT = 1000
+
+
+class Waiting(NamedTuple):
+    """A command in the queue; `done` is called when it is carried out."""
+
+    command: Command
+    done: Callable[[], None] | None
+
+
+class Gateway:
+    """Runs the engine of one venue. `put` from anywhere; `run` in one task."""
+
+    def __init__(
+        self,
+        state: GatewayState,
+        journal: JournalPort,
+        head: JournalHead,
+        venue: VenuePort,
+        hub: SessionHub,
+        publish: Callable[[QuoteChanged | TradePrinted], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        self.state = state
+        self.head = head
+        # Set whenever a batch has been carried out.
+        self.changed = asyncio.Event()
+        self._journal = journal
+        self._venue = venue
+        self._hub = hub
+        self._publish = publish
+        self._clock = clock
+        self._queue: asyncio.Queue[Waiting] = asyncio.Queue(QUEUE_SIZE)
+        self._latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        self._appended_ns = clock.now_ns()
+        self._snapshot_at = head.sequence
+
+    async def put(self, command: Command, done: Callable[[], None] | None = None) -> None:
+        """Queues a command, waiting while the queue is full."""
+        await self._queue.put(Waiting(command, done))
+
+    @property
+    def latency_p99_ns(self) -> int:
+        """99th percentile (nearest rank) of order received to order sent over the last orders; 0 without any."""
+        values = sorted(self._latencies_ns)
+        return values[min(len(values) - 1, (99 * len(values) + 99) // 100 - 1)] if values else 0
+
+    async def run(self) -> None:
+        """Takes commands until it is cancelled; raises JournalError when the journal takes no more."""
+        ticking = asyncio.create_task(self._tick())
+        try:
+            while True:
+                waiting = [await self._queue.get()]
+                while len(waiting) < batch.MAX_COMMANDS and not self._queue.empty():
+                    waiting.append(self._queue.get_nowait())
+                await self._take(waiting)
+        except JournalError:
+            await self._emergency()
+            raise
+        finally:
+            ticking.cancel()
+
+    async def drain(self, until: Callable[[], bool], deadline_ns: int) -> bool:
+        """Waits until the state is as wanted, at most until the deadline; whether it is."""
+        while not until():
+            if self._clock.now_ns() >= deadline_ns:
+                return False
+            self.changed.clear()
+            waiting = asyncio.ensure_future(self.changed.wait())
+            timer = asyncio.ensure_future(self._clock.wait_until(deadline_ns))
+            try:
+                await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+                timer.cancel()
+        return True
+
+    async def _take(self, waiting: Sequence[Waiting]) -> None:
+        todo = batch.take(self.state, (item.command for item in waiting), self._clock.now_ns())
+        for cancel in todo.urgent:
+            self._venue.cancel(cancel.cancel)
+        if todo.events:
+            await self._append(todo.events)
+        elif self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
+            await self._journal.confirm()
+            self._appended_ns = self._clock.now_ns()
+        for effect in todo.after:
+            await self._carry_out(effect)
+        for item in waiting:
+            if item.done is not None:
+                item.done()
+        self.changed.set()
+
+    async def _append(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
+        now = self._clock.now_ns()
+        with metrics.JOURNAL_SECONDS.time():
+            self.head = await self._journal.append(events, now, self.state.books.fencing_token)
+        self._appended_ns = now
+        if self.head.sequence - self._snapshot_at >= SNAPSHOT_EVENTS:
+            await self.snapshot()
+
+    async def snapshot(self) -> None:
+        """Keeps the books for the next start. Without it the next start reads more, and nothing else."""
+        try:
+            await self._journal.write_snapshot(self.state.books.to_message(), self.head)
+        except JournalError as error:
+            log.warning("snapshot_not_written", error=str(error))
+        self._snapshot_at = self.head.sequence
+
+    async def _carry_out(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Report(strategy, message):
+                self._report(strategy, message)
+            case effects.SendOrder(order, received_ns):
+                self._venue.submit(order)
+                self._sent(received_ns)
+            case effects.SendCancel(cancel):
+                self._venue.cancel(cancel)
+            case effects.SendReplace(replace, received_ns):
+                self._venue.replace(replace)
+                self._sent(received_ns)
+            case effects.SendQuery(cl_ord_id, order_id, instrument):
+                self._venue.query(cl_ord_id, order_id, instrument)
+            case effects.AcceptLogon(strategy, session, snapshot):
+                self._hub.accept(strategy, session, snapshot)
+            case effects.Publish(event):
+                await self._publish_market(event)
+            case effects.Count(metric, labels, amount):
+                counter = getattr(metrics, metric)
+                (counter.labels(*labels) if labels else counter).inc(amount)
+            case effects.Tell(level, event_name, fields):
+                getattr(log, level)(event_name, **dict(fields))
+            case effects.Append():
+                raise AssertionError("batch.take puts appends apart")
+
+    def _report(self, strategy: str, message: orders_pb2.ExecutionReport | orders_pb2.CancelReject) -> None:
+        if isinstance(message, orders_pb2.CancelReject):
+            response = gateway_pb2.OrderSessionResponse(cancel_reject=message)
+        else:
+            response = gateway_pb2.OrderSessionResponse(execution_report=message)
+        self._hub.deliver(strategy, response)
+
+    async def _publish_market(self, event: QuoteChanged | TradePrinted) -> None:
+        if self.state.settings.features.lock_step:
+            self._hub.publish(event.sequence)
+        await self._publish(event)
+
+    def _sent(self, received_ns: int) -> None:
+        elapsed = self._clock.now_ns() - received_ns
+        self._latencies_ns.append(elapsed)
+        metrics.ORDER_SECONDS.observe(elapsed / 1e9)
+
+    async def _tick(self) -> None:
+        """Puts Timer commands; a gateway that has nothing to append is woken to prove that nobody has taken over."""
+        while True:
+            await self._clock.wait_until(self._clock.now_ns() + TICK_NS)
+            now = self._clock.now_ns()
+            due = next_timer_ns(self.state)
+            if (due is not None and due <= now) or now - self._appended_ns >= CONFIRM_NS:
+                await self.put(Timer())
+
+    async def _emergency(self) -> None:
+        """The journal takes no more: what is open is cancelled at the venue all the same, and the answers are awaited
+        for a moment. Nothing of it is recorded; the successor asks the venue."""
+        live = self.state.live
+        connected, live.session = live.session is SessionState.LOGGED_ON, SessionState.DISCONNECTED
+        if not connected:
+            return
+        open_ids = set()
+        for effect in batch.emergency_cancels(self.state):
+            self._venue.cancel(effect.cancel)
+            open_ids.add(effect.cancel.orig_cl_ord_id)
+        log.error("orders_cancelled_without_journal", orders=len(open_ids))
+        deadline = asyncio.ensure_future(self._clock.wait_until(self._clock.now_ns() + EMERGENCY_NS))
+        try:
+            while open_ids and not deadline.done():
+                item = asyncio.ensure_future(self._queue.get())
+                await asyncio.wait({item, deadline}, return_when=asyncio.FIRST_COMPLETED)
+                if item.done():
+                    command = item.result().command
+                    if isinstance(command, FromVenue) and isinstance(command.event, Ended):
+                        open_ids.discard(command.event.cl_ord_id)
+                else:
+                    item.cancel()
+        finally:
+            deadline.cancel()

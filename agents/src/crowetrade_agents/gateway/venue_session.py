@@ -1,0 +1,83 @@
+"""Keeps the session with the venue up, and puts what it reports into the gateway's queue: first the snapshot of a session,
+then what happens after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.commands import Command, FromVenue, VenueConnected
+from crowetrade_agents.venues.port import (
+    LogonRefused,
+    Resume,
+    SessionChanged,
+    SessionState,
+    VenuePort,
+    VenueUnavailable,
+)
+
+RETRY_NS = SECOND_NS
+
+
+class VenueSession:
+    """`run` returns never; cancel it."""
+
+    def __init__(
+        self,
+        venue: VenuePort,
+        put: Callable[[Command], Awaitable[None]],
+        resume: Callable[[], Resume],
+        clock: Clock,
+    ) -> None:
+        self._venue = venue
+        self._put = put
+        self._resume = resume
+        self._clock = clock
+        # Set from a snapshot in the queue to the next loss of the session.
+        self._up = asyncio.Event()
+        self._lost = asyncio.Event()
+
+    async def run(self) -> None:
+        """Connects whenever there is no session."""
+        await self._connect()
+        pump = asyncio.create_task(self._pump())
+        try:
+            while True:
+                lost = asyncio.create_task(self._lost.wait())
+                await asyncio.wait({lost, pump}, return_when=asyncio.FIRST_COMPLETED)
+                lost.cancel()
+                if pump.done():
+                    pump.result()
+                    return
+                self._lost.clear()
+                await self._connect()
+        finally:
+            pump.cancel()
+
+    async def _connect(self) -> None:
+        """Logs on, again and again; a refused logon is tried again too, because the key may be replaced meanwhile."""
+        while True:
+            try:
+                snapshot = await self._venue.connect(self._resume())
+            except LogonRefused as error:
+                await self._say(SessionState.LOGON_REJECTED, str(error))
+            except VenueUnavailable as error:
+                await self._say(SessionState.CONNECTING, str(error))
+            else:
+                await self._put(VenueConnected(snapshot))
+                self._up.set()
+                return
+            await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
+
+    async def _pump(self) -> None:
+        async for event in self._venue.events():
+            await self._up.wait()
+            if isinstance(event, SessionChanged) and event.state is SessionState.DISCONNECTED:
+                self._up.clear()
+                self._lost.set()
+            await self._put(FromVenue(event))
+
+    async def _say(self, state: SessionState, text: str) -> None:
+        await self._put(FromVenue(SessionChanged(state, text)))
