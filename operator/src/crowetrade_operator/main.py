@@ -19,8 +19,8 @@ from typing import Any
 import structlog
 import uvloop
 
+from crowetrade_api.names import Kind
 from crowetrade_operator import metrics
-from crowetrade_operator.api.names import Kind
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.audit import Audit

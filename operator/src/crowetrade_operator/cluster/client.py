@@ -16,8 +16,8 @@ import aiohttp
 from kubernetes.aio import client as kube
 from kubernetes.aio import config as kube_config
 
+from crowetrade_api.names import FIELD_MANAGER
 from crowetrade_operator import metrics
-from crowetrade_operator.api.names import FIELD_MANAGER
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
 from crowetrade_operator.errors import (
     ClusterError,

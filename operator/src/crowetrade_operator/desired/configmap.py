@@ -6,9 +6,9 @@ import hashlib
 import json
 from typing import Any
 
-from crowetrade_operator.api.names import STRATEGY_FILE, VAULT_AGENT_FILE, VENUE_FILE, gateway_address
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import Instrument, VenueConnection
+from crowetrade_api.names import STRATEGY_FILE, VAULT_AGENT_FILE, VENUE_FILE, gateway_address
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata
 from crowetrade_operator.desired.vault import agent_config
 from crowetrade_operator.settings import Settings

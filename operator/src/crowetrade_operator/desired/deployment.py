@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_operator.api.names import (
+from crowetrade_api.names import (
     COMBINED_ROLE,
     CONFIG_DIRECTORY,
     CONFIG_HASH_ANNOTATION,
@@ -17,8 +17,8 @@ from crowetrade_operator.api.names import (
     STRATEGY_FILE,
     VENUE_FILE,
 )
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import Credentials, SimulatedData, VenueConnection
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import Credentials, SimulatedData, VenueConnection
 from crowetrade_operator.desired import vault
 from crowetrade_operator.desired.metadata import labels, metadata, object_name, selector
 from crowetrade_operator.desired.pod import (

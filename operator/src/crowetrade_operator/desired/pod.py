@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_operator.api.names import HTTP_PORT, USER_ID
+from crowetrade_api.names import HTTP_PORT, USER_ID
 
 POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,

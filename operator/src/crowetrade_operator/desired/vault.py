@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from crowetrade_operator.api.names import CREDENTIALS_DIRECTORY, CREDENTIALS_KEY, VAULT_AGENT_FILE
-from crowetrade_operator.api.v1alpha1.venueconnection import VaultCredentials
+from crowetrade_api.names import CREDENTIALS_DIRECTORY, CREDENTIALS_KEY, VAULT_AGENT_FILE
+from crowetrade_api.v1alpha1.venueconnection import VaultCredentials
 from crowetrade_operator.desired.pod import CONTAINER_SECURITY, TMP_MOUNT
 from crowetrade_operator.settings import Settings
 

@@ -1,5 +1,5 @@
-"""Strategy: its agents, and a safe end. What it may do travels by the gateways: see reconcile/compile.py; what its
-status says: see reconcile/strategy_report.py."""
+"""Strategy: its agents, and a safe end. What it may do travels by the gateways: see crowetrade_api.gateway_config;
+what its status says: see reconcile/strategy_report.py."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import Reason
-from crowetrade_operator.api.names import APPLIED_HASH_ANNOTATION
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import Instrument
+from crowetrade_api.conditions import Reason
+from crowetrade_api.names import APPLIED_HASH_ANNOTATION
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import Instrument
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.events import Note
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content

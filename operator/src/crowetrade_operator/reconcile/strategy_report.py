@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, all_of, condition, follow
-from crowetrade_operator.api.v1alpha1.common import plain
-from crowetrade_operator.api.v1alpha1.strategy import (
+from crowetrade_api.conditions import Condition, ConditionType, Reason, all_of, condition, follow
+from crowetrade_api.gateway_config import unlimited_symbols
+from crowetrade_api.v1alpha1.common import plain
+from crowetrade_api.v1alpha1.strategy import (
     AgentsStatus,
     OrdersStatus,
     PositionStatus,
@@ -17,7 +18,6 @@ from crowetrade_operator.api.v1alpha1.strategy import (
     StrategySummary,
 )
 from crowetrade_operator.cluster.compare import is_applied, with_hash
-from crowetrade_operator.reconcile.compile import unlimited_symbols
 from crowetrade_operator.reconcile.plan import (
     Plan,
     account_of,

@@ -9,10 +9,10 @@ from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, all_of, condition, find, follow
-from crowetrade_operator.api.names import CREDENTIALS_KEY, VENUE_FILE, venue_object
-from crowetrade_operator.api.v1alpha1.common import plain
-from crowetrade_operator.api.v1alpha1.venueconnection import (
+from crowetrade_api.conditions import Condition, ConditionType, Reason, all_of, condition, find, follow
+from crowetrade_api.names import CREDENTIALS_KEY, VENUE_FILE, venue_object
+from crowetrade_api.v1alpha1.common import plain
+from crowetrade_api.v1alpha1.venueconnection import (
     SessionStatus,
     VenueConnection,
     VenueConnectionStatus,

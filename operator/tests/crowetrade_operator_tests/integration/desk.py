@@ -16,7 +16,7 @@ from nats.aio.client import Client
 
 from crowetrade import subjects
 from crowetrade.config.v1 import config_pb2
-from crowetrade_operator.api.names import Key, Kind
+from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (

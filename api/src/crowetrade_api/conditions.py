@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from crowetrade_operator.api.v1alpha1.common import ApiModel
+from crowetrade_api.model import ApiModel
 
 Truth = Literal["True", "False", "Unknown"]
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from crowetrade.config.v1 import config_pb2 as pb
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.reconcile.compile import compile_config, trading_state, unlimited_symbols
-from crowetrade_operator_tests.samples import (
+from crowetrade_api.gateway_config import compile_config, trading_state, unlimited_symbols
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api_tests.samples import (
     UNSET,
     change,
     limit,

@@ -6,16 +6,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from crowetrade_operator.api.conditions import Condition
-from crowetrade_operator.api.v1alpha1.common import (
-    ApiModel,
+from crowetrade_api.conditions import Condition
+from crowetrade_api.model import ApiModel
+from crowetrade_api.v1alpha1.common import (
     LabelSelector,
     PositiveDecimal,
     Symbol,
     name_rule,
     section,
 )
-from crowetrade_operator.api.v1alpha1.meta import Metadata, Resource, printer_column
+from crowetrade_api.v1alpha1.meta import Metadata, Resource, printer_column
 
 
 class Scope(ApiModel):

@@ -1,4 +1,4 @@
-"""Writes crds/*.yaml from the models: `python -m crowetrade_operator.api.crd OUTDIR`.
+"""Writes crds/*.yaml from the models: `python -m crowetrade_api.crd OUTDIR`.
 
 Kubernetes wants a structural schema: no $ref, no anyOf with null, no title. Pydantic's JSON schema is rewritten to
 that; what only Kubernetes knows (CEL rules, list types) is attached to the fields as x-kubernetes-* in the models.
@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 
-from crowetrade_operator.api.names import CATEGORY, GROUP, VERSION
-from crowetrade_operator.api.v1alpha1.meta import Resource
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.names import CATEGORY, GROUP, VERSION
+from crowetrade_api.v1alpha1.meta import Resource
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
 KINDS: tuple[type[Strategy] | type[VenueConnection] | type[RiskLimit], ...] = (Strategy, VenueConnection, RiskLimit)
-HEADER = "# Generated from operator/src/crowetrade_operator/api/v1alpha1 by `make generate`. Do not edit.\n"
+HEADER = "# Generated from api/src/crowetrade_api/v1alpha1 by `make generate`. Do not edit.\n"
 _DROPPED = {"title", "pattern", "$defs", "additionalProperties"}
 _KEPT_ORDER = ("description", "type", "format", "enum", "default")
 
@@ -146,7 +146,7 @@ class _Dumper(yaml.SafeDumper):
 def main(arguments: list[str]) -> int:
     """Writes one file a kind into the folder."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m crowetrade_operator.api.crd OUTDIR\n")
+        sys.stderr.write("usage: python -m crowetrade_api.crd OUTDIR\n")
         return 2
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)

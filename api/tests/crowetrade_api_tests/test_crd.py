@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from crowetrade_operator.api import crd
+from crowetrade_api import crd
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 MODELS = {model.__name__: model for model in crd.KINDS}
 
 

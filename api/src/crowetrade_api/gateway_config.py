@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from crowetrade.config.v1 import config_pb2 as pb
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
 NANOSECONDS = 1_000_000_000
 

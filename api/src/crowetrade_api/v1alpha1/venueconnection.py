@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from crowetrade_operator.api.conditions import Condition
-from crowetrade_operator.api.v1alpha1.common import (
-    ApiModel,
+from crowetrade_api.conditions import Condition
+from crowetrade_api.model import ApiModel
+from crowetrade_api.v1alpha1.common import (
     Currency,
     PositiveDecimal,
     SignedDecimal,
@@ -19,7 +19,7 @@ from crowetrade_operator.api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_operator.api.v1alpha1.meta import Metadata, Resource, printer_column
+from crowetrade_api.v1alpha1.meta import Metadata, Resource, printer_column
 
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from crowetrade_operator.api.names import gateway_address, strategy_object
-from crowetrade_operator.api.v1alpha1.common import LabelRequirement, LabelSelector, plain
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator_tests.samples import change, stored, strategy, strategy_manifest, venue
+from crowetrade_api.names import gateway_address, strategy_object
+from crowetrade_api.v1alpha1.common import LabelRequirement, LabelSelector, plain
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api_tests.samples import change, stored, strategy, strategy_manifest, venue
 
 SELECTORS = {
     "an empty selector selects all": (LabelSelector(), {}, True),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from crowetrade_operator.api.conditions import ConditionType, Reason, all_of, condition, find, follow
+from crowetrade_api.conditions import ConditionType, Reason, all_of, condition, find, follow
 
 READY = ConditionType.READY
 

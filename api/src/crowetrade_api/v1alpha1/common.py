@@ -1,30 +1,19 @@
-"""Building blocks of the models: base class, decimal strings, names, selectors, resources."""
+"""Building blocks of the models: decimal strings, names, selectors, resources."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, StringConstraints
+
+from crowetrade_api.model import ApiModel
 
 UNSIGNED_DECIMAL = r"^(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"
 SIGNED_DECIMAL = r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"
 OBJECT_NAME = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
 SYMBOL = r"^[A-Z0-9][A-Z0-9._/-]{0,31}$"
 DECIMAL_LENGTH = 40
-
-
-class ApiModel(BaseModel):
-    """Frozen, camelCase outside, and tolerant of fields that a newer version added."""
-
-    model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", use_enum_values=True
-    )
-
-    def to_api(self) -> dict[str, Any]:
-        """As the API server stores it: camelCase, without fields that are not set."""
-        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
 def rule(expression: str, message: str) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from crowetrade_operator.api.names import FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
-from crowetrade_operator.api.v1alpha1.common import ApiModel
+from crowetrade_api.model import ApiModel
+from crowetrade_api.names import FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
 
 
 class Metadata(ApiModel):
