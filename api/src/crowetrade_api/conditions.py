@@ -1,79 +1,31 @@
-"""Conditions: their types, their reasons, and how a new list follows an old one (KEP-1623)."""
+"""Conditions: their types, and how a new list follows an old one (KEP-1623)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
-from crowetrade_api.model import ApiModel
+from crowetrade_api.model import ApiModel, DocumentedEnum
+from crowetrade_api.reasons import Reason
 
 Truth = Literal["True", "False", "Unknown"]
 
 
-class ConditionType(StrEnum):
+class ConditionType(DocumentedEnum):
     """What a condition speaks of."""
 
-    READY = "Ready"
-    AGENTS_AVAILABLE = "AgentsAvailable"
-    VENUE_CONNECTED = "VenueConnected"
-    RISK_BOUND = "RiskBound"
-    TRADING = "Trading"
-    PROGRESSING = "Progressing"
-    SESSION_ESTABLISHED = "SessionEstablished"
-    CREDENTIALS_READY = "CredentialsReady"
-    ENFORCED = "Enforced"
-    PAUSED = "Paused"
-
-
-class Reason(StrEnum):
-    """Why a condition has its status; the only reasons that the operator gives."""
-
-    # good
-    AS_DESIRED = "AsDesired"
-    AVAILABLE = "Available"
-    LOGGED_ON = "LoggedOn"
-    REPLAY_ENDED = "ReplayEnded"
-    LIMITS_IN_FORCE = "LimitsInForce"
-    ORDERS_ACCEPTED = "OrdersAccepted"
-    NOT_REQUIRED = "NotRequired"
-    DELIVERED = "Delivered"
-    ACKNOWLEDGED = "Acknowledged"
-    NOTHING_IN_SCOPE = "NothingInScope"
-    # on the way
-    STARTING = "Starting"
-    ROLLING_OUT = "RollingOut"
-    WAITING_FOR_FLAT = "WaitingForFlat"
-    CONNECTING = "Connecting"
-    WAITING_FOR_GATEWAY = "WaitingForGateway"
-    WAITING_FOR_CREDENTIALS = "WaitingForCredentials"
-    WARMING_UP = "WarmingUp"
-    STOPPING = "Stopping"
-    # wanted by the user
-    SUSPENDED = "Suspended"
-    OBSERVE_ONLY = "ObserveOnly"
-    RECONCILING_PAUSED = "ReconcilingPaused"
-    # the user has to do something
-    VENUE_NOT_FOUND = "VenueNotFound"
-    INSTRUMENT_UNKNOWN = "InstrumentUnknown"
-    CURRENCY_MISMATCH = "CurrencyMismatch"
-    NO_LIMIT_IN_FORCE = "NoLimitInForce"
-    LIMIT_UNREADABLE = "LimitUnreadable"
-    CONFIGURATION_ERROR = "ConfigurationError"
-    VAULT_NOT_CONFIGURED = "VaultNotConfigured"
-    LOGON_REJECTED = "LogonRejected"
-    # something is wrong
-    CRASHING = "Crashing"
-    UNAVAILABLE = "Unavailable"
-    DISCONNECTED = "Disconnected"
-    VENUE_NOT_CONNECTED = "VenueNotConnected"
-    AGENT_NOT_CONNECTED = "AgentNotConnected"
-    GATEWAY_BLOCKED = "GatewayBlocked"
-    GATEWAY_SILENT = "GatewaySilent"
-    BUS_UNAVAILABLE = "BusUnavailable"
-    REFUSED_BY_CLUSTER = "RefusedByCluster"
+    READY = "Ready", "All that the resource needs is there."
+    AGENTS_AVAILABLE = "AgentsAvailable", "All pods of the strategy are ready."
+    VENUE_CONNECTED = "VenueConnected", "The venues exist, declare the instruments, and their gateways are logged on."
+    RISK_BOUND = "RiskBound", "Enforced RiskLimits bind every instrument, and the gateways have confirmed them."
+    TRADING = "Trading", "The gateways accept orders of the strategy."
+    PROGRESSING = "Progressing", "A change of the agents is rolled out, or waits for it."
+    SESSION_ESTABLISHED = "SessionEstablished", "The gateway is logged on at its venue."
+    CREDENTIALS_READY = "CredentialsReady", "The venue's key is in the gateway's pod, or none is wanted."
+    ENFORCED = "Enforced", "All gateways concerned enforce this version of the RiskLimit."
+    PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 
 class Condition(ApiModel):

@@ -1,8 +1,9 @@
-"""The base of every model."""
+"""The bases of every model and of every list of words."""
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -18,3 +19,16 @@ class ApiModel(BaseModel):
     def to_api(self) -> dict[str, Any]:
         """As the API server stores it: camelCase, without fields that are not set."""
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+class DocumentedEnum(StrEnum):
+    """A list of words, each with a line of documentation: `NAME = "Word", "What it means."`."""
+
+    doc: str
+
+    def __new__(cls, value: str, doc: str = "") -> Self:
+        """The member is its word; a look-up by the word alone passes no documentation."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.doc = doc
+        return member

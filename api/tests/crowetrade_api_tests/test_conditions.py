@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from crowetrade_api.conditions import ConditionType, Reason, all_of, condition, find, follow
+from crowetrade_api.conditions import ConditionType, all_of, condition, find, follow
+from crowetrade_api.reasons import Reason
 
 READY = ConditionType.READY
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from crowetrade_api.conditions import Condition
-from crowetrade_api.model import ApiModel
+from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import (
     Currency,
     Fraction,
@@ -279,12 +279,26 @@ class StrategySummary(ApiModel):
     position: str = Field(default="", description="Positions, for people.", max_length=512)
 
 
+class StrategyPhase(DocumentedEnum):
+    """One word for people about a Strategy."""
+
+    PENDING = "Pending", "The user has something to do first: a venue, an instrument or a RiskLimit is missing."
+    STARTING = "Starting", "Agents, sessions or limits are on the way."
+    TRADING = "Trading", "The gateways accept its orders."
+    SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
+    ENDED = "Ended", "The recording of its venue has been played to its end."
+    DEGRADED = "Degraded", "It has traded or tried to, and something is wrong."
+    STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
+    UNKNOWN = "", "The operator has not written it yet."
+
+
 class StrategyStatus(ApiModel):
     """How the strategy is doing; written by the operator."""
 
     observed_generation: int = Field(default=0, description="metadata.generation that this status speaks of.", ge=0)
-    phase: Literal["Pending", "Starting", "Trading", "Suspended", "Ended", "Degraded", "Stopping", ""] = Field(
-        default="", description="One word for people, derived from the conditions. Programs use the conditions."
+    phase: StrategyPhase = Field(
+        default=StrategyPhase.UNKNOWN,
+        description="One word for people, derived from the conditions. Programs use the conditions.",
     )
     summary: StrategySummary = Field(default_factory=StrategySummary, description="Strings for columns.")
     agents: AgentsStatus = Field(default_factory=AgentsStatus, description="Agents that are ready.")

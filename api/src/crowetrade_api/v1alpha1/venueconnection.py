@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from crowetrade_api.conditions import Condition
-from crowetrade_api.model import ApiModel
+from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import (
     Currency,
     PositiveDecimal,
@@ -308,12 +308,26 @@ class VenueOrdersStatus(ApiModel):
     )
 
 
+class VenuePhase(DocumentedEnum):
+    """One word for people about a VenueConnection."""
+
+    PENDING = "Pending", "The user has something to do first: Vault is not configured, or the cluster refuses the pod."
+    STARTING = "Starting", "The gateway or its session is on the way."
+    CONNECTED = "Connected", "The gateway is logged on at its venue."
+    ENDED = "Ended", "The recording has been played to its end."
+    SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
+    REFUSED = "Refused", "The venue rejected the logon."
+    DEGRADED = "Degraded", "It was connected, or its gateway cannot run."
+    STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
+    UNKNOWN = "", "The operator has not written it yet."
+
+
 class VenueConnectionStatus(ApiModel):
     """How the gateway is doing; written by the operator."""
 
     observed_generation: int = Field(default=0, description="metadata.generation that this status speaks of.", ge=0)
-    phase: Literal["Pending", "Starting", "Connected", "Ended", "Suspended", "Refused", "Degraded", "Stopping", ""] = (
-        Field(default="", description="One word for people, derived from the conditions.")
+    phase: VenuePhase = Field(
+        default=VenuePhase.UNKNOWN, description="One word for people, derived from the conditions."
     )
     session: SessionStatus = Field(default_factory=SessionStatus, description="Session with the venue.")
     orders: VenueOrdersStatus = Field(default_factory=VenueOrdersStatus, description="Counts of orders.")

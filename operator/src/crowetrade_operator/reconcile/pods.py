@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from crowetrade_api.conditions import Reason
 from crowetrade_api.names import CONFIGURATION_ERROR_EXIT_CODE
+from crowetrade_api.reasons import Reason
 
 Object = dict[str, Any]
 CRASHES = 2
