@@ -1,4 +1,4 @@
-"""Names: group, kinds, labels, annotations, children, ports and paths. Each has its one definition here."""
+"""Names: group, kinds, labels, annotations, children, roles and ports. Each has its one definition here."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ MANAGED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 HTTP_PORT = 8080
 GRPC_PORT = 50051
 USER_ID = 65532
-CONFIGURATION_ERROR_EXIT_CODE = 78
-"""sysexits.h EX_CONFIG: the process cannot run with the configuration that it was given."""
 
-CONFIG_DIRECTORY = "/etc/crowetrade"
-VENUE_FILE = "venue.json"
-STRATEGY_FILE = "strategy.json"
-VAULT_AGENT_FILE = "vault-agent.json"
-DATA_DIRECTORY = "/data"
-CREDENTIALS_DIRECTORY = "/var/run/crowetrade/credentials"
-CREDENTIALS_KEY = "api-key"
 
-ROLES = ("feature", "signal", "portfolio", "execution")
+class Role(StrEnum):
+    """The roles of a strategy, in the order of the data."""
+
+    FEATURE = "feature"
+    SIGNAL = "signal"
+    PORTFOLIO = "portfolio"
+    EXECUTION = "execution"
+
+
+ROLES = tuple(Role)
 COMBINED_ROLE = "combined"
+"""What a process with all roles is called."""
 
 
 class Kind(StrEnum):

@@ -1,128 +1,49 @@
-"""venue.json: the VenueConnection as the operator hands it to its gateway."""
+"""From venue.json to what the gateway and its simulated venue are made from. Pure."""
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
 
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.numbers import parse
-from crowetrade_agents.errors import ConfigurationError
+from crowetrade_agents.venues.adapters.simulated.matching import Fees
+from crowetrade_agents.venues.adapters.simulated.recording import QuoteMaking
+from crowetrade_api.files import VenueFile
 
-DecimalText = Annotated[Decimal, BeforeValidator(lambda value: parse(str(value)))]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
-
-
-class Mounted(_Model):
-    """A file of a mounted volume: `path` in a claim, `key` in a ConfigMap."""
-
-    path: str = ""
-    key: str = ""
+_SECOND_NS = 1_000_000_000
+_MILLI_NS = 1_000_000
 
 
-class Data(_Model):
-    """Where the recording is and how bars and trades become quotes."""
-
-    sample: str = ""
-    persistent_volume_claim: Mounted | None = None
-    config_map: Mounted | None = None
-    spread_bps: DecimalText = Decimal(1)
-    quote_quantity: DecimalText = Decimal(1_000_000)
+def instrument(file: VenueFile) -> Instrument:
+    """The one instrument of the recording."""
+    one = file.spec.instruments[0]
+    return Instrument(one.symbol, one.currency, parse(one.tick_size), parse(one.lot_size), parse(one.min_quantity))
 
 
-class ReplaySettings(_Model):
-    """Speed is a number (1 = as recorded) or "max" (lock step)."""
-
-    speed: str = "1"
-    loop: bool = False
-    max_gap_seconds: DecimalText = Decimal(0)
-
-
-class FeeSettings(_Model):
-    """Basis points of notional."""
-
-    maker_bps: DecimalText = Decimal(0)
-    taker_bps: DecimalText = Decimal(0)
+def quote_making(file: VenueFile) -> QuoteMaking:
+    """How bars and trades become quotes."""
+    data = file.simulated.data
+    # The EUR/USD sample records hourly offers; every other source is taken as mid or trade prices.
+    return QuoteMaking(parse(data.spread_bps), parse(data.quote_quantity), price_is_ask=data.sample == "eurusd-1h")
 
 
-class Latency(_Model):
-    """Milliseconds of venue time."""
-
-    order_millis: int = Field(default=0, ge=0)
-
-
-class Simulated(_Model):
-    """spec.simulated."""
-
-    data: Data
-    replay: ReplaySettings = ReplaySettings()
-    fees: FeeSettings = FeeSettings()
-    latency: Latency = Latency()
-    api_key_sha256: str = Field(default="", alias="apiKeySha256")
+def speed(file: VenueFile) -> Decimal | None:
+    """Recorded seconds for each second of the clock; None: lock step."""
+    text = file.simulated.replay.speed
+    return None if text == "max" else parse(text)
 
 
-class RateLimits(_Model):
-    """The venue's own limits."""
-
-    orders_per_second: int = Field(default=10, ge=1)
-    burst: int = Field(default=20, ge=1)
-    cancels_per_second: int = Field(default=20, ge=1)
+def max_gap_ns(file: VenueFile) -> int:
+    """Longest pause in recorded time; 0: as recorded."""
+    seconds = file.simulated.replay.max_gap_seconds
+    return 0 if seconds is None else int(parse(seconds) * _SECOND_NS)
 
 
-class CancelOnDisconnect(_Model):
-    """After how long without a session a strategy's orders are cancelled."""
-
-    after_seconds: int = Field(default=5, ge=0)
-
-
-class InstrumentSettings(_Model):
-    """One of spec.instruments."""
-
-    symbol: str
-    currency: str
-    tick_size: DecimalText
-    lot_size: DecimalText
-    min_quantity: DecimalText = Decimal(0)
+def fees(file: VenueFile) -> Fees:
+    """Fees of the simulated venue."""
+    return Fees(parse(file.simulated.fees.maker_bps), parse(file.simulated.fees.taker_bps))
 
 
-class VenueSpec(_Model):
-    """spec of a VenueConnection, as far as its gateway needs it."""
-
-    type: Literal["Simulated"]
-    simulated: Simulated
-    rate_limits: RateLimits = RateLimits()
-    cancel_on_disconnect: CancelOnDisconnect = CancelOnDisconnect()
-    instruments: list[InstrumentSettings] = Field(min_length=1, max_length=1)
-
-    def instrument(self) -> Instrument:
-        """The one instrument of the recording."""
-        one = self.instruments[0]
-        return Instrument(one.symbol, one.currency, one.tick_size, one.lot_size, one.min_quantity)
-
-
-class VenueConfig(_Model):
-    """The whole file."""
-
-    namespace: str
-    name: str
-    generation: int = 0
-    spec: VenueSpec
-
-
-def load(path: Path) -> VenueConfig:
-    """Reads the file; raises ConfigurationError with one sentence for each thing that is wrong."""
-    try:
-        return VenueConfig.model_validate(json.loads(path.read_text()))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f"the VenueConnection cannot run: {wrong}") from error
+def latency_ns(file: VenueFile) -> int:
+    """From an order's arrival to its place in the market."""
+    return file.simulated.latency.order_millis * _MILLI_NS

@@ -19,8 +19,8 @@ from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
 from crowetrade.gateway.v1 import gateway_pb2_grpc
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import Clock
-from crowetrade_agents.domain.numbers import parse, render
-from crowetrade_agents.gateway.config import VenueConfig
+from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.gateway import config
 from crowetrade_agents.gateway.core import OrderPath
 from crowetrade_agents.gateway.journal import open_journal
 from crowetrade_agents.gateway.limits import decode
@@ -30,54 +30,44 @@ from crowetrade_agents.gateway.state import State
 from crowetrade_agents.gateway.status import Identity, VenueSession, gateway_status
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.request import Limits, TradingState
-from crowetrade_agents.venues.adapters.simulated.matching import Fees
-from crowetrade_agents.venues.adapters.simulated.recording import QuoteMaking, read
+from crowetrade_agents.venues.adapters.simulated.recording import read
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.venue import SimulatedVenue
 from crowetrade_agents.venues.port import LogonRefused, MarketEvent
+from crowetrade_api.files import VenueFile
 
 log = structlog.get_logger()
 SECOND_NS = 1_000_000_000
-MILLI_NS = 1_000_000
 RETRY_SECONDS = 1.0
 STATUS_SECONDS = 1.0
 
 
-def load_replay(config: VenueConfig, sample_directory: Path, data_directory: Path) -> Replay:
+def load_replay(file: VenueFile, sample_directory: Path, data_directory: Path) -> Replay:
     """The recording that spec.simulated.data names; raises DataError."""
-    simulated = config.spec.simulated
-    data = simulated.data
+    data = file.simulated.data
     if data.sample:
         path = sample_directory / f"{data.sample}.csv"
     elif data.persistent_volume_claim is not None:
         path = data_directory / data.persistent_volume_claim.path
     else:
         path = data_directory / (data.config_map.key if data.config_map else "")
-    # The EUR/USD sample records hourly offers; every other source is taken as mid or trade prices.
-    making = QuoteMaking(data.spread_bps, data.quote_quantity, price_is_ask=data.sample == "eurusd-1h")
-    books = read(path, config.spec.instrument(), making)
-    speed = simulated.replay.speed
-    return Replay(
-        books,
-        speed=None if speed == "max" else parse(speed),
-        loop=simulated.replay.loop,
-        max_gap_ns=int(simulated.replay.max_gap_seconds * SECOND_NS),
-    )
+    books = read(path, config.instrument(file), config.quote_making(file))
+    return Replay(books, speed=config.speed(file), loop=file.simulated.replay.loop, max_gap_ns=config.max_gap_ns(file))
 
 
 class Gateway:
     """Wires the parts; each task does one thing."""
 
     def __init__(
-        self, bus: NatsBus, config: VenueConfig, replay: Replay, clock: Clock, *, pod: str, api_key_file: Path | None
+        self, bus: NatsBus, file: VenueFile, replay: Replay, clock: Clock, *, pod: str, api_key_file: Path | None
     ) -> None:
         self._bus = bus
         self._jetstream: JetStreamContext = bus.client.jetstream()
-        self._config = config
+        self._file = file
         self._replay = replay
         self._clock = clock
         self._api_key_file = api_key_file
-        self._identity = Identity(config.namespace, config.name, pod)
+        self._identity = Identity(file.namespace, file.name, pod)
         self._session = VenueSession()
         self._published = 0
         self._resumed_after = 0
@@ -89,7 +79,7 @@ class Gateway:
     async def run(self, port: int) -> None:
         """Serves on `port` (0: any, see self.port) until stop is set; raises JournalError."""
         await self._wait_for_bus_resources()
-        journal, events = await open_journal(self._jetstream, self._config.namespace, self._config.name)
+        journal, events = await open_journal(self._jetstream, self._file.namespace, self._file.name)
         state = State()
         for event in events:
             state.apply(event)
@@ -105,16 +95,14 @@ class Gateway:
         )
         state.fencing_token += 1
         state.replay_epoch_ns = state.replay_epoch_ns or self._clock.now_ns()
-        spec = self._config.spec
-        fees = Fees(spec.simulated.fees.maker_bps, spec.simulated.fees.taker_bps)
-        latency = spec.simulated.latency.order_millis * MILLI_NS
+        fees, latency = config.fees(self._file), config.latency_ns(self._file)
         self._venue = SimulatedVenue(self._replay, fees, latency, state.fencing_token)
-        limits = spec.rate_limits
+        limits = self._file.spec.rate_limits
         self.path = OrderPath(
             journal,
             state,
             self._venue,
-            spec.instrument(),
+            config.instrument(self._file),
             order_budget=TokenBucket(limits.orders_per_second, limits.burst),
             cancel_budget=TokenBucket(limits.cancels_per_second, limits.cancels_per_second),
             clock=self._clock,
@@ -123,10 +111,10 @@ class Gateway:
         self._published = self._resumed_after = self._resume_at(state)
         self._sessions = Sessions(
             self.path,
-            self._config.namespace,
+            self._file.namespace,
             lock_step=self._replay.lock_step,
             published=lambda: self._published,
-            cancel_after_seconds=spec.cancel_on_disconnect.after_seconds,
+            cancel_after_seconds=self._file.spec.cancel_on_disconnect.after_seconds,
         )
         server = grpc.aio.server()
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(self._sessions, server)
@@ -185,7 +173,7 @@ class Gateway:
 
     async def _watch_configuration(self) -> None:
         bucket = await self._jetstream.key_value(subjects.CONFIG_BUCKET)
-        watcher = await bucket.watch(subjects.gateway_config_key(self._config.namespace, self._config.name))
+        watcher = await bucket.watch(subjects.gateway_config_key(self._file.namespace, self._file.name))
         async for entry in watcher:
             # None marks the end of what was there at the start.
             if entry is None:
@@ -200,7 +188,7 @@ class Gateway:
         """Logs on, then lets the market run; a refused logon is tried again, the key may be replaced meanwhile."""
         while True:
             try:
-                self._venue.log_on(self._api_key(), self._config.spec.simulated.api_key_sha256)
+                self._venue.log_on(self._api_key(), self._file.simulated.api_key_sha256 or "")
                 break
             except LogonRefused as refused:
                 self._become(status_pb2.SESSION_STATE_LOGON_REJECTED, str(refused))
@@ -259,14 +247,14 @@ class Gateway:
             published_unix_ns=self._clock.now_ns(),
             quote=market_data_pb2.Quote(
                 symbol=book.symbol,
-                venue=self._config.name,
+                venue=self._file.name,
                 bid_price=render(book.bid_price),
                 bid_quantity=render(book.bid_quantity) if book.bid_quantity is not None else "",
                 ask_price=render(book.ask_price),
                 ask_quantity=render(book.ask_quantity) if book.ask_quantity is not None else "",
             ),
         )
-        subject = subjects.market_data(self._config.namespace, self._config.name, book.symbol)
+        subject = subjects.market_data(self._file.namespace, self._file.name, book.symbol)
         await self._bus.publish(subject, message)
 
     def _become(self, state: status_pb2.SessionState.ValueType, message: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from crowetrade_api.model import ApiModel
 
@@ -38,8 +38,18 @@ def _decimal(pattern: str, positive: bool, example: str, extra: list[dict[str, s
     return Field(json_schema_extra=schema)
 
 
+def _not_zero(text: str) -> str:
+    """As the CEL rules do: files reach the agents without an API server in between."""
+    if not any(digit in "123456789" for digit in text):
+        raise ValueError("must be greater than zero")
+    return text
+
+
 PositiveDecimal = Annotated[
-    str, StringConstraints(pattern=UNSIGNED_DECIMAL), _decimal(UNSIGNED_DECIMAL, True, "250000")
+    str,
+    StringConstraints(pattern=UNSIGNED_DECIMAL),
+    AfterValidator(_not_zero),
+    _decimal(UNSIGNED_DECIMAL, True, "250000"),
 ]
 """A decimal string above zero."""
 UnsignedDecimal = Annotated[str, StringConstraints(pattern=UNSIGNED_DECIMAL), _decimal(UNSIGNED_DECIMAL, False, "0.5")]
@@ -66,6 +76,7 @@ Probability = Annotated[
 Fraction = Annotated[
     str,
     StringConstraints(pattern=_FRACTION),
+    AfterValidator(_not_zero),
     _bounded(
         f"self.matches({_raw(_FRACTION)}) && self.matches(r'[1-9]')",
         'must be a decimal number in quotes, greater than "0" and at most "1", such as "0.25"',

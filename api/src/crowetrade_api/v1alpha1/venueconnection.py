@@ -95,7 +95,7 @@ class SimulatedData(ApiModel):
 class Replay(ApiModel):
     """How the recording is played."""
 
-    speed: Annotated[str, StringConstraints(max_length=40)] = Field(
+    speed: Annotated[str, StringConstraints(max_length=40, pattern=_SPEED)] = Field(
         default="1",
         description='Recorded seconds for each second of the clock: "1" as recorded, "60" sixty times as fast, '
         '"max" as fast as the strategies follow, one event after the other and always with the same result.',

@@ -10,7 +10,8 @@ from typing import Any
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.names import CREDENTIALS_KEY, VENUE_FILE, venue_object
+from crowetrade_api.files import CREDENTIALS_KEY, VENUE_FILE
+from crowetrade_api.names import venue_object
 from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.common import plain
 from crowetrade_api.v1alpha1.venueconnection import (
