@@ -10,9 +10,11 @@ COPY proto/pyproject.toml proto/pyproject.toml
 COPY proto/src proto/src
 COPY api/pyproject.toml api/pyproject.toml
 COPY api/src api/src
+COPY process/pyproject.toml process/pyproject.toml
+COPY process/src process/src
 COPY operator/pyproject.toml operator/pyproject.toml
 COPY operator/src operator/src
-RUN PATH=/opt/build/bin:$PATH /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index -w wheels ./proto ./api ./operator \
+RUN PATH=/opt/build/bin:$PATH /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index -w wheels ./proto ./api ./process ./operator \
     && /opt/venv/bin/pip install --no-deps --no-index wheels/*.whl
 
 FROM docker.io/library/python:3.11-slim-bookworm

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tools.demo.clusters import ROOT, Cluster
 
-_PACKAGES = ("proto", "api", "operator", "agents")
+_PACKAGES = ("proto", "api", "process", "operator", "agents")
 _SOURCES = (
     "images",
     "requirements",

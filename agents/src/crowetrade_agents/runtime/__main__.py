@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import structlog
 import uvloop
 
 from crowetrade_agents.errors import AgentError, ConfigurationError, JournalError
 from crowetrade_agents.runtime.config import load_strategy, parse_roles, read_pod
-from crowetrade_agents.runtime.logs import configure_logging
 from crowetrade_api.files import STRATEGY_FILE, TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_api.names import ROLES
-
-_log = structlog.get_logger(__name__)
+from crowetrade_process.exit import failed
+from crowetrade_process.logs import configure_logging
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,18 +52,8 @@ def _strategy(roles_text: str) -> None:
     uvloop.run(run_strategy(config, roles, pod))
 
 
-def _failed(code: ExitCode, event: str, error: AgentError) -> ExitCode:
-    _log.error(event, error=str(error))
-    _write_termination_log(str(error))
-    return code
-
-
-def _write_termination_log(sentence: str) -> None:
-    """The kubelet shows it in the pod's status; outside a pod there is no such file."""
-    with contextlib.suppress(OSError):
-        path = Path(os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG))
-        if path.exists():
-            path.write_text(sentence, encoding="utf-8")
+def _failed(code: ExitCode, event: str, error: AgentError) -> int:
+    return failed(code, event, str(error), os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,10 +12,10 @@ from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import SystemClock
 from crowetrade_agents.gateway.service import Gateway, load_replay
 from crowetrade_agents.runtime.config import load_file, read_pod
-from crowetrade_agents.runtime.health import Health
-from crowetrade_agents.runtime.logs import configure_logging
-from crowetrade_agents.runtime.stopping import cancelled, stop_on_signals, unless_stopping
 from crowetrade_api.files import CREDENTIALS_FILE, DATA_DIRECTORY, SAMPLE_DIRECTORY, VENUE_FILE, EnvName, VenueFile
+from crowetrade_process.health import Health
+from crowetrade_process.logs import configure_logging
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
 

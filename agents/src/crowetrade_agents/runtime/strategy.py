@@ -33,14 +33,14 @@ from crowetrade_agents.runtime.config import Pod, execution_policy, listings, po
 from crowetrade_agents.runtime.execution import ExecutionRole, Patience
 from crowetrade_agents.runtime.gateway_session import GatewaySession
 from crowetrade_agents.runtime.handshake import await_roles
-from crowetrade_agents.runtime.health import Health
 from crowetrade_agents.runtime.stages import start_features, start_portfolio, start_signals, subscribe_market_data
 from crowetrade_agents.runtime.state import AgentState
-from crowetrade_agents.runtime.stopping import cancelled, stop_on_signals, unless_stopping
 from crowetrade_agents.sdk import Model
 from crowetrade_agents.signals.stage import SignalStage
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import COMBINED_ROLE, ROLES, Role
+from crowetrade_process.health import Health
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 STATUS_PERIOD_SECONDS = 1.0
 UPSTREAM = (Role.FEATURE, Role.SIGNAL, Role.PORTFOLIO)

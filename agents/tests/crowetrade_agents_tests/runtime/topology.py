@@ -10,10 +10,10 @@ from pathlib import Path
 from crowetrade_agents.domain.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod
 from crowetrade_agents.runtime.execution import Patience
-from crowetrade_agents.runtime.health import Health
 from crowetrade_agents.runtime.strategy import StrategyProcess
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import ROLES, Role
+from crowetrade_process.health import Health
 
 COMBINED: Sequence[Sequence[Role]] = (ROLES,)
 SPLIT: Sequence[Sequence[Role]] = tuple((role,) for role in ROLES)

@@ -1,15 +1,33 @@
-"""HTTP for the kubelet and Prometheus: /healthz, /readyz, /metrics."""
+"""HTTP for the kubelet and Prometheus: /healthz, /readyz, /metrics.
+
+/healthz fails when a check finds work that is stalled, so that a restart helps; what is down outside of the process
+makes it not ready at most.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+Check = Callable[[], str]
+"""Returns what is wrong, or nothing."""
 
 
 class Health:
-    """Readiness of a process: every named part must be ready. A part that nobody named does not count."""
+    """Liveness by checks; readiness of every part that was named, and of at least one."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        live: Mapping[str, Check] | None = None,
+        registry: CollectorRegistry = REGISTRY,
+        refresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`refresh` is called before the metrics of `registry` are read."""
+        self._live = live or {}
+        self._registry = registry
+        self._refresh = refresh
         self._waiting: dict[str, str] = {}
         self._named: set[str] = set()
         self._runner: web.AppRunner | None = None
@@ -50,13 +68,18 @@ class Health:
             await self._runner.cleanup()
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        found = {name: check() for name, check in self._live.items()}
+        return _answer({name: problem for name, problem in found.items() if problem})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        if self.ready:
-            return web.Response(text="ok\n")
-        lines = [f"{name}: {why}\n" for name, why in sorted(self._waiting.items())] or ["starting\n"]
-        return web.Response(status=503, text="".join(lines))
+        return _answer(self._waiting) if self._named else web.Response(status=503, text="starting\n")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        self._refresh()
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _answer(problems: Mapping[str, str]) -> web.Response:
+    if not problems:
+        return web.Response(text="ok\n")
+    return web.Response(status=503, text="".join(f"{name}: {why}\n" for name, why in sorted(problems.items())))

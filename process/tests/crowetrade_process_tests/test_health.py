@@ -1,17 +1,14 @@
-"""/healthz, /readyz, /metrics over real HTTP, and the logs as JSON."""
+"""/healthz, /readyz and /metrics over real HTTP."""
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-import structlog
+from prometheus_client import CollectorRegistry, Gauge
 
-from crowetrade_agents.runtime.health import Health
-from crowetrade_agents.runtime.logs import configure_logging
+from crowetrade_process.health import Health
 
 
 @pytest.fixture
@@ -47,22 +44,23 @@ async def test_the_process_is_alive_and_has_metrics(health: Health) -> None:
     assert await get(health, "/healthz") == (200, "ok\n")
     status, text = await get(health, "/metrics")
     assert status == 200
-    assert "crowetrade_agent_stage_seconds" in text
+    assert "python_info" in text
 
 
-def test_logs_are_json_with_what_was_bound(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(strategy="ema")
-    structlog.get_logger("x").info("child_order", venue="sim", md_sequence=7)
-    logging.getLogger("library").warning("it said %s", "so")
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["message"] for line in lines] == ["child_order", "it said so"]
-    assert {key: lines[0][key] for key in ("strategy", "venue", "md_sequence", "level")} == {
-        "strategy": "ema",
-        "venue": "sim",
-        "md_sequence": 7,
-        "level": "info",
-    }
-    assert lines[1]["logger"] == "library"
-    logging.getLogger().handlers.clear()
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+async def test_stalled_work_is_named_and_metrics_are_brought_up_to_date() -> None:
+    registry = CollectorRegistry()
+    depth = Gauge("depth", "Keys that wait.", registry=registry)
+    stalled = {"queue": "", "watch": ""}
+    health = Health(
+        live={name: lambda name=name: stalled[name] for name in stalled},  # type: ignore[misc]
+        registry=registry,
+        refresh=lambda: depth.set(3),
+    )
+    await health.serve(0)
+    try:
+        assert await get(health, "/healthz") == (200, "ok\n")
+        stalled["watch"] = "nothing has come for 120 s"
+        assert await get(health, "/healthz") == (503, "watch: nothing has come for 120 s\n")
+        assert "depth 3.0" in (await get(health, "/metrics"))[1]
+    finally:
+        await health.stop()
