@@ -58,12 +58,6 @@ class Audit:
         for resource in WATCHED:
             await self._list(resource)
 
-    async def run(self, seconds: float) -> None:
-        """Checks from time to time until cancelled."""
-        while True:
-            await asyncio.sleep(seconds)
-            await self.check()
-
     async def check(self, grace: float = GRACE_SECONDS) -> None:
         """One check: what the list finds must have come by the watch when the grace is over."""
         newest = {resource.kind: await self._list(resource) for resource in WATCHED}

@@ -38,11 +38,6 @@ from crowetrade_operator.settings import Settings
 
 log = structlog.get_logger()
 
-MODELS: dict[Kind, type[Strategy] | type[VenueConnection] | type[RiskLimit]] = {
-    Kind.STRATEGY: Strategy,
-    Kind.VENUE: VenueConnection,
-    Kind.RISK_LIMIT: RiskLimit,
-}
 R = TypeVar("R", bound=Resource)
 
 
