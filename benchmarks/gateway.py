@@ -20,12 +20,12 @@ from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import SystemClock
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.gateway.config import VenueConfig
 from crowetrade_agents.gateway.service import Gateway
 from crowetrade_agents.risk.gate import decide
 from crowetrade_agents.risk.request import Exposure, Facts, Limits, OrderRequest, TradingState
 from crowetrade_agents.risk.rules import Rate, Rule
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
+from crowetrade_api.files import VenueFile
 
 GATE_RUNS = 50_000
 ORDER_RUNS = 2_000
@@ -80,15 +80,23 @@ async def order_round_trip(url: str) -> list[Figure]:
     configuration.strategies.add(strategy="ema", state=config_pb2.TRADING_STATE_ACTIVE)
     configuration.rules.add(risk_limit="desk", strategies=["ema"], max_order_quantity="1000000", enforce=True)
     await bucket.put(subjects.gateway_config_key("bench", "sim"), configuration.SerializeToString())
-    config = VenueConfig.model_validate(
+    config = VenueFile.model_validate(
         {
             "namespace": "bench",
             "name": "sim",
             "spec": {
                 "type": "Simulated",
                 "simulated": {"data": {"sample": "none"}},
-                "rateLimits": {"ordersPerSecond": 1_000_000, "burst": 1_000_000},
-                "instruments": [{"symbol": "EUR-USD", "currency": "USD", "tickSize": "0.0001", "lotSize": "1000"}],
+                "rateLimits": {"ordersPerSecond": 100_000, "burst": 100_000},
+                "instruments": [
+                    {
+                        "symbol": "EUR-USD",
+                        "currency": "USD",
+                        "tickSize": "0.0001",
+                        "lotSize": "1000",
+                        "minQuantity": "1000",
+                    }
+                ],
             },
         }
     )

@@ -13,9 +13,13 @@ RUN /opt/build/bin/pip download --no-cache-dir --no-deps --only-binary=:all: --r
     && python3 images/sample_data.py samples /usr/share/crowetrade/data
 COPY proto/pyproject.toml proto/pyproject.toml
 COPY proto/src proto/src
+COPY api/pyproject.toml api/pyproject.toml
+COPY api/src api/src
+COPY process/pyproject.toml process/pyproject.toml
+COPY process/src process/src
 COPY agents/pyproject.toml agents/pyproject.toml
 COPY agents/src agents/src
-RUN PATH=/opt/build/bin:$PATH /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index -w wheels ./proto ./agents \
+RUN PATH=/opt/build/bin:$PATH /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index -w wheels ./proto ./api ./process ./agents \
     && /opt/venv/bin/pip install --no-deps --no-index wheels/*.whl
 
 FROM docker.io/library/python:3.11-slim-bookworm

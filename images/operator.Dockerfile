@@ -8,9 +8,13 @@ RUN python3 -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --re
 RUN python3 -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r requirements/operator.txt
 COPY proto/pyproject.toml proto/pyproject.toml
 COPY proto/src proto/src
+COPY api/pyproject.toml api/pyproject.toml
+COPY api/src api/src
+COPY process/pyproject.toml process/pyproject.toml
+COPY process/src process/src
 COPY operator/pyproject.toml operator/pyproject.toml
 COPY operator/src operator/src
-RUN PATH=/opt/build/bin:$PATH /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index -w wheels ./proto ./operator \
+RUN PATH=/opt/build/bin:$PATH /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index -w wheels ./proto ./api ./process ./operator \
     && /opt/venv/bin/pip install --no-deps --no-index wheels/*.whl
 
 FROM docker.io/library/python:3.11-slim-bookworm

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from crowetrade_operator.api import crd
+from crowetrade_api import crd
 from tools import generate_proto
 
 ROOT = Path(__file__).parent.parent

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = sorted((ROOT / "samples").glob("*.yaml"))

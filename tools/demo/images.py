@@ -15,7 +15,12 @@ from pathlib import Path
 
 from tools.demo.clusters import ROOT, Cluster
 
-_SOURCES = ("images", "requirements", "proto/src", "operator/src", "agents/src", "agents/pyproject.toml")
+_PACKAGES = ("proto", "api", "process", "operator", "agents")
+_SOURCES = (
+    "images",
+    "requirements",
+    *(f"{package}/{part}" for package in _PACKAGES for part in ("src", "pyproject.toml")),
+)
 _HASH_LENGTH = 12
 
 

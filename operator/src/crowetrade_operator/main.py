@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import signal
+import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -19,15 +18,15 @@ from typing import Any
 import structlog
 import uvloop
 
+from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
+from crowetrade_api.names import Kind
 from crowetrade_operator import metrics
-from crowetrade_operator.api.names import Kind
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.audit import Audit
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster, Object, connect
 from crowetrade_operator.cluster.events import Recorder
-from crowetrade_operator.cluster.health import HealthServer
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.errors import ClusterError, SettingsError
@@ -35,6 +34,10 @@ from crowetrade_operator.handlers.watch import Watch
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
 from crowetrade_operator.settings import Settings, from_environment
+from crowetrade_process.exit import failed
+from crowetrade_process.health import Health
+from crowetrade_process.logs import configure_logging
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
 
@@ -47,34 +50,6 @@ FIRST_WORDS_SECONDS = 5.0
 # After this a task that was cancelled is cancelled again. What the leader runs may close a connection meanwhile, all of
 # it together may write the last statuses and wait for kopf.
 PART_SECONDS, ALL_SECONDS = 3.0, 20.0
-
-
-def configure_logging(level: str) -> None:
-    """JSON lines on stdout, kopf's included: all by one handler, because kopf logs from a thread of its own and two
-    writers would write into each other's lines."""
-    processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    number = logging.getLevelNamesMapping().get(level, logging.INFO)
-    ours = logging.getLogger("crowetrade_operator")
-    structlog.configure(
-        processors=[*processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: ours,
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    formatter = structlog.stdlib.ProcessorFormatter(
-        processor=structlog.processors.JSONRenderer(), foreign_pre_chain=processors
-    )
-    handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=max(number, logging.INFO), force=True)
-    ours.setLevel(number)
-    logging.getLogger("kopf").setLevel(max(number, logging.WARNING))
-    logging.getLogger("nats").setLevel(logging.CRITICAL)
 
 
 @dataclass(slots=True)
@@ -90,25 +65,24 @@ class Parts:
 class Operator:
     """One replica of the operator, from start to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
+        """`stopping` is set by whoever asks for a clean end."""
         self.settings = settings
-        self.stopping = asyncio.Event()
+        self.stopping = stopping
         self.parts: Parts | None = None
         self.http_port = 0
 
-    def stop(self) -> None:
-        """Asks for a clean end."""
-        self.stopping.set()
-
     async def run(self) -> None:
-        """Runs until `stop`, or until something that must not end has ended (then it raises)."""
-        health = HealthServer(
-            self.settings.http_port,
+        """Runs until `stopping` is set, or until something that must not end has ended (then it raises)."""
+        health = Health(
             live={"reconcile": self._stalled_reconcile, "queue": self._stalled_queue, "watch": self._stalled_watch},
-            ready={"process": lambda: ""},
+            registry=metrics.REGISTRY,
             refresh=self._refresh_metrics,
         )
-        self.http_port = await health.start()
+        # A bus or an API server that is down is no reason to take the operator out of service.
+        health.set_ready("process", True)
+        await health.serve(self.settings.http_port)
+        self.http_port = health.port
         cluster = await connect(self.settings.kubeconfig)
         elector = Elector(
             cluster,
@@ -125,7 +99,8 @@ class Operator:
             await health.stop()
 
     async def _elect_and_work(self, cluster: Cluster, elector: Elector) -> None:
-        if not await self._unless_stopped(elector.acquire()):
+        await unless_stopping(self.stopping, elector.acquire(), PART_SECONDS)
+        if self.stopping.is_set():
             return
         everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster)}
         await self._first_end(everything, ALL_SECONDS)
@@ -157,14 +132,6 @@ class Operator:
                     heard.clear()
                     await heard.wait()
         await parts.controller.run()
-
-    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Whether the coroutine ended before the operator was asked to stop."""
-        task, stop = asyncio.ensure_future(coroutine), asyncio.ensure_future(self.stopping.wait())
-        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        finished = task.done()
-        await _end({task, stop}, PART_SECONDS)
-        return finished
 
     @contextlib.asynccontextmanager
     async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
@@ -236,7 +203,7 @@ class Operator:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _end(tasks, patience)
+            await cancelled(*tasks, again_seconds=patience)
         ended = next((task for task in done if task.get_name() != "stop"), None)
         if ended is not None:
             error = ended.exception()
@@ -262,16 +229,6 @@ class Operator:
         metrics.SECONDS_SINCE_EVENT.set(self.parts.audit.seconds_since_event())
 
 
-async def _end(tasks: set[asyncio.Task[Any]], patience: float) -> None:
-    """Cancels until all have ended, again after `patience` seconds: a library that catches the first cancellation (as
-    `wait_for` of Python 3.11 may) does not keep the process alive."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=patience)
-
-
 def _working_venues(cache: Cache) -> list[tuple[str, str]]:
     """Namespace and name of the venues that had a session when their status was written last."""
     return [
@@ -292,27 +249,23 @@ def _take(cache: Cache, audit: Audit, type_: str, item: Object) -> None:
 
 async def serve(settings: Settings) -> None:
     """Runs the operator until SIGTERM or SIGINT."""
-    operator = Operator(settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, operator.stop)
-    await operator.run()
+    await Operator(settings, stop_on_signals()).run()
 
 
 def main() -> int:
-    """Entry point; 78 (EX_CONFIG) when a setting is wrong."""
+    """Entry point; returns the exit code."""
+    configure_logging()
+    termination_log = os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG)
     try:
         settings = from_environment()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 78
+        return failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", str(error), termination_log)
     configure_logging(settings.log_level)
     try:
         uvloop.run(serve(settings))
     except RuntimeError as error:
-        log.error("operator ended", error=str(error), cause=repr(error.__cause__))
-        return 1
-    return 0
+        return failed(ExitCode.FAILED, "operator_ended", str(error), termination_log, cause=repr(error.__cause__))
+    return ExitCode.STOPPED
 
 
 if __name__ == "__main__":

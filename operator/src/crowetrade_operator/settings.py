@@ -1,4 +1,4 @@
-"""Settings from the environment; docs/operator/settings are the descriptions here."""
+"""Settings from the environment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
 
 
@@ -49,7 +50,7 @@ class Settings:
         default_factory=lambda: Peer({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"}, 53)
     )
     cluster_domain: str = ""
-    http_port: int = 8080
+    http_port: int = HTTP_PORT
     workers: int = 8
     # Status writes a second, over all objects.
     status_writes_per_second: float = 20.0
@@ -64,6 +65,9 @@ class Settings:
     kubeconfig: str = ""
 
 
+_DEFAULTS = Settings(operator_namespace="")
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Reads the settings, or raises a SettingsError that names the variable and says what to write."""
     namespace = environment.get("OPERATOR_NAMESPACE", "")
@@ -76,46 +80,52 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         pod_name=environment.get("POD_NAME") or socket.gethostname(),
         namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
         nats_url=nats_url,
-        agents_image=environment.get("AGENTS_IMAGE") or "crowetrade/agents:0.1.0",
+        agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
         vault_address=vault_address,
-        vault_image=environment.get("VAULT_IMAGE") or "hashicorp/vault:1.19.0",
-        vault_auth_path=environment.get("VAULT_AUTH_PATH") or "kubernetes",
+        vault_image=environment.get("VAULT_IMAGE") or _DEFAULTS.vault_image,
+        vault_auth_path=environment.get("VAULT_AUTH_PATH") or _DEFAULTS.vault_auth_path,
         vault=_peer(
             environment,
             "VAULT",
             namespace="kubernetes.io/metadata.name=vault",
             pods="app.kubernetes.io/name=vault",
-            port=_url_port("VAULT_ADDR", vault_address, 8200),
+            port=_url_port("VAULT_ADDR", vault_address, _DEFAULTS.vault.port),
         ),
         bus=_peer(
             environment,
             "BUS",
             namespace=f"kubernetes.io/metadata.name={namespace}",
             pods="app.kubernetes.io/name=nats",
-            port=_url_port("NATS_URL", nats_url, 4222),
+            port=_url_port("NATS_URL", nats_url, _DEFAULTS.bus.port),
         ),
         dns=_peer(
-            environment, "DNS", namespace="kubernetes.io/metadata.name=kube-system", pods="k8s-app=kube-dns", port=53
+            environment,
+            "DNS",
+            namespace="kubernetes.io/metadata.name=kube-system",
+            pods="k8s-app=kube-dns",
+            port=_DEFAULTS.dns.port,
         ),
         cluster_domain=environment.get("CLUSTER_DOMAIN", ""),
-        http_port=int(_number(environment, "HTTP_PORT", 8080, least=0)),
-        workers=int(_number(environment, "WORKERS", 8, least=1)),
-        status_writes_per_second=_number(environment, "STATUS_WRITES_PER_SECOND", 20, least=0.1),
-        resync_seconds=_number(environment, "RESYNC_SECONDS", 300, least=1),
-        stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", 60, least=1),
-        silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", 10, least=2),
-        lease_name=environment.get("LEASE_NAME") or "crowetrade-operator",
+        http_port=int(_number(environment, "HTTP_PORT", _DEFAULTS.http_port, least=0)),
+        workers=int(_number(environment, "WORKERS", _DEFAULTS.workers, least=1)),
+        status_writes_per_second=_number(
+            environment, "STATUS_WRITES_PER_SECOND", _DEFAULTS.status_writes_per_second, least=0.1
+        ),
+        resync_seconds=_number(environment, "RESYNC_SECONDS", _DEFAULTS.resync_seconds, least=1),
+        stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", _DEFAULTS.stop_deadline_seconds, least=1),
+        silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", _DEFAULTS.silent_after_seconds, least=2),
+        lease_name=environment.get("LEASE_NAME") or _DEFAULTS.lease_name,
         lease=_lease(environment),
-        log_level=(environment.get("LOG_LEVEL") or "INFO").upper(),
+        log_level=(environment.get("LOG_LEVEL") or _DEFAULTS.log_level).upper(),
         kubeconfig=environment.get("KUBECONFIG", ""),
     )
 
 
 def _lease(environment: Mapping[str, str]) -> LeaseTimes:
     times = LeaseTimes(
-        duration=_number(environment, "LEASE_DURATION_SECONDS", 15, least=1),
-        renew=_number(environment, "LEASE_RENEW_SECONDS", 10, least=0.5),
-        retry=_number(environment, "LEASE_RETRY_SECONDS", 2, least=0.1),
+        duration=_number(environment, "LEASE_DURATION_SECONDS", _DEFAULTS.lease.duration, least=1),
+        renew=_number(environment, "LEASE_RENEW_SECONDS", _DEFAULTS.lease.renew, least=0.5),
+        retry=_number(environment, "LEASE_RETRY_SECONDS", _DEFAULTS.lease.retry, least=0.1),
     )
     if not times.duration > times.renew > times.retry:
         raise SettingsError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crowetrade_operator.api import crd
+from crowetrade_api import crd
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
 from crowetrade_operator.errors import NotFound

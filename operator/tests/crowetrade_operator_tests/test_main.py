@@ -33,7 +33,8 @@ def test_a_wrong_setting_ends_it_with_a_sentence_that_names_it(
     for name, value in {"OPERATOR_NAMESPACE": "system", **environment}.items():
         monkeypatch.setenv(name, value)
     assert main.main() == 78
-    assert words in capsys.readouterr().err
+    (line,) = capsys.readouterr().out.splitlines()
+    assert words in json.loads(line)["error"]
 
 
 @pytest.mark.integration

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from crowetrade import subjects
 from crowetrade_agents.bus.port import Bus
-from crowetrade_agents.runtime.config import Role
+from crowetrade_api.names import Role
 
 PING_TIMEOUT_SECONDS = 0.5
 # Between two rounds, so that an absent role is not asked in a tight loop.

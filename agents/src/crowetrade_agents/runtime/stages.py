@@ -22,9 +22,11 @@ from crowetrade_agents.features.decode import event_symbol
 from crowetrade_agents.features.stage import FeatureStage
 from crowetrade_agents.portfolio.reasons import HoldReason
 from crowetrade_agents.portfolio.stage import PortfolioStage
-from crowetrade_agents.runtime.config import Role, StrategyConfig
+from crowetrade_agents.runtime.config import listings
 from crowetrade_agents.runtime.state import AgentState
 from crowetrade_agents.signals.stage import SignalStage
+from crowetrade_api.files import StrategyFile
+from crowetrade_api.names import Role
 
 In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
@@ -53,16 +55,16 @@ def stage_handler(
 
 
 async def subscribe_market_data(
-    bus: Bus, config: StrategyConfig, handler: Callable[[pb.MarketData], Awaitable[None]]
+    bus: Bus, config: StrategyFile, handler: Callable[[pb.MarketData], Awaitable[None]]
 ) -> None:
     """One subscription for each venue, so that the order of the venue is kept among its instruments."""
     for venue in config.venues:
         await bus.subscribe(subjects.market_data_of_venue(config.namespace, venue), pb.MarketData, handler)
 
 
-async def start_features(market: Bus, bus: Bus, config: StrategyConfig, stage: FeatureStage, state: AgentState) -> None:
+async def start_features(market: Bus, bus: Bus, config: StrategyFile, stage: FeatureStage, state: AgentState) -> None:
     """Subscribes the feature role."""
-    traded = {(listing.venue, symbol) for symbol, listing in config.listings().items()}
+    traded = {(listing.venue, symbol) for symbol, listing in listings(config).items()}
     subject = subjects.features(config.namespace, config.name)
 
     def failed(message: pb.MarketData) -> pb.FeatureVector:
@@ -84,7 +86,7 @@ async def start_features(market: Bus, bus: Bus, config: StrategyConfig, stage: F
     await subscribe_market_data(market, config, receive)
 
 
-async def start_signals(bus: Bus, config: StrategyConfig, stage: SignalStage, state: AgentState, clock: Clock) -> None:
+async def start_signals(bus: Bus, config: StrategyFile, stage: SignalStage, state: AgentState, clock: Clock) -> None:
     """Subscribes the signal role."""
     subject = subjects.signals(config.namespace, config.name)
 
@@ -99,7 +101,7 @@ async def start_signals(bus: Bus, config: StrategyConfig, stage: SignalStage, st
     await bus.subscribe(subjects.features(config.namespace, config.name), pb.FeatureVector, handle)
 
 
-async def start_portfolio(bus: Bus, config: StrategyConfig, stage: PortfolioStage, state: AgentState) -> None:
+async def start_portfolio(bus: Bus, config: StrategyFile, stage: PortfolioStage, state: AgentState) -> None:
     """Subscribes the portfolio role."""
     subject = subjects.targets(config.namespace, config.name)
 

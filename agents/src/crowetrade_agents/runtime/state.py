@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.execution.plan import IdleReason
 from crowetrade_agents.portfolio.reasons import HoldReason
+from crowetrade_api.reasons import WaitingReason
 
 _QUANTITY_UNKNOWN = (
     "the venue quotes no quantities, so spec.policy.execution.participationCap allows no order: "
@@ -36,11 +37,12 @@ class AgentState:
     def waiting(self) -> tuple[str, str]:
         """(reason, sentence) why the process does not trade; empty strings when it does."""
         if self.roles_missing:
-            return "RoleNotReady", self.roles_missing
+            return WaitingReason.ROLE_NOT_READY, self.roles_missing
         if self.gateways_down:
-            return "GatewayUnreachable", "; ".join(self.gateways_down[venue] for venue in sorted(self.gateways_down))
+            sentences = "; ".join(self.gateways_down[venue] for venue in sorted(self.gateways_down))
+            return WaitingReason.GATEWAY_UNREACHABLE, sentences
         if not self.market_data_seen:
-            return "NoMarketData", "no market data has arrived since the process started"
+            return WaitingReason.NO_MARKET_DATA, "no market data has arrived since the process started"
         if self.warming_up:
             return HoldReason.WARMING_UP, _WARMING_UP
         if self.stand_down:

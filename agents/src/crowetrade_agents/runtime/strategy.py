@@ -29,16 +29,18 @@ from crowetrade_agents.execution.ids import ClOrdIds
 from crowetrade_agents.features.stage import FeatureStage
 from crowetrade_agents.models.registry import create_model, find_model
 from crowetrade_agents.portfolio.stage import PortfolioStage
-from crowetrade_agents.runtime.config import ALL_ROLES, Mode, Pod, Role, StrategyConfig
+from crowetrade_agents.runtime.config import Pod, execution_policy, listings, portfolio_policy, shadow
 from crowetrade_agents.runtime.execution import ExecutionRole, Patience
 from crowetrade_agents.runtime.gateway_session import GatewaySession
 from crowetrade_agents.runtime.handshake import await_roles
-from crowetrade_agents.runtime.health import Health
 from crowetrade_agents.runtime.stages import start_features, start_portfolio, start_signals, subscribe_market_data
 from crowetrade_agents.runtime.state import AgentState
-from crowetrade_agents.runtime.stopping import cancelled, stop_on_signals, unless_stopping
 from crowetrade_agents.sdk import Model
 from crowetrade_agents.signals.stage import SignalStage
+from crowetrade_api.files import StrategyFile
+from crowetrade_api.names import COMBINED_ROLE, ROLES, Role
+from crowetrade_process.health import Health
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 STATUS_PERIOD_SECONDS = 1.0
 UPSTREAM = (Role.FEATURE, Role.SIGNAL, Role.PORTFOLIO)
@@ -50,7 +52,7 @@ _log = structlog.get_logger(__name__)
 class StrategyProcess:
     """One process of a strategy. `run` returns when `stopping` is set and everything is put away."""
 
-    config: StrategyConfig
+    config: StrategyFile
     roles: Sequence[Role]
     pod: Pod
     clock: Clock
@@ -73,7 +75,7 @@ class StrategyProcess:
         market = await unless_stopping(self.stopping, connecting)
         if market is None:
             return
-        bus: Bus = InProcessBus() if set(self.roles) == set(ALL_ROLES) else market
+        bus: Bus = InProcessBus() if set(self.roles) == set(ROLES) else market
         reporting = asyncio.create_task(self._report_status(market))
         try:
             execution = await self._start_execution(market, bus) if Role.EXECUTION in self.roles else None
@@ -90,7 +92,7 @@ class StrategyProcess:
         """Downstream first."""
         config, state = self.config, self._state
         if Role.PORTFOLIO in self.roles:
-            await start_portfolio(bus, config, PortfolioStage(config.portfolio_policy()), state)
+            await start_portfolio(bus, config, PortfolioStage(portfolio_policy(config)), state)
         if Role.SIGNAL in self.roles:
             await start_signals(bus, config, SignalStage(self._models[Role.SIGNAL]), state, self.clock)
         if Role.FEATURE in self.roles:
@@ -107,12 +109,12 @@ class StrategyProcess:
 
         execution = ExecutionRole(
             strategy=config.name,
-            listings=config.listings(),
-            policy=config.execution_policy(),
+            listings=listings(config),
+            policy=execution_policy(config),
             ids=ClOrdIds(config.name, self.clock.now_ns()),
             state=self._state,
             upstream_ready=upstream_ready,
-            shadow=config.spec.mode is Mode.SHADOW,
+            shadow=shadow(config),
             patience=self.patience,
         )
         await subscribe_market_data(market, config, execution.on_market_data)
@@ -165,7 +167,7 @@ class StrategyProcess:
             self.health.set_ready(f"gateway {venue}", not why, why)
 
     async def _report_status(self, market: NatsBus) -> None:
-        name = "combined" if set(self.roles) == set(ALL_ROLES) else "-".join(self.roles)
+        name = COMBINED_ROLE if set(self.roles) == set(ROLES) else "-".join(self.roles)
         subject = subjects.agent_status(self.config.namespace, self.config.name, name)
         identity = status_pb2.AgentStatus(
             namespace=self.config.namespace,
@@ -182,16 +184,16 @@ class StrategyProcess:
                 await asyncio.wait_for(self._state.changed.wait(), STATUS_PERIOD_SECONDS)
 
 
-def create_strategy_model(config: StrategyConfig) -> Model:
+def create_strategy_model(config: StrategyFile) -> Model:
     """The model that the manifest names; ConfigurationError with the sentence of what is wrong with it."""
     model = config.spec.model
     try:
-        return create_model(find_model(model.name, model.entry_point), model.parameters, config.symbols)
+        return create_model(find_model(model.name or "", model.entry_point or ""), model.parameters, config.symbols)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 
 
-async def run_strategy(config: StrategyConfig, roles: Sequence[Role], pod: Pod) -> None:
+async def run_strategy(config: StrategyFile, roles: Sequence[Role], pod: Pod) -> None:
     """Runs until SIGTERM or SIGINT."""
     stopping = stop_on_signals()
     health = Health()

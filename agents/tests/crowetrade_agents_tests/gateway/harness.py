@@ -20,9 +20,9 @@ from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.domain.clock import SystemClock
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.gateway.config import VenueConfig
 from crowetrade_agents.gateway.service import Gateway
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
+from crowetrade_api.files import VenueFile
 
 NAMESPACE, VENUE, STRATEGY, SYMBOL = "desk", "sim", "ema", "EUR-USD"
 WAIT_SECONDS = 20
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[gateway_pb2.OrderSessionRequest, gateway_pb2.OrderSessionResponse]
 
 
-def venue_config(*, cancels_per_second: int = 1000, **simulated: object) -> VenueConfig:
+def venue_config(*, cancels_per_second: int = 1000, **simulated: object) -> VenueFile:
     """A VenueConnection as the operator writes it to venue.json."""
-    return VenueConfig.model_validate(
+    return VenueFile.model_validate(
         {
             "namespace": NAMESPACE,
             "name": VENUE,
@@ -41,7 +41,7 @@ def venue_config(*, cancels_per_second: int = 1000, **simulated: object) -> Venu
                 "type": "Simulated",
                 "simulated": {"data": {"sample": "eurusd-1h"}, "fees": {"takerBps": "0.2"}, **simulated},
                 "rateLimits": {"ordersPerSecond": 1000, "burst": 1000, "cancelsPerSecond": cancels_per_second},
-                "cancelOnDisconnect": {"afterSeconds": 0},
+                "cancelOnDisconnect": {"afterSeconds": 1},
                 "instruments": [
                     {
                         "symbol": SYMBOL,
@@ -103,7 +103,7 @@ async def start(
     bus: Client,
     quotes: Sequence[TopOfBook],
     *,
-    config: VenueConfig | None = None,
+    config: VenueFile | None = None,
     speed: Decimal | None = None,
     api_key_file: Path | None = None,
 ) -> tuple[Gateway, asyncio.Task[None]]:
@@ -124,7 +124,7 @@ async def running(
     bus: Client,
     quotes: Sequence[TopOfBook],
     *,
-    config: VenueConfig | None = None,
+    config: VenueFile | None = None,
     speed: Decimal | None = None,
     api_key_file: Path | None = None,
 ) -> AsyncIterator[Gateway]:

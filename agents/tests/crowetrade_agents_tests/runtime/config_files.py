@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_agents.runtime.config import StrategyConfig
+from crowetrade_api.files import StrategyFile
 
 from ..gateway.harness import INSTRUMENT, NAMESPACE, STRATEGY, SYMBOL, VENUE
 
@@ -35,6 +35,6 @@ def strategy_json(gateway: str = "127.0.0.1:1", **spec: object) -> dict[str, Any
     }
 
 
-def strategy_config(gateway: str = "127.0.0.1:1", **spec: object) -> StrategyConfig:
+def strategy_config(gateway: str = "127.0.0.1:1", **spec: object) -> StrategyFile:
     """The same, read."""
-    return StrategyConfig.model_validate(strategy_json(gateway, **spec))
+    return StrategyFile.model_validate(strategy_json(gateway, **spec))

@@ -12,8 +12,17 @@ import pytest
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.execution.policy import Style
-from crowetrade_agents.runtime.config import Mode, Role, load_strategy, parse_roles, read_pod
+from crowetrade_agents.runtime.config import (
+    execution_policy,
+    load_strategy,
+    parse_roles,
+    portfolio_policy,
+    read_pod,
+    shadow,
+)
 from crowetrade_agents.runtime.strategy import create_strategy_model
+from crowetrade_api.files import STRATEGY_FILE, VENUE_FILE
+from crowetrade_api.names import Role
 
 from ..gateway.harness import SYMBOL, VENUE
 from .config_files import strategy_config, strategy_json
@@ -27,13 +36,13 @@ def written(folder: Path, content: dict[str, Any] | str) -> Path:
 
 def test_the_file_becomes_policies(tmp_path: Path) -> None:
     config = load_strategy(written(tmp_path, strategy_json()))
-    assert (config.symbols, config.venues, config.spec.mode) == ((SYMBOL,), (VENUE,), Mode.PAPER)
-    portfolio = config.portfolio_policy()
+    assert (config.symbols, config.venues, shadow(config)) == ((SYMBOL,), (VENUE,), False)
+    portfolio = portfolio_policy(config)
     assert portfolio.capital == Decimal(1_000_000)
     assert (portfolio.min_prob_edge, portfolio.max_sigma, portfolio.kelly_fraction) == (0.55, 0.03, 0.3)
     assert (portfolio.data_gap_ns, portfolio.spike_sigma) == (30_000_000_000, 4.0)
     assert portfolio.instruments[SYMBOL].instrument.lot_size == 1000
-    execution = config.execution_policy()
+    execution = execution_policy(config)
     assert execution.style is Style.LIMIT
     assert execution.time_in_force == orders_pb2.TIME_IN_FORCE_IOC
     assert execution.limit_offset_bps == 1
@@ -41,8 +50,20 @@ def test_the_file_becomes_policies(tmp_path: Path) -> None:
 
 
 def test_rules_that_are_not_asked_for_are_off() -> None:
-    portfolio = strategy_config(policy={}).portfolio_policy()
+    portfolio = portfolio_policy(strategy_config(policy={}))
     assert (portfolio.max_sigma, portfolio.data_gap_ns, portfolio.spike_sigma) == (None, None, None)
+
+
+def test_defaults_are_those_of_the_schema() -> None:
+    config = strategy_config(policy={})
+    assert portfolio_policy(config).kelly_fraction == 0.25
+    assert execution_policy(config).limit_offset_bps == 1
+
+
+def test_what_a_newer_operator_adds_is_ignored(tmp_path: Path) -> None:
+    content = strategy_json(hedging={"venue": "other"}) | {"epoch": 7}
+    content["spec"]["policy"]["sizing"]["floor"] = "0.1"
+    assert load_strategy(written(tmp_path, content)).spec.capital.amount == "1000000"
 
 
 def without(key: str) -> dict[str, Any]:
@@ -103,9 +124,11 @@ def test_roles_come_in_the_order_of_the_data() -> None:
 
 
 def test_the_environment_of_the_pod() -> None:
-    pod = read_pod({"NATS_URL": "nats://n:4222", "POD_NAME": "p", "CONFIG_HASH": "sha256:1", "HTTP_PORT": "0"})
+    pod = read_pod(
+        {"NATS_URL": "nats://n:4222", "POD_NAME": "p", "CONFIG_HASH": "sha256:1", "HTTP_PORT": "0"}, VENUE_FILE
+    )
     assert (pod.name, pod.nats_url, pod.config_hash, pod.http_port) == ("p", "nats://n:4222", "sha256:1", 0)
-    assert str(read_pod({"NATS_URL": "n"}).config_path) == "/etc/crowetrade/strategy.json"
+    assert str(read_pod({"NATS_URL": "n"}, STRATEGY_FILE).config_path) == "/etc/crowetrade/strategy.json"
     for wrong in ({}, {"NATS_URL": "n", "HTTP_PORT": "http"}, {"NATS_URL": "n", "HTTP_PORT": "65536"}):
         with pytest.raises(ConfigurationError, match="environment variable"):
-            read_pod(wrong)
+            read_pod(wrong, STRATEGY_FILE)

@@ -15,6 +15,7 @@ from crowetrade.bus.v1 import status_pb2 as status
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.execution.ids import ClOrdIds
 from crowetrade_agents.gateway.service import Gateway
+from crowetrade_agents.runtime.config import execution_policy, listings
 from crowetrade_agents.runtime.execution import ExecutionRole, Patience
 from crowetrade_agents.runtime.gateway_session import GatewaySession
 from crowetrade_agents.runtime.state import AgentState
@@ -67,8 +68,8 @@ async def execution(bus: Client, time_in_force: str = "IOC", patience: Patience 
 
         role = ExecutionRole(
             strategy=STRATEGY,
-            listings=config.listings(),
-            policy=config.execution_policy(),
+            listings=listings(config),
+            policy=execution_policy(config),
             ids=ClOrdIds(STRATEGY, 1),
             state=state,
             upstream_ready=upstream_ready,

@@ -12,7 +12,9 @@ import aiohttp
 import pytest
 from nats.aio.client import Client
 
-from crowetrade_agents.runtime.gateway import EXIT_OVERTAKEN, run_gateway
+from crowetrade_agents.errors import JournalError
+from crowetrade_agents.runtime.__main__ import main
+from crowetrade_agents.runtime.gateway import run_gateway
 
 from ..gateway.harness import INSTRUMENT, NAMESPACE, VENUE, configuration, configure, status_when
 from .test_recovery import free_port
@@ -31,6 +33,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CROWETRADE_SAMPLE_DATA", str(tmp_path))
     monkeypatch.setenv("HTTP_PORT", str(free_port()))
     monkeypatch.setenv("GRPC_PORT", "0")
+    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
     return path
 
 
@@ -39,7 +42,7 @@ async def test_it_serves_says_how_it_is_and_leaves_at_sigterm(
 ) -> None:
     monkeypatch.setenv("NATS_URL", nats_url)
     await configure(bus, configuration())
-    running = asyncio.create_task(run_gateway())
+    running = asyncio.create_task(run_gateway(os.environ))
     await status_when(bus, "s.config_revision == 'r1'")
     async with aiohttp.ClientSession() as http:
         url = f"http://localhost:{os.environ['HTTP_PORT']}"
@@ -52,21 +55,21 @@ async def test_it_serves_says_how_it_is_and_leaves_at_sigterm(
                 assert response.status == 200
                 assert wanted in await response.text()
     os.kill(os.getpid(), signal.SIGTERM)
-    assert await asyncio.wait_for(running, 20) == 0
+    await asyncio.wait_for(running, 20)
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{", "cannot be read"),
-        ('{"namespace": "n", "name": "v", "spec": {"type": "Simulated"}}', "simulated: Field required"),
+        ("{", "is not JSON"),
+        ('{"namespace": "n", "name": "v", "spec": {"type": "Simulated"}}', "spec.instruments: Field required"),
     ],
 )
 def test_a_manifest_that_cannot_run_ends_with_a_sentence(
     environment: Path, content: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.write_text(content)
-    assert asyncio.run(run_gateway()) == 78
+    assert main(["gateway"]) == 78
     assert sentence in capsys.readouterr().out
 
 
@@ -75,4 +78,5 @@ async def test_a_journal_that_was_changed_stops_it(
 ) -> None:
     monkeypatch.setenv("NATS_URL", nats_url)
     await bus.jetstream().publish(f"order.{NAMESPACE}.{VENUE}", b"not an event")
-    assert await asyncio.wait_for(run_gateway(), 20) == EXIT_OVERTAKEN
+    with pytest.raises(JournalError):
+        await asyncio.wait_for(run_gateway(os.environ), 20)

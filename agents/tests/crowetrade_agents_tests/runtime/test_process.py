@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
+from crowetrade_agents.errors import AgentError, ConfigurationError, InvalidNumber, Overtaken
+from crowetrade_agents.runtime import __main__
 from crowetrade_agents.runtime.__main__ import main
 
 from ..gateway.harness import NAMESPACE, SYMBOL, VENUE, books, configuration, configure, status_when
@@ -66,6 +68,20 @@ def test_a_configuration_error_is_told_in_a_sentence_and_exits_78(
     assert sentence in Path(environment["CROWETRADE_TERMINATION_LOG"]).read_text()
     (line,) = capsys.readouterr().out.splitlines()
     assert sentence in json.loads(line)["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigurationError("c"), 78), (Overtaken("o"), 75), (InvalidNumber("i"), 1), (None, 0)]
+)
+def test_the_exit_code_tells_what_a_new_start_would_help(
+    error: AgentError | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(__main__, "_gateway", run)
+    assert main(["gateway"]) == code
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from crowetrade_agents.bus.inprocess import InProcessBus
 from crowetrade_agents.domain.clock import SettableClock
 from crowetrade_agents.features.stage import FeatureStage
 from crowetrade_agents.portfolio.stage import PortfolioStage
+from crowetrade_agents.runtime.config import portfolio_policy
 from crowetrade_agents.runtime.stages import start_features, start_portfolio, start_signals
 from crowetrade_agents.runtime.state import AgentState
 from crowetrade_agents.signals.stage import SignalStage
@@ -53,7 +54,7 @@ async def targets_with(
     async def keep(message: pb.TargetPosition) -> None:
         targets.append(message)
 
-    portfolio = (BrokenPortfolio if broken_portfolio else PortfolioStage)(config.portfolio_policy())
+    portfolio = (BrokenPortfolio if broken_portfolio else PortfolioStage)(portfolio_policy(config))
     await bus.subscribe(subjects.targets(NAMESPACE, STRATEGY), pb.TargetPosition, keep)
     await start_portfolio(bus, config, portfolio, state)
     await start_signals(bus, config, SignalStage(model), state, SettableClock(77))

@@ -15,8 +15,8 @@ from nats.aio.client import Client
 from crowetrade import subjects
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.runtime.config import Role
 from crowetrade_agents.venues.adapters.simulated.recording import QuoteMaking, read
+from crowetrade_api.names import Role
 
 from ..conftest import make_bus_resources
 from ..gateway.harness import (

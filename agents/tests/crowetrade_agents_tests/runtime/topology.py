@@ -8,20 +8,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from crowetrade_agents.domain.clock import SystemClock
-from crowetrade_agents.runtime.config import ALL_ROLES, Pod, Role, StrategyConfig
+from crowetrade_agents.runtime.config import Pod
 from crowetrade_agents.runtime.execution import Patience
-from crowetrade_agents.runtime.health import Health
 from crowetrade_agents.runtime.strategy import StrategyProcess
+from crowetrade_api.files import StrategyFile
+from crowetrade_api.names import ROLES, Role
+from crowetrade_process.health import Health
 
-COMBINED: Sequence[Sequence[Role]] = (ALL_ROLES,)
-SPLIT: Sequence[Sequence[Role]] = tuple((role,) for role in ALL_ROLES)
+COMBINED: Sequence[Sequence[Role]] = (ROLES,)
+SPLIT: Sequence[Sequence[Role]] = tuple((role,) for role in ROLES)
 STOP_SECONDS = 20
 
 
 class Running:
     """One started process."""
 
-    def __init__(self, config: StrategyConfig, roles: Sequence[Role], nats_url: str, patience: Patience | None) -> None:
+    def __init__(self, config: StrategyFile, roles: Sequence[Role], nats_url: str, patience: Patience | None) -> None:
         self.health = Health()
         self.stopping = asyncio.Event()
         pod = Pod("-".join(roles), nats_url, "sha256:test", Path("unused"), 0)
@@ -41,7 +43,7 @@ class Running:
 
 @asynccontextmanager
 async def strategy(
-    config: StrategyConfig, nats_url: str, processes: Sequence[Sequence[Role]], patience: Patience | None = None
+    config: StrategyFile, nats_url: str, processes: Sequence[Sequence[Role]], patience: Patience | None = None
 ) -> AsyncIterator[list[Running]]:
     """All processes of a strategy."""
     running = [Running(config, roles, nats_url, patience) for roles in processes]

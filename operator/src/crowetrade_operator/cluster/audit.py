@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import structlog
 
+from crowetrade_api.names import MANAGED_SELECTOR
 from crowetrade_operator import metrics
-from crowetrade_operator.api.names import MANAGED_SELECTOR
 from crowetrade_operator.cluster.cache import Cache, version_of
 from crowetrade_operator.cluster.client import Cluster, Object
 from crowetrade_operator.cluster.resources import CUSTOM, WATCHED, ApiResource
@@ -57,12 +57,6 @@ class Audit:
         """Reads everything into the cache."""
         for resource in WATCHED:
             await self._list(resource)
-
-    async def run(self, seconds: float) -> None:
-        """Checks from time to time until cancelled."""
-        while True:
-            await asyncio.sleep(seconds)
-            await self.check()
 
     async def check(self, grace: float = GRACE_SECONDS) -> None:
         """One check: what the list finds must have come by the watch when the grace is over."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
-from crowetrade_operator.api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
+from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
 from crowetrade_operator.cluster.client import Object
 from crowetrade_operator.cluster.resources import ApiResource
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio import client as kube
 from kubernetes.aio import config as kube_config
 
+from crowetrade_api.names import FIELD_MANAGER
 from crowetrade_operator import metrics
-from crowetrade_operator.api.names import FIELD_MANAGER
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
 from crowetrade_operator.errors import (
     ClusterError,
@@ -31,16 +31,6 @@ from crowetrade_operator.errors import (
 Object = dict[str, Any]
 REQUEST_SECONDS = 15.0
 PAGE = 500
-
-
-class Connection(Protocol):
-    """What kopf and our client need to reach the API server."""
-
-    host: str
-    ssl_ca_cert: str | None
-    cert_file: str | None
-    key_file: str | None
-    verify_ssl: bool
 
 
 async def connect(kubeconfig: str) -> Cluster:

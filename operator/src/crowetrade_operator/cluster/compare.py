@@ -12,7 +12,7 @@ import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from crowetrade_operator.api.names import APPLIED_HASH_ANNOTATION
+from crowetrade_api.names import APPLIED_HASH_ANNOTATION
 
 _LIST_KEYS = ("name", "mountPath", "containerPort", "type")
 _SUFFIXES = {

@@ -13,9 +13,9 @@ from typing import Literal
 
 import structlog
 
+from crowetrade_api.names import API_VERSION, FIELD_MANAGER
+from crowetrade_api.v1alpha1.meta import Metadata
 from crowetrade_operator import metrics
-from crowetrade_operator.api.names import API_VERSION, FIELD_MANAGER
-from crowetrade_operator.api.v1alpha1.meta import Metadata
 from crowetrade_operator.cluster.client import Cluster, Object
 from crowetrade_operator.cluster.resources import EVENTS
 from crowetrade_operator.errors import ClusterError, NamespaceTerminating

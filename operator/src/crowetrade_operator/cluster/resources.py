@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crowetrade_operator.api.names import GROUP, VERSION
+from crowetrade_api.names import GROUP, VERSION
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import structlog
 
+from crowetrade_api.names import API_VERSION, Key
 from crowetrade_operator import metrics
-from crowetrade_operator.api.names import API_VERSION, Key
 from crowetrade_operator.cluster.client import Cluster, Object
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, NotFound
 

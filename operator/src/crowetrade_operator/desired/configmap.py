@@ -6,9 +6,17 @@ import hashlib
 import json
 from typing import Any
 
-from crowetrade_operator.api.names import STRATEGY_FILE, VAULT_AGENT_FILE, VENUE_FILE, gateway_address
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import Instrument, VenueConnection
+from crowetrade_api.files import (
+    STRATEGY_FILE,
+    VAULT_AGENT_FILE,
+    VENUE_FILE,
+    ListedInstrument,
+    StrategyFile,
+    VenueFile,
+)
+from crowetrade_api.names import gateway_address
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata
 from crowetrade_operator.desired.vault import agent_config
 from crowetrade_operator.settings import Settings
@@ -17,32 +25,26 @@ from crowetrade_operator.settings import Settings
 def strategy_content(
     strategy: Strategy, instruments: dict[tuple[str, str], Instrument], settings: Settings
 ) -> dict[str, Any]:
-    """strategy.json. `suspend` is not in it: that travels by the gateways, so suspending restarts nothing.
-
-    `instruments` are those that the venues declare, by venue and symbol; all that the strategy trades must be there.
-    """
-    spec = {key: value for key, value in strategy.spec.to_api().items() if key != "suspend"}
+    """strategy.json. `instruments` are those that the venues declare, by venue and symbol; all that the strategy
+    trades must be there."""
     traded = [(item.venue_ref.name, item.symbol) for item in strategy.spec.instruments]
-    return {
-        "namespace": strategy.namespace,
-        "name": strategy.name,
-        "generation": strategy.metadata.generation,
-        "spec": spec,
-        "gateways": {
+    return StrategyFile(
+        namespace=strategy.namespace,
+        name=strategy.name,
+        generation=strategy.metadata.generation,
+        spec=strategy.spec,
+        gateways={
             venue: gateway_address(strategy.namespace, venue, settings.cluster_domain) for venue in strategy.spec.venues
         },
-        "instruments": [{**instruments[key].to_api(), "venue": key[0]} for key in traded],
-    }
+        instruments=[ListedInstrument(**instruments[key].model_dump(), venue=key[0]) for key in traded],
+    ).content()
 
 
 def venue_content(venue: VenueConnection) -> dict[str, Any]:
-    """venue.json. `suspend` is not in it: it travels by the bus, so suspending restarts nothing."""
-    return {
-        "namespace": venue.namespace,
-        "name": venue.name,
-        "generation": venue.metadata.generation,
-        "spec": {key: value for key, value in venue.spec.to_api().items() if key != "suspend"},
-    }
+    """venue.json."""
+    return VenueFile(
+        namespace=venue.namespace, name=venue.name, generation=venue.metadata.generation, spec=venue.spec
+    ).content()
 
 
 def config_hash(content: dict[str, Any]) -> str:

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_operator.api.names import (
-    COMBINED_ROLE,
-    CONFIG_DIRECTORY,
-    CONFIG_HASH_ANNOTATION,
-    CREDENTIALS_KEY,
-    DATA_DIRECTORY,
-    GRPC_PORT,
-    HTTP_PORT,
-    ROLE_LABEL,
-    ROLES,
-    STRATEGY_FILE,
-    VENUE_FILE,
-)
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import Credentials, SimulatedData, VenueConnection
+from crowetrade_api.files import CONFIG_DIRECTORY, CREDENTIALS_KEY, DATA_DIRECTORY, STRATEGY_FILE, VENUE_FILE
+from crowetrade_api.names import COMBINED_ROLE, CONFIG_HASH_ANNOTATION, GRPC_PORT, HTTP_PORT, ROLE_LABEL, ROLES
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import Credentials, SimulatedData, VenueConnection
 from crowetrade_operator.desired import vault
 from crowetrade_operator.desired.metadata import labels, metadata, object_name, selector
 from crowetrade_operator.desired.pod import (
@@ -52,7 +41,7 @@ def _strategy_deployment(strategy: Strategy, role: str, config_hash: str, settin
         "agent",
         agents.image or settings.agents_image,
         ["strategy", "--roles", roles],
-        environment(settings.nats_url, CONFIG_HASH=config_hash),
+        environment(settings.nats_url, config_hash),
         agents.resources.to_api(),
     )
     agent["ports"] = [port("http", HTTP_PORT)]
@@ -75,7 +64,7 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
         "gateway",
         settings.agents_image,
         ["gateway"],
-        environment(settings.nats_url, CONFIG_HASH=config_hash),
+        environment(settings.nats_url, config_hash),
         GATEWAY_RESOURCES,
     )
     gateway["ports"] = [port("grpc", GRPC_PORT), port("http", HTTP_PORT)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_operator.api.names import (
+from crowetrade_api.names import (
     AGENT_APP,
     API_VERSION,
     COMBINED_ROLE,
@@ -18,8 +18,8 @@ from crowetrade_operator.api.names import (
     strategy_object,
     venue_object,
 )
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
 Owner = Strategy | VenueConnection
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_operator.api.names import (
+from crowetrade_api.names import (
     GATEWAY_APP,
     GRPC_PORT,
     HTTP_PORT,
@@ -17,8 +17,8 @@ from crowetrade_operator.api.names import (
     STRATEGY_LABEL,
     VENUE_LABEL,
 )
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata, selector
 from crowetrade_operator.settings import Peer, Settings
 

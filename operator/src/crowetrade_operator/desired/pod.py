@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_operator.api.names import HTTP_PORT, USER_ID
+from crowetrade_api.files import TERMINATION_LOG, EnvName
+from crowetrade_api.names import HTTP_PORT, USER_ID
 
 POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -33,13 +34,13 @@ def probe(path: str, period: int, failures: int) -> dict[str, Any]:
     }
 
 
-def environment(nats_url: str, **more: str) -> list[dict[str, Any]]:
+def environment(nats_url: str, config_hash: str) -> list[dict[str, Any]]:
     """Environment of gateways and agents; nothing secret is ever in it."""
+    pod_name = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
     return [
-        {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}},
-        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
-        {"name": "NATS_URL", "value": nats_url},
-        *({"name": name, "value": value} for name, value in more.items()),
+        {"name": EnvName.POD_NAME.value, "valueFrom": pod_name},
+        {"name": EnvName.NATS_URL.value, "value": nats_url},
+        {"name": EnvName.CONFIG_HASH.value, "value": config_hash},
     ]
 
 
@@ -58,7 +59,7 @@ def container(
         "env": env,
         "resources": resources,
         "securityContext": CONTAINER_SECURITY,
-        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
         "startupProbe": probe("/healthz", 1, 120),
         "readinessProbe": probe("/readyz", 2, 3),

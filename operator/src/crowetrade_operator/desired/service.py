@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_operator.api.names import GRPC_PORT, HTTP_PORT
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.names import GRPC_PORT, HTTP_PORT
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata, selector
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from crowetrade_operator.api.names import CREDENTIALS_DIRECTORY, CREDENTIALS_KEY, VAULT_AGENT_FILE
-from crowetrade_operator.api.v1alpha1.venueconnection import VaultCredentials
+from crowetrade_api.files import CREDENTIALS_DIRECTORY, CREDENTIALS_FILE, VAULT_AGENT_FILE
+from crowetrade_api.v1alpha1.venueconnection import VaultCredentials
 from crowetrade_operator.desired.pod import CONTAINER_SECURITY, TMP_MOUNT
 from crowetrade_operator.settings import Settings
 
 AUDIENCE = "vault"
 TOKEN_DIRECTORY = "/var/run/secrets/vault"
 AGENT_DIRECTORY = "/etc/vault-agent"
-KEY_FILE = f"{CREDENTIALS_DIRECTORY}/{CREDENTIALS_KEY}"
 CREDENTIALS_MOUNT: dict[str, Any] = {"name": "credentials", "mountPath": CREDENTIALS_DIRECTORY}
 
 
@@ -43,7 +42,9 @@ def agent_config(credentials: VaultCredentials, settings: Settings) -> str:
             "static_secret_render_interval": f"{credentials.refresh_seconds}s",
             "exit_on_retry_failure": False,
         },
-        "template": [{"destination": KEY_FILE, "contents": template, "perms": "0440", "error_on_missing_key": True}],
+        "template": [
+            {"destination": CREDENTIALS_FILE, "contents": template, "perms": "0440", "error_on_missing_key": True}
+        ],
     }
     return json.dumps(config, indent=2, sort_keys=True)
 
@@ -61,7 +62,7 @@ def agent_container(settings: Settings) -> dict[str, Any]:
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "startupProbe": {
-            "exec": {"command": ["test", "-s", KEY_FILE]},
+            "exec": {"command": ["test", "-s", CREDENTIALS_FILE]},
             "periodSeconds": 1,
             "timeoutSeconds": 2,
             "failureThreshold": 600,

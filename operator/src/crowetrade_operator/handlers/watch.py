@@ -16,7 +16,7 @@ from typing import Any
 import kopf
 from kopf._core.engines.peering import Identity
 
-from crowetrade_operator.api.names import MANAGED_SELECTOR
+from crowetrade_api.names import MANAGED_SELECTOR
 from crowetrade_operator.cluster.resources import CHILDREN, CUSTOM, PODS, ApiResource
 
 Sink = Callable[[str, dict[str, Any]], None]

@@ -11,12 +11,12 @@ import structlog
 from pydantic import ValidationError
 
 from crowetrade.config.v1 import config_pb2
+from crowetrade_api.names import FINALIZER, Key, Kind, venue_object
+from crowetrade_api.v1alpha1.meta import Metadata, Resource
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator import metrics
-from crowetrade_operator.api.names import FINALIZER, Key, Kind, venue_object
-from crowetrade_operator.api.v1alpha1.meta import Metadata, Resource
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster, Object
@@ -38,11 +38,6 @@ from crowetrade_operator.settings import Settings
 
 log = structlog.get_logger()
 
-MODELS: dict[Kind, type[Strategy] | type[VenueConnection] | type[RiskLimit]] = {
-    Kind.STRATEGY: Strategy,
-    Kind.VENUE: VenueConnection,
-    Kind.RISK_LIMIT: RiskLimit,
-}
 R = TypeVar("R", bound=Resource)
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import structlog
 
 from crowetrade import subjects
+from crowetrade_api.conditions import ConditionType, find
+from crowetrade_api.names import Key, Kind
+from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
+from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator import metrics
-from crowetrade_operator.api.conditions import ConditionType, find
-from crowetrade_operator.api.names import Key, Kind
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
-from crowetrade_operator.api.v1alpha1.strategy import Strategy, StrategyStatus
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.cluster.cache import owner_key
 from crowetrade_operator.cluster.client import Object
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, InvalidResource, OperatorError

@@ -8,10 +8,10 @@ from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_operator.reconcile.compile import compile_config
+from crowetrade_api.gateway_config import compile_config
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
 Object = dict[str, Any]
 

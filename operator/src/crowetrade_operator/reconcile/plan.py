@@ -9,7 +9,8 @@ from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, condition
+from crowetrade_api.conditions import Condition, ConditionType, condition
+from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.events import Note
 from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
 

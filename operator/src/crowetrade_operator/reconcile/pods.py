@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from crowetrade_operator.api.conditions import Reason
-from crowetrade_operator.api.names import CONFIGURATION_ERROR_EXIT_CODE
+from crowetrade_api.files import ExitCode
+from crowetrade_api.reasons import Reason
 
 Object = dict[str, Any]
 CRASHES = 2
@@ -79,7 +79,7 @@ def _container_failure(pod: str, container: Object) -> tuple[Reason, str] | None
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
-    if ended and ended.get("exitCode") == CONFIGURATION_ERROR_EXIT_CODE:
+    if ended and ended.get("exitCode") == ExitCode.CONFIGURATION_ERROR:
         said = str(ended.get("message") or "").strip() or "the process refused its configuration and said no more"
         return Reason.CONFIGURATION_ERROR, said
     if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from crowetrade.config.v1 import config_pb2
-from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, condition, follow
-from crowetrade_operator.api.v1alpha1.common import LabelSelector, plain
-from crowetrade_operator.api.v1alpha1.risklimit import (
+from crowetrade_api.conditions import Condition, ConditionType, condition, follow
+from crowetrade_api.reasons import Reason
+from crowetrade_api.v1alpha1.common import LabelSelector, plain
+from crowetrade_api.v1alpha1.risklimit import (
     GatewaysStatus,
     RiskLimit,
     RiskLimitStatus,

@@ -1,5 +1,5 @@
-"""Strategy: its agents, and a safe end. What it may do travels by the gateways: see reconcile/compile.py; what its
-status says: see reconcile/strategy_report.py."""
+"""Strategy: its agents, and a safe end. What it may do travels by the gateways: see crowetrade_api.gateway_config;
+what its status says: see reconcile/strategy_report.py."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import Reason
-from crowetrade_operator.api.names import APPLIED_HASH_ANNOTATION
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import Instrument
+from crowetrade_api.names import APPLIED_HASH_ANNOTATION
+from crowetrade_api.reasons import EventReason, Reason
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import Instrument
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.events import Note
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
@@ -157,16 +157,16 @@ def _plan_deletion(observed: Observed, settings: Settings) -> Plan:
     strategy = observed.strategy
     if strategy.force_delete and waiting:
         text = f"Deleted by force without confirmation of {', '.join(waiting)}. Check open orders at the venue."
-        return Plan(finalizer=False, notes=[Note("Warning", "ForceDeleted", "Delete", text)])
+        return Plan(finalizer=False, notes=[Note("Warning", EventReason.FORCE_DELETED, "Delete", text)])
     if not waiting:
-        return Plan(finalizer=False, notes=[Note("Normal", "Stopped", "Delete", _how_it_stopped(observed))])
+        return Plan(finalizer=False, notes=[Note("Normal", EventReason.STOPPED, "Delete", _how_it_stopped(observed))])
     waited = observed.now.unix - unix_of(strategy.metadata.deletion_timestamp or observed.now.text)
     if waited >= settings.stop_deadline_seconds:
         text = (
             f"No confirmation of {', '.join(waiting)} within {settings.stop_deadline_seconds:g} s; deleting all the "
             "same. The gateway refuses orders of a strategy that is gone; check open orders and positions at the venue."
         )
-        return Plan(finalizer=False, notes=[Note("Warning", "StopDeadlineExceeded", "Delete", text)])
+        return Plan(finalizer=False, notes=[Note("Warning", EventReason.STOP_DEADLINE_EXCEEDED, "Delete", text)])
     return Plan(again=1.0)
 
 

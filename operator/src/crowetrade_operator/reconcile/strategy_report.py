@@ -6,18 +6,20 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, all_of, condition, follow
-from crowetrade_operator.api.v1alpha1.common import plain
-from crowetrade_operator.api.v1alpha1.strategy import (
+from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, follow
+from crowetrade_api.gateway_config import unlimited_symbols
+from crowetrade_api.reasons import Reason
+from crowetrade_api.v1alpha1.common import plain
+from crowetrade_api.v1alpha1.strategy import (
     AgentsStatus,
     OrdersStatus,
     PositionStatus,
     ProfitStatus,
+    StrategyPhase,
     StrategyStatus,
     StrategySummary,
 )
 from crowetrade_operator.cluster.compare import is_applied, with_hash
-from crowetrade_operator.reconcile.compile import unlimited_symbols
 from crowetrade_operator.reconcile.plan import (
     Plan,
     account_of,
@@ -43,7 +45,7 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
     generation = strategy.metadata.generation
     return StrategyStatus(
         observed_generation=generation,
-        phase=_phase(observed, conditions, previous),  # type: ignore[arg-type]
+        phase=_phase(observed, conditions, previous),
         summary=StrategySummary(
             venues=cut(",".join(strategy.spec.venues), 512), position=cut(_position_summary(positions), 512)
         ),
@@ -206,25 +208,27 @@ def _progressing(observed: Observed, planned: Plan, problem: Problem | None) -> 
     return condition(type_, False, Reason.AS_DESIRED, "The agents run the present configuration.")
 
 
-def _phase(observed: Observed, conditions: Sequence[Condition], previous: StrategyStatus) -> str:
+def _phase(observed: Observed, conditions: Sequence[Condition], previous: StrategyStatus) -> StrategyPhase:
     by_type = {item.type: item for item in conditions}
     agents, venue = by_type[ConditionType.AGENTS_AVAILABLE], by_type[ConditionType.VENUE_CONNECTED]
     risk, trading = by_type[ConditionType.RISK_BOUND], by_type[ConditionType.TRADING]
     if observed.strategy.deleting:
-        return "Stopping"
+        return StrategyPhase.STOPPING
     if venue.reason in (Reason.VENUE_NOT_FOUND, Reason.INSTRUMENT_UNKNOWN, Reason.CURRENCY_MISMATCH):
-        return "Degraded" if previous.phase in ("Trading", "Degraded") else "Pending"
+        has_traded = previous.phase in (StrategyPhase.TRADING, StrategyPhase.DEGRADED)
+        return StrategyPhase.DEGRADED if has_traded else StrategyPhase.PENDING
     if observed.strategy.spec.suspend:
-        return "Suspended" if trading.reason == Reason.SUSPENDED else "Stopping"
+        return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
     if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER):
-        return "Degraded"
+        return StrategyPhase.DEGRADED
     if risk.reason in (Reason.NO_LIMIT_IN_FORCE, Reason.LIMIT_UNREADABLE):
-        return "Pending"
+        return StrategyPhase.PENDING
     if trading.status == "True":
-        return "Trading"
+        return StrategyPhase.TRADING
     if agents.status == "True" and venue.reason == Reason.REPLAY_ENDED:
-        return "Ended"
-    return "Degraded" if previous.phase in ("Trading", "Degraded", "Ended") else "Starting"
+        return StrategyPhase.ENDED
+    was_up = previous.phase in (StrategyPhase.TRADING, StrategyPhase.DEGRADED, StrategyPhase.ENDED)
+    return StrategyPhase.DEGRADED if was_up else StrategyPhase.STARTING
 
 
 def _accounts(observed: Observed) -> list[tuple[str, status_pb2.StrategyAccount]]:

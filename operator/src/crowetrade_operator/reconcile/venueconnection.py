@@ -9,14 +9,17 @@ from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, all_of, condition, find, follow
-from crowetrade_operator.api.names import CREDENTIALS_KEY, VENUE_FILE, venue_object
-from crowetrade_operator.api.v1alpha1.common import plain
-from crowetrade_operator.api.v1alpha1.venueconnection import (
+from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
+from crowetrade_api.files import CREDENTIALS_KEY, VENUE_FILE
+from crowetrade_api.names import venue_object
+from crowetrade_api.reasons import EventReason, Reason
+from crowetrade_api.v1alpha1.common import plain
+from crowetrade_api.v1alpha1.venueconnection import (
     SessionStatus,
     VenueConnection,
     VenueConnectionStatus,
     VenueOrdersStatus,
+    VenuePhase,
 )
 from crowetrade_operator.cluster.events import Note
 from crowetrade_operator.desired.configmap import config_hash, venue_config_map, venue_content
@@ -107,7 +110,7 @@ def _released(observed: Observed, config: config_pb2.GatewayConfig, settings: Se
     venue, view = observed.venue, observed.gateway
     if venue.force_delete:
         text = "Deleted by force: the gateway was not asked whether its orders are cancelled. Check them at the venue."
-        return True, Note("Warning", "ForceDeleted", "Delete", text)
+        return True, Note("Warning", EventReason.FORCE_DELETED, "Delete", text)
     deployment = observed.children.get("Deployment", venue_object(venue.name))
     never_started = view.last is None and venue.status.session.fencing_token == 0 and observed.workload.ready == 0
     if never_started:
@@ -116,14 +119,14 @@ def _released(observed: Observed, config: config_pb2.GatewayConfig, settings: Se
         return True, _last_words(observed)
     status = view.status
     if status is not None and status.config_revision == config.revision and _open_orders(status) == 0:
-        return True, Note("Normal", "Halted", "Delete", "The gateway has confirmed that no order is open.")
+        return True, Note("Normal", EventReason.HALTED, "Delete", "The gateway has confirmed that no order is open.")
     waited = observed.now.unix - unix_of(venue.metadata.deletion_timestamp or observed.now.text)
     if waited >= settings.stop_deadline_seconds:
         text = (
             f"The gateway has not confirmed within {settings.stop_deadline_seconds:g} s that no order is open; "
             f"deleting it all the same. Check account {venue.spec.account} at the venue."
         )
-        return True, Note("Warning", "StopDeadlineExceeded", "Delete", text)
+        return True, Note("Warning", EventReason.STOP_DEADLINE_EXCEEDED, "Delete", text)
     return False, None
 
 
@@ -131,14 +134,13 @@ def _last_words(observed: Observed) -> Note:
     """What is known of the orders of a gateway that is gone, as when its whole namespace is deleted."""
     last = observed.gateway.last
     if last is not None and _open_orders(last) == 0:
-        return Note(
-            "Normal", "Halted", "Delete", "The gateway is gone; the last that it said is that no order is open."
-        )
+        text = "The gateway is gone; the last that it said is that no order is open."
+        return Note("Normal", EventReason.HALTED, "Delete", text)
     text = (
         "The gateway is gone and has not said that no order is open. "
         f"Check account {observed.venue.spec.account} at the venue."
     )
-    return Note("Warning", "GatewayGone", "Delete", text)
+    return Note("Warning", EventReason.GATEWAY_GONE, "Delete", text)
 
 
 def report(
@@ -150,7 +152,7 @@ def report(
     generation = venue.metadata.generation
     return VenueConnectionStatus(
         observed_generation=generation,
-        phase=_phase(observed, conditions, previous),  # type: ignore[arg-type]
+        phase=_phase(observed, conditions, previous),
         session=_session(observed) if status is not None else previous.session,
         orders=_orders(status) if status is not None else previous.orders,
         config_revision=status.config_revision if status is not None else previous.config_revision,
@@ -212,7 +214,7 @@ def _credentials(observed: Observed, settings: Settings) -> Condition:
     return condition(type_, False, Reason.WAITING_FOR_CREDENTIALS, text)
 
 
-def _phase(observed: Observed, conditions: Sequence[Condition], previous: VenueConnectionStatus) -> str:
+def _phase(observed: Observed, conditions: Sequence[Condition], previous: VenueConnectionStatus) -> VenuePhase:
     venue, status = observed.venue, observed.gateway.status
     ready, session = find(conditions, ConditionType.READY), find(conditions, ConditionType.SESSION_ESTABLISHED)
     credentials = find(conditions, ConditionType.CREDENTIALS_READY)
@@ -220,20 +222,20 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: VenueC
     assert session is not None
     assert credentials is not None
     if venue.deleting:
-        return "Stopping"
+        return VenuePhase.STOPPING
     if venue.spec.suspend:
         if status is None or _open_orders(status):
-            return "Stopping"
-        halted = previous.phase == "Suspended" or status.config_revision == observed.config.revision
-        return "Suspended" if halted else "Stopping"
+            return VenuePhase.STOPPING
+        halted = previous.phase == VenuePhase.SUSPENDED or status.config_revision == observed.config.revision
+        return VenuePhase.SUSPENDED if halted else VenuePhase.STOPPING
     if credentials.reason == Reason.VAULT_NOT_CONFIGURED or session.reason == Reason.REFUSED_BY_CLUSTER:
-        return "Pending"
+        return VenuePhase.PENDING
     if session.reason == Reason.LOGON_REJECTED:
-        return "Refused"
+        return VenuePhase.REFUSED
     if ready.status == "True":
-        return "Ended" if session.reason == Reason.REPLAY_ENDED else "Connected"
-    was_up = previous.phase in ("Connected", "Ended", "Degraded", "Suspended")
-    return "Degraded" if was_up or session.reason in _BROKEN else "Starting"
+        return VenuePhase.ENDED if session.reason == Reason.REPLAY_ENDED else VenuePhase.CONNECTED
+    was_up = previous.phase in (VenuePhase.CONNECTED, VenuePhase.ENDED, VenuePhase.DEGRADED, VenuePhase.SUSPENDED)
+    return VenuePhase.DEGRADED if was_up or session.reason in _BROKEN else VenuePhase.STARTING
 
 
 def _session(observed: Observed) -> SessionStatus:

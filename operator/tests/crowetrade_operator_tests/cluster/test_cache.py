@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_operator.api.names import Key, Kind
+from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, STRATEGIES
 from crowetrade_operator_tests.samples import stored, strategy_manifest

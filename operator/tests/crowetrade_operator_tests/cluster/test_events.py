@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from crowetrade_operator.api.v1alpha1.meta import Metadata
+from crowetrade_api.v1alpha1.meta import Metadata
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.events import Note, Recorder, event_body
 from crowetrade_operator.cluster.resources import EVENTS

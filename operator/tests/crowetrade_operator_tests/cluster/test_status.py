@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.api.names import Key, Kind
+from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import RISK_LIMITS
 from crowetrade_operator.cluster.status import StatusWriter

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.configmap import config_hash, strategy_content, venue_config_map, venue_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments, venue_deployment
 from crowetrade_operator.desired.metadata import selector

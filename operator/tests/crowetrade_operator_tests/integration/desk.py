@@ -16,7 +16,7 @@ from nats.aio.client import Client
 
 from crowetrade import subjects
 from crowetrade.config.v1 import config_pb2
-from crowetrade_operator.api.names import Key, Kind
+from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
@@ -270,12 +270,12 @@ async def trading(desk: Desk, strategy: Object | None = None) -> AsyncIterator[G
 @contextlib.asynccontextmanager
 async def started(settings: Settings) -> AsyncIterator[tuple[Operator, asyncio.Task[None]]]:
     """An operator that may have to wait, or that will end by itself; its task says how."""
-    operator = Operator(settings)
+    operator = Operator(settings, asyncio.Event())
     task = asyncio.create_task(operator.run())
     try:
         yield operator, task
     finally:
-        operator.stop()
+        operator.stopping.set()
         _, late = await asyncio.wait({task}, timeout=WAIT_SECONDS)
         assert not late, f"the operator did not end: {list(asyncio.all_tasks())}"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crowetrade.config.v1 import config_pb2
-from crowetrade_operator.api.names import FORCE_DELETE_ANNOTATION
+from crowetrade_api.names import FORCE_DELETE_ANNOTATION
 from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator.errors import NotFound
 from crowetrade_operator.settings import Settings

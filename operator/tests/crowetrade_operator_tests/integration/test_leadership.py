@@ -70,7 +70,7 @@ async def test_the_second_takes_over_when_the_first_stops_and_only_one_works_at_
         assert second.parts is None
         assert await _holder(cluster, namespace) == first.settings.pod_name
 
-        first.stop()
+        first.stopping.set()
         await task
         await working(second, waiting)
         assert await _holder(cluster, namespace) == second.settings.pod_name
@@ -95,7 +95,7 @@ async def test_the_next_leader_tells_nobody_that_it_knows_nothing_yet(
         await working(first, task)
         desk = Desk(cluster, namespace, bus, first)
         async with trading(desk):
-            first.stop()
+            first.stopping.set()
             await task
             before = await told(desk)
             reconciles = counted("reconciles", kind="Strategy")
@@ -109,7 +109,7 @@ async def test_who_waits_can_be_stopped(settings: Settings, cluster: Cluster, na
     async with running(settings), started(replace(settings, pod_name="operator-2")) as (second, waiting):
         await _something_is_done(cluster, namespace)
         await _tries(5)
-        second.stop()
+        second.stopping.set()
         async with asyncio.timeout(10):
             await waiting
         assert await _holder(cluster, namespace) == settings.pod_name

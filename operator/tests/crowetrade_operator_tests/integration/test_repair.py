@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.api.names import PAUSED_ANNOTATION
+from crowetrade_api.names import PAUSED_ANNOTATION
 from crowetrade_operator.cluster.resources import (
     CHILDREN,
     CONFIG_MAPS,

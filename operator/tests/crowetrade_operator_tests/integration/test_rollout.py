@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.api.names import CONFIG_HASH_ANNOTATION
+from crowetrade_api.names import CONFIG_HASH_ANNOTATION
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, STRATEGIES
 from crowetrade_operator_tests.integration.desk import Desk, trading
 from crowetrade_operator_tests.reconcile.scenes import position

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import Condition, ConditionType, find
-from crowetrade_operator.api.names import FINALIZER
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.conditions import Condition, ConditionType, find
+from crowetrade_api.gateway_config import compile_config
+from crowetrade_api.names import FINALIZER
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.cluster.compare import with_hash
-from crowetrade_operator.reconcile.compile import compile_config
 from crowetrade_operator.reconcile.observed import GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, rfc3339
 from crowetrade_operator_tests.samples import account, change, gateway_status, limit, strategy_manifest, venue

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.api.names import FINALIZER, Key, Kind
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
+from crowetrade_api.names import FINALIZER, Key, Kind
+from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache

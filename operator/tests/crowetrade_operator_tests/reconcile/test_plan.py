@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import Condition, ConditionType, Reason, condition
+from crowetrade_api.conditions import Condition, ConditionType, condition
+from crowetrade_api.reasons import Reason
 from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
 from crowetrade_operator.reconcile.plan import (
     account_of,

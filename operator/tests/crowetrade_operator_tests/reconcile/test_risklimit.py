@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import ConditionType
-from crowetrade_operator.api.names import PAUSED_ANNOTATION
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
+from crowetrade_api.conditions import ConditionType
+from crowetrade_api.names import PAUSED_ANNOTATION
+from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
 from crowetrade_operator.reconcile.observed import GatewayView
 from crowetrade_operator.reconcile.risklimit import Observed, report
 from crowetrade_operator_tests.reconcile.scenes import (

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.api.names import FORCE_DELETE_ANNOTATION
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.names import FORCE_DELETE_ANNOTATION
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.reconcile.observed import Children, GatewayView
 from crowetrade_operator.reconcile.strategy import Observed, plan, waiting_venues
 from crowetrade_operator_tests.reconcile.scenes import (

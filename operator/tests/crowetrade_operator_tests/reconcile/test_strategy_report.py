@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import ConditionType
-from crowetrade_operator.api.names import PAUSED_ANNOTATION
-from crowetrade_operator.api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.api.v1alpha1.strategy import Strategy, StrategyStatus
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.conditions import ConditionType
+from crowetrade_api.names import PAUSED_ANNOTATION
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.reconcile.observed import Children, GatewayView
 from crowetrade_operator.reconcile.strategy import Observed, plan
 from crowetrade_operator.reconcile.strategy_report import report

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
-from crowetrade_operator.api.v1alpha1.strategy import Strategy
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.reconcile.observed import Children, GatewayView, Surroundings
 from crowetrade_operator.reconcile.strategy import Observed, Problem, plan, references
 from crowetrade_operator_tests.reconcile.scenes import (

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_operator.api.conditions import ConditionType
-from crowetrade_operator.api.names import CONFIG_HASH_ANNOTATION, FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
-from crowetrade_operator.api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
+from crowetrade_api.conditions import ConditionType
+from crowetrade_api.names import CONFIG_HASH_ANNOTATION, FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.reconcile.observed import Children, GatewayView
 from crowetrade_operator.reconcile.venueconnection import Observed, plan, report
 from crowetrade_operator.settings import Settings

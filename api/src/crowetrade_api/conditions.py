@@ -1,0 +1,77 @@
+"""Conditions: their types, and how a new list follows an old one (KEP-1623)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from crowetrade_api.model import ApiModel, DocumentedEnum
+from crowetrade_api.reasons import Reason
+
+Truth = Literal["True", "False", "Unknown"]
+
+
+class ConditionType(DocumentedEnum):
+    """What a condition speaks of."""
+
+    READY = "Ready", "All that the resource needs is there."
+    AGENTS_AVAILABLE = "AgentsAvailable", "All pods of the strategy are ready."
+    VENUE_CONNECTED = "VenueConnected", "The venues exist, declare the instruments, and their gateways are logged on."
+    RISK_BOUND = "RiskBound", "Enforced RiskLimits bind every instrument, and the gateways have confirmed them."
+    TRADING = "Trading", "The gateways accept orders of the strategy."
+    PROGRESSING = "Progressing", "A change of the agents is rolled out, or waits for it."
+    SESSION_ESTABLISHED = "SessionEstablished", "The gateway is logged on at its venue."
+    CREDENTIALS_READY = "CredentialsReady", "The venue's key is in the gateway's pod, or none is wanted."
+    ENFORCED = "Enforced", "All gateways concerned enforce this version of the RiskLimit."
+    PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
+
+
+class Condition(ApiModel):
+    """One condition as in the Kubernetes API conventions."""
+
+    type: str = Field(description="What the condition speaks of.", max_length=64)
+    status: Truth = Field(description="True, False or Unknown.")
+    reason: str = Field(description="Why, in CamelCase; for programs.", max_length=64)
+    message: str = Field(description="Why, in a sentence that says what to do; for people.", max_length=2048)
+    last_transition_time: str = Field(
+        default="",
+        description="When the status last changed from one of True, False and Unknown to another.",
+        json_schema_extra={"format": "date-time"},
+    )
+    observed_generation: int = Field(
+        default=0, description="metadata.generation that the condition was decided for.", ge=0
+    )
+
+
+def condition(type_: ConditionType, status: Truth | bool, reason: Reason | str, message: str) -> Condition:
+    """A condition without its times; `follow` adds them. Messages that are too long are cut."""
+    truth: Truth = status if isinstance(status, str) else ("True" if status else "False")
+    text = message if len(message) <= 1024 else message[:1021] + "..."
+    return Condition(type=type_, status=truth, reason=str(reason), message=text)
+
+
+def all_of(type_: ConditionType, parts: Sequence[Condition], reason: Reason, message: str) -> Condition:
+    """The conjunction: False when a part is False, else Unknown when one is Unknown; says why in the part's words."""
+    for status in ("False", "Unknown"):
+        for part in parts:
+            if part.status == status:
+                return condition(type_, part.status, part.reason, part.message)
+    return condition(type_, True, reason, message)
+
+
+def follow(previous: Iterable[Condition], current: Iterable[Condition], generation: int, now: str) -> list[Condition]:
+    """Gives the current conditions their times: lastTransitionTime moves only when the status changed."""
+    before = {item.type: item for item in previous}
+    followed = []
+    for item in current:
+        old = before.get(item.type)
+        since = old.last_transition_time if old and old.status == item.status and old.last_transition_time else now
+        followed.append(item.model_copy(update={"last_transition_time": since, "observed_generation": generation}))
+    return followed
+
+
+def find(conditions: Iterable[Condition], type_: ConditionType) -> Condition | None:
+    """The condition of that type, if there is one."""
+    return next((item for item in conditions if item.type == type_), None)

@@ -1,0 +1,108 @@
+"""What the operator hands to the pods of strategies and gateways: files, environment, paths; and what their exit says.
+
+The files are built from the models of the resources, so a default has one value. The operator writes them and the
+agents read them. A field that a newer operator added is ignored, a value that is not understood is an error.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from crowetrade_api.model import ApiModel
+from crowetrade_api.v1alpha1.strategy import StrategySpec
+from crowetrade_api.v1alpha1.venueconnection import Instrument, Simulated, VenueConnectionSpec
+
+CONFIG_DIRECTORY = "/etc/crowetrade"
+STRATEGY_FILE = "strategy.json"
+VENUE_FILE = "venue.json"
+VAULT_AGENT_FILE = "vault-agent.json"
+DATA_DIRECTORY = "/data"
+SAMPLE_DIRECTORY = "/usr/share/crowetrade/data"
+CREDENTIALS_DIRECTORY = "/var/run/crowetrade/credentials"
+CREDENTIALS_KEY = "api-key"
+CREDENTIALS_FILE = f"{CREDENTIALS_DIRECTORY}/{CREDENTIALS_KEY}"
+TERMINATION_LOG = "/dev/termination-log"
+
+
+class EnvName(StrEnum):
+    """Environment variables of the agents. The operator sets the first three; the rest move ports and paths."""
+
+    POD_NAME = "POD_NAME"
+    NATS_URL = "NATS_URL"
+    CONFIG_HASH = "CONFIG_HASH"
+    HTTP_PORT = "HTTP_PORT"
+    GRPC_PORT = "GRPC_PORT"
+    CONFIG_FILE = "CROWETRADE_CONFIG"
+    DATA_DIRECTORY = "CROWETRADE_DATA"
+    SAMPLE_DIRECTORY = "CROWETRADE_SAMPLE_DATA"
+    CREDENTIALS_FILE = "CROWETRADE_API_KEY_FILE"
+    TERMINATION_LOG = "CROWETRADE_TERMINATION_LOG"
+
+
+class ExitCode(IntEnum):
+    """How a process ends; the names of sysexits.h in the comments."""
+
+    # EX_OK: it was asked to stop.
+    STOPPED = 0
+    FAILED = 1
+    # EX_TEMPFAIL: another gateway owns the journal, or the journal cannot be used; a new start may help.
+    JOURNAL_LOST = 75
+    # EX_CONFIG: another start with the same configuration does not help.
+    CONFIGURATION_ERROR = 78
+
+
+class _File(ApiModel):
+    namespace: str
+    name: str
+    generation: int = 0
+
+    def content(self) -> dict[str, Any]:
+        """The file as it is written. `suspend` travels by the bus and is left out, so suspending restarts nothing."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"spec": {"suspend"}})
+
+
+class ListedInstrument(Instrument):
+    """An instrument as the VenueConnection of that name declares it."""
+
+    venue: str
+
+
+class StrategyFile(_File):
+    """strategy.json."""
+
+    spec: StrategySpec
+    # Address of each venue's gateway.
+    gateways: dict[str, str]
+    # Those that the strategy trades, in the order of the manifest.
+    instruments: list[ListedInstrument]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Instruments in the order of the manifest, which is the order the model gets them in."""
+        return tuple(item.symbol for item in self.spec.instruments)
+
+    @property
+    def venues(self) -> tuple[str, ...]:
+        """Venues in the order in which the manifest names them first."""
+        return tuple(self.spec.venues)
+
+
+class VenueFile(_File):
+    """venue.json."""
+
+    spec: VenueConnectionSpec
+
+    @model_validator(mode="after")
+    def _settings_of_its_type(self) -> Self:
+        if self.spec.simulated is None:
+            raise ValueError("spec.simulated is required when spec.type is Simulated")
+        return self
+
+    @property
+    def simulated(self) -> Simulated:
+        """Settings of type Simulated, the only type for now."""
+        assert self.spec.simulated is not None
+        return self.spec.simulated

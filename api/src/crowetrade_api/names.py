@@ -1,0 +1,80 @@
+"""Names: group, kinds, labels, annotations, children, roles and ports. Each has its one definition here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+GROUP = "trading.crowetrade.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+CATEGORY = "crowetrade"
+
+FIELD_MANAGER = "crowetrade-operator"
+MANAGED_BY = "crowetrade-operator"
+
+FINALIZER = f"{GROUP}/stop-trading"
+PAUSED_ANNOTATION = f"{GROUP}/paused"
+FORCE_DELETE_ANNOTATION = f"{GROUP}/force-delete"
+APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
+CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
+
+NAME_LABEL = "app.kubernetes.io/name"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+STRATEGY_LABEL = f"{GROUP}/strategy"
+VENUE_LABEL = f"{GROUP}/venue"
+ROLE_LABEL = f"{GROUP}/role"
+
+GATEWAY_APP = "crowetrade-gateway"
+AGENT_APP = "crowetrade-agent"
+MANAGED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+
+HTTP_PORT = 8080
+GRPC_PORT = 50051
+USER_ID = 65532
+
+
+class Role(StrEnum):
+    """The roles of a strategy, in the order of the data."""
+
+    FEATURE = "feature"
+    SIGNAL = "signal"
+    PORTFOLIO = "portfolio"
+    EXECUTION = "execution"
+
+
+ROLES = tuple(Role)
+COMBINED_ROLE = "combined"
+"""What a process with all roles is called."""
+
+
+class Kind(StrEnum):
+    """Kinds of the custom resources."""
+
+    STRATEGY = "Strategy"
+    VENUE = "VenueConnection"
+    RISK_LIMIT = "RiskLimit"
+
+
+class Key(NamedTuple):
+    """Address of one custom resource."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+
+def strategy_object(strategy: str, role: str = COMBINED_ROLE) -> str:
+    """Name of a strategy's children; in Split each role has its Deployment."""
+    return f"strategy-{strategy}" if role == COMBINED_ROLE else f"strategy-{strategy}-{role}"
+
+
+def venue_object(venue: str) -> str:
+    """Name of a gateway's children."""
+    return f"venue-{venue}"
+
+
+def gateway_address(namespace: str, venue: str, cluster_domain: str = "") -> str:
+    """Host and port of a gateway's order entry service."""
+    suffix = f".{cluster_domain}" if cluster_domain else ""
+    return f"{venue_object(venue)}.{namespace}.svc{suffix}:{GRPC_PORT}"

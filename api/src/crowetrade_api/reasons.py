@@ -1,0 +1,69 @@
+"""Every reason of a condition or an event, and why an agent waits; each with a line for the reference pages."""
+
+from __future__ import annotations
+
+from crowetrade_api.model import DocumentedEnum
+
+
+class Reason(DocumentedEnum):
+    """Why a condition has its status."""
+
+    # good
+    AS_DESIRED = "AsDesired", "The agents run the present configuration."
+    AVAILABLE = "Available", "All pods are ready."
+    LOGGED_ON = "LoggedOn", "The gateway is logged on at its venue."
+    REPLAY_ENDED = "ReplayEnded", "The recording of a simulated venue has been played to its end."
+    LIMITS_IN_FORCE = "LimitsInForce", "The gateways have confirmed the RiskLimits that bind the strategy."
+    ORDERS_ACCEPTED = "OrdersAccepted", "The gateways accept orders of the strategy."
+    NOT_REQUIRED = "NotRequired", "The venue wants no key."
+    DELIVERED = "Delivered", "The venue's key is in the gateway's pod."
+    ACKNOWLEDGED = "Acknowledged", "All gateways concerned have confirmed this version of the RiskLimit."
+    NOTHING_IN_SCOPE = "NothingInScope", "The scope of the RiskLimit selects no strategy at any venue."
+    # on the way
+    STARTING = "Starting", "Pods start, or the gateway has not reported yet."
+    ROLLING_OUT = "RollingOut", "The agents are brought to the present configuration."
+    WAITING_FOR_FLAT = "WaitingForFlat", "A change of the agents waits until there is no position and no open order."
+    CONNECTING = "Connecting", "The gateway connects to its venue."
+    WAITING_FOR_GATEWAY = "WaitingForGateway", "A gateway has not confirmed its present configuration."
+    WAITING_FOR_CREDENTIALS = "WaitingForCredentials", "The venue's key has not reached the gateway's pod."
+    STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
+    # wanted by the user
+    SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
+    OBSERVE_ONLY = "ObserveOnly", "spec.enforcement is Observe: breaches are counted and orders pass."
+    RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
+    # the user has to do something
+    VENUE_NOT_FOUND = "VenueNotFound", "A VenueConnection that the strategy names does not exist."
+    INSTRUMENT_UNKNOWN = "InstrumentUnknown", "A VenueConnection does not declare an instrument of the strategy."
+    CURRENCY_MISMATCH = "CurrencyMismatch", "An instrument is quoted in another currency than the capital."
+    NO_LIMIT_IN_FORCE = "NoLimitInForce", "No enforced RiskLimit binds an instrument of the strategy."
+    LIMIT_UNREADABLE = "LimitUnreadable", "A RiskLimit does not match this operator's schema: the venues are halted."
+    CONFIGURATION_ERROR = "ConfigurationError", "A process refused its configuration; the message is its own."
+    VAULT_NOT_CONFIGURED = "VaultNotConfigured", "credentials.vault is set, and the operator knows no Vault."
+    LOGON_REJECTED = "LogonRejected", "The venue rejected the logon."
+    # something is wrong
+    CRASHING = "Crashing", "A container ends again and again."
+    UNAVAILABLE = "Unavailable", "A pod has no node, cannot get its image or cannot start."
+    DISCONNECTED = "Disconnected", "The session with the venue is lost; the gateway tries again."
+    AGENT_NOT_CONNECTED = "AgentNotConnected", "The execution agent has no session with a gateway."
+    GATEWAY_BLOCKED = "GatewayBlocked", "A gateway refuses all orders."
+    GATEWAY_SILENT = "GatewaySilent", "A gateway has stopped reporting."
+    BUS_UNAVAILABLE = "BusUnavailable", "The message bus cannot be used, so the state is not known."
+    REFUSED_BY_CLUSTER = "RefusedByCluster", "The API server refused a child, as by a quota or an admission policy."
+
+
+class EventReason(DocumentedEnum):
+    """Reason of an event that is not the transition of a condition: how a deletion went."""
+
+    STOPPED = "Stopped", "The gateways confirmed that the strategy has no open order, or there was none to ask."
+    HALTED = "Halted", "The gateway confirmed that no order is open."
+    FORCE_DELETED = "ForceDeleted", "The annotation force-delete skipped the wait for the gateway."
+    STOP_DEADLINE_EXCEEDED = "StopDeadlineExceeded", "Deleted although a gateway did not confirm in time."
+    GATEWAY_GONE = "GatewayGone", "The gateway is gone and has not confirmed that no order is open."
+
+
+class WaitingReason(DocumentedEnum):
+    """Why an agent does not trade, in its own words; models, stand-down rules and execution add theirs."""
+
+    ROLE_NOT_READY = "RoleNotReady", "Another role of the strategy does not answer."
+    GATEWAY_UNREACHABLE = "GatewayUnreachable", "There is no session with a gateway."
+    NO_MARKET_DATA = "NoMarketData", "No market data has arrived since the process started."

@@ -1,0 +1,386 @@
+"""VenueConnection: one gateway to one venue."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from crowetrade_api.conditions import Condition
+from crowetrade_api.model import ApiModel, DocumentedEnum
+from crowetrade_api.v1alpha1.common import (
+    Currency,
+    PositiveDecimal,
+    SignedDecimal,
+    Symbol,
+    UnsignedDecimal,
+    name_rule,
+    rule,
+    rules,
+    section,
+)
+from crowetrade_api.v1alpha1.meta import Metadata, Resource, printer_column
+
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+_FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"
+_KEY = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(parquet|csv)$"
+_SPEED = r"^(max|(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?)$"
+
+
+def _name(description: str, what: str) -> Any:
+    message = f"must be the name of {what} in the same namespace"
+    return Field(description=description, json_schema_extra=rules(rule(f"self.matches(r'{_SUBDOMAIN}')", message)))
+
+
+class ClaimData(ApiModel):
+    """A file on a PersistentVolumeClaim."""
+
+    claim_name: Annotated[str, StringConstraints(max_length=253, min_length=1)] = _name(
+        "Name of the PersistentVolumeClaim in the same namespace; it is mounted read-only.", "a PersistentVolumeClaim"
+    )
+    path: Annotated[str, StringConstraints(max_length=512)] = Field(
+        description="Path of the file inside the volume, ending in .parquet or .csv.",
+        json_schema_extra=rules(
+            rule(
+                f"self.matches(r'{_FILE}') && !self.contains('..')",
+                "must be a relative path inside the volume that ends in .parquet or .csv, without '..'",
+            )
+        ),
+    )
+
+
+class ConfigMapData(ApiModel):
+    """A file in a ConfigMap (1 MiB at most)."""
+
+    name: Annotated[str, StringConstraints(max_length=253, min_length=1)] = _name(
+        "Name of the ConfigMap in the same namespace.", "a ConfigMap"
+    )
+    key: Annotated[str, StringConstraints(max_length=253)] = Field(
+        description="Key in the ConfigMap that holds the file, ending in .parquet or .csv.",
+        json_schema_extra=rules(rule(f"self.matches(r'{_KEY}')", "must be a key that ends in .parquet or .csv")),
+    )
+
+
+class SimulatedData(ApiModel):
+    """Recorded market data: exactly one of sample, persistentVolumeClaim and configMap."""
+
+    sample: Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = (
+        Field(
+            default=None,
+            description="A recording that ships with the agents image: eurusd-1h (EURUSD hourly ask bars of 2017).",
+            json_schema_extra=rules(
+                rule(
+                    "self.matches(r'^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
+                    "must be the name of a sample in lower case, such as eurusd-1h",
+                )
+            ),
+        )
+    )
+    persistent_volume_claim: ClaimData | None = Field(
+        default=None, description="A file of your own on a volume: quotes, trades or bars as Parquet or CSV."
+    )
+    config_map: ConfigMapData | None = Field(default=None, description="A small file of your own in a ConfigMap.")
+    spread_bps: UnsignedDecimal = Field(
+        default="1",
+        description="Bid-ask spread that is put around bars, which have none, in basis points of the close. "
+        "Quotes keep their own.",
+    )
+    quote_quantity: PositiveDecimal = Field(
+        default="1000000",
+        description="Quantity that is assumed at the best bid and offer where the recording has none, "
+        "in units of the base asset.",
+    )
+
+
+class Replay(ApiModel):
+    """How the recording is played."""
+
+    speed: Annotated[str, StringConstraints(max_length=40, pattern=_SPEED)] = Field(
+        default="1",
+        description='Recorded seconds for each second of the clock: "1" as recorded, "60" sixty times as fast, '
+        '"max" as fast as the strategies follow, one event after the other and always with the same result.',
+        json_schema_extra=rules(
+            rule(
+                f"self.matches(r'{_SPEED}') && self.matches(r'[1-9m]')",
+                'must be a decimal number above zero in quotes such as "60", or "max"',
+            )
+        ),
+    )
+    loop: bool = Field(default=False, description="True starts again at the end; false ends the session there.")
+    max_gap_seconds: PositiveDecimal | None = Field(
+        default=None,
+        description="Longest pause in recorded seconds: longer ones are shortened to it. Not set: as recorded.",
+    )
+
+
+class Fees(ApiModel):
+    """Fees in basis points of the notional; negative is a rebate."""
+
+    maker_bps: SignedDecimal = Field(default="0", description="For orders that rested in the book.")
+    taker_bps: SignedDecimal = Field(default="0", description="For orders that traded at once.")
+
+
+class Latency(ApiModel):
+    """Delays in the time of the recording."""
+
+    order_millis: int = Field(
+        default=0, description="From an order's arrival to its place in the market, in ms.", ge=0, le=60_000
+    )
+
+
+class Simulated(ApiModel):
+    """A venue that matches orders against recorded market data. Resting orders fill when the market crosses their
+    price; the place in the queue is not modelled."""
+
+    data: SimulatedData = Field(
+        description="Recorded market data.",
+        json_schema_extra=rules(
+            rule(
+                "[has(self.sample), has(self.persistentVolumeClaim), has(self.configMap)].filter(x, x).size() == 1",
+                "data: set exactly one of sample, persistentVolumeClaim and configMap",
+            )
+        ),
+    )
+    replay: Replay = section(Replay, "How the recording is played.")
+    fees: Fees = section(Fees, "Fees in basis points of the notional; negative is a rebate.")
+    latency: Latency = section(Latency, "Delays in the time of the recording.")
+    api_key_sha256: str | None = Field(
+        default=None,
+        alias="apiKeySha256",
+        max_length=64,
+        description="SHA-256 of the API key that this venue accepts, in hex: the simulation of a venue with keys. "
+        "Set it together with spec.credentials.",
+        json_schema_extra=rules(
+            rule("self.matches(r'^[0-9a-f]{64}$')", "must be 64 lower-case hex digits: printf %s KEY | sha256sum")
+        ),
+    )
+
+
+_VAULT_PATH = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$"
+_VAULT_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+
+
+class VaultCredentials(ApiModel):
+    """The venue's API key in HashiCorp Vault."""
+
+    path: Annotated[str, StringConstraints(max_length=253)] = Field(
+        description="Path of the secret, for a KV version 2 engine with data in it: secret/data/venues/kraken.",
+        json_schema_extra=rules(
+            rule(f"self.matches(r'{_VAULT_PATH}')", "must be a Vault path such as secret/data/venues/kraken")
+        ),
+    )
+    role: Annotated[str, StringConstraints(max_length=128)] = Field(
+        description="Role of Vault's Kubernetes auth method. Bind it to service account venue-<name> in this "
+        "namespace, with audience vault.",
+        json_schema_extra=rules(rule(f"self.matches(r'{_VAULT_NAME}')", "must be a Vault role such as venue-kraken")),
+    )
+    key: Annotated[str, StringConstraints(max_length=128)] = Field(
+        default="api-key",
+        description="Field of the secret that holds the key.",
+        json_schema_extra=rules(rule(f"self.matches(r'{_VAULT_NAME}')", "must be a field name such as api-key")),
+    )
+    refresh_seconds: int = Field(
+        default=60, description="How often Vault is asked for a new version, in seconds.", ge=5, le=86_400
+    )
+
+
+class SecretReference(ApiModel):
+    """A Secret in the same namespace, with the venue's key under api-key."""
+
+    name: Annotated[str, StringConstraints(max_length=253, min_length=1)] = _name("Name of the Secret.", "a Secret")
+
+
+class Credentials(ApiModel):
+    """Where the gateway finds its venue key. No other pod gets it."""
+
+    vault: VaultCredentials | None = Field(default=None, description="HashiCorp Vault: for real venues.")
+    secret_ref: SecretReference | None = Field(
+        default=None, description="A Secret with key api-key: for development only, anyone who may read it has the key."
+    )
+
+
+class RateLimits(ApiModel):
+    """Most messages that strategies may send to the venue; what is above is refused, not queued. The cancels that the
+    gateway makes itself, at a halt or a lost session, always leave."""
+
+    orders_per_second: int = Field(default=10, description="New orders each second, sustained.", ge=1, le=100_000)
+    burst: int = Field(default=20, description="New orders at once after a pause.", ge=1, le=100_000)
+    cancels_per_second: int = Field(
+        default=20, description="Cancels each second, sustained; as many at once.", ge=1, le=100_000
+    )
+
+
+class CancelOnDisconnect(ApiModel):
+    """What happens to a strategy's orders when its agent is gone."""
+
+    after_seconds: int = Field(
+        default=5,
+        description="Its open orders are cancelled this long after the session with its agent was lost, in seconds.",
+        ge=1,
+        le=300,
+    )
+
+
+class Instrument(ApiModel):
+    """An instrument of the venue, with the grid that its orders must fit."""
+
+    symbol: Symbol = Field(description="Symbol, such as EUR-USD.")
+    currency: Currency = Field(description="Currency that prices are quoted in.")
+    tick_size: PositiveDecimal = Field(description="Step of prices.")
+    lot_size: PositiveDecimal = Field(description="Step of quantities, in units of the base asset.")
+    min_quantity: PositiveDecimal = Field(description="Least quantity of an order, in units of the base asset.")
+
+
+class VenueConnectionSpec(ApiModel):
+    """Which venue, with which account, key, limits and instruments."""
+
+    type: Literal["Simulated"] = Field(
+        description="Simulated: matches orders against recorded market data. The only type that is accepted for now; "
+        "FIX and CCXT are refused until they exist."
+    )
+    simulated: Simulated | None = Field(default=None, description="Settings of type Simulated.")
+    account: Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
+        default="paper",
+        description="Account at the venue, for the record.",
+        json_schema_extra=rules(
+            rule("self.matches(r'^[A-Za-z0-9][A-Za-z0-9_.-]*$')", "must be an account name such as paper-1")
+        ),
+    )
+    credentials: Credentials | None = Field(
+        default=None,
+        description="Where the gateway finds its venue key. Not set: the venue wants none.",
+        json_schema_extra=rules(
+            rule(
+                "has(self.vault) != has(self.secretRef)",
+                "credentials: set exactly one of vault and secretRef",
+            )
+        ),
+    )
+    rate_limits: RateLimits = section(
+        RateLimits, "Most messages that strategies may send to the venue; what is above is refused, not queued."
+    )
+    cancel_on_disconnect: CancelOnDisconnect = section(
+        CancelOnDisconnect, "What happens to a strategy's orders when its agent is gone."
+    )
+    instruments: list[Instrument] = Field(
+        description="The instrument that the recording is of; exactly one in this version. Orders for others are "
+        "refused.",
+        min_length=1,
+        max_length=1,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
+    )
+    suspend: bool = Field(
+        default=False,
+        description="True halts the gateway without restarting it: new orders of all strategies are refused and open "
+        "ones are cancelled. False trades again.",
+    )
+
+
+class SessionStatus(ApiModel):
+    """Session with the venue, as the gateway reports it."""
+
+    state: str = Field(
+        default="",
+        description="Connecting, LoggedOn, LogonRejected, Disconnected or Ended; empty when unknown.",
+        max_length=32,
+    )
+    since: str | None = Field(
+        default=None, description="When the state last changed.", json_schema_extra={"format": "date-time"}
+    )
+    fencing_token: int = Field(default=0, description="Rises with each gateway that took over.", ge=0)
+    pod: str = Field(default="", description="Pod that holds the session.", max_length=253)
+    message: str = Field(default="", description="What the venue said.", max_length=1024)
+
+
+class VenueOrdersStatus(ApiModel):
+    """Counts of orders over all strategies since the journal began."""
+
+    open: int = Field(default=0, description="Orders that work now.", ge=0)
+    sent_total: int = Field(default=0, description="Orders sent to the venue.", ge=0)
+    filled_total: int = Field(default=0, description="Orders filled completely.", ge=0)
+    rejected_total: int = Field(default=0, description="Orders refused by the risk gate or the venue.", ge=0)
+    throttled_total: int = Field(default=0, description="Orders and cancels refused by rateLimits.", ge=0)
+    latency_p99_millis: str | None = Field(
+        default=None,
+        alias="latencyP99Millis",
+        description="99th percentile of the time from order received to order sent, in ms; not set before the first.",
+        max_length=24,
+    )
+
+
+class VenuePhase(DocumentedEnum):
+    """One word for people about a VenueConnection."""
+
+    PENDING = "Pending", "The user has something to do first: Vault is not configured, or the cluster refuses the pod."
+    STARTING = "Starting", "The gateway or its session is on the way."
+    CONNECTED = "Connected", "The gateway is logged on at its venue."
+    ENDED = "Ended", "The recording has been played to its end."
+    SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
+    REFUSED = "Refused", "The venue rejected the logon."
+    DEGRADED = "Degraded", "It was connected, or its gateway cannot run."
+    STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
+    UNKNOWN = "", "The operator has not written it yet."
+
+
+class VenueConnectionStatus(ApiModel):
+    """How the gateway is doing; written by the operator."""
+
+    observed_generation: int = Field(default=0, description="metadata.generation that this status speaks of.", ge=0)
+    phase: VenuePhase = Field(
+        default=VenuePhase.UNKNOWN, description="One word for people, derived from the conditions."
+    )
+    session: SessionStatus = Field(default_factory=SessionStatus, description="Session with the venue.")
+    orders: VenueOrdersStatus = Field(default_factory=VenueOrdersStatus, description="Counts of orders.")
+    config_revision: str = Field(
+        default="", description="Revision of the limits and bindings that the gateway enforces.", max_length=80
+    )
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        description="Ready, SessionEstablished, CredentialsReady; Paused when reconciling is.",
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+class VenueConnection(Resource):
+    """A connection to one venue: a gateway in a pod of its own that alone holds the session, the venue's key and the
+    way out. Every order of every strategy passes its risk gate and its journal before it is sent."""
+
+    PLURAL: ClassVar[str] = "venueconnections"
+    SINGULAR: ClassVar[str] = "venueconnection"
+    SHORT_NAMES: ClassVar[list[str]] = ["venue"]
+    RULES: ClassVar[list[dict[str, str]]] = [
+        name_rule(),
+        rule(
+            "self.spec.type != 'Simulated' || has(self.spec.simulated)",
+            "spec.simulated is required when spec.type is Simulated: write simulated: {data: {sample: eurusd-1h}}",
+        ),
+        rule(
+            "has(self.spec.credentials) == (has(self.spec.simulated) && has(self.spec.simulated.apiKeySha256))",
+            "spec.credentials and spec.simulated.apiKeySha256 belong together: set both (a simulated venue that asks "
+            "for a key) or none",
+        ),
+    ]
+    COLUMNS: ClassVar[list[dict[str, Any]]] = [
+        printer_column("Type", ".spec.type", description="Simulated."),
+        printer_column("Phase", ".status.phase", description="What it does, in one word."),
+        printer_column("Session", ".status.session.state", description="Session with the venue."),
+        printer_column("Open Orders", ".status.orders.open", "integer", description="Orders that work now."),
+        printer_column("Latency p99", ".status.orders.latencyP99Millis", description="Order received to sent, ms."),
+        printer_column(
+            "Throttled", ".status.orders.throttledTotal", "integer", description="Orders and cancels refused."
+        ),
+        printer_column("Age", ".metadata.creationTimestamp", "date", description="Time since it was created."),
+        printer_column(
+            "Ready", '.status.conditions[?(@.type=="Ready")].status', priority=1, description="Condition Ready."
+        ),
+        printer_column(
+            "Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1, description="Why it is or is not."
+        ),
+    ]
+
+    metadata: Metadata
+    spec: VenueConnectionSpec = Field(description="Which venue, with which account, key, limits and instruments.")
+    status: VenueConnectionStatus = Field(
+        default_factory=VenueConnectionStatus, description="How the gateway is doing; written by the operator."
+    )

@@ -1,1 +1,0 @@
-"""The API: models of the custom resources, names and conditions. No I/O."""

@@ -1,0 +1,49 @@
+"""Work ends when the process is asked to stop, and tasks end although they lose a cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_asks_to_stop(number: signal.Signals) -> None:
+    stopping = stop_on_signals()
+    os.kill(os.getpid(), number)
+    await asyncio.wait_for(stopping.wait(), 5)
+
+
+async def test_work_that_is_done_returns_its_value() -> None:
+    async def work() -> int:
+        return 3
+
+    assert await unless_stopping(asyncio.Event(), work()) == 3
+
+
+async def test_work_is_cancelled_when_the_process_stops() -> None:
+    stopping = asyncio.Event()
+    stopping.set()
+    assert await unless_stopping(stopping, asyncio.Event().wait()) is None
+
+
+async def test_a_task_that_loses_a_cancellation_gets_another() -> None:
+    lost = 0
+
+    async def stubborn() -> None:
+        nonlocal lost
+        while lost < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+        raise ValueError("nobody asks for it")
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(cancelled(task, again_seconds=0.01), 5)
+    assert lost == 2
