@@ -1,23 +1,59 @@
-"""The gateway process: environment, bus, health, SIGTERM."""
+"""The gateway process: wires the engine's loop to the journal, the venue, the sessions, the bus and the operator.
+
+It starts in this order: bus, journal, session record, engine, order entry, configuration, venue. It ends on SIGTERM: nothing
+new leaves, what is open is cancelled, positions that are to be closed are closed within the time that the pod has; or by
+raising a JournalError when the journal takes no more from it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 
 import structlog
+from nats.js import JetStreamContext
+from nats.js.errors import BucketNotFoundError
 
+from crowetrade import subjects
+from crowetrade.bus.v1 import journal_pb2, market_data_pb2
 from crowetrade_agents.bus.nats import NatsBus
-from crowetrade_agents.domain.clock import SystemClock
-from crowetrade_agents.gateway.service import Gateway, load_replay
-from crowetrade_agents.runtime.config import load_file, read_pod
-from crowetrade_api.files import CREDENTIALS_FILE, DATA_DIRECTORY, SAMPLE_DIRECTORY, VENUE_FILE, EnvName, VenueFile
+from crowetrade_agents.control.nats import configurations
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.errors import JournalUnavailable
+from crowetrade_agents.gateway.books import Books, recover
+from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.commands import Configure, Leave
+from crowetrade_agents.gateway.lock_step import LockStep
+from crowetrade_agents.gateway.loop import Gateway
+from crowetrade_agents.gateway.reports import instrument_message
+from crowetrade_agents.gateway.state import GatewayState, Settings
+from crowetrade_agents.gateway.status import gateway_status
+from crowetrade_agents.gateway.venue_session import VenueSession
+from crowetrade_agents.gateway.wire import SIDE_VALUES
+from crowetrade_agents.journal.jetstream import JetStreamJournal
+from crowetrade_agents.journal.port import JournalHead
+from crowetrade_agents.order_entry.grpc_server import OrderEntryServer
+from crowetrade_agents.runtime.clock import SystemClock
+from crowetrade_agents.runtime.config import Pod, load_file, read_pod
+from crowetrade_agents.runtime.venue import instruments_of, venue_of
+from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenuePort
+from crowetrade_api.files import VENUE_FILE, VenueFile
 from crowetrade_process.health import Health
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
+
+STATUS_NS = SECOND_NS
+RETRY_NS = SECOND_NS
+CANCEL_NS = 5 * SECOND_NS
+"""How long a gateway that leaves waits for the answers to its cancels."""
+CLOSE_NS = 35 * SECOND_NS
+"""How long a gateway that leaves goes on closing positions; less than the pod's terminationGracePeriodSeconds."""
+STATUS_WAIT_NS = 2 * SECOND_NS
+"""How long a gateway that leaves waits for the order to close, which comes with the deletion of its namespace."""
 
 
 async def run_gateway(environment: Mapping[str, str]) -> None:
@@ -25,8 +61,8 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     pod = read_pod(environment, VENUE_FILE)
     file = load_file(pod.config_path, VenueFile)
     configure_logging(venue=file.name, namespace=file.namespace)
-    samples = Path(environment.get(EnvName.SAMPLE_DIRECTORY, SAMPLE_DIRECTORY))
-    replay = load_replay(file, samples, Path(environment.get(EnvName.DATA_DIRECTORY, DATA_DIRECTORY)))
+    clock = SystemClock()
+    venue = venue_of(file, environment, clock)
     health = Health()
     health.set_ready("bus", False, "connecting to the bus")
     await health.serve(pod.http_port)
@@ -36,30 +72,233 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
         name=pod.name,
         on_connection=lambda connected, why: health.set_ready("bus", connected, why),
     )
-    bus = await unless_stopping(stop, connecting)
-    if bus is None:
-        await health.stop()
-        return
-    key_file = Path(environment.get(EnvName.CREDENTIALS_FILE, CREDENTIALS_FILE))
-    gateway = Gateway(
-        bus,
-        file,
-        replay,
-        SystemClock(),
-        pod=pod.name,
-        api_key_file=key_file if file.simulated.api_key_sha256 else None,
-    )
-    gateway.stop = stop
-    ready = asyncio.create_task(_say_ready(gateway, health))
     try:
-        await gateway.run(pod.grpc_port)
+        bus = await unless_stopping(stop, connecting)
+        if bus is None:
+            return
+        try:
+            await GatewayProcess(bus, file, venue, clock, pod, health, stop).run()
+        finally:
+            await bus.close()
     finally:
-        await cancelled(ready)
-        await bus.close()
         await health.stop()
 
 
-async def _say_ready(gateway: Gateway, health: Health) -> None:
-    health.set_ready("journal", False, "waiting for the journal")
-    await gateway.serving.wait()
-    health.set_ready("journal", True)
+class GatewayProcess:
+    """One gateway from its journal to its end."""
+
+    def __init__(
+        self,
+        bus: NatsBus,
+        file: VenueFile,
+        venue: VenuePort,
+        clock: Clock,
+        pod: Pod,
+        health: Health,
+        stop: asyncio.Event,
+    ) -> None:
+        self._bus = bus
+        self._jetstream: JetStreamContext = bus.client.jetstream()
+        self._file = file
+        self._venue = venue
+        self._clock = clock
+        self._pod = pod
+        self._health = health
+        self._stop = stop
+        self._waiting_for: list[str] = []
+        self.port = 0
+        # Set once sessions can be opened.
+        self.serving = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until it is asked to stop; raises JournalError."""
+        self._health.set_ready("journal", False, "waiting for the journal")
+        opened = await unless_stopping(self._stop, self._open())
+        if opened is None:
+            return
+        journal, state, head = opened
+        server = OrderEntryServer(
+            namespace=self._file.namespace,
+            venue=self._file.name,
+            is_bound=lambda strategy: strategy in (state.live.configuration.bindings or {}),
+            published=lambda: state.live.published,
+            clock=self._clock,
+            heartbeat_deadline_ns=state.settings.heartbeat_deadline_millis * 1_000_000,
+        )
+        gateway = Gateway(state, journal, head, self._venue, server.hub, self._publish_market, self._clock)
+        server.sink = gateway.put
+        self.port = await server.start(self._pod.grpc_port)
+        self.serving.set()
+        self._health.set_ready("journal", True)
+        log.info("gateway_serves", port=self.port, fencing_token=state.books.fencing_token, journal=head.sequence)
+        await self._trade(gateway, server)
+
+    async def _trade(self, gateway: Gateway, server: OrderEntryServer) -> None:
+        state = gateway.state
+        session = VenueSession(self._venue, gateway.put, lambda: self._resume(state.books), self._clock)
+        running = asyncio.create_task(gateway.run())
+        others = [
+            asyncio.create_task(self._configure(gateway)),
+            asyncio.create_task(session.run()),
+            asyncio.create_task(self._report_status(gateway)),
+        ]
+        if state.settings.features.lock_step:
+            others.append(asyncio.create_task(self._release(gateway, server)))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            done, _ = await asyncio.wait({running, stopping, *others}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if running not in done:
+                await self._leave(gateway, running)
+        finally:
+            await cancelled(stopping, *others)
+            await cancelled(running)
+            await server.stop()
+            await self._venue.close()
+
+    async def _open(self) -> tuple[JetStreamJournal, GatewayState, JournalHead]:
+        """Opens the journal and writes this session's record into it, which fences the gateway before."""
+        await self._wait_for_configuration_bucket()
+        journal = JetStreamJournal(self._jetstream, self._file.namespace, self._file.name)
+        while True:
+            try:
+                recovered = await journal.open()
+                break
+            except JournalUnavailable as error:
+                log.warning("journal_not_open", error=str(error))
+                await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
+        books = recover(self._file.name, recovered.books, recovered.events)
+        started = journal_pb2.JournalEvent(
+            at_unix_ns=self._clock.now_ns(),
+            session_started=journal_pb2.SessionStarted(
+                pod=self._pod.name,
+                fencing_token=books.fencing_token + 1,
+                venue_state=self._venue.state(books.venue_state),
+            ),
+        )
+        books.apply(started)
+        head = await journal.append([started], self._clock.now_ns(), books.fencing_token)
+        state = GatewayState.start(self._settings(), books, recovered.head.sequence)
+        state.live.published = books.origin_sequence
+        return journal, state, head
+
+    async def _wait_for_configuration_bucket(self) -> None:
+        while True:
+            try:
+                await self._jetstream.key_value(subjects.CONFIG_BUCKET)
+                return
+            except BucketNotFoundError:
+                log.warning("waiting for the operator to create the configuration bucket")
+                await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
+
+    def _settings(self) -> Settings:
+        spec = self._file.spec
+        return Settings(
+            namespace=self._file.namespace,
+            venue=self._file.name,
+            pod=self._pod.name,
+            instruments=instruments_of(self._file),
+            features=self._venue.features,
+            orders_per_second=spec.rate_limits.orders_per_second,
+            order_burst=spec.rate_limits.burst,
+            cancels_per_second=spec.rate_limits.cancels_per_second,
+            cancel_after_ns=spec.cancel_on_disconnect.after_seconds * SECOND_NS,
+        )
+
+    def _resume(self, books: Books) -> Resume:
+        return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token)
+
+    async def _configure(self, gateway: Gateway) -> None:
+        async for configuration in configurations(self._jetstream, self._file.namespace, self._file.name):
+            await gateway.put(Configure(configuration))
+
+    async def _release(self, gateway: Gateway, server: OrderEntryServer) -> None:
+        """Lock step: lets the next event come when every strategy has handled the last one."""
+        live = gateway.state.live
+        lock_step = LockStep(server.hub, live.published)
+        released = -1
+        while True:
+            active = [
+                name for name, bound in (live.configuration.bindings or {}).items() if bound is TradingState.ACTIVE
+            ]
+            now = self._clock.now_ns()
+            missing = lock_step.waiting_for(active, live.published, now)
+            self._waiting_for = sorted({*missing, *lock_step.given_up()})
+            ready = bool(active) and not missing and bool(server.hub.connected())
+            if ready and released != live.published and live.session is SessionState.LOGGED_ON:
+                released = live.published
+                self._venue.release(released)
+            await server.hub.wait_for_change(now + RETRY_NS)
+
+    async def _publish_market(self, event: QuoteChanged | TradePrinted) -> None:
+        message = market_data_message(event, self._clock.now_ns())
+        instrument = event.book.instrument if isinstance(event, QuoteChanged) else event.instrument
+        subject = subjects.market_data(self._file.namespace, self._file.name, instrument.symbol)
+        await self._bus.publish(subject, message)
+
+    async def _report_status(self, gateway: Gateway) -> None:
+        """Each second, and at once when something changed that the operator waits for."""
+        while True:
+            await self._publish_status(gateway)
+            await gateway.wait_for_news(self._clock.now_ns() + STATUS_NS)
+
+    async def _publish_status(self, gateway: Gateway) -> None:
+        status = gateway_status(
+            gateway.state, gateway.head.sequence, gateway.latency_p99_ns, self._waiting_for, self._clock.now_ns()
+        )
+        subject = subjects.gateway_status(self._file.namespace, self._file.name)
+        await self._bus.publish(subject, status)
+
+    async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:
+        """Cancels what is open, closes what is to be closed, keeps the books, says so."""
+        state, began = gateway.state, self._clock.now_ns()
+        await gateway.put(Leave())
+        flat = asyncio.create_task(gateway.drain(lambda: _has_left(state, self._clock.now_ns() - began), began + CLOSE_NS))
+        await asyncio.wait({flat, running}, return_when=asyncio.FIRST_COMPLETED)
+        await cancelled(flat)
+        if running.done():
+            running.result()
+        await gateway.snapshot()
+        await self._publish_status(gateway)
+        await self._bus.flush()
+
+
+def _has_left(state: GatewayState, since_ns: int) -> bool:
+    """Nothing is open (or its answer does not come), and nothing is being closed."""
+    if any(not closing.final for closing in state.live.closing.values()):
+        return False
+    holds = any(position.quantity for position in state.books.positions.values())
+    if holds and since_ns < STATUS_WAIT_NS:
+        return False
+    return not state.books.open or since_ns >= CANCEL_NS
+
+
+def market_data_message(event: QuoteChanged | TradePrinted, now_ns: int) -> market_data_pb2.MarketData:
+    """A market data event as it travels."""
+    message = market_data_pb2.MarketData(sequence=event.sequence, published_unix_ns=now_ns)
+    if isinstance(event, QuoteChanged):
+        book = event.book
+        message.event_unix_ns = book.event_ns
+        message.quote.CopyFrom(
+            market_data_pb2.Quote(
+                instrument=instrument_message(book.instrument),
+                bid_price=render(book.bid_price),
+                bid_quantity=render(book.bid_quantity) if book.bid_quantity is not None else "",
+                ask_price=render(book.ask_price),
+                ask_quantity=render(book.ask_quantity) if book.ask_quantity is not None else "",
+            )
+        )
+        return message
+    message.event_unix_ns = event.at_ns
+    message.trade.CopyFrom(
+        market_data_pb2.Trade(
+            instrument=instrument_message(event.instrument),
+            price=render(event.price),
+            quantity=render(event.quantity),
+            aggressor_side=market_data_pb2.SIDE_UNSPECIFIED
+            if event.aggressor is None
+            else SIDE_VALUES[event.aggressor],
+        )
+    )
+    return message
