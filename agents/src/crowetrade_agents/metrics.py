@@ -34,16 +34,26 @@ GATEWAY_LOGONS = Counter("crowetrade_agent_gateway_logons_total", "Sessions that
 # --- Gateways -------------------------------------------------------------------------------------------------------
 
 ORDERS_REFUSED = Counter(
-    "crowetrade_gateway_orders_refused_total", "Orders that the gate refused.", ["strategy", "reason"]
-)
-CANCELS_REFUSED = Counter(
-    "crowetrade_gateway_cancels_refused_total", "Cancels that the gateway refused.", ["strategy", "reason"]
+    "crowetrade_gateway_orders_refused_total", "Orders, cancels and replaces that were refused.", ["strategy", "reason"]
 )
 ORDERS_SENT = Counter("crowetrade_gateway_orders_sent_total", "Orders sent to the venue.", ["strategy"])
 LIMITS_OBSERVED = Counter(
     "crowetrade_gateway_limits_observed_total", "Breaches of limits that only observe.", ["strategy", "reason"]
 )
 FILLS = Counter("crowetrade_gateway_fills_total", "Executions.", ["strategy"])
+EXECUTIONS_REPEATED = Counter(
+    "crowetrade_gateway_executions_repeated_total", "Executions that the venue reported again, booked once."
+)
+ORDERS_UNKNOWN = Counter(
+    "crowetrade_gateway_orders_unknown_total", "Orders whose fate had to be asked for.", ["strategy"]
+)
+ORPHANS = Counter("crowetrade_gateway_orphans_total", "Orders at the venue that the journal does not have.")
+HALTS = Counter("crowetrade_gateway_halts_total", "Halts that only a person clears.", ["reason"])
+JOURNAL_SECONDS = Histogram(
+    "crowetrade_gateway_journal_seconds",
+    "One append to the journal, confirmed.",
+    buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0),
+)
 ORDER_SECONDS = Histogram(
     "crowetrade_gateway_order_seconds",
     "From order received to order sent, journal included.",

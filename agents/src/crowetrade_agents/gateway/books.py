@@ -77,6 +77,7 @@ class Books:
             "requests_refused": self._requests_refused,
             "configuration_applied": self._configuration_applied,
             "halt_changed": self._halt_changed,
+            "venue_logged_on": self._venue_logged_on,
         }  # type: ignore[assignment]
 
     # --- Questions --------------------------------------------------------------------------------------------------
@@ -130,7 +131,9 @@ class Books:
         if body.fencing_token <= self.fencing_token:
             raise JournalCorrupt(f"session {body.fencing_token} follows session {self.fencing_token}")
         self.fencing_token = body.fencing_token
-        self.venue_state = body.venue_state
+
+    def _venue_logged_on(self, at_ns: int, body: journal_pb2.VenueLoggedOn) -> None:
+        self.venue_state = body.state
 
     def _order_submitted(self, at_ns: int, body: journal_pb2.OrderSubmitted) -> None:
         terms = wire.terms_of(self.venue, body)

@@ -18,10 +18,20 @@ from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError
 from crowetrade_agents.gateway import batch, effects
 from crowetrade_agents.gateway.budget import SECOND_NS
-from crowetrade_agents.gateway.commands import Command, FromVenue, Timer
+from crowetrade_agents.gateway.commands import (
+    Command,
+    Configure,
+    FromVenue,
+    Leave,
+    Logon,
+    SessionLost,
+    Timer,
+    VenueConnected,
+)
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.port import JournalHead, JournalPort
@@ -39,6 +49,9 @@ CONFIRM_NS = 3 * SECOND_NS
 EMERGENCY_NS = 2 * SECOND_NS
 """How long the answers to the cancels of a gateway without a journal are awaited."""
 LATENCIES_KEPT = 1000
+DRAIN_LOOK_NS = SECOND_NS // 10
+NEWS = (Configure, VenueConnected, Logon, SessionLost, Leave)
+"""Commands whose outcome the operator waits for."""
 
 
 class Waiting(NamedTuple):
@@ -65,6 +78,7 @@ class Gateway:
         self.head = head
         # Set whenever a batch has been carried out.
         self.changed = asyncio.Event()
+        self._news = asyncio.Event()
         self._journal = journal
         self._venue = venue
         self._hub = hub
@@ -100,20 +114,28 @@ class Gateway:
         finally:
             ticking.cancel()
 
+    async def wait_for_news(self, deadline_ns: int) -> None:
+        """Returns when something happened that others wait for, at the latest at the deadline."""
+        await self._first(self._news, deadline_ns)
+        self._news.clear()
+
     async def drain(self, until: Callable[[], bool], deadline_ns: int) -> bool:
         """Waits until the state is as wanted, at most until the deadline; whether it is."""
         while not until():
             if self._clock.now_ns() >= deadline_ns:
                 return False
             self.changed.clear()
-            waiting = asyncio.ensure_future(self.changed.wait())
-            timer = asyncio.ensure_future(self._clock.wait_until(deadline_ns))
-            try:
-                await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
-                timer.cancel()
+            await self._first(self.changed, min(deadline_ns, self._clock.now_ns() + DRAIN_LOOK_NS))
         return True
+
+    async def _first(self, event: asyncio.Event, deadline_ns: int) -> None:
+        waiting = asyncio.ensure_future(event.wait())
+        timer = asyncio.ensure_future(self._clock.wait_until(deadline_ns))
+        try:
+            await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            timer.cancel()
 
     async def _take(self, waiting: Sequence[Waiting]) -> None:
         todo = batch.take(self.state, (item.command for item in waiting), self._clock.now_ns())
@@ -130,6 +152,8 @@ class Gateway:
             if item.done is not None:
                 item.done()
         self.changed.set()
+        if any(isinstance(item.command, NEWS) for item in waiting) or _is_news(self.state, todo.events):
+            self._news.set()
 
     async def _append(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
         now = self._clock.now_ns()
@@ -224,3 +248,10 @@ class Gateway:
                     item.cancel()
         finally:
             deadline.cancel()
+
+
+def _is_news(state: GatewayState, events: Sequence[journal_pb2.JournalEvent]) -> bool:
+    """A halt, and the end of an order of a strategy that is being stopped."""
+    stopping = any(bound is not TradingState.ACTIVE for bound in (state.live.configuration.bindings or {}).values())
+    kinds = {event.WhichOneof("event") for event in events}
+    return "halt_changed" in kinds or (stopping and "order_ended" in kinds)

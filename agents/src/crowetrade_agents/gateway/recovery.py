@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.gateway import supervision, venue_events
@@ -22,6 +23,9 @@ from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueSnapshot
 def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
     """The venue logged us on."""
     venue_events.become(turn, SessionState.LOGGED_ON, "")
+    if snapshot.state != turn.books.venue_state:
+        body = journal_pb2.VenueLoggedOn(state=snapshot.state)
+        turn.record(journal_pb2.JournalEvent(venue_logged_on=body))
     for execution in snapshot.executions:
         venue_events.executed(turn, execution)
     at_venue: set[int] = set()

@@ -171,11 +171,7 @@ class GatewayProcess:
         books = recover(self._file.name, recovered.books, recovered.events)
         started = journal_pb2.JournalEvent(
             at_unix_ns=self._clock.now_ns(),
-            session_started=journal_pb2.SessionStarted(
-                pod=self._pod.name,
-                fencing_token=books.fencing_token + 1,
-                venue_state=self._venue.state(books.venue_state),
-            ),
+            session_started=journal_pb2.SessionStarted(pod=self._pod.name, fencing_token=books.fencing_token + 1),
         )
         books.apply(started)
         head = await journal.append([started], self._clock.now_ns(), books.fencing_token)
@@ -254,7 +250,9 @@ class GatewayProcess:
         """Cancels what is open, closes what is to be closed, keeps the books, says so."""
         state, began = gateway.state, self._clock.now_ns()
         await gateway.put(Leave())
-        flat = asyncio.create_task(gateway.drain(lambda: _has_left(state, self._clock.now_ns() - began), began + CLOSE_NS))
+        flat = asyncio.create_task(
+            gateway.drain(lambda: _has_left(state, self._clock.now_ns() - began), began + CLOSE_NS)
+        )
         await asyncio.wait({flat, running}, return_when=asyncio.FIRST_COMPLETED)
         await cancelled(flat)
         if running.done():

@@ -83,6 +83,7 @@ class JournalEvent(_message.Message):
     REQUESTS_REFUSED_FIELD_NUMBER: _builtins.int
     CONFIGURATION_APPLIED_FIELD_NUMBER: _builtins.int
     HALT_CHANGED_FIELD_NUMBER: _builtins.int
+    VENUE_LOGGED_ON_FIELD_NUMBER: _builtins.int
     at_unix_ns: _builtins.int
     """Wall clock of the decision."""
     @_builtins.property
@@ -141,6 +142,10 @@ class JournalEvent(_message.Message):
     def halt_changed(self) -> Global___HaltChanged:
         """Trading was halted until a person clears it, or cleared."""
 
+    @_builtins.property
+    def venue_logged_on(self) -> Global___VenueLoggedOn:
+        """The venue logged the gateway on."""
+
     def __init__(
         self,
         *,
@@ -159,12 +164,13 @@ class JournalEvent(_message.Message):
         requests_refused: Global___RequestsRefused | None = ...,
         configuration_applied: Global___ConfigurationApplied | None = ...,
         halt_changed: Global___HaltChanged | None = ...,
+        venue_logged_on: Global___VenueLoggedOn | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_started", "order_submitted", "cancel_submitted", "replace_submitted", "order_accepted", "order_executed", "order_ended", "order_replaced", "request_rejected", "execution_busted", "order_unknown", "requests_refused", "configuration_applied", "halt_changed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_started", "order_submitted", "cancel_submitted", "replace_submitted", "order_accepted", "order_executed", "order_ended", "order_replaced", "request_rejected", "execution_busted", "order_unknown", "requests_refused", "configuration_applied", "halt_changed", "venue_logged_on"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -178,27 +184,45 @@ class SessionStarted(_message.Message):
 
     POD_FIELD_NUMBER: _builtins.int
     FENCING_TOKEN_FIELD_NUMBER: _builtins.int
-    VENUE_STATE_FIELD_NUMBER: _builtins.int
     pod: _builtins.str
     """Name of the pod."""
     fencing_token: _builtins.int
     """Rises by one with each session."""
-    venue_state: _builtins.str
-    """What the venue's adapter wants to find again after a restart (a replay: its start), in its own words."""
     def __init__(
         self,
         *,
         pod: _builtins.str = ...,
         fencing_token: _builtins.int = ...,
-        venue_state: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fencing_token", b"fencing_token", "pod", b"pod", "venue_state", b"venue_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fencing_token", b"fencing_token", "pod", b"pod"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionStarted: _TypeAlias = SessionStarted  # noqa: Y015
+
+@_typing.final
+class VenueLoggedOn(_message.Message):
+    """The venue logged the gateway on, and its adapter wants to find something else again after a restart than before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """In the adapter's own words (a replay: where it began)."""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VenueLoggedOn: _TypeAlias = VenueLoggedOn  # noqa: Y015
 
 @_typing.final
 class OrderSubmitted(_message.Message):
@@ -1046,7 +1070,7 @@ class Books(_message.Message):
     fencing_token: _builtins.int
     """Last fencing token."""
     venue_state: _builtins.str
-    """SessionStarted.venue_state of the first session that set it."""
+    """The last VenueLoggedOn.state."""
     origin_sequence: _builtins.int
     """Highest OrderSubmitted.origin_sequence."""
     at_unix_ns: _builtins.int
