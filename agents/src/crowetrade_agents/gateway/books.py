@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
@@ -62,7 +63,7 @@ class Books:
         self.members: dict[str, frozenset[str]] = {}
         # Every ClOrdID of every remembered order, those of pending replacements included.
         self._by_id: dict[str, Order] = {}
-        self._folds: dict[str, Callable[[int, object], None]] = {
+        self._folds: dict[str, Callable[[int, Any], None]] = {
             "session_started": self._session_started,
             "order_submitted": self._order_submitted,
             "cancel_submitted": self._cancel_submitted,
@@ -78,7 +79,7 @@ class Books:
             "configuration_applied": self._configuration_applied,
             "halt_changed": self._halt_changed,
             "venue_logged_on": self._venue_logged_on,
-        }  # type: ignore[assignment]
+        }
 
     # --- Questions --------------------------------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ class Books:
     def _order_accepted(self, at_ns: int, body: journal_pb2.OrderAccepted) -> None:
         order = self._known(body.cl_ord_id)
         order.order_id = body.order_id or order.order_id
-        order.unknown = False
+        order.unknown, order.reason = False, ""
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
         order.changed_ns = at_ns
 
@@ -311,6 +312,8 @@ class Books:
         """The order is over; `counted` is what it counted as open."""
         self._count_open(order, -counted, -1)
         order.base, order.unknown, order.cancel = status, False, None
+        if status is OrdStatus.FILLED:
+            order.reason = order.text = ""
         first = order.former[0] if order.former else order.cl_ord_id
         self.open.pop(first, None)
         if order.replace is not None:

@@ -47,9 +47,10 @@ def pursue(turn: Turn, key: Key) -> None:
         return
     facts = turn.state.facts(strategy, turn.now_ns)
     quantity = gate.closing_quantity(strategy, instrument, held, facts)
-    if isinstance(quantity, Refusal):
+    obstacle = None if quantity else gate.closing_obstacle(strategy, instrument, held, facts)
+    if obstacle is not None:
         # Less than the venue trades: no later try can close it.
-        state.reason, state.text, state.final = str(quantity.reason), quantity.text, _is_dust(turn, key)
+        state.reason, state.text, state.final = str(obstacle.reason), obstacle.text, _is_dust(turn, key)
         if not state.final:
             _later(turn, key, state)
         return

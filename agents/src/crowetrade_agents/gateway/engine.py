@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from typing import Any
 
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
@@ -62,7 +63,7 @@ _TIMERS: dict[str, Callable[[Turn, str], None]] = {
     "closing": closing.retry,
     "supervise": lambda turn, key: supervision.supervise(turn),
 }
-_HANDLERS: dict[type, Callable[[Turn, object], None]] = {
+_HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Logon: _logon,
     commands.SessionLost: lambda turn, command: supervision.session_lost(turn, command.strategy, command.session),
     commands.NewOrder: requests.new_order,
@@ -74,4 +75,4 @@ _HANDLERS: dict[type, Callable[[Turn, object], None]] = {
     commands.FromVenue: lambda turn, command: venue_events.handle(turn, command.event),
     commands.Leave: lambda turn, command: supervision.leave(turn),
     commands.Timer: _timer,
-}  # type: ignore[dict-item]
+}

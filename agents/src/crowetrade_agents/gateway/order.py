@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
-from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
+from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, Side
 
 Key = tuple[str, InstrumentId]
 """Owner and instrument."""
@@ -75,6 +75,8 @@ class Order:
     reason: str = ""
     text: str = ""
     changed_ns: int = 0
+    # When the venue was last asked for it; not journaled.
+    asked_ns: int = 0
 
     @property
     def cl_ord_id(self) -> str:
@@ -117,6 +119,17 @@ class Order:
             return ZERO
         quantity = max(self.terms.quantity, self.replace.quantity) if self.replace else self.terms.quantity
         return max(CONTEXT.subtract(quantity, self.cum), ZERO)
+
+
+    @property
+    def largest_terms(self) -> OrderTerms:
+        """The terms by which it is judged: with a replacement under way, the larger quantity and the worse price."""
+        pending = self.replace
+        if pending is None:
+            return self.terms
+        worse = max if self.terms.side is Side.BUY else min
+        price = None if self.terms.price is None else worse(self.terms.price, pending.price)
+        return replace(self.terms, quantity=max(self.terms.quantity, pending.quantity), price=price)
 
 
 @dataclass(slots=True)

@@ -11,15 +11,15 @@ from crowetrade_agents.gateway.effects import Report
 from crowetrade_agents.gateway.order import Execution, Order
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
-ExecType = orders_pb2.ExecType.ValueType
-
 
 def instrument_message(instrument: InstrumentId) -> instrument_pb2.InstrumentId:
     """An instrument as it travels."""
     return instrument_pb2.InstrumentId(venue=instrument.venue, symbol=instrument.symbol)
 
 
-def execution_report(order: Order, exec_type: ExecType, transact_ns: int) -> orders_pb2.ExecutionReport:
+def execution_report(
+    order: Order, exec_type: orders_pb2.ExecType.ValueType, transact_ns: int
+) -> orders_pb2.ExecutionReport:
     """What the order is now."""
     terms = order.terms
     return orders_pb2.ExecutionReport(
@@ -42,12 +42,14 @@ def execution_report(order: Order, exec_type: ExecType, transact_ns: int) -> ord
     )
 
 
-def changed(order: Order, exec_type: ExecType, transact_ns: int) -> Report:
+def changed(order: Order, exec_type: orders_pb2.ExecType.ValueType, transact_ns: int) -> Report:
     """A report of what the order has become."""
     return Report(order.terms.strategy, execution_report(order, exec_type, transact_ns))
 
 
-def traded(order: Order, exec_type: ExecType, exec_id: str, execution: Execution, transact_ns: int) -> Report:
+def traded(
+    order: Order, exec_type: orders_pb2.ExecType.ValueType, exec_id: str, execution: Execution, transact_ns: int
+) -> Report:
     """A report of an execution, or of one that was taken back."""
     message = execution_report(order, exec_type, transact_ns)
     message.fill.CopyFrom(

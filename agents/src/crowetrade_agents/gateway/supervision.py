@@ -150,7 +150,9 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
     if _is_lost(turn, order.terms.strategy):
         return Reason.SESSION_LOST
     leaves = order.counted_leaves
-    refusal = gate.judge_resting(Proposal(order.terms, leaves, leaves), facts)
+    if not leaves:
+        return None
+    refusal = gate.judge_resting(Proposal(order.largest_terms, leaves, leaves), facts)
     return None if refusal is None else Reason.LIMIT_CHANGED
 
 

@@ -7,6 +7,7 @@ order that the gateway knows is booked to the suspense account and halts. An ord
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.market import Mark
@@ -166,8 +167,8 @@ def reject_request(turn: Turn, order: Order, cl_ord_id: str, reason: str, text: 
     if not order.is_open:
         turn.report(strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, at_ns))
         closing.ended(turn, order)
-    elif cancel is not None and cancel.reason != wire.CANCEL_REQUESTED:
-        # What the gateway wants cancelled stays wanted.
+    elif cancel is not None:
+        # Whoever asked for it, the gateway may want it cancelled too.
         turn.wake(turn.now_ns + supervision.RETRY_NS, "supervise", "")
 
 
@@ -222,14 +223,13 @@ def order_state(turn: Turn, event: port.OrderState) -> None:
         )
         supervision.halt(turn, POSITION_DIFFERENCE, text)
         return
-    settle_requests(turn, order, event.current, event.at_ns)
-    if not order.is_open:
-        return
     if event.status.is_final:
         status = OrdStatus.CANCELED if event.status is OrdStatus.FILLED else event.status
         end(turn, order, status, "", "", event.at_ns, event.order_id)
         return
-    confirm(turn, order, event.order_id, event.at_ns)
+    settle_requests(turn, order, event.current, event.at_ns)
+    if order.is_open:
+        confirm(turn, order, event.order_id, event.at_ns)
 
 
 def settle_requests(turn: Turn, order: Order, current: str, at_ns: int) -> None:
@@ -261,6 +261,7 @@ def ask(turn: Turn, order: Order, reason: str) -> None:
         turn.record(journal_pb2.JournalEvent(order_unknown=body))
         turn.count("ORDERS_UNKNOWN", order.terms.strategy)
         turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, turn.now_ns))
+    order.asked_ns = turn.now_ns
     if turn.live.session is port.SessionState.LOGGED_ON:
         turn.add(SendQuery(order.cl_ord_id, order.order_id, order.terms.instrument))
     turn.wake(turn.now_ns + turn.settings.answer_after_ns, "answer", order.cl_ord_id)
@@ -276,7 +277,7 @@ def unanswered(turn: Turn, cl_ord_id: str) -> None:
         waits_since.append(order.changed_ns)
     if not waits_since:
         return
-    due = min(waits_since) + turn.settings.answer_after_ns
+    due = max(min(waits_since), order.asked_ns) + turn.settings.answer_after_ns
     if due > turn.now_ns:
         turn.wake(due, "answer", order.cl_ord_id)
         return
@@ -341,8 +342,7 @@ def _orphan(turn: Turn, cl_ord_id: str, what: str) -> None:
     turn.tell("error", "venue_reports_unknown_order", cl_ord_id=cl_ord_id, what=what)
 
 
-Handler = Callable[[Turn, object], None]
-_HANDLERS: dict[type, Handler] = {
+_HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     port.Accepted: accepted,
     port.Executed: executed,
     port.Ended: ended,
@@ -354,4 +354,4 @@ _HANDLERS: dict[type, Handler] = {
     port.TradePrinted: trade_printed,
     port.FeedAlive: feed_alive,
     port.SessionChanged: session_changed,
-}  # type: ignore[dict-item]
+}
