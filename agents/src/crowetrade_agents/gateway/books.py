@@ -215,7 +215,7 @@ class Books:
         counted = order.counted_leaves
         order.former = (*order.former, order.cl_ord_id)
         order.terms = replace(order.terms, cl_ord_id=pending.cl_ord_id, quantity=pending.quantity, price=pending.price)
-        order.replace, order.unknown, order.changed_ns = None, False, at_ns
+        order.replace, order.unknown, order.reason, order.changed_ns = None, False, "", at_ns
         order.order_id = body.order_id or order.order_id
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
         if order.cum >= order.terms.quantity:

@@ -1,0 +1,249 @@
+"""Flatten: through limits, dust, several instruments and quiet markets, and with a name for what is left."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_agents.control.state import VENUE_DELETED
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.orders import OrdStatus, Side
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.gateway.status import gateway_status, is_stopped
+from crowetrade_agents.venues import port
+from crowetrade_agents_tests.gateway.scenario import (
+    EUR,
+    GBP,
+    SECOND,
+    Scenario,
+    book,
+    configuration,
+    kinds,
+    rule,
+    terms,
+)
+
+FLATTEN = {"alpha": TradingState.FLATTEN, "beta": TradingState.ACTIVE}
+
+
+def _holding(quantity: str = "50000", instrument: InstrumentId = EUR, *, quoted: bool = True) -> Scenario:
+    scenario = Scenario(ready=False)
+    scenario.do(commands.Configure(configuration()))
+    scenario.do(commands.VenueConnected(port.VenueSnapshot()))
+    for session, strategy in enumerate(("alpha", "beta"), start=1):
+        scenario.do(commands.Logon(strategy, session))
+    scenario.venue(port.QuoteChanged(1, book(instrument)))
+    _hold(scenario, quantity, instrument, 1)
+    if not quoted:
+        scenario.state.live.marks.clear()
+    return scenario
+
+
+def _hold(scenario: Scenario, quantity: str, instrument: InstrumentId, number: int) -> None:
+    amount = Decimal(quantity)
+    side = Side.BUY if amount > 0 else Side.SELL
+    scenario.order(terms(number, instrument=instrument, side=side, quantity=Decimal(1_000_000)))
+    scenario.executed(number, str(abs(amount)), f"open-{number}", instrument=instrument, side=side)
+    scenario.ended(number)
+
+
+def _flatten(scenario: Scenario, *rules: object, **more: object) -> list[effects.Effect]:
+    return scenario.do(commands.Configure(configuration(FLATTEN, *rules, revision="r2", **more)))  # type: ignore[arg-type]
+
+
+def _sent(done: list[effects.Effect]) -> list[tuple[str, str, Decimal]]:
+    """Symbol, side and quantity of the orders that left."""
+    orders = [effect.order.terms for effect in done if isinstance(effect, effects.SendOrder)]
+    assert all(item.closing and item.price is None for item in orders)
+    return [(item.instrument.symbol, item.side.value, item.quantity) for item in orders]
+
+
+def _fill(scenario: Scenario, quantity: str | None = None) -> list[effects.Effect]:
+    """The venue executes the closing order that is open, or some of it, and ends it."""
+    (order,) = [order for order in scenario.books.open.values() if order.terms.closing]
+    amount = Decimal(quantity) if quantity is not None else order.terms.quantity
+    done: list[effects.Effect] = []
+    if amount:
+        made = order.terms
+        exec_id = f"close-{made.cl_ord_id}"
+        event = port.Executed(
+            made.cl_ord_id, "v", exec_id, made.instrument, made.side, amount, Decimal("1.1"), Decimal(0), scenario.now
+        )
+        done += scenario.venue(event)
+    if order.is_open:
+        end = port.Ended(order.cl_ord_id, "v", OrdStatus.CANCELED, "ImmediateRemainder", "", scenario.now)
+        done += scenario.venue(end)
+    return done
+
+
+def _account(scenario: Scenario, strategy: str = "alpha") -> status_pb2.StrategyAccount:
+    status = gateway_status(scenario.state, 0, 0, (), scenario.now)
+    return next(account for account in status.accounts if account.strategy == strategy)
+
+
+def _remaining(scenario: Scenario) -> list[tuple[str, str, str, bool]]:
+    return [(item.instrument.symbol, item.quantity, item.reason, item.final) for item in _account(scenario).remaining]
+
+
+@pytest.mark.parametrize(("held", "side"), [("50000", "Sell"), ("-50000", "Buy")])
+def test_a_position_is_closed_at_once_and_the_strategy_is_then_stopped(held: str, side: str) -> None:
+    scenario = _holding(held)
+
+    assert _sent(_flatten(scenario)) == [("EUR-USD", side, Decimal(50_000))]
+    assert not is_stopped(scenario.state, "alpha")
+    _fill(scenario)
+
+    assert is_stopped(scenario.state, "alpha")
+    assert _remaining(scenario) == []
+
+
+def test_open_orders_are_cancelled_before_anything_is_closed() -> None:
+    scenario = _holding()
+    scenario.order(2)
+    scenario.accepted(2)
+
+    done = _flatten(scenario)
+    assert "> urgent cancel" in kinds(done)
+    assert _sent(done) == []
+    assert _remaining(scenario) == [("EUR-USD", "50000", "OrderPending", False)]
+
+    assert _sent(scenario.ended(2)) == [("EUR-USD", "Sell", Decimal(50_000))]
+
+
+def test_it_is_sliced_to_the_limits_on_one_order_and_no_position_limit_stops_it() -> None:
+    """Finding G7: a Total limit stopped a Flatten, and maxOrderQuantity made one refused order per quote."""
+    scenario = _holding()
+    limits = rule(maxOrderQuantity="20000", maxOrderNotional="16000", maxPositionQuantity="1000")
+
+    sent = _sent(_flatten(scenario, limits))
+    while scenario.position():
+        sent += _sent(_fill(scenario))
+
+    # 16,000 / 1.1 is 14,545: fourteen whole lots.
+    assert [quantity for _, _, quantity in sent] == [14_000, 14_000, 14_000, 8_000]
+
+
+def test_a_limit_below_one_lot_is_named_and_nothing_is_tried_in_vain() -> None:
+    scenario = _holding()
+
+    done = _flatten(scenario, rule(maxOrderQuantity="500"))
+
+    assert _sent(done) == []
+    assert _remaining(scenario) == [("EUR-USD", "50000", "MaxOrderQuantity", False)]
+
+
+def test_dust_is_named_and_counts_as_done() -> None:
+    scenario = _holding("50400")
+
+    _flatten(scenario)
+    _fill(scenario)
+
+    assert scenario.position() == 400
+    assert _remaining(scenario) == [("EUR-USD", "400", "InvalidQuantity", True)]
+    assert "400" in _account(scenario).remaining[0].text
+    assert is_stopped(scenario.state, "alpha")
+
+
+def test_several_instruments_are_closed_side_by_side() -> None:
+    scenario = _holding()
+    scenario.venue(port.QuoteChanged(2, book(GBP)))
+    _hold(scenario, "-30000", GBP, 2)
+
+    assert _sent(_flatten(scenario)) == [("EUR-USD", "Sell", Decimal(50_000)), ("GBP-USD", "Buy", Decimal(30_000))]
+
+
+def test_a_quiet_market_does_not_stop_it() -> None:
+    """The quote is an hour old and nothing comes: the last one is what there is."""
+    scenario = _holding()
+    scenario.now += 3600 * SECOND
+
+    assert _sent(_flatten(scenario)) == [("EUR-USD", "Sell", Decimal(50_000))]
+
+
+def test_without_any_quote_it_waits_for_the_first_and_says_so() -> None:
+    scenario = _holding(quoted=False)
+
+    assert _sent(_flatten(scenario)) == []
+    assert _remaining(scenario) == [("EUR-USD", "50000", "MissingMarketData", False)]
+    assert _sent(scenario.venue(port.QuoteChanged(2, book()))) == [("EUR-USD", "Sell", Decimal(50_000))]
+
+
+def test_an_order_that_closed_nothing_is_tried_again_by_time_and_more_and_more_rarely() -> None:
+    """Finding G7: 1,302 orders in 70 s, one per quote, each journaled."""
+    scenario = _holding()
+    _flatten(scenario)
+    journaled = len(scenario.events)
+    for sequence in range(2, 10):
+        _empty(scenario)
+        for _ in range(100):
+            assert scenario.venue(port.QuoteChanged(sequence, book()))[:-1] == []
+        assert _remaining(scenario)[0][2] == "ImmediateRemainder"
+        scenario.later(61)
+
+    tries = sum(event.HasField("order_submitted") for event in scenario.events[journaled:])
+    assert tries == 8
+    assert len(scenario.events) - journaled < 8 * 4
+
+
+def _empty(scenario: Scenario) -> None:
+    if any(order.terms.closing for order in scenario.books.open.values()):
+        _fill(scenario, "0")
+
+
+def test_the_first_tries_follow_soon() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+    waits = []
+    for _ in range(7):
+        _fill(scenario, "0")
+        start = scenario.now
+        while not _sent(scenario.later(0.5)):
+            pass
+        waits.append((scenario.now - start) // SECOND)
+
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_venue_that_is_suspended_keeps_the_position_and_says_so() -> None:
+    scenario = _holding()
+
+    assert _sent(_flatten(scenario, halted_reason="VenueSuspended", halted_message="spec.suspend is true")) == []
+
+    assert _remaining(scenario) == [("EUR-USD", "50000", "VenueHalted", False)]
+    assert not is_stopped(scenario.state, "alpha")
+
+
+def test_a_venue_that_is_deleted_together_with_its_strategies_closes_first() -> None:
+    scenario = _holding()
+
+    assert _sent(_flatten(scenario, halted_reason=VENUE_DELETED)) == [("EUR-USD", "Sell", Decimal(50_000))]
+    assert kinds(scenario.order(9, strategy="beta"))[0] == "< REJECTED VenueHalted"
+
+
+def test_a_gateway_that_leaves_goes_on_closing() -> None:
+    scenario = _holding()
+    scenario.do(commands.Leave())
+
+    assert _sent(_flatten(scenario)) == [("EUR-USD", "Sell", Decimal(50_000))]
+
+
+def test_a_strategy_that_trades_again_is_not_closed_any_further() -> None:
+    scenario = _holding()
+    _flatten(scenario, rule(maxOrderQuantity="20000"))
+
+    done = scenario.do(commands.Configure(configuration(revision="r3")))
+
+    assert "> urgent cancel" in kinds(done)
+    assert _sent(_fill(scenario, "20000")) == []
+    assert scenario.position() == 30_000
+
+
+def test_closing_orders_of_a_silent_strategy_are_not_cancelled() -> None:
+    scenario = _holding()
+    scenario.do(commands.SessionLost("alpha", 1))
+    _flatten(scenario)
+
+    assert "> urgent cancel" not in kinds(scenario.later(6))

@@ -1,0 +1,255 @@
+"""What strategies ask for, beyond the table of order states: who may, when, how often, and what is counted."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from crowetrade.bus.v1 import orders_pb2
+from crowetrade_agents.domain.orders import Side, TimeInForce
+from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.gateway.books import recover
+from crowetrade_agents.gateway.state import Settings
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.venues import port
+from crowetrade_agents_tests.gateway.scenario import (
+    EUR,
+    INSTRUMENTS,
+    SECOND,
+    START,
+    VENUE,
+    Scenario,
+    cl_ord_id,
+    configuration,
+    kinds,
+    rule,
+    terms,
+)
+
+SENT = ["order_submitted", "> order", "< PENDING_NEW"]
+
+
+def _settings(**changes: object) -> Settings:
+    return Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, **changes)  # type: ignore[arg-type]
+
+
+def test_what_the_gate_approved_is_journaled_and_sent_and_nothing_else() -> None:
+    scenario = Scenario()
+    wanted = terms(side=Side.SELL, time_in_force=TimeInForce.GTD, expire_ns=START + SECOND, post_only=True)
+
+    done = scenario.order(wanted)
+
+    sent = next(effect.order.terms for effect in done if isinstance(effect, effects.SendOrder))
+    journaled = next(effect.event.order_submitted for effect in done if isinstance(effect, effects.Append))
+    assert sent == wanted
+    assert (journaled.cl_ord_id, journaled.order_quantity, journaled.price) == (wanted.cl_ord_id, "10000", "1.1")
+    assert (journaled.expire_unix_ns, journaled.post_only, journaled.closing) == (START + SECOND, True, False)
+
+
+def test_an_order_that_arrives_after_its_time_is_refused() -> None:
+    scenario = Scenario()
+
+    late = scenario.do(commands.NewOrder(terms(), scenario.now - 1, 0, scenario.now))
+    in_time = scenario.do(commands.NewOrder(terms(2), scenario.now, 0, scenario.now))
+
+    assert kinds(late) == ["< REJECTED OrderTooLate"]
+    assert kinds(in_time) == SENT
+
+
+def test_a_number_at_or_below_the_highest_used_is_a_duplicate_whatever_the_history() -> None:
+    scenario = Scenario(_settings(orders_per_second=10_000, order_burst=10_000))
+    scenario.order(5)
+    scenario.ended(5)
+    for number in range(6, 1200):  # more than are remembered
+        scenario.order(number)
+        scenario.ended(number)
+
+    assert kinds(scenario.order(5)) == ["< REJECTED DuplicateClOrdID"]
+    assert kinds(scenario.order(4)) == ["< REJECTED DuplicateClOrdID"]
+    assert kinds(scenario.order(1200)) == SENT
+
+
+def test_used_ids_survive_a_restart() -> None:
+    scenario = Scenario()
+    scenario.order(7)
+    scenario.ended(7)
+
+    successor = Scenario(books=recover(VENUE, scenario.books.to_message(), ()))
+
+    assert kinds(successor.order(6)) == ["< REJECTED DuplicateClOrdID"]
+    assert kinds(successor.order(8)) == SENT
+
+
+def test_somebody_elses_order_can_neither_be_seen_nor_touched() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+
+    cancel = scenario.do(commands.CancelOrder("beta", cl_ord_id(1, "beta"), cl_ord_id(1)))
+    replace = scenario.do(
+        commands.ReplaceOrder(
+            "beta",
+            cl_ord_id(2, "beta"),
+            cl_ord_id(1),
+            Decimal(2000),
+            Decimal(1),
+            scenario.now + SECOND,
+            0,
+            scenario.now,
+        )
+    )
+
+    assert kinds(cancel) == ["< CANCEL_REJECT UnknownOrder"]
+    assert kinds(replace) == ["< CANCEL_REJECT UnknownOrder"]
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 10_000
+
+
+def test_a_message_that_cannot_be_read_hurts_its_sender_alone() -> None:
+    """Finding G1: an unusable order with the ClOrdID of another strategy's open order erased that order."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    before = scenario.books.to_message()
+
+    refusal = Refusal(Reason.INVALID_QUANTITY, "no")
+    done = scenario.do(commands.Malformed("beta", "NewOrder", cl_ord_id(1), "", refusal))
+
+    reports = [effect for effect in done if isinstance(effect, effects.Report)]
+    assert [(report.strategy, report.message.reason) for report in reports] == [("beta", "InvalidQuantity")]
+    after = scenario.books.to_message()
+    assert (after.open, after.ended, after.positions) == (before.open, before.ended, before.positions)
+
+
+def test_refused_requests_are_journaled_as_one_count_a_second() -> None:
+    scenario = Scenario()
+    for number in range(1, 501):
+        scenario.order(number, quantity=Decimal(2_000_000))
+
+    assert not [effect for effect in scenario.effects if isinstance(effect, effects.Append)][2:]
+    done = scenario.later(1)
+
+    bodies = [effect.event.requests_refused for effect in done if isinstance(effect, effects.Append)]
+    assert [(body.strategy, body.reason, body.risk_limit, body.count) for body in bodies] == [
+        ("alpha", "MaxOrderQuantity", "desk", 500)
+    ]
+    assert scenario.books.counters["alpha"].rejected == 500
+    assert scenario.books.counters["alpha"].last_reject.count == 500
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("orders", lambda s: s.order(100)),
+        ("cancels", lambda s: s.order(100)),
+        ("replaces", lambda s: s.order(100)),
+        ("refused", lambda s: s.order(100)),
+    ],
+)
+def test_orders_cancels_replaces_and_refused_ones_count_against_the_rate(first: str, second: object) -> None:
+    scenario = Scenario()
+    scenario.do(commands.Configure(configuration(None, rule(maxOrderQuantity="1000000"), revision="r0")))
+    scenario.order(1)
+    scenario.accepted(1)
+    limits = rule(maxOrderRate="4/10", maxOrderQuantity="1000000")
+    scenario.do(commands.Configure(configuration(None, limits, revision="r2")))
+    for number in range(2, 5):
+        if first == "orders":
+            scenario.order(number)
+        elif first == "cancels":
+            scenario.cancel(1, number)
+        elif first == "replaces":
+            scenario.replace(1, number)
+        else:
+            scenario.order(number, quantity=Decimal(2_000_000))
+
+    assert kinds(scenario.order(100)) == ["< REJECTED MaxOrderRate"]
+    scenario.later(10.1)
+    assert kinds(scenario.order(101)) == SENT
+
+
+def test_a_rate_survives_a_restart_and_counts_above_ten_thousand_hold() -> None:
+    """Findings G5: a limit of 100 a day was spent twice by deleting the pod; counts above 10,000 never held."""
+    limits = rule(maxOrderRate="12000/86400", maxOrderQuantity="1000000")
+    scenario = Scenario(_settings(orders_per_second=100_000, order_burst=100_000))
+    scenario.do(commands.Configure(configuration(None, limits, revision="r2")))
+    for number in range(1, 12_001):
+        scenario.order(number)
+        scenario.ended(number)
+    assert kinds(scenario.order(12_001)) == ["< REJECTED MaxOrderRate"]
+
+    successor = Scenario(books=recover(VENUE, scenario.books.to_message(), ()))
+    successor.now = scenario.now + SECOND
+    successor.do(commands.Configure(configuration(None, limits, revision="r2")))
+
+    assert kinds(successor.order(12_002)) == ["< REJECTED MaxOrderRate"]
+
+
+def test_the_venues_own_rates_refuse_what_is_above() -> None:
+    scenario = Scenario(_settings(orders_per_second=1, order_burst=2, cancels_per_second=1))
+
+    answers = [kinds(scenario.order(number))[-1] for number in (1, 2, 3)]
+    scenario.accepted(1)
+    scenario.accepted(2)
+    cancels = [kinds(scenario.cancel(number, number + 10))[-1] for number in (1, 2)]
+
+    assert answers == ["< PENDING_NEW", "< PENDING_NEW", "< REJECTED VenueRateLimit"]
+    assert cancels == ["< PENDING_CANCEL", "< CANCEL_REJECT VenueRateLimit"]
+    assert scenario.state.live.throttled == 2
+
+
+@pytest.mark.parametrize(
+    ("quantity", "answer"),
+    [
+        ("4000", "< CANCEL_REJECT InvalidQuantity"),
+        ("5000", "< PENDING_REPLACE"),
+        ("1001000", "< CANCEL_REJECT MaxOrderQuantity"),
+    ],
+)
+def test_a_replacement_is_judged_as_the_order_that_it_makes(quantity: str, answer: str) -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.executed(1, "4000")
+
+    assert kinds(scenario.replace(1, 2, quantity))[-1] == answer
+
+
+def test_a_replacement_under_way_counts_with_the_larger_quantity() -> None:
+    scenario = Scenario()
+    scenario.do(commands.Configure(configuration(None, rule(maxPositionQuantity="25000"), revision="r2")))
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "20000")
+
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 20_000
+    assert kinds(scenario.order(3, quantity=Decimal(6_000))) == ["< REJECTED MaxPositionQuantity"]
+    scenario.venue(port.RequestRejected(cl_ord_id(2), cl_ord_id(1), "No", "no", False, scenario.now))
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 10_000
+
+
+def test_a_replaced_order_goes_on_under_its_new_id_with_what_it_has_executed() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "20000", "1.09")
+    scenario.executed(1, "4000", "e1")  # crossed with the request: the venue still calls it by its old name
+    scenario.venue(port.Replaced(cl_ord_id(2), cl_ord_id(1), "v1", scenario.now))
+    done = scenario.executed(2, "16000", "e2")
+
+    report = next(effect.message for effect in done if isinstance(effect, effects.Report))
+    assert isinstance(report, orders_pb2.ExecutionReport)
+    assert (report.cl_ord_id, report.orig_cl_ord_id) == (cl_ord_id(2), cl_ord_id(1))
+    assert (report.cum_quantity, report.leaves_quantity) == ("20000", "0")
+    assert scenario.find(1) is scenario.find(2)
+    assert scenario.position() == 20_000
+    assert scenario.books.exposure(("alpha", EUR)).open_orders == 0
+
+
+def test_without_a_session_at_the_venue_nothing_is_sent() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.venue(port.SessionChanged(port.SessionState.DISCONNECTED, "gone"))
+
+    assert kinds(scenario.order(2)) == ["< REJECTED SessionNotEstablished"]
+    assert kinds(scenario.cancel(1, 3)) == ["< CANCEL_REJECT SessionNotEstablished"]

@@ -1,0 +1,272 @@
+"""What stops trading: configurations, halts, lost sessions; what may not stay is cancelled, what counts goes on counting."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.control.state import Configuration, OnRecord
+from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway.books import Books, recover
+from crowetrade_agents.gateway.status import gateway_status, is_stopped
+from crowetrade_agents.venues import port
+from crowetrade_agents_tests.gateway.scenario import (
+    EUR,
+    VENUE,
+    Scenario,
+    book,
+    cl_ord_id,
+    configuration,
+    kinds,
+    rule,
+)
+
+CANCELLED = ["cancel_submitted", "> urgent cancel"]
+ACTIVE = {"alpha": TradingState.ACTIVE, "beta": TradingState.ACTIVE}
+
+
+def _with_resting_order() -> Scenario:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    return scenario
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        configuration({"alpha": TradingState.HALTED, "beta": TradingState.ACTIVE}, revision="r2"),
+        configuration({"beta": TradingState.ACTIVE}, revision="r2"),
+        configuration(halted_reason="VenueSuspended", revision="r2"),
+        Configuration(unreadable="not a GatewayConfig"),
+        Configuration(),
+    ],
+    ids=["suspended", "not bound any more", "venue suspended", "unreadable", "deleted"],
+)
+def test_what_stops_a_strategy_cancels_its_orders_and_refuses_new_ones(wanted: Configuration) -> None:
+    scenario = _with_resting_order()
+
+    done = scenario.do(commands.Configure(wanted))
+
+    assert kinds(done)[-2:] == CANCELLED
+    assert kinds(scenario.order(2))[0].startswith("< REJECTED")
+    assert not is_stopped(scenario.state, "alpha")
+    scenario.ended(1)
+    assert is_stopped(scenario.state, "alpha")
+
+
+@pytest.mark.parametrize(
+    ("limits", "stays"),
+    [
+        ({"maxOrderQuantity": "10000"}, True),
+        ({"maxOrderQuantity": "9000"}, False),
+        ({"maxPositionQuantity": "10000"}, True),
+        ({"maxPositionQuantity": "9000"}, False),
+        ({"maxOrderNotional": "10900"}, False),
+        ({"maxSomethingNew": "1"}, False),
+    ],
+)
+def test_resting_orders_are_judged_again_when_limits_change(limits: dict[str, str], stays: bool) -> None:
+    """Finding G8: resting orders outlived a limit that was tightened, deleted or unreadable."""
+    scenario = _with_resting_order()
+
+    done = scenario.do(commands.Configure(configuration(None, rule(**limits), revision="r2")))
+
+    assert ("> urgent cancel" in kinds(done)) is not stays
+
+
+def test_a_limit_that_is_gone_cancels_what_it_admitted() -> None:
+    scenario = _with_resting_order()
+
+    done = scenario.do(commands.Configure(configuration(None, rule(strategies=["beta"]), revision="r2")))
+
+    assert kinds(done)[-2:] == CANCELLED
+
+
+def test_of_several_orders_the_newest_go_first() -> None:
+    scenario = Scenario()
+    for number in (1, 2, 3):
+        scenario.order(number)
+        scenario.accepted(number)
+
+    scenario.do(commands.Configure(configuration(None, rule(maxPositionQuantity="20000"), revision="r2")))
+
+    statuses = [order.status.value for order in (scenario.find(number) for number in (1, 2, 3)) if order]
+    assert statuses == ["New", "New", "PendingCancel"]
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 30_000
+
+
+def _total(*names: str) -> Configuration:
+    bindings = dict.fromkeys(names, TradingState.ACTIVE)
+    limits = rule(strategies=names, total=True, maxPositionQuantity="20000")
+    return configuration(bindings, limits, revision="-".join(names))
+
+
+@pytest.mark.parametrize(
+    "afterwards",
+    [_total("beta"), configuration(ACTIVE, rule(strategies=["beta"], total=True, maxPositionQuantity="20000"))],
+    ids=["deleted", "relabelled"],
+)
+def test_a_total_limit_keeps_counting_whoever_held_something(afterwards: Configuration) -> None:
+    """Finding K2: 40,000 were held under a limit of 20,000 after the owner of half was deleted or relabelled."""
+    scenario = Scenario()
+    scenario.do(commands.Configure(_total("alpha", "beta")))
+    scenario.order(1, quantity=Decimal(15_000))
+    scenario.executed(1, "15000")
+
+    scenario.do(commands.Configure(afterwards))
+
+    assert kinds(scenario.order(1, strategy="beta", quantity=Decimal(6_000))) == ["< REJECTED MaxPositionQuantity"]
+    assert kinds(scenario.order(2, strategy="beta", quantity=Decimal(5_000)))[-1] == "< PENDING_NEW"
+
+
+def test_whom_a_limit_counts_survives_a_restart() -> None:
+    scenario = Scenario()
+    scenario.do(commands.Configure(_total("alpha", "beta")))
+    scenario.order(1, quantity=Decimal(15_000))
+    scenario.executed(1, "15000")
+
+    successor = Scenario(books=recover(VENUE, None, scenario.events), ready=False)
+    relabelled = rule(strategies=["beta"], total=True, maxPositionQuantity="20000")
+    successor.do(commands.Configure(configuration(ACTIVE, relabelled, revision="r3")))
+    successor.do(commands.VenueConnected(port.VenueSnapshot()))
+    successor.venue(port.QuoteChanged(1, book()))
+    successor.do(commands.Logon("beta", 1))
+
+    assert kinds(successor.order(1, strategy="beta", quantity=Decimal(6_000))) == ["< REJECTED MaxPositionQuantity"]
+
+
+def test_a_lost_session_has_its_orders_cancelled_in_time_unless_it_comes_back() -> None:
+    scenario = _with_resting_order()
+    scenario.do(commands.SessionLost("alpha", 1))
+    scenario.later(4.9)
+    scenario.do(commands.Logon("alpha", 3))
+    assert "> urgent cancel" not in kinds(scenario.later(1))
+
+    scenario.do(commands.SessionLost("alpha", 3))
+
+    assert "> urgent cancel" not in kinds(scenario.later(4.9))
+    assert kinds(scenario.later(0.1)) == CANCELLED
+
+
+def test_the_end_of_an_older_session_means_nothing() -> None:
+    scenario = _with_resting_order()
+    scenario.do(commands.Logon("alpha", 3))  # takes over from session 1
+    scenario.do(commands.SessionLost("alpha", 1))
+
+    assert "> urgent cancel" not in kinds(scenario.later(6))
+
+
+def test_orders_of_strategies_that_never_come_back_after_a_restart_are_cancelled() -> None:
+    before = _with_resting_order()
+    successor = Scenario(books=recover(VENUE, None, before.events), ready=False)
+    successor.now = before.now
+    successor.do(commands.Configure(configuration()))
+    order = port.OpenOrder(
+        cl_ord_id(1),
+        "v1",
+        EUR,
+        Side.BUY,
+        Decimal(10_000),
+        Decimal("1.1"),
+        Decimal(0),
+        successor.books.open[cl_ord_id(1)].base,
+    )
+    successor.do(commands.VenueConnected(port.VenueSnapshot(open_orders=(order,))))
+
+    assert kinds(successor.later(5))[-2:] == CANCELLED
+
+
+def test_cancels_that_were_due_while_the_venue_was_away_leave_when_it_is_back() -> None:
+    scenario = _with_resting_order()
+    scenario.venue(port.SessionChanged(port.SessionState.DISCONNECTED, "gone"))
+    scenario.do(commands.Configure(configuration(halted_reason="VenueSuspended", revision="r2")))
+    assert scenario.find() is not None
+    assert "> urgent cancel" not in kinds(scenario.last)
+    order = port.OpenOrder(
+        cl_ord_id(1),
+        "v1",
+        EUR,
+        Side.BUY,
+        Decimal(10_000),
+        Decimal("1.1"),
+        Decimal(0),
+        scenario.books.open[cl_ord_id(1)].base,
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot(open_orders=(order,))))
+
+    assert kinds(done) == CANCELLED
+
+
+RECORDS = [
+    # (fencing token, sequence, pod) on record -> does a gateway with session 4 that read 100 events halt?
+    (OnRecord(3, 100, "pod-0"), False),
+    (OnRecord(0, 0, ""), False),
+    (OnRecord(4, 100, "pod-1"), False),
+    (OnRecord(4, 90, "pod-0"), True),
+    (OnRecord(7, 100, "pod-0"), True),
+    (OnRecord(3, 101, "pod-0"), True),
+]
+
+
+@pytest.mark.parametrize(("record", "halts"), RECORDS)
+def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) -> None:
+    """Finding G16: a journal that came back empty meant "flat", and trading went on from zero."""
+    books = Books(VENUE)
+    for token in (1, 2, 3):
+        started = journal_pb2.SessionStarted(pod=f"pod-{token}", fencing_token=token)
+        books.apply(journal_pb2.JournalEvent(session_started=started))
+    scenario = Scenario(books=books, ready=False)
+    scenario.state.live.start_sequence = 100
+
+    scenario.do(commands.Configure(configuration(on_record=record)))
+
+    status = gateway_status(scenario.state, 101, 0, (), scenario.now)
+    assert status.blocked_reason == ("JournalBelowRecord" if halts else "")
+
+
+def test_a_halt_is_cleared_by_its_name_alone_and_survives_a_restart() -> None:
+    scenario = Scenario()
+    scenario.executed(99, exec_id="foreign")
+    (halt,) = scenario.books.halts
+    assert halt == "UnknownExecution@1"
+
+    successor = Scenario(books=recover(VENUE, None, scenario.events))
+    assert kinds(successor.order(1))[0] == "< REJECTED VenueHalted"
+    successor.do(commands.Configure(configuration(cleared_halts=frozenset({"UnknownExecution@2"}), revision="r2")))
+    assert kinds(successor.order(2))[0] == "< REJECTED VenueHalted"
+    successor.do(commands.Configure(configuration(cleared_halts=frozenset({halt}), revision="r3")))
+    assert kinds(successor.order(3))[-1] == "< PENDING_NEW"
+
+
+def test_leaving_cancels_everything_and_takes_nothing_new() -> None:
+    scenario = _with_resting_order()
+
+    assert kinds(scenario.do(commands.Leave())) == CANCELLED
+    assert kinds(scenario.order(2)) == ["< REJECTED GatewayStopping"]
+
+
+def test_a_strategy_that_may_only_reduce() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "10000")
+    scenario.do(commands.Configure(configuration({"alpha": TradingState.CLOSE_ONLY}, revision="r2")))
+
+    assert kinds(scenario.order(2)) == ["< REJECTED CloseOnly"]
+    assert kinds(scenario.order(3, side=Side.SELL, quantity=Decimal(11_000))) == ["< REJECTED CloseOnly"]
+    assert kinds(scenario.order(4, side=Side.SELL))[-1] == "< PENDING_NEW"
+
+
+def test_a_configuration_is_journaled_once() -> None:
+    scenario = Scenario()
+
+    again = scenario.do(commands.Configure(configuration()))
+    changed = scenario.do(commands.Configure(configuration(revision="r2")))
+
+    assert kinds(again) == []
+    assert kinds(changed) == ["configuration_applied"]

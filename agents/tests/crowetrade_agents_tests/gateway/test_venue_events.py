@@ -1,0 +1,222 @@
+"""What the venue reports: booked exactly once, in any order, and never dropped."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from crowetrade_agents.domain.orders import OrdStatus, Side
+from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.gateway.books import ENDED_KEPT, Books, recover
+from crowetrade_agents.gateway.state import Settings
+from crowetrade_agents.venues import port
+from crowetrade_agents_tests.gateway.scenario import (
+    EUR,
+    GBP,
+    INSTRUMENTS,
+    VENUE,
+    Scenario,
+    cl_ord_id,
+    kinds,
+)
+
+
+def _filled() -> Scenario:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.executed(1, "4000", "e1")
+    return scenario
+
+
+def test_an_execution_that_comes_twice_is_booked_once_also_after_a_restart() -> None:
+    """Finding G20: a repeated execution id was appended and then found, which broke every later start."""
+    scenario = _filled()
+
+    assert kinds(scenario.executed(1, "4000", "e1")) == []
+    successor = Scenario(books=recover(VENUE, None, scenario.events))
+    assert kinds(successor.executed(1, "4000", "e1")) == []
+    assert successor.position() == 4000
+
+
+def test_a_fill_after_a_cancel_is_booked_to_its_owner() -> None:
+    scenario = _filled()
+    scenario.ended(1)
+
+    done = scenario.executed(1, "6000", "late")
+
+    assert kinds(done) == ["order_executed", "< TRADE"]
+    assert scenario.position() == 10_000
+    assert not scenario.books.halts
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"cl_ord_id": "stranger"}, {"instrument": GBP}, {"side": Side.SELL}],
+    ids=["unknown order", "another instrument", "another side"],
+)
+def test_an_execution_of_no_known_order_goes_to_suspense_and_halts(changes: dict[str, object]) -> None:
+    scenario = Scenario()
+    scenario.order(1)
+
+    done = scenario.executed(1, "7000", "e9", **changes)
+
+    assert "halt_changed" in kinds(done)
+    instrument = changes.get("instrument", EUR)
+    assert abs(scenario.books.exposure(("", instrument)).position) == 7000  # type: ignore[arg-type]
+    assert kinds(scenario.executed(1, "7000", "e9", **changes)) == []
+    assert kinds(scenario.order(2))[0] == "< REJECTED VenueHalted"
+
+
+def test_more_than_was_ordered_is_booked_and_halts() -> None:
+    scenario = _filled()
+
+    done = scenario.executed(1, "7000", "e2")
+
+    assert scenario.position() == 11_000
+    assert "halt_changed" in kinds(done)
+    assert next(iter(scenario.books.halts)).startswith("PositionDifference")
+
+
+def test_an_execution_before_its_acknowledgement_does_not_go_back_to_new() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "4000", "e1")
+
+    assert kinds(scenario.accepted(1)) == []
+    assert scenario.find() is not None
+    assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.PARTIALLY_FILLED
+
+
+def test_a_busted_trade_moves_the_position_back_and_is_taken_back_once() -> None:
+    scenario = _filled()
+    bust = port.Busted(cl_ord_id(1), "b1", "e1", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now)
+
+    done = scenario.venue(bust)
+
+    assert kinds(done) == ["execution_busted", "< TRADE_CANCEL"]
+    assert scenario.position() == 0
+    assert scenario.books.open[cl_ord_id(1)].leaves == 10_000
+    assert kinds(scenario.venue(bust)) == []
+
+
+def test_a_bust_of_something_unknown_halts() -> None:
+    scenario = Scenario()
+    bust = port.Busted("x", "b1", "e7", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now)
+
+    assert kinds(scenario.venue(bust)) == ["execution_busted", "halt_changed"]
+    assert scenario.books.exposure(("", EUR)).position == -4000
+    assert kinds(scenario.venue(bust)) == []
+
+
+@pytest.mark.parametrize("cum", ["5000", "0"])
+def test_an_answer_that_contradicts_the_journal_halts(cum: str) -> None:
+    scenario = _filled()
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.PARTIALLY_FILLED, Decimal(10_000), None, Decimal(cum), scenario.now
+    )
+
+    assert "halt_changed" in kinds(scenario.venue(answer))
+
+
+def test_an_order_of_unknown_fate_is_asked_for_until_there_is_an_answer_and_counts_meanwhile() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+
+    asked = [kinds(scenario.later(10)).count("> query") for _ in range(3)]
+
+    assert asked == [1, 1, 1]
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 10_000
+
+
+def test_a_replacement_that_happened_without_an_answer_is_found_by_asking() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "20000")
+    scenario.later(10)
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(2), "v1", OrdStatus.NEW, Decimal(20_000), Decimal("1.09"), Decimal(0), scenario.now
+    )
+
+    done = scenario.venue(answer)
+
+    assert kinds(done) == ["order_replaced", "< REPLACED"]
+    assert scenario.books.open[cl_ord_id(1)].terms.quantity == 20_000
+
+
+def test_a_missed_execution_in_a_snapshot_is_booked_before_the_order_is_confirmed() -> None:
+    scenario = _filled()
+    missed = port.Executed(
+        cl_ord_id(1), "v1", "e2", EUR, Side.BUY, Decimal(1000), Decimal("1.1"), Decimal(0), scenario.now
+    )
+    again = port.Executed(
+        cl_ord_id(1), "v1", "e1", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now
+    )
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(5000), OrdStatus.PARTIALLY_FILLED
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,), (again, missed))))
+
+    assert kinds(done) == ["order_executed", "< TRADE"]
+    assert scenario.position() == 5000
+
+
+def test_an_order_at_the_venue_that_the_journal_does_not_have_is_cancelled() -> None:
+    scenario = Scenario()
+    order = port.OpenOrder(
+        "alpha-stranger-1", "v9", GBP, Side.SELL, Decimal(1000), Decimal("1.2"), Decimal(0), OrdStatus.NEW
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+
+    (cancel,) = [effect.cancel for effect in done if isinstance(effect, effects.SendCancel)]
+    assert (cancel.orig_cl_ord_id, cancel.order_id, cancel.instrument, cancel.side) == (
+        "alpha-stranger-1",
+        "v9",
+        GBP,
+        Side.SELL,
+    )
+
+
+@pytest.mark.parametrize(("told", "halts"), [({EUR: Decimal(4000)}, False), ({EUR: Decimal(3000)}, True), ({}, True)])
+def test_positions_that_the_venue_tells_must_be_those_of_the_journal(
+    told: dict[port.InstrumentId, Decimal], halts: bool
+) -> None:
+    scenario = _filled()
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(4000), OrdStatus.PARTIALLY_FILLED
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,), positions=told)))
+
+    assert ("halt_changed" in kinds(done)) is halts
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    settings = Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, orders_per_second=100_000, order_burst=100_000)
+    scenario = Scenario(settings)
+    for number in range(1, 3 * ENDED_KEPT):
+        scenario.order(number)
+        scenario.executed(number, "10000", f"e{number}")
+
+    books = scenario.books
+    assert len(books.ended) == len(books._by_id) == ENDED_KEPT
+    assert not books.open
+    assert scenario.position() == (3 * ENDED_KEPT - 1) * 10_000
+
+
+def test_a_snapshot_and_its_tail_are_the_whole_journal() -> None:
+    scenario = _filled()
+    middle = len(scenario.events)
+    snapshot = Books.to_message(scenario.books)
+    scenario.replace(1, 2)
+    scenario.executed(1, "1000", "e2")
+    scenario.order(3)
+
+    tail = recover(VENUE, snapshot, scenario.events[middle:])
+
+    assert tail.to_message() == recover(VENUE, None, scenario.events).to_message() == scenario.books.to_message()
