@@ -1,1 +1,1 @@
-"""Where orders go: one small port, one adapter a kind of venue."""
+"""Where orders go: one small port, one adapter per kind of venue."""

@@ -1,4 +1,5 @@
-"""What the gateway asks of a venue, and what a venue tells by itself. Adapters accept nothing but what the gate approved.
+"""What the gateway asks of a venue, and what a venue reports by itself. Adapters accept nothing but what the gate
+approved.
 
 `submit`, `cancel`, `replace` and `query` hand over and return nothing: they neither wait nor raise. Everything that
 follows arrives through `events`. What an adapter cannot send it reports as an event (Ended with REJECTED and reason
@@ -48,7 +49,11 @@ class Executed:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The order is over without further executions: `status` is CANCELED, REJECTED or EXPIRED. For a cancel that was
-    asked for, this is its confirmation. `cl_ord_id` is the order's, not the request's."""
+    asked for, this is its confirmation. `cl_ord_id` is the order's, not the request's.
+
+    A REJECTED with reason DUPLICATE_CL_ORD_ID (FIX tag 103 = 6) concerns the second order of that ClOrdID alone: the
+    first one goes on. `order_id` is empty when the venue took no order.
+    """
 
     cl_ord_id: str
     order_id: str
@@ -60,7 +65,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The order goes on with the terms of the request, under the request's ClOrdID."""
+    """The order goes on with the terms of the request, under the request's ClOrdID.
+
+    When the requested quantity is at or below what has been executed, the order's quantity becomes the executed
+    quantity: the order is Filled, and nothing else follows (FIX 4.4 volume 4, appendix D, cases C.2.b and C.2.c).
+    Executions that were on their way are reported before it.
+    """
 
     cl_ord_id: str
     orig_cl_ord_id: str
@@ -83,7 +93,8 @@ class RequestRejected:
 
 @dataclass(frozen=True, slots=True)
 class Busted:
-    """The venue takes the execution `exec_ref_id` back (ExecType Trade Cancel), with the numbers that it had."""
+    """The venue takes the execution `exec_ref_id` back (ExecType Trade Cancel), with the numbers that it had. What was
+    executed does not work again: the order's leaves stay as they are."""
 
     cl_ord_id: str
     exec_id: str
@@ -154,7 +165,8 @@ class SessionState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SessionChanged:
-    """The session changed by itself: DISCONNECTED (connect again), or ENDED (nothing more comes, as after a recording)."""
+    """The session changed by itself: DISCONNECTED (connect again), or ENDED (no market data comes any more, as
+    after a recording; orders are refused, cancels and queries are still answered)."""
 
     state: SessionState
     text: str
@@ -165,6 +177,8 @@ MarketEvent = QuoteChanged | TradePrinted | FeedAlive
 VenueEvent = OrderEvent | MarketEvent | SessionChanged
 
 FEED_ALIVE_SECONDS = 1.0
+DUPLICATE_CL_ORD_ID = "DuplicateClOrdID"
+"""Reason of an Ended with REJECTED that does not end the order whose ClOrdID it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +199,15 @@ class OpenOrder:
 class VenueSnapshot:
     """What the venue knows at logon. Nothing that an earlier session sent can still arrive after it.
 
-    `executions` holds every execution since `Resume.since_ns`, oldest first, those that were reported before too.
-    `positions` by instrument, None where the venue does not tell. `state` is what the adapter wants back in Resume after
-    a restart.
+    `executions` holds every execution since `Resume.since_ns`, oldest first, those that were reported before too, and
+    those that were taken back since; `busts` says which these are (those whose bust is not older than `since_ns`).
+    `positions` by instrument, None where the venue does not tell. `state` is what the adapter wants back in Resume
+    after a restart; it may change from session to session, and the last one counts.
     """
 
     open_orders: tuple[OpenOrder, ...] = ()
     executions: tuple[Executed, ...] = ()
+    busts: tuple[Busted, ...] = ()
     positions: Mapping[InstrumentId, Decimal] | None = None
     state: str = ""
 
@@ -199,7 +215,7 @@ class VenueSnapshot:
 @dataclass(frozen=True, slots=True)
 class Resume:
     """What the gateway knows when it logs on: since when it may have missed executions (venue time, ns; 0: from the
-    beginning), the adapter's own words from the first session, and in lock step the last market data event that is done.
+    beginning), the adapter's own words from the last session, and in lock step the last market data event that is done.
     """
 
     since_ns: int = 0
@@ -212,8 +228,8 @@ class Resume:
 class VenueFeatures:
     """What a venue can do; what it cannot, the gateway refuses or does itself.
 
-    `lock_step`: the venue's market stands still until `release` (see LockStep). `ord_types` and the like are added when a
-    venue lacks them.
+    `lock_step`: the venue's market stands still until `release`. `ord_types` and the like are added when a venue lacks
+    them.
     """
 
     replace: bool = True
@@ -245,7 +261,8 @@ class VenuePort(Protocol):
         ...
 
     def events(self) -> AsyncIterator[VenueEvent]:
-        """Everything that happens after the snapshot, in order, over all sessions; called once."""
+        """Everything that happens after the snapshot, in order, over all sessions; called once. After each snapshot the
+        book in force of each instrument comes first, with the sequence that it had."""
         ...
 
     def submit(self, order: ApprovedOrder) -> None:

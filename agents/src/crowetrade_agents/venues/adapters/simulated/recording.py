@@ -1,110 +1,458 @@
-"""Recorded market data as a list of quotes: Parquet or CSV with the columns of one of three kinds.
+"""Recorded market data, read in batches: Parquet or CSV (UTF-8, commas, decimal points) with the columns of one kind.
 
-quotes: ts_ns, bid_px, bid_sz, ask_px, ask_sz (sizes may be empty). trades: ts_ns, price, size.
-bars: ts_ns (open time), open, high, low, close, volume; optionally interval_ns.
+quotes: ts_ns, bid_px, ask_px; optional bid_sz, ask_sz.
+trades: ts_ns, price.
+bars:   ts_ns (open time of the bar), close; optional interval_ns (length of the bar).
+all:    optional symbol, when one file holds several instruments. Other columns are ignored.
 
-A bar makes one quote at the bar's end: half the spread below and above its close, rounded outward to the tick size.
-A trade makes one quote in the same way around its price. Where the recording is of offers (`price_is` ask), close is
-the offer and the bid stands the whole spread below.
+ts_ns and interval_ns are integers, nanoseconds (since 1970-01-01 UTC). Prices and sizes are decimals: text with at most
+20 digits before the point and 18 after it, or Parquet's decimal, integer and floating point types. Rows of an
+instrument are in time order. A size that is empty or null is unknown: the venue's quoteQuantity is assumed. A size of 0
+says that nothing is there.
+
+A quote whose bid is above its offer, or that is not positive, is left out and counted. A trade makes one quote around
+its price: half the spread below and above it, rounded outward to the tick size. A bar makes one quote in the same way
+around its close, at the bar's END, because its close is not known before. The end is ts_ns + interval_ns; without that
+column the most common distance between two bars of the instrument is the length of all its bars. Where the recorded
+price is the offer (`price_is_ask`), the bid stands the whole spread below.
+
+Everything that cannot be read raises DataError: one sentence with the file, what is wrong and what to write.
 """
 
 from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from array import array
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import NoReturn
 
+import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 
 from crowetrade_agents.domain.instrument import Instrument
-from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import CONTEXT, parse, parse_optional, round_down, round_up
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, parse, round_down, round_up
 from crowetrade_agents.errors import DataError, InvalidNumber
+from crowetrade_agents.venues.adapters.simulated.spec import QuoteMaking, Recording
+from crowetrade_agents.venues.adapters.simulated.tape import Chunk, Tape, chunk_of, chunk_of_text
 
-BPS = Decimal(10_000)
-Row = Mapping[str, object]
+BATCH_ROWS = 16_384
+COLUMNS = (
+    "quotes need ts_ns, bid_px, ask_px (and may have bid_sz, ask_sz), trades need ts_ns, price, bars need ts_ns, close "
+    "(and may have interval_ns); symbol is needed where one file holds several instruments"
+)
+_BPS = Decimal(10_000)
+_GRAMMAR = r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"
+_MAX_TIME_NS = 2**62
+_PRICES = {"quotes": ("bid_px", "ask_px"), "trades": ("price",), "bars": ("close",)}
+_OPTIONAL = {"quotes": ("bid_sz", "ask_sz"), "trades": (), "bars": ("interval_ns",)}
+_MARKS = {
+    b"\xff\xfe": "is UTF-16",
+    b"\xfe\xff": "is UTF-16",
+    b"\xef\xbb\xbf": "starts with a byte order mark",
+    b"PAR1": "is Parquet under another name",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class QuoteMaking:
-    """How bars and trades become quotes: spread in bps of price, quantity shown on each side in base units."""
+class _Batch:
+    """Rows of a file: columns by name, and the number of the first row, from 1."""
 
-    spread_bps: Decimal = Decimal(1)
-    quantity: Decimal = Decimal(1_000_000)
-    # True when the recorded price is the offer.
-    price_is_ask: bool = False
+    columns: Mapping[str, pyarrow.Array]
+    first_row: int
+
+    def where(self, rows: pyarrow.Array) -> _Batch:
+        """The rows of these places."""
+        return _Batch({name: column.take(rows) for name, column in self.columns.items()}, self.first_row)
 
 
-def read(path: Path, instrument: Instrument, making: QuoteMaking) -> list[TopOfBook]:
-    """Quotes in time order, crossed ones left out; raises DataError naming the file and what is wrong with it."""
-    rows = list(_rows(path))
+@dataclass(slots=True)
+class _Reading:
+    """One instrument of one file while it is read. Of bars, `tape.times` holds open times until the end."""
+
+    file: str
+    kind: str
+    instrument: Instrument
+    making: QuoteMaking
+    tape: Tape
+    rows: int = 0
+    last_ns: int = 0
+    last_end_ns: int = 0
+    distances: Counter[int] = field(default_factory=Counter)
+
+
+def read(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> list[Tape]:
+    """One tape per instrument, in the order of `instruments`. Raises DataError also for an instrument without a
+    recording, and for one with two."""
+    tapes: dict[str, Tape] = {}
+    for path, group in _by_path(recordings).items():
+        for tape in _read_file(path, group, instruments):
+            symbol = tape.instrument.symbol
+            if symbol in tapes:
+                raise DataError(f"{path.name} holds {symbol}, and so does another recording: name it once in data")
+            tapes[symbol] = tape
+    missing = [instrument.id.symbol for instrument in instruments if instrument.id.symbol not in tapes]
+    if missing:
+        raise DataError(
+            f"no recording holds {', '.join(missing)}: add one to spec.simulated.data, or remove the instrument"
+        )
+    return [tapes[instrument.id.symbol] for instrument in instruments]
+
+
+def _by_path(recordings: Sequence[Recording]) -> dict[Path, list[Recording]]:
+    grouped: dict[Path, list[Recording]] = {}
+    for recording in recordings:
+        grouped.setdefault(recording.path, []).append(recording)
+    return grouped
+
+
+def _read_file(path: Path, recordings: list[Recording], instruments: Sequence[Instrument]) -> list[Tape]:
+    names = _column_names(path)
+    kind = _kind(path, names)
+    wanted = _wanted(path, recordings, instruments, has_symbols="symbol" in names)
+    readings = {
+        instrument.id.symbol: _Reading(path.name, kind, instrument, making, Tape(instrument.id))
+        for instrument, making in wanted
+    }
+    optional = ("symbol", *_OPTIONAL[kind])
+    columns = ["ts_ns", *_PRICES[kind], *(name for name in optional if name in names)]
+    rows = 0
+    for batch in _batches(path, columns):
+        rows += len(batch.columns["ts_ns"])
+        for symbol, part in _split(path, batch, readings):
+            _take(readings[symbol], part)
     if not rows:
-        raise DataError(f"{path.name} holds no rows: point the venue at recorded quotes, trades or bars")
-    columns = set(rows[0])
-    try:
-        if {"ts_ns", "bid_px", "ask_px"} <= columns:
-            books = [_quote(row, instrument.symbol) for row in rows]
-        elif {"ts_ns", "close"} <= columns:
-            interval = _interval(rows)
-            books = [_around(row, "close", interval, instrument, making) for row in rows]
-        elif {"ts_ns", "price"} <= columns:
-            books = [_around(row, "price", 0, instrument, making) for row in rows]
-        else:
+        raise DataError(f"{path.name} holds no rows: point the venue at recorded market data ({COLUMNS})")
+    return [
+        _finished(reading) for reading in readings.values() if reading.rows or not _is_optional(reading, recordings)
+    ]
+
+
+def _is_optional(reading: _Reading, recordings: list[Recording]) -> bool:
+    """An instrument that is in the file only if its symbol column says so; `read` notices when no file has it."""
+    return all(recording.symbol != reading.instrument.id.symbol for recording in recordings)
+
+
+def _wanted(
+    path: Path, recordings: list[Recording], instruments: Sequence[Instrument], *, has_symbols: bool
+) -> list[tuple[Instrument, QuoteMaking]]:
+    declared = {instrument.id.symbol: instrument for instrument in instruments}
+    wanted: dict[str, QuoteMaking] = {}
+    for recording in recordings:
+        if recording.symbol and recording.symbol not in declared:
             raise DataError(
-                f"{path.name} has columns {sorted(columns)}: quotes, trades or bars are needed (see the docs)"
+                f"{path.name} is the recording of {recording.symbol}, which is not among the venue's instruments: "
+                f"write one of {', '.join(declared)}"
             )
-    except (InvalidNumber, TypeError, ValueError, KeyError) as error:
-        raise DataError(f"{path.name} cannot be read: {error}") from error
-    if any(later.event_ns < earlier.event_ns for earlier, later in itertools.pairwise(books)):
-        raise DataError(f"{path.name} goes back in time: sort it by ts_ns")
-    usable = [book for book in books if 0 < book.bid_price <= book.ask_price]
-    if not usable:
-        raise DataError(f"{path.name} holds no usable quote: bids are above offers or not positive")
-    return usable
+        for symbol in [recording.symbol] if recording.symbol else declared:
+            wanted[symbol] = recording.making
+    if not has_symbols and len(wanted) > 1:
+        raise DataError(
+            f"{path.name} has no column symbol, so it cannot hold {', '.join(wanted)}: add the column, or write one "
+            "file per instrument"
+        )
+    return [(declared[symbol], making) for symbol, making in wanted.items()]
 
 
-def _rows(path: Path) -> Iterator[Row]:
+# Files
+
+
+def _column_names(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"recorded data {path} is missing: check spec.simulated.data")
     if path.suffix == ".parquet":
         try:
-            yield from pyarrow.parquet.read_table(path).to_pylist()
-        except pyarrow.ArrowException as error:
-            raise DataError(f"{path.name} is not readable Parquet: {error}") from error
+            return list(pyarrow.parquet.read_schema(path).names)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{path.name} is not readable Parquet: {error}; write the file again") from error
+    with path.open("rb") as file:
+        start = file.read(4)
+    for mark, what in _MARKS.items():
+        if start.startswith(mark):
+            raise DataError(f"{path.name} {what}: save it as CSV in UTF-8 without byte order mark")
+    if b"\0" in start:
+        raise DataError(f"{path.name} is not text in UTF-8: save it as CSV in UTF-8")
+    rows = _csv_rows(path)
+    header = next(rows, [])
+    rows.close()
+    if len(header) == 1 and ";" in header[0]:
+        raise DataError(f"{path.name} separates its columns by semicolons: write commas, and points in decimals")
+    return header
+
+
+def _kind(path: Path, names: list[str]) -> str:
+    if "ts_ns" in names:
+        for kind, prices in _PRICES.items():
+            if set(prices) <= set(names):
+                doubled = [name for name, count in Counter(names).items() if count > 1]
+                if doubled:
+                    raise DataError(f"{path.name} has column {doubled[0]} twice: name each column once")
+                return kind
+    shown = ", ".join(names[:20]) or "no header"
+    raise DataError(f"{path.name} has the columns {shown}, which are none of quotes, trades or bars: {COLUMNS}")
+
+
+def _batches(path: Path, columns: list[str]) -> Iterator[_Batch]:
+    first_row = 1
+    for batch in (_parquet_batches if path.suffix == ".parquet" else _csv_batches)(path, columns):
+        yield _Batch(batch, first_row)
+        first_row += len(batch["ts_ns"])
+
+
+def _parquet_batches(path: Path, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                if batch.num_rows:
+                    yield {name: batch.column(name) for name in columns}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path.name} is not readable Parquet: {error}; write the file again") from error
+
+
+def _csv_batches(path: Path, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
+    rows = _csv_rows(path)
+    header = next(rows)
+    places = [(name, header.index(name)) for name in columns]
+    collected: list[list[str]] = []
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise DataError(f"{path.name}, row {number} has {len(row)} values for {len(header)} columns: write as many")
+        collected.append(row)
+        if len(collected) == BATCH_ROWS:
+            yield _texts(collected, places)
+            collected = []
+    if collected:
+        yield _texts(collected, places)
+
+
+def _csv_rows(path: Path) -> Generator[list[str], None, None]:
+    """Rows that are not empty."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.reader(file, strict=True):
+                if row:
+                    yield row
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} is not UTF-8 ({error.reason}): save it as CSV in UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path.name} is not readable CSV: {error}; write {COLUMNS}") from error
+
+
+def _texts(rows: list[list[str]], places: list[tuple[str, int]]) -> dict[str, pyarrow.Array]:
+    return {name: pyarrow.array([row[place] or None for row in rows], pyarrow.string()) for name, place in places}
+
+
+def _split(path: Path, batch: _Batch, readings: Mapping[str, _Reading]) -> Iterator[tuple[str, _Batch]]:
+    """A batch by instrument. Symbols that are not wanted are ignored."""
+    symbols = batch.columns.get("symbol")
+    if symbols is None:
+        yield next(iter(readings)), batch
         return
-    with path.open(newline="") as lines:
-        yield from csv.DictReader(lines)
+    if symbols.null_count:
+        raise DataError(f"{path.name} has rows without a symbol: write one in each row")
+    texts = symbols.cast(pyarrow.string())
+    for symbol in pyarrow.compute.unique(texts).to_pylist():
+        if symbol in readings:
+            rows = pyarrow.compute.indices_nonzero(pyarrow.compute.equal(texts, symbol))
+            yield symbol, batch.where(rows)
 
 
-def _quote(row: Row, symbol: str) -> TopOfBook:
-    return TopOfBook(
-        symbol=symbol,
-        bid_price=parse(str(row["bid_px"])),
-        bid_quantity=parse_optional(str(row.get("bid_sz") or "")),
-        ask_price=parse(str(row["ask_px"])),
-        ask_quantity=parse_optional(str(row.get("ask_sz") or "")),
-        event_ns=int(str(row["ts_ns"])),
-    )
+# Rows
 
 
-def _interval(rows: list[Row]) -> int:
-    """Length of a bar in ns: the shortest distance between two bars."""
-    times = [int(str(row["ts_ns"])) for row in rows]
-    return min((b - a for a, b in itertools.pairwise(times) if b > a), default=0)
+def _take(reading: _Reading, batch: _Batch) -> None:
+    times = _integers(reading, batch, "ts_ns")
+    _check_order(reading, times)
+    reading.rows += len(times)
+    if reading.kind == "quotes":
+        _take_quotes(reading, batch, times)
+    elif reading.kind == "trades":
+        _take_prices(reading, batch, "price", times)
+    elif "interval_ns" in batch.columns:
+        _take_prices(reading, batch, "close", _ends(reading, times, _integers(reading, batch, "interval_ns")))
+    else:
+        reading.distances.update(b - a for a, b in itertools.pairwise(times) if b > a)
+        _take_prices(reading, batch, "close", times)
 
 
-def _around(row: Row, column: str, later_ns: int, instrument: Instrument, making: QuoteMaking) -> TopOfBook:
-    price = parse(str(row[column]))
-    spread = CONTEXT.divide(CONTEXT.multiply(price, making.spread_bps), BPS)
-    ask = price if making.price_is_ask else price + spread / 2
-    return TopOfBook(
-        symbol=instrument.symbol,
-        bid_price=round_down(ask - spread, instrument.tick_size),
-        bid_quantity=making.quantity,
-        ask_price=round_up(ask, instrument.tick_size),
-        ask_quantity=making.quantity,
-        event_ns=int(str(row["ts_ns"])) + later_ns,
-    )
+def _check_order(reading: _Reading, times: array[int]) -> None:
+    last = reading.last_ns
+    if reading.kind == "bars" and reading.rows and times[0] > last:
+        reading.distances[times[0] - last] += 1
+    for at_ns in times:
+        if at_ns < last:
+            raise DataError(
+                f"{reading.file} goes back in time at {at_ns} of {reading.instrument.id.symbol}: sort it by ts_ns"
+            )
+        last = at_ns
+    reading.last_ns = last
+
+
+def _ends(reading: _Reading, times: array[int], intervals: array[int]) -> array[int]:
+    ends = array("q")
+    for at_ns, interval_ns in zip(times, intervals, strict=True):
+        end_ns = at_ns + interval_ns
+        if interval_ns <= 0 or end_ns < reading.last_end_ns:
+            raise DataError(
+                f"{reading.file}: the bar at {at_ns} with interval_ns {interval_ns} ends before the one before it, "
+                "or at its own beginning: write the length of each bar in nanoseconds"
+            )
+        reading.last_end_ns = end_ns
+        ends.append(end_ns)
+    return ends
+
+
+def _take_quotes(reading: _Reading, batch: _Batch, times: array[int]) -> None:
+    bid, ask = _decimals(reading, batch, "bid_px"), _decimals(reading, batch, "ask_px")
+    bid_sz, ask_sz = _sizes(reading, batch, "bid_sz", len(times)), _sizes(reading, batch, "ask_sz", len(times))
+    usable = [place for place in range(len(times)) if ZERO < bid[place] <= ask[place]]
+    reading.tape.left_out += len(times) - len(usable)
+    if not usable:
+        return
+    rows = pyarrow.array(usable)
+    columns = [chunk_of_text(column.take(rows)) for column in (bid.texts, bid_sz, ask.texts, ask_sz)]
+    reading.tape.append(array("q", [times[place] for place in usable]), *columns)
+
+
+def _take_prices(reading: _Reading, batch: _Batch, name: str, times: array[int]) -> None:
+    prices = _decimals(reading, batch, name)
+    usable = [place for place in range(len(times)) if prices[place] > ZERO]
+    made = [_around(prices[place], reading.instrument, reading.making) for place in usable]
+    kept = [place for place, (bid, _) in zip(usable, made, strict=True) if bid > ZERO]
+    made = [pair for pair in made if pair[0] > ZERO]
+    reading.tape.left_out += len(times) - len(kept)
+    if kept:
+        quantity = chunk_of([reading.making.quantity])
+        bids, asks = _chunk([bid for bid, _ in made]), _chunk([ask for _, ask in made])
+        reading.tape.append(array("q", [times[place] for place in kept]), bids, quantity, asks, quantity)
+
+
+def _chunk(values: Sequence[Decimal]) -> Chunk:
+    return chunk_of_text(pyarrow.array([format(value, "f") for value in values], pyarrow.string()))
+
+
+def _around(price: Decimal, instrument: Instrument, making: QuoteMaking) -> tuple[Decimal, Decimal]:
+    spread = CONTEXT.divide(CONTEXT.multiply(price, making.spread_bps), _BPS)
+    ask = price if making.price_is_ask else CONTEXT.add(price, CONTEXT.divide(spread, Decimal(2)))
+    bid = CONTEXT.subtract(ask, spread)
+    return round_down(bid, instrument.tick_size), round_up(ask, instrument.tick_size)
+
+
+def _finished(reading: _Reading) -> Tape:
+    tape, symbol = reading.tape, reading.instrument.id.symbol
+    if not reading.rows:
+        raise DataError(f"{reading.file} holds no row of {symbol}: write the symbol as the venue's instruments have it")
+    if not len(tape):
+        raise DataError(f"{reading.file} holds no usable quote of {symbol}: bids are above offers, or not positive")
+    if reading.kind == "bars" and not reading.last_end_ns:
+        if not reading.distances:
+            raise DataError(
+                f"{reading.file} holds a single bar of {symbol} without interval_ns: write its length in ns"
+            )
+        # Of two that are equally common the longer: a close that is known too late is harmless, one too early is not.
+        length_ns = max(reading.distances.items(), key=lambda item: (item[1], item[0]))[0]
+        tape.times = array("q", [at_ns + length_ns for at_ns in tape.times])
+    return tape
+
+
+# Values
+
+
+@dataclass(frozen=True, slots=True)
+class _Decimals:
+    """Texts of the grammar with their values."""
+
+    texts: pyarrow.Array
+    values: Sequence[Decimal]
+
+    def __getitem__(self, place: int) -> Decimal:
+        return self.values[place]
+
+
+def _integers(reading: _Reading, batch: _Batch, name: str) -> array[int]:
+    column = batch.columns[name]
+    if column.null_count:
+        _refuse(reading, batch, name, column.is_null(), "is empty: write nanoseconds as a whole number")
+    is_text = pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)
+    if is_text:
+        wrong = pyarrow.compute.invert(pyarrow.compute.match_substring_regex(column, r"^[0-9]{1,18}[0-9]?$"))
+        if pyarrow.compute.any(wrong).as_py():
+            _refuse(reading, batch, name, wrong, "is not nanoseconds as a whole number: write it so")
+    elif not pyarrow.types.is_integer(column.type):
+        raise DataError(f"{reading.file} has {name} as {column.type}: write 64-bit integers, nanoseconds")
+    try:
+        numbers = array("q", column.cast(pyarrow.int64()).to_pylist())
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{reading.file} has {name} beyond 64 bits ({error}): write nanoseconds") from error
+    if min(numbers) < 0 or max(numbers) > _MAX_TIME_NS:
+        raise DataError(f"{reading.file} has {name} below 0 or after the year 2116: write nanoseconds since 1970")
+    return numbers
+
+
+def _sizes(reading: _Reading, batch: _Batch, name: str, rows: int) -> pyarrow.Array:
+    """Texts; what is unknown is the assumed quantity."""
+    assumed = format(reading.making.quantity, "f")
+    if name not in batch.columns:
+        return pyarrow.array([assumed] * rows)
+    texts = _grammatical(reading, batch, name, pyarrow.compute.fill_null(_as_text(batch.columns[name]), assumed))
+    negative = pyarrow.compute.starts_with(texts, "-")
+    if pyarrow.compute.any(negative).as_py():
+        _refuse(reading, batch, name, negative, "is negative: write what is there, 0 for nothing, or leave it empty")
+    return texts
+
+
+def _decimals(reading: _Reading, batch: _Batch, name: str) -> _Decimals:
+    column = batch.columns[name]
+    if column.null_count:
+        _refuse(reading, batch, name, column.is_null(), "is empty: write a decimal number, or leave the row out")
+    texts = _grammatical(reading, batch, name, _as_text(column))
+    return _Decimals(texts, [Decimal(text) for text in texts.to_pylist()])
+
+
+def _grammatical(reading: _Reading, batch: _Batch, name: str, texts: pyarrow.Array) -> pyarrow.Array:
+    wrong = pyarrow.compute.invert(pyarrow.compute.match_substring_regex(texts, _GRAMMAR))
+    if pyarrow.compute.any(wrong).as_py():
+        place = pyarrow.compute.index(wrong, True).as_py()
+        try:
+            parse(texts[place].as_py())
+        except InvalidNumber as error:
+            raise DataError(f"{reading.file}, {_row(reading, batch, place)}: {name} {error}") from error
+    return texts
+
+
+def _as_text(column: pyarrow.Array) -> pyarrow.Array:
+    """A column as texts. Floating point numbers in their shortest form, without an exponent."""
+    if pyarrow.types.is_string(column.type):
+        return pyarrow.compute.if_else(pyarrow.compute.equal(column, ""), None, column)
+    if pyarrow.types.is_large_string(column.type) or pyarrow.types.is_dictionary(column.type):
+        return _as_text(column.cast(pyarrow.string()))
+    if pyarrow.types.is_integer(column.type):
+        return column.cast(pyarrow.string())
+    return pyarrow.array([_plain(value) for value in column.to_pylist()], pyarrow.string())
+
+
+def _plain(value: object) -> str | None:
+    if value is None:
+        return None
+    number = Decimal(repr(value)) if isinstance(value, float) else value
+    if not isinstance(number, Decimal) or not number.is_finite():
+        return str(value)[:40]
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _row(reading: _Reading, batch: _Batch, place: int) -> str:
+    at_ns = batch.columns["ts_ns"][place].as_py()
+    return f"row {batch.first_row + place} ({reading.instrument.id.symbol} at {at_ns})"
+
+
+def _refuse(reading: _Reading, batch: _Batch, name: str, wrong: pyarrow.Array, what: str) -> NoReturn:
+    place = pyarrow.compute.index(wrong, True).as_py()
+    value = batch.columns[name][place].as_py()
+    shown = "" if value is None else f" {str(value)[:40]!r}"
+    raise DataError(f"{reading.file}, {_row(reading, batch, place)}: {name}{shown} {what}")

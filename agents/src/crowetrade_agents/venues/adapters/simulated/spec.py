@@ -1,0 +1,81 @@
+"""Settings of a simulated venue, as VenueConnection.spec.simulated has them; the runtime makes them out of the
+resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from crowetrade_agents.domain.numbers import ZERO
+from crowetrade_agents.venues.adapters.simulated.faults import Fault, FaultRate
+from crowetrade_agents.venues.calendar import ALWAYS_OPEN
+
+TYPE = "Simulated"
+API_KEY = "apiKey"
+"""Name of the credential that the venue asks for."""
+_MILLI_NS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteMaking:
+    """How what a recording lacks is made up.
+
+    `spread_bps`: spread around the price of a bar or trade, in basis points of the price. `quantity`: what is assumed
+    at the best bid and offer where the recording has no size, in units (`quoteQuantity` in the manifest); a recorded
+    size of 0 is not unknown, it says that nothing is there. `price_is_ask`: the recorded price is the offer.
+    """
+
+    spread_bps: Decimal = Decimal(1)
+    quantity: Decimal = Decimal(1_000_000)
+    price_is_ask: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One file: of one instrument, or, with an empty `symbol`, of those that its symbol column names."""
+
+    path: Path
+    symbol: str = ""
+    making: QuoteMaking = QuoteMaking()
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Fees in basis points of notional; negative is a rebate."""
+
+    maker_bps: Decimal = ZERO
+    taker_bps: Decimal = ZERO
+
+
+NO_FEES = Fees()
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSpec:
+    """`speed`: recorded seconds per second of the clock, None for lock step ("max" in the manifest). `max_gap_ns`:
+    longest pause in recorded time, 0 for as recorded. Latencies are venue time. `api_key_sha256` is empty when no key
+    is asked for. `seed` belongs to `fault_rates`."""
+
+    recordings: tuple[Recording, ...]
+    speed: Decimal | None = Decimal(1)
+    loop: bool = False
+    max_gap_ns: int = 0
+    fees: Fees = NO_FEES
+    order_latency_millis: int = 0
+    market_data_latency_millis: int = 0
+    api_key_sha256: str = ""
+    calendar: str = ALWAYS_OPEN
+    seed: int = 0
+    faults: tuple[Fault, ...] = ()
+    fault_rates: tuple[FaultRate, ...] = ()
+
+    @property
+    def order_latency_ns(self) -> int:
+        """From an order's leaving to its arrival, in ns of venue time."""
+        return self.order_latency_millis * _MILLI_NS
+
+    @property
+    def market_data_latency_ns(self) -> int:
+        """From a quote at the venue to its arrival, in ns of venue time."""
+        return self.market_data_latency_millis * _MILLI_NS

@@ -1,0 +1,110 @@
+"""The quotes of one instrument as compact columns: no Python object per row, so a long recording stays small.
+
+A column is kept in chunks. A chunk is one value when all its rows have the same, 64-bit integers with a common number
+of decimal places when they fit, and decimals otherwise. A TopOfBook is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import pyarrow
+import pyarrow.compute
+
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.numbers import CONTEXT
+
+_MAX_INTEGER_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Decimals: `values` are integers of 10^-places, or one value for all rows, or decimals."""
+
+    values: array[int] | Decimal | tuple[Decimal, ...]
+    places: int = 0
+
+    def __getitem__(self, row: int) -> Decimal:
+        if isinstance(self.values, Decimal):
+            return self.values
+        value = self.values[row]
+        return value if isinstance(value, Decimal) else CONTEXT.scaleb(Decimal(value), -self.places)
+
+
+def chunk_of_text(texts: pyarrow.Array) -> Chunk:
+    """A chunk out of texts of the decimal grammar, without nulls."""
+    points = pyarrow.compute.find_substring(texts, ".")
+    lengths = pyarrow.compute.binary_length(texts)
+    fractions = pyarrow.compute.if_else(
+        pyarrow.compute.greater_equal(points, 0),
+        pyarrow.compute.subtract(pyarrow.compute.subtract(lengths, points), 1),
+        0,
+    )
+    places: int = pyarrow.compute.max(fractions).as_py()
+    if pyarrow.compute.max(lengths).as_py() + places > _MAX_INTEGER_DIGITS:
+        return chunk_of([Decimal(text) for text in texts.to_pylist()])
+    decimals = texts.cast(pyarrow.decimal128(38, places))
+    words = array("q")
+    # A decimal128 is 16 bytes, little endian on the machines that this runs on; the low half holds what fits here.
+    words.frombytes(decimals.buffers()[1].slice(decimals.offset * 16, len(decimals) * 16).to_pybytes())
+    if sys.byteorder == "big":
+        words.byteswap()
+    values = words[::2]
+    if values.count(values[0]) == len(values):
+        return Chunk(CONTEXT.scaleb(Decimal(values[0]), -places))
+    return Chunk(values, places)
+
+
+def chunk_of(values: Sequence[Decimal]) -> Chunk:
+    """A chunk out of decimals."""
+    return Chunk(values[0]) if len(set(values)) == 1 else Chunk(tuple(values))
+
+
+@dataclass(slots=True)
+class Tape:
+    """Quotes of one instrument in time order. `times` are venue time, ns. `left_out`: rows that were not usable."""
+
+    instrument: InstrumentId
+    times: array[int] = field(default_factory=lambda: array("q"))
+    left_out: int = 0
+    _starts: array[int] = field(default_factory=lambda: array("q"))
+    _chunks: list[tuple[Chunk, Chunk, Chunk, Chunk]] = field(default_factory=list)
+    _last: int = 0
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def append(self, times: array[int], bid: Chunk, bid_quantity: Chunk, ask: Chunk, ask_quantity: Chunk) -> None:
+        """Adds rows at the end; every column has as many rows as there are times, and at least one."""
+        self._starts.append(len(self.times))
+        self._chunks.append((bid, bid_quantity, ask, ask_quantity))
+        self.times.extend(times)
+
+    def book(self, row: int, shift_ns: int = 0) -> TopOfBook:
+        """The quote of a row, its time moved by `shift_ns`."""
+        at = self._chunk_of(row)
+        within = row - self._starts[at]
+        bid, bid_quantity, ask, ask_quantity = self._chunks[at]
+        return TopOfBook(
+            self.instrument,
+            bid[within],
+            bid_quantity[within],
+            ask[within],
+            ask_quantity[within],
+            self.times[row] + shift_ns,
+        )
+
+    def _chunk_of(self, row: int) -> int:
+        """Rows are most often asked for one after the other, so the chunk of the last row is tried first."""
+        starts, last = self._starts, self._last
+        if row < starts[last]:
+            last = 0
+        while last + 1 < len(starts) and starts[last + 1] <= row:
+            last += 1
+        self._last = last
+        return last

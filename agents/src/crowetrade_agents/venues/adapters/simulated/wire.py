@@ -1,0 +1,79 @@
+"""The messages between the simulated venue's server and its client, beside requests and port events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace
+from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
+from crowetrade_agents.venues.port import (
+    Accepted,
+    Busted,
+    Ended,
+    Executed,
+    FeedAlive,
+    OrderState,
+    QuoteChanged,
+    Replaced,
+    RequestRejected,
+    Resume,
+    SessionChanged,
+    TradePrinted,
+    VenueSnapshot,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Logon:
+    """The first message of a client."""
+
+    resume: Resume
+    api_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """In lock step: market data up to this sequence is handled."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOn:
+    """The answer to a logon."""
+
+    snapshot: VenueSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The other answer to a logon; the connection ends."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFile:
+    """What the server is started with."""
+
+    instruments: tuple[Instrument, ...]
+    spec: SimulatedSpec
+
+
+ToServer = Logon | Release | NewOrder | Cancel | Replace | Query
+ToClient = (
+    LoggedOn
+    | Refused
+    | Accepted
+    | Busted
+    | Ended
+    | Executed
+    | FeedAlive
+    | OrderState
+    | QuoteChanged
+    | Replaced
+    | RequestRejected
+    | SessionChanged
+    | TradePrinted
+)
