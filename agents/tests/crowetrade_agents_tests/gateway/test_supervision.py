@@ -1,4 +1,4 @@
-"""What stops trading: configurations, halts, lost sessions; what may not stay is cancelled, what counts goes on counting."""
+"""What stops trading: configurations, halts, lost sessions. What may not stay is cancelled; positions go on counting."""
 
 from __future__ import annotations
 
