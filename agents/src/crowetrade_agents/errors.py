@@ -7,6 +7,7 @@ AgentError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
 │   ├── JournalUnavailable  the bus did not confirm an append: stop, and read the journal again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
+├── SessionTakenOver        a newer session of the strategy is logged on: this process must stop
 ├── InvalidNumber           not a finite decimal
 └── InvalidLimit            a limit of a RiskLimit cannot be read
 """
@@ -40,6 +41,11 @@ class JournalUnavailable(JournalError):
 
 class JournalCorrupt(JournalError):
     """The journal does not verify."""
+
+
+class SessionTakenOver(AgentError):
+    """A newer session of the same strategy is logged on. It is not opened again: two processes that take over from each
+    other would trade for none."""
 
 
 class InvalidNumber(AgentError, ValueError):

@@ -421,10 +421,15 @@ class Books:
 
 def recover(venue: str, books: journal_pb2.Books | None, events: Iterable[journal_pb2.JournalEvent]) -> Books:
     """The books as a start finds them: a snapshot and the events after it. Raises JournalCorrupt."""
-    found = Books(venue) if books is None else Books.from_message(venue, books)
+    found = begin(venue, books)
     for event in events:
         found.apply(event, replayed=True)
     return found
+
+
+def begin(venue: str, books: journal_pb2.Books | None) -> Books:
+    """The books of a snapshot, empty ones without."""
+    return Books(venue) if books is None else Books.from_message(venue, books)
 
 
 def _age(run: str) -> tuple[int, str]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
-
 import structlog
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
@@ -54,13 +52,6 @@ NEWS = (Configure, VenueConnected, Logon, SessionLost, Leave)
 """Commands whose outcome the operator waits for."""
 
 
-class Waiting(NamedTuple):
-    """A command in the queue; `done` is called when it is carried out."""
-
-    command: Command
-    done: Callable[[], None] | None
-
-
 class Gateway:
     """Runs the engine of one venue. `put` from anywhere; `run` in one task."""
 
@@ -84,14 +75,14 @@ class Gateway:
         self._hub = hub
         self._publish = publish
         self._clock = clock
-        self._queue: asyncio.Queue[Waiting] = asyncio.Queue(QUEUE_SIZE)
+        self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
         self._latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self._appended_ns = clock.now_ns()
         self._snapshot_at = head.sequence
 
-    async def put(self, command: Command, done: Callable[[], None] | None = None) -> None:
+    async def put(self, command: Command) -> None:
         """Queues a command, waiting while the queue is full."""
-        await self._queue.put(Waiting(command, done))
+        await self._queue.put(command)
 
     @property
     def latency_p99_ns(self) -> int:
@@ -137,8 +128,8 @@ class Gateway:
             waiting.cancel()
             timer.cancel()
 
-    async def _take(self, waiting: Sequence[Waiting]) -> None:
-        todo = batch.take(self.state, (item.command for item in waiting), self._clock.now_ns())
+    async def _take(self, waiting: Sequence[Command]) -> None:
+        todo = batch.take(self.state, waiting, self._clock.now_ns())
         for cancel in todo.urgent:
             self._venue.cancel(cancel.cancel)
         if todo.events:
@@ -148,11 +139,10 @@ class Gateway:
             self._appended_ns = self._clock.now_ns()
         for effect in todo.after:
             await self._carry_out(effect)
-        for item in waiting:
-            if item.done is not None:
-                item.done()
+        for command in waiting:
+            self._hub.handled(command)
         self.changed.set()
-        if any(isinstance(item.command, NEWS) for item in waiting) or _is_news(self.state, todo.events):
+        if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, todo.events):
             self._news.set()
 
     async def _append(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
@@ -241,7 +231,7 @@ class Gateway:
                 item = asyncio.ensure_future(self._queue.get())
                 await asyncio.wait({item, deadline}, return_when=asyncio.FIRST_COMPLETED)
                 if item.done():
-                    command = item.result().command
+                    command = item.result()
                     if isinstance(command, FromVenue) and isinstance(command.event, Ended):
                         open_ids.discard(command.event.cl_ord_id)
                 else:

@@ -28,6 +28,8 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
         turn.record(journal_pb2.JournalEvent(venue_logged_on=body))
     for execution in snapshot.executions:
         venue_events.executed(turn, execution)
+    for bust in snapshot.busts:
+        venue_events.busted(turn, bust)
     at_venue: set[int] = set()
     for found in snapshot.open_orders:
         order = turn.books.find(found.cl_ord_id)

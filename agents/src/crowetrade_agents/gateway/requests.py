@@ -208,7 +208,7 @@ def _not_replaceable(turn: Turn, order: Order | None, command: ReplaceOrder) -> 
 
 
 def _no_session(turn: Turn) -> Refusal | None:
-    if turn.state.facts("", turn.now_ns).session_ready:
+    if turn.state.can_reduce:
         return None
     text = "the gateway is not logged on to its venue; it cancels the order itself if the session stays lost"
     return Refusal(Reason.SESSION_NOT_ESTABLISHED, text)

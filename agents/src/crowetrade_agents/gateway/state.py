@@ -102,6 +102,11 @@ class GatewayState:
         )
         return cls(settings, books, live)
 
+    @property
+    def can_reduce(self) -> bool:
+        """Whether cancels and questions can leave: also when the venue takes no orders any more."""
+        return self.live.session in (SessionState.LOGGED_ON, SessionState.ENDED)
+
     def control(self, strategy: str) -> Control:
         """What the strategy may do now."""
         return join(self.live.configuration, self.books.halts, self.live.leaving, strategy)

@@ -22,7 +22,6 @@ from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.rules import Rule
-from crowetrade_agents.venues.port import SessionState
 
 RETRY_NS = SECOND_NS
 JOURNAL_BELOW_RECORD = "JournalBelowRecord"
@@ -68,7 +67,7 @@ def leave(turn: Turn) -> None:
 
 def supervise(turn: Turn) -> None:
     """Cancels every open order that may not stay, and goes on closing where that is asked for."""
-    if turn.live.session is SessionState.LOGGED_ON:
+    if turn.state.can_reduce:
         for order, reason in list(_unwanted(turn)):
             cancel(turn, order, reason)
     closing.pursue_all(turn)
@@ -79,7 +78,7 @@ def cancel(turn: Turn, order: Order, reason: Reason) -> None:
     unanswered."""
     if order.cancel is not None and turn.now_ns - order.cancel.since_ns < turn.settings.answer_after_ns:
         return
-    if turn.live.session is SessionState.LOGGED_ON:
+    if turn.state.can_reduce:
         requests.cancel(turn, order, turn.own_id(order.terms.strategy), reason, urgent=True)
 
 

@@ -93,7 +93,8 @@ def executed(turn: Turn, event: port.Executed) -> None:
 def ended(turn: Turn, event: port.Ended) -> None:
     """The order is over."""
     order = turn.books.find(event.cl_ord_id)
-    if order is None or not order.is_open:
+    # A ClOrdID that the venue refuses because it has it already is that of an order which goes on.
+    if order is None or not order.is_open or event.reason == port.DUPLICATE_CL_ORD_ID:
         return
     end(turn, order, event.status, event.reason, event.text, event.at_ns, event.order_id)
 
@@ -262,7 +263,7 @@ def ask(turn: Turn, order: Order, reason: str) -> None:
         turn.count("ORDERS_UNKNOWN", order.terms.strategy)
         turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, turn.now_ns))
     order.asked_ns = turn.now_ns
-    if turn.live.session is port.SessionState.LOGGED_ON:
+    if turn.state.can_reduce:
         turn.add(SendQuery(order.cl_ord_id, order.order_id, order.terms.instrument))
     turn.wake(turn.now_ns + turn.settings.answer_after_ns, "answer", order.cl_ord_id)
 

@@ -1,8 +1,8 @@
 """Both ends of an order entry session.
 
 The strategy's end is `OrderSession` with its `SessionListener`: roles/execution.py does not know whether the gateway is
-across gRPC or in the same process. The gateway's end is `SessionHub`: the gateway's loop hands reports to it and it puts
-commands into the loop's queue.
+across gRPC or in the same process. The gateway's end is `SessionHub`: the gateway's loop hands reports to it and it
+puts commands into the loop's queue.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Protocol
 
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.order_entry.commands import SessionCommand
 
 Request = gateway_pb2.OrderSessionRequest
 Response = gateway_pb2.OrderSessionResponse
@@ -59,7 +60,8 @@ class OrderSession(Protocol):
         ...
 
     async def send(self, request: Request) -> bool:
-        """False when the session is not up and nothing was sent."""
+        """False when the session is not up, or too much waits to be sent already, and nothing was sent. True says no
+        more than that the request was handed over: should the session break, the next logon shows what became of it."""
         ...
 
     async def close(self) -> None:
@@ -75,7 +77,12 @@ class SessionHub(Protocol):
         ...
 
     def accept(self, strategy: str, session: int, snapshot: gateway_pb2.LogonAccepted) -> None:
-        """Opens the session that asked; an older one of the same strategy is taken over."""
+        """Opens the session that asked, if it is still the strategy's newest; only then are its requests read."""
+        ...
+
+    def handled(self, command: object) -> None:
+        """The loop has handled a command and carried out what followed: its strategy may have another one in the queue.
+        To be called once for every command that was taken from the queue; those of nobody's session are ignored."""
         ...
 
     def publish(self, sequence: int) -> None:
@@ -87,9 +94,14 @@ class SessionHub(Protocol):
         ...
 
     def progress(self, strategy: str) -> int:
-        """Last market data event that the strategy has handled; 0 without a session."""
+        """Last market data event that the strategy has handled, all that it sent before saying so included; 0 without a
+        session."""
+        ...
+
+    def leave(self) -> None:
+        """Ends every session, after what is queued for it, and opens none any more."""
         ...
 
 
-CommandSink = Callable[[object], Awaitable[None]]
-"""Puts one command into the gateway's queue, waiting while it is full."""
+CommandSink = Callable[[SessionCommand], Awaitable[None]]
+"""Puts one command into the gateway's queue, waiting while it is full. Cancelled while it waits, it has put nothing."""

@@ -1,0 +1,228 @@
+"""The strategy's session with one gateway: a gRPC stream that is opened again whenever it ends.
+
+Each attempt sends Logon first; the session is up from LogonAccepted on. The listener's callbacks are not coroutines and
+run in the order of the stream, so that a snapshot and the reports after it are never mixed. Either end notices by
+itself when the other becomes silent: heartbeats are sent three times per deadline of the gateway, and answered.
+
+A session that a newer one of the same strategy takes over (ABORTED) is not opened again: SessionTakenOver ends the
+process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+import grpc
+import structlog
+
+from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from crowetrade_agents import metrics
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.errors import SessionTakenOver
+from crowetrade_agents.order_entry.port import Request, Response, SessionListener
+from crowetrade_agents.order_entry.responses import hand_over
+from crowetrade_agents.order_entry.silence import until_silent
+
+_log = structlog.get_logger(__name__)
+
+_Call = grpc.aio.StreamStreamCall[Request, Response]
+
+CHANNEL_OPTIONS = (
+    # A snapshot holds every open order of the strategy.
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    # A dead peer is noticed by unanswered HTTP/2 pings, also before the session is up.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+_MILLI_NS = 1_000_000
+_HEARTBEAT = Request(heartbeat=gateway_pb2.Heartbeat())
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Nanoseconds. Tries wait between the two bounds, doubling, with jitter; one that is not accepted within
+    `logon_deadline_ns` is given up."""
+
+    minimum_wait_ns: int = 200 * _MILLI_NS
+    maximum_wait_ns: int = 5_000 * _MILLI_NS
+    logon_deadline_ns: int = 30_000 * _MILLI_NS
+
+
+class GrpcSession:
+    """Implements OrderSession. `max_waiting` bounds the requests that wait while the gateway reads slowly."""
+
+    def __init__(
+        self,
+        venue: str,
+        address: str,
+        logon: gateway_pb2.Logon,
+        listener: SessionListener,
+        clock: Clock,
+        *,
+        timing: Timing | None = None,
+        max_waiting: int = 1024,
+    ) -> None:
+        self._venue = venue
+        self._address = address
+        self._logon = logon
+        self._listener = listener
+        self._clock = clock
+        self._timing = timing or Timing()
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._call: _Call | None = None
+        self._writing = asyncio.Lock()
+        self._closing = asyncio.Event()
+        self._up = False
+        self._heard_ns = 0
+        self._given_up = ""
+
+    @property
+    def venue(self) -> str:
+        """See OrderSession."""
+        return self._venue
+
+    @property
+    def up(self) -> bool:
+        """See OrderSession."""
+        return self._up
+
+    async def run(self) -> None:
+        """See OrderSession."""
+        wait_ns = self._timing.minimum_wait_ns
+        async with grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS) as channel:
+            stub = GatewayServiceStub(channel)
+            while not self._closing.is_set():
+                was_up, why = await self._one_session(stub.OrderSession())
+                if self._closing.is_set():
+                    return
+                self._listener.on_down(self._venue, why)
+                wait_ns = self._timing.minimum_wait_ns if was_up else min(2 * wait_ns, self._timing.maximum_wait_ns)
+                await self._pause(int(wait_ns * random.uniform(0.5, 1.0)))
+
+    async def send(self, request: Request) -> bool:
+        """See OrderSession. Waits while the gateway reads slowly."""
+        call = self._call
+        if call is None or not self._up or self._waiting >= self._max_waiting:
+            return False
+        self._waiting += 1
+        try:
+            await self._write(call, request)
+        finally:
+            self._waiting -= 1
+        return True
+
+    async def close(self) -> None:
+        """See OrderSession."""
+        self._closing.set()
+        call = self._call
+        if call is None:
+            return
+        if not self._up:
+            call.cancel()
+            return
+        self._up = False
+        async with self._writing:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await call.done_writing()
+
+    async def _one_session(self, call: _Call) -> tuple[bool, str]:
+        """Whether the session was up, and why it is not any more; raises SessionTakenOver."""
+        self._call = call
+        self._given_up = ""
+        helpers = [asyncio.create_task(self._give_up_late_logon(call))]
+        accepted = False
+        try:
+            await call.write(Request(logon=self._logon))
+            while isinstance(response := await call.read(), Response):
+                self._heard_ns = self._clock.now_ns()
+                if response.HasField("logon_accepted") and not accepted:
+                    accepted = True
+                    helpers.pop().cancel()
+                    helpers = [asyncio.create_task(helper) for helper in self._alive(call, response.logon_accepted)]
+                    await self._log_on(call, response.logon_accepted)
+                else:
+                    hand_over(response, self._venue, self._listener)
+            status = await call.code(), await call.details()
+        except grpc.aio.AioRpcError as error:
+            status = error.code(), error.details() or ""
+        except asyncio.InvalidStateError:
+            status = await call.code(), await call.details()
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            status = grpc.StatusCode.CANCELLED, self._given_up
+        finally:
+            self._up = False
+            self._call = None
+            for helper in helpers:
+                helper.cancel()
+            call.cancel()
+        code, details = status
+        if code is grpc.StatusCode.ABORTED:
+            raise SessionTakenOver(f"a newer session of strategy {self._logon.strategy} took over at {self._venue}")
+        reason = self._given_up or f"{details or 'ended the session'} ({code.name})"
+        return accepted, f"gateway of {self._venue} at {self._address}: {reason}"
+
+    async def _log_on(self, call: _Call, snapshot: gateway_pb2.LogonAccepted) -> None:
+        first = self._listener.on_logon(self._venue, snapshot)
+        self._up = not self._closing.is_set()
+        metrics.GATEWAY_LOGONS.labels(venue=self._venue).inc()
+        _log.info("gateway_logged_on", venue=self._venue, md_sequence=snapshot.market_data_sequence)
+        for request in first:
+            await self._write(call, request)
+
+    def _alive(self, call: _Call, snapshot: gateway_pb2.LogonAccepted) -> list[Coroutine[None, None, None]]:
+        """Sends heartbeats and waits for their answers, where the gateway has a deadline for them."""
+        deadline_ns = snapshot.heartbeat_deadline_millis * _MILLI_NS
+        return [self._beat(call, deadline_ns // 3), self._give_up_silent(call, deadline_ns)] if deadline_ns else []
+
+    async def _beat(self, call: _Call, period_ns: int) -> None:
+        while True:
+            await self._clock.wait_until(self._clock.now_ns() + period_ns)
+            await self._write(call, _HEARTBEAT)
+
+    async def _give_up_silent(self, call: _Call, deadline_ns: int) -> None:
+        await until_silent(self._clock, deadline_ns, lambda: self._heard_ns)
+        self._give_up(call, f"nothing came for {deadline_ns // _MILLI_NS} ms")
+
+    async def _give_up_late_logon(self, call: _Call) -> None:
+        await self._clock.wait_until(self._clock.now_ns() + self._timing.logon_deadline_ns)
+        self._give_up(call, "the logon was not answered in time")
+
+    def _give_up(self, call: _Call, why: str) -> None:
+        self._given_up = why
+        call.cancel()
+
+    async def _write(self, call: _Call, request: Request) -> None:
+        async with self._writing:
+            try:
+                await call.write(request)
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                pass  # the stream has ended, which its reader finds out as well
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+
+    async def _pause(self, nanoseconds: int) -> None:
+        waits = {
+            asyncio.create_task(self._clock.wait_until(self._clock.now_ns() + nanoseconds)),
+            asyncio.create_task(self._closing.wait()),
+        }
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
+def _is_cancelled() -> bool:
+    """Tells a CancelledError of this task from the one that grpc raises for a call that was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,170 @@
+"""Order entry over gRPC: carries the sessions of the hub, one per stream. See gateway.proto.
+
+A client that misbehaves hurts itself alone. Messages are small and read no faster than the hub takes them; a client
+that does not read or is silent loses its session; streams without Logon are few and have a deadline, and the oldest of
+them makes way for the next, so that they keep nobody out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from crowetrade_agents.order_entry.hub import Sessions
+from crowetrade_agents.order_entry.port import Request, Response
+from crowetrade_agents.order_entry.session import End, EndKind, Session
+from crowetrade_agents.order_entry.silence import until_silent
+
+_Context = grpc.aio.ServicerContext[Request, Response]
+
+SERVER_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 1024),
+    ("grpc.max_concurrent_streams", 16),
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
+    ("grpc.so_reuseport", 0),
+)
+"""For the server that the servicer is added to: small messages, few streams per connection, and pings by which a
+connection whose peer is gone or frozen is closed."""
+
+_CODES = {
+    EndKind.CLOSED: grpc.StatusCode.OK,
+    EndKind.LEAVING: grpc.StatusCode.UNAVAILABLE,
+    EndKind.TAKEN_OVER: grpc.StatusCode.ABORTED,
+    EndKind.UNBOUND: grpc.StatusCode.UNAUTHENTICATED,
+    EndKind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    EndKind.SILENT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    EndKind.VIOLATION: grpc.StatusCode.INVALID_ARGUMENT,
+    EndKind.BROKEN: grpc.StatusCode.INTERNAL,
+}
+_UNREADABLE = End(EndKind.VIOLATION, "the message cannot be decoded as OrderSessionRequest")
+_RESET = End(EndKind.BROKEN, "the stream was reset")
+_NO_LOGON = End(EndKind.VIOLATION, "the first message of a session is Logon")
+_LOGON_TOO_LATE = End(EndKind.SILENT, "no Logon came in time")
+_TOO_MANY_WAIT = End(EndKind.EXHAUSTED, "too many streams wait for their Logon; the oldest makes way")
+
+
+def create_server(sessions: Sessions) -> grpc.aio.Server:
+    """A server that serves the sessions; the caller adds a port, starts and stops it."""
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GrpcSessions(sessions), server)
+    return server
+
+
+class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
+    """The service."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._limits = sessions.limits
+        self._clock = sessions.clock
+        self._waiting: dict[asyncio.Future[None], None] = {}
+
+    async def OrderSession(  # type: ignore[override]  # the stub knows generators alone; grpc.aio takes coroutines too
+        self, request_iterator: AsyncIterator[Request], context: _Context
+    ) -> None:
+        """See gateway.proto."""
+        logon = await self._logon(context)
+        opened = logon if isinstance(logon, End) else self._sessions.open(logon)
+        if isinstance(opened, End):
+            await _abort(context, opened)
+        try:
+            await self._serve(opened, context)
+        finally:
+            # A stream that was reset ends here, cancelled: the session has ended then without anybody's word.
+            opened.end(_RESET)
+            self._sessions.release(opened)
+
+    async def _serve(self, session: Session, context: _Context) -> None:
+        writer = asyncio.create_task(_write(session, context))
+        tasks = [
+            writer,
+            asyncio.create_task(session.read(lambda: _receive(session, context))),
+            asyncio.create_task(self._watch(session)),
+        ]
+        try:
+            await session.over.wait()
+            await self._finish(writer)
+        finally:
+            for task in tasks:
+                task.cancel()
+        end = session.end_reason
+        if end is not None and end.kind is not EndKind.CLOSED:
+            await _abort(context, end)
+
+    async def _finish(self, writer: asyncio.Task[None]) -> None:
+        """What is queued is written, unless the client does not read it."""
+        linger = self._after(self._limits.linger_ns)
+        await asyncio.wait((writer, linger), return_when=asyncio.FIRST_COMPLETED)
+        linger.cancel()
+
+    async def _watch(self, session: Session) -> None:
+        await session.accepted.wait()
+        deadline_ns = self._limits.heartbeat_deadline_ns
+        await until_silent(self._clock, deadline_ns, session.last_heard_ns)
+        session.end(End(EndKind.SILENT, f"nothing came for {deadline_ns // 1_000_000} ms"))
+
+    async def _logon(self, context: _Context) -> gateway_pb2.Logon | End:
+        """The first message of a stream, if it is a Logon and comes in time."""
+        if len(self._waiting) >= self._limits.waiting_streams:
+            oldest = next(iter(self._waiting))
+            del self._waiting[oldest]
+            oldest.cancel()
+        makes_way: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[makes_way] = None
+        first = asyncio.create_task(_first(context))
+        late = self._after(self._limits.logon_deadline_ns)
+        try:
+            await asyncio.wait((makes_way, first, late), return_when=asyncio.FIRST_COMPLETED)
+            if first.done():
+                return first.result()
+            return _TOO_MANY_WAIT if makes_way.done() else _LOGON_TOO_LATE
+        finally:
+            self._waiting.pop(makes_way, None)
+            first.cancel()
+            late.cancel()
+
+    def _after(self, nanoseconds: int) -> asyncio.Task[None]:
+        return asyncio.create_task(self._clock.wait_until(self._clock.now_ns() + nanoseconds))
+
+
+async def _first(context: _Context) -> gateway_pb2.Logon | End:
+    try:
+        request = await context.read()
+    except DecodeError:
+        return _UNREADABLE
+    except grpc.aio.BaseError:
+        return _RESET
+    return request.logon if isinstance(request, Request) and request.HasField("logon") else _NO_LOGON
+
+
+async def _receive(session: Session, context: _Context) -> Request | None:
+    """The next request; None when the client has ended its side, or sent what cannot be read."""
+    try:
+        request = await context.read()
+    except DecodeError:
+        session.end(_UNREADABLE)
+        return None
+    except grpc.aio.BaseError:
+        session.end(_RESET)
+        return None
+    return request if isinstance(request, Request) else None
+
+
+async def _write(session: Session, context: _Context) -> None:
+    with contextlib.suppress(grpc.aio.BaseError):  # the stream is gone, which ends the handler as well
+        while (response := await session.next()) is not None:
+            await context.write(response)
+
+
+async def _abort(context: _Context, end: End) -> NoReturn:
+    await context.abort(_CODES[end.kind], end.text)

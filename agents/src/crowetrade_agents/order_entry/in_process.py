@@ -1,0 +1,104 @@
+"""A session within one process: the same hub, decoding and listener as over gRPC, without a wire."""
+
+from __future__ import annotations
+
+import asyncio
+
+from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.errors import SessionTakenOver
+from crowetrade_agents.order_entry.hub import Sessions
+from crowetrade_agents.order_entry.port import Request, SessionListener
+from crowetrade_agents.order_entry.responses import hand_over
+from crowetrade_agents.order_entry.session import End, EndKind, Session
+
+RETRY_NS = 200_000_000
+"""Wait between a session that ended or was refused and the next try."""
+MAX_WAITING = 1024
+"""Requests that may wait for the gateway to take them; `send` takes no more."""
+_CLOSED = End(EndKind.CLOSED, "")
+
+
+class InProcessSession:
+    """Implements OrderSession on the gateway's hub."""
+
+    def __init__(
+        self, venue: str, sessions: Sessions, logon: gateway_pb2.Logon, listener: SessionListener, clock: Clock
+    ) -> None:
+        self._venue = venue
+        self._sessions = sessions
+        self._logon = logon
+        self._listener = listener
+        self._clock = clock
+        self._session: Session | None = None
+        self._requests: asyncio.Queue[Request | None] = asyncio.Queue()
+        self._up = False
+        self._closing = asyncio.Event()
+
+    @property
+    def venue(self) -> str:
+        """See OrderSession."""
+        return self._venue
+
+    @property
+    def up(self) -> bool:
+        """See OrderSession."""
+        return self._up
+
+    async def run(self) -> None:
+        """See OrderSession."""
+        while not self._closing.is_set():
+            opened = self._sessions.open(self._logon)
+            end = opened if isinstance(opened, End) else await self._serve(opened)
+            if end.kind is EndKind.TAKEN_OVER:
+                raise SessionTakenOver(f"{end.text} at {self._venue}")
+            if not self._closing.is_set():
+                self._listener.on_down(self._venue, f"gateway of {self._venue}: {end.text or 'ended the session'}")
+                await self._pause()
+
+    async def send(self, request: Request) -> bool:
+        """See OrderSession."""
+        if not self._up or self._requests.qsize() >= MAX_WAITING:
+            return False
+        self._requests.put_nowait(request)
+        return True
+
+    async def close(self) -> None:
+        """See OrderSession."""
+        self._closing.set()
+        self._up = False
+        self._requests.put_nowait(None)
+        if self._session is not None and not self._session.accepted.is_set():
+            self._session.end(_CLOSED)
+
+    async def _serve(self, session: Session) -> End:
+        self._session = session
+        self._requests = asyncio.Queue()
+        reader = asyncio.create_task(session.read(self._requests.get))
+        try:
+            while (response := await session.next()) is not None:
+                if response.HasField("logon_accepted"):
+                    self._log_on(response.logon_accepted)
+                else:
+                    hand_over(response, self._venue, self._listener)
+        finally:
+            self._up = False
+            self._session = None
+            session.end(_CLOSED)
+            reader.cancel()
+            self._sessions.release(session)
+        return session.end_reason or _CLOSED
+
+    def _log_on(self, snapshot: gateway_pb2.LogonAccepted) -> None:
+        for request in self._listener.on_logon(self._venue, snapshot):
+            self._requests.put_nowait(request)
+        self._up = not self._closing.is_set()
+
+    async def _pause(self) -> None:
+        waits = {
+            asyncio.create_task(self._clock.wait_until(self._clock.now_ns() + RETRY_NS)),
+            asyncio.create_task(self._closing.wait()),
+        }
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
