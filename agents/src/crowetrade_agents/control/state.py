@@ -1,7 +1,7 @@
 """Everything that may stop trading, joined: the most restrictive wins. Pure.
 
-Today: the configuration (a strategy's binding, the venue's suspension or deletion), halts that are latched until a person
-clears them, and the gateway's own leaving. A kill switch adds its part here.
+Today: the configuration (a strategy's binding, the venue's suspension or deletion), halts that are latched until a
+person clears them, and the gateway's own leaving. A kill switch adds its part here.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Time is a port: now, and waiting until. Nothing on the order path reads another clock or waits in another way, so that
-a backtest and a simulation jump from event to event where the cluster waits."""
+"""Time is a port: now, and waiting until. Nothing on the order path reads another clock or waits in another way, so
+that a backtest and a simulation jump from event to event where the cluster waits."""
 
 from __future__ import annotations
 

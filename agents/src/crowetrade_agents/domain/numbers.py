@@ -1,8 +1,8 @@
 """Decimals as they travel: text of one grammar and a bounded range, or nothing.
 
-The grammar is that of the resources (crowetrade_api): an optional minus, digits without leading zeros, at most 20 of them
-before the point and 18 after it. No exponent, no separators, no blanks, ASCII only. So no text can ask for more digits
-than the arithmetic has: 38, as decimal128 columns have.
+The grammar is that of the resources (crowetrade_api): an optional minus, digits without leading zeros, at most 20 of
+them before the point and 18 after it. No exponent, no separators, no blanks, ASCII only. So no text can ask for more
+digits than the arithmetic has: 38, as decimal128 columns have.
 """
 
 from __future__ import annotations

@@ -79,9 +79,9 @@ _FINAL = frozenset({OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, Or
 class OrderTerms:
     """Everything that an order says; what the gate approves, the journal holds and the venue gets is this object.
 
-    `quantity` is in the instrument's units and `price` in quote currency (None for a market order). `expire_ns` is venue
-    time in nanoseconds since the Unix epoch and is set for GTD alone. `closing` marks the gateway's own order that
-    closes a position of its owner.
+    `quantity` is in the instrument's units and `price` in quote currency (None for a market order). `expire_ns` is
+    venue time in nanoseconds since the Unix epoch and is set for GTD alone. `closing` marks the gateway's own order
+    that closes a position of its owner.
     """
 
     cl_ord_id: str

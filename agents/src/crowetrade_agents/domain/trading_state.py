@@ -6,7 +6,8 @@ from enum import Enum
 
 
 class TradingState(Enum):
-    """From the least to the most restrictive, FLATTEN apart: it stops the strategy and lets the gateway close for it."""
+    """From the least to the most restrictive, FLATTEN apart: it stops the strategy and lets the gateway close for
+    it."""
 
     ACTIVE = "Active"
     CLOSE_ONLY = "CloseOnly"

@@ -1,7 +1,8 @@
 """Closes what strategies in state FLATTEN hold, by reducing market orders that the gate approves like any other.
 
 A position is pursued when something changed that may help: the state, the end of the order before, a first quote, or
-the time to try again. What cannot be closed is named with its reason; nothing is journaled for it, and tries become rarer.
+the time to try again. What cannot be closed is named with its reason; nothing is journaled for it, and tries become
+rarer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lock step: the market stands still until every strategy has handled the event before. Pure.
 
-It waits for each bound, active strategy, but not without end: one that has had no session for PATIENCE_NS (its image cannot
-be pulled, its configuration is wrong) is named in the status and the market of the others goes on.
+It waits for each bound, active strategy, but not without end: one that has had no session for PATIENCE_NS (its image
+cannot be pulled, its configuration is wrong) is named in the status and the market of the others goes on.
 """
 
 from __future__ import annotations

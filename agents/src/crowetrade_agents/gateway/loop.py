@@ -1,8 +1,8 @@
 """The gateway's one actor: commands wait in one bounded queue, one task takes them, and nobody else touches the state.
 
-A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, everything that
-is open is cancelled at the venue, the error is raised, and the process ends: its successor reads what was stored and asks
-the venue about the rest.
+A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, everything
+that is open is cancelled at the venue, the error is raised, and the process ends: its successor reads what was stored
+and asks the venue about the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+
 import structlog
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2

@@ -120,7 +120,6 @@ class Order:
         quantity = max(self.terms.quantity, self.replace.quantity) if self.replace else self.terms.quantity
         return max(CONTEXT.subtract(quantity, self.cum), ZERO)
 
-
     @property
     def largest_terms(self) -> OrderTerms:
         """The terms by which it is judged: with a replacement under way, the larger quantity and the worse price."""

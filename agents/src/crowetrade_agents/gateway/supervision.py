@@ -166,7 +166,8 @@ def _count_out(turn: Turn, order: Order, sign: int) -> None:
 
 
 def _check_record(turn: Turn, configuration: Configuration) -> None:
-    """A journal that ends before what the operator has on record lost something: nobody knows what the account holds."""
+    """A journal that ends before what the operator has on record lost something: nobody knows what the account
+    holds."""
     live, record = turn.live, configuration.on_record
     if live.record_checked or configuration.bindings is None:
         return

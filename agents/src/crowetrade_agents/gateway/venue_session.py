@@ -1,5 +1,5 @@
-"""Keeps the session with the venue up, and puts what it reports into the gateway's queue: first the snapshot of a session,
-then what happens after it."""
+"""Keeps the session with the venue up, and puts what it reports into the gateway's queue: first the snapshot of a
+session, then what happens after it."""
 
 from __future__ import annotations
 

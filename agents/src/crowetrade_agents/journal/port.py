@@ -52,5 +52,6 @@ class JournalPort(Protocol):
         ...
 
     async def write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:
-        """Keeps the books as of `head` for the next start. Raises JournalUnavailable; the journal itself is not touched."""
+        """Keeps the books as of `head` for the next start. Raises JournalUnavailable; the journal itself is not
+        touched."""
         ...

@@ -1,8 +1,8 @@
 """The gateway process: wires the engine's loop to the journal, the venue, the sessions, the bus and the operator.
 
-It starts in this order: bus, journal, session record, engine, order entry, configuration, venue. It ends on SIGTERM: nothing
-new leaves, what is open is cancelled, positions that are to be closed are closed within the time that the pod has; or by
-raising a JournalError when the journal takes no more from it.
+It starts in this order: bus, journal, session record, engine, order entry, configuration, venue. It ends on SIGTERM:
+nothing new leaves, what is open is cancelled, positions that are to be closed are closed within the time that the pod
+has; or by raising a JournalError when the journal takes no more from it.
 """
 
 from __future__ import annotations

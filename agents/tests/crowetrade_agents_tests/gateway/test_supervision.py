@@ -1,4 +1,5 @@
-"""What stops trading: configurations, halts, lost sessions. What may not stay is cancelled; positions go on counting."""
+"""What stops trading: configurations, halts, lost sessions. What may not stay is cancelled; positions go on
+counting."""
 
 from __future__ import annotations
 
