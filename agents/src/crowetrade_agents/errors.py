@@ -7,7 +7,8 @@ AgentError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
 │   ├── JournalUnavailable  the bus did not confirm an append: stop, and read the journal again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
-└── InvalidNumber           not a finite decimal
+├── InvalidNumber           not a finite decimal
+└── InvalidLimit            a limit of a RiskLimit cannot be read
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class JournalCorrupt(JournalError):
 
 class InvalidNumber(AgentError, ValueError):
     """Text that is not a finite decimal number."""
+
+
+class InvalidLimit(AgentError, ValueError):
+    """The values of a limit are missing, unknown or out of range; the message says which."""

@@ -1,50 +1,159 @@
-"""The gate: every order passes here, in this order, and the first refusal stands.
+"""The gate: whatever leaves for the venue was approved here, and the first refusal stands.
 
-authenticate -> instrument, tick and lot -> kill state -> market data -> a limit is in force -> each limit of each rule.
-A rule that only observes never refuses; what it would have refused is returned beside the decision.
+Order of the checks: instrument (so that everything after it reads numbers within their range), control, session, limits
+in force, market data, each limit of each rule that binds. A rule that only observes never refuses; what it would have
+refused is returned beside the decision.
+
+Size limits judge the whole order: FIX OrderQty, for a replacement with what is executed included. For an order that
+rests and is judged again it is what is still open, because what is executed cannot be undone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
-from crowetrade_agents.risk import kill
-from crowetrade_agents.risk.approved import ApprovedOrder, approve
-from crowetrade_agents.risk.checks import (
-    authentication,
-    instrument,
-    limit_in_force,
-    market_data,
-    order_notional,
-    order_quantity,
-    order_rate,
-    position_quantity,
-)
-from crowetrade_agents.risk.reasons import Refusal
-from crowetrade_agents.risk.request import Facts, OrderRequest
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.orders import OrderTerms, Side
+from crowetrade_agents.risk import _seal
+from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
+from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.closing import closing_obstacle, closing_quantity
+from crowetrade_agents.risk.facts import Facts, Proposal
+from crowetrade_agents.risk.limits.limit import Limit, Use
+from crowetrade_agents.risk.preconditions import control, instrument, limits_in_force, market_data, session
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.reducing import reduces
 
-CHECKS = (authentication.check, instrument.check, kill.check, market_data.check, limit_in_force.check)
-LIMITS = (order_quantity.check, order_notional.check, position_quantity.check, order_rate.check)
+__all__ = [
+    "Decision",
+    "approve_cancel",
+    "closing_obstacle",
+    "closing_quantity",
+    "judge_closing",
+    "judge_order",
+    "judge_replace",
+    "judge_resting",
+    "utilisation",
+]
+
+T = TypeVar("T")
+Check = Callable[[Proposal, Facts], Refusal | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Either an approved order or a refusal; `observed` holds breaches of rules that do not enforce."""
+class Decision(Generic[T]):
+    """What was approved, or a refusal; `observed` holds breaches of rules that do not enforce."""
 
-    outcome: ApprovedOrder | Refusal
+    outcome: T | Refusal
     observed: tuple[Refusal, ...] = ()
 
 
-def decide(request: OrderRequest, facts: Facts) -> Decision:
-    """Judges one order; pure."""
-    for check in CHECKS:
-        if refusal := check(request, facts):
+def judge_order(proposal: Proposal, facts: Facts) -> Decision[ApprovedOrder]:
+    """Judges a strategy's new order; `leaves` is its quantity."""
+    refusal, observed = _judge(proposal, facts)
+    return Decision(refusal or ApprovedOrder(proposal.terms, key=_seal.KEY), observed)
+
+
+def judge_replace(proposal: Proposal, orig_cl_ord_id: str, order_id: str, facts: Facts) -> Decision[ApprovedReplace]:
+    """Judges a cancel/replace as the order that it makes; `proposal` says what the replaced order counts."""
+    refusal, observed = _judge(proposal, facts)
+    return Decision(refusal or ApprovedReplace(proposal.terms, orig_cl_ord_id, order_id, key=_seal.KEY), observed)
+
+
+def judge_closing(terms: OrderTerms, facts: Facts) -> Decision[ApprovedOrder]:
+    """Judges the gateway's own order that closes a position of its owner.
+
+    It must reduce without flipping, working orders counted. Limits on the size of an order and on the rate hold
+    (`closing_quantity` slices to the one; for the other the caller waits). A limit on the position, a rule that is
+    missing and one that cannot be read do not stop it, because it only reduces; nor does the age of the last quote,
+    because a quiet market must not stop a Flatten.
+    """
+    proposal = Proposal(terms, leaves=terms.quantity)
+    for check in (instrument.check, control.check, session.check, market_data.check_known, _closes):
+        if refusal := check(proposal, facts):
             return Decision(refusal)
+    refusal, observed = _judge_limits(proposal, facts, _not_for_closing)
+    return Decision(refusal or ApprovedOrder(terms, key=_seal.KEY), observed)
+
+
+def judge_resting(proposal: Proposal, facts: Facts) -> Refusal | None:
+    """Judges an order at the venue again, after a change of limits; `leaves` and `counted_leaves` are what it has open.
+
+    As for a new order, but for what concerns sending: rates, the session and market data. Without a usable quote its
+    limit price is what it is worth. A caller that cancels several orders passes exposures without those that it cancels
+    already, or an order too many goes.
+    """
+    closing = proposal.terms.closing
+    for check in (instrument.check, control.check, _closes if closing else limits_in_force.check):
+        if refusal := check(proposal, facts):
+            return refusal
+    still_open = replace(proposal, terms=replace(proposal.terms, quantity=proposal.leaves))
+    refusal, _ = _judge_limits(still_open, facts, _not_for_resting_closing if closing else _not_for_resting)
+    return refusal
+
+
+def approve_cancel(
+    cl_ord_id: str, orig_cl_ord_id: str, order_id: str, instrument_id: InstrumentId, side: Side, reason: str
+) -> ApprovedCancel:
+    """Approves a cancel: it reduces risk, so it always may leave."""
+    return ApprovedCancel(cl_ord_id, orig_cl_ord_id, order_id, instrument_id, side, reason, key=_seal.KEY)
+
+
+def utilisation(facts: Facts) -> list[Use]:
+    """Use of every limit of every rule, observing ones too; what is not used is left out."""
+    sums = Sums(facts)
+    return [use for rule in facts.rules for limit, value in rule.limits for use in limit.use(value, sums, rule)]
+
+
+_PRECONDITIONS: tuple[Check, ...] = (
+    instrument.check,
+    control.check,
+    session.check,
+    limits_in_force.check,
+    market_data.check,
+)
+
+
+def _judge(proposal: Proposal, facts: Facts) -> tuple[Refusal | None, tuple[Refusal, ...]]:
+    for check in _PRECONDITIONS:
+        if refusal := check(proposal, facts):
+            return refusal, ()
+    return _judge_limits(proposal, facts)
+
+
+def _judge_limits(
+    proposal: Proposal, facts: Facts, skip: Callable[[Limit[Any]], bool] | None = None
+) -> tuple[Refusal | None, tuple[Refusal, ...]]:
+    case = Case(proposal, facts)
     observed: list[Refusal] = []
-    for rule in facts.rules_for(request):
-        for limit in LIMITS:
-            if refusal := limit(request, facts, rule):
-                if rule.enforce:
-                    return Decision(refusal, tuple(observed))
-                observed.append(refusal)
-    return Decision(approve(request), tuple(observed))
+    for rule in facts.rules.binding(proposal.terms.strategy, proposal.terms.instrument):
+        for limit, value in rule.limits:
+            if skip is not None and skip(limit):
+                continue
+            refusal = limit.check(value, case, rule)
+            if refusal is None:
+                continue
+            if rule.enforce:
+                return refusal, tuple(observed)
+            observed.append(refusal)
+    return None, tuple(observed)
+
+
+def _not_for_closing(limit: Limit[Any]) -> bool:
+    return not limit.judges_closing
+
+
+def _not_for_resting(limit: Limit[Any]) -> bool:
+    return not limit.judges_resting
+
+
+def _not_for_resting_closing(limit: Limit[Any]) -> bool:
+    return not (limit.judges_resting and limit.judges_closing)
+
+
+def _closes(proposal: Proposal, facts: Facts) -> Refusal | None:
+    if proposal.terms.closing and reduces(proposal, facts):
+        return None
+    return Refusal(Reason.CLOSE_ONLY, "a closing order must reduce its owner's position, working orders counted")

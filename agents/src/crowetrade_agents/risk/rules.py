@@ -1,68 +1,134 @@
-"""A RiskLimit as the gate reads it: compiled by the operator, parsed once."""
+"""A RiskLimit as the gate reads it: compiled by the operator, parsed once.
+
+What cannot be read completely blocks: a rule of which the gateway does not know a limit, cannot read a value or finds
+no limit at all refuses every order that it binds, whether it enforces or only observes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from crowetrade.config.v1 import config_pb2
-from crowetrade_agents.domain.numbers import parse
-from crowetrade_agents.errors import InvalidNumber
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """At most `count` messages in any `window_ns` nanoseconds."""
-
-    count: int
-    window_ns: int
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.errors import InvalidLimit
+from crowetrade_agents.risk.limits import KNOWN
+from crowetrade_agents.risk.limits.limit import Limit
+from crowetrade_agents.risk.reasons import Reason, Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Limits of one RiskLimit. Quantities in base units, notional in quote currency; None is not set."""
+    """Limits of one RiskLimit. `symbols` empty means all.
+
+    `limits` holds each limit that could be read with its value. `problem` is the sentence that says why the rule cannot
+    be enforced, empty when it can; `problem_reason` belongs to it. `hash` is the SHA-256 over the serialized RiskRule,
+    in hex: what is acknowledged.
+    """
 
     name: str
+    uid: str
     generation: int
     strategies: frozenset[str]
-    instruments: frozenset[str]
+    symbols: frozenset[str]
     total: bool
     enforce: bool
-    max_order_quantity: Decimal | None
-    max_order_notional: Decimal | None
-    max_position_quantity: Decimal | None
-    max_order_rate: Rate | None
+    limits: tuple[tuple[Limit[Any], Any], ...]
+    problem: str
+    problem_reason: Reason
+    hash: str
 
-    def binds(self, strategy: str, symbol: str) -> bool:
+    def covers(self, instrument: InstrumentId) -> bool:
+        """Whether what happens in the instrument counts against it."""
+        return not self.symbols or instrument.symbol in self.symbols
+
+    def binds(self, strategy: str, instrument: InstrumentId) -> bool:
         """Whether an order of the strategy in the instrument counts against it."""
-        return strategy in self.strategies and (not self.instruments or symbol in self.instruments)
+        return strategy in self.strategies and self.covers(instrument)
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """What every order that it binds gets; None when the rule can be enforced."""
+        return Refusal(self.problem_reason, self.problem, self.name) if self.problem else None
 
 
-def _limit(text: str, name: str) -> Decimal | None:
-    if not text:
-        return None
-    value = parse(text)
-    if value < 0:
-        raise InvalidNumber(f"{name} is negative")
-    return value
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules of one configuration. A lookup is one access to a dictionary after the first."""
+
+    rules: tuple[Rule, ...] = ()
+    _bound: dict[tuple[str, InstrumentId], tuple[Rule, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def binding(self, strategy: str, instrument: InstrumentId) -> tuple[Rule, ...]:
+        """Rules that bind an order of the strategy in the instrument."""
+        key = (strategy, instrument)
+        found = self._bound.get(key)
+        if found is None:
+            found = tuple(rule for rule in self.rules if rule.binds(strategy, instrument))
+            if found:
+                self._bound[key] = found
+        return found
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
 
 
-def parse_rule(message: config_pb2.RiskRule) -> Rule:
-    """Raises InvalidNumber when a limit is not a finite decimal of 0 or more, or a rate is not positive."""
-    rate = None
-    if message.HasField("max_order_rate"):
-        if message.max_order_rate.count < 1 or message.max_order_rate.window_ns < 1:
-            raise InvalidNumber("maxOrderRate needs a count and a window of at least 1")
-        rate = Rate(message.max_order_rate.count, message.max_order_rate.window_ns)
+@dataclass(slots=True)
+class _Reading:
+    """What has been read of one rule so far; the first problem stands."""
+
+    name: str
+    limits: list[tuple[Limit[Any], Any]] = field(default_factory=list)
+    problem: str = ""
+    reason: Reason = Reason.UNREADABLE_LIMIT
+
+    def fail(self, reason: Reason, what: str) -> None:
+        if not self.problem:
+            self.reason, self.problem = reason, f"RiskLimit {self.name} {what}, so it blocks every order that it binds"
+
+
+def compile_rule(message: config_pb2.RiskRule) -> Rule:
+    """Reads a rule; raises nothing: what cannot be read becomes its problem."""
+    reading = _Reading(message.risk_limit)
+    for part in (message, *message.limits):
+        if numbers := sorted({unknown.field_number for unknown in UnknownFieldSet(part)}):  # type: ignore[attr-defined]
+            reading.fail(Reason.UNKNOWN_LIMIT, f"has fields {numbers} that this gateway does not know")
+    for limit in message.limits:
+        _read(limit, reading)
+    if not message.limits:
+        reading.fail(Reason.UNREADABLE_LIMIT, "sets no limit")
     return Rule(
         name=message.risk_limit,
+        uid=message.uid,
         generation=message.generation,
         strategies=frozenset(message.strategies),
-        instruments=frozenset(message.instruments),
+        symbols=frozenset(message.symbols),
         total=message.aggregate_total,
         enforce=message.enforce,
-        max_order_quantity=_limit(message.max_order_quantity, "maxOrderQuantity"),
-        max_order_notional=_limit(message.max_order_notional, "maxOrderNotional"),
-        max_position_quantity=_limit(message.max_position_quantity, "maxPositionQuantity"),
-        max_order_rate=rate,
+        limits=tuple(reading.limits),
+        problem=reading.problem,
+        problem_reason=reading.reason,
+        hash=hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest(),
     )
+
+
+def _read(message: config_pb2.Limit, reading: _Reading) -> None:
+    limit = KNOWN.get(message.name)
+    if limit is None:
+        reading.fail(
+            Reason.UNKNOWN_LIMIT, f"sets {message.name or 'a limit without a name'}, which this gateway does not know"
+        )
+        return
+    try:
+        reading.limits.append((limit, limit.parse(message.values)))
+    except InvalidLimit as error:
+        reading.fail(Reason.UNREADABLE_LIMIT, f"sets {message.name} to something that cannot be read ({error})")

@@ -1,0 +1,74 @@
+"""From the bytes of a GatewayConfig to what is in force. Pure.
+
+What cannot be read completely is not read in part: the whole configuration is unreadable, which stops every new order.
+A rule that cannot be read is the exception: it blocks what it binds (risk/rules.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.control.state import Configuration, OnRecord
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.risk.rules import RuleSet, compile_rule
+
+_STATES = {
+    config_pb2.TRADING_STATE_ACTIVE: TradingState.ACTIVE,
+    config_pb2.TRADING_STATE_SUSPENDED: TradingState.HALTED,
+    config_pb2.TRADING_STATE_FLATTEN: TradingState.FLATTEN,
+    config_pb2.TRADING_STATE_CLOSE_ONLY: TradingState.CLOSE_ONLY,
+}
+
+
+def revision_of(config: config_pb2.GatewayConfig) -> str:
+    """SHA-256 over the message without `revision` and `on_record`, serialized deterministically, in hex."""
+    hashed = config_pb2.GatewayConfig()
+    hashed.CopyFrom(config)
+    hashed.ClearField("revision")
+    hashed.ClearField("on_record")
+    return hashlib.sha256(hashed.SerializeToString(deterministic=True)).hexdigest()
+
+
+def decode(payload: bytes | None) -> Configuration:
+    """What is in force by these bytes; None (there is no configuration) admits nothing. Raises nothing.
+
+    A trading state that this gateway does not know halts its strategy.
+    """
+    if payload is None:
+        return Configuration()
+    config = config_pb2.GatewayConfig()
+    try:
+        config.ParseFromString(payload)
+    except DecodeError as error:
+        return Configuration(unreadable=f"it is not a GatewayConfig ({error})")
+    if problem := _problem(config):
+        return Configuration(unreadable=problem)
+    return Configuration(
+        revision=config.revision,
+        bindings={binding.strategy: _STATES.get(binding.state, TradingState.HALTED) for binding in config.strategies},
+        rules=RuleSet(tuple(compile_rule(rule) for rule in config.rules)),
+        halted_reason=config.halted_reason,
+        halted_message=config.halted_message,
+        on_record=OnRecord(config.on_record.fencing_token, config.on_record.sequence),
+    )
+
+
+def _problem(config: config_pb2.GatewayConfig) -> str:
+    """Why the configuration cannot be taken as a whole; empty when it can."""
+    if numbers := _unknown(config, *config.strategies):
+        return f"it has fields {numbers} that this gateway does not know: bring the gateway to the operator's version"
+    expected = revision_of(config)
+    if config.revision != expected:
+        return f"its revision {config.revision[:64]!r} is not the hash of what it says, {expected}"
+    names = [binding.strategy for binding in config.strategies]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        return f"it binds strategy {twice[0]!r} twice"
+    return ""
+
+
+def _unknown(*messages: Message) -> list[int]:
+    return sorted({field.field_number for message in messages for field in UnknownFieldSet(message)})  # type: ignore[attr-defined]

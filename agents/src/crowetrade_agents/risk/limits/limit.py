@@ -1,0 +1,91 @@
+"""What a limit is: a name on the wire, how its values are read, and its use as pure functions of the facts.
+
+Rules hold limits and facts hold rules, so limit modules import both for their types alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from crowetrade_agents.domain.numbers import parse
+from crowetrade_agents.errors import InvalidLimit, InvalidNumber
+from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.reasons import Reason, Refusal
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.rules import Rule
+
+V = TypeVar("V")
+
+
+class Use(NamedTuple):
+    """How much of a limit is used. `key` is what it is counted for: strategy/venue/symbol, venue/symbol, strategy, or
+    empty for all; `used` and `allowed` are in the limit's unit."""
+
+    risk_limit: str
+    limit: str
+    key: str
+    used: Decimal
+    allowed: Decimal
+
+
+def no_bound(value: Any, case: Case, rule: Rule) -> Decimal | None:
+    """`admissible` of a limit that does not bound the size of one order."""
+    return None
+
+
+def no_use(value: Any, sums: Sums, rule: Rule) -> Iterable[Use]:
+    """`use` of a limit that judges one order at a time and accumulates nothing."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(Generic[V]):
+    """One limit, and the reason of its refusals.
+
+    `parse` reads the values of config.proto's Limit and raises InvalidLimit with a sentence. `check` judges a case.
+    `admissible` is the largest quantity that one closing order may have now, in units and not yet in whole lots (None:
+    no bound). `use` yields what is used now, by the same formula as `check`; keys without any use are left out.
+    """
+
+    name: str
+    reason: Reason
+    parse: Callable[[Mapping[str, str]], V]
+    check: Callable[[V, Case, Rule], Refusal | None]
+    admissible: Callable[[V, Case, Rule], Decimal | None] = no_bound
+    use: Callable[[V, Sums, Rule], Iterable[Use]] = no_use
+    judges_resting: bool = True
+    """False for limits on sending: an order that rests has been sent."""
+    judges_closing: bool = True
+    """False for limits that an order which only reduces a position cannot make worse."""
+
+
+def only(values: Mapping[str, str], *names: str) -> list[str]:
+    """The values of exactly these names; raises InvalidLimit for a missing one and for one that is not known."""
+    if unknown := sorted(set(values) - set(names)):
+        raise InvalidLimit(f"it has values that this gateway does not know: {', '.join(unknown)}")
+    if missing := [name for name in names if name not in values]:
+        raise InvalidLimit(f"it has no {', '.join(missing)}")
+    return [values[name] for name in names]
+
+
+def parse_amount(values: Mapping[str, str]) -> Decimal:
+    """The decimal `value`, 0 or more; raises InvalidLimit."""
+    (text,) = only(values, "value")
+    try:
+        amount = parse(text)
+    except InvalidNumber as error:
+        raise InvalidLimit(str(error)) from error
+    if amount < 0:
+        raise InvalidLimit(f"{text} is negative")
+    return amount
+
+
+def parse_count(name: str, text: str, largest: int) -> int:
+    """A whole number from 1 to `largest` in plain digits; raises InvalidLimit."""
+    if text.isascii() and text.isdigit() and len(text) <= len(str(largest)) and 1 <= int(text) <= largest:
+        return int(text)
+    raise InvalidLimit(f"{name} must be a whole number from 1 to {largest}")

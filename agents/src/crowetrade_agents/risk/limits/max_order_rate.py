@@ -1,0 +1,64 @@
+"""Most order messages in a sliding window: new orders, cancels and replacements, refused ones too
+(RTS 6 Article 15(1)(d) and 15(2)).
+
+The message that is judged is added to the windows after the decision, whatever it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.limits.limit import Limit, Use, only, parse_count
+from crowetrade_agents.risk.reasons import Reason, Refusal
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.rules import Rule
+
+NAME = "maxOrderRate"
+MAX_COUNT = 1_000_000
+MAX_SECONDS = 86_400
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` messages in any `per_seconds` seconds, which are `window_ns` nanoseconds."""
+
+    count: int
+    per_seconds: int
+    window_ns: int
+
+
+def parse(values: Mapping[str, str]) -> Rate:
+    """`count` from 1 to 1,000,000 and `perSeconds` from 1 to 86,400; raises InvalidLimit."""
+    count, seconds = only(values, "count", "perSeconds")
+    per_seconds = parse_count("perSeconds", seconds, MAX_SECONDS)
+    return Rate(parse_count("count", count, MAX_COUNT), per_seconds, per_seconds * NANOSECONDS)
+
+
+def check(value: Rate, case: Case, rule: Rule) -> Refusal | None:
+    """Fewer than `count` messages are in the window, so that this one fits in."""
+    facts = case.facts
+    if facts.messages.count(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns) < value.count:
+        return None
+    text = (
+        f"{value.count} order messages in {value.per_seconds} s were sent already, the most that {NAME} of {rule.name} "
+        "admits: wait, and send fewer"
+    )
+    return Refusal(Reason.MAX_ORDER_RATE, text, rule.name)
+
+
+def use(value: Rate, sums: Sums, rule: Rule) -> Iterator[Use]:
+    """Messages in the window: of all together, or of each strategy."""
+    facts = sums.facts
+    alone = {name: sums.alone(name) for name in sorted(rule.strategies)}
+    for key, counted in ({"": sums.members(rule)} if rule.total else alone).items():
+        if used := facts.messages.count(counted, rule.symbols, facts.now_ns, value.window_ns):
+            yield Use(rule.name, NAME, key, Decimal(used), Decimal(value.count))
+
+
+LIMIT = Limit(NAME, Reason.MAX_ORDER_RATE, parse, check, use=use, judges_resting=False)

@@ -1,0 +1,52 @@
+"""Largest position in one instrument with all working orders of the same side counted as filled, in units
+(SEC Rule 15c3-5(c)(1)(i); FIA 2024, 1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.limits.limit import Limit, Use, parse_amount
+from crowetrade_agents.risk.reasons import Reason, Refusal
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.rules import Rule
+
+NAME = "maxPositionQuantity"
+
+
+def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+    """The worst case with the order is not beyond the limit on either side of zero.
+
+    An order that brings the worst case nearer to zero and not past it always may leave: what is above a limit must be
+    able to come down.
+    """
+    before, after = case.move(case.counted(rule))
+    if after.copy_abs() <= value or 0 <= after < before or before < after <= 0:
+        return None
+    text = (
+        f"position with working orders would be {render(after)}, beyond {NAME} {render(value)} of {rule.name}: "
+        "reduce it or cancel working orders"
+    )
+    return Refusal(Reason.MAX_POSITION_QUANTITY, text, rule.name)
+
+
+def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
+    """The worse side of each instrument in which somebody counted holds or works something."""
+    counted = sums.members(rule) if rule.total else rule.strategies
+    held = ((owner, instrument) for owner, instrument in sums.facts.exposures if owner in counted)
+    bound = ((owner, instrument) for owner, instrument in held if rule.covers(instrument))
+    if rule.total:
+        keys = {str(instrument): (counted, instrument) for _, instrument in bound}
+    else:
+        keys = {f"{owner}/{instrument}": (sums.alone(owner), instrument) for owner, instrument in bound}
+    for key, (owners, instrument) in keys.items():
+        if used := max(sums.worst_case(owners, instrument, side).copy_abs() for side in Side):
+            yield Use(rule.name, NAME, key, used, value)
+
+
+LIMIT = Limit(NAME, Reason.MAX_POSITION_QUANTITY, parse_amount, check, use=use, judges_closing=False)

@@ -1,0 +1,249 @@
+"""Order messages in sliding windows, in bounded memory.
+
+Two layers. The history keeps, per strategy and instrument, buckets that are narrow while they are young and wider as
+they age (`TIERS`), for as long as the longest window that a rule can ask for. A running total is opened for each window
+that is asked for: built once from the history, then kept current by `add`, so that `count` does not depend on how many
+messages there were. A bucket carries the time of its newest message, so a message is never forgotten early; it is
+remembered longer by at most `tolerance_ns(window)`.
+
+Time is wall-clock time and may step back. Every message that was added lies in the past, so after a step back what
+carries a later time is taken to have happened now.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.domain.instrument import InstrumentId
+
+SECOND = 1_000_000_000
+HORIZON_NS = 86_400 * SECOND
+"""The longest window; what is older is dropped."""
+TIERS = (
+    (10 * SECOND, 10_000_000),
+    (100 * SECOND, 100_000_000),
+    (1_000 * SECOND, SECOND),
+    (10_000 * SECOND, 10 * SECOND),
+    (HORIZON_NS, 60 * SECOND),
+)
+"""Width of a bucket up to an age, nanoseconds. Each width is a multiple of the one before, so that buckets nest."""
+MAX_BUCKETS = 2 * sum(age // width + 1 for age, width in TIERS)
+"""Buckets that the history of one strategy in one instrument holds at most."""
+
+_FINEST = TIERS[0][1]
+_SHARES = 100  # buckets of a running total
+_JITTER_NS = SECOND  # steps back up to here are no steps: the message counts at the latest time that was seen
+_SWEEP_EVERY = 65_536  # calls of add
+_UNUSED_NS = 600 * SECOND  # a running total that nobody asked for this long is closed
+_MAX_COUNT = 2**32 - 1  # of a bucket in a snapshot (uint32)
+
+Key = tuple[str, InstrumentId]
+_WindowKey = tuple[frozenset[str], frozenset[str] | None, int]
+
+
+def bucket_width_ns(age_ns: int) -> int:
+    """Width of buckets whose newest message has this age."""
+    return next((width for limit, width in TIERS if age_ns <= limit), TIERS[-1][1])
+
+
+def tolerance_ns(window_ns: int) -> int:
+    """How much longer than `window_ns` a message may be counted."""
+    return bucket_width_ns(window_ns) + max(window_ns // _SHARES, 1)
+
+
+class _History:
+    """Buckets of one strategy in one instrument, oldest first."""
+
+    __slots__ = ("compact_at", "counts", "stamps")
+
+    def __init__(self) -> None:
+        self.stamps = array("q")
+        self.counts = array("q")
+        self.compact_at = 64
+
+    def add(self, at_ns: int, count: int) -> None:
+        if self.stamps and self.stamps[-1] // _FINEST == at_ns // _FINEST:
+            self.stamps[-1] = at_ns
+            self.counts[-1] += count
+            return
+        self.stamps.append(at_ns)
+        self.counts.append(count)
+        if len(self.stamps) >= self.compact_at:
+            self.compact(at_ns)
+            self.compact_at = min(2 * len(self.stamps) + 64, MAX_BUCKETS)
+
+    def compact(self, now_ns: int) -> None:
+        """Merges buckets that their age no longer keeps apart, and drops those beyond the horizon."""
+        stamps, counts = array("q"), array("q")
+        previous = (0, 0)
+        for stamp, count in zip(self.stamps, self.counts, strict=True):
+            age = now_ns - stamp
+            if age >= HORIZON_NS:
+                continue
+            width = bucket_width_ns(age)
+            cell = (width, stamp // width)
+            if cell == previous:
+                stamps[-1] = stamp
+                counts[-1] += count
+            else:
+                stamps.append(stamp)
+                counts.append(count)
+                previous = cell
+        self.stamps, self.counts = stamps, counts
+
+    def step_back(self, now_ns: int) -> None:
+        """Whatever carries a later time than now happened now at the latest."""
+        start = bisect_right(self.stamps, now_ns)
+        if start == len(self.stamps):
+            return
+        later = sum(self.counts[start:])
+        del self.stamps[start:], self.counts[start:]
+        self.stamps.append(now_ns)
+        self.counts.append(later)
+
+
+class _RunningTotal:
+    """Messages of a selection in the window that ends now."""
+
+    __slots__ = ("asked_ns", "buckets", "length_ns", "symbols", "total", "width_ns")
+
+    def __init__(self, symbols: frozenset[str] | None, length_ns: int) -> None:
+        self.symbols = symbols
+        self.length_ns = length_ns
+        self.width_ns = max(length_ns // _SHARES, 1)
+        self.buckets: deque[list[int]] = deque()
+        self.total = 0
+        self.asked_ns = 0
+
+    def add(self, at_ns: int, count: int) -> None:
+        buckets = self.buckets
+        self.total += count
+        if buckets and buckets[-1][0] // self.width_ns == at_ns // self.width_ns:
+            buckets[-1][0] = at_ns
+            buckets[-1][1] += count
+        else:
+            buckets.append([at_ns, count])
+            self.count(at_ns)
+
+    def count(self, now_ns: int) -> int:
+        buckets = self.buckets
+        since = now_ns - self.length_ns
+        while buckets and buckets[0][0] <= since:
+            self.total -= buckets.popleft()[1]
+        return self.total
+
+
+class MessageWindows:
+    """How many order messages each strategy sent in each instrument, for windows of up to 86,400 seconds."""
+
+    def __init__(self) -> None:
+        self._histories: dict[Key, _History] = {}
+        self._totals: dict[_WindowKey, _RunningTotal] = {}
+        self._totals_of: dict[str, list[_RunningTotal]] = {}
+        self._now_ns = 0
+        self._adds = 0
+
+    def add(self, strategy: str, instrument: InstrumentId, at_ns: int, count: int = 1) -> None:
+        """Counts `count` messages at `at_ns`, whatever became of them (RTS 6 Article 15(1)(d), 15(2))."""
+        now = self._moved(at_ns)
+        key = (strategy, instrument)
+        history = self._histories.get(key)
+        if history is None:
+            history = self._histories[key] = _History()
+        history.add(now, count)
+        for total in self._totals_of.get(strategy, ()):
+            if total.symbols is None or instrument.symbol in total.symbols:
+                total.add(now, count)
+        self._adds += 1
+        if self._adds % _SWEEP_EVERY == 0:
+            self._sweep()
+
+    def count(self, strategies: frozenset[str], symbols: frozenset[str] | None, now_ns: int, window_ns: int) -> int:
+        """Messages of all `strategies` in `symbols` (None or empty: in all) later than `now_ns - window_ns`.
+
+        Never below the exact number, never above the exact number for `window_ns + tolerance_ns(window_ns)`.
+        """
+        now = self._moved(now_ns)
+        key = (strategies, symbols or None, window_ns)
+        total = self._totals.get(key)
+        if total is None:
+            total = self._open(key)
+        total.asked_ns = now
+        return total.count(now)
+
+    def to_messages(self) -> list[journal_pb2.BookedMessages]:
+        """The history for a snapshot, ordered by strategy and symbol."""
+        self._sweep()
+        for history in self._histories.values():
+            history.compact(self._now_ns)
+        return [
+            journal_pb2.BookedMessages(
+                strategy=strategy,
+                symbol=instrument.symbol,
+                unix_ns=history.stamps,
+                counts=[min(count, _MAX_COUNT) for count in history.counts],
+            )
+            for (strategy, instrument), history in sorted(self._histories.items())
+            if history.stamps
+        ]
+
+    @classmethod
+    def from_messages(cls, venue: str, messages: Iterable[journal_pb2.BookedMessages]) -> MessageWindows:
+        """The inverse of `to_messages`; a snapshot holds symbols of one venue."""
+        windows = cls()
+        for message in messages:
+            instrument = InstrumentId(venue, message.symbol)
+            for at_ns, count in zip(message.unix_ns, message.counts, strict=True):
+                windows._histories.setdefault((message.strategy, instrument), _History()).add(at_ns, count)
+                windows._now_ns = max(windows._now_ns, at_ns)
+        return windows
+
+    def buckets(self) -> int:
+        """How many buckets are held, for tests of the bound."""
+        held: Sequence[int] = [len(history.stamps) for history in self._histories.values()]
+        return sum(held) + sum(len(total.buckets) for total in self._totals.values())
+
+    def _moved(self, now_ns: int) -> int:
+        """The time to count at; time that stepped back is taken for what it is."""
+        if now_ns >= self._now_ns:
+            self._now_ns = now_ns
+        elif now_ns < self._now_ns - _JITTER_NS:
+            self._now_ns = now_ns
+            self._close(list(self._totals))
+            for history in self._histories.values():
+                history.step_back(now_ns)
+        return self._now_ns
+
+    def _open(self, key: _WindowKey) -> _RunningTotal:
+        strategies, symbols, length_ns = key
+        total = _RunningTotal(symbols, length_ns)
+        since = self._now_ns - length_ns
+        recent: list[tuple[int, int]] = []
+        for (strategy, instrument), history in self._histories.items():
+            if strategy in strategies and (symbols is None or instrument.symbol in symbols):
+                start = bisect_right(history.stamps, since)
+                recent.extend(zip(history.stamps[start:], history.counts[start:], strict=True))
+        for at_ns, count in sorted(recent):
+            total.add(at_ns, count)
+        self._totals[key] = total
+        for strategy in strategies:
+            self._totals_of.setdefault(strategy, []).append(total)
+        return total
+
+    def _close(self, keys: Iterable[_WindowKey]) -> None:
+        for key in keys:
+            total = self._totals.pop(key)
+            for strategy in key[0]:
+                self._totals_of[strategy].remove(total)
+
+    def _sweep(self) -> None:
+        """Drops what nothing can ask for any more."""
+        unused = self._now_ns - _UNUSED_NS
+        self._close([key for key, total in self._totals.items() if total.asked_ns < unused])
+        self._totals_of = {strategy: totals for strategy, totals in self._totals_of.items() if totals}
+        oldest = self._now_ns - HORIZON_NS
+        self._histories = {key: item for key, item in self._histories.items() if item.stamps[-1] > oldest}
