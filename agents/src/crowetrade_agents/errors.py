@@ -7,7 +7,6 @@ AgentError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
 │   ├── JournalUnavailable  the bus did not confirm an append: stop, and read the journal again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
-├── SessionTakenOver        a newer session of the strategy is logged on: this process must stop
 ├── InvalidNumber           not a finite decimal
 └── InvalidLimit            a limit of a RiskLimit cannot be read
 """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import ROUND_UP, Context, Decimal, localcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
@@ -18,13 +17,6 @@ if TYPE_CHECKING:
 _AWAY_FROM_ZERO = Context(prec=38, rounding=ROUND_UP)
 
 
-class WorstCase(NamedTuple):
-    """Signed position in units if every working buy filled, and if every working sell did."""
-
-    buy: Decimal
-    sell: Decimal
-
-
 class Sums:
     """What owners hold and work together, by owners and instrument; valid as long as the facts do not change."""
 
@@ -33,7 +25,7 @@ class Sums:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._alone: dict[str, frozenset[str]] = {}
-        self._worst: dict[tuple[frozenset[str], InstrumentId], WorstCase] = {}
+        self._worst: dict[tuple[frozenset[str], InstrumentId, Side], Decimal] = {}
 
     def alone(self, owner: str) -> frozenset[str]:
         """The owner as a set."""
@@ -46,27 +38,30 @@ class Sums:
         """Whom a rule with aggregate Total counts: who is bound, and who was and still holds or works something."""
         return frozenset(self.facts.members.get(rule.name, rule.strategies))
 
-    def worst_case(self, owners: frozenset[str], instrument: InstrumentId) -> WorstCase:
-        """Over everything that the owners hold and work in the instrument."""
-        key = (owners, instrument)
+    def worst_case(self, owners: frozenset[str], instrument: InstrumentId, side: Side) -> Decimal:
+        """Signed position of the owners in units if everything that they work on that side filled."""
+        key = (owners, instrument, side)
         found = self._worst.get(key)
         if found is None:
-            found = self._worst[key] = _worst_case(owners, instrument, self.facts)
+            found = self._worst[key] = _worst_case(owners, instrument, side, self.facts)
         return found
 
 
-def _worst_case(owners: Iterable[str], instrument: InstrumentId, facts: Facts) -> WorstCase:
+def _worst_case(owners: frozenset[str], instrument: InstrumentId, side: Side, facts: Facts) -> Decimal:
     get = facts.exposures.get
-    buy = sell = ZERO
-    # Operators take the thread's context; its methods would take three times as long over fifty owners.
+    total, buying = ZERO, side is Side.BUY
+    # Operators take the thread's context; a method of CONTEXT takes three times as long, which fifty owners would feel.
     with localcontext(CONTEXT):
         for owner in owners:
             exposure = get((owner, instrument))
-            if exposure is not None:
-                position = exposure.position
-                buy += position + exposure.open_buy
-                sell += position - exposure.open_sell
-    return WorstCase(buy, sell)
+            if exposure is None:
+                continue
+            total += exposure.position
+            if buying:
+                total += exposure.open_buy
+            else:
+                total -= exposure.open_sell
+    return total
 
 
 _UNSET = Decimal("NaN")
@@ -101,23 +96,27 @@ class Case:
         return found
 
     def _move(self, owners: frozenset[str]) -> tuple[Decimal, Decimal]:
-        worst = self.sums.worst_case(owners, self.terms.instrument)
+        worst = self.sums.worst_case(owners, self.terms.instrument, self.terms.side)
         counted, leaves = self.proposal.counted_leaves, self.proposal.leaves
         if self.terms.side is Side.BUY:
-            before = CONTEXT.subtract(worst.buy, counted)
+            before = CONTEXT.subtract(worst, counted)
             return before, CONTEXT.add(before, leaves)
-        before = CONTEXT.add(worst.sell, counted)
+        before = CONTEXT.add(worst, counted)
         return before, CONTEXT.subtract(before, leaves)
 
     @property
     def unit_value(self) -> Decimal | None:
         """Judged price x multiplier, quote currency per unit, rounded up; None without a price or an instrument."""
         if self._unit is _UNSET:
-            price = judged_price(self.terms, self.facts)
-            instrument = self.facts.instruments.get(self.terms.instrument)
-            known = price is not None and instrument is not None
-            self._unit = _AWAY_FROM_ZERO.multiply(price, instrument.multiplier) if known else None
+            self._unit = self._value_unit()
         return self._unit
+
+    def _value_unit(self) -> Decimal | None:
+        price = judged_price(self.terms, self.facts)
+        instrument = self.facts.instruments.get(self.terms.instrument)
+        if price is None or instrument is None:
+            return None
+        return _AWAY_FROM_ZERO.multiply(price, instrument.multiplier)
 
     @property
     def notional(self) -> Decimal | None:

@@ -44,7 +44,7 @@ def _slice(
         return Refusal(Reason.UNKNOWN_INSTRUMENT, f"the venue lists no instrument {instrument}: {render(held)} stays")
     if usable_book(instrument, facts) is None:
         return Refusal(Reason.MISSING_MARKET_DATA, f"no usable quote of {instrument} is known: {render(held)} waits")
-    whole = round_down(abs(held), listed.lot_size)
+    whole = round_down(held.copy_abs(), listed.lot_size)
     if whole < listed.min_quantity or not whole:
         text = (
             f"{render(held)} is less than one order may have (lotSize {render(listed.lot_size)}, minQuantity "
@@ -53,7 +53,8 @@ def _slice(
         return Refusal(Reason.INVALID_QUANTITY, text)
     quantity = whole
     for bound, refusal in _bounds(_terms(owner, instrument, held, price), facts):
-        quantity = min(quantity, round_down(bound, listed.lot_size))
+        if bound < quantity:
+            quantity = round_down(bound, listed.lot_size).quantize(listed.lot_size, context=CONTEXT)
         if quantity < listed.min_quantity or not quantity:
             return refusal
     return _without_dust(whole, quantity, listed)
@@ -62,7 +63,7 @@ def _slice(
 def _terms(owner: str, instrument: InstrumentId, held: Decimal, price: Decimal | None) -> OrderTerms:
     side = Side.SELL if held > 0 else Side.BUY
     ord_type = OrdType.MARKET if price is None else OrdType.LIMIT
-    return OrderTerms("", owner, instrument, side, abs(held), ord_type, price, TimeInForce.IOC, closing=True)
+    return OrderTerms("", owner, instrument, side, held.copy_abs(), ord_type, price, TimeInForce.IOC, closing=True)
 
 
 def _bounds(terms: OrderTerms, facts: Facts) -> Iterator[tuple[Decimal, Refusal]]:

@@ -17,7 +17,7 @@ def reduces(proposal: Proposal, facts: Facts) -> bool:
     terms = proposal.terms
     owned = facts.exposures.get((terms.strategy, terms.instrument), _NOTHING)
     selling = terms.side is Side.SELL
-    closable = owned.position if selling else -owned.position
+    closable = owned.position if selling else owned.position.copy_negate()
     working = owned.open_sell if selling else owned.open_buy
     others = CONTEXT.subtract(working, proposal.counted_leaves)
     return closable > 0 and CONTEXT.add(others, proposal.leaves) <= closable

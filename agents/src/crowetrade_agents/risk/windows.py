@@ -196,10 +196,10 @@ class MessageWindows:
         """The inverse of `to_messages`; a snapshot holds symbols of one venue."""
         windows = cls()
         for message in messages:
-            history = windows._histories.setdefault((message.strategy, InstrumentId(venue, message.symbol)), _History())
+            instrument = InstrumentId(venue, message.symbol)
             for at_ns, count in zip(message.unix_ns, message.counts, strict=True):
-                history.add(at_ns, count)
-            windows._now_ns = max(windows._now_ns, *message.unix_ns)
+                windows._histories.setdefault((message.strategy, instrument), _History()).add(at_ns, count)
+                windows._now_ns = max(windows._now_ns, at_ns)
         return windows
 
     def buckets(self) -> int:

@@ -1,214 +1,250 @@
-"""Every refusal of the gate, one row each, and what no order can get past."""
+"""The gate as a whole: what it approves is what was asked, the order of its checks, and what only observes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from crowetrade.config.v1 import config_pb2
-from crowetrade_agents.domain.instrument import Instrument
-from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.errors import InvalidNumber
-from crowetrade_agents.risk.approved import ApprovedOrder
-from crowetrade_agents.risk.gate import decide
+from crowetrade_agents.domain.orders import OrdType, Side
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.risk import gate
+from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
+from crowetrade_agents.risk.facts import Facts, Proposal
+from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.reasons import Reason, Refusal
-from crowetrade_agents.risk.request import Exposure, Facts, Limits, OrderRequest, TradingState
-from crowetrade_agents.risk.rules import Rate, Rule, parse_rule
-
-D = Decimal
-NOW = 10_000_000_000
-RULE = Rule(
-    name="desk",
-    generation=1,
-    strategies=frozenset({"ema", "other"}),
-    instruments=frozenset(),
-    total=False,
-    enforce=True,
-    max_order_quantity=D(10_000),
-    max_order_notional=D(11_000),
-    max_position_quantity=D(20_000),
-    max_order_rate=Rate(2, 1_000_000_000),
+from crowetrade_agents_tests.risk.values import (
+    EUR,
+    LIMITS,
+    NOW,
+    SECOND,
+    D,
+    facts,
+    held,
+    market,
+    new,
+    only_limit,
+    order,
+    reason,
+    rule,
+    rules,
+    sent,
 )
-BOOK = TopOfBook("EUR-USD", D("1.1000"), D(10**6), D("1.1002"), D(10**6), NOW)
-FACTS = Facts(
-    now_ns=NOW,
-    limits=Limits(bindings={"ema": TradingState.ACTIVE, "other": TradingState.ACTIVE}, rules=(RULE,)),
-    instruments={"EUR-USD": Instrument("EUR-USD", "USD", D("0.0001"), D(1000), D(2000))},
-    book=BOOK,
-    session_ready=True,
-    known_cl_ord_id=False,
-)
-ORDER = OrderRequest("id-1", "ema", "EUR-USD", buy=True, quantity=D(5000), price=D("1.1000"))
-HELD = {("ema", "EUR-USD"): Exposure(D(17_000))}
+
+HALTED = Refusal(Reason.VENUE_HALTED, "halted")
 
 
-def limits(**changes: object) -> Facts:
-    return replace(FACTS, limits=replace(FACTS.limits, **changes))  # type: ignore[arg-type]
-
-
-def rule(**changes: object) -> Facts:
-    return limits(rules=(replace(RULE, **changes),))  # type: ignore[arg-type]
-
-
-REFUSED: dict[str, tuple[OrderRequest, Facts, Reason]] = {
-    "nothing was configured": (ORDER, limits(bindings=None), Reason.NO_CONFIGURATION),
-    "the configuration is unreadable": (ORDER, limits(unreadable="broken"), Reason.UNREADABLE_LIMIT),
-    "a stranger": (replace(ORDER, strategy="stranger"), FACTS, Reason.UNKNOWN_STRATEGY),
-    "an id used before": (ORDER, replace(FACTS, known_cl_ord_id=True), Reason.DUPLICATE_CL_ORD_ID),
-    "an instrument the venue does not list": (replace(ORDER, symbol="X"), FACTS, Reason.UNKNOWN_INSTRUMENT),
-    "quantity NaN": (replace(ORDER, quantity=D("NaN")), FACTS, Reason.INVALID_QUANTITY),
-    "quantity 0": (replace(ORDER, quantity=D(0)), FACTS, Reason.INVALID_QUANTITY),
-    "a negative quantity": (replace(ORDER, quantity=D(-5000)), FACTS, Reason.INVALID_QUANTITY),
-    "half a lot": (replace(ORDER, quantity=D(5500)), FACTS, Reason.INVALID_QUANTITY),
-    "less than the least": (replace(ORDER, quantity=D(1000)), FACTS, Reason.INVALID_QUANTITY),
-    "price NaN": (replace(ORDER, price=D("NaN")), FACTS, Reason.INVALID_PRICE),
-    "price infinite": (replace(ORDER, price=D("Infinity")), FACTS, Reason.INVALID_PRICE),
-    "price 0": (replace(ORDER, price=D(0)), FACTS, Reason.INVALID_PRICE),
-    "half a tick": (replace(ORDER, price=D("1.10005")), FACTS, Reason.INVALID_PRICE),
-    "the venue is halted": (ORDER, limits(halted=True), Reason.VENUE_HALTED),
-    "the strategy is suspended": (
-        ORDER,
-        limits(bindings={"ema": TradingState.SUSPENDED}),
-        Reason.STRATEGY_SUSPENDED,
-    ),
-    "a strategy's own order while it is flattened": (
-        ORDER,
-        limits(bindings={"ema": TradingState.FLATTEN}),
-        Reason.STRATEGY_SUSPENDED,
-    ),
-    "a closing order while nothing is flattened": (
-        replace(ORDER, closing=True),
-        limits(bindings={"ema": TradingState.SUSPENDED}),
-        Reason.STRATEGY_SUSPENDED,
-    ),
-    "no session with the venue": (ORDER, replace(FACTS, session_ready=False), Reason.SESSION_NOT_ESTABLISHED),
-    "no quote": (ORDER, replace(FACTS, book=None), Reason.MISSING_MARKET_DATA),
-    "a crossed quote": (ORDER, replace(FACTS, book=replace(BOOK, bid_price=D(2))), Reason.MISSING_MARKET_DATA),
-    "a quote of NaN": (ORDER, replace(FACTS, book=replace(BOOK, ask_price=D("NaN"))), Reason.MISSING_MARKET_DATA),
-    "no rule": (ORDER, limits(rules=()), Reason.NO_LIMIT_IN_FORCE),
-    "only a rule that observes": (ORDER, rule(enforce=False), Reason.NO_LIMIT_IN_FORCE),
-    "only a rule for another instrument": (ORDER, rule(instruments=frozenset({"X"})), Reason.NO_LIMIT_IN_FORCE),
-    "above the order quantity": (replace(ORDER, quantity=D(11_000)), FACTS, Reason.MAX_ORDER_QUANTITY),
-    "above the notional at its price": (
-        replace(ORDER, quantity=D(9000), price=D("1.3000")),
-        FACTS,
-        Reason.MAX_ORDER_NOTIONAL,
-    ),
-    "above the notional at market": (
-        replace(ORDER, quantity=D(10_000), price=None),
-        FACTS,
-        Reason.MAX_ORDER_NOTIONAL,
-    ),
-    "above the position": (ORDER, replace(FACTS, exposures=HELD), Reason.MAX_POSITION_QUANTITY),
-    "above the position with working orders": (
-        ORDER,
-        replace(FACTS, exposures={("ema", "EUR-USD"): Exposure(D(0), open_buy=D(16_000))}),
-        Reason.MAX_POSITION_QUANTITY,
-    ),
-    "above the position of all together": (
-        ORDER,
-        replace(rule(total=True), exposures={("other", "EUR-USD"): Exposure(D(17_000))}),
-        Reason.MAX_POSITION_QUANTITY,
-    ),
-    "a sell that passes through zero to beyond the limit": (
-        replace(ORDER, buy=False),
-        replace(rule(max_position_quantity=D(2000)), exposures={("ema", "EUR-USD"): Exposure(D(2000))}),
-        Reason.MAX_POSITION_QUANTITY,
-    ),
-    "above the rate": (ORDER, replace(FACTS, messages={"ema": [NOW - 1, NOW - 2]}), Reason.MAX_ORDER_RATE),
-    "above the rate of all together": (
-        ORDER,
-        replace(rule(total=True), messages={"ema": [NOW - 1], "other": [NOW - 2]}),
-        Reason.MAX_ORDER_RATE,
-    ),
-}
-ALLOWED: dict[str, tuple[OrderRequest, Facts]] = {
-    "an ordinary order": (ORDER, FACTS),
-    "a market order": (replace(ORDER, price=None), FACTS),
-    "exactly at the quantity limit": (replace(ORDER, quantity=D(10_000), buy=False, price=D("1.1000")), FACTS),
-    "exactly at the position limit": (
-        ORDER,
-        replace(FACTS, exposures={("ema", "EUR-USD"): Exposure(D(15_000))}),
-    ),
-    "a reducing order above the position limit": (
-        replace(ORDER, buy=False),
-        replace(FACTS, exposures={("ema", "EUR-USD"): Exposure(D(50_000))}),
-    ),
-    "another strategy's position when each counts alone": (
-        ORDER,
-        replace(FACTS, exposures={("other", "EUR-USD"): Exposure(D(17_000))}),
-    ),
-    "messages older than the window": (ORDER, replace(FACTS, messages={"ema": [NOW - 2 * 10**9, NOW - 10**9]})),
-    "a closing order while flattening": (
-        replace(ORDER, closing=True),
-        limits(bindings={"ema": TradingState.FLATTEN}),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str) -> None:
-    request, facts, reason = REFUSED[case]
-    outcome = decide(request, facts).outcome
-    assert isinstance(outcome, Refusal)
-    assert outcome.reason is reason
-    assert outcome.text
-
-
-@pytest.mark.parametrize("case", ALLOWED)
-def test_allowed(case: str) -> None:
-    request, facts = ALLOWED[case]
-    outcome = decide(request, facts).outcome
-    assert isinstance(outcome, ApprovedOrder)
-    assert outcome.request == request
-
-
-def test_a_rule_that_observes_tells_and_lets_pass() -> None:
-    observing = replace(RULE, name="watch", enforce=False, max_order_quantity=D(1000))
-    decision = decide(ORDER, limits(rules=(observing, RULE)))
+def test_what_is_approved_is_the_order_itself() -> None:
+    terms = order()
+    decision = gate.judge_order(new(terms), facts())
     assert isinstance(decision.outcome, ApprovedOrder)
-    assert [refusal.reason for refusal in decision.observed] == [Reason.MAX_ORDER_QUANTITY]
+    assert decision.outcome.terms is terms
+    assert decision.observed == ()
 
 
-def test_only_the_gate_approves() -> None:
-    with pytest.raises(TypeError, match="only the risk gate"):
-        ApprovedOrder(ORDER)
+def test_a_replacement_is_approved_with_what_it_replaces() -> None:
+    terms = order(cl_ord_id="ema-run-2", quantity=D(9000))
+    known = facts(exposures=held("2000", buy="3000"))
+    decision = gate.judge_replace(Proposal(terms, D(7000), D(3000)), "ema-run-1", "venue-7", known)
+    assert isinstance(decision.outcome, ApprovedReplace)
+    assert decision.outcome.terms is terms
+    assert (decision.outcome.orig_cl_ord_id, decision.outcome.order_id) == ("ema-run-1", "venue-7")
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(2, 20)), max_size=60), st.booleans())
-def test_no_sequence_of_approved_orders_can_pass_the_position_limit(
-    orders: list[tuple[bool, int]], filled_at_once: bool
-) -> None:
-    exposure = Exposure()
-    for number, (buy, lots) in enumerate(orders):
-        facts = replace(rule(max_order_rate=None), exposures={("ema", "EUR-USD"): exposure})
-        request = replace(ORDER, cl_ord_id=str(number), buy=buy, quantity=D(lots * 1000))
-        if isinstance(decide(request, facts).outcome, Refusal):
-            continue
-        if filled_at_once:
-            exposure = replace(exposure, position=exposure.position + request.signed)
-        elif buy:
-            exposure = replace(exposure, open_buy=exposure.open_buy + request.quantity)
-        else:
-            exposure = replace(exposure, open_sell=exposure.open_sell + request.quantity)
-        assert abs(exposure.position + exposure.open_buy) <= 20_000
-        assert abs(exposure.position - exposure.open_sell) <= 20_000
+def test_a_replacement_is_judged_like_an_order() -> None:
+    terms = order(cl_ord_id="ema-run-2", quantity=D(10_001_000))
+    outcome = gate.judge_replace(Proposal(terms, D(1000), D(1000)), "ema-run-1", "", facts()).outcome
+    assert reason(outcome) is Reason.MAX_ORDER_QUANTITY
+    halted = facts(trading_state=TradingState.HALTED, control_refusal=HALTED)
+    assert gate.judge_replace(new(order()), "ema-run-1", "", halted).outcome == HALTED
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        config_pb2.RiskRule(max_order_quantity="NaN"),
-        config_pb2.RiskRule(max_order_notional="-1"),
-        config_pb2.RiskRule(max_position_quantity="lots"),
-        config_pb2.RiskRule(max_order_rate=config_pb2.OrderRate(count=0, window_ns=1)),
-        config_pb2.RiskRule(max_order_rate=config_pb2.OrderRate(count=1, window_ns=0)),
-    ],
-)
-def test_a_rule_that_cannot_be_read_is_refused(message: config_pb2.RiskRule) -> None:
-    with pytest.raises(InvalidNumber):
-        parse_rule(message)
+def test_a_cancel_always_may_leave() -> None:
+    cancel = gate.approve_cancel("ema-run-2", "ema-run-1", "venue-7", EUR, Side.BUY, "CancelRequested")
+    assert isinstance(cancel, ApprovedCancel)
+    assert (cancel.cl_ord_id, cancel.orig_cl_ord_id, cancel.order_id) == ("ema-run-2", "ema-run-1", "venue-7")
+    assert (cancel.instrument, cancel.side, cancel.reason) == (EUR, Side.BUY, "CancelRequested")
+
+
+def test_the_first_refusal_stands() -> None:
+    """Everything is wrong at first, and put right one after the other."""
+    known = facts(
+        instruments={},
+        trading_state=TradingState.HALTED,
+        control_refusal=HALTED,
+        session_ready=False,
+        rules=rules(),
+        marks={},
+        feed_alive_ns=0,
+        exposures=held("20000"),
+        messages=sent(NOW, NOW),
+    )
+    good = facts()
+    steps: list[tuple[Reason, dict[str, Any]]] = [
+        (Reason.UNKNOWN_INSTRUMENT, {"instruments": good.instruments}),
+        (Reason.VENUE_HALTED, {"trading_state": TradingState.ACTIVE, "control_refusal": None}),
+        (Reason.SESSION_NOT_ESTABLISHED, {"session_ready": True}),
+        (Reason.NO_LIMIT_IN_FORCE, {"rules": good.rules}),
+        (Reason.MISSING_MARKET_DATA, {"marks": good.marks}),
+        (Reason.STALE_MARKET_DATA, {"feed_alive_ns": NOW}),
+        (Reason.MAX_POSITION_QUANTITY, {"exposures": {}}),
+        (Reason.MAX_ORDER_RATE, {"messages": good.messages}),
+    ]
+    for expected, put_right in steps:
+        assert reason(gate.judge_order(new(order()), known).outcome) is expected
+        known = replace(known, **put_right)
+    assert isinstance(gate.judge_order(new(order()), known).outcome, ApprovedOrder)
+
+
+def test_numbers_beyond_every_range_reach_no_other_check() -> None:
+    for terms in (order(quantity=D("NaN")), order(quantity=D("1E999999")), order(price=D("1E-999999"))):
+        close_only = facts(trading_state=TradingState.CLOSE_ONLY, control_refusal=HALTED)
+        assert reason(gate.judge_order(new(terms), close_only).outcome) in (
+            Reason.INVALID_QUANTITY,
+            Reason.INVALID_PRICE,
+        )
+
+
+BREACHES: dict[Reason, tuple[str, dict[str, str]]] = {
+    Reason.MAX_ORDER_QUANTITY: ("maxOrderQuantity", {"value": "4999"}),
+    Reason.MAX_ORDER_NOTIONAL: ("maxOrderNotional", {"value": "5500.99"}),
+    Reason.MAX_POSITION_QUANTITY: ("maxPositionQuantity", {"value": "5999"}),
+    Reason.MAX_ORDER_RATE: ("maxOrderRate", {"count": "1", "perSeconds": "1"}),
+}
+
+
+@pytest.mark.parametrize("breached", BREACHES)
+def test_a_rule_that_enforces_refuses_and_one_that_observes_tells(breached: Reason) -> None:
+    name, values = BREACHES[breached]
+    known = facts(exposures=held("1000"), messages=sent(NOW))
+    known.rules = rules(rule({name: values}, risk_limit="tight"), rule())
+    enforced = gate.judge_order(new(order()), known)
+    assert isinstance(enforced.outcome, Refusal)
+    assert (enforced.outcome.reason, enforced.outcome.risk_limit) == (breached, "tight")
+    known.rules = rules(rule({name: values}, risk_limit="tight", enforce=False), rule())
+    observed = gate.judge_order(new(order()), known)
+    assert isinstance(observed.outcome, ApprovedOrder)
+    assert [(refusal.reason, refusal.risk_limit) for refusal in observed.observed] == [(breached, "tight")]
+
+
+def test_what_was_observed_before_a_refusal_is_returned_too() -> None:
+    watch = only_limit("maxOrderQuantity", "1", risk_limit="watch", enforce=False)
+    decision = gate.judge_order(new(order(quantity=D(11_000))), facts(rules=rules(watch, rule())))
+    assert reason(decision.outcome) is Reason.MAX_ORDER_QUANTITY
+    assert [refusal.risk_limit for refusal in decision.observed] == ["watch"]
+
+
+def test_every_rule_that_binds_is_judged() -> None:
+    known = facts(rules=rules(rule(), only_limit("maxOrderQuantity", "4999", risk_limit="second")))
+    outcome = gate.judge_order(new(order()), known).outcome
+    assert isinstance(outcome, Refusal)
+    assert outcome.risk_limit == "second"
+    known.rules = rules(rule(), only_limit("maxOrderQuantity", "4999", strategies=["other"]))
+    assert isinstance(gate.judge_order(new(order()), known).outcome, ApprovedOrder)
+
+
+RESTING = Proposal(order(quantity=D(12_000)), D(5000), D(5000))
+STAYS: dict[str, Facts] = {
+    "its limits": facts(exposures=held("7000", buy="5000")),
+    "the executed part does not count for its size": facts(
+        exposures=held("7000", buy="5000"), rules=rules(rule(LIMITS | {"maxOrderQuantity": {"value": "5000"}}))
+    ),
+    "its notional at the touch": facts(
+        exposures=held("0", buy="5000"), rules=rules(only_limit("maxOrderNotional", "5501"))
+    ),
+    "no session": facts(exposures=held("0", buy="5000"), session_ready=False),
+    "a silent feed": facts(exposures=held("0", buy="5000"), feed_alive_ns=0),
+    "a rate that is used up": facts(exposures=held("0", buy="5000"), messages=sent(NOW, NOW, NOW)),
+    "no quote: it is worth its price": facts(
+        exposures=held("0", buy="5000"), marks={}, rules=rules(only_limit("maxOrderNotional", "5500"))
+    ),
+    "exactly at the position": facts(exposures=held("15000", buy="5000")),
+    "it reduces a position above the limit": facts(exposures=held("-90000", buy="5000")),
+    "a rule that observes": facts(
+        exposures=held("0", buy="5000"), rules=rules(rule(), only_limit("maxOrderQuantity", "1", enforce=False))
+    ),
+}
+GOES: dict[str, tuple[Facts, Reason]] = {
+    "the order quantity is tighter": (
+        facts(exposures=held("0", buy="5000"), rules=rules(only_limit("maxOrderQuantity", "4999"))),
+        Reason.MAX_ORDER_QUANTITY,
+    ),
+    "the notional is tighter": (
+        facts(exposures=held("0", buy="5000"), rules=rules(only_limit("maxOrderNotional", "5500"))),
+        Reason.MAX_ORDER_NOTIONAL,
+    ),
+    "the notional is tighter than its price": (
+        facts(exposures=held("0", buy="5000"), marks={}, rules=rules(only_limit("maxOrderNotional", "5499"))),
+        Reason.MAX_ORDER_NOTIONAL,
+    ),
+    "the position is tighter": (
+        facts(exposures=held("15001", buy="5000")),
+        Reason.MAX_POSITION_QUANTITY,
+    ),
+    "no limit is in force": (facts(exposures=held("0", buy="5000"), rules=rules()), Reason.NO_LIMIT_IN_FORCE),
+    "a limit is unknown": (
+        facts(exposures=held("0", buy="5000"), rules=rules(rule(), rule({"maxVega": {}}, enforce=False))),
+        Reason.UNKNOWN_LIMIT,
+    ),
+    "a limit is unreadable": (
+        facts(exposures=held("0", buy="5000"), rules=rules(rule({"maxOrderQuantity": {"value": "x"}}))),
+        Reason.UNREADABLE_LIMIT,
+    ),
+    "halted": (facts(trading_state=TradingState.HALTED, control_refusal=HALTED), Reason.VENUE_HALTED),
+    "close only, and it opens": (
+        facts(trading_state=TradingState.CLOSE_ONLY, control_refusal=HALTED, exposures=held("1000", buy="5000")),
+        Reason.VENUE_HALTED,
+    ),
+    "not listed any more": (facts(instruments={}), Reason.UNKNOWN_INSTRUMENT),
+}
+
+
+@pytest.mark.parametrize("what", STAYS)
+def test_a_resting_order_stays(what: str) -> None:
+    assert gate.judge_resting(RESTING, STAYS[what]) is None
+
+
+@pytest.mark.parametrize("what", GOES)
+def test_a_resting_order_goes(what: str) -> None:
+    """Finding G8: a limit that is tightened, deleted or unreadable ends the orders that it does not admit."""
+    known, expected = GOES[what]
+    assert reason(gate.judge_resting(RESTING, known)) is expected
+
+
+def test_a_market_order_of_unknown_fate_without_a_quote_goes_where_its_notional_counts() -> None:
+    known = facts(marks={}, rules=rules(only_limit("maxOrderNotional", "100000")))
+    terms = order(ord_type=OrdType.MARKET, price=None)
+    assert reason(gate.judge_resting(Proposal(terms, D(5000), D(5000)), known)) is Reason.MISSING_MARKET_DATA
+
+
+def test_a_closing_order_that_works_is_judged_as_one() -> None:
+    closing = Proposal(market(Side.SELL, "5000", closing=True), D(5000), D(5000))
+    known = facts(
+        trading_state=TradingState.FLATTEN,
+        control_refusal=HALTED,
+        exposures=held("90000", sell="5000"),
+        rules=rules(only_limit("maxPositionQuantity", "1")),
+        messages=sent(NOW, NOW, NOW),
+    )
+    assert gate.judge_resting(closing, known) is None
+    known.rules = rules()
+    assert gate.judge_resting(closing, known) is None
+    known.rules = rules(only_limit("maxOrderQuantity", "4999"))
+    assert reason(gate.judge_resting(closing, known)) is Reason.MAX_ORDER_QUANTITY
+    known.exposures = held("4999", sell="5000")
+    assert reason(gate.judge_resting(closing, known)) is Reason.CLOSE_ONLY
+
+
+def test_utilisation_is_over_all_rules_observing_ones_too() -> None:
+    known = facts(
+        rules=rules(rule(), only_limit("maxPositionQuantity", "100000", risk_limit="watch", enforce=False)),
+        exposures=held("-5000", sell="2000"),
+        messages=sent(NOW - SECOND, NOW),
+    )
+    assert gate.utilisation(known) == [
+        Use("desk", "maxPositionQuantity", "ema/sim-fx/EUR-USD", D(7000), D(20_000)),
+        Use("desk", "maxOrderRate", "ema", D(1), D(2)),
+        Use("watch", "maxPositionQuantity", "ema/sim-fx/EUR-USD", D(7000), D(100_000)),
+    ]
+    assert gate.utilisation(facts()) == []

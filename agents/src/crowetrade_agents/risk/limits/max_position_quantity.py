@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.risk.case import Case, Sums
 from crowetrade_agents.risk.limits.limit import Limit, Use, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
@@ -25,7 +26,7 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     able to come down.
     """
     before, after = case.move(case.counted(rule))
-    if abs(after) <= value or 0 <= after < before or before < after <= 0:
+    if after.copy_abs() <= value or 0 <= after < before or before < after <= 0:
         return None
     text = (
         f"position with working orders would be {render(after)}, beyond {NAME} {render(value)} of {rule.name}: "
@@ -44,8 +45,7 @@ def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
     else:
         keys = {f"{owner}/{instrument}": (sums.alone(owner), instrument) for owner, instrument in bound}
     for key, (owners, instrument) in keys.items():
-        worst = sums.worst_case(owners, instrument)
-        if used := max(abs(worst.buy), abs(worst.sell)):
+        if used := max(sums.worst_case(owners, instrument, side).copy_abs() for side in Side):
             yield Use(rule.name, NAME, key, used, value)
 
 
