@@ -1,0 +1,121 @@
+"""A venue's adapter out of venue.json and the environment; the only place that knows every adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import structlog
+
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+from crowetrade_agents.domain.numbers import parse
+from crowetrade_agents.errors import ConfigurationError
+from crowetrade_agents.venues.adapters.simulated import adapter as simulated
+from crowetrade_agents.venues.adapters.simulated import client as simulated_client
+from crowetrade_agents.venues.adapters.simulated import spec as simulated_spec
+from crowetrade_agents.venues.adapters.simulated.spec import API_KEY, Fees, QuoteMaking, Recording, SimulatedSpec
+from crowetrade_agents.venues.port import VenuePort
+from crowetrade_agents.venues.registry import AdapterContext, Registry, no_credentials
+from crowetrade_api.files import (
+    CREDENTIALS_FILE,
+    DATA_DIRECTORY,
+    SAMPLE_DIRECTORY,
+    EnvName,
+    RecordingFile,
+    VenueFile,
+)
+
+log = structlog.get_logger()
+
+_SECOND_NS = 1_000_000_000
+# Its hourly bars are of offers; every other recording is taken as mid or trade prices.
+_ASK_SAMPLES = frozenset({"eurusd-1h"})
+
+
+def instruments_of(file: VenueFile) -> dict[InstrumentId, Instrument]:
+    """What the venue lists."""
+    listed = (
+        Instrument(
+            id=InstrumentId(file.name, item.symbol),
+            currency=item.currency,
+            multiplier=parse(item.multiplier),
+            tick_size=parse(item.tick_size),
+            lot_size=parse(item.lot_size),
+            min_quantity=parse(item.min_quantity),
+        )
+        for item in file.spec.instruments
+    )
+    return {instrument.id: instrument for instrument in listed}
+
+
+def venue_of(file: VenueFile, environment: Mapping[str, str], clock: Clock) -> VenuePort:
+    """The adapter of the venue's type; raises ConfigurationError, DataError when a recording cannot be read."""
+    context = AdapterContext(
+        venue=file.name,
+        instruments=tuple(instruments_of(file).values()),
+        clock=clock,
+        credentials=_credentials(file, environment),
+    )
+    registry = Registry()
+    registry.register(simulated_spec.TYPE, simulated.make)
+    registry.register(simulated_client.TYPE, simulated_client.make)
+    server = environment.get(EnvName.SIMULATED_SERVER, "")
+    if server:
+        # The same venue in a process of its own, so that it outlives this gateway.
+        return registry.make(simulated_client.TYPE, _server_spec(file, server), context)
+    return registry.make(file.spec.type, _simulated_spec(file, environment), context)
+
+
+def _server_spec(file: VenueFile, address: str) -> simulated_client.ServerSpec:
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise ConfigurationError(f"the environment variable {EnvName.SIMULATED_SERVER} is {address!r}: write HOST:PORT")
+    return simulated_client.ServerSpec(int(port), host, lock_step=file.simulated.replay.speed == "max")
+
+
+def _simulated_spec(file: VenueFile, environment: Mapping[str, str]) -> SimulatedSpec:
+    settings = file.simulated
+    replay = settings.replay
+    gap = replay.max_gap_seconds
+    return SimulatedSpec(
+        recordings=tuple(_recording(item, environment) for item in file.recordings),
+        speed=None if replay.speed == "max" else parse(replay.speed),
+        loop=replay.loop,
+        max_gap_ns=0 if gap is None else int(parse(gap) * _SECOND_NS),
+        fees=Fees(parse(settings.fees.maker_bps), parse(settings.fees.taker_bps)),
+        order_latency_millis=settings.latency.order_millis,
+        market_data_latency_millis=settings.latency.market_data_millis,
+        api_key_sha256=settings.api_key_sha256 or "",
+        calendar=file.spec.calendar,
+    )
+
+
+def _recording(item: RecordingFile, environment: Mapping[str, str]) -> Recording:
+    if item.origin == "Sample":
+        folder = environment.get(EnvName.SAMPLE_DIRECTORY, SAMPLE_DIRECTORY)
+    else:
+        folder = environment.get(EnvName.DATA_DIRECTORY, DATA_DIRECTORY)
+    making = QuoteMaking(
+        spread_bps=Decimal(item.spread_bps),
+        quantity=Decimal(item.quote_quantity),
+        price_is_ask=item.sample in _ASK_SAMPLES,
+    )
+    return Recording(Path(folder) / item.path, item.symbol, making)
+
+
+def _credentials(file: VenueFile, environment: Mapping[str, str]) -> Callable[[], Mapping[str, str]]:
+    """Read at each logon, so that a new version is used for the next session."""
+    if not file.simulated.api_key_sha256:
+        return no_credentials
+    path = Path(environment.get(EnvName.CREDENTIALS_FILE, CREDENTIALS_FILE))
+
+    def read() -> Mapping[str, str]:
+        try:
+            return {API_KEY: path.read_text(encoding="utf-8").strip()}
+        except OSError as error:
+            log.error("api_key_not_readable", error=str(error))
+            return {}
+
+    return read
