@@ -20,12 +20,18 @@ class ConditionType(DocumentedEnum):
     AGENTS_AVAILABLE = "AgentsAvailable", "All pods of the strategy are ready."
     VENUE_CONNECTED = "VenueConnected", "The venues exist, declare the instruments, and their gateways are logged on."
     RISK_BOUND = "RiskBound", "Enforced RiskLimits bind every instrument, and the gateways have confirmed them."
-    TRADING = "Trading", "The gateways accept orders of the strategy."
+    TRADING = "Trading", "The gateways accept orders of the strategy, and its agents can send them."
     PROGRESSING = "Progressing", "A change of the agents is rolled out, or waits for it."
+    ORDERS_REFUSED = "OrdersRefused", "Orders of the strategy are refused again and again for the same reason."
+    HALTED = "Halted", "A gateway refuses every new order, whoever sends it; absent when it does not."
     SESSION_ESTABLISHED = "SessionEstablished", "The gateway is logged on at its venue."
     CREDENTIALS_READY = "CredentialsReady", "The venue's key is in the gateway's pod, or none is wanted."
     ENFORCED = "Enforced", "All gateways concerned enforce this version of the RiskLimit."
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
+
+
+WHEN_TRUE_BAD = (ConditionType.ORDERS_REFUSED, ConditionType.HALTED)
+"""Conditions that are bad news when they are True."""
 
 
 class Condition(ApiModel):

@@ -6,14 +6,16 @@ agents read them. A field that a newer operator added is ignored, a value that i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from crowetrade_api.model import ApiModel
 from crowetrade_api.v1alpha1.strategy import StrategySpec
-from crowetrade_api.v1alpha1.venueconnection import Instrument, Simulated, VenueConnectionSpec
+from crowetrade_api.v1alpha1.venueconnection import Instrument, Simulated, SimulatedData, VenueConnectionSpec
 
 CONFIG_DIRECTORY = "/etc/crowetrade"
 STRATEGY_FILE = "strategy.json"
@@ -90,15 +92,87 @@ class StrategyFile(_File):
         return tuple(self.spec.venues)
 
 
+@dataclass(slots=True)
+class DataMount:
+    """One volume with recordings: a claim, or the keys of a ConfigMap. Mounted at `DATA_DIRECTORY/<number>`."""
+
+    number: int
+    claim_name: str = ""
+    config_map: str = ""
+    keys: tuple[str, ...] = ()
+
+
+def data_mounts(data: Sequence[SimulatedData]) -> list[DataMount]:
+    """The volumes that the recordings lie on: each claim and each ConfigMap once, numbered from 0 in their order."""
+    mounts: dict[tuple[str, str], DataMount] = {}
+    for item in data:
+        source = _source(item)
+        if source is None:
+            continue
+        mount = mounts.setdefault(source, DataMount(len(mounts), *source))
+        key = item.config_map.key if item.config_map is not None else ""
+        if key and key not in mount.keys:
+            mount.keys = (*mount.keys, key)
+    return list(mounts.values())
+
+
+def _source(item: SimulatedData) -> tuple[str, str] | None:
+    """Claim and ConfigMap; one of them is empty. None for a sample."""
+    if item.persistent_volume_claim is not None:
+        return item.persistent_volume_claim.claim_name, ""
+    return ("", item.config_map.name) if item.config_map is not None else None
+
+
+class RecordingFile(ApiModel):
+    """A recording as the gateway finds it.
+
+    `path` is relative to SAMPLE_DIRECTORY when `origin` is Sample, and to DATA_DIRECTORY when it is Data. `symbol` is
+    empty when the file has a symbol column. `sample` is the name of the sample, empty for other files.
+    """
+
+    symbol: str = ""
+    origin: Literal["Sample", "Data"]
+    sample: str = ""
+    path: str
+    spread_bps: str = "1"
+    quote_quantity: str = "1000000"
+
+
+def recording_files(data: Sequence[SimulatedData]) -> list[RecordingFile]:
+    """The recordings in the order of the manifest, with the paths that `data_mounts` gives them."""
+    numbers = {(mount.claim_name, mount.config_map): mount.number for mount in data_mounts(data)}
+    return [_recording_file(item, numbers) for item in data]
+
+
+def _recording_file(item: SimulatedData, numbers: dict[tuple[str, str], int]) -> RecordingFile:
+    source = _source(item)
+    inside = item.persistent_volume_claim.path if item.persistent_volume_claim is not None else ""
+    inside = item.config_map.key if item.config_map is not None else inside
+    return RecordingFile(
+        symbol=item.symbol or "",
+        origin="Sample" if source is None else "Data",
+        sample=item.sample or "",
+        path=f"{item.sample}.csv" if source is None else f"{numbers[source]}/{inside}",
+        spread_bps=item.spread_bps,
+        quote_quantity=item.quote_quantity,
+    )
+
+
 class VenueFile(_File):
     """venue.json."""
 
     spec: VenueConnectionSpec
+    # Where the recordings of a simulated venue are.
+    recordings: list[RecordingFile] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _settings_of_its_type(self) -> Self:
         if self.spec.simulated is None:
             raise ValueError("spec.simulated is required when spec.type is Simulated")
+        if self.spec.uncovered():
+            raise ValueError(self.spec.uncovered())
+        if len(self.recordings) != len(self.spec.simulated.data):
+            raise ValueError("recordings: one entry is required for each of spec.simulated.data")
         return self
 
     @property

@@ -1,55 +1,126 @@
 """From VenueConnection, Strategies and RiskLimits to the GatewayConfig of one gateway. Pure.
 
-The same inputs give the same revision, so the reconciler of a Strategy knows which revision the gateway must
-acknowledge without asking the reconciler of the venue.
+The same inputs give the same revision, so the reconciler of a Strategy knows which revision and which rules the gateway
+must acknowledge without asking the reconciler of the venue.
+
+What cannot be read halts: a Strategy is bound as suspended, and a VenueConnection keeps a configuration that halts its
+gateway. A limit that this operator does not know travels by its name: the gateway that does not know it either blocks.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from crowetrade.config.v1 import config_pb2 as pb
-from crowetrade_api.v1alpha1.risklimit import RiskLimit
-from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.reasons import Reason
+from crowetrade_api.v1alpha1.risklimit import Limits, RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
+from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection, VenueConnectionStatus
 
-NANOSECONDS = 1_000_000_000
+MAX_CONFIG_BYTES = 512 * 1024
+"""Half of the largest message that a NATS server takes by default."""
+
+AnyStrategy = Strategy | UnreadableStrategy
+AnyVenue = VenueConnection | UnreadableVenue
 
 
-def bound_strategies(venue: str, strategies: Iterable[Strategy]) -> list[Strategy]:
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why a gateway is halted whatever else holds: a reason in CamelCase and a sentence."""
+
+    reason: str
+    message: str
+
+
+def bound_strategies(venue: str, strategies: Iterable[AnyStrategy]) -> list[AnyStrategy]:
     """Strategies that trade at the venue, by name."""
-    return sorted((item for item in strategies if venue in item.spec.venues), key=lambda item: item.name)
+    return sorted((item for item in strategies if venue in item.venues), key=lambda item: item.name)
 
 
 def compile_config(
-    venue: VenueConnection, strategies: Iterable[Strategy], limits: Iterable[RiskLimit], halted: bool = False
+    venue: AnyVenue, strategies: Iterable[AnyStrategy], limits: Iterable[RiskLimit], halt: Halt | None = None
 ) -> pb.GatewayConfig:
-    """Everything that the gateway enforces. All inputs are of one namespace; `halted` stops it whatever they say."""
+    """Everything that the gateway enforces. All inputs are of one namespace; `halt` stops it whatever they say.
+
+    `on_record` is left out: it is not part of the revision (see `with_record`).
+    """
     bound = bound_strategies(venue.name, strategies)
     rules = (_rule(limit, venue, bound) for limit in sorted(limits, key=lambda item: item.name))
+    why = halting(venue, halt)
     config = pb.GatewayConfig(
-        strategies=[_binding(item) for item in bound],
+        strategies=[pb.StrategyBinding(strategy=item.name, state=trading_state(item)) for item in bound],
         rules=[rule for rule in rules if rule is not None],
-        halted=halted or venue.spec.suspend or venue.deleting,
+        halted_reason=why.reason if why is not None else "",
+        halted_message=why.message if why is not None else "",
+        cleared_halts=venue.cleared_halts,
     )
-    config.revision = hashlib.sha256(config.SerializeToString(deterministic=True)).hexdigest()
+    if config.ByteSize() > MAX_CONFIG_BYTES:
+        config = _too_large(config)
+    config.revision = revision_of(config)
     return config
 
 
-def trading_state(strategy: Strategy) -> pb.TradingState.ValueType:
+def halting(venue: AnyVenue, halt: Halt | None = None) -> Halt | None:
+    """Why the venue is halted; None when it is not. What is given wins over what the resource says: it is worse."""
+    if isinstance(venue, UnreadableVenue):
+        text = f"VenueConnection {venue.name} does not match the operator's schema ({venue.problem})"
+        return Halt(Reason.VENUE_UNREADABLE, text)
+    if halt is not None:
+        return halt
+    if venue.deleting:
+        return Halt(Reason.VENUE_DELETED, f"VenueConnection {venue.name} is being deleted")
+    if venue.spec.suspend:
+        return Halt(Reason.VENUE_SUSPENDED, f"spec.suspend of VenueConnection {venue.name} is true")
+    return None
+
+
+def _too_large(config: pb.GatewayConfig) -> pb.GatewayConfig:
+    """What is put in its place: small, and nothing trades under it."""
+    text = (
+        f"what the gateway has to enforce takes {config.ByteSize()} bytes, more than {MAX_CONFIG_BYTES}: "
+        f"{len(config.strategies)} strategies and {len(config.rules)} RiskLimits; spread them over several "
+        "VenueConnections or namespaces"
+    )
+    return pb.GatewayConfig(halted_reason=Reason.CONFIGURATION_TOO_LARGE, halted_message=text)
+
+
+def revision_of(config: pb.GatewayConfig) -> str:
+    """SHA-256 over the message without `revision` and `on_record`, serialized deterministically, in hex."""
+    hashed = pb.GatewayConfig()
+    hashed.CopyFrom(config)
+    hashed.ClearField("revision")
+    hashed.ClearField("on_record")
+    return hashlib.sha256(hashed.SerializeToString(deterministic=True)).hexdigest()
+
+
+def rule_hash(rule: pb.RiskRule) -> str:
+    """SHA-256 over the serialized rule, in hex: what a gateway acknowledges."""
+    return hashlib.sha256(rule.SerializeToString(deterministic=True)).hexdigest()
+
+
+def with_record(config: pb.GatewayConfig, status: VenueConnectionStatus) -> pb.GatewayConfig:
+    """The configuration with what the status has on record of the journal."""
+    out = pb.GatewayConfig()
+    out.CopyFrom(config)
+    record = pb.JournalRecordOnFile(
+        fencing_token=status.session.fencing_token, sequence=status.journal.sequence, pod=status.session.pod
+    )
+    out.on_record.CopyFrom(record)
+    return out
+
+
+def trading_state(strategy: AnyStrategy) -> pb.TradingState.ValueType:
     """Deleting wins over suspending, and what stops wins over what trades."""
     if strategy.deleting:
-        flatten = strategy.spec.deletion_policy == "Flatten"
-        return pb.TRADING_STATE_FLATTEN if flatten else pb.TRADING_STATE_SUSPENDED
-    return pb.TRADING_STATE_SUSPENDED if strategy.spec.suspend else pb.TRADING_STATE_ACTIVE
+        return pb.TRADING_STATE_FLATTEN if strategy.flattens else pb.TRADING_STATE_SUSPENDED
+    suspended = isinstance(strategy, UnreadableStrategy) or strategy.spec.suspend
+    return pb.TRADING_STATE_SUSPENDED if suspended else pb.TRADING_STATE_ACTIVE
 
 
-def _binding(strategy: Strategy) -> pb.StrategyBinding:
-    return pb.StrategyBinding(strategy=strategy.name, state=trading_state(strategy), labels=strategy.metadata.labels)
-
-
-def _rule(limit: RiskLimit, venue: VenueConnection, bound: Sequence[Strategy]) -> pb.RiskRule | None:
+def _rule(limit: RiskLimit, venue: AnyVenue, bound: Sequence[AnyStrategy]) -> pb.RiskRule | None:
     """The rule at this gateway; none when the scope selects nothing here."""
     scope = limit.spec.scope
     if not scope.venue_selector.matches(venue.metadata.labels):
@@ -57,27 +128,34 @@ def _rule(limit: RiskLimit, venue: VenueConnection, bound: Sequence[Strategy]) -
     strategies = [item.name for item in bound if scope.strategy_selector.matches(item.metadata.labels)]
     if not strategies:
         return None
-    limits = limit.spec.limits
-    rule = pb.RiskRule(
+    return pb.RiskRule(
         risk_limit=limit.name,
+        uid=limit.metadata.uid,
         generation=limit.metadata.generation,
         strategies=strategies,
-        instruments=sorted(scope.instruments),
+        symbols=sorted(scope.instruments),
         aggregate_total=limit.spec.aggregate == "Total",
-        max_order_quantity=limits.max_order_quantity or "",
-        max_order_notional=limits.max_order_notional or "",
-        max_position_quantity=limits.max_position_quantity or "",
         enforce=limit.spec.enforcement == "Enforce",
+        limits=_limits(limit.spec.limits),
     )
-    if limits.max_order_rate is not None:
-        rate = limits.max_order_rate
-        rule.max_order_rate.CopyFrom(pb.OrderRate(count=rate.count, window_ns=rate.per_seconds * NANOSECONDS))
-    return rule
+
+
+def _limits(limits: Limits) -> list[pb.Limit]:
+    """Every limit that is set, those included that these models do not know."""
+    return [pb.Limit(name=name, values=_values(value)) for name, value in sorted(limits.to_api().items())]
+
+
+def _values(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(name): _text(item) for name, item in value.items()}
+    return {"value": _text(value)}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def unlimited_symbols(config: pb.GatewayConfig, strategy: str, symbols: Iterable[str]) -> list[str]:
     """Instruments of the strategy that no enforced rule covers: the gateway refuses their orders."""
     covering = [rule for rule in config.rules if rule.enforce and strategy in rule.strategies]
-    return [
-        symbol for symbol in symbols if not any(not rule.instruments or symbol in rule.instruments for rule in covering)
-    ]
+    return [symbol for symbol in symbols if not any(not rule.symbols or symbol in rule.symbols for rule in covering)]

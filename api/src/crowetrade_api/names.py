@@ -16,6 +16,8 @@ MANAGED_BY = "crowetrade-operator"
 FINALIZER = f"{GROUP}/stop-trading"
 PAUSED_ANNOTATION = f"{GROUP}/paused"
 FORCE_DELETE_ANNOTATION = f"{GROUP}/force-delete"
+CLEAR_HALT_ANNOTATION = f"{GROUP}/clear-halt"
+"""Halts of a gateway that a person has cleared: names such as JournalBelowRecord@3, separated by commas."""
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 

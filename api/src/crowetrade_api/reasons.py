@@ -19,6 +19,7 @@ class Reason(DocumentedEnum):
     DELIVERED = "Delivered", "The venue's key is in the gateway's pod."
     ACKNOWLEDGED = "Acknowledged", "All gateways concerned have confirmed this version of the RiskLimit."
     NOTHING_IN_SCOPE = "NothingInScope", "The scope of the RiskLimit selects no strategy at any venue."
+    NOT_REFUSED = "NotRefused", "Orders were refused before, and none was in the last minute."
     # on the way
     STARTING = "Starting", "Pods start, or the gateway has not reported yet."
     ROLLING_OUT = "RollingOut", "The agents are brought to the present configuration."
@@ -26,10 +27,16 @@ class Reason(DocumentedEnum):
     CONNECTING = "Connecting", "The gateway connects to its venue."
     WAITING_FOR_GATEWAY = "WaitingForGateway", "A gateway has not confirmed its present configuration."
     WAITING_FOR_CREDENTIALS = "WaitingForCredentials", "The venue's key has not reached the gateway's pod."
+    WAITING_FOR_STRATEGIES = "WaitingForStrategies", "In lock step, the market waits for strategies without a session."
     STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
     # wanted by the user
     SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
     OBSERVE_ONLY = "ObserveOnly", "spec.enforcement is Observe: breaches are counted and orders pass."
+    VENUE_SUSPENDED = "VenueSuspended", "spec.suspend of the VenueConnection is true."
+    VENUE_DELETED = (
+        "VenueDeleted",
+        "The VenueConnection is being deleted; positions are closed where Flatten asks for it.",
+    )
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something
     VENUE_NOT_FOUND = "VenueNotFound", "A VenueConnection that the strategy names does not exist."
@@ -37,15 +44,46 @@ class Reason(DocumentedEnum):
     CURRENCY_MISMATCH = "CurrencyMismatch", "An instrument is quoted in another currency than the capital."
     NO_LIMIT_IN_FORCE = "NoLimitInForce", "No enforced RiskLimit binds an instrument of the strategy."
     LIMIT_UNREADABLE = "LimitUnreadable", "A RiskLimit does not match this operator's schema: the venues are halted."
+    LIMIT_UNKNOWN = "LimitUnknown", "A gateway cannot enforce a RiskLimit and refuses every order that it binds."
+    VENUE_UNREADABLE = (
+        "VenueUnreadable",
+        "The VenueConnection does not match this operator's schema: its gateway is halted.",
+    )
+    STRATEGY_UNREADABLE = (
+        "StrategyUnreadable",
+        "The Strategy does not match this operator's schema: its orders are refused.",
+    )
+    CONFIGURATION_TOO_LARGE = (
+        "ConfigurationTooLarge",
+        "What the gateway has to enforce does not fit into one message: the gateway is halted.",
+    )
+    ORDERS_REFUSED = "OrdersRefused", "Orders are refused again and again for the same reason."
     CONFIGURATION_ERROR = "ConfigurationError", "A process refused its configuration; the message is its own."
     VAULT_NOT_CONFIGURED = "VaultNotConfigured", "credentials.vault is set, and the operator knows no Vault."
     LOGON_REJECTED = "LogonRejected", "The venue rejected the logon."
+    # a person has to look, then clear it with the annotation trading.crowetrade.io/clear-halt
+    JOURNAL_BELOW_RECORD = (
+        "JournalBelowRecord",
+        "The gateway's journal ends before what is on record: what the account holds is not known.",
+    )
+    UNKNOWN_EXECUTION = (
+        "UnknownExecution",
+        "The venue reported an execution of an order that the journal lacks.",
+    )
+    POSITION_DIFFERENCE = "PositionDifference", "The venue reports another position than the journal."
     # something is wrong
+    MODEL_FAILING = "ModelFailing", "The model raises errors or gives numbers that cannot be used."
+    DATA_GAP = "DataGap", "Market data has stopped for longer than policy.standDown allows."
     CRASHING = "Crashing", "A container ends again and again."
     UNAVAILABLE = "Unavailable", "A pod has no node, cannot get its image or cannot start."
     DISCONNECTED = "Disconnected", "The session with the venue is lost; the gateway tries again."
     AGENT_NOT_CONNECTED = "AgentNotConnected", "The execution agent has no session with a gateway."
-    GATEWAY_BLOCKED = "GatewayBlocked", "A gateway refuses all orders."
+    GATEWAY_BLOCKED = "GatewayBlocked", "A gateway refuses all orders for a reason that this operator does not know."
+    UNREADABLE_CONFIGURATION = (
+        "UnreadableConfiguration",
+        "A gateway cannot read its configuration, so it refuses all orders.",
+    )
+    NO_CONFIGURATION = "NoConfiguration", "A gateway has not received its configuration."
     GATEWAY_SILENT = "GatewaySilent", "A gateway has stopped reporting."
     BUS_UNAVAILABLE = "BusUnavailable", "The message bus cannot be used, so the state is not known."
     REFUSED_BY_CLUSTER = "RefusedByCluster", "The API server refused a child, as by a quota or an admission policy."
@@ -54,10 +92,15 @@ class Reason(DocumentedEnum):
 class EventReason(DocumentedEnum):
     """Reason of an event that is not the transition of a condition: how a deletion went."""
 
-    STOPPED = "Stopped", "The gateways confirmed that the strategy has no open order, or there was none to ask."
+    STOPPED = "Stopped", "The gateways confirmed that the strategy has no open order and what it holds."
+    HALT_CLEARED = (
+        "HaltCleared",
+        "The gateway confirmed that halts are cleared, so the annotation clear-halt was removed.",
+    )
     HALTED = "Halted", "The gateway confirmed that no order is open."
     FORCE_DELETED = "ForceDeleted", "The annotation force-delete skipped the wait for the gateway."
     STOP_DEADLINE_EXCEEDED = "StopDeadlineExceeded", "Deleted although a gateway did not confirm in time."
+    POSITION_LEFT = "PositionLeft", "A position is left at a venue after a deletion; the message says which and why."
     GATEWAY_GONE = "GatewayGone", "The gateway is gone and has not confirmed that no order is open."
 
 

@@ -6,9 +6,10 @@ import copy
 from typing import Any
 
 from crowetrade_api.names import API_VERSION
+from crowetrade_api.v1alpha1.meta import read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
-from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
+from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection
 
 Object = dict[str, Any]
 UNSET = object()
@@ -43,7 +44,7 @@ def venue_manifest(name: str = "sim-fx", namespace: str = "desk", labels: dict[s
         "spec": {
             "type": "Simulated",
             "simulated": {
-                "data": {"sample": "eurusd-1h"},
+                "data": [{"symbol": "EUR-USD", "sample": "eurusd-1h"}],
                 "replay": {"speed": "60", "loop": True},
                 "fees": {"makerBps": "0.1", "takerBps": "0.2"},
                 "latency": {"orderMillis": 5},
@@ -132,3 +133,17 @@ def strategy(manifest: Object | None = None, **metadata: Any) -> Strategy:
 def limit(manifest: Object | None = None, **metadata: Any) -> RiskLimit:
     """The model of a stored limit."""
     return RiskLimit.model_validate(stored(manifest or limit_manifest(), **metadata))
+
+
+def unreadable_strategy(path: str = "spec.mode", value: Any = "Quantum", **metadata: Any) -> UnreadableStrategy:
+    """A strategy of a version that these models do not know."""
+    found = read(stored(change(strategy_manifest(), path, value), **metadata), Strategy, UnreadableStrategy)
+    assert isinstance(found, UnreadableStrategy)
+    return found
+
+
+def unreadable_venue(path: str = "spec.type", value: Any = "Quantum", **metadata: Any) -> UnreadableVenue:
+    """A venue of a version that these models do not know."""
+    found = read(stored(change(venue_manifest(), path, value), **metadata), VenueConnection, UnreadableVenue)
+    assert isinstance(found, UnreadableVenue)
+    return found

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from crowetrade_api.files import ListedInstrument, StrategyFile, VenueFile
+from crowetrade_api.files import (
+    DataMount,
+    ListedInstrument,
+    RecordingFile,
+    StrategyFile,
+    VenueFile,
+    data_mounts,
+    recording_files,
+)
+from crowetrade_api.v1alpha1.venueconnection import SimulatedData
 from crowetrade_api_tests.samples import UNSET, change, strategy, strategy_manifest, venue
 
 Object = dict[str, Any]
@@ -27,7 +36,54 @@ def strategy_file(manifest: Object | None = None) -> StrategyFile:
 
 def venue_file() -> VenueFile:
     resource = venue()
-    return VenueFile(namespace=resource.namespace, name=resource.name, spec=resource.spec)
+    assert resource.spec.simulated is not None
+    return VenueFile(
+        namespace=resource.namespace,
+        name=resource.name,
+        spec=resource.spec,
+        recordings=recording_files(resource.spec.simulated.data),
+    )
+
+
+def claim(symbol: str, name: str, path: str) -> SimulatedData:
+    return SimulatedData.model_validate({"symbol": symbol, "persistentVolumeClaim": {"claimName": name, "path": path}})
+
+
+def config_map(symbol: str, name: str, key: str) -> SimulatedData:
+    return SimulatedData.model_validate({"symbol": symbol, "configMap": {"name": name, "key": key}})
+
+
+def test_each_volume_is_mounted_once_and_each_recording_has_its_path() -> None:
+    data = [
+        SimulatedData(symbol="EUR-USD", sample="eurusd-1h"),
+        claim("A", "ticks", "2026/a.parquet"),
+        config_map("B", "small", "b.csv"),
+        claim("C", "ticks", "2026/c.parquet"),
+        config_map("D", "small", "d.csv"),
+        config_map("E", "ticks", "e.csv"),
+        config_map("F", "small", "b.csv"),
+    ]
+    assert data_mounts(data) == [
+        DataMount(0, claim_name="ticks"),
+        DataMount(1, config_map="small", keys=("b.csv", "d.csv")),
+        DataMount(2, config_map="ticks", keys=("e.csv",)),
+    ]
+    assert [(item.origin, item.path) for item in recording_files(data)] == [
+        ("Sample", "eurusd-1h.csv"),
+        ("Data", "0/2026/a.parquet"),
+        ("Data", "1/b.csv"),
+        ("Data", "0/2026/c.parquet"),
+        ("Data", "1/d.csv"),
+        ("Data", "2/e.csv"),
+        ("Data", "1/b.csv"),
+    ]
+
+
+def test_a_recording_says_how_its_gaps_are_filled() -> None:
+    given = {"configMap": {"name": "m", "key": "k.csv"}, "spreadBps": "0.5", "quoteQuantity": "300"}
+    assert recording_files([SimulatedData.model_validate(given)]) == [
+        RecordingFile(origin="Data", path="0/k.csv", spread_bps="0.5", quote_quantity="300")
+    ]
 
 
 def test_what_is_written_is_read_again() -> None:
@@ -61,6 +117,10 @@ WRONG: dict[str, tuple[type[StrategyFile] | type[VenueFile], str, Any]] = {
     "a tick size of zero": (StrategyFile, "instruments.0.tickSize", "0"),
     "a speed in words": (VenueFile, "spec.simulated.replay.speed", "fast"),
     "no settings of its type": (VenueFile, "spec.simulated", UNSET),
+    "a recording without a path": (VenueFile, "recordings", []),
+    "an instrument without a recording": (VenueFile, "spec.simulated.data.0.symbol", "GBP-USD"),
+    "a multiplier of zero": (VenueFile, "spec.instruments.0.multiplier", "0"),
+    "a calendar that is not known": (VenueFile, "spec.calendar", "XNYS"),
 }
 
 

@@ -5,9 +5,19 @@ from typing import Any
 import pytest
 
 from crowetrade.config.v1 import config_pb2 as pb
-from crowetrade_api.gateway_config import compile_config, trading_state, unlimited_symbols
+from crowetrade_api.gateway_config import (
+    MAX_CONFIG_BYTES,
+    Halt,
+    compile_config,
+    revision_of,
+    rule_hash,
+    trading_state,
+    unlimited_symbols,
+    with_record,
+)
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_api_tests.samples import (
     UNSET,
     change,
@@ -15,6 +25,8 @@ from crowetrade_api_tests.samples import (
     limit_manifest,
     strategy,
     strategy_manifest,
+    unreadable_strategy,
+    unreadable_venue,
     venue,
     venue_manifest,
 )
@@ -50,26 +62,47 @@ def test_trading_state(case: str) -> None:
     assert trading_state(strategy_with(metadata, **spec)) == expected
 
 
+def values(rule: pb.RiskRule) -> dict[str, dict[str, str]]:
+    return {item.name: dict(item.values) for item in rule.limits}
+
+
 def test_the_rule_has_all_that_the_limit_says() -> None:
-    config = compile_config(venue(), [strategy()], [limit(generation=4)])
+    config = compile_config(venue(), [strategy()], [limit(generation=4, uid="u-1")])
     assert [item.strategy for item in config.strategies] == ["ema"]
-    assert dict(config.strategies[0].labels) == {"desk": "fx"}
     rule = config.rules[0]
-    assert (rule.risk_limit, rule.generation) == ("fx-desk", 4)
+    assert (rule.risk_limit, rule.uid, rule.generation) == ("fx-desk", "u-1", 4)
     assert list(rule.strategies) == ["ema"]
-    assert list(rule.instruments) == []
+    assert list(rule.symbols) == []
     assert rule.aggregate_total
     assert rule.enforce
-    assert (rule.max_order_quantity, rule.max_order_notional) == ("200000", "250000")
-    assert rule.max_position_quantity == "500000"
-    assert (rule.max_order_rate.count, rule.max_order_rate.window_ns) == (20, 1_000_000_000)
+    assert values(rule) == {
+        "maxOrderNotional": {"value": "250000"},
+        "maxOrderQuantity": {"value": "200000"},
+        "maxOrderRate": {"count": "20", "perSeconds": "1"},
+        "maxPositionQuantity": {"value": "500000"},
+    }
 
 
 def test_what_is_left_out_is_not_set() -> None:
     only = limit_with("spec.limits", {"maxOrderQuantity": "1"})
     rule = compile_config(venue(), [strategy()], [only]).rules[0]
-    assert rule.max_order_notional == ""
-    assert not rule.HasField("max_order_rate")
+    assert values(rule) == {"maxOrderQuantity": {"value": "1"}}
+
+
+def test_a_limit_of_another_version_travels_by_its_name() -> None:
+    newer = {"maxVega": "12.5", "killOnGap": True, "repeatedExecution": {"count": 50, "perSeconds": 10}}
+    rule = compile_config(venue(), [strategy()], [limit_with("spec.limits", newer)]).rules[0]
+    assert values(rule) == {
+        "killOnGap": {"value": "true"},
+        "maxVega": {"value": "12.5"},
+        "repeatedExecution": {"count": "50", "perSeconds": "10"},
+    }
+
+
+def test_a_risk_limit_without_any_limit_still_is_a_rule() -> None:
+    rule = compile_config(venue(), [strategy()], [limit_with("spec.limits", {})]).rules[0]
+    assert values(rule) == {}
+    assert list(rule.strategies) == ["ema"]
 
 
 def test_a_limit_that_selects_nothing_here_is_left_out() -> None:
@@ -85,16 +118,87 @@ def test_only_strategies_of_the_venue_are_bound() -> None:
     assert [item.strategy for item in compile_config(venue(), [other, strategy()], []).strategies] == ["ema"]
 
 
-@pytest.mark.parametrize(
-    ("resource", "halted"),
-    [
-        (venue(), False),
-        (venue(change(venue_manifest(), "spec.suspend", True)), True),
-        (venue(**DELETING), True),
-    ],
-)
-def test_halted(resource: Any, halted: bool) -> None:
-    assert compile_config(resource, [], []).halted is halted
+SUSPENDED = venue(change(venue_manifest(), "spec.suspend", True))
+HALTS: dict[str, tuple[Any, Halt | None, str]] = {
+    "nothing": (venue(), None, ""),
+    "suspended": (SUSPENDED, None, "VenueSuspended"),
+    "deleted": (venue(**DELETING), None, "VenueDeleted"),
+    "deleted and suspended": (
+        venue(change(venue_manifest(), "spec.suspend", True), **DELETING),
+        None,
+        "VenueDeleted",
+    ),
+    "something worse": (SUSPENDED, Halt("LimitUnreadable", "of another version"), "LimitUnreadable"),
+    "unreadable": (unreadable_venue(), None, "VenueUnreadable"),
+    "unreadable and deleted": (unreadable_venue(**DELETING), None, "VenueUnreadable"),
+}
+
+
+@pytest.mark.parametrize("case", HALTS)
+def test_halted(case: str) -> None:
+    resource, halt, reason = HALTS[case]
+    config = compile_config(resource, [strategy()], [limit()], halt)
+    assert config.halted_reason == reason
+    assert bool(config.halted_message) is bool(reason)
+    assert [item.strategy for item in config.strategies] == ["ema"]
+
+
+def test_a_strategy_that_cannot_be_read_is_suspended_where_it_trades() -> None:
+    config = compile_config(venue(), [unreadable_strategy(), strategy(strategy_manifest("b"))], [limit()])
+    assert {item.strategy: item.state for item in config.strategies} == {
+        "ema": pb.TRADING_STATE_SUSPENDED,
+        "b": pb.TRADING_STATE_ACTIVE,
+    }
+    assert list(config.rules[0].strategies) == ["b", "ema"]
+
+
+BROKEN_INSTRUMENTS: tuple[Any, ...] = (UNSET, 5, ["x"], [{"venueRef": "sim-fx"}], [{"venueRef": {}}])
+
+
+@pytest.mark.parametrize("instruments", BROKEN_INSTRUMENTS)
+def test_a_strategy_that_names_no_venue_is_bound_nowhere(instruments: Any) -> None:
+    assert unreadable_strategy("spec.instruments", instruments).venues == []
+
+
+def test_a_strategy_that_cannot_be_read_flattens_when_it_says_so() -> None:
+    broken = change(strategy_manifest(), "spec.mode", "Quantum")
+    assert trading_state(unreadable_strategy(**DELETING)) == pb.TRADING_STATE_SUSPENDED
+    assert unreadable_strategy("spec", {**broken["spec"], "deletionPolicy": "Flatten"}).flattens
+
+
+def test_the_revision_is_over_everything_but_itself_and_the_record() -> None:
+    config = compile_config(venue(), [strategy()], [limit()])
+    assert config.revision == revision_of(config)
+    status = VenueConnectionStatus.model_validate(
+        {"session": {"fencingToken": 7, "pod": "p"}, "journal": {"sequence": 812}}
+    )
+    recorded = with_record(config, status)
+    assert (recorded.on_record.fencing_token, recorded.on_record.sequence, recorded.on_record.pod) == (7, 812, "p")
+    assert revision_of(recorded) == config.revision
+    cleared = venue(annotations={"trading.crowetrade.io/clear-halt": "B@2, A@1,,B@2"})
+    assert list(compile_config(cleared, [], []).cleared_halts) == ["A@1", "B@2"]
+    assert compile_config(cleared, [], []).revision != compile_config(venue(), [], []).revision
+
+
+def test_the_hash_of_a_rule_tells_one_risk_limit_from_another_of_its_name() -> None:
+    def hashed(**metadata: Any) -> str:
+        return rule_hash(compile_config(venue(), [strategy()], [limit(**metadata)]).rules[0])
+
+    assert hashed() == hashed()
+    assert len({hashed(), hashed(uid="other"), hashed(generation=2)}) == 3
+
+
+def test_what_is_too_large_halts_and_is_small() -> None:
+    many = [strategy(strategy_manifest(f"{'s' * 30}-{number}")) for number in range(1000)]
+    limits = [limit(limit_manifest(f"limit-{number}")) for number in range(30)]
+    config = compile_config(venue(), many, limits)
+    assert config.halted_reason == "ConfigurationTooLarge"
+    assert "1000 strategies and 30 RiskLimits" in config.halted_message
+    assert config.ByteSize() < 1024
+    assert config.revision == revision_of(config)
+    fits = compile_config(venue(), many, limits[:5])
+    assert fits.halted_reason == ""
+    assert fits.ByteSize() < MAX_CONFIG_BYTES + 100
 
 
 def test_the_revision_depends_on_content_alone() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
@@ -14,6 +14,8 @@ SIGNED_DECIMAL = r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"
 OBJECT_NAME = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
 SYMBOL = r"^[A-Z0-9][A-Z0-9._/-]{0,31}$"
 DECIMAL_LENGTH = 40
+QUANTITY_LENGTH = 64
+"""Longest number in a status; see `fitting`."""
 
 
 def rule(expression: str, message: str) -> dict[str, str]:
@@ -241,6 +243,21 @@ class Resources(ApiModel):
 def section(model: type[BaseModel], description: str) -> Any:
     """A field that holds a model whose fields all have defaults."""
     return Field(default_factory=model, description=description, json_schema_extra={"default": {}})
+
+
+def fitting(text: str, length: int = QUANTITY_LENGTH) -> str:
+    """A decimal number that fits a field of a status: decimal places are cut first, then digits for an exponent.
+
+    A status is never refused for the length of a number.
+    """
+    if len(text) <= length:
+        return text
+    value = Decimal(text)
+    whole = len(format(value.to_integral_value(ROUND_DOWN), "f"))
+    if whole + 2 <= length:
+        exponent = Decimal(1).scaleb(whole + 1 - length)
+        return plain(value.quantize(exponent, rounding=ROUND_DOWN, context=Context(prec=length + 1)))
+    return format(value, f".{max(length - 16, 0)}E")
 
 
 def plain(value: Decimal) -> str:

@@ -1,13 +1,15 @@
-"""metadata of our resources, as far as the operator reads it, and the base of the three kinds."""
+"""metadata of our resources, as far as the operator reads it, the base of the kinds, and what cannot be read."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
 from crowetrade_api.model import ApiModel
-from crowetrade_api.names import FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
+from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
 
 
 class Metadata(ApiModel):
@@ -26,7 +28,7 @@ class Metadata(ApiModel):
 
 
 class Resource(ApiModel):
-    """What the three kinds have in common."""
+    """What the kinds have in common."""
 
     metadata: Metadata
 
@@ -54,6 +56,68 @@ class Resource(ApiModel):
     def force_delete(self) -> bool:
         """Whether the annotation asks to let go without waiting for the gateway."""
         return self.metadata.annotations.get(FORCE_DELETE_ANNOTATION, "").lower() == "true"
+
+    @property
+    def cleared_halts(self) -> list[str]:
+        """Halts that a person has cleared, REASON@TOKEN, each once."""
+        given = self.metadata.annotations.get(CLEAR_HALT_ANNOTATION, "").split(",")
+        return sorted({name.strip() for name in given if name.strip()})
+
+
+class Unreadable(Resource):
+    """A stored object whose spec these models cannot read, as after a downgrade. It halts what it concerns."""
+
+    spec: Any = None
+    problem: str
+    """Field and fault, for people."""
+
+
+R = TypeVar("R", bound=Resource)
+U = TypeVar("U", bound=Unreadable)
+T = TypeVar("T", bound=BaseModel)
+
+
+def read(item: dict[str, Any], model: type[R], unreadable: type[U]) -> R | U:
+    """A stored object as its model, or as `unreadable` when its spec does not match; the status never decides."""
+    try:
+        return model.model_validate(item)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return unreadable.model_validate({**item, "problem": problem[:500]})
+
+
+def _leniently(value: Any, validate: Callable[[Any], T]) -> T:
+    """Leaves out what cannot be read: a status may hold words of another version, and is only a report."""
+    if not isinstance(value, dict):
+        return validate(value if isinstance(value, BaseModel) else {})
+    left = copy.deepcopy(value)
+    while True:
+        try:
+            return validate(left)
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = first["loc"][:-1] if first["type"] == "missing" else first["loc"]
+            if not _leave_out(left, path):
+                return validate({})
+
+
+def _leave_out(tree: Any, path: tuple[int | str, ...]) -> bool:
+    """Takes the item at the path away; tells whether it was there."""
+    for part in path[:-1]:
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    try:
+        del tree[path[-1]]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+LENIENT = WrapValidator(_leniently)
+"""For the status of a resource: what cannot be read is left out, nothing is refused."""
 
 
 def printer_column(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel
 from crowetrade_api.v1alpha1.common import (
+    QUANTITY_LENGTH,
     LabelSelector,
     PositiveDecimal,
     Symbol,
     name_rule,
     section,
 )
-from crowetrade_api.v1alpha1.meta import Metadata, Resource, printer_column
+from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
 
 
 class Scope(ApiModel):
@@ -41,11 +42,15 @@ class OrderRate(ApiModel):
 class Limits(ApiModel):
     """The limits; those left out are not set, and at least one is. Other limits are refused until they exist."""
 
+    # A limit that a newer version added is kept: gateways that do not know it block, and say so.
+    model_config = ConfigDict(extra="allow")
+
     max_order_quantity: PositiveDecimal | None = Field(
         default=None, description="Highest quantity of one order, in units of the base asset."
     )
     max_order_notional: PositiveDecimal | None = Field(
-        default=None, description="Highest quantity times price of one order, in the quote currency."
+        default=None,
+        description="Highest quantity times price times multiplier of one order, in the quote currency.",
     )
     max_position_quantity: PositiveDecimal | None = Field(
         default=None,
@@ -103,9 +108,9 @@ class UtilisationStatus(ApiModel):
 
     name: str = Field(description="Field of spec.limits.", max_length=64)
     venue: str = Field(description="Name of the VenueConnection whose gateway counts it.", max_length=63)
-    key: str = Field(description="What it is counted for: strategy/symbol, strategy, or - for all.", max_length=128)
-    used: str = Field(description="Used, in the limit's unit.", max_length=40)
-    limit: str = Field(description="The limit, in its unit.", max_length=40)
+    key: str = Field(description="What it counts: strategy/venue/symbol, strategy, or - for all.", max_length=192)
+    used: str = Field(description="Used, in the limit's unit.", max_length=QUANTITY_LENGTH)
+    limit: str = Field(description="The limit, in its unit.", max_length=QUANTITY_LENGTH)
     ratio: str = Field(default="", description="used / limit with three decimals.", max_length=24)
 
 
@@ -170,7 +175,13 @@ class RiskLimit(Resource):
 
     metadata: Metadata
     spec: RiskLimitSpec = Field(description="Whom the limits bind, how they count, and the limits.")
-    status: RiskLimitStatus = Field(
+    status: Annotated[RiskLimitStatus, LENIENT] = Field(
         default_factory=RiskLimitStatus,
         description="Where the limits are in force and how much of them is used; written by the operator.",
     )
+
+
+class UnreadableLimit(Unreadable):
+    """A RiskLimit whose spec cannot be read: the venues of its namespace are halted."""
+
+    status: Annotated[RiskLimitStatus, LENIENT] = Field(default_factory=RiskLimitStatus)

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import (
+    QUANTITY_LENGTH,
     Currency,
     Fraction,
     PositiveDecimal,
@@ -22,10 +23,10 @@ from crowetrade_api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_api.v1alpha1.meta import Metadata, Resource, printer_column
+from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
 
 ENTRY_POINT = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
-BUILT_IN_MODELS = ("ema-crossover", "mean-reversion")
+BUILT_IN_MODELS = ("ema-crossover", "mean-reversion", "pair-reversion")
 """Those of the agents' registry: the API server is the first place that can refuse another name."""
 PARAMETER_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"
 
@@ -135,7 +136,13 @@ class Execution(ApiModel):
     )
     time_in_force: Literal["IOC", "DAY", "GTC"] = Field(
         default="IOC",
-        description="FIX TimeInForce: IOC trades at once what it can and cancels the rest; DAY and GTC rest.",
+        description="FIX TimeInForce: IOC trades at once what it can and cancels the rest; DAY rests until the venue's "
+        "day ends (spec.calendar of the VenueConnection); GTC rests.",
+    )
+    slice_to_limits: bool = Field(
+        default=False,
+        description="True sends an order that a RiskLimit would refuse for its size in parts that the limit admits. "
+        "False sends it whole: it is refused and tried again less and less often; see condition OrdersRefused.",
     )
 
 
@@ -205,10 +212,18 @@ class StrategySpec(ApiModel):
     )
     capital: Capital = Field(description="Money that the strategy may size its positions with.")
     instruments: list[TradedInstrument] = Field(
-        description="What to trade and where. Each symbol once.",
+        description="What to trade and where; each symbol once per venue. Models get them in this order.",
         min_length=1,
         max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
+        json_schema_extra={
+            "x-kubernetes-list-type": "atomic",
+            **rules(
+                rule(
+                    "self.all(a, self.exists_one(b, b.symbol == a.symbol && b.venueRef.name == a.venueRef.name))",
+                    "instruments: write each symbol once per venue; the same symbol at two venues is allowed",
+                )
+            ),
+        },
     )
     model: Model = Field(
         description="The model that makes the signals: a built-in one by name, or your own by entryPoint.",
@@ -243,23 +258,50 @@ class AgentsStatus(ApiModel):
 
 
 class PositionStatus(ApiModel):
-    """One position, exactly as the gateway reports it."""
+    """One position, as the gateway reports it: prices are rounded, the journal is exact."""
 
     symbol: str = Field(description="Instrument symbol.", max_length=32)
     venue: str = Field(description="Name of the VenueConnection.", max_length=63)
-    quantity: str = Field(description="Signed quantity in units of the base asset.", max_length=40)
-    average_price: str = Field(default="", description="Average entry price in the quote currency.", max_length=40)
-    mark_price: str = Field(default="", description="Mid price that marks it; empty when unknown.", max_length=40)
+    quantity: str = Field(description="Signed quantity in units of the base asset.", max_length=QUANTITY_LENGTH)
+    average_price: str = Field(
+        default="", description="Average entry price in the quote currency.", max_length=QUANTITY_LENGTH
+    )
+    mark_price: str = Field(
+        default="",
+        description="Mid price of the instrument that marks it; empty when unknown, and when the venue is gone.",
+        max_length=QUANTITY_LENGTH,
+    )
+    mark_time: str | None = Field(
+        default=None,
+        description="When the gateway received that price.",
+        json_schema_extra={"format": "date-time"},
+    )
 
 
 class ProfitStatus(ApiModel):
     """Profit and loss since the gateway's journal began."""
 
     currency: str = Field(description="Currency of the amounts.", max_length=10)
-    realized: str = Field(default="", description="Realised, before fees.", max_length=40)
-    unrealized: str = Field(default="", description="Unrealised at the mark prices; empty when unknown.", max_length=40)
-    fees: str = Field(default="", description="Fees paid.", max_length=40)
-    net: str = Field(default="", description="realized + unrealized - fees; empty when unknown.", max_length=40)
+    realized: str = Field(default="", description="Realised, before fees.", max_length=QUANTITY_LENGTH)
+    unrealized: str = Field(
+        default="", description="Unrealised at the mark prices; empty when unknown.", max_length=QUANTITY_LENGTH
+    )
+    fees: str = Field(default="", description="Fees paid.", max_length=QUANTITY_LENGTH)
+    net: str = Field(
+        default="", description="realized + unrealized - fees; empty when unknown.", max_length=QUANTITY_LENGTH
+    )
+
+
+class LastRejectStatus(ApiModel):
+    """The last refusal, and those before it in a row for the same reason and limit."""
+
+    reason: str = Field(description="Why, in CamelCase.", max_length=64)
+    limit: str = Field(default="", description="Name of the RiskLimit; empty when none refused it.", max_length=63)
+    count: int = Field(default=0, description="How many in a row.", ge=0)
+    since: str | None = Field(
+        default=None, description="When the first of them was.", json_schema_extra={"format": "date-time"}
+    )
+    text: str = Field(default="", description="The last one's sentence.", max_length=1024)
 
 
 class OrdersStatus(ApiModel):
@@ -269,7 +311,9 @@ class OrdersStatus(ApiModel):
     sent_total: int = Field(default=0, description="Orders sent to the venue.", ge=0)
     filled_total: int = Field(default=0, description="Orders filled completely.", ge=0)
     rejected_total: int = Field(default=0, description="Orders refused by the risk gate or the venue.", ge=0)
-    last_reject_reason: str = Field(default="", description="Why the last one was refused.", max_length=128)
+    last_reject: LastRejectStatus | None = Field(
+        default=None, description="The last refusal; not set when nothing was refused."
+    )
 
 
 class StrategySummary(ApiModel):
@@ -287,6 +331,7 @@ class StrategyPhase(DocumentedEnum):
     TRADING = "Trading", "The gateways accept its orders."
     SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
     ENDED = "Ended", "The recording of its venue has been played to its end."
+    HALTED = "Halted", "A gateway of its venues refuses every new order until a person has looked."
     DEGRADED = "Degraded", "It has traded or tried to, and something is wrong."
     STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
     UNKNOWN = "", "The operator has not written it yet."
@@ -305,7 +350,7 @@ class StrategyStatus(ApiModel):
     config_hash: str = Field(default="", description="Hash of the configuration that the agents run.", max_length=80)
     position: list[PositionStatus] = Field(
         default_factory=list,
-        description="Positions, exactly as the gateways report them.",
+        description="Positions, as the gateways report them.",
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol", "venue"]},
     )
@@ -322,7 +367,8 @@ class StrategyStatus(ApiModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, AgentsAvailable, VenueConnected, RiskBound, Trading, Progressing; and Paused.",
+        description="Ready, AgentsAvailable, VenueConnected, RiskBound, Trading, Progressing; OrdersRefused, Halted "
+        "and Paused when they have something to say.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
@@ -356,6 +402,35 @@ class Strategy(Resource):
 
     metadata: Metadata
     spec: StrategySpec = Field(description="What to trade, where, with which model, and within which policy.")
-    status: StrategyStatus = Field(
+    status: Annotated[StrategyStatus, LENIENT] = Field(
         default_factory=StrategyStatus, description="How the strategy is doing; written by the operator."
     )
+
+    @property
+    def venues(self) -> list[str]:
+        """Names of the venues, each once, in order."""
+        return self.spec.venues
+
+    @property
+    def flattens(self) -> bool:
+        """Whether its deletion closes its positions."""
+        return self.spec.deletion_policy == "Flatten"
+
+
+class UnreadableStrategy(Unreadable):
+    """A Strategy whose spec cannot be read: it is suspended at the venues that it names, as far as that can be seen."""
+
+    status: Annotated[StrategyStatus, LENIENT] = Field(default_factory=StrategyStatus)
+
+    @property
+    def venues(self) -> list[str]:
+        """Names of the venues, each once, in order."""
+        listed = self.spec.get("instruments") if isinstance(self.spec, dict) else None
+        items = listed if isinstance(listed, list) else []
+        found = [item.get("venueRef") for item in items if isinstance(item, dict)]
+        return list(dict.fromkeys(str(item["name"]) for item in found if isinstance(item, dict) and item.get("name")))
+
+    @property
+    def flattens(self) -> bool:
+        """Whether its deletion closes its positions."""
+        return isinstance(self.spec, dict) and self.spec.get("deletionPolicy") == "Flatten"

@@ -9,8 +9,10 @@ from pydantic import Field, StringConstraints
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import (
+    QUANTITY_LENGTH,
     Currency,
     PositiveDecimal,
+    Resources,
     SignedDecimal,
     Symbol,
     UnsignedDecimal,
@@ -19,11 +21,13 @@ from crowetrade_api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_api.v1alpha1.meta import Metadata, Resource, printer_column
+from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
 
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"
 _KEY = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(parquet|csv)$"
+MAX_INSTRUMENTS = 500
+_CALENDAR = r"^24x7$"
 _SPEED = r"^(max|(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?)$"
 
 
@@ -62,12 +66,18 @@ class ConfigMapData(ApiModel):
 
 
 class SimulatedData(ApiModel):
-    """Recorded market data: exactly one of sample, persistentVolumeClaim and configMap."""
+    """One recording: exactly one of sample, persistentVolumeClaim and configMap."""
 
+    symbol: Symbol | None = Field(
+        default=None,
+        description="Instrument that the recording is of. Leave it out when it is the only recording and has a symbol "
+        "column that says which row is of which instrument.",
+    )
     sample: Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = (
         Field(
             default=None,
-            description="A recording that ships with the agents image: eurusd-1h (EURUSD hourly ask bars of 2017).",
+            description="A recording that ships with the agents image: eurusd-1h (EUR/USD, hourly ask bars of 2017) or "
+            "googl-1d (Alphabet class A, daily bars of 2009 to 2018).",
             json_schema_extra=rules(
                 rule(
                     "self.matches(r'^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
@@ -124,7 +134,10 @@ class Latency(ApiModel):
     """Delays in the time of the recording."""
 
     order_millis: int = Field(
-        default=0, description="From an order's arrival to its place in the market, in ms.", ge=0, le=60_000
+        default=0, description="From an order's leaving to its place in the market, in ms.", ge=0, le=60_000
+    )
+    market_data_millis: int = Field(
+        default=0, description="From a quote in the market to its arrival at the gateway, in ms.", ge=0, le=60_000
     )
 
 
@@ -132,14 +145,29 @@ class Simulated(ApiModel):
     """A venue that matches orders against recorded market data. Resting orders fill when the market crosses their
     price; the place in the queue is not modelled."""
 
-    data: SimulatedData = Field(
-        description="Recorded market data.",
-        json_schema_extra=rules(
-            rule(
-                "[has(self.sample), has(self.persistentVolumeClaim), has(self.configMap)].filter(x, x).size() == 1",
-                "data: set exactly one of sample, persistentVolumeClaim and configMap",
-            )
-        ),
+    data: list[
+        Annotated[
+            SimulatedData,
+            Field(
+                json_schema_extra=rules(
+                    rule(
+                        "[has(self.sample), has(self.persistentVolumeClaim), has(self.configMap)]"
+                        ".filter(x, x).size() == 1",
+                        "data: set exactly one of sample, persistentVolumeClaim and configMap",
+                    ),
+                    rule(
+                        "has(self.symbol) || !has(self.sample)",
+                        "data: a sample has no symbol column: write the symbol of its instrument, such as EUR-USD",
+                    ),
+                )
+            ),
+        ]
+    ] = Field(
+        description="Recorded market data: one recording for each instrument, or a single one without symbol whose "
+        "file has a symbol column. Recordings are merged in the order of their times.",
+        min_length=1,
+        max_length=MAX_INSTRUMENTS,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     replay: Replay = section(Replay, "How the recording is played.")
     fees: Fees = section(Fees, "Fees in basis points of the notional; negative is a rebate.")
@@ -221,14 +249,25 @@ class CancelOnDisconnect(ApiModel):
     )
 
 
+RECORDINGS_MESSAGE = (
+    "spec.simulated.data: write one entry with its symbol for each of spec.instruments and no other, or a single entry "
+    "without symbol: a file with a symbol column"
+)
+
+
 class Instrument(ApiModel):
     """An instrument of the venue, with the grid that its orders must fit."""
 
     symbol: Symbol = Field(description="Symbol, such as EUR-USD.")
     currency: Currency = Field(description="Currency that prices are quoted in.")
+    multiplier: PositiveDecimal = Field(
+        default="1",
+        description="Value of one unit at a price of 1, in the currency (FIX tag 231, ContractMultiplier): the "
+        "notional is quantity times price times multiplier.",
+    )
     tick_size: PositiveDecimal = Field(description="Step of prices.")
     lot_size: PositiveDecimal = Field(description="Step of quantities, in units of the base asset.")
-    min_quantity: PositiveDecimal = Field(description="Least quantity of an order, in units of the base asset.")
+    min_quantity: PositiveDecimal = Field(description="Minimum quantity of an order, in units of the base asset.")
 
 
 class VenueConnectionSpec(ApiModel):
@@ -262,18 +301,38 @@ class VenueConnectionSpec(ApiModel):
     cancel_on_disconnect: CancelOnDisconnect = section(
         CancelOnDisconnect, "What happens to a strategy's orders when its agent is gone."
     )
+    calendar: Annotated[str, StringConstraints(pattern=_CALENDAR, max_length=64)] = Field(
+        default="24x7",
+        description="When the venue trades, which says when a DAY order ends. 24x7: it never closes, and its days end "
+        "at midnight UTC. The only calendar that is accepted for now.",
+        json_schema_extra=rules(
+            rule(
+                f"self.matches(r'{_CALENDAR}')",
+                'calendar: only "24x7" is accepted for now (a venue that never closes; its days end at midnight UTC)',
+            )
+        ),
+    )
     instruments: list[Instrument] = Field(
-        description="The instrument that the recording is of; exactly one in this version. Orders for others are "
-        "refused.",
+        description="Instruments that may be traded there. Orders for others are refused.",
         min_length=1,
-        max_length=1,
+        max_length=MAX_INSTRUMENTS,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
     )
+    resources: Resources = section(Resources, "Computing resources of the gateway's pod.")
     suspend: bool = Field(
         default=False,
         description="True halts the gateway without restarting it: new orders of all strategies are refused and open "
         "ones are cancelled. False trades again.",
     )
+
+    def uncovered(self) -> str:
+        """What is wrong with the recordings of a simulated venue, in words; empty when each instrument has one."""
+        if self.simulated is None:
+            return ""
+        symbols, recorded = [item.symbol for item in self.instruments], [item.symbol for item in self.simulated.data]
+        if recorded == [None] or sorted(symbols) == sorted(item or "" for item in recorded):
+            return ""
+        return RECORDINGS_MESSAGE
 
 
 class SessionStatus(ApiModel):
@@ -287,8 +346,13 @@ class SessionStatus(ApiModel):
     since: str | None = Field(
         default=None, description="When the state last changed.", json_schema_extra={"format": "date-time"}
     )
-    fencing_token: int = Field(default=0, description="Rises with each gateway that took over.", ge=0)
-    pod: str = Field(default="", description="Pod that holds the session.", max_length=253)
+    fencing_token: int = Field(
+        default=0,
+        description="Highest fencing token on record. It rises with each gateway that takes over; a gateway with a "
+        "lower one has lost its journal and is halted.",
+        ge=0,
+    )
+    pod: str = Field(default="", description="Pod that reported the token.", max_length=253)
     message: str = Field(default="", description="What the venue said.", max_length=1024)
 
 
@@ -308,6 +372,26 @@ class VenueOrdersStatus(ApiModel):
     )
 
 
+class JournalStatus(ApiModel):
+    """The gateway's journal."""
+
+    sequence: int = Field(
+        default=0, description="Highest sequence on record: a journal that ends before it is incomplete.", ge=0
+    )
+
+
+class VenuePositionStatus(ApiModel):
+    """What the account holds in one instrument, whoever owns it."""
+
+    symbol: str = Field(description="Instrument symbol.", max_length=64)
+    quantity: str = Field(description="Signed quantity over all owners, in units.", max_length=QUANTITY_LENGTH)
+    unattributed: str = Field(
+        default="0",
+        description="Of that, what belongs to no Strategy that trades here any more.",
+        max_length=QUANTITY_LENGTH,
+    )
+
+
 class VenuePhase(DocumentedEnum):
     """One word for people about a VenueConnection."""
 
@@ -316,6 +400,7 @@ class VenuePhase(DocumentedEnum):
     CONNECTED = "Connected", "The gateway is logged on at its venue."
     ENDED = "Ended", "The recording has been played to its end."
     SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
+    HALTED = "Halted", "The gateway refuses every new order until a person has looked."
     REFUSED = "Refused", "The venue rejected the logon."
     DEGRADED = "Degraded", "It was connected, or its gateway cannot run."
     STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
@@ -330,13 +415,20 @@ class VenueConnectionStatus(ApiModel):
         default=VenuePhase.UNKNOWN, description="One word for people, derived from the conditions."
     )
     session: SessionStatus = Field(default_factory=SessionStatus, description="Session with the venue.")
+    journal: JournalStatus = Field(default_factory=JournalStatus, description="The gateway's journal.")
     orders: VenueOrdersStatus = Field(default_factory=VenueOrdersStatus, description="Counts of orders.")
+    positions: list[VenuePositionStatus] = Field(
+        default_factory=list,
+        description="What the account holds by instrument; the first 500 by symbol.",
+        max_length=MAX_INSTRUMENTS,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
+    )
     config_revision: str = Field(
         default="", description="Revision of the limits and bindings that the gateway enforces.", max_length=80
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, SessionEstablished, CredentialsReady; Paused when reconciling is.",
+        description="Ready, SessionEstablished, CredentialsReady; Halted when the gateway is, and Paused.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
@@ -353,7 +445,17 @@ class VenueConnection(Resource):
         name_rule(),
         rule(
             "self.spec.type != 'Simulated' || has(self.spec.simulated)",
-            "spec.simulated is required when spec.type is Simulated: write simulated: {data: {sample: eurusd-1h}}",
+            "spec.simulated is required when spec.type is Simulated: write simulated: {data: [{symbol: EUR-USD, "
+            "sample: eurusd-1h}]}",
+        ),
+        rule(
+            "!has(self.spec.simulated) || (self.spec.simulated.data.size() == 1 "
+            "&& !has(self.spec.simulated.data[0].symbol)) || "
+            "(self.spec.simulated.data.size() == self.spec.instruments.size() "
+            # A list of one list: CEL has no variables, and `exists` inside `all` costs too much for 500 of each.
+            "&& [self.spec.simulated.data.map(d, has(d.symbol) ? d.symbol : '')].all(symbols, "
+            "self.spec.instruments.all(i, i.symbol in symbols)))",
+            RECORDINGS_MESSAGE,
         ),
         rule(
             "has(self.spec.credentials) == (has(self.spec.simulated) && has(self.spec.simulated.apiKeySha256))",
@@ -381,6 +483,12 @@ class VenueConnection(Resource):
 
     metadata: Metadata
     spec: VenueConnectionSpec = Field(description="Which venue, with which account, key, limits and instruments.")
-    status: VenueConnectionStatus = Field(
+    status: Annotated[VenueConnectionStatus, LENIENT] = Field(
         default_factory=VenueConnectionStatus, description="How the gateway is doing; written by the operator."
     )
+
+
+class UnreadableVenue(Unreadable):
+    """A VenueConnection whose spec cannot be read: its gateway is halted."""
+
+    status: Annotated[VenueConnectionStatus, LENIENT] = Field(default_factory=VenueConnectionStatus)

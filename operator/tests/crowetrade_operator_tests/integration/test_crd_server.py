@@ -1,15 +1,112 @@
+"""What a real API server makes of the CRDs: each rule is obeyed once and broken once."""
+
 from __future__ import annotations
+
+import re
+from typing import Any
 
 import pytest
 
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES
-from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES, ApiResource
+from crowetrade_operator.errors import ClusterRefused
+from crowetrade_operator_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
 
 pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+INSTRUMENT = venue_manifest()["spec"]["instruments"][0]
 
 
-async def test_samples_are_accepted(cluster: Cluster, namespace: str) -> None:
-    await cluster.create(VENUES, namespace, venue_manifest(namespace=namespace))
-    await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
-    await cluster.create(RISK_LIMITS, namespace, limit_manifest(namespace=namespace))
+def venue_of(data: list[Object], symbols: list[str]) -> Object:
+    """A venue with these recordings and instruments."""
+    manifest = change(venue_manifest(), "spec.simulated.data", data)
+    return change(manifest, "spec.instruments", [{**INSTRUMENT, "symbol": symbol} for symbol in symbols])
+
+
+def sampled(*symbols: str) -> list[Object]:
+    """A sample for each symbol."""
+    return [{"symbol": symbol, "sample": "eurusd-1h"} for symbol in symbols]
+
+
+def traded(*pairs: tuple[str, str]) -> Object:
+    """A strategy that trades these symbols at these venues."""
+    return change(
+        strategy_manifest(),
+        "spec.instruments",
+        [{"symbol": symbol, "venueRef": {"name": venue}} for symbol, venue in pairs],
+    )
+
+
+CLAIM = {"persistentVolumeClaim": {"claimName": "ticks", "path": "all.parquet"}}
+FILE = {"configMap": {"name": "ticks", "key": "a.csv"}}
+ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
+    "the sample of a venue": (VENUES, venue_manifest()),
+    "the sample of a strategy": (STRATEGIES, strategy_manifest()),
+    "the sample of a limit": (RISK_LIMITS, limit_manifest()),
+    "a recording for each instrument": (VENUES, venue_of([*sampled("A"), {"symbol": "B", **FILE}], ["B", "A"])),
+    "one file with a symbol column": (VENUES, venue_of([CLAIM], ["A", "B", "C"])),
+    "a contract of fifty": (VENUES, change(venue_manifest(), "spec.instruments.0.multiplier", "50")),
+    "a venue that never closes": (VENUES, change(venue_manifest(), "spec.calendar", "24x7")),
+    "the same symbol at two venues": (STRATEGIES, traded(("A", "one"), ("A", "two"), ("B", "one"))),
+    "a pair": (STRATEGIES, change(strategy_manifest(), "spec.model", {"name": "pair-reversion"})),
+    "slices": (STRATEGIES, change(strategy_manifest(), "spec.policy.execution.sliceToLimits", True)),
+}
+REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
+    "no recording": (VENUES, venue_of([], ["A"]), "spec.simulated.data: Invalid value.* at least 1 items"),
+    "two sources": (VENUES, venue_of([{**CLAIM, **FILE}], ["A"]), "set exactly one of sample"),
+    "no source": (VENUES, venue_of([{"symbol": "A"}], ["A"]), "set exactly one of sample"),
+    "a sample without its symbol": (VENUES, venue_of([{"sample": "eurusd-1h"}], ["A"]), "write the symbol of its"),
+    "an instrument without a recording": (VENUES, venue_of(sampled("A"), ["A", "B"]), "for each of spec.instruments"),
+    "a recording without an instrument": (VENUES, venue_of(sampled("A", "B"), ["A"]), "for each of spec.instruments"),
+    "a recording twice": (VENUES, venue_of(sampled("A", "A"), ["A", "B"]), "for each of spec.instruments"),
+    "two files with a symbol column": (VENUES, venue_of([CLAIM, FILE], ["A", "B"]), "for each of spec.instruments"),
+    "an instrument twice": (VENUES, venue_of([CLAIM], ["A", "A"]), "Duplicate value"),
+    "a contract of nothing": (
+        VENUES,
+        change(venue_manifest(), "spec.instruments.0.multiplier", "0"),
+        "greater than zero",
+    ),
+    "an exchange's calendar": (VENUES, change(venue_manifest(), "spec.calendar", "XNYS"), 'only "24x7" is accepted'),
+    "a symbol twice at one venue": (STRATEGIES, traded(("A", "one"), ("A", "one")), "write each symbol once per venue"),
+    "a model that is not there": (
+        STRATEGIES,
+        change(strategy_manifest(), "spec.model", {"name": "oracle"}),
+        "pair-reversion",
+    ),
+    "a limit without limits": (RISK_LIMITS, change(limit_manifest(), "spec.limits", {}), "set at least one of"),
+    "no instruments": (VENUES, change(venue_manifest(), "spec.instruments", UNSET), "spec.instruments: Required"),
+}
+
+
+async def create(cluster: Cluster, namespace: str, resource: ApiResource, manifest: Object) -> Object:
+    """The manifest in the namespace of the test."""
+    return await cluster.create(resource, namespace, change(manifest, "metadata.namespace", namespace))
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+async def test_what_is_right_is_accepted(cluster: Cluster, namespace: str, case: str) -> None:
+    await create(cluster, namespace, *ACCEPTED[case])
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_what_is_wrong_is_refused_and_named(cluster: Cluster, namespace: str, case: str) -> None:
+    resource, manifest, message = REFUSED[case]
+    with pytest.raises(ClusterRefused, match=re.compile(message, re.DOTALL)):
+        await create(cluster, namespace, resource, manifest)
+
+
+async def test_five_hundred_instruments_and_recordings_are_within_the_costs_of_the_rules(
+    cluster: Cluster, namespace: str
+) -> None:
+    symbols = [f"INSTRUMENT-WITH-A-LONG-NAME-{number:03}" for number in range(500)]
+    decimals = dict.fromkeys(("multiplier", "tickSize", "lotSize", "minQuantity"), f"0.{'0' * 16}1")
+    manifest = venue_of(sampled(*reversed(symbols)), symbols)
+    for instrument in manifest["spec"]["instruments"]:
+        instrument.update(decimals)
+    await create(cluster, namespace, VENUES, manifest)
+    wrong = change(change(manifest, "metadata.name", "other"), "spec.simulated.data.0.symbol", "ELSE")
+    with pytest.raises(ClusterRefused, match="for each of"):
+        await create(cluster, namespace, VENUES, wrong)
+    more = change(venue_of([CLAIM], [*symbols, "ONE-MORE"]), "metadata.name", "more")
+    with pytest.raises(ClusterRefused, match="at most 500 items"):
+        await create(cluster, namespace, VENUES, more)
