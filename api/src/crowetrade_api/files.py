@@ -42,6 +42,8 @@ class EnvName(StrEnum):
     SAMPLE_DIRECTORY = "CROWETRADE_SAMPLE_DATA"
     CREDENTIALS_FILE = "CROWETRADE_API_KEY_FILE"
     TERMINATION_LOG = "CROWETRADE_TERMINATION_LOG"
+    # HOST:PORT of a simulated venue that runs as a process of its own, for tests of the gateway's death.
+    SIMULATED_SERVER = "CROWETRADE_SIMULATED_SERVER"
 
 
 class ExitCode(IntEnum):

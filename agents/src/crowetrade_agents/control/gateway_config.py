@@ -6,8 +6,6 @@ A rule that cannot be read is the exception: it blocks what it binds (risk/rules
 
 from __future__ import annotations
 
-import hashlib
-
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -15,6 +13,7 @@ from crowetrade.config.v1 import config_pb2
 from crowetrade_agents.control.state import Configuration, OnRecord
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.rules import RuleSet, compile_rule
+from crowetrade_api.gateway_config import revision_of
 
 _STATES = {
     config_pb2.TRADING_STATE_ACTIVE: TradingState.ACTIVE,
@@ -22,15 +21,6 @@ _STATES = {
     config_pb2.TRADING_STATE_FLATTEN: TradingState.FLATTEN,
     config_pb2.TRADING_STATE_CLOSE_ONLY: TradingState.CLOSE_ONLY,
 }
-
-
-def revision_of(config: config_pb2.GatewayConfig) -> str:
-    """SHA-256 over the message without `revision` and `on_record`, serialized deterministically, in hex."""
-    hashed = config_pb2.GatewayConfig()
-    hashed.CopyFrom(config)
-    hashed.ClearField("revision")
-    hashed.ClearField("on_record")
-    return hashlib.sha256(hashed.SerializeToString(deterministic=True)).hexdigest()
 
 
 def decode(payload: bytes | None) -> Configuration:
@@ -53,7 +43,8 @@ def decode(payload: bytes | None) -> Configuration:
         rules=RuleSet(tuple(compile_rule(rule) for rule in config.rules)),
         halted_reason=config.halted_reason,
         halted_message=config.halted_message,
-        on_record=OnRecord(config.on_record.fencing_token, config.on_record.sequence),
+        on_record=OnRecord(config.on_record.fencing_token, config.on_record.sequence, config.on_record.pod),
+        cleared_halts=frozenset(config.cleared_halts),
     )
 
 

@@ -7,11 +7,12 @@ import hashlib
 import pytest
 
 from crowetrade.config.v1 import config_pb2 as pb
-from crowetrade_agents.control.gateway_config import decode, revision_of
+from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration, OnRecord, blocking
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.values import message
+from crowetrade_api.gateway_config import revision_of
 
 
 def config(**changes: object) -> pb.GatewayConfig:
