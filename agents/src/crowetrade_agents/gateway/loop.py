@@ -108,7 +108,7 @@ class Gateway:
 
     async def wait_for_news(self, deadline_ns: int) -> None:
         """Returns when something happened that others wait for, at the latest at the deadline."""
-        await self._first(self._news, deadline_ns)
+        await self.first(self._news, deadline_ns)
         self._news.clear()
 
     async def drain(self, until: Callable[[], bool], deadline_ns: int) -> bool:
@@ -117,10 +117,11 @@ class Gateway:
             if self._clock.now_ns() >= deadline_ns:
                 return False
             self.changed.clear()
-            await self._first(self.changed, min(deadline_ns, self._clock.now_ns() + DRAIN_LOOK_NS))
+            await self.first(self.changed, min(deadline_ns, self._clock.now_ns() + DRAIN_LOOK_NS))
         return True
 
-    async def _first(self, event: asyncio.Event, deadline_ns: int) -> None:
+    async def first(self, event: asyncio.Event, deadline_ns: int) -> None:
+        """Returns when the event is set, at the latest at the deadline."""
         waiting = asyncio.ensure_future(event.wait())
         timer = asyncio.ensure_future(self._clock.wait_until(deadline_ns))
         try:

@@ -22,7 +22,7 @@ from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalUnavailable
-from crowetrade_agents.gateway.books import Books, recover
+from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import Configure, Leave
 from crowetrade_agents.gateway.lock_step import LockStep
@@ -34,7 +34,9 @@ from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.gateway.wire import SIDE_VALUES
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.port import JournalHead
-from crowetrade_agents.order_entry.grpc_server import OrderEntryServer
+from crowetrade_agents.order_entry.commands import SessionCommand
+from crowetrade_agents.order_entry.grpc_server import create_server
+from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod
 from crowetrade_agents.runtime.venue import instruments_of, venue_of
@@ -47,7 +49,10 @@ from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopp
 log = structlog.get_logger()
 
 STATUS_NS = SECOND_NS
+GRACE_SECONDS = 1.0
 RETRY_NS = SECOND_NS
+LOOK_NS = SECOND_NS // 20
+"""Lock step looks this often whether configuration or patience lets the market go on."""
 CANCEL_NS = 5 * SECOND_NS
 """How long a gateway that leaves waits for the answers to its cancels."""
 CLOSE_NS = 35 * SECOND_NS
@@ -117,23 +122,33 @@ class GatewayProcess:
         if opened is None:
             return
         journal, state, head = opened
-        server = OrderEntryServer(
-            namespace=self._file.namespace,
-            venue=self._file.name,
+
+        async def put(command: SessionCommand) -> None:
+            await gateway.put(command)
+
+        sessions = Sessions(
+            self._file.namespace,
+            self._file.name,
+            put,
+            self._clock,
             is_bound=lambda strategy: strategy in (state.live.configuration.bindings or {}),
             published=lambda: state.live.published,
-            clock=self._clock,
-            heartbeat_deadline_ns=state.settings.heartbeat_deadline_millis * 1_000_000,
         )
-        gateway = Gateway(state, journal, head, self._venue, server.hub, self._publish_market, self._clock)
-        server.sink = gateway.put
-        self.port = await server.start(self._pod.grpc_port)
+        gateway = Gateway(state, journal, head, self._venue, sessions, self._publish_market, self._clock)
+        server = create_server(sessions)
+        self.port = server.add_insecure_port(f"0.0.0.0:{self._pod.grpc_port}")
+        await server.start()
         self.serving.set()
         self._health.set_ready("journal", True)
         log.info("gateway_serves", port=self.port, fencing_token=state.books.fencing_token, journal=head.sequence)
-        await self._trade(gateway, server)
+        try:
+            await self._trade(gateway, sessions)
+        finally:
+            sessions.leave()
+            await server.stop(grace=GRACE_SECONDS)
+            await self._venue.close()
 
-    async def _trade(self, gateway: Gateway, server: OrderEntryServer) -> None:
+    async def _trade(self, gateway: Gateway, sessions: Sessions) -> None:
         state = gateway.state
         session = VenueSession(self._venue, gateway.put, lambda: self._resume(state.books), self._clock)
         running = asyncio.create_task(gateway.run())
@@ -143,7 +158,7 @@ class GatewayProcess:
             asyncio.create_task(self._report_status(gateway)),
         ]
         if state.settings.features.lock_step:
-            others.append(asyncio.create_task(self._release(gateway, server)))
+            others.append(asyncio.create_task(self._release(gateway, sessions)))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             done, _ = await asyncio.wait({running, stopping, *others}, return_when=asyncio.FIRST_COMPLETED)
@@ -154,21 +169,22 @@ class GatewayProcess:
         finally:
             await cancelled(stopping, *others)
             await cancelled(running)
-            await server.stop()
-            await self._venue.close()
 
     async def _open(self) -> tuple[JetStreamJournal, GatewayState, JournalHead]:
         """Opens the journal and writes this session's record into it, which fences the gateway before."""
         await self._wait_for_configuration_bucket()
-        journal = JetStreamJournal(self._jetstream, self._file.namespace, self._file.name)
+        journal = JetStreamJournal(self._bus.client, self._file.namespace, self._file.name)
         while True:
             try:
                 recovered = await journal.open()
+                books = begin(self._file.name, recovered.books)
+                async for event in recovered.events:
+                    books.apply(event, replayed=True)
                 break
             except JournalUnavailable as error:
                 log.warning("journal_not_open", error=str(error))
+                self._health.set_ready("journal", False, str(error))
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
-        books = recover(self._file.name, recovered.books, recovered.events)
         started = journal_pb2.JournalEvent(
             at_unix_ns=self._clock.now_ns(),
             session_started=journal_pb2.SessionStarted(pod=self._pod.name, fencing_token=books.fencing_token + 1),
@@ -209,10 +225,10 @@ class GatewayProcess:
         async for configuration in configurations(self._jetstream, self._file.namespace, self._file.name):
             await gateway.put(Configure(configuration))
 
-    async def _release(self, gateway: Gateway, server: OrderEntryServer) -> None:
+    async def _release(self, gateway: Gateway, sessions: Sessions) -> None:
         """Lock step: lets the next event come when every strategy has handled the last one."""
         live = gateway.state.live
-        lock_step = LockStep(server.hub, live.published)
+        lock_step = LockStep(sessions, live.published)
         released = -1
         while True:
             active = [
@@ -221,11 +237,12 @@ class GatewayProcess:
             now = self._clock.now_ns()
             missing = lock_step.waiting_for(active, live.published, now)
             self._waiting_for = sorted({*missing, *lock_step.given_up()})
-            ready = bool(active) and not missing and bool(server.hub.connected())
+            ready = bool(active) and not missing and bool(sessions.connected())
             if ready and released != live.published and live.session is SessionState.LOGGED_ON:
                 released = live.published
                 self._venue.release(released)
-            await server.hub.wait_for_change(now + RETRY_NS)
+            await gateway.first(sessions.changed, now + LOOK_NS)
+            sessions.changed.clear()
 
     async def _publish_market(self, event: QuoteChanged | TradePrinted) -> None:
         message = market_data_message(event, self._clock.now_ns())
