@@ -1,0 +1,149 @@
+"""GatewayStatus: rounded, bounded, each position marked by its own instrument, and what blocks named."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_agents.control.state import Configuration
+from crowetrade_agents.domain.numbers import MONEY_PLACES
+from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway.status import gateway_status
+from crowetrade_agents.venues import port
+from crowetrade_agents_tests.gateway.scenario import EUR, GBP, Scenario, book, configuration, rule, terms
+
+
+def _status(scenario: Scenario) -> status_pb2.GatewayStatus:
+    return gateway_status(scenario.state, len(scenario.events), 1_500, ("gamma",), scenario.now)
+
+
+def _account(status: status_pb2.GatewayStatus, strategy: str) -> status_pb2.StrategyAccount:
+    return next(account for account in status.accounts if account.strategy == strategy)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 10**9), st.integers(1, 10**9), st.decimals("0", "9", places=18)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_no_number_is_longer_than_a_status_takes(fills: list[tuple[int, int, Decimal]]) -> None:
+    """Finding G21: an average price of 41 characters froze the status for as long as the position lived."""
+    scenario = Scenario()
+    for number, (quantity, price, fee) in enumerate(fills, start=1):
+        scenario.executed(
+            number, str(Decimal(quantity).scaleb(-6)), f"e{number}", str(Decimal(price).scaleb(-9)), fee=fee
+        )
+
+    for account in _status(scenario).accounts:
+        for position in account.positions:
+            for text in (position.average_price, position.realized_pnl, position.unrealized_pnl, position.fees):
+                places = text.partition(".")[2]
+                assert len(text) <= 40
+                assert len(places) <= max(MONEY_PLACES, 5 + 4)
+
+
+def test_the_journal_stays_exact_where_the_status_is_rounded() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "3000", "e1", "1.1", fee=Decimal("0.000000000123456789"))
+    scenario.executed(1, "4000", "e2", "1.10001")
+
+    (position,) = _account(_status(scenario), "alpha").positions
+    assert position.average_price == "1.100005714"
+    assert position.fees == "0"
+    exact = scenario.books.positions["alpha", EUR]
+    assert exact.fees == Decimal("0.000000000123456789")
+    assert exact.average_price != Decimal(position.average_price)
+
+
+def test_each_position_is_marked_by_its_own_instrument_with_the_time_of_the_mark() -> None:
+    """Finding G22: a position in EUR-USD was marked with the price of another instrument."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "10000", "e1")
+    scenario.order(terms(2, instrument=GBP, side=Side.SELL))
+    scenario.executed(2, "10000", "e2", instrument=GBP, side=Side.SELL)
+    marked = scenario.now
+    scenario.now += 5_000_000_000
+    scenario.venue(port.QuoteChanged(3, book(GBP, "1.3", "1.3002")))
+
+    euro, pound = _account(_status(scenario), "alpha").positions
+
+    assert (euro.instrument.symbol, euro.mark_price, euro.mark_unix_ns) == ("EUR-USD", "1.10005", marked)
+    assert (pound.instrument.symbol, pound.mark_price, pound.mark_unix_ns) == ("GBP-USD", "1.3001", scenario.now)
+    assert (euro.unrealized_pnl, pound.unrealized_pnl) == ("0.5", "-2001")
+
+
+def test_a_position_without_a_quote_has_no_mark() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "10000", "e1")
+    scenario.state.live.marks.clear()
+
+    (position,) = _account(_status(scenario), "alpha").positions
+
+    assert (position.mark_price, position.mark_unix_ns, position.unrealized_pnl) == ("", 0, "")
+
+
+def test_what_the_account_holds_for_nobody_is_named() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "10000", "e1")
+    scenario.executed(77, "3000", "e2")
+
+    (position,) = _status(scenario).positions
+
+    assert (position.quantity, position.unattributed) == ("13000", "3000")
+
+
+def test_what_is_acknowledged_is_the_hash_of_each_rule_and_of_everything() -> None:
+    """Finding K4: a RiskLimit that was deleted and made again was "enforced" with its old values."""
+    scenario = Scenario()
+    old, new = rule(maxOrderQuantity="10"), rule(maxOrderQuantity="20")
+    scenario.do(commands.Configure(configuration(None, old, revision="r2")))
+    before = _status(scenario)
+    scenario.do(commands.Configure(configuration(None, new, rule("odd", maxMystery="1"), revision="r3")))
+    after = _status(scenario)
+
+    assert (before.config_revision, after.config_revision) == ("r2", "r3")
+    first, second = before.risk_acknowledgements[0], after.risk_acknowledgements[0]
+    assert (first.risk_limit, first.uid) == (second.risk_limit, second.uid)
+    assert first.hash != second.hash
+    assert not first.problem
+    assert "maxMystery" in after.risk_acknowledgements[1].problem
+    assert _account(after, "alpha").risk_limits == ["desk"]
+
+
+def test_the_last_refusal_is_named_with_its_limit_and_how_often_it_came() -> None:
+    scenario = Scenario()
+    for number in range(1, 4):
+        scenario.order(number, quantity=Decimal(2_000_000))
+    scenario.later(1)
+
+    last = _account(_status(scenario), "alpha").last_reject
+
+    assert (last.reason, last.risk_limit, last.count) == ("MaxOrderQuantity", "desk", 3)
+    assert "maxOrderQuantity" in last.text
+
+
+def test_what_blocks_everything_is_named() -> None:
+    scenario = Scenario()
+    assert _status(scenario).blocked_reason == ""
+    reasons = []
+    for wanted in (
+        Configuration(),
+        Configuration(unreadable="garbage"),
+        configuration(halted_reason="VenueSuspended", halted_message="spec.suspend is true"),
+    ):
+        scenario.do(commands.Configure(wanted))
+        reasons.append(_status(scenario).blocked_reason)
+
+    assert reasons == ["NoConfiguration", "UnreadableConfiguration", "VenueSuspended"]
+    assert "spec.suspend is true" in _status(scenario).blocked_message
+    assert list(_status(scenario).waiting_for) == ["gamma"]
