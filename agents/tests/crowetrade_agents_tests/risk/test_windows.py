@@ -151,8 +151,10 @@ def test_memory_is_bounded_whatever_is_sent() -> None:
     windows = MessageWindows()
     for window in (1, 60, 86_400):
         windows.count(EMA, None, NOW, window * SECOND)
-    for number in range(400_000):
-        windows.add("ema", EUR, NOW + number * 500 * MILLI)  # more than two days
+    for second in range(100_000):  # more than a day
+        windows.add("ema", EUR, NOW + second * SECOND)
+    for number in range(10_000):
+        windows.add("ema", EUR, NOW + 100_000 * SECOND + number * 5 * MILLI)
     assert windows.buckets() <= MAX_BUCKETS + 3 * 110
     assert sum(len(booked.unix_ns) for booked in windows.to_messages()) <= MAX_BUCKETS // 2
 
