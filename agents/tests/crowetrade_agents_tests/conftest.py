@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import nats
 import pytest
@@ -20,15 +21,23 @@ ROOT = Path(__file__).parents[3]
 START_SECONDS = 20
 
 
-async def make_bus_resources(client: Client) -> None:
-    """The stream and the bucket that the operator makes in a cluster."""
+async def make_bus_resources(client: Client, *venues: tuple[str, str]) -> None:
+    """The bucket and the streams of venues (namespace, name) that the operator makes in a cluster."""
     jetstream = client.jetstream()
-    await jetstream.add_stream(StreamConfig(name=subjects.ORDER_STREAM, subjects=[subjects.ORDER_SUBJECTS]))
+    for namespace, venue in venues:
+        await jetstream.add_stream(StreamConfig.from_response(subjects.journal_stream_config(namespace, venue)))
     await jetstream.create_key_value(KeyValueConfig(bucket=subjects.CONFIG_BUCKET, history=1))
 
 
+class NatsServer(NamedTuple):
+    """A real server that a test may stop."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+
 @pytest.fixture
-def nats_url(tmp_path: Path) -> Iterator[str]:
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     """A real NATS server with JetStream of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -45,9 +54,15 @@ def nats_url(tmp_path: Path) -> Iterator[str]:
         if "Server is ready" in line:
             break
         assert time.monotonic() < deadline, "nats-server did not start"
-    yield f"nats://127.0.0.1:{port}"
+    yield NatsServer(f"nats://127.0.0.1:{port}", process)
     process.terminate()
     process.communicate()
+
+
+@pytest.fixture
+def nats_url(nats_server: NatsServer) -> str:
+    """Its address."""
+    return nats_server.url
 
 
 @pytest.fixture

@@ -12,10 +12,14 @@ from crowetrade_agents.control.state import Configuration
 
 
 async def configurations(jetstream: JetStreamContext, namespace: str, venue: str) -> AsyncIterator[Configuration]:
-    """Configurations of one gateway, the present one first when there is one. A deleted one is none: it blocks."""
+    """Configurations of one gateway, the present one first, also when there is none; a deleted one is none."""
     bucket = await jetstream.key_value(subjects.CONFIG_BUCKET)
     watcher = await bucket.watch(subjects.gateway_config_key(namespace, venue))
+    present = False
     async for entry in watcher:
-        # None marks the end of what was there at the start.
         if entry is not None:
+            present = True
             yield decode(entry.value)
+        elif not present:
+            # The end of what was there at the start, and nothing was.
+            yield Configuration()

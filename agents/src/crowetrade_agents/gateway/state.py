@@ -64,6 +64,8 @@ class Live:
     # Sequence of the journal's last event when this process opened it.
     start_sequence: int = 0
     configuration: Configuration = field(default_factory=Configuration)
+    # False until the first one arrived, or it is known that there is none.
+    configured: bool = False
     record_checked: bool = False
     session: SessionState = SessionState.CONNECTING
     session_text: str = ""

@@ -29,7 +29,7 @@ JOURNAL_BELOW_RECORD = "JournalBelowRecord"
 
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
-    turn.live.configuration = configuration
+    turn.live.configuration, turn.live.configured = configuration, True
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)

@@ -135,29 +135,21 @@ class GatewayProcess:
             published=lambda: state.live.published,
         )
         gateway = Gateway(state, journal, head, self._venue, sessions, self._publish_market, self._clock)
-        server = create_server(sessions)
-        self.port = server.add_insecure_port(f"0.0.0.0:{self._pod.grpc_port}")
-        await server.start()
-        self.serving.set()
-        self._health.set_ready("journal", True)
-        log.info("gateway_serves", port=self.port, fencing_token=state.books.fencing_token, journal=head.sequence)
         try:
             await self._trade(gateway, sessions)
         finally:
-            sessions.leave()
-            await server.stop(grace=GRACE_SECONDS)
             await self._venue.close()
 
     async def _trade(self, gateway: Gateway, sessions: Sessions) -> None:
-        state = gateway.state
-        session = VenueSession(self._venue, gateway.put, lambda: self._resume(state.books), self._clock)
+        session = VenueSession(self._venue, gateway.put, lambda: self._resume(gateway.state.books), self._clock)
         running = asyncio.create_task(gateway.run())
         others = [
             asyncio.create_task(self._configure(gateway)),
             asyncio.create_task(session.run()),
             asyncio.create_task(self._report_status(gateway)),
+            asyncio.create_task(self._serve(gateway, sessions)),
         ]
-        if state.settings.features.lock_step:
+        if gateway.state.settings.features.lock_step:
             others.append(asyncio.create_task(self._release(gateway, sessions)))
         stopping = asyncio.create_task(self._stop.wait())
         try:
@@ -169,6 +161,23 @@ class GatewayProcess:
         finally:
             await cancelled(stopping, *others)
             await cancelled(running)
+
+    async def _serve(self, gateway: Gateway, sessions: Sessions) -> None:
+        """Order entry, from when it is known who may trade until it is cancelled."""
+        while not await gateway.drain(lambda: gateway.state.live.configured, self._clock.now_ns() + RETRY_NS):
+            pass
+        server = create_server(sessions)
+        self.port = server.add_insecure_port(f"0.0.0.0:{self._pod.grpc_port}")
+        await server.start()
+        self.serving.set()
+        self._health.set_ready("journal", True)
+        books = gateway.state.books
+        log.info("gateway_serves", port=self.port, fencing_token=books.fencing_token, journal=gateway.head.sequence)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            sessions.leave()
+            await server.stop(grace=GRACE_SECONDS)
 
     async def _open(self) -> tuple[JetStreamJournal, GatewayState, JournalHead]:
         """Opens the journal and writes this session's record into it, which fences the gateway before."""

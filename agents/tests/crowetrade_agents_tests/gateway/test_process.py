@@ -1,0 +1,119 @@
+"""The gateway as a process runs it: real NATS, real gRPC, real journal, the simulated venue."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import nats
+import pytest
+from nats.aio.client import Client
+
+from crowetrade.bus.v1 import orders_pb2
+from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.errors import JournalError, Overtaken
+from crowetrade_agents_tests.conftest import NatsServer, make_bus_resources
+from crowetrade_agents_tests.gateway.harness import (
+    NAMESPACE,
+    STRATEGY,
+    VENUE,
+    account,
+    configuration,
+    configure,
+    running,
+    session,
+    start,
+    status_when,
+    venue_file,
+    write_quotes,
+)
+
+pytestmark = pytest.mark.integration
+
+PACED = {"replay": {"speed": "1000"}}
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> Client:
+    client = await nats.connect(nats_url)
+    await make_bus_resources(client, (NAMESPACE, VENUE))
+    return client
+
+
+async def test_an_order_is_filled_and_its_reports_say_how(bus: Client, tmp_path: Path) -> None:
+    write_quotes(tmp_path, 1000)
+    await configure(bus, configuration())
+    async with running(bus, tmp_path) as gateway, session(gateway) as (trader, accepted):
+        assert accepted.lock_step
+        await status_when(bus, lambda status: status.market_data_sequence > 0)
+
+        reports = await trader.order("3000")
+
+        assert [orders_pb2.ExecType.Name(report.exec_type) for report in reports] == [
+            "EXEC_TYPE_PENDING_NEW",
+            "EXEC_TYPE_NEW",
+            "EXEC_TYPE_TRADE",
+        ]
+        assert reports[-1].cum_quantity == "3000"
+        status = await status_when(bus, lambda status: account(status).filled_total == 1)
+        (position,) = account(status).positions
+        assert (position.quantity, position.average_price) == ("3000", "1.1001")
+
+
+async def test_a_successor_goes_on_where_the_journal_ends(bus: Client, tmp_path: Path) -> None:
+    write_quotes(tmp_path, 1000)
+    await configure(bus, configuration())
+    async with running(bus, tmp_path) as gateway, session(gateway) as (trader, _):
+        await status_when(bus, lambda status: status.market_data_sequence > 0)
+        await trader.order("3000")
+    async with running(bus, tmp_path, pod="pod-1") as gateway, session(gateway) as (_, accepted):
+        assert [(item.instrument.symbol, item.quantity) for item in accepted.positions] == [("EUR-USD", "3000")]
+        status = await status_when(bus, lambda status: status.pod == "pod-1")
+        assert status.fencing_token == 2
+
+
+async def test_an_overtaken_gateway_stops_although_nobody_sends_it_an_order(bus: Client, tmp_path: Path) -> None:
+    """Finding G15."""
+    write_quotes(tmp_path, 1000)
+    await configure(bus, configuration())
+    first = await start(bus, tmp_path)
+    async with running(bus, tmp_path, pod="pod-1"):
+        with pytest.raises(Overtaken):
+            await asyncio.wait_for(first.task, 20)
+
+
+async def test_flatten_closes_and_says_so(bus: Client, tmp_path: Path) -> None:
+    write_quotes(tmp_path, 100_000)
+    await configure(bus, configuration())
+    file = venue_file(**PACED)
+    async with running(bus, tmp_path, file=file) as gateway:
+        async with session(gateway) as (trader, _):
+            await status_when(bus, lambda status: status.market_data_sequence > 0)
+            await trader.order("3000")
+        await configure(bus, configuration(state=config_pb2.TRADING_STATE_FLATTEN))
+
+        status = await status_when(bus, lambda status: account(status).stopped)
+
+    assert [position.quantity for position in account(status).positions] == ["0"]
+
+
+async def test_without_a_bus_the_gateway_stops(nats_server: NatsServer, bus: Client, tmp_path: Path) -> None:
+    write_quotes(tmp_path, 1000)
+    await configure(bus, configuration())
+    gateway = await start(bus, tmp_path)
+    nats_server.process.kill()
+
+    with pytest.raises(JournalError):
+        await asyncio.wait_for(gateway.task, 30)
+
+
+async def test_an_unbound_strategy_is_not_served(bus: Client, tmp_path: Path) -> None:
+    write_quotes(tmp_path, 10)
+    await configure(bus, configuration())
+    async with running(bus, tmp_path) as gateway:
+        with pytest.raises((grpc.aio.AioRpcError, AssertionError)):
+            async with session(gateway, "stranger"):
+                pass
+        async with session(gateway, STRATEGY) as (_, accepted):
+            assert accepted.lock_step
