@@ -60,6 +60,27 @@ def journal_stream(namespace: str, venue: str) -> str:
     return f"{JOURNAL_STREAMS}{namespace}_{venue}"
 
 
+def journal_stream_config(namespace: str, venue: str) -> dict[str, object]:
+    """Configuration of a journal's stream as the JetStream API takes it (STREAM.CREATE). The operator makes the stream.
+
+    On disk, without limits of its own: where the server has no more room it refuses the newest record (the gateway
+    stops), never drops the oldest. Messages may be read directly (the gateway's start), and purged by whoever has the
+    permission (snapshots before the newest two; records that were exported). Synchronous writes are a setting of the
+    server: `sync_interval: always`.
+    """
+    return {
+        "name": journal_stream(namespace, venue),
+        "subjects": [journal(namespace, venue), journal_snapshot(namespace, venue)],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "allow_direct": True,
+    }
+
+
 def journal(namespace: str, venue: str) -> str:
     """Subject of a gateway's journal (JournalRecord) in its stream."""
     return f"order.{namespace}.{venue}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,10 +20,14 @@ class JournalHead:
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What a start reads: the books of the newest snapshot that verifies (None without one), the events after it, and
-    the head."""
+    the head after the last of them.
+
+    The events are read and verified while they are taken, so that a start needs little memory whatever the history:
+    taking them may raise JournalCorrupt and JournalUnavailable. Nothing can be appended before all are taken.
+    """
 
     books: journal_pb2.Books | None
-    events: Sequence[journal_pb2.JournalEvent]
+    events: AsyncIterator[journal_pb2.JournalEvent]
     head: JournalHead
 
 
@@ -33,14 +37,15 @@ class JournalPort(Protocol):
     async def open(self) -> Recovered:
         """Reads from the newest snapshot on and verifies the chain.
 
-        Raises JournalCorrupt naming the first record that does not follow, JournalUnavailable when it cannot be read.
+        Raises JournalCorrupt naming the first record that does not follow, or what is missing; JournalUnavailable when
+        the journal cannot be read, also where its stream does not exist yet.
         """
         ...
 
     async def append(
         self, events: Sequence[journal_pb2.JournalEvent], recorded_unix_ns: int, fencing_token: int
     ) -> JournalHead:
-        """Writes all events as one durable, fenced record.
+        """Writes all events as one durable, fenced record; `chain.batches` cuts what does not fit into one.
 
         Raises Overtaken when somebody else has written since, JournalUnavailable when the write was not confirmed: the
         record may be stored or not, so nothing more may be appended by this process.
@@ -48,5 +53,8 @@ class JournalPort(Protocol):
         ...
 
     async def write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:
-        """Keeps the books as of `head` for the next start. Raises JournalUnavailable; the journal itself is not touched."""
+        """Keeps the books as of `head`, which is confirmed, for the next start. Records are not touched.
+
+        Raises JournalUnavailable.
+        """
         ...
