@@ -6,7 +6,7 @@ import hashlib
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade.bus.v1 import journal_pb2 as pb
@@ -25,6 +25,7 @@ def follow(payloads: list[bytes], chain: Chain | None = None) -> tuple[list[pb.J
     return events, chain.head
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 4), max_size=6))
 def test_an_untouched_journal_gives_back_its_events(sizes: list[int]) -> None:
     payloads, heads = journal_of(sizes)
@@ -41,6 +42,7 @@ def test_each_record_carries_the_sha256_of_the_bytes_before_it() -> None:
     assert heads[-1] == JournalHead(6, hashlib.sha256(payloads[-1]).digest())
 
 
+@settings(deadline=None)
 @given(SIZES, st.data())
 def test_a_changed_byte_is_found(sizes: list[int], data: st.DataObject) -> None:
     payloads, heads = journal_of(sizes)
@@ -58,6 +60,7 @@ def test_a_changed_byte_is_found(sizes: list[int], data: st.DataObject) -> None:
     assert head != heads[-1]
 
 
+@settings(deadline=None)
 @given(SIZES, st.data())
 def test_a_dropped_swapped_or_repeated_record_is_found(sizes: list[int], data: st.DataObject) -> None:
     payloads, _ = journal_of(sizes)
@@ -130,6 +133,7 @@ def test_after_a_snapshot_the_token_of_the_books_may_not_go_back() -> None:
         follow(payloads[1:], Chain(heads[0], fencing_token=2))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 400_000), max_size=12))
 def test_batches_keep_every_event_and_fit(sizes: list[int]) -> None:
     events = [pb.JournalEvent(halt_changed=pb.HaltChanged(text="x" * size)) for size in sizes]

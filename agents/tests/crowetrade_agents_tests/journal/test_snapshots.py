@@ -6,7 +6,7 @@ import hashlib
 from itertools import chain as concatenate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade.bus.v1 import journal_pb2 as pb
@@ -68,6 +68,7 @@ def test_a_snapshot_that_lacks_a_part_is_unfinished() -> None:
         assert reader.unfinished == [f"the snapshot of event 7 has {len(parts) - 1} of {len(parts)} parts"]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_snapshot_with_a_changed_byte_is_never_used(data: st.DataObject) -> None:
     parts = list(split(books(3), HEAD))
