@@ -12,6 +12,7 @@ from nats.js.api import StreamConfig
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2 as pb
 from crowetrade_agents.errors import JournalCorrupt, JournalUnavailable
+from crowetrade_agents.journal import jetstream_reader
 from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
@@ -79,6 +80,27 @@ async def test_a_server_that_takes_only_small_messages_is_named(
     monkeypatch.setattr(Client, "max_payload", property(lambda _: 65_536))
     with pytest.raises(JournalUnavailable, match=r"at most 65536 bytes; .* set max_payload to 1MB"):
         await recover(client)
+
+
+async def test_a_bus_that_does_not_answer_is_named(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream_reader, "READ_TIMEOUT_SECONDS", 0.2)
+    server.freeze()
+    with pytest.raises(JournalUnavailable, match="reading the journal failed"):
+        await recover(client)
+    server.thaw()
+
+
+async def test_records_that_are_purged_while_they_are_read_are_missed(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream_reader, "READ_TIMEOUT_SECONDS", 0.2)
+    await write(client, [1, 1, 1], [])
+    recovered = await JetStreamJournal(client, NAMESPACE, VENUE).open()
+    await client.jetstream().purge_stream(STREAM)
+    with pytest.raises(JournalUnavailable, match=f"message 3 of stream {STREAM} cannot be read"):
+        [event async for event in recovered.events]
 
 
 async def test_messages_carry_their_schema(client: Client) -> None:
