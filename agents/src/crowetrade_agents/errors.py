@@ -5,7 +5,7 @@ AgentError
 ├── DataError               recorded data cannot be read
 ├── JournalError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
-│   ├── JournalUnavailable  the bus did not confirm an append: stop, and read the journal again
+│   ├── JournalUnavailable  it cannot be read, or an append was not confirmed: stop, and read it again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
 ├── InvalidNumber           not a finite decimal
 └── InvalidLimit            a limit of a RiskLimit cannot be read
@@ -35,7 +35,7 @@ class Overtaken(JournalError):
 
 
 class JournalUnavailable(JournalError):
-    """An append was not confirmed, so what the journal holds is not known."""
+    """The journal cannot be read, or an append was not confirmed, so that what it holds is not known."""
 
 
 class JournalCorrupt(JournalError):

@@ -791,7 +791,7 @@ class JournalSnapshot(_message.Message):
     record_hash: _builtins.bytes
     """SHA-256 over the serialized bytes of the record that holds that event."""
     content_hash: _builtins.bytes
-    """SHA-256 over `content` of all parts, one after the other."""
+    """SHA-256 over sequence (8 bytes, big-endian), record_hash and `content` of all parts, one after the other."""
     part: _builtins.int
     """Number of this part, from 0."""
     parts: _builtins.int

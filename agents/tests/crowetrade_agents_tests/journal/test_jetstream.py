@@ -1,0 +1,303 @@
+"""The journal on a real server: fencing, unconfirmed appends, damage, trimming."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.js.api import StreamConfig
+
+from crowetrade import subjects
+from crowetrade.bus.v1 import journal_pb2 as pb
+from crowetrade_agents.errors import JournalCorrupt, JournalUnavailable
+from crowetrade_agents.journal import jetstream_reader
+from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
+from crowetrade_agents.journal.jetstream import JetStreamJournal
+from crowetrade_agents.journal.jetstream_reader import JetStreamReader
+from crowetrade_agents.journal.port import JournalHead
+from crowetrade_agents.journal.snapshots import Verification, split
+from crowetrade_agents.journal.trim import trim
+
+from .conftest import NAMESPACE, VENUE, Server
+from .values import NOW, books, journal_of, submissions, submitted
+
+pytestmark = pytest.mark.integration
+
+STREAM = subjects.journal_stream(NAMESPACE, VENUE)
+JOURNAL = subjects.journal(NAMESPACE, VENUE)
+SNAPSHOTS = subjects.journal_snapshot(NAMESPACE, VENUE)
+WAIT_SECONDS = 20
+
+Recovery = tuple[pb.Books | None, list[pb.JournalEvent], JournalHead]
+
+
+async def recover(client: Client) -> Recovery:
+    recovered = await JetStreamJournal(client, NAMESPACE, VENUE).open()
+    return recovered.books, [event async for event in recovered.events], recovered.head
+
+
+async def opened(client: Client, append_timeout_seconds: float = WAIT_SECONDS) -> JetStreamJournal:
+    journal = JetStreamJournal(client, NAMESPACE, VENUE, append_timeout_seconds)
+    async for _ in (await journal.open()).events:
+        pass
+    return journal
+
+
+async def write(client: Client, sizes: list[int], snapshots_after: list[int]) -> list[JournalHead]:
+    """Records of so many events each, with a snapshot after some of them; returns the head after each."""
+    journal, heads = await opened(client), [JournalHead()]
+    for place, size in enumerate(sizes, start=1):
+        heads.append(await journal.append(submissions(heads[-1].sequence + 1, size), NOW, 1))
+        if place in snapshots_after:
+            await journal.write_snapshot(books(heads[-1].sequence), heads[-1])
+    return heads[1:]
+
+
+async def stored(client: Client, subject: str) -> int:
+    info = await client.jetstream().stream_info(STREAM, subjects_filter=subject)
+    return (info.state.subjects or {}).get(subject, 0)
+
+
+async def test_a_stream_that_does_not_exist_yet_is_waited_for(server: Server) -> None:
+    client = await nats.connect(server.url)
+    with pytest.raises(JournalUnavailable, match=f"stream {STREAM} .* does not exist yet: waiting for the operator"):
+        await recover(client)
+    await client.close()
+
+
+async def test_a_stream_that_cannot_be_read_directly_is_named(client: Client) -> None:
+    config = subjects.journal_stream_config(NAMESPACE, VENUE) | {"allow_direct": False}
+    await client.jetstream().update_stream(StreamConfig.from_response(config))
+    with pytest.raises(JournalUnavailable, match="does not allow direct reads"):
+        await recover(client)
+
+
+async def test_a_server_that_takes_only_small_messages_is_named(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Client, "max_payload", property(lambda _: 65_536))
+    with pytest.raises(JournalUnavailable, match=r"at most 65536 bytes; .* set max_payload to 1MB"):
+        await recover(client)
+
+
+async def test_a_bus_that_does_not_answer_is_named(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream_reader, "READ_TIMEOUT_SECONDS", 0.2)
+    server.freeze()
+    with pytest.raises(JournalUnavailable, match="reading the journal failed"):
+        await recover(client)
+    server.thaw()
+
+
+async def test_records_that_are_purged_while_they_are_read_are_missed(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream_reader, "READ_TIMEOUT_SECONDS", 0.2)
+    await write(client, [1, 1, 1], [])
+    recovered = await JetStreamJournal(client, NAMESPACE, VENUE).open()
+    await client.jetstream().purge_stream(STREAM)
+    with pytest.raises(JournalUnavailable, match=f"message 3 of stream {STREAM} cannot be read"):
+        [event async for event in recovered.events]
+
+
+async def test_messages_carry_their_schema(client: Client) -> None:
+    await write(client, [1], [1])
+    messages = [await client.jetstream().get_msg(STREAM, seq=sequence) for sequence in (1, 2)]
+    schemas = [(message.headers or {}).get(subjects.SCHEMA_HEADER) for message in messages]
+    assert schemas == ["crowetrade.bus.v1.JournalRecord", "crowetrade.bus.v1.JournalSnapshot"]
+
+
+async def test_the_largest_record_is_taken(client: Client) -> None:
+    journal = await opened(client)
+    event = pb.JournalEvent(halt_changed=pb.HaltChanged(text="x" * (MAX_RECORD_BYTES - 200)))
+    head = await journal.append([event], NOW, 1)
+    assert await recover(client) == (None, [event], head)
+
+
+async def test_an_append_that_is_not_confirmed_ends_the_process_and_its_successor_reads_what_was_stored(
+    server: Server, client: Client
+) -> None:
+    journal = await opened(client, append_timeout_seconds=0.2)
+    await journal.append(submissions(1, 1), NOW, 1)
+    server.freeze()
+    with pytest.raises(JournalUnavailable, match="did not confirm a record"):
+        await journal.append(submissions(2, 2), NOW, 1)
+    server.thaw()
+    with pytest.raises(JournalUnavailable, match="an append was not confirmed"):
+        await journal.append(submissions(2, 2), NOW, 1)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while await stored(client, JOURNAL) < 2:
+            await asyncio.sleep(0.01)
+    assert (await recover(client))[1] == submissions(1, 3)
+
+
+async def test_an_append_that_is_cancelled_ends_the_process(server: Server, client: Client) -> None:
+    journal = await opened(client)
+    server.freeze()
+    append = asyncio.create_task(journal.append(submissions(1, 1), NOW, 1))
+    await asyncio.sleep(0)
+    append.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await append
+    server.thaw()
+    with pytest.raises(JournalUnavailable, match="an append was not confirmed"):
+        await journal.append(submissions(1, 1), NOW, 1)
+
+
+async def test_a_record_without_a_stream_is_not_confirmed(client: Client) -> None:
+    journal = await opened(client)
+    await client.jetstream().delete_stream(STREAM)
+    with pytest.raises(JournalUnavailable, match="did not confirm a record"):
+        await journal.append(submissions(1, 1), NOW, 1)
+
+
+async def test_a_stream_with_another_name_does_not_take_the_record(client: Client) -> None:
+    journal = await opened(client)
+    await client.jetstream().delete_stream(STREAM)
+    await client.jetstream().add_stream(StreamConfig(name="OTHER", subjects=[JOURNAL]))
+    with pytest.raises(JournalUnavailable):
+        await journal.append(submissions(1, 1), NOW, 1)
+    assert (await client.jetstream().stream_info("OTHER")).state.messages == 0
+
+
+@pytest.mark.parametrize("records", [1, 2, 3, 40])
+async def test_snapshot_and_tail_are_what_a_full_read_says(client: Client, records: int) -> None:
+    heads = await write(client, [2] * records, [])
+    whole = (await recover(client))[1]
+    for place, head in enumerate(heads, start=1):
+        journal = await opened(client)
+        await journal.write_snapshot(books(place), head)
+        found, tail, end = await recover(client)
+        assert (found, end) == (books(place), heads[-1])
+        assert tail == whole[head.sequence :]
+
+
+async def test_two_snapshots_are_kept(client: Client) -> None:
+    heads = await write(client, [1, 1, 1, 1], [1, 2, 3, 4])
+    assert await stored(client, SNAPSHOTS) == 2
+    # Also by the next process, which did not write those that are there.
+    await (await opened(client)).write_snapshot(books(9), heads[-1])
+    assert await stored(client, SNAPSHOTS) == 2
+    assert await stored(client, JOURNAL) == 4
+
+
+@pytest.mark.parametrize("fault", ["content", "sequence", "a part is missing", "not a message"])
+async def test_a_damaged_snapshot_falls_back_to_the_one_before(client: Client, fault: str) -> None:
+    heads = await write(client, [2, 2, 2], [1])
+    part = pb.JournalSnapshot.FromString(next(split(books(9), heads[1])))
+    if fault == "content":
+        part.content += b"\x08\x01"
+    elif fault == "sequence":
+        part.sequence += 90
+    elif fault == "a part is missing":
+        part.parts = 2
+    payload = b"\xff" if fault == "not a message" else part.SerializeToString()
+    await client.jetstream().publish(SNAPSHOTS, payload)
+    assert await recover(client) == (books(2), submissions(3, 4), heads[-1])
+
+
+async def test_without_an_intact_snapshot_a_whole_journal_is_read_from_its_beginning(client: Client) -> None:
+    heads = await write(client, [2, 2], [])
+    await client.jetstream().publish(SNAPSHOTS, b"\xff")
+    assert await recover(client) == (None, submissions(1, 4), heads[-1])
+
+
+async def test_without_an_intact_snapshot_a_trimmed_journal_is_corrupt(client: Client) -> None:
+    await write(client, [2, 2, 2], [])
+    await client.jetstream().purge_stream(STREAM, seq=2)
+    await client.jetstream().publish(SNAPSHOTS, b"\xff")
+    with pytest.raises(JournalCorrupt, match=r"begins with event 3, and no snapshot .* cannot be decoded"):
+        await recover(client)
+
+
+async def test_a_journal_that_lost_its_end_is_corrupt(client: Client) -> None:
+    await write(client, [2, 2, 2], [3])
+    await client.jetstream().delete_msg(STREAM, 3)
+    with pytest.raises(JournalCorrupt, match="a snapshot stands on event 6, but the journal ends with event 4"):
+        await recover(client)
+
+
+async def test_a_journal_that_lost_a_record_is_corrupt(client: Client) -> None:
+    await write(client, [2, 2, 2], [])
+    await client.jetstream().delete_msg(STREAM, 2)
+    with pytest.raises(JournalCorrupt, match="the record after event 2 says that it begins with event 5"):
+        await recover(client)
+
+
+async def test_a_journal_that_was_written_again_is_not_the_one_of_the_snapshot(client: Client) -> None:
+    heads = await write(client, [2, 2, 2], [2])
+    await client.jetstream().purge_stream(STREAM, subject=JOURNAL)
+    payloads, _ = journal_of([2, 2, 2], tokens=[7, 7, 7])
+    for payload in payloads:
+        await client.jetstream().publish(JOURNAL, payload)
+    with pytest.raises(JournalCorrupt, match=f"the snapshot of event {heads[1].sequence} stands on"):
+        await recover(client)
+
+
+async def test_nothing_is_appended_to_a_corrupt_journal(client: Client) -> None:
+    await write(client, [1, 1, 1], [])
+    await client.jetstream().delete_msg(STREAM, 2)
+    journal = JetStreamJournal(client, NAMESPACE, VENUE)
+    recovered = await journal.open()
+    with pytest.raises(JournalCorrupt):
+        [event async for event in recovered.events]
+    with pytest.raises(JournalUnavailable, match="has not been read to its end"):
+        await journal.append([submitted(4)], NOW, 1)
+
+
+async def test_a_trimmed_journal_starts_from_its_snapshot_and_goes_on(client: Client) -> None:
+    heads = await write(client, [2, 2, 2, 2, 2], [2, 4])
+    assert await trim(client, NAMESPACE, VENUE, before_sequence=11) == 3
+    assert await stored(client, JOURNAL) == 4
+    assert await recover(client) == (books(8), submissions(9, 2), heads[-1])
+    journal = await opened(client)
+    end = await journal.append(submissions(11, 1), NOW, 2)
+    assert await recover(client) == (books(8), submissions(9, 3), end)
+    reader = JetStreamReader(client, NAMESPACE, VENUE)
+    verification = Verification((await reader.read_snapshots()).intact)
+    async for record in reader.records(1, await _last_place(reader)):
+        verification.follow(record.payload)
+    verification.finish()
+    assert (verification.begins_with, verification.head) == (3, end)
+
+
+async def _last_place(reader: JetStreamReader) -> int:
+    last = await reader.last()
+    assert last is not None
+    return last.place
+
+
+async def test_after_trimming_the_older_snapshot_still_starts_a_gateway(client: Client) -> None:
+    heads = await write(client, [2, 2, 2, 2, 2], [2, 4])
+    await trim(client, NAMESPACE, VENUE, before_sequence=11)
+    newest = (await JetStreamReader(client, NAMESPACE, VENUE).read_snapshots()).intact[0]
+    await client.jetstream().delete_msg(STREAM, newest.place)
+    assert await recover(client) == (books(4), submissions(5, 6), heads[-1])
+
+
+async def test_only_what_was_exported_is_trimmed(client: Client) -> None:
+    await write(client, [2, 2, 2, 2, 2], [3, 5])
+    # Event 4 is in the second record, which therefore stays.
+    assert await trim(client, NAMESPACE, VENUE, before_sequence=4) == 3
+    assert await trim(client, NAMESPACE, VENUE, before_sequence=1) == 3
+    assert await stored(client, JOURNAL) == 4
+
+
+@pytest.mark.parametrize("snapshots", [[], [2]])
+async def test_nothing_is_trimmed_without_two_snapshots(client: Client, snapshots: list[int]) -> None:
+    await write(client, [2, 2, 2], snapshots)
+    with pytest.raises(JournalUnavailable, match=f"has {len(snapshots)} of the 2 intact snapshots"):
+        await trim(client, NAMESPACE, VENUE, before_sequence=7)
+    assert await stored(client, JOURNAL) == 3
+
+
+async def test_nothing_is_trimmed_when_a_snapshot_does_not_stand_on_the_journal(client: Client) -> None:
+    heads = await write(client, [2, 2, 2], [2])
+    for part in split(books(), JournalHead(heads[2].sequence, b"h" * 32)):
+        await client.jetstream().publish(SNAPSHOTS, part)
+    with pytest.raises(JournalCorrupt):
+        await trim(client, NAMESPACE, VENUE, before_sequence=7)
+    assert await stored(client, JOURNAL) == 3

@@ -1,0 +1,1 @@
+"""The command line: `crowetrade`, and `kubectl crowetrade` as a plugin of kubectl."""
