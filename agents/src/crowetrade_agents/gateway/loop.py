@@ -33,6 +33,7 @@ from crowetrade_agents.gateway.commands import (
 )
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.state import GatewayState
+from crowetrade_agents.journal.chain import batches
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.port import SessionHub
 from crowetrade_agents.venues.port import Ended, QuoteChanged, SessionState, TradePrinted, VenuePort
@@ -150,7 +151,8 @@ class Gateway:
     async def _append(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
         now = self._clock.now_ns()
         with metrics.JOURNAL_SECONDS.time():
-            self.head = await self._journal.append(events, now, self.state.books.fencing_token)
+            for record in batches(events):
+                self.head = await self._journal.append(record, now, self.state.books.fencing_token)
         self._appended_ns = now
         if self.head.sequence - self._snapshot_at >= SNAPSHOT_EVENTS:
             await self.snapshot()

@@ -32,6 +32,11 @@ _WRONG_LAST_SEQUENCE = 10071
 _RECORD_SCHEMA = journal_pb2.JournalRecord.DESCRIPTOR.full_name
 _SNAPSHOT_SCHEMA = journal_pb2.JournalSnapshot.DESCRIPTOR.full_name
 
+_NOT_WHERE_IT_WAS = (
+    "the journal does not end where this gateway left it (another gateway wrote to it, or the bus lost it): this one "
+    "stops, and its successor reads what is there"
+)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -118,15 +123,18 @@ class JetStreamJournal:
             )
         except (NatsError, OSError, TimeoutError) as error:
             if isinstance(error, APIError) and error.err_code == _WRONG_LAST_SEQUENCE:
-                raise Overtaken(
-                    "the journal does not end where this gateway left it (another gateway wrote to it, or the bus lost "
-                    "it): this one stops, and its successor reads what is there"
-                ) from error
+                raise Overtaken(_NOT_WHERE_IT_WAS) from error
             raise JournalUnavailable(
                 f"the bus did not confirm a record of the journal ({error or type(error).__name__}): this gateway "
                 "stops, and its successor reads what was stored; check the NATS pods"
             ) from error
         return acknowledgement.seq
+
+    async def confirm(self) -> None:
+        """As JournalPort.confirm: asks the stream's leader where the journal ends."""
+        last = await self._reader.last()
+        if (last.place if last is not None else 0) != self._last_place:
+            raise Overtaken(_NOT_WHERE_IT_WAS)
 
     async def write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:
         """As JournalPort.write_snapshot. Of the snapshots before, the newest one stays."""

@@ -98,6 +98,11 @@ class MemoryWriter:
         self._head, self._follows, self._closed = head, self._follows + 1, ""
         return head
 
+    def confirm(self) -> None:
+        """As JournalPort.confirm."""
+        if len(self._log.records) != self._follows:
+            raise Overtaken("the journal does not end where this gateway left it")
+
     def _deliver_again(self, payload: bytes) -> None:
         try:
             self._log.store(self._follows, payload)
@@ -159,6 +164,10 @@ class MemoryJournal:
             return self._writer.append(events, recorded_unix_ns, fencing_token, outcome)
         finally:
             await self._confirmation()
+
+    async def confirm(self) -> None:
+        """As JournalPort.confirm."""
+        self._writer.confirm()
 
     async def write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:
         """As JournalPort.write_snapshot."""

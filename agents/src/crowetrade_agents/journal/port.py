@@ -52,6 +52,10 @@ class JournalPort(Protocol):
         """
         ...
 
+    async def confirm(self) -> None:
+        """Proves that nobody else has written since. Raises Overtaken, and JournalUnavailable when it cannot tell."""
+        ...
+
     async def write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:
         """Keeps the books as of `head`, which is confirmed, for the next start. Records are not touched.
 
