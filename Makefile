@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.synced
 BIN := $(VENV)/bin
-TYPED := proto/src proto/tests operator/src operator/tests agents/src agents/tests cli/src cli/tests tools tests benchmarks
+PACKAGES := proto api process operator agents cli
+TYPED := $(PACKAGES:%=%/src) $(PACKAGES:%=%/tests) tools tests benchmarks
 COVERAGE := 85
 K ?=
 
@@ -40,13 +41,13 @@ images: ## Build the images and load them into the cluster
 .PHONY: venv
 venv: $(STAMP) ## The Python environment (.venv)
 
-$(STAMP): requirements/bootstrap.txt requirements/dev.txt proto/pyproject.toml operator/pyproject.toml agents/pyproject.toml cli/pyproject.toml
+$(STAMP): requirements/bootstrap.txt requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "CroweTrade needs Python 3.11 to 3.13 with venv (Debian: apt-get install python3-venv); set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt
-	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e proto -e operator -e agents -e cli
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=-e %)
 	@touch $@
 
 .PHONY: lint
