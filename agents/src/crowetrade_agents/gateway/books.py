@@ -190,7 +190,7 @@ class Books:
         if not order.is_open:
             return
         order.base = OrdStatus.PARTIALLY_FILLED
-        if order.cum >= order.terms.quantity and (order.replace is None or order.cum >= order.replace.quantity):
+        if order.worked >= order.terms.quantity and (order.replace is None or order.worked >= order.replace.quantity):
             self._end(order, OrdStatus.FILLED, counted)
             self._counters(order.terms.strategy).filled += 1
         else:
@@ -218,7 +218,7 @@ class Books:
         order.replace, order.unknown, order.reason, order.changed_ns = None, False, "", at_ns
         order.order_id = body.order_id or order.order_id
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
-        if order.cum >= order.terms.quantity:
+        if order.worked >= order.terms.quantity:
             self._end(order, OrdStatus.FILLED, counted)
             self._counters(order.terms.strategy).filled += 1
         else:
@@ -235,7 +235,7 @@ class Books:
         order.changed_ns = at_ns
         if not order.is_open:
             return
-        if order.cum >= order.terms.quantity:
+        if order.worked >= order.terms.quantity:
             self._end(order, OrdStatus.FILLED, counted)
             self._counters(order.terms.strategy).filled += 1
         else:
@@ -248,11 +248,9 @@ class Books:
         if known is not None and known.busted:
             raise JournalCorrupt(f"execution {body.exec_ref_id} is taken back twice")
         order.executions[body.exec_ref_id] = Execution(quantity, parse(body.price), parse(body.fee), busted=True)
-        counted = order.counted_leaves
         order.cum = CONTEXT.subtract(order.cum, quantity)
+        order.busted = CONTEXT.add(order.busted, quantity)
         order.changed_ns = at_ns
-        if order.is_open:
-            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
         key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
         self._move(key, -wire.SIDES[body.side].sign * quantity, parse(body.price), -parse(body.fee))
 

@@ -61,12 +61,14 @@ class PendingReplace(NamedTuple):
 
 @dataclass(slots=True)
 class Order:
-    """One order. `base` is its status without what is pending; `unknown` while its fate is being asked for."""
+    """One order. `base` is its status without what is pending; `unknown` while its fate is being asked for. `busted` is
+    what was executed and taken back: it is not in `cum`, and does not work again."""
 
     terms: OrderTerms
     base: OrdStatus = OrdStatus.PENDING_NEW
     order_id: str = ""
     cum: Decimal = ZERO
+    busted: Decimal = ZERO
     executions: dict[str, Execution] = field(default_factory=dict)
     former: tuple[str, ...] = ()
     cancel: PendingCancel | None = None
@@ -107,9 +109,14 @@ class Order:
         return self.base
 
     @property
+    def worked(self) -> Decimal:
+        """What was executed, taken back or not."""
+        return CONTEXT.add(self.cum, self.busted)
+
+    @property
     def leaves(self) -> Decimal:
         """FIX tag 151: 0 once it is over."""
-        return max(CONTEXT.subtract(self.terms.quantity, self.cum), ZERO) if self.is_open else ZERO
+        return max(CONTEXT.subtract(self.terms.quantity, self.worked), ZERO) if self.is_open else ZERO
 
     @property
     def counted_leaves(self) -> Decimal:
@@ -118,7 +125,7 @@ class Order:
         if not self.is_open:
             return ZERO
         quantity = max(self.terms.quantity, self.replace.quantity) if self.replace else self.terms.quantity
-        return max(CONTEXT.subtract(quantity, self.cum), ZERO)
+        return max(CONTEXT.subtract(quantity, self.worked), ZERO)
 
     @property
     def largest_terms(self) -> OrderTerms:

@@ -91,7 +91,7 @@ def replace_order(turn: Turn, command: ReplaceOrder) -> None:
         _refuse_request(turn, command, order, refusal or _unknown_order(), replace=True)
         return
     terms = replace(order.terms, cl_ord_id=command.cl_ord_id, quantity=command.quantity, price=command.price)
-    proposal = Proposal(terms, command.quantity - order.cum, order.counted_leaves)
+    proposal = Proposal(terms, command.quantity - order.worked, order.counted_leaves)
     facts = turn.state.facts(command.strategy, turn.now_ns)
     decision = gate.judge_replace(proposal, order.cl_ord_id, order.order_id, facts)
     for observed in decision.observed:
@@ -199,8 +199,8 @@ def _not_replaceable(turn: Turn, order: Order | None, command: ReplaceOrder) -> 
         return Refusal(Reason.NOT_SUPPORTED, "the venue cannot replace orders: cancel it and send a new one")
     if order.terms.ord_type is not OrdType.LIMIT:
         return Refusal(Reason.INVALID_ORDER, "only a limit order can be replaced")
-    if command.quantity <= order.cum:
-        text = f"the new quantity {render(command.quantity)} must be above what is executed, {render(order.cum)}"
+    if command.quantity <= order.worked:
+        text = f"the new quantity {render(command.quantity)} must be above what is executed, {render(order.worked)}"
         return Refusal(Reason.INVALID_QUANTITY, text)
     if turn.now_ns > command.valid_until_ns:
         return Refusal(Reason.ORDER_TOO_LATE, "the request arrived after its validUntil: decide again")

@@ -83,8 +83,8 @@ def executed(turn: Turn, event: port.Executed) -> None:
         order.terms.strategy,
         reports.traded(order, orders_pb2.EXEC_TYPE_TRADE, event.exec_id, execution, event.at_ns),
     )
-    if order.cum > order.terms.quantity:
-        text = f"order {order.cl_ord_id} of {render(order.terms.quantity)} is executed for {render(order.cum)}"
+    if order.worked > order.terms.quantity:
+        text = f"order {order.cl_ord_id} of {render(order.terms.quantity)} is executed for {render(order.worked)}"
         supervision.halt(turn, POSITION_DIFFERENCE, text)
     if not order.is_open:
         closing.ended(turn, order)

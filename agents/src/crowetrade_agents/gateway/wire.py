@@ -98,6 +98,7 @@ def booked_order(order: Order) -> journal_pb2.BookedOrder:
         order_id=order.order_id,
         ord_status=STATUS_VALUES[order.base],
         cum_quantity=render(order.cum),
+        busted_quantity=render(order.busted) if order.busted else "",
         fills=[
             orders_pb2.Fill(
                 exec_id=exec_id,
@@ -130,6 +131,7 @@ def order_of(venue: str, booked: journal_pb2.BookedOrder) -> Order:
         base=STATUSES[booked.ord_status],
         order_id=booked.order_id,
         cum=Decimal(booked.cum_quantity),
+        busted=Decimal(booked.busted_quantity or 0),
         executions={fill.exec_id: _execution(fill) for fill in booked.fills},
         former=tuple(booked.former_cl_ord_ids),
         unknown=booked.unknown,

@@ -834,6 +834,7 @@ class BookedOrder(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     CHANGED_UNIX_NS_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
+    BUSTED_QUANTITY_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """FIX tag 37."""
     ord_status: _orders_pb2.OrdStatus.ValueType
@@ -848,6 +849,8 @@ class BookedOrder(_message.Message):
     """Wall clock of the last event."""
     unknown: _builtins.bool
     """True while what became of it is being asked for."""
+    busted_quantity: _builtins.str
+    """What was executed and taken back; empty when nothing was. It is not in cum_quantity and does not work again."""
     @_builtins.property
     def order(self) -> Global___OrderSubmitted:
         """The order as it left, with the ClOrdID, quantity and price that it has now."""
@@ -885,10 +888,11 @@ class BookedOrder(_message.Message):
         text: _builtins.str = ...,
         changed_unix_ns: _builtins.int = ...,
         unknown: _builtins.bool = ...,
+        busted_quantity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "order", b"order", "replace", b"replace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "changed_unix_ns", b"changed_unix_ns", "cum_quantity", b"cum_quantity", "fills", b"fills", "former_cl_ord_ids", b"former_cl_ord_ids", "ord_status", b"ord_status", "order", b"order", "order_id", b"order_id", "reason", b"reason", "replace", b"replace", "text", b"text", "unknown", b"unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busted_quantity", b"busted_quantity", "cancel", b"cancel", "changed_unix_ns", b"changed_unix_ns", "cum_quantity", b"cum_quantity", "fills", b"fills", "former_cl_ord_ids", b"former_cl_ord_ids", "ord_status", b"ord_status", "order", b"order", "order_id", b"order_id", "reason", b"reason", "replace", b"replace", "text", b"text", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
