@@ -73,6 +73,7 @@ class Reason(DocumentedEnum):
     POSITION_DIFFERENCE = "PositionDifference", "The venue reports another position than the journal."
     # something is wrong
     MODEL_FAILING = "ModelFailing", "The model raises errors or gives numbers that cannot be used."
+    STAGE_FAILED = "StageFailed", "A stage of the agents raised an error; the message is its own."
     DATA_GAP = "DataGap", "Market data has stopped for longer than policy.standDown allows."
     CRASHING = "Crashing", "A container ends again and again."
     UNAVAILABLE = "Unavailable", "A pod has no node, cannot get its image or cannot start."

@@ -2,7 +2,6 @@
 
 OperatorError
 ├── SettingsError           the environment is wrong: say what to set, and stop
-├── InvalidResource         a stored object does not match our models (its CRD has another version)
 ├── ClusterError            the API server answered with an error
 │   ├── ClusterUnavailable    may be retried: connection, 429, 5xx
 │   ├── Conflict              may be retried after reading again: 409
@@ -21,10 +20,6 @@ class OperatorError(Exception):
 
 class SettingsError(OperatorError):
     """A setting is missing or cannot be read."""
-
-
-class InvalidResource(OperatorError):
-    """A stored object cannot be parsed by our models."""
 
 
 class ClusterError(OperatorError):

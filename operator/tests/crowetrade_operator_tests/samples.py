@@ -6,6 +6,7 @@ from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
+from crowetrade_api.gateway_config import rule_hash
 from crowetrade_api_tests.samples import (
     UNSET,
     change,
@@ -14,6 +15,8 @@ from crowetrade_api_tests.samples import (
     stored,
     strategy,
     strategy_manifest,
+    unreadable_strategy,
+    unreadable_venue,
     venue,
     venue_manifest,
 )
@@ -30,6 +33,8 @@ __all__ = [
     "stored",
     "strategy",
     "strategy_manifest",
+    "unreadable_strategy",
+    "unreadable_venue",
     "venue",
     "venue_manifest",
 ]
@@ -65,7 +70,7 @@ def gateway_status(
     if config is not None:
         defaults["config_revision"] = config.revision
         defaults["risk_acknowledgements"] = [
-            status_pb2.RiskAcknowledgement(risk_limit=rule.risk_limit, generation=rule.generation)
+            status_pb2.RiskAcknowledgement(risk_limit=rule.risk_limit, uid=rule.uid, hash=rule_hash(rule))
             for rule in config.rules
         ]
     return status_pb2.GatewayStatus(**(defaults | fields))

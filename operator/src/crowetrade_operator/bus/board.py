@@ -48,10 +48,11 @@ class Board:
         return [one.message for one in heard if one.at >= since]
 
     def hear_gateway(self, message: status_pb2.GatewayStatus) -> bool:
-        """Keeps the message; tells whether anything but its time is new.
+        """Keeps the message; returns whether anything but its time is new.
 
-        A gateway that was overtaken is not believed while its successor speaks. When nobody with a higher token does,
-        the journal that tokens come from was lost with its bus, and they have begun again.
+        A gateway that was overtaken is ignored while its successor reports. When nobody with a higher token does, the
+        message is kept: whoever reads it compares the token with the one on record in the VenueConnection's status
+        (see GatewayView.below_record), because a journal that was lost begins again with low tokens.
         """
         key = (message.namespace, message.venue)
         before = self._gateways.get(key)
@@ -92,5 +93,5 @@ def _differs(before: Message, after: Message) -> bool:
     for message in (first, second):
         message.ClearField("sent_unix_ns")
         if isinstance(message, status_pb2.GatewayStatus):
-            message.ClearField("market_data_sequence")  # counts every quote, and no status speaks of it
+            message.ClearField("market_data_sequence")  # counts every quote, and no status has it
     return first != second

@@ -1,4 +1,4 @@
-"""The bus: NATS with JetStream. Creates the stream and the bucket, puts GatewayConfigs, and hears status messages.
+"""The bus: NATS with JetStream. Makes the bucket and a stream per venue, puts GatewayConfigs, receives status messages.
 
 The operator works without it: `connected` is false, what needs the bus raises BusUnavailable, and a new connection is
 tried for ever: by us, not by the client, so that there is one loop and each failed try says why. After each connect
@@ -37,6 +37,8 @@ ENSURE_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
+Stored = tuple[str, int]
+"""What decides whether a GatewayConfig is put again: its revision and the fencing token on record."""
 GatewayListener = Callable[[str, str], None]
 """Namespace and name of the venue (or strategy) whose state changed."""
 
@@ -53,7 +55,8 @@ class Bus:
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
         self._bucket: KeyValue | None = None
-        self._put: dict[str, str] = {}
+        self._put: dict[str, Stored] = {}
+        self._streams: set[str] = set()
         self._gateway_listeners: list[GatewayListener] = []
         self._agent_listeners: list[GatewayListener] = []
         self._connection_listeners: list[Callable[[], None]] = []
@@ -89,29 +92,45 @@ class Bus:
         self._mark(False, "closed")
 
     async def put_config(self, namespace: str, venue: str, config: config_pb2.GatewayConfig) -> bool:
-        """Puts the config unless this revision is there already; tells whether it was written."""
-        key = subjects.gateway_config_key(namespace, venue)
-        if self.connected and self._put.get(key) == config.revision:
+        """Puts the config unless it is there already; returns whether it was written.
+
+        The sequence on record rises with every order: it goes out with the next change, and at each new gateway.
+        """
+        key, wanted = subjects.gateway_config_key(namespace, venue), _stored(config)
+        if self.connected and self._put.get(key) == wanted:
             return False
         bucket = self._usable()
         try:
-            if await self._stored_revision(bucket, key) == config.revision:
-                self._put[key] = config.revision
+            if await self._found(bucket, key) == wanted:
+                self._put[key] = wanted
                 return False
             async with asyncio.timeout(REQUEST_SECONDS):
                 await bucket.put(key, config.SerializeToString(deterministic=True))
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
             raise self._failed("put the gateway configuration", error) from error
-        self._put[key] = config.revision
+        self._put[key] = wanted
         metrics.CONFIG_PUTS.inc()
         return True
+
+    async def ensure_journal(self, namespace: str, venue: str) -> None:
+        """Makes the stream of a venue's journal as it must be. It outlives the VenueConnection, as the account does."""
+        name = subjects.journal_stream(namespace, venue)
+        if name in self._streams:
+            return
+        self._usable()
+        assert self._stream is not None
+        try:
+            await _ensure_stream(self._stream, _journal_stream(namespace, venue))
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+            raise self._failed(f"make the journal stream of venue {venue}", error) from error
+        self._streams.add(name)
 
     async def delete_config(self, namespace: str, venue: str) -> None:
         """Deletes the config: a gateway without one blocks every order."""
         key = subjects.gateway_config_key(namespace, venue)
         bucket = self._usable()
         try:
-            if await self._stored_revision(bucket, key) is not None:
+            if await self._found(bucket, key) is not None:
                 async with asyncio.timeout(REQUEST_SECONDS):
                     await bucket.delete(key)
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
@@ -169,10 +188,11 @@ class Bus:
                     await client.close()
 
     async def _ensure(self) -> None:
-        """Stream and bucket as wanted, whatever is there now."""
+        """The bucket as wanted, whatever is there now."""
         assert self._stream is not None
-        self._put.clear()  # somebody else may have changed a key: the next put looks again
-        await _ensure_stream(self._stream)
+        # Somebody else may have changed them: the next call looks again.
+        self._put.clear()
+        self._streams.clear()
         self._bucket = await _ensure_bucket(self._stream)
 
     async def _heard(self, message: Msg) -> None:
@@ -209,6 +229,7 @@ class Bus:
         if not changed:
             return
         self._put.clear()
+        self._streams.clear()
         log.info("bus connected" if connected else "bus unavailable", url=self.url, problem=problem)
         for listener in self._connection_listeners:
             listener()
@@ -223,16 +244,16 @@ class Bus:
         return BusUnavailable(f"could not {what} at NATS {self.url}: {_text(error)}")
 
     @staticmethod
-    async def _stored_revision(bucket: KeyValue, key: str) -> str | None:
+    async def _found(bucket: KeyValue, key: str) -> Stored | None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 entry = await bucket.get(key)
         except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError):
             return None
         try:
-            return config_pb2.GatewayConfig.FromString(entry.value or b"").revision
+            return _stored(config_pb2.GatewayConfig.FromString(entry.value or b""))
         except DecodeError:
-            return ""
+            return "", 0
 
     async def _on_error(self, error: Exception) -> None:
         self._client_error = _text(error)
@@ -249,20 +270,31 @@ def _text(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-async def _ensure_stream(stream: JetStreamContext) -> None:
-    wanted = StreamConfig(
-        name=subjects.ORDER_STREAM,
-        subjects=[subjects.ORDER_SUBJECTS],
+def _stored(config: config_pb2.GatewayConfig) -> Stored:
+    """Cleared halts are part of the revision."""
+    return config.revision, config.on_record.fencing_token
+
+
+def _journal_stream(namespace: str, venue: str) -> StreamConfig:
+    """Nothing in it expires: gateways trim what they have exported."""
+    return StreamConfig(
+        name=subjects.journal_stream(namespace, venue),
+        subjects=[subjects.journal(namespace, venue), subjects.journal_snapshot(namespace, venue)],
         storage=StorageType.FILE,
         retention=RetentionPolicy.LIMITS,
+        allow_direct=True,
     )
+
+
+async def _ensure_stream(stream: JetStreamContext, wanted: StreamConfig) -> None:
+    assert wanted.name is not None
     try:
-        found = (await stream.stream_info(subjects.ORDER_STREAM)).config
+        found = (await stream.stream_info(wanted.name)).config
     except nats.js.errors.NotFoundError:
         await stream.add_stream(wanted)
         return
-    if found.subjects != wanted.subjects:
-        await stream.update_stream(found.evolve(subjects=wanted.subjects))
+    if sorted(found.subjects or ()) != sorted(wanted.subjects or ()) or not found.allow_direct:
+        await stream.update_stream(found.evolve(subjects=wanted.subjects, allow_direct=True))
 
 
 async def _ensure_bucket(stream: JetStreamContext) -> KeyValue:

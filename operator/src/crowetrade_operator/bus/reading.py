@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from collections.abc import Iterator
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from crowetrade.bus.v1 import status_pb2
 
-_ALWAYS = ("quantity", "realized_pnl", "fees")
-_IF_KNOWN = ("average_price", "mark_price", "unrealized_pnl")
+_NUMBER = re.compile(r"-?[0-9]{1,80}(\.[0-9]{1,80})?", re.ASCII)
+_POSITION = {"quantity": True, "realized_pnl": True, "fees": True} | dict.fromkeys(
+    ("average_price", "mark_price", "unrealized_pnl"), False
+)
+_HELD = {"quantity": True, "unattributed": False}
+_LEFT = {"quantity": True}
 
 
 def read_gateway_status(data: bytes) -> status_pb2.GatewayStatus:
     """A GatewayStatus whose positions have numbers that can be counted with; raises DecodeError.
 
-    A position that cannot be read must never count as flat: a rollout or a deletion would go ahead.
+    A position that cannot be read must never count as flat: a rollout or a deletion would go ahead. Plain digits only:
+    an exponent could ask for millions of them.
     """
     status = status_pb2.GatewayStatus.FromString(data)
-    for account in status.accounts:
-        for position in account.positions:
-            for name in (*_ALWAYS, *_IF_KNOWN):
-                text = str(getattr(position, name))
-                if not (_is_number(text) or (not text and name in _IF_KNOWN)):
-                    raise DecodeError(f"{name} {text!r} of {account.strategy} in {position.symbol} is not a number")
+    for owner, message, numbers in _numbers(status):
+        for name, required in numbers.items():
+            text = str(getattr(message, name))
+            if not (_NUMBER.fullmatch(text) or (not text and not required)):
+                shown = text if len(text) <= 60 else text[:60] + "..."
+                raise DecodeError(f"{name} {shown!r} of {owner} is not a number")
     return status
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite()
-    except InvalidOperation:
-        return False
+def _numbers(status: status_pb2.GatewayStatus) -> Iterator[tuple[str, Message, dict[str, bool]]]:
+    """Each message with numbers: whose it is, and which of its fields may not be empty."""
+    for account in status.accounts:
+        for position in account.positions:
+            yield f"{account.strategy} in {position.instrument.symbol}", position, _POSITION
+        for left in account.remaining:
+            yield f"{account.strategy} in {left.instrument.symbol}", left, _LEFT
+    for held in status.positions:
+        yield f"the account in {held.instrument.symbol}", held, _HELD

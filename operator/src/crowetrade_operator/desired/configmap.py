@@ -13,6 +13,7 @@ from crowetrade_api.files import (
     ListedInstrument,
     StrategyFile,
     VenueFile,
+    recording_files,
 )
 from crowetrade_api.names import gateway_address
 from crowetrade_api.v1alpha1.strategy import Strategy
@@ -42,8 +43,13 @@ def strategy_content(
 
 def venue_content(venue: VenueConnection) -> dict[str, Any]:
     """venue.json."""
+    simulated = venue.spec.simulated
     return VenueFile(
-        namespace=venue.namespace, name=venue.name, generation=venue.metadata.generation, spec=venue.spec
+        namespace=venue.namespace,
+        name=venue.name,
+        generation=venue.metadata.generation,
+        spec=venue.spec,
+        recordings=recording_files(simulated.data) if simulated is not None else [],
     ).content()
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_api.files import CONFIG_DIRECTORY, CREDENTIALS_KEY, DATA_DIRECTORY, STRATEGY_FILE, VENUE_FILE
+from crowetrade_api.files import (
+    CONFIG_DIRECTORY,
+    CREDENTIALS_KEY,
+    DATA_DIRECTORY,
+    STRATEGY_FILE,
+    VENUE_FILE,
+    DataMount,
+    data_mounts,
+)
 from crowetrade_api.names import COMBINED_ROLE, CONFIG_HASH_ANNOTATION, GRPC_PORT, HTTP_PORT, ROLE_LABEL, ROLES
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import Credentials, SimulatedData, VenueConnection
+from crowetrade_api.v1alpha1.venueconnection import Credentials, VenueConnection
 from crowetrade_operator.desired import vault
 from crowetrade_operator.desired.metadata import labels, metadata, object_name, selector
 from crowetrade_operator.desired.pod import (
@@ -21,7 +29,8 @@ from crowetrade_operator.desired.pod import (
 )
 from crowetrade_operator.settings import Settings
 
-GATEWAY_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+GATEWAY_GRACE_SECONDS = 45
+"""After SIGTERM a gateway cancels what is open and goes on closing positions where that is asked for."""
 
 
 def roles_of(strategy: Strategy) -> list[str]:
@@ -65,13 +74,14 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
         settings.agents_image,
         ["gateway"],
         environment(settings.nats_url, config_hash),
-        GATEWAY_RESOURCES,
+        venue.spec.resources.to_api(),
     )
     gateway["ports"] = [port("grpc", GRPC_PORT), port("http", HTTP_PORT)]
     gateway["volumeMounts"] = [_config_mount(), TMP_MOUNT]
     pod = pod_spec(object_name(venue), [gateway], [_config_volume(object_name(venue), VENUE_FILE), TMP_VOLUME])
-    if venue.spec.simulated is not None:
-        _add_data(pod, venue.spec.simulated.data)
+    pod["terminationGracePeriodSeconds"] = GATEWAY_GRACE_SECONDS
+    for mount in data_mounts(venue.spec.simulated.data) if venue.spec.simulated is not None else ():
+        _add_data(pod, mount)
     if venue.spec.credentials is not None:
         _add_credentials(pod, venue.spec.credentials, object_name(venue), settings)
     return {
@@ -93,17 +103,17 @@ def _config_volume(name: str, file: str) -> dict[str, Any]:
     }
 
 
-def _add_data(pod: dict[str, Any], data: SimulatedData) -> None:
-    if data.persistent_volume_claim is not None:
-        claim = {"claimName": data.persistent_volume_claim.claim_name, "readOnly": True}
-        volume: dict[str, Any] = {"name": "data", "persistentVolumeClaim": claim}
-    elif data.config_map is not None:
-        items = [{"key": data.config_map.key, "path": data.config_map.key}]
-        volume = {"name": "data", "configMap": {"name": data.config_map.name, "items": items, "defaultMode": 0o444}}
+def _add_data(pod: dict[str, Any], mount: DataMount) -> None:
+    name = f"data-{mount.number}"
+    if mount.claim_name:
+        claim = {"claimName": mount.claim_name, "readOnly": True}
+        volume: dict[str, Any] = {"name": name, "persistentVolumeClaim": claim}
     else:
-        return
+        items = [{"key": key, "path": key} for key in mount.keys]
+        volume = {"name": name, "configMap": {"name": mount.config_map, "items": items, "defaultMode": 0o444}}
     pod["volumes"].append(volume)
-    pod["containers"][0]["volumeMounts"].append({"name": "data", "mountPath": DATA_DIRECTORY, "readOnly": True})
+    path = f"{DATA_DIRECTORY}/{mount.number}"
+    pod["containers"][0]["volumeMounts"].append({"name": name, "mountPath": path, "readOnly": True})
 
 
 def _add_credentials(pod: dict[str, Any], credentials: Credentials, config_map: str, settings: Settings) -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import structlog
-from pydantic import ValidationError
 
 from crowetrade.config.v1 import config_pb2
-from crowetrade_api.names import FINALIZER, Key, Kind, venue_object
-from crowetrade_api.v1alpha1.meta import Metadata, Resource
-from crowetrade_api.v1alpha1.risklimit import RiskLimit
-from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
+from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FINALIZER, Key, Kind, venue_object
+from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
+from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
+from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
+from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
@@ -28,17 +28,17 @@ from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterRefused,
     Conflict,
-    InvalidResource,
     NamespaceTerminating,
     NotFound,
 )
-from crowetrade_operator.reconcile.observed import Children, GatewayView, Moment, Surroundings
+from crowetrade_operator.reconcile.observed import Children, Compiled, GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, rfc3339
 from crowetrade_operator.settings import Settings
 
 log = structlog.get_logger()
 
 R = TypeVar("R", bound=Resource)
+U = TypeVar("U", bound=Unreadable)
 
 
 @dataclass(slots=True)
@@ -54,42 +54,35 @@ class Context:
     wall_clock: Callable[[], float] = time.time
     _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
-    _compiled: dict[str, dict[str, config_pb2.GatewayConfig]] = field(default_factory=dict)
+    _compiled: dict[str, dict[str, Compiled]] = field(default_factory=dict)
 
     def now(self) -> Moment:
         """The wall clock."""
         unix = self.wall_clock()
         return Moment(rfc3339(unix), unix)
 
-    def resource(self, key: Key, model: type[R]) -> R | None:
-        """One custom resource as its model; parsed once a version."""
-        item = self.cache.get(key.kind.value, key.namespace, key.name)
-        if item is None:
-            self._parsed.pop(key, None)
-            return None
-        version = item["metadata"].get("resourceVersion", "")
-        known = self._parsed.get(key)
-        if known is None or known[0] != version:
-            try:
-                known = (version, model.model_validate(item))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"])
-                raise InvalidResource(f"{key.kind} {key.namespace}/{key.name}: {where}: {first['msg']}") from error
-            self._parsed[key] = known
-        return cast(R, known[1])
+    def strategy(self, key: Key) -> AnyStrategy | None:
+        """A Strategy, readable or not; None when it is gone."""
+        return self._resource(key, Strategy, UnreadableStrategy)
+
+    def venue(self, key: Key) -> AnyVenue | None:
+        """A VenueConnection, readable or not; None when it is gone."""
+        return self._resource(key, VenueConnection, UnreadableVenue)
+
+    def risk_limit(self, key: Key) -> RiskLimit | UnreadableLimit | None:
+        """A RiskLimit, readable or not; None when it is gone."""
+        return self._resource(key, RiskLimit, UnreadableLimit)
 
     def surroundings(self, namespace: str) -> Surroundings:
-        """All resources of a namespace that can be read, and what the bus said about them."""
-        venues = self._all(Kind.VENUE, namespace, VenueConnection)
-        limits = self._all(Kind.RISK_LIMIT, namespace, RiskLimit)
-        stored_limits = [item["metadata"]["name"] for item in self.cache.all(Kind.RISK_LIMIT.value, namespace)]
+        """All resources of a namespace, and what the bus said about them."""
+        venues = self._all(Kind.VENUE, namespace, VenueConnection, UnreadableVenue)
+        limits = self._all(Kind.RISK_LIMIT, namespace, RiskLimit, UnreadableLimit)
         return Surroundings(
-            strategies=self._all(Kind.STRATEGY, namespace, Strategy),
+            strategies=self._all(Kind.STRATEGY, namespace, Strategy, UnreadableStrategy),
             venues=venues,
-            limits=limits,
-            unreadable_limits=[name for name in stored_limits if name not in limits],
-            gateways={name: self._gateway(namespace, name) for name in venues},
+            limits={name: item for name, item in limits.items() if isinstance(item, RiskLimit)},
+            unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
+            gateways={name: self._gateway(namespace, venue) for name, venue in venues.items()},
             gateway_deployments=frozenset(
                 name for name in venues if self.cache.get("Deployment", namespace, venue_object(name)) is not None
             ),
@@ -111,6 +104,8 @@ class Context:
         """Writes what the plan asks for; returns why the API server refused a child, or nothing."""
         if plan.finalizer is True:
             await self._ensure_finalizer(key, resource.metadata)
+        if plan.journal:
+            await self._ensure_journal(key)
         if plan.config is not None:
             await self._put_config(key, plan.config)
         refusal = await self._apply(plan.apply)
@@ -118,41 +113,56 @@ class Context:
             await self._delete(item)
         if plan.delete_config:
             await self._delete_config(key)
+        if plan.halts_cleared:
+            await self._merge(key, resource.metadata, {"annotations": {CLEAR_HALT_ANNOTATION: None}})
         if plan.finalizer is False and not await self._drop_finalizer(key, resource.metadata):
             return refusal  # an earlier reconcile has let it go, and has told it
         for note in plan.notes:
             self.recorder.record(key.kind.value, resource.metadata, note)
         return refusal
 
-    def _all(self, kind: Kind, namespace: str, model: type[R]) -> Mapping[str, R]:
-        """Those that can be read; gone through again when one of them has changed."""
+    def _resource(self, key: Key, model: type[R], unreadable: type[U]) -> R | U | None:
+        """One custom resource as its model; parsed once a version."""
+        item = self.cache.get(key.kind.value, key.namespace, key.name)
+        if item is None:
+            self._parsed.pop(key, None)
+            return None
+        version = item["metadata"].get("resourceVersion", "")
+        known = self._parsed.get(key)
+        if known is None or known[0] != version:
+            known = (version, read(item, model, unreadable))
+            if isinstance(known[1], Unreadable):
+                log.error("resource unreadable", kind=key.kind, name=key.name, problem=known[1].problem)
+            self._parsed[key] = known
+        return cast(R | U, known[1])
+
+    def _all(self, kind: Kind, namespace: str, model: type[R], unreadable: type[U]) -> Mapping[str, R | U]:
+        """All of a kind; gone through again when one of them has changed."""
         changes = self.cache.changes(kind.value, namespace)
         known = self._readable.get((kind, namespace))
         if known is None or known[0] != changes:
-            known = (changes, self._read_all(kind, namespace, model))
+            known = (changes, self._read_all(kind, namespace, model, unreadable))
             self._readable[kind, namespace] = known
-        return cast(Mapping[str, R], known[1])
+        return cast(Mapping[str, R | U], known[1])
 
-    def _read_all(self, kind: Kind, namespace: str, model: type[R]) -> dict[str, R]:
-        found = {}
-        for item in self.cache.all(kind.value, namespace):
-            key = Key(kind, namespace, item["metadata"]["name"])
-            try:
-                resource = self.resource(key, model)
-            except InvalidResource as error:
-                log.error("resource left out: it does not match this operator's models", error=str(error))
-                continue
-            if resource is not None:
-                found[key.name] = resource
-        return found
+    def _read_all(self, kind: Kind, namespace: str, model: type[R], unreadable: type[U]) -> dict[str, R | U]:
+        keys = [Key(kind, namespace, item["metadata"]["name"]) for item in self.cache.all(kind.value, namespace)]
+        found = ((key.name, self._resource(key, model, unreadable)) for key in keys)
+        return {name: resource for name, resource in found if resource is not None}
 
-    def _gateway(self, namespace: str, venue: str) -> GatewayView:
-        heard = self.bus.board.gateway(namespace, venue)
+    def _gateway(self, namespace: str, venue: AnyVenue) -> GatewayView:
+        heard, record = self.bus.board.gateway(namespace, venue.name), self._record_token(venue)
         if heard is None:
-            return GatewayView()
+            return GatewayView(record_token=record)
         age = self.bus.board.clock() - heard.at
         fresh = heard.message if age <= self.settings.silent_after_seconds else None
-        return GatewayView(status=fresh, last=heard.message, age=age)
+        return GatewayView(status=fresh, last=heard.message, age=age, record_token=record)
+
+    def _record_token(self, venue: AnyVenue) -> int:
+        """As reported last, whether it is written already or not."""
+        known = self.status.known(Key(Kind.VENUE, venue.namespace, venue.name), venue.metadata.uid)
+        stored = venue.status.session.fencing_token
+        return stored if known is None else int((known.get("session") or {}).get("fencingToken", stored))
 
     async def _apply(self, children: Sequence[Object]) -> str:
         """Applies what differs. A refusal (quota, admission, immutable field) becomes words for the status."""
@@ -176,6 +186,13 @@ class Context:
         metadata = item["metadata"]
         await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
         log.info("deleted", kind=item["kind"], namespace=metadata["namespace"], name=metadata["name"])
+
+    async def _ensure_journal(self, key: Key) -> None:
+        """A gateway without its stream cannot journal, so it sends nothing; its status says that the bus is down."""
+        try:
+            await self.bus.ensure_journal(key.namespace, key.name)
+        except BusUnavailable as error:
+            log.warning("journal stream not ensured", namespace=key.namespace, venue=key.name, error=str(error))
 
     async def _put_config(self, key: Key, config: config_pb2.GatewayConfig) -> None:
         """Without the bus the children are still looked after, and the status says that the bus is down."""
@@ -207,10 +224,14 @@ class Context:
         return True
 
     async def _set_finalizers(self, key: Key, metadata: Metadata, finalizers: list[str]) -> None:
-        """Refused with Conflict when the object changed meanwhile: then the reconcile is done again."""
-        patch: dict[str, Any] = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata.resource_version}}
+        stored = await self._merge(key, metadata, {"finalizers": finalizers})
+        if FINALIZER in finalizers or not stored["metadata"].get("deletionTimestamp"):
+            self.cache.put(stored)
+
+    async def _merge(self, key: Key, metadata: Metadata, changes: Object) -> Object:
+        """Changes metadata; refused with Conflict when the object changed meanwhile: the reconcile is then repeated."""
+        patch: dict[str, Any] = {"metadata": {**changes, "resourceVersion": metadata.resource_version}}
         stored = await self.cluster.merge(BY_KIND[key.kind.value], key.namespace, key.name, patch)
         if stored["metadata"].get("uid") != metadata.uid:
             raise Conflict("patch", f"{key.kind} {key.name}", 409, "another object has the name now")
-        if FINALIZER in finalizers or not stored["metadata"].get("deletionTimestamp"):
-            self.cache.put(stored)
+        return stored

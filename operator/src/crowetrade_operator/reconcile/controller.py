@@ -13,15 +13,23 @@ import structlog
 
 from crowetrade import subjects
 from crowetrade_api.conditions import ConditionType, find
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.names import Key, Kind
-from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
-from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
+from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
+from crowetrade_api.v1alpha1.strategy import StrategyStatus, UnreadableStrategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import owner_key
 from crowetrade_operator.cluster.client import Object
-from crowetrade_operator.errors import BusUnavailable, ClusterRefused, InvalidResource, OperatorError
-from crowetrade_operator.reconcile import risklimit, strategy, strategy_report, venueconnection
+from crowetrade_operator.errors import BusUnavailable, ClusterRefused, OperatorError
+from crowetrade_operator.reconcile import (
+    risklimit,
+    strategy,
+    strategy_deletion,
+    strategy_report,
+    unreadable,
+    venueconnection,
+)
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.plan import transition_notes
 from crowetrade_operator.reconcile.queue import WorkQueue, work
@@ -29,6 +37,7 @@ from crowetrade_operator.reconcile.queue import WorkQueue, work
 log = structlog.get_logger()
 
 AGENT_MEMORY_SECONDS = 300.0
+Resources = AnyStrategy | AnyVenue | RiskLimit | UnreadableLimit
 _CUSTOM = {kind.value: kind for kind in Kind}
 
 
@@ -109,7 +118,7 @@ class Controller:
             self.queue.succeeded(key)
             if again is not None:
                 self.queue.add_after(key, again)
-        except (ClusterRefused, InvalidResource) as error:
+        except ClusterRefused as error:
             result = "failed"
             log.error("reconcile failed", kind=key.kind, namespace=key.namespace, name=key.name, error=str(error))
             self.queue.failed(key)
@@ -137,11 +146,14 @@ class Controller:
 
     async def _strategy(self, key: Key) -> float | None:
         context = self.context
-        resource = context.resource(key, Strategy)
+        resource = context.strategy(key)
         if resource is None:
             context.bus.board.forget_strategy(key.namespace, key.name)
             self._gone(key)
             return None
+        previous = StrategyStatus.model_validate(self._previous(key, resource))
+        if isinstance(resource, UnreadableStrategy):
+            return await self._unreadable_strategy(key, resource, previous)
         observed = strategy.Observed(
             strategy=resource,
             around=context.surroundings(key.namespace),
@@ -149,7 +161,6 @@ class Controller:
             agents=context.bus.board.agents(key.namespace, key.name, context.settings.silent_after_seconds),
             now=context.now(),
         )
-        previous = StrategyStatus.model_validate(self._previous(key, resource))
         planned = strategy.plan(observed, context.settings)
         refusal = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
@@ -158,9 +169,22 @@ class Controller:
         self._report(key, resource, previous, status, strategy_report.WATCHED)
         return _again(planned.again, refusal)
 
+    async def _unreadable_strategy(
+        self, key: Key, resource: UnreadableStrategy, previous: StrategyStatus
+    ) -> float | None:
+        context = self.context
+        observed = strategy_deletion.Observed(resource, context.surroundings(key.namespace), context.now())
+        planned = unreadable.plan_strategy(observed, context.settings)
+        await context.carry_out(key, resource, planned)
+        if planned.finalizer is False:
+            return None
+        status = unreadable.report_strategy(resource, previous, observed.now)
+        self._report(key, resource, previous, status, unreadable.STRATEGY_WATCHED)
+        return planned.again
+
     async def _venue(self, key: Key) -> float | None:
         context = self.context
-        resource = context.resource(key, VenueConnection)
+        resource = context.venue(key)
         if resource is None:
             context.bus.board.forget_gateway(key.namespace, key.name)
             self._gone(key)
@@ -182,12 +206,16 @@ class Controller:
 
     async def _risk_limit(self, key: Key) -> float | None:
         context = self.context
-        resource = context.resource(key, RiskLimit)
+        resource = context.risk_limit(key)
         if resource is None:
             self._gone(key)
             return None
-        observed = risklimit.Observed(resource, context.surroundings(key.namespace), context.now())
         previous = RiskLimitStatus.model_validate(self._previous(key, resource))
+        if isinstance(resource, UnreadableLimit):
+            status = unreadable.report_limit(resource, previous, context.now())
+            self._report(key, resource, previous, status, unreadable.LIMIT_WATCHED)
+            return None
+        observed = risklimit.Observed(resource, context.surroundings(key.namespace), context.now())
         self._report(key, resource, previous, risklimit.report(observed, previous), risklimit.WATCHED)
         return context.settings.silent_after_seconds
 
@@ -195,13 +223,13 @@ class Controller:
         self.context.status.forget(key)
         self.queue.succeeded(key)
 
-    def _previous(self, key: Key, resource: Strategy | VenueConnection | RiskLimit) -> Object:
+    def _previous(self, key: Key, resource: Resources) -> Object:
         return self.context.status.known(key, resource.metadata.uid) or resource.status.to_api()
 
     def _report(
         self,
         key: Key,
-        resource: Strategy | VenueConnection | RiskLimit,
+        resource: Resources,
         previous: StrategyStatus | VenueConnectionStatus | RiskLimitStatus,
         status: StrategyStatus | VenueConnectionStatus | RiskLimitStatus,
         watched: tuple[ConditionType, ...],
@@ -254,4 +282,7 @@ def _intent(item: Object) -> Object:
 
 
 def _venues(item: Object) -> set[str]:
-    return {one["venueRef"]["name"] for one in item["spec"]["instruments"]}
+    """Of a Strategy that may not match the schema."""
+    listed = (item.get("spec") or {}).get("instruments")
+    found = [one.get("venueRef") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return {str(one["name"]) for one in found if isinstance(one, dict) and "name" in one}

@@ -8,10 +8,9 @@ from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_api.gateway_config import compile_config
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config, rule_hash
+from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
-from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
 Object = dict[str, Any]
 
@@ -25,14 +24,38 @@ class GatewayView:
     last: status_pb2.GatewayStatus | None = None
     # Seconds since the last status.
     age: float | None = None
+    # Highest fencing token on record for the venue.
+    record_token: int = 0
+
+    @property
+    def below_record(self) -> bool:
+        """Whether the gateway's journal has lost what the record knows of: it reports a lower fencing token."""
+        return self.last is not None and 0 < self.last.fencing_token < self.record_token
+
+    @property
+    def trusted(self) -> status_pb2.GatewayStatus | None:
+        """The last status, fresh or not, if what it says about positions and orders can be believed.
+
+        A gateway below its record reports an empty account, which must never count as flat; nor must one that has not
+        taken its journal over yet.
+        """
+        return None if self.last is None or self.last.fencing_token < self.record_token else self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a gateway has to enforce, without the record, and the hash of each rule by the name of its RiskLimit."""
+
+    config: config_pb2.GatewayConfig
+    hashes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """All resources of a namespace, and what the bus said."""
 
-    strategies: Mapping[str, Strategy] = field(default_factory=dict)
-    venues: Mapping[str, VenueConnection] = field(default_factory=dict)
+    strategies: Mapping[str, AnyStrategy] = field(default_factory=dict)
+    venues: Mapping[str, AnyVenue] = field(default_factory=dict)
     limits: Mapping[str, RiskLimit] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     # Venues that have (or had) a gateway Deployment.
@@ -42,23 +65,36 @@ class Surroundings:
     # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.
     unreadable_limits: Sequence[str] = ()
     # By venue; kept from one reconcile to the next, until somebody changes a resource of the namespace.
-    compiled: dict[str, config_pb2.GatewayConfig] = field(default_factory=dict)
+    compiled: dict[str, Compiled] = field(default_factory=dict)
 
-    def config(self, venue: VenueConnection) -> config_pb2.GatewayConfig:
-        """What the gateway of a venue has to enforce: nothing trades under a limit that cannot be read.
+    def config(self, venue: AnyVenue) -> config_pb2.GatewayConfig:
+        """What the gateway of a venue has to enforce: nothing trades under a limit that cannot be read."""
+        return self._compile(venue).config
 
-        Compiled once: all strategies of a namespace ask for it each time that their gateway speaks.
-        """
-        strategies, limits = self.strategies.values(), self.limits.values()
-        if self.unreadable_limits:
-            return compile_config(venue, strategies, limits, halted=True)
-        if venue.name not in self.compiled:
-            self.compiled[venue.name] = compile_config(venue, strategies, limits)
-        return self.compiled[venue.name]
+    def rule_hash(self, venue: AnyVenue, risk_limit: str) -> str:
+        """What the gateway must acknowledge for a RiskLimit that has a rule there."""
+        return self._compile(venue).hashes[risk_limit]
+
+    def _compile(self, venue: AnyVenue) -> Compiled:
+        """Done once: all strategies of a namespace ask for it each time that their gateway reports."""
+        found = self.compiled.get(venue.name)
+        if found is None:
+            halt = _unreadable_limits(self.unreadable_limits) if self.unreadable_limits else None
+            config = compile_config(venue, self.strategies.values(), self.limits.values(), halt)
+            found = Compiled(config, {rule.risk_limit: rule_hash(rule) for rule in config.rules})
+            self.compiled[venue.name] = found
+        return found
 
     def gateway(self, venue: str) -> GatewayView:
         """The gateway of a venue."""
         return self.gateways.get(venue, GatewayView())
+
+
+def _unreadable_limits(names: Sequence[str]) -> Halt:
+    text = (
+        f"RiskLimit {', '.join(names)} does not match the operator's schema: upgrade it, or correct or delete the limit"
+    )
+    return Halt(Reason.LIMIT_UNREADABLE, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_api.conditions import Condition, ConditionType, condition
+from crowetrade_api.conditions import WHEN_TRUE_BAD, Condition, ConditionType, condition
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.events import Note
 from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
 
 Object = dict[str, Any]
+MAX_COUNT = 2**63 - 1
 
 SESSION_NAMES = {
     status_pb2.SESSION_STATE_CONNECTING: "Connecting",
@@ -39,6 +40,10 @@ class Plan:
     config: config_pb2.GatewayConfig | None = None
     # Whether to take the GatewayConfig away.
     delete_config: bool = False
+    # Whether the venue needs the stream of its journal.
+    journal: bool = False
+    # Whether to take the annotation clear-halt away: the gateway has confirmed it.
+    halts_cleared: bool = False
     notes: Sequence[Note] = ()
     # Seconds after which to look again even if nothing happens.
     again: float | None = None
@@ -57,10 +62,51 @@ def unix_of(text: str) -> float:
 
 
 def account_of(view: GatewayView, strategy: str) -> status_pb2.StrategyAccount | None:
-    """The strategy's account in the last status of the gateway."""
-    if view.last is None:
-        return None
-    return next((account for account in view.last.accounts if account.strategy == strategy), None)
+    """The strategy's account in the last status of the gateway, if that can be believed."""
+    status = view.trusted
+    accounts = status.accounts if status is not None else ()
+    return next((account for account in accounts if account.strategy == strategy), None)
+
+
+def bounded(count: int) -> int:
+    """A count that the status can hold: its integers have a sign."""
+    return min(count, MAX_COUNT)
+
+
+def halted_condition(venue: str, view: GatewayView, config: config_pb2.GatewayConfig) -> Condition | None:
+    """Why the gateway refuses every new order: in its own words, or in those of its configuration before it has it."""
+    status, type_ = view.status, ConditionType.HALTED
+    if view.below_record:
+        return _below_record(venue, view)
+    if status is not None and status.blocked_reason and status.blocked_reason != Reason.NO_CONFIGURATION:
+        said = status.blocked_message or "it gives no reason"
+        text = f"The gateway of venue {venue} refuses every new order: {said}"
+        return condition(type_, True, reason_word(status.blocked_reason), text)
+    if config.halted_reason:
+        text = f"The gateway of venue {venue} is halted: {config.halted_message}"
+        return condition(type_, True, config.halted_reason, text)
+    return None
+
+
+def _below_record(venue: str, view: GatewayView) -> Condition:
+    assert view.last is not None
+    said = view.last.blocked_message if view.last.blocked_reason == Reason.JOURNAL_BELOW_RECORD else ""
+    text = said or (
+        f"its journal is at fencing token {view.last.fencing_token}, but {view.record_token} is on record: what "
+        "happened since is not known. Restore the stream of its journal, or compare the account with the venue; when "
+        "the gateway has halted, its message names the annotation that clears it"
+    )
+    text = f"The gateway of venue {venue} has lost its journal: {text}"
+    return condition(ConditionType.HALTED, True, Reason.JOURNAL_BELOW_RECORD, text)
+
+
+def reason_word(said: str) -> str:
+    """A reason that a gateway gives, if it is a word that a condition may have."""
+    return said if said.isascii() and said.isalnum() and len(said) <= 64 else str(Reason.GATEWAY_BLOCKED)
+
+
+STOPS_AS_WISHED = (Reason.VENUE_SUSPENDED, Reason.VENUE_DELETED)
+"""Halts that users have asked for: the venue is in order."""
 
 
 def session_condition(type_: ConditionType, venue: str, view: GatewayView, around: Surroundings) -> Condition:
@@ -72,6 +118,10 @@ def session_condition(type_: ConditionType, venue: str, view: GatewayView, aroun
     said = view.status.session_message
     match view.status.session:
         case status_pb2.SESSION_STATE_LOGGED_ON:
+            absent = ", ".join(_without_session(view.status))
+            if absent:
+                text = f"Venue {venue} is logged on and replays in lock step: its market waits for {absent}, which has"
+                return condition(type_, True, Reason.WAITING_FOR_STRATEGIES, f"{text} no session with the gateway.")
             return condition(type_, True, Reason.LOGGED_ON, f"Venue {venue} is logged on.")
         case status_pb2.SESSION_STATE_ENDED:
             return condition(type_, True, Reason.REPLAY_ENDED, said or f"The recording of venue {venue} has ended.")
@@ -86,6 +136,12 @@ def session_condition(type_: ConditionType, venue: str, view: GatewayView, aroun
         case _:
             text = f"The gateway of venue {venue} connects. {said}".strip()
             return condition(type_, False, Reason.CONNECTING, text)
+
+
+def _without_session(status: status_pb2.GatewayStatus) -> list[str]:
+    """Strategies that a market in lock step waits for because they are not there; one that thinks is not named."""
+    connected = {account.strategy for account in status.accounts if account.connected}
+    return [name for name in status.waiting_for if name not in connected]
 
 
 def _no_status(type_: ConditionType, venue: str, view: GatewayView) -> Condition:
@@ -107,7 +163,8 @@ def bus_message(around: Surroundings) -> str:
 def transition_notes(
     before: Sequence[Condition], after: Sequence[Condition], watched: Sequence[ConditionType]
 ) -> list[Note]:
-    """An event for each watched condition whose status or reason changed from one that was known before.
+    """An event for each watched condition whose status or reason changed from one that was known before; one that is
+    only there when it is bad (Halted) was False before it came.
 
     Conditions that change for the same reason give one event: the first of them.
     """
@@ -116,13 +173,16 @@ def transition_notes(
     told: set[str] = set()
     for item in after:
         previous = old.get(item.type)
-        if item.type not in watched or previous is None:
+        if item.type not in watched or not before:
             continue
-        if (previous.status, previous.reason) == (item.status, item.reason) or item.message in told:
+        known = (previous.status, previous.reason) if previous is not None else ("False", "")
+        unchanged = known == (item.status, item.reason) or (previous is None and item.type not in WHEN_TRUE_BAD)
+        if unchanged or item.message in told:
             continue
         told.add(item.message)
         text = f"{item.type} is {item.status}: {item.message}"
-        normal = item.status == "True" or item.reason in _EXPECTED
+        good = item.status == ("False" if item.type in WHEN_TRUE_BAD else "True")
+        normal = good or item.reason in _EXPECTED
         notes.append(Note("Normal" if normal else "Warning", item.reason, "Reconcile", text))
     return notes
 
@@ -137,6 +197,8 @@ _EXPECTED = frozenset(
         Reason.WAITING_FOR_GATEWAY,
         Reason.AGENT_NOT_CONNECTED,
         Reason.OBSERVE_ONLY,
+        Reason.VENUE_SUSPENDED,
+        Reason.VENUE_DELETED,
         Reason.NOTHING_IN_SCOPE,
     }
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition, follow
 from crowetrade_api.reasons import Reason
-from crowetrade_api.v1alpha1.common import LabelSelector, plain
+from crowetrade_api.v1alpha1.common import LabelSelector, fitting, plain
 from crowetrade_api.v1alpha1.risklimit import (
     GatewaysStatus,
     RiskLimit,
@@ -17,10 +19,11 @@ from crowetrade_api.v1alpha1.risklimit import (
     RiskSummary,
     UtilisationStatus,
 )
-from crowetrade_operator.reconcile.observed import Moment, Surroundings
+from crowetrade_operator.reconcile.observed import GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import bus_message, cut, paused_condition
 
 WATCHED = (ConditionType.ENFORCED,)
+_PLAIN = re.compile(r"-?[0-9]{1,80}(\.[0-9]{1,80})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +46,54 @@ def concerned(limit: RiskLimit, around: Surroundings) -> dict[str, config_pb2.Ri
     return found
 
 
-def pending(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> list[str]:
-    """Venues whose gateway does not enforce this generation yet."""
-    wanted = (observed.limit.name, observed.limit.metadata.generation)
-    waiting = []
-    for name in rules:
-        status = observed.around.gateway(name).status
-        confirmed = status is not None and any(
-            (item.risk_limit, item.generation) == wanted for item in status.risk_acknowledgements
+def acknowledgement(view: GatewayView, risk_limit: str, uid: str, hash_: str) -> status_pb2.RiskAcknowledgement | None:
+    """What the gateway says about exactly this rule: by the uid of its RiskLimit and the hash of all that it says."""
+    status = view.status
+    wanted = (risk_limit, uid, hash_)
+    found = status.risk_acknowledgements if status is not None else ()
+    return next((item for item in found if (item.risk_limit, item.uid, item.hash) == wanted), None)
+
+
+def acknowledgements(
+    observed: Observed, rules: Mapping[str, config_pb2.RiskRule]
+) -> dict[str, status_pb2.RiskAcknowledgement | None]:
+    """By venue: what its gateway says about this version of the limit; None when it has not said anything."""
+    limit, around = observed.limit, observed.around
+    return {
+        name: acknowledgement(
+            around.gateway(name),
+            limit.name,
+            limit.metadata.uid,
+            around.rule_hash(around.venues[name], limit.name),
         )
-        if not confirmed:
-            waiting.append(name)
-    return waiting
+        for name in rules
+    }
 
 
 def report(observed: Observed, previous: RiskLimitStatus) -> RiskLimitStatus:
     """The new status; `previous` is the one that was reported last."""
     rules = concerned(observed.limit, observed.around)
-    waiting = pending(observed, rules)
+    said = acknowledgements(observed, rules)
+    waiting = [name for name, item in said.items() if item is None]
+    problems = {name: item.problem for name, item in said.items() if item is not None and item.problem}
     utilisation = _utilisation(observed, rules)
-    count = len(rules) - len(waiting)
+    count = len(rules) - len(waiting) - len(problems)
     generation = observed.limit.metadata.generation
-    conditions = _conditions(observed, rules, waiting)
+    conditions = _conditions(observed, rules, waiting, problems)
     return RiskLimitStatus(
         observed_generation=generation,
         summary=RiskSummary(scope=cut(_scope(observed.limit), 256), utilisation=_utilisation_summary(utilisation)),
         gateways=GatewaysStatus(acknowledged=count, concerned=len(rules), summary=f"{count}/{len(rules)}"),
-        pending=waiting[:16],
+        pending=sorted([*waiting, *problems])[:16],
         utilisation=utilisation,
         conditions=follow(previous.conditions, conditions, generation, observed.now.text),
     )
 
 
-def _conditions(observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: list[str]) -> list[Condition]:
-    ready, enforced = _ready(observed, rules, waiting), ConditionType.ENFORCED
+def _conditions(
+    observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: list[str], problems: Mapping[str, str]
+) -> list[Condition]:
+    ready, enforced = _ready(observed, rules, waiting, problems), ConditionType.ENFORCED
     if ready.status != "True" or ready.reason == Reason.NOTHING_IN_SCOPE:
         status = "Unknown" if ready.status == "Unknown" else "False"
         second = condition(enforced, "Unknown" if status == "Unknown" else "False", ready.reason, ready.message)
@@ -88,13 +105,19 @@ def _conditions(observed: Observed, rules: Mapping[str, config_pb2.RiskRule], wa
     return [ready, second, paused_condition()] if observed.limit.paused else [ready, second]
 
 
-def _ready(observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: list[str]) -> Condition:
+def _ready(
+    observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: list[str], problems: Mapping[str, str]
+) -> Condition:
     type_ = ConditionType.READY
     if not rules:
         text = "The scope selects no strategy at any venue yet; it is in force for the first one that it selects."
         return condition(type_, True, Reason.NOTHING_IN_SCOPE, text)
     if not observed.around.bus_connected:
         return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(observed.around))
+    if problems:
+        name, said = next(iter(problems.items()))
+        text = f"The gateway of venue {name} cannot enforce it and refuses every order that it binds: {said}"
+        return condition(type_, False, Reason.LIMIT_UNKNOWN, text)
     if waiting:
         text = f"Waiting for the gateways of {', '.join(waiting)} to confirm this version."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
@@ -102,7 +125,7 @@ def _ready(observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting
 
 
 def _utilisation(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> list[UtilisationStatus]:
-    """The 16 highest, each exactly as its gateway counts it."""
+    """The 16 highest, each as its gateway counts it."""
     found: dict[tuple[str, str, str], tuple[Decimal, UtilisationStatus]] = {}
     for name in rules:
         status = observed.around.gateway(name).status
@@ -110,17 +133,24 @@ def _utilisation(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -
             ratio = _ratio(item.used, item.allowed)
             if item.risk_limit != observed.limit.name or ratio is None:
                 continue
-            key = cut(item.key or "-", 128)
-            text = plain(ratio.quantize(Decimal("0.001")))
+            key = cut(item.key or "-", 192)
             entry = UtilisationStatus(
-                name=item.limit, venue=name, key=key, used=item.used, limit=item.allowed, ratio=text
+                name=cut(item.limit, 64),
+                venue=name,
+                key=key,
+                used=fitting(item.used),
+                limit=fitting(item.allowed),
+                ratio=plain(ratio.quantize(Decimal("0.001"))),
             )
-            found[item.limit, name, key] = (ratio, entry)
+            found[entry.name, name, key] = (ratio, entry)
     ranked = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].name, pair[1].venue, pair[1].key))
     return [entry for _, entry in ranked[:16]]
 
 
 def _ratio(used: str, allowed: str) -> Decimal | None:
+    """None when one of the two is no plain number."""
+    if not (_PLAIN.fullmatch(used) and _PLAIN.fullmatch(allowed)):
+        return None
     try:
         ratio = Decimal(used) / Decimal(allowed)
     except (InvalidOperation, ZeroDivisionError):

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade_api.gateway_config import AnyStrategy
 from crowetrade_api.names import APPLIED_HASH_ANNOTATION
-from crowetrade_api.reasons import EventReason, Reason
+from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import Instrument
+from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
 from crowetrade_operator.cluster.compare import with_hash
-from crowetrade_operator.cluster.events import Note
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments
 from crowetrade_operator.desired.metadata import object_name
@@ -22,8 +22,9 @@ from crowetrade_operator.desired.networkpolicy import strategy_policy
 from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
 from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
+from crowetrade_operator.reconcile import strategy_deletion
 from crowetrade_operator.reconcile.observed import Children, Moment, Surroundings
-from crowetrade_operator.reconcile.plan import Plan, account_of, unix_of
+from crowetrade_operator.reconcile.plan import Plan, account_of, cut
 from crowetrade_operator.reconcile.pods import Workload, workload
 from crowetrade_operator.settings import Settings
 
@@ -44,6 +45,11 @@ class Observed:
         """Its Deployments as they should be by number and name; None for one that is not there yet."""
         names = (object_name(self.strategy, role) for role in roles_of(self.strategy))
         return [self.children.get("Deployment", name) for name in names]
+
+    @property
+    def ending(self) -> strategy_deletion.Observed:
+        """What is looked at for its end."""
+        return strategy_deletion.Observed(self.strategy, self.around, self.now)
 
     @property
     def workload(self) -> Workload:
@@ -67,10 +73,16 @@ def references(strategy: Strategy, around: Surroundings) -> dict[tuple[str, str]
         venue = around.venues.get(name)
         if venue is None:
             text = f"VenueConnection {name} does not exist in namespace {strategy.namespace}: create it, or correct "
-            return Problem(Reason.VENUE_NOT_FOUND, text + f"spec.instruments[{item.symbol}].venueRef.name.")
+            text += f"spec.instruments[{item.symbol}].venueRef.name."
+            return Problem(Reason.VENUE_NOT_FOUND, text + left_behind(strategy, name))
+        if not isinstance(venue, VenueConnection):
+            text = (
+                f"VenueConnection {name} does not match the operator's schema ({venue.problem}): its gateway is halted."
+            )
+            return Problem(Reason.VENUE_UNREADABLE, text)
         declared = next((one for one in venue.spec.instruments if one.symbol == item.symbol), None)
         if declared is None:
-            known = ", ".join(one.symbol for one in venue.spec.instruments)
+            known = cut(", ".join(one.symbol for one in venue.spec.instruments), 256)
             text = f"VenueConnection {name} declares no instrument {item.symbol}; it has {known}. Add it, or correct "
             return Problem(Reason.INSTRUMENT_UNKNOWN, text + "spec.instruments.")
         if declared.currency != strategy.spec.capital.currency:
@@ -80,11 +92,20 @@ def references(strategy: Strategy, around: Surroundings) -> dict[tuple[str, str]
     return found
 
 
+def left_behind(strategy: AnyStrategy, venue: str) -> str:
+    """A sentence about what was known last of the strategy's positions at a venue that is gone; empty when flat."""
+    held = [item for item in strategy.status.position if item.venue == venue and Decimal(item.quantity) != 0]
+    if not held:
+        return ""
+    positions = ", ".join(f"{item.quantity} {item.symbol}" for item in held)
+    return f" The last known position there is {positions}: check account and positions at the venue."
+
+
 def plan(observed: Observed, settings: Settings) -> Plan:
     """What to write."""
     strategy = observed.strategy
     if strategy.deleting:
-        return _plan_deletion(observed, settings)
+        return strategy_deletion.plan(observed.ending, settings)
     if strategy.paused:
         return Plan(finalizer=True, again=settings.silent_after_seconds)
     steady = [
@@ -145,76 +166,9 @@ def _exposure(observed: Observed) -> str:
                 return f"{account.open_orders} open orders at venue {name}"
             positions = [item for item in account.positions if Decimal(item.quantity) != 0]
             if positions:
-                return f"position {positions[0].quantity} {positions[0].symbol} at venue {name}"
-    if all(observed.around.gateway(name).last is not None for name in strategy.spec.venues):
+                held = positions[0]
+                return f"position {held.quantity} {held.instrument.symbol} at venue {name}"
+    if all(observed.around.gateway(name).trusted is not None for name in strategy.spec.venues):
         return ""
     stale = [item for item in strategy.status.position if Decimal(item.quantity) != 0]
     return f"last known position {stale[0].quantity} {stale[0].symbol}" if stale else ""
-
-
-def _plan_deletion(observed: Observed, settings: Settings) -> Plan:
-    waiting = waiting_venues(observed)
-    strategy = observed.strategy
-    if strategy.force_delete and waiting:
-        text = f"Deleted by force without confirmation of {', '.join(waiting)}. Check open orders at the venue."
-        return Plan(finalizer=False, notes=[Note("Warning", EventReason.FORCE_DELETED, "Delete", text)])
-    if not waiting:
-        return Plan(finalizer=False, notes=[Note("Normal", EventReason.STOPPED, "Delete", _how_it_stopped(observed))])
-    waited = observed.now.unix - unix_of(strategy.metadata.deletion_timestamp or observed.now.text)
-    if waited >= settings.stop_deadline_seconds:
-        text = (
-            f"No confirmation of {', '.join(waiting)} within {settings.stop_deadline_seconds:g} s; deleting all the "
-            "same. The gateway refuses orders of a strategy that is gone; check open orders and positions at the venue."
-        )
-        return Plan(finalizer=False, notes=[Note("Warning", EventReason.STOP_DEADLINE_EXCEEDED, "Delete", text)])
-    return Plan(again=1.0)
-
-
-def _how_it_stopped(observed: Observed) -> str:
-    confirmed = [name for name in observed.strategy.spec.venues if _stopped(observed, name)]
-    absent = [name for name in observed.strategy.spec.venues if name not in confirmed]
-    text = []
-    if confirmed:
-        text.append(f"The gateway of {', '.join(confirmed)} has confirmed that no order is open.")
-    if absent:
-        text.append(f"There is no gateway to ask at {', '.join(absent)}: the venue is gone or has never worked.")
-    return " ".join(text)
-
-
-def waiting_venues(observed: Observed) -> list[str]:
-    """Venues whose gateway has not yet confirmed that the strategy is stopped.
-
-    Nothing is waited for at a venue that is gone, or that never had a gateway.
-    """
-    strategy, around = observed.strategy, observed.around
-    waiting = []
-    for name in strategy.spec.venues:
-        venue, view = around.venues.get(name), around.gateway(name)
-        if venue is None:
-            continue
-        never = view.last is None and venue.status.session.fencing_token == 0
-        if never and (name not in around.gateway_deployments or around.bus_connected):
-            continue
-        if not _stopped(observed, name):
-            waiting.append(name)
-    return waiting
-
-
-def _stopped(observed: Observed, venue: str) -> bool:
-    """Whether the gateway has the configuration that stops the strategy, and says that it is stopped."""
-    view, around = observed.around.gateway(venue), observed.around
-    resource = around.venues.get(venue)
-    if resource is None or view.status is None:
-        return False
-    expected = around.config(resource)
-    if view.status.config_revision != expected.revision:
-        return False
-    account = account_of(view, observed.strategy.name)
-    return account is None or account.stopped
-
-
-def suspended(observed: Observed, venue: str) -> bool:
-    """Whether the gateway says that the strategy is stopped, whatever else changed in its configuration since."""
-    view = observed.around.gateway(venue)
-    account = account_of(view, observed.strategy.name) if view.status is not None else None
-    return account.stopped if account is not None else _stopped(observed, venue)

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, follow
-from crowetrade_api.gateway_config import unlimited_symbols
+from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
+from crowetrade_api.gateway_config import AnyVenue, unlimited_symbols
 from crowetrade_api.reasons import Reason
-from crowetrade_api.v1alpha1.common import plain
+from crowetrade_api.v1alpha1.common import fitting, plain
 from crowetrade_api.v1alpha1.strategy import (
     AgentsStatus,
+    LastRejectStatus,
     OrdersStatus,
     PositionStatus,
     ProfitStatus,
@@ -21,25 +22,36 @@ from crowetrade_api.v1alpha1.strategy import (
 )
 from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.reconcile.plan import (
+    STOPS_AS_WISHED,
     Plan,
     account_of,
+    bounded,
     bus_message,
     cut,
+    halted_condition,
     paused_condition,
     rfc3339,
     session_condition,
 )
 from crowetrade_operator.reconcile.pods import rolled_out
-from crowetrade_operator.reconcile.strategy import Observed, Problem, references, suspended, waiting_venues
+from crowetrade_operator.reconcile.risklimit import acknowledgement
+from crowetrade_operator.reconcile.strategy import Observed, Problem, references
+from crowetrade_operator.reconcile.strategy_deletion import suspended, waiting_venues
 
-WATCHED = (ConditionType.READY, ConditionType.TRADING)
+WATCHED = (ConditionType.HALTED, ConditionType.READY, ConditionType.TRADING, ConditionType.ORDERS_REFUSED)
+REFUSED_AGAIN = 2
+"""So many refusals in a row for one reason are no accident."""
+REFUSED_WITHIN_NS = 60_000_000_000
+"""How long after the last of them orders count as refused."""
+_OTHER_PHASES = (*STOPS_AS_WISHED, Reason.LIMIT_UNREADABLE)
+_FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
 _BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
 def report(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> StrategyStatus:
     """The new status; `previous` is the one that was reported last."""
     strategy = observed.strategy
-    conditions = _conditions(observed, planned, refusal)
+    conditions = _conditions(observed, planned, refusal, previous)
     positions, pnl = _positions(observed, previous), _profit(observed, previous)
     work = observed.workload
     generation = strategy.metadata.generation
@@ -47,7 +59,8 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
         observed_generation=generation,
         phase=_phase(observed, conditions, previous),
         summary=StrategySummary(
-            venues=cut(",".join(strategy.spec.venues), 512), position=cut(_position_summary(positions), 512)
+            venues=cut(",".join(strategy.spec.venues), 512),
+            position=cut(_position_summary(observed, positions), 512),
         ),
         agents=AgentsStatus(ready=work.ready, desired=work.desired, summary=f"{work.ready}/{work.desired}"),
         config_hash=_config_hash(observed, previous),
@@ -60,21 +73,84 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
     )
 
 
-def _conditions(observed: Observed, planned: Plan, refusal: str) -> list[Condition]:
+def _conditions(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> list[Condition]:
     found = references(observed.strategy, observed.around)
     problem = found if isinstance(found, Problem) else None
+    halted = _halted(observed)
     agents = _agents_available(observed, problem, refusal)
     venue = _venue_connected(observed, problem)
     risk = _risk_bound(observed)
-    trading = _trading(observed, [agents, venue, risk])
-    ready = all_of(
-        ConditionType.READY,
-        [venue, agents, risk] if problem is not None else [agents, venue, risk],
-        Reason.AVAILABLE,
-        _ready_message(observed, trading),
-    )
+    trading = _trading(observed, [agents, venue, risk], halted)
+    parts = [venue, agents, risk] if problem is not None else [agents, venue, risk]
+    stops = [item for item in (_stopping_halt(ConditionType.READY, halted), _failing(observed)) if item is not None]
+    ready = all_of(ConditionType.READY, [*stops, *parts], Reason.AVAILABLE, _ready_message(observed, trading))
     conditions = [ready, agents, venue, risk, trading, _progressing(observed, planned, problem)]
+    extra = (_orders_refused(observed, halted, previous), halted)
+    conditions += [item for item in extra if item is not None]
     return [*conditions, paused_condition()] if observed.strategy.paused else conditions
+
+
+def _halted(observed: Observed) -> Condition | None:
+    """Why one of its gateways refuses every new order; a halt that nobody asked for comes first."""
+    around, found = observed.around, []
+    for name in observed.strategy.spec.venues:
+        venue = around.venues.get(name)
+        item = halted_condition(name, around.gateway(name), around.config(venue)) if venue is not None else None
+        if item is not None:
+            found.append(item)
+    return min(found, key=lambda item: item.reason in STOPS_AS_WISHED, default=None)
+
+
+def _stopping_halt(type_: ConditionType, halted: Condition | None) -> Condition | None:
+    """The halt as another condition, unless users asked for it by suspending or deleting the venue."""
+    if halted is None or halted.reason in STOPS_AS_WISHED:
+        return None
+    return condition(type_, False, halted.reason, halted.message)
+
+
+def _problem(observed: Observed, reasons: Sequence[Reason]) -> status_pb2.AgentProblem | None:
+    """The first of these that an agent reports."""
+    reported = [problem for agent in observed.agents for problem in agent.problems]
+    return next((problem for problem in reported if problem.reason in reasons), None)
+
+
+def _failing(observed: Observed) -> Condition | None:
+    """A model or a stage that fails: the agents run, and the strategy does not do its work."""
+    found = _problem(observed, _FAILING)
+    if found is None:
+        return None
+    text = f"{found.message} ({found.count} times since {rfc3339(found.since_unix_ns / 1e9)})"
+    return condition(ConditionType.READY, False, found.reason, text)
+
+
+def _orders_refused(observed: Observed, halted: Condition | None, previous: StrategyStatus) -> Condition | None:
+    """Refusals that keep coming. Whoever is suspended, deleted or halted knows already why orders are refused."""
+    type_, strategy = ConditionType.ORDERS_REFUSED, observed.strategy
+    text = "" if strategy.spec.suspend or strategy.deleting or halted is not None else _refusals(observed)
+    if text:
+        return condition(type_, True, Reason.ORDERS_REFUSED, text)
+    if find(previous.conditions, type_) is None:
+        return None
+    return condition(type_, False, Reason.NOT_REFUSED, "No order has been refused in the last minute.")
+
+
+def _refusals(observed: Observed) -> str:
+    """What is refused at present, in words; empty when nothing is."""
+    for name in observed.strategy.spec.venues:
+        view = observed.around.gateway(name)
+        account = account_of(view, observed.strategy.name)
+        if view.status is None or account is None:
+            continue
+        last = account.last_reject
+        recent = view.status.sent_unix_ns - last.last_unix_ns <= REFUSED_WITHIN_NS
+        if last.reason and last.count >= REFUSED_AGAIN and recent:
+            limit = f" by RiskLimit {last.risk_limit}" if last.risk_limit else ""
+            return (
+                f"{last.count} requests in a row were refused at venue {name}{limit} since "
+                f"{rfc3339(last.since_unix_ns / 1e9)}: {last.reason}. {last.text}"
+            ).strip()
+    problem = _problem(observed, (Reason.ORDERS_REFUSED,))
+    return f"{problem.message} ({problem.count} times)" if problem is not None else ""
 
 
 def _ready_message(observed: Observed, trading: Condition) -> str:
@@ -132,56 +208,73 @@ def _risk_bound(observed: Observed) -> Condition:
             )
             parts.append(condition(type_, False, Reason.NO_LIMIT_IN_FORCE, text))
             continue
-        rules = {(rule.risk_limit, rule.generation) for rule in config.rules if strategy.name in rule.strategies}
-        parts.append(_acknowledged(observed, name, rules))
-    limits = ", ".join(_limits_in_force(observed))
+        parts.append(_acknowledged(observed, name, venue))
+    limits = cut(", ".join(_limits_in_force(observed)), 512)
     return all_of(type_, parts, Reason.LIMITS_IN_FORCE, f"In force: {limits}.")
 
 
-def _acknowledged(observed: Observed, venue: str, rules: set[tuple[str, int]]) -> Condition:
-    type_, view = ConditionType.RISK_BOUND, observed.around.gateway(venue)
-    if not observed.around.bus_connected:
-        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(observed.around))
-    account = account_of(view, observed.strategy.name)
+def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
+    """Whether the gateway has confirmed exactly the rules that bind the strategy there."""
+    type_, around, strategy = ConditionType.RISK_BOUND, observed.around, observed.strategy.name
+    view = around.gateway(name)
+    if not around.bus_connected:
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around))
+    account = account_of(view, strategy)
     if view.status is None or account is None:
-        text = f"The gateway of venue {venue} has not confirmed the limits yet."
+        text = f"The gateway of venue {name} has not confirmed the limits yet."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
-    confirmed = {(item.risk_limit, item.generation) for item in view.status.risk_acknowledgements}
-    missing = sorted({name for name, _ in rules - confirmed} | ({name for name, _ in rules} - set(account.risk_limits)))
+    missing = []
+    for rule in around.config(venue).rules:
+        if strategy not in rule.strategies:
+            continue
+        said = acknowledgement(view, rule.risk_limit, rule.uid, around.rule_hash(venue, rule.risk_limit))
+        if said is not None and said.problem:
+            text = f"The gateway of venue {name} cannot enforce RiskLimit {rule.risk_limit}: {said.problem}"
+            return condition(type_, False, Reason.LIMIT_UNKNOWN, text)
+        if said is None or rule.risk_limit not in account.risk_limits:
+            missing.append(rule.risk_limit)
     if missing:
-        text = f"The gateway of venue {venue} has not confirmed {', '.join(missing)} yet."
+        text = f"The gateway of venue {name} has not confirmed {', '.join(missing)} yet."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
-    return condition(type_, True, Reason.LIMITS_IN_FORCE, f"In force at venue {venue}.")
+    return condition(type_, True, Reason.LIMITS_IN_FORCE, f"In force at venue {name}.")
 
 
-def _trading(observed: Observed, parts: Sequence[Condition]) -> Condition:
-    """True while the gateways accept the strategy's orders."""
+def _trading(observed: Observed, parts: Sequence[Condition], halted: Condition | None) -> Condition:
+    """True while the gateways accept the strategy's orders, and its agents can send them."""
     type_, strategy = ConditionType.TRADING, observed.strategy
     if strategy.deleting:
-        waiting = ", ".join(waiting_venues(observed))
+        waiting = ", ".join(waiting_venues(observed.ending))
         return condition(type_, False, Reason.STOPPING, f"Being deleted; waiting for {waiting or 'nothing more'}.")
     if strategy.spec.suspend:
-        waiting = ", ".join(name for name in strategy.spec.venues if not suspended(observed, name))
+        waiting = ", ".join(name for name in strategy.spec.venues if not suspended(observed.ending, name))
         if waiting:
             text = f"Suspending: waiting for the gateway of {waiting} to confirm that no order is open."
             return condition(type_, False, Reason.STOPPING, text)
         return condition(type_, False, Reason.SUSPENDED, "spec.suspend is true: no order is open, none is accepted.")
+    stopped = _stopping_halt(type_, halted)
+    if stopped is not None:
+        return stopped
     for part in parts:
         if part.status != "True" or part.reason == Reason.REPLAY_ENDED:
             return condition(type_, "Unknown" if part.status == "Unknown" else "False", part.reason, part.message)
     for name in strategy.spec.venues:
-        refused = _refusing(observed, name)
+        refused = _refusing(observed, name, halted)
         if refused is not None:
             return refused
+    problem = _problem(observed, (*_FAILING, Reason.DATA_GAP))
+    if problem is not None:
+        return condition(type_, False, problem.reason, problem.message)
     return condition(type_, True, Reason.ORDERS_ACCEPTED, f"Orders are accepted at {', '.join(strategy.spec.venues)}.")
 
 
-def _refusing(observed: Observed, venue: str) -> Condition | None:
+def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condition | None:
     type_, view = ConditionType.TRADING, observed.around.gateway(venue)
     account = account_of(view, observed.strategy.name)
+    if halted is not None:
+        return condition(type_, False, halted.reason, halted.message)
     if view.status is not None and view.status.blocked_reason:
-        text = f"The gateway of venue {venue} blocks all orders: {view.status.blocked_reason}."
-        return condition(type_, False, Reason.GATEWAY_BLOCKED, text)
+        text = f"The gateway of venue {venue} has not received its configuration yet, so it refuses every order."
+        return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
     if account is None or not account.connected:
         text = f"The execution agent has no session with the gateway of venue {venue} yet."
         return condition(type_, False, Reason.AGENT_NOT_CONNECTED, text)
@@ -217,11 +310,14 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
     if venue.reason in (Reason.VENUE_NOT_FOUND, Reason.INSTRUMENT_UNKNOWN, Reason.CURRENCY_MISMATCH):
         has_traded = previous.phase in (StrategyPhase.TRADING, StrategyPhase.DEGRADED)
         return StrategyPhase.DEGRADED if has_traded else StrategyPhase.PENDING
+    halted = by_type.get(ConditionType.HALTED)
+    if venue.reason == Reason.VENUE_UNREADABLE or (halted is not None and halted.reason not in _OTHER_PHASES):
+        return StrategyPhase.HALTED
     if observed.strategy.spec.suspend:
         return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
     if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER):
         return StrategyPhase.DEGRADED
-    if risk.reason in (Reason.NO_LIMIT_IN_FORCE, Reason.LIMIT_UNREADABLE):
+    if risk.reason in (Reason.NO_LIMIT_IN_FORCE, Reason.LIMIT_UNREADABLE, Reason.LIMIT_UNKNOWN):
         return StrategyPhase.PENDING
     if trading.status == "True":
         return StrategyPhase.TRADING
@@ -240,40 +336,69 @@ def _accounts(observed: Observed) -> list[tuple[str, status_pb2.StrategyAccount]
 
 
 def _positions(observed: Observed, previous: StrategyStatus) -> list[PositionStatus]:
-    """As the gateways say; a gateway that has not spoken since the operator started leaves what was known."""
-    heard = {name for name in observed.strategy.spec.venues if observed.around.gateway(name).last is not None}
-    kept = [item for item in previous.position if item.venue not in heard]
-    fresh = [
-        PositionStatus(
-            symbol=item.symbol,
-            venue=name,
-            quantity=item.quantity,
-            average_price=item.average_price,
-            mark_price=item.mark_price,
-        )
-        for name, account in _accounts(observed)
-        for item in account.positions
-    ]
-    return sorted([*kept, *fresh], key=lambda item: (item.venue, item.symbol))[:64]
+    """As the gateways say; where that cannot be known, what was known last. A venue that is gone marks nothing."""
+    venues = observed.strategy.spec.venues
+    heard = {name for name in venues if observed.around.gateway(name).trusted is not None}
+    found = {
+        (item.venue, item.symbol): _unmarked(observed, item) for item in previous.position if item.venue not in heard
+    }
+    for name, account in _accounts(observed):
+        for item in account.positions:
+            position = _position(name, item)
+            found[name, position.symbol] = position
+    return [found[key] for key in sorted(found)][:64]
 
 
-def _position_summary(positions: Iterable[PositionStatus]) -> str:
-    held = [f"{item.quantity} {item.symbol}" for item in positions if Decimal(item.quantity) != 0]
-    return ", ".join(held) or "0"
+def _position(venue: str, item: status_pb2.Position) -> PositionStatus:
+    return PositionStatus(
+        symbol=cut(item.instrument.symbol, 32),
+        venue=venue,
+        quantity=fitting(item.quantity),
+        average_price=fitting(item.average_price),
+        mark_price=fitting(item.mark_price),
+        mark_time=rfc3339(item.mark_unix_ns / 1e9) if item.mark_unix_ns else None,
+    )
+
+
+def _unmarked(observed: Observed, item: PositionStatus) -> PositionStatus:
+    if item.venue in observed.around.venues:
+        return item
+    return item.model_copy(update={"mark_price": "", "mark_time": None})
+
+
+def _position_summary(observed: Observed, positions: Iterable[PositionStatus]) -> str:
+    """For people: the venue is named where a symbol is held at several, and where it is gone."""
+    held = [item for item in positions if Decimal(item.quantity) != 0]
+    symbols = [item.symbol for item in held]
+    words = []
+    for item in held:
+        where = f" at {item.venue}" if symbols.count(item.symbol) > 1 else ""
+        gone = "" if item.venue in observed.around.venues else " (last known)"
+        words.append(f"{item.quantity} {item.symbol}{where}{gone}")
+    return ", ".join(words) or "0"
 
 
 def _profit(observed: Observed, previous: StrategyStatus) -> ProfitStatus | None:
+    """Over all venues. What a position at a venue that is gone is worth is not known."""
     accounts = _accounts(observed)
+    gone = any(name not in observed.around.venues for name in observed.strategy.spec.venues)
     if not accounts:
-        return previous.pnl
+        known = previous.pnl
+        return known.model_copy(update={"unrealized": "", "net": ""}) if known is not None and gone else known
     positions = [item for _, account in accounts for item in account.positions]
     realized = _sum(item.realized_pnl for item in positions)
     fees = _sum(item.fees for item in positions)
-    unknown = any(not item.unrealized_pnl and Decimal(item.quantity) != 0 for item in positions)
+    unknown = gone or any(not item.unrealized_pnl and Decimal(item.quantity) != 0 for item in positions)
     unrealized = "" if unknown else _sum(item.unrealized_pnl or "0" for item in positions)
     net = plain(Decimal(realized) + Decimal(unrealized) - Decimal(fees)) if not unknown else ""
     currency = observed.strategy.spec.capital.currency
-    return ProfitStatus(currency=currency, realized=realized, unrealized=unrealized, fees=fees, net=net)
+    return ProfitStatus(
+        currency=currency,
+        realized=fitting(realized),
+        unrealized=fitting(unrealized),
+        fees=fitting(fees),
+        net=fitting(net),
+    )
 
 
 def _sum(values: Iterable[str]) -> str:
@@ -286,18 +411,28 @@ def _orders(observed: Observed, previous: StrategyStatus) -> OrdersStatus:
     accounts = [account for _, account in _accounts(observed)]
     if not accounts:
         return previous.orders
-    reasons = [account.last_reject_reason for account in accounts if account.last_reject_reason]
+    last = max((account.last_reject for account in accounts), key=lambda item: item.last_unix_ns)
     return OrdersStatus(
         open=sum(account.open_orders for account in accounts),
-        sent_total=sum(account.sent_total for account in accounts),
-        filled_total=sum(account.filled_total for account in accounts),
-        rejected_total=sum(account.rejected_total for account in accounts),
-        last_reject_reason=cut(reasons[0], 128) if reasons else "",
+        sent_total=bounded(sum(account.sent_total for account in accounts)),
+        filled_total=bounded(sum(account.filled_total for account in accounts)),
+        rejected_total=bounded(sum(account.rejected_total for account in accounts)),
+        last_reject=_last_reject(last) if last.reason else None,
+    )
+
+
+def _last_reject(last: status_pb2.Refusals) -> LastRejectStatus:
+    return LastRejectStatus(
+        reason=cut(last.reason, 64),
+        limit=cut(last.risk_limit, 63),
+        count=bounded(last.count),
+        since=rfc3339(last.since_unix_ns / 1e9) if last.since_unix_ns else None,
+        text=cut(last.text, 1024),
     )
 
 
 def _limits_in_force(observed: Observed) -> list[str]:
-    return sorted({name for _, account in _accounts(observed) for name in account.risk_limits})[:64]
+    return sorted({cut(name, 63) for _, account in _accounts(observed) for name in account.risk_limits})[:64]
 
 
 def _last_signal(observed: Observed, previous: StrategyStatus) -> str | None:

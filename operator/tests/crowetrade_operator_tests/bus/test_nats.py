@@ -84,7 +84,7 @@ UNREADABLE: dict[str, tuple[bytes | Message, str | None, str]] = {
     "a schema of another version": (gateway_status(), "crowetrade.bus.v2.GatewayStatus", "unknown"),
     "a gateway's message that is cut off": (gateway_status().SerializeToString()[:-1], GATEWAY, "GatewayStatus"),
     "a position that is no number": (
-        gateway_status(accounts=[account(positions=[status_pb2.Position(symbol="EUR-USD", quantity="NaN")])]),
+        gateway_status(accounts=[account(positions=[status_pb2.Position(quantity="NaN")])]),
         GATEWAY,
         "GatewayStatus",
     ),
@@ -175,20 +175,68 @@ async def test_a_configuration_is_taken_away_and_that_twice_is_fine(bus: Bus, ot
 # --- what it makes
 
 
-async def test_the_stream_and_the_bucket_are_made(bus: Bus, other: Client) -> None:
-    stream = (await other.jetstream().stream_info(subjects.ORDER_STREAM)).config
-    assert stream.subjects == ["order.>"]
-    assert stream.storage == "file"
+JOURNAL = subjects.journal_stream("desk", "sim-fx")
+SUBJECTS = ["order.desk.sim-fx", "order-snapshot.desk.sim-fx"]
+
+
+async def test_a_new_server_has_a_bucket_and_a_stream_per_venue(bus: Bus, other: Client) -> None:
     assert (await (await bucket_of(other)).status()).history == 1
+    for _ in range(2):
+        await bus.ensure_journal("desk", "sim-fx")
+    stream = (await other.jetstream().stream_info(JOURNAL)).config
+    assert stream.subjects == SUBJECTS
+    assert (stream.storage, stream.retention, stream.allow_direct) == ("file", "limits", True)
+    assert not stream.deny_delete
+    assert not stream.deny_purge
+    await bus.ensure_journal("desk", "sim-b")
+    await other.jetstream().publish("order.desk.sim-fx", b"an event")
+    assert (await other.jetstream().stream_info(JOURNAL)).state.messages == 1
+    assert (await other.jetstream().stream_info(subjects.journal_stream("desk", "sim-b"))).state.messages == 0
 
 
-async def test_a_stream_with_other_subjects_is_corrected_and_keeps_the_rest(nats_url: str, other: Client) -> None:
-    stream = StreamConfig(name=subjects.ORDER_STREAM, subjects=["order.old"], max_age=3600.0)
-    await other.jetstream().add_stream(stream)
+async def test_a_stream_that_is_other_than_it_must_be_is_corrected_and_keeps_the_rest(
+    nats_url: str, other: Client
+) -> None:
+    await other.jetstream().add_stream(StreamConfig(name=JOURNAL, subjects=["order.desk.sim-fx"], max_age=3600.0))
+    await other.jetstream().publish("order.desk.sim-fx", b"an event")
     async with working(Bus(nats_url, Board())) as bus:
         await until("the bus to be connected", lambda: bus.connected)
-    found = (await other.jetstream().stream_info(subjects.ORDER_STREAM)).config
-    assert (found.subjects, found.max_age) == (["order.>"], 3600.0)
+        await bus.ensure_journal("desk", "sim-fx")
+    found = await other.jetstream().stream_info(JOURNAL)
+    assert (found.config.subjects, found.config.allow_direct, found.config.max_age) == (SUBJECTS, True, 3600.0)
+    assert found.state.messages == 1
+
+
+async def test_a_stream_that_is_gone_is_made_again(
+    nats_url: str, other: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "ENSURE_SECONDS", 0.05)
+    async with working(Bus(nats_url, Board())) as bus:
+        await until("the bus to be connected", lambda: bus.connected)
+        await bus.ensure_journal("desk", "sim-fx")
+        await other.jetstream().delete_stream(JOURNAL)
+
+        async def made() -> bool:
+            await bus.ensure_journal("desk", "sim-fx")
+            with contextlib.suppress(nats.js.errors.NotFoundError):
+                return bool(await other.jetstream().stream_info(JOURNAL))
+            return False
+
+        await until("the stream to be made again", made)
+
+
+async def test_a_configuration_is_put_again_when_the_token_on_record_changes(bus: Bus, other: Client) -> None:
+    """And not with each event of the journal, whose sequence is on record, too."""
+
+    def recorded(token: int, sequence: int) -> config_pb2.GatewayConfig:
+        record = config_pb2.JournalRecordOnFile(fencing_token=token, sequence=sequence)
+        return config_pb2.GatewayConfig(revision="r1", on_record=record)
+
+    assert await bus.put_config("desk", "sim-fx", recorded(1, 10))
+    assert not await bus.put_config("desk", "sim-fx", recorded(1, 999))
+    assert await bus.put_config("desk", "sim-fx", recorded(2, 999))
+    entry = await (await bucket_of(other)).get(KEY)
+    assert config_pb2.GatewayConfig.FromString(entry.value or b"").on_record.sequence == 999
 
 
 async def test_a_bucket_that_somebody_deleted_is_made_again(bus: Bus, other: Client) -> None:

@@ -153,17 +153,57 @@ def test_a_secret_is_mounted_read_only() -> None:
 @pytest.mark.parametrize(
     ("data", "volume"),
     [
-        ({"sample": "eurusd-1h"}, None),
+        ({"symbol": "EUR-USD", "sample": "eurusd-1h"}, None),
         ({"persistentVolumeClaim": {"claimName": "c", "path": "a.csv"}}, "persistentVolumeClaim"),
         ({"configMap": {"name": "c", "key": "a.csv"}}, "configMap"),
     ],
 )
 def test_data_of_the_user_is_mounted(data: Object, volume: str | None) -> None:
-    pod = _pod(venue_deployment(venue(change(venue_manifest(), "spec.simulated.data", data)), "h", SETTINGS))
-    found = next((item for item in pod["volumes"] if item["name"] == "data"), None)
+    pod = _pod(venue_deployment(venue(change(venue_manifest(), "spec.simulated.data", [data])), "h", SETTINGS))
+    found = next((item for item in pod["volumes"] if item["name"] == "data-0"), None)
     assert (found is None) if volume is None else (found is not None and volume in found)
     mounts = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
-    assert ("/data" in mounts) is (volume is not None)
+    assert ("/data/0" in mounts) is (volume is not None)
+
+
+def test_several_recordings_are_mounted_side_by_side_each_volume_once() -> None:
+    data: list[Object] = [
+        {"symbol": "A", "persistentVolumeClaim": {"claimName": "ticks", "path": "a.csv"}},
+        {"symbol": "B", "configMap": {"name": "small", "key": "b.csv"}},
+        {"symbol": "C", "persistentVolumeClaim": {"claimName": "ticks", "path": "c.csv"}},
+        {"symbol": "D", "configMap": {"name": "small", "key": "d.csv"}},
+        {"symbol": "E", "sample": "eurusd-1h"},
+    ]
+    instrument = venue_manifest()["spec"]["instruments"][0]
+    manifest = change(venue_manifest(), "spec.simulated.data", data)
+    manifest = change(manifest, "spec.instruments", [{**instrument, "symbol": item["symbol"]} for item in data])
+    pod = _pod(venue_deployment(venue(manifest), "h", SETTINGS))
+    volumes = {item["name"]: item for item in pod["volumes"] if item["name"].startswith("data-")}
+    assert volumes["data-0"]["persistentVolumeClaim"] == {"claimName": "ticks", "readOnly": True}
+    assert volumes["data-1"]["configMap"]["items"] == [
+        {"key": "b.csv", "path": "b.csv"},
+        {"key": "d.csv", "path": "d.csv"},
+    ]
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert {name: mounts[name] for name in volumes} == {"data-0": "/data/0", "data-1": "/data/1"}
+    assert [item["path"] for item in venue_content(venue(manifest))["recordings"]] == [
+        "0/a.csv",
+        "1/b.csv",
+        "0/c.csv",
+        "1/d.csv",
+        "eurusd-1h.csv",
+    ]
+
+
+def test_a_gateway_has_time_to_close_positions_and_the_resources_of_its_manifest() -> None:
+    resources = {"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi"}}
+    pod = _pod(venue_deployment(venue(change(venue_manifest(), "spec.resources", resources)), "h", SETTINGS))
+    assert pod["terminationGracePeriodSeconds"] == 45
+    assert pod["containers"][0]["resources"] == resources
+    assert _pod(DEPLOYMENTS["a gateway with Vault"])["containers"][0]["resources"] == {
+        "requests": {"cpu": "50m", "memory": "128Mi"},
+        "limits": {"memory": "512Mi"},
+    }
 
 
 def test_what_rolls_a_strategy_and_what_does_not() -> None:
@@ -186,6 +226,7 @@ def test_strategy_file_has_all_that_agents_need() -> None:
             "symbol": "EUR-USD",
             "venue": "sim-fx",
             "currency": "USD",
+            "multiplier": "1",
             "tickSize": "0.00001",
             "lotSize": "1000",
             "minQuantity": "1000",

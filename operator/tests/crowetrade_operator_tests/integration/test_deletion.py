@@ -57,7 +57,7 @@ async def test_a_strategy_that_flattens_says_so_to_its_gateway(desk: Desk) -> No
 
 async def test_a_venue_goes_when_its_gateway_has_no_open_order(desk: Desk) -> None:
     async def halted() -> bool:
-        return (await desk.config()).halted
+        return (await desk.config()).halted_reason == "VenueDeleted"
 
     async def no_config() -> bool:
         try:

@@ -50,10 +50,10 @@ async def test_a_strategy_is_suspended_and_resumed_without_a_restart(desk: Desk)
 
 async def test_a_venue_is_halted_and_resumed_without_a_restart(desk: Desk) -> None:
     async def halted() -> bool:
-        return (await desk.config()).halted
+        return (await desk.config()).halted_reason == "VenueSuspended"
 
     async def trades() -> bool:
-        return not (await desk.config()).halted
+        return not (await desk.config()).halted_reason
 
     async with trading(desk) as gateway:
         before = await _generations(desk)

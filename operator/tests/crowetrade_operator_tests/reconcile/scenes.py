@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from crowetrade.bus.v1 import status_pb2
+from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find
-from crowetrade_api.gateway_config import compile_config
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config
 from crowetrade_api.names import FINALIZER
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
-from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.reconcile.observed import GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, rfc3339
@@ -48,35 +47,42 @@ def silent(status: status_pb2.GatewayStatus) -> GatewayView:
     return GatewayView(status=None, last=status, age=60.0)
 
 
-def position(quantity: str, symbol: str = "EUR-USD", **fields: str) -> status_pb2.Position:
+def position(quantity: str, symbol: str = "EUR-USD", **fields: Any) -> status_pb2.Position:
     """A position that is marked and has cost nothing yet."""
     defaults = {"average_price": "1.05", "mark_price": "1.06", "realized_pnl": "0", "unrealized_pnl": "0", "fees": "0"}
-    return status_pb2.Position(symbol=symbol, quantity=quantity, **(defaults | fields))
+    instrument = instrument_pb2.InstrumentId(venue="sim-fx", symbol=symbol)
+    return status_pb2.Position(instrument=instrument, quantity=quantity, **(defaults | fields))
 
 
 def enforcing(
-    to: VenueConnection,
-    strategies: Sequence[Strategy],
+    to: AnyVenue,
+    strategies: Sequence[AnyStrategy],
     limits: Sequence[RiskLimit],
     accounts: Sequence[status_pb2.StrategyAccount] | None = None,
+    halt: Halt | None = None,
     **fields: Any,
 ) -> status_pb2.GatewayStatus:
     """What a gateway says that enforces all of this; a connected account for each strategy, unless others are given."""
     found = [account(item.name) for item in strategies] if accounts is None else list(accounts)
-    return gateway_status(compile_config(to, strategies, limits), found, name=to.name, **fields)
+    return gateway_status(compile_config(to, strategies, limits, halt), found, name=to.name, **fields)
 
 
 def surroundings(
-    strategies: Sequence[Strategy],
-    venues: Sequence[VenueConnection] | None = None,
+    strategies: Sequence[AnyStrategy],
+    venues: Sequence[AnyVenue] | None = None,
     limits: Sequence[RiskLimit] | None = None,
     gateways: Mapping[str, GatewayView] | None = None,
     **fields: Any,
 ) -> Surroundings:
-    """A namespace in which every gateway enforces what it should, unless other gateways are given."""
+    """A namespace in which every gateway enforces what it should, unless other gateways are given; the record of each
+    is that of its venue's status."""
     at = [venue()] if venues is None else list(venues)
     under = [limit()] if limits is None else list(limits)
     views = {item.name: fresh(enforcing(item, strategies, under)) for item in at} if gateways is None else gateways
+    known = {item.name: item.status.session.fencing_token for item in at}
+    views = {name: replace(view, record_token=known.get(name, view.record_token)) for name, view in views.items()}
+    for name in known.keys() - views.keys():
+        views[name] = replace(NEVER, record_token=known[name])
     defaults: Object = {"gateway_deployments": frozenset(item.name for item in at)}
     return Surroundings(
         strategies={item.name: item for item in strategies},

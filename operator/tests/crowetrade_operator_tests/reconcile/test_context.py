@@ -59,7 +59,7 @@ async def test_the_finalizer_comes_once_and_leaves_those_of_others(
     resource = Strategy.model_validate(await cluster.merge(STRATEGIES, key.namespace, key.name, theirs))
     await context.carry_out(key, resource, Plan(finalizer=True))
     assert await finalizers(cluster, key) == ["example.com/theirs", FINALIZER]
-    known = context.resource(key, Strategy)
+    known = context.strategy(key)
     assert known is not None, "the answer is known without waiting for the watch"
     version = known.metadata.resource_version
     await context.carry_out(key, known, Plan(finalizer=True))

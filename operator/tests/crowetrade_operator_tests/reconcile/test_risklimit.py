@@ -126,6 +126,45 @@ def test_conditions(case: str) -> None:
     assert words in found.message
 
 
+def refusing(problem: str) -> GatewayView:
+    """A gateway that has received the rule and cannot enforce it."""
+    said = enforcing(HERE, [EMA], [limit()])
+    said.risk_acknowledgements[0].problem = problem
+    return fresh(said)
+
+
+def test_a_limit_that_a_gateway_does_not_know_is_not_enforced_in_its_words() -> None:
+    status = status_of(scene(view=refusing("RiskLimit fx-desk sets maxVega, which this gateway does not know")))
+    for type_ in (ConditionType.READY, ConditionType.ENFORCED):
+        found = told(status.conditions, type_)
+        assert (found.status, found.reason) == ("False", "LimitUnknown")
+        assert "sets maxVega, which this gateway does not know" in found.message
+    assert (status.gateways.summary, status.pending) == ("0/1", ["sim-fx"])
+
+
+OTHERS = {
+    "made again under its name": limit(uid="another"),
+    "with other values under the same generation": limit(
+        change(limit_manifest(), "spec.limits.maxOrderQuantity", "999")
+    ),
+    "for another strategy": limit(change(limit_manifest(), "spec.aggregate", "PerStrategy")),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_what_was_confirmed_before_counts_for_nothing_else(case: str) -> None:
+    """Deleted and made again, or edited: the name and the generation are the same, what is in force is not."""
+    status = status_of(scene(OTHERS[case], fresh(enforcing(HERE, [EMA], [limit()]))))
+    found = told(status.conditions, ConditionType.ENFORCED)
+    assert (found.status, found.reason) == ("False", "WaitingForGateway")
+
+
+def test_numbers_of_any_length_fit() -> None:
+    status = using(use("1" + "0" * 79, "1" + "0" * 79 + ".5"))
+    assert all(len(item.used) <= 64 and len(item.limit) <= 64 for item in status.utilisation)
+    assert [item.ratio for item in status.utilisation] == ["1"]
+
+
 def test_paused_is_a_condition_while_it_lasts() -> None:
     paused = status_of(scene(limit(annotations={PAUSED_ANNOTATION: "true"})))
     assert [item.type for item in paused.conditions] == ["Ready", "Enforced", "Paused"]
@@ -227,7 +266,7 @@ def test_the_same_limit_and_key_stand_there_once() -> None:
     """The status is a map by name, venue and key: the API server refuses it with a key twice."""
     long = "s" * 200
     status = using(use("1", "10", key=long + "a"), use("2", "10", key=long + "b"))
-    assert [(item.used, len(item.key)) for item in status.utilisation] == [("2", 128)]
+    assert [(item.used, len(item.key)) for item in status.utilisation] == [("2", 192)]
 
 
 WITHOUT_RATIO = {

@@ -7,22 +7,35 @@ from typing import Any
 
 import pytest
 
+from crowetrade.bus.v1 import instrument_pb2, status_pb2
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.names import FORCE_DELETE_ANNOTATION
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_operator.reconcile.observed import Children, GatewayView
-from crowetrade_operator.reconcile.strategy import Observed, plan, waiting_venues
+from crowetrade_operator.reconcile.observed import GatewayView
+from crowetrade_operator.reconcile.strategy_deletion import Observed, plan, waiting_venues
 from crowetrade_operator_tests.reconcile.scenes import (
     NEVER,
     NOW,
     deleting,
     enforcing,
     fresh,
+    position,
     silent,
     surroundings,
     two_venues,
 )
-from crowetrade_operator_tests.samples import SETTINGS, account, change, limit, strategy, venue, venue_manifest
+from crowetrade_operator_tests.samples import (
+    SETTINGS,
+    account,
+    change,
+    limit,
+    strategy,
+    strategy_manifest,
+    unreadable_strategy,
+    unreadable_venue,
+    venue,
+    venue_manifest,
+)
 
 Object = dict[str, Any]
 GONE = strategy(**deleting())
@@ -37,24 +50,26 @@ USED = venue().model_copy(
 
 def seen(
     gateways: Mapping[str, GatewayView],
-    resource: Strategy = GONE,
-    venues: tuple[VenueConnection, ...] = (HERE,),
+    resource: AnyStrategy = GONE,
+    venues: tuple[AnyVenue, ...] = (HERE,),
     **fields: Any,
 ) -> Observed:
     around = surroundings([resource], venues=venues, gateways=gateways, **fields)
-    return Observed(resource, around, Children(), [], NOW)
+    return Observed(resource, around, NOW)
 
 
-def stopped(resource: Strategy = GONE, at: VenueConnection = HERE, **fields: Any) -> GatewayView:
+def stopped(resource: AnyStrategy = GONE, at: AnyVenue = HERE, **fields: Any) -> GatewayView:
     """A gateway that enforces the deletion and says that no order of the strategy is open."""
     return fresh(enforcing(at, [resource], [limit()], [account(stopped=True)], **fields))
 
 
-def works(at: VenueConnection = HERE, resource: Strategy = GONE) -> GatewayView:
+def works(at: AnyVenue = HERE, resource: AnyStrategy = GONE) -> GatewayView:
     """A gateway that has heard of the deletion but still has an order to cancel."""
     return fresh(enforcing(at, [resource], [limit()], [account(stopped=False, open_orders=1)]))
 
 
+ODD = unreadable_strategy(**deleting())
+ODD_VENUE = unreadable_venue()
 STOPPED = stopped().status
 assert STOPPED is not None
 WAITING: dict[str, Observed] = {
@@ -63,6 +78,12 @@ WAITING: dict[str, Observed] = {
     "the gateway that confirmed is silent now": seen({"sim-fx": silent(STOPPED)}),
     "the gateway was not heard, but had a session once": seen({"sim-fx": NEVER}, venues=(USED,)),
     "the gateway was not heard, because the bus is down": seen({"sim-fx": NEVER}, bus_connected=False),
+    "the gateway has lost its journal and knows of nothing": seen(
+        {"sim-fx": fresh(enforcing(HERE, [GONE], [limit()], [account(stopped=True)]))}, venues=(USED,)
+    ),
+    "the gateway has not taken its journal over yet": seen(
+        {"sim-fx": fresh(enforcing(HERE, [GONE], [limit()], [], fencing_token=0))}, venues=(USED,)
+    ),
     "one of two gateways has not confirmed": seen(
         {"sim-fx": stopped(BOTH), "sim-b": works(THERE, BOTH)}, BOTH, (HERE, THERE)
     ),
@@ -101,6 +122,16 @@ CONFIRMED: dict[str, tuple[Observed, str]] = {
         NOBODY,
     ),
     "the gateway has never worked": (seen({"sim-fx": NEVER}), NOBODY),
+    "its spec cannot be read, and the gateway has stopped it": (seen({"sim-fx": stopped(ODD)}, ODD), ASKED),
+    "its spec names no venue that can be read": (seen({}, unreadable_strategy("spec", None, **deleting())), ""),
+    "the spec of its venue cannot be read": (
+        seen({"sim-fx": stopped(GONE, ODD_VENUE)}, GONE, (ODD_VENUE,)),
+        ASKED,
+    ),
+    "its namespace is deleted, and the gateway's pod has ended": (
+        seen({"sim-fx": silent(STOPPED)}, gateway_deployments=frozenset()),
+        NOBODY,
+    ),
     "nothing is left to be forced": (seen({"sim-fx": stopped(FORCED)}, FORCED), ASKED),
 }
 
@@ -143,3 +174,85 @@ def test_deletion_that_nobody_confirmed_ends_with_a_warning(case: str) -> None:
 def test_the_deadline_counts_from_the_deletion() -> None:
     early = strategy(**deleting(SETTINGS.stop_deadline_seconds - 1))
     assert plan(seen({"sim-fx": works(HERE, early)}, early), SETTINGS).finalizer is None
+
+
+# --- what is left
+
+FLATTENS = strategy(change(strategy_manifest(), "spec.deletionPolicy", "Flatten"), **deleting())
+KNOWN = {"position": [{"symbol": "EUR-USD", "venue": "sim-fx", "quantity": "-175000"}]}
+
+
+def knowing(resource: Strategy, status: Object = KNOWN) -> Strategy:
+    """The strategy with the position that its status had last."""
+    return resource.model_copy(update={"status": type(resource.status).model_validate(status)})
+
+
+def remaining(quantity: str, reason: str, text: str, final: bool) -> status_pb2.Remaining:
+    instrument = instrument_pb2.InstrumentId(venue="sim-fx", symbol="EUR-USD")
+    return status_pb2.Remaining(instrument=instrument, quantity=quantity, reason=reason, text=text, final=final)
+
+
+def holding(resource: Strategy, is_stopped: bool = True, *left: status_pb2.Remaining) -> GatewayView:
+    own = account(stopped=is_stopped, positions=[position("900")], remaining=left)
+    return fresh(enforcing(HERE, [resource], [limit()], [own]))
+
+
+DUST = remaining("900", "BelowMinQuantity", "the venue trades 1000 at least", True)
+LATE_FLATTENS = strategy(
+    change(strategy_manifest(), "spec.deletionPolicy", "Flatten"), **deleting(SETTINGS.stop_deadline_seconds)
+)
+LEFT: dict[str, tuple[Observed, tuple[str, str], str]] = {
+    "dust": (
+        seen({"sim-fx": holding(FLATTENS, True, DUST)}, FLATTENS),
+        ("Warning", "PositionLeft"),
+        "Left: 900 EUR-USD at sim-fx (BelowMinQuantity: the venue trades 1000 at least).",
+    ),
+    "what nobody asked to close": (
+        seen({"sim-fx": holding(GONE)}),
+        ("Normal", "Stopped"),
+        "Left: 900 EUR-USD at sim-fx.",
+    ),
+    "what could not be closed in time": (
+        seen(
+            {"sim-fx": holding(LATE_FLATTENS, False, remaining("900", "VenueHalted", "it is suspended", False))},
+            LATE_FLATTENS,
+        ),
+        ("Warning", "StopDeadlineExceeded"),
+        "Left: 900 EUR-USD at sim-fx (VenueHalted: it is suspended).",
+    ),
+    "a position at a venue that is gone": (
+        seen({}, knowing(FLATTENS), ()),
+        ("Warning", "PositionLeft"),
+        "the venue is gone or has never worked. Left: -175000 EUR-USD at sim-fx (last known).",
+    ),
+    "a position at a venue that is gone, which nobody asked to close": (
+        seen({}, knowing(GONE), ()),
+        ("Warning", "PositionLeft"),
+        "Left: -175000 EUR-USD at sim-fx (last known).",
+    ),
+    "a position at a gateway that is gone": (
+        seen({"sim-fx": silent(STOPPED)}, knowing(FLATTENS), gateway_deployments=frozenset()),
+        ("Normal", "Stopped"),
+        "There is no gateway to ask at sim-fx",
+    ),
+    "what is left when it is forced": (
+        seen({"sim-fx": holding(FORCED, False)}, FORCED),
+        ("Warning", "ForceDeleted"),
+        "Left: 900 EUR-USD at sim-fx.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_what_is_left_is_named_with_its_reason(case: str) -> None:
+    observed, event, words = LEFT[case]
+    planned = plan(observed, SETTINGS)
+    assert planned.finalizer is False
+    assert [(note.type, note.reason) for note in planned.notes] == [event]
+    assert words in planned.notes[0].text
+
+
+def test_a_note_about_many_positions_fits_an_event() -> None:
+    positions = [position(f"{number}000", f"SYMBOL-{number:03}") for number in range(1, 200)]
+    view = fresh(enforcing(HERE, [FLATTENS], [limit()], [account(stopped=True, positions=positions)]))
+    assert len(plan(seen({"sim-fx": view}, FLATTENS), SETTINGS).notes[0].text) <= 1024

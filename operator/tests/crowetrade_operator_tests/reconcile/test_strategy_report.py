@@ -84,6 +84,24 @@ def status_of(observed: Observed, previous: StrategyStatus | None = None, refusa
     return report(observed, plan(observed, SETTINGS), refusal, previous or StrategyStatus())
 
 
+SINCE_NS = 1_767_603_600_000_000_000
+
+
+def refusals(reason: str = "MaxOrderQuantity", count: int = 12, ago_seconds: int = 5) -> status_pb2.Refusals:
+    """Requests that the limit refused, the last of them so long before the gateway reported."""
+    return status_pb2.Refusals(
+        reason=reason,
+        risk_limit="fx-desk",
+        count=count,
+        since_unix_ns=SINCE_NS,
+        last_unix_ns=REPORTED_NS - ago_seconds * 1_000_000_000,
+        text="use 600000 of 500000",
+    )
+
+
+REPORTED_NS = SINCE_NS + 3_600_000_000_000
+
+
 def agent(**fields: Any) -> status_pb2.AgentStatus:
     return status_pb2.AgentStatus(namespace="desk", strategy="ema", **fields)
 
@@ -325,8 +343,8 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
         scene(gateway={"blocked_reason": "NoConfiguration"}),
         "Trading",
         "False",
-        "GatewayBlocked",
-        "blocks all orders: NoConfiguration",
+        "WaitingForGateway",
+        "has not received its configuration yet",
     ),
     "the execution agent has no session": (
         scene(accounts=[account(connected=False)]),
@@ -478,7 +496,7 @@ KNOWN = StrategyStatus.model_validate(
 
 
 def test_positions_are_exactly_what_the_gateway_says() -> None:
-    said = position("120000", average_price="1.05231", mark_price="1.05402")
+    said = position("120000", average_price="1.05231", mark_price="1.05402", mark_unix_ns=1_767_607_000_900_000_000)
     status = status_of(scene(accounts=[account(positions=[said])]))
     assert [item.to_api() for item in status.position] == [
         {
@@ -487,6 +505,7 @@ def test_positions_are_exactly_what_the_gateway_says() -> None:
             "quantity": "120000",
             "averagePrice": "1.05231",
             "markPrice": "1.05402",
+            "markTime": "2026-01-05T09:56:40Z",
         }
     ]
     assert status.summary.position == "120000 EUR-USD"
@@ -524,7 +543,7 @@ def test_venues_are_added_up_and_a_venue_that_was_not_heard_keeps_its_positions(
         positions=[position("20", "GBP-USD", realized_pnl="-0.5", unrealized_pnl="1", fees="0.2")],
         open_orders=2,
         sent_total=7,
-        last_reject_reason="MaxPositionQuantity",
+        last_reject=refusals("MaxPositionQuantity", count=1),
     )
     views = {
         "sim-fx": fresh(enforcing(venue(), [BOTH], [limit()], [here])),
@@ -544,7 +563,13 @@ def test_venues_are_added_up_and_a_venue_that_was_not_heard_keeps_its_positions(
         "sentTotal": 12,
         "filledTotal": 3,
         "rejectedTotal": 1,
-        "lastRejectReason": "MaxPositionQuantity",
+        "lastReject": {
+            "reason": "MaxPositionQuantity",
+            "limit": "fx-desk",
+            "count": 1,
+            "since": "2026-01-05T09:00:00Z",
+            "text": "use 600000 of 500000",
+        },
     }
     assert status.summary.venues == "sim-fx,sim-b"
     known = status_of(scene(BOTH, venues=[venue(), THERE], gateways={"sim-fx": views["sim-fx"]}), status)

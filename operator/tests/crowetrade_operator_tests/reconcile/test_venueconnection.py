@@ -120,7 +120,7 @@ def test_suspending_restarts_nothing_and_travels_by_the_bus() -> None:
     assert _hash(venue(change(venue_manifest(), "spec.suspend", True), generation=2)) == _hash(PLAIN)
     config = plan(scene(SUSPENDED), SETTINGS).config
     assert config is not None
-    assert config.halted
+    assert config.halted_reason == "VenueSuspended"
 
 
 RESTARTS: dict[str, tuple[VenueConnection, Settings]] = {
@@ -375,7 +375,7 @@ def test_a_gateway_that_was_never_heard_leaves_what_was_known() -> None:
 
 def test_the_session_of_a_gateway_that_fell_silent_is_unknown() -> None:
     status = status_of(scene(view=SILENT), KNOWN)
-    assert (status.session.state, status.session.fencing_token) == ("", 1)
+    assert (status.session.state, status.session.fencing_token) == ("", 4)
 
 
 # --- deletion
@@ -416,7 +416,7 @@ def test_deletion_waits_and_halts_the_gateway(case: str) -> None:
     assert planned.again == 1.0
     assert not planned.delete_config
     assert planned.config is not None
-    assert planned.config.halted
+    assert planned.config.halted_reason == "VenueDeleted"
     assert list(planned.apply) == [], "what is being deleted is not repaired"
 
 
@@ -428,7 +428,7 @@ ENDS: dict[str, tuple[Observed, list[tuple[str, str]], str]] = {
     "the Deployment and its gateway are gone": (
         gone(silent(HALTED), children=[]),
         [("Normal", "Halted")],
-        "the last that it said is that no order is open",
+        "the last that it reported is that no order is open",
     ),
     "the Deployment and its gateway are gone, with an order": (
         gone(silent(WITH_ORDER), children=[]),

@@ -1,0 +1,143 @@
+"""The end of a Strategy, readable or not: its finalizer stays until the gateways confirm, or until a deadline.
+
+What is told at the end is what is known: who confirmed, what is left and why, and who was not there to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_api.gateway_config import AnyStrategy
+from crowetrade_api.reasons import EventReason
+from crowetrade_operator.cluster.events import Note
+from crowetrade_operator.reconcile.observed import Moment, Surroundings
+from crowetrade_operator.reconcile.plan import Plan, account_of, cut, unix_of
+from crowetrade_operator.settings import Settings
+
+MESSAGE_LENGTH = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that is looked at for the end of one Strategy."""
+
+    strategy: AnyStrategy
+    around: Surroundings
+    now: Moment
+
+
+def plan(observed: Observed, settings: Settings) -> Plan:
+    """What to write about a Strategy that is being deleted."""
+    waiting, strategy = waiting_venues(observed), observed.strategy
+    if not waiting:
+        return Plan(finalizer=False, notes=_ended(observed))
+    if strategy.force_delete:
+        text = f"Deleted by force without confirmation of {', '.join(waiting)}.{_left(observed)}"
+        return _let_go(EventReason.FORCE_DELETED, f"{text} Check open orders at the venue.")
+    waited = observed.now.unix - unix_of(strategy.metadata.deletion_timestamp or observed.now.text)
+    if waited >= settings.stop_deadline_seconds:
+        text = (
+            f"No confirmation of {', '.join(waiting)} within {settings.stop_deadline_seconds:g} s; deleting all the "
+            f"same.{_left(observed)} The gateway refuses orders of a strategy that is gone; check open orders and "
+            "positions at the venue."
+        )
+        return _let_go(EventReason.STOP_DEADLINE_EXCEEDED, text)
+    return Plan(again=1.0)
+
+
+def _let_go(reason: EventReason, text: str) -> Plan:
+    return Plan(finalizer=False, notes=[Note("Warning", reason, "Delete", cut(text, MESSAGE_LENGTH))])
+
+
+def _ended(observed: Observed) -> list[Note]:
+    """How it stopped; a position that is left although it should be closed, or that is not sure, is a warning."""
+    confirmed = [name for name in observed.strategy.venues if stopped(observed, name)]
+    absent = [name for name in observed.strategy.venues if name not in confirmed]
+    text = []
+    if confirmed:
+        text.append(f"The gateway of {', '.join(confirmed)} has confirmed that no order is open.")
+    if absent:
+        text.append(f"There is no gateway to ask at {', '.join(absent)}: the venue is gone or has never worked.")
+    left = _left(observed)
+    if not left:
+        return [Note("Normal", EventReason.STOPPED, "Delete", " ".join(text))]
+    expected = not observed.strategy.flattens and not absent
+    reason = EventReason.STOPPED if expected else EventReason.POSITION_LEFT
+    message = cut(" ".join(text) + left, MESSAGE_LENGTH)
+    return [Note("Normal" if expected else "Warning", reason, "Delete", message)]
+
+
+def _left(observed: Observed) -> str:
+    """A sentence that names the positions that stay and why; empty when there is none."""
+    found = [item for name in observed.strategy.venues for item in left_at(observed, name)]
+    return f" Left: {'; '.join(found)}." if found else ""
+
+
+def left_at(observed: Observed, venue: str) -> list[str]:
+    """What stays at one venue: as its gateway says, or as it was known last."""
+    strategy = observed.strategy
+    account = account_of(observed.around.gateway(venue), strategy.name)
+    if account is None or observed.around.venues.get(venue) is None:
+        known = [item for item in strategy.status.position if item.venue == venue and Decimal(item.quantity) != 0]
+        return [f"{item.quantity} {item.symbol} at {venue} (last known)" for item in known]
+    reasons = {item.instrument.symbol: item for item in account.remaining}
+    held = [item for item in account.positions if Decimal(item.quantity) != 0]
+    return [f"{_quantity(item)} at {venue}{_why(item, reasons)}" for item in held]
+
+
+def _quantity(position: status_pb2.Position) -> str:
+    return f"{position.quantity} {position.instrument.symbol}"
+
+
+def _why(position: status_pb2.Position, reasons: dict[str, status_pb2.Remaining]) -> str:
+    item = reasons.get(position.instrument.symbol)
+    if item is None or not item.reason:
+        return ""
+    return f" ({item.reason}{': ' + item.text if item.text else ''})"
+
+
+def waiting_venues(observed: Observed) -> list[str]:
+    """Venues whose gateway has not yet confirmed that the strategy is stopped.
+
+    Nothing is waited for at a venue that is gone, that never had a gateway, or whose gateway is gone, as when its
+    namespace is deleted and its pod has ended.
+    """
+    return [
+        name
+        for name in observed.strategy.venues
+        if name in observed.around.venues and not _nobody_to_ask(observed.around, name) and not stopped(observed, name)
+    ]
+
+
+def _nobody_to_ask(around: Surroundings, name: str) -> bool:
+    view, deployed = around.gateway(name), name in around.gateway_deployments
+    if view.last is None and view.record_token == 0:
+        return not deployed or around.bus_connected
+    return not deployed and view.status is None and around.bus_connected
+
+
+def stopped(observed: Observed, venue: str) -> bool:
+    """Whether the gateway has the configuration that stops the strategy, and says that it is stopped."""
+    view, around = observed.around.gateway(venue), observed.around
+    resource = around.venues.get(venue)
+    if resource is None or view.status is None or view.trusted is None:
+        return False
+    if view.status.config_revision != around.config(resource).revision:
+        return False
+    account = account_of(view, observed.strategy.name)
+    return account is None or account.stopped
+
+
+def suspended(observed: Observed, venue: str) -> bool:
+    """Whether the gateway says that the strategy is stopped, whatever else changed in its configuration since."""
+    view = observed.around.gateway(venue)
+    account = account_of(view, observed.strategy.name) if view.status is not None else None
+    return account.stopped if account is not None else stopped(observed, venue)
+
+
+def flattening(venue: str, strategies: Iterable[AnyStrategy]) -> Sequence[AnyStrategy]:
+    """Strategies whose deletion closes positions at the venue."""
+    return [item for item in strategies if venue in item.venues and item.flattens]
