@@ -7,6 +7,7 @@ AgentError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
 │   ├── JournalUnavailable  the bus did not confirm an append: stop, and read the journal again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
+├── ModelFailed             a strategy's model raised an error or returned what cannot be used
 └── InvalidNumber           not a finite decimal
 """
 
@@ -39,6 +40,10 @@ class JournalUnavailable(JournalError):
 
 class JournalCorrupt(JournalError):
     """The journal does not verify."""
+
+
+class ModelFailed(AgentError):
+    """The message names the hook and what it raised or returned."""
 
 
 class InvalidNumber(AgentError, ValueError):

@@ -59,7 +59,7 @@ def _strategy(roles_text: str) -> None:
     pod = read_pod(os.environ)
     config = load_strategy(pod.config_path)
     configure_logging(strategy=config.name, roles=",".join(roles))
-    uvloop.run(run_strategy(config, roles, pod))
+    uvloop.run(run_strategy(config, roles, pod, _write_termination_log))
 
 
 def _write_termination_log(sentence: str) -> None:

@@ -17,12 +17,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from crowetrade.bus.v1 import orders_pb2
-from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+from crowetrade_agents.domain.orders import TimeInForce
 from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.execution.policy import ExecutionPolicy, Style
 from crowetrade_agents.models.sentence import validation_sentence
-from crowetrade_agents.portfolio.policy import Listing, PortfolioPolicy
+from crowetrade_agents.portfolio.policy import PortfolioPolicy
 
 DEFAULT_PATH = "/etc/crowetrade/strategy.json"
 TERMINATION_LOG = "/dev/termination-log"
@@ -108,6 +108,7 @@ class Execution(_Part):
     limit_offset_bps: Annotated[Decimal, Field(ge=0, lt=10_000)] = Decimal(0)
     participation_cap: Fraction | None = None
     time_in_force: Literal["DAY", "GTC", "IOC", "FOK"] = "IOC"
+    slice_to_limits: bool = False
 
 
 class StandDown(_Part):
@@ -142,6 +143,7 @@ class InstrumentDetail(_Part):
     symbol: str
     venue: str
     currency: str
+    multiplier: Positive = Decimal(1)
     tick_size: Positive
     lot_size: Positive
     min_quantity: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = Decimal(0)
@@ -158,29 +160,23 @@ class StrategyConfig(_Part):
     instruments: tuple[InstrumentDetail, ...]
 
     @property
-    def symbols(self) -> tuple[str, ...]:
+    def instrument_ids(self) -> tuple[InstrumentId, ...]:
         """Instruments in the order of the manifest, which is the order the model gets them in."""
-        return tuple(instrument.symbol for instrument in self.spec.instruments)
+        return tuple(InstrumentId(ref.venue_ref.name, ref.symbol) for ref in self.spec.instruments)
 
     @property
     def venues(self) -> tuple[str, ...]:
         """Venues in the order in which the manifest names them first."""
         return tuple(dict.fromkeys(instrument.venue_ref.name for instrument in self.spec.instruments))
 
-    def listings(self) -> dict[str, Listing]:
-        """Each symbol with its venue and instrument."""
-        details = {(detail.symbol, detail.venue): detail for detail in self.instruments}
-        return {
-            ref.symbol: Listing(
-                venue=ref.venue_ref.name, instrument=_instrument(details[ref.symbol, ref.venue_ref.name])
-            )
-            for ref in self.spec.instruments
-        }
+    def listings(self) -> dict[InstrumentId, Instrument]:
+        """Each instrument as its VenueConnection declares it, in the order of the manifest."""
+        details = {InstrumentId(detail.venue, detail.symbol): detail for detail in self.instruments}
+        return {name: _instrument(details[name]) for name in self.instrument_ids}
 
     def portfolio_policy(self) -> PortfolioPolicy:
         """What the portfolio stage is told."""
-        policy = self.spec.policy
-        gap, spike = policy.stand_down.on_data_gap_seconds, policy.stand_down.on_volatility_spike_sigma
+        policy, spike = self.spec.policy, self.spec.policy.stand_down.on_volatility_spike_sigma
         return PortfolioPolicy(
             capital=self.spec.capital.amount,
             instruments=self.listings(),
@@ -188,7 +184,7 @@ class StrategyConfig(_Part):
             max_sigma=None if policy.entry_gate.max_sigma is None else float(policy.entry_gate.max_sigma),
             kelly_fraction=float(policy.sizing.fraction),
             max_leverage=policy.sizing.max_leverage,
-            data_gap_ns=None if gap is None else int(gap * _NS_PER_SECOND),
+            data_gap_ns=self._data_gap_ns(),
             spike_sigma=None if spike is None else float(spike),
         )
 
@@ -197,10 +193,16 @@ class StrategyConfig(_Part):
         execution = self.spec.policy.execution
         return ExecutionPolicy(
             style=execution.style,
-            time_in_force=orders_pb2.TimeInForce.Value(f"TIME_IN_FORCE_{execution.time_in_force}"),
+            time_in_force=TimeInForce(execution.time_in_force),
             limit_offset_bps=execution.limit_offset_bps,
             participation_cap=execution.participation_cap,
+            slice_to_limits=execution.slice_to_limits,
+            data_gap_ns=self._data_gap_ns(),
         )
+
+    def _data_gap_ns(self) -> int | None:
+        gap = self.spec.policy.stand_down.on_data_gap_seconds
+        return None if gap is None else int(gap * _NS_PER_SECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,20 +251,20 @@ def load_strategy(path: Path) -> StrategyConfig:
 
 def check_references(config: StrategyConfig) -> None:
     """What one field says of another: every instrument has its details, gateway and the currency of the capital."""
-    details = {(detail.symbol, detail.venue): detail for detail in config.instruments}
+    details = {InstrumentId(detail.venue, detail.symbol): detail for detail in config.instruments}
     currency = config.spec.capital.currency
-    if len(set(config.symbols)) < len(config.symbols):
-        raise ConfigurationError("spec.instruments names a symbol twice; each symbol may be held on one venue only")
-    for ref in config.spec.instruments:
-        venue = ref.venue_ref.name
-        detail = details.get((ref.symbol, venue))
+    if len(set(config.instrument_ids)) < len(config.instrument_ids):
+        raise ConfigurationError("spec.instruments names an instrument twice; list each symbol of a venue once")
+    for name in config.instrument_ids:
+        venue = name.venue
+        detail = details.get(name)
         if detail is None:
             raise ConfigurationError(
-                f"VenueConnection {venue} has no instrument {ref.symbol}: add it to its spec.instruments"
+                f"VenueConnection {venue} has no instrument {name.symbol}: add it to its spec.instruments"
             )
         if detail.currency != currency:
             raise ConfigurationError(
-                f"{ref.symbol} is quoted in {detail.currency} and the capital is in {currency}: without a rate "
+                f"{name.symbol} is quoted in {detail.currency} and the capital is in {currency}: without a rate "
                 f"between them the size would be wrong; set spec.capital.currency to {detail.currency}"
             )
         if venue not in config.gateways:
@@ -281,8 +283,9 @@ def parse_roles(text: str) -> tuple[Role, ...]:
 
 def _instrument(detail: InstrumentDetail) -> Instrument:
     return Instrument(
-        symbol=detail.symbol,
+        id=InstrumentId(detail.venue, detail.symbol),
         currency=detail.currency,
+        multiplier=detail.multiplier,
         tick_size=detail.tick_size,
         lot_size=detail.lot_size,
         min_quantity=detail.min_quantity,

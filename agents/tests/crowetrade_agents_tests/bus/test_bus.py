@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import nats
 import pytest
-from nats.aio.client import Client
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2 as pb
@@ -14,7 +14,7 @@ from crowetrade_agents.bus.inprocess import InProcessBus, matches
 from crowetrade_agents.bus.nats import REASON_HEADER, NatsBus
 from crowetrade_agents.bus.port import Bus
 
-from ..messages import origin, quote
+from ..messages import EUR, origin, quote, wire
 
 WAIT_SECONDS = 10
 
@@ -44,7 +44,7 @@ async def one_bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
 
 
 def signal(sequence: int) -> pb.Signal:
-    return pb.Signal(origin=origin(sequence), mu=0.5, weights={"A": 1.0})
+    return pb.Signal(origin=origin(sequence), mu=0.5, weights=[pb.Weight(instrument=wire(EUR), weight=1.0)])
 
 
 async def test_every_subscriber_gets_every_message_in_order(one_bus: Bus) -> None:
@@ -83,8 +83,9 @@ async def test_a_ping_is_answered_from_when_it_is_promised_on(one_bus: Bus) -> N
     ids=["garbage", "no schema", "another type"],
 )
 async def test_what_cannot_be_decoded_goes_to_dlq_and_the_next_message_is_handled(
-    nats_url: str, bus: Client, payload: bytes, schema: str | None, reason: str
+    nats_url: str, payload: bytes, schema: str | None, reason: str
 ) -> None:
+    bus = await nats.connect(nats_url)
     ours = await NatsBus.connect(nats_url, "test")
     inbox = Inbox()
     await ours.subscribe("signal.desk.a", pb.Signal, inbox)
@@ -100,6 +101,7 @@ async def test_what_cannot_be_decoded_goes_to_dlq_and_the_next_message_is_handle
     await ours.publish("signal.desk.a", signal(1))
     assert await inbox.get() == signal(1)
     await ours.close()
+    await bus.close()
 
 
 @pytest.mark.integration
