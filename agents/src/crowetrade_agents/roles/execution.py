@@ -224,7 +224,8 @@ class ExecutionRole:
             stream = self.streams.get(name.venue)
             return [] if stream is None else stream.take_event(message, traded=self._note_arrival(name, message))
         if isinstance(message, status_pb2.GatewayStatus):
-            self.streams[message.venue].published = message.market_data_sequence
+            stream = self.streams[message.venue]
+            stream.published = max(stream.published, message.market_data_sequence)
         return []
 
     def _note_arrival(self, name: InstrumentId, message: market_data_pb2.MarketData) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import nats
 import pytest
@@ -120,6 +121,42 @@ async def test_a_handler_that_fails_does_not_stop_the_subscription(nats_url: str
         await bus.publish("signal.desk.a", signal(sequence))
     assert (await inbox.get()).origin.sequence == 2
     await bus.close()
+
+
+class Recording:
+    """A connection of nats-py that keeps what is written to it."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self.written = bytearray()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.written.extend(data)
+        self._transport.write(data)
+
+    def writelines(self, lines: list[bytes]) -> None:
+        self.written.extend(b"".join(lines))
+        self._transport.writelines(lines)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("call", ["flush", "answer_pings"])
+async def test_a_subscription_has_left_before_the_last_ping_of_a_flush(nats_url: str, call: str) -> None:
+    """nats-py writes a PING past its own buffer; in lock step the first event was lost that way."""
+    client = await nats.connect(nats_url)
+    recording = Recording(client._transport)
+    client._transport = recording  # type: ignore[assignment]
+    ours = NatsBus(client)
+    if call == "flush":
+        await ours.subscribe("signal.desk.a", pb.Signal, Inbox())
+        await ours.flush()
+    else:
+        await ours.answer_pings("signal.desk.a")
+    assert 0 <= recording.written.find(b"SUB signal.desk.a") < recording.written.rfind(b"PING")
+    await ours.close()
 
 
 @pytest.mark.integration

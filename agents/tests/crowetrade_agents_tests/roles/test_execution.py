@@ -566,7 +566,8 @@ async def test_a_target_for_two_venues_uses_the_newest_quote_of_each(lock_step: 
         await settle()
         assert [(order.side, order.price) for order in running.orders] == [(BUY, "1.1001")]
         assert [(order.side, order.price) for order in other.orders.values()] == [(SELL, "1.2")]
-        assert (running.gateway.positions, other.positions) == ({EUR: 5000}, {EUR_B: -5000})
+        assert running.gateway.positions == {EUR: Decimal(5000)}
+        assert other.positions == {EUR_B: Decimal(-5000)}
         # Each venue gets Progress of its own events only.
         assert (running.finished(VENUE), running.finished(OTHER_VENUE)) == (2, 0)
         await running.role.on_target(both(1, "5000", "-5000", EUR_B))

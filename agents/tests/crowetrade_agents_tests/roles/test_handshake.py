@@ -13,7 +13,8 @@ from ..virtual_clock import VirtualClock, settle
 
 
 async def test_it_returns_when_the_last_role_answers_and_names_those_that_do_not() -> None:
-    bus, clock, missing = InProcessBus(), VirtualClock(), []
+    bus, clock = InProcessBus(), VirtualClock()
+    missing: list[str] = []
     roles = ("feature", "signal")
     waiting = asyncio.create_task(await_roles(bus, clock, NAMESPACE, STRATEGY, roles, missing.append))
     await settle()

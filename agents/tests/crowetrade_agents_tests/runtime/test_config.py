@@ -34,7 +34,8 @@ def test_the_file_becomes_policies(tmp_path: Path) -> None:
     assert portfolio.capital == Decimal(1_000_000)
     assert (portfolio.min_prob_edge, portfolio.max_sigma, portfolio.kelly_fraction) == (0.55, 0.03, 0.3)
     assert (portfolio.data_gap_ns, portfolio.spike_sigma) == (30_000_000_000, 4.0)
-    assert (portfolio.instruments[EUR].lot_size, portfolio.instruments[EUR].multiplier) == (1000, 1)
+    assert portfolio.instruments[EUR].lot_size == 1000
+    assert portfolio.instruments[EUR].multiplier == 1
     execution = config.execution_policy()
     assert execution.style is Style.LIMIT
     assert execution.time_in_force is TimeInForce.IOC

@@ -39,6 +39,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+def termination_message(environment: dict[str, str]) -> str:
+    return Path(environment["CROWETRADE_TERMINATION_LOG"]).read_text()
+
+
 def write(environment: dict[str, str], content: dict[str, Any]) -> None:
     Path(environment["CROWETRADE_CONFIG"]).write_text(json.dumps(content))
 
@@ -64,7 +68,7 @@ def test_a_configuration_error_is_told_in_a_sentence_and_exits_78(
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     assert main(["strategy", *arguments]) == 78
-    assert sentence in Path(environment["CROWETRADE_TERMINATION_LOG"]).read_text()
+    assert sentence in termination_message(environment)
     (line,) = capsys.readouterr().out.splitlines()
     assert sentence in json.loads(line)["error"]
 
@@ -131,7 +135,7 @@ async def test_a_model_that_never_returns_is_named_in_the_termination_message(
         asyncio.to_thread(lambda: next(line for line in process.stdout or () if "stage_hangs" in line)), STOP_SECONDS
     )
     assert "the model has not returned to the feature role for 5 s" in json.loads(line)["error"]
-    assert "has not returned" in Path(environment["CROWETRADE_TERMINATION_LOG"]).read_text()
+    assert "has not returned" in termination_message(environment)
 
 
 def test_a_strategy_process_does_not_load_what_only_others_need() -> None:

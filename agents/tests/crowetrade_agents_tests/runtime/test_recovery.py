@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import nats
 import pytest
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.roles.order_sender import Patience
 from crowetrade_agents.runtime.config import Role
 from crowetrade_agents.runtime.gateway_session import SessionTakenOver
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 WAIT_SECONDS = 30
 IMPATIENT = Patience(answers=5.0, target=0.3)
-SMALL = {"capital": {"amount": "5000", "currency": "USD"}}
+SMALL: dict[str, Any] = {"capital": {"amount": "5000", "currency": "USD"}}
 BOUGHT = {EUR: 9000}
 
 
@@ -156,7 +158,7 @@ async def test_a_strategy_that_is_not_bound_waits_and_says_so(nats_url: str) -> 
 
 async def test_on_sigterm_open_orders_are_canceled_before_it_leaves(nats_url: str) -> None:
     gateway = FakeGateway(VENUE)
-    resting = {
+    resting: dict[str, Any] = {
         "capital": {"amount": "10000", "currency": "USD"},
         "policy": {"execution": {"limitOffsetBps": "0", "timeInForce": "GTC"}},
         "model": {"name": "ema-crossover", "parameters": {"fast": 1, "slow": 9, "persistence": 1.0}},
@@ -185,9 +187,11 @@ async def test_a_shadow_strategy_decides_and_sends_nothing(nats_url: str) -> Non
     assert not gateway.reports
 
 
-def zigzag(count: int, venue_shift: float) -> Sequence[float]:
-    """Mid prices that swing around a level, so that the pair's spread swings too."""
-    return [1.1 + venue_shift + 0.0002 * ((i * 7) % 11 - 5) / 5 for i in range(count)]
+def swinging(name: InstrumentId, count: int) -> list[market_data_pb2.MarketData]:
+    """Quotes that swing around a level, the legs out of step, so that the pair's spread swings too."""
+    level, step = (1.1, 7) if name is EUR else (1.11, 3)
+    mids = [level + 0.0002 * ((i * step) % 11 - 5) / 5 for i in range(count)]
+    return [quote(i + 1, f"{mid:.5f}", f"{mid + 0.00001:.5f}", name=name) for i, mid in enumerate(mids)]
 
 
 @pytest.mark.parametrize("processes", [COMBINED, SPLIT], ids=["combined", "split"])
@@ -195,13 +199,7 @@ async def test_a_pair_over_two_lock_step_venues_comes_to_the_end_of_both(
     nats_url: str, processes: Sequence[Sequence[Role]]
 ) -> None:
     gateways = FakeGateway(VENUE), FakeGateway(OTHER_VENUE)
-    quotes = {
-        name.venue: [
-            quote(i + 1, f"{mid:.5f}", f"{mid + 0.00001:.5f}", name=name)
-            for i, mid in enumerate(zigzag(300, shift) if name is EUR else list(zigzag(300, shift))[::-1])
-        ]
-        for name, shift in ((EUR, 0.0), (EUR_B, 0.01))
-    }
+    quotes = {name.venue: swinging(name, 300) for name in (EUR, EUR_B)}
     config = strategy_config(
         instruments=(EUR, EUR_B),
         model={"name": "mean-reversion", "parameters": {"window": 20}},

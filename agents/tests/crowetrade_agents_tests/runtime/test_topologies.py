@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import pytest
@@ -27,10 +28,14 @@ pytestmark = pytest.mark.integration
 # 2014-05-01 12:00 to 13:00 UTC: London and New York are both open.
 FROM_NS = 1_398_945_600_000_000_000
 HOUR_NS = 3_600_000_000_000
-# Wanted sizes reach 1.8 million: some orders are refused, so what happens then is part of the promise.
-MAX_ORDER_QUANTITY = 1_200_000
+MAX_EVENTS = 2500
+# Every fourth order is refused, so what is done then is part of the promise.
+REFUSED_EVERY = 4
+# Below what is wanted (1.4 million), where orders are sliced.
+SLICED_TO = 1_200_000
 WAIT_SECONDS = 120
-GBP = InstrumentId(VENUE, "GBP-USD")
+NZD = InstrumentId(VENUE, "NZD-USD")
+FILES = {EUR: "EUR-USD.oanda.parquet", NZD: "NZD-USD.fxcm.parquet"}
 Order = tuple[object, ...]
 
 
@@ -62,22 +67,26 @@ def in_time_order(*recordings: list[market_data_pb2.MarketData]) -> list[market_
     return events
 
 
-def refuse(order: orders_pb2.NewOrder) -> tuple[str, str, str] | None:
-    if Decimal(order.order_quantity) <= MAX_ORDER_QUANTITY:
-        return None
-    return "MaxOrderQuantity", "desk", f"more than {MAX_ORDER_QUANTITY}"
+def refuse_some(order: orders_pb2.NewOrder) -> tuple[str, str, str] | None:
+    return None if int(number(order.cl_ord_id)) % REFUSED_EVERY else ("NoLimitInForce", "", "no RiskLimit binds it")
+
+
+def refuse_large(order: orders_pb2.NewOrder) -> tuple[str, str, str] | None:
+    too_large = Decimal(order.order_quantity) > SLICED_TO
+    return ("MaxOrderQuantity", "desk", f"more than {SLICED_TO}") if too_large else None
 
 
 async def replay(
     nats_url: str,
     quotes: Sequence[market_data_pb2.MarketData],
     processes: Sequence[Sequence[Role]],
-    spec: dict[str, object],
+    spec: dict[str, Any],
     instruments: tuple[InstrumentId, ...],
 ) -> tuple[list[Order], list[Order]]:
-    """(number, side, quantity, price, origin, ...) of each order, and (number, status, executed, ...) of each report."""
+    """(number, side, quantity, price, origin, ...) of each order; (number, status, executed, ...) of each report."""
     gateway = FakeGateway(VENUE)
-    gateway.refuse = refuse
+    sliced = "sliceToLimits" in spec["policy"]["execution"]
+    gateway.refuse = refuse_large if sliced else refuse_some
     config = strategy_config(instruments=instruments, **spec)
     async with (
         market(nats_url, [gateway], {VENUE: quotes}) as playing,
@@ -110,7 +119,7 @@ PAIR = {
 }
 
 
-def executed_as(execution: dict[str, object]) -> dict[str, object]:
+def executed_as(execution: dict[str, Any]) -> dict[str, Any]:
     return {**EMA, "policy": {"execution": execution}}
 
 
@@ -120,20 +129,21 @@ def executed_as(execution: dict[str, object]) -> dict[str, object]:
         (executed_as({"timeInForce": "IOC", "limitOffsetBps": "1"}), (EUR,)),
         (executed_as({"timeInForce": "GTC", "limitOffsetBps": "0"}), (EUR,)),
         (executed_as({"timeInForce": "IOC", "limitOffsetBps": "1", "sliceToLimits": True}), (EUR,)),
-        (PAIR, (EUR, GBP)),
+        (PAIR, (EUR, NZD)),
     ],
     ids=["orders that trade at once", "orders that rest", "sliced orders", "a pair"],
 )
 async def test_combined_and_split_give_the_same_orders_over_the_same_recorded_hour(
-    nats_url: str, shared_data: Path, spec: dict[str, object], instruments: tuple[InstrumentId, ...]
+    nats_url: str, shared_data: Path, spec: dict[str, Any], instruments: tuple[InstrumentId, ...]
 ) -> None:
     folder = shared_data / "quotes"
-    quotes = in_time_order(*(recorded_hour(folder / f"{name.symbol}.oanda.parquet", name) for name in instruments))
+    quotes = in_time_order(*(recorded_hour(folder / FILES[name], name) for name in instruments))[:MAX_EVENTS]
     combined = await replay(nats_url, quotes, COMBINED, spec, instruments)
     split = await replay(nats_url, quotes, SPLIT, spec, instruments)
     assert combined == split
     orders, reports = combined
     assert len(orders) > 10
+    assert any(report[4] in ("NoLimitInForce", "MaxOrderQuantity") for report in reports)
     assert sum(bool(report[3]) for report in reports) > 10
     assert {order[2] for order in orders} == {1, 2}
     assert {order[1] for order in orders} == {name.symbol for name in instruments}
