@@ -7,6 +7,7 @@ AgentError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
 │   ├── JournalUnavailable  it cannot be read, or an append was not confirmed: stop, and read it again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
+├── ModelFailed             a strategy's model raised an error or returned what cannot be used
 ├── InvalidNumber           not a finite decimal
 └── InvalidLimit            a limit of a RiskLimit cannot be read
 """
@@ -45,6 +46,10 @@ class JournalCorrupt(JournalError):
 class SessionTakenOver(AgentError):
     """A newer session of the same strategy is logged on. It is not opened again: two processes that take over from each
     other would trade for none."""
+
+
+class ModelFailed(AgentError):
+    """The message names the hook and what it raised or returned."""
 
 
 class InvalidNumber(AgentError, ValueError):

@@ -23,6 +23,11 @@ STAGE_FAILURES = Counter(
 )
 HOLDS = Counter("crowetrade_agent_holds_total", "Targets not given or not acted upon, by reason.", ["reason"])
 CHILD_ORDERS = Counter("crowetrade_agent_child_orders_total", "Child orders sent to a gateway.", ["venue", "side"])
+CHILD_ORDERS_REFUSED = Counter(
+    "crowetrade_agent_child_orders_refused_total",
+    "Child orders that a gateway or its venue refused.",
+    ["venue", "reason"],
+)
 EVENTS_SKIPPED = Counter(
     "crowetrade_agent_events_skipped_total", "Market data events given up because no target came in time.", ["venue"]
 )

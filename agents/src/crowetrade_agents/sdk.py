@@ -1,12 +1,18 @@
 """What an author of a model imports: the Model protocol and the values that go in and out of it.
 
 A model is one class. The feature role calls the `on_...` hooks with every market data event of the strategy's
-instruments, in the order of the venue; the signal role calls `signal` with what the hooks returned. In topology Split
+instruments, in the order of each venue; the signal role calls `signal` with what the hooks returned. In topology Split
 the two run in different processes, each with its own instance, so `signal` may use nothing but its argument and the
 model's parameters. The names of the features are the contract between the two; values are finite numbers.
 
+An instrument is `InstrumentId(venue, symbol)`: a strategy may hold the same symbol at two venues. Events of different
+venues come in the order of their arrival, which no clock fixes: only the order within a venue is the same in every run.
+
 Time is the venue's event time (recorded time in a replay). A hook must not look at the wall clock, so that the same
 events always give the same features.
+
+What a hook raises, and what it returns that is no such value, is reported in condition ModelFailing of the Strategy;
+after some failures in a row trading stands down until the model works again.
 """
 
 from __future__ import annotations
@@ -14,23 +20,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import Enum
 from typing import Protocol
 
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.orders import Side
 
-class Side(Enum):
-    """Side of an aggressor."""
-
-    BUY = "Buy"
-    SELL = "Sell"
+__all__ = [
+    "NOT_READY",
+    "Bar",
+    "Features",
+    "Forecast",
+    "InstrumentId",
+    "Model",
+    "ModelFactory",
+    "Quote",
+    "Side",
+    "Trade",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Best bid and offer; prices in the instrument's quote currency, quantities in the base asset."""
+    """Best bid and offer; prices in the instrument's quote currency, quantities in its units."""
 
-    symbol: str
-    venue: str
+    instrument: InstrumentId
     time_ns: int
     bid: Decimal
     ask: Decimal
@@ -45,10 +58,9 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One trade that printed; `aggressor` is the taker's side, where the venue tells it."""
+    """One trade that printed; `aggressor` is the taker's side, None where the venue does not say."""
 
-    symbol: str
-    venue: str
+    instrument: InstrumentId
     time_ns: int
     price: Decimal
     quantity: Decimal
@@ -59,8 +71,7 @@ class Trade:
 class Bar:
     """One open-high-low-close bar; `time_ns` is its close, `interval_ns` its length."""
 
-    symbol: str
-    venue: str
+    instrument: InstrumentId
     time_ns: int
     open: Decimal
     high: Decimal
@@ -79,23 +90,25 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class Forecast:
     """What the model expects over its horizon.
 
-    `mu` is the expected log return of the weighted position and `sigma` its standard deviation, both fractions
-    (0.001 = 10 bps); `weights` says which instruments that position holds, -1 to 1 each (a pair has two).
+    `mu` is the expected log return of the weighted position and `sigma` (above 0) its standard deviation, both
+    fractions (0.001 = 10 bps); `weights` says which of the strategy's instruments that position holds, -1 to 1 each (a
+    pair has two). With `mu` 0 the position to hold is none: that passes the entry gate, so a model that wants out says
+    so.
     """
 
     mu: float
     sigma: float
-    weights: Mapping[str, float]
+    weights: Mapping[InstrumentId, float]
 
 
 NOT_READY = Features(ready=False)
 
 
 class Model(Protocol):
-    """A model. Its class is called with `(parameters, instruments)`: the manifest's `model.parameters` and the symbols.
+    """A model. Its class is called with `(parameters, instruments)`: the manifest's `model.parameters` and instruments.
 
     Raise ValueError with a sentence for the author of the manifest when a parameter is wrong. Subclass this protocol to
     inherit the hooks that a model does not need.
@@ -117,14 +130,14 @@ class Model(Protocol):
         """Called at the close of each bar."""
         return NOT_READY
 
-    def signal(self, features: Mapping[str, float]) -> Opinion | None:
-        """The expectation that the features give; None for no opinion."""
+    def signal(self, features: Mapping[str, float]) -> Forecast | None:
+        """What the features let expect; None for no forecast, which leaves the position as it is."""
         ...
 
 
 class ModelFactory(Protocol):
     """How the runtime makes a model: usually the class itself."""
 
-    def __call__(self, parameters: Mapping[str, object], instruments: tuple[str, ...]) -> Model:
-        """Returns a model, or raises ValueError when a parameter is wrong."""
+    def __call__(self, parameters: Mapping[str, object], instruments: tuple[InstrumentId, ...]) -> Model:
+        """Returns a model for the instruments in the order of the manifest; ValueError when a parameter is wrong."""
         ...

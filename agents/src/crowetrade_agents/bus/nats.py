@@ -3,8 +3,8 @@
 Each message carries the full name of its protobuf type, with its version, in the header `Crowetrade-Schema`. What names
 another type or can't be decoded goes to `dlq.<subject>` as it came, with the reason in a header, and is counted.
 
-The client reconnects for ever. What is published by others while it is away is lost: lock step is set going again by
-the execution role (runtime/execution.py), and in a paced replay or live the next quote replaces the lost one.
+The client reconnects without end. What is published by others while it is away is lost: lock step is set going again
+by the execution role (roles/execution.py), and in a paced replay or live the next quote replaces the lost one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NatsBus:
     async def connect(
         cls, url: str, name: str, on_connection: Callable[[bool, str], None] = lambda connected, why: None
     ) -> NatsBus:
-        """Connects, trying for ever; `on_connection(connected, why not)` hears every change."""
+        """Connects, trying without end; `on_connection(connected, why not)` is called at every change."""
 
         async def connected() -> None:
             on_connection(True, "")
@@ -87,10 +87,10 @@ class NatsBus:
             await request.respond(b"")
 
         await self._client.subscribe(subject, cb=answer)
-        await self._client.flush()
+        await self.flush()
 
     async def ping(self, subject: str, timeout_seconds: float) -> bool:
-        """NATS itself says at once when nobody listens."""
+        """The server answers at once when nobody listens."""
         try:
             await self._client.request(subject, b"", timeout=timeout_seconds)
         except (NoRespondersError, NatsTimeoutError):
@@ -98,7 +98,12 @@ class NatsBus:
         return True
 
     async def flush(self) -> None:
-        """A round trip to the server."""
+        """Two round trips to the server.
+
+        nats-py writes the PING of a flush past the commands that are still in its buffer, so after the first one a
+        subscription may not have left yet. While the first answer was awaited the buffer was written.
+        """
+        await self._client.flush()
         await self._client.flush()
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ class Bus(Protocol):
     """Publish and subscribe. Messages of one publisher arrive at one subscription in their order."""
 
     async def publish(self, subject: str, message: Message) -> None:
-        """Sends a message to whoever listens now; who does not, never gets it."""
+        """Sends a message to whoever is subscribed now; nobody else gets it later."""
         ...
 
     async def subscribe(self, subject: str, kind: type[M], handler: Handler[M]) -> None:
@@ -27,7 +27,7 @@ class Bus(Protocol):
         ...
 
     async def ping(self, subject: str, timeout_seconds: float) -> bool:
-        """True when somebody answers pings on `subject`."""
+        """Whether somebody answers pings on `subject`."""
         ...
 
     async def flush(self) -> None:

@@ -1,4 +1,4 @@
 """Execution stage: TargetPosition and reports in, child orders out.
 
-Pure decisions and state machines: no clock, no I/O. The runtime owns the gateway session and calls them.
+Pure decisions and state machines: no clock, no I/O. The execution role owns the sessions and calls them.
 """

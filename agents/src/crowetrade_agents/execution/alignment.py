@@ -40,13 +40,8 @@ class Alignment:
         """Highest sequence of market data seen."""
         return self._latest
 
-    @property
-    def handled(self) -> int:
-        """Highest sequence for which a step was given."""
-        return self._handled
-
     def restart(self, sequence: int) -> None:
-        """Everything up to `sequence` is past, whatever came before: the venue's stream begins anew after it."""
+        """Everything up to `sequence` is past, whatever came before: the venue's stream begins again after it."""
         self._events.clear()
         self._targets.clear()
         self._latest = self._handled = sequence

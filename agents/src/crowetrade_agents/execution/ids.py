@@ -1,17 +1,22 @@
-"""ClOrdIDs: `<strategy>-<start of the process, nanoseconds, base 36>-<n>`, never used twice."""
+"""ClOrdIDs: `STRATEGY-RUN-NUMBER`, never used twice.
+
+RUN is the start of the process in nanoseconds since the Unix epoch, base 36, 10 to 13 characters; NUMBER rises from 1.
+Orders, cancels and replaces are numbered together, so that the gateway tells a used one by its number alone.
+"""
 
 from __future__ import annotations
 
 from itertools import count
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_MIN_RUN_LENGTH = 10
 
 
 class ClOrdIds:
-    """Counts upwards from 1 within one process."""
+    """The identifiers of one process."""
 
     def __init__(self, strategy: str, start_unix_ns: int) -> None:
-        self._prefix = f"{strategy}-{base36(start_unix_ns)}"
+        self._prefix = f"{strategy}-{base36(start_unix_ns).zfill(_MIN_RUN_LENGTH)}"
         self._numbers = count(1)
 
     def next(self) -> str:

@@ -1,8 +1,8 @@
 """Decides the child order and the cancels for one instrument at one event.
 
 What is promised: were every working order and the child to fill completely, the position would not pass the target,
-nor would any order on the wrong side of it be left alone. So a resting order counts in full until the gateway says that
-it is gone, and the child is only what is still missing, in whole lots, rounded toward zero.
+nor would any order on the wrong side of it be left alone. So a resting order counts in full until the gateway reports
+that it is over, and the child is only what is still missing, in whole lots, rounded toward zero.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from crowetrade.bus.v1 import market_data_pb2
 from crowetrade_agents.domain.instrument import Instrument
-from crowetrade_agents.domain.numbers import round_down, round_up
-from crowetrade_agents.execution.book import WorkingOrder
+from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, round_down, round_up
+from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.execution.own_orders import WorkingOrder
 from crowetrade_agents.execution.policy import ExecutionPolicy, Style
 
 _BPS = Decimal(10_000)
@@ -30,23 +31,18 @@ class IdleReason(StrEnum):
     CROSSED_QUOTE = "CrossedQuote"
     NO_QUOTED_QUANTITY = "NoQuotedQuantity"
     BELOW_MIN_QUANTITY = "BelowMinQuantity"
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """Best bid and offer that the decision sees; None for a quantity that the source does not tell."""
-
-    bid: Decimal
-    ask: Decimal
-    bid_quantity: Decimal | None
-    ask_quantity: Decimal | None
+    # By the execution role:
+    BACKING_OFF = "BackingOff"
+    SUPERSEDED = "Superseded"
+    GATEWAY_UNREACHABLE = "GatewayUnreachable"
+    INVALID_TARGET = "InvalidTarget"
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
     """A child order to send; `price` is None for a market order."""
 
-    side: market_data_pb2.Side.ValueType
+    side: Side
     quantity: Decimal
     price: Decimal | None
 
@@ -64,54 +60,58 @@ def plan_child(
     target: Decimal,
     position: Decimal,
     working: Sequence[WorkingOrder],
-    touch: Touch | None,
+    top: TopOfBook | None,
     policy: ExecutionPolicy,
-    grid: Instrument,
+    instrument: Instrument,
+    cap: Decimal | None = None,
 ) -> Plan:
-    """Target against position and working orders; quantities signed, in units of the base asset."""
-    missing = target - position
-    cancels = tuple(
-        order.cl_ord_id for order in working if not order.cancelling and _is_unwanted(order, missing, working, touch)
-    )
-    sign = 1 if missing > 0 else -1
-    under_way = sum((order.leaves for order in working if order.sign == sign), Decimal(0))
-    needed = round_down(abs(missing) - under_way, grid.lot_size)
+    """Target against position and working orders; quantities signed, in the instrument's units.
+
+    `cap` is the largest quantity that the gateway's limits let pass, as far as that was learned.
+    """
+    missing = CONTEXT.subtract(target, position)
+    cancels = tuple(order.cl_ord_id for order in working if _is_unwanted(order, missing, working, top))
+    side = Side.BUY if missing > 0 else Side.SELL
+    needed = round_down(abs(missing) - _under_way(working, side), instrument.lot_size)
     if needed <= 0:
         idle = IdleReason.WORKING if working else IdleReason.AT_TARGET
         return Plan(cancels=cancels, idle=idle)
-    if touch is None:
+    if top is None:
         return Plan(cancels=cancels, idle=IdleReason.NO_QUOTE)
-    if touch.bid > touch.ask:
+    if not top.is_usable:
         return Plan(cancels=cancels, idle=IdleReason.CROSSED_QUOTE)
-    quantity = needed
+    quantity = needed if cap is None else min(needed, round_down(cap, instrument.lot_size))
     if policy.participation_cap is not None:
-        quoted = touch.ask_quantity if sign > 0 else touch.bid_quantity
+        quoted = top.ask_quantity if side is Side.BUY else top.bid_quantity
         if quoted is None:
             return Plan(cancels=cancels, idle=IdleReason.NO_QUOTED_QUANTITY)
-        quantity = min(needed, round_down(quoted * policy.participation_cap, grid.lot_size))
-    if quantity <= 0 or quantity < grid.min_quantity:
+        quantity = min(quantity, round_down(CONTEXT.multiply(quoted, policy.participation_cap), instrument.lot_size))
+    if quantity <= 0 or quantity < instrument.min_quantity:
         return Plan(cancels=cancels, idle=IdleReason.BELOW_MIN_QUANTITY)
-    side = market_data_pb2.SIDE_BUY if sign > 0 else market_data_pb2.SIDE_SELL
-    return Plan(cancels=cancels, child=Child(side=side, quantity=quantity, price=_limit(sign, touch, policy, grid)))
+    price = None if policy.style is Style.MARKET else _limit(side, top, policy, instrument)
+    return Plan(cancels=cancels, child=Child(side=side, quantity=quantity, price=price))
 
 
-def _is_unwanted(order: WorkingOrder, missing: Decimal, working: Sequence[WorkingOrder], touch: Touch | None) -> bool:
-    """Wrong side, too much together, or left behind by the market (it no longer reaches the opposite touch)."""
-    if missing * order.sign <= 0:
-        return True
-    if sum((other.leaves for other in working if other.sign == order.sign), Decimal(0)) > abs(missing):
-        return True
-    if touch is None or order.price is None:
+def _under_way(working: Sequence[WorkingOrder], side: Side) -> Decimal:
+    return sum((order.leaves for order in working if order.side is side), ZERO)
+
+
+def _is_unwanted(order: WorkingOrder, missing: Decimal, working: Sequence[WorkingOrder], top: TopOfBook | None) -> bool:
+    """Wrong side, too much together, or left behind by the market (it no longer reaches the opposite touch); not one
+    that is being canceled or asked for already."""
+    if order.cancelling or order.unknown:
         return False
-    return order.price < touch.ask if order.sign > 0 else order.price > touch.bid
+    if missing * order.side.sign <= 0 or _under_way(working, order.side) > abs(missing):
+        return True
+    if top is None or order.price is None:
+        return False
+    return order.price < top.ask_price if order.side is Side.BUY else order.price > top.bid_price
 
 
-def _limit(sign: int, touch: Touch, policy: ExecutionPolicy, grid: Instrument) -> Decimal | None:
+def _limit(side: Side, top: TopOfBook, policy: ExecutionPolicy, instrument: Instrument) -> Decimal:
     """The opposite touch moved by the offset, on the tick grid, within the offset but never short of the touch."""
-    if policy.style is Style.MARKET:
-        return None
-    opposite = touch.ask if sign > 0 else touch.bid
-    moved = opposite * (1 + sign * policy.limit_offset_bps / _BPS)
-    if sign > 0:
-        return max(round_down(moved, grid.tick_size), round_up(opposite, grid.tick_size))
-    return min(round_up(moved, grid.tick_size), round_down(opposite, grid.tick_size))
+    opposite = top.ask_price if side is Side.BUY else top.bid_price
+    moved = CONTEXT.multiply(opposite, 1 + side.sign * CONTEXT.divide(policy.limit_offset_bps, _BPS))
+    if side is Side.BUY:
+        return max(round_down(moved, instrument.tick_size), round_up(opposite, instrument.tick_size))
+    return min(round_up(moved, instrument.tick_size), round_down(opposite, instrument.tick_size))

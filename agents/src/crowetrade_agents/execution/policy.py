@@ -1,4 +1,4 @@
-"""What the execution stage is told of one strategy."""
+"""What the execution stage needs of one strategy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from crowetrade.bus.v1 import orders_pb2 as pb
+from crowetrade_agents.domain.orders import TimeInForce
+
+ORDER_VALIDITY_NS = 5_000_000_000
+"""How long after it was decided an order may still reach the venue, wall clock."""
 
 
 class Style(StrEnum):
@@ -18,11 +21,15 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionPolicy:
-    """Strategy.spec.policy.execution as numbers."""
+    """Strategy.spec.policy.execution as numbers, and the part of standDown that execution watches."""
 
     style: Style
-    time_in_force: pb.TimeInForce.ValueType
+    time_in_force: TimeInForce
     # How far beyond the opposite touch the limit may go, basis points of the touch.
     limit_offset_bps: Decimal
     # Share of the quantity quoted at the touch that one child order may take, 0 to 1; None: no cap.
     participation_cap: Decimal | None
+    # Whether an order that is too large for a limit is cut to it.
+    slice_to_limits: bool = False
+    # As PortfolioPolicy.data_gap_ns; None: silence is not watched.
+    data_gap_ns: int | None = None

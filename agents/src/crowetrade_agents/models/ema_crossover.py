@@ -13,45 +13,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from dataclasses import dataclass
 
 from crowetrade_agents.models.online import Ema, ReturnVolatility
-from crowetrade_agents.sdk import NOT_READY, Features, Model, Opinion, Quote
+from crowetrade_agents.models.parameters import Parameters
+from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Quote
 
 CROSSOVER = "crossover"
 VOLATILITY = "volatility"
 
 
-class EmaCrossoverParameters(BaseModel):
+@dataclass(frozen=True, slots=True)
+class EmaCrossoverParameters:
     """`model.parameters` of ema-crossover; spans are counted in events (quotes)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    fast: int
+    slow: int
+    volatility_window: int
+    persistence: float
 
-    fast: Annotated[int, Field(ge=1, le=100_000)] = 12
-    slow: Annotated[int, Field(ge=2, le=100_000)] = 48
-    volatilityWindow: Annotated[int, Field(ge=2, le=100_000)] = 100
-    persistence: Annotated[float, Field(gt=0, le=1)] = 0.25
-
-    @model_validator(mode="after")
-    def _fast_is_faster(self) -> EmaCrossoverParameters:
-        if self.fast >= self.slow:
-            raise ValueError(f"fast ({self.fast}) must be less than slow ({self.slow})")
-        return self
+    @classmethod
+    def read(cls, values: Mapping[str, object]) -> EmaCrossoverParameters:
+        """Raises ValueError with a sentence."""
+        given = Parameters("ema-crossover", values)
+        given.check_names(("fast", "slow", "volatilityWindow", "persistence"))
+        fast, slow = given.integer("fast", 12, 1, 100_000), given.integer("slow", 48, 2, 100_000)
+        if fast >= slow:
+            raise ValueError(f"model.parameters: fast ({fast}) must be less than slow ({slow})")
+        return cls(
+            fast=fast,
+            slow=slow,
+            volatility_window=given.integer("volatilityWindow", 100, 2, 100_000),
+            persistence=given.number("persistence", 0.25, 0.0, 1.0),
+        )
 
 
 class EmaCrossover(Model):
     """The built-in model `ema-crossover`."""
 
-    def __init__(self, parameters: Mapping[str, object], instruments: tuple[str, ...]) -> None:
+    def __init__(self, parameters: Mapping[str, object], instruments: tuple[InstrumentId, ...]) -> None:
         if len(instruments) != 1:
             raise ValueError(f"ema-crossover trades exactly one instrument, not {len(instruments)}; list one")
-        self._parameters = EmaCrossoverParameters.model_validate(dict(parameters))
-        self._symbol = instruments[0]
+        self._parameters = EmaCrossoverParameters.read(parameters)
+        self._instrument = instruments[0]
         self._fast = Ema(self._parameters.fast)
         self._slow = Ema(self._parameters.slow)
-        self._volatility = ReturnVolatility(self._parameters.volatilityWindow)
+        self._volatility = ReturnVolatility(self._parameters.volatility_window)
         self._seen = 0
 
     def on_quote(self, quote: Quote) -> Features:
@@ -64,11 +71,11 @@ class EmaCrossover(Model):
             return NOT_READY
         return Features(ready=True, values={CROSSOVER: crossover, VOLATILITY: volatility})
 
-    def signal(self, features: Mapping[str, float]) -> Opinion | None:
-        """The trend carried forward over `slow` events; no opinion in a market that does not move."""
+    def signal(self, features: Mapping[str, float]) -> Forecast | None:
+        """The trend carried forward over `slow` events; no forecast in a market that does not move."""
         fast, slow = self._parameters.fast, self._parameters.slow
         sigma = features[VOLATILITY] * math.sqrt(slow)
         if sigma <= 0:
             return None
         trend = 2.0 * features[CROSSOVER] / (slow - fast)
-        return Opinion(mu=self._parameters.persistence * trend * slow, sigma=sigma, weights={self._symbol: 1.0})
+        return Forecast(mu=self._parameters.persistence * trend * slow, sigma=sigma, weights={self._instrument: 1.0})

@@ -35,7 +35,7 @@ class ReturnVolatility:
 
 
 class RollingWindow:
-    """The last `size` observations; mean and deviation are summed afresh, so nothing drifts."""
+    """The last `size` observations; mean and deviation are summed from the values, so no rounding error adds up."""
 
     def __init__(self, size: int) -> None:
         self._values: deque[float] = deque(maxlen=size)

@@ -1,6 +1,7 @@
 """Finds a model: built in by name, or a user's class by entry point `package.module:Class`.
 
-Every failure is a ValueError with one sentence for the author of the manifest.
+Every failure is a ValueError with one sentence for the author of the manifest. A built-in model is imported when it is
+asked for.
 """
 
 from __future__ import annotations
@@ -9,16 +10,12 @@ import importlib
 from collections.abc import Mapping
 from typing import cast
 
-from pydantic import ValidationError
+from crowetrade_agents.sdk import InstrumentId, Model, ModelFactory
 
-from crowetrade_agents.models.ema_crossover import EmaCrossover
-from crowetrade_agents.models.mean_reversion import MeanReversion
-from crowetrade_agents.models.sentence import validation_sentence
-from crowetrade_agents.sdk import Model, ModelFactory
-
-BUILT_IN: Mapping[str, ModelFactory] = {
-    "ema-crossover": EmaCrossover,
-    "mean-reversion": MeanReversion,
+BUILT_IN: Mapping[str, str] = {
+    "ema-crossover": "crowetrade_agents.models.ema_crossover:EmaCrossover",
+    "mean-reversion": "crowetrade_agents.models.mean_reversion:MeanReversion",
+    "pair-reversion": "crowetrade_agents.models.pairs:PairReversion",
 }
 
 
@@ -28,21 +25,30 @@ def find_model(name: str, entry_point: str) -> ModelFactory:
         raise ValueError("model: set exactly one of name and entryPoint")
     if entry_point:
         return _load(entry_point)
-    try:
-        return BUILT_IN[name]
-    except KeyError:
+    if name not in BUILT_IN:
         known = ", ".join(sorted(BUILT_IN))
-        raise ValueError(f"model.name {name!r} is not built in; use one of {known}, or entryPoint") from None
+        raise ValueError(f"model.name {name!r} is not built in; use one of {known}, or entryPoint")
+    return _load(BUILT_IN[name])
 
 
-def create_model(factory: ModelFactory, parameters: Mapping[str, object], instruments: tuple[str, ...]) -> Model:
-    """Makes the model; what it says about a wrong parameter becomes one sentence."""
+def create_model(
+    factory: ModelFactory, parameters: Mapping[str, object], instruments: tuple[InstrumentId, ...]
+) -> Model:
+    """Makes the model; what it raises about a wrong parameter becomes one sentence."""
     try:
         return factory(parameters, instruments)
-    except ValidationError as error:
-        raise ValueError(validation_sentence(error, prefix="model.parameters")) from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"the model refused its parameters: {error}") from error
+    except Exception as error:
+        raise ValueError(f"the model refused its parameters: {_refusal(error)}") from error
+
+
+def _refusal(error: Exception) -> str:
+    """What a model says about its parameters; the type too where it is no ValueError."""
+    if type(error).__module__.startswith("pydantic"):
+        # Only a model that uses pydantic itself has loaded it.
+        from crowetrade_agents.models.sentence import validation_sentence
+
+        return validation_sentence(error, prefix="model.parameters")  # type: ignore[arg-type]
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _load(entry_point: str) -> ModelFactory:
@@ -51,9 +57,10 @@ def _load(entry_point: str) -> ModelFactory:
         raise ValueError(f"model.entryPoint {entry_point!r} is not of the form package.module:Class")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:
         raise ValueError(
-            f"model.entryPoint {entry_point!r}: cannot import {module_name} ({error}); is it in agents.image?"
+            f"model.entryPoint {entry_point!r}: cannot import {module_name} ({type(error).__name__}: {error}); "
+            "is it in agents.image?"
         ) from error
     factory = getattr(module, class_name, None)
     if not callable(factory):

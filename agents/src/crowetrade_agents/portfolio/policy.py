@@ -1,4 +1,4 @@
-"""What the portfolio stage is told: capital, entry gate, sizing and stand-down of one strategy."""
+"""What the portfolio stage needs of one strategy: capital, entry gate, sizing and stand-down."""
 
 from __future__ import annotations
 
@@ -6,33 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from crowetrade_agents.domain.instrument import Instrument
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """An instrument and the VenueConnection on which the strategy holds it."""
-
-    venue: str
-    instrument: Instrument
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 
 
 @dataclass(frozen=True, slots=True)
 class PortfolioPolicy:
     """Strategy.spec.policy as numbers. None means that the manifest does not ask for the rule."""
 
-    # Money that leverage 1 stands for, in the currency of the instruments.
+    # Money that leverage 1 stands for, in the one currency of all instruments.
     capital: Decimal
-    instruments: Mapping[str, Listing]
-    # Lowest Phi(|mu| / sigma) at which a target is given.
+    instruments: Mapping[InstrumentId, Instrument]
+    # Lowest Phi(|mu| / sigma) at which there is a target.
     min_prob_edge: float
-    # Highest sigma at which a target is given, a fraction.
+    # Highest sigma at which there is a target, a fraction.
     max_sigma: float | None
     # Share of the Kelly bet that is taken, 0 to 1.
     kelly_fraction: float
     # Highest sum of absolute notionals over capital.
     max_leverage: Decimal
-    # Silence beyond the feed's usual interval that counts as a gap, nanoseconds.
+    # Silence beyond the feed's usual interval that counts as a gap, nanoseconds of event time.
     data_gap_ns: int | None
     # Move of the mid price, in deviations of its usual move, that counts as a spike.
     spike_sigma: float | None

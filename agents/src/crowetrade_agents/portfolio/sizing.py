@@ -12,37 +12,43 @@ from collections.abc import Mapping
 from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal
 from functools import reduce
 
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+
 _TOWARD_ZERO = Context(prec=38, rounding=ROUND_DOWN)
 _AWAY_FROM_ZERO = Context(prec=38, rounding=ROUND_UP)
 
 
 def kelly_leverage(mu: float, sigma: float, fraction: float) -> float:
-    """Signed share of capital; `sigma` > 0. May be infinite for a very small sigma: the cap deals with it."""
+    """Signed share of capital; `sigma` > 0. May be infinite for a very small sigma: the leverage cap bounds it."""
     ratio = mu / sigma
     return math.copysign(min(abs(fraction * ratio / sigma), 1e18), mu) if mu else 0.0
 
 
 def target_quantities(
     leverage: float,
-    weights: Mapping[str, float],
-    mids: Mapping[str, Decimal],
-    lots: Mapping[str, Decimal],
+    weights: Mapping[InstrumentId, float],
+    mids: Mapping[InstrumentId, Decimal],
+    instruments: Mapping[InstrumentId, Instrument],
     capital: Decimal,
     max_leverage: Decimal,
-) -> dict[str, Decimal]:
-    """Signed quantity for each weighted instrument, whole lots, rounded toward zero."""
+) -> dict[InstrumentId, Decimal]:
+    """Signed quantity of each weighted instrument in its units, whole lots, rounded toward zero, sorted by instrument.
+
+    Notional = quantity x mid x contract multiplier.
+    """
     gross_weight = reduce(_AWAY_FROM_ZERO.add, (abs(Decimal(weight)) for weight in weights.values()), Decimal(0))
     if gross_weight == 0:
-        return {symbol: Decimal(0) for symbol in sorted(weights)}
+        return {name: Decimal(0) for name in sorted(weights)}
     wanted = Decimal(abs(leverage))
     capped = min(wanted, _TOWARD_ZERO.divide(max_leverage, gross_weight))
     notional = _TOWARD_ZERO.multiply(capital, capped)
     sign = -1 if leverage < 0 else 1
-    return {symbol: _lots(notional, weights[symbol], mids[symbol], lots[symbol]) * sign for symbol in sorted(weights)}
+    return {name: _lots(notional, weights[name], mids[name], instruments[name]) * sign for name in sorted(weights)}
 
 
-def _lots(notional: Decimal, weight: float, mid: Decimal, lot: Decimal) -> Decimal:
+def _lots(notional: Decimal, weight: float, mid: Decimal, instrument: Instrument) -> Decimal:
     leg = _TOWARD_ZERO.multiply(notional, Decimal(abs(weight)))
-    count = _TOWARD_ZERO.divide(_TOWARD_ZERO.divide(leg, mid), lot).to_integral_value(rounding=ROUND_DOWN)
-    quantity = count * lot
+    unit = _AWAY_FROM_ZERO.multiply(mid, instrument.multiplier)
+    count = _TOWARD_ZERO.divide(_TOWARD_ZERO.divide(leg, unit), instrument.lot_size)
+    quantity = _TOWARD_ZERO.multiply(count.to_integral_value(rounding=ROUND_DOWN), instrument.lot_size)
     return -quantity if weight < 0 else quantity

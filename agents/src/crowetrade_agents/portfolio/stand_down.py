@@ -1,6 +1,8 @@
 """Stand-down: when the market data itself says that it is no time to trade.
 
-Both detectors see event times and mid prices of one instrument only, so a replay gives what the live run gave.
+Both detectors see event times and mid prices of one instrument only, so a replay gives what the live run gave. They act
+at events: a feed that falls silent is noticed by the execution role's timer (execution/silence.py), and by the gap
+detector when it comes back.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ CADENCE_EVENTS = 21
 USUAL_MOVE_SPAN = 100
 COOL_DOWN_EVENTS = 10
 # Moves to have seen before a move can be called unusual.
-LEAST_MOVES = 20
+MIN_MOVES = 20
 
 
 class GapDetector:
     """A gap is a silence longer than `gap_ns` beyond the feed's usual interval (hourly bars are not a gap each hour).
 
-    After a gap it stays down until the feed was whole for `gap_ns` again.
+    After a gap it stays down until events have come without a gap for `gap_ns`.
     """
 
     def __init__(self, gap_ns: int) -> None:
@@ -30,8 +32,13 @@ class GapDetector:
         self._last_ns: int | None = None
         self._down_until_ns: int | None = None
 
-    def update(self, event_ns: int) -> bool:
-        """True when to stand down at this event."""
+    @property
+    def down(self) -> bool:
+        """True while to stand down, as of the instrument's last event."""
+        return self._down_until_ns is not None
+
+    def update(self, event_ns: int) -> None:
+        """Takes the time of one event."""
         if self._last_ns is not None:
             interval = event_ns - self._last_ns
             usual = median_low(self._intervals) if self._intervals else 0
@@ -41,7 +48,6 @@ class GapDetector:
         self._last_ns = event_ns
         if self._down_until_ns is not None and event_ns >= self._down_until_ns:
             self._down_until_ns = None
-        return self._down_until_ns is not None
 
 
 class SpikeDetector:
@@ -55,17 +61,21 @@ class SpikeDetector:
         self._last: float | None = None
         self._cool_down = 0
 
-    def update(self, mid: float) -> bool:
-        """True when to stand down at this event; `mid` is positive."""
+    @property
+    def down(self) -> bool:
+        """True while to stand down, as of the instrument's last event."""
+        return self._cool_down > 0
+
+    def update(self, mid: float) -> None:
+        """Takes the mid price at one event; `mid` is positive."""
         log_mid = math.log(mid)
         move = 0.0 if self._last is None else log_mid - self._last
         self._last = log_mid
         usual = math.sqrt(self._variance)
-        spike = self._moves >= LEAST_MOVES and usual > 0 and abs(move) > self._sigmas * usual
+        spike = self._moves >= MIN_MOVES and usual > 0 and abs(move) > self._sigmas * usual
         self._cool_down = COOL_DOWN_EVENTS if spike else max(0, self._cool_down - 1)
         if move != 0.0:
             self._moves += 1
             # The first moves count fully (a running mean), later ones with the usual weight.
             weight = max(self._alpha, 1.0 / self._moves)
             self._variance += weight * (move * move - self._variance)
-        return self._cool_down > 0

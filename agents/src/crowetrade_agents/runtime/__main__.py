@@ -13,7 +13,7 @@ from crowetrade_agents.errors import AgentError, ConfigurationError, JournalErro
 from crowetrade_agents.runtime.config import load_strategy, parse_roles, read_pod
 from crowetrade_api.files import STRATEGY_FILE, TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_api.names import ROLES
-from crowetrade_process.exit import failed
+from crowetrade_process.exit import failed, write_termination_message
 from crowetrade_process.logs import configure_logging
 
 
@@ -49,7 +49,11 @@ def _strategy(roles_text: str) -> None:
     pod = read_pod(os.environ, STRATEGY_FILE)
     config = load_strategy(pod.config_path)
     configure_logging(strategy=config.name, roles=",".join(roles))
-    uvloop.run(run_strategy(config, roles, pod))
+    uvloop.run(run_strategy(config, roles, pod, _write_termination_message))
+
+
+def _write_termination_message(sentence: str) -> None:
+    write_termination_message(sentence, os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG))
 
 
 def _failed(code: ExitCode, event: str, error: AgentError) -> int:

@@ -15,12 +15,12 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from crowetrade.bus.v1 import orders_pb2
-from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+from crowetrade_agents.domain.orders import TimeInForce
 from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.execution.policy import ExecutionPolicy, Style
 from crowetrade_agents.models.sentence import validation_sentence
-from crowetrade_agents.portfolio.policy import Listing, PortfolioPolicy
+from crowetrade_agents.portfolio.policy import PortfolioPolicy
 from crowetrade_api.files import CONFIG_DIRECTORY, EnvName, ListedInstrument, StrategyFile, VenueFile
 from crowetrade_api.names import GRPC_PORT, HTTP_PORT, ROLES, Role
 
@@ -94,22 +94,22 @@ def check_references(file: StrategyFile) -> None:
     """What one field says of another: every instrument has its details, gateway and the currency of the capital."""
     details = _details(file)
     currency = file.spec.capital.currency
-    if len(set(file.symbols)) < len(file.symbols):
-        raise ConfigurationError("spec.instruments names a symbol twice; each symbol may be held on one venue only")
-    for ref in file.spec.instruments:
-        venue = ref.venue_ref.name
-        detail = details.get((ref.symbol, venue))
+    names = instrument_ids(file)
+    if len(set(names)) < len(names):
+        raise ConfigurationError("spec.instruments names an instrument twice; list each symbol of a venue once")
+    for name in names:
+        detail = details.get(name)
         if detail is None:
             raise ConfigurationError(
-                f"VenueConnection {venue} has no instrument {ref.symbol}: add it to its spec.instruments"
+                f"VenueConnection {name.venue} has no instrument {name.symbol}: add it to its spec.instruments"
             )
         if detail.currency != currency:
             raise ConfigurationError(
-                f"{ref.symbol} is quoted in {detail.currency} and the capital is in {currency}: without a rate "
+                f"{name.symbol} is quoted in {detail.currency} and the capital is in {currency}: without a rate "
                 f"between them the size would be wrong; set spec.capital.currency to {detail.currency}"
             )
-        if venue not in file.gateways:
-            raise ConfigurationError(f"no gateway address is known for VenueConnection {venue}")
+        if name.venue not in file.gateways:
+            raise ConfigurationError(f"no gateway address is known for VenueConnection {name.venue}")
 
 
 def parse_roles(text: str) -> tuple[Role, ...]:
@@ -127,19 +127,20 @@ def shadow(file: StrategyFile) -> bool:
     return Mode(file.spec.mode) is Mode.SHADOW
 
 
-def listings(file: StrategyFile) -> dict[str, Listing]:
-    """Each symbol with its venue and instrument."""
+def instrument_ids(file: StrategyFile) -> tuple[InstrumentId, ...]:
+    """Instruments in the order of the manifest, which is the order the model gets them in."""
+    return tuple(InstrumentId(ref.venue_ref.name, ref.symbol) for ref in file.spec.instruments)
+
+
+def listings(file: StrategyFile) -> dict[InstrumentId, Instrument]:
+    """Each instrument as its VenueConnection declares it, in the order of the manifest."""
     details = _details(file)
-    return {
-        ref.symbol: Listing(venue=ref.venue_ref.name, instrument=_instrument(details[ref.symbol, ref.venue_ref.name]))
-        for ref in file.spec.instruments
-    }
+    return {name: _instrument(details[name]) for name in instrument_ids(file)}
 
 
 def portfolio_policy(file: StrategyFile) -> PortfolioPolicy:
     """What the portfolio stage is told."""
-    policy = file.spec.policy
-    gap, spike = policy.stand_down.on_data_gap_seconds, policy.stand_down.on_volatility_spike_sigma
+    policy, spike = file.spec.policy, file.spec.policy.stand_down.on_volatility_spike_sigma
     return PortfolioPolicy(
         capital=Decimal(file.spec.capital.amount),
         instruments=listings(file),
@@ -147,7 +148,7 @@ def portfolio_policy(file: StrategyFile) -> PortfolioPolicy:
         max_sigma=None if policy.entry_gate.max_sigma is None else float(policy.entry_gate.max_sigma),
         kelly_fraction=float(policy.sizing.fraction),
         max_leverage=Decimal(policy.sizing.max_leverage),
-        data_gap_ns=None if gap is None else gap * _NS_PER_SECOND,
+        data_gap_ns=_data_gap_ns(file),
         spike_sigma=None if spike is None else float(spike),
     )
 
@@ -158,20 +159,28 @@ def execution_policy(file: StrategyFile) -> ExecutionPolicy:
     cap = execution.participation_cap
     return ExecutionPolicy(
         style=Style(execution.style),
-        time_in_force=orders_pb2.TimeInForce.Value(f"TIME_IN_FORCE_{execution.time_in_force}"),
+        time_in_force=TimeInForce(execution.time_in_force),
         limit_offset_bps=Decimal(execution.limit_offset_bps),
         participation_cap=None if cap is None else Decimal(cap),
+        slice_to_limits=execution.slice_to_limits,
+        data_gap_ns=_data_gap_ns(file),
     )
 
 
-def _details(file: StrategyFile) -> dict[tuple[str, str], ListedInstrument]:
-    return {(detail.symbol, detail.venue): detail for detail in file.instruments}
+def _data_gap_ns(file: StrategyFile) -> int | None:
+    gap = file.spec.policy.stand_down.on_data_gap_seconds
+    return None if gap is None else gap * _NS_PER_SECOND
+
+
+def _details(file: StrategyFile) -> dict[InstrumentId, ListedInstrument]:
+    return {InstrumentId(detail.venue, detail.symbol): detail for detail in file.instruments}
 
 
 def _instrument(detail: ListedInstrument) -> Instrument:
     return Instrument(
-        symbol=detail.symbol,
+        id=InstrumentId(detail.venue, detail.symbol),
         currency=detail.currency,
+        multiplier=Decimal(detail.multiplier),
         tick_size=Decimal(detail.tick_size),
         lot_size=Decimal(detail.lot_size),
         min_quantity=Decimal(detail.min_quantity),

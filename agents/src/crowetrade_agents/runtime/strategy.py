@@ -4,16 +4,16 @@ With all roles in one process (topology Combined) features, signals and targets 
 they go over NATS. Market data comes over NATS in both. The order of the start matters: downstream roles subscribe
 first, then upstream ones, and only when all listen does execution log on at the gateways, which releases lock step.
 
-SIGTERM: working orders are cancelled, the answers awaited for a moment, the bus flushed. What is still open then is the
-gateway's cancel-on-disconnect to deal with.
+SIGTERM: working orders are canceled, the answers awaited for a moment, the bus flushed. What is still open then is
+canceled by the gateway when it notices the end of the session.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -23,18 +23,27 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.bus.inprocess import InProcessBus
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.bus.port import Bus
-from crowetrade_agents.domain.clock import Clock, SystemClock
+from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError
-from crowetrade_agents.execution.ids import ClOrdIds
 from crowetrade_agents.features.stage import FeatureStage
 from crowetrade_agents.models.registry import create_model, find_model
+from crowetrade_agents.order_entry.port import OrderSession, SessionListener
 from crowetrade_agents.portfolio.stage import PortfolioStage
-from crowetrade_agents.runtime.config import Pod, execution_policy, listings, portfolio_policy, shadow
-from crowetrade_agents.runtime.execution import ExecutionRole, Patience
-from crowetrade_agents.runtime.gateway_session import GatewaySession
-from crowetrade_agents.runtime.handshake import await_roles
-from crowetrade_agents.runtime.stages import start_features, start_portfolio, start_signals, subscribe_market_data
-from crowetrade_agents.runtime.state import AgentState
+from crowetrade_agents.roles.execution import ExecutionRole
+from crowetrade_agents.roles.handshake import await_roles
+from crowetrade_agents.roles.order_sender import Patience
+from crowetrade_agents.roles.stages import (
+    RunningStage,
+    StageContext,
+    start_features,
+    start_portfolio,
+    start_signals,
+    subscribe_market_data,
+)
+from crowetrade_agents.roles.status import AgentState
+from crowetrade_agents.runtime.clock import SystemClock
+from crowetrade_agents.runtime.config import Pod, execution_policy, instrument_ids, listings, portfolio_policy, shadow
+from crowetrade_agents.runtime.watchdog import StageWatchdog
 from crowetrade_agents.sdk import Model
 from crowetrade_agents.signals.stage import SignalStage
 from crowetrade_api.files import StrategyFile
@@ -44,6 +53,9 @@ from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopp
 
 STATUS_PERIOD_SECONDS = 1.0
 UPSTREAM = (Role.FEATURE, Role.SIGNAL, Role.PORTFOLIO)
+
+OpenSession = Callable[[str, str, gateway_pb2.Logon, SessionListener], OrderSession]
+"""Makes the session with a venue's gateway: (venue, address, logon, listener)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -58,10 +70,15 @@ class StrategyProcess:
     clock: Clock
     health: Health
     stopping: asyncio.Event
+    open_session: OpenSession
     patience: Patience | None = None
+    running: RunningStage = field(default_factory=RunningStage)
 
     def __post_init__(self) -> None:
         self._state = AgentState()
+        self._context = StageContext(
+            self.config.namespace, self.config.name, self._state, self.clock, running=self.running
+        )
         self._models = {role: create_strategy_model(self.config) for role in self.roles if role in UPSTREAM[:2]}
 
     async def run(self) -> None:
@@ -90,13 +107,13 @@ class StrategyProcess:
 
     async def _start_stages(self, market: NatsBus, bus: Bus) -> None:
         """Downstream first."""
-        config, state = self.config, self._state
+        config, instruments = self.config, instrument_ids(self.config)
         if Role.PORTFOLIO in self.roles:
-            await start_portfolio(bus, config, PortfolioStage(portfolio_policy(config)), state)
+            await start_portfolio(bus, self._context, PortfolioStage(portfolio_policy(config)))
         if Role.SIGNAL in self.roles:
-            await start_signals(bus, config, SignalStage(self._models[Role.SIGNAL]), state, self.clock)
+            await start_signals(bus, self._context, SignalStage(self._models[Role.SIGNAL], instruments))
         if Role.FEATURE in self.roles:
-            await start_features(market, bus, config, FeatureStage(self._models[Role.FEATURE]), state)
+            await start_features(market, bus, self._context, started(self._models[Role.FEATURE]), instruments)
         await market.flush()
         for role in self.roles:
             await bus.answer_pings(subjects.handshake(config.namespace, config.name, role))
@@ -109,15 +126,15 @@ class StrategyProcess:
 
         execution = ExecutionRole(
             strategy=config.name,
-            listings=listings(config),
+            instruments=listings(config),
             policy=execution_policy(config),
-            ids=ClOrdIds(config.name, self.clock.now_ns()),
             state=self._state,
+            clock=self.clock,
             upstream_ready=upstream_ready,
             shadow=shadow(config),
             patience=self.patience,
         )
-        await subscribe_market_data(market, config, execution.on_market_data)
+        await subscribe_market_data(market, config.namespace, config.venues, execution.on_market_data)
         for venue in config.venues:
             status = subjects.gateway_status(config.namespace, venue)
             await market.subscribe(status, status_pb2.GatewayStatus, execution.on_gateway_status)
@@ -128,7 +145,7 @@ class StrategyProcess:
     async def _trade(self, execution: ExecutionRole, bus: Bus) -> None:
         sessions = [self._session(venue, execution) for venue in self.config.venues]
         for session in sessions:
-            execution.desks[session.venue].session = session
+            execution.streams[session.venue].session = session
             self._state.gateways_down[session.venue] = f"not logged on to the gateway of {session.venue} yet"
         self._set_gateways_ready()
         await unless_stopping(self.stopping, self._await_upstream(bus))
@@ -150,15 +167,15 @@ class StrategyProcess:
             await asyncio.wait(runs, timeout=2.0)
             await cancelled(*runs)
 
-    def _session(self, venue: str, execution: ExecutionRole) -> GatewaySession:
+    def _session(self, venue: str, execution: ExecutionRole) -> OrderSession:
         logon = gateway_pb2.Logon(namespace=self.config.namespace, strategy=self.config.name, pod=self.pod.name)
-        return GatewaySession(venue, self.config.gateways[venue], logon, execution)
+        return self.open_session(venue, self.config.gateways[venue], logon, execution)
 
     async def _await_upstream(self, bus: Bus) -> None:
-        def waiting(role: Role) -> None:
+        def waiting(role: str) -> None:
             self._state.roles_missing = f"the {role} role does not answer yet: see its pod"
 
-        await await_roles(bus, self.config.namespace, self.config.name, UPSTREAM, waiting)
+        await await_roles(bus, self.clock, self.config.namespace, self.config.name, UPSTREAM, waiting)
         self._state.roles_missing = ""
 
     def _set_gateways_ready(self) -> None:
@@ -188,20 +205,46 @@ def create_strategy_model(config: StrategyFile) -> Model:
     """The model that the manifest names; ConfigurationError with the sentence of what is wrong with it."""
     model = config.spec.model
     try:
-        return create_model(find_model(model.name or "", model.entry_point or ""), model.parameters, config.symbols)
+        return create_model(
+            find_model(model.name or "", model.entry_point or ""), model.parameters, instrument_ids(config)
+        )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 
 
-async def run_strategy(config: StrategyFile, roles: Sequence[Role], pod: Pod) -> None:
+def started(model: Model) -> FeatureStage:
+    """The feature stage of a model; ConfigurationError when the model's `on_start` fails."""
+    try:
+        return FeatureStage(model)
+    except Exception as error:
+        raise ConfigurationError(f"the model's on_start raised {type(error).__name__}: {error}") from error
+
+
+def _over_grpc(clock: Clock) -> OpenSession:
+    # Imported here, so that what runs without a gateway of its own process does without gRPC.
+    from crowetrade_agents.order_entry.grpc_client import GrpcSession
+
+    def open_session(venue: str, address: str, logon: gateway_pb2.Logon, listener: SessionListener) -> OrderSession:
+        return GrpcSession(venue, address, logon, listener, clock)
+
+    return open_session
+
+
+async def run_strategy(
+    config: StrategyFile, roles: Sequence[Role], pod: Pod, write_termination_message: Callable[[str], None]
+) -> None:
     """Runs until SIGTERM or SIGINT."""
     stopping = stop_on_signals()
     health = Health()
-    process = StrategyProcess(config, roles, pod, SystemClock(), health, stopping)
+    clock = SystemClock()
+    process = StrategyProcess(config, roles, pod, clock, health, stopping, _over_grpc(clock))
+    watchdog = StageWatchdog(process.running, write_termination_message)
+    watchdog.start()
     await health.serve(pod.http_port)
     _log.info("strategy_started", generation=config.generation, config_hash=pod.config_hash)
     try:
         await process.run()
     finally:
         await health.stop()
+        watchdog.stop()
         _log.info("strategy_stopped")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from statistics import NormalDist
 
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents import sdk
+from crowetrade_agents.domain.hold_reasons import HoldReason, not_ready_reason
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.wire import instrument_id, instrument_to_wire
+from crowetrade_agents.errors import ModelFailed
 
 _STANDARD_NORMAL = NormalDist()
 
@@ -14,39 +19,72 @@ _STANDARD_NORMAL = NormalDist()
 class SignalStage:
     """The signal role of one strategy. It keeps the last mid price of each instrument for the sizing of pairs."""
 
-    def __init__(self, model: sdk.Model) -> None:
+    def __init__(self, model: sdk.Model, instruments: Iterable[InstrumentId]) -> None:
         self._model = model
-        self._mids: dict[str, str] = {}
+        self._instruments = frozenset(instruments)
+        self._mids: dict[InstrumentId, str] = {}
 
     def on_features(self, vector: pb.FeatureVector) -> pb.Signal:
-        """The signal of one vector; not ready when the model has no opinion or gives a number that is not finite."""
+        """The signal of one vector; raises ModelFailed, and then `not_ready` makes the signal."""
         if vector.mid_price:
-            self._mids[vector.origin.symbol] = vector.mid_price
-        signal = pb.Signal(origin=vector.origin, mid_prices=self._mids)
-        opinion = self._opinion(vector)
-        if opinion is None:
-            return signal
+            self._mids[instrument_id(vector.origin.instrument)] = vector.mid_price
+        if not vector.ready:
+            return self.not_ready(vector, not_ready_reason(vector.reason))
+        forecast = self._forecast(vector)
+        if forecast is None:
+            return self.not_ready(vector, HoldReason.NO_FORECAST)
+        mu, sigma, weights = forecast
+        signal = self.not_ready(vector, "")
         signal.ready = True
-        signal.mu = opinion.mu
-        signal.sigma = opinion.sigma
-        signal.prob_edge_pos = probability_of_edge(opinion.mu, opinion.sigma)
-        signal.weights.update(opinion.weights)
+        signal.mu, signal.sigma = mu, sigma
+        signal.prob_edge_pos = probability_of_edge(mu, sigma)
+        signal.weights.extend(
+            pb.Weight(instrument=instrument_to_wire(name), weight=weight, mid_price=self._mids.get(name, ""))
+            for name, weight in sorted(weights.items())
+        )
         return signal
 
-    def _opinion(self, vector: pb.FeatureVector) -> sdk.Opinion | None:
-        if not vector.ready:
-            return None
+    def not_ready(self, vector: pb.FeatureVector, reason: str) -> pb.Signal:
+        """The signal of a vector without a forecast."""
+        return pb.Signal(origin=vector.origin, reason=reason, mid_price=vector.mid_price)
+
+    def _forecast(self, vector: pb.FeatureVector) -> tuple[float, float, dict[InstrumentId, float]] | None:
         try:
-            opinion = self._model.signal(dict(vector.values))
-        except (KeyError, ValueError, ArithmeticError):
+            forecast = self._model.signal(dict(vector.values))
+        except Exception as error:
+            raise ModelFailed(f"signal raised {type(error).__name__}: {error}") from error
+        if forecast is None:
             return None
-        if opinion is None:
-            return None
-        numbers = (opinion.mu, opinion.sigma, *opinion.weights.values())
-        valid = all(math.isfinite(number) for number in numbers) and opinion.sigma > 0 and bool(opinion.weights)
-        return opinion if valid else None
+        if not isinstance(forecast, sdk.Forecast):
+            raise ModelFailed(f"signal returned {forecast!r:.80}, which is no sdk.Forecast")
+        sigma = _finite("sigma", forecast.sigma)
+        if sigma <= 0:
+            raise ModelFailed(f"signal returned sigma {sigma}; a standard deviation is above 0")
+        return _finite("mu", forecast.mu), sigma, self._weights(forecast.weights)
+
+    def _weights(self, weights: object) -> dict[InstrumentId, float]:
+        if not isinstance(weights, Mapping) or not weights:
+            raise ModelFailed(f"signal returned weights {weights!r:.80}; return a weight by InstrumentId")
+        known = ", ".join(str(name) for name in sorted(self._instruments))
+        checked = {}
+        for name, weight in weights.items():
+            if name not in self._instruments:
+                shown = str(name) if isinstance(name, InstrumentId) else repr(name)
+                raise ModelFailed(f"signal weighs {shown:.80}, which is no instrument of the strategy ({known})")
+            checked[InstrumentId(*name)] = _finite(f"weight of {name}", weight)
+        return checked
 
 
 def probability_of_edge(mu: float, sigma: float) -> float:
     """Phi(mu / sigma): the probability that a normal return of mean `mu` and deviation `sigma` (> 0) is positive."""
     return _STANDARD_NORMAL.cdf(mu / sigma)
+
+
+def _finite(name: str, value: object) -> float:
+    try:
+        number = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ModelFailed(f"signal returned {name} {value!r:.80}, which is no finite number")
+    return number

@@ -9,30 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowetrade.bus.v1 import market_data_pb2, orders_pb2
-from crowetrade_agents.execution.book import WorkingOrder
-from crowetrade_agents.execution.plan import Child, IdleReason, Plan, Touch, plan_child
+from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.orders import Side, TimeInForce
+from crowetrade_agents.execution.own_orders import WorkingOrder
+from crowetrade_agents.execution.plan import Child, IdleReason, Plan, plan_child
 from crowetrade_agents.execution.policy import ExecutionPolicy, Style
 
 from ..messages import EUR, EUR_USD
 
-BUY, SELL = market_data_pb2.SIDE_BUY, market_data_pb2.SIDE_SELL
+BUY, SELL = Side.BUY, Side.SELL
 POLICY = ExecutionPolicy(
     style=Style.LIMIT,
-    time_in_force=orders_pb2.TIME_IN_FORCE_IOC,
+    time_in_force=TimeInForce.IOC,
     limit_offset_bps=Decimal(1),
     participation_cap=Decimal("0.1"),
 )
 NO_CAP = replace(POLICY, participation_cap=None)
-TOUCH = Touch(Decimal("1.10000"), Decimal("1.10010"), Decimal(500_000), Decimal(200_000))
+TOP = TopOfBook(EUR, Decimal("1.10000"), Decimal(500_000), Decimal("1.10010"), Decimal(200_000), 0)
 
 
-def working(
-    side: market_data_pb2.Side.ValueType, leaves: int, price: str | None = "1.10010", cl_ord_id: str = "w"
-) -> WorkingOrder:
+def working(side: Side, leaves: int, price: str | None = "1.10010", cl_ord_id: str = "w") -> WorkingOrder:
     return WorkingOrder(
         cl_ord_id=cl_ord_id,
-        symbol=EUR,
+        instrument=EUR,
         side=side,
         price=None if price is None else Decimal(price),
         leaves=Decimal(leaves),
@@ -46,13 +45,16 @@ def plan(
     target: int,
     position: int = 0,
     orders: tuple[WorkingOrder, ...] = (),
-    touch: Touch | None = TOUCH,
+    top: TopOfBook | None = TOP,
     policy: ExecutionPolicy = POLICY,
+    cap: int | None = None,
 ) -> Plan:
-    return plan_child(Decimal(target), Decimal(position), orders, touch, policy, EUR_USD)
+    return plan_child(
+        Decimal(target), Decimal(position), orders, top, policy, EUR_USD, None if cap is None else Decimal(cap)
+    )
 
 
-def child(side: market_data_pb2.Side.ValueType, quantity: int, price: str | None) -> Child:
+def child(side: Side, quantity: int, price: str | None) -> Child:
     return Child(side, Decimal(quantity), None if price is None else Decimal(price))
 
 
@@ -68,6 +70,8 @@ def child(side: market_data_pb2.Side.ValueType, quantity: int, price: str | None
         (plan(100_000, policy=replace(NO_CAP, style=Style.MARKET)), child(BUY, 100_000, None)),
         (plan(5_000, policy=replace(POLICY, limit_offset_bps=Decimal(0))), child(BUY, 5_000, "1.10010")),
         (plan(100_000, orders=(working(BUY, 90_000),)), child(BUY, 10_000, "1.10021")),
+        (plan(100_000, policy=NO_CAP, cap=30_999), child(BUY, 30_000, "1.10021")),
+        (plan(20_000, policy=NO_CAP, cap=30_999), child(BUY, 20_000, "1.10021")),
     ],
     ids=[
         "buys what the cap allows",
@@ -78,6 +82,8 @@ def child(side: market_data_pb2.Side.ValueType, quantity: int, price: str | None
         "market order",
         "at the touch",
         "counts what works",
+        "cut to what limits let pass",
+        "a cap above what is needed",
     ],
 )
 def test_a_child_is_ordered(given_plan: Plan, expected: Child) -> None:
@@ -90,11 +96,12 @@ def test_a_child_is_ordered(given_plan: Plan, expected: Child) -> None:
         (plan(10_000, position=10_000), IdleReason.AT_TARGET),
         (plan(10_000, position=9_500), IdleReason.AT_TARGET),
         (plan(100_000, orders=(working(BUY, 100_000),)), IdleReason.WORKING),
-        (plan(100_000, touch=None), IdleReason.NO_QUOTE),
-        (plan(100_000, touch=replace(TOUCH, bid=Decimal("1.2"))), IdleReason.CROSSED_QUOTE),
-        (plan(100_000, touch=replace(TOUCH, ask_quantity=None)), IdleReason.NO_QUOTED_QUANTITY),
-        (plan(100_000, touch=replace(TOUCH, ask_quantity=Decimal(9_999))), IdleReason.BELOW_MIN_QUANTITY),
-        (plan(100_000, touch=replace(TOUCH, ask_quantity=Decimal(0))), IdleReason.BELOW_MIN_QUANTITY),
+        (plan(100_000, top=None), IdleReason.NO_QUOTE),
+        (plan(100_000, top=replace(TOP, bid_price=Decimal("1.2"))), IdleReason.CROSSED_QUOTE),
+        (plan(100_000, top=replace(TOP, ask_quantity=None)), IdleReason.NO_QUOTED_QUANTITY),
+        (plan(100_000, top=replace(TOP, ask_quantity=Decimal(9_999))), IdleReason.BELOW_MIN_QUANTITY),
+        (plan(100_000, top=replace(TOP, ask_quantity=Decimal(0))), IdleReason.BELOW_MIN_QUANTITY),
+        (plan(100_000, policy=NO_CAP, cap=999), IdleReason.BELOW_MIN_QUANTITY),
     ],
 )
 def test_nothing_is_ordered_for_a_reason(given_plan: Plan, reason: IdleReason) -> None:
@@ -111,9 +118,10 @@ def test_nothing_is_ordered_for_a_reason(given_plan: Plan, reason: IdleReason) -
         (plan(5_000, orders=(working(BUY, 10_000),)), ("w",)),
         (plan(100_000, orders=(working(BUY, 10_000, "1.10009"),)), ("w",)),
         (plan(-100_000, orders=(working(SELL, 10_000, "1.10001"),)), ("w",)),
-        (plan(100_000, orders=(working(BUY, 10_000, "1.10009"),), touch=None), ()),
+        (plan(100_000, orders=(working(BUY, 10_000, "1.10009"),), top=None), ()),
         (plan(100_000, orders=(working(BUY, 10_000, None),)), ()),
         (plan(0, orders=(replace(working(BUY, 10_000), cancelling=True),)), ()),
+        (plan(0, orders=(replace(working(BUY, 10_000), unknown=True),)), ()),
     ],
     ids=[
         "wanted",
@@ -124,7 +132,8 @@ def test_nothing_is_ordered_for_a_reason(given_plan: Plan, reason: IdleReason) -
         "sell left behind",
         "no quote to compare",
         "market order",
-        "already being cancelled",
+        "already being canceled",
+        "of unknown fate",
     ],
 )
 def test_a_resting_order_that_is_not_wanted_is_cancelled(given_plan: Plan, cancels: tuple[str, ...]) -> None:
@@ -147,7 +156,7 @@ QUANTITIES = st.integers(-500, 500).map(lambda lots: lots * 1000)
 def test_no_fills_take_the_position_past_the_target(
     target: int,
     position: int,
-    resting: list[tuple[market_data_pb2.Side.ValueType, int]],
+    resting: list[tuple[Side, int]],
     bid: int,
     spread: int,
     shown: int | None,
@@ -155,15 +164,15 @@ def test_no_fills_take_the_position_past_the_target(
     offset: Decimal,
 ) -> None:
     quoted = None if shown is None else Decimal(shown)
-    touch = Touch(Decimal(bid) / 100_000, Decimal(bid + spread) / 100_000, quoted, quoted)
+    top = TopOfBook(EUR, Decimal(bid) / 100_000, quoted, Decimal(bid + spread) / 100_000, quoted, 0)
     orders = tuple(working(side, lots * 1000, None, str(i)) for i, (side, lots) in enumerate(resting))
     policy = replace(POLICY, participation_cap=cap, limit_offset_bps=offset)
-    result = plan(target, position, orders, touch, policy)
+    result = plan(target, position, orders, top, policy)
     if result.child is None:
         return
-    sign = 1 if result.child.side == BUY else -1
+    sign = result.child.side.sign
     missing = (target - position) * sign
-    same_side = sum(order.leaves for order in orders if order.sign == sign)
+    same_side = sum(order.leaves for order in orders if order.side.sign == sign)
     assert 0 < result.child.quantity <= missing - same_side
     assert result.child.quantity % EUR_USD.lot_size == 0
     assert result.child.quantity >= EUR_USD.min_quantity
@@ -174,5 +183,5 @@ def test_no_fills_take_the_position_past_the_target(
     assert price is not None
     assert price % EUR_USD.tick_size == 0
     # It reaches the touch and, but for one tick of rounding, goes no further than the offset.
-    opposite = touch.ask if sign > 0 else touch.bid
+    opposite = top.ask_price if sign > 0 else top.bid_price
     assert 0 <= (price - opposite) * sign <= opposite * offset / 10_000 + EUR_USD.tick_size

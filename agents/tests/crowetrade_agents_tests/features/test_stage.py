@@ -8,9 +8,10 @@ import pytest
 
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents import sdk
+from crowetrade_agents.errors import ModelFailed
 from crowetrade_agents.features.stage import FeatureStage
 
-from ..messages import EUR, START_NS, VENUE, quote
+from ..messages import EUR, START_NS, quote, wire
 
 
 class Recorder(sdk.Model):
@@ -36,14 +37,14 @@ class Recorder(sdk.Model):
         self.seen.append(bar)
         return self.answer
 
-    def signal(self, features: Mapping[str, float]) -> sdk.Opinion | None:
+    def signal(self, features: Mapping[str, float]) -> sdk.Forecast | None:
         return None
 
 
 class Hookless(sdk.Model):
     """A model that needs none of the hooks."""
 
-    def signal(self, features: Mapping[str, float]) -> sdk.Opinion | None:
+    def signal(self, features: Mapping[str, float]) -> sdk.Forecast | None:
         return None
 
 
@@ -51,12 +52,12 @@ READY = sdk.Features(ready=True, values={"x": 1.5})
 TRADE = pb.MarketData(
     sequence=2,
     event_unix_ns=START_NS,
-    trade=pb.Trade(symbol=EUR, venue=VENUE, price="1.1", quantity="5", aggressor_side=pb.SIDE_SELL),
+    trade=pb.Trade(instrument=wire(EUR), price="1.1", quantity="5", aggressor_side=pb.SIDE_SELL),
 )
 BAR = pb.MarketData(
     sequence=3,
     event_unix_ns=START_NS,
-    bar=pb.Bar(symbol=EUR, venue=VENUE, open="1", high="3", low="0.5", close="2", interval_ns=60),
+    bar=pb.Bar(instrument=wire(EUR), open="1", high="3", low="0.5", close="2", interval_ns=60),
 )
 
 
@@ -90,20 +91,55 @@ def test_a_bad_event_gives_a_vector_that_is_not_ready(message: pb.MarketData) ->
     model = Recorder(READY)
     vector = FeatureStage(model).on_market_data(message)
     assert vector.origin.sequence == 1
-    assert not vector.ready
+    assert (vector.ready, vector.reason) == (False, "InvalidMarketData")
     assert model.seen == []
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [sdk.NOT_READY, sdk.Features(ready=True, values={"x": float("nan")})],
-    ids=["warming up", "not finite"],
-)
-def test_features_that_are_not_ready_or_not_finite_are_not_passed_on(answer: sdk.Features) -> None:
-    vector = FeatureStage(Recorder(answer)).on_market_data(quote(1, "1", "2"))
-    assert not vector.ready
+def test_features_that_are_not_ready_are_not_passed_on() -> None:
+    vector = FeatureStage(Recorder(sdk.Features(ready=False, values={"x": 1.0}))).on_market_data(quote(1, "1", "2"))
+    assert (vector.ready, vector.reason, vector.mid_price) == (False, "WarmingUp", "1.5")
     assert not vector.values
-    assert vector.mid_price == "1.5"
+
+
+def test_a_mid_price_with_more_digits_than_the_wire_has_is_rounded() -> None:
+    stage = FeatureStage(Recorder(READY))
+    vector = stage.on_market_data(quote(1, "0.000000000000000001", "0.000000000000000002"))
+    assert vector.mid_price == "0.000000000000000002"
+
+
+class Fails(Hookless):
+    """A broken model: `answer` is what it returns, or raises."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def on_quote(self, quote: sdk.Quote) -> sdk.Features:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (KeyError("boom"), "on_quote raised KeyError: 'boom'"),
+        (5, "on_quote returned 5, which is no sdk.Features"),
+        (None, "on_quote returned None, which is no sdk.Features"),
+        (sdk.Features(True, {"x": float("nan")}), "feature 'x' is nan; return finite numbers"),
+        (sdk.Features(True, {"x": float("inf")}), "feature 'x' is inf; return finite numbers"),
+        (sdk.Features(True, {"x": "1"}), "feature 'x' is '1'"),  # type: ignore[dict-item]
+        (sdk.Features(True, {1: 1.0}), "feature 1 is 1.0"),  # type: ignore[dict-item]
+        (sdk.Features(True, [1.0]), r"Features.values is \[1.0\]; return a mapping"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_broken_model_raises_or_returns_is_named(answer: object, sentence: str) -> None:
+    """Finding G23."""
+    stage = FeatureStage(Fails(answer))
+    message = quote(1, "1", "2")
+    with pytest.raises(ModelFailed, match=sentence):
+        stage.on_market_data(message)
+    vector = stage.not_ready(message, "ModelFailed")
+    assert (vector.origin.sequence, vector.ready, vector.reason, vector.mid_price) == (1, False, "ModelFailed", "1.5")
 
 
 @pytest.mark.parametrize("message", [quote(1, "1", "2"), TRADE, BAR], ids=["quote", "trade", "bar"])

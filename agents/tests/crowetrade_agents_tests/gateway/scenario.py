@@ -40,7 +40,18 @@ def cl_ord_id(number: int, strategy: str = "alpha") -> str:
 def rule(
     name: str = "desk", *, strategies: Iterable[str] = ("alpha", "beta"), total: bool = False, **limits: str
 ) -> config_pb2.RiskRule:
-    """A rule with decimal limits by name; a rate as maxOrderRate="20/1"."""
+    """A rule with limits by name, as rule_of takes them."""
+    return rule_of(limits, name, strategies=strategies, total=total)
+
+
+def rule_of(
+    limits: Mapping[str, str],
+    name: str = "desk",
+    *,
+    strategies: Iterable[str] = ("alpha", "beta"),
+    total: bool = False,
+) -> config_pb2.RiskRule:
+    """A rule with decimal limits by name; a rate as {"maxOrderRate": "20/1"}."""
     message = config_pb2.RiskRule(
         risk_limit=name, uid=f"uid-{name}", strategies=strategies, aggregate_total=total, enforce=True
     )
@@ -199,7 +210,7 @@ class Scenario:
 
 def kinds(done: Iterable[effects.Effect]) -> list[str]:
     """What was recorded, sent and reported, in order, in short words; counts and log lines are left out."""
-    words = []
+    words: list[str] = []
     for effect in done:
         match effect:
             case effects.Append(event):

@@ -31,7 +31,7 @@ from crowetrade_agents_tests.gateway.harness import (
 
 pytestmark = pytest.mark.integration
 
-PACED = {"replay": {"speed": "1000"}}
+PACED = venue_file(replay={"speed": "1000"})
 
 
 @pytest.fixture
@@ -86,8 +86,7 @@ async def test_an_overtaken_gateway_stops_although_nobody_sends_it_an_order(bus:
 async def test_flatten_closes_and_says_so(bus: Client, tmp_path: Path) -> None:
     write_quotes(tmp_path, 100_000)
     await configure(bus, configuration())
-    file = venue_file(**PACED)
-    async with running(bus, tmp_path, file=file) as gateway:
+    async with running(bus, tmp_path, file=PACED) as gateway:
         async with session(gateway) as (trader, _):
             await status_when(bus, lambda status: status.market_data_sequence > 0)
             await trader.order("3000")

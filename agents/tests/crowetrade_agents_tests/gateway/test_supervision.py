@@ -24,6 +24,7 @@ from crowetrade_agents_tests.gateway.scenario import (
     configuration,
     kinds,
     rule,
+    rule_of,
 )
 
 CANCELLED = ["cancel_submitted", "> urgent cancel"]
@@ -75,7 +76,7 @@ def test_resting_orders_are_judged_again_when_limits_change(limits: dict[str, st
     """Finding G8: resting orders outlived a limit that was tightened, deleted or unreadable."""
     scenario = _with_resting_order()
 
-    done = scenario.do(commands.Configure(configuration(None, rule(**limits), revision="r2")))
+    done = scenario.do(commands.Configure(configuration(None, rule_of(limits), revision="r2")))
 
     assert ("> urgent cancel" in kinds(done)) is not stays
 

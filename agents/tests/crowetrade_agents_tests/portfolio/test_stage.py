@@ -10,17 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade.bus.v1 import market_data_pb2 as pb
-from crowetrade_agents.portfolio.policy import Listing, PortfolioPolicy
-from crowetrade_agents.portfolio.reasons import STAND_DOWN, HoldReason
+from crowetrade_agents.domain.hold_reasons import STAND_DOWN, HoldReason
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.portfolio.policy import PortfolioPolicy
 from crowetrade_agents.portfolio.sizing import kelly_leverage, target_quantities
 from crowetrade_agents.portfolio.stage import PortfolioStage
 from crowetrade_agents.signals.stage import probability_of_edge
 
-from ..messages import BTC, BTC_USD, EUR, EUR_USD, SECOND_NS, VENUE, origin
+from ..messages import BTC, BTC_USD, EUR, EUR_B, EUR_USD, EUR_USD_B, SECOND_NS, instrument, origin, wire
 
 POLICY = PortfolioPolicy(
     capital=Decimal(1_000_000),
-    instruments={EUR: Listing(VENUE, EUR_USD), BTC: Listing("other", BTC_USD)},
+    instruments={EUR: EUR_USD, BTC: BTC_USD, EUR_B: EUR_USD_B},
     min_prob_edge=0.55,
     max_sigma=0.03,
     kelly_fraction=0.3,
@@ -36,19 +37,26 @@ def signal(
     sigma: float = 0.01,
     *,
     ready: bool = True,
+    reason: str = "",
     mid: str = "1.1",
     at_seconds: float | None = None,
-    weights: dict[str, float] | None = None,
-    mids: dict[str, str] | None = None,
+    weights: dict[InstrumentId, float] | None = None,
+    mids: dict[InstrumentId, str] | None = None,
+    name: InstrumentId = EUR,
 ) -> pb.Signal:
+    known = {name: mid} if mids is None else mids
     return pb.Signal(
-        origin=origin(sequence, at_seconds=at_seconds),
+        origin=origin(sequence, name, at_seconds=at_seconds),
         ready=ready,
+        reason=reason,
         mu=mu,
         sigma=sigma,
         prob_edge_pos=probability_of_edge(mu, sigma) if sigma > 0 else 0.5,
-        weights={EUR: 1.0} if weights is None else weights,
-        mid_prices={EUR: mid} if mids is None else mids,
+        weights=[
+            pb.Weight(instrument=wire(one), weight=weight, mid_price=known.get(one, ""))
+            for one, weight in ({name: 1.0} if weights is None else weights).items()
+        ],
+        mid_price=known.get(name, ""),
     )
 
 
@@ -58,10 +66,13 @@ def signal(
         (signal(), ""),
         (signal(mu=-0.005), ""),
         (signal(ready=False), HoldReason.WARMING_UP),
+        (signal(ready=False, reason="NoForecast"), HoldReason.NO_FORECAST),
+        (signal(ready=False, reason="ModelFailing"), HoldReason.MODEL_FAILING),
+        (signal(mu=0.0), ""),
         (signal(mu=float("nan")), HoldReason.INVALID_SIGNAL),
         (signal(sigma=0.0), HoldReason.INVALID_SIGNAL),
         (signal(weights={}), HoldReason.INVALID_SIGNAL),
-        (signal(weights={"GBP-USD": 1.0}), HoldReason.UNKNOWN_INSTRUMENT),
+        (signal(weights={InstrumentId("sim", "GBP-USD"): 1.0}), HoldReason.UNKNOWN_INSTRUMENT),
         (signal(mu=0.001), HoldReason.PROB_EDGE_BELOW_GATE),
         (signal(mu=-0.001), HoldReason.PROB_EDGE_BELOW_GATE),
         (signal(mu=0.1, sigma=0.031), HoldReason.SIGMA_ABOVE_GATE),
@@ -105,13 +116,25 @@ def test_sizes_are_tempered_kelly_capped_and_rounded_toward_zero(
 ) -> None:
     policy = replace(POLICY, min_prob_edge=0.0)
     target = PortfolioStage(policy).on_signal(signal(mu=mu, sigma=sigma, mid=mid))
-    assert [(t.symbol, t.venue, t.quantity) for t in target.targets] == [(EUR, VENUE, quantity)]
+    assert [(t.instrument, t.quantity) for t in target.targets] == [(wire(EUR), quantity)]
 
 
 def test_a_pair_holds_both_legs_on_their_venues_and_shares_the_leverage() -> None:
-    pair = signal(mu=0.005, weights={EUR: 1.0, BTC: -1.0}, mids={EUR: "1.25", BTC: "10000"})
+    pair = signal(mu=0.005, weights={EUR: 1.0, EUR_B: -1.0}, mids={EUR: "1.25", EUR_B: "1.6"})
     targets = PortfolioStage(POLICY).on_signal(pair).targets
-    assert [(t.symbol, t.venue, t.quantity) for t in targets] == [(BTC, "other", "-100"), (EUR, VENUE, "800000")]
+    assert [(t.instrument, t.quantity) for t in targets] == [(wire(EUR), "800000"), (wire(EUR_B), "-625000")]
+
+
+def test_the_size_respects_the_contract_multiplier() -> None:
+    # 2 x 1,000,000 USD at 50 USD a barrel and 1,000 barrels a contract.
+    oil = instrument(EUR, "0.01", "1", "1", multiplier="1000")
+    target = PortfolioStage(replace(POLICY, instruments={EUR: oil})).on_signal(signal(mid="50"))
+    assert [t.quantity for t in target.targets] == ["40"]
+
+
+def test_a_forecast_of_no_return_closes_the_position_through_the_gate() -> None:
+    target = PortfolioStage(POLICY).on_signal(signal(mu=0.0, sigma=0.5))
+    assert [(t.instrument, t.quantity) for t in target.targets] == [(wire(EUR), "0")]
 
 
 @given(
@@ -122,6 +145,7 @@ def test_a_pair_holds_both_legs_on_their_venues_and_shares_the_leverage() -> Non
     weights=st.tuples(st.floats(-1, 1), st.floats(-1, 1)),
     capital=st.integers(1, 10**10),
     cap=st.decimals("0.01", "50", places=2),
+    multipliers=st.tuples(st.sampled_from(["0.01", "1", "50", "1000"]), st.sampled_from(["0.01", "1", "50", "1000"])),
 )
 def test_the_gross_notional_is_never_above_the_leverage_cap(
     mu: float,
@@ -131,17 +155,22 @@ def test_the_gross_notional_is_never_above_the_leverage_cap(
     weights: tuple[float, float],
     capital: int,
     cap: Decimal,
+    multipliers: tuple[str, str],
 ) -> None:
     prices = {EUR: Decimal(mids[0]) / 10_000, BTC: Decimal(mids[1]) / 10_000}
-    lots = {EUR: EUR_USD.lot_size, BTC: BTC_USD.lot_size}
+    listed = {
+        EUR: instrument(EUR, lot="1000", multiplier=str(multipliers[0])),
+        BTC: instrument(BTC, lot="0.001", multiplier=str(multipliers[1])),
+    }
     quantities = target_quantities(
-        kelly_leverage(mu, sigma, fraction), dict(zip((EUR, BTC), weights, strict=True)), prices, lots,
+        kelly_leverage(mu, sigma, fraction), dict(zip((EUR, BTC), weights, strict=True)), prices, listed,
         Decimal(capital), cap,
     )  # fmt: skip
-    assert sum(abs(quantity) * prices[symbol] for symbol, quantity in quantities.items()) <= cap * capital
-    assert all(quantity % lots[symbol] == 0 for symbol, quantity in quantities.items())
-    for symbol, weight in zip((EUR, BTC), weights, strict=True):
-        assert quantities[symbol] * Decimal(weight) * Decimal(mu) >= 0
+    notional = sum(abs(quantity) * prices[name] * listed[name].multiplier for name, quantity in quantities.items())
+    assert notional <= cap * capital
+    assert all(quantity % listed[name].lot_size == 0 for name, quantity in quantities.items())
+    for name, weight in zip((EUR, BTC), weights, strict=True):
+        assert quantities[name] * Decimal(weight) * Decimal(mu) >= 0
 
 
 def test_a_tiny_sigma_is_capped_and_no_edge_is_flat() -> None:
@@ -166,6 +195,15 @@ def test_hourly_bars_are_no_gap_each_hour_but_a_weekend_is_one() -> None:
     assert [hour for hour, reason in zip(hours, held, strict=True) if reason] == [53]
 
 
+def test_a_gap_of_one_leg_holds_the_pair_also_at_events_of_the_other() -> None:
+    stage = PortfolioStage(POLICY)
+    for second in range(1, 5):
+        for name in (EUR, EUR_B):
+            assert stage.on_signal(signal(second, at_seconds=second, name=name)).hold_reason == ""
+    assert stage.on_signal(signal(5, at_seconds=60, name=EUR_B)).hold_reason == HoldReason.DATA_GAP
+    assert stage.on_signal(signal(5, at_seconds=5)).hold_reason == HoldReason.DATA_GAP
+
+
 def test_a_spike_stands_down_for_ten_events() -> None:
     mids = [f"1.{10000 + i % 2}" for i in range(60)] + ["1.10100"] * 15
     held = reasons([signal(i, mid=mid) for i, mid in enumerate(mids, 1)])
@@ -182,4 +220,4 @@ def test_detectors_see_events_also_while_the_model_warms_up() -> None:
     times = [1, 2, 3, 4, 40]
     held = reasons([signal(i, at_seconds=at, ready=at > 3) for i, at in enumerate(times, 1)])
     assert held == ["WarmingUp"] * 3 + ["", "DataGap"]
-    assert {"DataGap", "VolatilitySpike"} == STAND_DOWN
+    assert {"DataGap", "VolatilitySpike", "ModelFailing"} == STAND_DOWN

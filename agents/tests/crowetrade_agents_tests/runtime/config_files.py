@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_api.files import StrategyFile
 
-from ..gateway.harness import INSTRUMENT, NAMESPACE, STRATEGY, SYMBOL, VENUE
+from ..messages import EUR, NAMESPACE, STRATEGY, VENUE
+
+INSTRUMENT = {"currency": "USD", "tickSize": "0.00001", "lotSize": "1000", "minQuantity": "1000"}
 
 
-def strategy_json(gateway: str = "127.0.0.1:1", **spec: object) -> dict[str, Any]:
+def strategy_json(
+    gateway: str = "127.0.0.1:1", instruments: tuple[InstrumentId, ...] = (EUR,), **spec: object
+) -> dict[str, Any]:
     """The whole file; keyword arguments replace fields of spec."""
     return {
         "namespace": NAMESPACE,
@@ -18,7 +23,7 @@ def strategy_json(gateway: str = "127.0.0.1:1", **spec: object) -> dict[str, Any
         "spec": {
             "mode": "Paper",
             "capital": {"amount": "1000000", "currency": "USD"},
-            "instruments": [{"symbol": SYMBOL, "venueRef": {"name": VENUE}}],
+            "instruments": [{"symbol": name.symbol, "venueRef": {"name": name.venue}} for name in instruments],
             "model": {"name": "ema-crossover", "parameters": {"fast": 3, "slow": 8}},
             "policy": {
                 "entryGate": {"minProbEdge": "0.55", "maxSigma": "0.03"},
@@ -30,11 +35,13 @@ def strategy_json(gateway: str = "127.0.0.1:1", **spec: object) -> dict[str, Any
             "deletionPolicy": "Cancel",
             **spec,
         },
-        "gateways": {VENUE: gateway},
-        "instruments": [{**INSTRUMENT, "venue": VENUE}],
+        "gateways": {name.venue: gateway for name in instruments} | {VENUE: gateway},
+        "instruments": [{**INSTRUMENT, "symbol": name.symbol, "venue": name.venue} for name in instruments],
     }
 
 
-def strategy_config(gateway: str = "127.0.0.1:1", **spec: object) -> StrategyFile:
+def strategy_config(
+    gateway: str = "127.0.0.1:1", instruments: tuple[InstrumentId, ...] = (EUR,), **spec: object
+) -> StrategyFile:
     """The same, read."""
-    return StrategyFile.model_validate(strategy_json(gateway, **spec))
+    return StrategyFile.model_validate(strategy_json(gateway, instruments, **spec))

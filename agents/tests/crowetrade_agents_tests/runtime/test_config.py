@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crowetrade.bus.v1 import orders_pb2
+from crowetrade_agents.domain.orders import TimeInForce
 from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.execution.policy import Style
 from crowetrade_agents.runtime.config import (
     execution_policy,
+    instrument_ids,
+    listings,
     load_strategy,
     parse_roles,
     portfolio_policy,
     read_pod,
     shadow,
 )
-from crowetrade_agents.runtime.strategy import create_strategy_model
-from crowetrade_api.files import STRATEGY_FILE, VENUE_FILE
+from crowetrade_agents.runtime.strategy import create_strategy_model, started
+from crowetrade_agents.sdk import Forecast, Model
+from crowetrade_api.files import STRATEGY_FILE, VENUE_FILE, StrategyFile
 from crowetrade_api.names import Role
 
-from ..gateway.harness import SYMBOL, VENUE
+from ..messages import EUR, EUR_B, OTHER_VENUE, VENUE
 from .config_files import strategy_config, strategy_json
 
 
@@ -36,17 +40,33 @@ def written(folder: Path, content: dict[str, Any] | str) -> Path:
 
 def test_the_file_becomes_policies(tmp_path: Path) -> None:
     config = load_strategy(written(tmp_path, strategy_json()))
-    assert (config.symbols, config.venues, shadow(config)) == ((SYMBOL,), (VENUE,), False)
+    assert (instrument_ids(config), config.venues, shadow(config)) == ((EUR,), (VENUE,), False)
     portfolio = portfolio_policy(config)
     assert portfolio.capital == Decimal(1_000_000)
     assert (portfolio.min_prob_edge, portfolio.max_sigma, portfolio.kelly_fraction) == (0.55, 0.03, 0.3)
     assert (portfolio.data_gap_ns, portfolio.spike_sigma) == (30_000_000_000, 4.0)
-    assert portfolio.instruments[SYMBOL].instrument.lot_size == 1000
+    assert portfolio.instruments[EUR].lot_size == 1000
+    assert portfolio.instruments[EUR].multiplier == 1
     execution = execution_policy(config)
     assert execution.style is Style.LIMIT
-    assert execution.time_in_force == orders_pb2.TIME_IN_FORCE_IOC
+    assert execution.time_in_force is TimeInForce.IOC
     assert execution.limit_offset_bps == 1
     assert execution.participation_cap is None
+    assert (execution.slice_to_limits, execution.data_gap_ns) == (False, 30_000_000_000)
+
+
+def test_the_same_symbol_may_be_held_on_two_venues() -> None:
+    config = strategy_config(instruments=(EUR_B, EUR))
+    assert (instrument_ids(config), config.venues) == ((EUR_B, EUR), (OTHER_VENUE, VENUE))
+    assert [listed.id for listed in listings(config).values()] == [EUR_B, EUR]
+
+
+def test_multiplier_and_slicing_are_read() -> None:
+    content = strategy_json(policy={"execution": {"sliceToLimits": True}})
+    content["instruments"][0]["multiplier"] = "1000"
+    config = StrategyFile.model_validate(content)
+    assert execution_policy(config).slice_to_limits
+    assert listings(config)[EUR].multiplier == 1000
 
 
 def test_rules_that_are_not_asked_for_are_off() -> None:
@@ -85,7 +105,7 @@ def with_detail(**changes: object) -> dict[str, Any]:
         (without("spec"), "spec: Field required"),
         (strategy_json(capital={"amount": "-1", "currency": "USD"}), r"spec\.capital\.amount: .* \(got '-1'\)"),
         (strategy_json(capital={"amount": "NaN", "currency": "USD"}), r"spec\.capital\.amount"),
-        (strategy_json(instruments=[]), r"spec\.instruments"),
+        (strategy_json(instruments=()), r"spec\.instruments"),
         (strategy_json(policy={"sizing": {"fraction": "1.5"}}), r"spec\.policy\.sizing\.fraction"),
         (strategy_json(policy={"execution": {"timeInForce": "GTD"}}), r"spec\.policy\.execution\.timeInForce"),
         (
@@ -93,8 +113,8 @@ def with_detail(**changes: object) -> dict[str, Any]:
             "is quoted in USD and the capital is in EUR",
         ),
         (
-            strategy_json(instruments=[{"symbol": SYMBOL, "venueRef": {"name": VENUE}}] * 2),
-            "names a symbol twice",
+            strategy_json(instruments=(EUR, EUR)),
+            "names an instrument twice",
         ),
         (with_detail(symbol="GBP-USD"), "VenueConnection sim has no instrument EUR-USD: add it"),
         (with_detail(tickSize="0"), r"instruments\.0\.tickSize"),
@@ -114,6 +134,21 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_a_wrong_model_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="not built in"):
         create_strategy_model(strategy_config(model={"name": "oracle"}))
+
+
+class FailsToStart(Model):
+    """A model whose `on_start` raises."""
+
+    def on_start(self) -> None:
+        raise RuntimeError("no licence")
+
+    def signal(self, features: Mapping[str, float]) -> Forecast | None:
+        return None
+
+
+def test_a_model_that_fails_to_start_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="the model's on_start raised RuntimeError: no licence"):
+        started(FailsToStart())
 
 
 def test_roles_come_in_the_order_of_the_data() -> None:

@@ -6,54 +6,74 @@ import asyncio
 import json
 import os
 import signal
+import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import nats
 import pytest
 from nats.aio.client import Client
 
+from crowetrade import subjects
 from crowetrade_agents.errors import JournalError
 from crowetrade_agents.runtime.__main__ import main
 from crowetrade_agents.runtime.gateway import run_gateway
+from crowetrade_api.files import EnvName
 
-from ..gateway.harness import INSTRUMENT, NAMESPACE, VENUE, configuration, configure, status_when
-from .test_recovery import free_port
+from ..conftest import make_bus_resources
+from ..gateway.harness import NAMESPACE, VENUE, configuration, configure, status_when, venue_file, write_quotes
 
-BARS = "ts_ns,open,high,low,close,volume\n0,1,1,1,1.10000,5\n1000000000,1,1,1,1.10010,5\n"
+WAIT_SECONDS = 20
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Client]:
+    client = await nats.connect(nats_url)
+    await make_bus_resources(client, (NAMESPACE, VENUE))
+    yield client
+    await client.close()
 
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pod's environment; returns venue.json."""
     path = tmp_path / "venue.json"
-    spec = {"type": "Simulated", "simulated": {"data": {"sample": "bars"}}, "instruments": [INSTRUMENT]}
-    path.write_text(json.dumps({"namespace": NAMESPACE, "name": VENUE, "spec": spec}))
-    (tmp_path / "bars.csv").write_text(BARS)
-    monkeypatch.setenv("CROWETRADE_CONFIG", str(path))
-    monkeypatch.setenv("CROWETRADE_SAMPLE_DATA", str(tmp_path))
-    monkeypatch.setenv("HTTP_PORT", str(free_port()))
-    monkeypatch.setenv("GRPC_PORT", "0")
-    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
+    path.write_text(json.dumps(venue_file(replay={"speed": "1000"}).content()))
+    write_quotes(tmp_path, 10)
+    monkeypatch.setenv(EnvName.CONFIG_FILE, str(path))
+    monkeypatch.setenv(EnvName.DATA_DIRECTORY, str(tmp_path))
+    monkeypatch.setenv(EnvName.HTTP_PORT, str(free_port()))
+    monkeypatch.setenv(EnvName.GRPC_PORT, "0")
+    monkeypatch.setenv(EnvName.NATS_URL, "nats://127.0.0.1:1")
     return path
 
 
 async def test_it_serves_says_how_it_is_and_leaves_at_sigterm(
     bus: Client, nats_url: str, environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NATS_URL", nats_url)
-    await configure(bus, configuration())
+    monkeypatch.setenv(EnvName.NATS_URL, nats_url)
+    wanted = configuration()
+    await configure(bus, wanted)
     running = asyncio.create_task(run_gateway(os.environ))
-    await status_when(bus, "s.config_revision == 'r1'")
+    await status_when(bus, lambda status: status.config_revision == wanted.revision)
     async with aiohttp.ClientSession() as http:
-        url = f"http://localhost:{os.environ['HTTP_PORT']}"
-        for path, wanted in (
+        url = f"http://localhost:{os.environ[EnvName.HTTP_PORT]}"
+        for path, said in (
             ("/healthz", "ok"),
             ("/readyz", "ok"),
             ("/metrics", "crowetrade_gateway_orders_sent_total"),
         ):
             async with http.get(url + path) as response:
                 assert response.status == 200
-                assert wanted in await response.text()
+                assert said in await response.text()
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(running, 20)
 
@@ -76,7 +96,7 @@ def test_a_manifest_that_cannot_run_ends_with_a_sentence(
 async def test_a_journal_that_was_changed_stops_it(
     bus: Client, nats_url: str, environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NATS_URL", nats_url)
-    await bus.jetstream().publish(f"order.{NAMESPACE}.{VENUE}", b"not an event")
+    monkeypatch.setenv(EnvName.NATS_URL, nats_url)
+    await bus.jetstream().publish(subjects.journal(NAMESPACE, VENUE), b"not a record")
     with pytest.raises(JournalError):
         await asyncio.wait_for(run_gateway(os.environ), 20)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nats.aio.client import Client
 
-from crowetrade_agents.errors import AgentError, ConfigurationError, InvalidNumber, Overtaken
-from crowetrade_agents.runtime import __main__
+from crowetrade import subjects
+from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.runtime.__main__ import main
 
-from ..gateway.harness import NAMESPACE, SYMBOL, VENUE, books, configuration, configure, status_when
+from ..messages import EUR, NAMESPACE, STRATEGY, VENUE, quote
 from .config_files import strategy_json
 
 PROCESS = [sys.executable, "-m", "crowetrade_agents.runtime"]
@@ -38,6 +37,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "CROWETRADE_CONFIG": str(tmp_path / "strategy.json"),
         "CROWETRADE_TERMINATION_LOG": str(log),
     }
+
+
+def termination_message(environment: dict[str, str]) -> str:
+    return Path(environment["CROWETRADE_TERMINATION_LOG"]).read_text()
 
 
 def write(environment: dict[str, str], content: dict[str, Any]) -> None:
@@ -65,23 +68,9 @@ def test_a_configuration_error_is_told_in_a_sentence_and_exits_78(
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     assert main(["strategy", *arguments]) == 78
-    assert sentence in Path(environment["CROWETRADE_TERMINATION_LOG"]).read_text()
+    assert sentence in termination_message(environment)
     (line,) = capsys.readouterr().out.splitlines()
     assert sentence in json.loads(line)["error"]
-
-
-@pytest.mark.parametrize(
-    ("error", "code"), [(ConfigurationError("c"), 78), (Overtaken("o"), 75), (InvalidNumber("i"), 1), (None, 0)]
-)
-def test_the_exit_code_tells_what_a_new_start_would_help(
-    error: AgentError | None, code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run() -> None:
-        if error is not None:
-            raise error
-
-    monkeypatch.setattr(__main__, "_gateway", run)
-    assert main(["gateway"]) == code
 
 
 @pytest.fixture
@@ -116,53 +105,44 @@ def test_without_a_bus_it_waits_and_leaves_on_sigterm(
     assert process.wait(STOP_SECONDS) == 0
 
 
+HANGS = """
+from crowetrade_agents.sdk import Features, Model
+class Hangs(Model):
+    def __init__(self, parameters, instruments): pass
+    def on_quote(self, quote):
+        while True: pass
+    def signal(self, features): return None
+"""
+
+
 @pytest.mark.integration
-async def test_a_gateway_process_and_four_role_processes_trade_over_a_bar_file(
-    bus: Client, nats_url: str, environment: dict[str, str], processes: list[subprocess.Popen[str]], tmp_path: Path
+async def test_a_model_that_never_returns_is_named_in_the_termination_message(
+    nats_url: str, environment: dict[str, str], processes: list[subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    await configure(bus, configuration())
-    rows = "".join(f"{quote.event_ns},{quote.bid_price},{quote.ask_price}\n" for quote in books(40))
-    (tmp_path / "quotes.csv").write_text("ts_ns,bid_px,ask_px\n" + rows)
-    venue = {
-        "namespace": NAMESPACE,
-        "name": VENUE,
-        "spec": {
-            "type": "Simulated",
-            "simulated": {
-                "data": {"configMap": {"name": "quotes", "key": "quotes.csv"}},
-                "replay": {"speed": "max", "loop": False},
-            },
-            "instruments": [
-                {
-                    "symbol": SYMBOL,
-                    "currency": "USD",
-                    "tickSize": "0.00001",
-                    "lotSize": "1000",
-                    "minQuantity": "1000",
-                }
-            ],
-        },
-    }
-    (tmp_path / "venue.json").write_text(json.dumps(venue))
-    environment |= {"NATS_URL": nats_url, "GRPC_PORT": "0"}
-    gateway = start(
-        processes,
-        ["gateway"],
-        {**environment, "CROWETRADE_CONFIG": str(tmp_path / "venue.json"), "CROWETRADE_DATA": str(tmp_path)},
+    """Finding G23: such a pod was restarted by its liveness probe without a word."""
+    (tmp_path / "hangs.py").write_text(HANGS)
+    write(environment, strategy_json(model={"entryPoint": "hangs:Hangs"}))
+    environment |= {"NATS_URL": nats_url, "PYTHONPATH": str(tmp_path)}
+    process = start(processes, ["strategy", "--roles", "feature"], environment)
+    bus = await NatsBus.connect(nats_url, "test")
+    async with asyncio.timeout(STOP_SECONDS):
+        while not await bus.ping(subjects.handshake(NAMESPACE, STRATEGY, "feature"), 1.0):
+            await asyncio.sleep(0.05)
+    await bus.publish(subjects.market_data(NAMESPACE, VENUE, EUR.symbol), quote(1, "1.1", "1.1001"))
+    await bus.close()
+    assert process.stdout is not None
+    line = await asyncio.wait_for(
+        asyncio.to_thread(lambda: next(line for line in process.stdout or () if "stage_hangs" in line)), STOP_SECONDS
     )
-    assert gateway.stdout is not None
-    port = next(
-        match.group(1) for line in gateway.stdout if (match := re.search(r'gateway serves.*"port": (\d+)', line)
-        or re.search(r'"port": (\d+).*gateway serves', line))
-    )  # fmt: skip
-    capital = {"amount": "5000", "currency": "USD"}
-    write(environment, strategy_json(f"127.0.0.1:{port}", capital=capital))
-    roles = [
-        start(processes, ["strategy", "--roles", role], environment)
-        for role in ("execution", "portfolio", "signal", "feature")
-    ]
-    status = await status_when(bus, "s.session == pb.SESSION_STATE_ENDED")
-    assert status.accounts[0].positions[0].quantity == "9000"
-    for process in [*roles, gateway]:
-        process.send_signal(signal.SIGTERM)
-    assert [process.wait(STOP_SECONDS) for process in [*roles, gateway]] == [0] * 5
+    assert "the model has not returned to the feature role for 5 s" in json.loads(line)["error"]
+    assert "has not returned" in termination_message(environment)
+
+
+def test_a_strategy_process_does_not_load_what_only_others_need() -> None:
+    """Each of these costs memory in every strategy pod."""
+    code = (
+        "import sys, crowetrade_agents.runtime.strategy as s;"
+        "heavy = {'pyarrow', 'pandas', 'numpy', 'crowetrade_agents.gateway', 'crowetrade_agents.venues', 'hvac'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

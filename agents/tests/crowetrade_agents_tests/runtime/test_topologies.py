@@ -1,113 +1,149 @@
 """The promise of the two topologies: over the same recorded hour they give the same orders.
 
-Real NATS, a real gateway with its journal, matching and risk gate, real gRPC; the replay is in lock step.
+Real NATS, real role processes but for the process itself; the gateway is the one of the tests, in lock step.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet
 import pytest
-from nats.aio.client import Client
 
-from crowetrade import subjects
-from crowetrade.bus.v1 import orders_pb2
-from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.venues.adapters.simulated.recording import QuoteMaking, read
+from crowetrade.bus.v1 import market_data_pb2, orders_pb2
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_api.names import Role
 
-from ..conftest import make_bus_resources
-from ..gateway.harness import (
-    STRATEGY,
-    configuration,
-    configure,
-    running,
-    status_when,
-    venue_config,
-)
-from ..messages import EUR_USD
+from ..messages import EUR, VENUE, wire
+from ..roles.fake_gateway import FakeGateway
 from .config_files import strategy_config
-from .topology import COMBINED, SPLIT, strategy
+from .topology import COMBINED, SPLIT, market, sessions, strategy
 
 pytestmark = pytest.mark.integration
 
 # 2014-05-01 12:00 to 13:00 UTC: London and New York are both open.
 FROM_NS = 1_398_945_600_000_000_000
 HOUR_NS = 3_600_000_000_000
+MAX_EVENTS = 2500
+# Every fourth order is refused, so what is done then is part of the promise.
+REFUSED_EVERY = 4
+# Below what is wanted (1.4 million), where orders are sliced.
+SLICED_TO = 1_200_000
+WAIT_SECONDS = 120
+NZD = InstrumentId(VENUE, "NZD-USD")
+FILES = {EUR: "EUR-USD.oanda.parquet", NZD: "NZD-USD.fxcm.parquet"}
 Order = tuple[object, ...]
 
 
-@pytest.fixture(scope="module")
-def recorded_hour(shared_data: Path) -> list[TopOfBook]:
-    """One hour of quotes of a dealer, as recorded."""
-    quotes = read(shared_data / "quotes" / "EUR-USD.oanda.parquet", EUR_USD, QuoteMaking())
-    return [quote for quote in quotes if FROM_NS <= quote.event_ns < FROM_NS + HOUR_NS]
+def recorded_hour(file: Path, name: InstrumentId) -> list[market_data_pb2.MarketData]:
+    """One hour of quotes of a dealer, as recorded; the sequence is still to be given."""
+    columns = pyarrow.parquet.read_table(
+        file, filters=[("ts_ns", ">=", FROM_NS), ("ts_ns", "<", FROM_NS + HOUR_NS)]
+    ).to_pylist()
+    return [
+        market_data_pb2.MarketData(
+            event_unix_ns=row["ts_ns"],
+            quote=market_data_pb2.Quote(
+                instrument=wire(name),
+                bid_price=row["bid_px"],
+                bid_quantity=row["bid_sz"] or "",
+                ask_price=row["ask_px"],
+                ask_quantity=row["ask_sz"] or "",
+            ),
+        )
+        for row in columns
+    ]
+
+
+def in_time_order(*recordings: list[market_data_pb2.MarketData]) -> list[market_data_pb2.MarketData]:
+    """One stream of a venue."""
+    events = sorted((event for recording in recordings for event in recording), key=lambda event: event.event_unix_ns)
+    for sequence, event in enumerate(events, 1):
+        event.sequence = sequence
+    return events
+
+
+def refuse_some(order: orders_pb2.NewOrder) -> tuple[str, str, str] | None:
+    return None if int(number(order.cl_ord_id)) % REFUSED_EVERY else ("NoLimitInForce", "", "no RiskLimit binds it")
+
+
+def refuse_large(order: orders_pb2.NewOrder) -> tuple[str, str, str] | None:
+    too_large = Decimal(order.order_quantity) > SLICED_TO
+    return ("MaxOrderQuantity", "desk", f"more than {SLICED_TO}") if too_large else None
 
 
 async def replay(
-    bus: Client, nats_url: str, quotes: list[TopOfBook], processes: Sequence[Sequence[Role]], execution: dict[str, str]
+    nats_url: str,
+    quotes: Sequence[market_data_pb2.MarketData],
+    processes: Sequence[Sequence[Role]],
+    spec: dict[str, Any],
+    instruments: tuple[InstrumentId, ...],
 ) -> tuple[list[Order], list[Order]]:
-    """Orders and executions that the journal holds after the replay."""
-    limits = configuration(rule=False)
-    limits.rules.add(
-        risk_limit="desk",
-        strategies=[STRATEGY],
-        max_order_quantity="5000000",
-        max_position_quantity="1500000",
-        enforce=True,
-    )
-    await configure(bus, limits)
-    async with running(bus, quotes, config=venue_config(latency={"orderMillis": 5})) as gateway:
-        config = strategy_config(f"127.0.0.1:{gateway.port}", policy={"execution": execution})
-        async with strategy(config, nats_url, processes):
-            status = await status_when(bus, "s.session == pb.SESSION_STATE_ENDED")
-        assert status.market_data_sequence == len(quotes)
-        reports = gateway.path.state.reports.values()
-        positions = dict(gateway.path.state.positions)
-    orders, executions = await journaled(bus)
-    sold_and_bought = sum((Decimal(str(fill[-2])) * (1 if fill[1] == 1 else -1) for fill in executions), Decimal(0))
-    assert positions[STRATEGY, EUR_USD.symbol].quantity == sold_and_bought
-    assert all(report.ord_status != orders_pb2.ORD_STATUS_PENDING_NEW for report in reports)
-    return orders, executions
+    """(number, side, quantity, price, origin, ...) of each order; (number, status, executed, ...) of each report."""
+    gateway = FakeGateway(VENUE)
+    sliced = "sliceToLimits" in spec["policy"]["execution"]
+    gateway.refuse = refuse_large if sliced else refuse_some
+    config = strategy_config(instruments=instruments, **spec)
+    async with (
+        market(nats_url, [gateway], {VENUE: quotes}) as playing,
+        strategy(config, nats_url, processes, sessions(gateway)),
+    ):
+        await asyncio.wait_for(playing, WAIT_SECONDS)
+    assert gateway.published == len(quotes)
+    orders: list[Order] = [
+        (
+            number(order.cl_ord_id), order.instrument.symbol, order.side, order.order_quantity, order.price,
+            order.ord_type, order.time_in_force, order.origin.sequence, order.origin.event_unix_ns,
+        )
+        for order in gateway.orders.values()
+    ]  # fmt: skip
+    reports: list[Order] = [
+        (number(report.cl_ord_id), report.ord_status, report.cum_quantity, report.fill.last_price, report.reason)
+        for report in gateway.history
+    ]
+    return orders, reports
 
 
-async def journaled(bus: Client) -> tuple[list[Order], list[Order]]:
-    """(origin, side, quantity, price, ...) of every order sent, and (number of the order, side, ...) of every fill."""
-    jetstream = bus.jetstream()
-    last = (await jetstream.stream_info(subjects.ORDER_STREAM)).state.last_seq
-    orders: list[Order] = []
-    executions: list[Order] = []
-    for sequence in range(1, last + 1):
-        message = await jetstream.get_msg(subjects.ORDER_STREAM, sequence)
-        report = orders_pb2.JournalEvent.FromString(message.data or b"").execution_report
-        number = report.cl_ord_id.rpartition("-")[2]
-        if report.exec_type == orders_pb2.EXEC_TYPE_PENDING_NEW:
-            order = report.order
-            kind = (order.ord_type, order.time_in_force, order.symbol, order.strategy)
-            origin = (order.origin.venue, order.origin.sequence, order.origin.event_unix_ns)
-            orders.append((number, order.side, order.order_quantity, order.price, *kind, *origin))
-        if report.exec_type == orders_pb2.EXEC_TYPE_TRADE:
-            executions.append((number, report.side, report.fill.last_quantity, report.fill.last_price))
-    return orders, executions
+def number(cl_ord_id: str) -> str:
+    return cl_ord_id.rpartition("-")[2]
+
+
+EMA = {"model": {"name": "ema-crossover", "parameters": {"fast": 3, "slow": 8}}}
+PAIR = {
+    "model": {"name": "pair-reversion", "parameters": {"window": 60, "entryZ": 1.5}},
+    "policy": {"execution": {"timeInForce": "IOC", "limitOffsetBps": "1"}},
+}
+
+
+def executed_as(execution: dict[str, Any]) -> dict[str, Any]:
+    return {**EMA, "policy": {"execution": execution}}
 
 
 @pytest.mark.parametrize(
-    "execution",
-    [{"timeInForce": "IOC", "limitOffsetBps": "1"}, {"timeInForce": "GTC", "limitOffsetBps": "0"}],
-    ids=["orders that trade at once", "orders that rest"],
+    ("spec", "instruments"),
+    [
+        (executed_as({"timeInForce": "IOC", "limitOffsetBps": "1"}), (EUR,)),
+        (executed_as({"timeInForce": "GTC", "limitOffsetBps": "0"}), (EUR,)),
+        (executed_as({"timeInForce": "IOC", "limitOffsetBps": "1", "sliceToLimits": True}), (EUR,)),
+        (PAIR, (EUR, NZD)),
+    ],
+    ids=["orders that trade at once", "orders that rest", "sliced orders", "a pair"],
 )
 async def test_combined_and_split_give_the_same_orders_over_the_same_recorded_hour(
-    bus: Client, nats_url: str, recorded_hour: list[TopOfBook], execution: dict[str, str]
+    nats_url: str, shared_data: Path, spec: dict[str, Any], instruments: tuple[InstrumentId, ...]
 ) -> None:
-    combined = await replay(bus, nats_url, recorded_hour, COMBINED, execution)
-    await bus.jetstream().delete_stream(subjects.ORDER_STREAM)
-    await bus.jetstream().delete_key_value(subjects.CONFIG_BUCKET)
-    await make_bus_resources(bus)
-    split = await replay(bus, nats_url, recorded_hour, SPLIT, execution)
+    folder = shared_data / "quotes"
+    quotes = in_time_order(*(recorded_hour(folder / FILES[name], name) for name in instruments))[:MAX_EVENTS]
+    combined = await replay(nats_url, quotes, COMBINED, spec, instruments)
+    split = await replay(nats_url, quotes, SPLIT, spec, instruments)
     assert combined == split
-    orders, executions = combined
+    orders, reports = combined
     assert len(orders) > 10
-    assert len(executions) > 10
-    assert {order[1] for order in orders} == {1, 2}
+    assert any(report[4] in ("NoLimitInForce", "MaxOrderQuantity") for report in reports)
+    assert sum(bool(report[3]) for report in reports) > 10
+    assert {order[2] for order in orders} == {1, 2}
+    assert {order[1] for order in orders} == {name.symbol for name in instruments}

@@ -8,66 +8,92 @@ import pytest
 
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents import sdk
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.errors import ModelFailed
 from crowetrade_agents.signals.stage import SignalStage, probability_of_edge
 
-from ..messages import BTC, EUR, origin
+from ..messages import BTC, EUR, EUR_B, origin, wire
 
 
 class Says(sdk.Model):
-    """A model with a fixed opinion, or an error."""
+    """A model that returns what it is given, or raises it."""
 
-    def __init__(self, opinion: sdk.Opinion | Exception | None) -> None:
-        self._opinion = opinion
+    def __init__(self, forecast: object) -> None:
+        self._forecast = forecast
 
-    def signal(self, features: Mapping[str, float]) -> sdk.Opinion | None:
-        if isinstance(self._opinion, Exception):
-            raise self._opinion
-        return self._opinion
-
-
-def vector(ready: bool = True, symbol: str = EUR, mid: str = "1.1") -> pb.FeatureVector:
-    return pb.FeatureVector(origin=origin(7, symbol), ready=ready, values={"x": 1.0}, mid_price=mid)
+    def signal(self, features: Mapping[str, float]) -> sdk.Forecast | None:
+        if isinstance(self._forecast, Exception):
+            raise self._forecast
+        return self._forecast  # type: ignore[return-value]
 
 
-def test_an_opinion_becomes_a_signal() -> None:
-    signal = SignalStage(Says(sdk.Opinion(0.001, 0.002, {EUR: 1.0}))).on_features(vector())
-    assert signal.ready
+def stage_that_says(forecast: object) -> SignalStage:
+    return SignalStage(Says(forecast), (EUR, BTC, EUR_B))
+
+
+def vector(ready: bool = True, name: InstrumentId = EUR, mid: str = "1.1", reason: str = "") -> pb.FeatureVector:
+    return pb.FeatureVector(origin=origin(7, name), ready=ready, values={"x": 1.0}, mid_price=mid, reason=reason)
+
+
+def test_a_forecast_becomes_a_signal() -> None:
+    signal = stage_that_says(sdk.Forecast(0.001, 0.002, {EUR: 1.0})).on_features(vector())
+    assert (signal.ready, signal.reason, signal.mid_price) == (True, "", "1.1")
     assert signal.origin.sequence == 7
     assert (signal.mu, signal.sigma) == (0.001, 0.002)
     assert signal.prob_edge_pos == pytest.approx(0.6914624612740131)
-    assert dict(signal.weights) == {EUR: 1.0}
-    assert dict(signal.mid_prices) == {EUR: "1.1"}
+    assert list(signal.weights) == [pb.Weight(instrument=wire(EUR), weight=1.0, mid_price="1.1")]
 
 
-def test_mid_prices_of_all_instruments_seen_go_with_the_signal() -> None:
-    stage = SignalStage(Says(None))
-    stage.on_features(vector(symbol=BTC, mid="9000"))
-    assert dict(stage.on_features(vector(mid="")).mid_prices) == {BTC: "9000"}
-    assert dict(stage.on_features(vector()).mid_prices) == {BTC: "9000", EUR: "1.1"}
+def test_a_pair_carries_the_last_mid_price_of_each_leg_also_of_one_symbol_at_two_venues() -> None:
+    stage = stage_that_says(sdk.Forecast(0.001, 0.002, {EUR_B: -0.5, EUR: 1.0}))
+    alone = stage.on_features(vector())
+    assert [(weight.instrument.venue, weight.mid_price) for weight in alone.weights] == [("sim", "1.1"), ("sim-b", "")]
+    stage.on_features(vector(ready=False, name=EUR_B, mid="1.2"))
+    both = stage.on_features(vector(mid=""))
+    assert [(weight.weight, weight.mid_price) for weight in both.weights] == [(1.0, "1.1"), (-0.5, "1.2")]
 
 
 @pytest.mark.parametrize(
-    ("opinion", "ready"),
+    ("given", "forecast", "reason"),
     [
-        (sdk.Opinion(0.001, 0.002, {EUR: 1.0}), False),
-        (None, True),
-        (sdk.Opinion(float("nan"), 0.002, {EUR: 1.0}), True),
-        (sdk.Opinion(0.001, float("inf"), {EUR: 1.0}), True),
-        (sdk.Opinion(0.001, 0.0, {EUR: 1.0}), True),
-        (sdk.Opinion(0.001, 0.002, {}), True),
-        (sdk.Opinion(0.001, 0.002, {EUR: float("nan")}), True),
-        (KeyError("crossover"), True),
-        (ZeroDivisionError(), True),
+        (vector(False, reason="WarmingUp"), sdk.Forecast(0.001, 0.002, {EUR: 1.0}), "WarmingUp"),
+        (vector(False, reason="ModelFailing"), None, "ModelFailing"),
+        (vector(False, reason="InvalidMarketData"), None, "InvalidMarketData"),
+        (vector(False, reason="DataGap"), None, "WarmingUp"),
+        (vector(False, reason="no such reason"), None, "WarmingUp"),
+        (vector(), None, "NoForecast"),
     ],
-    ids=["warming up", "none", "NaN mu", "inf sigma", "no sigma", "no weights", "NaN weight", "KeyError", "division"],
 )
-def test_no_usable_opinion_gives_a_signal_that_is_not_ready(
-    opinion: sdk.Opinion | Exception | None, ready: bool
-) -> None:
-    signal = SignalStage(Says(opinion)).on_features(vector(ready))
-    assert not signal.ready
+def test_without_a_forecast_the_signal_says_why(given: pb.FeatureVector, forecast: object, reason: str) -> None:
+    signal = stage_that_says(forecast).on_features(given)
+    assert (signal.ready, signal.reason, signal.mid_price) == (False, reason, "1.1")
     assert signal.origin.sequence == 7
     assert not signal.weights
+
+
+@pytest.mark.parametrize(
+    ("forecast", "sentence"),
+    [
+        (sdk.Forecast(float("nan"), 0.002, {EUR: 1.0}), "signal returned mu nan, which is no finite number"),
+        (sdk.Forecast(0.001, float("inf"), {EUR: 1.0}), "signal returned sigma inf"),
+        (sdk.Forecast(0.001, 0.0, {EUR: 1.0}), "signal returned sigma 0.0; a standard deviation is above 0"),
+        (sdk.Forecast(0.001, -1.0, {EUR: 1.0}), "signal returned sigma -1.0; a standard deviation is above 0"),
+        (sdk.Forecast(0.001, "0.1", {EUR: 1.0}), "signal returned sigma '0.1'"),  # type: ignore[arg-type]
+        (sdk.Forecast(0.001, 0.002, {}), "signal returned weights {}"),
+        (sdk.Forecast(0.001, 0.002, {EUR: float("nan")}), "weight of sim/EUR-USD nan"),
+        (
+            sdk.Forecast(0.001, 0.002, {InstrumentId("sim", "GBP-USD"): 1.0}),
+            r"weighs sim/GBP-USD, which is no instrument of the strategy \(sim/BTC-USD, sim/EUR-USD, sim-b/EUR-USD\)",
+        ),
+        (sdk.Forecast(0.001, 0.002, {"EUR-USD": 1.0}), "weighs 'EUR-USD', which is no"),  # type: ignore[dict-item]
+        (KeyError("crossover"), "signal raised KeyError: 'crossover'"),
+        (5, "signal returned 5, which is no sdk.Forecast"),
+    ],
+)
+def test_what_a_broken_model_raises_or_returns_is_named(forecast: object, sentence: str) -> None:
+    """Finding G23."""
+    with pytest.raises(ModelFailed, match=sentence):
+        stage_that_says(forecast).on_features(vector())
 
 
 def test_the_probability_of_the_other_side_is_the_rest() -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from crowetrade.bus.v1 import instrument_pb2 as crowetrade_dot_bus_dot_v1_dot_instrument__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#crowetrade/bus/v1/market_data.proto\x12\x11\x63rowetrade.bus.v1\x1a\"crowetrade/bus/v1/instrument.proto\"\x8e\x01\n\x05Quote\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x11\n\tbid_price\x18\x02 \x01(\t\x12\x14\n\x0c\x62id_quantity\x18\x03 \x01(\t\x12\x11\n\task_price\x18\x04 \x01(\t\x12\x14\n\x0c\x61sk_quantity\x18\x05 \x01(\t\"\x8e\x01\n\x05Trade\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\r\n\x05price\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\t\x12/\n\x0e\x61ggressor_side\x18\x04 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\"\x97\x01\n\x03\x42\x61r\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x0c\n\x04open\x18\x02 \x01(\t\x12\x0c\n\x04high\x18\x03 \x01(\t\x12\x0b\n\x03low\x18\x04 \x01(\t\x12\r\n\x05\x63lose\x18\x05 \x01(\t\x12\x0e\n\x06volume\x18\x06 \x01(\t\x12\x13\n\x0binterval_ns\x18\x07 \x01(\x03\"\xd6\x01\n\nMarketData\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\revent_unix_ns\x18\x02 \x01(\x03\x12\x19\n\x11published_unix_ns\x18\x03 \x01(\x03\x12)\n\x05quote\x18\x04 \x01(\x0b\x32\x18.crowetrade.bus.v1.QuoteH\x00\x12)\n\x05trade\x18\x05 \x01(\x0b\x32\x18.crowetrade.bus.v1.TradeH\x00\x12%\n\x03\x62\x61r\x18\x06 \x01(\x0b\x32\x16.crowetrade.bus.v1.BarH\x00\x42\x07\n\x05\x65vent\"f\n\x06Origin\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x15\n\revent_unix_ns\x18\x03 \x01(\x03\"\xc9\x01\n\rFeatureVector\x12)\n\x06origin\x18\x01 \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\x12\r\n\x05ready\x18\x02 \x01(\x08\x12<\n\x06values\x18\x03 \x03(\x0b\x32,.crowetrade.bus.v1.FeatureVector.ValuesEntry\x12\x11\n\tmid_price\x18\x04 \x01(\t\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"`\n\x06Weight\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x11\n\tmid_price\x18\x03 \x01(\t\"\xa0\x01\n\x06Signal\x12)\n\x06origin\x18\x01 \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\n\n\x02mu\x18\x03 \x01(\x01\x12\r\n\x05sigma\x18\x04 \x01(\x01\x12\x15\n\rprob_edge_pos\x18\x05 \x01(\x01\x12*\n\x07weights\x18\x06 \x03(\x0b\x32\x19.crowetrade.bus.v1.Weight\"O\n\x06Target\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08quantity\x18\x02 \x01(\t\"|\n\x0eTargetPosition\x12)\n\x06origin\x18\x01 \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\x12*\n\x07targets\x18\x02 \x03(\x0b\x32\x19.crowetrade.bus.v1.Target\x12\x13\n\x0bhold_reason\x18\x03 \x01(\t*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#crowetrade/bus/v1/market_data.proto\x12\x11\x63rowetrade.bus.v1\x1a\"crowetrade/bus/v1/instrument.proto\"\x8e\x01\n\x05Quote\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x11\n\tbid_price\x18\x02 \x01(\t\x12\x14\n\x0c\x62id_quantity\x18\x03 \x01(\t\x12\x11\n\task_price\x18\x04 \x01(\t\x12\x14\n\x0c\x61sk_quantity\x18\x05 \x01(\t\"\x8e\x01\n\x05Trade\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\r\n\x05price\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\t\x12/\n\x0e\x61ggressor_side\x18\x04 \x01(\x0e\x32\x17.crowetrade.bus.v1.Side\"\x97\x01\n\x03\x42\x61r\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x0c\n\x04open\x18\x02 \x01(\t\x12\x0c\n\x04high\x18\x03 \x01(\t\x12\x0b\n\x03low\x18\x04 \x01(\t\x12\r\n\x05\x63lose\x18\x05 \x01(\t\x12\x0e\n\x06volume\x18\x06 \x01(\t\x12\x13\n\x0binterval_ns\x18\x07 \x01(\x03\"\xd6\x01\n\nMarketData\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\revent_unix_ns\x18\x02 \x01(\x03\x12\x19\n\x11published_unix_ns\x18\x03 \x01(\x03\x12)\n\x05quote\x18\x04 \x01(\x0b\x32\x18.crowetrade.bus.v1.QuoteH\x00\x12)\n\x05trade\x18\x05 \x01(\x0b\x32\x18.crowetrade.bus.v1.TradeH\x00\x12%\n\x03\x62\x61r\x18\x06 \x01(\x0b\x32\x16.crowetrade.bus.v1.BarH\x00\x42\x07\n\x05\x65vent\"f\n\x06Origin\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x15\n\revent_unix_ns\x18\x03 \x01(\x03\"\xd9\x01\n\rFeatureVector\x12)\n\x06origin\x18\x01 \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\x12\r\n\x05ready\x18\x02 \x01(\x08\x12<\n\x06values\x18\x03 \x03(\x0b\x32,.crowetrade.bus.v1.FeatureVector.ValuesEntry\x12\x11\n\tmid_price\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"`\n\x06Weight\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x11\n\tmid_price\x18\x03 \x01(\t\"\xc3\x01\n\x06Signal\x12)\n\x06origin\x18\x01 \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\n\n\x02mu\x18\x03 \x01(\x01\x12\r\n\x05sigma\x18\x04 \x01(\x01\x12\x15\n\rprob_edge_pos\x18\x05 \x01(\x01\x12*\n\x07weights\x18\x06 \x03(\x0b\x32\x19.crowetrade.bus.v1.Weight\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x11\n\tmid_price\x18\x08 \x01(\t\"O\n\x06Target\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08quantity\x18\x02 \x01(\t\"|\n\x0eTargetPosition\x12)\n\x06origin\x18\x01 \x01(\x0b\x32\x19.crowetrade.bus.v1.Origin\x12*\n\x07targets\x18\x02 \x03(\x0b\x32\x19.crowetrade.bus.v1.Target\x12\x13\n\x0bhold_reason\x18\x03 \x01(\t*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FEATUREVECTOR_VALUESENTRY']._loaded_options = None
   _globals['_FEATUREVECTOR_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_SIDE']._serialized_start=1531
-  _globals['_SIDE']._serialized_end=1588
+  _globals['_SIDE']._serialized_start=1582
+  _globals['_SIDE']._serialized_end=1639
   _globals['_QUOTE']._serialized_start=95
   _globals['_QUOTE']._serialized_end=237
   _globals['_TRADE']._serialized_start=240
@@ -47,15 +47,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORIGIN']._serialized_start=755
   _globals['_ORIGIN']._serialized_end=857
   _globals['_FEATUREVECTOR']._serialized_start=860
-  _globals['_FEATUREVECTOR']._serialized_end=1061
-  _globals['_FEATUREVECTOR_VALUESENTRY']._serialized_start=1016
-  _globals['_FEATUREVECTOR_VALUESENTRY']._serialized_end=1061
-  _globals['_WEIGHT']._serialized_start=1063
-  _globals['_WEIGHT']._serialized_end=1159
-  _globals['_SIGNAL']._serialized_start=1162
-  _globals['_SIGNAL']._serialized_end=1322
-  _globals['_TARGET']._serialized_start=1324
-  _globals['_TARGET']._serialized_end=1403
-  _globals['_TARGETPOSITION']._serialized_start=1405
-  _globals['_TARGETPOSITION']._serialized_end=1529
+  _globals['_FEATUREVECTOR']._serialized_end=1077
+  _globals['_FEATUREVECTOR_VALUESENTRY']._serialized_start=1032
+  _globals['_FEATUREVECTOR_VALUESENTRY']._serialized_end=1077
+  _globals['_WEIGHT']._serialized_start=1079
+  _globals['_WEIGHT']._serialized_end=1175
+  _globals['_SIGNAL']._serialized_start=1178
+  _globals['_SIGNAL']._serialized_end=1373
+  _globals['_TARGET']._serialized_start=1375
+  _globals['_TARGET']._serialized_end=1454
+  _globals['_TARGETPOSITION']._serialized_start=1456
+  _globals['_TARGETPOSITION']._serialized_end=1580
 # @@protoc_insertion_point(module_scope)

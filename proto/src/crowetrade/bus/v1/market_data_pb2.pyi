@@ -277,10 +277,13 @@ class FeatureVector(_message.Message):
     READY_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     MID_PRICE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
     """False while the model still warms up; values is then incomplete."""
     mid_price: _builtins.str
-    """Mid price of the event, decimal, in the quote currency; empty when unknown."""
+    """Last mid price of the event's instrument, decimal, in the quote currency; empty when unknown."""
+    reason: _builtins.str
+    """Why it is not ready, CamelCase (WarmingUp, InvalidMarketData, ModelFailed, ModelFailing); empty when it is."""
     @_builtins.property
     def origin(self) -> Global___Origin:
         """The event that caused it."""
@@ -296,10 +299,11 @@ class FeatureVector(_message.Message):
         ready: _builtins.bool = ...,
         values: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         mid_price: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mid_price", b"mid_price", "origin", b"origin", "ready", b"ready", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mid_price", b"mid_price", "origin", b"origin", "ready", b"ready", "reason", b"reason", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -349,6 +353,8 @@ class Signal(_message.Message):
     SIGMA_FIELD_NUMBER: _builtins.int
     PROB_EDGE_POS_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MID_PRICE_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
     """False while the model has no forecast (warming up, bad input)."""
     mu: _builtins.float
@@ -357,6 +363,10 @@ class Signal(_message.Message):
     """Standard deviation of that return, a fraction."""
     prob_edge_pos: _builtins.float
     """Probability that the edge is positive: Phi(mu / sigma), 0 to 1."""
+    reason: _builtins.str
+    """Why it is not ready, CamelCase: FeatureVector.reason, or NoForecast; empty when it is."""
+    mid_price: _builtins.str
+    """FeatureVector.mid_price: also known while there is no forecast and so no weight."""
     @_builtins.property
     def origin(self) -> Global___Origin:
         """The event that caused it."""
@@ -374,10 +384,12 @@ class Signal(_message.Message):
         sigma: _builtins.float = ...,
         prob_edge_pos: _builtins.float = ...,
         weights: _abc.Iterable[Global___Weight] | None = ...,
+        reason: _builtins.str = ...,
+        mid_price: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mu", b"mu", "origin", b"origin", "prob_edge_pos", b"prob_edge_pos", "ready", b"ready", "sigma", b"sigma", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mid_price", b"mid_price", "mu", b"mu", "origin", b"origin", "prob_edge_pos", b"prob_edge_pos", "ready", b"ready", "reason", b"reason", "sigma", b"sigma", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What one process knows of its own state, for AgentStatus."""
+"""What one process reports of itself in AgentStatus."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade_agents.domain.hold_reasons import HoldReason
 from crowetrade_agents.execution.plan import IdleReason
-from crowetrade_agents.portfolio.reasons import HoldReason
+from crowetrade_agents.roles.problems import Problem, Problems
 from crowetrade_api.reasons import WaitingReason
 
 _QUANTITY_UNKNOWN = (
@@ -15,6 +16,11 @@ _QUANTITY_UNKNOWN = (
     "remove the cap or use data with quantities"
 )
 _WARMING_UP = "the model warms up: it has not seen enough market data yet"
+_MODEL_FAILING = (
+    "the model fails at every event, so working orders are canceled and nothing is ordered until it works again: see "
+    "the problems and the log of the pod"
+)
+_STAND_DOWN = "trading stands down by spec.policy.standDown; it goes on when the market is usual"
 
 
 @dataclass
@@ -23,16 +29,30 @@ class AgentState:
 
     market_data_seen: bool = False
     warming_up: bool = False
+    model_failing: bool = False
     last_signal_unix_ns: int = 0
-    # Venue or role -> why it is waited for.
+    # Venue -> why its gateway is waited for.
     gateways_down: dict[str, str] = field(default_factory=dict)
     roles_missing: str = ""
+    # A HoldReason of STAND_DOWN while trading stands down, else empty.
     stand_down: str = ""
     # True when a participation cap is set and the venue does not say how much it quotes.
     quantity_unknown: bool = False
+    problems: Problems = field(default_factory=Problems)
 
-    # Set at a change that is worth telling at once.
+    # Set at a change that is worth reporting at once.
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def report_problem(self, problem: Problem, message: str, now_ns: int, *, standing: bool = False) -> None:
+        """Counts a problem; the first of its kind is reported at once."""
+        if self.problems.report(problem, message, now_ns, standing=standing) == 1:
+            self.changed.set()
+
+    def hold(self, reason: str) -> None:
+        """Takes the reason of a vector, signal or target that is not ready; empty when it is."""
+        self.market_data_seen = True
+        self.warming_up = reason == HoldReason.WARMING_UP
+        self.model_failing = reason == HoldReason.MODEL_FAILING
 
     def waiting(self) -> tuple[str, str]:
         """(reason, sentence) why the process does not trade; empty strings when it does."""
@@ -45,8 +65,10 @@ class AgentState:
             return WaitingReason.NO_MARKET_DATA, "no market data has arrived since the process started"
         if self.warming_up:
             return HoldReason.WARMING_UP, _WARMING_UP
+        if self.model_failing or self.stand_down == HoldReason.MODEL_FAILING:
+            return HoldReason.MODEL_FAILING, _MODEL_FAILING
         if self.stand_down:
-            return self.stand_down, "trading stands down by spec.policy.standDown; it goes on when the market is usual"
+            return self.stand_down, _STAND_DOWN
         if self.quantity_unknown:
             return IdleReason.NO_QUOTED_QUANTITY, _QUANTITY_UNKNOWN
         return "", ""
@@ -59,6 +81,7 @@ class AgentState:
             last_signal_unix_ns=self.last_signal_unix_ns,
             waiting_reason=reason,
             waiting_message=sentence,
+            problems=self.problems.current(now_ns),
         )
         status.MergeFrom(identity)
         return status

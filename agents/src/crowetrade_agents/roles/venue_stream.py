@@ -1,9 +1,9 @@
 """The execution role's place at one venue: its orders, its place in the market data, its session.
 
 A gateway in lock step publishes its next event as soon as the session is up, and the event may overtake the answer to
-Logon, for they come by different ways. So an event is held until the session is up, and a logon says only what is past
-up to its own sequence. A gateway that was restarted may publish a sequence again: the stream then begins anew there,
-and what still belongs to the old one is past.
+Logon, because they come by different ways. So an event is held until the session is up, and a logon declares past only
+what came up to its own sequence. A gateway that was restarted may publish a sequence again: the stream then begins
+again there, and what still belongs to the old one is past.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 from crowetrade.bus.v1 import market_data_pb2
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.execution.alignment import Alignment, Step
-from crowetrade_agents.execution.book import OrderBook
-from crowetrade_agents.runtime.gateway_session import GatewaySession
-
-Request = gateway_pb2.OrderSessionRequest
+from crowetrade_agents.execution.own_orders import OwnOrders
+from crowetrade_agents.order_entry.port import OrderSession, Request
 
 # Steps kept while the first logon is awaited, the newest.
 HELD_STEPS = 1000
@@ -27,42 +26,46 @@ HELD_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One step to handle at a desk; `epoch` says of which stream."""
+    """One step to handle; `epoch` says of which run of the venue's stream."""
 
-    desk: VenueDesk
+    stream: VenueStream
     step: Step
     epoch: int
 
     @property
     def is_past(self) -> bool:
-        """The stream began anew since, or the event was over at logon."""
-        return self.epoch != self.desk.epoch or self.step.sequence <= self.desk.finished
+        """The stream began again since, or the event was over at logon."""
+        return self.epoch != self.stream.epoch or self.step.sequence <= self.stream.finished
 
 
-class VenueDesk:
-    """State of one venue; the worker of the execution role is its only user but for the session's callbacks."""
+class VenueStream:
+    """State of one venue. The worker of the execution role uses it, and the session's callbacks."""
 
-    def __init__(self, venue: str) -> None:
+    def __init__(self, venue: str, clock: Clock) -> None:
         self.venue = venue
-        self.book = OrderBook()
-        self.session: GatewaySession | None = None
+        self.orders = OwnOrders()
+        self.session: OrderSession | None = None
         self.lock_step = False
         # Last event that the gateway is known to have published.
         self.published = 0
-        # In lock step, the last event up to which every report is in the book.
+        # In lock step, the last event up to which every report is in `orders`.
         self.reported = 0
         # Last event whose handling is finished.
         self.finished = 0
-        # Rises when the gateway's stream of market data begins anew.
+        # Rises when the gateway's stream of market data begins again.
         self.epoch = 0
-        # Loop time at which the gateway or we last got further.
-        self.moved_at = 0.0
-        # Set at whatever the session says.
+        # Event time that has passed in the steps handled, nanoseconds.
+        self.elapsed_event_ns = 0
+        # Set at whatever the session delivers.
         self.changed = asyncio.Event()
+        self._clock = clock
+        # Wall clock at which the gateway or we last got further.
+        self._moved_ns = 0
+        self._last_event_ns: int | None = None
         self._alignment = Alignment()
         self._held: deque[Task] = deque(maxlen=HELD_STEPS)
         self._logged_on_before = False
-        self._heard_while_down = False
+        self._received_while_down = False
 
     @property
     def up(self) -> bool:
@@ -75,7 +78,7 @@ class VenueDesk:
         return not self.up and (self.lock_step or not self._logged_on_before)
 
     def restart(self, sequence: int) -> None:
-        """The stream begins anew after `sequence`."""
+        """The stream begins again after `sequence`."""
         self._alignment.restart(sequence)
         self.finished = sequence
         self.epoch += 1
@@ -85,8 +88,8 @@ class VenueDesk:
         if message.sequence <= self._alignment.latest:
             self.restart(message.sequence - 1)
         self.published = message.sequence
-        self.moved_at = asyncio.get_running_loop().time()
-        self._heard_while_down = self._heard_while_down or not self.up
+        self._moved_ns = self._clock.now_ns()
+        self._received_while_down = self._received_while_down or not self.up
         return self._as_tasks(self._alignment.on_market_data(message, traded))
 
     def take_target(self, target: market_data_pb2.TargetPosition) -> list[Task]:
@@ -98,7 +101,7 @@ class VenueDesk:
         self._held.append(task)
 
     def release(self) -> list[Task]:
-        """Gives the held tasks back once the session is up."""
+        """Returns the held tasks once the session is up."""
         if self.must_wait:
             return []
         held, self._held = list(self._held), deque(maxlen=HELD_STEPS)
@@ -111,31 +114,39 @@ class VenueDesk:
         if not self._logged_on_before:
             self._alignment.pass_over(sequence)
             self.finished = sequence
-        elif sequence < self._alignment.latest and not self._heard_while_down:
+        elif sequence < self._alignment.latest and not self._received_while_down:
             self.restart(sequence)
         self._logged_on_before = True
-        self._heard_while_down = False
+        self._received_while_down = False
         self.finished = min(self.finished, sequence)
         self.published = max(sequence, self._alignment.latest)
         self.reported = sequence
-        self.moved_at = asyncio.get_running_loop().time()
-        resend = [Request(new_order=order) for order in self.book.on_logon(snapshot)]
+        self._moved_ns = self._clock.now_ns()
+        resend = [Request(new_order=order) for order in self.orders.on_logon(snapshot, self._moved_ns)]
         self.changed.set()
         return [*resend, *([progress(self.finished)] if self.lock_step and self.finished else [])]
 
     def went_down(self) -> None:
         """The session ended or could not be opened."""
-        self._heard_while_down = False
+        self._received_while_down = False
+        self.changed.set()
 
-    def is_stalled(self, patience_seconds: float) -> bool:
-        """True when lock step waits for us and nothing has come for so long."""
-        waited = asyncio.get_running_loop().time() - self.moved_at
-        return self.lock_step and self.up and self.published > self.finished and waited >= patience_seconds
+    def stalls_at_ns(self, patience_ns: int) -> int | None:
+        """Wall clock at which lock step counts as stalled, because it waits for us and nothing has come for so long;
+        None while it does not wait."""
+        waits = self.lock_step and self.up and self.published > self.finished
+        return self._moved_ns + patience_ns if waits else None
+
+    def pass_event_time(self, event_ns: int) -> None:
+        """A step of that event time is being handled."""
+        if self._last_event_ns is not None:
+            self.elapsed_event_ns += max(event_ns - self._last_event_ns, 0)
+        self._last_event_ns = event_ns
 
     async def finish(self, sequence: int) -> None:
         """The event is handled: no order is still to come for it."""
         self.finished = max(self.finished, sequence)
-        self.moved_at = asyncio.get_running_loop().time()
+        self._moved_ns = self._clock.now_ns()
         if self.lock_step:
             await self.send(progress(self.finished))
 
@@ -148,5 +159,5 @@ class VenueDesk:
 
 
 def progress(sequence: int) -> Request:
-    """Says that the event is handled."""
+    """Reports that the event is handled."""
     return Request(progress=gateway_pb2.Progress(sequence=sequence))

@@ -7,24 +7,23 @@ roles have answered.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 from crowetrade import subjects
 from crowetrade_agents.bus.port import Bus
-from crowetrade_api.names import Role
+from crowetrade_agents.domain.clock import Clock
 
 PING_TIMEOUT_SECONDS = 0.5
 # Between two rounds, so that an absent role is not asked in a tight loop.
-ROUND_PAUSE_SECONDS = 0.1
+ROUND_PAUSE_NS = 100_000_000
 
 
 async def await_roles(
-    bus: Bus, namespace: str, strategy: str, roles: Iterable[Role], on_waiting: Callable[[Role], None]
+    bus: Bus, clock: Clock, namespace: str, strategy: str, roles: Iterable[str], on_waiting: Callable[[str], None]
 ) -> None:
-    """Returns when each of the roles has answered; `on_waiting` hears of each that does not yet."""
+    """Returns when each of the roles has answered; `on_waiting` is called with each that has not yet."""
     for role in roles:
         subject = subjects.handshake(namespace, strategy, role)
         while not await bus.ping(subject, PING_TIMEOUT_SECONDS):
             on_waiting(role)
-            await asyncio.sleep(ROUND_PAUSE_SECONDS)
+            await clock.wait_until(clock.now_ns() + ROUND_PAUSE_NS)

@@ -1,0 +1,151 @@
+"""Sends the child orders and cancels of a plan and waits for their answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from crowetrade.bus.v1 import market_data_pb2, orders_pb2
+from crowetrade_agents import metrics
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.orders import TimeInForce
+from crowetrade_agents.domain.wire import SIDE_TO_WIRE, instrument_to_wire
+from crowetrade_agents.execution.ids import ClOrdIds
+from crowetrade_agents.execution.plan import Child
+from crowetrade_agents.execution.policy import ORDER_VALIDITY_NS
+from crowetrade_agents.order_entry.port import Request
+from crowetrade_agents.roles.venue_stream import VenueStream
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds of wall clock."""
+
+    # For the answers to the orders and cancels of one event.
+    answers: float = 5.0
+    # In lock step, for the target of an event, before the event is given up.
+    target: float = 10.0
+
+    @property
+    def answers_ns(self) -> int:
+        """`answers` in nanoseconds."""
+        return int(self.answers * 1e9)
+
+    @property
+    def target_ns(self) -> int:
+        """`target` in nanoseconds."""
+        return int(self.target * 1e9)
+
+
+class OrderSender:
+    """The orders of one strategy. In shadow nothing is sent but cancels, and every decision is logged."""
+
+    def __init__(
+        self,
+        strategy: str,
+        ids: ClOrdIds,
+        time_in_force: TimeInForce,
+        clock: Clock,
+        patience: Patience,
+        shadow: bool,
+    ) -> None:
+        self._strategy = strategy
+        self._ids = ids
+        self._time_in_force = orders_pb2.TimeInForce.Value(f"TIME_IN_FORCE_{time_in_force.name}")
+        self._clock = clock
+        self._patience = patience
+        self._shadow = shadow
+
+    async def order(
+        self, stream: VenueStream, instrument: InstrumentId, child: Child, origin: market_data_pb2.Origin | None
+    ) -> list[str]:
+        """Sends a child order; returns its ClOrdID, or nothing when it did not leave."""
+        order = orders_pb2.NewOrder(
+            cl_ord_id=self._ids.next(),
+            strategy=self._strategy,
+            instrument=instrument_to_wire(instrument),
+            side=SIDE_TO_WIRE[child.side],
+            order_quantity=render(child.quantity),
+            ord_type=orders_pb2.ORD_TYPE_MARKET if child.price is None else orders_pb2.ORD_TYPE_LIMIT,
+            price="" if child.price is None else render(child.price),
+            time_in_force=self._time_in_force,
+            valid_until_unix_ns=self._clock.now_ns() + ORDER_VALIDITY_NS,
+            origin=origin,
+        )
+        _log.info(
+            "child_order_not_sent_in_shadow" if self._shadow else "child_order",
+            venue=stream.venue,
+            cl_ord_id=order.cl_ord_id,
+            md_sequence=order.origin.sequence,
+            side=child.side.value,
+            symbol=instrument.symbol,
+            quantity=order.order_quantity,
+            price=order.price,
+        )
+        if self._shadow:
+            return []
+        stream.orders.order_sent(order)
+        if not await stream.send(Request(new_order=order)):
+            stream.orders.order_unsent(order.cl_ord_id)
+            return []
+        metrics.CHILD_ORDERS.labels(venue=stream.venue, side=child.side.value).inc()
+        return [order.cl_ord_id]
+
+    async def cancel(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> list[str]:
+        """Sends cancels of working orders; returns the ClOrdIDs of the orders."""
+        for cl_ord_id in cl_ord_ids:
+            stream.orders.cancel_sent(cl_ord_id)
+            _log.info("cancel", venue=stream.venue, cl_ord_id=cl_ord_id)
+            cancel = orders_pb2.Cancel(cl_ord_id=self._ids.next(), orig_cl_ord_id=cl_ord_id, strategy=self._strategy)
+            if not await stream.send(Request(cancel=cancel)):
+                stream.orders.cancel_unanswered(cl_ord_id)
+        return list(cl_ord_ids)
+
+    async def cancel_all(self, streams: Sequence[VenueStream]) -> None:
+        """Cancels every working order and waits for the answers."""
+        sent = []
+        for stream in streams:
+            working = [order.cl_ord_id for order in stream.orders.working() if not order.cancelling]
+            sent.append((stream, await self.cancel(stream, working)))
+        for stream, cl_ord_ids in sent:
+            await self.await_answers(stream, cl_ord_ids)
+
+    async def await_answers(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> None:
+        """Returns when each order has its answer, or when patience is over."""
+        if await self._until(stream, lambda: not stream.orders.awaiting(cl_ord_ids)):
+            return
+        for cl_ord_id in stream.orders.awaiting(cl_ord_ids):
+            metrics.ANSWERS_OVERDUE.labels(venue=stream.venue).inc()
+            _log.warning("answer_overdue", venue=stream.venue, cl_ord_id=cl_ord_id)
+            stream.orders.cancel_unanswered(cl_ord_id)
+
+    async def await_reports(self, stream: VenueStream, sequence: int) -> None:
+        """In lock step, returns when all reports up to the event are there, or when patience is over."""
+        if not await self._until(stream, lambda: not stream.up or stream.reported >= sequence):
+            metrics.ANSWERS_OVERDUE.labels(venue=stream.venue).inc()
+            _log.warning("reports_overdue", venue=stream.venue, md_sequence=sequence)
+
+    async def _until(self, stream: VenueStream, done: Callable[[], bool]) -> bool:
+        if done():
+            return True
+        deadline_ns = self._clock.now_ns() + self._patience.answers_ns
+
+        async def wake() -> None:
+            await self._clock.wait_until(deadline_ns)
+            stream.changed.set()
+
+        waking = asyncio.create_task(wake())
+        try:
+            while not done() and self._clock.now_ns() < deadline_ns:
+                stream.changed.clear()
+                await stream.changed.wait()
+        finally:
+            waking.cancel()
+        return done()
