@@ -114,7 +114,7 @@ def number(cl_ord_id: str) -> str:
 
 EMA = {"model": {"name": "ema-crossover", "parameters": {"fast": 3, "slow": 8}}}
 PAIR = {
-    "model": {"name": "pair-reversion", "parameters": {"window": 60, "entryZ": 1.5}},
+    "model": {"name": "pair-reversion", "parameters": {"window": 60, "entryZ": "1.5"}},
     "policy": {"execution": {"timeInForce": "IOC", "limitOffsetBps": "1"}},
 }
 
