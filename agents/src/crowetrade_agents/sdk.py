@@ -94,8 +94,9 @@ class Forecast:
     """What the model expects over its horizon.
 
     `mu` is the expected log return of the weighted position and `sigma` (above 0) its standard deviation, both
-    fractions (0.001 = 10 bps); `weights` says which of the strategy's instruments that position holds, -1 to 1 each (a pair has
-    two). With `mu` 0 the position to hold is none: that passes the entry gate, so a model that wants out says so.
+    fractions (0.001 = 10 bps); `weights` says which of the strategy's instruments that position holds, -1 to 1 each (a
+    pair has two). With `mu` 0 the position to hold is none: that passes the entry gate, so a model that wants out says
+    so.
     """
 
     mu: float

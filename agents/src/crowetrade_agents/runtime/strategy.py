@@ -44,6 +44,7 @@ from crowetrade_agents.roles.status import AgentState
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import ALL_ROLES, Mode, Pod, Role, StrategyConfig
 from crowetrade_agents.runtime.health import Health
+from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.stopping import cancelled, stop_on_signals, unless_stopping
 from crowetrade_agents.runtime.watchdog import StageWatchdog
 from crowetrade_agents.sdk import Model
@@ -95,6 +96,7 @@ class StrategyProcess:
         try:
             execution = await self._start_execution(market, bus) if Role.EXECUTION in self.roles else None
             await self._start_stages(market, bus)
+            give_back_memory()
             if execution is None:
                 await self.stopping.wait()
             else:
