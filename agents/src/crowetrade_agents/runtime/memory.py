@@ -9,7 +9,7 @@ import gc
 
 def give_back_memory() -> None:
     """Collects the garbage of the imports, takes what is left out of later collections, and returns free pages to the
-    system where the C library can (glibc); about 4 MiB of a strategy's process."""
+    system where the C library can (glibc); 1 to 4 MiB of a strategy's process."""
     gc.collect()
     gc.freeze()
     with contextlib.suppress(OSError, AttributeError):

@@ -96,8 +96,8 @@ class StrategyProcess:
         try:
             execution = await self._start_execution(market, bus) if Role.EXECUTION in self.roles else None
             await self._start_stages(market, bus)
-            give_back_memory()
             if execution is None:
+                give_back_memory()
                 await self.stopping.wait()
             else:
                 await self._trade(execution, bus)
@@ -151,6 +151,8 @@ class StrategyProcess:
         await unless_stopping(self.stopping, self._await_upstream(bus))
         if self.stopping.is_set():
             return
+        # The sessions are made, so all is imported.
+        give_back_memory()
         worker = asyncio.create_task(execution.run())
         runs = [asyncio.create_task(session.run()) for session in sessions]
         stopping = asyncio.create_task(self.stopping.wait())
