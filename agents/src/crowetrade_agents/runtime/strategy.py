@@ -43,6 +43,7 @@ from crowetrade_agents.roles.stages import (
 from crowetrade_agents.roles.status import AgentState
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, execution_policy, instrument_ids, listings, portfolio_policy, shadow
+from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.watchdog import StageWatchdog
 from crowetrade_agents.sdk import Model
 from crowetrade_agents.signals.stage import SignalStage
@@ -98,6 +99,7 @@ class StrategyProcess:
             execution = await self._start_execution(market, bus) if Role.EXECUTION in self.roles else None
             await self._start_stages(market, bus)
             if execution is None:
+                give_back_memory()
                 await self.stopping.wait()
             else:
                 await self._trade(execution, bus)
@@ -151,6 +153,8 @@ class StrategyProcess:
         await unless_stopping(self.stopping, self._await_upstream(bus))
         if self.stopping.is_set():
             return
+        # The sessions are made, so all is imported.
+        give_back_memory()
         worker = asyncio.create_task(execution.run())
         runs = [asyncio.create_task(session.run()) for session in sessions]
         stopping = asyncio.create_task(self.stopping.wait())

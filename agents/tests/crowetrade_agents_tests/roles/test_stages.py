@@ -196,6 +196,7 @@ async def test_a_bad_event_is_no_failure_of_the_model_and_no_proof_that_it_works
 
 
 async def test_a_broken_model_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()  # to the output that is captured
     running = await stages(Raises(works=False))
     await running.feed(*quotes(1, 100))
     await running.clock.advance(LOG_EVERY_NS / SECOND_NS)
