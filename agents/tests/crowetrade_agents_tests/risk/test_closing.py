@@ -50,6 +50,9 @@ def quantity(position: str, known: Facts, **changes: Any) -> str:
     return obstacle.reason.value if obstacle else str(sliced)
 
 
+NO_MINIMUM = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D(1000), D(0))}
+
+
 def with_limits(*given: tuple[str, str, bool]) -> Facts:
     """Rules with one limit each: name, value, enforced."""
     return flattening("0", rules=rules(*(only_limit(name, value, enforce=enforce) for name, value, enforce in given)))
@@ -80,6 +83,12 @@ SLICES: dict[str, tuple[str, Facts, str]] = {
     "a limit below the minimum": ("50000", with_limits((QUANTITY, "1999", True)), "MaxOrderQuantity"),
     "a limit of 0": ("50000", with_limits((QUANTITY, "0", True)), "MaxOrderQuantity"),
     "a notional below the minimum": ("50000", with_limits((NOTIONAL, "2199", True)), "MaxOrderNotional"),
+    "below a lot, without a minimum": ("900", flattening("0", instruments=NO_MINIMUM), "InvalidQuantity"),
+    "a limit below a lot, without a minimum": (
+        "50000",
+        flattening("0", instruments=NO_MINIMUM, rules=rules(only_limit(QUANTITY, "999"))),
+        "MaxOrderQuantity",
+    ),
     "no quote": ("50000", flattening("0", marks={}), "MissingMarketData"),
     "an unknown instrument": ("50000", flattening("0", instruments={}), "UnknownInstrument"),
 }
@@ -122,6 +131,12 @@ ADMITTED: dict[str, Facts] = {
     "all of it": flattening("5000"),
     "another closing order works, together they close all": flattening("10000", sell="5000"),
     "the position is far above its limit": flattening("1000000"),
+    "all together it moves away from zero, beyond their limit": flattening(
+        "0",
+        exposures={**held("5000"), **held("-50000", owner="other")},
+        rules=rules(rule(aggregate_total=True)),
+        members={"desk": frozenset({"ema", "other"})},
+    ),
     "no limit is in force": flattening("5000", rules=rules()),
     "a rule cannot be read": flattening("5000", rules=rules(rule({}))),
     "the feed is silent": flattening("5000", feed_alive_ns=NOW - 3_600 * SECOND),

@@ -111,6 +111,33 @@ def test_never_below_the_exact_count_and_hardly_above(
     agree()
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([0, 1, 3 * MILLI, 40 * MILLI, 300 * MILLI, 7 * SECOND, 90 * SECOND]), max_size=25),
+    st.sampled_from([0, 1, 2 * SECOND, 50 * SECOND, 5_000 * SECOND]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_window_may_end_between_any_two_messages(
+    pauses: list[int], waited_ns: int, restart: bool, ask_before: bool
+) -> None:
+    """The newest message of a bucket decides; windows end just before, at and after each message."""
+    at = list(itertools.accumulate(pauses, initial=NOW))
+    windows, now = MessageWindows(), at[-1] + waited_ns
+    lengths = {now - moment + delta for moment in at for delta in (-1, 0, 1)} - {-1, 0}
+    for number, moment in enumerate(at):
+        windows.add("ema" if number % 3 else "other", JPY if number % 2 else EUR, moment)
+        for length in lengths if ask_before else ():
+            windows.count(BOTH, None, moment, length)
+    if restart:
+        windows.count(BOTH, None, now, 1)
+        windows = MessageWindows.from_messages("sim-fx", windows.to_messages())
+    for length in lengths:
+        counted = windows.count(BOTH, None, now, length)
+        assert counted >= sum(moment > now - length for moment in at)
+        assert counted <= sum(moment > now - length - tolerance_ns(length) for moment in at)
+
+
 def test_the_tolerance_is_small() -> None:
     for seconds in (1, 10, 60, 900, 3_600, 86_400):
         assert tolerance_ns(seconds * SECOND) <= seconds * SECOND // 50
@@ -159,6 +186,21 @@ def test_memory_is_bounded_whatever_is_sent() -> None:
     assert sum(len(booked.unix_ns) for booked in windows.to_messages()) <= MAX_BUCKETS // 2
 
 
+def test_weeks_of_messages_take_no_more_than_a_day_of_them() -> None:
+    windows = MessageWindows()
+    for minute in range(20 * 1_440):
+        windows.add("ema", EUR, NOW + minute * 60 * SECOND)
+    assert windows.buckets() <= MAX_BUCKETS
+    assert sum(len(booked.unix_ns) for booked in windows.to_messages()) <= 1_440
+
+
+def test_a_restart_with_a_clock_that_is_behind_neither_forgets_nor_blocks_for_ever() -> None:
+    again = MessageWindows.from_messages("sim-fx", sent(NOW).to_messages())
+    earlier = NOW - 3_600 * SECOND
+    assert again.count(EMA, None, earlier, 60 * SECOND) == 1
+    assert again.count(EMA, None, earlier + 60 * SECOND, 60 * SECOND) == 0
+
+
 def test_what_is_older_than_a_day_is_dropped() -> None:
     windows = sent(NOW)
     windows.add("other", EUR, NOW + HORIZON_NS)
@@ -176,6 +218,7 @@ def test_totals_that_nobody_asks_for_are_closed_and_opened_again() -> None:
 
 def test_a_clock_that_steps_forward_and_back_neither_forgets_nor_blocks_for_ever() -> None:
     windows = sent(NOW, NOW + 3_600 * SECOND)  # the second one with a clock that was an hour ahead
+    assert windows.count(EMA, None, NOW + 3_600 * SECOND, 60 * SECOND) == 1
     assert windows.count(EMA, None, NOW + SECOND, 60 * SECOND) == 2
     windows.add("ema", EUR, NOW + 2 * SECOND)
     assert windows.count(EMA, None, NOW + 2 * SECOND, 60 * SECOND) == 3
