@@ -177,9 +177,11 @@ def _venue_connected(observed: Observed, problem: Problem | None) -> Condition:
         return condition(type_, False, problem.reason, problem.message)
     names = observed.strategy.spec.venues
     parts = [session_condition(type_, name, observed.around.gateway(name), observed.around) for name in names]
-    ended = next((item for item in parts if item.reason == Reason.REPLAY_ENDED), None)
-    if ended is not None and all(item.status == "True" for item in parts):
-        return ended
+    if all(item.status == "True" for item in parts):
+        for reason in (Reason.REPLAY_ENDED, Reason.WAITING_FOR_STRATEGIES):
+            found = next((item for item in parts if item.reason == reason), None)
+            if found is not None:
+                return found
     return all_of(type_, parts, Reason.LOGGED_ON, f"Logged on at {', '.join(names)}.")
 
 
@@ -264,7 +266,9 @@ def _trading(observed: Observed, parts: Sequence[Condition], halted: Condition |
     problem = _problem(observed, (*_FAILING, Reason.DATA_GAP))
     if problem is not None:
         return condition(type_, False, problem.reason, problem.message)
-    return condition(type_, True, Reason.ORDERS_ACCEPTED, f"Orders are accepted at {', '.join(strategy.spec.venues)}.")
+    text = f"Orders are accepted at {', '.join(strategy.spec.venues)}."
+    waits = next((part.message for part in parts if part.reason == Reason.WAITING_FOR_STRATEGIES), "")
+    return condition(type_, True, Reason.ORDERS_ACCEPTED, f"{text} {waits}".strip())
 
 
 def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condition | None:

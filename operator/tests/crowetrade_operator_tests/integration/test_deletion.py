@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.names import FORCE_DELETE_ANNOTATION
 from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator.errors import NotFound
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, trading
+from crowetrade_operator_tests.reconcile.scenes import position
 from crowetrade_operator_tests.samples import account, change, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.waiting import until
 
@@ -126,3 +128,38 @@ async def test_a_limit_that_is_deleted_is_taken_off_the_gateway(desk: Desk) -> N
         gateway.says(accounts=[account(risk_limits=[])])
         await desk.condition(STRATEGIES, "ema", "RiskBound", "False", "NoLimitInForce")
         await desk.phase(STRATEGIES, "ema", "Pending")
+
+
+async def test_a_venue_that_is_deleted_first_stays_until_its_strategies_have_closed_their_positions(desk: Desk) -> None:
+    """`kubectl delete -f`, a namespace, a cascade of Argo CD: the venue goes first, and the position must not stay."""
+    async with trading(desk, change(strategy_manifest(), "spec.deletionPolicy", "Flatten")) as gateway:
+        gateway.says(accounts=[account(positions=[position("-91000")])])
+        await desk.holds("-91000 EUR-USD")
+        await desk.delete(VENUES, "sim-fx")
+        await desk.delete(RISK_LIMITS, "fx-desk")
+        await desk.phase(VENUES, "sim-fx", "Stopping")
+        await desk.idle()
+        await desk.delete(STRATEGIES, "ema")
+        await desk.state(config_pb2.TRADING_STATE_FLATTEN)
+        config = await desk.config()
+        assert (config.halted_reason, list(config.rules)) == ("VenueDeleted", [])
+        await desk.idle()
+        assert await desk.exists(VENUES, "sim-fx")
+        assert await desk.exists(STRATEGIES, "ema")
+        gateway.says(accounts=[account(stopped=True, positions=[position("0")])])
+        await desk.gone(STRATEGIES, "ema")
+        await desk.gone(VENUES, "sim-fx")
+        assert (await desk.told("ema", "Stopped"))["type"] == "Normal"
+
+
+async def test_what_cannot_be_closed_is_named_when_the_strategy_goes(desk: Desk) -> None:
+    async with trading(desk, change(strategy_manifest(), "spec.deletionPolicy", "Flatten")) as gateway:
+        left = status_pb2.Remaining(quantity="900", reason="BelowMinQuantity", text="1000 at least", final=True)
+        left.instrument.symbol = "EUR-USD"
+        gateway.says(accounts=[account(stopped=True, positions=[position("900")], remaining=[left])])
+        await desk.holds("900 EUR-USD")
+        await desk.delete(STRATEGIES, "ema")
+        await desk.gone(STRATEGIES, "ema")
+        event = await desk.told("ema", "PositionLeft")
+        assert event["type"] == "Warning"
+        assert "900 EUR-USD at sim-fx (BelowMinQuantity: 1000 at least)" in event["note"]

@@ -9,10 +9,10 @@ import pytest
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import ConditionType
+from crowetrade_api.gateway_config import AnyVenue
 from crowetrade_api.names import PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.reconcile.observed import Children, GatewayView
 from crowetrade_operator.reconcile.strategy import Observed, plan
 from crowetrade_operator.reconcile.strategy_report import report
@@ -39,6 +39,7 @@ from crowetrade_operator_tests.samples import (
     limit_manifest,
     strategy,
     strategy_manifest,
+    unreadable_venue,
     venue,
     venue_manifest,
 )
@@ -66,7 +67,7 @@ def scene(
     agents: Sequence[status_pb2.AgentStatus] = (),
     ready: int = 1,
     pods: Sequence[Object] = (),
-    venues: Sequence[VenueConnection] | None = None,
+    venues: Sequence[AnyVenue] | None = None,
     gateway: Object | None = None,
     **around: Any,
 ) -> Observed:
@@ -637,3 +638,213 @@ def test_limits_in_force_are_those_that_the_gateways_name() -> None:
     status = status_of(scene(accounts=[account(risk_limits=["fx-desk", "all"])]))
     assert status.risk_limits == ["all", "fx-desk"]
     assert status_of(scene(view=NEVER), KNOWN).risk_limits == []
+
+
+def test_a_position_is_marked_at_its_own_instrument_and_says_when() -> None:
+    """Each instrument has its own price: a mark of another one made -6.8 billion out of -114,000 EUR-USD."""
+    held = [
+        position("-114000", mark_price="1.0541", mark_unix_ns=1_767_607_000_000_000_000),
+        position("2", "BTC-USD", mark_price="60012.5", mark_unix_ns=1_767_607_001_000_000_000),
+    ]
+    status = status_of(scene(accounts=[account(positions=held)]))
+    assert [(item.symbol, item.mark_price, item.mark_time) for item in status.position] == [
+        ("BTC-USD", "60012.5", "2026-01-05T09:56:41Z"),
+        ("EUR-USD", "1.0541", "2026-01-05T09:56:40Z"),
+    ]
+
+
+LONG = "0.071246033991160504694835680751173708921"
+
+
+def test_a_number_of_any_length_is_a_status() -> None:
+    """41 characters froze the status for as long as the position lived."""
+    held = position(
+        "1" + "0" * 70, average_price=LONG + "0" * 40, realized_pnl="-" + LONG, unrealized_pnl="1." + "3" * 79
+    )
+    status = status_of(scene(accounts=[account(positions=[held])]))
+    assert status.pnl is not None
+    numbers = [value for value in status.position[0].to_api().values() if value[:1] in "-0123456789"]
+    numbers += [value for value in status.pnl.to_api().values() if value != "USD"]
+    assert len(numbers) >= 7
+    assert max(len(value) for value in numbers) <= 64
+
+
+def test_the_same_symbol_at_two_venues_is_two_positions() -> None:
+    pair = strategy(
+        change(
+            strategy_manifest(),
+            "spec.instruments",
+            [{"symbol": "EUR-USD", "venueRef": {"name": name}} for name in ("sim-fx", "sim-b")],
+        )
+    )
+    there = venue(venue_manifest("sim-b"))
+    views = {
+        item.name: fresh(enforcing(item, [pair], [limit()], [account(positions=[position(quantity)])]))
+        for item, quantity in ((venue(), "1000"), (there, "-1000"))
+    }
+    status = status_of(scene(pair, venues=[venue(), there], gateways=views))
+    assert [(item.venue, item.quantity) for item in status.position] == [("sim-b", "-1000"), ("sim-fx", "1000")]
+    assert status.summary.position == "-1000 EUR-USD at sim-b, 1000 EUR-USD at sim-fx"
+
+
+# --- a venue that is gone or not to be believed
+
+
+def test_a_position_at_a_venue_that_is_gone_is_the_last_known_one_and_not_live() -> None:
+    marked = {"symbol": "EUR-USD", "venue": "sim-fx", "quantity": "-175000", "markPrice": "1.05", "markTime": "t"}
+    known = {"position": [marked], "pnl": {"currency": "USD", "realized": "5", "unrealized": "9", "net": "14"}}
+    before = StrategyStatus.model_validate(known)
+    orphan = EMA.model_copy(update={"status": before})
+    status = status_of(scene(orphan, venues=[], gateways={}), before)
+    assert [(item.quantity, item.mark_price, item.mark_time) for item in status.position] == [("-175000", "", None)]
+    assert status.summary.position == "-175000 EUR-USD (last known)"
+    assert status.pnl is not None
+    assert (status.pnl.realized, status.pnl.unrealized, status.pnl.net) == ("5", "", "")
+    connected = told(status.conditions, ConditionType.VENUE_CONNECTED)
+    assert "The last known position there is -175000 EUR-USD" in connected.message
+
+
+def below_record(**fields: Any) -> Observed:
+    recorded = venue().model_copy(
+        update={"status": type(venue().status).model_validate({"session": {"fencingToken": 4}})}
+    )
+    said = fresh(enforcing(recorded, [EMA], [limit()], [account(positions=[position("0")])], **fields))
+    return scene(EMA, venues=[recorded], gateways={"sim-fx": said})
+
+
+def test_a_gateway_that_lost_its_journal_does_not_make_a_strategy_flat() -> None:
+    halted = {"blocked_reason": "JournalBelowRecord", "blocked_message": "compare, then annotate ..."}
+    for fields in ({}, halted):
+        status = status_of(below_record(fencing_token=1, **fields), KNOWN)
+        assert status.summary.position == "7000 EUR-USD"
+        assert status.orders.sent_total == 9
+        assert status.phase == "Halted"
+        for type_ in (ConditionType.READY, ConditionType.TRADING):
+            assert told(status.conditions, type_).reason == "JournalBelowRecord"
+    assert "annotate ..." in told(status.conditions, ConditionType.HALTED).message
+
+
+# --- refusals
+
+
+def refused(
+    last: status_pb2.Refusals | None = None,
+    resource: Strategy = EMA,
+    agents: Sequence[status_pb2.AgentStatus] = (),
+    gateway: Object | None = None,
+) -> Observed:
+    accounts = [account(last_reject=last or refusals())]
+    return scene(resource, accounts, agents=agents, gateway={"sent_unix_ns": REPORTED_NS, **(gateway or {})})
+
+
+def test_refusals_that_keep_coming_are_a_condition_with_limit_count_and_sentence() -> None:
+    status = status_of(refused())
+    found = told(status.conditions, ConditionType.ORDERS_REFUSED)
+    assert (found.status, found.reason) == ("True", "OrdersRefused")
+    assert found.message == (
+        "12 requests in a row were refused at venue sim-fx by RiskLimit fx-desk since 2026-01-05T09:00:00Z: "
+        "MaxOrderQuantity. use 600000 of 500000"
+    )
+    assert status.orders.last_reject is not None
+    assert status.orders.last_reject.count == 12
+    assert told(status.conditions, ConditionType.TRADING).status == "True", "other orders are accepted"
+
+
+PROBLEM = status_pb2.AgentProblem(reason="OrdersRefused", message="3 orders wait", count=3)
+NOT_REFUSED: dict[str, Observed] = {
+    "one alone": refused(refusals(count=1)),
+    "none for a minute": refused(refusals(ago_seconds=61)),
+    "it is suspended": refused(resource=SUSPENDED),
+    "the gateway is halted, which says it": refused(gateway={"blocked_reason": "PositionDifference"}),
+    "nothing was refused": scene(),
+}
+
+
+@pytest.mark.parametrize("case", NOT_REFUSED)
+def test_what_is_no_refusal_that_keeps_coming(case: str) -> None:
+    assert all(item.type != "OrdersRefused" for item in status_of(NOT_REFUSED[case]).conditions)
+    before = status_of(refused())
+    found = told(status_of(NOT_REFUSED[case], before).conditions, ConditionType.ORDERS_REFUSED)
+    assert (found.status, found.reason) == ("False", "NotRefused")
+
+
+def test_an_agent_that_has_backed_off_for_longer_still_says_that_it_is_refused() -> None:
+    observed = refused(refusals(ago_seconds=90), agents=[agent(problems=[PROBLEM])])
+    assert told(status_of(observed).conditions, ConditionType.ORDERS_REFUSED).message == "3 orders wait (3 times)"
+
+
+# --- what agents report
+
+
+def problem(reason: str, message: str) -> Observed:
+    reported = status_pb2.AgentProblem(reason=reason, message=message, count=7, since_unix_ns=SINCE_NS)
+    return scene(agents=[agent(problems=[reported])])
+
+
+@pytest.mark.parametrize("reason", ["ModelFailing", "StageFailed"])
+def test_a_model_that_fails_is_neither_ready_nor_trading(reason: str) -> None:
+    status = status_of(problem(reason, "KeyError: boom"), StrategyStatus.model_validate({"phase": "Trading"}))
+    ready, trading = told(status.conditions, ConditionType.READY), told(status.conditions, ConditionType.TRADING)
+    assert (ready.status, ready.reason, trading.status, trading.reason) == ("False", reason, "False", reason)
+    assert ready.message == "KeyError: boom (7 times since 2026-01-05T09:00:00Z)"
+    assert status.phase == "Degraded"
+
+
+def test_a_silent_feed_stops_trading_and_leaves_the_strategy_ready() -> None:
+    """It stands down as its policy says: nothing is broken, and nobody has to do anything about the strategy."""
+    status = status_of(problem("DataGap", "no quote of EUR-USD for 31 s"))
+    trading = told(status.conditions, ConditionType.TRADING)
+    assert (trading.status, trading.reason) == ("False", "DataGap")
+    assert told(status.conditions, ConditionType.READY).message == "no quote of EUR-USD for 31 s"
+    assert told(status.conditions, ConditionType.READY).status == "True"
+
+
+# --- halts and what cannot be read
+
+
+def test_a_venue_that_is_suspended_stops_trading_and_leaves_the_strategy_ready() -> None:
+    suspended = venue(change(venue_manifest(), "spec.suspend", True))
+    said = {
+        "blocked_reason": "VenueSuspended",
+        "blocked_message": "spec.suspend of VenueConnection sim-fx is true",
+    }
+    observed = scene(
+        venues=[suspended], gateways={"sim-fx": fresh(enforcing(suspended, [EMA], [limit()], None, None, **said))}
+    )
+    status = status_of(observed)
+    assert told(status.conditions, ConditionType.TRADING).reason == "VenueSuspended"
+    assert told(status.conditions, ConditionType.READY).status == "True"
+
+
+def test_a_venue_that_cannot_be_read_halts_its_strategies() -> None:
+    odd = unreadable_venue()
+    observed = scene(venues=[odd], gateways={"sim-fx": fresh(enforcing(odd, [EMA], [limit()]))})
+    status = status_of(observed)
+    assert told(status.conditions, ConditionType.VENUE_CONNECTED).reason == "VenueUnreadable"
+    assert told(status.conditions, ConditionType.TRADING).reason == "VenueUnreadable"
+    assert status.phase == "Halted"
+
+
+def test_a_limit_that_the_gateway_does_not_know_is_named() -> None:
+    said = enforcing(venue(), [EMA], [limit()], [account(risk_limits=[])])
+    said.risk_acknowledgements[0].problem = "it sets maxVega, which this gateway does not know"
+    found = told(status_of(scene(view=fresh(said))).conditions, ConditionType.RISK_BOUND)
+    assert (found.status, found.reason) == ("False", "LimitUnknown")
+    assert "maxVega" in found.message
+
+
+def test_a_limit_that_was_made_again_under_its_name_is_not_in_force_yet() -> None:
+    said = fresh(enforcing(venue(), [EMA], [limit(uid="before")]))
+    found = told(status_of(scene(view=said)).conditions, ConditionType.RISK_BOUND)
+    assert (found.status, found.reason) == ("False", "WaitingForGateway")
+
+
+def test_a_market_in_lock_step_names_whom_it_waits_for() -> None:
+    two = [account(), account("broken", connected=False)]
+    observed = scene(accounts=two, gateway={"waiting_for": ["broken"]})
+    found = told(status_of(observed).conditions, ConditionType.VENUE_CONNECTED)
+    assert (found.status, found.reason) == ("True", "WaitingForStrategies")
+    assert "waits for broken, which has no session" in found.message
+    trading = told(status_of(observed).conditions, ConditionType.TRADING)
+    assert trading.status == "True"
+    assert "waits for broken" in trading.message

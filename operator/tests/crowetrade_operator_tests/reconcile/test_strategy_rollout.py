@@ -10,7 +10,7 @@ import pytest
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.reconcile.observed import Children, GatewayView, Surroundings
 from crowetrade_operator.reconcile.strategy import Observed, Problem, plan, references
 from crowetrade_operator_tests.reconcile.scenes import (
@@ -32,6 +32,7 @@ from crowetrade_operator_tests.samples import (
     limit,
     strategy,
     strategy_manifest,
+    unreadable_venue,
     venue,
     venue_manifest,
 )
@@ -53,10 +54,14 @@ def seen(
     accounts: Sequence[status_pb2.StrategyAccount] | None = None,
     gateway: GatewayView | None = None,
     children: Sequence[Object] = (),
+    record: int = 0,
 ) -> Observed:
-    """The strategy as its user wants it, beside a gateway that says this."""
+    """The strategy as wanted, beside a gateway that says this; `record` is the token in its venue's status."""
     view = gateway if gateway is not None else fresh(enforcing(venue(), [wanted], [limit()], accounts))
-    return Observed(wanted, surroundings([wanted], gateways={"sim-fx": view}), Children(children), [], NOW)
+    status = VenueConnectionStatus.model_validate({"session": {"fencingToken": record}})
+    at = venue().model_copy(update={"status": status})
+    around = surroundings([wanted], venues=[at], gateways={"sim-fx": view})
+    return Observed(wanted, around, Children(children), [], NOW)
 
 
 def running(ready: int = 1) -> list[Object]:
@@ -87,6 +92,10 @@ HELD = {
     ),
     "the last known position of a gateway that has not spoken to us": (
         seen(last_known("3000"), None, NEVER, running()),
+        "last known position 3000 EUR-USD",
+    ),
+    "the last known position, when the gateway has lost its journal and reports none": (
+        seen(last_known("3000"), None, fresh(saying()), running(), record=4),
         "last known position 3000 EUR-USD",
     ),
     "another topology while there is a position": (
@@ -212,6 +221,19 @@ MISSING = {
         "InstrumentUnknown",
         "VenueConnection sim-fx declares no instrument EUR-USD; it has GBP-USD. Add it, or correct spec.instruments.",
     ),
+    "a venue that cannot be read": (
+        surroundings([BEFORE], venues=[unreadable_venue()]),
+        "VenueUnreadable",
+        "VenueConnection sim-fx does not match the operator's schema (spec.type: Input should be 'Simulated'): its "
+        "gateway is halted.",
+    ),
+    "a venue that is gone, with a position there": (
+        _without("other"),
+        "VenueNotFound",
+        "VenueConnection sim-fx does not exist in namespace desk: create it, or correct "
+        "spec.instruments[EUR-USD].venueRef.name. The last known position there is 3000 EUR-USD: check account and "
+        "positions at the venue.",
+    ),
     "another currency": (
         surroundings([BEFORE], venues=[_quoted_in("JPY")]),
         "CurrencyMismatch",
@@ -223,7 +245,7 @@ MISSING = {
 @pytest.mark.parametrize("case", MISSING)
 def test_what_is_missing_is_named_with_what_to_do(case: str) -> None:
     around, reason, words = MISSING[case]
-    found = references(BEFORE, around)
+    found = references(last_known("3000", BEFORE) if "with a position" in case else BEFORE, around)
     assert isinstance(found, Problem)
     assert (found.reason, found.message) == (reason, words)
 

@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 
-from crowetrade.bus.v1 import status_pb2
+from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.conditions import ConditionType
-from crowetrade_api.names import CONFIG_HASH_ANNOTATION, FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
+from crowetrade_api.names import (
+    CLEAR_HALT_ANNOTATION,
+    CONFIG_HASH_ANNOTATION,
+    FORCE_DELETE_ANNOTATION,
+    PAUSED_ANNOTATION,
+)
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.reconcile.observed import Children, GatewayView
-from crowetrade_operator.reconcile.venueconnection import Observed, plan, report
+from crowetrade_operator.reconcile.venueconnection import CASCADE_SECONDS, Observed, plan, report
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.reconcile.scenes import (
     NEVER,
@@ -26,11 +32,23 @@ from crowetrade_operator_tests.reconcile.scenes import (
     live,
     names,
     pod,
+    position,
     silent,
     surroundings,
     told,
 )
-from crowetrade_operator_tests.samples import SETTINGS, account, change, limit, strategy, venue, venue_manifest
+from crowetrade_operator_tests.samples import (
+    SETTINGS,
+    account,
+    change,
+    limit,
+    limit_manifest,
+    strategy,
+    strategy_manifest,
+    unreadable_venue,
+    venue,
+    venue_manifest,
+)
 
 Object = dict[str, Any]
 WITH_VAULT = replace(SETTINGS, vault_address="http://vault.vault.svc:8200")
@@ -53,9 +71,10 @@ def deployment(ready: int) -> Object:
 
 
 def scene(
-    resource: VenueConnection = PLAIN,
+    resource: AnyVenue = PLAIN,
     view: GatewayView | None = None,
     *,
+    traders: Sequence[AnyStrategy] = (EMA,),
     ready: int = 1,
     pods: Sequence[Object] = (),
     children: Sequence[Object] | None = None,
@@ -64,8 +83,8 @@ def scene(
     **around: Any,
 ) -> Observed:
     """A venue that one strategy trades at, but for what is given. `gateway` are fields of its gateway's status."""
-    said = view or fresh(enforcing(resource, [EMA], [limit()], accounts, **(gateway or {})))
-    found = surroundings([EMA], venues=[resource], gateways={resource.name: said}, **around)
+    said = view or fresh(enforcing(resource, traders, [limit()], accounts, **(gateway or {})))
+    found = surroundings(traders, venues=[resource], gateways={resource.name: said}, **around)
     items = [deployment(ready), *pods] if children is None else children
     return Observed(resource, found, Children(items), NOW)
 
@@ -322,7 +341,9 @@ KNOWN = VenueConnectionStatus.model_validate(
     {
         "phase": "Connected",
         "session": {"state": "LoggedOn", "fencingToken": 4, "pod": "venue-sim-fx-old"},
+        "journal": {"sequence": 812},
         "orders": {"sentTotal": 9},
+        "positions": [{"symbol": "EUR-USD", "quantity": "187000"}],
         "configRevision": "abc",
     }
 )
@@ -381,7 +402,7 @@ def test_the_session_of_a_gateway_that_fell_silent_is_unknown() -> None:
 # --- deletion
 
 
-def gone(view: GatewayView, resource: VenueConnection = GONE, **fields: Any) -> Observed:
+def gone(view: GatewayView, resource: AnyVenue = GONE, **fields: Any) -> Observed:
     return scene(resource, view, **fields)
 
 
@@ -390,7 +411,7 @@ def confirming(accounts: Sequence[status_pb2.StrategyAccount] = (), **fields: An
     return fresh(enforcing(GONE, [EMA], [limit()], accounts, **fields))
 
 
-def with_token(resource: VenueConnection) -> VenueConnection:
+def with_token(resource: AnyVenue) -> AnyVenue:
     return resource.model_copy(update={"status": KNOWN})
 
 
@@ -475,3 +496,236 @@ def test_children_that_are_as_wanted_stay() -> None:
     again = plan(scene(children=applied(planned)), SETTINGS)
     assert again.apply == planned.apply
     assert again.config == planned.config
+
+
+# --- the record of the journal
+
+RECORDED = with_token(PLAIN)
+CLEARED = with_token(venue(annotations={CLEAR_HALT_ANNOTATION: "JournalBelowRecord@2"}))
+HALT_TEXT = "the journal ends at event 0 of session 1; annotate the VenueConnection with ...=JournalBelowRecord@2"
+BELOW = {"blocked_reason": "JournalBelowRecord", "blocked_message": HALT_TEXT, "fencing_token": 2, "pod": "new"}
+
+
+def test_the_record_goes_out_with_the_configuration() -> None:
+    planned = plan(scene(RECORDED), SETTINGS)
+    assert planned.config is not None
+    assert (planned.config.on_record.fencing_token, planned.config.on_record.sequence) == (4, 812)
+    assert planned.config.on_record.pod == "venue-sim-fx-old"
+    assert planned.journal
+
+
+def test_the_record_rises_with_what_the_gateway_reports() -> None:
+    status = status_of(scene(RECORDED, gateway={"fencing_token": 5, "journal_sequence": 900, "pod": "p5"}), KNOWN)
+    assert (status.session.fencing_token, status.session.pod, status.journal.sequence) == (5, "p5", 900)
+    behind = status_of(scene(RECORDED, gateway={"fencing_token": 4, "journal_sequence": 811}), KNOWN)
+    assert behind.journal.sequence == 812
+
+
+@pytest.mark.parametrize("said", [BELOW, {"fencing_token": 2}], ids=["it has halted", "it has not noticed yet"])
+def test_a_gateway_below_its_record_is_halted_and_nothing_that_it_says_of_the_account_is_believed(said: Object) -> None:
+    flat = [account(positions=[position("0")])]
+    status = status_of(scene(RECORDED, accounts=flat, gateway={**said, "positions": []}), KNOWN)
+    for type_, truth in ((ConditionType.HALTED, "True"), (ConditionType.READY, "False")):
+        found = told(status.conditions, type_)
+        assert (found.status, found.reason) == (truth, "JournalBelowRecord")
+        assert said.get("blocked_message", "fencing token 2, but 4 is on record") in found.message
+    assert status.phase == "Halted"
+    assert (status.session.fencing_token, status.session.pod) == (4, "venue-sim-fx-old")
+    assert status.journal.sequence == 812
+    assert [item.quantity for item in status.positions] == ["187000"]
+    assert status.orders.sent_total == 9
+
+
+def test_a_gateway_that_has_not_taken_its_journal_over_is_not_below_the_record() -> None:
+    status = status_of(scene(RECORDED, gateway={"fencing_token": 0, "session": status_pb2.SESSION_STATE_CONNECTING}))
+    assert all(item.type != "Halted" for item in status.conditions)
+
+
+STILL_HALTED = {
+    "the gateway does not have the annotation yet": {**BELOW, "config_revision": "another"},
+    "the gateway has it, and is still halted": BELOW,
+    "the gateway is not halted any more, by another configuration": {"fencing_token": 2, "config_revision": "other"},
+}
+
+
+@pytest.mark.parametrize("case", STILL_HALTED)
+def test_the_record_stays_until_the_gateway_goes_on(case: str) -> None:
+    status = status_of(scene(CLEARED, gateway=STILL_HALTED[case]), KNOWN)
+    assert (status.session.fencing_token, status.journal.sequence) == (4, 812)
+    assert told(status.conditions, ConditionType.HALTED).reason == "JournalBelowRecord"
+
+
+def test_the_record_goes_down_once_a_person_has_cleared_the_halt_and_the_gateway_goes_on() -> None:
+    goes_on = {"fencing_token": 2, "journal_sequence": 7, "pod": "new"}
+    observed = scene(CLEARED, gateway=goes_on)
+    assert list(observed.config.cleared_halts) == ["JournalBelowRecord@2"]
+    status = status_of(observed, KNOWN)
+    assert (status.session.fencing_token, status.session.pod, status.journal.sequence) == (2, "new", 7)
+    assert all(item.type != "Halted" for item in status.conditions)
+    assert not plan(observed, SETTINGS).halts_cleared, "the new record is not stored yet"
+    stored = CLEARED.model_copy(update={"status": status})
+    planned = plan(scene(stored, gateway=goes_on), SETTINGS)
+    assert planned.halts_cleared
+    assert [note.reason for note in planned.notes] == ["HaltCleared"]
+    assert status_of(scene(stored, gateway=goes_on), status).positions == []
+
+
+def test_the_annotation_stays_until_the_gateway_has_carried_it_out() -> None:
+    other = with_token(venue(annotations={CLEAR_HALT_ANNOTATION: "PositionDifference@4"}))
+    assert not plan(scene(other, gateway={"fencing_token": 4, "config_revision": "older"}), SETTINGS).halts_cleared
+    assert plan(scene(other, gateway={"fencing_token": 4}), SETTINGS).halts_cleared
+    assert not plan(scene(other, NEVER), SETTINGS).halts_cleared
+    assert not plan(scene(RECORDED, gateway={"fencing_token": 4}), SETTINGS).halts_cleared
+
+
+# --- halts
+
+HALTS: dict[str, tuple[Observed, str, str]] = {
+    "in the words of the gateway": (
+        scene(gateway={"blocked_reason": "PositionDifference", "blocked_message": "venue 5, books 7; annotate ..."}),
+        "PositionDifference",
+        "venue 5, books 7; annotate ...",
+    ),
+    "for a reason that is no word": (
+        scene(gateway={"blocked_reason": "what is this?", "blocked_message": "odd"}),
+        "GatewayBlocked",
+        "odd",
+    ),
+    "a limit that cannot be read, before the gateway has heard of it": (
+        scene(unreadable_limits=["odd"]),
+        "LimitUnreadable",
+        "RiskLimit odd does not match",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HALTS)
+def test_a_halt_is_a_condition(case: str) -> None:
+    observed, reason, words = HALTS[case]
+    status = status_of(observed)
+    found = told(status.conditions, ConditionType.HALTED)
+    assert (found.status, found.reason) == ("True", reason)
+    assert words in found.message
+    assert (told(status.conditions, ConditionType.READY).status, status.phase) == ("False", "Halted")
+
+
+def test_suspended_is_halted_as_wished_and_ready() -> None:
+    status = status_of(scene(SUSPENDED), VenueConnectionStatus.model_validate({"phase": "Suspended"}))
+    assert told(status.conditions, ConditionType.HALTED).reason == "VenueSuspended"
+    assert (told(status.conditions, ConditionType.READY).status, status.phase) == ("True", "Suspended")
+
+
+def test_what_is_too_large_to_be_put_is_halted_and_says_so() -> None:
+    many = [strategy(strategy_manifest(f"{'s' * 30}-{number}")) for number in range(1000)]
+    limits = {name: limit(limit_manifest(name)) for name in (f"limit-{number}" for number in range(30))}
+    observed = scene(view=NEVER, traders=many)
+    observed = replace(observed, around=replace(observed.around, limits=limits, compiled={}))
+    config = plan(observed, SETTINGS).config
+    assert config is not None
+    assert config.ByteSize() < 2000
+    found = told(status_of(observed).conditions, ConditionType.HALTED)
+    assert found.reason == "ConfigurationTooLarge"
+    assert "1000 strategies and 30 RiskLimits" in found.message
+
+
+def test_a_venue_that_cannot_be_read_stays_halted_and_keeps_its_children_and_its_record() -> None:
+    observed = scene(with_token(unreadable_venue()), gateway={"fencing_token": 4})
+    planned = plan(observed, SETTINGS)
+    assert (list(planned.apply), list(planned.delete), planned.delete_config) == ([], [], False)
+    assert planned.config is not None
+    assert planned.config.halted_reason == "VenueUnreadable"
+    assert [item.strategy for item in planned.config.strategies] == ["ema"]
+    assert planned.config.on_record.fencing_token == 4
+    status = status_of(observed, KNOWN)
+    assert status.phase == "Halted"
+    assert "spec.type" in told(status.conditions, ConditionType.READY).message
+    assert status.session.fencing_token == 4
+
+
+def test_a_venue_that_cannot_be_read_is_deleted_like_any_other() -> None:
+    odd = unreadable_venue(**deleting())
+    waits = scene(odd, accounts=[account(open_orders=1)])
+    assert plan(waits, SETTINGS).finalizer is None
+    assert plan(scene(odd), SETTINGS).finalizer is False
+    forced = unreadable_venue(annotations={FORCE_DELETE_ANNOTATION: "true"}, **deleting())
+    assert plan(scene(forced, accounts=[account(open_orders=1)]), SETTINGS).finalizer is False
+
+
+def test_a_market_in_lock_step_names_whom_it_waits_for() -> None:
+    waits = {"waiting_for": ["ema", "slow"]}
+    missing = scene(accounts=[account(connected=False), account("slow")], gateway=waits)
+    found = told(status_of(missing).conditions, ConditionType.READY)
+    assert (found.status, found.reason) == ("True", "WaitingForStrategies")
+    assert "its market waits for ema, which has no session" in found.message
+    thinking = scene(accounts=[account(), account("slow")], gateway=waits)
+    assert told(status_of(thinking).conditions, ConditionType.READY).reason == "LoggedOn"
+
+
+def held(quantity: str, symbol: str = "EUR-USD", unattributed: str = "0") -> status_pb2.AccountPosition:
+    instrument = instrument_pb2.InstrumentId(venue="sim-fx", symbol=symbol)
+    return status_pb2.AccountPosition(instrument=instrument, quantity=quantity, unattributed=unattributed)
+
+
+def test_positions_are_the_accounts_with_what_nobody_owns_any_more() -> None:
+    said = {"positions": [held("5", "Z"), held("187000", unattributed="40000"), held("1." + "3" * 80, "A")]}
+    assert [item.to_api() for item in status_of(scene(gateway=said)).positions] == [
+        {"symbol": "A", "quantity": "1." + "3" * 62, "unattributed": "0"},
+        {"symbol": "EUR-USD", "quantity": "187000", "unattributed": "40000"},
+        {"symbol": "Z", "quantity": "5", "unattributed": "0"},
+    ]
+
+
+def test_counts_of_any_size_fit() -> None:
+    status = status_of(scene(gateway={"throttled_total": 2**64 - 1, "fencing_token": 2**64 - 1}))
+    assert (status.orders.throttled_total, status.session.fencing_token) == (2**63 - 1, 2**63 - 1)
+
+
+# --- deleted together with its strategies
+
+
+def flattening(name: str = "ema", **metadata: Any) -> AnyStrategy:
+    return strategy(change(strategy_manifest(name), "spec.deletionPolicy", "Flatten"), **metadata)
+
+
+def cascade(trader: AnyStrategy, own: status_pb2.StrategyAccount, seconds: float = 1.0) -> Observed:
+    """A venue that was deleted so long ago, without an open order, and one strategy there."""
+    return scene(venue(**deleting(seconds)), traders=[trader], accounts=[own])
+
+
+HOLDS = account(positions=[position("-91000")])
+STAYS: dict[str, Observed] = {
+    "a strategy that is deleted and still closes": cascade(flattening(**deleting()), HOLDS),
+    "the same shortly before the deadline": cascade(
+        flattening(**deleting()), HOLDS, SETTINGS.stop_deadline_seconds - 1
+    ),
+    "a strategy with a position that is deleted a moment later": cascade(flattening(), HOLDS),
+}
+GOES: dict[str, Observed] = {
+    "the strategy has stopped": cascade(flattening(**deleting()), account(stopped=True)),
+    "it does not flatten": cascade(strategy(**deleting()), HOLDS),
+    "nobody deletes the strategy": cascade(flattening(), HOLDS, CASCADE_SECONDS),
+    "the strategy is flat": cascade(flattening(), account(positions=[position("0")])),
+    "the deadline": cascade(flattening(**deleting()), HOLDS, SETTINGS.stop_deadline_seconds),
+}
+
+
+@pytest.mark.parametrize("case", STAYS)
+def test_a_venue_stays_open_for_strategies_that_close_their_positions(case: str) -> None:
+    planned = plan(STAYS[case], SETTINGS)
+    assert planned.finalizer is None
+    assert planned.config is not None
+    assert planned.config.halted_reason == "VenueDeleted"
+
+
+@pytest.mark.parametrize("case", GOES)
+def test_a_venue_goes_when_nothing_is_left_to_close(case: str) -> None:
+    assert plan(GOES[case], SETTINGS).finalizer is False
+
+
+def test_what_the_account_still_holds_is_named() -> None:
+    left = gone(confirming(positions=[held("187000")]))
+    (note,) = plan(left, SETTINGS).notes
+    assert (note.type, note.reason) == ("Warning", "PositionLeft")
+    assert "The account holds 187000 EUR-USD." in note.text
+    late = cascade(flattening(**deleting()), HOLDS, SETTINGS.stop_deadline_seconds)
+    assert "that ema has closed its positions" in plan(late, SETTINGS).notes[0].text
