@@ -220,16 +220,21 @@ def order_state(turn: Turn, event: port.OrderState) -> None:
     if event.status is None:
         end(turn, order, OrdStatus.CANCELED, Reason.UNKNOWN_AT_VENUE, "the venue knows no such order", event.at_ns)
         return
-    if event.cum_quantity != order.cum:
+    agrees = event.cum_quantity == order.cum
+    if not agrees:
         text = (
             f"the venue says that order {order.cl_ord_id} is executed for {render(event.cum_quantity)}, the journal "
             f"has {render(order.cum)}"
         )
         supervision.halt(turn, POSITION_DIFFERENCE, text)
-        return
     if event.status.is_final:
-        status = OrdStatus.CANCELED if event.status is OrdStatus.FILLED else event.status
-        end(turn, order, status, "", "", event.at_ns, event.order_id)
+        # Whatever was executed of it, it does not work any more; an execution that comes later is still booked.
+        _took_place(turn, order, event.current, event.at_ns)
+        if order.is_open:
+            status = OrdStatus.CANCELED if event.status is OrdStatus.FILLED else event.status
+            end(turn, order, status, "", "", event.at_ns, event.order_id)
+        return
+    if not agrees:
         return
     settle_requests(turn, order, event.current, event.at_ns)
     if order.is_open:

@@ -268,3 +268,20 @@ def test_the_end_under_the_replacements_cl_ord_id_says_that_it_took_place() -> N
 
     assert kinds(done) == ["order_replaced", "< REPLACED", "order_ended", "< CANCELED"]
     assert scenario.books.ended[cl_ord_id(1)].cl_ord_id == cl_ord_id(2)
+
+
+def test_an_order_that_is_over_at_the_venue_ends_though_executions_are_missing() -> None:
+    """Found by the simulation: the gateway cancelled the order every second without end, and journaled each time."""
+    scenario = _filled()
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.FILLED, Decimal(10_000), None, Decimal(10_000), scenario.now
+    )
+
+    assert "halt_changed" in kinds(scenario.venue(answer))
+    assert not scenario.books.open
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 0
+    before = len(scenario.events)
+    for _ in range(5):
+        scenario.later(10)
+    assert len(scenario.events) == before
+    assert kinds(scenario.executed(1, "6000", "late"))[0] == "order_executed"
