@@ -53,6 +53,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
     if order is not None and event.exec_id in order.executions:
         turn.count("EXECUTIONS_REPEATED")
         return
+    _took_place(turn, order, event.cl_ord_id, event.at_ns)
     foreign = order is None or not _fits(order, event)
     body = journal_pb2.OrderExecuted(
         cl_ord_id=_suspense_id(event) if foreign else event.cl_ord_id,
@@ -96,7 +97,9 @@ def ended(turn: Turn, event: port.Ended) -> None:
     # A ClOrdID that the venue refuses because it has it already is that of an order which goes on.
     if order is None or not order.is_open or event.reason == port.DUPLICATE_CL_ORD_ID:
         return
-    end(turn, order, event.status, event.reason, event.text, event.at_ns, event.order_id)
+    _took_place(turn, order, event.cl_ord_id, event.at_ns)
+    if order.is_open:
+        end(turn, order, event.status, event.reason, event.text, event.at_ns, event.order_id)
 
 
 def end(turn: Turn, order: Order, status: OrdStatus, reason: str, text: str, at_ns: int, order_id: str = "") -> None:
@@ -217,16 +220,21 @@ def order_state(turn: Turn, event: port.OrderState) -> None:
     if event.status is None:
         end(turn, order, OrdStatus.CANCELED, Reason.UNKNOWN_AT_VENUE, "the venue knows no such order", event.at_ns)
         return
-    if event.cum_quantity != order.cum:
+    agrees = event.cum_quantity == order.cum
+    if not agrees:
         text = (
             f"the venue says that order {order.cl_ord_id} is executed for {render(event.cum_quantity)}, the journal "
             f"has {render(order.cum)}"
         )
         supervision.halt(turn, POSITION_DIFFERENCE, text)
-        return
     if event.status.is_final:
-        status = OrdStatus.CANCELED if event.status is OrdStatus.FILLED else event.status
-        end(turn, order, status, "", "", event.at_ns, event.order_id)
+        # Whatever was executed of it, it does not work any more; an execution that comes later is still booked.
+        _took_place(turn, order, event.current, event.at_ns)
+        if order.is_open:
+            status = OrdStatus.CANCELED if event.status is OrdStatus.FILLED else event.status
+            end(turn, order, status, "", "", event.at_ns, event.order_id)
+        return
+    if not agrees:
         return
     settle_requests(turn, order, event.current, event.at_ns)
     if order.is_open:
@@ -321,6 +329,13 @@ def become(turn: Turn, state: port.SessionState, text: str) -> None:
         live.session_since_ns = turn.now_ns
         turn.tell("info", "venue_session", state=state.value, text=text)
     live.session, live.session_text = state, text
+
+
+def _took_place(turn: Turn, order: Order | None, cl_ord_id: str, at_ns: int) -> None:
+    """What the venue reports under the ClOrdID of a replacement says that the replacement took place, though its own
+    report is lost or still to come: the order is known under that ClOrdID from now on."""
+    if order is not None and order.replace is not None and order.replace.cl_ord_id == cl_ord_id:
+        replaced(turn, port.Replaced(cl_ord_id, order.cl_ord_id, order.order_id, at_ns))
 
 
 def _fits(order: Order, event: port.Executed) -> bool:

@@ -241,3 +241,49 @@ def test_a_snapshot_and_its_tail_are_the_whole_journal() -> None:
     tail = recover(VENUE, snapshot, scenario.events[middle:])
 
     assert tail.to_message() == recover(VENUE, None, scenario.events).to_message() == scenario.books.to_message()
+
+
+def test_an_execution_under_the_replacements_cl_ord_id_says_that_it_took_place() -> None:
+    """Found by the simulation: the order filled under the new ClOrdID, which the books then forgot, so that the bust of
+    that execution was booked to nobody."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "4000")
+
+    done = scenario.executed(2, "4000", "e1")
+    bust = port.Busted(cl_ord_id(2), "b1", "e1", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now)
+
+    assert kinds(done) == ["order_replaced", "< REPLACED", "order_executed", "< TRADE"]
+    assert scenario.books.ended[cl_ord_id(1)].status is OrdStatus.FILLED
+    assert kinds(scenario.venue(bust)) == ["execution_busted", "< TRADE_CANCEL"]
+    assert scenario.position() == 0
+
+
+def test_the_end_under_the_replacements_cl_ord_id_says_that_it_took_place() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "20000")
+
+    done = scenario.ended(2)
+
+    assert kinds(done) == ["order_replaced", "< REPLACED", "order_ended", "< CANCELED"]
+    assert scenario.books.ended[cl_ord_id(1)].cl_ord_id == cl_ord_id(2)
+
+
+def test_an_order_that_is_over_at_the_venue_ends_though_executions_are_missing() -> None:
+    """Found by the simulation: the gateway cancelled the order every second without end, and journaled each time."""
+    scenario = _filled()
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.FILLED, Decimal(10_000), None, Decimal(10_000), scenario.now
+    )
+
+    assert "halt_changed" in kinds(scenario.venue(answer))
+    assert not scenario.books.open
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 0
+    before = len(scenario.events)
+    for _ in range(5):
+        scenario.later(10)
+    assert len(scenario.events) == before
+    assert kinds(scenario.executed(1, "6000", "late"))[0] == "order_executed"

@@ -1,0 +1,372 @@
+"""Naive accounts of one venue, kept beside the gateway: a fold of the records that the journal has stored, by plain sums
+and lists. Nothing of the engine, its books or the gate is used, so that an engine that is wrong differs from them.
+
+Each rule that a record breaks raises Broken with the name of the invariant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from crowetrade.bus.v1 import journal_pb2, market_data_pb2
+from crowetrade_agents.domain.trading_state import TradingState
+from tests.simulation.limits import SECOND, ConfigSpec, RuleSpec
+
+ZERO = Decimal(0)
+SUSPENSE = ""
+
+
+class Broken(Exception):
+    """An invariant does not hold; `invariant` names it."""
+
+    def __init__(self, invariant: str, text: str) -> None:
+        super().__init__(f"{invariant}: {text}")
+        self.invariant = invariant
+
+
+def expect(holds: object, invariant: str, text: object) -> None:
+    """Raises Broken unless it holds."""
+    if not holds:
+        raise Broken(invariant, str(text))
+
+
+@dataclass(slots=True)
+class Account:
+    """One order by the records: quantities in units; `worked` is what was executed, taken back or not."""
+
+    owner: str
+    symbol: str
+    sign: int
+    quantity: Decimal
+    price: str
+    closing: bool
+    cl_ord_id: str
+    worked: Decimal = ZERO
+    cum: Decimal = ZERO
+    is_open: bool = True
+    pending: tuple[str, Decimal, str] | None = None
+    # Quantities that it was ever sent with.
+    quantities: set[Decimal] = field(default_factory=set)
+
+    @property
+    def counted(self) -> Decimal:
+        """What it may still execute at most."""
+        if not self.is_open:
+            return ZERO
+        largest = max(self.quantity, self.pending[1]) if self.pending else self.quantity
+        return max(largest - self.worked, ZERO)
+
+
+@dataclass(slots=True)
+class Refused:
+    """A request that was refused and is in no record yet; `fresh` while the batch that refused it is being read."""
+
+    strategy: str
+    symbol: str
+    at_ns: int
+    fresh: bool = True
+
+
+class Accounts:
+    """See the module. `specs` are all configurations that the operator has made, by revision."""
+
+    def __init__(self, specs: Mapping[str, ConfigSpec]) -> None:
+        self.specs = specs
+        self.orders: dict[str, Account] = {}
+        self.open: dict[int, Account] = {}
+        self.positions: dict[tuple[str, str], Decimal] = {}
+        # Exec ids that were booked, and those that were taken back.
+        self.booked: dict[str, tuple[str, Decimal]] = {}
+        self.busted: set[str] = set()
+        # Times of messages that count against rates, by strategy and symbol.
+        self.messages: dict[tuple[str, str], list[int]] = {}
+        self.refused: list[Refused] = []
+        # ClOrdIDs of replacements that never took place.
+        self.burned: set[str] = set()
+        self.halts: set[str] = set()
+        self.revision = ""
+        self.members: dict[str, frozenset[str]] = {}
+        self.tokens: list[int] = []
+        self.events = 0
+        self.kinds: dict[str, int] = {}
+
+    # --- The fold ---------------------------------------------------------------------------------------------------
+
+    def take(self, payload: bytes) -> list[journal_pb2.JournalEvent]:
+        """One stored record; returns its events."""
+        record = journal_pb2.JournalRecord.FromString(payload)
+        expect(
+            record.first_sequence == self.events + 1, "I7", f"record begins with {record.first_sequence}, not the next"
+        )
+        for event in record.events:
+            kind = event.WhichOneof("event") or ""
+            self.events += 1
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            fold = _FOLDS.get(kind)
+            if fold is not None:
+                fold(self, getattr(event, kind), event.at_unix_ns)
+        return list(record.events)
+
+    def _started(self, body: journal_pb2.SessionStarted, at_ns: int) -> None:
+        expect(not self.tokens or body.fencing_token == self.tokens[-1] + 1, "I2", "fencing tokens rise by one")
+        self.tokens.append(body.fencing_token)
+        self.refused.clear()
+
+    def _submitted(self, body: journal_pb2.OrderSubmitted, at_ns: int) -> None:
+        expect(body.cl_ord_id not in self.orders, "I2", f"{body.cl_ord_id} is journaled over another order")
+        sign = 1 if body.side == market_data_pb2.SIDE_BUY else -1
+        order = Account(
+            body.strategy,
+            body.symbol,
+            sign,
+            Decimal(body.order_quantity),
+            body.price,
+            body.closing,
+            body.cl_ord_id,
+        )
+        self._judge(order, order.quantity, order.quantity, order.price, ZERO, at_ns)
+        self.orders[body.cl_ord_id] = order
+        self.open[id(order)] = order
+        if not body.closing:
+            self._count(order, at_ns)
+
+    def _cancel(self, body: journal_pb2.CancelSubmitted, at_ns: int) -> None:
+        expect(body.orig_cl_ord_id in self.orders, "I2", f"cancel of {body.orig_cl_ord_id}, which nobody sent")
+        if body.reason == "CancelRequested":
+            self._count(self.orders[body.orig_cl_ord_id], at_ns)
+
+    def _replace(self, body: journal_pb2.ReplaceSubmitted, at_ns: int) -> None:
+        order = self.orders[body.orig_cl_ord_id]
+        expect(body.cl_ord_id not in self.orders, "I2", f"{body.cl_ord_id} is journaled over another order")
+        quantity = Decimal(body.order_quantity)
+        self._judge(order, quantity, max(quantity - order.worked, ZERO), body.price, order.counted, at_ns)
+        order.pending = (body.cl_ord_id, quantity, body.price)
+        order.quantities |= {quantity, order.quantity}
+        self.orders[body.cl_ord_id] = order
+        self._count(order, at_ns)
+
+    def _executed(self, body: journal_pb2.OrderExecuted, at_ns: int) -> None:
+        expect(body.exec_id not in self.booked, "I3", f"execution {body.exec_id} is booked twice")
+        quantity = Decimal(body.quantity)
+        signed = quantity if body.side == market_data_pb2.SIDE_BUY else -quantity
+        order = self.orders.get(body.cl_ord_id.removeprefix("?"))
+        expect(body.suspense == (order is None), "I3", f"execution {body.exec_id} is booked to the wrong owner")
+        owner = SUSPENSE if order is None else order.owner
+        self.booked[body.exec_id] = (owner, signed)
+        self._move(owner, body.symbol, signed)
+        if order is not None:
+            order.cum += quantity
+            order.worked += quantity
+            self._close_when_done(order)
+
+    def _busted(self, body: journal_pb2.ExecutionBusted, at_ns: int) -> None:
+        ref = body.exec_ref_id
+        expect(ref not in self.busted, "I3", f"execution {ref} is taken back twice")
+        self.busted.add(ref)
+        quantity = Decimal(body.quantity)
+        signed = quantity if body.side == market_data_pb2.SIDE_BUY else -quantity
+        expect(ref in self.booked, "I3", f"execution {ref} is taken back and was never booked")
+        owner, booked = self.booked[ref]
+        expect(signed == booked, "I3", f"execution {ref} is taken back with other numbers")
+        self._move(owner, body.symbol, -signed)
+        order = self.orders.get(body.cl_ord_id.removeprefix("?"))
+        if order is not None:
+            order.cum -= quantity
+
+    def _ended(self, body: journal_pb2.OrderEnded, at_ns: int) -> None:
+        self._close(self.orders[body.cl_ord_id])
+
+    def _replaced(self, body: journal_pb2.OrderReplaced, at_ns: int) -> None:
+        order = self.orders[body.orig_cl_ord_id]
+        assert order.pending is not None
+        order.cl_ord_id, order.quantity, order.price = order.pending
+        order.pending = None
+        self._close_when_done(order)
+
+    def _rejected(self, body: journal_pb2.RequestRejected, at_ns: int) -> None:
+        order = self.orders[body.orig_cl_ord_id]
+        if order.pending is not None and order.pending[0] == body.cl_ord_id:
+            self._burn(order)
+            self._close_when_done(order)
+
+    def _refusals(self, body: journal_pb2.RequestsRefused, at_ns: int) -> None:
+        left = body.count
+        for item in list(self.refused):
+            if left and (item.strategy, item.symbol) == (body.strategy, body.symbol):
+                self.refused.remove(item)
+                self.messages.setdefault((item.strategy, item.symbol), []).append(item.at_ns)
+                left -= 1
+        expect(not left, "I4", f"{body.count} refusals of {body.strategy} are journaled, {left} more than there were")
+
+    def _configured(self, body: journal_pb2.ConfigurationApplied, at_ns: int) -> None:
+        self.revision = body.revision
+        self.members = self._members_now()
+
+    def _halt(self, body: journal_pb2.HaltChanged, at_ns: int) -> None:
+        (self.halts.discard if body.cleared else self.halts.add)(body.halt)
+
+    # --- Parts of it ------------------------------------------------------------------------------------------------
+
+    def _count(self, order: Account, at_ns: int) -> None:
+        self.messages.setdefault((order.owner, order.symbol), []).append(at_ns)
+
+    def _move(self, owner: str, symbol: str, signed: Decimal) -> None:
+        key = (owner, symbol)
+        self.positions[key] = self.positions.get(key, ZERO) + signed
+
+    def _burn(self, order: Account) -> None:
+        if order.pending is not None:
+            self.burned.add(order.pending[0])
+            order.pending = None
+
+    def _close(self, order: Account) -> None:
+        order.is_open = False
+        self._burn(order)
+        self.open.pop(id(order), None)
+
+    def _close_when_done(self, order: Account) -> None:
+        largest = max(order.quantity, order.pending[1]) if order.pending else order.quantity
+        if order.is_open and order.worked >= largest:
+            self._close(order)
+
+    def remembers(self, cl_ord_id: str) -> bool:
+        """Whether an order has or had this ClOrdID."""
+        return cl_ord_id in self.orders and cl_ord_id not in self.burned
+
+    def exposures(self) -> dict[tuple[str, str], tuple[Decimal, Decimal, Decimal, int]]:
+        """Position, open to buy, open to sell and open orders by owner and symbol; without those that have nothing."""
+        found: dict[tuple[str, str], list[Decimal]] = {
+            key: [position, ZERO, ZERO, ZERO] for key, position in self.positions.items()
+        }
+        for order in self.open.values():
+            entry = found.setdefault((order.owner, order.symbol), [ZERO, ZERO, ZERO, ZERO])
+            entry[1 if order.sign > 0 else 2] += order.counted
+            entry[3] += 1
+        return {key: (a, b, c, int(d)) for key, (a, b, c, d) in found.items() if a or b or c or d}
+
+    # --- I4 and I5: no limit exceeded, nothing sent after a halt ----------------------------------------------------
+
+    @property
+    def spec(self) -> ConfigSpec | None:
+        """What the last configuration in the journal says."""
+        return self.specs.get(self.revision)
+
+    def _judge(
+        self, order: Account, quantity: Decimal, leaves: Decimal, price: str, counted: Decimal, at_ns: int
+    ) -> None:
+        spec = self.spec
+        what = f"{order.cl_ord_id} {'buy' if order.sign > 0 else 'sell'} {quantity} {order.symbol}"
+        if spec is None:
+            raise Broken("I5", f"{what}: sent without a configuration")
+        self._judge_state(order, spec, leaves, counted, what)
+        binding = [rule for rule in spec.rules if rule.binds(order.owner, order.symbol)]
+        if not order.closing:
+            expect(any(rule.enforce for rule in binding), "I4", f"{what}: sent without a limit in force")
+            expect(not any(rule.unknown for rule in binding), "I4", f"{what}: sent under an unreadable limit")
+        for rule in binding:
+            if rule.enforce:
+                self._judge_rule(rule, order, quantity, leaves, price, counted, at_ns, what)
+
+    def _judge_state(self, order: Account, spec: ConfigSpec, leaves: Decimal, counted: Decimal, what: str) -> None:
+        state = TradingState.HALTED if self.halts else spec.state(order.owner)
+        if order.closing:
+            expect(state is TradingState.FLATTEN, "I5", f"{what}: closes in state {state}")
+        else:
+            expect(state in (TradingState.ACTIVE, TradingState.CLOSE_ONLY), "I5", f"{what}: sent in state {state}")
+        if order.closing or state is TradingState.CLOSE_ONLY:
+            held = self.positions.get((order.owner, order.symbol), ZERO) * order.sign
+            working = self._working({order.owner}, order) - counted
+            expect(held < 0 and working + leaves <= -held, "I5", f"{what}: does not reduce {held}, {working} working")
+
+    def _judge_rule(
+        self,
+        rule: RuleSpec,
+        order: Account,
+        quantity: Decimal,
+        leaves: Decimal,
+        price: str,
+        counted: Decimal,
+        at_ns: int,
+        what: str,
+    ) -> None:
+        if rule.order_quantity is not None:
+            expect(quantity <= rule.order_quantity, "I4", f"{what}: above {rule.order_quantity} of {rule.name}")
+        if rule.order_notional is not None and price:
+            notional = quantity * Decimal(price)
+            expect(notional <= rule.order_notional, "I4", f"{what}: {notional} above the notional of {rule.name}")
+        owners = self._owners(rule, order.owner)
+        if rule.position is not None and not order.closing:
+            held = sum((self.positions.get((owner, order.symbol), ZERO) for owner in owners), ZERO)
+            before = held + order.sign * (self._working(owners, order) - counted)
+            after = before + order.sign * leaves
+            comes_down = 0 <= after < before or before < after <= 0
+            text = f"{what}: {owners} go from {before} to {after}, beyond {rule.position} of {rule.name}"
+            expect(abs(after) <= rule.position or comes_down, "I4", text)
+        if rule.rate is not None:
+            used = self.used(rule, owners, at_ns)
+            expect(used < rule.rate[0], "I4", f"{what}: message {used + 1} of {rule.rate} of {rule.name}")
+
+    def _working(self, owners: Iterable[str], like: Account) -> Decimal:
+        return sum(
+            (
+                order.counted
+                for order in self.open.values()
+                if order.owner in owners and order.symbol == like.symbol and order.sign == like.sign
+            ),
+            ZERO,
+        )
+
+    def used(self, rule: RuleSpec, owners: frozenset[str], at_ns: int) -> int:
+        """Messages in the rule's window that ends now, by the list of all of them."""
+        assert rule.rate is not None
+        since = at_ns - rule.rate[1] * SECOND
+        sent = sum(
+            sum(1 for sent_ns in reversed(times) if sent_ns > since)
+            for (owner, symbol), times in self.messages.items()
+            if owner in owners and rule.covers(symbol)
+        )
+        refused = sum(
+            1
+            for item in self.refused
+            if item.strategy in owners and rule.covers(item.symbol) and item.at_ns > since and not item.fresh
+        )
+        return sent + refused
+
+    def _owners(self, rule: RuleSpec, owner: str) -> frozenset[str]:
+        """Whom the rule counts: alone, or all that it binds, those that it counted before and that still hold or work
+        something, those whom nothing binds any more, and nobody's account."""
+        if not rule.total:
+            return frozenset({owner})
+        spec = self.spec
+        assert spec is not None
+        strangers = {key[0] for key in self.exposures()} - set(spec.bindings)
+        return rule.strategies | self.members.get(rule.name, frozenset()) | strangers | {owner, SUSPENSE}
+
+    def _members_now(self) -> dict[str, frozenset[str]]:
+        spec = self.spec
+        if spec is None:
+            return self.members
+        holding = {key[0] for key in self.exposures()}
+        return {
+            rule.name: rule.strategies | (self.members.get(rule.name, frozenset()) & holding)
+            for rule in spec.rules
+            if rule.total
+        }
+
+
+_FOLDS = {
+    "session_started": Accounts._started,
+    "order_submitted": Accounts._submitted,
+    "cancel_submitted": Accounts._cancel,
+    "replace_submitted": Accounts._replace,
+    "order_executed": Accounts._executed,
+    "execution_busted": Accounts._busted,
+    "order_ended": Accounts._ended,
+    "order_replaced": Accounts._replaced,
+    "request_rejected": Accounts._rejected,
+    "requests_refused": Accounts._refusals,
+    "configuration_applied": Accounts._configured,
+    "halt_changed": Accounts._halt,
+}

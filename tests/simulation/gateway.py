@@ -1,0 +1,301 @@
+"""One gateway process on virtual time: what gateway/loop.py does, with a death possible between any two effects.
+
+A turn takes what waits, lets cancels that cannot wait go, appends one record, and carries the rest out when the append is
+confirmed. The process dies at a random place of a turn, or while it waits; the append is stored, not stored, stored
+twice, confirmed late, or stored although nobody confirms it. It starts again from the journal.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from random import Random
+from typing import TYPE_CHECKING
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.errors import JournalError, Overtaken
+from crowetrade_agents.gateway import batch, books, commands, effects
+from crowetrade_agents.gateway.engine import next_timer_ns
+from crowetrade_agents.gateway.state import GatewayState
+from crowetrade_agents.journal.memory import MemoryWriter, Outcome
+from crowetrade_agents.venues import port
+from crowetrade_agents.venues.adapters.simulated import requests
+from crowetrade_agents.venues.adapters.simulated.requests import Query
+from tests.simulation.accounts import expect
+from tests.simulation.limits import SECOND
+from tests.simulation.venue import SNAPSHOT
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+CONFIRM_NS = 3 * SECOND
+TICK_NS = 50_000_000
+DEATH = 0.002
+"""Chance that a turn does not end."""
+
+
+class Died(Exception):
+    """The process is over, here."""
+
+
+class GatewayProcess:
+    """`state` is the engine's; everything else is the shell around it."""
+
+    def __init__(self, world: World, random: Random, number: int) -> None:
+        self.world = world
+        self.random = random
+        self.name = f"gateway-{number}"
+        self.alive = True
+        self.writer = MemoryWriter(world.log)
+        recovered, events, self.head = self.writer.recover()
+        start = self.head.sequence
+        found = books.recover(world.venue_name, recovered, events)
+        started = journal_pb2.JournalEvent(
+            at_unix_ns=max(self.wall(), found.at_ns),
+            session_started=journal_pb2.SessionStarted(pod=self.name, fencing_token=found.fencing_token + 1),
+        )
+        found.apply(started)
+        self.inbox: deque[tuple[commands.Command, str | None]] = deque()
+        self.state = GatewayState.start(world.settings(self.name), found, start)
+        self.token = found.fencing_token
+        self.ready = False
+        self.leaving = False
+        self.acknowledged = ""
+        self._busy = False
+        self._turn_due = False
+        self._timer_ns: int | None = None
+        self._appended_ns = self.world.now
+        self._start(started)
+
+    def wall(self) -> int:
+        """The wall clock, which steps."""
+        return self.world.wall()
+
+    def _start(self, started: journal_pb2.JournalEvent) -> None:
+        try:
+            self._append([started], self._outcome(0.05))
+        except JournalError as error:
+            self.end(f"could not start: {error}")
+            return
+        self.ready = True
+        self._tick()
+
+    # --- What comes in ----------------------------------------------------------------------------------------------
+
+    def put(self, command: commands.Command, root: str | None = None) -> None:
+        """Queues a command; `root` names the order of an answer that counts as on its way until it is carried out."""
+        if not self.alive:
+            self._taken(root)
+            return
+        self.inbox.append((command, root))
+        self._wake()
+
+    def put_event(self, event: port.VenueEvent, root: str | None = None) -> None:
+        """Something that the venue says."""
+        self.put(commands.FromVenue(event), root)
+
+    def logged_on(self, snapshot: port.VenueSnapshot, *, stale: bool) -> None:
+        """The snapshot of a session, which may be over again."""
+        self.put(commands.VenueConnected(snapshot), SNAPSHOT)
+        if stale:
+            self.session_lost()
+
+    def session_lost(self) -> None:
+        """The venue's session broke; it is opened again after a while."""
+        if self.alive:
+            self.put_event(port.SessionChanged(port.SessionState.DISCONNECTED, "the session broke"))
+            self.world.after(self.random.randrange(2 * SECOND), self.connect)
+
+    def connect(self) -> None:
+        """Logs on to the venue."""
+        if self.alive and self.world.venue.session is not self:
+            known = self.state.books
+            resume = port.Resume(known.venue_ns, known.venue_state, known.origin_sequence, known.fencing_token)
+            self.world.venue.connect(self, resume)
+
+    def _taken(self, root: str | None) -> None:
+        if root is not None:
+            self.world.venue.taken(root)
+
+    def _wake(self) -> None:
+        if not self._busy and not self._turn_due:
+            self._turn_due = True
+            wait = 20_000_000 if self.random.random() < 0.05 else 50_000
+            self.world.after(self.random.randrange(wait), self.turn)
+
+    def _tick(self) -> None:
+        """Timers are looked at as the loop does; a quiet gateway proves that it is not overtaken."""
+        if not self.alive:
+            return
+        now = self.wall()
+        due = next_timer_ns(self.state)
+        quiet = self.world.now - self._appended_ns >= CONFIRM_NS
+        if (due is not None and due <= now) or quiet:
+            self.put(commands.Timer())
+        self.world.after(self.world.tick_ns, self._tick)
+
+    # --- A turn -----------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Takes what waits."""
+        self._turn_due = False
+        if not self.alive or self._busy or not self.inbox:
+            return
+        taken = [self.inbox.popleft() for _ in range(min(len(self.inbox), batch.MAX_COMMANDS))]
+        dies = self.world.faults and self.random.random() < DEATH
+        try:
+            self._take(taken, dies)
+        except Died:
+            self.end("died", taken)
+        except JournalError as error:
+            self._emergency()
+            self.end(f"{type(error).__name__}: {error}", taken)
+
+    def _take(self, taken: list[tuple[commands.Command, str | None]], dies: bool) -> None:
+        world = self.world
+        world.commands += len(taken)
+        now = self.wall()
+        todo = batch.take(self.state, self._each(taken), now)
+        world.batch_taken(self, [command for command, _ in taken], todo)
+        places = len(todo.urgent) + bool(todo.events) * 2 + len(todo.after) + 1
+        self._last_step = self.random.randrange(places) if dies else places + 1
+        for cancel in todo.urgent:
+            self._step()
+            self._send_cancel(cancel)
+        confirmed_ns = 0
+        if todo.events:
+            self._step()
+            self._append(todo.events, self._outcome(0.003))
+            confirmed_ns = self._confirmation()
+            self._step()
+        elif world.now - self._appended_ns >= CONFIRM_NS:
+            self.writer_is_newest()
+            self._appended_ns = world.now
+        if confirmed_ns:
+            self._busy = True
+            world.after(confirmed_ns, self._carry_out_late, todo, taken)
+        else:
+            self._carry_out(todo, taken)
+
+    def _each(self, taken: list[tuple[commands.Command, str | None]]) -> Iterator[commands.Command]:
+        for command, _ in taken:
+            self.world.trace(self.name, command)
+            yield command
+
+    def _carry_out_late(self, todo: batch.Batch, taken: list[tuple[commands.Command, str | None]]) -> None:
+        self._busy = False
+        if self.alive:
+            try:
+                self._carry_out(todo, taken)
+            except Died:
+                self.end("died", taken)
+        else:
+            self._forget(taken)
+
+    def _carry_out(self, todo: batch.Batch, taken: list[tuple[commands.Command, str | None]]) -> None:
+        for effect in todo.after:
+            self._step()
+            self._effect(effect)
+        self._forget(taken)
+        self.acknowledged = self.state.live.configuration.revision
+        self.world.batch_done(self)
+        if self.inbox:
+            self._wake()
+
+    def _forget(self, taken: list[tuple[commands.Command, str | None]]) -> None:
+        for _, root in taken:
+            self._taken(root)
+        taken.clear()
+
+    def _step(self) -> None:
+        self._last_step -= 1
+        if self._last_step < 0:
+            raise Died
+
+    def _effect(self, effect: effects.Effect) -> None:
+        venue, world = self.world.venue, self.world
+        if isinstance(effect, effects.Report):
+            world.trader_of(effect.strategy).reported(effect.message)
+        elif isinstance(effect, effects.SendOrder):
+            world.check_sent(self, effect.order.terms)
+            venue.send(self, requests.of(effect.order))
+        elif isinstance(effect, effects.SendReplace):
+            world.check_sent(self, effect.replace.terms)
+            venue.send(self, requests.of(effect.replace))
+        elif isinstance(effect, effects.SendCancel):
+            self._send_cancel(effect)
+        elif isinstance(effect, effects.SendQuery):
+            venue.send(self, Query(effect.cl_ord_id, effect.order_id, effect.instrument))
+        elif isinstance(effect, effects.AcceptLogon):
+            world.trader_of(effect.strategy).accepted(self, effect.session, effect.snapshot)
+
+    def _send_cancel(self, effect: effects.SendCancel) -> None:
+        self.world.venue.send(self, requests.of(effect.cancel))
+
+    # --- The journal ------------------------------------------------------------------------------------------------
+
+    def _outcome(self, chance: float) -> Outcome:
+        if not self.world.faults or self.random.random() > chance:
+            return Outcome.CONFIRMED
+        return self.random.choice([Outcome.TWICE, Outcome.UNCONFIRMED, Outcome.DELAYED, Outcome.LOST])
+
+    def _append(self, events: list[journal_pb2.JournalEvent], outcome: Outcome) -> None:
+        if outcome is not Outcome.CONFIRMED:
+            self.world.trace(self.name, f"append: {outcome.value}")
+        try:
+            self.head = self.writer.append(events, self.wall(), self.token, outcome)
+        finally:
+            if outcome is Outcome.DELAYED:
+                self.world.after(self.random.randrange(6 * SECOND), self.world.deliver_delayed)
+            self.world.read_journal()
+        self._appended_ns = self.world.now
+
+    def _confirmation(self) -> int:
+        """How long the confirmation takes; 0 when nothing can happen meanwhile."""
+        if not self.world.faults:
+            return 0
+        chance = self.random.random()
+        return self.random.randrange(3 * SECOND) if chance < 0.002 else 400_000 if chance < 0.3 else 0
+
+    def writer_is_newest(self) -> None:
+        """As JournalPort.confirm."""
+        if self.world.newest_token() != self.token:
+            raise Overtaken("another gateway has written since")
+
+    def snapshot(self) -> None:
+        """Keeps the books for the next start."""
+        if self.alive and not self._busy and self.ready:
+            parts = 0 if self.world.faults and self.random.random() < 0.1 else None
+            try:
+                self.writer.write_snapshot(self.state.books.to_message(), self.head, parts)
+            except JournalError:
+                self.world.trace(self.name, "snapshot not written")
+
+    # --- The end ----------------------------------------------------------------------------------------------------
+
+    def _emergency(self) -> None:
+        if self.state.live.session is port.SessionState.LOGGED_ON:
+            for effect in batch.emergency_cancels(self.state):
+                self._send_cancel(effect)
+
+    def end(self, why: str, taken: list[tuple[commands.Command, str | None]] | None = None) -> None:
+        """The process is over; its venue session breaks."""
+        if not self.alive:
+            return
+        self.world.trace(self.name, f"ends: {why}")
+        self.alive = False
+        self._forget(taken if taken is not None else [])
+        while self.inbox:
+            self._taken(self.inbox.popleft()[1])
+        if self.world.venue.session is self:
+            self.world.venue.disconnect()
+        self.world.process_ended(self)
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing waits and nothing is being confirmed."""
+        return self.alive and self.ready and not self._busy and not self.inbox
+
+    def expect_alive(self) -> None:
+        """For the end of a run."""
+        expect(self.alive, "I9", f"{self.name} is not running")

@@ -1,0 +1,104 @@
+"""What the operator asks for, as plain values: a configuration that the accounts can judge by without the gate.
+
+`compiled` makes of it what the gateway gets. Quantities in units, money in quote currency, times in nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.control.state import Configuration, OnRecord
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.risk.rules import RuleSet, compile_rule
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """A RiskLimit; a limit is None where it is not set. `rate`: messages and seconds. `unknown`: it also sets a limit
+    that no gateway knows."""
+
+    name: str
+    strategies: frozenset[str]
+    symbols: frozenset[str] = frozenset()
+    total: bool = False
+    enforce: bool = True
+    order_quantity: Decimal | None = None
+    order_notional: Decimal | None = None
+    position: Decimal | None = None
+    rate: tuple[int, int] | None = None
+    unknown: bool = False
+
+    def binds(self, strategy: str, symbol: str) -> bool:
+        """Whether it says anything about such an order."""
+        return strategy in self.strategies and self.covers(symbol)
+
+    def covers(self, symbol: str) -> bool:
+        """Whether what happens in the symbol counts."""
+        return not self.symbols or symbol in self.symbols
+
+
+@dataclass(frozen=True)
+class ConfigSpec:
+    """Everything that is in force under one revision."""
+
+    revision: str
+    bindings: Mapping[str, TradingState]
+    rules: tuple[RuleSpec, ...]
+    halted_reason: str = ""
+    unreadable: str = ""
+    cleared_halts: frozenset[str] = field(default=frozenset())
+
+    def state(self, strategy: str) -> TradingState:
+        """What the strategy may do as far as the operator is concerned."""
+        if self.unreadable:
+            return TradingState.HALTED
+        bound = self.bindings.get(strategy, TradingState.HALTED)
+        if self.halted_reason:
+            closes = self.halted_reason == "VenueDeleted" and bound is TradingState.FLATTEN
+            return bound if closes else TradingState.HALTED
+        return bound
+
+
+def compiled(spec: ConfigSpec, on_record: OnRecord) -> Configuration:
+    """As the gateway gets it."""
+    if spec.unreadable:
+        return Configuration(unreadable=spec.unreadable, bindings={})
+    return Configuration(
+        spec.revision,
+        dict(spec.bindings),
+        RuleSet(tuple(compile_rule(_message(rule)) for rule in spec.rules)),
+        halted_reason=spec.halted_reason,
+        on_record=on_record,
+        cleared_halts=spec.cleared_halts,
+    )
+
+
+def _message(spec: RuleSpec) -> config_pb2.RiskRule:
+    amounts = {
+        "maxOrderQuantity": spec.order_quantity,
+        "maxOrderNotional": spec.order_notional,
+        "maxPositionQuantity": spec.position,
+        "maxOrderVolatility": Decimal(1) if spec.unknown else None,
+    }
+    limits = [
+        config_pb2.Limit(name=name, values={"value": format(value, "f")})
+        for name, value in amounts.items()
+        if value is not None
+    ]
+    if spec.rate is not None:
+        values = {"count": str(spec.rate[0]), "perSeconds": str(spec.rate[1])}
+        limits.append(config_pb2.Limit(name="maxOrderRate", values=values))
+    return config_pb2.RiskRule(
+        risk_limit=spec.name,
+        uid=f"uid-{spec.name}",
+        strategies=sorted(spec.strategies),
+        symbols=sorted(spec.symbols),
+        aggregate_total=spec.total,
+        enforce=spec.enforce,
+        limits=limits,
+    )

@@ -1,0 +1,488 @@
+"""One run of the simulation: a heap of events on virtual time, everything random from one seed.
+
+`now` is the world's time, in which the venue lives; the gateway's wall clock differs from it and steps. A run goes
+through `steps` events with faults, then through a calm time without any, at whose end everything must have come right.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from crowetrade_agents.control.state import OnRecord
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.orders import OrderTerms
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.gateway import batch, commands
+from crowetrade_agents.gateway.state import Settings
+from crowetrade_agents.journal.memory import MemoryLog
+from crowetrade_agents.venues.adapters.simulated.requests import NewOrder, Replace
+from crowetrade_agents.venues.port import VenueFeatures
+from tests.simulation import invariants
+from tests.simulation.accounts import Accounts, Refused, expect
+from tests.simulation.gateway import TICK_NS, GatewayProcess
+from tests.simulation.limits import SECOND, ConfigSpec, RuleSpec, compiled
+from tests.simulation.traders import Trader
+from tests.simulation.venue import Venue
+
+START = 1_700_000_000 * SECOND
+VENUE = "sim-fx"
+NAMES = ("alpha", "alpha-2", "beta", "beta-gamma", "x")
+SYMBOLS = ("EUR-USD", "GBP-USD", "BTC.X", "A")
+TRACE = 60
+CALM_NS = 45 * SECOND
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run should be like. `faults` False: nothing goes wrong. `garbage`: strategies that send nothing but that.
+    `apart`: each strategy has instruments of its own, no limit is shared, and the venue's rates do not bind."""
+
+    steps: int = 1500
+    faults: bool = True
+    garbage: frozenset[str] = frozenset()
+    apart: bool = False
+    names: int | None = None
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, seed: int, wanted: Wanted = Wanted()) -> None:  # noqa: B008
+        self.seed, self.wanted = seed, wanted
+        random = self.random = Random(f"{seed}/world")
+        self.now = START
+        self.skew = self.largest_skew = 0
+        self.faults = wanted.faults
+        self.trading = True
+        self.silent_until = 0
+        self.steps = self.commands = 0
+        self.tick_ns = TICK_NS
+        self.quote_ns = SECOND // 10
+        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._serial = 0
+        self._trace: deque[tuple[int, object, object]] = deque(maxlen=TRACE)
+        self.venue_name = VENUE
+        self.names = NAMES[: wanted.names or random.randrange(2, 6)]
+        count = len(self.names) if wanted.apart else random.randrange(1, 5)
+        symbols = SYMBOLS[:count] if count <= len(SYMBOLS) else (*SYMBOLS, "EXTRA")
+        self.instruments = {item.id: item for item in (self._instrument(symbol) for symbol in symbols)}
+        self._mids = {item.id.symbol: item.tick_size * random.randrange(900, 1100) for item in self.instruments.values()}
+        self.features = VenueFeatures(positions=random.random() < 0.5)
+        self._settings = self._draw_settings()
+        self.specs: dict[str, ConfigSpec] = {}
+        self.accounts = Accounts(self.specs)
+        self.log = MemoryLog()
+        self._read = 0
+        self.venue = Venue(self, Random(f"{seed}/venue"))
+        self.traders = {
+            name: Trader(self, name, Random(f"{seed}/{name}"), garbage=name in wanted.garbage) for name in self.names
+        }
+        self.processes: list[GatewayProcess] = []
+        self._started = 0
+        self.wanted_config = self._draw_config()
+        self._begin()
+
+    # --- Time -------------------------------------------------------------------------------------------------------
+
+    def at(self, at_ns: int, what: Callable[..., None], *arguments: Any) -> None:
+        """Something happens at a time of the world."""
+        self._serial += 1
+        heapq.heappush(self._heap, (max(at_ns, self.now), self._serial, what, arguments))
+
+    def after(self, wait_ns: int, what: Callable[..., None], *arguments: Any) -> None:
+        """Something happens after a while."""
+        self.at(self.now + wait_ns, what, *arguments)
+
+    def wall(self) -> int:
+        """The gateway's and the strategies' clock."""
+        return self.now + self.skew
+
+    def latency(self) -> int:
+        """Of one message, in nanoseconds."""
+        return 200_000 if self.wanted.apart else self.random.randrange(50_000, 2_000_000)
+
+    # --- What there is ----------------------------------------------------------------------------------------------
+
+    def _instrument(self, symbol: str) -> Instrument:
+        lot = self.random.choice((Decimal(10), Decimal("0.5"), Decimal(1000)))
+        minimum = lot * self.random.choice((1, 1, 3))
+        tick = self.random.choice((Decimal("0.01"), Decimal("0.00025"), Decimal(5)))
+        return Instrument(InstrumentId(VENUE, symbol), "USD", Decimal(1), tick, lot, minimum)
+
+    def _draw_settings(self) -> dict[str, Any]:
+        random = self.random
+        often = 100_000 if self.wanted.apart else random.choice((5, 50, 1000))
+        return {
+            "features": self.features,
+            "orders_per_second": often,
+            "order_burst": often * 2,
+            "cancels_per_second": often * 2,
+            "cancel_after_ns": random.randrange(1, 5) * SECOND,
+            "answer_after_ns": random.randrange(2, 8) * SECOND,
+        }
+
+    def settings(self, pod: str) -> Settings:
+        """Of a gateway process."""
+        return Settings(namespace="trading", venue=VENUE, pod=pod, instruments=self.instruments, **self._settings)
+
+    def tradable(self, name: str) -> list[Instrument]:
+        """The instruments that a strategy trades."""
+        every = list(self.instruments.values())
+        return [every[self.names.index(name)]] if self.wanted.apart else every
+
+    def mid(self, symbol: str) -> Decimal:
+        """Where the market is."""
+        return self._mids[symbol]
+
+    def trader_of(self, name: str) -> Trader:
+        """The strategy of this name."""
+        return self.traders[name]
+
+    def serving(self) -> GatewayProcess | None:
+        """The gateway process that strategies find."""
+        running = [item for item in self.processes if item.alive and item.ready]
+        return running[-1] if running else None
+
+    def newest_token(self) -> int:
+        """The fencing token of the last session in the journal."""
+        return self.accounts.tokens[-1] if self.accounts.tokens else 0
+
+    # --- The run ----------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        for instrument in self.instruments.values():
+            self.after(self.random.randrange(self.quote_ns), self._quote, instrument)
+        self.after(SECOND, self._alive)
+        self.start_process()
+        for trader in self.traders.values():
+            self.after(trader.random.randrange(SECOND), trader.act)
+        if self.faults:
+            self.after(SECOND, self._chaos)
+
+    def run(self) -> None:
+        """All of it; raises Broken, or whatever the engine raises."""
+        while self.steps < self.wanted.steps:
+            self.step()
+        self._calm()
+
+    def step(self) -> None:
+        """The next event, and every invariant after it."""
+        at_ns, _, what, arguments = heapq.heappop(self._heap)
+        self.now = at_ns
+        self.steps += 1
+        what(*arguments)
+
+    def _run_for(self, wait_ns: int) -> None:
+        until = self.now + wait_ns
+        while self._heap and self._heap[0][0] <= until:
+            self.step()
+        self.now = until
+
+    def trace(self, who: object, what: object) -> None:
+        """Remembers a line of what happened last."""
+        self._trace.append((self.now, who, what))
+
+    def lines(self) -> list[str]:
+        """The last lines."""
+        return [f"{(at_ns - START) / SECOND:10.4f} {who}: {what}" for at_ns, who, what in self._trace]
+
+    def _quote(self, instrument: Instrument) -> None:
+        random = self.venue.random
+        symbol, tick = instrument.id.symbol, instrument.tick_size
+        mid = self._mids[symbol] = max(self._mids[symbol] + tick * random.randrange(-3, 4), tick * 20)
+        shown = [instrument.lot_size * (10_000 if self.wanted.apart else random.randrange(0, 15)) for _ in range(2)]
+        self.venue.quote(TopOfBook(instrument.id, mid - tick, shown[0], mid + tick, shown[1], self.now))
+        self.after(random.randrange(2 * self.quote_ns) + 1, self._quote, instrument)
+
+    def _alive(self) -> None:
+        self.venue.alive()
+        self.after(SECOND, self._alive)
+
+    # --- Processes --------------------------------------------------------------------------------------------------
+
+    def start_process(self) -> None:
+        """A gateway process starts, whether another one runs or not."""
+        self._started += 1
+        process = GatewayProcess(self, Random(f"{self.seed}/gateway/{self._started}"), self._started)
+        self.processes.append(process)
+        self.trace(process.name, f"starts with token {process.token}")
+        if process.alive:
+            self.after(self.random.randrange(SECOND), self._tell_config, process)
+            self.after(self.random.randrange(SECOND), process.connect)
+
+    def process_ended(self, process: GatewayProcess) -> None:
+        """Another one starts after a while if none is left."""
+        if process in self.processes:
+            self.processes.remove(process)
+        for trader in self.traders.values():
+            trader.gateway_ended(process)
+        self.after(self.random.randrange(3 * SECOND) if self.faults else SECOND, self._replace_process)
+
+    def _replace_process(self) -> None:
+        if not any(item.alive for item in self.processes):
+            self.start_process()
+
+    def read_journal(self) -> None:
+        """The accounts take in what is stored."""
+        for payload in self.log.records[self._read :]:
+            self._read += 1
+            self.accounts.take(payload)
+
+    def deliver_delayed(self) -> None:
+        """Appends that were on their way arrive."""
+        self.log.deliver()
+        self.read_journal()
+
+    # --- What processes say -----------------------------------------------------------------------------------------
+
+    def batch_taken(self, process: GatewayProcess, taken: list[commands.Command], todo: batch.Batch) -> None:
+        """The engine has handled a batch: requests that it refused count against rates."""
+        accounts = self.accounts
+        if process.token != self.newest_token():
+            return
+        for item in accounts.refused:
+            item.fresh = False
+        asked = self._asked(todo)
+        at_ns = max(process.wall(), process.state.books.at_ns)
+        for command in taken:
+            refused = self._refused(command, asked)
+            if refused is not None:
+                accounts.refused.append(Refused(*refused, at_ns))
+
+    def _asked(self, todo: batch.Batch) -> dict[str, str]:
+        asked: dict[str, str] = {}
+        for event in todo.events:
+            if event.HasField("order_submitted"):
+                asked[event.order_submitted.cl_ord_id] = event.order_submitted.symbol
+            elif event.HasField("replace_submitted"):
+                asked[event.replace_submitted.cl_ord_id] = self._symbol(event.replace_submitted.orig_cl_ord_id, asked)
+            elif event.HasField("cancel_submitted"):
+                asked[event.cancel_submitted.cl_ord_id] = self._symbol(event.cancel_submitted.orig_cl_ord_id, asked)
+        return asked
+
+    def _symbol(self, cl_ord_id: str, asked: dict[str, str]) -> str:
+        known = self.accounts.orders.get(cl_ord_id)
+        return asked.get(cl_ord_id, "") if known is None else known.symbol
+
+    def _refused(self, command: commands.Command, asked: dict[str, str]) -> tuple[str, str] | None:
+        """Strategy and symbol for which a refused request counts; None when it was sent, or is no request. `asked` holds
+        the symbols of what this batch sends, by ClOrdID: the request is refused that is not among them."""
+        if isinstance(command, commands.Malformed):
+            return command.strategy, ""
+        if isinstance(command, commands.NewOrder):
+            terms = command.terms
+            answered = terms.cl_ord_id in asked or self.accounts.remembers(terms.cl_ord_id)
+            return None if answered else (terms.strategy, terms.instrument.symbol)
+        if isinstance(command, commands.CancelOrder | commands.ReplaceOrder):
+            if command.cl_ord_id in asked:
+                return None
+            return command.strategy, self._symbol_of_own(command, asked)
+        return None
+
+    def _symbol_of_own(self, command: commands.CancelOrder | commands.ReplaceOrder, asked: dict[str, str]) -> str:
+        known = self.accounts.orders.get(command.orig_cl_ord_id)
+        if known is not None and known.owner == command.strategy and self.accounts.remembers(command.orig_cl_ord_id):
+            return known.symbol
+        return asked.get(command.orig_cl_ord_id, "")
+
+    def batch_done(self, process: GatewayProcess) -> None:
+        """A batch is carried out."""
+        if process.token == self.newest_token():
+            self._reported = OnRecord(process.token, process.head.sequence, process.name)
+        invariants.accounts_equal_books(self, process)
+        invariants.books_equal_venue(self, process)
+        if self.steps % 97 == 0:
+            invariants.is_being_asked_for(process)
+        if self.steps % 211 == 0:
+            invariants.recovered_equals_live(self, process)
+
+    def check_sent(self, process: GatewayProcess, terms: OrderTerms) -> None:
+        """A process sends an order."""
+        invariants.stands_in_journal(self, terms, "sent")
+        expect(not process.leaving or terms.closing, "I5", f"{terms.cl_ord_id} is sent by a gateway that leaves")
+
+    def check_arrival(self, request: NewOrder | Replace) -> None:
+        """An order reaches the exchange."""
+        invariants.stands_in_journal(self, request.terms, "at the venue")
+
+    # --- The operator -----------------------------------------------------------------------------------------------
+
+    _reported = OnRecord()
+
+    def _tell_config(self, process: GatewayProcess) -> None:
+        process.put(commands.Configure(compiled(self.wanted_config, self._reported)))
+
+    def configure(self, spec: ConfigSpec) -> None:
+        """The operator wants something else from now on."""
+        self.wanted_config = spec
+        self.trace("operator", spec)
+        for process in self.processes:
+            self.after(self.latency(), self._tell_config, process)
+
+    def _draw_config(self, *, calm: bool = False) -> ConfigSpec:
+        random = self.random
+        states = [TradingState.ACTIVE] * 6 + [TradingState.HALTED, TradingState.CLOSE_ONLY, TradingState.FLATTEN] * (
+            2 if calm else 1
+        )
+        if self.wanted.apart:
+            states = [TradingState.ACTIVE]
+        bindings = {name: random.choice(states) for name in self.names if self.wanted.apart or random.random() < 0.92}
+        rules = tuple(self._draw_rule(number, calm) for number in range(1 if calm else random.randrange(1, 4)))
+        if self.wanted.apart:
+            rules = tuple(self._own_rule(name) for name in self.names)
+        chance = 1.0 if calm or self.wanted.apart else random.random()
+        halted = random.choice(("VenueSuspended", "VenueDeleted")) if chance < 0.05 else ""
+        halts = self.accounts.halts if calm or random.random() < 0.6 else set()
+        spec = ConfigSpec(
+            f"r{len(self.specs) + 1}",
+            bindings,
+            rules,
+            halted_reason=halted,
+            unreadable="a word that nobody knows" if 0.05 <= chance < 0.07 else "",
+            cleared_halts=frozenset(halts),
+        )
+        self.specs[spec.revision] = spec
+        return spec
+
+    def _draw_rule(self, number: int, calm: bool) -> RuleSpec:
+        random, lot = self.random, max(item.lot_size for item in self.instruments.values())
+        every = calm or number == 0
+        symbols = [item.symbol for item in self.instruments]
+
+        def some(chance: float, value: Any) -> Any:
+            return value if random.random() < chance else None
+
+        return RuleSpec(
+            f"limit-{number}",
+            frozenset(name for name in self.names if every or random.random() < 0.7),
+            frozenset() if every or random.random() < 0.6 else frozenset(random.sample(symbols, 1)),
+            total=random.random() < 0.5,
+            enforce=every or random.random() < 0.9,
+            order_quantity=lot * random.randrange(4, 30) if every else some(0.6, lot * random.randrange(1, 30)),
+            order_notional=some(0.1, lot * random.randrange(1000, 100_000)),
+            position=some(0.7, lot * random.randrange(3, 60)),
+            rate=some(0.5, (random.randrange(3, 60), random.choice((1, 1, 5, 60)))),
+            unknown=not calm and random.random() < 0.03,
+        )
+
+    def _own_rule(self, name: str) -> RuleSpec:
+        """Limits of one strategy that depend on nothing but its name."""
+        random = Random(f"{self.seed}/limits/{name}")
+        lot = self.tradable(name)[0].lot_size
+        return RuleSpec(
+            f"limit-{name}",
+            frozenset({name}),
+            order_quantity=lot * random.randrange(4, 30),
+            position=lot * random.randrange(10, 60),
+            rate=(random.randrange(3, 40), random.choice((1, 5))),
+        )
+
+    # --- What goes wrong --------------------------------------------------------------------------------------------
+
+    def _chaos(self) -> None:
+        if not self.faults:
+            return
+        random = self.random
+        choice = random.choices(CHAOS, CHAOS_WEIGHTS)[0]
+        choice(self)
+        self.after(random.randrange(SECOND // 10, 2 * SECOND), self._chaos)
+
+    def _reconfigure(self) -> None:
+        self.configure(self._draw_config())
+
+    def _kill(self) -> None:
+        process = self.serving()
+        if process is not None:
+            process.end("killed")
+
+    def _second(self) -> None:
+        if sum(item.alive for item in self.processes) < 2:
+            self.start_process()
+
+    def _clock_steps(self) -> None:
+        step = self.random.choice((-20, -3, -1, 1, 3, 20)) * SECOND + self.random.randrange(SECOND)
+        self.skew = max(self.skew + step, -START // 2)
+        self.largest_skew = max(self.largest_skew, self.skew)
+        self.trace("clock", f"steps by {step / SECOND:.3f} s")
+
+    def _silence(self) -> None:
+        self.silent_until = self.now + self.random.randrange(8 * SECOND)
+
+    def _snapshot(self) -> None:
+        process = self.serving()
+        if process is not None and process.token == self.newest_token():
+            process.snapshot()
+
+    def _leave(self) -> None:
+        process = self.serving()
+        if process is not None:
+            process.put(commands.Leave())
+            self.after(2 * SECOND, process.end, "left")
+
+    def _calm(self) -> None:
+        """Nothing goes wrong any more, nobody sends anything, the venue is logged on to again: all comes right."""
+        self.faults = self.trading = False
+        self.silent_until = 0
+        self.skew = self.largest_skew
+        self.tick_ns, self.quote_ns = SECOND // 2, SECOND
+        self.log.delayed.clear()
+        self._run_for(6 * SECOND)
+        self._replace_process()
+        self.configure(self._draw_config(calm=True))
+        self.venue.disconnect()
+        self._run_for(CALM_NS)
+        for _ in range(2):
+            cleared = self._again(self.wanted_config)
+            self.configure(cleared)
+            self._run_for(CALM_NS)
+        self._check_end()
+
+    def _again(self, spec: ConfigSpec) -> ConfigSpec:
+        """The same once more, with every halt cleared."""
+        again = ConfigSpec(
+            f"r{len(self.specs) + 1}", spec.bindings, spec.rules, cleared_halts=frozenset(self.accounts.halts)
+        )
+        self.specs[again.revision] = again
+        return again
+
+    def _check_end(self) -> None:
+        process = self.serving()
+        assert process is not None
+        records = len(self.log.records)
+        self._run_for(20 * SECOND)
+        process.expect_alive()
+        expect(process.state.live.configuration.revision == self.wanted_config.revision, "I9", "configuration in force")
+        self.venue.check_itself()
+        invariants.accounts_equal_books(self, process)
+        invariants.books_equal_venue(self, process)
+        invariants.nothing_stays_unknown(self, process)
+        invariants.nothing_is_lost(self)
+        invariants.executions_are_the_venues(self)
+        invariants.recovered_equals_live(self, process)
+        if not self.venue.lost_executions:
+            invariants.flatten_ends(self, process)
+        grown = len(self.log.records) - records
+        expect(grown <= 3 * len(process.state.books.positions), "I8", f"the journal grows by {grown} records in 20 s")
+
+
+CHAOS: tuple[Callable[[World], None], ...] = (
+    World._reconfigure,
+    World._kill,
+    World._second,
+    World._clock_steps,
+    World._silence,
+    World._snapshot,
+    World._leave,
+    lambda world: world.venue.disconnect(),
+    lambda world: world.venue.bust(),
+    lambda world: world.venue.foreign(),
+    lambda world: world.trader_of(world.random.choice(world.names)).lose(),
+)
+CHAOS_WEIGHTS = (30, 6, 4, 8, 4, 10, 3, 10, 8, 2, 5)
