@@ -6,7 +6,7 @@ venue may run for any time; an order that is no longer remembered is unknown, as
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -65,7 +65,7 @@ class Ledger:
     retain: int | None = RETAIN
     open: dict[InstrumentId, dict[str, VenueOrder]] = field(default_factory=dict)
     positions: dict[InstrumentId, Decimal] = field(default_factory=dict)
-    executions: dict[str, Executed] = field(default_factory=dict)
+    executions: OrderedDict[str, Executed] = field(default_factory=OrderedDict)
     busts: dict[str, Busted] = field(default_factory=dict)
     _orders: dict[str, VenueOrder] = field(default_factory=dict)
     _ended: deque[VenueOrder] = field(default_factory=deque)
@@ -122,8 +122,8 @@ class Ledger:
             order.leaves = CONTEXT.subtract(order.leaves, executed.quantity)
             order.status = OrdStatus.PARTIALLY_FILLED
         if self.retain is not None and len(self.executions) > self.retain:
-            oldest = next(iter(self.executions))
-            del self.executions[oldest]
+            # An OrderedDict, because a dict finds its first key ever more slowly after many were deleted.
+            oldest, _ = self.executions.popitem(last=False)
             self.busts.pop(oldest, None)
 
     def bust(self, busted: Busted) -> None:

@@ -187,10 +187,15 @@ class Pace:
         return min(wall, self.due_ns(sequence + 1)) if self._replay.exists(sequence + 1) else wall
 
     def moved(self, speed: Decimal, max_gap_ns: int, now_ns: int) -> Pace:
-        """The pace that goes on from the place reached by now; what has passed since its event counts."""
+        """The pace that goes on from the place reached by now. What has passed since its event counts, at most up to
+        the next event."""
         sequence = max(self.sequence_at(now_ns), 1)
         passed = self._elapsed(now_ns) - self._offset(sequence)
-        return Pace(self._replay, speed, max_gap_ns, Anchor(now_ns - int(passed / Fraction(speed)), sequence))
+        after = Pace(self._replay, speed, max_gap_ns, Anchor(now_ns, sequence))
+        if self._replay.exists(sequence + 1):
+            passed = min(passed, after._offset(sequence + 1) - after._offset(sequence))
+        after.anchor = Anchor(now_ns - int(passed / Fraction(speed)), sequence)
+        return after
 
 
 @dataclass(frozen=True, slots=True)
