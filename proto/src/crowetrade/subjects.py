@@ -83,12 +83,12 @@ def journal_stream_config(namespace: str, venue: str) -> dict[str, object]:
 
 def journal(namespace: str, venue: str) -> str:
     """Subject of a gateway's journal (JournalRecord) in its stream."""
-    return f"order.{namespace}.{venue}"
+    return f"journal.{namespace}.{venue}"
 
 
 def journal_snapshot(namespace: str, venue: str) -> str:
     """Subject of the snapshots of a gateway's books (JournalSnapshot) in the same stream."""
-    return f"order-snapshot.{namespace}.{venue}"
+    return f"journal-snapshot.{namespace}.{venue}"
 
 
 def gateway_status(namespace: str, venue: str) -> str:
