@@ -69,7 +69,7 @@ def test_an_unknown_field_survives_an_older_reader(message: Descriptor) -> None:
         (subjects.features("desk", "ema"), "feature.desk.ema"),
         (subjects.signals("desk", "ema"), "signal.desk.ema"),
         (subjects.targets("desk", "ema"), "target.desk.ema"),
-        (subjects.journal("desk", "sim"), "order.desk.sim"),
+        (subjects.journal("desk", "sim"), "journal.desk.sim"),
         (subjects.gateway_status("desk", "sim"), "status.desk.gateway.sim"),
         (subjects.agent_status("desk", "ema", "combined"), "status.desk.agent.ema.combined"),
         (subjects.gateway_config_key("desk", "sim"), "gateway.desk.sim"),

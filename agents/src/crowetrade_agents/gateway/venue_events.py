@@ -298,17 +298,22 @@ def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:
     live = turn.live
     live.marks[event.book.instrument] = Mark(event.book, turn.now_ns)
     live.feed_alive_ns = turn.now_ns
-    live.published = event.sequence
     if live.closing:
         closing.quoted(turn, event.book.instrument)
-    turn.add(Publish(event))
+    _publish(turn, event)
 
 
 def trade_printed(turn: Turn, event: port.TradePrinted) -> None:
     """A trade of others."""
     turn.live.feed_alive_ns = turn.now_ns
-    turn.live.published = event.sequence
-    turn.add(Publish(event))
+    _publish(turn, event)
+
+
+def _publish(turn: Turn, event: port.QuoteChanged | port.TradePrinted) -> None:
+    """What a new session repeats, the quotes in force, the strategies have had."""
+    if event.sequence > turn.live.published:
+        turn.live.published = event.sequence
+        turn.add(Publish(event))
 
 
 def feed_alive(turn: Turn, event: port.FeedAlive) -> None:

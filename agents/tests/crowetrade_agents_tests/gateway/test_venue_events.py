@@ -18,6 +18,7 @@ from crowetrade_agents_tests.gateway.scenario import (
     INSTRUMENTS,
     VENUE,
     Scenario,
+    book,
     cl_ord_id,
     kinds,
 )
@@ -215,6 +216,17 @@ def test_positions_that_the_venue_tells_must_be_those_of_the_journal(
     done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,), positions=told)))
 
     assert ("halt_changed" in kinds(done)) is halts
+
+
+def test_a_quote_that_a_new_session_repeats_marks_again_and_is_not_published_again() -> None:
+    scenario = Scenario()
+    scenario.now += 1
+    again = scenario.venue(port.QuoteChanged(1, book(EUR, "1.2", "1.3")))
+    later = scenario.venue(port.QuoteChanged(3, book(EUR, "1.2", "1.3")))
+
+    assert not any(isinstance(effect, effects.Publish) for effect in again)
+    assert scenario.state.live.marks[EUR].received_ns == scenario.now
+    assert any(isinstance(effect, effects.Publish) for effect in later)
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -176,7 +176,7 @@ async def test_a_configuration_is_taken_away_and_that_twice_is_fine(bus: Bus, ot
 
 
 JOURNAL = subjects.journal_stream("desk", "sim-fx")
-SUBJECTS = ["order.desk.sim-fx", "order-snapshot.desk.sim-fx"]
+SUBJECTS = ["journal.desk.sim-fx", "journal-snapshot.desk.sim-fx"]
 
 
 async def test_a_new_server_has_a_bucket_and_a_stream_per_venue(bus: Bus, other: Client) -> None:
@@ -189,7 +189,7 @@ async def test_a_new_server_has_a_bucket_and_a_stream_per_venue(bus: Bus, other:
     assert not stream.deny_delete
     assert not stream.deny_purge
     await bus.ensure_journal("desk", "sim-b")
-    await other.jetstream().publish("order.desk.sim-fx", b"an event")
+    await other.jetstream().publish("journal.desk.sim-fx", b"an event")
     assert (await other.jetstream().stream_info(JOURNAL)).state.messages == 1
     assert (await other.jetstream().stream_info(subjects.journal_stream("desk", "sim-b"))).state.messages == 0
 
@@ -197,8 +197,8 @@ async def test_a_new_server_has_a_bucket_and_a_stream_per_venue(bus: Bus, other:
 async def test_a_stream_that_is_other_than_it_must_be_is_corrected_and_keeps_the_rest(
     nats_url: str, other: Client
 ) -> None:
-    await other.jetstream().add_stream(StreamConfig(name=JOURNAL, subjects=["order.desk.sim-fx"], max_age=3600.0))
-    await other.jetstream().publish("order.desk.sim-fx", b"an event")
+    await other.jetstream().add_stream(StreamConfig(name=JOURNAL, subjects=["journal.desk.sim-fx"], max_age=3600.0))
+    await other.jetstream().publish("journal.desk.sim-fx", b"an event")
     async with working(Bus(nats_url, Board())) as bus:
         await until("the bus to be connected", lambda: bus.connected)
         await bus.ensure_journal("desk", "sim-fx")
