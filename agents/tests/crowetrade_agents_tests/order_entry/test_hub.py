@@ -342,6 +342,22 @@ async def test_who_logs_on_too_often_has_to_wait_and_nobody_else(engine: EngineS
     assert await is_served(engine, await logged_on(engine, "alpha"))
 
 
+async def test_logons_do_not_pile_up_before_a_gateway_that_is_busy() -> None:
+    limits = replace(LIMITS, logons_burst=1000, lifecycle_queued=6)
+    async with running(EngineSide(limits, queue_size=1)) as engine:
+        with busy(engine):
+            begun = 0
+            while isinstance(session := engine.sessions.open(requests.logon("alpha")), Session):
+                begun += 1
+                session.end(End(EndKind.CLOSED, ""))
+                engine.sessions.release(session)
+                await settle()
+            assert session.kind is EndKind.EXHAUSTED
+            assert begun <= limits.lifecycle_queued
+        await settle()
+        assert await is_served(engine, await logged_on(engine, "alpha"))
+
+
 async def test_streams_that_are_not_read_to_their_end_count_until_they_are_released(engine: EngineSide) -> None:
     carried = [await logged_on(engine) for _ in range(LIMITS.streams_per_strategy)]
     refused = engine.sessions.open(requests.logon("alpha"))
