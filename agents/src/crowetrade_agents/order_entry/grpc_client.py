@@ -84,6 +84,8 @@ class GrpcSession:
         self._up = False
         self._heard_ns = 0
         self._given_up = ""
+        self._accepted = False
+        self._conversation: asyncio.Task[tuple[grpc.StatusCode, str]] | None = None
 
     @property
     def venue(self) -> str:
@@ -127,7 +129,7 @@ class GrpcSession:
         if call is None:
             return
         if not self._up:
-            call.cancel()
+            self._give_up("closed")
             return
         self._up = False
         async with self._writing:
@@ -135,42 +137,51 @@ class GrpcSession:
                 await call.done_writing()
 
     async def _one_session(self, call: _Call) -> tuple[bool, str]:
-        """Whether the session was up, and why it is not any more; raises SessionTakenOver."""
+        """Whether the session was up, and why it is not any more; raises SessionTakenOver.
+
+        The conversation is a task of its own, because cancelling the call does not wake up whoever waits for it to be
+        connected.
+        """
         self._call = call
         self._given_up = ""
-        helpers = [asyncio.create_task(self._give_up_late_logon(call))]
-        accepted = False
+        self._accepted = False
+        self._conversation = asyncio.create_task(self._converse(call))
+        try:
+            await asyncio.wait((self._conversation,))
+        finally:
+            self._up = False
+            self._call = None
+            self._conversation.cancel()
+            call.cancel()
+        cancelled = self._conversation.cancelled()
+        code, details = (grpc.StatusCode.CANCELLED, "") if cancelled else self._conversation.result()
+        if code is grpc.StatusCode.ABORTED:
+            raise SessionTakenOver(f"a newer session of strategy {self._logon.strategy} took over at {self._venue}")
+        reason = self._given_up or f"{details or 'ended the session'} ({code.name})"
+        return self._accepted, f"gateway of {self._venue} at {self._address}: {reason}"
+
+    async def _converse(self, call: _Call) -> tuple[grpc.StatusCode, str]:
+        """From Logon to the status that ends the stream."""
+        helpers = [asyncio.create_task(self._give_up_late_logon())]
         try:
             await call.write(Request(logon=self._logon))
             while isinstance(response := await call.read(), Response):
                 self._heard_ns = self._clock.now_ns()
-                if response.HasField("logon_accepted") and not accepted:
-                    accepted = True
+                if response.HasField("logon_accepted") and not self._accepted:
+                    self._accepted = True
                     helpers.pop().cancel()
                     helpers = [asyncio.create_task(helper) for helper in self._alive(call, response.logon_accepted)]
                     await self._log_on(call, response.logon_accepted)
                 else:
                     hand_over(response, self._venue, self._listener)
-            status = await call.code(), await call.details()
+            return await call.code(), await call.details()
         except grpc.aio.AioRpcError as error:
-            status = error.code(), error.details() or ""
+            return error.code(), error.details() or ""
         except asyncio.InvalidStateError:
-            status = await call.code(), await call.details()
-        except asyncio.CancelledError:
-            if _is_cancelled():
-                raise
-            status = grpc.StatusCode.CANCELLED, self._given_up
+            return await call.code(), await call.details()
         finally:
-            self._up = False
-            self._call = None
             for helper in helpers:
                 helper.cancel()
-            call.cancel()
-        code, details = status
-        if code is grpc.StatusCode.ABORTED:
-            raise SessionTakenOver(f"a newer session of strategy {self._logon.strategy} took over at {self._venue}")
-        reason = self._given_up or f"{details or 'ended the session'} ({code.name})"
-        return accepted, f"gateway of {self._venue} at {self._address}: {reason}"
 
     async def _log_on(self, call: _Call, snapshot: gateway_pb2.LogonAccepted) -> None:
         first = self._listener.on_logon(self._venue, snapshot)
@@ -183,24 +194,25 @@ class GrpcSession:
     def _alive(self, call: _Call, snapshot: gateway_pb2.LogonAccepted) -> list[Coroutine[None, None, None]]:
         """Sends heartbeats and waits for their answers, where the gateway has a deadline for them."""
         deadline_ns = snapshot.heartbeat_deadline_millis * _MILLI_NS
-        return [self._beat(call, deadline_ns // 3), self._give_up_silent(call, deadline_ns)] if deadline_ns else []
+        return [self._beat(call, deadline_ns // 3), self._give_up_silent(deadline_ns)] if deadline_ns else []
 
     async def _beat(self, call: _Call, period_ns: int) -> None:
         while True:
             await self._clock.wait_until(self._clock.now_ns() + period_ns)
             await self._write(call, _HEARTBEAT)
 
-    async def _give_up_silent(self, call: _Call, deadline_ns: int) -> None:
+    async def _give_up_silent(self, deadline_ns: int) -> None:
         await until_silent(self._clock, deadline_ns, lambda: self._heard_ns)
-        self._give_up(call, f"nothing came for {deadline_ns // _MILLI_NS} ms")
+        self._give_up(f"nothing came for {deadline_ns // _MILLI_NS} ms")
 
-    async def _give_up_late_logon(self, call: _Call) -> None:
+    async def _give_up_late_logon(self) -> None:
         await self._clock.wait_until(self._clock.now_ns() + self._timing.logon_deadline_ns)
-        self._give_up(call, "the logon was not answered in time")
+        self._give_up("the logon was not answered in time")
 
-    def _give_up(self, call: _Call, why: str) -> None:
+    def _give_up(self, why: str) -> None:
         self._given_up = why
-        call.cancel()
+        if self._conversation is not None:
+            self._conversation.cancel()
 
     async def _write(self, call: _Call, request: Request) -> None:
         async with self._writing:

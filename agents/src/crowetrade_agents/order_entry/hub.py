@@ -75,10 +75,10 @@ class Sessions:
             session.deliver(response)
 
     def accept(self, strategy: str, session: int, snapshot: gateway_pb2.LogonAccepted) -> None:
-        """See SessionHub. One that has ended meanwhile stays ended: its SessionLost follows its Logon in the queue."""
+        """See SessionHub. One that has ended meanwhile is nobody's current one: its SessionLost follows its Logon."""
         account = self._accounts.get(strategy)
         current = account.current if account else None
-        if account is None or current is None or current.number != session or current.end_reason is not None:
+        if account is None or current is None or current.number != session:
             return
         account.restart(current)
         response = Response(logon_accepted=snapshot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -80,9 +81,10 @@ class Stream:
 class Gateway:
     """The server, its engine side, and a well-behaved session of beta."""
 
-    def __init__(self, engine: EngineSide, port: int) -> None:
+    def __init__(self, engine: EngineSide, server: grpc.aio.Server) -> None:
         self.engine = engine
-        self.port = port
+        self.server = server
+        self.port = server.add_insecure_port("127.0.0.1:0")
         self.clients: list[Client] = []
         self.beta: Stream
 
@@ -97,7 +99,7 @@ async def serving(limits: SessionLimits = LIMITS) -> AsyncIterator[Gateway]:
     """Started and stopped."""
     async with running(EngineSide(limits)) as engine:
         server = create_server(engine.sessions)
-        gateway = Gateway(engine, server.add_insecure_port("127.0.0.1:0"))
+        gateway = Gateway(engine, server)
         await server.start()
         gateway.beta = await gateway.client().logged_on("beta")
         yield gateway
@@ -234,15 +236,16 @@ async def test_streams_without_logon_keep_nobody_out(gateway: Gateway) -> None:
     assert await gateway.beta.is_served()
 
 
-async def test_one_connection_has_a_maximum_of_streams(gateway: Gateway) -> None:
-    client = gateway.client()
-    calls = [client.stub.OrderSession() for _ in range(20)]
-    assert await gateway.beta.is_served()
-    connected = [asyncio.create_task(call.wait_for_connection()) for call in calls]
-    # Evicted streams make room on the connection, so all get their turn, never more than waiting_streams at a time.
-    await asyncio.wait(connected, timeout=PATIENCE_SECONDS)
-    assert gateway.engine.clock.waiting() <= 1 + LIMITS.waiting_streams + 1
-    assert await (await gateway.client().logged_on("alpha")).is_served()
+async def test_one_connection_has_a_maximum_of_streams() -> None:
+    async with serving(replace(LIMITS, waiting_streams=50)) as gateway:
+        client = gateway.client()
+        calls = [client.stub.OrderSession() for _ in range(20)]
+        await until(lambda: gateway.engine.clock.waiting() >= 1 + 16)
+        for _ in range(10):
+            assert await gateway.beta.is_served()
+        assert gateway.engine.clock.waiting() == 1 + 16
+        assert await (await gateway.client().logged_on("alpha")).is_served()
+        assert len(calls) == 20
 
 
 async def test_a_flood_fills_its_own_share_only(gateway: Gateway) -> None:
@@ -355,13 +358,38 @@ async def test_a_reset_before_the_logon_is_accepted_leaves_nothing_behind(gatewa
 async def test_a_server_that_stops_ends_its_sessions_without_an_error() -> None:
     with structlog.testing.capture_logs() as logs:
         async with serving() as gateway:
-            client = gateway.client()
-            await client.logged_on("alpha")
-            await client.stub.OrderSession().wait_for_connection()
-        await settle()
-    ends = [entry["kind"] for entry in logs if entry["event"] == "session_ends"]
-    assert len(ends) == 2
+            await gateway.client().logged_on("alpha")
+            await gateway.client().stub.OrderSession().wait_for_connection()
+            await gateway.server.stop(grace=None)
+            await settle()
+    assert len([entry for entry in logs if entry["event"] == "session_ends"]) == 2
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+
+async def test_what_is_queued_when_a_session_is_ended_is_still_written(gateway: Gateway) -> None:
+    for sequence in range(30):
+        gateway.engine.sessions.publish(sequence)
+    gateway.engine.sessions.leave()
+    assert [(await gateway.beta.next()).published.sequence for _ in range(30)] == list(range(30))
+    assert (await gateway.beta.end())[0] is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_client_that_does_not_read_is_not_waited_for_when_its_session_is_ended(gateway: Gateway) -> None:
+    older = await gateway.client().logged_on("alpha")
+    report = Response(execution_report=orders_pb2.ExecutionReport(text="x" * 1_000_000, strategy="alpha"))
+    for _ in range(LIMITS.responses_queued - 1):
+        gateway.engine.sessions.deliver("alpha", report)
+    newer = await gateway.client().logged_on("alpha")
+    await until(lambda: gateway.engine.clock.waiting() == 4)  # the silence of three, and the linger of the older
+    await gateway.engine.clock.advance(LIMITS.linger_ns)
+    assert await newer.is_served()
+    received = 0
+    with suppress(grpc.aio.AioRpcError):
+        while isinstance(await older.call.read(), Response):
+            received += 1
+    assert received < LIMITS.responses_queued - 1
+    assert await older.call.code() is grpc.StatusCode.ABORTED
+    assert await gateway.beta.is_served()
 
 
 async def test_leaving_ends_sessions_as_unavailable(gateway: Gateway) -> None:

@@ -176,6 +176,22 @@ async def test_what_waits_for_room_when_its_session_ends_is_never_put(engine: En
     assert len(engine.orders("alpha")) == LIMITS.commands_queued + 20
 
 
+async def test_the_share_comes_back_when_a_session_ends_while_the_queue_is_full() -> None:
+    async with running(EngineSide(LIMITS, queue_size=1)) as engine:
+        alpha = await logged_on(engine)
+        for number in range(1, 2 * LIMITS.commands_queued):
+            with busy(engine):
+                alpha.send(*(requests.new_order(10 * number + more) for more in range(3)))
+                await settle()
+                assert engine.queue.full()
+                alpha.session.end(End(EndKind.BROKEN, "reset"))
+            await settle()
+            engine.sessions.release(alpha.session)
+            await engine.clock.advance(SECOND_NS)
+            alpha = await logged_on(engine)
+        assert await is_served(engine, alpha)
+
+
 async def test_sending_too_much_slows_its_own_session_only() -> None:
     limits = replace(LIMITS, messages_per_second=10, messages_burst=3)
     async with running(EngineSide(limits)) as engine:
@@ -324,6 +340,22 @@ async def test_who_logs_on_too_often_has_to_wait_and_nobody_else(engine: EngineS
     assert await is_served(engine, await logged_on(engine, "beta"))
     await engine.clock.advance(SECOND_NS)
     assert await is_served(engine, await logged_on(engine, "alpha"))
+
+
+async def test_logons_do_not_pile_up_before_a_gateway_that_is_busy() -> None:
+    limits = replace(LIMITS, logons_burst=1000, lifecycle_queued=6)
+    async with running(EngineSide(limits, queue_size=1)) as engine:
+        with busy(engine):
+            begun = 0
+            while isinstance(session := engine.sessions.open(requests.logon("alpha")), Session):
+                begun += 1
+                session.end(End(EndKind.CLOSED, ""))
+                engine.sessions.release(session)
+                await settle()
+            assert session.kind is EndKind.EXHAUSTED
+            assert begun <= limits.lifecycle_queued
+        await settle()
+        assert await is_served(engine, await logged_on(engine, "alpha"))
 
 
 async def test_streams_that_are_not_read_to_their_end_count_until_they_are_released(engine: EngineSide) -> None:

@@ -163,6 +163,16 @@ async def retried(desk: Desk, listener: RecordingListener, holds: Callable[[Reco
             await desk.engine.clock.advance(SECOND_NS // 20)
 
 
+async def test_a_session_can_end_and_begin_any_number_of_times(desk: Desk) -> None:
+    session, listener = await logged_on(desk)
+    for logons in range(2, 2 * LIMITS.streams_per_strategy):
+        assert await session.send(requests.progress(2**64 - 1))
+        await listener.until(lambda listener: listener.names()[-1] == "down")
+        await retried(desk, listener, lambda listener: listener.names()[-1] == "logon")
+        assert listener.names().count("logon") == logons
+    assert all("beyond" in str(why) for name, why in listener.calls if name == "down")
+
+
 async def test_a_session_that_is_taken_over_stops_the_process(desk: Desk) -> None:
     _, older = await logged_on(desk)
     newer, _ = await logged_on(desk)
