@@ -7,16 +7,18 @@ import hashlib
 import os
 import re
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 import nats
 from tools.demo import install
 
 from crowetrade import subjects
-from crowetrade.bus.v1 import market_data_pb2, orders_pb2
+from crowetrade.bus.v1 import journal_pb2, market_data_pb2
 from tests.e2e.namespaces import Namespace
 
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
@@ -25,66 +27,91 @@ _READ_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Journal:
-    """Events in the order of the stream, with the bytes that were stored."""
+    """Records in the order of the stream, with the bytes that were stored."""
 
     raw: list[bytes]
-    events: list[orders_pb2.JournalEvent]
+    records: list[journal_pb2.JournalRecord]
 
-    def reports(self, strategy: str) -> list[orders_pb2.ExecutionReport]:
-        """Execution reports of one strategy."""
-        found = (event.execution_report for event in self.events if event.HasField("execution_report"))
-        return [report for report in found if report.strategy == strategy]
+    @cached_property
+    def events(self) -> list[journal_pb2.JournalEvent]:
+        """Events of all records, oldest first."""
+        return [event for record in self.records for event in record.events]
 
-    def orders(self, strategy: str) -> list[orders_pb2.NewOrder]:
-        """Orders of one strategy that were sent to the venue."""
-        reports = self.reports(strategy)
-        return [report.order for report in reports if report.exec_type == orders_pb2.EXEC_TYPE_PENDING_NEW]
+    def orders(self, strategy: str) -> list[journal_pb2.OrderSubmitted]:
+        """Orders of one strategy that left for the venue."""
+        found = (event.order_submitted for event in self.events if event.HasField("order_submitted"))
+        return [order for order in found if order.strategy == strategy]
 
-    def fills(self, strategy: str) -> list[orders_pb2.ExecutionReport]:
-        """Reports of one strategy that are executions."""
-        return [report for report in self.reports(strategy) if report.exec_type == orders_pb2.EXEC_TYPE_TRADE]
+    def fills(self, strategy: str) -> list[journal_pb2.OrderExecuted]:
+        """Executions of one strategy's orders."""
+        own = {order.cl_ord_id for order in self.orders(strategy)}
+        found = (event.order_executed for event in self.events if event.HasField("order_executed"))
+        return [fill for fill in found if fill.cl_ord_id in own]
 
-    def sessions(self) -> list[orders_pb2.SessionStarted]:
+    def filled(self, strategy: str) -> int:
+        """How many orders of one strategy were executed completely."""
+        executed: dict[str, Decimal] = defaultdict(Decimal)
+        for fill in self.fills(strategy):
+            executed[fill.cl_ord_id] += Decimal(fill.quantity)
+        orders = self.orders(strategy)
+        return sum(executed[order.cl_ord_id] == Decimal(order.order_quantity) for order in orders)
+
+    def sessions(self) -> list[journal_pb2.SessionStarted]:
         """Gateway processes that took over, in order."""
         return [event.session_started for event in self.events if event.HasField("session_started")]
 
     def position(self, strategy: str) -> Decimal:
         """Sum of all executions."""
-        return sum((signed_quantity(report) for report in self.fills(strategy)), Decimal(0))
+        return sum((signed_quantity(fill) for fill in self.fills(strategy)), Decimal(0))
 
     def broken_link(self) -> str | None:
-        """The first event that does not follow the one before, None when the chain is whole."""
-        previous = b""
-        for position, (raw, event) in enumerate(zip(self.raw, self.events, strict=True), start=1):
-            if event.sequence != position:
-                return f"event {position} has sequence {event.sequence}"
-            if event.previous_hash != (hashlib.sha256(previous).digest() if previous else b""):
-                return f"event {position} does not carry the hash of the one before"
-            previous = raw
+        """The first record that does not follow the one before, None when the chain is whole."""
+        previous, sequence = b"", 1
+        for raw, record in zip(self.raw, self.records, strict=True):
+            if record.first_sequence != sequence:
+                return f"the record that should begin with event {sequence} begins with {record.first_sequence}"
+            if record.previous_hash != (hashlib.sha256(previous).digest() if previous else b""):
+                return f"the record at event {sequence} does not carry the hash of the one before"
+            previous, sequence = raw, sequence + len(record.events)
         return None
 
 
-def signed_quantity(report: orders_pb2.ExecutionReport) -> Decimal:
+def signed_quantity(fill: journal_pb2.OrderExecuted) -> Decimal:
     """Quantity of an execution, negative for a sale."""
-    quantity = Decimal(report.fill.last_quantity)
-    return quantity if report.side == market_data_pb2.SIDE_BUY else -quantity
+    quantity = Decimal(fill.quantity)
+    return quantity if fill.side == market_data_pb2.SIDE_BUY else -quantity
 
 
 def read_journal(namespace: Namespace, venue: str) -> Journal:
     """Everything in the journal of a venue's gateway now."""
     with _bus(namespace) as url:
-        raw = asyncio.run(_read(url, subjects.journal(namespace.name, venue)))
-    return Journal(raw, [orders_pb2.JournalEvent.FromString(data) for data in raw])
+        raw = asyncio.run(_read(url, namespace.name, venue))
+    return Journal(raw, [journal_pb2.JournalRecord.FromString(data) for data in raw])
 
 
-async def _read(url: str, subject: str) -> list[bytes]:
+def lose_journal(namespace: Namespace, venue: str) -> None:
+    """Deletes the stream of a venue's journal, as a bus does that comes back without its disk."""
+    with _bus(namespace) as url:
+        asyncio.run(_delete(url, subjects.journal_stream(namespace.name, venue)))
+
+
+async def _read(url: str, namespace: str, venue: str) -> list[bytes]:
+    subject = subjects.journal(namespace, venue)
     client = await nats.connect(url, allow_reconnect=False)
     try:
         stream = client.jetstream()
-        info = await stream.stream_info(subjects.ORDER_STREAM, subjects_filter=subject)
+        info = await stream.stream_info(subjects.journal_stream(namespace, venue), subjects_filter=subject)
         count = (info.state.subjects or {}).get(subject, 0)
         subscription = await stream.subscribe(subject, ordered_consumer=True)
         return [(await subscription.next_msg(timeout=_READ_SECONDS)).data for _ in range(count)]
+    finally:
+        await client.close()
+
+
+async def _delete(url: str, stream: str) -> None:
+    client = await nats.connect(url, allow_reconnect=False)
+    try:
+        await client.jetstream().delete_stream(stream)
     finally:
         await client.close()
 

@@ -20,7 +20,7 @@ LOCK_STEP = {"speed": "max", "loop": False}
 def venue(name: str = VENUE, replay: dict[str, Any] | None = None, **spec: Any) -> Object:
     """A simulated venue."""
     simulated = {
-        "data": {"sample": "eurusd-1h", "spreadBps": "0.5"},
+        "data": [{"symbol": SYMBOL, "sample": "eurusd-1h", "spreadBps": "0.5"}],
         "replay": replay or LOOP,
         "fees": {"makerBps": "0.1", "takerBps": "0.2"},
     }

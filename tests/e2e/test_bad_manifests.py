@@ -44,7 +44,7 @@ def _risk(path: str, value: Any) -> Object:
 
 REFUSED = {
     "a strategy without instruments": (_strategy("spec.instruments", []), "spec.instruments"),
-    "an instrument twice": (_strategy("spec.instruments", [_INSTRUMENT, _INSTRUMENT]), "spec.instruments[1]"),
+    "an instrument twice": (_strategy("spec.instruments", [_INSTRUMENT, _INSTRUMENT]), "spec.instruments"),
     "money as a number": (_strategy("spec.capital.amount", 1000000.5), "spec.capital.amount"),
     "money below zero": (_strategy("spec.capital.amount", "-1"), "spec.capital.amount"),
     "a mode that does not exist yet": (_strategy("spec.mode", "Live"), "spec.mode"),
@@ -56,7 +56,12 @@ REFUSED = {
     "a misspelt field": (_strategy("spec.modle", {}), "spec.modle"),
     "a name with a dot": (_strategy("metadata.name", "my.strategy"), "metadata.name"),
     "a venue type that does not exist yet": (_venue("spec.type", "FIX"), "spec.type"),
-    "a venue without data": (_venue("spec.simulated.data", {}), "spec.simulated.data"),
+    "a venue without data": (_venue("spec.simulated.data", []), "spec.simulated.data"),
+    "a venue whose instrument has no recording": (
+        _venue("spec.simulated.data", [{"symbol": "GBP-USD", "sample": "eurusd-1h"}]),
+        "spec.simulated.data",
+    ),
+    "a calendar that does not exist yet": (_venue("spec.calendar", "XNYS"), "calendar"),
     "a replay that stands still": (_venue("spec.simulated.replay.speed", "0"), "spec.simulated.replay.speed"),
     "credentials that nobody asks for": (_venue("spec.credentials", _KEY), "spec.credentials"),
     "a hash without credentials": (_venue("spec.simulated.apiKeySha256", _SHA256), "spec.simulated.apiKeySha256"),

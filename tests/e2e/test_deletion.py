@@ -1,8 +1,9 @@
-"""Who deletes everything finds nothing left."""
+"""Who deletes everything finds nothing left, and no position either where Flatten asks for that."""
 
 from __future__ import annotations
 
 from tests.e2e import manifests
+from tests.e2e.journal import read_journal
 from tests.e2e.namespaces import Namespace
 
 # Kubernetes itself puts these into every namespace; events are its log and expire.
@@ -35,3 +36,45 @@ def test_deleting_everything_leaves_nothing(namespace: Namespace) -> None:
     for kind, name in (("strategy", "split"), ("venueconnection", manifests.VENUE), ("risklimit", "desk")):
         namespace.delete(kind, name)
     namespace.until(lambda: ", ".join(_left(namespace)) or None, "nothing to be left")
+
+
+def _until_holding(namespace: Namespace) -> None:
+    def probe() -> str | None:
+        positions = namespace.status("strategy", "ema").get("position", [])
+        return None if any(entry["quantity"] != "0" for entry in positions) else f"positions {positions}"
+
+    namespace.until(probe, "a position")
+
+
+def _until_gone(namespace: Namespace, kind: str, name: str) -> None:
+    namespace.until(
+        lambda: None if namespace.kubectl.get(kind, name, namespace.name) is None else "still there",
+        f"{kind} {name} to be gone",
+    )
+
+
+def test_a_cascade_closes_the_position_before_the_venue_goes(namespace: Namespace) -> None:
+    """`kubectl delete -f`: the venue and the limit are asked to go before the strategy is."""
+    namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("ema", deletionPolicy="Flatten"))
+    namespace.until_trading("ema")
+    _until_holding(namespace)
+    for kind, name in (("venueconnection", manifests.VENUE), ("risklimit", "desk"), ("strategy", "ema")):
+        namespace.delete(kind, name)
+    _until_gone(namespace, "strategy", "ema")
+    _until_gone(namespace, "venueconnection", manifests.VENUE)
+    journal = read_journal(namespace, manifests.VENUE)
+    assert journal.position("ema") == 0
+    assert any(order.closing for order in journal.orders("ema"))
+
+
+def test_a_namespace_closes_the_position_before_it_goes(namespace: Namespace) -> None:
+    """Everything is deleted at once, the gateway's Deployment included."""
+    namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("ema", deletionPolicy="Flatten"))
+    namespace.until_trading("ema")
+    _until_holding(namespace)
+    namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")
+    namespace.until(
+        lambda: None if namespace.kubectl.get("namespace", namespace.name) is None else "still there",
+        "the namespace to be gone",
+    )
+    assert read_journal(namespace, manifests.VENUE).position("ema") == 0

@@ -38,9 +38,9 @@ def _file(content: str) -> Object:
     }
 
 
-def _venue(data: Object | None = None) -> Object:
+def _venue(data: list[Object] | None = None) -> Object:
     simulated = {
-        "data": data or {"configMap": {"name": "my-quotes", "key": "quotes.csv"}},
+        "data": data or [{"symbol": manifests.SYMBOL, "configMap": {"name": "my-quotes", "key": "quotes.csv"}}],
         "replay": {"speed": "20", "loop": True},
     }
     return manifests.venue(simulated=simulated)
@@ -133,7 +133,7 @@ def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster, deleted: lis
 
 
 def test_parquet_on_a_persistent_volume_claim_is_traded(namespace: Namespace, claim: str) -> None:
-    data = {"persistentVolumeClaim": {"claimName": claim, "path": "quotes.parquet"}}
-    namespace.apply(manifests.risk_limit(), _venue(data), manifests.strategy("ema"))
+    data = {"symbol": manifests.SYMBOL, "persistentVolumeClaim": {"claimName": claim, "path": "quotes.parquet"}}
+    namespace.apply(manifests.risk_limit(), _venue([data]), manifests.strategy("ema"))
     namespace.until_trading("ema")
     namespace.until_filled("ema")

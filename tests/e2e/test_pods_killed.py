@@ -27,7 +27,7 @@ def test_killed_pods_lose_and_double_nothing(namespace: Namespace) -> None:
     journal = read_journal(namespace, manifests.VENUE)
     fills = journal.fills("ema")
     assert journal.broken_link() is None
-    assert len({report.fill.exec_id for report in fills}) == len(fills)
+    assert len({fill.exec_id for fill in fills}) == len(fills)
     assert len({order.cl_ord_id for order in journal.orders("ema")}) == len(journal.orders("ema"))
     tokens = [session.fencing_token for session in journal.sessions()]
     assert len(tokens) >= 2

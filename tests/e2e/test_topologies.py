@@ -11,13 +11,14 @@ from tests.e2e.namespaces import Namespace, of_strategy
 
 def _orders(journal: Journal, strategy: str) -> list[tuple[Any, ...]]:
     return [
-        (o.origin.sequence, o.origin.event_unix_ns, o.symbol, o.side, o.order_quantity, o.price, o.time_in_force)
-        for o in journal.orders(strategy)
+        (order.origin_sequence, order.symbol, order.side, order.order_quantity, order.price, order.time_in_force)
+        for order in journal.orders(strategy)
     ]
 
 
 def _fills(journal: Journal, strategy: str) -> list[tuple[Any, ...]]:
-    return [(r.transact_unix_ns, signed_quantity(r), r.fill.last_price, r.fill.fee) for r in journal.fills(strategy)]
+    fills = journal.fills(strategy)
+    return [(fill.transact_unix_ns, signed_quantity(fill), fill.price, fill.fee) for fill in fills]
 
 
 def test_combined_and_split_send_the_same_orders(namespace: Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from crowetrade_api.gateway_config import compile_config, unlimited_symbols
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
@@ -40,3 +41,34 @@ def test_a_sample_is_valid(path: Path) -> None:
 
 def test_there_is_a_sample_of_each_kind() -> None:
     assert {yaml.safe_load(path.read_text())["kind"] for path in SAMPLES} == set(MODELS)
+
+
+def _read() -> list[Strategy | VenueConnection | RiskLimit]:
+    """All samples, as they would be in one namespace."""
+    found = []
+    for path in SAMPLES:
+        manifest = yaml.safe_load(path.read_text())
+        metadata = {"namespace": "demo", "uid": manifest["metadata"]["name"], "generation": 1, **manifest["metadata"]}
+        found.append(MODELS[manifest["kind"]].model_validate({**manifest, "metadata": metadata}))
+    return found
+
+
+def test_each_sample_strategy_has_its_venues_its_instruments_and_a_limit() -> None:
+    samples = _read()
+    venues = {item.name: item for item in samples if isinstance(item, VenueConnection)}
+    strategies = [item for item in samples if isinstance(item, Strategy)]
+    limits = [item for item in samples if isinstance(item, RiskLimit)]
+    assert strategies
+    for strategy in strategies:
+        for traded in strategy.spec.instruments:
+            venue = venues[traded.venue_ref.name]
+            declared = {item.symbol: item for item in venue.spec.instruments}[traded.symbol]
+            assert declared.currency == strategy.spec.capital.currency
+            assert venue.spec.uncovered() == ""
+            config = compile_config(venue, strategies, limits)
+            assert unlimited_symbols(config, strategy.name, [traded.symbol]) == []
+
+
+def test_a_sample_trades_several_instruments_at_several_venues() -> None:
+    pairs = [item for item in _read() if isinstance(item, Strategy) and len(item.venues) > 1]
+    assert [len(item.spec.instruments) for item in pairs] == [2]

@@ -1,4 +1,4 @@
-"""The demo's namespace: a venue with its key in Vault, a risk limit, and three strategies that trade."""
+"""The demo's namespace: two venues, one with its key in Vault, a risk limit, and four strategies that trade."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ def start(cluster: Cluster, report: Report = print) -> None:
     manifests = samples(kubectl)
     report(f"vault: writing a random API key for venue {VENUE}")
     key = _key(cluster)
-    kubectl.apply([with_key(item, key) for item in manifests], NAMESPACE)
+    kubectl.apply([with_key(item, key) if item["metadata"]["name"] == VENUE else item for item in manifests], NAMESPACE)
     names = [item["metadata"]["name"] for item in manifests if item["kind"] == "Strategy"]
     report(f"strategies: {', '.join(names)}")
-    wait_for(lambda: _venue(kubectl), READY_SECONDS, f"venue {VENUE} to be connected", report=report)
-    report(f"venue {VENUE}: logged on")
+    for venue in (item["metadata"]["name"] for item in manifests if item["kind"] == "VenueConnection"):
+        wait_for(partial(_venue, kubectl, venue), READY_SECONDS, f"venue {venue} to be connected", report=report)
+        report(f"venue {venue}: logged on")
     for name in names:
         wait_for(partial(_trading, kubectl, name), READY_SECONDS, f"{name} to trade", report=report)
         report(f"strategy {name}: trading")
@@ -88,8 +89,8 @@ def _key(cluster: Cluster) -> venue_key.VenueKey:
     return venue_key.provide(cluster, NAMESPACE, VENUE)
 
 
-def _venue(kubectl: Kubectl) -> str | None:
-    return missing_condition(kubectl.get("venueconnection", VENUE, NAMESPACE), "Ready")
+def _venue(kubectl: Kubectl, name: str) -> str | None:
+    return missing_condition(kubectl.get("venueconnection", name, NAMESPACE), "Ready")
 
 
 def _trading(kubectl: Kubectl, name: str) -> str | None:

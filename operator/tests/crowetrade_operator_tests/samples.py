@@ -65,6 +65,7 @@ def gateway_status(
         "session": status_pb2.SESSION_STATE_LOGGED_ON,
         "session_since_unix_ns": 1_700_000_000_000_000_000,
         "fencing_token": 1,
+        "journal_sequence": 1000,
         "accounts": accounts or [],
     }
     if config is not None:

@@ -29,9 +29,9 @@ def test_what_is_missing(found: Object | None, missing: str | None) -> None:
 
 
 def test_a_venue_gets_its_key_by_reference_and_nothing_else_changes() -> None:
-    venue = {"kind": "VenueConnection", "spec": {"simulated": {"data": {"sample": "eurusd-1h"}}}}
+    venue = {"kind": "VenueConnection", "spec": {"simulated": {"data": [{"sample": "eurusd-1h"}]}}}
     changed = with_key(venue, VenueKey("secret/data/venues/sim-fx", "venue-sim-fx", "ab" * 32))["spec"]
-    assert changed["simulated"] == {"data": {"sample": "eurusd-1h"}, "apiKeySha256": "ab" * 32}
+    assert changed["simulated"] == {"data": [{"sample": "eurusd-1h"}], "apiKeySha256": "ab" * 32}
     assert changed["credentials"]["vault"]["path"] == "secret/data/venues/sim-fx"
     assert "credentials" not in venue["spec"]
     limit = {"kind": "RiskLimit", "spec": {}}

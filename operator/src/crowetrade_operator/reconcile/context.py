@@ -151,18 +151,19 @@ class Context:
         return {name: resource for name, resource in found if resource is not None}
 
     def _gateway(self, namespace: str, venue: AnyVenue) -> GatewayView:
-        heard, record = self.bus.board.gateway(namespace, venue.name), self._record_token(venue)
+        heard, (token, sequence) = self.bus.board.gateway(namespace, venue.name), self._record(venue)
         if heard is None:
-            return GatewayView(record_token=record)
+            return GatewayView(record_token=token, record_sequence=sequence)
         age = self.bus.board.clock() - heard.at
         fresh = heard.message if age <= self.settings.silent_after_seconds else None
-        return GatewayView(status=fresh, last=heard.message, age=age, record_token=record)
+        return GatewayView(fresh, heard.message, age, token, sequence)
 
-    def _record_token(self, venue: AnyVenue) -> int:
-        """As reported last, whether it is written already or not."""
+    def _record(self, venue: AnyVenue) -> tuple[int, int]:
+        """Token and sequence as reported last, whether they are written already or not."""
         known = self.status.known(Key(Kind.VENUE, venue.namespace, venue.name), venue.metadata.uid)
-        stored = venue.status.session.fencing_token
-        return stored if known is None else int((known.get("session") or {}).get("fencingToken", stored))
+        if known is None:
+            return venue.status.session.fencing_token, venue.status.journal.sequence
+        return known["session"]["fencingToken"], known["journal"]["sequence"]
 
     async def _apply(self, children: Sequence[Object]) -> str:
         """Applies what differs. A refusal (quota, admission, immutable field) becomes words for the status."""

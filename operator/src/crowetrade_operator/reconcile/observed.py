@@ -24,13 +24,20 @@ class GatewayView:
     last: status_pb2.GatewayStatus | None = None
     # Seconds since the last status.
     age: float | None = None
-    # Highest fencing token on record for the venue.
+    # Highest fencing token and highest sequence of the journal on record for the venue.
     record_token: int = 0
+    record_sequence: int = 0
 
     @property
     def below_record(self) -> bool:
-        """Whether the gateway's journal has lost what the record knows of: it reports a lower fencing token."""
-        return self.last is not None and 0 < self.last.fencing_token < self.record_token
+        """Whether the gateway's journal lacks what is on record: it reports a lower fencing token or sequence.
+
+        A gateway without a token has not taken its journal over yet.
+        """
+        last = self.last
+        if last is None or last.fencing_token == 0:
+            return False
+        return last.fencing_token < self.record_token or last.journal_sequence < self.record_sequence
 
     @property
     def trusted(self) -> status_pb2.GatewayStatus | None:
@@ -39,7 +46,8 @@ class GatewayView:
         A gateway below its record reports an empty account, which must never count as flat; nor must one that has not
         taken its journal over yet.
         """
-        return None if self.last is None or self.last.fencing_token < self.record_token else self.last
+        unknown = self.last is None or self.below_record or self.last.fencing_token < self.record_token
+        return None if unknown else self.last
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,10 @@ def _below_record(venue: str, view: GatewayView) -> Condition:
     assert view.last is not None
     said = view.last.blocked_message if view.last.blocked_reason == Reason.JOURNAL_BELOW_RECORD else ""
     text = said or (
-        f"its journal is at fencing token {view.last.fencing_token}, but {view.record_token} is on record: what "
-        "happened since is not known. Restore the stream of its journal, or compare the account with the venue; when "
-        "the gateway has halted, its message names the annotation that clears it"
+        f"its journal is at event {view.last.journal_sequence} of session {view.last.fencing_token}, but event "
+        f"{view.record_sequence} of session {view.record_token} is on record: what happened since is not known. "
+        "Restore the stream of its journal, or compare the account with the venue; when the gateway has halted, its "
+        "message names the annotation that clears it"
     )
     text = f"The gateway of venue {venue} has lost its journal: {text}"
     return condition(ConditionType.HALTED, True, Reason.JOURNAL_BELOW_RECORD, text)

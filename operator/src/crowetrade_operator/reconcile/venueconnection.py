@@ -114,8 +114,11 @@ def _halts_cleared(observed: Observed) -> bool:
     status, venue = observed.gateway.status, observed.venue
     if not venue.cleared_halts or status is None:
         return False
-    return status.config_revision == observed.config.revision and status.fencing_token == (
-        venue.status.session.fencing_token
+    stored = venue.status
+    return (
+        status.config_revision == observed.config.revision
+        and status.fencing_token == stored.session.fencing_token
+        and status.journal_sequence >= stored.journal.sequence
     )
 
 
@@ -365,11 +368,11 @@ def _suspending(observed: Observed, previous: VenueConnectionStatus) -> VenuePha
 
 
 def _session(observed: Observed, previous: VenueConnectionStatus) -> SessionStatus:
-    """As the gateway reports it; token and pod stay those on record while it reports a lower token."""
+    """As the gateway reports it; token and pod stay those on record while its journal is below the record."""
     status, record = observed.gateway.last, previous.session
     assert status is not None
     state = SESSION_NAMES.get(status.session, "") if observed.gateway.status is not None else ""
-    current = bounded(status.fencing_token) >= record.fencing_token or record_cleared(observed)
+    current = observed.gateway.trusted is not None or record_cleared(observed)
     return SessionStatus(
         state=state,
         since=rfc3339(status.session_since_unix_ns / 1e9) if status.session_since_unix_ns else None,
@@ -380,11 +383,13 @@ def _session(observed: Observed, previous: VenueConnectionStatus) -> SessionStat
 
 
 def _journal(observed: Observed, previous: VenueConnectionStatus) -> JournalStatus:
-    status = observed.gateway.last
-    if status is None:
-        return previous.journal
-    reported = bounded(status.journal_sequence)
-    return JournalStatus(sequence=reported if record_cleared(observed) else max(reported, previous.journal.sequence))
+    """The highest sequence; of a journal below the record only once a person has said that this is right."""
+    status = observed.gateway.trusted
+    if status is not None:
+        return JournalStatus(sequence=max(bounded(status.journal_sequence), previous.journal.sequence))
+    if observed.gateway.last is not None and record_cleared(observed):
+        return JournalStatus(sequence=bounded(observed.gateway.last.journal_sequence))
+    return previous.journal
 
 
 def _positions(observed: Observed, previous: VenueConnectionStatus) -> list[VenuePositionStatus]:

@@ -18,7 +18,7 @@ from crowetrade_operator_tests.waiting import until
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 HALT = "JournalBelowRecord@1"
-HOLDS = {"accounts": [account(positions=[position("7000")])], "fencing_token": 7, "journal_sequence": 90}
+HOLDS = {"accounts": [account(positions=[position("7000")])], "fencing_token": 7, "journal_sequence": 2000}
 LOST = {"accounts": [account()], "fencing_token": 1, "journal_sequence": 2}
 HALTED = {**LOST, "blocked_reason": "JournalBelowRecord", "blocked_message": f"annotate it with {HALT}"}
 
@@ -61,7 +61,7 @@ async def test_a_journal_that_comes_back_empty_halts_until_a_person_clears_it(
         await desk.condition(STRATEGIES, "ema", "Trading", "False", "JournalBelowRecord")
         await desk.idle()
         status = (await desk.get(VENUES, "sim-fx"))["status"]
-        assert (status["session"]["fencingToken"], status["journal"]["sequence"]) == (7, 90)
+        assert (status["session"]["fencingToken"], status["journal"]["sequence"]) == (7, 2000)
         await desk.holds("7000 EUR-USD")
 
         await desk.patch(VENUES, "sim-fx", {"metadata": {"annotations": {CLEAR_HALT_ANNOTATION: HALT}}})

@@ -79,10 +79,10 @@ def surroundings(
     at = [venue()] if venues is None else list(venues)
     under = [limit()] if limits is None else list(limits)
     views = {item.name: fresh(enforcing(item, strategies, under)) for item in at} if gateways is None else gateways
-    known = {item.name: item.status.session.fencing_token for item in at}
-    views = {name: replace(view, record_token=known.get(name, view.record_token)) for name, view in views.items()}
-    for name in known.keys() - views.keys():
-        views[name] = replace(NEVER, record_token=known[name])
+    for item in at:
+        token, sequence = item.status.session.fencing_token, item.status.journal.sequence
+        seen = replace(views.get(item.name, NEVER), record_token=token, record_sequence=sequence)
+        views = {**views, item.name: seen}
     defaults: Object = {"gateway_deployments": frozenset(item.name for item in at)}
     return Surroundings(
         strategies={item.name: item for item in strategies},
