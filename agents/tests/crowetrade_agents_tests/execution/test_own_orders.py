@@ -276,6 +276,15 @@ def test_a_fill_that_comes_after_the_end_of_its_order_counts_once() -> None:
     assert orders.working() == ()
 
 
+def test_what_a_snapshot_holds_of_an_ended_order_is_not_counted_again() -> None:
+    orders = orders_with(new_order())
+    orders.on_report(report(CANCELED))
+    # 1000 came late while the session was down, 500 more come after it is up again.
+    log_on(orders, snapshot(1000))
+    orders.on_report(report(CANCELED, 1500, exec_type=TRADE, fill=fill(500)))
+    assert orders.position(EUR) == 1500
+
+
 def test_a_replaced_order_goes_on_under_its_new_cl_ord_id() -> None:
     orders = orders_with(new_order("a", tif=GTC))
     orders.on_report(report(PART, 1000, "a"))

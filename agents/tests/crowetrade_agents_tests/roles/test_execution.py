@@ -277,6 +277,15 @@ async def test_reports_and_answers_that_do_not_come_are_waited_for_no_longer_tha
         assert running.finished() == 1
 
 
+async def test_a_decision_uses_the_quote_of_its_own_event_though_newer_ones_have_arrived() -> None:
+    async with execution(lock_step=False) as running:
+        for sequence, ask in ((1, "1.10010"), (2, "1.20000")):
+            await running.role.on_market_data(quote(sequence, "1.10000", ask))
+        await running.role.on_target(target(1, "5000"))
+        await settle()
+        assert [order.price for order in running.orders] == ["1.1001"]
+
+
 async def test_out_of_lock_step_only_the_last_target_that_waits_counts() -> None:
     async with execution(lock_step=False) as running:
         running.gateway.set_quote(quote(1, "1.10000", "1.10010"))
@@ -425,6 +434,9 @@ async def test_the_other_side_does_not_wait() -> None:
         await running.event(1, "11000")
         await running.event(2, "-9000")
         assert running.quantities == ["11000", "9000"]
+        # The fill moved the position, so the first side need not wait any more.
+        await running.event(3, "11000")
+        assert running.quantities == ["11000", "9000", "20000"]
 
 
 async def test_sliced_orders_go_out_in_the_size_that_passes() -> None:
