@@ -20,7 +20,8 @@ def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[
 
     The effects are to be carried out in their order; see effects.py for what may go before the journal.
     """
-    turn = Turn(state, max(now_ns, state.books.at_ns))
+    state.live.now_ns = max(now_ns, state.books.at_ns, state.live.now_ns)
+    turn = Turn(state, state.live.now_ns)
     _HANDLERS[type(command)](turn, command)
     return turn.effects
 

@@ -61,6 +61,8 @@ class Live:
 
     order_budget: TokenBucket
     cancel_budget: TokenBucket
+    # Time of the last command.
+    now_ns: int = 0
     # Sequence of the journal's last event when this process opened it.
     start_sequence: int = 0
     configuration: Configuration = field(default_factory=Configuration)
@@ -100,7 +102,7 @@ class GatewayState:
         live = Live(
             TokenBucket(settings.orders_per_second, settings.order_burst),
             TokenBucket(settings.cancels_per_second, settings.cancels_per_second),
-            start_sequence,
+            start_sequence=start_sequence,
         )
         return cls(settings, books, live)
 

@@ -253,3 +253,16 @@ def test_without_a_session_at_the_venue_nothing_is_sent() -> None:
 
     assert kinds(scenario.order(2)) == ["< REJECTED SessionNotEstablished"]
     assert kinds(scenario.cancel(1, 3)) == ["< CANCEL_REJECT SessionNotEstablished"]
+
+
+def test_a_clock_that_goes_back_stands_still_though_nothing_was_journaled() -> None:
+    """Found by the simulation: refused requests move no record, so the time of the next one went back."""
+    scenario = Scenario()
+    scenario.now += SECOND
+    scenario.order(1, quantity=Decimal(1))
+    refused_ns = scenario.now
+    scenario.now -= SECOND // 2
+
+    scenario.order(2)
+
+    assert scenario.events[-1].at_unix_ns == refused_ns
