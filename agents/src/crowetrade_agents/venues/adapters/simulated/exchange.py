@@ -30,6 +30,7 @@ from crowetrade_agents.domain.numbers import CONTEXT, MONEY_PLACES, ZERO, is_mul
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, OrdType, Side, TimeInForce
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN, Ledger, VenueOrder
+from crowetrade_agents.venues.adapters.simulated.memory import Memory
 from crowetrade_agents.venues.adapters.simulated.offers import Offers
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.spec import NO_FEES, Fees
@@ -116,6 +117,18 @@ class Exchange:
     def start(self, at_ns: int) -> None:
         """Venue time begins here, before anything was sent."""
         self.now_ns = at_ns
+
+    def remember(self, memory: Memory) -> None:
+        """Goes on from what an earlier process left, before anything was sent; identifiers are not given out again. The
+        listener is called with the ends of immediate orders that were cut off."""
+        self.ledger = memory.ledger
+        self.now_ns, self._orders, self._executions = memory.now_ns, memory.orders, memory.executions
+        for order in self.ledger.open_orders():
+            if order.terms.time_in_force.is_immediate or order.terms.ord_type is OrdType.MARKET:
+                self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
+            else:
+                self._set_expiry(order, memory.taken_ns[order.order_id])
+        self._drained()
 
     def send(self, request: Request, at_ns: int, fault: FaultKind | None = None) -> None:
         """A request leaves the gateway at `at_ns`; REJECT, FORGET and LATE_FILL strike it when it arrives."""
@@ -243,7 +256,7 @@ class Exchange:
         self._orders += 1
         order = VenueOrder(terms, f"{self.id_prefix}{self._orders}", [terms.cl_ord_id], terms.quantity)
         self.ledger.add(order)
-        self._set_expiry(order)
+        self._set_expiry(order, self.now_ns)
         self._emit(Accepted(terms.cl_ord_id, order.order_id, self.now_ns))
         self._enter(order)
 
@@ -281,7 +294,7 @@ class Exchange:
             return
         self.ledger.rename(order, terms, keeps_priority=keeps)
         order.leaves = CONTEXT.subtract(terms.quantity, order.worked)
-        self._set_expiry(order)
+        self._set_expiry(order, self.now_ns)
         self._emit(Replaced(terms.cl_ord_id, orig, order.order_id, self.now_ns))
         self._enter(order)
 
@@ -357,12 +370,12 @@ class Exchange:
         if not order.status.is_final:
             self.ledger.end(order, OrdStatus.CANCELED, VenueReason.FORGOTTEN)
 
-    def _set_expiry(self, order: VenueOrder) -> None:
+    def _set_expiry(self, order: VenueOrder, taken_ns: int) -> None:
         terms = order.terms
         if terms.time_in_force is TimeInForce.GTD:
             order.expire_ns = terms.expire_ns
         elif terms.time_in_force is TimeInForce.DAY and order.expire_ns is None:
-            order.expire_ns = self._calendar.session_end_ns(self.now_ns)
+            order.expire_ns = self._calendar.session_end_ns(taken_ns)
         if order.expire_ns is not None:
             self._add_expiry(order.expire_ns, order)
 

@@ -4,7 +4,8 @@
 
 The file holds a ServerFile (wire.py) as JSON. The first line on standard output is {"port": PORT}. The log gets one
 JSON line per request that arrived and per event of the exchange, and is flushed before anything of it is sent: what a
-client has seen stands in the log. `at` is venue time, ns.
+client has seen stands in the log. `at` is venue time, ns. The log is also the venue's memory: a server that finds one
+goes on with the orders, executions and positions in it (memory.py).
 
 There is one session. A logon ends the session before it: what an older connection has sent and the venue has not read
 is never read, so nothing of it can happen after the snapshot.
@@ -16,15 +17,17 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from crowetrade_agents.venues.adapters.simulated import recording
 from crowetrade_agents.venues.adapters.simulated.codec import decode, encode, frame, read_frame
+from crowetrade_agents.venues.adapters.simulated.memory import Memory
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.simulation import Simulation
 from crowetrade_agents.venues.adapters.simulated.wire import LoggedOn, Logon, Refused, Release, ServerFile, ToServer
@@ -37,13 +40,23 @@ MAX_UNREAD_BYTES = 16 * 1024 * 1024
 class VenueServer:
     """One simulation, one session at a time."""
 
-    def __init__(self, simulation: Simulation, now_ns: Callable[[], int], log: TextIO) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        now_ns: Callable[[], int],
+        log: TextIO,
+        entries: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        """`entries` are the lines that the log has already."""
         self._simulation = simulation
         self._now_ns = now_ns
         self._log = log
         self._wake = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         simulation.exchange.listener = self._record
+        memory = Memory(simulation.exchange.ledger)
+        memory.read(entries)
+        simulation.exchange.remember(memory)
 
     async def run(self, port: int, announce: TextIO) -> None:
         """Serves until it is cancelled."""
@@ -129,11 +142,23 @@ class VenueServer:
             writer.write(frame(event))
 
 
-async def serve(file: ServerFile, port: int, log: TextIO) -> None:
+def entries_of(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The complete lines of a log; one that was cut off when its writer died is removed from the file."""
+    complete = 0
+    with path.open("rb") as log:
+        for line in log:
+            if not line.endswith(b"\n"):
+                break
+            complete += len(line)
+            yield json.loads(line)
+    os.truncate(path, complete)
+
+
+async def serve(file: ServerFile, port: int, log: TextIO, entries: Iterable[Mapping[str, Any]]) -> None:
     """Runs the venue of a file until SIGTERM or SIGINT."""
     replay = Replay(recording.read(file.spec.recordings, file.instruments), loop=file.spec.loop)
     simulation = Simulation(file.spec, replay, file.instruments, keeps_books=True, retain=None)
-    server = asyncio.create_task(VenueServer(simulation, time.time_ns, log).run(port, sys.stdout))
+    server = asyncio.create_task(VenueServer(simulation, time.time_ns, log, entries).run(port, sys.stdout))
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, server.cancel)
     with contextlib.suppress(asyncio.CancelledError):
@@ -144,12 +169,12 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description="The simulated venue behind TCP.")
     parser.add_argument("--file", type=Path, required=True, help="ServerFile as JSON")
-    parser.add_argument("--log", type=Path, required=True, help="JSON lines are appended here")
+    parser.add_argument("--log", type=Path, required=True, help="JSON lines: read at the start, then appended")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     arguments = parser.parse_args()
     file: ServerFile = decode(ServerFile, json.loads(arguments.file.read_text()))
     with arguments.log.open("a", encoding="utf-8") as log:
-        asyncio.run(serve(file, arguments.port, log))
+        asyncio.run(serve(file, arguments.port, log, entries_of(arguments.log)))
 
 
 if __name__ == "__main__":
