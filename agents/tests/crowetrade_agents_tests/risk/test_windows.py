@@ -216,6 +216,14 @@ def test_totals_that_nobody_asks_for_are_closed_and_opened_again() -> None:
     assert windows.count(EMA, None, NOW + 3_600 * SECOND, DAY) == 2
 
 
+def test_a_total_that_is_opened_late_expires_in_the_order_of_time() -> None:
+    windows = MessageWindows()
+    for strategy, later_ns in (("ema", 0), ("other", 500 * MILLI), ("ema", 900 * MILLI)):
+        windows.add(strategy, EUR, NOW + later_ns)
+    asked = [windows.count(BOTH, None, NOW + later * MILLI, SECOND) for later in (900, 1_000, 1_500, 1_900)]
+    assert asked == [3, 2, 1, 0]
+
+
 def test_a_clock_that_steps_forward_and_back_neither_forgets_nor_blocks_for_ever() -> None:
     windows = sent(NOW, NOW + 3_600 * SECOND)  # the second one with a clock that was an hour ahead
     assert windows.count(EMA, None, NOW + 3_600 * SECOND, 60 * SECOND) == 1
