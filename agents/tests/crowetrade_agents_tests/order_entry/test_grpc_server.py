@@ -358,9 +358,10 @@ async def test_a_reset_before_the_logon_is_accepted_leaves_nothing_behind(gatewa
 async def test_a_server_that_stops_ends_its_sessions_without_an_error() -> None:
     with structlog.testing.capture_logs() as logs:
         async with serving() as gateway:
-            await gateway.client().logged_on("alpha")
+            alpha = await gateway.client().logged_on("alpha")
             await gateway.client().stub.OrderSession().wait_for_connection()
-            await gateway.server.stop(grace=None)
+            alpha.call.cancel()
+            await gateway.server.stop(grace=0)
             await settle()
     assert len([entry for entry in logs if entry["event"] == "session_ends"]) == 2
     assert [entry for entry in logs if entry["log_level"] == "error"] == []

@@ -178,18 +178,21 @@ async def test_what_waits_for_room_when_its_session_ends_is_never_put(engine: En
 
 async def test_the_share_comes_back_when_a_session_ends_while_the_queue_is_full() -> None:
     async with running(EngineSide(LIMITS, queue_size=1)) as engine:
-        alpha = await logged_on(engine)
+        beta = await logged_on(engine, "beta")
         for number in range(1, 2 * LIMITS.commands_queued):
+            alpha = await logged_on(engine, "alpha")
             with busy(engine):
-                alpha.send(*(requests.new_order(10 * number + more) for more in range(3)))
+                beta.send(requests.new_order(2 * number, "beta"), requests.new_order(2 * number + 1, "beta"))
                 await settle()
                 assert engine.queue.full()
+                alpha.send(requests.new_order(number))
+                await settle()
                 alpha.session.end(End(EndKind.BROKEN, "reset"))
             await settle()
             engine.sessions.release(alpha.session)
             await engine.clock.advance(SECOND_NS)
-            alpha = await logged_on(engine)
-        assert await is_served(engine, alpha)
+        assert engine.orders("alpha") == []
+        assert await is_served(engine, await logged_on(engine, "alpha"))
 
 
 async def test_sending_too_much_slows_its_own_session_only() -> None:
@@ -281,6 +284,17 @@ async def test_a_newer_session_takes_over_at_once_while_the_gateway_is_busy(engi
     logon = engine.handled.index(Logon("alpha", second))
     assert not any(isinstance(command, NewOrder) for command in engine.handled[logon:])
     assert await is_served(engine, newer)
+
+
+async def test_a_session_is_opened_by_its_own_logon_alone(engine: EngineSide) -> None:
+    with busy(engine):
+        opened(engine)
+        newest = opened(engine)
+        newest.send(requests.new_order(1))
+        await settle()
+    await settle()
+    assert newest.kinds() == ["logon_accepted", "execution_report"]
+    assert isinstance(engine.handled[-1], NewOrder)
 
 
 async def test_a_session_that_ends_before_it_is_accepted_stays_ended(engine: EngineSide) -> None:

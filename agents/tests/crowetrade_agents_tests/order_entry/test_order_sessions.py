@@ -324,6 +324,25 @@ async def test_a_logon_that_is_not_answered_is_given_up() -> None:
         assert "the logon was not answered in time" in str(listener.calls[0][1])
 
 
+async def test_a_connection_that_never_stands_is_given_up() -> None:
+    """Somebody accepts the connection and says nothing, so the logon is not even written."""
+    connected = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await asyncio.Event().wait()
+
+    engine, listener = EngineSide(LIMITS), RecordingListener()
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    run = asyncio.create_task(GrpcSession(VENUE, address, requests.logon(), listener, engine.clock).run())
+    await connected.wait()
+    await advance_until(engine, lambda: "down" in listener.names())
+    assert "the logon was not answered in time" in str(listener.calls[0][1])
+    run.cancel()
+    server.close()
+
+
 async def test_a_gateway_that_is_not_there_is_tried_again_after_a_while_that_grows() -> None:
     timing = Timing(minimum_wait_ns=SECOND_NS, maximum_wait_ns=4 * SECOND_NS, logon_deadline_ns=3600 * SECOND_NS)
     async with beside(None, timing=timing) as (_, listener, engine):
