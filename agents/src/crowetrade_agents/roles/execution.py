@@ -350,11 +350,14 @@ class ExecutionRole:
         stalls_at_ns = stream.stalls_at_ns(self._patience.target_ns)
         if stalls_at_ns is None or self._clock.now_ns() < stalls_at_ns:
             return
+        _log.warning("target_late", venue=stream.venue, md_sequence=stream.published)
+        await self._upstream_ready()
+        # What has come meanwhile may be what was waited for.
+        await self._work(self._tasks(None))
+        if stream.stalls_at_ns(self._patience.target_ns) != stalls_at_ns:
+            return
         lost = stream.published
         _log.warning("target_lost", venue=stream.venue, md_sequence=lost)
-        await self._upstream_ready()
-        if not self._inbox.empty():
-            return
         metrics.EVENTS_SKIPPED.labels(venue=stream.venue).inc(lost - stream.finished)
         stream.restart(lost)
         await stream.finish(lost)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -110,8 +110,10 @@ async def execution(
     slice_to_limits: bool = False,
     shadow: bool = False,
     instruments: Mapping[InstrumentId, Instrument] | None = None,
+    while_upstream_answers: Sequence[market_data_pb2.TargetPosition | status.GatewayStatus] = (),
 ) -> AsyncIterator[Running]:
-    """Sessions are up; the test sends the events."""
+    """Sessions are up; the test sends the events. `while_upstream_answers` arrives while the upstream roles are asked
+    whether they listen."""
     clock, state = VirtualClock(), AgentState()
     listed = instruments or {EUR: EUR_USD}
     gateways = {name.venue: FakeGateway(name.venue, lock_step=lock_step) for name in listed}
@@ -119,6 +121,11 @@ async def execution(
 
     async def upstream_ready() -> None:
         asked.append(clock.now_ns())
+        for message in while_upstream_answers:
+            if isinstance(message, market_data_pb2.TargetPosition):
+                await role.on_target(message)
+            else:
+                await role.on_gateway_status(message)
 
     role = ExecutionRole(
         strategy=STRATEGY,
@@ -252,6 +259,23 @@ async def test_an_event_that_never_came_is_given_up_by_what_the_gateway_reports(
         assert len(running.upstream_asked) == 1
         await running.event(8, "1000")
         assert len(running.orders) == 1
+
+
+async def test_an_event_is_given_up_though_the_gateway_goes_on_reporting_its_status() -> None:
+    """It was not while each round of asking was longer than the time between two statuses: a stand-still."""
+    statuses = [status.GatewayStatus(venue=VENUE, market_data_sequence=7)]
+    async with execution(while_upstream_answers=statuses) as running:
+        await running.role.on_gateway_status(statuses[0])
+        await settle()
+        await running.clock.advance(10.1)
+        assert running.finished() == 7
+
+
+async def test_a_target_that_comes_while_the_upstream_roles_are_asked_is_followed() -> None:
+    async with execution(while_upstream_answers=[target(1, "5000")]) as running:
+        await running.event(1, None)
+        await running.clock.advance(10.1)
+        assert (running.finished(), running.quantities) == (1, ["5000"])
 
 
 async def test_in_lock_step_an_event_waits_for_the_reports_before_it() -> None:
