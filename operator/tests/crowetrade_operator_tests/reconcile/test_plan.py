@@ -172,6 +172,39 @@ def test_an_event_says_what_is_how_and_why() -> None:
     assert (note.action, note.text) == ("Reconcile", "Ready is False: Pod p keeps ending.")
 
 
+HALTED, REFUSED = ConditionType.HALTED, ConditionType.ORDERS_REFUSED
+BAD: dict[str, tuple[list[Condition], Condition, list[tuple[str, str]]]] = {
+    "a halt that comes is a warning": (
+        [UP],
+        _is(HALTED, True, Reason.POSITION_DIFFERENCE, "5, not 7"),
+        [("Warning", "PositionDifference")],
+    ),
+    "a halt that somebody asked for is none": (
+        [UP],
+        _is(HALTED, True, Reason.VENUE_SUSPENDED, "as asked"),
+        [("Normal", "VenueSuspended")],
+    ),
+    "a halt that stays is not told again": (
+        [UP, _is(HALTED, True, Reason.POSITION_DIFFERENCE, "5, not 7")],
+        _is(HALTED, True, Reason.POSITION_DIFFERENCE, "6, not 7"),
+        [],
+    ),
+    "refusals that end are good news": (
+        [UP, _is(REFUSED, True, Reason.ORDERS_REFUSED, "12 in a row")],
+        _is(REFUSED, False, Reason.NOT_REFUSED, "none in the last minute"),
+        [("Normal", "NotRefused")],
+    ),
+    "nothing was known before": ([], _is(HALTED, True, Reason.POSITION_DIFFERENCE, "5, not 7"), []),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_conditions_that_are_bad_when_they_are_true(case: str) -> None:
+    before, after, expected = BAD[case]
+    notes = transition_notes(before, [after], (HALTED, REFUSED, READY))
+    assert [(note.type, note.reason) for note in notes] == expected
+
+
 def test_times_come_back_as_they_were_written() -> None:
     assert rfc3339(1_767_607_200.9) == "2026-01-05T10:00:00Z"
     assert unix_of("2026-01-05T10:00:00Z") == 1_767_607_200.0
