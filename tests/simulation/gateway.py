@@ -60,10 +60,11 @@ class GatewayProcess:
         self.token = found.fencing_token
         self.ready = False
         self.leaving = False
-        self.acknowledged = ""
+        # The engine's time: a clock that went back stands still.
+        self.engine_ns = 0
         self._busy = False
         self._turn_due = False
-        self._timer_ns: int | None = None
+        self._watch_ns = 0
         self._appended_ns = self.world.now
         self._start(started)
 
@@ -78,7 +79,7 @@ class GatewayProcess:
             self.end(f"could not start: {error}")
             return
         self.ready = True
-        self._tick()
+        self._watch()
 
     # --- What comes in ----------------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class GatewayProcess:
         """The venue's session broke; it is opened again after a while."""
         if self.alive:
             self.put_event(port.SessionChanged(port.SessionState.DISCONNECTED, "the session broke"))
-            self.world.after(self.random.randrange(2 * SECOND), self.connect)
+            self.world.after(self.random.choice((50_000_000, 300_000_000, 2 * SECOND)), self.connect)
 
     def connect(self) -> None:
         """Logs on to the venue."""
@@ -121,18 +122,29 @@ class GatewayProcess:
         if not self._busy and not self._turn_due:
             self._turn_due = True
             wait = 20_000_000 if self.random.random() < 0.05 else 50_000
-            self.world.after(self.random.randrange(wait), self.turn)
+            self.world.after(int(self.random.random() * wait), self.turn)
 
-    def _tick(self) -> None:
-        """Timers are looked at as the loop does; a quiet gateway proves that it is not overtaken."""
-        if not self.alive:
+    def _watch(self) -> None:
+        """Looks again when the next timer is due, at the latest when a quiet gateway must prove that it is not
+        overtaken; as late as the loop's tick may be."""
+        due = next_timer_ns(self.state)
+        at_ns = self._appended_ns + CONFIRM_NS
+        if due is not None:
+            at_ns = min(at_ns, due - self.world.skew)
+        at_ns = max(at_ns, self.world.now) + int(self.random.random() * TICK_NS)
+        if self._watch_ns <= self.world.now or at_ns < self._watch_ns:
+            self._watch_ns = at_ns
+            self.world.at(at_ns, self._look, at_ns)
+
+    def _look(self, at_ns: int) -> None:
+        if not self.alive or at_ns != self._watch_ns:
             return
-        now = self.wall()
         due = next_timer_ns(self.state)
         quiet = self.world.now - self._appended_ns >= CONFIRM_NS
-        if (due is not None and due <= now) or quiet:
+        if (due is not None and due <= self.wall()) or quiet:
             self.put(commands.Timer())
-        self.world.after(self.world.tick_ns, self._tick)
+        else:
+            self._watch()
 
     # --- A turn -----------------------------------------------------------------------------------------------------
 
@@ -196,11 +208,12 @@ class GatewayProcess:
         for effect in todo.after:
             self._step()
             self._effect(effect)
+        quiet = not todo.events and all(_is_market(command) for command, _ in taken)
         self._forget(taken)
-        self.acknowledged = self.state.live.configuration.revision
-        self.world.batch_done(self)
+        self.world.batch_done(self, quiet=quiet)
         if self.inbox:
             self._wake()
+        self._watch()
 
     def _forget(self, taken: list[tuple[commands.Command, str | None]]) -> None:
         for _, root in taken:
@@ -299,3 +312,7 @@ class GatewayProcess:
     def expect_alive(self) -> None:
         """For the end of a run."""
         expect(self.alive, "I9", f"{self.name} is not running")
+
+
+def _is_market(command: commands.Command) -> bool:
+    return isinstance(command, commands.FromVenue) and isinstance(command.event, port.QuoteChanged | port.FeedAlive)

@@ -77,7 +77,7 @@ class Trader:
         self.sent: dict[str, Sent] = {}
         self.reports: list[orders_pb2.ExecutionReport | orders_pb2.CancelReject] = []
         self.keeps_reports = False
-        self.mean_wait = random.choice((SECOND // 20, SECOND // 4, SECOND))
+        self.mean_wait = random.choice((SECOND // 25, SECOND // 8, SECOND // 2))
         self._restart()
 
     def _restart(self) -> None:
@@ -123,6 +123,8 @@ class Trader:
             if sent is not None:
                 sent.answered = True
                 sent.open = message.ord_status not in FINAL
+        elif message.ord_status == orders_pb2.ORD_STATUS_UNSPECIFIED and message.orig_cl_ord_id in self.sent:
+            self.sent[message.orig_cl_ord_id].open = False
 
     # --- What it sends ----------------------------------------------------------------------------------------------
 
@@ -202,7 +204,7 @@ class Trader:
         return max(self.world.wall() + (-SECOND if late else 5 * SECOND), 1)
 
     def _on_open(self, what: Callable[[str, Sent], None]) -> None:
-        known = [(key, sent) for key, sent in self.sent.items() if sent.open or self.random.random() < 0.02]
+        known = [(key, sent) for key, sent in list(self.sent.items())[-15:] if sent.open or self.random.random() < 0.02]
         if known:
             what(*self.random.choice(known))
 

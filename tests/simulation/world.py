@@ -26,7 +26,7 @@ from crowetrade_agents.venues.adapters.simulated.requests import NewOrder, Repla
 from crowetrade_agents.venues.port import VenueFeatures
 from tests.simulation import invariants
 from tests.simulation.accounts import Accounts, Refused, expect
-from tests.simulation.gateway import TICK_NS, GatewayProcess
+from tests.simulation.gateway import GatewayProcess
 from tests.simulation.limits import SECOND, ConfigSpec, RuleSpec, compiled
 from tests.simulation.traders import Trader
 from tests.simulation.venue import Venue
@@ -44,7 +44,7 @@ class Wanted:
     """What a run should be like. `faults` False: nothing goes wrong. `garbage`: strategies that send nothing but that.
     `apart`: each strategy has instruments of its own, no limit is shared, and the venue's rates do not bind."""
 
-    steps: int = 1500
+    steps: int = 3000
     faults: bool = True
     garbage: frozenset[str] = frozenset()
     apart: bool = False
@@ -63,8 +63,7 @@ class World:
         self.trading = True
         self.silent_until = 0
         self.steps = self.commands = 0
-        self.tick_ns = TICK_NS
-        self.quote_ns = SECOND // 10
+        self.quote_ns = SECOND // 5
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
         self._trace: deque[tuple[int, object, object]] = deque(maxlen=TRACE)
@@ -106,7 +105,7 @@ class World:
 
     def latency(self) -> int:
         """Of one message, in nanoseconds."""
-        return 200_000 if self.wanted.apart else self.random.randrange(50_000, 2_000_000)
+        return 200_000 if self.wanted.apart else 50_000 + int(self.random.random() * 2_000_000)
 
     # --- What there is ----------------------------------------------------------------------------------------------
 
@@ -214,8 +213,8 @@ class World:
         self.processes.append(process)
         self.trace(process.name, f"starts with token {process.token}")
         if process.alive:
-            self.after(self.random.randrange(SECOND), self._tell_config, process)
-            self.after(self.random.randrange(SECOND), process.connect)
+            self.after(self.random.randrange(SECOND // 5), self._tell_config, process)
+            self.after(self.random.randrange(SECOND // 5), process.connect)
 
     def process_ended(self, process: GatewayProcess) -> None:
         """Another one starts after a while if none is left."""
@@ -223,7 +222,7 @@ class World:
             self.processes.remove(process)
         for trader in self.traders.values():
             trader.gateway_ended(process)
-        self.after(self.random.randrange(3 * SECOND) if self.faults else SECOND, self._replace_process)
+        self.after(self.random.randrange(SECOND), self._replace_process)
 
     def _replace_process(self) -> None:
         if not any(item.alive for item in self.processes):
@@ -250,7 +249,7 @@ class World:
         for item in accounts.refused:
             item.fresh = False
         asked = self._asked(todo)
-        at_ns = max(process.wall(), process.state.books.at_ns)
+        at_ns = process.engine_ns = max(process.engine_ns, process.wall(), process.state.books.at_ns)
         for command in taken:
             refused = self._refused(command, asked)
             if refused is not None:
@@ -292,15 +291,18 @@ class World:
             return known.symbol
         return asked.get(command.orig_cl_ord_id, "")
 
-    def batch_done(self, process: GatewayProcess) -> None:
-        """A batch is carried out."""
+    def batch_done(self, process: GatewayProcess, *, quiet: bool) -> None:
+        """A batch is carried out; a `quiet` one held nothing but market data that changed nothing."""
+        if quiet:
+            return
         if process.token == self.newest_token():
             self._reported = OnRecord(process.token, process.head.sequence, process.name)
         invariants.accounts_equal_books(self, process)
         invariants.books_equal_venue(self, process)
-        if self.steps % 97 == 0:
+        self._batches += 1
+        if self._batches % 16 == 0:
             invariants.is_being_asked_for(process)
-        if self.steps % 211 == 0:
+        if self._batches % 64 == 0:
             invariants.recovered_equals_live(self, process)
 
     def check_sent(self, process: GatewayProcess, terms: OrderTerms) -> None:
@@ -315,6 +317,7 @@ class World:
     # --- The operator -----------------------------------------------------------------------------------------------
 
     _reported = OnRecord()
+    _batches = 0
 
     def _tell_config(self, process: GatewayProcess) -> None:
         process.put(commands.Configure(compiled(self.wanted_config, self._reported)))
@@ -328,7 +331,7 @@ class World:
 
     def _draw_config(self, *, calm: bool = False) -> ConfigSpec:
         random = self.random
-        states = [TradingState.ACTIVE] * 6 + [TradingState.HALTED, TradingState.CLOSE_ONLY, TradingState.FLATTEN] * (
+        states = [TradingState.ACTIVE] * (2 if calm else 12) + [TradingState.HALTED, TradingState.CLOSE_ONLY, TradingState.FLATTEN] * (
             2 if calm else 1
         )
         if self.wanted.apart:
@@ -338,14 +341,14 @@ class World:
         if self.wanted.apart:
             rules = tuple(self._own_rule(name) for name in self.names)
         chance = 1.0 if calm or self.wanted.apart else random.random()
-        halted = random.choice(("VenueSuspended", "VenueDeleted")) if chance < 0.05 else ""
+        halted = random.choice(("VenueSuspended", "VenueDeleted")) if chance < 0.04 else ""
         halts = self.accounts.halts if calm or random.random() < 0.6 else set()
         spec = ConfigSpec(
             f"r{len(self.specs) + 1}",
             bindings,
             rules,
             halted_reason=halted,
-            unreadable="a word that nobody knows" if 0.05 <= chance < 0.07 else "",
+            unreadable="a word that nobody knows" if 0.04 <= chance < 0.06 else "",
             cleared_halts=frozenset(halts),
         )
         self.specs[spec.revision] = spec
@@ -368,7 +371,7 @@ class World:
             order_quantity=lot * random.randrange(4, 30) if every else some(0.6, lot * random.randrange(1, 30)),
             order_notional=some(0.1, lot * random.randrange(1000, 100_000)),
             position=some(0.7, lot * random.randrange(3, 60)),
-            rate=some(0.5, (random.randrange(3, 60), random.choice((1, 1, 5, 60)))),
+            rate=some(0.4, (random.randrange(3, 100), random.choice((1, 1, 5, 60)))),
             unknown=not calm and random.random() < 0.03,
         )
 
@@ -431,7 +434,7 @@ class World:
         self.faults = self.trading = False
         self.silent_until = 0
         self.skew = self.largest_skew
-        self.tick_ns, self.quote_ns = SECOND // 2, SECOND
+        self.quote_ns = 3 * SECOND
         self.log.delayed.clear()
         self._run_for(6 * SECOND)
         self._replace_process()

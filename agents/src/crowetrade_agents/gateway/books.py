@@ -190,11 +190,7 @@ class Books:
         if not order.is_open:
             return
         order.base = OrdStatus.PARTIALLY_FILLED
-        if order.worked >= order.terms.quantity and (order.replace is None or order.worked >= order.replace.quantity):
-            self._end(order, OrdStatus.FILLED, counted)
-            self._counters(order.terms.strategy).filled += 1
-        else:
-            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+        self._count_again(order, counted)
 
     def _order_ended(self, at_ns: int, body: journal_pb2.OrderEnded) -> None:
         order = self._known(body.cl_ord_id)
@@ -218,11 +214,7 @@ class Books:
         order.replace, order.unknown, order.reason, order.changed_ns = None, False, "", at_ns
         order.order_id = body.order_id or order.order_id
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
-        if order.worked >= order.terms.quantity:
-            self._end(order, OrdStatus.FILLED, counted)
-            self._counters(order.terms.strategy).filled += 1
-        else:
-            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+        self._count_again(order, counted)
 
     def _request_rejected(self, at_ns: int, body: journal_pb2.RequestRejected) -> None:
         order = self._known(body.orig_cl_ord_id)
@@ -235,11 +227,7 @@ class Books:
         order.changed_ns = at_ns
         if not order.is_open:
             return
-        if order.worked >= order.terms.quantity:
-            self._end(order, OrdStatus.FILLED, counted)
-            self._counters(order.terms.strategy).filled += 1
-        else:
-            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+        self._count_again(order, counted)
 
     def _execution_busted(self, at_ns: int, body: journal_pb2.ExecutionBusted) -> None:
         order = self._suspense_order(body) if body.suspense else self._known(body.cl_ord_id)
@@ -305,6 +293,15 @@ class Books:
         else:
             exposure.open_sell = CONTEXT.add(exposure.open_sell, quantity)
         exposure.open_orders += orders
+
+    def _count_again(self, order: Order, counted: Decimal) -> None:
+        """An open order has changed; `counted` is what it counted as open before. It is filled when nothing is left of
+        it, and of a replacement that is under way neither: that one may be in force already."""
+        if order.counted_leaves:
+            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+            return
+        self._end(order, OrdStatus.FILLED, counted)
+        self._counters(order.terms.strategy).filled += 1
 
     def _end(self, order: Order, status: OrdStatus, counted: Decimal) -> None:
         """The order is over; `counted` is what it counted as open."""

@@ -299,3 +299,20 @@ def test_an_order_that_is_over_at_the_venue_ends_though_executions_are_missing()
         scenario.later(10)
     assert len(scenario.events) == before
     assert kinds(scenario.executed(1, "6000", "late"))[0] == "order_executed"
+
+
+def test_a_refused_cancel_does_not_end_an_order_whose_replacement_may_be_in_force() -> None:
+    """Found by the simulation: the order was taken for filled and its exposure released, while the venue may already
+    work the larger quantity."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "20000")
+    scenario.executed(1, "10000", "e1")
+    scenario.cancel(1, 3)
+
+    scenario.venue(port.RequestRejected(cl_ord_id(3), cl_ord_id(1), "VenueSaysNo", "no", False, scenario.now))
+
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 10_000
+    scenario.venue(port.Replaced(cl_ord_id(2), cl_ord_id(1), "v1", scenario.now))
+    assert scenario.books.open[cl_ord_id(1)].leaves == 10_000
