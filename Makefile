@@ -109,5 +109,10 @@ test: $(STAMP) ## What CI runs: lint, verify, unit and integration tests with co
 	$(MAKE) --no-print-directory test-e2e
 
 .PHONY: bench
-bench: $(STAMP) ## Measure: one JSON line a figure, kept in benchmarks/results/
+bench: $(STAMP) ## Measure everything: a JSON line per figure, kept in benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+.PHONY: bench-gateway
+bench-gateway: $(STAMP) ## Measure the order path, and write benchmarks/results/latest.jsonl and docs/performance.md
+	$(BIN)/python -m benchmarks gateway
+	$(BIN)/python -m tools.performance

@@ -1,60 +1,79 @@
-"""`python -m benchmarks`: measures and appends one JSON line a figure to benchmarks/results/<time>.jsonl.
+"""`python -m benchmarks [PART ...]`: measures, prints a JSON line per figure and keeps the lines.
 
-Each figure: name, value, unit, machine, revision; latencies as p50, p99 and max, in the same run.
+Parts: gateway, operator; without any, both. The lines of a run go to benchmarks/results/TIME.jsonl, those of the
+gateway to benchmarks/results/latest.jsonl as well, of which docs/performance.md is made. A figure that cannot be
+measured in this tree is left out, and a line says why.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import platform
-import socket
-import subprocess
+import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.gateway import gate, order_round_trip
-from benchmarks.operator import reconcile
+from benchmarks import figures
+from benchmarks.figures import Figure
+from benchmarks.simulation import NoSimulation, simulation
+
+RESULTS = Path(__file__).parent / "results"
+LATEST = RESULTS / "latest.jsonl"
 
 
-def main() -> None:
-    """Runs every benchmark, prints and keeps the figures."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        server = Path(sys.executable).parent / "nats-server"
-        settings = Path(folder) / "nats.conf"
-        settings.write_text(f'jetstream {{ store_dir: "{folder}", sync_interval: always }}\n')
-        process = subprocess.Popen(
-            [server, "-c", settings, "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.PIPE, text=True
-        )
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                if "Server is ready" in line:
-                    break
-            figures = [*gate(), *reconcile(), *asyncio.run(order_round_trip(f"nats://127.0.0.1:{port}"))]
-        finally:
-            process.terminate()
-            process.communicate()
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    python = platform.python_version()
-    common = {
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, Python {python}",
-        "revision": git.stdout.strip(),
-    }
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    with (results / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl").open("w") as out:
-        for figure in figures:
-            line = json.dumps(figure | common)
-            print(line)
-            out.write(line + "\n")
+def gateway() -> Iterator[Figure]:
+    """The order path, a strategy's process, the simulation."""
+    from benchmarks.gateway import engine, order_path, recovery, strategy
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield figures.python_loop()
+        yield figures.synced_write(folder)
+        yield from engine.order()
+        yield from engine.growth()
+        yield from order_path.order_path(folder)
+        yield from recovery.recovery(_made(folder / "recovery"))
+        yield from _if_possible(lambda: strategy.strategy_process(_made(folder / "strategy")), strategy.NotReady)
+        yield from _if_possible(simulation, NoSimulation)
+
+
+def operator() -> Iterator[Figure]:
+    """The operator."""
+    from benchmarks.operator import reconcile
+
+    yield from reconcile()
+
+
+PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"gateway": gateway, "operator": operator}
+
+
+def _if_possible(measure: Callable[[], Iterator[Figure]], missing: type[Exception]) -> Iterator[Figure]:
+    try:
+        yield from measure()
+    except missing as error:
+        print(f"left out: {error}", file=sys.stderr)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def main(arguments: list[str]) -> None:
+    """Measures, prints and keeps."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    for part in parser.parse_args(arguments).part:
+        lines = []
+        for item in PARTS[part]():
+            lines.append(figures.line(item))
+            print(lines[-1], flush=True)
+        content = "\n".join(lines) + "\n"
+        (RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{part}.jsonl").write_text(content)
+        if part == "gateway":
+            LATEST.write_text(content)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

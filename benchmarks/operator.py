@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import yaml
 
-from benchmarks.figures import Figure, percentiles
+from benchmarks.figures import Figure, durations
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.names import FINALIZER, Key, Kind
 from crowetrade_api.v1alpha1.strategy import Strategy
@@ -123,4 +123,4 @@ async def rounds() -> list[int]:
 
 def reconcile() -> Iterator[Figure]:
     """One strategy of 300 in a namespace."""
-    yield from percentiles(f"reconcile_strategy_of_{STRATEGIES}", asyncio.run(rounds()))
+    yield durations("operator.reconcile", "us", asyncio.run(rounds()), strategies=STRATEGIES)

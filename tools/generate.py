@@ -1,4 +1,5 @@
-"""Writes everything that is generated, or checks it: Python of the .proto files, CRDs, the chart's copy of the CRDs.
+"""Writes everything that is generated, or checks it: Python of the .proto files, CRDs, the chart's copy of the CRDs,
+docs/performance.md.
 
 `python -m tools.generate` writes; `python -m tools.generate --check` generates into a temporary folder and fails on any
 difference, files that should not be there included.
@@ -13,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from crowetrade_api import crd
-from tools import generate_proto
+from tools import generate_proto, performance
 
 ROOT = Path(__file__).parent.parent
 PROTO_AREAS = ("bus", "config", "gateway")
@@ -31,6 +32,7 @@ def write(root: Path) -> None:
     if crd.main([str(root / CRDS)]) != 0:
         raise RuntimeError("the custom resource definitions could not be generated: see the message above")
     shutil.copytree(root / CRDS, root / CHART_CRDS)
+    performance.write(root)
 
 
 def differences(root: Path) -> list[str]:
@@ -44,8 +46,9 @@ def differences(root: Path) -> list[str]:
 
 def _content(root: Path) -> dict[Path, bytes]:
     folders = [root / CRDS, root / CHART_CRDS, *(root / PROTO_OUT / "crowetrade" / area for area in PROTO_AREAS)]
-    files = (file for folder in folders for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(root): file.read_bytes() for file in files if "__pycache__" not in file.parts}
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    pages = [file for file in (root / performance.PAGE,) if file.is_file()]
+    return {file.relative_to(root): file.read_bytes() for file in files + pages if "__pycache__" not in file.parts}
 
 
 def main(arguments: list[str]) -> int:

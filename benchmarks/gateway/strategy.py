@@ -1,0 +1,117 @@
+"""One strategy's process, all roles in it (topology Combined), from its start until it is ready to trade."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import uvloop
+
+from benchmarks.figures import Figure, cpu_seconds, figure, rss_mib
+from benchmarks.gateway.process import connect, gateway_host, write_files
+from benchmarks.gateway.workload import INSTRUMENTS, NAMESPACE, STRATEGIES, VENUE
+from benchmarks.nats_server import nats_server
+from crowetrade_api.files import STRATEGY_FILE, EnvName, StrategyFile
+
+STARTS = 3
+READY_SECONDS = 60
+SETTLE_SECONDS = 5
+
+
+class NotReady(Exception):
+    """The process ended or never became ready."""
+
+
+def strategy_process(folder: Path) -> Iterator[Figure]:
+    """agents.strategy.start_cpu_seconds: CPU time from the start until /readyz says yes, which is when the gateway has
+    accepted its logon; agents.strategy.rss_mib: memory some seconds later. Raises NotReady."""
+    write_files(folder)
+    found: list[tuple[float, float]] = []
+
+    async def run(url: str) -> None:
+        client = await connect(url)
+        with gateway_host(folder, url) as (host, _):
+            (folder / STRATEGY_FILE).write_text(json.dumps(_strategy_file(host.port).content()))
+            for _ in range(STARTS):
+                found.append(await asyncio.to_thread(_start, folder, url))
+        await client.close()
+
+    with nats_server(folder) as url:
+        uvloop.run(run(url))
+    yield figure("agents.strategy.rss_mib", "MiB", [rss for rss, _ in found])
+    yield figure("agents.strategy.start_cpu_seconds", "s", [cpu for _, cpu in found])
+
+
+def _strategy_file(port: int) -> StrategyFile:
+    instrument = INSTRUMENTS[0]
+    return StrategyFile.model_validate(
+        {
+            "namespace": NAMESPACE,
+            "name": STRATEGIES[0],
+            "spec": {
+                "mode": "Paper",
+                "capital": {"amount": "1000000", "currency": "USD"},
+                "instruments": [{"symbol": instrument.symbol, "venueRef": {"name": VENUE}}],
+                "model": {"name": "ema-crossover", "parameters": {"fast": 3, "slow": 8}},
+            },
+            "gateways": {VENUE: f"127.0.0.1:{port}"},
+            "instruments": [
+                {
+                    "symbol": instrument.symbol,
+                    "venue": VENUE,
+                    "currency": "USD",
+                    "tickSize": "0.00001",
+                    "lotSize": "1000",
+                    "minQuantity": "1000",
+                }
+            ],
+        }
+    )
+
+
+def _start(folder: Path, nats_url: str) -> tuple[float, float]:
+    """MiB and CPU seconds of one start."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        EnvName.POD_NAME: f"{STRATEGIES[0]}-0",
+        EnvName.NATS_URL: nats_url,
+        EnvName.HTTP_PORT: str(port),
+        EnvName.CONFIG_FILE: str(folder / STRATEGY_FILE),
+        EnvName.TERMINATION_LOG: str(folder / "termination-log"),
+    }
+    with (folder / "strategy.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "crowetrade_agents.runtime", "strategy"], env=environment, stdout=log, stderr=log
+        )
+    try:
+        _until_ready(process, port, folder / "strategy.log")
+        cpu = cpu_seconds(process.pid)
+        time.sleep(SETTLE_SECONDS)
+        return rss_mib(process.pid), cpu
+    finally:
+        process.terminate()
+        process.wait(READY_SECONDS)
+
+
+def _until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+                return
+        except (URLError, OSError):
+            time.sleep(0.02)
+    lines = log.read_text().strip().splitlines() or ["it has written nothing"]
+    raise NotReady(f"the strategy's process does not become ready: {lines[-1]}")

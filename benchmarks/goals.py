@@ -1,0 +1,38 @@
+"""What is asked of each figure: its value under which key may be at most, or at least, so much."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Goal(NamedTuple):
+    """A bound of one value of a figure, in the figure's unit."""
+
+    figure: str
+    key: str
+    bound: float
+    at_least: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether a value is within the bound."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
+
+
+GOALS = (
+    Goal("engine.order", "p50", 80),
+    Goal("engine.order", "p99", 200),
+    Goal("gateway.order", "p50", 0.6),
+    Goal("gateway.order", "p99", 1.2),
+    Goal("gateway.burst50", "p50", 5),
+    Goal("gateway.burst50", "p99", 10),
+    Goal("gateway.events_per_second", "p50", 5_000, at_least=True),
+    Goal("gateway.recover_1m.seconds", "p50", 3),
+    Goal("gateway.recover_1m.rss_mib", "p50", 150),
+    Goal("gateway.growth_mib", "p50", 2),
+    Goal("agents.strategy.rss_mib", "p50", 45),
+    Goal("agents.strategy.start_cpu_seconds", "p50", 1.0),
+    Goal("simulate.commands_per_second", "p50", 20_000, at_least=True),
+)

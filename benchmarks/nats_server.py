@@ -1,0 +1,33 @@
+"""A NATS server with JetStream for one benchmark."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def nats_server(folder: Path, *, synced: bool = True) -> Iterator[str]:
+    """Its address. `synced`: every write is synced before it is confirmed, as the chart's server does it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = folder / "nats.conf"
+    sync = "sync_interval: always" if synced else ""
+    settings.write_text(f'jetstream {{ store_dir: "{folder}/jetstream"\n {sync} }}\n')
+    binary = Path(sys.executable).parent / "nats-server"
+    process = subprocess.Popen(
+        [binary, "-c", settings, "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        if not any("Server is ready" in line for line in process.stderr):
+            raise RuntimeError("nats-server did not start")
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate()
