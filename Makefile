@@ -96,6 +96,11 @@ test-coverage: $(STAMP) ## Unit and integration tests, branch coverage of at lea
 test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that match
 	$(BIN)/python -m pytest tests/e2e $(if $(K),-k '$(K)') --durations=10
 
+# A short version is among the integration tests.
+.PHONY: chaos
+chaos: $(STAMP) ## Kill gateway and venue again and again, compare order by order; ROUNDS=200 SEED=1 KIND=frozen
+	$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind '$(KIND)')
+
 # The operator's integration tests run a real API server; the first run compiles it (cached afterwards).
 .PHONY: cluster-binaries
 cluster-binaries:

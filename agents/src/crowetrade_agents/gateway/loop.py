@@ -2,7 +2,7 @@
 
 A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, everything
 that is open is cancelled at the venue, the error is raised, and the process ends: its successor reads what was stored
-and asks the venue about the rest.
+and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is its successor's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.errors import JournalError
+from crowetrade_agents.errors import JournalError, Overtaken
 from crowetrade_agents.gateway import batch, effects
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import (
@@ -81,10 +81,19 @@ class Gateway:
         self._latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self._appended_ns = clock.now_ns()
         self._snapshot_at = head.sequence
+        self._proofs: list[asyncio.Future[None]] = []
 
     async def put(self, command: Command) -> None:
         """Queues a command, waiting while the queue is full."""
         await self._queue.put(command)
+
+    async def prove(self) -> None:
+        """Returns once the journal has shown, after this call, that no other gateway has taken over. When one has,
+        `run` raises and this does not return."""
+        proof: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._proofs.append(proof)
+        await self.put(Timer())
+        await proof
 
     @property
     def latency_p99_ns(self) -> int:
@@ -101,6 +110,8 @@ class Gateway:
                 while len(waiting) < batch.MAX_COMMANDS and not self._queue.empty():
                     waiting.append(self._queue.get_nowait())
                 await self._take(waiting)
+        except Overtaken:
+            raise
         except JournalError:
             await self._emergency()
             raise
@@ -132,14 +143,18 @@ class Gateway:
             timer.cancel()
 
     async def _take(self, waiting: Sequence[Command]) -> None:
+        proofs, self._proofs = self._proofs, []
         todo = batch.take(self.state, waiting, self._clock.now_ns())
         for cancel in todo.urgent:
             self._venue.cancel(cancel.cancel)
         if todo.events:
             await self._append(todo.events)
-        elif self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
+        elif proofs or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
             await self._journal.confirm()
             self._appended_ns = self._clock.now_ns()
+        for proof in proofs:
+            if not proof.done():
+                proof.set_result(None)
         for effect in todo.after:
             await self._carry_out(effect)
         for command in waiting:

@@ -1,5 +1,9 @@
 """Keeps the session with the venue up, and puts what it reports into the gateway's queue: first the snapshot of a
-session, then what happens after it."""
+session, then what happens after it.
+
+A venue ends the session before when an account logs on again. So a gateway that was overtaken while it could not notice
+(it was frozen, or cut off) must not log on: it would end the session of the gateway that took over.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +33,14 @@ class VenueSession:
         venue: VenuePort,
         put: Callable[[Command], Awaitable[None]],
         resume: Callable[[], Resume],
+        prove: Callable[[], Awaitable[None]],
         clock: Clock,
     ) -> None:
+        """`prove` returns when it is certain that no other gateway has taken over, and does not return when one has."""
         self._venue = venue
         self._put = put
         self._resume = resume
+        self._prove = prove
         self._clock = clock
         # Set from a snapshot in the queue to the next loss of the session.
         self._up = asyncio.Event()
@@ -59,6 +66,7 @@ class VenueSession:
     async def _connect(self) -> None:
         """Logs on, again and again; a refused logon is tried again too, because the key may be replaced meanwhile."""
         while True:
+            await self._prove()
             try:
                 snapshot = await self._venue.connect(self._resume())
             except LogonRefused as error:

@@ -141,11 +141,13 @@ class GatewayProcess:
             await self._venue.close()
 
     async def _trade(self, gateway: Gateway, sessions: Sessions) -> None:
-        session = VenueSession(self._venue, gateway.put, lambda: self._resume(gateway.state.books), self._clock)
+        session = VenueSession(
+            self._venue, gateway.put, lambda: self._resume(gateway.state.books), gateway.prove, self._clock
+        )
         running = asyncio.create_task(gateway.run())
         others = [
             asyncio.create_task(self._configure(gateway)),
-            asyncio.create_task(session.run()),
+            asyncio.create_task(self._keep_session(gateway, session)),
             asyncio.create_task(self._report_status(gateway)),
             asyncio.create_task(self._serve(gateway, sessions)),
         ]
@@ -162,10 +164,19 @@ class GatewayProcess:
             await cancelled(stopping, *others)
             await cancelled(running)
 
-    async def _serve(self, gateway: Gateway, sessions: Sessions) -> None:
-        """Order entry, from when it is known who may trade until it is cancelled."""
+    async def _keep_session(self, gateway: Gateway, session: VenueSession) -> None:
+        """The session with the venue, from when it is known who may trade: before that nothing may stay open, and every
+        restart would cancel what rests at the venue."""
+        await self._until_configured(gateway)
+        await session.run()
+
+    async def _until_configured(self, gateway: Gateway) -> None:
         while not await gateway.drain(lambda: gateway.state.live.configured, self._clock.now_ns() + RETRY_NS):
             pass
+
+    async def _serve(self, gateway: Gateway, sessions: Sessions) -> None:
+        """Order entry, from when it is known who may trade until it is cancelled."""
+        await self._until_configured(gateway)
         server = create_server(sessions)
         self.port = server.add_insecure_port(f"0.0.0.0:{self._pod.grpc_port}")
         await server.start()

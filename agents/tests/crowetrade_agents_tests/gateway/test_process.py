@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -10,9 +11,13 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from crowetrade.bus.v1 import orders_pb2
+from crowetrade.bus.v1 import orders_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.control.gateway_config import decode
+from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.errors import JournalError, Overtaken
+from crowetrade_agents.venues.adapters.simulated.adapter import SimulatedVenue
+from crowetrade_agents.venues.port import Resume, VenueSnapshot
 from crowetrade_agents_tests.conftest import NatsServer, make_bus_resources
 from crowetrade_agents_tests.gateway.harness import (
     NAMESPACE,
@@ -116,3 +121,33 @@ async def test_an_unbound_strategy_is_not_served(bus: Client, tmp_path: Path) ->
                 pass
         async with session(gateway, STRATEGY) as (_, accepted):
             assert accepted.lock_step
+
+
+async def test_the_venue_is_not_asked_before_it_is_known_who_may_trade(
+    bus: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the venue first, nothing may trade yet, and every restart would cancel whatever rests at the venue."""
+    write_quotes(tmp_path, 10)
+    arrived, order = asyncio.Event(), []
+
+    async def configurations(*_: object) -> AsyncIterator[Configuration]:
+        await arrived.wait()
+        order.append("configuration")
+        yield decode(configuration().SerializeToString())
+        await asyncio.Event().wait()
+
+    async def connect(venue: SimulatedVenue, resume: Resume) -> VenueSnapshot:
+        order.append("venue")
+        return await log_on(venue, resume)
+
+    log_on = SimulatedVenue.connect
+    monkeypatch.setattr(SimulatedVenue, "connect", connect)
+    monkeypatch.setattr("crowetrade_agents.runtime.gateway.configurations", configurations)
+    starting = asyncio.create_task(start(bus, tmp_path))
+    await status_when(bus, lambda status: True)
+    arrived.set()
+    gateway = await starting
+    await status_when(bus, lambda status: status.session == status_pb2.SESSION_STATE_LOGGED_ON)
+    await gateway.leave()
+
+    assert order == ["configuration", "venue"]

@@ -107,7 +107,7 @@ def test_an_immediate_order_that_was_cut_off_is_canceled_and_the_log_says_so() -
     again, more = restarted(lines[:cut])
 
     (order,) = again.ledger.orders()
-    assert (order.status, order.cum, order.reason) == (OrdStatus.CANCELED, 0, "ImmediateRemainder")
+    assert (order.status, order.cum, order.reason) == (OrdStatus.CANCELED, D(0), "ImmediateRemainder")
     assert [line["message"]["_"] for line in more] == ["Ended"]
 
 
