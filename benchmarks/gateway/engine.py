@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
+from random import Random
 
 from benchmarks.figures import Figure, durations, figure, rss_mib
 from benchmarks.gateway.workload import INSTRUMENTS, START_NS, STRATEGIES, new_order, trading_state
@@ -35,6 +36,7 @@ class Trading:
         self.now_ns = now_ns
         self._step_ns = step_ns
         self._number = 0
+        self._random = Random(1)
         self._resting: deque[commands.NewOrder] = deque()
 
     def order(self) -> commands.NewOrder:
@@ -43,8 +45,7 @@ class Trading:
         self.now_ns += self._step_ns
         number = self._number
         strategy = STRATEGIES[number % len(STRATEGIES)]
-        instrument = INSTRUMENTS[number * 7 % len(INSTRUMENTS)]
-        side = Side.BUY if (number // len(STRATEGIES)) % 2 else Side.SELL
+        instrument, side = self._random.choice(INSTRUMENTS), self._random.choice((Side.BUY, Side.SELL))
         order = new_order(number, strategy, instrument, side, self.now_ns)
         self._resting.append(order)
         return order

@@ -28,8 +28,9 @@ ORDERS_OF_A_RECORD = 8
 
 
 def recovery(folder: Path, events: int = EVENTS) -> Iterator[Figure]:
-    """gateway.recover_1m.seconds: from the start of the process until sessions can be opened; gateway.recover_1m.
-    rss_mib: its memory then; and its CPU time and the peak of its memory until then. After the last snapshot as many events follow as can."""
+    """gateway.recover_1m.seconds: from the start of the process until sessions can be opened; .rss_mib: its memory
+    then; .cpu_seconds and .peak_rss_mib: its CPU time and the peak of its memory until then. After the last snapshot
+    as many events follow as can."""
     write_files(folder, RECORDING_SECONDS)
     with nats_server(folder, synced=False) as url:
         written = uvloop.run(write_journal(url, events))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.control.state import Control, blocking
-from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.numbers import ZERO, render, render_money, render_price
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway.order import Counters, Key, LastReject
+from crowetrade_agents.gateway.order import Counters, Key, LastReject, Order
 from crowetrade_agents.gateway.reports import instrument_message
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk import gate
@@ -34,6 +35,9 @@ def gateway_status(
     blocked = blocking(configuration, books.halts)
     bound = set(configuration.bindings or {})
     names = sorted(bound | {name for name, _ in books.positions} | set(books.counters))
+    held, working = _by_owner(books.positions), defaultdict[str, list[Order]](list)
+    for order in books.open.values():
+        working[order.terms.strategy].append(order)
     return status_pb2.GatewayStatus(
         namespace=settings.namespace,
         venue=settings.venue,
@@ -49,7 +53,7 @@ def gateway_status(
             status_pb2.RiskAcknowledgement(risk_limit=rule.name, uid=rule.uid, hash=rule.hash, problem=rule.problem)
             for rule in configuration.rules
         ],
-        accounts=[_account(state, name) for name in names],
+        accounts=[_account(state, name, held[name], working[name]) for name in names],
         positions=_account_positions(state, bound),
         utilisation=[
             status_pb2.Utilisation(
@@ -114,13 +118,21 @@ def remaining(state: GatewayState, strategy: str, control: Control) -> list[stat
     return found
 
 
-def _account(state: GatewayState, name: str) -> status_pb2.StrategyAccount:
-    books = state.books
-    counters = books.counters.get(name, Counters())
-    open_orders = books.open_of(name)
+def _by_owner(keys: Iterable[Key]) -> Mapping[str, list[Key]]:
+    """The keys of each owner, in order."""
+    found = defaultdict[str, list[Key]](list)
+    for key in sorted(keys):
+        found[key[0]].append(key)
+    return found
+
+
+def _account(
+    state: GatewayState, name: str, held: Sequence[Key], open_orders: Sequence[Order]
+) -> status_pb2.StrategyAccount:
+    counters = state.books.counters.get(name, Counters())
     return status_pb2.StrategyAccount(
         strategy=name,
-        positions=[position_message(state, key) for key in sorted(books.positions) if key[0] == name],
+        positions=[position_message(state, key) for key in held],
         open_orders=len(open_orders),
         unknown_orders=sum(order.unknown for order in open_orders),
         sent_total=counters.sent,
@@ -137,18 +149,19 @@ def _account(state: GatewayState, name: str) -> status_pb2.StrategyAccount:
 
 
 def _account_positions(state: GatewayState, bound: set[str]) -> list[status_pb2.AccountPosition]:
-    held = {key[1] for key in state.books.positions}
-    found = []
-    for instrument in sorted(held):
-        owners = [(key[0], item.quantity) for key, item in state.books.positions.items() if key[1] == instrument]
-        total = sum((amount for _, amount in owners), ZERO)
-        unattributed = sum((amount for owner, amount in owners if owner not in bound), ZERO)
-        found.append(
-            status_pb2.AccountPosition(
-                instrument=instrument_message(instrument), quantity=render(total), unattributed=render(unattributed)
-            )
+    totals, unattributed = defaultdict[InstrumentId, Decimal](Decimal), defaultdict[InstrumentId, Decimal](Decimal)
+    for (owner, instrument), position in state.books.positions.items():
+        totals[instrument] += position.quantity
+        if owner not in bound:
+            unattributed[instrument] += position.quantity
+    return [
+        status_pb2.AccountPosition(
+            instrument=instrument_message(instrument),
+            quantity=render(total),
+            unattributed=render(unattributed[instrument]),
         )
-    return found
+        for instrument, total in sorted(totals.items())
+    ]
 
 
 def _refusals(last: LastReject) -> status_pb2.Refusals:
