@@ -63,8 +63,9 @@ class Live:
     cancel_budget: TokenBucket
     # Time of the last command.
     now_ns: int = 0
-    # Sequence of the journal's last event when this process opened it.
+    # Sequence of the journal's last event when this process opened it, and of the last that it recorded.
     start_sequence: int = 0
+    sequence: int = 0
     configuration: Configuration = field(default_factory=Configuration)
     # False until the first one arrived, or it is known that there is none.
     configured: bool = False
@@ -103,6 +104,7 @@ class GatewayState:
             TokenBucket(settings.orders_per_second, settings.order_burst),
             TokenBucket(settings.cancels_per_second, settings.cancels_per_second),
             start_sequence=start_sequence,
+            sequence=start_sequence + 1,  # with the record of this session
         )
         return cls(settings, books, live)
 
@@ -149,6 +151,7 @@ class Turn:
         """Books the event and asks for its append."""
         event.at_unix_ns = self.now_ns
         self.books.apply(event)
+        self.live.sequence += 1
         self.effects.append(Append(event))
 
     def add(self, effect: Effect) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from heapq import nlargest
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.control.state import Control, blocking
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
-from crowetrade_agents.domain.numbers import ZERO, render, render_money, render_price
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render, render_money, render_price
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway.order import Counters, Key, LastReject, Order
 from crowetrade_agents.gateway.reports import instrument_message
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk import gate
+from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.venues.port import SessionState
 
+USES_REPORTED = 64
+"""Uses of limits in a status, the highest: it must stay small whatever the number of strategies and instruments."""
 SESSION_STATES = {
     SessionState.CONNECTING: status_pb2.SESSION_STATE_CONNECTING,
     SessionState.LOGGED_ON: status_pb2.SESSION_STATE_LOGGED_ON,
@@ -63,7 +67,7 @@ def gateway_status(
                 used=render_money(use.used),
                 allowed=render(use.allowed),
             )
-            for use in gate.utilisation(state.facts("", now_ns))
+            for use in nlargest(USES_REPORTED, gate.utilisation(state.facts("", now_ns)), key=_share)
         ],
         throttled_total=live.throttled,
         latency_p99_micros=latency_p99_ns // 1000,
@@ -72,6 +76,11 @@ def gateway_status(
         market_data_sequence=live.published,
         waiting_for=waiting_for,
     )
+
+
+def _share(use: Use) -> Decimal:
+    """How much of its limit is used; one of 0 is used up by anything."""
+    return CONTEXT.divide(use.used, use.allowed) if use.allowed else Decimal("Infinity")
 
 
 def position_message(state: GatewayState, key: Key) -> status_pb2.Position:

@@ -172,11 +172,12 @@ def _check_record(turn: Turn, configuration: Configuration) -> None:
     if live.record_checked or configuration.bindings is None:
         return
     live.record_checked = True
-    own = record.pod == turn.settings.pod and record.fencing_token == turn.books.fencing_token
-    if own or (record.fencing_token < turn.books.fencing_token and record.sequence <= live.start_sequence):
+    token = turn.books.fencing_token
+    own = record.pod == turn.settings.pod and record.fencing_token == token and record.sequence <= live.sequence
+    if own or (record.fencing_token < token and record.sequence <= live.start_sequence):
         return
     text = (
-        f"the journal ends at event {live.start_sequence} of session {turn.books.fencing_token - 1}, but the operator "
+        f"the journal ends at event {live.start_sequence} of session {token - 1}, but the operator "
         f"has event {record.sequence} of session {record.fencing_token} on record: what happened since is not known. "
         "Restore the journal, or compare the account with the venue"
     )

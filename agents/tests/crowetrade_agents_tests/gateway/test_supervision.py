@@ -209,7 +209,9 @@ RECORDS = [
     # (fencing token, sequence, pod) on record -> does a gateway with session 4 that read 100 events halt?
     (OnRecord(3, 100, "pod-0"), False),
     (OnRecord(0, 0, ""), False),
-    (OnRecord(4, 100, "pod-1"), False),
+    (OnRecord(4, 101, "pod-1"), False),
+    # The same pod had this token before: its container was restarted after the bus came back empty.
+    (OnRecord(4, 500, "pod-1"), True),
     (OnRecord(4, 90, "pod-0"), True),
     (OnRecord(7, 100, "pod-0"), True),
     (OnRecord(3, 101, "pod-0"), True),
@@ -224,7 +226,7 @@ def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) 
         started = journal_pb2.SessionStarted(pod=f"pod-{token}", fencing_token=token)
         books.apply(journal_pb2.JournalEvent(session_started=started))
     scenario = Scenario(books=books, ready=False)
-    scenario.state.live.start_sequence = 100
+    scenario.state.live.start_sequence, scenario.state.live.sequence = 100, 101
 
     scenario.do(commands.Configure(configuration(on_record=record)))
 
