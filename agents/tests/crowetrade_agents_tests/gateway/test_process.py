@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -144,7 +145,9 @@ async def test_the_venue_is_not_asked_before_it_is_known_who_may_trade(
     monkeypatch.setattr(SimulatedVenue, "connect", connect)
     monkeypatch.setattr("crowetrade_agents.runtime.gateway.configurations", configurations)
     starting = asyncio.create_task(start(bus, tmp_path))
-    await status_when(bus, lambda status: True)
+    # The second status comes as soon as the venue is logged on, or a second after the first.
+    statuses = itertools.count(1)
+    await status_when(bus, lambda status: next(statuses) == 2)
     arrived.set()
     gateway = await starting
     await status_when(bus, lambda status: status.session == status_pb2.SESSION_STATE_LOGGED_ON)

@@ -79,6 +79,7 @@ async def test_what_a_client_has_seen_stands_in_the_log(
             if isinstance(event, SessionChanged):
                 assert event.state is SessionState.DISCONNECTED
                 await venue.close()
+    # Of a process that dies, one socket is closed before another.
     await process.wait()
     with pytest.raises(VenueUnavailable, match="cannot be reached"):
         await client(port).connect(Resume())
