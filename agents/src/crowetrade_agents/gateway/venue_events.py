@@ -79,6 +79,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
         )
         supervision.halt(turn, UNKNOWN_EXECUTION, text)
         return
+    supervision.count_stranger(turn, order.terms.strategy)
     execution = Execution(event.quantity, event.price, event.fee)
     turn.report(
         order.terms.strategy,
