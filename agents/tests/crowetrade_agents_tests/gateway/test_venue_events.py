@@ -315,3 +315,18 @@ def test_an_order_that_works_at_the_venue_though_it_ended_in_the_books_is_cancel
     done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
 
     assert kinds(done) == ["> urgent cancel"]
+
+
+def test_the_bust_of_an_execution_whose_report_was_lost_books_both() -> None:
+    """Found by the simulation: the bust alone was booked, to nobody's account, and left a position that nobody has."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+
+    done = scenario.venue(_bust(scenario))
+
+    assert kinds(done) == ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"]
+    assert scenario.position() == 0
+    assert scenario.books.exposure(("", EUR)).position == 0
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 6_000
+    assert kinds(scenario.executed(1, "4000", "e1")) == []
