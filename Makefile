@@ -88,6 +88,15 @@ test-unit: $(STAMP) ## Unit tests
 test-integration: $(STAMP) ## Tests with real servers (NATS) that they start themselves
 	$(BIN)/python -m pytest -m integration
 
+.PHONY: test-simulation
+test-simulation: $(STAMP) ## A few hundred short seeds of the simulation of the order path
+	$(BIN)/python -m pytest tests/simulation
+
+# Runs until a seed fails or it is stopped, on all cores; SEED=123 repeats one.
+.PHONY: simulate
+simulate: $(STAMP) ## Seeds of the simulation until one fails; SEED=123 STEPS=3000 repeat one
+	$(BIN)/python -m tests.simulation $(SEED) $(if $(STEPS),--steps $(STEPS))
+
 .PHONY: test-coverage
 test-coverage: $(STAMP) ## Unit and integration tests, branch coverage of at least $(COVERAGE) %
 	$(BIN)/python -m pytest -m 'not e2e' --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
@@ -111,6 +120,7 @@ test: $(STAMP) ## What CI runs: lint, verify, unit and integration tests with co
 	$(MAKE) --no-print-directory lint verify
 	$(MAKE) --no-print-directory cluster-binaries
 	$(MAKE) --no-print-directory test-coverage
+	$(MAKE) --no-print-directory test-simulation
 	$(MAKE) --no-print-directory test-e2e
 
 .PHONY: bench

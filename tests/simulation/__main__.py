@@ -1,5 +1,5 @@
-"""Runs seeds: `python -m tests.simulation [SEED] [--steps N] [--count N] [--workers N]`. Without a seed it runs until it is
-stopped. A seed that fails is printed with what happened last and the command that repeats it."""
+"""Runs seeds: `python -m tests.simulation [SEED] [--steps N] [--count N] [--workers N]`. Without a seed it runs until
+one fails or it is stopped. A seed that fails is printed with what happened last and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def run(seed: int, steps: int) -> tuple[int, float]:
     world = World(seed, Wanted(steps=steps))
     try:
         world.run()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever the engine raises is what is looked for)
         where = "".join(traceback.format_exception(error))
-        text = "\n".join([*world.lines(), where, f"step {world.steps}: {error}", f"make simulate SEED={seed} STEPS={steps}"])
+        again = f"make simulate SEED={seed} STEPS={steps}"
+        text = "\n".join([*world.lines(), where, f"step {world.steps}: {error}", again])
         raise Failure(text) from None
     return world.commands, time.process_time() - began
 
@@ -39,11 +40,6 @@ def attempt(job: tuple[int, int]) -> tuple[int, int, float, str]:
         return seed, *run(seed, steps), ""
     except Failure as failure:
         return seed, 0, 0.0, str(failure)
-
-
-def _jobs(first: int, count: int | None, steps: int) -> Iterator[tuple[int, int]]:
-    numbers = itertools.count(first) if count is None else range(first, first + count)
-    return ((number, steps) for number in numbers)
 
 
 def main(arguments: list[str]) -> int:
@@ -67,21 +63,22 @@ def main(arguments: list[str]) -> int:
 def _many(first: int, wanted: argparse.Namespace) -> int:
     done = commands = failed = 0
     busy, began = 0.0, time.monotonic()
+    numbers: Iterator[int] = itertools.count(first)
+    if wanted.count is not None:
+        numbers = iter(range(first, first + wanted.count))
     with multiprocessing.Pool(wanted.workers) as pool:
-        for seed, handled, seconds, failure in pool.imap_unordered(attempt, _jobs(first, wanted.count, wanted.steps)):
-            done, commands, busy = done + 1, commands + handled, busy + seconds
-            if failure:
-                failed += 1
-                print(failure if not wanted.keep_going else f"{seed}: {failure.splitlines()[-2]}", flush=True)
-                if not wanted.keep_going:
-                    return 1
-            if done % 100 == 0:
-                print(
-                    f"{done} seeds from {first}, {commands} commands, {commands / max(busy, 1e-9):.0f} per second of one "
-                    f"process, {time.monotonic() - began:.0f} s",
-                    flush=True,
-                )
-    print(f"{done} seeds from {first}, {failed} failed, {commands} commands, {commands / max(busy, 1e-9):.0f} per second")
+        # A pool takes in all jobs that it is given, so an endless run is given them by the hundred.
+        while jobs := [(seed, wanted.steps) for seed in itertools.islice(numbers, 100)]:
+            for seed, handled, seconds, failure in pool.imap_unordered(attempt, jobs):
+                done, commands, busy = done + 1, commands + handled, busy + seconds
+                if failure:
+                    failed += 1
+                    print(failure if not wanted.keep_going else f"{seed}: {failure.splitlines()[-2]}", flush=True)
+                    if not wanted.keep_going:
+                        return 1
+            rate, elapsed = commands / max(busy, 1e-9), time.monotonic() - began
+            counts = f"{done} seeds from {first}, {failed} failed, {commands} commands"
+            print(f"{counts}, {rate:.0f} per second of one core, {elapsed:.0f} s", flush=True)
     return bool(failed)
 
 

@@ -1,14 +1,15 @@
-"""Naive accounts of one venue, kept beside the gateway: a fold of the records that the journal has stored, by plain sums
-and lists. Nothing of the engine, its books or the gate is used, so that an engine that is wrong differs from them.
+"""Naive accounts of one venue, kept beside the gateway: a fold of the records that the journal has stored, by plain
+sums and lists. Nothing of the engine, its books or the gate is used, so that an engine that is wrong differs from them.
 
 Each rule that a record breaks raises Broken with the name of the invariant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2
 from crowetrade_agents.domain.trading_state import TradingState
@@ -104,7 +105,7 @@ class Accounts:
             kind = event.WhichOneof("event") or ""
             self.events += 1
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
-            fold = _FOLDS.get(kind)
+            fold = FOLDS.get(kind)
             if fold is not None:
                 fold(self, getattr(event, kind), event.at_unix_ns)
         return list(record.events)
@@ -356,7 +357,7 @@ class Accounts:
         }
 
 
-_FOLDS = {
+FOLDS: dict[str, Callable[[Accounts, Any, int], None]] = {
     "session_started": Accounts._started,
     "order_submitted": Accounts._submitted,
     "cancel_submitted": Accounts._cancel,

@@ -1,7 +1,7 @@
 """One gateway process on virtual time: what gateway/loop.py does, with a death possible between any two effects.
 
-A turn takes what waits, lets cancels that cannot wait go, appends one record, and carries the rest out when the append is
-confirmed. The process dies at a random place of a turn, or while it waits; the append is stored, not stored, stored
+A turn takes what waits, lets cancels that cannot wait go, appends one record, and carries the rest out when the append
+is confirmed. The process dies at a random place of a turn, or while it waits; the append is stored, not stored, stored
 twice, confirmed late, or stored although nobody confirms it. It starts again from the journal.
 """
 
@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.errors import JournalError, Overtaken
+from crowetrade_agents.errors import JournalError
 from crowetrade_agents.gateway import batch, books, commands, effects
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.state import GatewayState
@@ -121,8 +121,14 @@ class GatewayProcess:
     def _wake(self) -> None:
         if not self._busy and not self._turn_due:
             self._turn_due = True
-            wait = 20_000_000 if self.random.random() < 0.05 else 50_000
-            self.world.after(int(self.random.random() * wait), self.turn)
+            self.world.after(self._wait(), self.turn)
+
+    def _wait(self) -> int:
+        """Until the task runs; sometimes long enough for a batch to gather."""
+        if self.world.wanted.apart:
+            return 0
+        wait = 20_000_000 if self.random.random() < 0.05 else 50_000
+        return int(self.random.random() * wait)
 
     def _watch(self) -> None:
         """Looks again when the next timer is due, at the latest when a quiet gateway must prove that it is not
@@ -131,7 +137,7 @@ class GatewayProcess:
         at_ns = self._appended_ns + CONFIRM_NS
         if due is not None:
             at_ns = min(at_ns, due - self.world.skew)
-        at_ns = max(at_ns, self.world.now) + int(self.random.random() * TICK_NS)
+        at_ns = max(at_ns, self.world.now) + (0 if self.world.wanted.apart else int(self.random.random() * TICK_NS))
         if self._watch_ns <= self.world.now or at_ns < self._watch_ns:
             self._watch_ns = at_ns
             self.world.at(at_ns, self._look, at_ns)
@@ -181,7 +187,7 @@ class GatewayProcess:
             confirmed_ns = self._confirmation()
             self._step()
         elif world.now - self._appended_ns >= CONFIRM_NS:
-            self.writer_is_newest()
+            self.writer.confirm()
             self._appended_ns = world.now
         if confirmed_ns:
             self._busy = True
@@ -269,11 +275,6 @@ class GatewayProcess:
             return 0
         chance = self.random.random()
         return self.random.randrange(3 * SECOND) if chance < 0.002 else 400_000 if chance < 0.3 else 0
-
-    def writer_is_newest(self) -> None:
-        """As JournalPort.confirm."""
-        if self.world.newest_token() != self.token:
-            raise Overtaken("another gateway has written since")
 
     def snapshot(self) -> None:
         """Keeps the books for the next start."""

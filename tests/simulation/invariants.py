@@ -1,8 +1,8 @@
 """What must hold after every step, each by a function of its own. The gateway's books are held against the exchange's
 ledger (venue.py) and naive accounts (accounts.py), never against themselves.
 
-I1  The venue's open orders and what is executed of them equal the books, or the order is pending or unknown and is being
-    asked for, or a request or an answer is on its way.
+I1  The venue's open orders and what is executed of them equal the books, or the order is pending or unknown and is
+    being asked for, or a request or an answer is on its way.
 I2  No order is at the venue, or sent to it, that the journal did not take first, as it was taken.
 I3  Each execution is booked once, to the owner of its order; positions are the sum of executions less busts.
 I4  No limit is exceeded by what is sent, by naive sums and by the list of all messages.
@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.domain.orders import OrdStatus, OrderTerms, Side
+from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import books as gateway_books
 from crowetrade_agents.gateway.order import Order
@@ -202,5 +202,7 @@ def flatten_ends(world: World, process: GatewayProcess) -> None:
         held = f"{owner} holds {position.quantity} {instrument}"
         expect(len(left) == 1 and left[0].reason and left[0].text, "I8", f"{held} and no reason is given")
         expect(
-            left[0].reason != "OrderPending", "I8", f"{held} and waits for {left[0].text}, though nothing moves any more"
+            left[0].reason != "OrderPending",
+            "I8",
+            f"{held} and waits for {left[0].text}, though nothing moves any more",
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -251,8 +250,7 @@ class Trader:
         elif kind == 1:
             order.price = random.choice(NUMBERS)
         elif kind == 2:
-            other = self.world.trader_of(random.choice(others))
-            order.cl_ord_id = next(iter(other.sent), f"{other.name}-{other.run}-1")
+            order.cl_ord_id = self._stolen(random.choice(others))
         elif kind == 3:
             order.side = 7  # type: ignore[assignment]
         elif kind == 4:
@@ -264,8 +262,15 @@ class Trader:
         else:
             request.cancel.strategy = self.name
             request.cancel.cl_ord_id = f"{self.name}-{self.run}-{self.number + 2_000_000}"
-            request.cancel.orig_cl_ord_id = next(iter(self.world.trader_of(random.choice(others)).sent), "nothing")
+            request.cancel.orig_cl_ord_id = self._stolen(random.choice(others))
         return request
+
+    def _stolen(self, other: str) -> str:
+        """A ClOrdID of another strategy, of an order where it can be."""
+        if self.world.wanted.apart:
+            return f"{other}-{self.run}-1"
+        victim = self.world.traders.get(other)
+        return f"{other}-{self.run}-1" if victim is None else next(iter(victim.sent), "nothing")
 
     def _send(self, request: Request) -> None:
         if self.process is not None:

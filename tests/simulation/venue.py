@@ -1,8 +1,9 @@
 """The venue and the line to it: the simulated exchange on virtual time, and what goes wrong between it and a gateway.
 
-Requests and answers keep their order within a session. An answer may be lost, repeated or late; a session may break with
-all that is on its way back, while what is on its way to the venue arrives or does not, but never after the next logon.
-What the venue says by itself (executions, expiries) is lost rarely: then nobody can know, and `lost_for_good` names it.
+Requests and answers keep their order within a session. An answer may be lost, repeated or late; a session may break
+with all that is on its way back, while what is on its way to the venue arrives or does not, but never after the next
+logon. What the venue says by itself (executions, expiries) is lost rarely: then nobody can know, and `lost_for_good`
+names it.
 """
 
 from __future__ import annotations
@@ -123,8 +124,10 @@ class Venue:
             self._answer([event], asked=cancels or refused or not isinstance(event, port.Ended))
 
     def _fault_of(self, request: Request) -> FaultKind | None:
+        if not self.world.faults:
+            return None
         chance = self.random.random()
-        if not self.world.faults or chance > 0.03:
+        if chance > 0.03:
             return None
         if isinstance(request, NewOrder):
             return FaultKind.REJECT

@@ -54,7 +54,7 @@ class Wanted:
 class World:
     """See the module."""
 
-    def __init__(self, seed: int, wanted: Wanted = Wanted()) -> None:  # noqa: B008
+    def __init__(self, seed: int, wanted: Wanted = Wanted()) -> None:
         self.seed, self.wanted = seed, wanted
         random = self.random = Random(f"{seed}/world")
         self.now = START
@@ -72,7 +72,9 @@ class World:
         count = len(self.names) if wanted.apart else random.randrange(1, 5)
         symbols = SYMBOLS[:count] if count <= len(SYMBOLS) else (*SYMBOLS, "EXTRA")
         self.instruments = {item.id: item for item in (self._instrument(symbol) for symbol in symbols)}
-        self._mids = {item.id.symbol: item.tick_size * random.randrange(900, 1100) for item in self.instruments.values()}
+        self._mids = {
+            item.id.symbol: item.tick_size * random.randrange(900, 1100) for item in self.instruments.values()
+        }
         self.features = VenueFeatures(positions=random.random() < 0.5)
         self._settings = self._draw_settings()
         self.specs: dict[str, ConfigSpec] = {}
@@ -178,7 +180,8 @@ class World:
         self.steps += 1
         what(*arguments)
 
-    def _run_for(self, wait_ns: int) -> None:
+    def run_for(self, wait_ns: int) -> None:
+        """Everything that happens within a time."""
         until = self.now + wait_ns
         while self._heap and self._heap[0][0] <= until:
             self.step()
@@ -271,8 +274,8 @@ class World:
         return asked.get(cl_ord_id, "") if known is None else known.symbol
 
     def _refused(self, command: commands.Command, asked: dict[str, str]) -> tuple[str, str] | None:
-        """Strategy and symbol for which a refused request counts; None when it was sent, or is no request. `asked` holds
-        the symbols of what this batch sends, by ClOrdID: the request is refused that is not among them."""
+        """Strategy and symbol for which a refused request counts; None when it was sent, or is no request. `asked`
+        holds the symbols of what this batch sends, by ClOrdID: the request is refused that is not among them."""
         if isinstance(command, commands.Malformed):
             return command.strategy, ""
         if isinstance(command, commands.NewOrder):
@@ -331,9 +334,11 @@ class World:
 
     def _draw_config(self, *, calm: bool = False) -> ConfigSpec:
         random = self.random
-        states = [TradingState.ACTIVE] * (2 if calm else 12) + [TradingState.HALTED, TradingState.CLOSE_ONLY, TradingState.FLATTEN] * (
-            2 if calm else 1
-        )
+        states = [TradingState.ACTIVE] * (2 if calm else 12) + [
+            TradingState.HALTED,
+            TradingState.CLOSE_ONLY,
+            TradingState.FLATTEN,
+        ] * (2 if calm else 1)
         if self.wanted.apart:
             states = [TradingState.ACTIVE]
         bindings = {name: random.choice(states) for name in self.names if self.wanted.apart or random.random() < 0.92}
@@ -436,15 +441,15 @@ class World:
         self.skew = self.largest_skew
         self.quote_ns = 3 * SECOND
         self.log.delayed.clear()
-        self._run_for(6 * SECOND)
+        self.run_for(6 * SECOND)
         self._replace_process()
         self.configure(self._draw_config(calm=True))
         self.venue.disconnect()
-        self._run_for(CALM_NS)
+        self.run_for(CALM_NS)
         for _ in range(2):
             cleared = self._again(self.wanted_config)
             self.configure(cleared)
-            self._run_for(CALM_NS)
+            self.run_for(CALM_NS)
         self._check_end()
 
     def _again(self, spec: ConfigSpec) -> ConfigSpec:
@@ -459,7 +464,7 @@ class World:
         process = self.serving()
         assert process is not None
         records = len(self.log.records)
-        self._run_for(20 * SECOND)
+        self.run_for(20 * SECOND)
         process.expect_alive()
         expect(process.state.live.configuration.revision == self.wanted_config.revision, "I9", "configuration in force")
         self.venue.check_itself()

@@ -33,9 +33,9 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
     at_venue: set[int] = set()
     for found in snapshot.open_orders:
         order = turn.books.find(found.cl_ord_id)
-        if order is None:
+        if order is None or not order.is_open:
             _cancel_orphan(turn, found)
-        elif order.is_open:
+        else:
             at_venue.add(id(order))
             _confirm(turn, order, found)
     for order in list(turn.books.open.values()):
@@ -61,7 +61,8 @@ def _confirm(turn: Turn, order: Order, found: OpenOrder) -> None:
 
 
 def _cancel_orphan(turn: Turn, found: OpenOrder) -> None:
-    """An order at the venue that the journal does not have is nobody's: it is cancelled, and counted."""
+    """An order at the venue that the journal does not have, or has as ended, must not work: it is cancelled, and
+    counted."""
     turn.count("ORPHANS")
     turn.tell("error", "order_not_in_journal", cl_ord_id=found.cl_ord_id, order_id=found.order_id)
     cancel = gate.approve_cancel(

@@ -185,17 +185,28 @@ def _check_record(turn: Turn, configuration: Configuration) -> None:
 
 
 def _record_configuration(turn: Turn, configuration: Configuration) -> None:
-    """Journals what is in force, with whom each rule counts; the same again is not journaled."""
+    """Journals what is in force, with whom each rule counts; the same again is not journaled. A configuration that is
+    missing or unreadable says nothing about whom a rule counted, so that is kept for the next one."""
     body = journal_pb2.ConfigurationApplied(
         revision=configuration.revision,
         members=[
             journal_pb2.RuleMembers(risk_limit=rule.name, strategies=sorted(_members(turn, configuration, rule)))
             for rule in configuration.rules
             if rule.total
-        ],
+        ]
+        if configuration.bindings is not None and not configuration.unreadable
+        else turn.books.configuration.members,
     )
     if body != turn.books.configuration:
         turn.record(journal_pb2.JournalEvent(configuration_applied=body))
+
+
+def count_stranger(turn: Turn, strategy: str) -> None:
+    """A strategy that no binding names has traded (an execution that came late): it counts for every rule that counts
+    strategies together, as if it had held something when the configuration came."""
+    bindings = turn.live.configuration.bindings
+    if bindings is not None and strategy not in bindings:
+        _record_configuration(turn, turn.live.configuration)
 
 
 def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:

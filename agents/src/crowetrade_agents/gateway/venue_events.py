@@ -79,6 +79,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
         )
         supervision.halt(turn, UNKNOWN_EXECUTION, text)
         return
+    supervision.count_stranger(turn, order.terms.strategy)
     execution = Execution(event.quantity, event.price, event.fee)
     turn.report(
         order.terms.strategy,
@@ -177,9 +178,13 @@ def reject_request(turn: Turn, order: Order, cl_ord_id: str, reason: str, text: 
 
 
 def busted(turn: Turn, event: port.Busted) -> None:
-    """Takes an execution back."""
+    """Takes an execution back; one whose own report was lost is booked first, because its order is remembered with all
+    that was booked of it."""
     order = turn.books.find(event.cl_ord_id)
     known = order.executions.get(event.exec_ref_id) if order is not None else None
+    if order is not None and known is None and _fits(order, event):
+        executed(turn, _taken_back(order, event))
+        known = order.executions.get(event.exec_ref_id)
     if known is not None and known.busted:
         turn.count("EXECUTIONS_REPEATED")
         return
@@ -343,7 +348,22 @@ def _took_place(turn: Turn, order: Order | None, cl_ord_id: str, at_ns: int) -> 
         replaced(turn, port.Replaced(cl_ord_id, order.cl_ord_id, order.order_id, at_ns))
 
 
-def _fits(order: Order, event: port.Executed) -> bool:
+def _taken_back(order: Order, event: port.Busted) -> port.Executed:
+    """The execution that a bust takes back."""
+    return port.Executed(
+        event.cl_ord_id,
+        order.order_id,
+        event.exec_ref_id,
+        event.instrument,
+        event.side,
+        event.quantity,
+        event.price,
+        event.fee,
+        event.at_ns,
+    )
+
+
+def _fits(order: Order, event: port.Executed | port.Busted) -> bool:
     return order.terms.instrument == event.instrument and order.terms.side is event.side and order.terms.strategy != ""
 
 

@@ -274,3 +274,33 @@ def test_a_configuration_is_journaled_once() -> None:
 
     assert kinds(again) == []
     assert kinds(changed) == ["configuration_applied"]
+
+
+@pytest.mark.parametrize("between", [Configuration(unreadable="not a GatewayConfig"), Configuration()])
+def test_a_configuration_that_cannot_be_read_does_not_make_a_limit_forget_whom_it_counted(
+    between: Configuration,
+) -> None:
+    scenario = Scenario()
+    scenario.do(commands.Configure(_total("alpha", "beta")))
+    scenario.order(1, quantity=Decimal(15_000))
+    scenario.executed(1, "15000")
+
+    scenario.do(commands.Configure(between))
+    relabelled = rule(strategies=["beta"], total=True, maxPositionQuantity="20000")
+    scenario.do(commands.Configure(configuration(ACTIVE, relabelled, revision="r3")))
+
+    assert kinds(scenario.order(1, strategy="beta", quantity=Decimal(6_000))) == ["< REJECTED MaxPositionQuantity"]
+
+
+def test_a_late_fill_of_a_deleted_strategy_counts_for_total_limits() -> None:
+    scenario = Scenario()
+    scenario.do(commands.Configure(_total("alpha", "beta")))
+    scenario.order(1, quantity=Decimal(15_000))
+    scenario.accepted(1)
+    scenario.ended(1)
+    scenario.do(commands.Configure(_total("beta")))
+
+    scenario.executed(1, "15000", "late")
+
+    assert kinds(scenario.order(1, strategy="beta", quantity=Decimal(6_000))) == ["< REJECTED MaxPositionQuantity"]
+    assert scenario.folded().members == scenario.books.members

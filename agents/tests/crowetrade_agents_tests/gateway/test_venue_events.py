@@ -316,3 +316,31 @@ def test_a_refused_cancel_does_not_end_an_order_whose_replacement_may_be_in_forc
     assert scenario.books.exposure(("alpha", EUR)).open_buy == 10_000
     scenario.venue(port.Replaced(cl_ord_id(2), cl_ord_id(1), "v1", scenario.now))
     assert scenario.books.open[cl_ord_id(1)].leaves == 10_000
+
+
+def test_an_order_that_works_at_the_venue_though_it_ended_in_the_books_is_cancelled() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.venue(port.OrderState(cl_ord_id(1), cl_ord_id(1), "", None, Decimal(0), None, Decimal(0), scenario.now))
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+
+    assert kinds(done) == ["> urgent cancel"]
+
+
+def test_the_bust_of_an_execution_whose_report_was_lost_books_both() -> None:
+    """Found by the simulation: the bust alone was booked, to nobody's account, and left a position that nobody has."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+
+    done = scenario.venue(_bust(scenario))
+
+    assert kinds(done) == ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"]
+    assert scenario.position() == 0
+    assert scenario.books.exposure(("", EUR)).position == 0
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 6_000
+    assert kinds(scenario.executed(1, "4000", "e1")) == []

@@ -1,0 +1,231 @@
+"""Faults of the first order path, put back one at a time into a scratch copy of the agents: how many seeds find each?
+
+`python -m tests.simulation.mutants [--count N] [NAME ...]` prints a table. A fault is a text that stands exactly once in
+a file and what takes its place; a test keeps them so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+AGENTS = ROOT / "agents" / "src" / "crowetrade_agents"
+FIRST = 40_000
+
+
+class Mutant(NamedTuple):
+    """`finding` is where it was seen first; `path` is below crowetrade_agents."""
+
+    name: str
+    finding: str
+    path: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant(
+        "an order is journaled over another one of its ClOrdID",
+        "G1",
+        "gateway/requests.py",
+        "    known = books.find(terms.cl_ord_id)\n",
+        "    known = None if books.open.pop(terms.cl_ord_id, None) else None\n"
+        "    books._by_id.pop(terms.cl_ord_id, None)\n    books.used.clear()\n",
+    ),
+    Mutant(
+        "a repeated execution is booked again",
+        "G20",
+        "gateway/venue_events.py",
+        "    if order is not None and event.exec_id in order.executions:\n",
+        "    if order is not None and order.executions.pop(event.exec_id, None) and False:\n",
+    ),
+    Mutant(
+        "a fill after the end is dropped",
+        "G20",
+        "gateway/venue_events.py",
+        "    _took_place(turn, order, event.cl_ord_id, event.at_ns)\n    foreign =",
+        "    if order is not None and not order.is_open:\n        return\n    foreign =",
+    ),
+    Mutant(
+        "an execution of no known order is dropped",
+        "G20",
+        "gateway/venue_events.py",
+        "    foreign = order is None or not _fits(order, event)\n",
+        "    foreign = order is None or not _fits(order, event)\n    if foreign:\n        return\n",
+    ),
+    Mutant(
+        "executions of the snapshot are thrown away",
+        "G20",
+        "gateway/recovery.py",
+        "    for execution in snapshot.executions:\n",
+        "    for execution in ():\n",
+    ),
+    Mutant(
+        "refused requests do not count",
+        "T, G5",
+        "gateway/requests.py",
+        "    turn.books.messages.add(strategy, instrument, turn.now_ns)\n",
+        "",
+    ),
+    Mutant(
+        "cancels do not count",
+        "T",
+        "gateway/books.py",
+        "counts=body.reason == wire.CANCEL_REQUESTED)",
+        "counts=False)",
+    ),
+    Mutant(
+        "rates are forgotten at a start",
+        "G5",
+        "gateway/books.py",
+        "    for event in events:\n        found.apply(event, replayed=True)\n",
+        "    for event in events:\n        found.apply(event, replayed=True)\n    found.messages = MessageWindows()\n",
+    ),
+    Mutant(
+        "a deleted strategy no longer counts",
+        "K2",
+        "gateway/supervision.py",
+        "    return set(rule.strategies) | (before & owners) | strangers | {SUSPENSE}",
+        "    return set(rule.strategies)",
+    ),
+    Mutant(
+        "orders leave without the journal",
+        "journal before send",
+        "gateway/requests.py",
+        "    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence)))\n",
+        "    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence)))\n"
+        "    turn.effects.pop()\n",
+    ),
+    Mutant(
+        "a gateway whose journal is gone cancels one order alone",
+        "G4",
+        "gateway/batch.py",
+        "        found.append(SendCancel(cancel, urgent=True))\n",
+        "        found.append(SendCancel(cancel, urgent=True))\n        break\n",
+    ),
+    Mutant(
+        "a replacement counts with its new quantity alone",
+        "RTS 6 15(2)",
+        "gateway/order.py",
+        "        quantity = max(self.terms.quantity, self.replace.quantity) if self.replace else self.terms.quantity\n",
+        "        quantity = self.replace.quantity if self.replace else self.terms.quantity\n",
+    ),
+    Mutant(
+        "an order that ended still counts",
+        "G20",
+        "gateway/books.py",
+        "        self._count_open(order, -counted, -1)\n",
+        "",
+    ),
+    Mutant(
+        "the position limit ignores working orders to sell",
+        "T",
+        "risk/case.py",
+        "                total -= exposure.open_sell\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "a reducing order may flip the position",
+        "T",
+        "risk/reducing.py",
+        "    return closable > 0 and CONTEXT.add(others, proposal.leaves) <= closable\n",
+        "    return closable > 0\n",
+    ),
+    Mutant(
+        "an unknown limit means no limit",
+        "K1",
+        "risk/preconditions/limits_in_force.py",
+        "        if rule.problem:\n",
+        "        if rule.problem and False:\n",
+    ),
+    Mutant(
+        "resting orders outlive their halt",
+        "G8",
+        "gateway/supervision.py",
+        "        for order, reason in list(_unwanted(turn)):\n",
+        "        for order, reason in []:\n",
+    ),
+    Mutant(
+        "an unknown order is not asked for again",
+        "G20",
+        "gateway/venue_events.py",
+        '    ask(turn, order, "NoAnswer")\n',
+        "",
+    ),
+    Mutant(
+        "Flatten sends one order per quote",
+        "G7",
+        "gateway/closing.py",
+        "key[1] == instrument and state.reason == Reason.MISSING_MARKET_DATA:",
+        "key[1] == instrument:",
+    ),
+    Mutant(
+        "what is taken back is ignored",
+        "G20",
+        "gateway/venue_events.py",
+        "    if known is not None and known.busted:\n",
+        "    if True:\n",
+    ),
+    Mutant(
+        "an overtaken gateway goes on",
+        "G15",
+        "journal/memory.py",
+        "        if len(self.records) != follows:\n            raise Overtaken",
+        "        if False:\n            raise Overtaken",
+    ),
+)
+
+
+def source(mutant: Mutant) -> str:
+    """The file as it is; raises ValueError when the fault has no place in it any more, or more than one."""
+    text = (AGENTS / mutant.path).read_text()
+    if text.count(mutant.old) != 1:
+        raise ValueError(f"{mutant.name}: {mutant.path} has {text.count(mutant.old)} places for it")
+    return text
+
+
+def found_by(mutant: Mutant, count: int) -> tuple[int, str]:
+    """How many of `count` seeds fail with the fault, and which invariants say so."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "crowetrade_agents"
+        shutil.copytree(AGENTS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        (copy / mutant.path).write_text(source(mutant).replace(mutant.old, mutant.new))
+        command = [
+            sys.executable,
+            "-m",
+            "tests.simulation",
+            "--keep-going",
+            "--first",
+            str(FIRST),
+            "--count",
+            str(count),
+        ]
+        environment = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    failures = re.findall(r"^\d+: step \d+: (\w+)", done.stdout, re.MULTILINE)
+    return len(failures), ", ".join(sorted(set(failures)))
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("names", nargs="*")
+    wanted = parser.parse_args(arguments)
+    print(f"| fault | finding | seeds of {wanted.count} | by |\n|---|---|---|---|")
+    for mutant in MUTANTS:
+        if not wanted.names or any(name in mutant.name for name in wanted.names):
+            seeds, invariants = found_by(mutant, wanted.count)
+            print(f"| {mutant.name} | {mutant.finding} | {seeds} | {invariants} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
