@@ -19,12 +19,11 @@ UNITS_NS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 def figure(name: str, unit: str, values: Iterable[float], **notes: object) -> Figure:
     """Nearest-rank p50 and p99, maximum and number of the values. A figure that is measured once has one value."""
     ordered = sorted(values)
-    last = len(ordered) - 1
-    places = {"p50": last // 2, "p99": -(-last * 99 // 100), "max": last}
+    ranks = {"p50": -(-len(ordered) * 50 // 100), "p99": -(-len(ordered) * 99 // 100), "max": len(ordered)}
     return {
         "name": name,
         "unit": unit,
-        **{label: _rounded(ordered[place]) for label, place in places.items()},
+        **{label: _rounded(ordered[rank - 1]) for label, rank in ranks.items()},
         "n": len(ordered),
         **notes,
         "load_average": round(os.getloadavg()[0], 1),

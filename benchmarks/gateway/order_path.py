@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.figures import Figure, cpu_seconds, durations, figure, rss_mib
+from benchmarks.figures import Figure, cpu_seconds, durations, figure
 from benchmarks.gateway.process import Session, connect, gateway_host, sessions, write_files
 from benchmarks.gateway.workload import STRATEGIES
 from benchmarks.nats_server import nats_server
@@ -114,31 +114,25 @@ def bursts(folder: Path, url: str) -> Iterator[Figure]:
 def sustained(folder: Path, url: str) -> Iterator[Figure]:
     """gateway.events_per_second: order events journaled (submitted, accepted, executed) while 50 sessions each keep
     IN_FLIGHT orders under way; gateway.events_per_cpu_second: by CPU time of the gateway's process, which other
-    processes of a busy machine do not change as much; gateway.process_growth_mib: its growth per 100,000 orders."""
+    processes of a busy machine do not change as much."""
     rates: list[float] = []
     by_cpu: list[float] = []
-    growth: list[float] = []
 
     async def run() -> None:
         client = await connect(url)
         with gateway_host(folder, url) as (host, _):
             async with sessions(host, *STRATEGIES) as opened:
                 await _keep_busy(opened, SUSTAINED_SECONDS / 3)
-                before = rss_mib(host.pid)
-                done = 0
                 for _ in range(3):
                     begin, cpu = time.perf_counter_ns(), cpu_seconds(host.pid)
                     filled = await _keep_busy(opened, SUSTAINED_SECONDS / 3)
                     rates.append(filled * EVENTS_OF_AN_ORDER * SECOND_NS / (time.perf_counter_ns() - begin))
                     by_cpu.append(filled * EVENTS_OF_AN_ORDER / (cpu_seconds(host.pid) - cpu))
-                    done += filled
-                growth.append((rss_mib(host.pid) - before) * 100_000 / done)
         await client.close()
 
     uvloop.run(run())
     yield figure("gateway.events_per_second", "1/s", rates, in_flight=IN_FLIGHT * len(STRATEGIES))
     yield figure("gateway.events_per_cpu_second", "1/s", by_cpu)
-    yield figure("gateway.process_growth_mib", "MiB", growth)
 
 
 async def _keep_busy(opened: list[Session], seconds: float) -> int:

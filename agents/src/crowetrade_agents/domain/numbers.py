@@ -20,6 +20,7 @@ MONEY_PLACES = 8
 PRICE_PLACES_BEYOND_TICK = 4
 """Decimal places of a reported price beyond those of the tick size."""
 
+_WIDE = Context(prec=60)
 _GRAMMAR = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?", re.ASCII)
 
 
@@ -61,7 +62,7 @@ def _rounded(value: Decimal, places: int) -> Decimal:
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or -exponent <= places:
         return value
-    return value.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN, context=Context(prec=60))
+    return value.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN, context=_WIDE)
 
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 
 import structlog
+from prometheus_client import Counter
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
@@ -160,6 +162,8 @@ class Gateway:
         for command in waiting:
             self._hub.handled(command)
         self.changed.set()
+        if self.head.sequence - self._snapshot_at >= SNAPSHOT_EVENTS:
+            await self.snapshot()
         if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, todo.events):
             self._news.set()
 
@@ -169,8 +173,6 @@ class Gateway:
             for record in batches(events):
                 self.head = await self._journal.append(record, now, self.state.books.fencing_token)
         self._appended_ns = now
-        if self.head.sequence - self._snapshot_at >= SNAPSHOT_EVENTS:
-            await self.snapshot()
 
     async def snapshot(self) -> None:
         """Keeps the books for the next start. Without it the next start reads more, and nothing else."""
@@ -199,8 +201,7 @@ class Gateway:
             case effects.Publish(event):
                 await self._publish_market(event)
             case effects.Count(metric, labels, amount):
-                counter = getattr(metrics, metric)
-                (counter.labels(*labels) if labels else counter).inc(amount)
+                _counter(metric, labels).inc(amount)
             case effects.Tell(level, event_name, fields):
                 getattr(log, level)(event_name, **dict(fields))
             case effects.Append():
@@ -257,6 +258,13 @@ class Gateway:
                     item.cancel()
         finally:
             deadline.cancel()
+
+
+@cache
+def _counter(metric: str, labels: tuple[str, ...]) -> Counter:
+    """The counter of these label values; finding it takes longer than counting."""
+    counter: Counter = getattr(metrics, metric)
+    return counter.labels(*labels) if labels else counter
 
 
 def _is_news(state: GatewayState, events: Sequence[journal_pb2.JournalEvent]) -> bool:

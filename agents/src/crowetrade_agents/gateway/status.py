@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from heapq import nlargest
 
@@ -19,8 +19,9 @@ from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.venues.port import SessionState
 
-USES_REPORTED = 64
-"""Uses of limits in a status, the highest: it must stay small whatever the number of strategies and instruments."""
+UTILISATION_KEPT = 16
+"""How many uses are reported per RiskLimit: as many as its status shows."""
+_INFINITY = Decimal("Infinity")
 SESSION_STATES = {
     SessionState.CONNECTING: status_pb2.SESSION_STATE_CONNECTING,
     SessionState.LOGGED_ON: status_pb2.SESSION_STATE_LOGGED_ON,
@@ -67,7 +68,7 @@ def gateway_status(
                 used=render_money(use.used),
                 allowed=render(use.allowed),
             )
-            for use in nlargest(USES_REPORTED, gate.utilisation(state.facts("", now_ns)), key=_share)
+            for use in _highest(gate.utilisation(state.facts("", now_ns)))
         ],
         throttled_total=live.throttled,
         latency_p99_micros=latency_p99_ns // 1000,
@@ -76,11 +77,6 @@ def gateway_status(
         market_data_sequence=live.published,
         waiting_for=waiting_for,
     )
-
-
-def _share(use: Use) -> Decimal:
-    """How much of its limit is used; one of 0 is used up by anything."""
-    return CONTEXT.divide(use.used, use.allowed) if use.allowed else Decimal("Infinity")
 
 
 def position_message(state: GatewayState, key: Key) -> status_pb2.Position:
@@ -125,6 +121,21 @@ def remaining(state: GatewayState, strategy: str, control: Control) -> list[stat
             message.reason, message.text = str(control.refusal.reason), control.refusal.text
         found.append(message)
     return found
+
+
+def _highest(uses: Iterable[Use]) -> Iterator[Use]:
+    """The UTILISATION_KEPT highest shares of each RiskLimit; with a Decimal for each strategy and instrument, the whole
+    list would take longer to report than the orders of that second."""
+    by_limit = defaultdict[str, list[Use]](list)
+    for use in uses:
+        by_limit[use.risk_limit].append(use)
+    for found in by_limit.values():
+        yield from nlargest(UTILISATION_KEPT, found, key=_share)
+
+
+def _share(use: Use) -> Decimal:
+    """Use as a share of what is allowed; what is not allowed at all comes first."""
+    return CONTEXT.divide(use.used, use.allowed) if use.allowed else _INFINITY
 
 
 def _by_owner(keys: Iterable[Key]) -> Mapping[str, list[Key]]:

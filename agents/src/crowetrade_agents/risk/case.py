@@ -20,12 +20,13 @@ _AWAY_FROM_ZERO = Context(prec=38, rounding=ROUND_UP)
 class Sums:
     """What owners hold and work together, by owners and instrument; valid as long as the facts do not change."""
 
-    __slots__ = ("_alone", "_worst", "facts")
+    __slots__ = ("_alone", "_largest", "_worst", "facts")
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._alone: dict[str, frozenset[str]] = {}
         self._worst: dict[tuple[frozenset[str], InstrumentId, Side], Decimal] = {}
+        self._largest: dict[tuple[frozenset[str], InstrumentId], Decimal] = {}
 
     def alone(self, owner: str) -> frozenset[str]:
         """The owner as a set."""
@@ -44,6 +45,16 @@ class Sums:
         found = self._worst.get(key)
         if found is None:
             found = self._worst[key] = _worst_case(owners, instrument, side, self.facts)
+        return found
+
+    def largest(self, owners: frozenset[str], instrument: InstrumentId) -> Decimal:
+        """The worst case of the side on which it is larger, in units without its sign."""
+        key = (owners, instrument)
+        found = self._largest.get(key)
+        if found is None:
+            buying = _worst_case(owners, instrument, Side.BUY, self.facts).copy_abs()
+            selling = _worst_case(owners, instrument, Side.SELL, self.facts).copy_abs()
+            found = self._largest[key] = max(buying, selling)
         return found
 
 

@@ -39,6 +39,7 @@ _SHARES = 100  # buckets of a running total
 _JITTER_NS = SECOND  # steps back up to here are no steps: the message counts at the latest time that was seen
 _SWEEP_EVERY = 65_536  # calls of add
 _UNUSED_NS = 600 * SECOND  # a running total that nobody asked for this long is closed
+_SETTLED_SHARE, _SETTLED_BUCKETS = 20, 16  # a history that grew by less than so much is not compacted for a snapshot
 _MAX_COUNT = 2**32 - 1  # of a bucket in a snapshot (uint32)
 
 Key = tuple[str, InstrumentId]
@@ -58,12 +59,13 @@ def tolerance_ns(window_ns: int) -> int:
 class _History:
     """Buckets of one strategy in one instrument, oldest first."""
 
-    __slots__ = ("compact_at", "counts", "stamps")
+    __slots__ = ("counts", "settled", "stamps")
 
-    def __init__(self) -> None:
-        self.stamps = array("q")
-        self.counts = array("q")
-        self.compact_at = 64
+    def __init__(self, stamps: Iterable[int] = (), counts: Iterable[int] = ()) -> None:
+        self.stamps = array("q", stamps)
+        self.counts = array("q", counts)
+        # Buckets after the last compaction.
+        self.settled = len(self.stamps)
 
     def add(self, at_ns: int, count: int) -> None:
         if self.stamps and self.stamps[-1] // _FINEST == at_ns // _FINEST:
@@ -72,9 +74,13 @@ class _History:
             return
         self.stamps.append(at_ns)
         self.counts.append(count)
-        if len(self.stamps) >= self.compact_at:
+        if len(self.stamps) >= min(2 * self.settled + 64, MAX_BUCKETS):
             self.compact(at_ns)
-            self.compact_at = min(2 * len(self.stamps) + 64, MAX_BUCKETS)
+
+    def settle(self, now_ns: int) -> None:
+        """Compacts when enough has come since the last time; what has not changed much is not gone through again."""
+        if len(self.stamps) > self.settled + self.settled // _SETTLED_SHARE + _SETTLED_BUCKETS:
+            self.compact(now_ns)
 
     def compact(self, now_ns: int) -> None:
         """Merges buckets that their age no longer keeps apart, and drops those beyond the horizon."""
@@ -94,6 +100,7 @@ class _History:
                 counts.append(count)
                 previous = cell
         self.stamps, self.counts = stamps, counts
+        self.settled = len(stamps)
 
     def step_back(self, now_ns: int) -> None:
         """Whatever carries a later time than now happened now at the latest."""
@@ -179,13 +186,10 @@ class MessageWindows:
         """The history for a snapshot, ordered by strategy and symbol."""
         self._sweep()
         for history in self._histories.values():
-            history.compact(self._now_ns)
+            history.settle(self._now_ns)
         return [
             journal_pb2.BookedMessages(
-                strategy=strategy,
-                symbol=instrument.symbol,
-                unix_ns=history.stamps,
-                counts=[min(count, _MAX_COUNT) for count in history.counts],
+                strategy=strategy, symbol=instrument.symbol, unix_ns=history.stamps, counts=_bounded(history.counts)
             )
             for (strategy, instrument), history in sorted(self._histories.items())
             if history.stamps
@@ -196,10 +200,12 @@ class MessageWindows:
         """The inverse of `to_messages`; a snapshot holds symbols of one venue."""
         windows = cls()
         for message in messages:
-            instrument = InstrumentId(venue, message.symbol)
-            for at_ns, count in zip(message.unix_ns, message.counts, strict=True):
-                windows._histories.setdefault((message.strategy, instrument), _History()).add(at_ns, count)
-                windows._now_ns = max(windows._now_ns, at_ns)
+            if len(message.unix_ns) != len(message.counts):
+                raise ValueError(f"messages of {message.strategy} in {message.symbol} have not one count per time")
+            if message.unix_ns:
+                history = _History(message.unix_ns, message.counts)
+                windows._histories[message.strategy, InstrumentId(venue, message.symbol)] = history
+                windows._now_ns = max(windows._now_ns, history.stamps[-1])
         return windows
 
     def buckets(self) -> int:
@@ -247,3 +253,8 @@ class MessageWindows:
         self._totals_of = {strategy: totals for strategy, totals in self._totals_of.items() if totals}
         oldest = self._now_ns - HORIZON_NS
         self._histories = {key: item for key, item in self._histories.items() if item.stamps[-1] > oldest}
+
+
+def _bounded(counts: array[int]) -> Iterable[int]:
+    """The counts as a snapshot can hold them."""
+    return counts if max(counts) <= _MAX_COUNT else [min(count, _MAX_COUNT) for count in counts]

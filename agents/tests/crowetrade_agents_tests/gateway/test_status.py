@@ -11,6 +11,7 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.numbers import MONEY_PLACES
 from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands
 from crowetrade_agents.gateway.status import gateway_status
 from crowetrade_agents.venues import port
@@ -147,3 +148,23 @@ def test_what_blocks_everything_is_named() -> None:
     assert reasons == ["NoConfiguration", "UnreadableConfiguration", "VenueSuspended"]
     assert "spec.suspend is true" in _status(scenario).blocked_message
     assert list(_status(scenario).waiting_for) == ["gamma"]
+
+
+def test_the_highest_uses_of_each_limit_are_reported() -> None:
+    scenario = Scenario()
+    strategies = [f"s{number:02d}" for number in range(20)]
+    rules = [
+        rule(name, strategies=strategies, maxPositionQuantity=most) for name, most in (("a", "100000"), ("b", "0"))
+    ]
+    scenario.do(commands.Configure(configuration(dict.fromkeys(strategies, TradingState.ACTIVE), *rules[:1])))
+    for number, strategy in enumerate(strategies, 1):
+        scenario.order(number, strategy=strategy, quantity=Decimal(1000 * number))
+    both = configuration(dict.fromkeys(strategies, TradingState.ACTIVE), *rules, revision="r2")
+    scenario.state.live.configuration = both
+
+    uses = _status(scenario).utilisation
+
+    assert [(use.risk_limit, use.used) for use in uses] == [
+        *(("a", str(1000 * number)) for number in range(20, 4, -1)),
+        *(("b", str(1000 * number)) for number in range(1, 17)),
+    ]

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import render
-from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.risk.case import Case, Sums
 from crowetrade_agents.risk.limits.limit import Limit, Use, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
@@ -45,7 +44,7 @@ def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
     else:
         keys = {f"{owner}/{instrument}": (sums.alone(owner), instrument) for owner, instrument in bound}
     for key, (owners, instrument) in keys.items():
-        if used := max(sums.worst_case(owners, instrument, side).copy_abs() for side in Side):
+        if used := sums.largest(owners, instrument):
             yield Use(rule.name, NAME, key, used, value)
 
 

@@ -1,0 +1,35 @@
+"""docs/performance.md says what the figures say."""
+
+from __future__ import annotations
+
+import json
+
+from benchmarks.figures import figure
+from benchmarks.goals import GOALS
+from tools.performance import page
+
+
+def test_p50_and_p99_are_nearest_ranks() -> None:
+    found = figure("some.figure", "us", range(1, 201))
+
+    assert [found[key] for key in ("p50", "p99", "max", "n")] == [100, 198, 200, 200]
+    assert [figure("one", "s", [7.0])[key] for key in ("p50", "p99", "max", "n")] == [7, 7, 7, 1]
+
+
+def test_the_page_says_which_goals_are_met_and_which_figures_are_missing() -> None:
+    common = {"load_average": 1.5, "machine": "a machine", "python": "3.12", "revision": "r1", "measured": "today"}
+    lines = [
+        json.dumps({"name": name, "unit": unit, "p50": p50, "p99": p99, "max": 9000, "n": 5, **common})
+        for name, unit, p50, p99 in (
+            ("engine.order", "us", 79, 201),
+            ("gateway.events_per_second", "1/s", 4999, 5001),
+        )
+    ]
+
+    rows = page(lines).splitlines()
+
+    assert "| `engine.order` p50 | 79 us | at most 80 us | yes |" in rows
+    assert "| `engine.order` p99 | 201 us | at most 200 us | no |" in rows
+    assert "| `gateway.events_per_second` p50 | 4,999 1/s | at least 5000 1/s | no |" in rows
+    assert "| `engine.order` | us | 79 | 201 | 9,000 | 5 | 1.5 |" in rows
+    assert sum("not measured in this run" in row for row in rows) == len(GOALS) - 3
