@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from tests.e2e import manifests
+from tests.e2e.journal import read_journal
 from tests.e2e.namespaces import Namespace
 
 _TIGHT = {"maxOrderQuantity": "1000", "maxPositionQuantity": "1000000"}
@@ -24,10 +27,14 @@ def test_refusals_are_a_condition_that_names_the_limit(namespace: Namespace) -> 
     message = next(entry["message"] for entry in status["conditions"] if entry["type"] == "OrdersRefused")
     assert "tight" in message
     assert "MaxOrderQuantity" in message
-    assert (status["orders"]["lastReject"]["limit"], status["orders"]["lastReject"]["reason"]) == (
-        "tight",
-        "MaxOrderQuantity",
-    )
+
+    def counted() -> str | None:
+        last = namespace.status("strategy", "ema")["orders"].get("lastReject") or {}
+        named = last.get("limit") == "tight" and last.get("reason") == "MaxOrderQuantity"
+        return None if named else f"lastReject {last}"
+
+    # The gateway counts what it refuses once a second; the agent's word may be there before.
+    namespace.until(counted, "the gateway's count to name the limit")
 
 
 def test_an_order_beyond_the_limit_is_sliced(namespace: Namespace) -> None:
@@ -35,4 +42,6 @@ def test_an_order_beyond_the_limit_is_sliced(namespace: Namespace) -> None:
     namespace.apply(manifests.risk_limit("tight", **_TIGHT), manifests.venue(), strategy)
     namespace.until_trading("ema")
     namespace.until_filled("ema", more_than=3)
-    assert namespace.status("strategy", "ema")["orders"]["rejectedTotal"] == 0
+    assert all(
+        Decimal(order.order_quantity) <= 1000 for order in read_journal(namespace, manifests.VENUE).orders("ema")
+    )
