@@ -1,6 +1,6 @@
 """Faults of the first order path, put back one at a time into a scratch copy of the agents: how many seeds find each?
 
-`python -m tests.simulation.mutants [--count N] [NAME ...]` prints a table. A fault is a text that stands exactly once in
+`python -m tests.simulation.mutants [--count N] [NAME ...]` prints a table. A fault is a text that stands once in
 a file and what takes its place; a test keeps them so.
 """
 
