@@ -1,5 +1,5 @@
-"""The bus may go and come back: nothing trades meanwhile. Where the journal is lost with it, the gateway halts, says so,
-and goes on after a person has cleared the halt."""
+"""The bus may go and come back: nothing trades meanwhile. Where the journal is lost with it, the gateway halts, says
+so, and goes on after a person has cleared the halt."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from crowetrade_agents.journal.memory import MemoryWriter, Outcome
 from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.requests import Query
+from tests.simulation import invariants
 from tests.simulation.accounts import expect
 from tests.simulation.limits import SECOND
 from tests.simulation.venue import SNAPSHOT
@@ -289,7 +290,9 @@ class GatewayProcess:
 
     def _emergency(self) -> None:
         if self.state.live.session is port.SessionState.LOGGED_ON:
-            for effect in batch.emergency_cancels(self.state):
+            cancels = batch.emergency_cancels(self.state)
+            invariants.everything_open_is_cancelled(self.world, self, cancels)
+            for effect in cancels:
                 self._send_cancel(effect)
 
     def end(self, why: str, taken: list[tuple[commands.Command, str | None]] | None = None) -> None:

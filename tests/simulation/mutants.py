@@ -1,7 +1,7 @@
 """Faults of the first order path, put back one at a time into a scratch copy of the agents: how many seeds find each?
 
-`python -m tests.simulation.mutants [--count N] [NAME ...]` prints a table. A fault is a text that stands exactly once
-in a file and what takes its place; a test keeps them so.
+`python -m tests.simulation.mutants [--count N] [NAME ...]` prints a table. A fault is a text that stands once in
+a file and what takes its place; a test keeps them so.
 """
 
 from __future__ import annotations

@@ -305,7 +305,7 @@ class World:
         self._batches += 1
         if self._batches % 16 == 0:
             invariants.is_being_asked_for(process)
-        if self._batches % 64 == 0:
+        if self._batches % 256 == 0:
             invariants.recovered_equals_live(self, process)
 
     def check_sent(self, process: GatewayProcess, terms: OrderTerms) -> None:

@@ -17,7 +17,7 @@ from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.reasons import Reason
-from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueSnapshot
+from crowetrade_agents.venues.port import OpenOrder, Replaced, SessionState, VenueSnapshot
 
 
 def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
@@ -54,10 +54,14 @@ def _confirm(turn: Turn, order: Order, found: OpenOrder) -> None:
         text = f"{said}, the journal has {order.cum}"
         supervision.halt(turn, venue_events.POSITION_DIFFERENCE, text)
         return
-    at_ns = turn.now_ns
-    venue_events.settle_requests(turn, order, found.cl_ord_id, at_ns)
-    if order.is_open:
-        venue_events.confirm(turn, order, found.order_id, at_ns)
+    if order.replace is not None and order.replace.cl_ord_id == found.cl_ord_id:
+        venue_events.replaced(turn, Replaced(found.cl_ord_id, order.cl_ord_id, found.order_id, turn.now_ns))
+    if order.cancel is not None or order.replace is not None:
+        # The snapshot may be older than the request, which may even leave with this session: only a question that
+        # follows it tells what became of it.
+        venue_events.ask(turn, order, "RequestPending")
+    else:
+        venue_events.confirm(turn, order, found.order_id, turn.now_ns)
 
 
 def _cancel_orphan(turn: Turn, found: OpenOrder) -> None:

@@ -248,14 +248,15 @@ def order_state(turn: Turn, event: port.OrderState) -> None:
 
 def settle_requests(turn: Turn, order: Order, current: str, at_ns: int) -> None:
     """Requests that are still pending when the venue says what the order is: the replacement took place when the order
-    has its ClOrdID, and what did not take place was lost on its way."""
+    has its ClOrdID, and what did not take place was lost on its way, if it had left before the venue was asked. What
+    left later may still arrive: the next answer tells."""
     if order.replace is not None:
         if current == order.replace.cl_ord_id:
             replaced(turn, port.Replaced(current, order.cl_ord_id, order.order_id, at_ns))
-        else:
+        elif order.replace.since_ns < order.asked_ns:
             lost = "the venue has not processed the request"
             reject_request(turn, order, order.replace.cl_ord_id, "NotProcessed", lost, at_ns)
-    if order.is_open and order.cancel is not None:
+    if order.is_open and order.cancel is not None and order.cancel.since_ns < order.asked_ns:
         lost = "the venue has not processed the request: the order is still open"
         reject_request(turn, order, order.cancel.cl_ord_id, "NotProcessed", lost, at_ns)
 

@@ -16,6 +16,7 @@ from crowetrade_agents_tests.gateway.scenario import (
     EUR,
     GBP,
     INSTRUMENTS,
+    SECOND,
     VENUE,
     Scenario,
     book,
@@ -344,3 +345,44 @@ def test_the_bust_of_an_execution_whose_report_was_lost_books_both() -> None:
     assert scenario.books.exposure(("", EUR)).position == 0
     assert scenario.books.exposure(("alpha", EUR)).open_buy == 6_000
     assert kinds(scenario.executed(1, "4000", "e1")) == []
+
+
+def test_an_answer_that_is_older_than_a_request_does_not_settle_it() -> None:
+    """Found by the simulation: a repeated answer made the gateway take a replacement for lost that was on its way; the
+    venue then worked an order that the books had with other terms."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.later(10)
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.NEW, Decimal(10_000), None, Decimal(0), scenario.now
+    )
+    scenario.venue(answer)
+    scenario.now += SECOND
+    scenario.replace(1, 2, "20000")
+
+    assert kinds(scenario.venue(answer)) == []
+    assert kinds(scenario.venue(port.Replaced(cl_ord_id(2), cl_ord_id(1), "v1", scenario.now))) == [
+        "order_replaced",
+        "< REPLACED",
+    ]
+
+
+def test_a_snapshot_that_may_be_older_than_a_request_asks_what_became_of_it() -> None:
+    """Found by the simulation: with a slow journal a request leaves with a session whose snapshot does not know it."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "20000")
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+
+    assert kinds(done) == ["order_unknown", "< ORDER_STATUS RequestPending", "> query"]
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 20_000
+    replaced = port.OpenOrder(
+        cl_ord_id(2), "v1", EUR, Side.BUY, Decimal(20_000), Decimal("1.09"), Decimal(0), OrdStatus.NEW
+    )
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((replaced,))))
+    assert kinds(done) == ["order_replaced", "< REPLACED"]
