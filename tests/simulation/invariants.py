@@ -122,6 +122,17 @@ def accounts_equal_books(world: World, process: GatewayProcess) -> None:
         keys = [key for key in {*naive, *booked} if naive.get(key) != booked.get(key)]
         text = ", ".join(f"{key}: books {booked.get(key)}, accounts {naive.get(key)}" for key in keys)
         raise Broken("I3", text)
+    _sums_are_kept(process.state.books)
+
+
+def _sums_are_kept(books: gateway_books.Books) -> None:
+    """What rules of many owners are judged by is the sum of what each owner holds and works."""
+    for instrument, account in books.account.items():
+        each = {owner: item for (owner, at), item in books.exposures.items() if at == instrument}
+        expect(account.owners == set(each), "I3", f"owners of {instrument}: {account.owners}")
+        for name in ("position", "open_buy", "open_sell", "open_orders"):
+            total = sum(getattr(item, name) for item in each.values())
+            expect(getattr(account.total, name) == total, "I3", f"{name} of {instrument} is not the sum, {total}")
 
 
 def executions_are_the_venues(world: World) -> None:

@@ -30,7 +30,7 @@ from crowetrade_agents.gateway.order import (
     PendingCancel,
     PendingReplace,
 )
-from crowetrade_agents.risk.facts import Exposure
+from crowetrade_agents.risk.facts import Account, Exposure
 from crowetrade_agents.risk.windows import MessageWindows
 
 ENDED_KEPT = 1024
@@ -55,6 +55,8 @@ class Books:
         self.ended: OrderedDict[str, Order] = OrderedDict()
         self.positions: dict[Key, Position] = {}
         self.exposures: dict[Key, Exposure] = {}
+        # The sums of the exposures.
+        self.account: dict[InstrumentId, Account] = {}
         self.messages = MessageWindows()
         self.counters: dict[str, Counters] = {}
         self.used: dict[str, dict[str, int]] = {}
@@ -143,7 +145,7 @@ class Books:
         order = Order(terms, changed_ns=at_ns)
         self.open[terms.cl_ord_id] = self._by_id[terms.cl_ord_id] = order
         self.origin_sequence = max(self.origin_sequence, body.origin_sequence)
-        self._count_open(order, order.counted_leaves, 1)
+        self.count_open(order, order.counted_leaves, 1)
         self._counters(terms.strategy).sent += 1
         self._sent(terms.cl_ord_id, order, at_ns, counts=not terms.closing)
 
@@ -159,7 +161,7 @@ class Books:
         order.replace = PendingReplace(body.cl_ord_id, parse(body.order_quantity), parse(body.price), at_ns)
         order.changed_ns = at_ns
         self._by_id[body.cl_ord_id] = order
-        self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+        self.count_open(order, CONTEXT.subtract(order.counted_leaves, counted))
         self.origin_sequence = max(self.origin_sequence, body.origin_sequence)
         self._sent(body.cl_ord_id, order, at_ns, counts=True)
 
@@ -284,28 +286,46 @@ class Books:
         if len(runs) > RUNS_KEPT:
             del runs[min(runs, key=_age)]
 
-    def _count_open(self, order: Order, quantity: Decimal, orders: int) -> None:
-        exposure = self.exposures.get(order.key)
-        if exposure is None:
-            exposure = self.exposures[order.key] = Exposure()
-        if order.terms.side is Side.BUY:
-            exposure.open_buy = CONTEXT.add(exposure.open_buy, quantity)
-        else:
-            exposure.open_sell = CONTEXT.add(exposure.open_sell, quantity)
-        exposure.open_orders += orders
+    def count_open(self, order: Order, quantity: Decimal, orders: int = 0) -> None:
+        """Counts so much more of the order as open. From elsewhere only by who judges other orders as if this one were
+        over, and takes it back at once."""
+        for exposure in self._exposure(order.key):
+            if order.terms.side is Side.BUY:
+                exposure.open_buy = CONTEXT.add(exposure.open_buy, quantity)
+            else:
+                exposure.open_sell = CONTEXT.add(exposure.open_sell, quantity)
+            exposure.open_orders += orders
 
     def _count_again(self, order: Order, counted: Decimal) -> None:
         """An open order has changed; `counted` is what it counted as open before. It is filled when nothing is left of
         it, and of a replacement that is under way neither: that one may be in force already."""
         if order.counted_leaves:
-            self._count_open(order, CONTEXT.subtract(order.counted_leaves, counted), 0)
+            self.count_open(order, CONTEXT.subtract(order.counted_leaves, counted))
             return
         self._end(order, OrdStatus.FILLED, counted)
         self._counters(order.terms.strategy).filled += 1
 
+    def _exposure(self, key: Key) -> tuple[Exposure, Exposure]:
+        """The exposure of an owner, and that of the account."""
+        exposure = self.exposures.get(key)
+        if exposure is not None:
+            return exposure, self.account[key[1]].total
+        exposure = self.exposures[key] = Exposure()
+        account = self.account.get(key[1])
+        if account is None:
+            account = self.account[key[1]] = Account(Exposure(), set())
+        account.owners.add(key[0])
+        return exposure, account.total
+
+    def _hold(self, key: Key, quantity: Decimal) -> None:
+        """The owner's position is this now."""
+        exposure, total = self._exposure(key)
+        total.position = CONTEXT.add(total.position, CONTEXT.subtract(quantity, exposure.position))
+        exposure.position = quantity
+
     def _end(self, order: Order, status: OrdStatus, counted: Decimal) -> None:
         """The order is over; `counted` is what it counted as open."""
-        self._count_open(order, -counted, -1)
+        self.count_open(order, -counted, -1)
         order.base, order.unknown, order.cancel = status, False, None
         if status is OrdStatus.FILLED:
             order.reason = order.text = ""
@@ -326,10 +346,7 @@ class Books:
     def _move(self, key: Key, signed: Decimal, price: Decimal, fee: Decimal) -> None:
         position = self.positions.get(key, Position()).filled(signed, price, fee)
         self.positions[key] = position
-        exposure = self.exposures.get(key)
-        if exposure is None:
-            exposure = self.exposures[key] = Exposure()
-        exposure.position = position.quantity
+        self._hold(key, position.quantity)
 
     def _suspense_order(self, body: wire.SuspenseBody) -> Order:
         """Where an execution of an order that nobody knows is kept, so that it is recognised when it comes again."""
@@ -405,13 +422,12 @@ class Books:
         if order.replace is not None:
             self._by_id[order.replace.cl_ord_id] = order
         if order.is_open:
-            self._count_open(order, order.counted_leaves, 1)
+            self.count_open(order, order.counted_leaves, 1)
 
     def _restore_position(self, item: journal_pb2.BookedPosition) -> None:
         key = (item.strategy, InstrumentId(self.venue, item.symbol))
         position = self.positions[key] = wire.position_of(item)
-        exposure = self.exposures.setdefault(key, Exposure())
-        exposure.position = position.quantity
+        self._hold(key, position.quantity)
 
 
 def recover(venue: str, books: journal_pb2.Books | None, events: Iterable[journal_pb2.JournalEvent]) -> Books:

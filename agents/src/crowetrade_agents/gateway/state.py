@@ -133,6 +133,7 @@ class GatewayState:
             exposures=books.exposures,
             messages=books.messages,
             members=books.members,
+            account=books.account,
         )
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.numbers import CONTEXT
-from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import closing, requests
 from crowetrade_agents.gateway.books import SUSPENSE
@@ -157,12 +156,7 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
 
 def _count_out(turn: Turn, order: Order, sign: int) -> None:
     """Takes an order that is about to be cancelled out of the exposures while others are judged, and puts it back."""
-    exposure = turn.books.exposures[order.key]
-    leaves = CONTEXT.multiply(order.counted_leaves, sign)
-    if order.terms.side is Side.BUY:
-        exposure.open_buy = CONTEXT.add(exposure.open_buy, leaves)
-    else:
-        exposure.open_sell = CONTEXT.add(exposure.open_sell, leaves)
+    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign))
 
 
 def _check_record(turn: Turn, configuration: Configuration) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
@@ -33,6 +33,17 @@ class Exposure:
     open_orders: int = 0
 
 
+@dataclass(slots=True)
+class Account:
+    """What all owners together hold and work in one instrument, and who they are; kept current like the exposures.
+
+    It answers for a rule that counts many owners without touching each of them.
+    """
+
+    total: Exposure
+    owners: set[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What is judged: terms that want to be at the venue.
@@ -52,8 +63,9 @@ class Facts:
     """What the gateway knows at the moment of the decision. Times in nanoseconds since the Unix epoch, wall clock.
 
     `exposures` is keyed by owner and instrument and holds everything on the account, whoever owns it (the owner of the
-    suspense account is the empty string). `members` says for each rule that counts strategies together whom it counts.
-    `control` is the joined state of the proposal's strategy with the refusal that it means (None when ACTIVE).
+    suspense account is the empty string); `account` holds their sums by instrument, and nothing where nobody keeps
+    them. `members` says for each rule that counts strategies together whom it counts. `control` is the joined state of
+    the proposal's strategy with the refusal that it means (None when ACTIVE).
     """
 
     now_ns: int
@@ -67,3 +79,4 @@ class Facts:
     exposures: Mapping[tuple[str, InstrumentId], Exposure]
     messages: MessageWindows
     members: Mapping[str, Set[str]]
+    account: Mapping[InstrumentId, Account] = field(default_factory=dict)
