@@ -18,6 +18,7 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, parse
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.position import Position
+from crowetrade_agents.domain.wire import ORD_STATUS_FROM_WIRE, SIDE_FROM_WIRE
 from crowetrade_agents.errors import JournalCorrupt
 from crowetrade_agents.gateway import wire
 from crowetrade_agents.gateway.order import (
@@ -180,7 +181,7 @@ class Books:
         order.order_id = body.order_id or order.order_id
         order.changed_ns = at_ns
         self._fill(order, quantity)
-        side = wire.SIDES[body.side]
+        side = SIDE_FROM_WIRE[body.side]
         instrument = InstrumentId(self.venue, body.symbol)
         self._move((order.terms.strategy, instrument), side.sign * quantity, parse(body.price), parse(body.fee))
 
@@ -198,7 +199,7 @@ class Books:
             raise JournalCorrupt(f"order {body.cl_ord_id} ends twice")
         order.order_id = body.order_id or order.order_id
         order.reason, order.text, order.changed_ns = body.reason, body.text, at_ns
-        status = wire.STATUSES[body.ord_status]
+        status = ORD_STATUS_FROM_WIRE[body.ord_status]
         if status is OrdStatus.REJECTED:
             self._reject(order.terms.strategy, at_ns, body.reason, "", body.text, 1)
         self._end(order, status, order.counted_leaves)
@@ -240,7 +241,7 @@ class Books:
         order.busted = CONTEXT.add(order.busted, quantity)
         order.changed_ns = at_ns
         key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
-        self._move(key, -wire.SIDES[body.side].sign * quantity, parse(body.price), -parse(body.fee))
+        self._move(key, -SIDE_FROM_WIRE[body.side].sign * quantity, parse(body.price), -parse(body.fee))
 
     def _order_unknown(self, at_ns: int, body: journal_pb2.OrderUnknown) -> None:
         order = self._known(body.cl_ord_id)
