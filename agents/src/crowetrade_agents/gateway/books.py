@@ -377,7 +377,7 @@ class Books:
 
     @classmethod
     def from_message(cls, venue: str, message: journal_pb2.Books) -> Books:
-        """The books of a snapshot; raises JournalCorrupt when it holds what cannot be."""
+        """The books of a snapshot, which journal/snapshots.py has verified to be as it was written."""
         books = cls(venue)
         books.fencing_token = message.fencing_token
         books.venue_state = message.venue_state
@@ -416,7 +416,7 @@ class Books:
 
 
 def recover(venue: str, books: journal_pb2.Books | None, events: Iterable[journal_pb2.JournalEvent]) -> Books:
-    """The books as a start finds them: a snapshot and the events after it. Raises JournalCorrupt."""
+    """The books as a start finds them: a snapshot and the events after it. Raises JournalCorrupt as `apply` does."""
     found = begin(venue, books)
     for event in events:
         found.apply(event, replayed=True)

@@ -1,4 +1,4 @@
-"""What a strategy is told of its orders: ExecutionReport and CancelReject out of the books. Pure."""
+"""Reports to a strategy about its orders: ExecutionReport and CancelReject out of the books. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What the venue reports, booked exactly once.
 
-Executions are told apart by the venue's own ids before they are journaled, and none is dropped: one that belongs to no
-order that the gateway knows is booked to the suspense account and halts. An order whose fate is in doubt is asked for.
+Executions are distinguished by the venue's own ids before they are journaled, and none is dropped: one that belongs to
+no order that the gateway knows is booked to the suspense account and halts. An order whose fate is in doubt is asked
+for.
 """
 
 from __future__ import annotations

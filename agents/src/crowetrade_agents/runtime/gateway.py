@@ -284,7 +284,7 @@ class GatewayProcess:
         await self._bus.publish(subject, status)
 
     async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:
-        """Cancels what is open, closes what is to be closed, keeps the books, says so."""
+        """Cancels what is open, closes what is to be closed, writes a snapshot, publishes the last status."""
         state, began = gateway.state, self._clock.now_ns()
         await gateway.put(Leave())
         flat = asyncio.create_task(
