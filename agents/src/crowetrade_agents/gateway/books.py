@@ -18,6 +18,7 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, parse
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.position import Position
+from crowetrade_agents.domain.wire import ORD_STATUS_FROM_WIRE, SIDE_FROM_WIRE
 from crowetrade_agents.errors import JournalCorrupt
 from crowetrade_agents.gateway import wire
 from crowetrade_agents.gateway.order import (
@@ -182,7 +183,7 @@ class Books:
         order.order_id = body.order_id or order.order_id
         order.changed_ns = at_ns
         self._fill(order, quantity)
-        side = wire.SIDES[body.side]
+        side = SIDE_FROM_WIRE[body.side]
         instrument = InstrumentId(self.venue, body.symbol)
         self._move((order.terms.strategy, instrument), side.sign * quantity, parse(body.price), parse(body.fee))
 
@@ -200,7 +201,7 @@ class Books:
             raise JournalCorrupt(f"order {body.cl_ord_id} ends twice")
         order.order_id = body.order_id or order.order_id
         order.reason, order.text, order.changed_ns = body.reason, body.text, at_ns
-        status = wire.STATUSES[body.ord_status]
+        status = ORD_STATUS_FROM_WIRE[body.ord_status]
         if status is OrdStatus.REJECTED:
             self._reject(order.terms.strategy, at_ns, body.reason, "", body.text, 1)
         self._end(order, status, order.counted_leaves)
@@ -242,7 +243,7 @@ class Books:
         order.busted = CONTEXT.add(order.busted, quantity)
         order.changed_ns = at_ns
         key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
-        self._move(key, -wire.SIDES[body.side].sign * quantity, parse(body.price), -parse(body.fee))
+        self._move(key, -SIDE_FROM_WIRE[body.side].sign * quantity, parse(body.price), -parse(body.fee))
 
     def _order_unknown(self, at_ns: int, body: journal_pb2.OrderUnknown) -> None:
         order = self._known(body.cl_ord_id)
@@ -393,7 +394,7 @@ class Books:
 
     @classmethod
     def from_message(cls, venue: str, message: journal_pb2.Books) -> Books:
-        """The books of a snapshot; raises JournalCorrupt when it holds what cannot be."""
+        """The books of a snapshot, which journal/snapshots.py has verified to be as it was written."""
         books = cls(venue)
         books.fencing_token = message.fencing_token
         books.venue_state = message.venue_state
@@ -431,7 +432,7 @@ class Books:
 
 
 def recover(venue: str, books: journal_pb2.Books | None, events: Iterable[journal_pb2.JournalEvent]) -> Books:
-    """The books as a start finds them: a snapshot and the events after it. Raises JournalCorrupt."""
+    """The books as a start finds them: a snapshot and the events after it. Raises JournalCorrupt as `apply` does."""
     found = begin(venue, books)
     for event in events:
         found.apply(event, replayed=True)

@@ -1,4 +1,4 @@
-"""What a new session with the venue says, held against the books.
+"""Compares what a new session with the venue reports with the books.
 
 Executions that were missed are booked, orders that are open at the venue are confirmed, orders that are not are asked
 for, and orders that the books do not have are cancelled.
@@ -21,7 +21,7 @@ from crowetrade_agents.venues.port import OpenOrder, Replaced, SessionState, Ven
 
 
 def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
-    """The venue logged us on."""
+    """The venue logged the gateway on."""
     venue_events.become(turn, SessionState.LOGGED_ON, "")
     if snapshot.state != turn.books.venue_state:
         body = journal_pb2.VenueLoggedOn(state=snapshot.state)
@@ -70,22 +70,22 @@ def _cancel_orphan(turn: Turn, found: OpenOrder) -> None:
     turn.count("ORPHANS")
     turn.tell("error", "order_not_in_journal", cl_ord_id=found.cl_ord_id, order_id=found.order_id)
     cancel = gate.approve_cancel(
-        turn.own_id("orphan"), found.cl_ord_id, found.order_id, found.instrument, found.side, str(Reason.ORPHAN)
+        turn.state.own_id("orphan"), found.cl_ord_id, found.order_id, found.instrument, found.side, str(Reason.ORPHAN)
     )
     turn.add(SendCancel(cancel, urgent=True))
 
 
 def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
-    """Where the venue tells positions, the account must hold what the books say."""
+    """Where the venue reports positions, the account must hold what the books say."""
     if snapshot.positions is None:
         return
-    told = snapshot.positions
-    instruments = sorted({key[1] for key in turn.books.positions} | set(told))
+    reported = snapshot.positions
+    instruments = sorted({key[1] for key in turn.books.positions} | set(reported))
     totals = {instrument: _held(turn, instrument) for instrument in instruments}
     different = [
-        f"{instrument}: venue {told.get(instrument, ZERO)}, journal {total}"
+        f"{instrument}: venue {reported.get(instrument, ZERO)}, journal {total}"
         for instrument, total in totals.items()
-        if told.get(instrument, ZERO) != total
+        if reported.get(instrument, ZERO) != total
     ]
     if different:
         text = f"the account holds something else than the journal says: {'; '.join(different)}"

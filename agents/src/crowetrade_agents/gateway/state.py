@@ -113,6 +113,11 @@ class GatewayState:
         """Whether cancels and questions can leave: also when the venue takes no orders any more."""
         return self.live.session in (SessionState.LOGGED_ON, SessionState.ENDED)
 
+    def own_id(self, strategy: str) -> str:
+        """A ClOrdID of the gateway's own: its run cannot be one of a strategy."""
+        self.live.own_requests += 1
+        return f"{strategy}-g{self.books.fencing_token}-{self.live.own_requests}"
+
     def control(self, strategy: str) -> Control:
         """What the strategy may do now."""
         return join(self.live.configuration, self.books.halts, self.live.leaving, strategy)
@@ -175,8 +180,3 @@ class Turn:
     def wake(self, at_ns: int, kind: str, key: str) -> None:
         """Wants a Timer command at this time; `engine` hands it to the kind's handler."""
         heapq.heappush(self.live.timers, (at_ns, kind, key))
-
-    def own_id(self, strategy: str) -> str:
-        """A ClOrdID of the gateway's own: its run cannot be one of a strategy."""
-        self.live.own_requests += 1
-        return f"{strategy}-g{self.books.fencing_token}-{self.live.own_requests}"

@@ -1,7 +1,8 @@
 """What the venue reports, booked exactly once.
 
-Executions are told apart by the venue's own ids before they are journaled, and none is dropped: one that belongs to no
-order that the gateway knows is booked to the suspense account and halts. An order whose fate is in doubt is asked for.
+Executions are distinguished by the venue's own ids before they are journaled, and none is dropped: one that belongs to
+no order that the gateway knows is booked to the suspense account and halts. An order whose fate is in doubt is asked
+for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrdStatus
+from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
 from crowetrade_agents.gateway import closing, reports, supervision, wire
 from crowetrade_agents.gateway.effects import Publish, SendQuery
 from crowetrade_agents.gateway.order import Execution, Order
@@ -60,7 +62,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
         order_id=event.order_id,
         exec_id=event.exec_id,
         symbol=event.instrument.symbol,
-        side=wire.SIDE_VALUES[event.side],
+        side=SIDE_TO_WIRE[event.side],
         quantity=render(event.quantity),
         price=render(event.price),
         fee=render(event.fee),
@@ -111,7 +113,7 @@ def end(turn: Turn, order: Order, status: OrdStatus, reason: str, text: str, at_
     body = journal_pb2.OrderEnded(
         cl_ord_id=order.cl_ord_id,
         order_id=order_id,
-        ord_status=wire.STATUS_VALUES[status],
+        ord_status=ORD_STATUS_TO_WIRE[status],
         reason=reason,
         text=text,
         transact_unix_ns=at_ns,
@@ -194,7 +196,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         exec_id=event.exec_id,
         exec_ref_id=event.exec_ref_id,
         symbol=event.instrument.symbol,
-        side=wire.SIDE_VALUES[event.side],
+        side=SIDE_TO_WIRE[event.side],
         quantity=render(event.quantity),
         price=render(event.price),
         fee=render(event.fee),

@@ -21,17 +21,16 @@ from crowetrade_agents.control.nats import configurations
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.domain.wire import SIDE_TO_WIRE, instrument_to_wire
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import Configure, Leave
 from crowetrade_agents.gateway.lock_step import LockStep
 from crowetrade_agents.gateway.loop import Gateway
-from crowetrade_agents.gateway.reports import instrument_message
 from crowetrade_agents.gateway.state import GatewayState, Settings
 from crowetrade_agents.gateway.status import gateway_status
 from crowetrade_agents.gateway.venue_session import VenueSession
-from crowetrade_agents.gateway.wire import SIDE_VALUES
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.port import JournalHead
 from crowetrade_agents.order_entry.commands import SessionCommand
@@ -222,7 +221,7 @@ class GatewayProcess:
                 await self._jetstream.key_value(subjects.CONFIG_BUCKET)
                 return
             except BucketNotFoundError:
-                log.warning("waiting for the operator to create the configuration bucket")
+                log.warning("configuration_bucket_missing")
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
 
     def _settings(self) -> Settings:
@@ -285,7 +284,7 @@ class GatewayProcess:
         await self._bus.publish(subject, status)
 
     async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:
-        """Cancels what is open, closes what is to be closed, keeps the books, says so."""
+        """Cancels what is open, closes what is to be closed, writes a snapshot, publishes the last status."""
         state, began = gateway.state, self._clock.now_ns()
         await gateway.put(Leave())
         flat = asyncio.create_task(
@@ -320,7 +319,7 @@ def market_data_message(event: QuoteChanged | TradePrinted, now_ns: int) -> mark
         message.event_unix_ns = book.event_ns
         message.quote.CopyFrom(
             market_data_pb2.Quote(
-                instrument=instrument_message(book.instrument),
+                instrument=instrument_to_wire(book.instrument),
                 bid_price=render(book.bid_price),
                 bid_quantity=render(book.bid_quantity) if book.bid_quantity is not None else "",
                 ask_price=render(book.ask_price),
@@ -331,12 +330,12 @@ def market_data_message(event: QuoteChanged | TradePrinted, now_ns: int) -> mark
     message.event_unix_ns = event.at_ns
     message.trade.CopyFrom(
         market_data_pb2.Trade(
-            instrument=instrument_message(event.instrument),
+            instrument=instrument_to_wire(event.instrument),
             price=render(event.price),
             quantity=render(event.quantity),
             aggressor_side=market_data_pb2.SIDE_UNSPECIFIED
             if event.aggressor is None
-            else SIDE_VALUES[event.aggressor],
+            else SIDE_TO_WIRE[event.aggressor],
         )
     )
     return message
