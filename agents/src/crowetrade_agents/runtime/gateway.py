@@ -54,9 +54,9 @@ LOOK_NS = SECOND_NS // 20
 """Lock step looks this often whether configuration or patience lets the market go on."""
 CANCEL_NS = 5 * SECOND_NS
 """How long a gateway that leaves waits for the answers to its cancels."""
-CLOSE_NS = 35 * SECOND_NS
+CLOSE_NS = 50 * SECOND_NS
 """How long a gateway that leaves goes on closing positions; less than the pod's terminationGracePeriodSeconds."""
-FLATTEN_WAIT_NS = 15 * SECOND_NS
+FLATTEN_WAIT_NS = 25 * SECOND_NS
 """How long a gateway that leaves waits for the order to close positions of strategies that want that when they are
 deleted: with a whole namespace, the gateway is stopped some seconds before the strategy's deletion is seen."""
 
