@@ -54,11 +54,10 @@ LOOK_NS = SECOND_NS // 20
 """Lock step looks this often whether configuration or patience lets the market go on."""
 CANCEL_NS = 5 * SECOND_NS
 """How long a gateway that leaves waits for the answers to its cancels."""
-CLOSE_NS = 50 * SECOND_NS
+CLOSE_NS = 35 * SECOND_NS
 """How long a gateway that leaves goes on closing positions; less than the pod's terminationGracePeriodSeconds."""
-FLATTEN_WAIT_NS = 25 * SECOND_NS
-"""How long a gateway that leaves waits for the order to close positions of strategies that want that when they are
-deleted: with a whole namespace, the gateway is stopped some seconds before the strategy's deletion is seen."""
+STATUS_WAIT_NS = 2 * SECOND_NS
+"""How long a gateway that leaves waits for the order to close, which comes with the deletion of its namespace."""
 
 
 async def run_gateway(environment: Mapping[str, str]) -> None:
@@ -301,12 +300,10 @@ class GatewayProcess:
 
 def _has_left(state: GatewayState, since_ns: int) -> bool:
     """Nothing is open (or its answer does not come), and nothing is being closed."""
-    closing = state.live.closing
-    if any(not item.final for item in closing.values()):
+    if any(not closing.final for closing in state.live.closing.values()):
         return False
-    flattened = state.live.configuration.flattened_when_deleted
-    held = (key for key, position in state.books.positions.items() if position.quantity and key not in closing)
-    if since_ns < FLATTEN_WAIT_NS and any(owner in flattened for owner, _ in held):
+    holds = any(position.quantity for position in state.books.positions.values())
+    if holds and since_ns < STATUS_WAIT_NS:
         return False
     return not state.books.open or since_ns >= CANCEL_NS
 

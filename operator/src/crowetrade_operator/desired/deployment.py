@@ -29,7 +29,7 @@ from crowetrade_operator.desired.pod import (
 )
 from crowetrade_operator.settings import Settings
 
-GATEWAY_GRACE_SECONDS = 60
+GATEWAY_GRACE_SECONDS = 45
 """After SIGTERM a gateway cancels what is open and goes on closing positions where that is asked for."""
 
 

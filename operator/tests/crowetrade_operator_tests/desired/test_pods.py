@@ -198,7 +198,7 @@ def test_several_recordings_are_mounted_side_by_side_each_volume_once() -> None:
 def test_a_gateway_has_time_to_close_positions_and_the_resources_of_its_manifest() -> None:
     resources = {"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi"}}
     pod = _pod(venue_deployment(venue(change(venue_manifest(), "spec.resources", resources)), "h", SETTINGS))
-    assert pod["terminationGracePeriodSeconds"] == 60
+    assert pod["terminationGracePeriodSeconds"] == 45
     assert pod["containers"][0]["resources"] == resources
     assert _pod(DEPLOYMENTS["a gateway with Vault"])["containers"][0]["resources"] == {
         "requests": {"cpu": "50m", "memory": "128Mi"},
