@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 AGENTS = ROOT / "agents" / "src" / "crowetrade_agents"
-FIRST = 40_000
+FIRST = 60_000
 
 
 class Mutant(NamedTuple):
@@ -161,11 +161,11 @@ MUTANTS = (
         "",
     ),
     Mutant(
-        "Flatten sends one order per quote",
+        "Flatten tries again at once, whatever came of it",
         "G7",
         "gateway/closing.py",
-        "key[1] == instrument and state.reason == Reason.MISSING_MARKET_DATA:",
-        "key[1] == instrument:",
+        "    if order.terms.closing and not order.cum:\n",
+        "    if False:\n",
     ),
     Mutant(
         "what is taken back is ignored",
