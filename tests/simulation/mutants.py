@@ -122,15 +122,15 @@ MUTANTS = (
         "an order that ended still counts",
         "G20",
         "gateway/books.py",
-        "        self._count_open(order, -counted, -1)\n",
+        "        self.count_open(order, -counted, -1)\n",
         "",
     ),
     Mutant(
         "the position limit ignores working orders to sell",
         "T",
         "risk/case.py",
-        "                total -= exposure.open_sell\n",
-        "                pass\n",
+        "    return exposure.position - exposure.open_sell\n",
+        "    return exposure.position\n",
     ),
     Mutant(
         "a reducing order may flip the position",
