@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 AGENTS = ROOT / "agents" / "src" / "crowetrade_agents"
-FIRST = 40_000
+FIRST = 60_000
 
 
 class Mutant(NamedTuple):
@@ -122,15 +122,15 @@ MUTANTS = (
         "an order that ended still counts",
         "G20",
         "gateway/books.py",
-        "        self._count_open(order, -counted, -1)\n",
+        "        self.count_open(order, -counted, -1)\n",
         "",
     ),
     Mutant(
         "the position limit ignores working orders to sell",
         "T",
         "risk/case.py",
-        "                total -= exposure.open_sell\n",
-        "                pass\n",
+        "    return exposure.position - exposure.open_sell\n",
+        "    return exposure.position\n",
     ),
     Mutant(
         "a reducing order may flip the position",
@@ -161,11 +161,11 @@ MUTANTS = (
         "",
     ),
     Mutant(
-        "Flatten sends one order per quote",
+        "Flatten tries again at once, whatever came of it",
         "G7",
         "gateway/closing.py",
-        "key[1] == instrument and state.reason == Reason.MISSING_MARKET_DATA:",
-        "key[1] == instrument:",
+        "    if order.terms.closing and not order.cum:\n",
+        "    if False:\n",
     ),
     Mutant(
         "what is taken back is ignored",
