@@ -122,7 +122,7 @@ MUTANTS = (
         "an order that ended still counts",
         "G20",
         "gateway/books.py",
-        "        self._count_open(order, -counted, -1)\n",
+        "        self._count_open(order, CONTEXT.minus(counted), -1)\n",
         "",
     ),
     Mutant(

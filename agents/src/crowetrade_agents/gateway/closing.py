@@ -115,7 +115,7 @@ def _flattens(turn: Turn, strategy: str) -> bool:
 
 def _is_dust(turn: Turn, key: Key) -> bool:
     instrument = turn.settings.instruments.get(key[1])
-    return instrument is None or abs(turn.books.exposure(key).position) < max(
+    return instrument is None or turn.books.exposure(key).position.copy_abs() < max(
         instrument.min_quantity, instrument.lot_size
     )
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.numbers import ZERO
+from crowetrade_agents.domain.numbers import ZERO, total
 from crowetrade_agents.gateway import supervision, venue_events
 from crowetrade_agents.gateway.effects import SendCancel
 from crowetrade_agents.gateway.order import Order
@@ -77,11 +77,11 @@ def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
         return
     reported = snapshot.positions
     instruments = sorted({key[1] for key in turn.books.positions} | set(reported))
-    totals = {instrument: _held(turn, instrument) for instrument in instruments}
+    booked = {instrument: _held(turn, instrument) for instrument in instruments}
     different = [
-        f"{instrument}: venue {reported.get(instrument, ZERO)}, journal {total}"
-        for instrument, total in totals.items()
-        if reported.get(instrument, ZERO) != total
+        f"{instrument}: venue {reported.get(instrument, ZERO)}, journal {held}"
+        for instrument, held in booked.items()
+        if reported.get(instrument, ZERO) != held
     ]
     if different:
         text = f"the account holds something else than the journal says: {'; '.join(different)}"
@@ -89,5 +89,4 @@ def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
 
 
 def _held(turn: Turn, instrument: InstrumentId) -> Decimal:
-    held = (position.quantity for key, position in turn.books.positions.items() if key[1] == instrument)
-    return sum(held, ZERO)
+    return total(position.quantity for key, position in turn.books.positions.items() if key[1] == instrument)
