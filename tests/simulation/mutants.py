@@ -157,7 +157,7 @@ MUTANTS = (
         "an unknown order is not asked for again",
         "G20",
         "gateway/venue_events.py",
-        '    ask(turn, order, "NoAnswer")\n',
+        "    ask(turn, order, Reason.NO_ANSWER)\n",
         "",
     ),
     Mutant(

@@ -86,7 +86,8 @@ def ended(turn: Turn, order: Order) -> None:
         return
     state = turn.live.closing.setdefault(key, Closing())
     if order.terms.closing and not order.cum:
-        state.reason, state.text = order.reason or "NotFilled", order.text or "the venue had nothing to trade with"
+        state.reason = order.reason or str(Reason.NOT_FILLED)
+        state.text = order.text or "the venue had nothing to trade with"
         _later(turn, key, state)
         return
     state.attempts = 0

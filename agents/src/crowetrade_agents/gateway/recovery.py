@@ -40,7 +40,7 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
             _confirm(turn, order, found)
     for order in list(turn.books.open.values()):
         if id(order) not in at_venue:
-            venue_events.ask(turn, order, "NotInSnapshot")
+            venue_events.ask(turn, order, Reason.NOT_IN_SNAPSHOT)
     _compare_positions(turn, snapshot)
     for strategy in {order.terms.strategy for order in turn.books.open.values()}:
         if strategy not in turn.live.sessions and strategy not in turn.live.lost:
