@@ -103,8 +103,8 @@ async def rounds() -> list[int]:
     around = context.surroundings(NAMESPACE)
     venue = next(iter(around.venues))
     for key in keys:
-        resource = context.resource(key, Strategy)
-        assert resource is not None
+        resource = context.strategy(key)
+        assert isinstance(resource, Strategy)
         observed = strategy.Observed(resource, around, context.children(key), (), context.now())
         for child in strategy.plan(observed, settings).apply:
             live = with_hash(child)

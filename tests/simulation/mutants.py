@@ -122,7 +122,7 @@ MUTANTS = (
         "an order that ended still counts",
         "G20",
         "gateway/books.py",
-        "        self.count_open(order, -counted, -1)\n",
+        "        self.count_open(order, CONTEXT.minus(counted), -1)\n",
         "",
     ),
     Mutant(
@@ -157,7 +157,7 @@ MUTANTS = (
         "an unknown order is not asked for again",
         "G20",
         "gateway/venue_events.py",
-        '    ask(turn, order, "NoAnswer")\n',
+        "    ask(turn, order, Reason.NO_ANSWER)\n",
         "",
     ),
     Mutant(

@@ -183,9 +183,9 @@ class Books:
         order.order_id = body.order_id or order.order_id
         order.changed_ns = at_ns
         self._fill(order, quantity)
-        side = SIDE_FROM_WIRE[body.side]
-        instrument = InstrumentId(self.venue, body.symbol)
-        self._move((order.terms.strategy, instrument), side.sign * quantity, parse(body.price), parse(body.fee))
+        key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
+        signed = CONTEXT.multiply(SIDE_FROM_WIRE[body.side].sign, quantity)
+        self._move(key, signed, parse(body.price), parse(body.fee))
 
     def _fill(self, order: Order, quantity: Decimal) -> None:
         counted = order.counted_leaves
@@ -243,7 +243,8 @@ class Books:
         order.busted = CONTEXT.add(order.busted, quantity)
         order.changed_ns = at_ns
         key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
-        self._move(key, -SIDE_FROM_WIRE[body.side].sign * quantity, parse(body.price), -parse(body.fee))
+        taken_back = CONTEXT.multiply(-SIDE_FROM_WIRE[body.side].sign, quantity)
+        self._move(key, taken_back, parse(body.price), CONTEXT.minus(parse(body.fee)))
 
     def _order_unknown(self, at_ns: int, body: journal_pb2.OrderUnknown) -> None:
         order = self._known(body.cl_ord_id)
@@ -326,7 +327,7 @@ class Books:
 
     def _end(self, order: Order, status: OrdStatus, counted: Decimal) -> None:
         """The order is over; `counted` is what it counted as open."""
-        self.count_open(order, -counted, -1)
+        self.count_open(order, CONTEXT.minus(counted), -1)
         order.base, order.unknown, order.cancel = status, False, None
         if status is OrdStatus.FILLED:
             order.reason = order.text = ""

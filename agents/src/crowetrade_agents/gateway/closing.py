@@ -86,7 +86,8 @@ def ended(turn: Turn, order: Order) -> None:
         return
     state = turn.live.closing.setdefault(key, Closing())
     if order.terms.closing and not order.cum:
-        state.reason, state.text = order.reason or "NotFilled", order.text or "the venue had nothing to trade with"
+        state.reason = order.reason or str(Reason.NOT_FILLED)
+        state.text = order.text or "the venue had nothing to trade with"
         _later(turn, key, state)
         return
     state.attempts = 0
@@ -115,7 +116,7 @@ def _flattens(turn: Turn, strategy: str) -> bool:
 
 def _is_dust(turn: Turn, key: Key) -> bool:
     instrument = turn.settings.instruments.get(key[1])
-    return instrument is None or abs(turn.books.exposure(key).position) < max(
+    return instrument is None or turn.books.exposure(key).position.copy_abs() < max(
         instrument.min_quantity, instrument.lot_size
     )
 

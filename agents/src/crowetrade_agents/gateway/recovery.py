@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.numbers import ZERO
+from crowetrade_agents.domain.numbers import ZERO, total
 from crowetrade_agents.gateway import supervision, venue_events
 from crowetrade_agents.gateway.effects import SendCancel
 from crowetrade_agents.gateway.order import Order
@@ -40,7 +40,7 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
             _confirm(turn, order, found)
     for order in list(turn.books.open.values()):
         if id(order) not in at_venue:
-            venue_events.ask(turn, order, "NotInSnapshot")
+            venue_events.ask(turn, order, Reason.NOT_IN_SNAPSHOT)
     _compare_positions(turn, snapshot)
     for strategy in {order.terms.strategy for order in turn.books.open.values()}:
         if strategy not in turn.live.sessions and strategy not in turn.live.lost:
@@ -59,7 +59,7 @@ def _confirm(turn: Turn, order: Order, found: OpenOrder) -> None:
     if order.cancel is not None or order.replace is not None:
         # The snapshot may be older than the request, which may even leave with this session: only a question that
         # follows it tells what became of it.
-        venue_events.ask(turn, order, "RequestPending")
+        venue_events.ask(turn, order, Reason.REQUEST_PENDING)
     else:
         venue_events.confirm(turn, order, found.order_id, turn.now_ns)
 
@@ -81,11 +81,11 @@ def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
         return
     reported = snapshot.positions
     instruments = sorted({key[1] for key in turn.books.positions} | set(reported))
-    totals = {instrument: _held(turn, instrument) for instrument in instruments}
+    booked = {instrument: _held(turn, instrument) for instrument in instruments}
     different = [
-        f"{instrument}: venue {reported.get(instrument, ZERO)}, journal {total}"
-        for instrument, total in totals.items()
-        if reported.get(instrument, ZERO) != total
+        f"{instrument}: venue {reported.get(instrument, ZERO)}, journal {held}"
+        for instrument, held in booked.items()
+        if reported.get(instrument, ZERO) != held
     ]
     if different:
         text = f"the account holds something else than the journal says: {'; '.join(different)}"
@@ -93,5 +93,4 @@ def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
 
 
 def _held(turn: Turn, instrument: InstrumentId) -> Decimal:
-    held = (position.quantity for key, position in turn.books.positions.items() if key[1] == instrument)
-    return sum(held, ZERO)
+    return total(position.quantity for key, position in turn.books.positions.items() if key[1] == instrument)

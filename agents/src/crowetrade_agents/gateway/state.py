@@ -37,7 +37,6 @@ class Settings:
     cancels_per_second: int = 20
     cancel_after_ns: int = 5 * SECOND_NS
     answer_after_ns: int = 10 * SECOND_NS
-    heartbeat_deadline_millis: int = 3_000
 
 
 @dataclass(slots=True)

@@ -171,9 +171,9 @@ def _account(
 def _account_positions(state: GatewayState, bound: set[str]) -> list[status_pb2.AccountPosition]:
     totals, unattributed = defaultdict[InstrumentId, Decimal](Decimal), defaultdict[InstrumentId, Decimal](Decimal)
     for (owner, instrument), position in state.books.positions.items():
-        totals[instrument] += position.quantity
+        totals[instrument] = CONTEXT.add(totals[instrument], position.quantity)
         if owner not in bound:
-            unattributed[instrument] += position.quantity
+            unattributed[instrument] = CONTEXT.add(unattributed[instrument], position.quantity)
     return [
         status_pb2.AccountPosition(
             instrument=instrument_to_wire(instrument),

@@ -129,7 +129,7 @@ def replaced(turn: Turn, event: port.Replaced) -> None:
     if order is None or not order.is_open:
         return
     if order.replace is None or order.replace.cl_ord_id != event.cl_ord_id:
-        ask(turn, order, "UnexpectedReplace")
+        ask(turn, order, Reason.UNEXPECTED_REPLACE)
         return
     body = journal_pb2.OrderReplaced(
         cl_ord_id=event.cl_ord_id,
@@ -148,7 +148,7 @@ def request_rejected(turn: Turn, event: port.RequestRejected) -> None:
         return
     reject_request(turn, order, event.cl_ord_id, event.reason, event.text, event.at_ns)
     if event.unknown_order and order.is_open:
-        ask(turn, order, "RequestRejected")
+        ask(turn, order, Reason.REQUEST_REJECTED)
 
 
 def reject_request(turn: Turn, order: Order, cl_ord_id: str, reason: str, text: str, at_ns: int) -> None:
@@ -257,10 +257,10 @@ def settle_requests(turn: Turn, order: Order, current: str, at_ns: int) -> None:
             replaced(turn, port.Replaced(current, order.cl_ord_id, order.order_id, at_ns))
         elif order.replace.since_ns < order.asked_ns:
             lost = "the venue has not processed the request"
-            reject_request(turn, order, order.replace.cl_ord_id, "NotProcessed", lost, at_ns)
+            reject_request(turn, order, order.replace.cl_ord_id, Reason.NOT_PROCESSED, lost, at_ns)
     if order.is_open and order.cancel is not None and order.cancel.since_ns < order.asked_ns:
         lost = "the venue has not processed the request: the order is still open"
-        reject_request(turn, order, order.cancel.cl_ord_id, "NotProcessed", lost, at_ns)
+        reject_request(turn, order, order.cancel.cl_ord_id, Reason.NOT_PROCESSED, lost, at_ns)
 
 
 def confirm(turn: Turn, order: Order, order_id: str, at_ns: int) -> None:
@@ -271,7 +271,7 @@ def confirm(turn: Turn, order: Order, order_id: str, at_ns: int) -> None:
         turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, at_ns))
 
 
-def ask(turn: Turn, order: Order, reason: str) -> None:
+def ask(turn: Turn, order: Order, reason: Reason) -> None:
     """Marks the order as unknown and asks the venue; asked again until there is an answer."""
     if not order.unknown:
         body = journal_pb2.OrderUnknown(cl_ord_id=order.cl_ord_id, reason=reason)
@@ -298,7 +298,7 @@ def unanswered(turn: Turn, cl_ord_id: str) -> None:
     if due > turn.now_ns:
         turn.wake(due, "answer", order.cl_ord_id)
         return
-    ask(turn, order, "NoAnswer")
+    ask(turn, order, Reason.NO_ANSWER)
 
 
 def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:

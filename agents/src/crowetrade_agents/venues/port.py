@@ -233,7 +233,6 @@ class VenueFeatures:
     """
 
     replace: bool = True
-    query: bool = True
     post_only: bool = True
     positions: bool = False
     lock_step: bool = False

@@ -71,7 +71,7 @@ def configuration(
     """What the operator wants; both strategies are active unless it is said otherwise."""
     bound = dict(bindings) if bindings is not None else dict.fromkeys(("alpha", "beta"), TradingState.ACTIVE)
     compiled = RuleSet(tuple(compile_rule(item) for item in (rules or (rule(),))))
-    return Configuration(revision, bound, compiled, **more)  # type: ignore[arg-type]
+    return Configuration(revision, bound, rules=compiled, **more)  # type: ignore[arg-type]
 
 
 def terms(number: int = 1, **changes: object) -> OrderTerms:

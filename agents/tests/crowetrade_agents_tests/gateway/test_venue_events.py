@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -21,7 +22,9 @@ from crowetrade_agents_tests.gateway.scenario import (
     Scenario,
     book,
     cl_ord_id,
+    configuration,
     kinds,
+    rule,
 )
 
 
@@ -72,6 +75,38 @@ def test_an_execution_of_no_known_order_goes_to_suspense_and_halts(changes: dict
     scenario.executed(1, "7000", "e9", **changes)  # type: ignore[arg-type]
     assert kinds(scenario.last) == []
     assert kinds(scenario.order(2))[0] == "< REJECTED VenueHalted"
+
+
+def test_quantities_of_more_digits_than_the_default_context_are_booked_exactly() -> None:
+    """A context of 28 digits would round each of them when its sign is turned."""
+    many, rest = "12345678901.123456789012345678", "0.000000000000000001"
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.executed(1, many, "e1", fee=Decimal(many))
+    scenario.executed(1, rest, "e2")
+    assert scenario.position() == Decimal("12345678901.123456789012345679")
+
+    bust = port.Busted(
+        cl_ord_id(1), "b1", "e1", EUR, Side.BUY, Decimal(many), Decimal("1.1"), Decimal(many), scenario.now
+    )
+    scenario.venue(bust)
+
+    assert scenario.position() == Decimal(rest)
+    assert scenario.books.positions["alpha", EUR].fees == 0
+
+
+def test_an_order_of_many_digits_leaves_no_exposure_behind() -> None:
+    instrument = replace(INSTRUMENTS[EUR], lot_size=Decimal("1e-18"), min_quantity=Decimal("1e-18"))
+    settings = Settings("cl-research", VENUE, "pod-1", {**INSTRUMENTS, EUR: instrument})
+    scenario = Scenario(settings)
+    scenario.do(commands.Configure(configuration(None, rule(maxOrderQuantity="99999999999999999999"))))
+    scenario.order(1, quantity=Decimal("12345678901.123456789012345678"))
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == Decimal("12345678901.123456789012345678")
+
+    scenario.ended(1)
+
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 0
 
 
 def test_more_than_was_ordered_is_booked_and_halts() -> None:
