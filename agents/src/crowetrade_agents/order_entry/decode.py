@@ -280,4 +280,5 @@ def _origin(origin: market_data_pb2.Origin, bounds: Bounds) -> int:
 
 def _shown(text: str) -> str:
     """Quoted, ASCII, and short, whatever was sent."""
-    return ascii(text) if len(text) <= _SHOWN_CHARACTERS else ascii(text[:_SHOWN_CHARACTERS]) + "..."
+    shown = ascii(text[: _SHOWN_CHARACTERS + 1])
+    return shown if len(shown) <= _SHOWN_CHARACTERS + 2 else shown[: _SHOWN_CHARACTERS + 1] + "'..."
