@@ -96,7 +96,10 @@ def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster, deleted: lis
                     "command": [PYTHON, "-c", _WRITER, folder, _quotes()],
                     "securityContext": {"runAsUser": 0, "runAsNonRoot": False},
                     "volumeMounts": [{"name": "node", "mountPath": "/tmp"}],
-                    "readinessProbe": {"exec": {"command": ["test", "-e", f"{folder}/quotes.parquet"]}},
+                    "readinessProbe": {
+                        "exec": {"command": ["test", "-e", f"{folder}/quotes.parquet"]},
+                        "timeoutSeconds": 10,
+                    },
                 }
             ],
             "volumes": [{"name": "node", "hostPath": {"path": "/tmp"}}],

@@ -206,6 +206,7 @@ class Accounts:
         self.members = self._members_now()
 
     def _halt(self, body: journal_pb2.HaltChanged, at_ns: int) -> None:
+        expect(not body.halt.startswith("JournalBelowRecord"), "I7", "a halt for a loss that the journal never had")
         (self.halts.discard if body.cleared else self.halts.add)(body.halt)
 
     # --- Parts of it ------------------------------------------------------------------------------------------------

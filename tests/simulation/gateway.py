@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.errors import JournalError
+from crowetrade_agents.errors import JournalError, Overtaken
 from crowetrade_agents.gateway import batch, books, commands, effects
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.state import GatewayState
@@ -21,6 +21,7 @@ from crowetrade_agents.journal.memory import MemoryWriter, Outcome
 from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.requests import Query
+from tests.simulation import invariants
 from tests.simulation.accounts import expect
 from tests.simulation.limits import SECOND
 from tests.simulation.venue import SNAPSHOT
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 CONFIRM_NS = 3 * SECOND
+RETRY_NS = SECOND // 20
 TICK_NS = 50_000_000
 DEATH = 0.002
 """Chance that a turn does not end."""
@@ -108,8 +110,17 @@ class GatewayProcess:
             self.world.after(self.random.choice((50_000_000, 300_000_000, 2 * SECOND)), self.connect)
 
     def connect(self) -> None:
-        """Logs on to the venue."""
-        if self.alive and self.world.venue.session is not self:
+        """Logs on to the venue, once the configuration is known and it is proven that no other gateway took over."""
+        if not self.alive or self.world.venue.session is self:
+            return
+        if not self.state.live.configured:
+            self.world.after(RETRY_NS, self.connect)
+            return
+        try:
+            self.writer.confirm()
+        except Overtaken:
+            self.end("overtaken before it logged on")
+        else:
             known = self.state.books
             resume = port.Resume(known.venue_ns, known.venue_state, known.origin_sequence, known.fencing_token)
             self.world.venue.connect(self, resume)
@@ -165,6 +176,8 @@ class GatewayProcess:
             self._take(taken, dies)
         except Died:
             self.end("died", taken)
+        except Overtaken as error:
+            self.end(f"overtaken: {error}", taken)
         except JournalError as error:
             self._emergency()
             self.end(f"{type(error).__name__}: {error}", taken)
@@ -289,7 +302,9 @@ class GatewayProcess:
 
     def _emergency(self) -> None:
         if self.state.live.session is port.SessionState.LOGGED_ON:
-            for effect in batch.emergency_cancels(self.state):
+            cancels = batch.emergency_cancels(self.state)
+            invariants.everything_open_is_cancelled(self.world, self, cancels)
+            for effect in cancels:
                 self._send_cancel(effect)
 
     def end(self, why: str, taken: list[tuple[commands.Command, str | None]] | None = None) -> None:

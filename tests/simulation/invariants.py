@@ -11,11 +11,13 @@ I6  What one strategy sends changes nothing for another one but through shared l
 I7  Recovered books equal the live ones, with a snapshot and without.
 I8  Flatten ends: what is left is named with its reason, and the journal does not grow with the quotes.
 I9  When nothing fails any more, no order stays pending or unknown.
+I10 A gateway whose journal takes no more cancels everything that it has open.
 I2 to I5 are also raised by accounts.py, record by record.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import books as gateway_books
+from crowetrade_agents.gateway.effects import SendCancel
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.status import remaining
 from crowetrade_agents.journal.memory import MemoryLog, MemoryWriter
@@ -178,6 +181,17 @@ def _difference(one: journal_pb2.Books, other: journal_pb2.Books) -> str:
                 return f"{field.name}: recovered {left}, live {right}"
             return f"{field.name}: recovered {mine}, live {theirs}"
     return "order"
+
+
+def everything_open_is_cancelled(world: World, process: GatewayProcess, cancels: Sequence[SendCancel]) -> None:
+    """I10."""
+    if process.token != world.newest_token():
+        return
+    cancelled = {world.venue.root(effect.cancel.orig_cl_ord_id) for effect in cancels}
+    left = {world.venue.root(order.cl_ord_id) for order in world.accounts.open.values()} - cancelled
+    # What the batch without a journal has ended is over, whoever knows it.
+    left = {root for root in left if (order := process.state.books.find(root)) is not None and order.is_open}
+    expect(not left, "I10", f"{sorted(left)} stay open at the venue")
 
 
 def nothing_stays_unknown(world: World, process: GatewayProcess) -> None:

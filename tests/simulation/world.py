@@ -253,8 +253,9 @@ class World:
             item.fresh = False
         asked = self._asked(todo)
         at_ns = process.engine_ns = max(process.engine_ns, process.wall(), process.state.books.at_ns)
+        earlier: dict[str, str] = {}
         for command in taken:
-            refused = self._refused(command, asked)
+            refused = self._refused(command, asked, earlier)
             if refused is not None:
                 accounts.refused.append(Refused(*refused, at_ns))
 
@@ -273,26 +274,31 @@ class World:
         known = self.accounts.orders.get(cl_ord_id)
         return asked.get(cl_ord_id, "") if known is None else known.symbol
 
-    def _refused(self, command: commands.Command, asked: dict[str, str]) -> tuple[str, str] | None:
+    def _refused(
+        self, command: commands.Command, asked: dict[str, str], earlier: dict[str, str]
+    ) -> tuple[str, str] | None:
         """Strategy and symbol for which a refused request counts; None when it was sent, or is no request. `asked`
-        holds the symbols of what this batch sends, by ClOrdID: the request is refused that is not among them."""
+        holds the symbols of what this batch sends, by ClOrdID: the request is refused that is not among them. `earlier`
+        holds those of what was sent before this command."""
         if isinstance(command, commands.Malformed):
             return command.strategy, ""
         if isinstance(command, commands.NewOrder):
             terms = command.terms
-            answered = terms.cl_ord_id in asked or self.accounts.remembers(terms.cl_ord_id)
-            return None if answered else (terms.strategy, terms.instrument.symbol)
-        if isinstance(command, commands.CancelOrder | commands.ReplaceOrder):
-            if command.cl_ord_id in asked:
+            if terms.cl_ord_id in asked or self.accounts.remembers(terms.cl_ord_id):
+                earlier[terms.cl_ord_id] = terms.instrument.symbol
                 return None
-            return command.strategy, self._symbol_of_own(command, asked)
+            return terms.strategy, terms.instrument.symbol
+        if isinstance(command, commands.CancelOrder | commands.ReplaceOrder):
+            if command.cl_ord_id not in asked:
+                return command.strategy, self._symbol_of_own(command, earlier)
+            earlier[command.cl_ord_id] = asked[command.cl_ord_id]
         return None
 
-    def _symbol_of_own(self, command: commands.CancelOrder | commands.ReplaceOrder, asked: dict[str, str]) -> str:
+    def _symbol_of_own(self, command: commands.CancelOrder | commands.ReplaceOrder, earlier: dict[str, str]) -> str:
         known = self.accounts.orders.get(command.orig_cl_ord_id)
         if known is not None and known.owner == command.strategy and self.accounts.remembers(command.orig_cl_ord_id):
             return known.symbol
-        return asked.get(command.orig_cl_ord_id, "")
+        return earlier.get(command.orig_cl_ord_id, "")
 
     def batch_done(self, process: GatewayProcess, *, quiet: bool) -> None:
         """A batch is carried out; a `quiet` one held nothing but market data that changed nothing."""
@@ -305,7 +311,7 @@ class World:
         self._batches += 1
         if self._batches % 16 == 0:
             invariants.is_being_asked_for(process)
-        if self._batches % 64 == 0:
+        if self._batches % 256 == 0:
             invariants.recovered_equals_live(self, process)
 
     def check_sent(self, process: GatewayProcess, terms: OrderTerms) -> None:

@@ -7,6 +7,7 @@ AgentError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
 │   ├── JournalUnavailable  it cannot be read, or an append was not confirmed: stop, and read it again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
+├── SessionTakenOver        a newer session of the same strategy is logged on: do not open another
 ├── ModelFailed             a strategy's model raised an error or returned what cannot be used
 ├── InvalidNumber           not a finite decimal
 └── InvalidLimit            a limit of a RiskLimit cannot be read
@@ -44,8 +45,8 @@ class JournalCorrupt(JournalError):
 
 
 class SessionTakenOver(AgentError):
-    """A newer session of the same strategy is logged on. It is not opened again: two processes that take over from each
-    other would trade for none."""
+    """A newer session of the same strategy is logged on. Two processes that take over from each other would both never
+    trade, so this one opens no session again."""
 
 
 class ModelFailed(AgentError):

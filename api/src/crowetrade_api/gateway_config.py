@@ -51,10 +51,7 @@ def compile_config(
     rules = (_rule(limit, venue, bound) for limit in sorted(limits, key=lambda item: item.name))
     why = halting(venue, halt)
     config = pb.GatewayConfig(
-        strategies=[
-            pb.StrategyBinding(strategy=item.name, state=trading_state(item), flatten_when_deleted=item.flattens)
-            for item in bound
-        ],
+        strategies=[pb.StrategyBinding(strategy=item.name, state=trading_state(item)) for item in bound],
         rules=[rule for rule in rules if rule is not None],
         halted_reason=why.reason if why is not None else "",
         halted_message=why.message if why is not None else "",

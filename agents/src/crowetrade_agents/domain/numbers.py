@@ -2,13 +2,15 @@
 
 The grammar is that of the resources (crowetrade_api): an optional minus, digits without leading zeros, at most 20 of
 them before the point and 18 after it. No exponent, no separators, no blanks, ASCII only. So no text can ask for more
-digits than the arithmetic has: 38, as decimal128 columns have.
+digits than the arithmetic has: 38, as decimal128 columns have. Operators, `abs` and `sum` have the 28 digits of the
+thread's context and round silently, so quantities and money are reckoned by methods of CONTEXT.
 """
 
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 from crowetrade_agents.errors import InvalidNumber
 
@@ -63,6 +65,12 @@ def _rounded(value: Decimal, places: int) -> Decimal:
     if not isinstance(exponent, int) or -exponent <= places:
         return value
     return value.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN, context=_WIDE)
+
+
+def total(values: Iterable[Decimal]) -> Decimal:
+    """The sum of the values, 0 of none."""
+    with localcontext(CONTEXT):
+        return sum(values, ZERO)
 
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:

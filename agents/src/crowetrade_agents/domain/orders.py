@@ -20,11 +20,6 @@ class Side(Enum):
         """+1 for a buy, -1 for a sell."""
         return 1 if self is Side.BUY else -1
 
-    @property
-    def opposite(self) -> Side:
-        """The other side."""
-        return Side.SELL if self is Side.BUY else Side.BUY
-
 
 class OrdType(Enum):
     """FIX tag 40."""
@@ -95,8 +90,3 @@ class OrderTerms:
     expire_ns: int | None = None
     post_only: bool = False
     closing: bool = False
-
-    @property
-    def signed_quantity(self) -> Decimal:
-        """Quantity, negative for a sell."""
-        return self.quantity if self.side is Side.BUY else -self.quantity

@@ -26,14 +26,13 @@ class Position:
         c = CONTEXT
         fees = c.add(self.fees, fee)
         after = c.add(self.quantity, signed_quantity)
-        if self.quantity * signed_quantity >= 0:
+        if c.multiply(self.quantity, signed_quantity) >= 0:
             cost = c.add(c.multiply(self.quantity, self.average_price), c.multiply(signed_quantity, price))
             average = c.divide(cost, after) if after else ZERO
             return Position(after, average, self.realized, fees)
-        closed = min(abs(signed_quantity), abs(self.quantity))
-        direction = 1 if self.quantity > 0 else -1
-        gain = c.multiply(c.subtract(price, self.average_price), closed * direction)
-        crossed = abs(signed_quantity) > abs(self.quantity)
+        closed = min(signed_quantity.copy_abs(), self.quantity.copy_abs())
+        gain = c.multiply(c.subtract(price, self.average_price), closed.copy_sign(self.quantity))
+        crossed = signed_quantity.copy_abs() > self.quantity.copy_abs()
         average = price if crossed else (self.average_price if after else ZERO)
         return Position(after, average, c.add(self.realized, gain), fees)
 

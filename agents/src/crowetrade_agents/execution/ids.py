@@ -1,7 +1,7 @@
 """ClOrdIDs: `STRATEGY-RUN-NUMBER`, never used twice.
 
 RUN is the start of the process in nanoseconds since the Unix epoch, base 36, 10 to 13 characters; NUMBER rises from 1.
-Orders, cancels and replaces are numbered together, so that the gateway tells a used one by its number alone.
+Orders, cancels and replaces are numbered together, so that the gateway recognises a used one by its number alone.
 """
 
 from __future__ import annotations

@@ -182,12 +182,13 @@ class OwnOrders:
             executed = ZERO
         else:
             last = _decimal(report.fill.last_quantity) or ZERO
-            executed = -last if busted else last if report.exec_type == orders_pb2.EXEC_TYPE_TRADE else ZERO
+            traded = last if report.exec_type == orders_pb2.EXEC_TYPE_TRADE else ZERO
+            executed = last.copy_negate() if busted else traded
         side = SIDE_FROM_WIRE.get(report.side)
         if not executed or side is None:
             return ZERO
         instrument = instrument_id(report.instrument)
-        moved = executed * side.sign
+        moved = CONTEXT.multiply(executed, side.sign)
         self._positions[instrument] = CONTEXT.add(self.position(instrument), moved)
         return moved
 

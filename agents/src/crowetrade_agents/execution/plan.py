@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import CONTEXT, ZERO, round_down, round_up
+from crowetrade_agents.domain.numbers import CONTEXT, round_down, round_up, total
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.execution.own_orders import WorkingOrder
 from crowetrade_agents.execution.policy import ExecutionPolicy, Style
@@ -72,7 +72,7 @@ def plan_child(
     missing = CONTEXT.subtract(target, position)
     cancels = tuple(order.cl_ord_id for order in working if _is_unwanted(order, missing, working, top))
     side = Side.BUY if missing > 0 else Side.SELL
-    needed = round_down(abs(missing) - _under_way(working, side), instrument.lot_size)
+    needed = round_down(CONTEXT.subtract(missing.copy_abs(), _under_way(working, side)), instrument.lot_size)
     if needed <= 0:
         idle = IdleReason.WORKING if working else IdleReason.AT_TARGET
         return Plan(cancels=cancels, idle=idle)
@@ -93,7 +93,7 @@ def plan_child(
 
 
 def _under_way(working: Sequence[WorkingOrder], side: Side) -> Decimal:
-    return sum((order.leaves for order in working if order.side is side), ZERO)
+    return total(order.leaves for order in working if order.side is side)
 
 
 def _is_unwanted(order: WorkingOrder, missing: Decimal, working: Sequence[WorkingOrder], top: TopOfBook | None) -> bool:
@@ -101,7 +101,7 @@ def _is_unwanted(order: WorkingOrder, missing: Decimal, working: Sequence[Workin
     that is being canceled or asked for already."""
     if order.cancelling or order.unknown:
         return False
-    if missing * order.side.sign <= 0 or _under_way(working, order.side) > abs(missing):
+    if missing * order.side.sign <= 0 or _under_way(working, order.side) > missing.copy_abs():
         return True
     if top is None or order.price is None:
         return False

@@ -53,10 +53,8 @@ def emergency_cancels(state: GatewayState) -> Sequence[SendCancel]:
     asks the venue what became of them."""
     found = []
     for order in state.books.open.values():
-        state.live.own_requests += 1
-        cl_ord_id = f"{order.terms.strategy}-g{state.books.fencing_token}-{state.live.own_requests}"
         cancel = gate.approve_cancel(
-            cl_ord_id,
+            state.own_id(order.terms.strategy),
             order.cl_ord_id,
             order.order_id,
             order.terms.instrument,

@@ -18,6 +18,7 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, parse
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.position import Position
+from crowetrade_agents.domain.wire import ORD_STATUS_FROM_WIRE, SIDE_FROM_WIRE
 from crowetrade_agents.errors import JournalCorrupt
 from crowetrade_agents.gateway import wire
 from crowetrade_agents.gateway.order import (
@@ -182,9 +183,9 @@ class Books:
         order.order_id = body.order_id or order.order_id
         order.changed_ns = at_ns
         self._fill(order, quantity)
-        side = wire.SIDES[body.side]
-        instrument = InstrumentId(self.venue, body.symbol)
-        self._move((order.terms.strategy, instrument), side.sign * quantity, parse(body.price), parse(body.fee))
+        key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
+        signed = CONTEXT.multiply(SIDE_FROM_WIRE[body.side].sign, quantity)
+        self._move(key, signed, parse(body.price), parse(body.fee))
 
     def _fill(self, order: Order, quantity: Decimal) -> None:
         counted = order.counted_leaves
@@ -200,7 +201,7 @@ class Books:
             raise JournalCorrupt(f"order {body.cl_ord_id} ends twice")
         order.order_id = body.order_id or order.order_id
         order.reason, order.text, order.changed_ns = body.reason, body.text, at_ns
-        status = wire.STATUSES[body.ord_status]
+        status = ORD_STATUS_FROM_WIRE[body.ord_status]
         if status is OrdStatus.REJECTED:
             self._reject(order.terms.strategy, at_ns, body.reason, "", body.text, 1)
         self._end(order, status, order.counted_leaves)
@@ -242,7 +243,8 @@ class Books:
         order.busted = CONTEXT.add(order.busted, quantity)
         order.changed_ns = at_ns
         key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
-        self._move(key, -wire.SIDES[body.side].sign * quantity, parse(body.price), -parse(body.fee))
+        taken_back = CONTEXT.multiply(-SIDE_FROM_WIRE[body.side].sign, quantity)
+        self._move(key, taken_back, parse(body.price), CONTEXT.minus(parse(body.fee)))
 
     def _order_unknown(self, at_ns: int, body: journal_pb2.OrderUnknown) -> None:
         order = self._known(body.cl_ord_id)
@@ -325,7 +327,7 @@ class Books:
 
     def _end(self, order: Order, status: OrdStatus, counted: Decimal) -> None:
         """The order is over; `counted` is what it counted as open."""
-        self.count_open(order, -counted, -1)
+        self.count_open(order, CONTEXT.minus(counted), -1)
         order.base, order.unknown, order.cancel = status, False, None
         if status is OrdStatus.FILLED:
             order.reason = order.text = ""
@@ -393,7 +395,7 @@ class Books:
 
     @classmethod
     def from_message(cls, venue: str, message: journal_pb2.Books) -> Books:
-        """The books of a snapshot; raises JournalCorrupt when it holds what cannot be."""
+        """The books of a snapshot, which journal/snapshots.py has verified to be as it was written."""
         books = cls(venue)
         books.fencing_token = message.fencing_token
         books.venue_state = message.venue_state
@@ -431,7 +433,7 @@ class Books:
 
 
 def recover(venue: str, books: journal_pb2.Books | None, events: Iterable[journal_pb2.JournalEvent]) -> Books:
-    """The books as a start finds them: a snapshot and the events after it. Raises JournalCorrupt."""
+    """The books as a start finds them: a snapshot and the events after it. Raises JournalCorrupt as `apply` does."""
     found = begin(venue, books)
     for event in events:
         found.apply(event, replayed=True)

@@ -44,7 +44,7 @@ def pursue(turn: Turn, key: Key) -> None:
         del turn.live.closing[key]
         return
     if any(order.terms.instrument == instrument for order in turn.books.open_of(strategy)):
-        _wait(turn, key, state, Refusal(Reason.ORDER_PENDING, "an order of the strategy is not over yet"))
+        _wait(state, Refusal(Reason.ORDER_PENDING, "an order of the strategy is not over yet"))
         return
     facts = turn.state.facts(strategy, turn.now_ns)
     quantity = gate.closing_quantity(strategy, instrument, held, facts)
@@ -56,7 +56,7 @@ def pursue(turn: Turn, key: Key) -> None:
             _later(turn, key, state)
         return
     terms = OrderTerms(
-        cl_ord_id=turn.own_id(strategy),
+        cl_ord_id=turn.state.own_id(strategy),
         strategy=strategy,
         instrument=instrument,
         side=Side.SELL if held > 0 else Side.BUY,
@@ -68,14 +68,14 @@ def pursue(turn: Turn, key: Key) -> None:
     )
     outcome = gate.judge_closing(terms, facts).outcome
     if isinstance(outcome, Refusal):
-        _wait(turn, key, state, outcome)
+        _wait(state, outcome)
         _later(turn, key, state)
     elif not turn.live.order_budget.take(turn.now_ns):
-        _wait(turn, key, state, Refusal(Reason.VENUE_RATE_LIMIT, "the venue's ordersPerSecond is reached"))
+        _wait(state, Refusal(Reason.VENUE_RATE_LIMIT, "the venue's ordersPerSecond is reached"))
         _later(turn, key, state)
     elif isinstance(outcome, ApprovedOrder):
         requests.submit(turn, outcome, 0, turn.now_ns)
-        _wait(turn, key, state, Refusal(Reason.ORDER_PENDING, f"an order that closes {render(quantity)} is under way"))
+        _wait(state, Refusal(Reason.ORDER_PENDING, f"an order that closes {render(quantity)} is under way"))
 
 
 def ended(turn: Turn, order: Order) -> None:
@@ -86,7 +86,8 @@ def ended(turn: Turn, order: Order) -> None:
         return
     state = turn.live.closing.setdefault(key, Closing())
     if order.terms.closing and not order.cum:
-        state.reason, state.text = order.reason or "NotFilled", order.text or "the venue had nothing to trade with"
+        state.reason = order.reason or str(Reason.NOT_FILLED)
+        state.text = order.text or "the venue had nothing to trade with"
         _later(turn, key, state)
         return
     state.attempts = 0
@@ -115,12 +116,12 @@ def _flattens(turn: Turn, strategy: str) -> bool:
 
 def _is_dust(turn: Turn, key: Key) -> bool:
     instrument = turn.settings.instruments.get(key[1])
-    return instrument is None or abs(turn.books.exposure(key).position) < max(
+    return instrument is None or turn.books.exposure(key).position.copy_abs() < max(
         instrument.min_quantity, instrument.lot_size
     )
 
 
-def _wait(turn: Turn, key: Key, state: Closing, refusal: Refusal) -> None:
+def _wait(state: Closing, refusal: Refusal) -> None:
     state.reason, state.text, state.final = str(refusal.reason), refusal.text, False
 
 

@@ -44,14 +44,14 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class VenueConnected:
-    """The venue logged us on and told what it knows."""
+    """The venue logged the gateway on and reported what it knows."""
 
     snapshot: VenueSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class FromVenue:
-    """The venue told something."""
+    """The venue reported something."""
 
     event: VenueEvent
 

@@ -44,7 +44,6 @@ def _logon(turn: Turn, command: commands.Logon) -> None:
         ],
         lock_step=turn.settings.features.lock_step,
         market_data_sequence=live.published,
-        heartbeat_deadline_millis=turn.settings.heartbeat_deadline_millis,
     )
     turn.add(AcceptLogon(command.strategy, command.session, snapshot))
     turn.tell("info", "session_began", strategy=command.strategy)

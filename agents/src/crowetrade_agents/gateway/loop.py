@@ -237,8 +237,8 @@ class Gateway:
         """The journal takes no more: what is open is cancelled at the venue all the same, and the answers are awaited
         for a moment. Nothing of it is recorded; the successor asks the venue."""
         live = self.state.live
-        connected, live.session = live.session is SessionState.LOGGED_ON, SessionState.DISCONNECTED
-        if not connected:
+        reachable, live.session = self.state.can_reduce, SessionState.DISCONNECTED
+        if not reachable:
             return
         open_ids = set()
         for effect in batch.emergency_cancels(self.state):

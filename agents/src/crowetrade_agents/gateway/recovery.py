@@ -1,4 +1,4 @@
-"""What a new session with the venue says, held against the books.
+"""Compares what a new session with the venue reports with the books.
 
 Executions that were missed are booked, orders that are open at the venue are confirmed, orders that are not are asked
 for, and orders that the books do not have are cancelled.
@@ -10,18 +10,18 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.numbers import ZERO
+from crowetrade_agents.domain.numbers import ZERO, total
 from crowetrade_agents.gateway import supervision, venue_events
 from crowetrade_agents.gateway.effects import SendCancel
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.reasons import Reason
-from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueSnapshot
+from crowetrade_agents.venues.port import OpenOrder, Replaced, SessionState, VenueSnapshot
 
 
 def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
-    """The venue logged us on."""
+    """The venue logged the gateway on."""
     venue_events.become(turn, SessionState.LOGGED_ON, "")
     if snapshot.state != turn.books.venue_state:
         body = journal_pb2.VenueLoggedOn(state=snapshot.state)
@@ -40,7 +40,7 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
             _confirm(turn, order, found)
     for order in list(turn.books.open.values()):
         if id(order) not in at_venue:
-            venue_events.ask(turn, order, "NotInSnapshot")
+            venue_events.ask(turn, order, Reason.NOT_IN_SNAPSHOT)
     _compare_positions(turn, snapshot)
     for strategy in {order.terms.strategy for order in turn.books.open.values()}:
         if strategy not in turn.live.sessions and strategy not in turn.live.lost:
@@ -54,10 +54,14 @@ def _confirm(turn: Turn, order: Order, found: OpenOrder) -> None:
         text = f"{said}, the journal has {order.cum}"
         supervision.halt(turn, venue_events.POSITION_DIFFERENCE, text)
         return
-    at_ns = turn.now_ns
-    venue_events.settle_requests(turn, order, found.cl_ord_id, at_ns)
-    if order.is_open:
-        venue_events.confirm(turn, order, found.order_id, at_ns)
+    if order.replace is not None and order.replace.cl_ord_id == found.cl_ord_id:
+        venue_events.replaced(turn, Replaced(found.cl_ord_id, order.cl_ord_id, found.order_id, turn.now_ns))
+    if order.cancel is not None or order.replace is not None:
+        # The snapshot may be older than the request, which may even leave with this session: only a question that
+        # follows it tells what became of it.
+        venue_events.ask(turn, order, Reason.REQUEST_PENDING)
+    else:
+        venue_events.confirm(turn, order, found.order_id, turn.now_ns)
 
 
 def _cancel_orphan(turn: Turn, found: OpenOrder) -> None:
@@ -66,22 +70,22 @@ def _cancel_orphan(turn: Turn, found: OpenOrder) -> None:
     turn.count("ORPHANS")
     turn.tell("error", "order_not_in_journal", cl_ord_id=found.cl_ord_id, order_id=found.order_id)
     cancel = gate.approve_cancel(
-        turn.own_id("orphan"), found.cl_ord_id, found.order_id, found.instrument, found.side, str(Reason.ORPHAN)
+        turn.state.own_id("orphan"), found.cl_ord_id, found.order_id, found.instrument, found.side, str(Reason.ORPHAN)
     )
     turn.add(SendCancel(cancel, urgent=True))
 
 
 def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
-    """Where the venue tells positions, the account must hold what the books say."""
+    """Where the venue reports positions, the account must hold what the books say."""
     if snapshot.positions is None:
         return
-    told = snapshot.positions
-    instruments = sorted({key[1] for key in turn.books.positions} | set(told))
-    totals = {instrument: _held(turn, instrument) for instrument in instruments}
+    reported = snapshot.positions
+    instruments = sorted({key[1] for key in turn.books.positions} | set(reported))
+    booked = {instrument: _held(turn, instrument) for instrument in instruments}
     different = [
-        f"{instrument}: venue {told.get(instrument, ZERO)}, journal {total}"
-        for instrument, total in totals.items()
-        if told.get(instrument, ZERO) != total
+        f"{instrument}: venue {reported.get(instrument, ZERO)}, journal {held}"
+        for instrument, held in booked.items()
+        if reported.get(instrument, ZERO) != held
     ]
     if different:
         text = f"the account holds something else than the journal says: {'; '.join(different)}"
@@ -89,5 +93,4 @@ def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
 
 
 def _held(turn: Turn, instrument: InstrumentId) -> Decimal:
-    held = (position.quantity for key, position in turn.books.positions.items() if key[1] == instrument)
-    return sum(held, ZERO)
+    return total(position.quantity for key, position in turn.books.positions.items() if key[1] == instrument)

@@ -1,20 +1,14 @@
-"""What a strategy is told of its orders: ExecutionReport and CancelReject out of the books. Pure."""
+"""Reports to a strategy about its orders: ExecutionReport and CancelReject out of the books. Pure."""
 
 from __future__ import annotations
 
-from crowetrade.bus.v1 import instrument_pb2, orders_pb2
-from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade.bus.v1 import orders_pb2
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
-from crowetrade_agents.gateway import wire
+from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE, TIME_IN_FORCE_TO_WIRE, instrument_to_wire
 from crowetrade_agents.gateway.effects import Report
 from crowetrade_agents.gateway.order import Execution, Order
 from crowetrade_agents.risk.reasons import Reason, Refusal
-
-
-def instrument_message(instrument: InstrumentId) -> instrument_pb2.InstrumentId:
-    """An instrument as it travels."""
-    return instrument_pb2.InstrumentId(venue=instrument.venue, symbol=instrument.symbol)
 
 
 def execution_report(
@@ -27,13 +21,13 @@ def execution_report(
         orig_cl_ord_id=order.former[-1] if order.former else "",
         order_id=order.order_id,
         strategy=terms.strategy,
-        instrument=instrument_message(terms.instrument),
-        side=wire.SIDE_VALUES[terms.side],
+        instrument=instrument_to_wire(terms.instrument),
+        side=SIDE_TO_WIRE[terms.side],
         exec_type=exec_type,
-        ord_status=wire.STATUS_VALUES[order.status],
+        ord_status=ORD_STATUS_TO_WIRE[order.status],
         order_quantity=render(terms.quantity),
         price="" if terms.price is None else render(terms.price),
-        time_in_force=wire.TIME_IN_FORCE_VALUES[terms.time_in_force],
+        time_in_force=TIME_IN_FORCE_TO_WIRE[terms.time_in_force],
         cum_quantity=render(order.cum),
         leaves_quantity=render(order.leaves),
         reason=order.reason,
@@ -98,7 +92,7 @@ def cancel_reject(
         response_to=orders_pb2.CANCEL_REJECT_RESPONSE_TO_CANCEL_REPLACE
         if replace
         else orders_pb2.CANCEL_REJECT_RESPONSE_TO_CANCEL,
-        ord_status=orders_pb2.ORD_STATUS_UNSPECIFIED if order is None else wire.STATUS_VALUES[order.status],
+        ord_status=orders_pb2.ORD_STATUS_UNSPECIFIED if order is None else ORD_STATUS_TO_WIRE[order.status],
         reason=refusal.reason,
         text=refusal.text,
     )

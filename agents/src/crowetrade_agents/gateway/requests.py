@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.orders import OrdStatus, OrdType
 from crowetrade_agents.gateway import reports, wire
 from crowetrade_agents.gateway.budget import SECOND_NS
@@ -91,7 +91,7 @@ def replace_order(turn: Turn, command: ReplaceOrder) -> None:
         _refuse_request(turn, command, order, refusal or _unknown_order(), replace=True)
         return
     terms = replace(order.terms, cl_ord_id=command.cl_ord_id, quantity=command.quantity, price=command.price)
-    proposal = Proposal(terms, command.quantity - order.worked, order.counted_leaves)
+    proposal = Proposal(terms, CONTEXT.subtract(command.quantity, order.worked), order.counted_leaves)
     facts = turn.state.facts(command.strategy, turn.now_ns)
     decision = gate.judge_replace(proposal, order.cl_ord_id, order.order_id, facts)
     for observed in decision.observed:

@@ -37,7 +37,6 @@ class Settings:
     cancels_per_second: int = 20
     cancel_after_ns: int = 5 * SECOND_NS
     answer_after_ns: int = 10 * SECOND_NS
-    heartbeat_deadline_millis: int = 3_000
 
 
 @dataclass(slots=True)
@@ -113,6 +112,11 @@ class GatewayState:
         """Whether cancels and questions can leave: also when the venue takes no orders any more."""
         return self.live.session in (SessionState.LOGGED_ON, SessionState.ENDED)
 
+    def own_id(self, strategy: str) -> str:
+        """A ClOrdID of the gateway's own: its run cannot be one of a strategy."""
+        self.live.own_requests += 1
+        return f"{strategy}-g{self.books.fencing_token}-{self.live.own_requests}"
+
     def control(self, strategy: str) -> Control:
         """What the strategy may do now."""
         return join(self.live.configuration, self.books.halts, self.live.leaving, strategy)
@@ -175,8 +179,3 @@ class Turn:
     def wake(self, at_ns: int, kind: str, key: str) -> None:
         """Wants a Timer command at this time; `engine` hands it to the kind's handler."""
         heapq.heappush(self.live.timers, (at_ns, kind, key))
-
-    def own_id(self, strategy: str) -> str:
-        """A ClOrdID of the gateway's own: its run cannot be one of a strategy."""
-        self.live.own_requests += 1
-        return f"{strategy}-g{self.books.fencing_token}-{self.live.own_requests}"

@@ -12,8 +12,8 @@ from crowetrade_agents.control.state import Control, blocking
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render, render_money, render_price
 from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.domain.wire import instrument_to_wire
 from crowetrade_agents.gateway.order import Counters, Key, LastReject, Order
-from crowetrade_agents.gateway.reports import instrument_message
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.limits.limit import Use
@@ -83,7 +83,7 @@ def position_message(state: GatewayState, key: Key) -> status_pb2.Position:
     """A position as it travels, marked at the mid of its instrument's own last quote."""
     position, instrument = state.books.positions[key], state.settings.instruments.get(key[1])
     message = status_pb2.Position(
-        instrument=instrument_message(key[1]),
+        instrument=instrument_to_wire(key[1]),
         quantity=render(position.quantity),
         average_price=_price(position.average_price, instrument),
         realized_pnl=render_money(position.realized),
@@ -114,7 +114,7 @@ def remaining(state: GatewayState, strategy: str, control: Control) -> list[stat
         if key[0] != strategy or not position.quantity:
             continue
         closing = state.live.closing.get(key)
-        message = status_pb2.Remaining(instrument=instrument_message(key[1]), quantity=render(position.quantity))
+        message = status_pb2.Remaining(instrument=instrument_to_wire(key[1]), quantity=render(position.quantity))
         if closing is not None and closing.reason:
             message.reason, message.text, message.final = closing.reason, closing.text, closing.final
         elif control.refusal is not None:
@@ -171,12 +171,12 @@ def _account(
 def _account_positions(state: GatewayState, bound: set[str]) -> list[status_pb2.AccountPosition]:
     totals, unattributed = defaultdict[InstrumentId, Decimal](Decimal), defaultdict[InstrumentId, Decimal](Decimal)
     for (owner, instrument), position in state.books.positions.items():
-        totals[instrument] += position.quantity
+        totals[instrument] = CONTEXT.add(totals[instrument], position.quantity)
         if owner not in bound:
-            unattributed[instrument] += position.quantity
+            unattributed[instrument] = CONTEXT.add(unattributed[instrument], position.quantity)
     return [
         status_pb2.AccountPosition(
-            instrument=instrument_message(instrument),
+            instrument=instrument_to_wire(instrument),
             quantity=render(total),
             unattributed=render(unattributed[instrument]),
         )

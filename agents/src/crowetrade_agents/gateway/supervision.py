@@ -78,7 +78,7 @@ def cancel(turn: Turn, order: Order, reason: Reason) -> None:
     if order.cancel is not None and turn.now_ns - order.cancel.since_ns < turn.settings.answer_after_ns:
         return
     if turn.state.can_reduce:
-        requests.cancel(turn, order, turn.own_id(order.terms.strategy), reason, urgent=True)
+        requests.cancel(turn, order, turn.state.own_id(order.terms.strategy), reason, urgent=True)
 
 
 def session_lost(turn: Turn, strategy: str, session: int) -> None:

@@ -1,7 +1,8 @@
 """What the venue reports, booked exactly once.
 
-Executions are told apart by the venue's own ids before they are journaled, and none is dropped: one that belongs to no
-order that the gateway knows is booked to the suspense account and halts. An order whose fate is in doubt is asked for.
+Executions are distinguished by the venue's own ids before they are journaled, and none is dropped: one that belongs to
+no order that the gateway knows is booked to the suspense account and halts. An order whose fate is in doubt is asked
+for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrdStatus
+from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
 from crowetrade_agents.gateway import closing, reports, supervision, wire
 from crowetrade_agents.gateway.effects import Publish, SendQuery
 from crowetrade_agents.gateway.order import Execution, Order
@@ -60,7 +62,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
         order_id=event.order_id,
         exec_id=event.exec_id,
         symbol=event.instrument.symbol,
-        side=wire.SIDE_VALUES[event.side],
+        side=SIDE_TO_WIRE[event.side],
         quantity=render(event.quantity),
         price=render(event.price),
         fee=render(event.fee),
@@ -111,7 +113,7 @@ def end(turn: Turn, order: Order, status: OrdStatus, reason: str, text: str, at_
     body = journal_pb2.OrderEnded(
         cl_ord_id=order.cl_ord_id,
         order_id=order_id,
-        ord_status=wire.STATUS_VALUES[status],
+        ord_status=ORD_STATUS_TO_WIRE[status],
         reason=reason,
         text=text,
         transact_unix_ns=at_ns,
@@ -127,7 +129,7 @@ def replaced(turn: Turn, event: port.Replaced) -> None:
     if order is None or not order.is_open:
         return
     if order.replace is None or order.replace.cl_ord_id != event.cl_ord_id:
-        ask(turn, order, "UnexpectedReplace")
+        ask(turn, order, Reason.UNEXPECTED_REPLACE)
         return
     body = journal_pb2.OrderReplaced(
         cl_ord_id=event.cl_ord_id,
@@ -146,7 +148,7 @@ def request_rejected(turn: Turn, event: port.RequestRejected) -> None:
         return
     reject_request(turn, order, event.cl_ord_id, event.reason, event.text, event.at_ns)
     if event.unknown_order and order.is_open:
-        ask(turn, order, "RequestRejected")
+        ask(turn, order, Reason.REQUEST_REJECTED)
 
 
 def reject_request(turn: Turn, order: Order, cl_ord_id: str, reason: str, text: str, at_ns: int) -> None:
@@ -194,7 +196,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         exec_id=event.exec_id,
         exec_ref_id=event.exec_ref_id,
         symbol=event.instrument.symbol,
-        side=wire.SIDE_VALUES[event.side],
+        side=SIDE_TO_WIRE[event.side],
         quantity=render(event.quantity),
         price=render(event.price),
         fee=render(event.fee),
@@ -248,16 +250,17 @@ def order_state(turn: Turn, event: port.OrderState) -> None:
 
 def settle_requests(turn: Turn, order: Order, current: str, at_ns: int) -> None:
     """Requests that are still pending when the venue says what the order is: the replacement took place when the order
-    has its ClOrdID, and what did not take place was lost on its way."""
+    has its ClOrdID, and what did not take place was lost on its way, if it had left before the venue was asked. What
+    left later may still arrive: the next answer tells."""
     if order.replace is not None:
         if current == order.replace.cl_ord_id:
             replaced(turn, port.Replaced(current, order.cl_ord_id, order.order_id, at_ns))
-        else:
+        elif order.replace.since_ns < order.asked_ns:
             lost = "the venue has not processed the request"
-            reject_request(turn, order, order.replace.cl_ord_id, "NotProcessed", lost, at_ns)
-    if order.is_open and order.cancel is not None:
+            reject_request(turn, order, order.replace.cl_ord_id, Reason.NOT_PROCESSED, lost, at_ns)
+    if order.is_open and order.cancel is not None and order.cancel.since_ns < order.asked_ns:
         lost = "the venue has not processed the request: the order is still open"
-        reject_request(turn, order, order.cancel.cl_ord_id, "NotProcessed", lost, at_ns)
+        reject_request(turn, order, order.cancel.cl_ord_id, Reason.NOT_PROCESSED, lost, at_ns)
 
 
 def confirm(turn: Turn, order: Order, order_id: str, at_ns: int) -> None:
@@ -268,7 +271,7 @@ def confirm(turn: Turn, order: Order, order_id: str, at_ns: int) -> None:
         turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, at_ns))
 
 
-def ask(turn: Turn, order: Order, reason: str) -> None:
+def ask(turn: Turn, order: Order, reason: Reason) -> None:
     """Marks the order as unknown and asks the venue; asked again until there is an answer."""
     if not order.unknown:
         body = journal_pb2.OrderUnknown(cl_ord_id=order.cl_ord_id, reason=reason)
@@ -295,7 +298,7 @@ def unanswered(turn: Turn, cl_ord_id: str) -> None:
     if due > turn.now_ns:
         turn.wake(due, "answer", order.cl_ord_id)
         return
-    ask(turn, order, "NoAnswer")
+    ask(turn, order, Reason.NO_ANSWER)
 
 
 def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:

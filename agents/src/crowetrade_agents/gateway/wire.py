@@ -4,42 +4,26 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from crowetrade.bus.v1 import journal_pb2, market_data_pb2, orders_pb2
+from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import ZERO, parse, parse_optional, render
-from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, OrdType, Side, TimeInForce
+from crowetrade_agents.domain.orders import OrderTerms, OrdType, TimeInForce
 from crowetrade_agents.domain.position import Position
+from crowetrade_agents.domain.wire import (
+    ORD_STATUS_FROM_WIRE,
+    ORD_STATUS_TO_WIRE,
+    ORD_TYPE_FROM_WIRE,
+    ORD_TYPE_TO_WIRE,
+    SIDE_FROM_WIRE,
+    SIDE_TO_WIRE,
+    TIME_IN_FORCE_FROM_WIRE,
+    TIME_IN_FORCE_TO_WIRE,
+)
 from crowetrade_agents.gateway.order import Counters, Execution, Key, LastReject, Order, PendingCancel, PendingReplace
 from crowetrade_agents.risk.reasons import Reason
 
 SuspenseBody = journal_pb2.OrderExecuted | journal_pb2.ExecutionBusted
 CANCEL_REQUESTED = str(Reason.CANCEL_REQUESTED)
-
-SIDES = {market_data_pb2.SIDE_BUY: Side.BUY, market_data_pb2.SIDE_SELL: Side.SELL}
-ORD_TYPES = {orders_pb2.ORD_TYPE_MARKET: OrdType.MARKET, orders_pb2.ORD_TYPE_LIMIT: OrdType.LIMIT}
-TIMES_IN_FORCE = {
-    orders_pb2.TIME_IN_FORCE_DAY: TimeInForce.DAY,
-    orders_pb2.TIME_IN_FORCE_GTC: TimeInForce.GTC,
-    orders_pb2.TIME_IN_FORCE_IOC: TimeInForce.IOC,
-    orders_pb2.TIME_IN_FORCE_FOK: TimeInForce.FOK,
-    orders_pb2.TIME_IN_FORCE_GTD: TimeInForce.GTD,
-}
-STATUSES = {
-    orders_pb2.ORD_STATUS_PENDING_NEW: OrdStatus.PENDING_NEW,
-    orders_pb2.ORD_STATUS_NEW: OrdStatus.NEW,
-    orders_pb2.ORD_STATUS_PARTIALLY_FILLED: OrdStatus.PARTIALLY_FILLED,
-    orders_pb2.ORD_STATUS_FILLED: OrdStatus.FILLED,
-    orders_pb2.ORD_STATUS_PENDING_CANCEL: OrdStatus.PENDING_CANCEL,
-    orders_pb2.ORD_STATUS_CANCELED: OrdStatus.CANCELED,
-    orders_pb2.ORD_STATUS_REJECTED: OrdStatus.REJECTED,
-    orders_pb2.ORD_STATUS_EXPIRED: OrdStatus.EXPIRED,
-    orders_pb2.ORD_STATUS_PENDING_REPLACE: OrdStatus.PENDING_REPLACE,
-    orders_pb2.ORD_STATUS_UNKNOWN: OrdStatus.UNKNOWN,
-}
-SIDE_VALUES = {side: value for value, side in SIDES.items()}
-ORD_TYPE_VALUES = {kind: value for value, kind in ORD_TYPES.items()}
-TIME_IN_FORCE_VALUES = {tif: value for value, tif in TIMES_IN_FORCE.items()}
-STATUS_VALUES = {status: value for value, status in STATUSES.items()}
 
 
 def submitted(terms: OrderTerms, origin_sequence: int = 0) -> journal_pb2.OrderSubmitted:
@@ -48,11 +32,11 @@ def submitted(terms: OrderTerms, origin_sequence: int = 0) -> journal_pb2.OrderS
         cl_ord_id=terms.cl_ord_id,
         strategy=terms.strategy,
         symbol=terms.instrument.symbol,
-        side=SIDE_VALUES[terms.side],
+        side=SIDE_TO_WIRE[terms.side],
         order_quantity=render(terms.quantity),
-        ord_type=ORD_TYPE_VALUES[terms.ord_type],
+        ord_type=ORD_TYPE_TO_WIRE[terms.ord_type],
         price="" if terms.price is None else render(terms.price),
-        time_in_force=TIME_IN_FORCE_VALUES[terms.time_in_force],
+        time_in_force=TIME_IN_FORCE_TO_WIRE[terms.time_in_force],
         expire_unix_ns=terms.expire_ns or 0,
         post_only=terms.post_only,
         closing=terms.closing,
@@ -66,11 +50,11 @@ def terms_of(venue: str, body: journal_pb2.OrderSubmitted) -> OrderTerms:
         cl_ord_id=body.cl_ord_id,
         strategy=body.strategy,
         instrument=InstrumentId(venue, body.symbol),
-        side=SIDES[body.side],
+        side=SIDE_FROM_WIRE[body.side],
         quantity=parse(body.order_quantity),
-        ord_type=ORD_TYPES[body.ord_type],
+        ord_type=ORD_TYPE_FROM_WIRE[body.ord_type],
         price=parse_optional(body.price),
-        time_in_force=TIMES_IN_FORCE[body.time_in_force],
+        time_in_force=TIME_IN_FORCE_FROM_WIRE[body.time_in_force],
         expire_ns=body.expire_unix_ns or None,
         post_only=body.post_only,
         closing=body.closing,
@@ -83,7 +67,7 @@ def suspense_terms(venue: str, body: SuspenseBody) -> OrderTerms:
         cl_ord_id=body.cl_ord_id,
         strategy="",
         instrument=InstrumentId(venue, body.symbol),
-        side=SIDES[body.side],
+        side=SIDE_FROM_WIRE[body.side],
         quantity=ZERO,
         ord_type=OrdType.MARKET,
         price=None,
@@ -96,7 +80,7 @@ def booked_order(order: Order) -> journal_pb2.BookedOrder:
     message = journal_pb2.BookedOrder(
         order=submitted(order.terms),
         order_id=order.order_id,
-        ord_status=STATUS_VALUES[order.base],
+        ord_status=ORD_STATUS_TO_WIRE[order.base],
         cum_quantity=render(order.cum),
         busted_quantity=render(order.busted) if order.busted else "",
         fills=[
@@ -128,7 +112,7 @@ def order_of(venue: str, booked: journal_pb2.BookedOrder) -> Order:
     since = booked.changed_unix_ns
     order = Order(
         terms_of(venue, booked.order),
-        base=STATUSES[booked.ord_status],
+        base=ORD_STATUS_FROM_WIRE[booked.ord_status],
         order_id=booked.order_id,
         cum=Decimal(booked.cum_quantity),
         busted=Decimal(booked.busted_quantity or 0),

@@ -53,7 +53,7 @@ class JournalPort(Protocol):
         ...
 
     async def confirm(self) -> None:
-        """Proves that nobody else has written since. Raises Overtaken, and JournalUnavailable when it cannot tell."""
+        """Proves that nobody else has written since. Raises Overtaken, and JournalUnavailable where that is unknown."""
         ...
 
     async def write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from crowetrade.bus.v1 import instrument_pb2, market_data_pb2, orders_pb2
+from crowetrade.bus.v1 import instrument_pb2, market_data_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain import numbers
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.orders import OrderTerms, OrdType, Side, TimeInForce
+from crowetrade_agents.domain.orders import OrderTerms, OrdType, TimeInForce
+from crowetrade_agents.domain.wire import ORD_TYPE_FROM_WIRE, SIDE_FROM_WIRE, TIME_IN_FORCE_FROM_WIRE
 from crowetrade_agents.errors import InvalidNumber
 from crowetrade_agents.order_entry.commands import (
     CancelOrder,
@@ -43,16 +44,6 @@ _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._/-]{0,31}", re.ASCII)
 _SHOWN_CHARACTERS = 40
 
 T = TypeVar("T")
-
-_SIDES = {market_data_pb2.SIDE_BUY: Side.BUY, market_data_pb2.SIDE_SELL: Side.SELL}
-_ORD_TYPES = {orders_pb2.ORD_TYPE_MARKET: OrdType.MARKET, orders_pb2.ORD_TYPE_LIMIT: OrdType.LIMIT}
-_TIMES_IN_FORCE = {
-    orders_pb2.TIME_IN_FORCE_DAY: TimeInForce.DAY,
-    orders_pb2.TIME_IN_FORCE_GTC: TimeInForce.GTC,
-    orders_pb2.TIME_IN_FORCE_IOC: TimeInForce.IOC,
-    orders_pb2.TIME_IN_FORCE_FOK: TimeInForce.FOK,
-    orders_pb2.TIME_IN_FORCE_GTD: TimeInForce.GTD,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +113,8 @@ def _new_order(request: gateway_pb2.OrderSessionRequest, bounds: Bounds) -> NewO
     message = request.new_order
     try:
         _check_envelope(request, message.strategy, message.cl_ord_id, bounds)
-        ord_type = _enum(_ORD_TYPES, message.ord_type, "ord_type")
-        time_in_force = _enum(_TIMES_IN_FORCE, message.time_in_force, "time_in_force")
+        ord_type = _enum(ORD_TYPE_FROM_WIRE, message.ord_type, "ord_type")
+        time_in_force = _enum(TIME_IN_FORCE_FROM_WIRE, message.time_in_force, "time_in_force")
         if message.post_only and (ord_type is OrdType.MARKET or time_in_force.is_immediate):
             raise _Refused(
                 Reason.INVALID_ORDER, "post_only is for LIMIT orders that may rest: not with MARKET, IOC or FOK"
@@ -133,7 +124,7 @@ def _new_order(request: gateway_pb2.OrderSessionRequest, bounds: Bounds) -> NewO
                 cl_ord_id=message.cl_ord_id,
                 strategy=bounds.strategy,
                 instrument=_instrument(message.instrument, bounds.venue),
-                side=_enum(_SIDES, message.side, "side"),
+                side=_enum(SIDE_FROM_WIRE, message.side, "side"),
                 quantity=_quantity(message.order_quantity),
                 ord_type=ord_type,
                 price=_price_of(ord_type, message.price),

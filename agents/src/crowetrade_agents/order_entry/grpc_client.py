@@ -235,6 +235,6 @@ class GrpcSession:
 
 
 def _is_cancelled() -> bool:
-    """Tells a CancelledError of this task from the one that grpc raises for a call that was cancelled."""
+    """Distinguishes a CancelledError of this task from the one that grpc raises for a call that was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -77,7 +77,8 @@ class SessionHub(Protocol):
         ...
 
     def accept(self, strategy: str, session: int, snapshot: gateway_pb2.LogonAccepted) -> None:
-        """Opens the session that asked, if it is still the strategy's newest; only then are its requests read."""
+        """Opens the session that asked, if it is still the strategy's newest; only then are its requests read. The hub
+        adds the heartbeat deadline to the snapshot."""
         ...
 
     def handled(self, command: object) -> None:

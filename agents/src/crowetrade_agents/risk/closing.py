@@ -13,30 +13,24 @@ from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 
-def closing_quantity(
-    owner: str, instrument: InstrumentId, held: Decimal, facts: Facts, price: Decimal | None = None
-) -> Decimal:
+def closing_quantity(owner: str, instrument: InstrumentId, held: Decimal, facts: Facts) -> Decimal:
     """Quantity of the next closing order: whole lots, at least the minimum, within every enforced limit on the size of
     one order; 0 when nothing can leave (`closing_obstacle` says why).
 
-    `held` is the signed position less what working orders already close; `price` is the order's limit price, None for a
-    market order. A slice leaves no rest below the minimum where a smaller slice avoids it.
+    `held` is the signed position less what working orders already close. A slice leaves no rest below the minimum where
+    a smaller slice avoids it.
     """
-    quantity = _slice(owner, instrument, held, facts, price)
+    quantity = _slice(owner, instrument, held, facts)
     return quantity if isinstance(quantity, Decimal) else ZERO
 
 
-def closing_obstacle(
-    owner: str, instrument: InstrumentId, held: Decimal, facts: Facts, price: Decimal | None = None
-) -> Refusal | None:
+def closing_obstacle(owner: str, instrument: InstrumentId, held: Decimal, facts: Facts) -> Refusal | None:
     """Why `closing_quantity` is 0; None when it is not, and when nothing is held."""
-    quantity = _slice(owner, instrument, held, facts, price)
+    quantity = _slice(owner, instrument, held, facts)
     return None if isinstance(quantity, Decimal) else quantity
 
 
-def _slice(
-    owner: str, instrument: InstrumentId, held: Decimal, facts: Facts, price: Decimal | None
-) -> Decimal | Refusal:
+def _slice(owner: str, instrument: InstrumentId, held: Decimal, facts: Facts) -> Decimal | Refusal:
     listed = facts.instruments.get(instrument)
     if not held:
         return ZERO
@@ -52,7 +46,7 @@ def _slice(
         )
         return Refusal(Reason.INVALID_QUANTITY, text)
     quantity = whole
-    for bound, refusal in _bounds(_terms(owner, instrument, held, price), facts):
+    for bound, refusal in _bounds(_terms(owner, instrument, held), facts):
         if bound < quantity:
             quantity = round_down(bound, listed.lot_size).quantize(listed.lot_size, context=CONTEXT)
         if quantity < listed.min_quantity or not quantity:
@@ -60,10 +54,9 @@ def _slice(
     return _without_dust(whole, quantity, listed)
 
 
-def _terms(owner: str, instrument: InstrumentId, held: Decimal, price: Decimal | None) -> OrderTerms:
+def _terms(owner: str, instrument: InstrumentId, held: Decimal) -> OrderTerms:
     side = Side.SELL if held > 0 else Side.BUY
-    ord_type = OrdType.MARKET if price is None else OrdType.LIMIT
-    return OrderTerms("", owner, instrument, side, held.copy_abs(), ord_type, price, TimeInForce.IOC, closing=True)
+    return OrderTerms("", owner, instrument, side, held.copy_abs(), OrdType.MARKET, None, TimeInForce.IOC, closing=True)
 
 
 def _bounds(terms: OrderTerms, facts: Facts) -> Iterator[tuple[Decimal, Refusal]]:

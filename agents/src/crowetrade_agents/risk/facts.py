@@ -64,8 +64,8 @@ class Facts:
 
     `exposures` is keyed by owner and instrument and holds everything on the account, whoever owns it (the owner of the
     suspense account is the empty string); `account` holds their sums by instrument, and nothing where nobody keeps
-    them. `members` says for each rule that counts strategies together whom it counts. `control` is the joined state of
-    the proposal's strategy with the refusal that it means (None when ACTIVE).
+    them. `members` says for each rule that counts strategies together whom it counts. `trading_state` is the joined
+    state of the proposal's strategy, `control_refusal` the refusal that it means (None when ACTIVE).
     """
 
     now_ns: int

@@ -1,4 +1,4 @@
-"""Why a request is refused or an order ended by the gateway: the one list of reasons (ExecutionReport.reason)."""
+"""Why a request is refused or an order ended by the gateway (ExecutionReport.reason). A venue adds its own words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """CamelCase reasons of refusals and cancellations."""
+    """CamelCase reasons of refusals and cancellations, and of questions to the venue."""
 
     # the message itself
     INVALID_ORDER = "InvalidOrder"
@@ -50,6 +50,16 @@ class Reason(StrEnum):
     GATEWAY_STOPPING = "GatewayStopping"
     UNKNOWN_AT_VENUE = "UnknownAtVenue"
     ORPHAN = "OrderNotInJournal"
+    # why the gateway does not know what became of an order (OrderUnknown.reason)
+    NO_ANSWER = "NoAnswer"
+    NOT_IN_SNAPSHOT = "NotInSnapshot"
+    REQUEST_PENDING = "RequestPending"
+    REQUEST_REJECTED = "RequestRejected"
+    UNEXPECTED_REPLACE = "UnexpectedReplace"
+    # what became of a request or an order
+    NOT_SENT = "NotSent"
+    NOT_PROCESSED = "NotProcessed"
+    NOT_FILLED = "NotFilled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ class Rule:
 
     name: str
     uid: str
-    generation: int
     strategies: frozenset[str]
     symbols: frozenset[str]
     total: bool
@@ -109,7 +108,6 @@ def compile_rule(message: config_pb2.RiskRule) -> Rule:
     return Rule(
         name=message.risk_limit,
         uid=message.uid,
-        generation=message.generation,
         strategies=frozenset(message.strategies),
         symbols=frozenset(message.symbols),
         total=message.aggregate_total,

@@ -14,7 +14,7 @@ from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import TimeInForce
-from crowetrade_agents.domain.wire import SIDE_TO_WIRE, instrument_to_wire
+from crowetrade_agents.domain.wire import SIDE_TO_WIRE, TIME_IN_FORCE_TO_WIRE, instrument_to_wire
 from crowetrade_agents.execution.ids import ClOrdIds
 from crowetrade_agents.execution.plan import Child
 from crowetrade_agents.execution.policy import ORDER_VALIDITY_NS
@@ -58,7 +58,7 @@ class OrderSender:
     ) -> None:
         self._strategy = strategy
         self._ids = ids
-        self._time_in_force = orders_pb2.TimeInForce.Value(f"TIME_IN_FORCE_{time_in_force.name}")
+        self._time_in_force = TIME_IN_FORCE_TO_WIRE[time_in_force]
         self._clock = clock
         self._patience = patience
         self._shadow = shadow

@@ -43,7 +43,7 @@ PASSING = frozenset(
         Reason.GATEWAY_STOPPING,
         Reason.MISSING_MARKET_DATA,
         Reason.STALE_MARKET_DATA,
-        "NotSent",
+        Reason.NOT_SENT,
     }
 )
 """Reasons that go away by themselves."""

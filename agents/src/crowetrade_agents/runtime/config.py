@@ -139,7 +139,7 @@ def listings(file: StrategyFile) -> dict[InstrumentId, Instrument]:
 
 
 def portfolio_policy(file: StrategyFile) -> PortfolioPolicy:
-    """What the portfolio stage is told."""
+    """Settings of the portfolio stage."""
     policy, spike = file.spec.policy, file.spec.policy.stand_down.on_volatility_spike_sigma
     return PortfolioPolicy(
         capital=Decimal(file.spec.capital.amount),
@@ -154,7 +154,7 @@ def portfolio_policy(file: StrategyFile) -> PortfolioPolicy:
 
 
 def execution_policy(file: StrategyFile) -> ExecutionPolicy:
-    """What the execution stage is told."""
+    """Settings of the execution stage."""
     execution = file.spec.policy.execution
     cap = execution.participation_cap
     return ExecutionPolicy(

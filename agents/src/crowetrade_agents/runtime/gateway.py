@@ -21,17 +21,16 @@ from crowetrade_agents.control.nats import configurations
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.domain.wire import SIDE_TO_WIRE, instrument_to_wire
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import Configure, Leave
 from crowetrade_agents.gateway.lock_step import LockStep
 from crowetrade_agents.gateway.loop import Gateway
-from crowetrade_agents.gateway.reports import instrument_message
 from crowetrade_agents.gateway.state import GatewayState, Settings
 from crowetrade_agents.gateway.status import gateway_status
 from crowetrade_agents.gateway.venue_session import VenueSession
-from crowetrade_agents.gateway.wire import SIDE_VALUES
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.port import JournalHead
 from crowetrade_agents.order_entry.commands import SessionCommand
@@ -57,9 +56,8 @@ CANCEL_NS = 5 * SECOND_NS
 """How long a gateway that leaves waits for the answers to its cancels."""
 CLOSE_NS = 35 * SECOND_NS
 """How long a gateway that leaves goes on closing positions; less than the pod's terminationGracePeriodSeconds."""
-FLATTEN_WAIT_NS = 15 * SECOND_NS
-"""How long a gateway that leaves waits for the order to close positions of strategies that want that when they are
-deleted: with a whole namespace, the gateway is stopped some seconds before the strategy's deletion is seen."""
+STATUS_WAIT_NS = 2 * SECOND_NS
+"""How long a gateway that leaves waits for the order to close, which comes with the deletion of its namespace."""
 
 
 async def run_gateway(environment: Mapping[str, str]) -> None:
@@ -222,7 +220,7 @@ class GatewayProcess:
                 await self._jetstream.key_value(subjects.CONFIG_BUCKET)
                 return
             except BucketNotFoundError:
-                log.warning("waiting for the operator to create the configuration bucket")
+                log.warning("configuration_bucket_missing")
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
 
     def _settings(self) -> Settings:
@@ -285,7 +283,7 @@ class GatewayProcess:
         await self._bus.publish(subject, status)
 
     async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:
-        """Cancels what is open, closes what is to be closed, keeps the books, says so."""
+        """Cancels what is open, closes what is to be closed, writes a snapshot, publishes the last status."""
         state, began = gateway.state, self._clock.now_ns()
         await gateway.put(Leave())
         flat = asyncio.create_task(
@@ -302,12 +300,10 @@ class GatewayProcess:
 
 def _has_left(state: GatewayState, since_ns: int) -> bool:
     """Nothing is open (or its answer does not come), and nothing is being closed."""
-    closing = state.live.closing
-    if any(not item.final for item in closing.values()):
+    if any(not closing.final for closing in state.live.closing.values()):
         return False
-    flattened = state.live.configuration.flattened_when_deleted
-    held = (key for key, position in state.books.positions.items() if position.quantity and key not in closing)
-    if since_ns < FLATTEN_WAIT_NS and any(owner in flattened for owner, _ in held):
+    holds = any(position.quantity for position in state.books.positions.values())
+    if holds and since_ns < STATUS_WAIT_NS:
         return False
     return not state.books.open or since_ns >= CANCEL_NS
 
@@ -320,7 +316,7 @@ def market_data_message(event: QuoteChanged | TradePrinted, now_ns: int) -> mark
         message.event_unix_ns = book.event_ns
         message.quote.CopyFrom(
             market_data_pb2.Quote(
-                instrument=instrument_message(book.instrument),
+                instrument=instrument_to_wire(book.instrument),
                 bid_price=render(book.bid_price),
                 bid_quantity=render(book.bid_quantity) if book.bid_quantity is not None else "",
                 ask_price=render(book.ask_price),
@@ -331,12 +327,12 @@ def market_data_message(event: QuoteChanged | TradePrinted, now_ns: int) -> mark
     message.event_unix_ns = event.at_ns
     message.trade.CopyFrom(
         market_data_pb2.Trade(
-            instrument=instrument_message(event.instrument),
+            instrument=instrument_to_wire(event.instrument),
             price=render(event.price),
             quantity=render(event.quantity),
             aggressor_side=market_data_pb2.SIDE_UNSPECIFIED
             if event.aggressor is None
-            else SIDE_VALUES[event.aggressor],
+            else SIDE_TO_WIRE[event.aggressor],
         )
     )
     return message

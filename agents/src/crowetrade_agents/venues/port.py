@@ -201,8 +201,8 @@ class VenueSnapshot:
 
     `executions` holds every execution since `Resume.since_ns`, oldest first, those that were reported before too, and
     those that were taken back since; `busts` says which these are (those whose bust is not older than `since_ns`).
-    `positions` by instrument, None where the venue does not tell. `state` is what the adapter wants back in Resume
-    after a restart; it may change from session to session, and the last one counts.
+    `positions` by instrument, None where the venue does not report them. `state` is what the adapter wants back in
+    Resume after a restart; it may change from session to session, and the last one counts.
     """
 
     open_orders: tuple[OpenOrder, ...] = ()
@@ -233,7 +233,6 @@ class VenueFeatures:
     """
 
     replace: bool = True
-    query: bool = True
     post_only: bool = True
     positions: bool = False
     lock_step: bool = False

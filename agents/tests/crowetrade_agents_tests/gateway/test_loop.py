@@ -117,6 +117,20 @@ async def test_who_is_overtaken_leaves_the_orders_to_its_successor(error: Journa
     assert venue.sent == sent
 
 
+async def test_orders_are_cancelled_without_a_journal_also_at_a_venue_that_takes_no_new_ones() -> None:
+    """After a recording the venue refuses orders and still takes cancels."""
+    venue = Venue()
+    actor = gateway(Journal(JournalUnavailable("no answer")), venue)
+    await actor.put(commands.FromVenue(port.SessionChanged(port.SessionState.ENDED, "the recording is over")))
+    fill = port.Executed(cl_ord_id(1), "v1", "e1", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), START)
+    await actor.put(commands.FromVenue(fill))
+
+    with pytest.raises(JournalUnavailable):
+        await asyncio.wait_for(actor.run(), WAIT_SECONDS)
+
+    assert venue.sent == CANCELS[:1]
+
+
 async def test_a_gateway_proves_that_it_is_not_overtaken_before_it_logs_on() -> None:
     """Two gateways: the frozen one loses its session to the other, and must not take it back when it goes on."""
     venue, journal = Venue(), Journal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -16,11 +17,14 @@ from crowetrade_agents_tests.gateway.scenario import (
     EUR,
     GBP,
     INSTRUMENTS,
+    SECOND,
     VENUE,
     Scenario,
     book,
     cl_ord_id,
+    configuration,
     kinds,
+    rule,
 )
 
 
@@ -71,6 +75,38 @@ def test_an_execution_of_no_known_order_goes_to_suspense_and_halts(changes: dict
     scenario.executed(1, "7000", "e9", **changes)  # type: ignore[arg-type]
     assert kinds(scenario.last) == []
     assert kinds(scenario.order(2))[0] == "< REJECTED VenueHalted"
+
+
+def test_quantities_of_more_digits_than_the_default_context_are_booked_exactly() -> None:
+    """A context of 28 digits would round each of them when its sign is turned."""
+    many, rest = "12345678901.123456789012345678", "0.000000000000000001"
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.executed(1, many, "e1", fee=Decimal(many))
+    scenario.executed(1, rest, "e2")
+    assert scenario.position() == Decimal("12345678901.123456789012345679")
+
+    bust = port.Busted(
+        cl_ord_id(1), "b1", "e1", EUR, Side.BUY, Decimal(many), Decimal("1.1"), Decimal(many), scenario.now
+    )
+    scenario.venue(bust)
+
+    assert scenario.position() == Decimal(rest)
+    assert scenario.books.positions["alpha", EUR].fees == 0
+
+
+def test_an_order_of_many_digits_leaves_no_exposure_behind() -> None:
+    instrument = replace(INSTRUMENTS[EUR], lot_size=Decimal("1e-18"), min_quantity=Decimal("1e-18"))
+    settings = Settings("cl-research", VENUE, "pod-1", {**INSTRUMENTS, EUR: instrument})
+    scenario = Scenario(settings)
+    scenario.do(commands.Configure(configuration(None, rule(maxOrderQuantity="99999999999999999999"))))
+    scenario.order(1, quantity=Decimal("12345678901.123456789012345678"))
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == Decimal("12345678901.123456789012345678")
+
+    scenario.ended(1)
+
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 0
 
 
 def test_more_than_was_ordered_is_booked_and_halts() -> None:
@@ -344,3 +380,44 @@ def test_the_bust_of_an_execution_whose_report_was_lost_books_both() -> None:
     assert scenario.books.exposure(("", EUR)).position == 0
     assert scenario.books.exposure(("alpha", EUR)).open_buy == 6_000
     assert kinds(scenario.executed(1, "4000", "e1")) == []
+
+
+def test_an_answer_that_is_older_than_a_request_does_not_settle_it() -> None:
+    """Found by the simulation: a repeated answer made the gateway take a replacement for lost that was on its way; the
+    venue then worked an order that the books had with other terms."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.later(10)
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.NEW, Decimal(10_000), None, Decimal(0), scenario.now
+    )
+    scenario.venue(answer)
+    scenario.now += SECOND
+    scenario.replace(1, 2, "20000")
+
+    assert kinds(scenario.venue(answer)) == []
+    assert kinds(scenario.venue(port.Replaced(cl_ord_id(2), cl_ord_id(1), "v1", scenario.now))) == [
+        "order_replaced",
+        "< REPLACED",
+    ]
+
+
+def test_a_snapshot_that_may_be_older_than_a_request_asks_what_became_of_it() -> None:
+    """Found by the simulation: with a slow journal a request leaves with a session whose snapshot does not know it."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "20000")
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+
+    assert kinds(done) == ["order_unknown", "< ORDER_STATUS RequestPending", "> query"]
+    assert scenario.books.exposure(("alpha", EUR)).open_buy == 20_000
+    replaced = port.OpenOrder(
+        cl_ord_id(2), "v1", EUR, Side.BUY, Decimal(20_000), Decimal("1.09"), Decimal(0), OrdStatus.NEW
+    )
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((replaced,))))
+    assert kinds(done) == ["order_replaced", "< REPLACED"]

@@ -26,10 +26,9 @@ def test_a_worst_case_is_that_of_each_owner_counted(
     held: dict[str, Exposure], counted: frozenset[str], side: Side
 ) -> None:
     total = Exposure(
-        *(
-            sum((getattr(item, name) for item in held.values()), Decimal(0))
-            for name in ("position", "open_buy", "open_sell")
-        )
+        sum((item.position for item in held.values()), Decimal(0)),
+        sum((item.open_buy for item in held.values()), Decimal(0)),
+        sum((item.open_sell for item in held.values()), Decimal(0)),
     )
     known = facts(
         exposures={(owner, EUR): exposure for owner, exposure in held.items()}, account={EUR: Account(total, set(held))}

@@ -42,10 +42,10 @@ def flattening(position: str, buy: str = "0", sell: str = "0", **changes: Any) -
     return facts(trading_state=TradingState.FLATTEN, control_refusal=SUSPENDED, **given)
 
 
-def quantity(position: str, known: Facts, **changes: Any) -> str:
+def quantity(position: str, known: Facts) -> str:
     """Slice or reason."""
-    obstacle = closing_obstacle("ema", EUR, D(position), known, **changes)
-    sliced = closing_quantity("ema", EUR, D(position), known, **changes)
+    obstacle = closing_obstacle("ema", EUR, D(position), known)
+    sliced = closing_quantity("ema", EUR, D(position), known)
     assert (obstacle is None) == (sliced > 0 or not D(position))
     return obstacle.reason.value if obstacle else str(sliced)
 
@@ -98,13 +98,6 @@ SLICES: dict[str, tuple[str, Facts, str]] = {
 def test_slices(what: str) -> None:
     position, known, expected = SLICES[what]
     assert quantity(position, known) == expected
-
-
-def test_a_limit_price_counts_where_it_is_worse() -> None:
-    known = with_limits((NOTIONAL, "12000", True))
-    assert quantity("-50000", known, price=D("1.2000")) == "10000"
-    assert quantity("-50000", known, price=D("1.0000")) == "10000"
-    assert quantity("-50000", known, price=D("1.2001")) == "9000"
 
 
 def test_an_obstacle_names_the_limit_the_resource_and_what_stays() -> None:
@@ -213,7 +206,7 @@ def test_slices_close_everything_that_can_be_closed(
         assert size % lot == 0
         terms = market(Side.SELL if left > 0 else Side.BUY, str(size), closing=True)
         assert isinstance(judge_closing(terms, known).outcome, ApprovedOrder)
-        left += terms.signed_quantity
+        left += terms.side.sign * terms.quantity
     obstacle = closing_obstacle("ema", EUR, left, known)
     if left == 0:
         assert obstacle is None

@@ -17,9 +17,9 @@ from crowetrade_agents_tests.risk.values import EUR, JPY, LIMITS, SECOND, D, fac
 
 
 def test_a_rule_is_read_completely() -> None:
-    sent = message(symbols=["EUR-USD"], aggregate_total=True, enforce=False, generation=7)
+    sent = message(symbols=["EUR-USD"], aggregate_total=True, enforce=False)
     read = compile_rule(sent)
-    assert (read.name, read.uid, read.generation) == ("desk", "uid-1", 7)
+    assert (read.name, read.uid) == ("desk", "uid-1")
     assert (read.strategies, read.symbols) == (frozenset({"ema", "other"}), frozenset({"EUR-USD"}))
     assert (read.total, read.enforce, read.problem, read.refusal) == (True, False, "", None)
     assert {limit.name: value for limit, value in read.limits} == {

@@ -1,4 +1,4 @@
-"""The gateway is logged on to its venue, and the books agree with what the venue reported at logon."""
+"""The gateway is logged on to its venue."""
 
 from __future__ import annotations
 

@@ -629,7 +629,7 @@ class OrderUnknown(_message.Message):
     cl_ord_id: _builtins.str
     """ClOrdID of the order."""
     reason: _builtins.str
-    """Why, CamelCase (NoAnswer, SessionLost, NotInSnapshot)."""
+    """Why, CamelCase (NoAnswer, NotInSnapshot, RequestRejected, UnexpectedReplace)."""
     def __init__(
         self,
         *,

@@ -116,7 +116,7 @@ class Ledger:
     def execute(self, executed: Executed, order: VenueOrder | None) -> None:
         """An execution, of an order of this ledger or of somebody else's."""
         self.executions[executed.exec_id] = executed
-        self._move(executed.instrument, executed.quantity * executed.side.sign)
+        self._move(executed.instrument, CONTEXT.multiply(executed.quantity, executed.side.sign))
         if order is not None:
             order.cum = CONTEXT.add(order.cum, executed.quantity)
             order.leaves = CONTEXT.subtract(order.leaves, executed.quantity)
@@ -129,7 +129,7 @@ class Ledger:
     def bust(self, busted: Busted) -> None:
         """An execution is taken back; its quantity does not work again."""
         self.busts[busted.exec_ref_id] = busted
-        self._move(busted.instrument, -busted.quantity * busted.side.sign)
+        self._move(busted.instrument, CONTEXT.multiply(busted.quantity, -busted.side.sign))
         order = self._orders.get(busted.cl_ord_id)
         if order is not None:
             order.cum = CONTEXT.subtract(order.cum, busted.quantity)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
+from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.venues.port import Ended, OrderEvent, RequestRejected
-
-NOT_SENT = "NotSent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +61,9 @@ def of(approved: ApprovedOrder | ApprovedCancel | ApprovedReplace) -> Request:
 def not_sent(request: Request, text: str, at_ns: int) -> OrderEvent | None:
     """The event that says that a request has not left; None for a query, which is asked again in the next session."""
     if isinstance(request, NewOrder):
-        return Ended(request.terms.cl_ord_id, "", OrdStatus.REJECTED, NOT_SENT, text, at_ns)
+        return Ended(request.terms.cl_ord_id, "", OrdStatus.REJECTED, Reason.NOT_SENT, text, at_ns)
     if isinstance(request, Cancel):
-        return RequestRejected(request.cl_ord_id, request.orig_cl_ord_id, NOT_SENT, text, False, at_ns)
+        return RequestRejected(request.cl_ord_id, request.orig_cl_ord_id, Reason.NOT_SENT, text, False, at_ns)
     if isinstance(request, Replace):
-        return RequestRejected(request.terms.cl_ord_id, request.orig_cl_ord_id, NOT_SENT, text, False, at_ns)
+        return RequestRejected(request.terms.cl_ord_id, request.orig_cl_ord_id, Reason.NOT_SENT, text, False, at_ns)
     return None
