@@ -24,6 +24,8 @@ RUNS = 20_000
 STEP_NS = 1_000_000
 GROWTH_WARM_UP = 30_000
 GROWTH_ORDERS = 100_000
+# The warm-up lasts longer than the longest window (24 hours), so that what the windows hold has come and gone.
+GROWTH_STEP_NS = 3_000_000_000
 SNAPSHOT_EVENTS = 10_000
 
 
@@ -109,7 +111,7 @@ def growth() -> Iterator[Figure]:
     log = MemoryLog()
     journal = MemoryWriter(log)
     journal.recover()
-    trading = Trading(trading_state(), START_NS)
+    trading = Trading(trading_state(), START_NS, GROWTH_STEP_NS)
     snapshot_at = 0
 
     def run(orders: int) -> None:

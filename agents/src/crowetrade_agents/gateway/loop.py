@@ -83,6 +83,7 @@ class Gateway:
         self._latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self._appended_ns = clock.now_ns()
         self._snapshot_at = head.sequence
+        self._stopping = False
         self._proofs: list[asyncio.Future[None]] = []
 
     async def put(self, command: Command) -> None:
@@ -103,11 +104,15 @@ class Gateway:
         values = sorted(self._latencies_ns)
         return values[min(len(values) - 1, (99 * len(values) + 99) // 100 - 1)] if values else 0
 
+    def stop(self) -> None:
+        """Lets `run` return when the batch that it handles now is done."""
+        self._stopping = True
+
     async def run(self) -> None:
-        """Takes commands until it is cancelled; raises JournalError when the journal takes no more."""
+        """Takes commands until `stop` or until it is cancelled; raises JournalError when the journal takes no more."""
         ticking = asyncio.create_task(self._tick())
         try:
-            while True:
+            while not self._stopping:
                 waiting = [await self._queue.get()]
                 while len(waiting) < batch.MAX_COMMANDS and not self._queue.empty():
                     waiting.append(self._queue.get_nowait())
@@ -175,7 +180,8 @@ class Gateway:
         self._appended_ns = now
 
     async def snapshot(self) -> None:
-        """Keeps the books for the next start. Without it the next start reads more, and nothing else."""
+        """Keeps the books for the next start; between batches alone, where books and head belong together. Without it
+        the next start reads more, and nothing else."""
         try:
             await self._journal.write_snapshot(self.state.books.to_message(), self.head)
         except JournalError as error:
@@ -225,12 +231,13 @@ class Gateway:
         metrics.ORDER_SECONDS.observe(elapsed / 1e9)
 
     async def _tick(self) -> None:
-        """Puts Timer commands; a gateway that has nothing to append is woken to prove that nobody has taken over."""
+        """Puts Timer commands; a gateway that has nothing to append is woken to prove that nobody has taken over, and
+        one that is to stop, to do so."""
         while True:
             await self._clock.wait_until(self._clock.now_ns() + TICK_NS)
             now = self._clock.now_ns()
             due = next_timer_ns(self.state)
-            if (due is not None and due <= now) or now - self._appended_ns >= CONFIRM_NS:
+            if self._stopping or (due is not None and due <= now) or now - self._appended_ns >= CONFIRM_NS:
                 await self.put(Timer())
 
     async def _emergency(self) -> None:

@@ -291,8 +291,8 @@ class GatewayProcess:
         )
         await asyncio.wait({flat, running}, return_when=asyncio.FIRST_COMPLETED)
         await cancelled(flat)
-        if running.done():
-            running.result()
+        gateway.stop()
+        await running
         await gateway.snapshot()
         await self._publish_status(gateway)
         await self._bus.flush()

@@ -41,6 +41,24 @@ class Journal:
             raise self.error
 
 
+class SlowJournal(Journal):
+    """Confirms an append when `confirmation` is set; notes of each snapshot its open orders and its head."""
+
+    confirmation: asyncio.Event
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshots: list[tuple[int, JournalHead]] = []
+
+    async def append(self, events: Any, recorded_unix_ns: int, fencing_token: int) -> JournalHead:
+        head = await super().append(events, recorded_unix_ns, fencing_token)
+        await self.confirmation.wait()
+        return head
+
+    async def write_snapshot(self, books: Any, head: JournalHead) -> None:
+        self.snapshots.append((len(books.open), head))
+
+
 class Venue:
     """Logs on whoever asks and writes down what it gets. `events` brings the end of the session when it is set."""
 
@@ -72,9 +90,11 @@ class Venue:
 
 
 class Hub:
-    """Nobody has a session."""
+    """Nobody reads what is reported."""
 
     def handled(self, command: object) -> None: ...
+
+    def deliver(self, strategy: str, response: object) -> None: ...
 
 
 class StillClock:
@@ -156,6 +176,26 @@ async def test_a_proof_is_of_a_time_after_it_was_asked_for() -> None:
         await asyncio.wait_for(actor.prove(), WAIT_SECONDS)
         assert journal.confirmed + len(journal.records) >= asked
     running.cancel()
+
+
+async def test_a_gateway_that_stops_confirms_what_is_in_its_books_first() -> None:
+    """A snapshot of books that are ahead of the journal makes the next start read events twice."""
+    journal, confirmed = SlowJournal(), asyncio.Event()
+    journal.confirmation = confirmed
+    actor = gateway(journal, Venue())
+    running = asyncio.create_task(actor.run())
+    await actor.put(commands.NewOrder(terms(2), START + 10**9, 0, START))
+    await asyncio.wait_for(until(lambda: len(actor.state.books.open) == 2), WAIT_SECONDS)
+
+    actor.stop()
+    await asyncio.sleep(0)
+    assert not running.done()
+    confirmed.set()
+    await asyncio.wait_for(running, WAIT_SECONDS)
+    await actor.snapshot()
+
+    assert journal.snapshots == [(2, actor.head)]
+    assert actor.head.sequence == len(journal.records)
 
 
 async def until(condition: Any) -> None:
