@@ -55,5 +55,5 @@ class StageWatchdog:
                 f"the model has not returned to the {current[0]} role for {self._hangs_after:g} s, so the process "
                 "hangs: a hook must return at once; the liveness probe restarts the container"
             )
-            _log.error("stage_hangs", role=current[0], error=sentence)
             self._write(sentence)
+            _log.error("stage_hangs", role=current[0], error=sentence)

@@ -135,7 +135,6 @@ async def test_a_model_that_never_returns_is_named_in_the_termination_message(
         asyncio.to_thread(lambda: next(line for line in process.stdout or () if "stage_hangs" in line)), STOP_SECONDS
     )
     assert "the model has not returned to the feature role for 5 s" in json.loads(line)["error"]
-    assert await asyncio.to_thread(process.wait, STOP_SECONDS) != 0
     assert "has not returned" in termination_message(environment)
 
 
