@@ -35,7 +35,7 @@ def wire(name: InstrumentId) -> instrument_pb2.InstrumentId:
 
 
 def origin(sequence: int = 1, name: InstrumentId = EUR, at_seconds: float | None = None) -> pb.Origin:
-    """Event `sequence`, one second after the one before unless told otherwise."""
+    """Event `sequence`, one second after the one before unless the test says otherwise."""
     seconds = sequence if at_seconds is None else at_seconds
     return pb.Origin(instrument=wire(name), sequence=sequence, event_unix_ns=START_NS + int(seconds * SECOND_NS))
 
@@ -49,7 +49,7 @@ def quote(
     quantity: str = "1000000",
     at_seconds: float | None = None,
 ) -> pb.MarketData:
-    """A quote, one second after the one before unless told otherwise."""
+    """A quote, one second after the one before unless the test says otherwise."""
     return pb.MarketData(
         sequence=sequence,
         event_unix_ns=origin(sequence, name, at_seconds).event_unix_ns,

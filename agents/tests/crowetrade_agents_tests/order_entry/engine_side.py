@@ -20,7 +20,7 @@ from crowetrade_agents.order_entry.commands import (
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.order_entry.limits import SessionLimits
 from crowetrade_agents.order_entry.port import Response
-from crowetrade_agents_tests.order_entry.manual_clock import ManualClock
+from crowetrade_agents_tests.clock import ManualClock
 from crowetrade_agents_tests.order_entry.requests import NAMESPACE, PUBLISHED, VENUE
 
 PATIENCE_SECONDS = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crowetrade.bus.v1 import instrument_pb2, market_data_pb2, orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.order_entry.port import Request
-from crowetrade_agents_tests.order_entry.manual_clock import SECOND_NS, START_NS
+from crowetrade_agents_tests.clock import SECOND_NS, START_NS
 
 NAMESPACE, VENUE = "desk", "sim"
 RUN = "dmkxbfk8oqo"

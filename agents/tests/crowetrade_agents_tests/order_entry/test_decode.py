@@ -29,8 +29,8 @@ from crowetrade_agents.order_entry.decode import (
 )
 from crowetrade_agents.order_entry.port import Request
 from crowetrade_agents.risk.reasons import Reason
+from crowetrade_agents_tests.clock import SECOND_NS, START_NS
 from crowetrade_agents_tests.order_entry import requests
-from crowetrade_agents_tests.order_entry.manual_clock import SECOND_NS, START_NS
 from crowetrade_agents_tests.order_entry.requests import PUBLISHED, RUN, VENUE, cl_ord_id
 
 BOUNDS = Bounds("alpha", VENUE, PUBLISHED, START_NS)

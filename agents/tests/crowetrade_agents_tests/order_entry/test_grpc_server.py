@@ -18,9 +18,9 @@ from crowetrade_agents.order_entry.commands import Logon, NewOrder, SessionLost
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.limits import SessionLimits
 from crowetrade_agents.order_entry.port import Request, Response
+from crowetrade_agents_tests.clock import settle
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
-from crowetrade_agents_tests.order_entry.manual_clock import settle
 
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[Request, Response]

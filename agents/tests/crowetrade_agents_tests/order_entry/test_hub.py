@@ -15,9 +15,9 @@ from crowetrade_agents.order_entry.commands import Logon, Malformed, NewOrder, S
 from crowetrade_agents.order_entry.limits import SessionLimits
 from crowetrade_agents.order_entry.port import Request, Response
 from crowetrade_agents.order_entry.session import End, EndKind, Session
+from crowetrade_agents_tests.clock import SECOND_NS, settle
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import EngineSide, running
-from crowetrade_agents_tests.order_entry.manual_clock import SECOND_NS, settle
 
 LIMITS = SessionLimits(commands_queued=4, responses_queued=60, sessions=2, logons_burst=4, streams_per_strategy=3)
 

@@ -21,9 +21,9 @@ from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.in_process import InProcessSession
 from crowetrade_agents.order_entry.limits import SessionLimits
 from crowetrade_agents.order_entry.port import OrderSession, Request, Response, SessionHub
+from crowetrade_agents_tests.clock import SECOND_NS, settle
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
-from crowetrade_agents_tests.order_entry.manual_clock import SECOND_NS, settle
 from crowetrade_agents_tests.order_entry.recording_listener import RecordingListener
 from crowetrade_agents_tests.order_entry.requests import VENUE, cl_ord_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from crowetrade_agents.order_entry.silence import until_silent
-from crowetrade_agents_tests.order_entry.manual_clock import START_NS, ManualClock, settle
+from crowetrade_agents_tests.clock import START_NS, ManualClock, settle
 
 
 async def test_a_peer_is_silent_one_deadline_after_it_was_last_heard() -> None:

@@ -8,15 +8,15 @@ import pytest
 
 from crowetrade_agents.roles.alarm import Alarm
 
+from ..clock import ManualClock, settle
 from ..messages import SECOND_NS, START_NS
-from ..virtual_clock import VirtualClock, settle
 
 
 class Case:
     """An alarm on virtual time and the seconds at which it rang."""
 
     def __init__(self) -> None:
-        self.clock = VirtualClock()
+        self.clock = ManualClock(START_NS)
         self.rang: list[float] = []
         self.alarm = Alarm(self.clock, lambda: self.rang.append((self.clock.now_ns() - START_NS) / SECOND_NS))
 
@@ -34,7 +34,7 @@ def case() -> Iterator[Case]:
 async def test_it_rings_once_at_its_time(case: Case) -> None:
     case.set(2)
     for _ in range(5):
-        await case.clock.advance(1)
+        await case.clock.advance_seconds(1)
     assert case.rang == [2.0]
 
 
@@ -44,7 +44,7 @@ async def test_moving_it_moves_the_call(case: Case, first: float, second: float)
     await settle()
     case.set(second)
     for _ in range(6):
-        await case.clock.advance(1)
+        await case.clock.advance_seconds(1)
     assert case.rang == [second]
 
 
@@ -57,10 +57,10 @@ async def test_a_time_that_has_passed_rings_at_once(case: Case) -> None:
 async def test_no_time_and_a_stop_ring_never(case: Case) -> None:
     case.set(2)
     case.alarm.set(None)
-    await case.clock.advance(3)
+    await case.clock.advance_seconds(3)
     case.set(5)
     case.alarm.stop()
-    await case.clock.advance(9)
+    await case.clock.advance_seconds(9)
     assert case.rang == []
 
 
@@ -73,5 +73,5 @@ async def test_it_can_be_set_again_from_its_own_call(case: Case) -> None:
     case.alarm = Alarm(case.clock, ring)
     case.set(1)
     for _ in range(5):
-        await case.clock.advance(1)
+        await case.clock.advance_seconds(1)
     assert case.rang == [1.0, 3.0]

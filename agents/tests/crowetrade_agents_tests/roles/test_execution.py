@@ -21,6 +21,7 @@ from crowetrade_agents.roles.execution import ExecutionRole
 from crowetrade_agents.roles.order_sender import Patience
 from crowetrade_agents.roles.status import AgentState
 
+from ..clock import ManualClock, settle
 from ..messages import (
     EUR,
     EUR_B,
@@ -37,7 +38,6 @@ from ..messages import (
     target,
     wire,
 )
-from ..virtual_clock import VirtualClock, settle
 from .fake_gateway import FakeGateway
 
 BUY, SELL = market_data_pb2.SIDE_BUY, market_data_pb2.SIDE_SELL
@@ -51,7 +51,7 @@ class Running:
     role: ExecutionRole
     gateways: dict[str, FakeGateway]
     state: AgentState
-    clock: VirtualClock
+    clock: ManualClock
     upstream_asked: list[int] = field(default_factory=list)
 
     @property
@@ -114,7 +114,7 @@ async def execution(
 ) -> AsyncIterator[Running]:
     """Sessions are up; the test sends the events. `while_upstream_answers` arrives while the upstream roles are asked
     whether they listen."""
-    clock, state = VirtualClock(), AgentState()
+    clock, state = ManualClock(START_NS), AgentState()
     listed = instruments or {EUR: EUR_USD}
     gateways = {name.venue: FakeGateway(name.venue, lock_step=lock_step) for name in listed}
     asked: list[int] = []
@@ -252,9 +252,9 @@ async def test_an_event_that_never_came_is_given_up_by_what_the_gateway_reports(
     async with execution() as running:
         await running.role.on_gateway_status(status.GatewayStatus(venue=VENUE, market_data_sequence=7))
         await settle()
-        await running.clock.advance(9.9)
+        await running.clock.advance_seconds(9.9)
         assert (running.finished(), running.upstream_asked) == (0, [])
-        await running.clock.advance(0.2)
+        await running.clock.advance_seconds(0.2)
         assert running.finished() == 7
         assert len(running.upstream_asked) == 1
         await running.event(8, "1000")
@@ -267,14 +267,14 @@ async def test_an_event_is_given_up_though_the_gateway_goes_on_reporting_its_sta
     async with execution(while_upstream_answers=statuses) as running:
         await running.role.on_gateway_status(statuses[0])
         await settle()
-        await running.clock.advance(10.1)
+        await running.clock.advance_seconds(10.1)
         assert running.finished() == 7
 
 
 async def test_a_target_that_comes_while_the_upstream_roles_are_asked_is_followed() -> None:
     async with execution(while_upstream_answers=[target(1, "5000")]) as running:
         await running.event(1, None)
-        await running.clock.advance(10.1)
+        await running.clock.advance_seconds(10.1)
         assert (running.finished(), running.quantities) == (1, ["5000"])
 
 
@@ -295,9 +295,9 @@ async def test_reports_and_answers_that_do_not_come_are_waited_for_no_longer_tha
         running.gateway.hears = False
         await running.event(1, "5000")
         assert running.finished() == 0
-        await running.clock.advance(4.9)
+        await running.clock.advance_seconds(4.9)
         assert running.finished() == 0
-        await running.clock.advance(0.2)
+        await running.clock.advance_seconds(0.2)
         assert running.finished() == 1
 
 
@@ -369,7 +369,7 @@ async def test_an_unanswered_order_is_sent_again_only_while_it_is_valid(away_sec
         await running.event(1, "5000")
         running.gateway.refuses_logon = "is not there"
         running.gateway.drop()
-        await running.clock.advance(away_seconds)
+        await running.clock.advance_seconds(away_seconds)
         running.gateway.refuses_logon, running.gateway.hears = "", True
         running.gateway.logon_allowed.set()
         await settle()
@@ -408,7 +408,7 @@ async def test_an_order_that_is_refused_is_over_and_not_sent_again_at_every_even
         running.gateway.refuse = too_large(10_000)  # type: ignore[assignment]
         for event in range(1, 1001):
             await running.event(event, "11000")
-            await running.clock.advance(0.1)
+            await running.clock.advance_seconds(0.1)
         # 100 s of ten events a second: at 0, 1, 3, 7, 15, 31 and 63 s, not 1,000 times.
         assert len(running.orders) == 7
         assert running.role.streams[VENUE].orders.working() == ()
@@ -479,12 +479,12 @@ async def test_a_rate_that_is_reached_is_waited_for_briefly_and_reported_only_wh
         running.gateway.refuse = lambda order: ("MaxOrderRate", "desk", "20 per second")
         for event in range(1, 11):
             await running.event(event, "1000")
-            await running.clock.advance(0.05)
+            await running.clock.advance_seconds(0.05)
         assert len(running.orders) == 2
         assert running.problems() == []
         for event in range(11, 100):
             await running.event(event, "1000")
-            await running.clock.advance(0.1)
+            await running.clock.advance_seconds(0.1)
         assert [reason for reason, _ in running.problems()] == ["OrdersRefused"]
 
 
@@ -508,22 +508,22 @@ async def paced(running: Running, events: int, target_quantity: str, speed: floa
             await rest(running, sequence, target_quantity)
         else:
             await running.event(sequence, "0")
-            await running.clock.advance(1 / speed)
+            await running.clock.advance_seconds(1 / speed)
 
 
 async def test_a_feed_that_falls_silent_is_noticed_by_a_timer_and_working_orders_are_canceled() -> None:
     """Quotes each second, ten times as fast, a gap of 20 s: 2.1 s into the silence, not at the next quote."""
     async with execution(TimeInForce.GTC, lock_step=False, data_gap_ns=GAP_NS) as running:
         await paced(running, 30, "5000")
-        await running.clock.advance(2.0)
+        await running.clock.advance_seconds(2.0)
         assert len(running.role.streams[VENUE].orders.working()) == 1
         assert running.problems() == []
-        await running.clock.advance(0.2)
+        await running.clock.advance_seconds(0.2)
         assert running.role.streams[VENUE].orders.working() == ()
         assert running.problems() == [("DataGap", 1)]
         assert running.state.waiting()[0] == "DataGap"
         # However long it lasts.
-        await running.clock.advance(500)
+        await running.clock.advance_seconds(500)
         assert running.problems() == [("DataGap", 1)]
         # The feed is back; the portfolio role stands down until it was whole for as long.
         await running.hold(31, "DataGap")
@@ -536,7 +536,7 @@ async def test_a_feed_that_falls_silent_is_noticed_by_a_timer_and_working_orders
 async def test_in_lock_step_silence_means_nothing() -> None:
     async with execution(TimeInForce.GTC, data_gap_ns=GAP_NS) as running:
         await paced(running, 30, "5000")
-        await running.clock.advance(1000)
+        await running.clock.advance_seconds(1000)
         assert len(running.role.streams[VENUE].orders.working()) == 1
         assert running.problems() == []
 
@@ -544,7 +544,7 @@ async def test_in_lock_step_silence_means_nothing() -> None:
 async def test_without_the_rule_silence_is_not_watched() -> None:
     async with execution(TimeInForce.GTC, lock_step=False) as running:
         await paced(running, 30, "5000")
-        await running.clock.advance(1000)
+        await running.clock.advance_seconds(1000)
         assert len(running.role.streams[VENUE].orders.working()) == 1
 
 
@@ -554,10 +554,10 @@ async def test_while_one_leg_is_silent_nothing_is_ordered_for_the_other() -> Non
             await running.event(sequence, "0")
             await running.event(sequence, None, name=EUR_B)
             await running.role.on_target(target(sequence, "0", name=EUR_B))
-            await running.clock.advance(1)
+            await running.clock.advance_seconds(1)
         for sequence in range(31, 61):
             await running.event(sequence, "5000")
-            await running.clock.advance(1)
+            await running.clock.advance_seconds(1)
         # Until the silence of the other leg counted; then no more.
         assert [order.order_quantity for order in running.orders] == ["5000"]
         assert running.problems() == [("DataGap", 1)]

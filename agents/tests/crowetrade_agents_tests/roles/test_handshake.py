@@ -8,12 +8,12 @@ from crowetrade import subjects
 from crowetrade_agents.bus.inprocess import InProcessBus
 from crowetrade_agents.roles.handshake import await_roles
 
-from ..messages import NAMESPACE, STRATEGY
-from ..virtual_clock import VirtualClock, settle
+from ..clock import ManualClock, settle
+from ..messages import NAMESPACE, START_NS, STRATEGY
 
 
 async def test_it_returns_when_the_last_role_answers_and_names_those_that_do_not() -> None:
-    bus, clock = InProcessBus(), VirtualClock()
+    bus, clock = InProcessBus(), ManualClock(START_NS)
     missing: list[str] = []
     roles = ("feature", "signal")
     waiting = asyncio.create_task(await_roles(bus, clock, NAMESPACE, STRATEGY, roles, missing.append))
@@ -22,5 +22,5 @@ async def test_it_returns_when_the_last_role_answers_and_names_those_that_do_not
         assert not waiting.done()
         assert missing[-1] == role
         await bus.answer_pings(subjects.handshake(NAMESPACE, STRATEGY, role))
-        await clock.advance(0.1)
+        await clock.advance_seconds(0.1)
     await waiting

@@ -24,9 +24,9 @@ from crowetrade_agents.runtime.config import instrument_ids, portfolio_policy
 from crowetrade_agents.signals.stage import SignalStage
 from crowetrade_process.logs import configure_logging
 
+from ..clock import ManualClock
 from ..messages import EUR, NAMESPACE, SECOND_NS, START_NS, STRATEGY, VENUE, quote
 from ..runtime.config_files import strategy_config
-from ..virtual_clock import VirtualClock
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ class Stages:
 
     bus: InProcessBus
     state: AgentState
-    clock: VirtualClock
+    clock: ManualClock
     targets: list[pb.TargetPosition]
 
     async def feed(self, *messages: pb.MarketData) -> None:
@@ -119,7 +119,7 @@ class Stages:
 
 
 async def stages(model: sdk.Model, *, broken_portfolio: bool = False) -> Stages:
-    bus, config, state, clock = InProcessBus(), strategy_config(), AgentState(), VirtualClock()
+    bus, config, state, clock = InProcessBus(), strategy_config(), AgentState(), ManualClock(START_NS)
     targets: list[pb.TargetPosition] = []
 
     async def keep(message: pb.TargetPosition) -> None:
@@ -199,7 +199,7 @@ async def test_a_broken_model_does_not_fill_the_log(capsys: pytest.CaptureFixtur
     configure_logging()  # to the output that is captured
     running = await stages(Raises(works=False))
     await running.feed(*quotes(1, 100))
-    await running.clock.advance(LOG_EVERY_NS / SECOND_NS)
+    await running.clock.advance_seconds(LOG_EVERY_NS / SECOND_NS)
     await running.feed(*quotes(101, 100))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["event"], line["role"], line["not_logged"]) for line in lines] == [

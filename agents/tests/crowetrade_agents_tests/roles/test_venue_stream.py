@@ -7,8 +7,8 @@ import pytest
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.roles.venue_stream import Task, VenueStream, progress
 
+from ..clock import ManualClock
 from ..messages import SECOND_NS, START_NS, VENUE, quote, target
-from ..virtual_clock import VirtualClock
 
 
 class UpSession:
@@ -62,7 +62,7 @@ def session() -> UpSession:
 
 @pytest.fixture
 def stream(session: UpSession) -> VenueStream:
-    stream = VenueStream(VENUE, VirtualClock())
+    stream = VenueStream(VENUE, ManualClock(START_NS))
     stream.session = session
     return stream
 

@@ -20,7 +20,8 @@ from crowetrade_agents.venues.adapters.simulated.wire import ServerFile
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_agents.venues.registry import AdapterContext
 
-from ..venues.values import EUR_USD, Quote, VirtualClock, write_quotes
+from ..clock import JumpingClock
+from ..venues.values import EUR_USD, START_NS, Quote, write_quotes
 from . import cases
 from .bench import CASES, Bench, Registered, Venue
 
@@ -35,7 +36,7 @@ def spec_of(folder: Path, quotes: Sequence[Quote], faults: tuple[Fault, ...]) ->
 
 
 def context_of(api_key: str) -> AdapterContext:
-    return AdapterContext("sim", (EUR_USD,), VirtualClock(), lambda: {API_KEY: api_key})
+    return AdapterContext("sim", (EUR_USD,), JumpingClock(START_NS), lambda: {API_KEY: api_key})
 
 
 class InProcess:

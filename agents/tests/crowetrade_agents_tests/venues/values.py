@@ -93,18 +93,3 @@ def write_quotes(path: Path, quotes: Sequence[Quote]) -> Path:
         writer.writerow(["ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz"])
         writer.writerows([at(q.seconds), q.bid, q.quantity, q.ask, q.quantity] for q in quotes)
     return path
-
-
-class VirtualClock:
-    """Time that jumps to whoever waits for it."""
-
-    def __init__(self, now_ns: int = START_NS) -> None:
-        self._now_ns = now_ns
-
-    def now_ns(self) -> int:
-        """The time now."""
-        return self._now_ns
-
-    async def wait_until(self, at_ns: int) -> None:
-        """It is then."""
-        self._now_ns = max(self._now_ns, at_ns)

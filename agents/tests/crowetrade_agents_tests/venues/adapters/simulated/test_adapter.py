@@ -23,19 +23,20 @@ from crowetrade_agents.venues.port import (
 )
 from crowetrade_agents.venues.registry import AdapterContext
 
-from ...values import EUR_USD, SECOND_NS, START_NS, D, Quote, VirtualClock, approved, terms, write_quotes
+from ....clock import JumpingClock
+from ...values import EUR_USD, SECOND_NS, START_NS, D, Quote, approved, terms, write_quotes
 
 QUOTES = [Quote(0, "1.0998", "1.1000"), Quote(3, "1.0990", "1.0992"), Quote(6, "1.0990", "1.0992")]
 
 
-def venue(folder: Path, clock: VirtualClock, **settings: object) -> SimulatedVenue:
+def venue(folder: Path, clock: JumpingClock, **settings: object) -> SimulatedVenue:
     path = write_quotes(folder / "quotes.csv", QUOTES)
     spec = SimulatedSpec((Recording(path),), order_latency_millis=500, **settings)  # type: ignore[arg-type]
     return make(spec, AdapterContext("sim", (EUR_USD,), clock))
 
 
 async def test_a_whole_recording_runs_on_virtual_time_without_waiting(tmp_path: Path) -> None:
-    clock = VirtualClock(50 * SECOND_NS)
+    clock = JumpingClock(50 * SECOND_NS)
     port = venue(tmp_path, clock, speed=D("0.01"))
     await port.connect(Resume())
     seen: list[tuple[int, VenueEvent]] = []
@@ -57,11 +58,11 @@ async def test_a_whole_recording_runs_on_virtual_time_without_waiting(tmp_path: 
 async def test_what_is_sent_wakes_the_stream(tmp_path: Path) -> None:
     """In lock step, on a clock that never comes."""
 
-    class Standing(VirtualClock):
+    class Standing(JumpingClock):
         async def wait_until(self, at_ns: int) -> None:
             await asyncio.Event().wait()
 
-    port = venue(tmp_path, Standing(), speed=None)
+    port = venue(tmp_path, Standing(START_NS), speed=None)
     await port.connect(Resume())
     events = port.events()
     assert isinstance(await anext(events), QuoteChanged)
@@ -82,7 +83,7 @@ async def test_a_new_key_is_used_for_the_next_session(tmp_path: Path) -> None:
     path = write_quotes(tmp_path / "quotes.csv", QUOTES)
     keys = {API_KEY: "old"}
     spec = SimulatedSpec((Recording(path),), api_key_sha256=hashlib.sha256(b"new").hexdigest())
-    port = make(spec, AdapterContext("sim", (EUR_USD,), VirtualClock(), lambda: keys))
+    port = make(spec, AdapterContext("sim", (EUR_USD,), JumpingClock(START_NS), lambda: keys))
     with pytest.raises(LogonRefused, match="refused the API key"):
         await port.connect(Resume())
     keys[API_KEY] = "new"

@@ -29,7 +29,8 @@ from crowetrade_agents.venues.port import (
 )
 from crowetrade_agents.venues.registry import AdapterContext
 
-from ...values import EUR, EUR_USD, D, Quote, VirtualClock, approved, terms, write_quotes
+from ....clock import JumpingClock
+from ...values import EUR, EUR_USD, START_NS, D, Quote, approved, terms, write_quotes
 
 DEADLINE_SECONDS = 30
 MODULE = "crowetrade_agents.venues.adapters.simulated.server"
@@ -53,7 +54,7 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[int, Path, asyncio.subpr
 
 
 def client(port: int) -> SimulatedServerVenue:
-    return make(ServerSpec(port, lock_step=True), AdapterContext("sim", (EUR_USD,), VirtualClock()))
+    return make(ServerSpec(port, lock_step=True), AdapterContext("sim", (EUR_USD,), JumpingClock(START_NS)))
 
 
 def logged(log: Path, kind: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A clock that a test moves by hand."""
+"""Clocks of tests: one that the test moves by hand, and one that jumps to whoever waits for it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SECOND_NS = 1_000_000_000
 
 
 class ManualClock:
-    """Implements Clock. Starts at START_NS; `asked_ns` holds for how long each wait was to be."""
+    """Implements Clock. `asked_ns` holds for how long each wait was to be."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: int = START_NS) -> None:
         self.asked_ns: list[int] = []
-        self._now_ns = START_NS
+        self._now_ns = now_ns
         self._numbers = count()
         self._waits: list[tuple[int, int, asyncio.Future[None]]] = []
 
@@ -48,6 +48,10 @@ class ManualClock:
         self._now_ns = target_ns
         await settle()
 
+    async def advance_seconds(self, seconds: float) -> None:
+        """As advance."""
+        await self.advance(int(seconds * SECOND_NS))
+
     def jump(self, nanoseconds: int) -> None:
         """All at once, as after a process that stood still."""
         self._now_ns += nanoseconds
@@ -57,7 +61,22 @@ class ManualClock:
                 reached.set_result(None)
 
 
+class JumpingClock:
+    """Implements Clock. Whoever waits for a time makes it that time."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._now_ns = now_ns
+
+    def now_ns(self) -> int:
+        """The time now."""
+        return self._now_ns
+
+    async def wait_until(self, at_ns: int) -> None:
+        """It is then."""
+        self._now_ns = max(self._now_ns, at_ns)
+
+
 async def settle() -> None:
     """Lets every task run that is ready, and those that it makes ready."""
-    for _ in range(30):
+    for _ in range(50):
         await asyncio.sleep(0)
