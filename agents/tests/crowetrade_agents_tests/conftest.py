@@ -12,10 +12,15 @@ from typing import NamedTuple
 
 import nats
 import pytest
+from hypothesis import settings
 from nats.aio.client import Client
 from nats.js.api import KeyValueConfig, StreamConfig
 
 from crowetrade import subjects
+
+# A busy machine is slow: an example that takes long has not failed.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 20

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from crowetrade_api import crd
 from crowetrade_operator.cluster.client import Cluster, connect
@@ -20,6 +21,11 @@ CRDS = ApiResource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "C
 _numbers = itertools.count(1)
 _with_crds: set[str] = set()
 """API servers that have our CRDs already: to look is slower than most tests."""
+
+
+# A busy machine is slow: an example that takes long has not failed.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

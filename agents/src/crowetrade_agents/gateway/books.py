@@ -127,7 +127,10 @@ class Books:
         if event.at_unix_ns > self.at_ns:
             self.at_ns = event.at_unix_ns
         body = getattr(event, kind or "")
-        fold(event.at_unix_ns, body)
+        try:
+            fold(event.at_unix_ns, body)
+        except (KeyError, ValueError) as error:
+            raise JournalCorrupt(f"the journal has an event {kind} that cannot be read: {error!r}") from error
         if replayed and kind == "requests_refused":
             self.messages.add(body.strategy, InstrumentId(self.venue, body.symbol), event.at_unix_ns, body.count)
 

@@ -69,13 +69,18 @@ class SimulatedServerVenue:
         """Logs on over a new connection. Raises LogonRefused and VenueUnavailable."""
         await self._drop()
         self._waiting.clear()
+        writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 reader, writer = await asyncio.open_connection(self._spec.host, self._spec.port)
                 writer.write(frame(Logon(resume, self._context.credentials().get(API_KEY))))
                 answer: Any = await read_frame(reader, ToClient)
-        except OSError as error:
-            raise VenueUnavailable(f"the venue's server cannot be reached: {error or 'no answer'}") from error
+        except (OSError, ValueError, KeyError) as error:
+            if writer is not None:
+                writer.close()
+            raise VenueUnavailable(
+                f"the venue's server cannot be reached, or does not answer the logon: {error or 'no answer'}"
+            ) from error
         if not isinstance(answer, LoggedOn):
             writer.close()
             if isinstance(answer, Refused):

@@ -127,7 +127,8 @@ class VenueServer:
             await self._wake.wait()
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(at_ns - self._now_ns(), 0) / 1e9)
+            async with asyncio.timeout(max(at_ns - self._now_ns(), 0) / 1e9):
+                await self._wake.wait()
 
     def _send(self, event: VenueEvent) -> None:
         writer = self._writer
