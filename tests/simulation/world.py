@@ -37,6 +37,8 @@ NAMES = ("alpha", "alpha-2", "beta", "beta-gamma", "x")
 SYMBOLS = ("EUR-USD", "GBP-USD", "BTC.X", "A")
 TRACE = 60
 CALM_NS = 45 * SECOND
+CALM_RECORDS = 500
+"""More than any calm time needs."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class World:
         self.faults = wanted.faults
         self.trading = True
         self.silent_until = 0
+        # Instruments in which nobody trades any more.
+        self._dry: set[str] = set()
         self.steps = self.commands = 0
         self.quote_ns = SECOND // 5
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -183,8 +187,12 @@ class World:
     def run_for(self, wait_ns: int) -> None:
         """Everything that happens within a time."""
         until = self.now + wait_ns
+        records = len(self.log.records)
         while self._heap and self._heap[0][0] <= until:
             self.step()
+            if not self.trading:
+                grown = len(self.log.records) - records
+                expect(grown < CALM_RECORDS, "I8", f"the journal grows by {grown} records while nobody sends anything")
         self.now = until
 
     def trace(self, who: object, what: object) -> None:
@@ -200,6 +208,8 @@ class World:
         symbol, tick = instrument.id.symbol, instrument.tick_size
         mid = self._mids[symbol] = max(self._mids[symbol] + tick * random.randrange(-3, 4), tick * 20)
         shown = [instrument.lot_size * (10_000 if self.wanted.apart else random.randrange(0, 15)) for _ in range(2)]
+        if symbol in self._dry:
+            shown = [instrument.lot_size * 0] * 2
         self.venue.quote(TopOfBook(instrument.id, mid - tick, shown[0], mid + tick, shown[1], self.now))
         self.after(random.randrange(2 * self.quote_ns) + 1, self._quote, instrument)
 
@@ -444,6 +454,7 @@ class World:
         """Nothing goes wrong any more, nobody sends anything, the venue is logged on to again: all comes right."""
         self.faults = self.trading = False
         self.silent_until = 0
+        self._dry = {item.symbol for item in self.instruments if self.random.random() < 0.3}
         self.skew = self.largest_skew
         self.quote_ns = 3 * SECOND
         self.log.delayed.clear()
