@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,7 +13,7 @@ from typing import Any, cast
 import yaml
 
 from benchmarks.figures import Figure, durations
-from crowetrade.bus.v1 import status_pb2
+from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.names import FINALIZER, Key, Kind
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.bus.board import Board
@@ -74,11 +75,14 @@ def gateway_status(context: Context, venue: str, round_: int) -> status_pb2.Gate
         config_revision=config.revision,
     )
     for rule in config.rules:
-        status.risk_acknowledgements.add(risk_limit=rule.risk_limit, generation=rule.generation)
+        serialized = rule.SerializeToString(deterministic=True)
+        status.risk_acknowledgements.add(
+            risk_limit=rule.risk_limit, uid=rule.uid, hash=hashlib.sha256(serialized).hexdigest()
+        )
     for number in range(STRATEGIES):
         account = status.accounts.add(strategy=f"s{number}", connected=True, risk_limits=[config.rules[0].risk_limit])
         account.positions.add(
-            symbol="EUR-USD",
+            instrument=instrument_pb2.InstrumentId(venue=venue, symbol="EUR-USD"),
             quantity=str(1000 * (round_ + 1)),
             average_price="1.1",
             mark_price=str(Decimal("1.1") + Decimal(round_) / 10_000),
