@@ -273,7 +273,7 @@ async def c19_replace_after_fill(venue: Venue) -> None:
     assert (await state(venue, "b")).status is None
 
 
-@case("query")
+@case()
 async def c20_query(venue: Venue) -> None:
     """A query tells open, filled, canceled and never seen orders apart, after all their executions."""
     await begin(venue)
