@@ -59,14 +59,15 @@ lint: $(STAMP) ## ruff, mypy --strict, import rules, buf lint and breaking
 	cd proto && ../$(BIN)/buf lint
 	@$(MAKE) --no-print-directory proto-breaking
 
-# The branch that changes are made against; in a clone without it there is nothing to compare with.
+# The branch that changes are made against; in a clone without it there is nothing to compare with. Nothing is compared
+# across generations either: a break on purpose, before there is a release, adds one to proto/GENERATION.
 BASE := $(shell git rev-parse --quiet --verify --symbolic-full-name main || git rev-parse --quiet --verify --symbolic-full-name origin/main)
 
 .PHONY: proto-breaking
 proto-breaking: $(STAMP)
-	@if test -n "$(BASE)" && git cat-file -e "$(BASE):proto/crowetrade" 2>/dev/null; then \
+	@if test -n "$(BASE)" && test "$$(git show '$(BASE):proto/GENERATION' 2>/dev/null)" = "$$(cat proto/GENERATION)"; then \
 	  echo "buf breaking against $(BASE)" && cd proto && ../$(BIN)/buf breaking --against "../.git#ref=$(BASE),subdir=proto"; \
-	else echo "buf breaking: skipped, branch main has no .proto files to compare with"; fi
+	else echo "buf breaking: skipped, branch main has no .proto files of this generation to compare with"; fi
 
 .PHONY: generate
 generate: $(STAMP) ## Regenerate CRDs, the chart's CRDs and the Python of the .proto files
