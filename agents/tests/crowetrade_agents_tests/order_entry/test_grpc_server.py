@@ -278,7 +278,7 @@ async def test_a_client_that_does_not_read_is_ended_and_holds_no_memory(gateway:
         await asyncio.sleep(0)
     await gateway.engine.until(SessionLost("alpha", 2))
     assert await gateway.beta.is_served()
-    # The handler does not wait for the client for ever either.
+    # The handler stops waiting for the client, too.
     await gateway.engine.clock.advance(LIMITS.linger_ns)
     code, details = await alpha.end()
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,7 +1,7 @@
 """What this operator cannot read halts what it concerns, says so, and can be deleted.
 
 As after a downgrade: the CRD of another version has let in what this operator does not know. Here the object is stored
-by a CRD that knows it, and the cache is told what the other version would have stored.
+by a CRD that knows it, and the cache is given what the other version would have stored.
 """
 
 from __future__ import annotations
