@@ -72,7 +72,7 @@ def namespace(
     yield Namespace(name, cluster, kubectl)
     if request.node.stash.get(_FAILED, False):
         _tell(kubectl, name)
-    kubectl("delete", "namespace", name, "--wait=false")
+    kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
     deleted.append(name)
 
 

@@ -65,3 +65,18 @@ def test_a_cascade_closes_the_position_before_the_venue_goes(namespace: Namespac
     journal = read_journal(namespace, manifests.VENUE)
     assert journal.position("ema") == 0
     assert any(order.closing for order in journal.orders("ema"))
+
+
+def test_a_namespace_closes_the_position_before_it_goes(namespace: Namespace) -> None:
+    """Kubernetes stops the gateway's pod first, and marks the strategy only when that is gone."""
+    namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("ema", deletionPolicy="Flatten"))
+    namespace.until_trading("ema")
+    _until_holding(namespace)
+    namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")
+    namespace.until(
+        lambda: None if namespace.kubectl.get("namespace", namespace.name) is None else "still there",
+        "the namespace to be gone",
+    )
+    journal = read_journal(namespace, manifests.VENUE)
+    assert journal.position("ema") == 0
+    assert any(order.closing for order in journal.orders("ema"))

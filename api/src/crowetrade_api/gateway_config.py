@@ -41,9 +41,14 @@ def bound_strategies(venue: str, strategies: Iterable[AnyStrategy]) -> list[AnyS
 
 
 def compile_config(
-    venue: AnyVenue, strategies: Iterable[AnyStrategy], limits: Iterable[RiskLimit], halt: Halt | None = None
+    venue: AnyVenue,
+    strategies: Iterable[AnyStrategy],
+    limits: Iterable[RiskLimit],
+    halt: Halt | None = None,
+    terminating: bool = False,
 ) -> pb.GatewayConfig:
-    """Everything that the gateway enforces. All inputs are of one namespace; `halt` stops it whatever they say.
+    """Everything that the gateway enforces. All inputs are of one namespace; `halt` stops it whatever they say, and
+    `terminating` says that the namespace is being deleted, and all that is in it.
 
     `on_record` is left out: it is not part of the revision (see `with_record`).
     """
@@ -51,7 +56,12 @@ def compile_config(
     rules = (_rule(limit, venue, bound) for limit in sorted(limits, key=lambda item: item.name))
     why = halting(venue, halt)
     config = pb.GatewayConfig(
-        strategies=[pb.StrategyBinding(strategy=item.name, state=trading_state(item)) for item in bound],
+        strategies=[
+            pb.StrategyBinding(
+                strategy=item.name, state=trading_state(item, terminating), flatten_when_deleted=item.flattens
+            )
+            for item in bound
+        ],
         rules=[rule for rule in rules if rule is not None],
         halted_reason=why.reason if why is not None else "",
         halted_message=why.message if why is not None else "",
@@ -112,9 +122,10 @@ def with_record(config: pb.GatewayConfig, status: VenueConnectionStatus) -> pb.G
     return out
 
 
-def trading_state(strategy: AnyStrategy) -> pb.TradingState.ValueType:
-    """Deleting wins over suspending, and what stops wins over what trades."""
-    if strategy.deleting:
+def trading_state(strategy: AnyStrategy, terminating: bool = False) -> pb.TradingState.ValueType:
+    """Deleting wins over suspending, and what stops wins over what trades. A `terminating` namespace deletes its
+    strategies, too, but Kubernetes marks them only when their pods are gone."""
+    if strategy.deleting or terminating:
         return pb.TRADING_STATE_FLATTEN if strategy.flattens else pb.TRADING_STATE_SUSPENDED
     suspended = isinstance(strategy, UnreadableStrategy) or strategy.spec.suspend
     return pb.TRADING_STATE_SUSPENDED if suspended else pb.TRADING_STATE_ACTIVE

@@ -62,6 +62,22 @@ def test_trading_state(case: str) -> None:
     assert trading_state(strategy_with(metadata, **spec)) == expected
 
 
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("Flatten", pb.TRADING_STATE_FLATTEN), ("Cancel", pb.TRADING_STATE_SUSPENDED)]
+)
+def test_a_namespace_that_ends_stops_its_strategies_as_their_deletion_would(
+    policy: str, expected: pb.TradingState.ValueType
+) -> None:
+    config = compile_config(venue(), [strategy_with(deletionPolicy=policy)], [limit()], terminating=True)
+    assert [item.state for item in config.strategies] == [expected]
+
+
+def test_a_gateway_knows_which_strategies_are_closed_when_they_are_deleted() -> None:
+    flattens, keeps = strategy_with(deletionPolicy="Flatten"), strategy(strategy_manifest("keeps"))
+    config = compile_config(venue(), [flattens, keeps], [limit()])
+    assert {item.strategy: item.flatten_when_deleted for item in config.strategies} == {"ema": True, "keeps": False}
+
+
 def values(rule: pb.RiskRule) -> dict[str, dict[str, str]]:
     return {item.name: dict(item.values) for item in rule.limits}
 

@@ -12,9 +12,9 @@ from hypothesis import settings
 
 from crowetrade_api import crd
 from crowetrade_operator.cluster.client import Cluster, connect
-from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
+from crowetrade_operator.cluster.resources import CUSTOM, NAMESPACES, ApiResource
 from crowetrade_operator.errors import NotFound
-from crowetrade_operator_tests.servers import NAMESPACES, ApiServer, NatsServer, Wire, start_api_server
+from crowetrade_operator_tests.servers import ApiServer, NatsServer, Wire, start_api_server
 from crowetrade_operator_tests.waiting import until
 
 CRDS = ApiResource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")

@@ -25,9 +25,6 @@ from typing import IO
 import nats
 from nats.aio.client import Client
 
-from crowetrade_operator.cluster.resources import ApiResource
-
-NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace")
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 60.0
 HINT = "run `make cluster-up` once: it builds etcd and kube-apiserver into the cache"

@@ -40,6 +40,9 @@ def decode(payload: bytes | None) -> Configuration:
     return Configuration(
         revision=config.revision,
         bindings={binding.strategy: _STATES.get(binding.state, TradingState.HALTED) for binding in config.strategies},
+        flattened_when_deleted=frozenset(
+            binding.strategy for binding in config.strategies if binding.flatten_when_deleted
+        ),
         rules=RuleSet(tuple(compile_rule(rule) for rule in config.rules)),
         halted_reason=config.halted_reason,
         halted_message=config.halted_message,

@@ -39,6 +39,8 @@ class Configuration:
     unreadable: str = ""
     on_record: OnRecord = OnRecord()
     cleared_halts: frozenset[str] = frozenset()
+    # Strategies whose positions are closed when they are deleted.
+    flattened_when_deleted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,9 @@ CANCEL_NS = 5 * SECOND_NS
 """How long a gateway that leaves waits for the answers to its cancels."""
 CLOSE_NS = 35 * SECOND_NS
 """How long a gateway that leaves goes on closing positions; less than the pod's terminationGracePeriodSeconds."""
-STATUS_WAIT_NS = 2 * SECOND_NS
-"""How long a gateway that leaves waits for the order to close, which comes with the deletion of its namespace."""
+FLATTEN_WAIT_NS = 5 * SECOND_NS
+"""How long a gateway that leaves waits for the order to close positions of strategies that want that when they are
+deleted: with a whole namespace it is stopped first, and the operator sees that only by its end."""
 
 
 async def run_gateway(environment: Mapping[str, str]) -> None:
@@ -287,7 +288,7 @@ class GatewayProcess:
         state, began = gateway.state, self._clock.now_ns()
         await gateway.put(Leave())
         flat = asyncio.create_task(
-            gateway.drain(lambda: _has_left(state, self._clock.now_ns() - began), began + CLOSE_NS)
+            gateway.drain(lambda: has_left(state, self._clock.now_ns() - began), began + CLOSE_NS)
         )
         await asyncio.wait({flat, running}, return_when=asyncio.FIRST_COMPLETED)
         await cancelled(flat)
@@ -298,12 +299,13 @@ class GatewayProcess:
         await self._bus.flush()
 
 
-def _has_left(state: GatewayState, since_ns: int) -> bool:
+def has_left(state: GatewayState, since_ns: int) -> bool:
     """Nothing is open (or its answer does not come), and nothing is being closed."""
-    if any(not closing.final for closing in state.live.closing.values()):
+    closing, flattened = state.live.closing, state.live.configuration.flattened_when_deleted
+    if any(not item.final for item in closing.values()):
         return False
-    holds = any(position.quantity for position in state.books.positions.values())
-    if holds and since_ns < STATUS_WAIT_NS:
+    held = (key for key, position in state.books.positions.items() if position.quantity and key not in closing)
+    if since_ns < FLATTEN_WAIT_NS and any(owner in flattened for owner, _ in held):
         return False
     return not state.books.open or since_ns >= CANCEL_NS
 

@@ -22,7 +22,7 @@ from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster, Object
 from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.events import Recorder
-from crowetrade_operator.cluster.resources import BY_KIND
+from crowetrade_operator.cluster.resources import BY_KIND, NAMESPACES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.errors import (
     BusUnavailable,
@@ -55,6 +55,7 @@ class Context:
     _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
     _compiled: dict[str, dict[str, Compiled]] = field(default_factory=dict)
+    _terminating: set[str] = field(default_factory=set)
 
     def now(self) -> Moment:
         """The wall clock."""
@@ -88,6 +89,7 @@ class Context:
             ),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
+            terminating=namespace in self._terminating,
             compiled=self._compiled.setdefault(namespace, {}),
         )
 
@@ -95,6 +97,25 @@ class Context:
         """Somebody changed a resource of the namespace: what gateways have to enforce is compiled anew. A reconcile
         that runs keeps what it has, and its key is queued again."""
         self._compiled.pop(namespace, None)
+        if not any(any(self.cache.all(kind.value, namespace)) for kind in Kind):
+            self._terminating.discard(namespace)  # it is gone, and another one may get its name
+
+    async def look_whether_terminating(self, namespace: str) -> None:
+        """Asks the API server whether the namespace is being deleted, which never ends otherwise than with its end.
+
+        Kubernetes 1.33 and later stop the pods of such a namespace first and mark what else is in it only when they are
+        gone (KEP-5080, ordered namespace deletion): too late for a gateway that has to close positions.
+        """
+        if namespace in self._terminating:
+            return
+        try:
+            found = await self.cluster.get(NAMESPACES, "", namespace)
+        except NotFound:
+            return
+        if found["metadata"].get("deletionTimestamp"):
+            log.info("namespace is being deleted", namespace=namespace)
+            self._terminating.add(namespace)
+            self._compiled.pop(namespace, None)
 
     def children(self, key: Key) -> Children:
         """Live children of a custom resource."""

@@ -32,6 +32,7 @@ from crowetrade_operator.reconcile import (
 )
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.plan import transition_notes
+from crowetrade_operator.reconcile.pods import ending
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
 log = structlog.get_logger()
@@ -189,10 +190,13 @@ class Controller:
             context.bus.board.forget_gateway(key.namespace, key.name)
             self._gone(key)
             return None
+        children = context.children(key)
+        if ending(children.of_kind("Pod")):
+            await context.look_whether_terminating(key.namespace)
         observed = venueconnection.Observed(
             venue=resource,
             around=context.surroundings(key.namespace),
-            children=context.children(key),
+            children=children,
             now=context.now(),
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))

@@ -72,6 +72,8 @@ class Surroundings:
     bus_problem: str = ""
     # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.
     unreadable_limits: Sequence[str] = ()
+    # Whether the namespace is being deleted.
+    terminating: bool = False
     # By venue; kept from one reconcile to the next, until somebody changes a resource of the namespace.
     compiled: dict[str, Compiled] = field(default_factory=dict)
 
@@ -88,7 +90,7 @@ class Surroundings:
         found = self.compiled.get(venue.name)
         if found is None:
             halt = _unreadable_limits(self.unreadable_limits) if self.unreadable_limits else None
-            config = compile_config(venue, self.strategies.values(), self.limits.values(), halt)
+            config = compile_config(venue, self.strategies.values(), self.limits.values(), halt, self.terminating)
             found = Compiled(config, {rule.risk_limit: rule_hash(rule) for rule in config.rules})
             self.compiled[venue.name] = found
         return found

@@ -100,6 +100,11 @@ def _scheduling_failure(pod: str, status: Object) -> tuple[Reason, str] | None:
     return None
 
 
+def ending(pods: Iterable[Object]) -> bool:
+    """Whether one of them is being stopped."""
+    return any(pod["metadata"].get("deletionTimestamp") for pod in pods)
+
+
 def sidecar_started(pods: Iterable[Object], name: str) -> bool:
     """Whether the native sidecar of that name has passed its startup probe in a pod that is not ending."""
     return any(

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from crowetrade_operator.cluster import client
 from crowetrade_operator.cluster.client import Cluster, connect
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, RISK_LIMITS
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, NAMESPACES, RISK_LIMITS
 from crowetrade_operator.errors import (
     ClusterError,
     ClusterRefused,
@@ -21,7 +21,7 @@ from crowetrade_operator.errors import (
     NotFound,
 )
 from crowetrade_operator_tests.samples import change, limit_manifest
-from crowetrade_operator_tests.servers import NAMESPACES, ApiServer, Wire, free_port
+from crowetrade_operator_tests.servers import ApiServer, Wire, free_port
 from crowetrade_operator_tests.waiting import counted
 
 pytestmark = pytest.mark.integration

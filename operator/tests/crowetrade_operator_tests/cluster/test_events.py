@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 from crowetrade_api.v1alpha1.meta import Metadata
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.events import Note, Recorder, event_body
-from crowetrade_operator.cluster.resources import EVENTS
-from crowetrade_operator_tests.servers import NAMESPACES
+from crowetrade_operator.cluster.resources import EVENTS, NAMESPACES
 from crowetrade_operator_tests.waiting import counted
 
 pytestmark = pytest.mark.integration

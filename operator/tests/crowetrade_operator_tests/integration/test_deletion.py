@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +11,8 @@ import pytest
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_api.names import FORCE_DELETE_ANNOTATION
-from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_api.names import FORCE_DELETE_ANNOTATION, Kind
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, NAMESPACES, PODS, RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator.errors import NotFound
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, trading
@@ -163,3 +165,56 @@ async def test_what_cannot_be_closed_is_named_when_the_strategy_goes(desk: Desk)
         event = await desk.told("ema", "PositionLeft")
         assert event["type"] == "Warning"
         assert "900 EUR-USD at sim-fx (BelowMinQuantity: 1000 at least)" in event["note"]
+
+
+@contextlib.asynccontextmanager
+async def _with_gateway_pod(desk: Desk) -> AsyncIterator[None]:
+    """A gateway that trades for a strategy with Flatten, and its pod, which takes its time when it is stopped."""
+    async with trading(desk, change(strategy_manifest(), "spec.deletionPolicy", "Flatten")):
+        labels = (await desk.get(DEPLOYMENTS, "venue-sim-fx"))["spec"]["template"]["metadata"]["labels"]
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "venue-sim-fx-1", "labels": labels, "finalizers": ["example.com/still-stopping"]},
+            "spec": {
+                "serviceAccountName": "venue-sim-fx",
+                "automountServiceAccountToken": False,
+                "containers": [{"name": "gateway", "image": "gateway"}],
+            },
+        }
+        await desk.noticed(await desk.create(PODS, body))
+        yield
+
+
+async def _stop_gateway_pod(desk: Desk) -> None:
+    await desk.delete(PODS, "venue-sim-fx-1")
+    await desk.noticed(await desk.get(PODS, "venue-sim-fx-1"))
+
+
+async def test_a_namespace_that_ends_flattens_as_soon_as_its_gateway_is_stopped(desk: Desk) -> None:
+    """The strategy itself is marked only when all pods are gone."""
+    async with _with_gateway_pod(desk):
+        await desk.cluster.delete(NAMESPACES, "", desk.namespace)
+        await desk.idle()
+        await desk.state(config_pb2.TRADING_STATE_ACTIVE)
+        await _stop_gateway_pod(desk)
+        await desk.state(config_pb2.TRADING_STATE_FLATTEN)
+        assert "deletionTimestamp" not in (await desk.get(STRATEGIES, "ema"))["metadata"]
+
+
+async def test_a_gateway_that_is_only_restarted_goes_on_as_it_was(desk: Desk) -> None:
+    async with _with_gateway_pod(desk):
+        await _stop_gateway_pod(desk)
+        await desk.state(config_pb2.TRADING_STATE_ACTIVE)
+
+
+async def test_a_namespace_of_the_same_name_begins_anew(desk: Desk) -> None:
+    context = desk.parts.context
+    async with _with_gateway_pod(desk):
+        await desk.cluster.delete(NAMESPACES, "", desk.namespace)
+        await _stop_gateway_pod(desk)
+        assert context.surroundings(desk.namespace).terminating
+    for kind in Kind:
+        for item in list(context.cache.all(kind.value, desk.namespace)):
+            context.cache.remove(item)
+    assert not context.surroundings(desk.namespace).terminating

@@ -57,19 +57,25 @@ class StrategyBinding(_message.Message):
 
     STRATEGY_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    FLATTEN_WHEN_DELETED_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """Name of the Strategy."""
     state: Global___TradingState.ValueType
     """Whether it may trade; what a gateway does not know counts as suspended."""
+    flatten_when_deleted: _builtins.bool
+    """True when its positions are to be closed if it is deleted: a gateway that is stopped while it holds some waits a
+    moment for that order, because with a whole namespace the pods are stopped first.
+    """
     def __init__(
         self,
         *,
         strategy: _builtins.str = ...,
         state: Global___TradingState.ValueType = ...,
+        flatten_when_deleted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flatten_when_deleted", b"flatten_when_deleted", "state", b"state", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
