@@ -14,7 +14,7 @@ Truth = Literal["True", "False", "Unknown"]
 
 
 class ConditionType(DocumentedEnum):
-    """What a condition speaks of."""
+    """What a condition is about."""
 
     READY = "Ready", "All that the resource needs is there."
     AGENTS_AVAILABLE = "AgentsAvailable", "All pods of the strategy are ready."
@@ -37,7 +37,7 @@ WHEN_TRUE_BAD = (ConditionType.ORDERS_REFUSED, ConditionType.HALTED)
 class Condition(ApiModel):
     """One condition as in the Kubernetes API conventions."""
 
-    type: str = Field(description="What the condition speaks of.", max_length=64)
+    type: str = Field(description="What the condition is about.", max_length=64)
     status: Truth = Field(description="True, False or Unknown.")
     reason: str = Field(description="Why, in CamelCase; for programs.", max_length=64)
     message: str = Field(description="Why, in a sentence that says what to do; for people.", max_length=2048)

@@ -27,7 +27,8 @@ SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024),
     ("grpc.max_concurrent_streams", 16),
     ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),  # sets TCP_USER_TIMEOUT; the time for a ping's answer is the next one
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),

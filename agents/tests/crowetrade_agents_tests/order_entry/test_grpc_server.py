@@ -21,6 +21,7 @@ from crowetrade_agents.order_entry.port import Request, Response
 from crowetrade_agents_tests.clock import settle
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
+from crowetrade_agents_tests.order_entry.http2 import FROZEN_SECONDS, PREFACE, SETTINGS, SETTINGS_TAKEN
 
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[Request, Response]
@@ -405,3 +406,14 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not holds():
             await asyncio.sleep(0)
+
+
+async def test_a_connection_whose_peer_is_frozen_is_closed_and_nobody_elses(gateway: Gateway) -> None:
+    """Its system still takes the server's pings, and nobody answers them: keepalive alone can tell."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(PREFACE + SETTINGS + SETTINGS_TAKEN)
+    async with asyncio.timeout(FROZEN_SECONDS):
+        while await reader.read(1024):
+            assert await gateway.beta.is_served()
+    assert await gateway.beta.is_served()
+    writer.close()

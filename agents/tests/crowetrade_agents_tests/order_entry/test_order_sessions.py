@@ -24,6 +24,7 @@ from crowetrade_agents.order_entry.port import OrderSession, Request, Response, 
 from crowetrade_agents_tests.clock import SECOND_NS, settle
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
+from crowetrade_agents_tests.order_entry.http2 import FROZEN_SECONDS, SETTINGS, SETTINGS_TAKEN
 from crowetrade_agents_tests.order_entry.recording_listener import RecordingListener
 from crowetrade_agents_tests.order_entry.requests import VENUE, cl_ord_id
 
@@ -339,6 +340,26 @@ async def test_a_connection_that_never_stands_is_given_up() -> None:
     await connected.wait()
     await advance_until(engine, lambda: "down" in listener.names())
     assert "the logon was not answered in time" in str(listener.calls[0][1])
+    run.cancel()
+    server.close()
+
+
+async def test_a_connection_to_a_frozen_gateway_is_closed() -> None:
+    """The next session would go over the same connection, as after the death of the gateway's node."""
+    closed = asyncio.Event()
+
+    async def take_part_and_freeze(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(SETTINGS + SETTINGS_TAKEN)
+        while await reader.read(1024):
+            continue
+        closed.set()
+
+    server = await asyncio.start_server(take_part_and_freeze, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    session = GrpcSession(VENUE, address, requests.logon(), RecordingListener(), EngineSide(LIMITS).clock)
+    run = asyncio.create_task(session.run())
+    async with asyncio.timeout(FROZEN_SECONDS):
+        await closed.wait()
     run.cancel()
     server.close()
 

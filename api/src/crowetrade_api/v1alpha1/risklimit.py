@@ -124,7 +124,7 @@ class RiskSummary(ApiModel):
 class RiskLimitStatus(ApiModel):
     """Where the limits are in force and how much of them is used; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status speaks of.", ge=0)
+    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
     summary: RiskSummary = Field(default_factory=RiskSummary, description="Strings for columns.")
     gateways: GatewaysStatus = Field(
         default_factory=GatewaysStatus, description="Gateways that enforce this generation."

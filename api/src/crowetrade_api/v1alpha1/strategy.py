@@ -340,7 +340,7 @@ class StrategyPhase(DocumentedEnum):
 class StrategyStatus(ApiModel):
     """How the strategy is doing; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status speaks of.", ge=0)
+    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
     phase: StrategyPhase = Field(
         default=StrategyPhase.UNKNOWN,
         description="One word for people, derived from the conditions. Programs use the conditions.",

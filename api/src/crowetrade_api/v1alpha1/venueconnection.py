@@ -410,7 +410,7 @@ class VenuePhase(DocumentedEnum):
 class VenueConnectionStatus(ApiModel):
     """How the gateway is doing; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status speaks of.", ge=0)
+    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
     phase: VenuePhase = Field(
         default=VenuePhase.UNKNOWN, description="One word for people, derived from the conditions."
     )
