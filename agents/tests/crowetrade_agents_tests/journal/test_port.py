@@ -1,8 +1,9 @@
-"""What every journal does: the one in memory, which simulations use, and the one in JetStream."""
+"""What every journal does: the one in memory, which simulations use, the one in a file, and the one in JetStream."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -12,6 +13,7 @@ from crowetrade_agents.errors import JournalCorrupt, JournalUnavailable, Overtak
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.memory import MemoryJournal, MemoryLog
 from crowetrade_agents.journal.port import JournalHead, JournalPort
+from crowetrade_agents.journal.sqlite import SqliteJournal
 
 from .conftest import NAMESPACE, VENUE
 from .values import NOW, books, started, submissions
@@ -19,9 +21,11 @@ from .values import NOW, books, started, submissions
 NewProcess = Callable[[], JournalPort]
 
 
-@pytest.fixture(params=["memory", pytest.param("jetstream", marks=pytest.mark.integration)])
-def new_process(request: pytest.FixtureRequest) -> NewProcess:
+@pytest.fixture(params=["memory", "file", pytest.param("jetstream", marks=pytest.mark.integration)])
+def new_process(request: pytest.FixtureRequest, tmp_path: Path) -> NewProcess:
     """Makes the journal of another process of the same gateway."""
+    if request.param == "file":
+        return lambda: SqliteJournal(tmp_path / "sim.journal")
     if request.param == "memory":
         log = MemoryLog()
         return lambda: MemoryJournal(log)
