@@ -6,7 +6,7 @@ agents read them. A field that a newer operator added is ignored, a value that i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Literal, Self
@@ -14,8 +14,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from crowetrade_api.model import ApiModel
-from crowetrade_api.v1alpha1.strategy import StrategySpec
-from crowetrade_api.v1alpha1.venueconnection import Instrument, Simulated, SimulatedData, VenueConnectionSpec
+from crowetrade_api.v1alpha1.strategy import Strategy, StrategySpec
+from crowetrade_api.v1alpha1.venueconnection import (
+    Instrument,
+    Simulated,
+    SimulatedData,
+    VenueConnection,
+    VenueConnectionSpec,
+)
 
 CONFIG_DIRECTORY = "/etc/crowetrade"
 STRATEGY_FILE = "strategy.json"
@@ -82,6 +88,22 @@ class StrategyFile(_File):
     gateways: dict[str, str]
     # Those that the strategy trades, in the order of the manifest.
     instruments: list[ListedInstrument]
+
+    @classmethod
+    def of(
+        cls, strategy: Strategy, instruments: Mapping[tuple[str, str], Instrument], gateways: dict[str, str]
+    ) -> Self:
+        """`instruments` are those that the venues declare, by venue and symbol (see references.py); `gateways` the
+        address of each venue's."""
+        traded = [(item.venue_ref.name, item.symbol) for item in strategy.spec.instruments]
+        return cls(
+            namespace=strategy.namespace,
+            name=strategy.name,
+            generation=strategy.metadata.generation,
+            spec=strategy.spec,
+            gateways=gateways,
+            instruments=[ListedInstrument(**instruments[key].model_dump(), venue=key[0]) for key in traded],
+        )
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -166,6 +188,18 @@ class VenueFile(_File):
     spec: VenueConnectionSpec
     # Where the recordings of a simulated venue are.
     recordings: list[RecordingFile] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, venue: VenueConnection) -> Self:
+        """What the gateway of the venue is given."""
+        simulated = venue.spec.simulated
+        return cls(
+            namespace=venue.namespace,
+            name=venue.name,
+            generation=venue.metadata.generation,
+            spec=venue.spec,
+            recordings=recording_files(simulated.data) if simulated is not None else [],
+        )
 
     @model_validator(mode="after")
     def _settings_of_its_type(self) -> Self:

@@ -42,6 +42,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sim.journal"
 
 
+@pytest.fixture
+def no_journal(path: Path) -> Path:
+    path.write_bytes(b"this is not an SQLite database, but it is long enough to be read as one" * 20)
+    return path
+
+
 async def opened(path: Path) -> SqliteJournal:
     """A journal that was read to its end."""
     journal = SqliteJournal(path)
@@ -101,12 +107,11 @@ async def test_a_changed_record_is_found(path: Path) -> None:
         await opened(path)
 
 
-async def test_a_file_that_is_no_journal_is_told_from_one_that_cannot_be_opened(path: Path) -> None:
-    path.write_bytes(b"this is not an SQLite database, but it is long enough to be read as one" * 20)
+async def test_a_file_that_is_no_journal_is_told_from_one_that_cannot_be_opened(no_journal: Path) -> None:
     with pytest.raises(JournalCorrupt, match=r"sim\.journal failed: file is not a database"):
-        await SqliteJournal(path).open()
+        await SqliteJournal(no_journal).open()
     with pytest.raises(JournalUnavailable, match="unable to open database file"):
-        await SqliteJournal(path.parent / "nowhere" / "sim.journal").open()
+        await SqliteJournal(no_journal.parent / "nowhere" / "sim.journal").open()
 
 
 async def test_a_disk_that_takes_no_more_ends_the_process(path: Path) -> None:
@@ -123,9 +128,7 @@ async def test_a_disk_that_takes_no_more_ends_the_process(path: Path) -> None:
     assert (await SqliteJournal(path).open()).head.sequence == 1
 
 
-async def test_nothing_is_made_where_only_is_read(path: Path) -> None:
+def test_nothing_is_made_where_only_is_read(path: Path) -> None:
     with pytest.raises(JournalUnavailable, match="unable to open database file"):
         SqliteReader(path)
     assert not path.exists()
-    await opened(path)
-    assert SqliteReader(path).last() == (0, b"")

@@ -245,6 +245,11 @@ def section(model: type[BaseModel], description: str) -> Any:
     return Field(default_factory=model, description=description, json_schema_extra={"default": {}})
 
 
+def cut(text: str, length: int) -> str:
+    """Text that fits a field of a status."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def fitting(text: str, length: int = QUANTITY_LENGTH) -> str:
     """A decimal number that fits a field of a status: decimal places are cut first, then digits for an exponent.
 

@@ -10,10 +10,8 @@ from crowetrade_api.files import (
     STRATEGY_FILE,
     VAULT_AGENT_FILE,
     VENUE_FILE,
-    ListedInstrument,
     StrategyFile,
     VenueFile,
-    recording_files,
 )
 from crowetrade_api.names import gateway_address
 from crowetrade_api.v1alpha1.strategy import Strategy
@@ -28,29 +26,15 @@ def strategy_content(
 ) -> dict[str, Any]:
     """strategy.json. `instruments` are those that the venues declare, by venue and symbol; all that the strategy
     trades must be there."""
-    traded = [(item.venue_ref.name, item.symbol) for item in strategy.spec.instruments]
-    return StrategyFile(
-        namespace=strategy.namespace,
-        name=strategy.name,
-        generation=strategy.metadata.generation,
-        spec=strategy.spec,
-        gateways={
-            venue: gateway_address(strategy.namespace, venue, settings.cluster_domain) for venue in strategy.spec.venues
-        },
-        instruments=[ListedInstrument(**instruments[key].model_dump(), venue=key[0]) for key in traded],
-    ).content()
+    gateways = {
+        venue: gateway_address(strategy.namespace, venue, settings.cluster_domain) for venue in strategy.spec.venues
+    }
+    return StrategyFile.of(strategy, instruments, gateways).content()
 
 
 def venue_content(venue: VenueConnection) -> dict[str, Any]:
     """venue.json."""
-    simulated = venue.spec.simulated
-    return VenueFile(
-        namespace=venue.namespace,
-        name=venue.name,
-        generation=venue.metadata.generation,
-        spec=venue.spec,
-        recordings=recording_files(simulated.data) if simulated is not None else [],
-    ).content()
+    return VenueFile.of(venue).content()
 
 
 def config_hash(content: dict[str, Any]) -> str:

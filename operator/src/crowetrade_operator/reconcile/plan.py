@@ -209,8 +209,3 @@ def paused_condition() -> Condition:
     """Says that the children are left alone."""
     text = "The annotation trading.crowetrade.io/paused is true: children are neither updated nor repaired."
     return condition(ConditionType.PAUSED, True, Reason.RECONCILING_PAUSED, text)
-
-
-def cut(text: str, length: int) -> str:
-    """Text that fits a field of the status."""
-    return text if len(text) <= length else text[: length - 3] + "..."

@@ -11,7 +11,7 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition, follow
 from crowetrade_api.reasons import Reason
-from crowetrade_api.v1alpha1.common import LabelSelector, fitting, plain
+from crowetrade_api.v1alpha1.common import LabelSelector, cut, fitting, plain
 from crowetrade_api.v1alpha1.risklimit import (
     GatewaysStatus,
     RiskLimit,
@@ -20,7 +20,7 @@ from crowetrade_api.v1alpha1.risklimit import (
     UtilisationStatus,
 )
 from crowetrade_operator.reconcile.observed import GatewayView, Moment, Surroundings
-from crowetrade_operator.reconcile.plan import bus_message, cut, paused_condition
+from crowetrade_operator.reconcile.plan import bus_message, paused_condition
 
 WATCHED = (ConditionType.ENFORCED,)
 _PLAIN = re.compile(r"-?[0-9]{1,80}(\.[0-9]{1,80})?", re.ASCII)

@@ -9,11 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_api.gateway_config import AnyStrategy
 from crowetrade_api.names import APPLIED_HASH_ANNOTATION
-from crowetrade_api.reasons import Reason
+from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments
@@ -24,7 +22,7 @@ from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
 from crowetrade_operator.reconcile import strategy_deletion
 from crowetrade_operator.reconcile.observed import Children, Moment, Surroundings
-from crowetrade_operator.reconcile.plan import Plan, account_of, cut
+from crowetrade_operator.reconcile.plan import Plan, account_of
 from crowetrade_operator.reconcile.pods import Workload, workload
 from crowetrade_operator.settings import Settings
 
@@ -57,50 +55,6 @@ class Observed:
         return workload(self.deployments(), self.children.of_kind("Pod"))
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why the agents cannot be configured."""
-
-    reason: Reason
-    message: str
-
-
-def references(strategy: Strategy, around: Surroundings) -> dict[tuple[str, str], Instrument] | Problem:
-    """The instruments as their venues declare them, or what is missing."""
-    found: dict[tuple[str, str], Instrument] = {}
-    for item in strategy.spec.instruments:
-        name = item.venue_ref.name
-        venue = around.venues.get(name)
-        if venue is None:
-            text = f"VenueConnection {name} does not exist in namespace {strategy.namespace}: create it, or correct "
-            text += f"spec.instruments[{item.symbol}].venueRef.name."
-            return Problem(Reason.VENUE_NOT_FOUND, text + left_behind(strategy, name))
-        if not isinstance(venue, VenueConnection):
-            text = (
-                f"VenueConnection {name} does not match the operator's schema ({venue.problem}): its gateway is halted."
-            )
-            return Problem(Reason.VENUE_UNREADABLE, text)
-        declared = next((one for one in venue.spec.instruments if one.symbol == item.symbol), None)
-        if declared is None:
-            known = cut(", ".join(one.symbol for one in venue.spec.instruments), 256)
-            text = f"VenueConnection {name} declares no instrument {item.symbol}; it has {known}. Add it, or correct "
-            return Problem(Reason.INSTRUMENT_UNKNOWN, text + "spec.instruments.")
-        if declared.currency != strategy.spec.capital.currency:
-            text = f"{item.symbol} at venue {name} is quoted in {declared.currency}, but spec.capital.currency is "
-            return Problem(Reason.CURRENCY_MISMATCH, text + f"{strategy.spec.capital.currency}: they must be the same.")
-        found[name, item.symbol] = declared
-    return found
-
-
-def left_behind(strategy: AnyStrategy, venue: str) -> str:
-    """A sentence about what was known last of the strategy's positions at a venue that is gone; empty when flat."""
-    held = [item for item in strategy.status.position if item.venue == venue and Decimal(item.quantity) != 0]
-    if not held:
-        return ""
-    positions = ", ".join(f"{item.quantity} {item.symbol}" for item in held)
-    return f" The last known position there is {positions}: check account and positions at the venue."
-
-
 def plan(observed: Observed, settings: Settings) -> Plan:
     """What to write."""
     strategy = observed.strategy
@@ -114,7 +68,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
         service(strategy),
         pod_disruption_budget(strategy),
     ]
-    found = references(strategy, observed.around)
+    found = references(strategy, observed.around.venues)
     if isinstance(found, Problem):
         return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds)
     content = strategy_content(strategy, found, settings)

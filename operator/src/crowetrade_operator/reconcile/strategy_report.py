@@ -9,7 +9,8 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
 from crowetrade_api.gateway_config import AnyVenue, unlimited_symbols
 from crowetrade_api.reasons import Reason
-from crowetrade_api.v1alpha1.common import fitting, plain
+from crowetrade_api.references import Problem, references
+from crowetrade_api.v1alpha1.common import cut, fitting, plain
 from crowetrade_api.v1alpha1.strategy import (
     AgentsStatus,
     LastRejectStatus,
@@ -27,7 +28,6 @@ from crowetrade_operator.reconcile.plan import (
     account_of,
     bounded,
     bus_message,
-    cut,
     halted_condition,
     paused_condition,
     rfc3339,
@@ -35,7 +35,7 @@ from crowetrade_operator.reconcile.plan import (
 )
 from crowetrade_operator.reconcile.pods import rolled_out
 from crowetrade_operator.reconcile.risklimit import acknowledgement
-from crowetrade_operator.reconcile.strategy import Observed, Problem, references
+from crowetrade_operator.reconcile.strategy import Observed
 from crowetrade_operator.reconcile.strategy_deletion import suspended, waiting_venues
 
 WATCHED = (ConditionType.HALTED, ConditionType.READY, ConditionType.TRADING, ConditionType.ORDERS_REFUSED)
@@ -74,7 +74,7 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
 
 
 def _conditions(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> list[Condition]:
-    found = references(observed.strategy, observed.around)
+    found = references(observed.strategy, observed.around.venues)
     problem = found if isinstance(found, Problem) else None
     halted = _halted(observed)
     agents = _agents_available(observed, problem, refusal)

@@ -18,7 +18,7 @@ from crowetrade_api.files import CREDENTIALS_KEY, VENUE_FILE
 from crowetrade_api.gateway_config import AnyVenue, with_record
 from crowetrade_api.names import venue_object
 from crowetrade_api.reasons import EventReason, Reason
-from crowetrade_api.v1alpha1.common import fitting, plain
+from crowetrade_api.v1alpha1.common import cut, fitting, plain
 from crowetrade_api.v1alpha1.venueconnection import (
     MAX_INSTRUMENTS,
     JournalStatus,
@@ -44,7 +44,6 @@ from crowetrade_operator.reconcile.plan import (
     Plan,
     account_of,
     bounded,
-    cut,
     halted_condition,
     paused_condition,
     rfc3339,

@@ -9,10 +9,10 @@ import pytest
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition
 from crowetrade_api.reasons import Reason
+from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
 from crowetrade_operator.reconcile.plan import (
     account_of,
-    cut,
     paused_condition,
     rfc3339,
     session_condition,
