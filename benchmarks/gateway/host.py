@@ -17,7 +17,7 @@ from pathlib import Path
 import uvloop
 
 from crowetrade_agents import metrics
-from crowetrade_agents.runtime.gateway import run_gateway
+from crowetrade_agents.runtime.gateway_pod import run_gateway
 
 
 class Recorder:

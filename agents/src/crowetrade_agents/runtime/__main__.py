@@ -37,13 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _gateway() -> None:
     # Imported here, so that a strategy process never loads a venue adapter.
-    from crowetrade_agents.runtime.gateway import run_gateway
+    from crowetrade_agents.runtime.gateway_pod import run_gateway
 
     uvloop.run(run_gateway(os.environ))
 
 
 def _strategy(roles_text: str) -> None:
-    from crowetrade_agents.runtime.strategy import run_strategy
+    from crowetrade_agents.runtime.strategy_pod import run_strategy
 
     roles = parse_roles(roles_text)
     pod = read_pod(os.environ, STRATEGY_FILE)

@@ -1,23 +1,22 @@
-"""The gateway process: wires the engine's loop to the journal, the venue, the sessions, the bus and the operator.
+"""The gateway: wires the engine's loop to its ports, which are a pod's (gateway_pod.py) or a laptop's.
 
-It starts in this order: bus, journal, session record, engine, order entry, configuration, venue. It ends on SIGTERM:
-nothing new leaves, what is open is cancelled, positions that are to be closed are closed within the time that the pod
-has; or by raising a JournalError when the journal takes no more from it.
+It starts in this order: journal, session record, engine, order entry, configuration, venue. When it is asked to stop,
+nothing new leaves, what is open is cancelled, positions that are to be closed are closed within the time that a pod
+has; or it ends by raising a JournalError when the journal takes no more from it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 import structlog
-from nats.js import JetStreamContext
-from nats.js.errors import BucketNotFoundError
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2, status_pb2
-from crowetrade_agents.bus.nats import NatsBus
-from crowetrade_agents.control.nats import configurations
+from crowetrade_agents.bus.port import Bus
+from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.trading_state import TradingState
@@ -31,27 +30,21 @@ from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.state import GatewayState, Settings
 from crowetrade_agents.gateway.status import gateway_status, status_pieces
 from crowetrade_agents.gateway.venue_session import VenueSession
-from crowetrade_agents.journal.jetstream import JetStreamJournal
-from crowetrade_agents.journal.port import JournalHead
+from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.commands import SessionCommand
-from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
-from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.config import Pod, load_file, read_pod
 from crowetrade_agents.runtime.memory import give_back_memory
-from crowetrade_agents.runtime.venue import instruments_of, venue_of
+from crowetrade_agents.runtime.venue import instruments_of
 from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenuePort
-from crowetrade_api.files import VENUE_FILE, VenueFile
+from crowetrade_api.files import VenueFile
 from crowetrade_process.health import Health
-from crowetrade_process.logs import configure_logging
-from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
+from crowetrade_process.stopping import cancelled, unless_stopping
 
 log = structlog.get_logger()
 
 STATUS_NS = SECOND_NS
 STATUS_WORK_NS, STATUS_PAUSE_NS = SECOND_NS // 1000, SECOND_NS // 250
 """A status takes at most a fifth of the loop's time while it is made."""
-GRACE_SECONDS = 1.0
 RETRY_NS = SECOND_NS
 LOOK_NS = SECOND_NS // 20
 """Lock step looks this often whether configuration or patience lets the market go on."""
@@ -64,32 +57,8 @@ FLATTEN_WAIT_NS = 5 * SECOND_NS
 deleted: with a whole namespace it is stopped first, and the operator sees that only by its end."""
 
 
-async def run_gateway(environment: Mapping[str, str]) -> None:
-    """Runs until SIGTERM; raises ConfigurationError, and JournalError when the journal takes no more."""
-    pod = read_pod(environment, VENUE_FILE)
-    file = load_file(pod.config_path, VenueFile)
-    configure_logging(venue=file.name, namespace=file.namespace)
-    clock = SystemClock()
-    venue = venue_of(file, environment, clock)
-    health = Health()
-    health.set_ready("bus", False, "connecting to the bus")
-    await health.serve(pod.http_port)
-    stop = stop_on_signals()
-    connecting = NatsBus.connect(
-        pod.nats_url,
-        name=pod.name,
-        on_connection=lambda connected, why: health.set_ready("bus", connected, why),
-    )
-    try:
-        bus = await unless_stopping(stop, connecting)
-        if bus is None:
-            return
-        try:
-            await GatewayProcess(bus, file, venue, clock, pod, health, stop).run()
-        finally:
-            await bus.close()
-    finally:
-        await health.stop()
+ServeSessions = Callable[[Sessions], AbstractAsyncContextManager[None]]
+"""Makes order entry reachable as long as the context lives."""
 
 
 class GatewayProcess:
@@ -97,24 +66,28 @@ class GatewayProcess:
 
     def __init__(
         self,
-        bus: NatsBus,
+        name: str,
         file: VenueFile,
         venue: VenuePort,
+        bus: Bus,
+        journal: JournalPort,
+        configurations: AsyncIterator[Configuration],
+        serve_sessions: ServeSessions,
         clock: Clock,
-        pod: Pod,
         health: Health,
         stop: asyncio.Event,
     ) -> None:
-        self._bus = bus
-        self._jetstream: JetStreamContext = bus.client.jetstream()
+        self._name = name
         self._file = file
         self._venue = venue
+        self._bus = bus
+        self._journal = journal
+        self._configurations = configurations
+        self._serve_sessions = serve_sessions
         self._clock = clock
-        self._pod = pod
         self._health = health
         self._stop = stop
         self._waiting_for: list[str] = []
-        self.port = 0
         # Set once sessions can be opened.
         self.serving = asyncio.Event()
 
@@ -124,7 +97,7 @@ class GatewayProcess:
         opened = await unless_stopping(self._stop, self._open())
         if opened is None:
             return
-        journal, state, head = opened
+        state, head = opened
 
         async def put(command: SessionCommand) -> None:
             await gateway.put(command)
@@ -137,7 +110,7 @@ class GatewayProcess:
             is_bound=lambda strategy: strategy in (state.live.configuration.bindings or {}),
             published=lambda: state.live.published,
         )
-        gateway = Gateway(state, journal, head, self._venue, sessions, self._publish_market, self._clock)
+        gateway = Gateway(state, self._journal, head, self._venue, sessions, self._publish_market, self._clock)
         try:
             await self._trade(gateway, sessions)
         finally:
@@ -181,26 +154,21 @@ class GatewayProcess:
         """Order entry, from when it is known who may trade until it is cancelled."""
         await self._until_configured(gateway)
         give_back_memory()
-        server = create_server(sessions)
-        self.port = server.add_insecure_port(f"0.0.0.0:{self._pod.grpc_port}")
-        await server.start()
-        self.serving.set()
-        self._health.set_ready("journal", True)
-        books = gateway.state.books
-        log.info("gateway_serves", port=self.port, fencing_token=books.fencing_token, journal=gateway.head.sequence)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            sessions.leave()
-            await server.stop(grace=GRACE_SECONDS)
+        async with self._serve_sessions(sessions):
+            self.serving.set()
+            self._health.set_ready("journal", True)
+            books = gateway.state.books
+            log.info("gateway_serves", fencing_token=books.fencing_token, journal=gateway.head.sequence)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                sessions.leave()
 
-    async def _open(self) -> tuple[JetStreamJournal, GatewayState, JournalHead]:
+    async def _open(self) -> tuple[GatewayState, JournalHead]:
         """Opens the journal and writes this session's record into it, which fences the gateway before."""
-        await self._wait_for_configuration_bucket()
-        journal = JetStreamJournal(self._bus.client, self._file.namespace, self._file.name)
         while True:
             try:
-                recovered = await journal.open()
+                recovered = await self._journal.open()
                 books = begin(self._file.name, recovered.books)
                 async for event in recovered.events:
                     books.apply(event, replayed=True)
@@ -211,29 +179,20 @@ class GatewayProcess:
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
         started = journal_pb2.JournalEvent(
             at_unix_ns=self._clock.now_ns(),
-            session_started=journal_pb2.SessionStarted(pod=self._pod.name, fencing_token=books.fencing_token + 1),
+            session_started=journal_pb2.SessionStarted(pod=self._name, fencing_token=books.fencing_token + 1),
         )
         books.apply(started)
-        head = await journal.append([started], self._clock.now_ns(), books.fencing_token)
+        head = await self._journal.append([started], self._clock.now_ns(), books.fencing_token)
         state = GatewayState.start(self._settings(), books, recovered.head.sequence)
         state.live.published = books.origin_sequence
-        return journal, state, head
-
-    async def _wait_for_configuration_bucket(self) -> None:
-        while True:
-            try:
-                await self._jetstream.key_value(subjects.CONFIG_BUCKET)
-                return
-            except BucketNotFoundError:
-                log.warning("configuration_bucket_missing")
-                await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
+        return state, head
 
     def _settings(self) -> Settings:
         spec = self._file.spec
         return Settings(
             namespace=self._file.namespace,
             venue=self._file.name,
-            pod=self._pod.name,
+            pod=self._name,
             instruments=instruments_of(self._file),
             features=self._venue.features,
             orders_per_second=spec.rate_limits.orders_per_second,
@@ -246,7 +205,7 @@ class GatewayProcess:
         return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token)
 
     async def _configure(self, gateway: Gateway) -> None:
-        async for configuration in configurations(self._jetstream, self._file.namespace, self._file.name):
+        async for configuration in self._configurations:
             await gateway.put(Configure(configuration))
 
     async def _release(self, gateway: Gateway, sessions: Sessions) -> None:

@@ -1,11 +1,11 @@
-"""A strategy process: the roles that it is given, wired over the bus.
+"""A strategy: the roles that it is given, wired over the bus, which is NATS in a pod (strategy_pod.py).
 
 With all roles in one process (topology Combined) features, signals and targets stay in it; with one role each (Split)
-they go over NATS. Market data comes over NATS in both. The order of the start matters: downstream roles subscribe
+they go over the bus. Market data comes over the bus in both. The order of the start matters: downstream roles subscribe
 first, then upstream ones, and only when all listen does execution log on at the gateways, which releases lock step.
 
-SIGTERM: working orders are canceled, the answers awaited for a moment, the bus flushed. What is still open then is
-canceled by the gateway when it notices the end of the session.
+When it is asked to stop: working orders are canceled, the answers awaited for a moment, the bus flushed. What is still
+open then is canceled by the gateway when it notices the end of the session.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2, status_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.bus.inprocess import InProcessBus
-from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.bus.port import Bus
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError
@@ -41,16 +40,14 @@ from crowetrade_agents.roles.stages import (
     subscribe_market_data,
 )
 from crowetrade_agents.roles.status import AgentState
-from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.config import Pod, execution_policy, instrument_ids, listings, portfolio_policy, shadow
+from crowetrade_agents.runtime.config import execution_policy, instrument_ids, listings, portfolio_policy, shadow
 from crowetrade_agents.runtime.memory import give_back_memory
-from crowetrade_agents.runtime.watchdog import StageWatchdog
 from crowetrade_agents.sdk import Model
 from crowetrade_agents.signals.stage import SignalStage
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import COMBINED_ROLE, ROLES, Role
 from crowetrade_process.health import Health
-from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
+from crowetrade_process.stopping import cancelled, unless_stopping
 
 STATUS_PERIOD_SECONDS = 1.0
 UPSTREAM = (Role.FEATURE, Role.SIGNAL, Role.PORTFOLIO)
@@ -67,7 +64,8 @@ class StrategyProcess:
 
     config: StrategyFile
     roles: Sequence[Role]
-    pod: Pod
+    name: str
+    config_hash: str
     clock: Clock
     health: Health
     stopping: asyncio.Event
@@ -82,17 +80,9 @@ class StrategyProcess:
         )
         self._models = {role: create_strategy_model(self.config) for role in self.roles if role in UPSTREAM[:2]}
 
-    async def run(self) -> None:
-        """Raises SessionTakenOver when a newer process of the strategy logged on."""
-        self.health.set_ready("bus", False, f"connecting to NATS at {self.pod.nats_url}")
-        connecting = NatsBus.connect(
-            self.pod.nats_url,
-            name=self.pod.name,
-            on_connection=lambda connected, why: self.health.set_ready("bus", connected, why),
-        )
-        market = await unless_stopping(self.stopping, connecting)
-        if market is None:
-            return
+    async def run(self, market: Bus) -> None:
+        """Runs on the bus that market data comes over, and closes it. Raises SessionTakenOver when a newer process of
+        the strategy logged on."""
         bus: Bus = InProcessBus() if set(self.roles) == set(ROLES) else market
         reporting = asyncio.create_task(self._report_status(market))
         try:
@@ -107,7 +97,7 @@ class StrategyProcess:
             reporting.cancel()
             await market.close()
 
-    async def _start_stages(self, market: NatsBus, bus: Bus) -> None:
+    async def _start_stages(self, market: Bus, bus: Bus) -> None:
         """Downstream first."""
         config, instruments = self.config, instrument_ids(self.config)
         if Role.PORTFOLIO in self.roles:
@@ -120,7 +110,7 @@ class StrategyProcess:
         for role in self.roles:
             await bus.answer_pings(subjects.handshake(config.namespace, config.name, role))
 
-    async def _start_execution(self, market: NatsBus, bus: Bus) -> ExecutionRole:
+    async def _start_execution(self, market: Bus, bus: Bus) -> ExecutionRole:
         config = self.config
 
         async def upstream_ready() -> None:
@@ -172,7 +162,7 @@ class StrategyProcess:
             await cancelled(*runs)
 
     def _session(self, venue: str, execution: ExecutionRole) -> OrderSession:
-        logon = gateway_pb2.Logon(namespace=self.config.namespace, strategy=self.config.name, pod=self.pod.name)
+        logon = gateway_pb2.Logon(namespace=self.config.namespace, strategy=self.config.name, pod=self.name)
         return self.open_session(venue, self.config.gateways[venue], logon, execution)
 
     async def _await_upstream(self, bus: Bus) -> None:
@@ -187,15 +177,15 @@ class StrategyProcess:
             why = self._state.gateways_down.get(venue, "")
             self.health.set_ready(f"gateway {venue}", not why, why)
 
-    async def _report_status(self, market: NatsBus) -> None:
+    async def _report_status(self, market: Bus) -> None:
         name = COMBINED_ROLE if set(self.roles) == set(ROLES) else "-".join(self.roles)
         subject = subjects.agent_status(self.config.namespace, self.config.name, name)
         identity = status_pb2.AgentStatus(
             namespace=self.config.namespace,
             strategy=self.config.name,
             roles=list(self.roles),
-            pod=self.pod.name,
-            config_hash=self.pod.config_hash,
+            pod=self.name,
+            config_hash=self.config_hash,
         )
         while True:
             self._set_gateways_ready()
@@ -222,33 +212,3 @@ def started(model: Model) -> FeatureStage:
         return FeatureStage(model)
     except Exception as error:
         raise ConfigurationError(f"the model's on_start raised {type(error).__name__}: {error}") from error
-
-
-def _over_grpc(clock: Clock) -> OpenSession:
-    # Imported here, so that what runs without a gateway of its own process does without gRPC.
-    from crowetrade_agents.order_entry.grpc_client import GrpcSession
-
-    def open_session(venue: str, address: str, logon: gateway_pb2.Logon, listener: SessionListener) -> OrderSession:
-        return GrpcSession(venue, address, logon, listener, clock)
-
-    return open_session
-
-
-async def run_strategy(
-    config: StrategyFile, roles: Sequence[Role], pod: Pod, write_termination_message: Callable[[str], None]
-) -> None:
-    """Runs until SIGTERM or SIGINT."""
-    stopping = stop_on_signals()
-    health = Health()
-    clock = SystemClock()
-    process = StrategyProcess(config, roles, pod, clock, health, stopping, _over_grpc(clock))
-    watchdog = StageWatchdog(process.running, write_termination_message)
-    watchdog.start()
-    await health.serve(pod.http_port)
-    _log.info("strategy_started", generation=config.generation, config_hash=pod.config_hash)
-    try:
-        await process.run()
-    finally:
-        await health.stop()
-        watchdog.stop()
-        _log.info("strategy_stopped")

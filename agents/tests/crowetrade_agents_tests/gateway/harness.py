@@ -19,8 +19,7 @@ from crowetrade.config.v1 import config_pb2
 from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.config import Pod
-from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.gateway_pod import GrpcEntry, gateway_on
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_api.files import EnvName, VenueFile
 from crowetrade_api.gateway_config import revision_of
@@ -116,15 +115,15 @@ async def configure(bus: Client, message: config_pb2.GatewayConfig) -> None:
 class Running:
     """A gateway that serves, and the task that runs it."""
 
-    def __init__(self, process: GatewayProcess, task: asyncio.Task[None], stop: asyncio.Event) -> None:
-        self.process = process
+    def __init__(self, entry: GrpcEntry, task: asyncio.Task[None], stop: asyncio.Event) -> None:
+        self._entry = entry
         self.task = task
         self._stop = stop
 
     @property
     def port(self) -> int:
         """Of order entry."""
-        return self.process.port
+        return self._entry.port
 
     async def leave(self) -> None:
         """As on SIGTERM; what the process raised is the caller's to look at."""
@@ -138,8 +137,8 @@ async def start(bus: Client, folder: Path, *, file: VenueFile | None = None, pod
     file = file or venue_file(replay={"speed": "max"})
     clock, stop = SystemClock(), asyncio.Event()
     venue = venue_of(file, {EnvName.DATA_DIRECTORY: str(folder), **env}, clock)
-    settings = Pod(name=pod, nats_url="", config_hash="", config_path=folder, http_port=0, grpc_port=0)
-    process = GatewayProcess(NatsBus(bus), file, venue, clock, settings, Health(), stop)
+    entry = GrpcEntry(0)
+    process = gateway_on(NatsBus(bus), pod, file, venue, entry, clock, Health(), stop)
     task = asyncio.create_task(process.run())
     serving = asyncio.create_task(process.serving.wait())
     await asyncio.wait({task, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_SECONDS)
@@ -147,7 +146,7 @@ async def start(bus: Client, folder: Path, *, file: VenueFile | None = None, pod
     if task.done():
         task.result()
     assert process.serving.is_set(), "the gateway does not serve"
-    return Running(process, task, stop)
+    return Running(entry, task, stop)
 
 
 @asynccontextmanager

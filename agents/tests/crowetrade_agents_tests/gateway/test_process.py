@@ -143,7 +143,7 @@ async def test_the_venue_is_not_asked_before_it_is_known_who_may_trade(
 
     log_on = SimulatedVenue.connect
     monkeypatch.setattr(SimulatedVenue, "connect", connect)
-    monkeypatch.setattr("crowetrade_agents.runtime.gateway.configurations", configurations)
+    monkeypatch.setattr("crowetrade_agents.runtime.gateway_pod.configurations", configurations)
     starting = asyncio.create_task(start(bus, tmp_path))
     # The second status comes as soon as the venue is logged on, or a second after the first.
     statuses = itertools.count(1)

@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from crowetrade import subjects
 from crowetrade_agents.errors import JournalError
 from crowetrade_agents.runtime.__main__ import main
-from crowetrade_agents.runtime.gateway import run_gateway
+from crowetrade_agents.runtime.gateway_pod import run_gateway
 from crowetrade_api.files import EnvName
 
 from ..conftest import make_bus_resources

@@ -141,7 +141,7 @@ async def test_a_model_that_never_returns_is_named_in_the_termination_message(
 def test_a_strategy_process_does_not_load_what_only_others_need() -> None:
     """Each of these costs memory in every strategy pod."""
     code = (
-        "import sys, crowetrade_agents.runtime.strategy as s;"
+        "import sys, crowetrade_agents.runtime.strategy_pod as s;"
         "heavy = {'pyarrow', 'pandas', 'numpy', 'crowetrade_agents.gateway', 'crowetrade_agents.venues', 'hvac'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2
@@ -14,8 +13,8 @@ from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.order_entry.port import OrderSession, SessionListener
 from crowetrade_agents.roles.order_sender import Patience
 from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.config import Pod
 from crowetrade_agents.runtime.strategy import OpenSession, StrategyProcess
+from crowetrade_agents.runtime.strategy_pod import run_over_nats
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import ROLES, Role
 from crowetrade_process.health import Health
@@ -42,9 +41,18 @@ class Running:
     ) -> None:
         self.health = Health()
         self.stopping = asyncio.Event()
-        pod = Pod("-".join(roles), nats_url, "sha256:test", Path("unused"), 0)
-        process = StrategyProcess(config, roles, pod, SystemClock(), self.health, self.stopping, open_session, patience)
-        self.task = asyncio.create_task(process.run())
+        process = StrategyProcess(
+            config,
+            roles,
+            "-".join(roles),
+            "sha256:test",
+            SystemClock(),
+            self.health,
+            self.stopping,
+            open_session,
+            patience,
+        )
+        self.task = asyncio.create_task(run_over_nats(process, nats_url))
 
     async def stop(self) -> None:
         """As on SIGTERM; raises what the process raised."""

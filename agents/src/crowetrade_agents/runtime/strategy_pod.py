@@ -1,0 +1,64 @@
+"""Roles of a strategy in a pod: the bus is NATS, and the sessions with gateways go over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.bus.nats import NatsBus
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.order_entry.port import OrderSession, SessionListener
+from crowetrade_agents.runtime.clock import SystemClock
+from crowetrade_agents.runtime.config import Pod
+from crowetrade_agents.runtime.strategy import OpenSession, StrategyProcess
+from crowetrade_agents.runtime.watchdog import StageWatchdog
+from crowetrade_api.files import StrategyFile
+from crowetrade_api.names import Role
+from crowetrade_process.health import Health
+from crowetrade_process.stopping import stop_on_signals, unless_stopping
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_over_nats(process: StrategyProcess, url: str) -> None:
+    """Connects, trying without end, and runs; returns when the process is asked to stop."""
+    health = process.health
+    health.set_ready("bus", False, f"connecting to NATS at {url}")
+    connecting = NatsBus.connect(
+        url, name=process.name, on_connection=lambda connected, why: health.set_ready("bus", connected, why)
+    )
+    market = await unless_stopping(process.stopping, connecting)
+    if market is not None:
+        await process.run(market)
+
+
+def _over_grpc(clock: Clock) -> OpenSession:
+    # Imported here, so that what runs without a gateway of its own process does without gRPC.
+    from crowetrade_agents.order_entry.grpc_client import GrpcSession
+
+    def open_session(venue: str, address: str, logon: gateway_pb2.Logon, listener: SessionListener) -> OrderSession:
+        return GrpcSession(venue, address, logon, listener, clock)
+
+    return open_session
+
+
+async def run_strategy(
+    config: StrategyFile, roles: Sequence[Role], pod: Pod, write_termination_message: Callable[[str], None]
+) -> None:
+    """Runs until SIGTERM or SIGINT."""
+    stopping = stop_on_signals()
+    health = Health()
+    clock = SystemClock()
+    process = StrategyProcess(config, roles, pod.name, pod.config_hash, clock, health, stopping, _over_grpc(clock))
+    watchdog = StageWatchdog(process.running, write_termination_message)
+    watchdog.start()
+    await health.serve(pod.http_port)
+    _log.info("strategy_started", generation=config.generation, config_hash=pod.config_hash)
+    try:
+        await run_over_nats(process, pod.nats_url)
+    finally:
+        await health.stop()
+        watchdog.stop()
+        _log.info("strategy_stopped")
