@@ -1,8 +1,10 @@
-"""A session within one process: the same hub, decoding and listener as over gRPC, without a wire."""
+"""Order entry within one process: the same hub, decoding and listener as over gRPC, without a wire."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.clock import Clock
@@ -17,13 +19,49 @@ RETRY_NS = 200_000_000
 MAX_WAITING = 1024
 """Requests that may wait for the gateway to take them; `send` takes no more."""
 _CLOSED = End(EndKind.CLOSED, "")
+_NOT_SERVING = End(EndKind.LEAVING, "it does not serve yet")
+
+
+class InProcessEntry:
+    """Where the sessions of one venue are opened, whichever gateway serves it now."""
+
+    def __init__(self) -> None:
+        self._serving: Sessions | None = None
+        self._opened_by: dict[Session, Sessions] = {}
+
+    @asynccontextmanager
+    async def serve(self, sessions: Sessions) -> AsyncIterator[None]:
+        """The gateway serves as long as the context lives."""
+        self._serving = sessions
+        try:
+            yield
+        finally:
+            self._serving = None
+
+    def open(self, logon: gateway_pb2.Logon) -> Session | End:
+        """As Sessions.open."""
+        if self._serving is None:
+            return _NOT_SERVING
+        opened = self._serving.open(logon)
+        if isinstance(opened, Session):
+            self._opened_by[opened] = self._serving
+        return opened
+
+    def release(self, session: Session) -> None:
+        """As Sessions.release."""
+        self._opened_by.pop(session).release(session)
 
 
 class InProcessSession:
     """Implements OrderSession on the gateway's hub."""
 
     def __init__(
-        self, venue: str, sessions: Sessions, logon: gateway_pb2.Logon, listener: SessionListener, clock: Clock
+        self,
+        venue: str,
+        sessions: Sessions | InProcessEntry,
+        logon: gateway_pb2.Logon,
+        listener: SessionListener,
+        clock: Clock,
     ) -> None:
         self._venue = venue
         self._sessions = sessions

@@ -1,4 +1,4 @@
-"""One suite for both buses: what a role may rely on, wherever its neighbour runs."""
+"""One suite for all buses: what a role may rely on, wherever its neighbour runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents.bus.inprocess import InProcessBus, matches
+from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.bus.nats import REASON_HEADER, NatsBus
 from crowetrade_agents.bus.port import Bus
 
@@ -33,11 +34,13 @@ class Inbox:
         return await asyncio.wait_for(self.queue.get(), WAIT_SECONDS)
 
 
-@pytest.fixture(params=["in-process", pytest.param("nats", marks=pytest.mark.integration)])
+@pytest.fixture(params=["in-process", "local", pytest.param("nats", marks=pytest.mark.integration)])
 async def one_bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
     bus: Bus
     if request.param == "in-process":
         bus = InProcessBus()
+    elif request.param == "local":
+        bus = LocalBus().connect()
     else:
         bus = await NatsBus.connect(request.getfixturevalue("nats_url"), "test")
     yield bus
@@ -105,9 +108,13 @@ async def test_what_cannot_be_decoded_goes_to_dlq_and_the_next_message_is_handle
     await bus.close()
 
 
-@pytest.mark.integration
-async def test_a_handler_that_fails_does_not_stop_the_subscription(nats_url: str) -> None:
-    bus = await NatsBus.connect(nats_url, "test")
+@pytest.mark.parametrize("where", ["local", pytest.param("nats", marks=pytest.mark.integration)])
+async def test_a_handler_that_fails_does_not_stop_the_subscription(where: str, request: pytest.FixtureRequest) -> None:
+    bus: Bus
+    if where == "local":
+        bus = LocalBus().connect()
+    else:
+        bus = await NatsBus.connect(request.getfixturevalue("nats_url"), "test")
     inbox = Inbox()
 
     async def fails_first(message: pb.Signal) -> None:
@@ -121,6 +128,24 @@ async def test_a_handler_that_fails_does_not_stop_the_subscription(nats_url: str
         await bus.publish("signal.desk.a", signal(sequence))
     assert (await inbox.get()).origin.sequence == 2
     await bus.close()
+
+
+async def test_on_the_local_bus_nobody_waits_for_a_subscriber_and_who_leaves_takes_nobody_along() -> None:
+    shared, goes_on, heard = LocalBus(), asyncio.Event(), Inbox()
+
+    async def slow(message: pb.Signal) -> None:
+        await goes_on.wait()
+        await heard(message)
+
+    one, other = shared.connect(), shared.connect()
+    await one.subscribe("signal.desk.a", pb.Signal, slow)
+    await other.publish("signal.desk.a", signal(1))
+    await other.close()
+    goes_on.set()
+    assert await heard.get() == signal(1)
+    await other.publish("signal.desk.a", signal(2))
+    await one.close()
+    assert await heard.get() == signal(2), "what has come is handled before it leaves"
 
 
 class Recording:
