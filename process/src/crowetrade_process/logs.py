@@ -1,4 +1,4 @@
-"""JSON logs to standard output, one object per line: `event`, `level`, `timestamp`, and fields for all that varies.
+"""JSON logs, one object per line: `event`, `level`, `timestamp`, and fields for all that varies.
 
 One handler writes the lines of libraries too, from whatever thread they come: two writers would write into each
 other's lines.
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 _OURS = "crowetrade"
 
 
-def configure_logging(level: str = "INFO", **bound: object) -> None:
-    """Sets up structlog and the standard library's logging; `bound` is in every line (strategy, venue, ...).
+def configure_logging(level: str = "INFO", stream: TextIO | None = None, **bound: object) -> None:
+    """Sets up structlog and the standard library's logging, to standard output unless there is a stream; `bound` is in
+    every line (strategy, venue, ...).
 
     Libraries are heard from WARNING on; the bus client reports its errors by callbacks, which log them as ours.
     """
@@ -36,7 +37,7 @@ def configure_logging(level: str = "INFO", **bound: object) -> None:
     )
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**bound)
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[

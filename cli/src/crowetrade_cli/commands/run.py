@@ -1,0 +1,119 @@
+"""`crowetrade run`: the venues, strategies and limits of manifests, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from crowetrade_agents.runtime.clock import SystemClock
+from crowetrade_api.files import EnvName
+from crowetrade_cli.errors import CliError, WrongUse
+from crowetrade_cli.journal.rows import Row
+from crowetrade_cli.local.desk import Desk
+from crowetrade_cli.local.fills import Fills
+from crowetrade_cli.local.report import report
+from crowetrade_cli.local.show import JsonShow, PlainShow, Show, TableShow
+from crowetrade_cli.local.sources import Sources
+from crowetrade_cli.local.state import State
+from crowetrade_cli.local.wanted import Address, Wanted
+from crowetrade_process.logs import configure_logging
+from crowetrade_process.stopping import cancelled, stop_on_signals
+
+LOOK_SECONDS = 0.5
+INSTALLED_SAMPLES = Path(sys.prefix) / "share" / "crowetrade" / "data"
+
+
+def run(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Manifests: files, folders, - for stdin.")],
+    state: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Journals and log are kept there; a later run goes on from it.")
+    ] = Path(".crowetrade"),
+    samples: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The sample recordings.", show_default=False)
+    ] = INSTALLED_SAMPLES,
+    data: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Other recordings: NAME/PATH of a claim, NAME/KEY of a ConfigMap."),
+    ] = Path("data"),
+    plain: Annotated[bool, typer.Option("--plain", help="A line per change instead of the live table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="A JSON object per execution and per look.")] = False,
+    seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="Stop after so long.")] = None,
+) -> None:
+    """Run the venues, strategies and limits of these manifests here, until Ctrl-C. A changed file is picked up.
+
+    Ctrl-C cancels what is open and keeps positions: the next run with the same --state goes on with them.
+    """
+    if plain and json:
+        raise WrongUse("--plain and --json exclude each other: choose one")
+    environment = {**os.environ, EnvName.SAMPLE_DIRECTORY: str(samples), EnvName.DATA_DIRECTORY: str(data)}
+    sources, kept = Sources(paths), State(state)
+    first = sources.read()
+    show: Show = JsonShow() if json else PlainShow() if plain or not sys.stdout.isatty() else TableShow()
+    with kept.held(), kept.log.open("a", encoding="utf-8") as log:
+        configure_logging(stream=log)
+        uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
+
+
+class _Running:
+    """One run, from the first look to the last."""
+
+    def __init__(self, sources: Sources, state: State, environment: Mapping[str, str], show: Show) -> None:
+        self._sources = sources
+        self._state = state
+        self._desk = Desk(state, environment, SystemClock())
+        self._show = show
+        self._fills: dict[Address, Fills] = {}
+
+    async def run(self, first: Wanted, seconds: float | None) -> None:
+        """Until a signal, or until the time is over."""
+        stopping = stop_on_signals()
+        await self._desk.observe()
+        self._desk.want(first)
+        working = asyncio.create_task(self._desk.run())
+        asked = asyncio.create_task(_stopped(stopping, seconds))
+        with self._show:
+            try:
+                while not asked.done() and not working.done():
+                    self._look()
+                    await asyncio.wait({asked, working}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    self._read_again()
+                if working.done():
+                    working.result()
+                self._show.say("Stopping: what is open is cancelled, positions are kept.")
+                self._look()
+            finally:
+                await cancelled(working, asked)
+                await self._desk.stop()
+                self._look()
+
+    def _look(self) -> None:
+        new: list[tuple[str, Row]] = []
+        for address in self._desk.venues:
+            fills = self._fills.setdefault(address, Fills(self._state.journal(address)))
+            new += [(address.name, row) for row in fills.new()]
+        self._show.update(report(self._desk), new)
+
+    def _read_again(self) -> None:
+        """What runs goes on when a changed file cannot be taken."""
+        if not self._sources.changed():
+            return
+        try:
+            self._desk.want(self._sources.read())
+        except CliError as error:
+            self._show.say(f"{error}. What runs goes on as it was.")
+        else:
+            self._show.say("The manifests have changed and are taken over.")
+
+
+async def _stopped(stopping: asyncio.Event, seconds: float | None) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()

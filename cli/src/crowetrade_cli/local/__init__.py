@@ -1,0 +1,1 @@
+"""Gateways and strategies on this machine, in one process, without a cluster."""

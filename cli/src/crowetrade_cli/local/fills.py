@@ -1,0 +1,44 @@
+"""Executions as they are written down: read from the journals beside the gateways, which report none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from crowetrade_agents.journal.chain import decode, last_sequence
+from crowetrade_agents.journal.sqlite import SqliteReader
+from crowetrade_cli.journal.rows import Row, rows_of
+
+EXECUTION = "OrderExecuted"
+
+
+class Fills:
+    """Of one journal, after what it holds when this is made."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._reader: SqliteReader | None = None
+        self._next = 0
+        reader = self._opened()
+        if reader is not None:
+            _, last = reader.last()
+            self._next = last_sequence(decode(last, 0)) + 1 if last else 0
+
+    def new(self) -> Iterator[Row]:
+        """Executions since the last call."""
+        reader = self._opened()
+        if reader is None:
+            return
+        for payload in reader.records(self._next):
+            for row in rows_of(payload):
+                if row.sequence < self._next:
+                    continue
+                self._next = row.sequence + 1
+                if row.kind == EXECUTION:
+                    yield row
+
+    def _opened(self) -> SqliteReader | None:
+        """None as long as the gateway has not made its journal."""
+        if self._reader is None and self._journal.exists():
+            self._reader = SqliteReader(self._journal)
+        return self._reader

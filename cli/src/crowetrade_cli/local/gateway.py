@@ -1,0 +1,138 @@
+"""One venue's gateway on this machine: its journal is a file, its configuration comes from the desk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import structlog
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.bus.local import LocalBus
+from crowetrade_agents.control.gateway_config import decode
+from crowetrade_agents.control.state import Configuration
+from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.errors import ConfigurationError, JournalError
+from crowetrade_agents.journal.sqlite import SqliteJournal
+from crowetrade_agents.order_entry.in_process import InProcessEntry
+from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.venue import venue_of
+from crowetrade_api.files import VenueFile, data_mounts
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_process.health import Health
+from crowetrade_process.stopping import cancelled
+
+RESTART_NS = 1_000_000_000
+NAME = "local"
+
+_log = structlog.get_logger(__name__)
+
+
+def file_of(venue: VenueConnection) -> VenueFile:
+    """What its gateway is given here: a claim or a ConfigMap is the folder of its name, below the folder of data."""
+    file = VenueFile.of(venue)
+    simulated = venue.spec.simulated
+    mounts = data_mounts(simulated.data) if simulated is not None else []
+    names = {str(mount.number): mount.claim_name or mount.config_map for mount in mounts}
+    recordings = []
+    for item in file.recordings:
+        number, _, inside = item.path.partition("/")
+        here = f"{names[number]}/{inside}" if item.origin == "Data" else item.path
+        recordings.append(item.model_copy(update={"path": here}))
+    return file.model_copy(update={"recordings": recordings})
+
+
+class LocalGateway:
+    """Runs until it is stopped; a gateway that ends because of its journal is started again, as the kubelet would."""
+
+    def __init__(
+        self, file: VenueFile, journal: Path, environment: Mapping[str, str], bus: LocalBus, clock: Clock
+    ) -> None:
+        self.file = file
+        self.entry = InProcessEntry()
+        self.problem = ""
+        """Why it does not run, for people; empty when it does."""
+        self.status: status_pb2.GatewayStatus | None = None
+        self.revision = ""
+        """Of the configuration that it was given last."""
+        self._journal = journal
+        self._environment = environment
+        self._bus = bus
+        self._clock = clock
+        self._configuration = Configuration()
+        self._configured = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    def configure(self, config: config_pb2.GatewayConfig) -> None:
+        """Hands over what it has to enforce from now on."""
+        if config.revision == self.revision:
+            return
+        self.revision = config.revision
+        # Through its bytes, so that what a pod refuses to read is refused here too.
+        self._configuration = decode(config.SerializeToString())
+        self._configured.set()
+
+    async def stop(self) -> None:
+        """Asks it to leave as on SIGTERM, and waits until it has."""
+        self._stop.set()
+        await asyncio.wait({self._task})
+        self._task.result()
+
+    async def _run(self) -> None:
+        while not self._stop.is_set():
+            journal = SqliteJournal(self._journal)
+            try:
+                await self._one(journal)
+            except ConfigurationError as error:
+                self.problem = str(error)
+                await self._stop.wait()
+            except JournalError as error:
+                self.problem = str(error)
+                _log.error("gateway_ended", venue=self.file.name, error=str(error))
+                await self._pause()
+            finally:
+                journal.close()
+
+    async def _one(self, journal: SqliteJournal) -> None:
+        venue = venue_of(self.file, self._environment, self._clock)
+        bus = self._bus.connect()
+        self.problem = ""
+        try:
+            process = GatewayProcess(
+                name=NAME,
+                file=self.file,
+                venue=venue,
+                bus=bus,
+                journal=journal,
+                configurations=self._configurations(),
+                serve_sessions=self.entry.serve,
+                clock=self._clock,
+                health=Health(),
+                stop=self._stop,
+            )
+            await process.run()
+        finally:
+            await bus.close()
+
+    async def _configurations(self) -> AsyncIterator[Configuration]:
+        """The one that it was given last, once it was given one, and each later one."""
+        await self._configured.wait()
+        while True:
+            self._configured.clear()
+            yield self._configuration
+            await self._configured.wait()
+
+    async def _pause(self) -> None:
+        waits = [
+            asyncio.create_task(self._stop.wait()),
+            asyncio.create_task(self._clock.wait_until(self._clock.now_ns() + RESTART_NS)),
+        ]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            await cancelled(wait)
+        # A gateway that starts again is given what holds now.
+        if self.revision:
+            self._configured.set()

@@ -1,0 +1,169 @@
+"""What a desk looks like now: a row per strategy, venue and limit. Pure; money and quantities as the gateways say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_agents.risk.reasons import Reason
+from crowetrade_cli.local.desk import Desk
+from crowetrade_cli.local.wanted import Address
+
+_SESSIONS = {
+    status_pb2.SESSION_STATE_CONNECTING: "Connecting",
+    status_pb2.SESSION_STATE_LOGGED_ON: "LoggedOn",
+    status_pb2.SESSION_STATE_LOGON_REJECTED: "LogonRejected",
+    status_pb2.SESSION_STATE_DISCONNECTED: "Disconnected",
+    status_pb2.SESSION_STATE_ENDED: "Ended",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRow:
+    """`pnl` is realised and unrealised less fees, in the currency of the capital; empty where a mark is missing."""
+
+    namespace: str
+    name: str
+    state: str
+    why: str
+    positions: list[str]
+    pnl: str
+    currency: str
+    sent: int
+    filled: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class VenueRow:
+    """`latency_p99_micros` is from order received to order sent."""
+
+    namespace: str
+    name: str
+    session: str
+    why: str
+    orders_open: int
+    market_data: int
+    latency_p99_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRow:
+    """The highest use of one limit of a RiskLimit, and what it is counted for."""
+
+    namespace: str
+    name: str
+    limit: str
+    key: str
+    used: str
+    allowed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All rows, each kind in the order of its names."""
+
+    strategies: list[StrategyRow]
+    venues: list[VenueRow]
+    limits: list[LimitRow]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def report(desk: Desk) -> Report:
+    """What the desk looks like now."""
+    return Report(
+        strategies=[_strategy(desk, address) for address in sorted(desk.strategies)],
+        venues=[_venue(desk, address) for address in sorted(desk.venues)],
+        limits=_limits(desk),
+    )
+
+
+def _strategy(desk: Desk, address: Address) -> StrategyRow:
+    accounts = desk.accounts(address)
+    positions = [item for _, account in accounts for item in account.positions if Decimal(item.quantity)]
+    state, why = _state(desk, address)
+    return StrategyRow(
+        namespace=address.namespace,
+        name=address.name,
+        state=state,
+        why=why,
+        positions=[f"{item.quantity} {item.instrument.symbol}" for item in positions],
+        pnl=_pnl(item for _, account in accounts for item in account.positions),
+        currency=desk.strategies[address].spec.capital.currency,
+        sent=sum(account.sent_total for _, account in accounts),
+        filled=sum(account.filled_total for _, account in accounts),
+        refused=sum(account.rejected_total for _, account in accounts),
+    )
+
+
+def _state(desk: Desk, address: Address) -> tuple[str, str]:
+    """The word for people, and the sentence behind it: the worst first."""
+    strategy, running = desk.strategies[address], desk.running.get(address)
+    problem = desk.problems.get(address) or (running.problem if running is not None else "")
+    if strategy.deleting:
+        return "Stopping", "its manifest is gone"
+    if problem:
+        return "Failed", problem
+    if strategy.spec.suspend:
+        return "Suspended", "spec.suspend is true"
+    for name in strategy.venues:
+        gateway = desk.gateways.get(Address(address.namespace, name))
+        if gateway is None or gateway.status is None or gateway.status.blocked_reason == Reason.NO_CONFIGURATION:
+            return "Starting", ""
+        if gateway.status.blocked_reason:
+            return "Halted", f"{name}: {gateway.status.blocked_message or gateway.status.blocked_reason}"
+    said = running.status if running is not None else None
+    if said is None:
+        return "Starting", ""
+    if said.problems:
+        return said.problems[0].reason, said.problems[0].message
+    if said.waiting_reason:
+        return said.waiting_reason, said.waiting_message
+    return "Trading", desk.held.get(address, "")
+
+
+def _pnl(positions: Iterable[status_pb2.Position]) -> str:
+    total = Decimal(0)
+    for item in positions:
+        if Decimal(item.quantity) and not item.unrealized_pnl:
+            return ""
+        total += Decimal(item.realized_pnl) + Decimal(item.unrealized_pnl or "0") - Decimal(item.fees or "0")
+    return f"{total:.2f}"
+
+
+def _venue(desk: Desk, address: Address) -> VenueRow:
+    gateway = desk.gateways.get(address)
+    status = gateway.status if gateway is not None else None
+    problem = gateway.problem if gateway is not None else ""
+    started = status is not None and status.blocked_reason != Reason.NO_CONFIGURATION
+    if status is None or problem:
+        return VenueRow(address.namespace, address.name, "Failed" if problem else "Starting", problem, 0, 0, 0)
+    return VenueRow(
+        namespace=address.namespace,
+        name=address.name,
+        session=_SESSIONS.get(status.session, "Unknown"),
+        why=status.blocked_message or status.session_message if started else "",
+        orders_open=sum(account.open_orders for account in status.accounts),
+        market_data=status.market_data_sequence,
+        latency_p99_micros=status.latency_p99_micros,
+    )
+
+
+def _limits(desk: Desk) -> list[LimitRow]:
+    highest: dict[tuple[str, str, str], LimitRow] = {}
+    shares: dict[tuple[str, str, str], Decimal] = defaultdict(lambda: Decimal(-1))
+    for address, gateway in desk.gateways.items():
+        for use in gateway.status.utilisation if gateway.status is not None else ():
+            key = (address.namespace, use.risk_limit, use.limit)
+            share = Decimal(use.used) / Decimal(use.allowed) if Decimal(use.allowed) else Decimal("Infinity")
+            if share > shares[key]:
+                shares[key] = share
+                highest[key] = LimitRow(*key, use.key, use.used, use.allowed)
+    return [highest[key] for key in sorted(highest)]

@@ -1,0 +1,69 @@
+"""A report as tables for a terminal."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from crowetrade_cli.local.report import LimitRow, Report
+
+_GOOD, _BAD, _WAITS = "green", "red", "yellow"
+_COLOURS = {"Trading": _GOOD, "LoggedOn": _GOOD, "Failed": _BAD, "Halted": _BAD, "OrdersRefused": _BAD}
+_NEAR = Decimal("0.8")
+
+
+def tables(report: Report) -> Group:
+    """Strategies, venues and limits."""
+    return Group(_strategies(report), _venues(report), _limits(report))
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", title_style="bold", expand=True, box=None)
+
+
+def _state(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, _WAITS))
+
+
+def _strategies(report: Report) -> Table:
+    table = _table("Strategies", "Name", "State", "Position", "PnL", "Sent", "Filled", "Refused", "Why")
+    for row in report.strategies:
+        pnl = Text(f"{row.pnl} {row.currency}" if row.pnl else "-", style=_BAD if row.pnl.startswith("-") else _GOOD)
+        table.add_row(
+            Text(row.name),
+            _state(row.state),
+            Text(", ".join(row.positions) or "flat"),
+            pnl,
+            str(row.sent),
+            str(row.filled),
+            str(row.refused),
+            Text(row.why),
+        )
+    return table
+
+
+def _venues(report: Report) -> Table:
+    table = _table("Venues", "Name", "Session", "Events", "Open orders", "Order to sent, p99", "Why")
+    for row in report.venues:
+        latency = f"{row.latency_p99_micros / 1000:.1f} ms" if row.latency_p99_micros else "-"
+        table.add_row(
+            Text(row.name), _state(row.session), str(row.market_data), str(row.orders_open), latency, Text(row.why)
+        )
+    return table
+
+
+def _limits(report: Report) -> Table:
+    table = _table("Limits, the highest use", "RiskLimit", "Limit", "Used", "Allowed", "Share", "For")
+    for row in report.limits:
+        table.add_row(Text(row.name), Text(row.limit), row.used, row.allowed, _share(row), Text(row.key))
+    return table
+
+
+def _share(row: LimitRow) -> Text:
+    if not Decimal(row.allowed):
+        return Text("none allowed", style=_BAD)
+    share = Decimal(row.used) / Decimal(row.allowed)
+    return Text(f"{share:.0%}", style=_BAD if share >= 1 else _WAITS if share >= _NEAR else _GOOD)

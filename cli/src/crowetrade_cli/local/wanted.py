@@ -1,0 +1,49 @@
+"""What manifests want, as models, by namespace and name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from crowetrade_api.names import Kind
+from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+
+DEFAULT_NAMESPACE = "default"
+
+
+class Address(NamedTuple):
+    """Of a resource among those of its kind."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The resources of all manifests."""
+
+    venues: Mapping[Address, VenueConnection] = field(default_factory=dict)
+    strategies: Mapping[Address, Strategy] = field(default_factory=dict)
+    limits: Mapping[Address, RiskLimit] = field(default_factory=dict)
+
+
+def wanted(manifests: Iterable[Mapping[str, Any]]) -> Wanted:
+    """The resources of manifests that were admitted; of two with one kind and address the later counts."""
+    venues: dict[Address, VenueConnection] = {}
+    strategies: dict[Address, Strategy] = {}
+    limits: dict[Address, RiskLimit] = {}
+    for manifest in manifests:
+        metadata = {"namespace": DEFAULT_NAMESPACE, **manifest["metadata"]}
+        item = {**manifest, "metadata": metadata}
+        address = Address(metadata["namespace"], metadata["name"])
+        match Kind(manifest["kind"]):
+            case Kind.VENUE:
+                venues[address] = VenueConnection.model_validate(item)
+            case Kind.STRATEGY:
+                strategies[address] = Strategy.model_validate(item)
+            case Kind.RISK_LIMIT:
+                limits[address] = RiskLimit.model_validate(item)
+    return Wanted(venues, strategies, limits)

@@ -1,0 +1,244 @@
+"""`crowetrade run` as a user starts it: a process of its own, manifests in a folder, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crowetrade_agents.journal.sqlite import SqliteReader
+from crowetrade_api_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_cli.journal.rows import Row, rows_of
+
+Object = dict[str, Any]
+PATIENCE_SECONDS = 60
+HOUR_NS = 3_600_000_000_000
+FIRST_NS = 1_483_315_200_000_000_000
+
+
+class Desk:
+    """A folder with manifests, recordings and state, and the process that runs there now."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifests = folder / "manifests"
+        self.journal = folder / "state" / "desk" / "sim-fx.journal"
+        self.process: subprocess.Popen[str] | None = None
+        self.lines: list[str] = []
+        self._grew = threading.Condition()
+
+    def write(self, *manifests: Object) -> None:
+        """One file per manifest, named as it is."""
+        self.manifests.mkdir(exist_ok=True)
+        for manifest in manifests:
+            name = f"{manifest['kind']}-{manifest['metadata']['name']}.yaml".lower()
+            (self.manifests / name).write_text(yaml.safe_dump(manifest))
+
+    def start(self, *arguments: str) -> None:
+        """`crowetrade run` with these arguments besides the folders."""
+        program = str(Path(sys.executable).parent / "crowetrade")
+        command = [program, "run", "manifests", "--state", "state", "--data", "data"]
+        self.lines = []
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            with self._grew:
+                self.lines.append(line.rstrip("\n"))
+                self._grew.notify_all()
+
+    def until(self, pattern: str, times: int = 1) -> str:
+        """The line that matches, once so many have been written; fails after a deadline."""
+
+        def found() -> list[str]:
+            return [line for line in self.lines if re.search(pattern, line)]
+
+        with self._grew:
+            assert self._grew.wait_for(lambda: len(found()) >= times, PATIENCE_SECONDS), "\n".join(self.lines)
+            return found()[times - 1]
+
+    def interrupt(self) -> int:
+        """As Ctrl-C; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def rows(self, kind: str) -> list[Row]:
+        """Events of the venue's journal."""
+        return [row for payload in SqliteReader(self.journal).records() for row in rows_of(payload) if row.kind == kind]
+
+    def position(self) -> Decimal:
+        """Bought less sold, by the journal."""
+        total = Decimal(0)
+        for row in self.rows("OrderExecuted"):
+            sign = 1 if row.event["side"] == "SIDE_BUY" else -1
+            total += sign * Decimal(str(row.event["quantity"]))
+        return total
+
+
+VENUE = change(
+    change(
+        venue_manifest(), "spec.simulated.data", [{"symbol": "EUR-USD", "configMap": {"name": "waves", "key": "q.csv"}}]
+    ),
+    "spec.simulated.replay",
+    {"speed": "36000", "loop": True, "maxGapSeconds": "3600"},
+)
+STRATEGY = change(
+    change(strategy_manifest(), "spec.model.parameters", {"fast": 2, "slow": 5}), "spec.policy.entryGate", UNSET
+)
+
+FLATTENED = change(STRATEGY, "spec.deletionPolicy", "Flatten")
+LIMIT = change(limit_manifest(), "spec.limits", {"maxOrderQuantity": "5000000", "maxPositionQuantity": "9000000"})
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """Ten quotes a second of a price that swings, a strategy that follows it, and a limit."""
+    made = Desk(tmp_path)
+    made.write(VENUE, STRATEGY, LIMIT)
+    recording = tmp_path / "data" / "waves" / "q.csv"
+    recording.parent.mkdir(parents=True)
+    rows = ["ts_ns,bid_px,bid_sz,ask_px,ask_sz"]
+    for number in range(400):
+        bid = 1.1 + 0.005 * math.sin(number / 6)
+        rows.append(f"{FIRST_NS + number * HOUR_NS},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
+    recording.write_text("\n".join(rows) + "\n")
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.process.kill()
+        made.process.wait()
+
+
+def test_it_trades_until_it_is_interrupted_and_goes_on_from_there(desk: Desk) -> None:
+    desk.start("--plain")
+    desk.until(r"venue sim-fx: LoggedOn")
+    desk.until(r"ema: (Buy|Sell) \d+ EUR-USD at 1\.\d+ on sim-fx, fee \d+\.\d+", times=3)
+    assert desk.interrupt() == 0
+    desk.until("positions are kept")
+    held, sent = desk.position(), len(desk.rows("OrderSubmitted"))
+    assert desk.until(rf"^ema: .* {sent} sent").startswith(f"ema: {held} EUR-USD" if held else "ema: flat")
+
+    desk.start("--json", "--for", "5")
+    first = json.loads(desk.until(r'"state": "Trading"'))["desk"]["strategies"][0]
+    assert first["sent"] >= sent
+    assert desk.process is not None
+    assert desk.process.wait(PATIENCE_SECONDS) == 0
+    assert [row.event["fencing_token"] for row in desk.rows("SessionStarted")] == ["1", "2"]
+
+
+def test_every_order_is_within_the_limit_and_refusals_name_it(desk: Desk) -> None:
+    desk.write(change(LIMIT, "spec.limits.maxOrderQuantity", "1000"))
+    desk.start("--plain")
+    line = desk.until(r"strategy ema: OrdersRefused")
+    assert "fx-desk" in line
+    assert desk.interrupt() == 0
+    assert desk.rows("OrderSubmitted") == []
+
+
+def test_without_a_limit_nothing_trades(desk: Desk) -> None:
+    (desk.manifests / "risklimit-fx-desk.yaml").unlink()
+    desk.start("--plain")
+    desk.until("strategy ema: OrdersRefused")
+    assert desk.interrupt() == 0
+    assert desk.rows("OrderSubmitted") == []
+
+
+@pytest.fixture
+def holding(desk: Desk) -> Desk:
+    """One that runs and has traded."""
+    desk.write(FLATTENED)
+    desk.start("--plain")
+    desk.until(r"ema: (Buy|Sell)", times=2)
+    return desk
+
+
+def test_a_changed_file_is_picked_up(holding: Desk) -> None:
+    holding.write(change(FLATTENED, "spec.suspend", True))
+    holding.until("The manifests have changed")
+    holding.until("strategy ema: Suspended")
+    holding.write(FLATTENED)
+    holding.until("strategy ema: Trading", times=2)
+    assert holding.interrupt() == 0
+
+
+def test_a_manifest_that_is_taken_away_is_closed_as_its_deletion_would(holding: Desk) -> None:
+    (holding.manifests / "strategy-ema.yaml").unlink()
+    holding.until("strategy ema: Stopping")
+    holding.until("strategy ema: gone")
+    assert holding.interrupt() == 0
+    assert holding.position() == 0
+
+
+def test_a_change_that_is_refused_changes_nothing(holding: Desk) -> None:
+    holding.write(change(STRATEGY, "spec.mode", "Yolo"))
+    line = holding.until("goes on as it was")
+    assert "spec.mode: Unsupported value" in line
+    fills = sum("on sim-fx, fee" in line for line in holding.lines)
+    holding.until("on sim-fx, fee", times=fills + 2)
+    assert holding.interrupt() == 0
+
+
+def test_what_is_wrong_from_the_start_ends_it_with_the_api_servers_sentence(desk: Desk) -> None:
+    desk.write(change(STRATEGY, "spec.capital.amount", "0"))
+    desk.start("--plain")
+    assert desk.process is not None
+    assert desk.process.wait(PATIENCE_SECONDS) == 1
+    desk.until(r'strategy-ema\.yaml.*spec\.capital\.amount: Invalid value: "string"')
+    assert not desk.journal.exists()
+
+
+PROBLEMS: dict[str, tuple[Callable[[Desk], object], str]] = {
+    "an instrument that the venue does not declare": (
+        lambda desk: desk.write(change(STRATEGY, "spec.instruments.0.symbol", "EUR-GBP")),
+        r"strategy ema: Failed \(.*declares no instrument EUR-GBP",
+    ),
+    "a recording that is not there": (
+        lambda desk: (desk.folder / "data" / "waves" / "q.csv").unlink(),
+        r"venue sim-fx: Failed \(.*q\.csv",
+    ),
+    "parameters that the model does not take": (
+        lambda desk: desk.write(change(STRATEGY, "spec.model.parameters", {"fast": "quick"})),
+        r"strategy ema: Failed \(.*fast",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_what_cannot_run_is_named_and_picked_up_when_it_is_mended(desk: Desk, case: str) -> None:
+    spoil, said = PROBLEMS[case]
+    recording = (desk.folder / "data" / "waves" / "q.csv").read_text()
+    spoil(desk)
+    desk.start("--plain")
+    desk.until(said)
+    (desk.folder / "data" / "waves" / "q.csv").write_text(recording)
+    desk.write(VENUE, change(STRATEGY, "spec.capital.amount", "500000"))
+    desk.until("ema: (Buy|Sell)")
+    assert desk.interrupt() == 0
+
+
+def test_one_process_at_a_time_has_the_state(holding: Desk) -> None:
+    other = Desk(holding.folder)
+    other.start("--plain")
+    assert other.process is not None
+    assert other.process.wait(PATIENCE_SECONDS) == 1
+    other.until("another crowetrade run works with state: stop it, or name another folder with --state")
+    assert holding.interrupt() == 0
