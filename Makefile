@@ -9,8 +9,15 @@ PACKAGES := proto api process operator agents cli
 # Those of images/agents.Dockerfile.
 IMAGE_PACKAGES := proto api process agents
 TYPED := $(PACKAGES:%=%/src) $(PACKAGES:%=%/tests) tools tests benchmarks
+LAPTOP := .venv-laptop
+RUN := proto api process agents cli
 COVERAGE := 85
 K ?=
+
+define CHECK_PYTHON
+$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+  { echo "CroweTrade needs Python 3.11 to 3.13 with venv (Debian: apt-get install python3-venv); set PYTHON=..."; exit 1; }
+endef
 
 .PHONY: help
 help: ## Show the targets
@@ -19,11 +26,30 @@ help: ## Show the targets
 # --- use it -----------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: ## A cluster with three strategies that trade (needs Docker with kind and helm, or Debian and root)
+demo: $(LAPTOP)/.ready ## Strategies that trade on this machine until Ctrl-C (needs Python alone); FOR=60 ends after a minute
+	@$(LAPTOP)/bin/crowetrade run samples --state $(LAPTOP)/state $(if $(FOR),--for $(FOR))
+
+# The command and the libraries that it needs, and the sample recordings; nothing to develop with.
+$(LAPTOP)/.ready: requirements/bootstrap.txt requirements/build.txt requirements/cli.txt requirements/sample-data.txt \
+    images/sample_data.py $(RUN:%=%/pyproject.toml)
+	@$(CHECK_PYTHON)
+	@echo "[1/3] sample recordings, into $(LAPTOP)"
+	@rm -rf $(LAPTOP) && $(PYTHON) -m venv $(LAPTOP)
+	@$(LAPTOP)/bin/pip download --quiet --no-deps --require-hashes -r requirements/sample-data.txt -d $(LAPTOP)/wheels
+	@$(LAPTOP)/bin/python images/sample_data.py $(LAPTOP)/wheels $(LAPTOP)/share/crowetrade/data
+	@echo "[2/3] libraries"
+	@$(LAPTOP)/bin/pip install --quiet --require-hashes -r requirements/bootstrap.txt
+	@$(LAPTOP)/bin/uv pip sync --quiet --python $(LAPTOP)/bin/python --require-hashes requirements/bootstrap.txt requirements/build.txt requirements/cli.txt
+	@echo "[3/3] CroweTrade"
+	@$(LAPTOP)/bin/uv pip install --quiet --python $(LAPTOP)/bin/python --no-deps --no-build-isolation $(RUN:%=-e %)
+	@touch $@
+
+.PHONY: demo-cluster
+demo-cluster: ## The same on Kubernetes (needs Docker with kind and helm, or Debian and root)
 	@$(PYTHON) -m tools.demo up
 
-.PHONY: demo-down
-demo-down: ## Remove the demo and its cluster
+.PHONY: demo-cluster-down
+demo-cluster-down: ## Remove the demo and its cluster
 	@$(PYTHON) -m tools.demo down
 
 .PHONY: cluster-up
@@ -44,8 +70,7 @@ images: ## Build the images and load them into the cluster
 venv: $(STAMP) ## The Python environment (.venv)
 
 $(STAMP): requirements/bootstrap.txt requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
-	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "CroweTrade needs Python 3.11 to 3.13 with venv (Debian: apt-get install python3-venv); set PYTHON=..."; exit 1; }
+	@$(CHECK_PYTHON)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt

@@ -56,7 +56,7 @@ def _up(report: strategies.Report) -> None:
     print(f"{kubectl} describe strategy eurusd-ema -n {strategies.NAMESPACE}")
     patch = '{"spec":{"suspend":true}}'
     print(f"{kubectl} patch strategy eurusd-ema -n {strategies.NAMESPACE} --type=merge -p '{patch}'")
-    print("make demo-down                              # remove all of it")
+    print("make demo-cluster-down                      # remove all of it")
 
 
 def _images(report: strategies.Report) -> None:
