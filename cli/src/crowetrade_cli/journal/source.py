@@ -1,4 +1,5 @@
-"""Where a journal is read from: the bus, or an exported file. Both are read record by record."""
+"""Where a journal is read from: the bus, the file of a run on a laptop, or an exported file. Each is read record by
+record."""
 
 from __future__ import annotations
 
@@ -13,10 +14,13 @@ from nats.errors import Error as NatsError
 
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_agents.journal.snapshots import SnapshotReader
+from crowetrade_agents.journal.sqlite import SqliteReader
 from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.journal.files import Format, format_of, read_file
 
 CONNECT_SECONDS = 5
+JOURNAL_SUFFIX = ".journal"
+"""Of the file that `crowetrade run` keeps for a venue."""
 
 
 class Source(Protocol):
@@ -57,6 +61,24 @@ class LiveSource:
             return
         async for record in self._reader.records(1, last.place):
             yield record.payload
+
+
+class LocalSource:
+    """The journal of a venue on a laptop; a gateway may be writing to it."""
+
+    is_whole = True
+
+    def __init__(self, file: Path) -> None:
+        self._reader = SqliteReader(file)
+
+    async def snapshots(self) -> SnapshotReader:
+        """As Source.snapshots."""
+        return self._reader.snapshots()
+
+    async def records(self) -> AsyncIterator[bytes]:
+        """As Source.records."""
+        for payload in self._reader.records():
+            yield payload
 
 
 class FileSource:
@@ -109,7 +131,7 @@ async def open_source(file: Path | None, url: str, namespace: str, venue: str) -
     if file is not None:
         if namespace or venue:
             raise WrongUse("name either a file or, with --namespace and --venue, a journal on the bus")
-        yield FileSource(file, format_of(file, None))
+        yield LocalSource(file) if file.suffix == JOURNAL_SUFFIX else FileSource(file, format_of(file, None))
         return
     require_venue(namespace, venue)
     async with connect(url) as client:

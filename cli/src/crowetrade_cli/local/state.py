@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crowetrade_cli.errors import Failed
+from crowetrade_cli.journal.source import JOURNAL_SUFFIX
 from crowetrade_cli.local.wanted import Address
 
 LOCK = "lock"
@@ -42,4 +43,4 @@ class State:
         """The file of a venue's journal; its folder is made."""
         folder = self.folder / venue.namespace
         folder.mkdir(exist_ok=True)
-        return folder / f"{venue.name}.journal"
+        return folder / f"{venue.name}{JOURNAL_SUFFIX}"

@@ -20,6 +20,7 @@ import yaml
 from crowetrade_agents.journal.sqlite import SqliteReader
 from crowetrade_api_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_cli.journal.rows import Row, rows_of
+from crowetrade_cli_tests.conftest import Run
 
 Object = dict[str, Any]
 PATIENCE_SECONDS = 60
@@ -128,12 +129,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         made.process.wait()
 
 
-def test_it_trades_until_it_is_interrupted_and_goes_on_from_there(desk: Desk) -> None:
+def test_it_trades_until_it_is_interrupted_and_goes_on_from_there(desk: Desk, run: Run) -> None:
     desk.start("--plain")
     desk.until(r"venue sim-fx: LoggedOn")
     desk.until(r"ema: (Buy|Sell) \d+ EUR-USD at 1\.\d+ on sim-fx, fee \d+\.\d+", times=3)
     assert desk.interrupt() == 0
     desk.until("positions are kept")
+    assert "are as they were written" in run("journal", "verify", desk.journal).out
+    assert f" {desk.rows('OrderExecuted')[-1].event['exec_id']}" in run("journal", "show", desk.journal).out
     held, sent = desk.position(), len(desk.rows("OrderSubmitted"))
     assert desk.until(rf"^ema: .* {sent} sent").startswith(f"ema: {held} EUR-USD" if held else "ema: flat")
 

@@ -11,6 +11,9 @@ Nats = Annotated[str, typer.Option("--nats", metavar="URL", envvar="CROWETRADE_N
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the VenueConnection.")]
 Venue = Annotated[str, typer.Option("--venue", help="Name of the VenueConnection.")]
 File = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="An exported journal, instead of the one on the bus.")
+    Path | None,
+    typer.Argument(
+        metavar="[FILE]", help="An exported journal, or NAME.journal of a run, instead of the one on the bus."
+    ),
 ]
 DEFAULT_NATS = "nats://localhost:4222"
