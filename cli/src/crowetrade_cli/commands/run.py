@@ -33,6 +33,7 @@ INSTALLED_SAMPLES = Path(sys.prefix) / "share" / "crowetrade" / "data"
 
 def run(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Manifests: files, folders, - for stdin.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Of manifests that name none.")] = "default",
     state: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Journals and log are kept there; a later run goes on from it.")
     ] = Path(".crowetrade"),
@@ -54,8 +55,10 @@ def run(
     if plain and json:
         raise WrongUse("--plain and --json exclude each other: choose one")
     environment = {**os.environ, EnvName.SAMPLE_DIRECTORY: str(samples), EnvName.DATA_DIRECTORY: str(data)}
-    sources, kept = Sources(paths), State(state)
+    sources, kept = Sources(paths, namespace), State(state)
     first = sources.read()
+    for note in sources.notes:
+        typer.echo(note, err=True)
     show: Show = JsonShow() if json else PlainShow() if plain or not sys.stdout.isatty() else TableShow()
     with kept.held(), kept.log.open("a", encoding="utf-8") as log:
         configure_logging(stream=log)
@@ -108,7 +111,7 @@ class _Running:
         try:
             self._desk.want(self._sources.read())
         except CliError as error:
-            self._show.say(f"{error}. What runs goes on as it was.")
+            self._show.say(f"{error}\nWhat runs goes on as it was.")
         else:
             self._show.say("The manifests have changed and are taken over.")
 

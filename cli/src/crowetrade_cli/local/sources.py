@@ -1,39 +1,55 @@
-"""The files that a run was started with: read, judged, and looked at again when they change."""
+"""The manifests that a run was started with: read, judged as the API server would, and looked at again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import yaml
-
+from crowetrade_cli.errors import Failed
 from crowetrade_cli.local.wanted import Wanted, wanted
+from crowetrade_cli.manifests.admission import Admitted, judge
+from crowetrade_cli.manifests.reading import MAX_FILE_BYTES, STANDARD_INPUT, read
 
 
 class Sources:
-    def __init__(self, paths: Sequence[str]) -> None:
+    """Files and folders, and standard input, which is read once."""
+
+    def __init__(self, paths: Sequence[str], namespace: str) -> None:
+        """`namespace` is for manifests that name none."""
         self._paths = paths
-        self._seen = self._fingerprint()
+        self._namespace = namespace
+        self._standard_input = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if STANDARD_INPUT in paths else b""
+        self._seen: list[tuple[str, int, int]] = []
+        self.notes: tuple[str, ...] = ()
+        """A sentence for each document that was left out when they were read last."""
 
     def read(self) -> Wanted:
-        self._seen = self._fingerprint()
-        docs = []
-        for path in self._files():
-            docs += [d for d in yaml.safe_load_all(path.read_text()) if d]
-        return wanted(docs)
+        """What all of them want. Raises Failed with the API server's sentence about each manifest that it would
+        refuse, after the manifest's place."""
+        self._seen = list(self._fingerprint())
+        reading = read(self._paths, self._namespace, standard_input=io.BytesIO(self._standard_input))
+        self.notes = reading.notes
+        admitted, refused = [], []
+        for found in reading.manifests:
+            verdict = judge(found.manifest, self._namespace)
+            if isinstance(verdict, Admitted):
+                admitted.append(verdict.manifest)
+            else:
+                refused.append(f"{found.place}: {verdict.message}")
+        if refused:
+            raise Failed("\n".join(refused))
+        return wanted(admitted, self._namespace)
 
     def changed(self) -> bool:
-        return self._fingerprint() != self._seen
+        """Whether a file has changed, come or gone since they were read last."""
+        return list(self._fingerprint()) != self._seen
 
-    def _files(self) -> list[Path]:
-        found: list[Path] = []
-        for text in self._paths:
-            path = Path(text)
-            if path.is_dir():
-                found += sorted(path.glob("*.yaml"))
-            else:
-                found.append(path)
-        return found
-
-    def _fingerprint(self) -> list[tuple[str, int, int]]:
-        return [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in self._files()]
+    def _fingerprint(self) -> Iterator[tuple[str, int, int]]:
+        """Name, time of change and size of every file that may be read."""
+        for path in (Path(text) for text in self._paths if text != STANDARD_INPUT):
+            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+                if file.is_file():
+                    found = file.stat()
+                    yield str(file), found.st_mtime_ns, found.st_size

@@ -11,8 +11,6 @@ from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
-DEFAULT_NAMESPACE = "default"
-
 
 class Address(NamedTuple):
     """Of a resource among those of its kind."""
@@ -30,13 +28,13 @@ class Wanted:
     limits: Mapping[Address, RiskLimit] = field(default_factory=dict)
 
 
-def wanted(manifests: Iterable[Mapping[str, Any]]) -> Wanted:
-    """The resources of manifests that were admitted; of two with one kind and address the later counts."""
+def wanted(manifests: Iterable[Mapping[str, Any]], namespace: str) -> Wanted:
+    """The resources of manifests that were admitted, in `namespace` unless they name another."""
     venues: dict[Address, VenueConnection] = {}
     strategies: dict[Address, Strategy] = {}
     limits: dict[Address, RiskLimit] = {}
     for manifest in manifests:
-        metadata = {"namespace": DEFAULT_NAMESPACE, **manifest["metadata"]}
+        metadata = {"namespace": namespace, **manifest["metadata"]}
         item = {**manifest, "metadata": metadata}
         address = Address(metadata["namespace"], metadata["name"])
         match Kind(manifest["kind"]):

@@ -193,8 +193,8 @@ def test_a_manifest_that_is_taken_away_is_closed_as_its_deletion_would(holding: 
 
 def test_a_change_that_is_refused_changes_nothing(holding: Desk) -> None:
     holding.write(change(STRATEGY, "spec.mode", "Yolo"))
-    line = holding.until("goes on as it was")
-    assert "spec.mode: Unsupported value" in line
+    assert 'spec.mode: Unsupported value: "Yolo"' in holding.until("is invalid")
+    holding.until("goes on as it was")
     fills = sum("on sim-fx, fee" in line for line in holding.lines)
     holding.until("on sim-fx, fee", times=fills + 2)
     assert holding.interrupt() == 0
