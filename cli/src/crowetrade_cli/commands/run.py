@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,7 +91,9 @@ class _Running:
                     self._read_again()
                 if working.done():
                     working.result()
-                self._show.say("Stopping: what is open is cancelled, positions are kept.")
+                # From here on Ctrl-C is not asked for, but done.
+                asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+                self._show.say("Stopping: what is open is cancelled, positions are kept. Ctrl-C leaves at once.")
                 self._look()
             finally:
                 await cancelled(working, asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -71,8 +72,9 @@ class LocalGateway:
         if config.revision == self.revision:
             return
         self.revision = config.revision
-        # Through its bytes, so that what a pod refuses to read is refused here too.
-        self._configuration = decode(config.SerializeToString())
+        # Through its bytes, so that what a pod refuses to read is refused here too. The desk is there to the end, so a
+        # gateway that is stopped need not wait for the order to close positions.
+        self._configuration = replace(decode(config.SerializeToString()), flattened_when_deleted=frozenset())
         self._configured.set()
 
     async def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,6 @@ class Sources:
         """Name, time of change and size of every file that may be read."""
         for path in (Path(text) for text in self._paths if text != STANDARD_INPUT):
             for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-                if file.is_file():
+                with contextlib.suppress(FileNotFoundError):  # an editor replaces it
                     found = file.stat()
                     yield str(file), found.st_mtime_ns, found.st_size
