@@ -1,18 +1,30 @@
 """HTTP for the kubelet and Prometheus: /healthz, /readyz, /metrics.
 
 /healthz fails when a check finds work that is stalled, so that a restart helps; what is down outside of the process
-makes it not ready at most.
+makes it not ready at most. The server has threads of its own, so each answer first asks the event loop: when the loop
+does not answer within LOOP_SECONDS, the process is neither alive nor ready.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any
 
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, MetricsHandler
+
+from crowetrade_process.http_server import BoundedHandler, HttpServer
+
+# As long as the kubelet waits for the answer of a probe (timeoutSeconds).
+LOOP_SECONDS = 2.0
 
 Check = Callable[[], str]
 """Returns what is wrong, or nothing."""
+
+_log = structlog.get_logger(__name__)
 
 
 class Health:
@@ -24,13 +36,13 @@ class Health:
         registry: CollectorRegistry = REGISTRY,
         refresh: Callable[[], None] = lambda: None,
     ) -> None:
-        """`refresh` is called before the metrics of `registry` are read."""
+        """`live` and `refresh` are called in the event loop; `refresh` before the metrics of `registry` are read."""
         self._live = live or {}
         self._registry = registry
         self._refresh = refresh
         self._waiting: dict[str, str] = {}
         self._named: set[str] = set()
-        self._runner: web.AppRunner | None = None
+        self._server: HttpServer | None = None
         self.port = 0
 
     def set_ready(self, name: str, ok: bool, why: str = "") -> None:
@@ -52,34 +64,83 @@ class Health:
         return dict(self._waiting)
 
     async def serve(self, port: int) -> None:
-        """Listens on all addresses and returns; port 0 lets the system choose (see `port`)."""
-        app = web.Application()
-        app.add_routes(
-            [web.get("/healthz", self._healthz), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics)]
-        )
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, host="0.0.0.0", port=port).start()
-        self.port = self._runner.addresses[0][1]
+        """Listens on all addresses and returns; port 0 lets the system choose (see `port`).
+
+        Raises OSError when the port is taken.
+        """
+        loop = asyncio.get_running_loop()
+        checks = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+        self._server = HttpServer(port, partial(_Handler, loop, checks, self._registry))
+        self._server.start()
+        self.port = self._server.port
 
     async def stop(self) -> None:
         """Stops listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await asyncio.to_thread(self._server.stop)
 
-    async def _healthz(self, _request: web.Request) -> web.Response:
-        found = {name: check() for name, check in self._live.items()}
-        return _answer({name: problem for name, problem in found.items() if problem})
+    def _healthz(self) -> str:
+        return _lines({name: check() for name, check in self._live.items()})
 
-    async def _readyz(self, _request: web.Request) -> web.Response:
-        return _answer(self._waiting) if self._named else web.Response(status=503, text="starting\n")
+    def _readyz(self) -> str:
+        return _lines(self._waiting) if self._named else "starting\n"
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
+    def _metrics(self) -> str:
         self._refresh()
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return ""
 
 
-def _answer(problems: Mapping[str, str]) -> web.Response:
-    if not problems:
-        return web.Response(text="ok\n")
-    return web.Response(status=503, text="".join(f"{name}: {why}\n" for name, why in sorted(problems.items())))
+def _lines(problems: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {why}\n" for name, why in sorted(problems.items()) if why)
+
+
+class _Handler(BoundedHandler, MetricsHandler):
+    """Asks the check of the path in the event loop, and answers what it found."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        checks: Mapping[str, Check],
+        registry: CollectorRegistry,
+        *connection: Any,
+    ) -> None:
+        self._loop = loop
+        self._checks = checks
+        self.registry = registry
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        """200, or 503 with what is wrong."""
+        path = self.path.partition("?")[0]
+        if path not in self._checks:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        try:
+            problems = self._ask(self._checks[path])
+        except Exception:  # noqa: BLE001 - the top: whatever a check raises is answered
+            _log.exception("health_check_failed", path=path)
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+            return
+        if path == "/metrics" and not problems:
+            super().do_GET()
+        else:
+            self._answer(problems)
+
+    def _ask(self, check: Check) -> str:
+        async def ask() -> str:
+            return check()
+
+        asked = asyncio.run_coroutine_threadsafe(ask(), self._loop)
+        try:
+            return asked.result(LOOP_SECONDS)
+        except TimeoutError:
+            asked.cancel()
+            return f"event loop: it has not answered for {LOOP_SECONDS:g} s\n"
+
+    def _answer(self, problems: str) -> None:
+        body = (problems or "ok\n").encode()
+        self.send_response(HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

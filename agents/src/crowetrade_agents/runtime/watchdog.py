@@ -1,6 +1,6 @@
 """Says why a process hangs. A model that never returns holds the event loop, so neither health nor a task can notice
 it: a thread looks at which stage is at work and since when, writes the log line and the termination message, and leaves
-the restart to the kubelet, whose liveness probe gets no answer."""
+the restart to the kubelet, whose liveness probe fails."""
 
 from __future__ import annotations
 
