@@ -13,7 +13,13 @@ class ApiModel(BaseModel):
     """Frozen, camelCase outside, and tolerant of fields that a newer version added."""
 
     model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", use_enum_values=True
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        use_enum_values=True,
+        # A process reads one or two files: validators of the other models are never built.
+        defer_build=True,
     )
 
     def to_api(self) -> dict[str, Any]:
