@@ -6,6 +6,8 @@ VENV := .venv
 STAMP := $(VENV)/.synced
 BIN := $(VENV)/bin
 PACKAGES := proto api process operator agents cli
+# Those of images/agents.Dockerfile.
+IMAGE_PACKAGES := proto api process agents
 TYPED := $(PACKAGES:%=%/src) $(PACKAGES:%=%/tests) tools tests benchmarks
 COVERAGE := 85
 K ?=
@@ -124,11 +126,18 @@ test: $(STAMP) ## What CI runs: lint, verify, unit and integration tests with co
 	$(MAKE) --no-print-directory test-simulation
 	$(MAKE) --no-print-directory test-e2e
 
+# What a pod runs: the libraries of the agents' image and no others, because some import whatever they find installed.
+$(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip sync --quiet --python $(@D) --require-hashes --compile-bytecode requirements/agents.txt
+	$(BIN)/uv pip install --quiet --python $(@D) --no-deps --no-build-isolation $(IMAGE_PACKAGES:%=-e %)
+	@touch $@
+
 .PHONY: bench
-bench: $(STAMP) ## Measure everything: a JSON line per figure, kept in benchmarks/results/
+bench: $(VENV)/agents/.synced ## Measure everything: a JSON line per figure, kept in benchmarks/results/
 	$(BIN)/python -m benchmarks
 
 .PHONY: bench-gateway
-bench-gateway: $(STAMP) ## Measure the order path, and write benchmarks/results/latest.jsonl and docs/performance.md
+bench-gateway: $(VENV)/agents/.synced ## Measure the order path, and write benchmarks/results/latest.jsonl and docs/performance.md
 	$(BIN)/python -m benchmarks gateway
 	$(BIN)/python -m tools.performance

@@ -64,6 +64,11 @@ def rss_mib(pid: int | str = "self") -> float:
     return _status_kib(pid, "VmRSS:") / 1024
 
 
+def anonymous_mib(pid: int | str = "self") -> float:
+    """Resident memory of a process that is no page of a file, MiB."""
+    return _status_kib(pid, "RssAnon:") / 1024
+
+
 def peak_rss_mib(pid: int | str = "self") -> float:
     """The most resident memory that a process has had, MiB."""
     return _status_kib(pid, "VmHWM:") / 1024

@@ -1,4 +1,8 @@
-"""One strategy's process, all roles in it (topology Combined), from its start until it is ready to trade."""
+"""One strategy's process, all roles in it (topology Combined), from its start until it is ready to trade.
+
+It runs with the libraries of the agents' image alone (`make .venv/agents/.synced`): the environment of development has
+others, which some of ours import when they find them.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import uvloop
 
-from benchmarks.figures import Figure, cpu_seconds, figure, rss_mib
+from benchmarks.figures import Figure, anonymous_mib, cpu_seconds, figure, rss_mib
 from benchmarks.gateway.process import connect, gateway_host, write_files
 from benchmarks.gateway.workload import INSTRUMENTS, NAMESPACE, STRATEGIES, VENUE
 from benchmarks.nats_server import nats_server
 from crowetrade_api.files import STRATEGY_FILE, EnvName, StrategyFile
 
+PYTHON = Path(sys.prefix) / "agents" / "bin" / "python"
 STARTS = 3
 READY_SECONDS = 60
 SETTLE_SECONDS = 5
@@ -31,11 +37,21 @@ class NotReady(Exception):
     """The process ended or never became ready."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    rss_mib: float
+    anonymous_mib: float
+    cpu_seconds: float
+
+
 def strategy_process(folder: Path) -> Iterator[Figure]:
     """agents.strategy.start_cpu_seconds: CPU time from the start until /readyz says yes, which is when the gateway has
-    accepted its logon; agents.strategy.rss_mib: memory some seconds later. Raises NotReady."""
+    accepted its logon; agents.strategy.rss_mib: memory some seconds later; agents.strategy.anonymous_mib: the part of
+    it that one more strategy on a node costs, because the pages of libraries are shared. Raises NotReady."""
+    if not PYTHON.exists():
+        raise NotReady(f"{PYTHON} is missing: start the benchmarks with make bench-gateway")
     write_files(folder)
-    found: list[tuple[float, float]] = []
+    found: list[_Start] = []
 
     async def run(url: str) -> None:
         client = await connect(url)
@@ -47,8 +63,9 @@ def strategy_process(folder: Path) -> Iterator[Figure]:
 
     with nats_server(folder) as url:
         uvloop.run(run(url))
-    yield figure("agents.strategy.rss_mib", "MiB", [rss for rss, _ in found])
-    yield figure("agents.strategy.start_cpu_seconds", "s", [cpu for _, cpu in found])
+    yield figure("agents.strategy.rss_mib", "MiB", [start.rss_mib for start in found])
+    yield figure("agents.strategy.anonymous_mib", "MiB", [start.anonymous_mib for start in found])
+    yield figure("agents.strategy.start_cpu_seconds", "s", [start.cpu_seconds for start in found])
 
 
 def _strategy_file(port: int) -> StrategyFile:
@@ -78,8 +95,7 @@ def _strategy_file(port: int) -> StrategyFile:
     )
 
 
-def _start(folder: Path, nats_url: str) -> tuple[float, float]:
-    """MiB and CPU seconds of one start."""
+def _start(folder: Path, nats_url: str) -> _Start:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -93,13 +109,13 @@ def _start(folder: Path, nats_url: str) -> tuple[float, float]:
     }
     with (folder / "strategy.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "crowetrade_agents.runtime", "strategy"], env=environment, stdout=log, stderr=log
+            [PYTHON, "-m", "crowetrade_agents.runtime", "strategy"], env=environment, stdout=log, stderr=log
         )
     try:
         _until_ready(process, port, folder / "strategy.log")
         cpu = cpu_seconds(process.pid)
         time.sleep(SETTLE_SECONDS)
-        return rss_mib(process.pid), cpu
+        return _Start(rss_mib(process.pid), anonymous_mib(process.pid), cpu)
     finally:
         process.terminate()
         process.wait(READY_SECONDS)
