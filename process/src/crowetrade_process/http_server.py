@@ -76,7 +76,7 @@ class HttpServer(ThreadingMixIn, TCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops listening and drops what is connected; waits for the thread, so not for the event loop's thread."""
+        """Stops listening and drops what is connected. Blocks until its thread has seen it (twice a second)."""
         self.shutdown()
         self.server_close()
         with self._changing:

@@ -92,6 +92,7 @@ async def test_an_event_loop_that_is_stuck_is_neither_alive_nor_ready(
     asking.start()
     asking.join(10)  # holds the event loop, as a model that does not return
     assert answers == [(503, "event loop: it has not answered for 0.1 s\n")]
+    monkeypatch.undo()
     assert (await get(health, path))[0] == 200, "it goes on when the loop does"
 
 

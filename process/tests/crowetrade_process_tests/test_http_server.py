@@ -58,6 +58,13 @@ async def assert_answers(server: HttpServer) -> None:
         assert (await exchange(server, FINE)).endswith(b"\r\n\r\nfine\n")
 
 
+async def until_open(server: HttpServer) -> None:
+    """Waits until the server has a connection."""
+    async with asyncio.timeout(10):
+        while not server._open:
+            await asyncio.sleep(0.01)
+
+
 async def until_none_is_open(server: HttpServer) -> None:
     """Waits until the server has no connection left."""
     async with asyncio.timeout(10):
@@ -133,11 +140,13 @@ async def test_a_peer_that_sends_byte_by_byte_is_dropped(server: HttpServer, mon
 
 
 async def test_a_peer_that_does_not_read_is_dropped(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "EXCHANGE_SECONDS", 0.1)
+    monkeypatch.setattr(http_server, "EXCHANGE_SECONDS", 0.5)
     with socket.create_connection(("127.0.0.1", server.port)) as silent:
         silent.sendall(b"GET /large HTTP/1.1\r\n\r\n")
-        await assert_answers(server)
+        await until_open(server)
         await until_none_is_open(server)
+    monkeypatch.undo()
+    await assert_answers(server)
 
 
 async def test_the_oldest_connection_makes_room(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
