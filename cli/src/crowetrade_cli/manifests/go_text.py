@@ -51,13 +51,13 @@ def number(value: int | float) -> str:
 
 
 def whole_numbers(value: Any) -> Any:
-    """The value after a round trip through encoding/json, which writes 2.0 as 2."""
+    """The value as encoding/json writes it: 2.0 as 2, and the fewest digits with zeros after them."""
     if isinstance(value, dict):
         return {key: whole_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [whole_numbers(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
-        return int(value)
+        return int(Decimal(repr(value)))
     return value
 
 

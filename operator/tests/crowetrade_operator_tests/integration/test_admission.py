@@ -230,6 +230,7 @@ CHANGES: tuple[tuple[Object, str, tuple[Any, ...]], ...] = (
     (STRATEGY, "spec.model.parameters", ({"a": 1.0, "b": "x"}, {"b": True, "c": None, "d": [1], "e": {"x": 1}})),
     (STRATEGY, STAND_DOWN, (0, 86401, 1.5, -0.5, 1e30, 2**70, "5", True, [], {}, 5.0, -5.0, 1.0000000001, 0.1)),
     (STRATEGY, "spec.agents", ({"image": "<a>&"}, None, {"resources": None}, {"resources": {"requests": {}}})),
+    (STRATEGY, "spec.agents.resources.requests.cpu", ("0.0625", 0.0625, "1/16")),
     (STRATEGY, "status", ({"phase": "x"}, {"nope": 1}, "x", None)),
     (STRATEGY, "nope", (1, None)),
     (STRATEGY, "metadata", (UNSET, None, "x", [], {})),
@@ -250,6 +251,7 @@ CHANGES: tuple[tuple[Object, str, tuple[Any, ...]], ...] = (
     (VENUE, "spec.type", (UNSET, None, "FIX", "")),
     (VENUE, "spec.simulated", (UNSET, {}, {"data": []})),
     (VENUE, "spec.simulated.data", ([{}], [{"sample": 5}], [{"symbol": "EUR-USD", "sample": "a\n"}])),
+    (VENUE, "spec.simulated.data", ({"sample": "eurusd-1h", "spreadBps": "0.5"},)),
     (VENUE, "spec.simulated.replay.loop", (None, "yes")),
     (VENUE, "spec.simulated.apiKeySha256", ("0" * 64, "0" * 63)),
     (VENUE, "spec.instruments", ([INSTRUMENT] * 3, [{}, {}], [{"symbol": None}], [{"symbol": 5}, {"symbol": 5}])),
@@ -261,6 +263,7 @@ CHANGES: tuple[tuple[Object, str, tuple[Any, ...]], ...] = (
     (LIMIT, f"{SELECTOR}.matchExpressions", ([{"key": "a", "operator": "In"}], [{"key": "", "operator": "Foo"}])),
     (LIMIT, f"{SELECTOR}.matchExpressions", ([{"key": "a", "operator": "Exists", "values": ["a", "a"]}],)),
     (LIMIT, f"{SELECTOR}.matchLabels", ({"a": 5, "b": "x" * 64}, {"a": None}, {str(n): "" for n in range(17)})),
+    (LIMIT, "spec.limits", ({"maxOrderRate": {"count": 12000, "perSeconds": 86400}},)),
     (LIMIT, "spec.limits", ({"maxOrderRate": {}}, {"maxOrderRate": {"count": 0, "perSeconds": 10**7}}, None)),
 )
 CHANGED = [
