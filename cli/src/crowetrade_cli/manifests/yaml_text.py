@@ -141,6 +141,8 @@ class _Bounds:
             raise self.failed(0, f"nested more than {MAX_DEPTH} deep")
         if isinstance(value, float) and not math.isfinite(value):
             raise self.failed(0, f"{value} is no number that JSON can carry")
+        if isinstance(value, int) and value.bit_length() > 1023:
+            raise self.failed(0, "a number has more than 300 digits")
         if isinstance(value, str) and _SURROGATE.search(value):
             raise self.failed(0, "a string has half of a surrogate pair, which is no text")
         if isinstance(value, dict):

@@ -9,6 +9,7 @@ import pytest
 
 from crowetrade_api_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_cli.manifests.admission import KINDS, Admitted, Refused, judge, schema_of
+from crowetrade_cli.manifests.expressions import evaluated
 from crowetrade_cli.manifests.structure import Schema
 
 JUDGED_KEYWORDS = {
@@ -49,6 +50,11 @@ def schemas(schema: Schema) -> Iterator[Schema]:
             yield from schemas(schema[name])
 
 
+def rules_of(schema: Schema) -> list[dict[str, Any]]:
+    """The CEL rules of a schema."""
+    return list(schema.get("x-kubernetes-validations", ()))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_schemas_say_nothing_that_is_not_judged(kind: str) -> None:
     root = schema_of(kind)
@@ -56,8 +62,11 @@ def test_the_schemas_say_nothing_that_is_not_judged(kind: str) -> None:
     assert {keyword for schema in judged for keyword in schema} <= JUDGED_KEYWORDS
     # Other formats than int64 are checked by the API server, and other rules look at the object as it was before.
     assert {schema["format"] for schema in judged if "format" in schema} <= {"int64"}
-    rules = [rule for schema in judged for rule in schema.get("x-kubernetes-validations", ())]
+    rules = [rule for schema in judged for rule in rules_of(schema)]
     assert not [rule for rule in rules if "oldSelf" in rule["rule"]]
+    assert not [schema for schema in judged if schema.get("type") in ("integer", "number") and rules_of(schema)]
+    for rule in rules:
+        evaluated(rule["rule"], {})  # raises where the library cannot read it
 
 
 def refusal(manifest: dict[str, Any]) -> str:

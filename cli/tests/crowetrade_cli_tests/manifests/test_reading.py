@@ -129,6 +129,7 @@ def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
         ),
         ('{"a": 1, "a": 2}', 'the key "a" is there twice'),
         ('{"a": NaN}', "nan is no number that JSON can carry"),
+        (f'{{"a": 1{"0" * 400}}}', "more than 300 digits"),
         ('{"a": "\\ud800"}', "half of a surrogate pair"),
         ("{'a': 1}{'b': 2}", "not YAML"),
         ('{"a": 1} x', "after line 1"),
