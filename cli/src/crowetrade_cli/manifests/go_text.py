@@ -1,4 +1,7 @@
-"""Values as Go writes them into a sentence: the API server's messages quote what they refuse."""
+"""Values as Go writes them into a sentence: the API server's messages quote what they refuse.
+
+Which characters are written by number depends on the Unicode version: Python's and the API server's may differ there.
+"""
 
 from __future__ import annotations
 
