@@ -4,10 +4,13 @@ The steps and their order are those of a create request with fieldValidation=Str
 (k8s.io/apiextensions-apiserver v1.35): unknown fields, defaults, metadata and schema, lists, and last the CEL rules,
 which wait until types and sizes are right. A test compares verdict, message and stored object with a real API server.
 
-Three differences are left, all outside of spec:
+What is left:
 - Where several things are wrong, the API server names them in another order each time; here it is the schema's.
-- Fields of metadata that only the API server writes are left out unread, and status is, too.
-- The namespace is taken to exist.
+- An object is taken for one that is new and comes by apply, so status and what a server writes into metadata is left
+  out unread, as in a manifest that `kubectl get -o yaml` has written, and generateName is no name.
+- The namespace is taken to exist. One that cannot is refused for its name; the API server does not find it.
+- metadata.ownerReferences may name an Event or two controllers.
+- A float that rounds to an integer passes as one and would break a rule on it; our kinds have no rule on numbers.
 """
 
 from __future__ import annotations

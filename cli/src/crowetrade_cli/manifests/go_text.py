@@ -1,4 +1,7 @@
-"""Values as Go writes them into a sentence: the API server's messages quote what they refuse."""
+"""Values as Go writes them into a sentence: the API server's messages quote what they refuse.
+
+Which characters are written by number depends on the Unicode version: Python's and the API server's may differ there.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +54,13 @@ def number(value: int | float) -> str:
 
 
 def whole_numbers(value: Any) -> Any:
-    """The value after a round trip through encoding/json, which writes 2.0 as 2."""
+    """The value as encoding/json writes it: 2.0 as 2, and the fewest digits with zeros after them."""
     if isinstance(value, dict):
         return {key: whole_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [whole_numbers(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
-        return int(value)
+        return int(Decimal(repr(value)))
     return value
 
 

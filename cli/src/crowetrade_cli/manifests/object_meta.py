@@ -5,12 +5,12 @@ Fields that only the API server writes (uid, creationTimestamp, managedFields an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from crowetrade_cli.manifests import field_errors
 from crowetrade_cli.manifests.field_errors import FieldError
+from crowetrade_cli.manifests.names import label_faults, label_value_faults, qualified_name_faults, subdomain_faults
 
 Meta = dict[str, Any]
 _OWNER_FIELDS = {
@@ -39,10 +39,6 @@ _WRITTEN_BY_THE_SERVER = ("creationTimestamp", "deletionTimestamp", "managedFiel
 _KEPT = ("name", "generateName", "namespace", "labels", "annotations", "finalizers", "ownerReferences")
 _PYTHON_TYPES = {"string": str, "types.UID": str, "int64": int, "bool": bool}
 
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_KEY_PART = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-_VALUE = f"({_KEY_PART})?"
 _MAX_ANNOTATION_BYTES = 256 * 1024
 
 
@@ -125,20 +121,20 @@ def _json_type(value: Any) -> str:
 def errors_of(metadata: Meta) -> Iterator[FieldError]:
     """What is wrong in decoded metadata of a namespaced object."""
     if "generateName" in metadata:
-        yield from _each("metadata.generateName", metadata["generateName"], _subdomain_faults, masked=True)
+        yield from _each("metadata.generateName", metadata["generateName"], subdomain_faults, masked=True)
     if "name" not in metadata:
         yield field_errors.required("metadata.name", "name or generateName is required")
     else:
-        yield from _each("metadata.name", metadata["name"], _subdomain_faults)
-    yield from _each("metadata.namespace", metadata.get("namespace", "default"), _label_faults)
+        yield from _each("metadata.name", metadata["name"], subdomain_faults)
+    yield from _each("metadata.namespace", metadata.get("namespace", "default"), label_faults)
     for key, value in metadata.get("labels", {}).items():
-        yield from _each("metadata.labels", key, _qualified_name_faults)
-        yield from _each("metadata.labels", value, _label_value_faults)
+        yield from _each("metadata.labels", key, qualified_name_faults)
+        yield from _each("metadata.labels", value, label_value_faults)
     yield from _annotation_errors(metadata.get("annotations", {}))
     for owner in metadata.get("ownerReferences", ()):
         yield from _owner_errors(owner)
     for finalizer in metadata.get("finalizers", ()):
-        yield from _each("metadata.finalizers", finalizer, _qualified_name_faults)
+        yield from _each("metadata.finalizers", finalizer, qualified_name_faults)
 
 
 def _each(field: str, value: str, faults: Callable[[str], Iterator[str]], masked: bool = False) -> Iterator[FieldError]:
@@ -148,7 +144,7 @@ def _each(field: str, value: str, faults: Callable[[str], Iterator[str]], masked
 
 def _annotation_errors(annotations: dict[str, str]) -> Iterator[FieldError]:
     for key in annotations:
-        for fault in _qualified_name_faults(key.lower()):
+        for fault in qualified_name_faults(key.lower()):
             yield field_errors.invalid("metadata.annotations", key, fault)
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > _MAX_ANNOTATION_BYTES:
         yield field_errors.too_long("metadata.annotations", _MAX_ANNOTATION_BYTES)
@@ -162,82 +158,3 @@ def _owner_errors(owner: Meta) -> Iterator[FieldError]:
     for name in ("kind", "name", "uid"):
         if not owner[name]:
             yield field_errors.invalid(f"metadata.ownerReferences.{name}", owner[name], "must not be empty")
-
-
-def _fits(pattern: str, value: str) -> bool:
-    return re.fullmatch(pattern, value, re.ASCII) is not None
-
-
-def _long(value: str, most: int, unit: str) -> Iterator[str]:
-    if len(value.encode()) > most:
-        yield f"must be no more than {most} {unit}"
-
-
-def _pattern_fault(sentence: str, pattern: str, *examples: str) -> str:
-    listed = " or ".join(f"'{example}', " for example in examples)
-    return f"{sentence} (e.g. {listed}regex used for validation is '{pattern}')"
-
-
-def _subdomain_faults(value: str, unit: str = "characters") -> Iterator[str]:
-    yield from _long(value, 253, unit)
-    if not _fits(_SUBDOMAIN, value):
-        yield _pattern_fault(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-            "start and end with an alphanumeric character",
-            _SUBDOMAIN,
-            "example.com",
-        )
-
-
-def _label_faults(value: str) -> Iterator[str]:
-    yield from _long(value, 63, "characters")
-    if _fits(_LABEL, value):
-        return
-    if _fits(_SUBDOMAIN, value):
-        yield "must not contain dots"
-        return
-    yield _pattern_fault(
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-        "with an alphanumeric character",
-        _LABEL,
-        "my-name",
-        "123-abc",
-    )
-
-
-def _qualified_name_faults(value: str) -> Iterator[str]:
-    fault = _pattern_fault(
-        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
-        "character",
-        _KEY_PART,
-        "MyName",
-        "my.name",
-        "123-abc",
-    )
-    prefix, slash, name = value.rpartition("/")
-    if "/" in prefix:
-        yield f"a valid label key {fault} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        return
-    if slash and not prefix:
-        yield "prefix part must be non-empty"
-    elif slash:
-        yield from (f"prefix part {text}" for text in _subdomain_faults(prefix, "bytes"))
-    if not name:
-        yield "name part must be non-empty"
-    else:
-        yield from (f"name part {text}" for text in _long(name, 63, "bytes"))
-    if not _fits(_KEY_PART, name):
-        yield f"name part {fault}"
-
-
-def _label_value_faults(value: str) -> Iterator[str]:
-    yield from _long(value, 63, "bytes")
-    if not _fits(_VALUE, value):
-        yield _pattern_fault(
-            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-            "start and end with an alphanumeric character",
-            _VALUE,
-            "MyValue",
-            "my_value",
-            "12345",
-        )

@@ -39,7 +39,7 @@ def errors_of(value: Any, schema: Schema | None, path: str = "") -> Iterator[Fie
 
 
 def _broken(rule: Rule, value: Any, schema: Schema, path: str) -> Iterator[FieldError]:
-    if _compares_with_before(rule):
+    if "oldSelf" in rule["rule"]:  # it is about a change, and the object is new
         return
     type_ = schema.get("type", "")
     holds, trouble = _scalar_verdict(rule["rule"], value) if isinstance(value, str) else _verdict(rule["rule"], value)
@@ -48,11 +48,6 @@ def _broken(rule: Rule, value: Any, schema: Schema, path: str) -> Iterator[Field
     elif not holds:
         where = path + rule.get("fieldPath", "") if path else rule.get("fieldPath", "").removeprefix(".")
         yield _refusal(rule, value, type_, where)
-
-
-def _compares_with_before(rule: Rule) -> bool:
-    """A rule about a change says nothing about an object that is new."""
-    return "oldSelf" in rule["rule"] and not rule.get("optionalOldSelf")
 
 
 def _refusal(rule: Rule, value: Any, type_: str, where: str) -> FieldError:
