@@ -21,6 +21,8 @@ from crowetrade_cli.manifests.go_text import number, quoted, whole_numbers
 from crowetrade_cli.manifests.scalars import resolved
 
 MAX_DEPTH = 100
+MAX_DOCUMENTS = 10_000
+"""In one file."""
 MAX_VALUES = 200_000
 """In one document, with aliases written out: more than ten times the largest manifest that the schema admits."""
 
@@ -53,9 +55,8 @@ def _json_documents(text: str, file: str) -> list[Document] | None:
     """JSON values one after the other, or None where the text is a YAML mapping in braces."""
     decoder = json.JSONDecoder(object_pairs_hook=_pairs)
     found: list[Document] = []
-    place = len(text) - len(text.lstrip())
+    place, line = _after_space(text, 0, 1)
     while place < len(text):
-        line = text.count("\n", 0, place) + 1
         try:
             value, end = decoder.raw_decode(text, place)
         except _Twice as error:
@@ -68,8 +69,22 @@ def _json_documents(text: str, file: str) -> list[Document] | None:
             raise Failed(f"{file}, after line {line}: {error}") from None
         _Bounds(file, line).check_tree(value)
         found.append(Document(whole_numbers(value), line, len(found) + 1))
-        place = end + len(text[end:]) - len(text[end:].lstrip())
+        _check_count(len(found), file)
+        place, line = _after_space(text, end, line + text.count("\n", place, end))
     return found
+
+
+def _after_space(text: str, place: int, line: int) -> tuple[int, int]:
+    """The next place without white space, and its line."""
+    while text[place : place + 1].isspace():
+        line += text[place] == "\n"
+        place += 1
+    return place, line
+
+
+def _check_count(count: int, file: str) -> None:
+    if count > MAX_DOCUMENTS:
+        raise Failed(f"{file}: more than {MAX_DOCUMENTS} documents in one file")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -83,6 +98,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _yaml_documents(text: str, file: str) -> Iterator[Document]:
     for count, (line, part) in enumerate(_parts(text, file), start=1):
+        _check_count(count, file)
         value = _Builder(file, line).value_of(part)
         if value is not None:
             yield Document(whole_numbers(value), line, count)
@@ -93,7 +109,7 @@ def _parts(text: str, file: str) -> Iterator[tuple[int, str]]:
     start, line = 0, 1
     for separator in _SEPARATOR.finditer(text):
         after = separator.group()[3:].strip()
-        number_of_line = text.count("\n", 0, separator.start()) + 1
+        number_of_line = line + text.count("\n", start, separator.start())
         if after and not after.startswith("#"):
             raise Failed(f"{file}, line {number_of_line}: a line that starts with --- must end there, found {after}")
         if text[start : separator.start()].strip():

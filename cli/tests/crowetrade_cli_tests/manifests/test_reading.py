@@ -185,6 +185,17 @@ def test_values_in_values_without_end_are_refused(text: str) -> None:
         yaml_text.documents(text, "deep.yaml")
 
 
+@pytest.mark.parametrize("text", ["a\n---\n" * 10_001, "{}" * 10_001], ids=["YAML", "JSON"])
+def test_documents_without_end_are_refused(text: str) -> None:
+    with pytest.raises(Failed, match="more than 10000 documents in one file"):
+        yaml_text.documents(text, "many.yaml")
+
+
+@pytest.mark.parametrize("text", ["---\n" * 1_000_000, "\n" * 4_000_000], ids=["separators", "lines"])
+def test_much_of_nothing_is_nothing(text: str) -> None:
+    assert yaml_text.documents(text, "empty.yaml") == []
+
+
 def test_the_largest_manifests_are_within_the_bounds() -> None:
     entry = "{symbol: S, currency: USD, tickSize: '1', lotSize: '1', minQuantity: '1', multiplier: '1'}"
     text = f"instruments:\n{f'- {entry}{chr(10)}' * 500}data:\n{f'- {entry}{chr(10)}' * 500}"
