@@ -26,6 +26,8 @@ from crowetrade_process.health import Health
 from crowetrade_process.stopping import cancelled
 
 RESTART_NS = 1_000_000_000
+CORRECTED_NS = 3_000_000_000
+"""A recording that is missing or wrong is looked at again this often."""
 NAME = "local"
 
 _log = structlog.get_logger(__name__)
@@ -46,7 +48,7 @@ def file_of(venue: VenueConnection) -> VenueFile:
 
 
 class LocalGateway:
-    """Runs until it is stopped; a gateway that ends because of its journal is started again, as the kubelet would."""
+    """Runs until it is stopped; a gateway that ends by an error is started again, as the kubelet would."""
 
     def __init__(
         self, file: VenueFile, journal: Path, environment: Mapping[str, str], bus: LocalBus, clock: Clock
@@ -90,11 +92,11 @@ class LocalGateway:
                 await self._one(journal)
             except ConfigurationError as error:
                 self.problem = str(error)
-                await self._stop.wait()
+                await self._pause(CORRECTED_NS)
             except JournalError as error:
                 self.problem = str(error)
                 _log.error("gateway_ended", venue=self.file.name, error=str(error))
-                await self._pause()
+                await self._pause(RESTART_NS)
             finally:
                 journal.close()
 
@@ -127,10 +129,10 @@ class LocalGateway:
             yield self._configuration
             await self._configured.wait()
 
-    async def _pause(self) -> None:
+    async def _pause(self, nanoseconds: int) -> None:
         waits = [
             asyncio.create_task(self._stop.wait()),
-            asyncio.create_task(self._clock.wait_until(self._clock.now_ns() + RESTART_NS)),
+            asyncio.create_task(self._clock.wait_until(self._clock.now_ns() + nanoseconds)),
         ]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

@@ -205,7 +205,7 @@ def test_what_is_wrong_from_the_start_ends_it_with_the_api_servers_sentence(desk
     desk.start("--plain")
     assert desk.process is not None
     assert desk.process.wait(PATIENCE_SECONDS) == 1
-    desk.until(r'strategy-ema\.yaml.*spec\.capital\.amount: Invalid value: "string"')
+    desk.until(r'strategy-ema\.yaml.*spec\.capital\.amount: Invalid value: "0"')
     assert not desk.journal.exists()
 
 
