@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,7 @@ class SqliteReader:
 
     def _connect(self, writable: bool) -> sqlite3.Connection:
         mode = "rwc" if writable else "ro"
-        # The actor of a gateway asks for one thing at a time, from whatever thread the last one ran in.
+        # Used by one thread at a time, though not always by the same.
         connection = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
         )
@@ -110,6 +111,8 @@ class SqliteJournal:
         self._last_place = 0
         self._snapshot_places: list[int] = []
         self._closed = "it has not been read to its end"
+        # A snapshot may be written beside an append, each in its thread, but in a transaction of its own.
+        self._transaction = threading.Lock()
 
     @property
     def _open(self) -> SqliteReader:
@@ -163,7 +166,7 @@ class SqliteJournal:
     def _store(self, payload: bytes, sequence: int) -> None:
         reader = self._open
         row = (self._last_place + 1, sequence, payload)
-        with reader.failing("writing"):
+        with self._transaction, reader.failing("writing"):
             try:
                 with reader.connection:
                     reader.connection.execute("INSERT INTO records VALUES (?, ?, ?)", row)
@@ -181,7 +184,7 @@ class SqliteJournal:
 
     def _store_snapshot(self, parts: list[bytes]) -> None:
         reader = self._open
-        with reader.failing("writing a snapshot of"), reader.connection:
+        with self._transaction, reader.failing("writing a snapshot of"), reader.connection:
             places = [
                 reader.connection.execute("INSERT INTO snapshots (payload) VALUES (?)", (part,)).lastrowid or 0
                 for part in parts

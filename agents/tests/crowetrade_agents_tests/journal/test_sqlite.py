@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -81,6 +82,21 @@ async def test_the_newest_two_snapshots_are_kept(path: Path) -> None:
         head = await journal.append(submissions(number, 1), NOW, 1)
         await journal.write_snapshot(books(number, text="x" * PART_BYTES), head)
     assert [snapshot.head.sequence for snapshot in SqliteReader(path).snapshots().intact] == [4, 3]
+
+
+async def test_a_snapshot_that_is_written_beside_appends_takes_nothing_from_them(path: Path) -> None:
+    journal = await opened(path)
+    large = books(40, text="x" * PART_BYTES)
+    heads = [await journal.append(submissions(1, 1), NOW, 1)]
+    writing = asyncio.create_task(journal.write_snapshot(large, heads[0]))
+    while not writing.done():
+        heads.append(await journal.append(submissions(len(heads) + 1, 1), NOW, 1))
+    await writing
+    journal.close()
+    recovered = await SqliteJournal(path).open()
+    assert recovered.head == heads[-1]
+    assert recovered.books == large
+    assert len([event async for event in recovered.events]) == len(heads) - 1
 
 
 async def test_a_reader_sees_what_is_there_while_a_gateway_writes(path: Path) -> None:
