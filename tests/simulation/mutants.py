@@ -129,7 +129,7 @@ MUTANTS = (
         "the position limit ignores working orders to sell",
         "T",
         "risk/case.py",
-        "    return exposure.position - exposure.open_sell\n",
+        "    return CONTEXT.subtract(exposure.position, exposure.open_sell)\n",
         "    return exposure.position\n",
     ),
     Mutant(
