@@ -181,14 +181,14 @@ class Books:
         if body.exec_id in order.executions:
             raise JournalCorrupt(f"execution {body.exec_id} stands twice in the journal")
         self.venue_ns = max(self.venue_ns, body.transact_unix_ns)
-        quantity = parse(body.quantity)
-        order.executions[body.exec_id] = Execution(quantity, parse(body.price), parse(body.fee))
+        execution = Execution(parse(body.quantity), parse(body.price), parse(body.fee))
+        order.executions[body.exec_id] = execution
         order.order_id = body.order_id or order.order_id
         order.changed_ns = at_ns
-        self._fill(order, quantity)
+        self._fill(order, execution.quantity)
         key = (order.terms.strategy, wire.instrument_of(self.venue, body.symbol))
-        signed = CONTEXT.multiply(SIDE_FROM_WIRE[body.side].sign, quantity)
-        self._move(key, signed, parse(body.price), parse(body.fee))
+        signed = CONTEXT.multiply(SIDE_FROM_WIRE[body.side].sign, execution.quantity)
+        self._move(key, signed, execution.price, execution.fee)
 
     def _fill(self, order: Order, quantity: Decimal) -> None:
         counted = order.counted_leaves
@@ -307,8 +307,9 @@ class Books:
     def _count_again(self, order: Order, counted: Decimal) -> None:
         """An open order has changed; `counted` is what it counted as open before. It is filled when nothing is left of
         it, and of a replacement that is under way neither: that one may be in force already."""
-        if order.counted_leaves:
-            self.count_open(order, CONTEXT.subtract(order.counted_leaves, counted))
+        left = order.counted_leaves
+        if left:
+            self.count_open(order, CONTEXT.subtract(left, counted))
             return
         self._end(order, OrdStatus.FILLED, counted)
         self._counters(order.terms.strategy).filled += 1

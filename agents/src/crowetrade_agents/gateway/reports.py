@@ -55,14 +55,9 @@ def traded(
 ) -> Report:
     """A report of an execution, or of one that was taken back."""
     message = execution_report(order, exec_type, transact_ns)
-    message.fill.CopyFrom(
-        orders_pb2.Fill(
-            exec_id=exec_id,
-            last_quantity=render(execution.quantity),
-            last_price=render(execution.price),
-            fee=render(execution.fee),
-        )
-    )
+    fill = message.fill
+    fill.exec_id, fill.fee = exec_id, render(execution.fee)
+    fill.last_quantity, fill.last_price = render(execution.quantity), render(execution.price)
     return Report(order.terms.strategy, message)
 
 
