@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from heapq import nlargest
 
@@ -13,14 +13,16 @@ from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render, render_money, render_price
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.domain.wire import instrument_to_wire
-from crowetrade_agents.gateway.order import Counters, Key, LastReject, Order
+from crowetrade_agents.gateway.order import Counters, Key, LastReject
 from crowetrade_agents.gateway.state import GatewayState
-from crowetrade_agents.risk import gate
+from crowetrade_agents.risk.case import Sums
 from crowetrade_agents.risk.limits.limit import Use
+from crowetrade_agents.risk.rules import Rule
 from crowetrade_agents.venues.port import SessionState
 
 UTILISATION_KEPT = 16
 """How many uses are reported per RiskLimit: as many as its status shows."""
+USES_OF_A_PIECE = 50
 _INFINITY = Decimal("Infinity")
 SESSION_STATES = {
     SessionState.CONNECTING: status_pb2.SESSION_STATE_CONNECTING,
@@ -35,48 +37,61 @@ def gateway_status(
     state: GatewayState, journal_sequence: int, latency_p99_ns: int, waiting_for: Sequence[str], now_ns: int
 ) -> status_pb2.GatewayStatus:
     """The whole status at `now_ns`, wall clock."""
+    status = status_pb2.GatewayStatus()
+    for _ in status_pieces(status, state, journal_sequence, latency_p99_ns, waiting_for, now_ns):
+        pass
+    return status
+
+
+def status_pieces(
+    status: status_pb2.GatewayStatus,
+    state: GatewayState,
+    journal_sequence: int,
+    latency_p99_ns: int,
+    waiting_for: Sequence[str],
+    now_ns: int,
+) -> Iterator[None]:
+    """Fills the status in and yields wherever commands may be handled in between: of 50 strategies in 20 instruments it
+    takes tens of milliseconds, for which no order should wait.
+
+    What is said of one account is of one moment. Configuration and journal sequence are of the first moment, so
+    everything else is at least as new as they are.
+    """
     live, books, settings = state.live, state.books, state.settings
     configuration = live.configuration
     blocked = blocking(configuration, books.halts)
     bound = set(configuration.bindings or {})
-    names = sorted(bound | {name for name, _ in books.positions} | set(books.counters))
-    held, working = _by_owner(books.positions), defaultdict[str, list[Order]](list)
-    for order in books.open.values():
-        working[order.terms.strategy].append(order)
-    return status_pb2.GatewayStatus(
-        namespace=settings.namespace,
-        venue=settings.venue,
-        pod=settings.pod,
-        sent_unix_ns=now_ns,
-        session=SESSION_STATES[live.session],
-        session_since_unix_ns=live.session_since_ns,
-        session_message=live.session_text,
-        fencing_token=books.fencing_token,
-        journal_sequence=journal_sequence,
-        config_revision=configuration.revision,
-        risk_acknowledgements=[
-            status_pb2.RiskAcknowledgement(risk_limit=rule.name, uid=rule.uid, hash=rule.hash, problem=rule.problem)
-            for rule in configuration.rules
-        ],
-        accounts=[_account(state, name, held[name], working[name]) for name in names],
-        positions=_account_positions(state, bound),
-        utilisation=[
-            status_pb2.Utilisation(
-                risk_limit=use.risk_limit,
-                limit=use.limit,
-                key=use.key,
-                used=render_money(use.used),
-                allowed=render(use.allowed),
-            )
-            for use in _highest(gate.utilisation(state.facts("", now_ns)))
-        ],
-        throttled_total=live.throttled,
-        latency_p99_micros=latency_p99_ns // 1000,
-        blocked_reason="" if blocked is None else _blocked_reason(state),
-        blocked_message="" if blocked is None else blocked.text,
-        market_data_sequence=live.published,
-        waiting_for=waiting_for,
+    status.MergeFrom(
+        status_pb2.GatewayStatus(
+            namespace=settings.namespace,
+            venue=settings.venue,
+            pod=settings.pod,
+            sent_unix_ns=now_ns,
+            session=SESSION_STATES[live.session],
+            session_since_unix_ns=live.session_since_ns,
+            session_message=live.session_text,
+            fencing_token=books.fencing_token,
+            journal_sequence=journal_sequence,
+            config_revision=configuration.revision,
+            risk_acknowledgements=[
+                status_pb2.RiskAcknowledgement(risk_limit=rule.name, uid=rule.uid, hash=rule.hash, problem=rule.problem)
+                for rule in configuration.rules
+            ],
+            throttled_total=live.throttled,
+            latency_p99_micros=latency_p99_ns // 1000,
+            blocked_reason="" if blocked is None else _blocked_reason(state),
+            blocked_message="" if blocked is None else blocked.text,
+            market_data_sequence=live.published,
+            waiting_for=waiting_for,
+        )
     )
+    for name in sorted(bound | {name for name, _ in books.positions} | set(books.counters)):
+        yield
+        status.accounts.append(_account(state, name))
+    yield
+    status.positions.extend(_account_positions(state, bound))
+    for _ in _utilisation(status, configuration.rules, state, now_ns):
+        yield
 
 
 def position_message(state: GatewayState, key: Key) -> status_pb2.Position:
@@ -123,14 +138,36 @@ def remaining(state: GatewayState, strategy: str, control: Control) -> list[stat
     return found
 
 
-def _highest(uses: Iterable[Use]) -> Iterator[Use]:
-    """The UTILISATION_KEPT highest shares of each RiskLimit; with a Decimal for each strategy and instrument, the whole
+def _utilisation(
+    status: status_pb2.GatewayStatus, rules: Iterable[Rule], state: GatewayState, now_ns: int
+) -> Iterator[None]:
+    facts = state.facts("", now_ns)
+    sums = Sums(facts)
+    for rule in rules:
+        uses: list[Use] = []
+        for limit, value in rule.limits:
+            for use in limit.use(value, sums, rule):
+                uses.append(use)
+                if len(uses) % USES_OF_A_PIECE == 0:
+                    yield
+                    # Message windows take an earlier time for a clock that went back.
+                    facts.now_ns = max(facts.now_ns, state.live.now_ns)
+        status.utilisation.extend(
+            status_pb2.Utilisation(
+                risk_limit=use.risk_limit,
+                limit=use.limit,
+                key=use.key,
+                used=render_money(use.used),
+                allowed=render(use.allowed),
+            )
+            for use in _highest(uses)
+        )
+
+
+def _highest(uses: Iterable[Use]) -> list[Use]:
+    """The UTILISATION_KEPT highest shares of a RiskLimit; with a Decimal for each strategy and instrument, the whole
     list would take longer to report than the orders of that second."""
-    by_limit = defaultdict[str, list[Use]](list)
-    for use in uses:
-        by_limit[use.risk_limit].append(use)
-    for found in by_limit.values():
-        yield from nlargest(UTILISATION_KEPT, found, key=_share)
+    return nlargest(UTILISATION_KEPT, uses, key=_share)
 
 
 def _share(use: Use) -> Decimal:
@@ -138,21 +175,13 @@ def _share(use: Use) -> Decimal:
     return CONTEXT.divide(use.used, use.allowed) if use.allowed else _INFINITY
 
 
-def _by_owner(keys: Iterable[Key]) -> Mapping[str, list[Key]]:
-    """The keys of each owner, in order."""
-    found = defaultdict[str, list[Key]](list)
-    for key in sorted(keys):
-        found[key[0]].append(key)
-    return found
-
-
-def _account(
-    state: GatewayState, name: str, held: Sequence[Key], open_orders: Sequence[Order]
-) -> status_pb2.StrategyAccount:
-    counters = state.books.counters.get(name, Counters())
+def _account(state: GatewayState, name: str) -> status_pb2.StrategyAccount:
+    books = state.books
+    counters = books.counters.get(name, Counters())
+    open_orders = books.open_of(name)
     return status_pb2.StrategyAccount(
         strategy=name,
-        positions=[position_message(state, key) for key in held],
+        positions=[position_message(state, key) for key in sorted(key for key in books.positions if key[0] == name)],
         open_orders=len(open_orders),
         unknown_orders=sum(order.unknown for order in open_orders),
         sent_total=counters.sent,

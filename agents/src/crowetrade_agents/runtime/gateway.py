@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import BucketNotFoundError
 
 from crowetrade import subjects
-from crowetrade.bus.v1 import journal_pb2, market_data_pb2
+from crowetrade.bus.v1 import journal_pb2, market_data_pb2, status_pb2
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.control.nats import configurations
 from crowetrade_agents.domain.clock import Clock
@@ -29,7 +29,7 @@ from crowetrade_agents.gateway.commands import Configure, Leave
 from crowetrade_agents.gateway.lock_step import LockStep
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.state import GatewayState, Settings
-from crowetrade_agents.gateway.status import gateway_status
+from crowetrade_agents.gateway.status import gateway_status, status_pieces
 from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.port import JournalHead
@@ -38,6 +38,7 @@ from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod
+from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.venue import instruments_of, venue_of
 from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenuePort
 from crowetrade_api.files import VENUE_FILE, VenueFile
@@ -48,6 +49,8 @@ from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopp
 log = structlog.get_logger()
 
 STATUS_NS = SECOND_NS
+STATUS_PAUSE_NS = SECOND_NS // 500
+"""Between two pieces of a status, of about half a millisecond each."""
 GRACE_SECONDS = 1.0
 RETRY_NS = SECOND_NS
 LOOK_NS = SECOND_NS // 20
@@ -177,6 +180,7 @@ class GatewayProcess:
     async def _serve(self, gateway: Gateway, sessions: Sessions) -> None:
         """Order entry, from when it is known who may trade until it is cancelled."""
         await self._until_configured(gateway)
+        give_back_memory()
         server = create_server(sessions)
         self.port = server.add_insecure_port(f"0.0.0.0:{self._pod.grpc_port}")
         await server.start()
@@ -273,15 +277,23 @@ class GatewayProcess:
     async def _report_status(self, gateway: Gateway) -> None:
         """Each second, and at once when something changed that the operator waits for."""
         while True:
-            await self._publish_status(gateway)
-            await gateway.wait_for_news(self._clock.now_ns() + STATUS_NS)
+            due_ns = self._clock.now_ns() + STATUS_NS
+            await self._publish_status(await self._status_beside_orders(gateway))
+            await gateway.wait_for_news(due_ns)
 
-    async def _publish_status(self, gateway: Gateway) -> None:
-        status = gateway_status(
-            gateway.state, gateway.head.sequence, gateway.latency_p99_ns, self._waiting_for, self._clock.now_ns()
-        )
-        subject = subjects.gateway_status(self._file.namespace, self._file.name)
-        await self._bus.publish(subject, status)
+    async def _status_beside_orders(self, gateway: Gateway) -> status_pb2.GatewayStatus:
+        """The status, made in pieces between which the loop handles what has come meanwhile."""
+        status = status_pb2.GatewayStatus()
+        for _ in status_pieces(status, *self._status_facts(gateway)):
+            await self._clock.wait_until(self._clock.now_ns() + STATUS_PAUSE_NS)
+        return status
+
+    def _status_facts(self, gateway: Gateway) -> tuple[GatewayState, int, int, list[str], int]:
+        now_ns = self._clock.now_ns()
+        return gateway.state, gateway.head.sequence, gateway.latency_p99_ns, self._waiting_for, now_ns
+
+    async def _publish_status(self, status: status_pb2.GatewayStatus) -> None:
+        await self._bus.publish(subjects.gateway_status(self._file.namespace, self._file.name), status)
 
     async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:
         """Cancels what is open, closes what is to be closed, writes a snapshot, publishes the last status."""
@@ -295,7 +307,7 @@ class GatewayProcess:
         gateway.stop()
         await running
         await gateway.snapshot()
-        await self._publish_status(gateway)
+        await self._publish_status(gateway_status(*self._status_facts(gateway)))
         await self._bus.flush()
 
 

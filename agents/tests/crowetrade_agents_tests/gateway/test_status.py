@@ -13,9 +13,9 @@ from crowetrade_agents.domain.numbers import MONEY_PLACES
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands
-from crowetrade_agents.gateway.status import gateway_status
+from crowetrade_agents.gateway.status import gateway_status, status_pieces
 from crowetrade_agents.venues import port
-from crowetrade_agents_tests.gateway.scenario import EUR, GBP, Scenario, book, configuration, rule, terms
+from crowetrade_agents_tests.gateway.scenario import EUR, GBP, Scenario, book, cl_ord_id, configuration, rule, terms
 
 
 def _status(scenario: Scenario) -> status_pb2.GatewayStatus:
@@ -168,3 +168,25 @@ def test_the_highest_uses_of_each_limit_are_reported() -> None:
         *(("a", str(1000 * number)) for number in range(20, 4, -1)),
         *(("b", str(1000 * number)) for number in range(1, 17)),
     ]
+
+
+def test_commands_may_be_handled_while_a_status_is_made() -> None:
+    """What it names first is the oldest: whoever is said to have no order has none under that configuration."""
+    scenario = Scenario()
+    rules = [rule(name, maxPositionQuantity="100000", maxOrderRate="9/60") for name in ("a", "b")]
+    scenario.do(commands.Configure(configuration(None, *rules)))
+    scenario.order(1)
+    status, revisions, number = status_pb2.GatewayStatus(), ["r1"], 1
+    for _ in status_pieces(status, scenario.state, number, 0, (), scenario.now):
+        number += 1
+        revisions.append(f"r{number}")
+        scenario.order(number, strategy="beta", instrument=GBP)
+        scenario.executed(number, "10000", f"e{number}", instrument=GBP, cl_ord_id=cl_ord_id(number, "beta"))
+        scenario.do(commands.Configure(configuration(None, *rules, revision=revisions[-1])))
+
+    alpha, beta = status.accounts
+    assert (status.config_revision, status.journal_sequence) == ("r1", 1)
+    assert (alpha.open_orders, len(alpha.positions)) == (1, 0)
+    assert (beta.open_orders, len(beta.positions), beta.filled_total) == (0, 1, 2)
+    assert {use.risk_limit for use in status.utilisation} == {"a", "b"}
+    assert number > len(status.accounts)
