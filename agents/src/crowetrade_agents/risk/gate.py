@@ -10,7 +10,7 @@ rests and is judged again it is what is still open, because what is executed can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -102,10 +102,12 @@ def approve_cancel(
     return ApprovedCancel(cl_ord_id, orig_cl_ord_id, order_id, instrument_id, side, reason, key=_seal.KEY)
 
 
-def utilisation(facts: Facts) -> list[Use]:
+def utilisation(facts: Facts) -> Iterator[Use]:
     """Use of every limit of every rule, observing ones too; what is not used is left out."""
     sums = Sums(facts)
-    return [use for rule in facts.rules for limit, value in rule.limits for use in limit.use(value, sums, rule)]
+    for rule in facts.rules:
+        for limit, value in rule.limits:
+            yield from limit.use(value, sums, rule)
 
 
 _PRECONDITIONS: tuple[Check, ...] = (

@@ -294,9 +294,9 @@ def test_utilisation_is_over_all_rules_observing_ones_too() -> None:
         exposures=held("-5000", sell="2000"),
         messages=sent(NOW - SECOND, NOW),
     )
-    assert gate.utilisation(known) == [
+    assert list(gate.utilisation(known)) == [
         Use("desk", "maxPositionQuantity", "ema/sim-fx/EUR-USD", D(7000), D(20_000)),
         Use("desk", "maxOrderRate", "ema", D(1), D(2)),
         Use("watch", "maxPositionQuantity", "ema/sim-fx/EUR-USD", D(7000), D(100_000)),
     ]
-    assert gate.utilisation(facts()) == []
+    assert list(gate.utilisation(facts())) == []
