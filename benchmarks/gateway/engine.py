@@ -16,6 +16,7 @@ from crowetrade_agents.gateway import batch, commands
 from crowetrade_agents.gateway.engine import handle
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.memory import MemoryLog, MemoryWriter
+from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.venues import port
 
 OPEN_ORDERS = 500
@@ -88,6 +89,8 @@ def order() -> Iterator[Figure]:
     """engine.order: `handle` for one new order that is approved; engine.order_cpu: the same by CPU time, which knows
     nothing of other processes' turns; engine.venue_event: `handle` for what follows an order."""
     trading = Trading(trading_state(), START_NS)
+    # As a gateway's process does once it has started.
+    give_back_memory()
     taken, by_cpu, answered = [], [], []
     for _ in range(WARM_UP + RUNS):
         command = trading.order()

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from benchmarks.gateway.workload import (
 from crowetrade import subjects
 from crowetrade.bus.v1 import instrument_pb2, market_data_pb2, orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.order_entry.responses import responses_of
 from crowetrade_api.files import EnvName, VenueFile
 
 START_SECONDS = 120
@@ -161,6 +163,7 @@ class Session:
         self.strategy = strategy
         self._call = call
         self._number = 0
+        self._received: deque[gateway_pb2.OrderSessionResponse] = deque()
         # gRPC takes one write at a time.
         self._writing = asyncio.Lock()
 
@@ -171,10 +174,12 @@ class Session:
 
     async def receive(self) -> gateway_pb2.OrderSessionResponse:
         """The next response."""
-        payload = await self._call.read()
-        if not isinstance(payload, bytes):
-            raise RuntimeError(f"the session of {self.strategy} ended: {await self._call.details()}")
-        return gateway_pb2.OrderSessionResponse.FromString(payload)
+        if not self._received:
+            payload = await self._call.read()
+            if not isinstance(payload, bytes):
+                raise RuntimeError(f"the session of {self.strategy} ended: {await self._call.details()}")
+            self._received.extend(responses_of(gateway_pb2.OrderSessionResponse.FromString(payload)))
+        return self._received.popleft()
 
     async def until(self, status: orders_pb2.OrdStatus.ValueType) -> orders_pb2.ExecutionReport:
         """The next report of an order in this state."""

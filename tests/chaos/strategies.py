@@ -17,6 +17,7 @@ import grpc
 from crowetrade.bus.v1 import instrument_pb2, orders_pb2
 from crowetrade.bus.v1 import market_data_pb2 as md
 from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from crowetrade_agents.order_entry.responses import responses_of
 from tests.chaos.processes import WAIT_SECONDS, until
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ class Strategy:
 
     async def _read(self, call: Call) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            while isinstance(response := await call.read(), gateway_pb2.OrderSessionResponse):
-                if response.HasField("execution_report"):
-                    self._take(response.execution_report)
-                elif response.HasField("cancel_reject"):
-                    self.refused[response.cancel_reject.cl_ord_id] = response.cancel_reject.reason
+            while isinstance(message := await call.read(), gateway_pb2.OrderSessionResponse):
+                for response in responses_of(message):
+                    if response.HasField("execution_report"):
+                        self._take(response.execution_report)
+                    elif response.HasField("cancel_reject"):
+                        self.refused[response.cancel_reject.cl_ord_id] = response.cancel_reject.reason
                 self._news.set()
         self.connected = False
         self._news.set()

@@ -17,6 +17,7 @@ from tests.simulation.limits import SECOND, ConfigSpec, RuleSpec
 
 ZERO = Decimal(0)
 SUSPENSE = ""
+Exposures = dict[tuple[str, str], tuple[Decimal, Decimal, Decimal, int]]
 
 
 class Broken(Exception):
@@ -92,6 +93,8 @@ class Accounts:
         self.tokens: list[int] = []
         self.events = 0
         self.kinds: dict[str, int] = {}
+        # What `exposures_by_records` found, after how many events.
+        self._known: tuple[int, Exposures] = (-1, {})
 
     # --- The fold ---------------------------------------------------------------------------------------------------
 
@@ -237,7 +240,13 @@ class Accounts:
         """Whether an order has or had this ClOrdID."""
         return cl_ord_id in self.orders and cl_ord_id not in self.burned
 
-    def exposures(self) -> dict[tuple[str, str], tuple[Decimal, Decimal, Decimal, int]]:
+    def exposures_by_records(self) -> Exposures:
+        """`exposures` after the last record; reckoned once for each."""
+        if self._known[0] != self.events:
+            self._known = (self.events, self.exposures())
+        return self._known[1]
+
+    def exposures(self) -> Exposures:
         """Position, open to buy, open to sell and open orders by owner and symbol; without those that have nothing."""
         found: dict[tuple[str, str], list[Decimal]] = {
             key: [position, ZERO, ZERO, ZERO] for key, position in self.positions.items()

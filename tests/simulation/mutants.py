@@ -126,10 +126,17 @@ MUTANTS = (
         "",
     ),
     Mutant(
+        "the sum of all positions does not follow",
+        "sums per instrument",
+        "gateway/books.py",
+        "        total.position = CONTEXT.add(total.position, CONTEXT.subtract(quantity, exposure.position))\n",
+        "",
+    ),
+    Mutant(
         "the position limit ignores working orders to sell",
         "T",
         "risk/case.py",
-        "    return exposure.position - exposure.open_sell\n",
+        "    return CONTEXT.subtract(exposure.position, exposure.open_sell)\n",
         "    return exposure.position\n",
     ),
     Mutant(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
+from functools import lru_cache
 
 from crowetrade_agents.errors import InvalidNumber
 
@@ -22,10 +23,13 @@ MONEY_PLACES = 8
 PRICE_PLACES_BEYOND_TICK = 4
 """Decimal places of a reported price beyond those of the tick size."""
 
+REPEATED = 4096
+"""Texts and numbers of which the other form is kept: the prices and quantities of one market come again and again."""
 _WIDE = Context(prec=60)
 _GRAMMAR = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?", re.ASCII)
 
 
+@lru_cache(REPEATED)
 def parse(text: str) -> Decimal:
     """A decimal of the grammar; raises InvalidNumber for anything else, NaN, infinity and exponents included."""
     if len(text) > MAX_LENGTH or not _GRAMMAR.fullmatch(text):
@@ -39,6 +43,7 @@ def parse_optional(text: str) -> Decimal | None:
     return parse(text) if text else None
 
 
+@lru_cache(REPEATED)
 def render(value: Decimal) -> str:
     """Plain digits without exponent or trailing zeros: the one form in which decimals travel."""
     text = format(value, "f")

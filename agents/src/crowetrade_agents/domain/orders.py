@@ -9,7 +9,14 @@ from enum import Enum
 from crowetrade_agents.domain.instrument import InstrumentId
 
 
-class Side(Enum):
+class FixEnum(Enum):
+    """Values of a FIX tag. Each member exists once, so its identity is its hash: the one of Enum is computed in Python,
+    and the tables of the order path are keyed by these."""
+
+    __hash__ = object.__hash__
+
+
+class Side(FixEnum):
     """FIX tag 54."""
 
     BUY = "Buy"
@@ -21,14 +28,14 @@ class Side(Enum):
         return 1 if self is Side.BUY else -1
 
 
-class OrdType(Enum):
+class OrdType(FixEnum):
     """FIX tag 40."""
 
     MARKET = "Market"
     LIMIT = "Limit"
 
 
-class TimeInForce(Enum):
+class TimeInForce(FixEnum):
     """FIX tag 59.
 
     DAY ends with the venue's trading day, GTD at `expire_ns`, GTC when it is canceled; IOC trades what it can at once
@@ -47,7 +54,7 @@ class TimeInForce(Enum):
         return self in (TimeInForce.IOC, TimeInForce.FOK)
 
 
-class OrdStatus(Enum):
+class OrdStatus(FixEnum):
     """FIX tag 39; UNKNOWN while what became of the order is being asked for."""
 
     PENDING_NEW = "PendingNew"
@@ -61,13 +68,9 @@ class OrdStatus(Enum):
     EXPIRED = "Expired"
     UNKNOWN = "Unknown"
 
-    @property
-    def is_final(self) -> bool:
-        """True when the order cannot trade any more."""
-        return self in _FINAL
-
-
-_FINAL = frozenset({OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED})
+    def __init__(self, value: str) -> None:
+        # True when the order cannot trade any more.
+        self.is_final = value in ("Filled", "Canceled", "Rejected", "Expired")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class Books:
         except (KeyError, ValueError) as error:
             raise JournalCorrupt(f"the journal has an event {kind} that cannot be read: {error!r}") from error
         if replayed and kind == "requests_refused":
-            self.messages.add(body.strategy, InstrumentId(self.venue, body.symbol), event.at_unix_ns, body.count)
+            self.messages.add(body.strategy, wire.instrument_of(self.venue, body.symbol), event.at_unix_ns, body.count)
 
     def _session_started(self, at_ns: int, body: journal_pb2.SessionStarted) -> None:
         if body.fencing_token <= self.fencing_token:
@@ -181,14 +181,14 @@ class Books:
         if body.exec_id in order.executions:
             raise JournalCorrupt(f"execution {body.exec_id} stands twice in the journal")
         self.venue_ns = max(self.venue_ns, body.transact_unix_ns)
-        quantity = parse(body.quantity)
-        order.executions[body.exec_id] = Execution(quantity, parse(body.price), parse(body.fee))
+        execution = Execution(parse(body.quantity), parse(body.price), parse(body.fee))
+        order.executions[body.exec_id] = execution
         order.order_id = body.order_id or order.order_id
         order.changed_ns = at_ns
-        self._fill(order, quantity)
-        key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
-        signed = CONTEXT.multiply(SIDE_FROM_WIRE[body.side].sign, quantity)
-        self._move(key, signed, parse(body.price), parse(body.fee))
+        self._fill(order, execution.quantity)
+        key = (order.terms.strategy, wire.instrument_of(self.venue, body.symbol))
+        signed = CONTEXT.multiply(SIDE_FROM_WIRE[body.side].sign, execution.quantity)
+        self._move(key, signed, execution.price, execution.fee)
 
     def _fill(self, order: Order, quantity: Decimal) -> None:
         counted = order.counted_leaves
@@ -245,7 +245,7 @@ class Books:
         order.cum = CONTEXT.subtract(order.cum, quantity)
         order.busted = CONTEXT.add(order.busted, quantity)
         order.changed_ns = at_ns
-        key = (order.terms.strategy, InstrumentId(self.venue, body.symbol))
+        key = (order.terms.strategy, wire.instrument_of(self.venue, body.symbol))
         taken_back = CONTEXT.multiply(-SIDE_FROM_WIRE[body.side].sign, quantity)
         self._move(key, taken_back, parse(body.price), CONTEXT.minus(parse(body.fee)))
 
@@ -258,7 +258,10 @@ class Books:
 
     def _configuration_applied(self, at_ns: int, body: journal_pb2.ConfigurationApplied) -> None:
         self.configuration = body
-        self.members = {item.risk_limit: frozenset(item.strategies) for item in body.members}
+        # Rules that count the same strategies share one set, so that sums are found again without comparing members.
+        known = {members: members for members in self.members.values()}
+        counted = ((item.risk_limit, frozenset(item.strategies)) for item in body.members)
+        self.members = {risk_limit: known.setdefault(members, members) for risk_limit, members in counted}
 
     def _halt_changed(self, at_ns: int, body: journal_pb2.HaltChanged) -> None:
         if body.cleared:
@@ -304,8 +307,9 @@ class Books:
     def _count_again(self, order: Order, counted: Decimal) -> None:
         """An open order has changed; `counted` is what it counted as open before. It is filled when nothing is left of
         it, and of a replacement that is under way neither: that one may be in force already."""
-        if order.counted_leaves:
-            self.count_open(order, CONTEXT.subtract(order.counted_leaves, counted))
+        left = order.counted_leaves
+        if left:
+            self.count_open(order, CONTEXT.subtract(left, counted))
             return
         self._end(order, OrdStatus.FILLED, counted)
         self._counters(order.terms.strategy).filled += 1
@@ -318,8 +322,8 @@ class Books:
         exposure = self.exposures[key] = Exposure()
         account = self.account.get(key[1])
         if account is None:
-            account = self.account[key[1]] = Account(Exposure(), set())
-        account.owners.add(key[0])
+            account = self.account[key[1]] = Account(Exposure(), frozenset())
+        account.owners |= {key[0]}
         return exposure, account.total
 
     def _hold(self, key: Key, quantity: Decimal) -> None:
@@ -430,7 +434,7 @@ class Books:
             self.count_open(order, order.counted_leaves, 1)
 
     def _restore_position(self, item: journal_pb2.BookedPosition) -> None:
-        key = (item.strategy, InstrumentId(self.venue, item.symbol))
+        key = (item.strategy, wire.instrument_of(self.venue, item.symbol))
         position = self.positions[key] = wire.position_of(item)
         self._hold(key, position.quantity)
 

@@ -46,7 +46,6 @@ def _logon(turn: Turn, command: commands.Logon) -> None:
         market_data_sequence=live.published,
     )
     turn.add(AcceptLogon(command.strategy, command.session, snapshot))
-    turn.tell("info", "session_began", strategy=command.strategy)
 
 
 def _timer(turn: Turn, command: commands.Timer) -> None:

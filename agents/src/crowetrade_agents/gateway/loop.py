@@ -39,6 +39,7 @@ from crowetrade_agents.journal.chain import batches
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.port import SessionHub
 from crowetrade_agents.venues.port import Ended, QuoteChanged, SessionState, TradePrinted, VenuePort
+from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ QUEUE_SIZE = 4096
 TICK_NS = 50_000_000
 """Timers are looked at this often."""
 SNAPSHOT_EVENTS = 10_000
+"""After so many events a snapshot is due: once nothing waits, at the latest after twice as many."""
 CONFIRM_NS = 3 * SECOND_NS
 """A gateway that has appended nothing for so long proves that it is not overtaken."""
 EMERGENCY_NS = 2 * SECOND_NS
@@ -83,6 +85,7 @@ class Gateway:
         self._latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self._appended_ns = clock.now_ns()
         self._snapshot_at = head.sequence
+        self._writing: asyncio.Task[None] | None = None
         self._stopping = False
         self._proofs: list[asyncio.Future[None]] = []
 
@@ -123,7 +126,7 @@ class Gateway:
             await self._emergency()
             raise
         finally:
-            ticking.cancel()
+            await cancelled(ticking, *((self._writing,) if self._writing is not None else ()))
 
     async def wait_for_news(self, deadline_ns: int) -> None:
         """Returns when something happened that others wait for, at the latest at the deadline."""
@@ -167,8 +170,9 @@ class Gateway:
         for command in waiting:
             self._hub.handled(command)
         self.changed.set()
-        if self.head.sequence - self._snapshot_at >= SNAPSHOT_EVENTS:
-            await self.snapshot()
+        behind = self.head.sequence - self._snapshot_at
+        if behind >= 2 * SNAPSHOT_EVENTS or (behind >= SNAPSHOT_EVENTS and self._queue.empty()):
+            await self._begin_snapshot()
         if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, todo.events):
             self._news.set()
 
@@ -180,13 +184,22 @@ class Gateway:
         self._appended_ns = now
 
     async def snapshot(self) -> None:
-        """Keeps the books for the next start; between batches alone, where books and head belong together. Without it
-        the next start reads more, and nothing else."""
+        """Keeps the books for the next start; between batches alone, where books and head belong together."""
+        await self._write_snapshot(self.state.books.to_message(), self.head)
+
+    async def _begin_snapshot(self) -> None:
+        """Orders wait while the books are copied, but not until they are written."""
+        if self._writing is not None:
+            await self._writing
+        self._writing = asyncio.create_task(self._write_snapshot(self.state.books.to_message(), self.head))
+
+    async def _write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:
+        """Without it the next start reads more, and nothing else."""
+        self._snapshot_at = head.sequence
         try:
-            await self._journal.write_snapshot(self.state.books.to_message(), self.head)
+            await self._journal.write_snapshot(books, head)
         except JournalError as error:
             log.warning("snapshot_not_written", error=str(error))
-        self._snapshot_at = self.head.sequence
 
     async def _carry_out(self, effect: effects.Effect) -> None:
         match effect:

@@ -17,7 +17,7 @@ Key = tuple[str, InstrumentId]
 class ClOrdId(NamedTuple):
     """STRATEGY-RUN-NUMBER, taken apart. Base 36 text of equal length sorts as its number does."""
 
-    prefix: str
+    strategy: str
     run: str
     number: int
 
@@ -25,12 +25,8 @@ class ClOrdId(NamedTuple):
     def of(cls, text: str) -> ClOrdId:
         """Takes apart what order_entry.decode has let pass or the gateway has made."""
         prefix, _, number = text.rpartition("-")
-        return cls(prefix, prefix.rpartition("-")[2], int(number))
-
-    @property
-    def strategy(self) -> str:
-        """The owner."""
-        return self.prefix.rpartition("-")[0]
+        strategy, _, run = prefix.rpartition("-")
+        return cls(strategy, run, int(number))
 
 
 class Execution(NamedTuple):
@@ -111,7 +107,7 @@ class Order:
     @property
     def worked(self) -> Decimal:
         """What was executed, taken back or not."""
-        return CONTEXT.add(self.cum, self.busted)
+        return CONTEXT.add(self.cum, self.busted) if self.busted else self.cum
 
     @property
     def leaves(self) -> Decimal:

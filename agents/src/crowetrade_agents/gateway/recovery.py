@@ -18,6 +18,7 @@ from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.venues.port import OpenOrder, Replaced, SessionState, VenueSnapshot
+from crowetrade_api.reasons import Reason as ConditionReason
 
 
 def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
@@ -52,7 +53,7 @@ def _confirm(turn: Turn, order: Order, found: OpenOrder) -> None:
     if found.cum_quantity != order.cum:
         said = f"the venue says that order {order.cl_ord_id} is executed for {found.cum_quantity}"
         text = f"{said}, the journal has {order.cum}"
-        supervision.halt(turn, venue_events.POSITION_DIFFERENCE, text)
+        supervision.halt(turn, ConditionReason.POSITION_DIFFERENCE, text)
         return
     if order.replace is not None and order.replace.cl_ord_id == found.cl_ord_id:
         venue_events.replaced(turn, Replaced(found.cl_ord_id, order.cl_ord_id, found.order_id, turn.now_ns))
@@ -89,7 +90,7 @@ def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:
     ]
     if different:
         text = f"the account holds something else than the journal says: {'; '.join(different)}"
-        supervision.halt(turn, venue_events.POSITION_DIFFERENCE, text)
+        supervision.halt(turn, ConditionReason.POSITION_DIFFERENCE, text)
 
 
 def _held(turn: Turn, instrument: InstrumentId) -> Decimal:

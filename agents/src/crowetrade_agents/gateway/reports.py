@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from crowetrade.bus.v1 import orders_pb2
+from functools import lru_cache
+
+from crowetrade.bus.v1 import instrument_pb2, orders_pb2
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE, TIME_IN_FORCE_TO_WIRE, instrument_to_wire
@@ -21,7 +24,7 @@ def execution_report(
         orig_cl_ord_id=order.former[-1] if order.former else "",
         order_id=order.order_id,
         strategy=terms.strategy,
-        instrument=instrument_to_wire(terms.instrument),
+        instrument=_instrument(terms.instrument),
         side=SIDE_TO_WIRE[terms.side],
         exec_type=exec_type,
         ord_status=ORD_STATUS_TO_WIRE[order.status],
@@ -36,6 +39,12 @@ def execution_report(
     )
 
 
+@lru_cache(maxsize=1024)
+def _instrument(instrument: InstrumentId) -> instrument_pb2.InstrumentId:
+    """One message for all reports, which take a copy of it."""
+    return instrument_to_wire(instrument)
+
+
 def changed(order: Order, exec_type: orders_pb2.ExecType.ValueType, transact_ns: int) -> Report:
     """A report of what the order has become."""
     return Report(order.terms.strategy, execution_report(order, exec_type, transact_ns))
@@ -46,14 +55,9 @@ def traded(
 ) -> Report:
     """A report of an execution, or of one that was taken back."""
     message = execution_report(order, exec_type, transact_ns)
-    message.fill.CopyFrom(
-        orders_pb2.Fill(
-            exec_id=exec_id,
-            last_quantity=render(execution.quantity),
-            last_price=render(execution.price),
-            fee=render(execution.fee),
-        )
-    )
+    fill = message.fill
+    fill.exec_id, fill.fee = exec_id, render(execution.fee)
+    fill.last_quantity, fill.last_price = render(execution.quantity), render(execution.price)
     return Report(order.terms.strategy, message)
 
 

@@ -15,9 +15,8 @@ from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.domain.wire import instrument_to_wire
 from crowetrade_agents.gateway.order import Counters, Key, LastReject
 from crowetrade_agents.gateway.state import GatewayState
-from crowetrade_agents.risk.case import Sums
+from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.limits.limit import Use
-from crowetrade_agents.risk.rules import Rule
 from crowetrade_agents.venues.port import SessionState
 
 UTILISATION_KEPT = 16
@@ -90,7 +89,7 @@ def status_pieces(
         status.accounts.append(_account(state, name))
     yield
     status.positions.extend(_account_positions(state, bound))
-    for _ in _utilisation(status, configuration.rules, state, now_ns):
+    for _ in _utilisation(status, state, now_ns):
         yield
 
 
@@ -138,20 +137,15 @@ def remaining(state: GatewayState, strategy: str, control: Control) -> list[stat
     return found
 
 
-def _utilisation(
-    status: status_pb2.GatewayStatus, rules: Iterable[Rule], state: GatewayState, now_ns: int
-) -> Iterator[None]:
-    facts = state.facts("", now_ns)
-    sums = Sums(facts)
-    for rule in rules:
-        uses: list[Use] = []
-        for limit, value in rule.limits:
-            for use in limit.use(value, sums, rule):
-                uses.append(use)
-                if len(uses) % USES_OF_A_PIECE == 0:
-                    yield
-                    # Message windows take an earlier time for a clock that went back.
-                    facts.now_ns = max(facts.now_ns, state.live.now_ns)
+def _utilisation(status: status_pb2.GatewayStatus, state: GatewayState, now_ns: int) -> Iterator[None]:
+    facts, by_limit = state.facts("", now_ns), defaultdict[str, list[Use]](list)
+    for number, use in enumerate(gate.utilisation(facts), start=1):
+        by_limit[use.risk_limit].append(use)
+        if number % USES_OF_A_PIECE == 0:
+            yield
+            # Message windows take an earlier time for a clock that went back.
+            facts.now_ns = max(facts.now_ns, state.live.now_ns)
+    for uses in by_limit.values():
         status.utilisation.extend(
             status_pb2.Utilisation(
                 risk_limit=use.risk_limit,
@@ -162,6 +156,7 @@ def _utilisation(
             )
             for use in _highest(uses)
         )
+        yield
 
 
 def _highest(uses: Iterable[Use]) -> list[Use]:

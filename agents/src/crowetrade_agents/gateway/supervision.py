@@ -21,9 +21,9 @@ from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.rules import Rule
+from crowetrade_api.reasons import Reason as ConditionReason
 
 RETRY_NS = SECOND_NS
-JOURNAL_BELOW_RECORD = "JournalBelowRecord"
 
 
 def configure(turn: Turn, configuration: Configuration) -> None:
@@ -175,7 +175,7 @@ def _check_record(turn: Turn, configuration: Configuration) -> None:
         f"has event {record.sequence} of session {record.fencing_token} on record: what happened since is not known. "
         "Restore the journal, or compare the account with the venue"
     )
-    halt(turn, JOURNAL_BELOW_RECORD, text)
+    halt(turn, ConditionReason.JOURNAL_BELOW_RECORD, text)
 
 
 def _record_configuration(turn: Turn, configuration: Configuration) -> None:

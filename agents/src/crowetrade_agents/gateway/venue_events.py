@@ -21,9 +21,8 @@ from crowetrade_agents.gateway.order import Execution, Order
 from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.venues import port
+from crowetrade_api.reasons import Reason as ConditionReason
 
-UNKNOWN_EXECUTION = "UnknownExecution"
-POSITION_DIFFERENCE = "PositionDifference"
 EXEC_TYPES = {
     OrdStatus.CANCELED: orders_pb2.EXEC_TYPE_CANCELED,
     OrdStatus.REJECTED: orders_pb2.EXEC_TYPE_REJECTED,
@@ -79,7 +78,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
             f"the venue reports execution {event.exec_id} of {render(event.quantity)} {event.instrument} under ClOrdID "
             f"{event.cl_ord_id!r}, which no order of this gateway has: find out who sent it"
         )
-        supervision.halt(turn, UNKNOWN_EXECUTION, text)
+        supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return
     supervision.count_stranger(turn, order.terms.strategy)
     execution = Execution(event.quantity, event.price, event.fee)
@@ -89,7 +88,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
     )
     if order.worked > order.terms.quantity:
         text = f"order {order.cl_ord_id} of {render(order.terms.quantity)} is executed for {render(order.worked)}"
-        supervision.halt(turn, POSITION_DIFFERENCE, text)
+        supervision.halt(turn, ConditionReason.POSITION_DIFFERENCE, text)
     if not order.is_open:
         closing.ended(turn, order)
 
@@ -209,7 +208,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
     turn.record(journal_pb2.JournalEvent(execution_busted=body))
     if suspense or order is None or known is None:
         text = f"the venue takes execution {event.exec_ref_id} back, which this gateway does not remember: find out why"
-        supervision.halt(turn, UNKNOWN_EXECUTION, text)
+        supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return
     execution = Execution(event.quantity, event.price, event.fee)
     turn.report(
@@ -233,7 +232,7 @@ def order_state(turn: Turn, event: port.OrderState) -> None:
             f"the venue says that order {order.cl_ord_id} is executed for {render(event.cum_quantity)}, the journal "
             f"has {render(order.cum)}"
         )
-        supervision.halt(turn, POSITION_DIFFERENCE, text)
+        supervision.halt(turn, ConditionReason.POSITION_DIFFERENCE, text)
     if event.status.is_final:
         # Whatever was executed of it, it does not work any more; an execution that comes later is still booked.
         _took_place(turn, order, event.current, event.at_ns)

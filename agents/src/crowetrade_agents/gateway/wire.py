@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
+from sys import intern
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
@@ -24,6 +26,13 @@ from crowetrade_agents.risk.reasons import Reason
 
 SuspenseBody = journal_pb2.OrderExecuted | journal_pb2.ExecutionBusted
 CANCEL_REQUESTED = str(Reason.CANCEL_REQUESTED)
+
+
+@lru_cache(maxsize=4096)
+def instrument_of(venue: str, symbol: str) -> InstrumentId:
+    """The instrument of a journaled symbol. Orders share it, and their strategy's name: they are kept once, and tables
+    that are keyed by them find the very same object."""
+    return InstrumentId(venue, symbol)
 
 
 def submitted(terms: OrderTerms, origin_sequence: int = 0) -> journal_pb2.OrderSubmitted:
@@ -48,8 +57,8 @@ def terms_of(venue: str, body: journal_pb2.OrderSubmitted) -> OrderTerms:
     """The terms that were journaled."""
     return OrderTerms(
         cl_ord_id=body.cl_ord_id,
-        strategy=body.strategy,
-        instrument=InstrumentId(venue, body.symbol),
+        strategy=intern(body.strategy),
+        instrument=instrument_of(venue, body.symbol),
         side=SIDE_FROM_WIRE[body.side],
         quantity=parse(body.order_quantity),
         ord_type=ORD_TYPE_FROM_WIRE[body.ord_type],
@@ -66,7 +75,7 @@ def suspense_terms(venue: str, body: SuspenseBody) -> OrderTerms:
     return OrderTerms(
         cl_ord_id=body.cl_ord_id,
         strategy="",
-        instrument=InstrumentId(venue, body.symbol),
+        instrument=instrument_of(venue, body.symbol),
         side=SIDE_FROM_WIRE[body.side],
         quantity=ZERO,
         ord_type=OrdType.MARKET,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import NoReturn
 
 import grpc
@@ -36,6 +36,9 @@ SERVER_OPTIONS = (
 )
 """For the server that the servicer is added to: small messages, few streams per connection, and pings by which a
 connection whose peer is gone or frozen is closed."""
+
+RESPONSES_TOGETHER, MESSAGE_BYTES = 64, 64 * 1024
+"""Bounds on the responses in one message; one that is larger goes alone."""
 
 _CODES = {
     EndKind.CLOSED: grpc.StatusCode.OK,
@@ -163,8 +166,29 @@ async def _receive(session: Session, context: _Context) -> Request | None:
 
 async def _write(session: Session, context: _Context) -> None:
     with contextlib.suppress(grpc.aio.BaseError):  # the stream is gone, which ends the handler as well
-        while (response := await session.next()) is not None:
-            await context.write(response)
+        at_most = 1  # LogonAccepted goes alone
+        while waiting := await session.next(at_most):
+            for message in _messages(waiting):
+                await context.write(message)
+            at_most = RESPONSES_TOGETHER
+
+
+def _messages(responses: Sequence[Response]) -> Iterator[Response]:
+    """As few as the bound on their size admits: a message takes longer to send than a report to make."""
+    together: list[Response] = []
+    room = MESSAGE_BYTES
+    for response in responses:
+        size = response.ByteSize()
+        if together and size > room:
+            yield _one_message(together)
+            together, room = [], MESSAGE_BYTES
+        together.append(response)
+        room -= size
+    yield _one_message(together)
+
+
+def _one_message(responses: Sequence[Response]) -> Response:
+    return responses[0] if len(responses) == 1 else Response(several=gateway_pb2.Responses(responses=responses))
 
 
 async def _abort(context: _Context, end: End) -> NoReturn:

@@ -114,7 +114,8 @@ class InProcessSession:
         self._requests = asyncio.Queue()
         reader = asyncio.create_task(session.read(self._requests.get))
         try:
-            while (response := await session.next()) is not None:
+            while waiting := await session.next(at_most=1):
+                (response,) = waiting
                 if response.HasField("logon_accepted"):
                     self._log_on(response.logon_accepted)
                 else:

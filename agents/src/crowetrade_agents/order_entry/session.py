@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -131,7 +131,9 @@ class Session:
         self._responses_queued = responses_queued
         self._on_end = on_end
         self._on_progress = on_progress
-        self._outgoing: asyncio.Queue[Response | None] = asyncio.Queue()
+        self._outgoing: deque[Response] = deque()
+        # Set when there is something for `next` to return.
+        self._waiting = asyncio.Event()
         self._heard_ns = 0
         self._holding = False
         self._reader: asyncio.Task[object] | None = None
@@ -144,7 +146,7 @@ class Session:
     def accept(self, logon_accepted: Response) -> None:
         """The session is up, with this as its first response."""
         self._heard_ns = self._clock.now_ns()
-        self._outgoing.put_nowait(logon_accepted)
+        self._put(logon_accepted)
         self.accepted.set()
 
     def last_heard_ns(self) -> int:
@@ -176,16 +178,19 @@ class Session:
         """Queues a response; ends the session when the client lets too many wait."""
         if self.end_reason is not None:
             return
-        if self._outgoing.qsize() >= self._responses_queued:
+        if len(self._outgoing) >= self._responses_queued:
             self.end(
                 End(EndKind.EXHAUSTED, f"{self._responses_queued} messages wait to be read: log on again and read")
             )
             return
-        self._outgoing.put_nowait(response)
+        self._put(response)
 
-    async def next(self) -> Response | None:
-        """The next response to write; None, once, when the session is over."""
-        return await self._outgoing.get()
+    async def next(self, at_most: int) -> Sequence[Response]:
+        """What waits to be written, once there is something; nothing when the session is over."""
+        while not self._outgoing and self.end_reason is None:
+            self._waiting.clear()
+            await self._waiting.wait()
+        return [self._outgoing.popleft() for _ in range(min(len(self._outgoing), at_most))]
 
     def end(self, end: End) -> None:
         """Ends the session now: nothing that it sent is put into the queue any more. Only the first end counts."""
@@ -194,11 +199,15 @@ class Session:
         self.end_reason = end
         if self._reader is not None and self._reader is not asyncio.current_task():
             self._reader.cancel()
-        while not (end.kind.drains or self._outgoing.empty()):
-            self._outgoing.get_nowait()
-        self._outgoing.put_nowait(None)
+        if not end.kind.drains:
+            self._outgoing.clear()
+        self._waiting.set()
         self.over.set()
         self._on_end(self, end)
+
+    def _put(self, response: Response) -> None:
+        self._outgoing.append(response)
+        self._waiting.set()
 
     async def _take(self, request: Request) -> None:
         now_ns = self._clock.now_ns()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from decimal import ROUND_UP, Context, Decimal, localcontext
+from decimal import ROUND_UP, Context, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.instrument import InstrumentId
@@ -18,27 +19,30 @@ if TYPE_CHECKING:
 _AWAY_FROM_ZERO = Context(prec=38, rounding=ROUND_UP)
 
 
+@lru_cache(maxsize=4096)
+def alone(owner: str) -> frozenset[str]:
+    """The owner as a set, always the same one: tables find it without comparing members."""
+    return frozenset((owner,))
+
+
+def members(rule: Rule, facts: Facts) -> frozenset[str]:
+    """Whom a rule with aggregate Total counts: who is bound, and who was and still holds or works something."""
+    return facts.members.get(rule.name, rule.strategies)
+
+
 class Sums:
     """What owners hold and work together, by owners and instrument; valid as long as the facts do not change."""
 
-    __slots__ = ("_alone", "_largest", "_worst", "facts")
+    __slots__ = ("_largest", "_worst", "facts")
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self._alone: dict[str, frozenset[str]] = {}
         self._worst: dict[tuple[frozenset[str], InstrumentId, Side], Decimal] = {}
         self._largest: dict[tuple[frozenset[str], InstrumentId], Decimal] = {}
 
-    def alone(self, owner: str) -> frozenset[str]:
-        """The owner as a set."""
-        found = self._alone.get(owner)
-        if found is None:
-            found = self._alone[owner] = frozenset((owner,))
-        return found
-
     def members(self, rule: Rule) -> frozenset[str]:
-        """Whom a rule with aggregate Total counts: who is bound, and who was and still holds or works something."""
-        return frozenset(self.facts.members.get(rule.name, rule.strategies))
+        """As `members`, for the facts of these sums."""
+        return members(rule, self.facts)
 
     def worst_case(self, owners: frozenset[str], instrument: InstrumentId, side: Side) -> Decimal:
         """Signed position of the owners in units if everything that they work on that side filled."""
@@ -61,23 +65,32 @@ class Sums:
 
 def _worst_case(owners: frozenset[str], instrument: InstrumentId, side: Side, facts: Facts) -> Decimal:
     account = facts.account.get(instrument) if len(owners) > 1 else None
-    # Operators take the thread's context; a method of CONTEXT takes three times as long, which fifty owners would feel.
-    with localcontext(CONTEXT):
-        if account is None:
-            return _sum(owners, instrument, side, facts)
-        # Whoever is not counted is mostly nobody.
-        return _worst(account.total, side) - _sum(account.owners - owners, instrument, side, facts)
+    if account is None:
+        return _sum(owners, instrument, side, facts)
+    worst = _worst(account.total, side)
+    others = _others(account.owners, owners)
+    return CONTEXT.subtract(worst, _sum(others, instrument, side, facts)) if others else worst
+
+
+@lru_cache(maxsize=4096)
+def _others(present: frozenset[str], counted: frozenset[str]) -> frozenset[str]:
+    """Who is there and not counted: mostly nobody. Both sets are the same ones from decision to decision."""
+    return present - counted
 
 
 def _sum(owners: Set[str], instrument: InstrumentId, side: Side, facts: Facts) -> Decimal:
-    found = (facts.exposures.get((owner, instrument)) for owner in owners)
-    return sum((_worst(exposure, side) for exposure in found if exposure is not None), ZERO)
+    found = ZERO
+    for owner in owners:
+        exposure = facts.exposures.get((owner, instrument))
+        if exposure is not None:
+            found = CONTEXT.add(found, _worst(exposure, side))
+    return found
 
 
 def _worst(exposure: Exposure, side: Side) -> Decimal:
     if side is Side.BUY:
-        return exposure.position + exposure.open_buy
-    return exposure.position - exposure.open_sell
+        return CONTEXT.add(exposure.position, exposure.open_buy)
+    return CONTEXT.subtract(exposure.position, exposure.open_sell)
 
 
 _UNSET = Decimal("NaN")
@@ -86,23 +99,22 @@ _UNSET = Decimal("NaN")
 class Case:
     """One proposal with what is known."""
 
-    __slots__ = ("_moves", "_unit", "facts", "proposal", "sums", "terms")
+    __slots__ = ("_alone", "_moves", "_unit", "facts", "proposal", "terms")
 
     def __init__(self, proposal: Proposal, facts: Facts) -> None:
         self.proposal = proposal
         self.terms = proposal.terms
         self.facts = facts
-        self.sums = Sums(facts)
+        self._alone = alone(proposal.terms.strategy)
         self._moves: dict[frozenset[str], tuple[Decimal, Decimal]] = {}
         self._unit: Decimal | None = _UNSET
 
     def counted(self, rule: Rule) -> frozenset[str]:
         """Whom the rule counts; the proposal's owner is always among them."""
-        owner = self.terms.strategy
         if not rule.total:
-            return self.sums.alone(owner)
-        together = self.sums.members(rule)
-        return together if owner in together else together | {owner}
+            return self._alone
+        together = members(rule, self.facts)
+        return together if self.terms.strategy in together else together | self._alone
 
     def move(self, owners: frozenset[str]) -> tuple[Decimal, Decimal]:
         """The owners' worst case on the proposal's side, signed, without the proposal and with it."""
@@ -112,7 +124,7 @@ class Case:
         return found
 
     def _move(self, owners: frozenset[str]) -> tuple[Decimal, Decimal]:
-        worst = self.sums.worst_case(owners, self.terms.instrument, self.terms.side)
+        worst = _worst_case(owners, self.terms.instrument, self.terms.side, self.facts)
         counted, leaves = self.proposal.counted_leaves, self.proposal.leaves
         if self.terms.side is Side.BUY:
             before = CONTEXT.subtract(worst, counted)

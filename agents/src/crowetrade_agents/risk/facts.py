@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -41,10 +41,10 @@ class Account:
     """
 
     total: Exposure
-    owners: set[str]
+    owners: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Proposal:
     """What is judged: terms that want to be at the venue.
 
@@ -78,5 +78,5 @@ class Facts:
     session_ready: bool
     exposures: Mapping[tuple[str, InstrumentId], Exposure]
     messages: MessageWindows
-    members: Mapping[str, Set[str]]
+    members: Mapping[str, frozenset[str]]
     account: Mapping[InstrumentId, Account] = field(default_factory=dict)

@@ -10,7 +10,7 @@ rests and is judged again it is what is still open, because what is executed can
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +25,7 @@ from crowetrade_agents.risk.limits.limit import Limit, Use
 from crowetrade_agents.risk.preconditions import control, instrument, limits_in_force, market_data, session
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
+from crowetrade_agents.risk.rules import RuleLimit
 
 __all__ = [
     "Decision",
@@ -42,7 +43,7 @@ T = TypeVar("T")
 Check = Callable[[Proposal, Facts], Refusal | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision(Generic[T]):
     """What was approved, or a refusal; `observed` holds breaches of rules that do not enforce."""
 
@@ -101,10 +102,12 @@ def approve_cancel(
     return ApprovedCancel(cl_ord_id, orig_cl_ord_id, order_id, instrument_id, side, reason, key=_seal.KEY)
 
 
-def utilisation(facts: Facts) -> list[Use]:
+def utilisation(facts: Facts) -> Iterator[Use]:
     """Use of every limit of every rule, observing ones too; what is not used is left out."""
     sums = Sums(facts)
-    return [use for rule in facts.rules for limit, value in rule.limits for use in limit.use(value, sums, rule)]
+    for rule in facts.rules:
+        for limit, value in rule.limits:
+            yield from limit.use(value, sums, rule)
 
 
 _PRECONDITIONS: tuple[Check, ...] = (
@@ -126,9 +129,12 @@ def _judge(proposal: Proposal, facts: Facts) -> tuple[Refusal | None, tuple[Refu
 def _judge_limits(
     proposal: Proposal, facts: Facts, skip: Callable[[Limit[Any]], bool] | None = None
 ) -> tuple[Refusal | None, tuple[Refusal, ...]]:
-    case = Case(proposal, facts)
+    case, terms = Case(proposal, facts), proposal.terms
+    if _all_admit(case, facts.rules.tightest(terms.strategy, terms.instrument), skip):
+        return None, ()
+    # Some limit does not: which one is the first, and what do those say that only observe?
     observed: list[Refusal] = []
-    for rule in facts.rules.binding(proposal.terms.strategy, proposal.terms.instrument):
+    for rule in facts.rules.binding(terms.strategy, terms.instrument):
         for limit, value in rule.limits:
             if skip is not None and skip(limit):
                 continue
@@ -139,6 +145,13 @@ def _judge_limits(
                 return refusal, tuple(observed)
             observed.append(refusal)
     return None, tuple(observed)
+
+
+def _all_admit(case: Case, limits: Iterable[RuleLimit], skip: Callable[[Limit[Any]], bool] | None) -> bool:
+    for limit, value, rule in limits:
+        if (skip is None or not skip(limit)) and limit.check(value, case, rule) is not None:
+            return False
+    return True
 
 
 def _not_for_closing(limit: Limit[Any]) -> bool:

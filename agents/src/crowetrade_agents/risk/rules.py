@@ -7,7 +7,7 @@ no limit at all refuses every order that it binds, whether it enforces or only o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,12 +55,19 @@ class Rule:
         return Refusal(self.problem_reason, self.problem, self.name) if self.problem else None
 
 
+RuleLimit = tuple[Limit[Any], Any, Rule]
+"""A limit with its value and the rule that sets it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuleSet:
     """The rules of one configuration. A lookup is one access to a dictionary after the first."""
 
     rules: tuple[Rule, ...] = ()
     _bound: dict[tuple[str, InstrumentId], tuple[Rule, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _tightest: dict[tuple[str, InstrumentId], tuple[RuleLimit, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -74,11 +81,33 @@ class RuleSet:
                 self._bound[key] = found
         return found
 
+    def tightest(self, strategy: str, instrument: InstrumentId) -> tuple[RuleLimit, ...]:
+        """Of all limits that bind an order of the strategy in the instrument, those that decide whether all of them
+        admit it: of limits with the same measure the one with the lowest bound."""
+        key = (strategy, instrument)
+        found = self._tightest.get(key)
+        if found is None:
+            found = _tightest(self.binding(strategy, instrument))
+            if found:
+                self._tightest[key] = found
+        return found
+
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
 
     def __len__(self) -> int:
         return len(self.rules)
+
+
+def _tightest(rules: Iterable[Rule]) -> tuple[RuleLimit, ...]:
+    found: dict[Hashable, RuleLimit] = {}
+    for rule in rules:
+        for limit, value in rule.limits:
+            measure = (limit.name, limit.measure(value, rule))
+            known = found.get(measure)
+            if known is None or limit.bound(value) < limit.bound(known[1]):
+                found[measure] = (limit, value, rule)
+    return tuple(found.values())
 
 
 @dataclass(slots=True)

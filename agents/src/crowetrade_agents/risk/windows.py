@@ -114,34 +114,51 @@ class _History:
 
 
 class _RunningTotal:
-    """Messages of a selection in the window that ends now."""
+    """Messages of a selection in the window that ends now, and what has left it but was not taken out yet.
 
-    __slots__ = ("asked_ns", "buckets", "length_ns", "symbols", "total", "width_ns")
+    The newest bucket is kept apart from the others: every message changes it.
+    """
+
+    __slots__ = ("_full_ns", "_newest", "_newest_ns", "_older", "asked_ns", "length_ns", "symbols", "total", "width_ns")
 
     def __init__(self, symbols: frozenset[str] | None, length_ns: int) -> None:
         self.symbols = symbols
         self.length_ns = length_ns
         self.width_ns = max(length_ns // _SHARES, 1)
-        self.buckets: deque[list[int]] = deque()
+        self._older: deque[tuple[int, int]] = deque()
+        self._newest = self._newest_ns = 0
+        # When the newest bucket takes no more.
+        self._full_ns = 0
         self.total = 0
         self.asked_ns = 0
 
     def add(self, at_ns: int, count: int) -> None:
-        buckets = self.buckets
-        self.total += count
-        if buckets and buckets[-1][0] // self.width_ns == at_ns // self.width_ns:
-            buckets[-1][0] = at_ns
-            buckets[-1][1] += count
-        else:
-            buckets.append([at_ns, count])
+        """Counts at a time that is not before the last one."""
+        if at_ns >= self._full_ns:
+            if self._newest:
+                self._older.append((self._newest_ns, self._newest))
+                self._newest = 0
+            self._full_ns = (at_ns // self.width_ns + 1) * self.width_ns
             self.count(at_ns)
+        self._newest_ns = at_ns
+        self._newest += count
+        self.total += count
 
     def count(self, now_ns: int) -> int:
-        buckets = self.buckets
+        """Takes out what has left the window."""
+        older = self._older
         since = now_ns - self.length_ns
-        while buckets and buckets[0][0] <= since:
-            self.total -= buckets.popleft()[1]
+        while older and older[0][0] <= since:
+            self.total -= older.popleft()[1]
+        if self._newest_ns <= since:
+            self.total -= self._newest
+            self._newest = 0
         return self.total
+
+    @property
+    def buckets(self) -> int:
+        """How many it holds."""
+        return len(self._older) + bool(self._newest)
 
 
 class MessageWindows:
@@ -174,13 +191,26 @@ class MessageWindows:
 
         Never below the exact number, never above the exact number for `window_ns + tolerance_ns(window_ns)`.
         """
-        now = self._moved(now_ns)
+        return self._total(strategies, symbols, now_ns, window_ns).count(self._now_ns)
+
+    def has_room(
+        self, strategies: frozenset[str], symbols: frozenset[str] | None, now_ns: int, window_ns: int, most: int
+    ) -> bool:
+        """Whether `count` is below `most`; where it is far below, nothing has to be taken out to know it."""
+        total = self._total(strategies, symbols, now_ns, window_ns)
+        return total.total < most or total.count(self._now_ns) < most
+
+    def _total(
+        self, strategies: frozenset[str], symbols: frozenset[str] | None, now_ns: int, window_ns: int
+    ) -> _RunningTotal:
+        """The running total of this window, with the time moved to now."""
+        now = now_ns if now_ns == self._now_ns else self._moved(now_ns)
         key = (strategies, symbols or None, window_ns)
         total = self._totals.get(key)
         if total is None:
             total = self._open(key)
         total.asked_ns = now
-        return total.count(now)
+        return total
 
     def to_messages(self) -> list[journal_pb2.BookedMessages]:
         """The history for a snapshot, ordered by strategy and symbol."""
@@ -211,7 +241,7 @@ class MessageWindows:
     def buckets(self) -> int:
         """How many buckets are held, for tests of the bound."""
         held: Sequence[int] = [len(history.stamps) for history in self._histories.values()]
-        return sum(held) + sum(len(total.buckets) for total in self._totals.values())
+        return sum(held) + sum(total.buckets for total in self._totals.values())
 
     def _moved(self, now_ns: int) -> int:
         """The time to count at; time that stepped back is taken for what it is."""

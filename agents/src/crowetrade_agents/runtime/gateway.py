@@ -43,8 +43,8 @@ from crowetrade_process.stopping import cancelled, unless_stopping
 log = structlog.get_logger()
 
 STATUS_NS = SECOND_NS
-STATUS_WORK_NS, STATUS_PAUSE_NS = SECOND_NS // 1000, SECOND_NS // 250
-"""A status takes at most a fifth of the loop's time while it is made."""
+STATUS_PAUSE_NS = SECOND_NS // 500
+"""Between two pieces of a status, of about half a millisecond each."""
 RETRY_NS = SECOND_NS
 LOOK_NS = SECOND_NS // 20
 """Lock step looks this often whether configuration or patience lets the market go on."""
@@ -243,11 +243,8 @@ class GatewayProcess:
     async def _status_beside_orders(self, gateway: Gateway) -> status_pb2.GatewayStatus:
         """The status, made in pieces between which the loop handles what has come meanwhile."""
         status = status_pb2.GatewayStatus()
-        pause_ns = self._clock.now_ns() + STATUS_WORK_NS
         for _ in status_pieces(status, *self._status_facts(gateway)):
-            if self._clock.now_ns() >= pause_ns:
-                await self._clock.wait_until(self._clock.now_ns() + STATUS_PAUSE_NS)
-                pause_ns = self._clock.now_ns() + STATUS_WORK_NS
+            await self._clock.wait_until(self._clock.now_ns() + STATUS_PAUSE_NS)
         return status
 
     def _status_facts(self, gateway: Gateway) -> tuple[GatewayState, int, int, list[str], int]:

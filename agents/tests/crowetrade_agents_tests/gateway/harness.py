@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -18,6 +19,7 @@ from crowetrade.bus.v1 import market_data_pb2 as md
 from crowetrade.config.v1 import config_pb2
 from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from crowetrade_agents.bus.nats import NatsBus
+from crowetrade_agents.order_entry.responses import responses_of
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.gateway_pod import GrpcEntry, gateway_on
 from crowetrade_agents.runtime.venue import venue_of
@@ -168,6 +170,7 @@ class Trader:
         self._call = call
         self._strategy = strategy
         self._number = 0
+        self._received: deque[gateway_pb2.OrderSessionResponse] = deque()
 
     def cl_ord_id(self) -> str:
         """A new one."""
@@ -180,9 +183,11 @@ class Trader:
 
     async def receive(self) -> gateway_pb2.OrderSessionResponse:
         """The next response."""
-        response = await asyncio.wait_for(self._call.read(), WAIT_SECONDS)
-        assert isinstance(response, gateway_pb2.OrderSessionResponse), "the session ended"
-        return response
+        if not self._received:
+            message = await asyncio.wait_for(self._call.read(), WAIT_SECONDS)
+            assert isinstance(message, gateway_pb2.OrderSessionResponse), "the session ended"
+            self._received.extend(responses_of(message))
+        return self._received.popleft()
 
     async def until(
         self, wanted: Callable[[gateway_pb2.OrderSessionResponse], bool]

@@ -11,7 +11,7 @@ import pytest
 
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.errors import JournalError, JournalUnavailable, Overtaken
-from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway import commands, loop
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.journal.port import JournalHead
@@ -196,6 +196,47 @@ async def test_a_gateway_that_stops_confirms_what_is_in_its_books_first() -> Non
 
     assert journal.snapshots == [(2, actor.head)]
     assert actor.head.sequence == len(journal.records)
+
+
+async def test_orders_leave_while_a_snapshot_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the books of the moment when it was due, and one is written at a time."""
+
+    class SlowSnapshots(SlowJournal):
+        async def write_snapshot(self, books: Any, head: JournalHead) -> None:
+            await super().write_snapshot(books, head)
+            await written.wait()
+
+    monkeypatch.setattr(loop, "SNAPSHOT_EVENTS", 1)
+    venue, journal, written = Venue(), SlowSnapshots(), asyncio.Event()
+    journal.confirmation = asyncio.Event()
+    journal.confirmation.set()
+    actor = gateway(journal, venue)
+    running = asyncio.create_task(actor.run())
+    for number in (2, 3):
+        await actor.put(commands.NewOrder(terms(number), START + 10**9, 0, START))
+        await asyncio.wait_for(until(lambda number=number: len(venue.sent) == number - 1), WAIT_SECONDS)
+
+    assert journal.snapshots == [(2, JournalHead(1))]
+    written.set()
+    await asyncio.wait_for(until(lambda: len(journal.snapshots) == 2), WAIT_SECONDS)
+    assert journal.snapshots[1] == (3, JournalHead(2))
+    running.cancel()
+
+
+async def test_a_snapshot_is_not_made_while_orders_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SNAPSHOT_EVENTS", 1)
+    journal = SlowJournal()
+    journal.confirmation = asyncio.Event()
+    actor = gateway(journal, Venue())
+    running = asyncio.create_task(actor.run())
+    for number in (2, 3):  # the second waits while the first is being journaled
+        await actor.put(commands.NewOrder(terms(number), START + 10**9, 0, START))
+        await asyncio.wait_for(until(lambda: journal.records), WAIT_SECONDS)
+    journal.confirmation.set()
+    await asyncio.wait_for(until(lambda: journal.snapshots), WAIT_SECONDS)
+
+    assert journal.snapshots == [(3, JournalHead(2))]
+    running.cancel()
 
 
 async def until(condition: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -15,9 +16,10 @@ import structlog.testing
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from crowetrade_agents.order_entry.commands import Logon, NewOrder, SessionLost
-from crowetrade_agents.order_entry.grpc_server import create_server
+from crowetrade_agents.order_entry.grpc_server import MESSAGE_BYTES, create_server
 from crowetrade_agents.order_entry.limits import SessionLimits
 from crowetrade_agents.order_entry.port import Request, Response
+from crowetrade_agents.order_entry.responses import responses_of
 from crowetrade_agents_tests.clock import settle
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
@@ -53,13 +55,16 @@ class Stream:
         self.call = call
         self.strategy = strategy
         self.sent = 0
+        self._received: deque[Response] = deque()
 
     async def next(self) -> Response:
         """The next response."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            response = await self.call.read()
-        assert isinstance(response, Response), await self.end()
-        return response
+        if not self._received:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                message = await self.call.read()
+            assert isinstance(message, Response), await self.end()
+            self._received.extend(responses_of(message))
+        return self._received.popleft()
 
     async def is_served(self) -> bool:
         """Sends an order and waits for its report."""
@@ -392,6 +397,21 @@ async def test_a_client_that_does_not_read_is_not_waited_for_when_its_session_is
     assert received < LIMITS.responses_queued - 1
     assert await older.call.code() is grpc.StatusCode.ABORTED
     assert await gateway.beta.is_served()
+
+
+async def test_responses_that_wait_together_come_in_their_order_and_in_few_messages(gateway: Gateway) -> None:
+    alpha = await gateway.client().logged_on("alpha")
+    texts = [*(str(number) for number in range(40)), "x" * MESSAGE_BYTES, *(str(number) for number in range(10))]
+    for text in texts:
+        report = orders_pb2.ExecutionReport(text=text, strategy="alpha")
+        gateway.engine.sessions.deliver("alpha", Response(execution_report=report))
+    messages: list[list[str]] = []
+    while sum(map(len, messages)) < len(texts):
+        message = await alpha.call.read()
+        assert isinstance(message, Response)
+        messages.append([response.execution_report.text for response in responses_of(message)])
+    assert [text for message in messages for text in message] == texts
+    assert [len(message) for message in messages] == [40, 1, 10]
 
 
 async def test_leaving_ends_sessions_as_unavailable(gateway: Gateway) -> None:

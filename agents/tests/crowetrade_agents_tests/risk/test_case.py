@@ -31,7 +31,8 @@ def test_a_worst_case_is_that_of_each_owner_counted(
         sum((item.open_sell for item in held.values()), Decimal(0)),
     )
     known = facts(
-        exposures={(owner, EUR): exposure for owner, exposure in held.items()}, account={EUR: Account(total, set(held))}
+        exposures={(owner, EUR): exposure for owner, exposure in held.items()},
+        account={EUR: Account(total, frozenset(held))},
     )
     each = [
         item.position + item.open_buy if side is Side.BUY else item.position - item.open_sell

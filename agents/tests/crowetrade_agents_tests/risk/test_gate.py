@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crowetrade_agents.domain.orders import OrdType, Side
 from crowetrade_agents.domain.trading_state import TradingState
@@ -14,12 +16,14 @@ from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, Appro
 from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.rules import Rule
 from crowetrade_agents_tests.risk.values import (
     EUR,
     LIMITS,
     NOW,
     SECOND,
     D,
+    case,
     facts,
     held,
     market,
@@ -144,6 +148,54 @@ def test_every_rule_that_binds_is_judged() -> None:
     assert isinstance(gate.judge_order(new(order()), known).outcome, ApprovedOrder)
 
 
+def _naive(given: list[Rule], known: Facts) -> tuple[Refusal | None, tuple[Refusal, ...]]:
+    """Every limit of every rule, in order."""
+    observed: list[Refusal] = []
+    for item in given:
+        for limit, value in item.limits:
+            refusal = limit.check(value, case(order(), known), item)
+            if refusal is not None and item.enforce:
+                return refusal, tuple(observed)
+            if refusal is not None:
+                observed.append(refusal)
+    return None, tuple(observed)
+
+
+amounts = st.sampled_from(["4999", "5000", "5500", "5501", "20000"]).map(lambda value: {"value": value})
+some_limits = st.fixed_dictionaries(
+    {},
+    optional={
+        "maxOrderQuantity": amounts,
+        "maxOrderNotional": amounts,
+        "maxPositionQuantity": amounts,
+        "maxOrderRate": st.fixed_dictionaries(
+            {"count": st.sampled_from(["1", "2", "3", "9"]), "perSeconds": st.sampled_from(["1", "60"])}
+        ),
+    },
+).filter(bool)
+some_rules = st.lists(st.tuples(some_limits, st.booleans(), st.booleans()), max_size=5)
+
+
+@given(some_rules, st.sampled_from(["0", "15000", "-40000"]), st.integers(0, 3))
+def test_the_tightest_limits_decide_as_all_of_them_do(
+    drawn: list[tuple[dict[str, dict[str, str]], bool, bool]], position: str, messages: int
+) -> None:
+    given_rules = [rule(risk_limit="first")] + [
+        rule(limits, risk_limit=f"rule-{number}", enforce=enforce, aggregate_total=total)
+        for number, (limits, enforce, total) in enumerate(drawn)
+    ]
+    known = facts(
+        rules=rules(*given_rules),
+        exposures=held(position) | held("3000", owner="other"),
+        messages=sent(*[NOW] * messages),
+        members={"rule-0": frozenset({"ema", "other", "gone"}), "rule-1": frozenset({"ema"})},
+    )
+    decision = gate.judge_order(new(order()), known)
+    refusal, observed = _naive(given_rules, known)
+    assert decision.observed == observed
+    assert (decision.outcome if isinstance(decision.outcome, Refusal) else None) == refusal
+
+
 RESTING = Proposal(order(quantity=D(12_000)), D(5000), D(5000))
 STAYS: dict[str, Facts] = {
     "its limits": facts(exposures=held("7000", buy="5000")),
@@ -242,9 +294,9 @@ def test_utilisation_is_over_all_rules_observing_ones_too() -> None:
         exposures=held("-5000", sell="2000"),
         messages=sent(NOW - SECOND, NOW),
     )
-    assert gate.utilisation(known) == [
+    assert list(gate.utilisation(known)) == [
         Use("desk", "maxPositionQuantity", "ema/sim-fx/EUR-USD", D(7000), D(20_000)),
         Use("desk", "maxOrderRate", "ema", D(1), D(2)),
         Use("watch", "maxPositionQuantity", "ema/sim-fx/EUR-USD", D(7000), D(100_000)),
     ]
-    assert gate.utilisation(facts()) == []
+    assert list(gate.utilisation(facts())) == []

@@ -50,6 +50,16 @@ def test_a_message_leaves_the_window_when_it_is_as_old_as_the_window_is_long(lat
     assert sent(NOW).count(EMA, None, NOW + later_ns, SECOND) == expected
 
 
+@given(st.lists(st.tuples(st.integers(0, 3 * SECOND), st.integers(1, 5)), max_size=30), st.integers(1, 40))
+def test_there_is_room_where_the_count_is_below_the_most(added: list[tuple[int, int]], most: int) -> None:
+    windows, now = MessageWindows(), NOW
+    for wait_ns, count in added:
+        now += wait_ns
+        windows.add("ema", EUR, now, count)
+        has_room = windows.has_room(EMA, None, now, 2 * SECOND, most)
+        assert has_room == (windows.count(EMA, None, now, 2 * SECOND) < most)
+
+
 def test_counts_of_a_million_in_a_day_are_exact_where_nothing_expires() -> None:
     windows = MessageWindows()
     for second in range(0, 80_000, 8):

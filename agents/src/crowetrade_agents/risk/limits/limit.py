@@ -5,7 +5,7 @@ Rules hold limits and facts hold rules, so limit modules import both for their t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -42,6 +42,16 @@ def no_use(value: Any, sums: Sums, rule: Rule) -> Iterable[Use]:
     return ()
 
 
+def by_order(value: Any, rule: Rule) -> Hashable:
+    """`measure` of a limit that looks at one order alone."""
+    return None
+
+
+def by_owners(rule: Rule) -> Hashable:
+    """Whose orders count together: the owner's alone, or those of whom this very rule counts."""
+    return (rule.name, rule.strategies) if rule.total else None
+
+
 @dataclass(frozen=True, slots=True)
 class Limit(Generic[V]):
     """One limit, and the reason of its refusals.
@@ -49,14 +59,19 @@ class Limit(Generic[V]):
     `parse` reads the values of config.proto's Limit and raises InvalidLimit with a sentence. `check` judges a case.
     `admissible` is the largest quantity that one closing order may have now, in units and not yet in whole lots (None:
     no bound). `use` yields what is used now, by the same formula as `check`; keys without any use are left out.
+
+    `measure` names what `check` compares with the limit, and `bound` is the number that it is compared with. Of limits
+    of one kind that bind an order and have the same measure, the one with the lowest bound admits what all admit.
     """
 
     name: str
     reason: Reason
     parse: Callable[[Mapping[str, str]], V]
     check: Callable[[V, Case, Rule], Refusal | None]
+    bound: Callable[[V], Decimal]
     admissible: Callable[[V, Case, Rule], Decimal | None] = no_bound
     use: Callable[[V, Sums, Rule], Iterable[Use]] = no_use
+    measure: Callable[[V, Rule], Hashable] = by_order
     judges_resting: bool = True
     """False for limits on sending: an order that rests has been sent."""
     judges_closing: bool = True
@@ -82,6 +97,11 @@ def parse_amount(values: Mapping[str, str]) -> Decimal:
     if amount < 0:
         raise InvalidLimit(f"{text} is negative")
     return amount
+
+
+def amount(value: Decimal) -> Decimal:
+    """`bound` of a limit whose value is the number itself."""
+    return value
 
 
 def parse_count(name: str, text: str, largest: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import ZERO, render
 from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, parse_amount
+from crowetrade_agents.risk.limits.limit import Limit, amount, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -36,4 +36,4 @@ def admissible(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
     return _TOWARD_ZERO.divide(value, unit) if unit else ZERO
 
 
-LIMIT = Limit(NAME, Reason.MAX_ORDER_NOTIONAL, parse_amount, check, admissible)
+LIMIT = Limit(NAME, Reason.MAX_ORDER_NOTIONAL, parse_amount, check, amount, admissible)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, parse_amount
+from crowetrade_agents.risk.limits.limit import Limit, amount, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -30,4 +30,4 @@ def admissible(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
     return value
 
 
-LIMIT = Limit(NAME, Reason.MAX_ORDER_QUANTITY, parse_amount, check, admissible)
+LIMIT = Limit(NAME, Reason.MAX_ORDER_QUANTITY, parse_amount, check, amount, admissible)

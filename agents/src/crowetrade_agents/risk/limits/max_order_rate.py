@@ -6,13 +6,13 @@ The message that is judged is added to the windows after the decision, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.limits.limit import Limit, Use, only, parse_count
+from crowetrade_agents.risk.case import Case, Sums, alone
+from crowetrade_agents.risk.limits.limit import Limit, Use, by_owners, only, parse_count
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def parse(values: Mapping[str, str]) -> Rate:
 def check(value: Rate, case: Case, rule: Rule) -> Refusal | None:
     """Fewer than `count` messages are in the window, so that this one fits in."""
     facts = case.facts
-    if facts.messages.count(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns) < value.count:
+    if facts.messages.has_room(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns, value.count):
         return None
     text = (
         f"{value.count} order messages in {value.per_seconds} s were sent already, the most that {NAME} of {rule.name} "
@@ -55,10 +55,20 @@ def check(value: Rate, case: Case, rule: Rule) -> Refusal | None:
 def use(value: Rate, sums: Sums, rule: Rule) -> Iterator[Use]:
     """Messages in the window: of all together, or of each strategy."""
     facts = sums.facts
-    alone = {name: sums.alone(name) for name in sorted(rule.strategies)}
-    for key, counted in ({"": sums.members(rule)} if rule.total else alone).items():
+    each = {name: alone(name) for name in sorted(rule.strategies)}
+    for key, counted in ({"": sums.members(rule)} if rule.total else each).items():
         if used := facts.messages.count(counted, rule.symbols, facts.now_ns, value.window_ns):
             yield Use(rule.name, NAME, key, Decimal(used), Decimal(value.count))
 
 
-LIMIT = Limit(NAME, Reason.MAX_ORDER_RATE, parse, check, use=use, judges_resting=False)
+def measure(value: Rate, rule: Rule) -> Hashable:
+    """Messages of whom the rule counts, in the instruments that it covers, in a window of this length."""
+    return by_owners(rule), rule.symbols, value.window_ns
+
+
+def bound(value: Rate) -> Decimal:
+    """The messages that the window may hold."""
+    return Decimal(value.count)
+
+
+LIMIT = Limit(NAME, Reason.MAX_ORDER_RATE, parse, check, bound, use=use, measure=measure, judges_resting=False)

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import render
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.limits.limit import Limit, Use, parse_amount
+from crowetrade_agents.risk.case import Case, Sums, alone
+from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_owners, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -42,10 +42,24 @@ def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
     if rule.total:
         keys = {str(instrument): (counted, instrument) for _, instrument in bound}
     else:
-        keys = {f"{owner}/{instrument}": (sums.alone(owner), instrument) for owner, instrument in bound}
+        keys = {f"{owner}/{instrument}": (alone(owner), instrument) for owner, instrument in bound}
     for key, (owners, instrument) in keys.items():
         if used := sums.largest(owners, instrument):
             yield Use(rule.name, NAME, key, used, value)
 
 
-LIMIT = Limit(NAME, Reason.MAX_POSITION_QUANTITY, parse_amount, check, use=use, judges_closing=False)
+def measure(value: Decimal, rule: Rule) -> Hashable:
+    """The worst case of whom the rule counts."""
+    return by_owners(rule)
+
+
+LIMIT = Limit(
+    NAME,
+    Reason.MAX_POSITION_QUANTITY,
+    parse_amount,
+    check,
+    amount,
+    use=use,
+    measure=measure,
+    judges_closing=False,
+)

@@ -214,6 +214,30 @@ class LogonAccepted(_message.Message):
 Global___LogonAccepted: _TypeAlias = LogonAccepted  # noqa: Y015
 
 @_typing.final
+class Responses(_message.Message):
+    """Responses that were waiting to be sent together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderSessionResponse]:
+        """The responses, in their order; none is a LogonAccepted, and none holds others."""
+
+    def __init__(
+        self,
+        *,
+        responses: _abc.Iterable[Global___OrderSessionResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["responses", b"responses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Responses: _TypeAlias = Responses  # noqa: Y015
+
+@_typing.final
 class OrderSessionResponse(_message.Message):
     """From the gateway to the execution role."""
 
@@ -224,6 +248,7 @@ class OrderSessionResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     CANCEL_REJECT_FIELD_NUMBER: _builtins.int
     PUBLISHED_FIELD_NUMBER: _builtins.int
+    SEVERAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def logon_accepted(self) -> Global___LogonAccepted:
         """The session is open; once, first."""
@@ -244,6 +269,10 @@ class OrderSessionResponse(_message.Message):
     def published(self) -> Global___Published:
         """Reports up to an event are complete."""
 
+    @_builtins.property
+    def several(self) -> Global___Responses:
+        """Several of these."""
+
     def __init__(
         self,
         *,
@@ -252,12 +281,13 @@ class OrderSessionResponse(_message.Message):
         heartbeat: Global___Heartbeat | None = ...,
         cancel_reject: _orders_pb2.CancelReject | None = ...,
         published: Global___Published | None = ...,
+        several: Global___Responses | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_reject", b"cancel_reject", "execution_report", b"execution_report", "heartbeat", b"heartbeat", "logon_accepted", b"logon_accepted", "message", b"message", "published", b"published"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_reject", b"cancel_reject", "execution_report", b"execution_report", "heartbeat", b"heartbeat", "logon_accepted", b"logon_accepted", "message", b"message", "published", b"published", "several", b"several"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_reject", b"cancel_reject", "execution_report", b"execution_report", "heartbeat", b"heartbeat", "logon_accepted", b"logon_accepted", "message", b"message", "published", b"published"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_reject", b"cancel_reject", "execution_report", b"execution_report", "heartbeat", b"heartbeat", "logon_accepted", b"logon_accepted", "message", b"message", "published", b"published", "several", b"several"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["logon_accepted", "execution_report", "heartbeat", "cancel_reject", "published"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["logon_accepted", "execution_report", "heartbeat", "cancel_reject", "published", "several"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
