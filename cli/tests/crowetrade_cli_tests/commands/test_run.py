@@ -185,7 +185,6 @@ def test_a_changed_file_is_picked_up(holding: Desk) -> None:
 
 def test_a_manifest_that_is_taken_away_is_closed_as_its_deletion_would(holding: Desk) -> None:
     (holding.manifests / "strategy-ema.yaml").unlink()
-    holding.until("strategy ema: Stopping")
     holding.until("strategy ema: gone")
     assert holding.interrupt() == 0
     assert holding.position() == 0
