@@ -51,10 +51,15 @@ class LocalGateway:
     """Runs until it is stopped; a gateway that ends by an error is started again, as the kubelet would."""
 
     def __init__(
-        self, file: VenueFile, journal: Path, environment: Mapping[str, str], bus: LocalBus, clock: Clock
+        self,
+        file: VenueFile,
+        journal: Path,
+        environment: Mapping[str, str],
+        bus: LocalBus,
+        entry: InProcessEntry,
+        clock: Clock,
     ) -> None:
         self.file = file
-        self.entry = InProcessEntry()
         self.problem = ""
         """Why it does not run, for people; empty when it does."""
         self.status: status_pb2.GatewayStatus | None = None
@@ -63,6 +68,7 @@ class LocalGateway:
         self._journal = journal
         self._environment = environment
         self._bus = bus
+        self._entry = entry
         self._clock = clock
         self._configuration = Configuration()
         self._configured = asyncio.Event()
@@ -112,7 +118,7 @@ class LocalGateway:
                 bus=bus,
                 journal=journal,
                 configurations=self._configurations(),
-                serve_sessions=self.entry.serve,
+                serve_sessions=self._entry.serve,
                 clock=self._clock,
                 health=Health(),
                 stop=self._stop,

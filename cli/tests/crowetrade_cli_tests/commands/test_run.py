@@ -183,6 +183,21 @@ def test_a_changed_file_is_picked_up(holding: Desk) -> None:
     assert holding.interrupt() == 0
 
 
+def test_a_strategy_trades_on_when_its_venue_has_changed(holding: Desk) -> None:
+    holding.write(change(VENUE, "spec.simulated.fees", {"makerBps": "0", "takerBps": "0"}))
+    holding.until(r"on sim-fx, fee 0(\.0+)?$", times=2)
+    assert holding.interrupt() == 0
+
+
+def test_a_strategy_trades_on_when_its_venue_has_come_back(holding: Desk) -> None:
+    (holding.manifests / "venueconnection-sim-fx.yaml").unlink()
+    holding.until("venue sim-fx: gone")
+    fills = sum("on sim-fx, fee" in line for line in holding.lines)
+    holding.write(VENUE)
+    holding.until("on sim-fx, fee", times=fills + 2)
+    assert holding.interrupt() == 0
+
+
 def test_a_manifest_that_is_taken_away_is_closed_as_its_deletion_would(holding: Desk) -> None:
     (holding.manifests / "strategy-ema.yaml").unlink()
     holding.until("strategy ema: Stopping")
