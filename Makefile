@@ -27,7 +27,7 @@ help: ## Show the targets
 
 .PHONY: demo
 demo: $(LAPTOP)/.ready ## Strategies that trade on this machine until Ctrl-C (needs Python alone); FOR=60 ends after a minute
-	@$(LAPTOP)/bin/crowetrade run samples --state $(LAPTOP)/state $(if $(FOR),--for $(FOR))
+	@$(LAPTOP)/bin/crowetrade run samples $(if $(FOR),--for $(FOR))
 
 # The command and the libraries that it needs, and the sample recordings; nothing to develop with.
 $(LAPTOP)/.ready: requirements/bootstrap.txt requirements/build.txt requirements/cli.txt requirements/sample-data.txt \

@@ -16,6 +16,10 @@ from google.protobuf.message import Message
 from crowetrade_agents import metrics
 from crowetrade_agents.bus.inprocess import matches
 from crowetrade_agents.bus.port import Handler, M
+from crowetrade_process.stopping import cancelled
+
+CLOSE_SECONDS = 2.0
+"""How long a connection that is closed goes on handling what has come."""
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +40,9 @@ class _Subscription:
                 schema = self.kind.DESCRIPTOR.full_name
                 metrics.BUS_HANDLER_FAILURES.labels(schema=schema).inc()
                 _log.exception("bus_handler_failed", subject=subject, schema=schema)
+            if not self.waiting.empty():
+                # Neither the queue nor a handler need wait for anything: others, and who closes it, get their turn.
+                await asyncio.sleep(0)
 
 
 class LocalBus:
@@ -99,13 +106,15 @@ class LocalConnection:
         """Nothing is ever under way."""
 
     async def close(self) -> None:
-        """Handles what has come, and leaves."""
+        """Handles what has come, as long as it takes little time, and leaves."""
         self._bus.leave(self)
         self._answering.clear()
         subscriptions, self._subscriptions = self._subscriptions, {}
         for subscription in subscriptions.values():
             subscription.waiting.put_nowait(None)
-        await asyncio.gather(*subscriptions)
+        if subscriptions:
+            _, late = await asyncio.wait(subscriptions, timeout=CLOSE_SECONDS)
+            await cancelled(*late)
 
     def take(self, subject: str, message: Message) -> None:
         """Queues a message that somebody published."""

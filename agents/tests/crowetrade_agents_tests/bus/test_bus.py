@@ -11,10 +11,11 @@ import pytest
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2 as pb
+from crowetrade_agents.bus import local
 from crowetrade_agents.bus.inprocess import InProcessBus, matches
 from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.bus.nats import REASON_HEADER, NatsBus
-from crowetrade_agents.bus.port import Bus
+from crowetrade_agents.bus.port import Bus, Handler
 
 from ..messages import EUR, origin, quote, wire
 
@@ -192,6 +193,43 @@ async def test_the_state_of_the_connection_is_told(nats_url: str) -> None:
     assert bus.client.is_connected
     await bus.close()
     await bus.close()
+
+
+async def test_subscriptions_of_one_process_take_turns() -> None:
+    """A handler that waits for nothing and a queue that is not empty must not hold the event loop."""
+    bus, handled, done = LocalBus().connect(), [], asyncio.Event()
+
+    def handler(name: str) -> Handler[pb.Signal]:
+        async def handle(message: pb.Signal) -> None:
+            handled.append((name, message.origin.sequence))
+            if len(handled) == 6:
+                done.set()
+
+        return handle
+
+    for name in ("a", "b"):
+        await bus.subscribe("signal.desk.a", pb.Signal, handler(name))
+    for sequence in (1, 2, 3):
+        await bus.publish("signal.desk.a", signal(sequence))
+    await asyncio.wait_for(done.wait(), WAIT_SECONDS)
+    assert handled == [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3), ("b", 3)]
+    await bus.close()
+
+
+async def test_a_handler_that_never_ends_does_not_keep_a_connection_from_closing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "CLOSE_SECONDS", 0.01)
+    bus, began = LocalBus().connect(), asyncio.Event()
+
+    async def hang(_: pb.Signal) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    await bus.subscribe("signal.desk.a", pb.Signal, hang)
+    await bus.publish("signal.desk.a", signal(1))
+    await asyncio.wait_for(began.wait(), WAIT_SECONDS)
+    await asyncio.wait_for(bus.close(), WAIT_SECONDS)
 
 
 @pytest.mark.parametrize(

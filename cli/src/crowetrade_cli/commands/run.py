@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +32,7 @@ from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals
 
 LOOK_SECONDS = 0.5
+SHOW_CURSOR = b"\x1b[?25h"
 INSTALLED_SAMPLES = Path(sys.prefix) / "share" / "crowetrade" / "data"
 
 
@@ -61,8 +65,10 @@ def run(
     for note in sources.notes:
         typer.echo(note, err=True)
     show: Show = JsonShow() if json else PlainShow() if plain or not sys.stdout.isatty() else TableShow()
-    with kept.held(), kept.log.open("a", encoding="utf-8") as log:
-        configure_logging(stream=log)
+    # Not buffered, and in silence where the disk is full: the log must not end a run, nor write over what it shows.
+    logging.raiseExceptions = False
+    with kept.held(), kept.log.open("ab", buffering=0) as log:
+        configure_logging(stream=io.TextIOWrapper(log, encoding="utf-8", write_through=True))
         uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
 
 
@@ -79,6 +85,7 @@ class _Running:
     async def run(self, first: Wanted, seconds: float | None) -> None:
         """Until a signal, or until the time is over."""
         stopping = stop_on_signals()
+        _leave_on_second_interrupt(asyncio.get_running_loop(), stopping)
         await self._desk.observe()
         self._desk.want(first)
         working = asyncio.create_task(self._desk.run())
@@ -91,8 +98,6 @@ class _Running:
                     self._read_again()
                 if working.done():
                     working.result()
-                # From here on Ctrl-C is not asked for, but done.
-                asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
                 self._show.say("Stopping: what is open is cancelled, positions are kept. Ctrl-C leaves at once.")
                 self._look()
             finally:
@@ -101,10 +106,11 @@ class _Running:
                 self._look()
 
     def _look(self) -> None:
-        new: list[tuple[str, Row]] = []
+        new: list[tuple[Address, Row]] = []
         for address in self._desk.venues:
-            fills = self._fills.setdefault(address, Fills(self._state.journal(address)))
-            new += [(address.name, row) for row in fills.new()]
+            if address not in self._fills:
+                self._fills[address] = Fills(self._state.journal(address))
+            new += [(address, row) for row in self._fills[address].new()]
         self._show.update(report(self._desk), new)
 
     def _read_again(self) -> None:
@@ -117,6 +123,24 @@ class _Running:
             self._show.say(f"{error}\nWhat runs goes on as it was.")
         else:
             self._show.say("The manifests have changed and are taken over.")
+
+
+def _leave_on_second_interrupt(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    """The first Ctrl-C asks the loop to stop. The second ends the process without it, because a model that never
+    returns holds the loop; what is written to the journal by then is there, as after a kill."""
+
+    def interrupt(number: int, _: object) -> None:
+        if stopping_asked.is_set():
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), SHOW_CURSOR)
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stopping_asked.set()
+        loop.call_soon_threadsafe(stopping.set)
+
+    stopping_asked = threading.Event()
+    loop.remove_signal_handler(signal.SIGINT)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 async def _stopped(stopping: asyncio.Event, seconds: float | None) -> None:

@@ -5,6 +5,7 @@ the gateways enforce. It does what the operator does in a cluster, by the same f
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TypeVar
@@ -15,6 +16,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.order_entry.in_process import InProcessEntry
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.gateway_config import compile_config
 from crowetrade_api.references import Problem, references
@@ -55,6 +57,8 @@ class Desk:
         """Strategies that cannot run, and why."""
         self.held: dict[Address, str] = {}
         """Strategies whose change waits, and why."""
+        # They outlive their gateways: a strategy that runs finds the next gateway of a venue where the last one was.
+        self._entries: dict[Address, InProcessEntry] = defaultdict(InProcessEntry)
         self._look = asyncio.Event()
 
     @property
@@ -118,7 +122,7 @@ class Desk:
             _log.info("gateway_restarts", venue=address.name)
             await known.stop()
         self.gateways[address] = LocalGateway(
-            file, self._state.journal(address), self._environment, self._bus, self._clock
+            file, self._state.journal(address), self._environment, self._bus, self._entries[address], self._clock
         )
 
     def _configure(self) -> None:
@@ -172,7 +176,7 @@ class Desk:
                 return
             _log.info("strategy_restarts", strategy=address.name)
             await running.stop()
-        entries = {name: self.gateways[Address(address.namespace, name)].entry for name in strategy.venues}
+        entries = {name: self._entries[Address(address.namespace, name)] for name in strategy.venues}
         self.running[address] = LocalStrategy(file, entries, self._bus, self._clock)
 
     def accounts(self, address: Address) -> list[tuple[str, status_pb2.StrategyAccount]]:

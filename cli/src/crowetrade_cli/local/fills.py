@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from crowetrade_agents.errors import JournalError
 from crowetrade_agents.journal.chain import decode, last_sequence
 from crowetrade_agents.journal.sqlite import SqliteReader
 from crowetrade_cli.journal.rows import Row, rows_of
@@ -13,19 +15,24 @@ EXECUTION = "OrderExecuted"
 
 
 class Fills:
-    """Of one journal, after what it holds when this is made."""
+    """Of one journal, after what it holds when this is made. None as long as it cannot be read: its gateway, which
+    cannot read it either, says why."""
 
     def __init__(self, journal: Path) -> None:
         self._journal = journal
         self._reader: SqliteReader | None = None
         self._next = 0
-        reader = self._opened()
-        if reader is not None:
-            _, last = reader.last()
+        with contextlib.suppress(JournalError):
+            reader = self._opened()
+            _, last = reader.last() if reader is not None else (0, b"")
             self._next = last_sequence(decode(last, 0)) + 1 if last else 0
 
     def new(self) -> Iterator[Row]:
         """Executions since the last call."""
+        with contextlib.suppress(JournalError):
+            yield from self._new()
+
+    def _new(self) -> Iterator[Row]:
         reader = self._opened()
         if reader is None:
             return

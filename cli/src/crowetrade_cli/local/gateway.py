@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError, JournalError
 from crowetrade_agents.journal.sqlite import SqliteJournal
+from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.order_entry.in_process import InProcessEntry
 from crowetrade_agents.runtime.gateway import GatewayProcess
 from crowetrade_agents.runtime.venue import venue_of
@@ -51,23 +53,35 @@ class LocalGateway:
     """Runs until it is stopped; a gateway that ends by an error is started again, as the kubelet would."""
 
     def __init__(
-        self, file: VenueFile, journal: Path, environment: Mapping[str, str], bus: LocalBus, clock: Clock
+        self,
+        file: VenueFile,
+        journal: Path,
+        environment: Mapping[str, str],
+        bus: LocalBus,
+        entry: InProcessEntry,
+        clock: Clock,
     ) -> None:
         self.file = file
-        self.entry = InProcessEntry()
         self.problem = ""
         """Why it does not run, for people; empty when it does."""
+        self._health = Health()
         self.status: status_pb2.GatewayStatus | None = None
         self.revision = ""
         """Of the configuration that it was given last."""
         self._journal = journal
         self._environment = environment
         self._bus = bus
+        self._entry = entry
         self._clock = clock
         self._configuration = Configuration()
         self._configured = asyncio.Event()
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def waiting(self) -> str:
+        """Why it does not serve yet: what a pod says at /readyz."""
+        return self._health.waiting.get("journal", "")
 
     def configure(self, config: config_pb2.GatewayConfig) -> None:
         """Hands over what it has to enforce from now on."""
@@ -97,13 +111,16 @@ class LocalGateway:
                 self.problem = str(error)
                 _log.error("gateway_ended", venue=self.file.name, error=str(error))
                 await self._pause(RESTART_NS)
+            except Exception as error:  # noqa: BLE001 - the top of the loop: the kubelet restarts whatever it was
+                self.problem = f"{type(error).__name__}: {error}"
+                _log.exception("gateway_failed", venue=self.file.name)
+                await self._pause(RESTART_NS)
             finally:
                 journal.close()
 
     async def _one(self, journal: SqliteJournal) -> None:
         venue = venue_of(self.file, self._environment, self._clock)
         bus = self._bus.connect()
-        self.problem = ""
         try:
             process = GatewayProcess(
                 name=NAME,
@@ -112,14 +129,21 @@ class LocalGateway:
                 bus=bus,
                 journal=journal,
                 configurations=self._configurations(),
-                serve_sessions=self.entry.serve,
+                serve_sessions=self._serve,
                 clock=self._clock,
-                health=Health(),
+                health=self._health,
                 stop=self._stop,
             )
             await process.run()
         finally:
             await bus.close()
+
+    @asynccontextmanager
+    async def _serve(self, sessions: Sessions) -> AsyncIterator[None]:
+        # Not before: a gateway that ends at its start again and again has its problem all the time.
+        self.problem = ""
+        async with self._entry.serve(sessions):
+            yield
 
     async def _configurations(self) -> AsyncIterator[Configuration]:
         """The one that it was given last, once it was given one, and each later one."""

@@ -71,6 +71,11 @@ class Report:
     venues: list[VenueRow]
     limits: list[LimitRow]
 
+    def label(self, namespace: str, name: str) -> str:
+        """The name, after its namespace where there are several."""
+        namespaces = {row.namespace for row in self.strategies} | {row.namespace for row in self.venues}
+        return f"{namespace}/{name}" if len(namespaces) > 1 else name
+
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
@@ -144,7 +149,8 @@ def _venue(desk: Desk, address: Address) -> VenueRow:
     problem = gateway.problem if gateway is not None else ""
     started = status is not None and status.blocked_reason != Reason.NO_CONFIGURATION
     if status is None or problem:
-        return VenueRow(address.namespace, address.name, "Failed" if problem else "Starting", problem, 0, 0, 0)
+        why = problem or (gateway.waiting if gateway is not None else "")
+        return VenueRow(address.namespace, address.name, "Failed" if problem else "Starting", why, 0, 0, 0)
     return VenueRow(
         namespace=address.namespace,
         name=address.name,

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from crowetrade_cli.journal.rows import Row, iso
-from crowetrade_cli.local.report import Report
+from crowetrade_cli.local.report import Report, StrategyRow, VenueRow
 from crowetrade_cli.local.table import tables
+from crowetrade_cli.local.wanted import Address
 
 LAST_FILLS = 8
 _SIDES = {"SIDE_BUY": "Buy", "SIDE_SELL": "Sell"}
@@ -25,7 +26,7 @@ _SIDES = {"SIDE_BUY": "Buy", "SIDE_SELL": "Sell"}
 class Show(AbstractContextManager["Show"], Protocol):
     """Used from the first look to the last; `say` is for a sentence to the user."""
 
-    def update(self, now: Report, fills: Sequence[tuple[str, Row]]) -> None:
+    def update(self, now: Report, fills: Sequence[tuple[Address, Row]]) -> None:
         """The desk as it is now, and the executions since the last time, each with its venue."""
         ...
 
@@ -39,7 +40,7 @@ class TableShow:
 
     def __init__(self) -> None:
         self._live = Live(console=Console(), auto_refresh=False, transient=False)
-        self._fills: list[tuple[str, Row]] = []
+        self._fills: list[tuple[Address, Row]] = []
         self._sentence = ""
 
     def __enter__(self) -> Self:
@@ -49,11 +50,11 @@ class TableShow:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def update(self, now: Report, fills: Sequence[tuple[str, Row]]) -> None:
+    def update(self, now: Report, fills: Sequence[tuple[Address, Row]]) -> None:
         """See Show."""
         self._fills = [*self._fills, *fills][-LAST_FILLS:]
         content = tables(now)
-        content.renderables.append(self._last_fills())
+        content.renderables.append(self._last_fills(now))
         content.renderables.append(Text(self._sentence, style="bold"))
         self._live.update(content, refresh=True)
 
@@ -61,12 +62,14 @@ class TableShow:
         """See Show."""
         self._sentence = sentence
 
-    def _last_fills(self) -> Table:
+    def _last_fills(self, now: Report) -> Table:
         table = Table(title="Last executions", title_justify="left", title_style="bold", expand=True, box=None)
         for column in ("Time", "Venue", "Strategy", "Side", "Quantity", "Symbol", "Price", "Fee"):
             table.add_column(column)
         for venue, row in self._fills:
             fill = _fill(venue, row)
+            fill["strategy"] = now.label(venue.namespace, row.strategy)
+            fill["time"] = fill["time"][_CLOCK]
             table.add_row(*(Text(str(fill[name])) for name in _COLUMNS))
         return table
 
@@ -75,46 +78,50 @@ class PlainShow:
     """A line for each execution and for each change of a state."""
 
     def __init__(self) -> None:
-        self._states: dict[tuple[str, str], str] = {}
+        self._states: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._last: Report | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for row in self._last.strategies if self._last is not None else ():
-            held = ", ".join(row.positions) or "flat"
+        if self._last is None:
+            return
+        for strategy in self._last.strategies:
+            name, held = self._last.label(strategy.namespace, strategy.name), ", ".join(strategy.positions) or "flat"
             typer.echo(
-                f"{row.name}: {held}, PnL {row.pnl or '-'} {row.currency}, {row.sent} sent, {row.filled} filled, "
-                f"{row.refused} refused"
+                f"{name}: {held}, PnL {strategy.pnl or '-'} {strategy.currency}, {strategy.sent} sent, "
+                f"{strategy.filled} filled, {strategy.refused} refused"
             )
 
-    def update(self, now: Report, fills: Sequence[tuple[str, Row]]) -> None:
+    def update(self, now: Report, fills: Sequence[tuple[Address, Row]]) -> None:
         """See Show."""
         self._last = now
-        here = {("strategy", row.name) for row in now.strategies} | {("venue", row.name) for row in now.venues}
-        for kind, name in self._states.keys() - here:
-            del self._states[kind, name]
-            typer.echo(f"{kind} {name}: gone")
-        for strategy in now.strategies:
-            self._state("strategy", strategy.name, strategy.state, strategy.why)
-        for venue in now.venues:
-            self._state("venue", venue.name, venue.session, venue.why)
-        for name, row in fills:
-            fill = _fill(name, row)
+        rows: list[tuple[str, StrategyRow | VenueRow, str]] = [
+            *(("strategy", row, row.state) for row in now.strategies),
+            *(("venue", row, row.session) for row in now.venues),
+        ]
+        for key in self._states.keys() - {(kind, row.namespace, row.name) for kind, row, _ in rows}:
+            del self._states[key]
+            kind, namespace, name = key
+            typer.echo(f"{kind} {now.label(namespace, name)}: gone")
+        for kind, row, state in rows:
+            # The sentence of a strategy that trades now and then changes with each order.
+            said = (state, row.why if kind == "venue" or state == "Failed" else "")
+            if self._states.get((kind, row.namespace, row.name)) != said:
+                self._states[kind, row.namespace, row.name] = said
+                why = f" ({row.why})" if row.why else ""
+                typer.echo(f"{kind} {now.label(row.namespace, row.name)}: {state}{why}")
+        for address, event in fills:
+            fill = _fill(address, event)
             typer.echo(
-                f"{fill['time']} {fill['strategy']}: {fill['side']} {fill['quantity']} {fill['symbol']} at "
-                f"{fill['price']} on {name}, fee {fill['fee']}"
+                f"{fill['time']} {now.label(address.namespace, event.strategy)}: {fill['side']} {fill['quantity']} "
+                f"{fill['symbol']} at {fill['price']} on {address.name}, fee {fill['fee']}"
             )
 
     def say(self, sentence: str) -> None:
         """See Show."""
         typer.echo(sentence)
-
-    def _state(self, kind: str, name: str, state: str, why: str) -> None:
-        if self._states.get((kind, name)) != state:
-            self._states[kind, name] = state
-            typer.echo(f"{kind} {name}: {state}{f' ({why})' if why else ''}")
 
 
 class JsonShow:
@@ -126,7 +133,7 @@ class JsonShow:
     def __exit__(self, *_: object) -> None:
         return
 
-    def update(self, now: Report, fills: Sequence[tuple[str, Row]]) -> None:
+    def update(self, now: Report, fills: Sequence[tuple[Address, Row]]) -> None:
         """See Show."""
         for venue, row in fills:
             typer.echo(json.dumps({"fill": _fill(venue, row)}))
@@ -137,14 +144,16 @@ class JsonShow:
         typer.echo(json.dumps({"message": sentence}))
 
 
+_CLOCK = slice(len("2026-11-26T"), len("2026-11-26T00:02:03"))
 _COLUMNS = ("time", "venue", "strategy", "side", "quantity", "symbol", "price", "fee")
 
 
-def _fill(venue: str, row: Row) -> dict[str, Any]:
+def _fill(venue: Address, row: Row) -> dict[str, Any]:
     event = row.event
     return {
         "time": iso(row.at_unix_ns),
-        "venue": venue,
+        "namespace": venue.namespace,
+        "venue": venue.name,
         "strategy": row.strategy,
         "cl_ord_id": row.cl_ord_id,
         "side": _SIDES.get(str(event.get("side")), ""),

@@ -23,13 +23,14 @@ class Sources:
         self._namespace = namespace
         self._standard_input = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if STANDARD_INPUT in paths else b""
         self._seen: list[tuple[str, int, int]] = []
+        self._last: list[tuple[str, int, int]] = []
         self.notes: tuple[str, ...] = ()
         """A sentence for each document that was left out when they were read last."""
 
     def read(self) -> Wanted:
         """What all of them want. Raises Failed with the API server's sentence about each manifest that it would
         refuse, after the manifest's place."""
-        self._seen = list(self._fingerprint())
+        self._seen = self._last = list(self._fingerprint())
         reading = read(self._paths, self._namespace, standard_input=io.BytesIO(self._standard_input))
         self.notes = reading.notes
         admitted, refused = [], []
@@ -44,13 +45,22 @@ class Sources:
         return wanted(admitted, self._namespace)
 
     def changed(self) -> bool:
-        """Whether a file has changed, come or gone since they were read last."""
-        return list(self._fingerprint()) != self._seen
+        """Whether a file has changed, come or gone since they were read last, and none has since the last call: an
+        editor empties or removes a file before it writes it, and a strategy is not to be deleted for that."""
+        before, self._last = self._last, list(self._fingerprint())
+        return self._last == before != self._seen
 
     def _fingerprint(self) -> Iterator[tuple[str, int, int]]:
         """Name, time of change and size of every file that may be read."""
         for path in (Path(text) for text in self._paths if text != STANDARD_INPUT):
-            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-                with contextlib.suppress(FileNotFoundError):  # an editor replaces it
+            for file in _files(path):
+                with contextlib.suppress(OSError):  # an editor replaces it; `read` names what cannot be read
                     found = file.stat()
                     yield str(file), found.st_mtime_ns, found.st_size
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir()) if path.is_dir() else [path]
+    except OSError:
+        return [path]

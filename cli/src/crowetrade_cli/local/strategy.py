@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LocalStrategy:
-    """Runs until it is stopped, or until its model cannot be made; `problem` then says why."""
+    """Runs until it is stopped, or until it cannot go on; `problem` then says why."""
 
     def __init__(self, file: StrategyFile, entries: Mapping[str, InProcessEntry], bus: LocalBus, clock: Clock) -> None:
         self.file = file
@@ -50,6 +50,9 @@ class LocalStrategy:
         except AgentError as error:
             self.problem = str(error)
             _log.error("strategy_ended", strategy=self.file.name, error=str(error))
+        except Exception as error:  # noqa: BLE001 - the other strategies and the gateways go on
+            self.problem = f"{type(error).__name__}: {error}"
+            _log.exception("strategy_failed", strategy=self.file.name)
 
     def _open_session(
         self, venue: str, address: str, logon: gateway_pb2.Logon, listener: SessionListener

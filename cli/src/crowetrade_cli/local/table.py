@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from rich.console import Group
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from crowetrade_cli.local.report import LimitRow, Report
@@ -21,7 +21,17 @@ def tables(report: Report) -> Group:
 
 
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, title_justify="left", title_style="bold", expand=True, box=None)
+    first, *others = columns
+    # Names that begin alike are not to be cut before they differ.
+    return Table(
+        Column(first, no_wrap=True),
+        *others,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        expand=True,
+        box=None,
+    )
 
 
 def _state(word: str) -> Text:
@@ -33,7 +43,7 @@ def _strategies(report: Report) -> Table:
     for row in report.strategies:
         pnl = Text(f"{row.pnl} {row.currency}" if row.pnl else "-", style=_BAD if row.pnl.startswith("-") else _GOOD)
         table.add_row(
-            Text(row.name),
+            Text(report.label(row.namespace, row.name)),
             _state(row.state),
             Text(", ".join(row.positions) or "flat"),
             pnl,
@@ -50,7 +60,12 @@ def _venues(report: Report) -> Table:
     for row in report.venues:
         latency = f"{row.latency_p99_micros / 1000:.1f} ms" if row.latency_p99_micros else "-"
         table.add_row(
-            Text(row.name), _state(row.session), str(row.market_data), str(row.orders_open), latency, Text(row.why)
+            Text(report.label(row.namespace, row.name)),
+            _state(row.session),
+            str(row.market_data),
+            str(row.orders_open),
+            latency,
+            Text(row.why),
         )
     return table
 
@@ -58,7 +73,8 @@ def _venues(report: Report) -> Table:
 def _limits(report: Report) -> Table:
     table = _table("Limits, the highest use", "RiskLimit", "Limit", "Used", "Allowed", "Share", "For")
     for row in report.limits:
-        table.add_row(Text(row.name), Text(row.limit), row.used, row.allowed, _share(row), Text(row.key))
+        name = report.label(row.namespace, row.name)
+        table.add_row(Text(name), Text(row.limit), row.used, row.allowed, _share(row), Text(row.key))
     return table
 
 

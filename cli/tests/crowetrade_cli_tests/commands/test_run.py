@@ -183,6 +183,21 @@ def test_a_changed_file_is_picked_up(holding: Desk) -> None:
     assert holding.interrupt() == 0
 
 
+def test_a_strategy_trades_on_when_its_venue_has_changed(holding: Desk) -> None:
+    holding.write(change(VENUE, "spec.simulated.fees", {"makerBps": "0", "takerBps": "0"}))
+    holding.until(r"on sim-fx, fee 0(\.0+)?$", times=2)
+    assert holding.interrupt() == 0
+
+
+def test_a_strategy_trades_on_when_its_venue_has_come_back(holding: Desk) -> None:
+    (holding.manifests / "venueconnection-sim-fx.yaml").unlink()
+    holding.until("venue sim-fx: gone")
+    fills = sum("on sim-fx, fee" in line for line in holding.lines)
+    holding.write(VENUE)
+    holding.until("on sim-fx, fee", times=fills + 2)
+    assert holding.interrupt() == 0
+
+
 def test_a_manifest_that_is_taken_away_is_closed_as_its_deletion_would(holding: Desk) -> None:
     (holding.manifests / "strategy-ema.yaml").unlink()
     holding.until("strategy ema: gone")
@@ -235,6 +250,67 @@ def test_what_cannot_run_is_named_and_picked_up_when_it_is_mended(desk: Desk, ca
     desk.write(VENUE, change(STRATEGY, "spec.capital.amount", "500000"))
     desk.until("ema: (Buy|Sell)")
     assert desk.interrupt() == 0
+
+
+def test_two_namespaces_are_told_apart(desk: Desk) -> None:
+    desk.write(VENUE, STRATEGY)
+    for manifest in (VENUE, STRATEGY):
+        elsewhere = change(manifest, "metadata.namespace", "elsewhere")
+        (desk.manifests / f"elsewhere-{manifest['kind']}.yaml").write_text(yaml.safe_dump(elsewhere))
+    desk.start("--plain")
+    desk.until("^strategy elsewhere/ema: OrdersRefused")
+    desk.until("^strategy desk/ema: Trading")
+    desk.until(" desk/ema: (Buy|Sell)")
+    assert desk.interrupt() == 0
+    assert sum(line.startswith("strategy elsewhere/ema: OrdersRefused") for line in desk.lines) == 1
+    desk.until("^elsewhere/ema: flat")
+
+
+def test_a_journal_that_cannot_be_opened_says_why(desk: Desk) -> None:
+    desk.journal.mkdir(parents=True)
+    desk.start("--plain")
+    desk.until(r"venue sim-fx: Starting \(opening the journal .*unable to open")
+    assert desk.interrupt() == 0
+
+
+def test_a_journal_that_is_broken_fails_its_venue_alone(desk: Desk) -> None:
+    other = change(change(VENUE, "metadata.name", "sim-other"), "spec.account", "paper-2")
+    desk.write(other)
+    desk.journal.parent.mkdir(parents=True)
+    desk.journal.write_bytes(b"no database " * 100)
+    desk.start("--plain")
+    desk.until(r"venue sim-fx: Failed \(.*sim-fx\.journal failed: file is not a database")
+    desk.until("venue sim-other: LoggedOn")
+    assert desk.interrupt() == 0
+    assert desk.journal.read_bytes().startswith(b"no database")
+
+
+LOOPS = """
+from crowetrade_agents.sdk import Model
+
+class Loops(Model):
+    def __init__(self, parameters, instruments):
+        pass
+
+    def on_quote(self, quote):
+        print("it loops", flush=True)
+        while True:
+            pass
+"""
+
+
+def test_a_second_interrupt_ends_a_run_whose_model_never_returns(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.folder / "looping.py").write_text(LOOPS)
+    monkeypatch.setenv("PYTHONPATH", str(desk.folder))
+    image = "registry.example.com/desk/models@sha256:" + "0" * 64
+    desk.write(change(change(STRATEGY, "spec.model", {"entryPoint": "looping:Loops"}), "spec.agents.image", image))
+    desk.start("--plain")
+    desk.until("it loops")
+    assert desk.process is not None
+    desk.process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        desk.process.wait(0.5)
+    assert desk.interrupt() == -signal.SIGINT
 
 
 def test_one_process_at_a_time_has_the_state(holding: Desk) -> None:

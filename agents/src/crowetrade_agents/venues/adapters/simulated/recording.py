@@ -170,8 +170,11 @@ def _column_names(path: Path) -> list[str]:
             return list(pyarrow.parquet.read_schema(path).names)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{path.name} is not readable Parquet: {error}; write the file again") from error
-    with path.open("rb") as file:
-        start = file.read(4)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     for mark, what in _MARKS.items():
         if start.startswith(mark):
             raise DataError(f"{path.name} {what}: save it as CSV in UTF-8 without byte order mark")
@@ -237,6 +240,8 @@ def _csv_rows(path: Path) -> Generator[list[str], None, None]:
             for row in csv.reader(file, strict=True):
                 if row:
                     yield row
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8 ({error.reason}): save it as CSV in UTF-8") from error
     except csv.Error as error:
@@ -245,6 +250,10 @@ def _csv_rows(path: Path) -> Generator[list[str], None, None]:
 
 def _texts(rows: list[list[str]], places: list[tuple[str, int]]) -> dict[str, pyarrow.Array]:
     return {name: pyarrow.array([row[place] or None for row in rows], pyarrow.string()) for name, place in places}
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"recorded data {path} cannot be read: {error.strerror}; check who may read it, and its disk")
 
 
 def _split(path: Path, batch: _Batch, readings: Mapping[str, _Reading]) -> Iterator[tuple[str, _Batch]]:

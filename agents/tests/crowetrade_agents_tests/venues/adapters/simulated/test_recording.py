@@ -162,6 +162,19 @@ def test_each_instrument_may_have_its_own_making(tmp_path: Path) -> None:
     assert nzd.book(0).bid_quantity == D(5)
 
 
+@pytest.mark.parametrize("name", ["q.csv", "q.parquet"])
+def test_a_recording_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).touch()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(pyarrow.parquet, "read_schema", refuse)
+    with pytest.raises(DataError, match=rf"{name} .*Permission denied"):
+        read([Recording(tmp_path / name)], [EUR])
+
+
 QUOTES = "ts_ns,bid_px,ask_px"
 
 
