@@ -1,0 +1,232 @@
+"""Mutation testing of the order path: `make mutation`. mutmut makes the mutants, this module runs the tests.
+
+mutmut starts pytest for each mutant, which takes seconds where hundreds of tests cover a function. Here pytest collects
+once, and a process is forked per mutant. It runs the collected tests that cover the mutated function until one fails:
+first those that killed its neighbours, then the fast ones. Results stay where mutmut keeps them (agents/mutants), so
+`mutmut browse`, run in agents, shows them. A second run repeats what changed; `--again survived` what survived.
+
+Runs in the folder agents, where mutmut finds its configuration and names a mutant as its module is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fnmatch
+import gc
+import json
+import os
+import signal
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+from _pytest.runner import runtestprotocol
+from mutmut import __main__ as mutmut
+from mutmut.configuration import config
+from mutmut.mutation import trampoline
+from mutmut.mutation.data import SourceFileMutationData
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.state import state
+from mutmut.stats import status_by_exit_code
+from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, setup_source_paths, walk_mutatable_files
+
+PACKAGE = "crowetrade_agents."
+GOAL = 90
+SURVIVED, KILLED, NO_TESTS, SUSPICIOUS, TIMEOUT = 0, 1, 33, 35, 36
+# A test that takes longer than this, and ten times longer than without a mutant, loops or waits forever.
+CPU_SECONDS, SECONDS = 3.0, 15.0
+COVERED = Path("mutants/covered.json")
+
+
+class MutantRuns:
+    """A plugin of pytest that, instead of running the tests once, runs them for each of the mutants."""
+
+    def __init__(self, files: list[SourceFileMutationData], wanted: Callable[[str, int | None], bool]) -> None:
+        self._files = files
+        self._wanted = wanted
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        self._items: dict[str, pytest.Item] = {}
+        self._durations: dict[str, float] = {}
+        self._covering: dict[str, set[str]] = defaultdict(set)
+        # Tests by how many mutants of a function they killed.
+        self._kills: dict[str, Counter[str]] = defaultdict(Counter)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """All tests without a mutant, once for their durations and once for what they cover; then the mutants."""
+        self._items = {item.nodeid: item for item in session.items}
+        gc.freeze()
+        answer = _forked(self._run_clean)[1]
+        if not answer.startswith("{"):
+            pytest.exit(f"without a mutant: {answer}", returncode=1)
+        self._durations = json.loads(answer)
+        _forked(self._find_covered)
+        known = json.loads(COVERED.read_text())
+        for test in self._items:
+            for function in known[self._version(test)]:
+                self._covering[function].add(test)
+        todo = [
+            (file, name)
+            for file in self._files
+            for name, code in file.exit_code_by_key.items()
+            if self._wanted(name, code)
+        ]
+        for number, (file, name) in enumerate(todo, 1):
+            code = file.exit_code_by_key[name] = self._try(name)
+            file.save()
+            print(f"{number}/{len(todo)} {status_by_exit_code[code]} {name}", file=self._out)
+        return True
+
+    def _run_clean(self) -> str:
+        durations = {}
+        _activate("")
+        for item, following in _pairs(list(self._items.values())):
+            reports = runtestprotocol(item, log=False, nextitem=following)
+            for report in reports:
+                if report.failed:
+                    return f"{item.nodeid} fails: {report.longreprtext}"
+            durations[item.nodeid] = sum(report.duration for report in reports)
+        return json.dumps(durations)
+
+    def _find_covered(self) -> str:
+        """What each test covers, which is found with mutmut's slow trampolines: once per version of a file of tests."""
+        known = json.loads(COVERED.read_text()) if COVERED.exists() else {}
+        os.environ["MUTANT_UNDER_TEST"] = "stats"
+        for item, following in _pairs([item for test, item in self._items.items() if self._version(test) not in known]):
+            runtestprotocol(item, log=False, nextitem=following)
+            known[self._version(item.nodeid)] = list(state()._stats)
+            state()._stats.clear()
+        COVERED.write_text(json.dumps(known))
+        return ""
+
+    def _version(self, test: str) -> str:
+        return f"{test} {self._items[test].path.stat().st_mtime_ns}"
+
+    def _try(self, name: str) -> int:
+        function = name.partition("__mutmut_")[0]
+        kills = self._kills[function]
+        tests = sorted(self._covering[function], key=lambda test: (-kills[test], self._durations[test], test))
+        if not tests:
+            return NO_TESTS
+        status, killer = _forked(lambda: self._first_failure(name, tests))
+        if killer:
+            kills[killer] += 1
+        if os.WIFSIGNALED(status):
+            return TIMEOUT if os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF) else SUSPICIOUS
+        return KILLED if status or killer else SURVIVED
+
+    def _first_failure(self, name: str, tests: list[str]) -> str:
+        _activate(name)
+        for item, following in _pairs([self._items[test] for test in tests]):
+            duration = 10 * self._durations[item.nodeid]
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS + duration)
+            signal.setitimer(signal.ITIMER_REAL, SECONDS + duration)
+            if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
+                return item.nodeid
+        return ""
+
+
+def _pairs(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+    """Each with the one that follows, which pytest asks for to know what to tear down."""
+    return zip(items, [*items[1:], None], strict=True)
+
+
+def _activate(name: str) -> None:
+    """Makes the mutant the one that runs; what mutmut does instead, asking the environment at each call, takes long."""
+    os.environ["MUTANT_UNDER_TEST"] = name
+    trampoline.get_mutant_under_test = lambda: name
+
+
+def _forked(work: Callable[[], str]) -> tuple[int, str]:
+    """Runs it in a process of its own and returns how that ended, with what was returned. Servers that tests start in
+    it end with it."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setpgid(0, 0)
+            with os.fdopen(writing, "w") as answer:
+                answer.write(work())
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    return status, text
+
+
+def _load() -> list[SourceFileMutationData]:
+    files = [SourceFileMutationData(path=path) for path in walk_mutatable_files()]
+    for file in files:
+        file.load()
+    return [file for file in files if file.exit_code_by_key]
+
+
+def _report(files: list[SourceFileMutationData], out: TextIO) -> bool:
+    """Prints the survivors, the modules and the packages; whether each package reaches the goal."""
+    modules: dict[str, Counter[str]] = {}
+    packages: dict[str, Counter[str]] = defaultdict(Counter)
+    for file in files:
+        module = str(file.path).removeprefix("src/crowetrade_agents/")
+        modules[module] = Counter(status_by_exit_code[code] for code in file.exit_code_by_key.values())
+        packages[module.partition("/")[0]] += modules[module]
+        for name, code in file.exit_code_by_key.items():
+            if code in (SURVIVED, NO_TESTS, SUSPICIOUS):
+                lines = get_diff_for_mutant(name, path=file.path).splitlines()[2:]
+                print(f"\n{status_by_exit_code[code]}: {name}", file=out)
+                print("\n".join(line for line in lines if line.startswith(("-", "+"))), file=out)
+    print(f"\n{'':<40} mutants  killed timeout survived no tests   score", file=out)
+    for title, counts in [*sorted(modules.items()), *sorted(packages.items())]:
+        killed, timeout, no_tests = counts["killed"], counts["timeout"], counts["no tests"]
+        survived = counts["survived"] + counts["suspicious"]
+        figures = f"{_tried(counts):>7} {killed:>7} {timeout:>7} {survived:>8} {no_tests:>8} {_score(counts):>6.1f}%"
+        print(f"{title:<40} {figures}", file=out)
+    return all(_score(counts) >= GOAL for counts in packages.values())
+
+
+def _tried(counts: Counter[str]) -> int:
+    return counts.total() - counts["not checked"]
+
+
+def _score(counts: Counter[str]) -> float:
+    tried = _tried(counts)
+    return 100 * (counts["killed"] + counts["timeout"]) / tried if tried else 100.0
+
+
+def main() -> int:
+    """0 when in each package at least nine of ten mutants are killed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("only", nargs="*", default=["*"], help="mutants, such as 'risk.gate.*'")
+    parser.add_argument("--again", choices=["survived", "timeout"], help="try those of an earlier run again")
+    parser.add_argument("--report", action="store_true", help="print the results of earlier runs")
+    arguments = parser.parse_args()
+
+    def wanted(name: str, code: int | None) -> bool:
+        if not any(fnmatch.fnmatch(name.removeprefix(PACKAGE), only) for only in arguments.only):
+            return False
+        return code is None or (arguments.again is not None and status_by_exit_code[code] == arguments.again)
+
+    if not arguments.report:
+        os.makedirs("mutants", exist_ok=True)
+        copy_src_dir()
+        copy_also_copy_files()
+        setup_source_paths()
+        mutmut.create_mutants(1)
+        tests = [f"mutants/{path}" for path in config().pytest_add_cli_args_test_selection]
+        options = ["--rootdir=mutants", "--basetemp=mutants/tmp", *config().pytest_add_cli_args]
+        code = pytest.main([*options, *tests], plugins=[MutantRuns(_load(), wanted)])
+        if code:
+            return int(code)
+    return 0 if _report(_load(), sys.stdout) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
