@@ -1,9 +1,10 @@
 """Mutation testing of the order path: `make mutation`. mutmut makes the mutants, this module runs the tests.
 
-mutmut starts pytest for each mutant, which takes seconds where hundreds of tests cover a function. Here pytest collects
-once, and a process is forked per mutant. It runs the collected tests that cover the mutated function until one fails:
-first those that killed its neighbours, then the fast ones. Results stay where mutmut keeps them (agents/mutants), so
-`mutmut browse`, run in agents, shows them. A second run repeats what changed; `--again survived` what survived.
+mutmut starts pytest for each mutant and calls every function through a wrapper, which takes seconds per mutant where
+hundreds of tests cover a function. Here pytest collects once, and a process is forked per mutant. It gives the function
+the code of its mutant and runs the collected tests that cover it until one fails: first those that killed its
+neighbours, then the fast ones. Results stay where mutmut keeps them (agents/mutants). A second run tries the mutants of
+functions that changed; `--again survived` also those that survived, after a test was added.
 
 Runs in the folder agents, where mutmut finds its configuration and names a mutant as its module is named.
 """
@@ -14,32 +15,34 @@ import argparse
 import contextlib
 import fnmatch
 import gc
+import importlib
 import json
 import os
 import signal
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TextIO
+from types import CodeType, FrameType, FunctionType
+from typing import Any, TextIO
 
+import libcst
 import pytest
 from _pytest.runner import runtestprotocol
 from mutmut import __main__ as mutmut
 from mutmut.configuration import config
-from mutmut.mutation import trampoline
 from mutmut.mutation.data import SourceFileMutationData
-from mutmut.mutation.diff_apply import get_diff_for_mutant
-from mutmut.state import state
+from mutmut.mutation.diff_apply import get_diff_for_mutant, read_functions_from_index
 from mutmut.stats import status_by_exit_code
-from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, setup_source_paths, walk_mutatable_files
+from mutmut.utils.file_utils import walk_mutatable_files
+from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 
 PACKAGE = "crowetrade_agents."
+NEEDS_SERVER = PACKAGE + "journal."
+"""Mutants that tests with a real NATS server are run for, too."""
 GOAL = 90
 SURVIVED, KILLED, NO_TESTS, SUSPICIOUS, TIMEOUT = 0, 1, 33, 35, 36
 # A test that takes longer than this, and ten times longer than without a mutant, loops or waits forever.
 CPU_SECONDS, SECONDS = 3.0, 15.0
-COVERED = Path("mutants/covered.json")
 
 
 class MutantRuns:
@@ -47,7 +50,9 @@ class MutantRuns:
 
     def __init__(self, files: list[SourceFileMutationData], wanted: Callable[[str, int | None], bool]) -> None:
         self._files = files
-        self._wanted = wanted
+        self._todo = [
+            (file, name) for file in files for name, code in file.exit_code_by_key.items() if wanted(name, code)
+        ]
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         self._items: dict[str, pytest.Item] = {}
         self._durations: dict[str, float] = {}
@@ -57,70 +62,58 @@ class MutantRuns:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """All tests without a mutant, once for their durations and once for what they cover; then the mutants."""
+        """All tests without a mutant, for their durations and for what they cover; then the mutants."""
         self._items = {item.nodeid: item for item in session.items}
         gc.freeze()
         answer = _forked(self._run_clean)[1]
         if not answer.startswith("{"):
             pytest.exit(f"without a mutant: {answer}", returncode=1)
-        self._durations = json.loads(answer)
-        _forked(self._find_covered)
-        known = json.loads(COVERED.read_text())
-        for test in self._items:
-            for function in known[self._version(test)]:
+        for test, (duration, functions) in json.loads(answer).items():
+            self._durations[test] = duration
+            for function in functions:
                 self._covering[function].add(test)
-        todo = [
-            (file, name)
-            for file in self._files
-            for name, code in file.exit_code_by_key.items()
-            if self._wanted(name, code)
-        ]
-        for number, (file, name) in enumerate(todo, 1):
+        for number, (file, name) in enumerate(self._todo, 1):
             code = file.exit_code_by_key[name] = self._try(name)
             file.save()
-            print(f"{number}/{len(todo)} {status_by_exit_code[code]} {name}", file=self._out)
+            print(f"{number}/{len(self._todo)} {status_by_exit_code[code]} {name}", file=self._out)
         return True
 
     def _run_clean(self) -> str:
-        durations = {}
-        _activate("")
+        names = {_function(name).__code__: _key(name) for _, name in self._todo}
+        seen: set[CodeType] = set()
+
+        def profile(frame: FrameType, event: str, argument: object) -> None:
+            seen.add(frame.f_code)
+
+        found = {}
         for item, following in _pairs(list(self._items.values())):
+            seen.clear()
+            sys.setprofile(profile)
             reports = runtestprotocol(item, log=False, nextitem=following)
+            sys.setprofile(None)
             for report in reports:
                 if report.failed:
                     return f"{item.nodeid} fails: {report.longreprtext}"
-            durations[item.nodeid] = sum(report.duration for report in reports)
-        return json.dumps(durations)
-
-    def _find_covered(self) -> str:
-        """What each test covers, which is found with mutmut's slow trampolines: once per version of a file of tests."""
-        known = json.loads(COVERED.read_text()) if COVERED.exists() else {}
-        os.environ["MUTANT_UNDER_TEST"] = "stats"
-        for item, following in _pairs([item for test, item in self._items.items() if self._version(test) not in known]):
-            runtestprotocol(item, log=False, nextitem=following)
-            known[self._version(item.nodeid)] = list(state()._stats)
-            state()._stats.clear()
-        COVERED.write_text(json.dumps(known))
-        return ""
-
-    def _version(self, test: str) -> str:
-        return f"{test} {self._items[test].path.stat().st_mtime_ns}"
+            found[item.nodeid] = sum(report.duration for report in reports), [names[c] for c in seen & names.keys()]
+        return json.dumps(found)
 
     def _try(self, name: str) -> int:
-        function = name.partition("__mutmut_")[0]
-        kills = self._kills[function]
-        tests = sorted(self._covering[function], key=lambda test: (-kills[test], self._durations[test], test))
+        kills = self._kills[_key(name)]
+        tests = sorted(self._covering[_key(name)], key=lambda test: (-kills[test], self._durations[test], test))
+        if not name.startswith(NEEDS_SERVER):
+            tests = [test for test in tests if not self._items[test].get_closest_marker("integration")]
         if not tests:
             return NO_TESTS
         status, killer = _forked(lambda: self._first_failure(name, tests))
         if killer:
             kills[killer] += 1
-        if os.WIFSIGNALED(status):
-            return TIMEOUT if os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF) else SUSPICIOUS
-        return KILLED if status or killer else SURVIVED
+            return KILLED
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF):
+            return TIMEOUT
+        return SUSPICIOUS if status else SURVIVED
 
     def _first_failure(self, name: str, tests: list[str]) -> str:
-        _activate(name)
+        _mutate(name)
         for item, following in _pairs([self._items[test] for test in tests]):
             duration = 10 * self._durations[item.nodeid]
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS + duration)
@@ -135,10 +128,34 @@ def _pairs(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item 
     return zip(items, [*items[1:], None], strict=True)
 
 
-def _activate(name: str) -> None:
-    """Makes the mutant the one that runs; what mutmut does instead, asking the environment at each call, takes long."""
-    os.environ["MUTANT_UNDER_TEST"] = name
-    trampoline.get_mutant_under_test = lambda: name
+def _key(mutant: str) -> str:
+    """What all mutants of a function have in common."""
+    return mutant.partition("__mutmut_")[0]
+
+
+def _function(mutant: str) -> FunctionType:
+    """The function as it is imported."""
+    name, class_name = orig_function_and_class_names_from_key(mutant)
+    found: Any = importlib.import_module(_key(mutant).rpartition(".")[0])
+    for part in (class_name, name) if class_name else (name,):
+        found = vars(found)[part]
+    found = getattr(found, "fget", None) or getattr(found, "__func__", found)
+    assert isinstance(found, FunctionType), mutant
+    return found
+
+
+def _mutate(mutant: str) -> None:
+    """Gives the function the code of its mutant, wherever it has been imported already."""
+    function = _function(mutant)
+    path = f"src/{function.__module__.replace('.', '/')}.py"
+    found = read_functions_from_index(mutant, path)
+    assert found is not None, mutant
+    source = libcst.Module([found[1].with_changes(decorators=[])]).code
+    made: dict[str, FunctionType] = {}
+    exec(compile(f"from __future__ import annotations\n{source}", path, "exec"), function.__globals__, made)
+    (changed,) = (value for name, value in made.items() if name != "annotations")
+    function.__code__, function.__defaults__ = changed.__code__, changed.__defaults__
+    function.__kwdefaults__ = changed.__kwdefaults__
 
 
 def _forked(work: Callable[[], str]) -> tuple[int, str]:
@@ -216,12 +233,9 @@ def main() -> int:
 
     if not arguments.report:
         os.makedirs("mutants", exist_ok=True)
-        copy_src_dir()
-        copy_also_copy_files()
-        setup_source_paths()
         mutmut.create_mutants(1)
-        tests = [f"mutants/{path}" for path in config().pytest_add_cli_args_test_selection]
-        options = ["--rootdir=mutants", "--basetemp=mutants/tmp", *config().pytest_add_cli_args]
+        options = ["--basetemp=mutants/tmp", *config().pytest_add_cli_args]
+        tests = config().pytest_add_cli_args_test_selection
         code = pytest.main([*options, *tests], plugins=[MutantRuns(_load(), wanted)])
         if code:
             return int(code)
