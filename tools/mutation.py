@@ -18,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import random
 import signal
 import sys
 from collections import Counter, defaultdict
@@ -53,11 +54,13 @@ class MutantRuns:
         self._todo = [
             (file, name) for file in files for name, code in file.exit_code_by_key.items() if wanted(name, code)
         ]
+        # What is done when somebody stops it is a random sample.
+        random.Random(0).shuffle(self._todo)
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         self._items: dict[str, pytest.Item] = {}
         self._durations: dict[str, float] = {}
         self._covering: dict[str, set[str]] = defaultdict(set)
-        # Tests by how many mutants of a function they killed.
+        # Tests by how many mutants of a function they killed, and of all functions.
         self._kills: dict[str, Counter[str]] = defaultdict(Counter)
 
     @pytest.hookimpl(tryfirst=True)
@@ -98,8 +101,10 @@ class MutantRuns:
         return json.dumps(found)
 
     def _try(self, name: str) -> int:
-        kills = self._kills[_key(name)]
-        tests = sorted(self._covering[_key(name)], key=lambda test: (-kills[test], self._durations[test], test))
+        kills, of_all = self._kills[_key(name)], self._kills[""]
+        tests = sorted(
+            self._covering[_key(name)], key=lambda test: (-kills[test], -of_all[test], self._durations[test], test)
+        )
         if not name.startswith(NEEDS_SERVER):
             tests = [test for test in tests if not self._items[test].get_closest_marker("integration")]
         if not tests:
@@ -107,6 +112,7 @@ class MutantRuns:
         status, killer = _forked(lambda: self._first_failure(name, tests))
         if killer:
             kills[killer] += 1
+            of_all[killer] += 1
             return KILLED
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF):
             return TIMEOUT
