@@ -38,7 +38,7 @@ from mutmut.utils.file_utils import walk_mutatable_files
 from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 
 PACKAGE = "crowetrade_agents."
-NEEDS_SERVER = PACKAGE + "journal."
+NEEDS_SERVER = (PACKAGE + "journal.jetstream", PACKAGE + "journal.trim")
 """Mutants that tests with a real NATS server are run for, too."""
 GOAL = 90
 SURVIVED, KILLED, NO_TESTS, SUSPICIOUS, TIMEOUT = 0, 1, 33, 35, 36
