@@ -21,18 +21,19 @@ import os
 import random
 import signal
 import sys
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TextIO
 
-import libcst
 import pytest
 from _pytest.runner import runtestprotocol
 from mutmut import __main__ as mutmut
 from mutmut.configuration import config
-from mutmut.mutation.data import SourceFileMutationData
-from mutmut.mutation.diff_apply import get_diff_for_mutant, read_functions_from_index
+from mutmut.mutation.data import MutantLineSpans, SourceFileMutationData
+from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import walk_mutatable_files
 from mutmut.utils.format_utils import orig_function_and_class_names_from_key
@@ -77,7 +78,9 @@ class MutantRuns:
                 self._covering[function].add(test)
         for number, (file, name) in enumerate(self._todo, 1):
             code = file.exit_code_by_key[name] = self._try(name)
-            file.save()
+            if number % 50 == 0 or number == len(self._todo):
+                for changed in self._files:
+                    changed.save()
             print(f"{number}/{len(self._todo)} {status_by_exit_code[code]} {name}", file=self._out)
         return True
 
@@ -150,16 +153,23 @@ def _function(mutant: str) -> FunctionType:
     return found
 
 
+@cache
+def _spans(path: str) -> MutantLineSpans:
+    found = MutantLineSpans.load(path)
+    assert found is not None, path
+    return found
+
+
 def _mutate(mutant: str) -> None:
     """Gives the function the code of its mutant, wherever it has been imported already."""
     function = _function(mutant)
     path = f"src/{function.__module__.replace('.', '/')}.py"
-    found = read_functions_from_index(mutant, path)
-    assert found is not None, mutant
-    source = libcst.Module([found[1].with_changes(decorators=[])]).code
+    (source,) = _spans(path).read_function_sources([mutant.rpartition(".")[2]])
     made: dict[str, FunctionType] = {}
-    exec(compile(f"from __future__ import annotations\n{source}", path, "exec"), function.__globals__, made)
-    (changed,) = (value for name, value in made.items() if name != "annotations")
+    text = f"from __future__ import annotations\n{textwrap.dedent(source)}"
+    exec(compile(text, path, "exec"), function.__globals__, made)
+    changed: Any = made[mutant.rpartition(".")[2]]
+    changed = getattr(changed, "__func__", changed)
     function.__code__, function.__defaults__ = changed.__code__, changed.__defaults__
     function.__kwdefaults__ = changed.__kwdefaults__
 

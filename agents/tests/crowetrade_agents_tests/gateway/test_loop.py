@@ -9,14 +9,27 @@ from typing import Any
 
 import pytest
 
+from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.orders import OrdStatus, Side
+from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError, JournalUnavailable, Overtaken
 from crowetrade_agents.gateway import commands
 from crowetrade_agents.gateway.loop import Gateway
+from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.journal.port import JournalHead
 from crowetrade_agents.venues import port
-from crowetrade_agents_tests.gateway.scenario import EUR, START, Scenario, cl_ord_id, terms
+from crowetrade_agents_tests.gateway.scenario import (
+    EUR,
+    INSTRUMENTS,
+    START,
+    VENUE,
+    Scenario,
+    book,
+    cl_ord_id,
+    configuration,
+    terms,
+)
 
 WAIT_SECONDS = 10
 
@@ -196,6 +209,172 @@ async def test_a_gateway_that_stops_confirms_what_is_in_its_books_first() -> Non
 
     assert journal.snapshots == [(2, actor.head)]
     assert actor.head.sequence == len(journal.records)
+
+
+class RecordingVenue(Venue):
+    """Writes down all that it gets."""
+
+    def submit(self, order: Any) -> None:
+        self.sent.append(f"submit {order.terms.cl_ord_id}")
+
+    def replace(self, replace: Any) -> None:
+        self.sent.append(f"replace {replace.orig_cl_ord_id} by {replace.terms.cl_ord_id}")
+
+    def query(self, *order: Any) -> None:
+        self.sent.append(f"query {' '.join(map(str, order))}")
+
+
+class RecordingHub(Hub):
+    """Writes down what is reported."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def handled(self, command: object) -> None:
+        self.heard.append(type(command).__name__)
+
+    def accept(self, strategy: str, session: int, snapshot: gateway_pb2.LogonAccepted) -> None:
+        self.heard.append(f"{strategy} {session} {snapshot.market_data_sequence}")
+
+    def deliver(self, strategy: str, response: Any) -> None:
+        self.heard.append(f"{strategy} {response.WhichOneof('message')}")
+
+    def publish(self, sequence: int) -> None:
+        self.heard.append(f"sequence {sequence}")
+
+
+def _watched(features: port.VenueFeatures | None = None) -> tuple[Gateway, RecordingVenue, RecordingHub, list[object]]:
+    """With one open order of alpha; the last is what was published."""
+    settings = Settings(
+        "ns", VENUE, "pod-1", INSTRUMENTS, features or port.VenueFeatures(), orders_per_second=1000, order_burst=1000
+    )
+    scenario = Scenario(settings)
+    scenario.order(terms(1))
+    scenario.accepted(1)
+    venue, hub, published = RecordingVenue(), RecordingHub(), list[object]()
+
+    async def note(event: object) -> None:
+        published.append(event)
+
+    made: Any = (scenario.state, Journal(), JournalHead(), venue, hub, note, StillClock())
+    return Gateway(*made), venue, hub, published
+
+
+async def _handled(actor: Gateway, *wanted: commands.Command) -> None:
+    """Runs the gateway until it has handled these."""
+    running = asyncio.create_task(actor.run())
+    for command in wanted:
+        await actor.put(command)
+        actor.changed.clear()
+        await asyncio.wait_for(actor.changed.wait(), WAIT_SECONDS)
+    actor.stop()
+    await actor.put(commands.Timer())
+    await asyncio.wait_for(running, WAIT_SECONDS)
+
+
+QUOTE = port.QuoteChanged(7, book())
+REPLACE = commands.ReplaceOrder(
+    "alpha", cl_ord_id(3), cl_ord_id(1), Decimal(20_000), Decimal(1), START + 10**9, 0, START
+)
+# A command, what the venue gets of it and what the strategies hear, the command that is done last.
+CARRIED_OUT: dict[str, tuple[commands.Command, list[str], list[str]]] = {
+    "an order": (
+        commands.NewOrder(terms(2), START + 10**9, 0, START),
+        [f"submit {cl_ord_id(2)}"],
+        ["alpha execution_report", "NewOrder"],
+    ),
+    "a cancel": (
+        commands.CancelOrder("alpha", cl_ord_id(2), cl_ord_id(1)),
+        [f"cancel {cl_ord_id(1)}"],
+        ["alpha execution_report", "CancelOrder"],
+    ),
+    "a cancel that is refused": (
+        commands.CancelOrder("alpha", cl_ord_id(2), cl_ord_id(9)),
+        [],
+        ["alpha cancel_reject", "CancelOrder"],
+    ),
+    "a replacement": (
+        REPLACE,
+        [f"replace {cl_ord_id(1)} by {cl_ord_id(3)}"],
+        ["alpha execution_report", "ReplaceOrder"],
+    ),
+    "a question": (
+        commands.VenueConnected(port.VenueSnapshot()),
+        [f"query {cl_ord_id(1)} v1 {EUR}"],
+        ["alpha execution_report", "VenueConnected"],
+    ),
+    "a logon": (commands.Logon("beta", 9), [], ["beta 9 2", "Logon"]),
+    "a quote": (commands.FromVenue(QUOTE), [], ["FromVenue"]),
+}
+
+
+@pytest.mark.parametrize("what", CARRIED_OUT)
+async def test_what_is_asked_for_is_carried_out(what: str) -> None:
+    command, sent, heard = CARRIED_OUT[what]
+    actor, venue, hub, published = _watched()
+
+    await _handled(actor, command)
+
+    assert venue.sent == sent
+    assert hub.heard == [*heard, "Timer"]
+    assert published == ([QUOTE] if what == "a quote" else [])
+
+
+async def test_in_lock_step_the_strategies_owe_progress_for_what_is_published() -> None:
+    actor, _, hub, published = _watched(port.VenueFeatures(lock_step=True))
+
+    await _handled(actor, commands.FromVenue(QUOTE))
+
+    assert hub.heard == ["sequence 7", "FromVenue", "Timer"]
+    assert published == [QUOTE]
+
+
+@pytest.mark.parametrize(("count", "p99_ns"), [(0, 0), (1, 1), (2, 2), (99, 99), (100, 99), (101, 100), (200, 198)])
+async def test_the_latency_is_the_nearest_rank_of_order_received_to_order_sent(count: int, p99_ns: int) -> None:
+    actor, *_ = _watched()
+
+    # The slowest first: what counts is not the order in which they came.
+    await _handled(
+        actor,
+        *(
+            commands.NewOrder(terms(2 + count - elapsed), START + 10**9, 0, START - elapsed)
+            for elapsed in range(count, 0, -1)
+        ),
+    )
+
+    assert actor.latency_p99_ns == p99_ns
+
+
+@pytest.mark.parametrize(
+    ("command", "news"),
+    [
+        (commands.Logon("beta", 9), True),
+        (commands.Leave(), True),
+        (commands.SessionLost("beta", 2), True),
+        (commands.VenueConnected(port.VenueSnapshot()), True),
+        (commands.Configure(configuration()), True),
+        (commands.NewOrder(terms(2), START + 10**9, 0, START), False),
+        (commands.FromVenue(port.Ended(cl_ord_id(1), "v1", OrdStatus.CANCELED, "", "", START)), False),
+        (commands.FromVenue(port.Busted("x", "b", "e", EUR, Side.BUY, Decimal(1), Decimal(1), Decimal(0), 1)), True),
+    ],
+    ids=["logon", "leave", "session lost", "venue", "configuration", "order", "end of an order", "halt"],
+)
+async def test_the_operator_is_told_at_once_what_it_waits_for(command: commands.Command, news: bool) -> None:
+    actor, *_ = _watched()
+
+    await _handled(actor, command)
+
+    assert actor._news.is_set() is news
+
+
+async def test_the_end_of_an_order_is_news_while_a_strategy_is_being_stopped() -> None:
+    actor, *_ = _watched()
+    stopping = configuration({"alpha": TradingState.ACTIVE, "beta": TradingState.HALTED}, revision="r2")
+    actor.state.live.configuration = stopping
+
+    await _handled(actor, commands.FromVenue(port.Ended(cl_ord_id(1), "v1", OrdStatus.CANCELED, "", "", START)))
+
+    assert actor._news.is_set()
 
 
 async def until(condition: Any) -> None:

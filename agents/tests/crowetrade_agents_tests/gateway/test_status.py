@@ -223,7 +223,7 @@ def test_the_highest_uses_of_each_limit_are_reported() -> None:
 
 
 def test_a_status_in_full() -> None:
-    """Alpha holds something and works three orders, one of them of unknown fate; the venue is suspended and has ended."""
+    """Alpha holds something and works three orders, one of unknown fate; the venue is suspended and has ended."""
     settings = Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, orders_per_second=1, order_burst=3)
     scenario = Scenario(settings)
     limits = rule(maxPositionQuantity="50000", maxOrderRate="100/60")
