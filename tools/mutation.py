@@ -50,8 +50,11 @@ CPU_SECONDS, SECONDS = 3.0, 15.0
 class MutantRuns:
     """A plugin of pytest that, instead of running the tests once, runs them for each of the mutants."""
 
-    def __init__(self, files: list[SourceFileMutationData], wanted: Callable[[str, int | None], bool]) -> None:
+    def __init__(
+        self, files: list[SourceFileMutationData], wanted: Callable[[str, int | None], bool], most_tests: int | None
+    ) -> None:
         self._files = files
+        self._most_tests = most_tests
         self._todo = [
             (file, name) for file in files for name, code in file.exit_code_by_key.items() if wanted(name, code)
         ]
@@ -112,7 +115,7 @@ class MutantRuns:
             tests = [test for test in tests if not self._items[test].get_closest_marker("integration")]
         if not tests:
             return NO_TESTS
-        status, killer = _forked(lambda: self._first_failure(name, tests))
+        status, killer = _forked(lambda: self._first_failure(name, tests[: self._most_tests]))
         if killer:
             kills[killer] += 1
             of_all[killer] += 1
@@ -240,6 +243,7 @@ def main() -> int:
     parser.add_argument("only", nargs="*", default=["*"], help="mutants, such as 'risk.gate.*'")
     parser.add_argument("--again", choices=["survived", "timeout"], help="try those of an earlier run again")
     parser.add_argument("--report", action="store_true", help="print the results of earlier runs")
+    parser.add_argument("--tests", type=int, help="at most so many tests per mutant, those that killed most first")
     arguments = parser.parse_args()
 
     def wanted(name: str, code: int | None) -> bool:
@@ -252,7 +256,7 @@ def main() -> int:
         mutmut.create_mutants(1)
         options = ["--basetemp=mutants/tmp", *config().pytest_add_cli_args]
         tests = config().pytest_add_cli_args_test_selection
-        code = pytest.main([*options, *tests], plugins=[MutantRuns(_load(), wanted)])
+        code = pytest.main([*options, *tests], plugins=[MutantRuns(_load(), wanted, arguments.tests)])
         if code:
             return int(code)
     return 0 if _report(_load(), sys.stdout) else 1

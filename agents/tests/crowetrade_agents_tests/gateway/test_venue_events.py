@@ -179,6 +179,58 @@ def test_an_answer_that_contradicts_the_journal_halts(cum: str) -> None:
     assert "halt_changed" in kinds(scenario.venue(answer))
 
 
+@pytest.mark.parametrize(
+    ("told", "ends"),
+    [
+        (OrdStatus.EXPIRED, OrdStatus.EXPIRED),
+        (OrdStatus.REJECTED, OrdStatus.REJECTED),
+        (OrdStatus.CANCELED, OrdStatus.CANCELED),
+        # Executed for what the books have: the rest was canceled.
+        (OrdStatus.FILLED, OrdStatus.CANCELED),
+    ],
+)
+def test_an_order_that_is_over_at_the_venue_ends_as_the_venue_says(told: OrdStatus, ends: OrdStatus) -> None:
+    scenario = _filled()
+    answer = port.OrderState(cl_ord_id(1), cl_ord_id(1), "v1", told, Decimal(10_000), None, Decimal(4000), scenario.now)
+
+    scenario.venue(answer)
+
+    assert scenario.books.ended[cl_ord_id(1)].status is ends
+    assert not scenario.books.halts
+
+
+def test_each_execution_of_an_order_that_nobody_sent_is_booked_once() -> None:
+    scenario = Scenario()
+    for exec_id in ("e1", "e2", "e1", "e2"):
+        scenario.executed(1, "1000", exec_id, cl_ord_id="stranger")
+
+    assert scenario.books.exposure(("", EUR)).position == 2000
+
+
+def test_an_answer_to_a_question_of_the_same_moment_does_not_settle_a_request() -> None:
+    """The question may have left before the request."""
+    for request in ("replace", "cancel"):
+        scenario = Scenario()
+        scenario.order(1)
+        scenario.accepted(1)
+        if request == "replace":
+            scenario.replace(1, 2, "20000")
+        else:
+            scenario.cancel(1, 2)
+        order = port.OpenOrder(
+            cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+        )
+        scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+        answer = port.OrderState(
+            cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.NEW, Decimal(10_000), None, Decimal(0), scenario.now
+        )
+
+        assert "request_rejected" not in kinds(scenario.venue(answer))
+        scenario.now += 1
+        scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+        assert "request_rejected" in kinds(scenario.venue(answer))
+
+
 def test_an_order_of_unknown_fate_is_asked_for_until_there_is_an_answer_and_counts_meanwhile() -> None:
     scenario = Scenario()
     scenario.order(1)
