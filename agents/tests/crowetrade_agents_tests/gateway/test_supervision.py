@@ -126,6 +126,18 @@ def test_a_total_limit_keeps_counting_whoever_held_something(afterwards: Configu
     assert kinds(scenario.order(2, strategy="beta", quantity=Decimal(5_000)))[-1] == "< PENDING_NEW"
 
 
+def test_a_total_limit_counts_nobody_else() -> None:
+    scenario = Scenario()
+    scenario.order(1, quantity=Decimal(15_000))
+    scenario.executed(1, "15000")
+    of_beta = rule("beta-alone", strategies=["beta"], total=True, maxPositionQuantity="20000")
+
+    scenario.do(commands.Configure(configuration(ACTIVE, rule(), of_beta, revision="r2")))
+
+    assert kinds(scenario.order(1, strategy="beta", quantity=Decimal(21_000))) == ["< REJECTED MaxPositionQuantity"]
+    assert kinds(scenario.order(2, strategy="beta", quantity=Decimal(20_000)))[-1] == "< PENDING_NEW"
+
+
 def test_whom_a_limit_counts_survives_a_restart() -> None:
     scenario = Scenario()
     scenario.do(commands.Configure(_total("alpha", "beta")))

@@ -111,6 +111,51 @@ def test_an_obstacle_names_the_limit_the_resource_and_what_stays() -> None:
     assert "minQuantity 2000" in dust.text
 
 
+OBSTACLES: dict[str, tuple[str, Facts, Refusal]] = {
+    "an unknown instrument": (
+        "50000",
+        flattening("0", instruments={}),
+        Refusal(Reason.UNKNOWN_INSTRUMENT, "the venue lists no instrument sim-fx/EUR-USD: 50000 stays"),
+    ),
+    "no quote": (
+        "-50000",
+        flattening("0", marks={}),
+        Refusal(Reason.MISSING_MARKET_DATA, "no usable quote of sim-fx/EUR-USD is known: -50000 waits"),
+    ),
+    "dust": (
+        "-1900",
+        with_limits(),
+        Refusal(
+            Reason.INVALID_QUANTITY,
+            "-1900 is less than one order may have (lotSize 1000, minQuantity 2000) and stays: close it at the venue",
+        ),
+    ),
+    "a limit": (
+        "50000",
+        with_limits((NOTIONAL, "2199", True)),
+        Refusal(
+            Reason.MAX_ORDER_NOTIONAL,
+            "maxOrderNotional of desk admits no order of the minimum size: raise it, or close at the venue",
+            "desk",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OBSTACLES)
+def test_an_obstacle_says_what_to_do(what: str) -> None:
+    position, known, expected = OBSTACLES[what]
+    assert closing_obstacle("ema", EUR, D(position), known) == expected
+
+
+def test_a_limit_for_another_symbol_or_strategy_does_not_slice() -> None:
+    for changes in ({"symbols": ["USD-JPY"]}, {"strategies": ["other"]}):
+        known = flattening("0", rules=rules(only_limit(QUANTITY, "3000", **changes)))
+        assert quantity("50000", known) == "50000"
+    known = flattening("0", rules=rules(only_limit(QUANTITY, "3000", symbols=["EUR-USD"])))
+    assert quantity("50000", known) == "3000"
+
+
 def test_a_rule_with_a_problem_still_slices_by_what_can_be_read() -> None:
     broken = rule({QUANTITY: {"value": "5000"}, "maxVega": {"value": "1"}})
     known = flattening("50000", rules=rules(broken))
