@@ -3,8 +3,8 @@
 mutmut starts pytest for each mutant and calls every function through a wrapper, which takes seconds per mutant where
 hundreds of tests cover a function. Here pytest collects once, and a process is forked per mutant. It gives the function
 the code of its mutant and runs the collected tests that cover it until one fails: first those that killed its
-neighbours, then the fast ones. Results stay where mutmut keeps them (agents/mutants). A second run tries the mutants of
-functions that changed; `--again survived` also those that survived, after a test was added.
+neighbours, then one case of each test, then the others. Results stay where mutmut keeps them (agents/mutants). A second
+run tries the mutants of functions that changed; `--again survived` also those that survived, after a test was added.
 
 Runs in the folder agents, where mutmut finds its configuration and names a mutant as its module is named.
 """
@@ -23,7 +23,7 @@ import signal
 import sys
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TextIO
@@ -107,10 +107,8 @@ class MutantRuns:
         return json.dumps(found)
 
     def _try(self, name: str) -> int:
-        kills, of_all = self._kills[_key(name)], self._kills[""]
-        tests = sorted(
-            self._covering[_key(name)], key=lambda test: (-kills[test], -of_all[test], self._durations[test], test)
-        )
+        kills = self._kills[_key(name)]
+        tests = sorted(self._by_promise(self._covering[_key(name)]), key=lambda test: -kills[test])
         if not name.startswith(NEEDS_SERVER):
             tests = [test for test in tests if not self._items[test].get_closest_marker("integration")]
         if not tests:
@@ -118,11 +116,21 @@ class MutantRuns:
         status, killer = _forked(lambda: self._first_failure(name, tests[: self._most_tests]))
         if killer:
             kills[killer] += 1
-            of_all[killer] += 1
+            self._kills[""][_without_parameters(killer)] += 1
             return KILLED
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF):
             return TIMEOUT
         return SUSPICIOUS if status else SURVIVED
+
+    def _by_promise(self, tests: Iterable[str]) -> list[str]:
+        """The fastest case of each test first, then the next of each, because the cases of a test mostly fail together."""
+        taken: Counter[str] = Counter()
+        ranked = []
+        for test in sorted(tests, key=lambda test: (self._durations[test], test)):
+            name = _without_parameters(test)
+            ranked.append((taken[name], -self._kills[""][name], len(ranked), test))
+            taken[name] += 1
+        return [test for *_, test in sorted(ranked)]
 
     def _first_failure(self, name: str, tests: list[str]) -> str:
         _mutate(name)
@@ -133,6 +141,10 @@ class MutantRuns:
             if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
                 return item.nodeid
         return ""
+
+
+def _without_parameters(test: str) -> str:
+    return test.partition("[")[0]
 
 
 def _pairs(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
