@@ -81,9 +81,7 @@ class MutantRuns:
                 self._covering[function].add(test)
         for number, (file, name) in enumerate(self._todo, 1):
             code = file.exit_code_by_key[name] = self._try(name)
-            if number % 50 == 0 or number == len(self._todo):
-                for changed in self._files:
-                    changed.save()
+            file.save()
             print(f"{number}/{len(self._todo)} {status_by_exit_code[code]} {name}", file=self._out)
         return True
 
@@ -123,9 +121,9 @@ class MutantRuns:
         return SUSPICIOUS if status else SURVIVED
 
     def _by_promise(self, tests: Iterable[str]) -> list[str]:
-        """The fastest case of each test first, then the next of each, because the cases of a test mostly fail together."""
+        """The fastest case of each test first, then the next of each: the cases of a test mostly fail together."""
         taken: Counter[str] = Counter()
-        ranked = []
+        ranked: list[tuple[int, int, int, str]] = []
         for test in sorted(tests, key=lambda test: (self._durations[test], test)):
             name = _without_parameters(test)
             ranked.append((taken[name], -self._kills[""][name], len(ranked), test))
