@@ -25,6 +25,7 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TextIO
 
@@ -45,6 +46,7 @@ GOAL = 90
 SURVIVED, KILLED, NO_TESTS, SUSPICIOUS, TIMEOUT = 0, 1, 33, 35, 36
 # A test that takes longer than this, and ten times longer than without a mutant, loops or waits forever.
 CPU_SECONDS, SECONDS = 3.0, 15.0
+COVERED = Path("mutants/covered.json")
 
 
 class MutantRuns:
@@ -61,6 +63,7 @@ class MutantRuns:
         # What is done when somebody stops it is a random sample.
         random.Random(0).shuffle(self._todo)
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        self._sources_ns = max(Path(file.path).stat().st_mtime_ns for file in files)
         self._items: dict[str, pytest.Item] = {}
         self._durations: dict[str, float] = {}
         self._covering: dict[str, set[str]] = defaultdict(set)
@@ -69,14 +72,15 @@ class MutantRuns:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """All tests without a mutant, for their durations and for what they cover; then the mutants."""
+        """Tests without a mutant, for their durations and for what they cover; then the mutants."""
         self._items = {item.nodeid: item for item in session.items}
         gc.freeze()
         answer = _forked(self._run_clean)[1]
-        if not answer.startswith("{"):
+        if answer:
             pytest.exit(f"without a mutant: {answer}", returncode=1)
-        for test, (duration, functions) in json.loads(answer).items():
-            self._durations[test] = duration
+        known = json.loads(COVERED.read_text())
+        for test in self._items:
+            self._durations[test], functions = known[self._version(test)]
             for function in functions:
                 self._covering[function].add(test)
         for number, (file, name) in enumerate(self._todo, 1):
@@ -86,14 +90,16 @@ class MutantRuns:
         return True
 
     def _run_clean(self) -> str:
-        names = {_function(name).__code__: _key(name) for _, name in self._todo}
+        """Finds out what each test covers, which takes minutes, once per version of the tests and the sources; or says
+        what fails."""
+        known = json.loads(COVERED.read_text()) if COVERED.exists() else {}
+        names = {_function(name).__code__: _key(name) for file in self._files for name in file.exit_code_by_key}
         seen: set[CodeType] = set()
 
         def profile(frame: FrameType, event: str, argument: object) -> None:
             seen.add(frame.f_code)
 
-        found = {}
-        for item, following in _pairs(list(self._items.values())):
+        for item, following in _pairs([item for test, item in self._items.items() if self._version(test) not in known]):
             seen.clear()
             sys.setprofile(profile)
             reports = runtestprotocol(item, log=False, nextitem=following)
@@ -101,8 +107,13 @@ class MutantRuns:
             for report in reports:
                 if report.failed:
                     return f"{item.nodeid} fails: {report.longreprtext}"
-            found[item.nodeid] = sum(report.duration for report in reports), [names[c] for c in seen & names.keys()]
-        return json.dumps(found)
+            covered = [names[code] for code in seen & names.keys()]
+            known[self._version(item.nodeid)] = sum(report.duration for report in reports), covered
+        COVERED.write_text(json.dumps({version: known[version] for version in map(self._version, self._items)}))
+        return ""
+
+    def _version(self, test: str) -> str:
+        return f"{test} {self._items[test].path.stat().st_mtime_ns} {self._sources_ns}"
 
     def _try(self, name: str) -> int:
         kills = self._kills[_key(name)]

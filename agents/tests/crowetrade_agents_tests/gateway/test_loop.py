@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.orders import OrdStatus, Side
@@ -343,6 +344,31 @@ async def test_the_latency_is_the_nearest_rank_of_order_received_to_order_sent(c
     )
 
     assert actor.latency_p99_ns == p99_ns
+
+
+async def test_what_is_counted_and_measured_is_in_the_metrics() -> None:
+    def sample(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"crowetrade_gateway_{name}", labels) or 0.0
+
+    def samples() -> list[float]:
+        return [
+            sample("orders_sent_total", strategy="alpha"),
+            sample("orders_refused_total", strategy="alpha", reason="OrderTooLate"),
+            sample("orphans_total"),
+            sample("journal_seconds_count"),
+            sample("order_seconds_sum"),
+        ]
+
+    actor, *_ = _watched()
+    before = samples()
+    await _handled(
+        actor,
+        commands.NewOrder(terms(2), START + 10**9, 0, START - 500_000_000),
+        commands.NewOrder(terms(3), START - 1, 0, START),
+        commands.FromVenue(port.Accepted("x", "v", START)),
+    )
+
+    assert [round(after - was, 6) for after, was in zip(samples(), before, strict=True)] == [1, 1, 1, 1, 0.5]
 
 
 @pytest.mark.parametrize(
