@@ -60,6 +60,7 @@ class MutantRuns:
         self._todo = [
             (file, name) for file in files for name, code in file.exit_code_by_key.items() if wanted(name, code)
         ]
+        self.needs_server = any(name.startswith(NEEDS_SERVER) for _, name in self._todo)
         # What is done when somebody stops it is a random sample.
         random.Random(0).shuffle(self._todo)
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
@@ -109,7 +110,7 @@ class MutantRuns:
                     return f"{item.nodeid} fails: {report.longreprtext}"
             covered = [names[code] for code in seen & names.keys()]
             known[self._version(item.nodeid)] = sum(report.duration for report in reports), covered
-        COVERED.write_text(json.dumps({version: known[version] for version in map(self._version, self._items)}))
+        COVERED.write_text(json.dumps(known))
         return ""
 
     def _version(self, test: str) -> str:
@@ -277,7 +278,9 @@ def main() -> int:
         mutmut.create_mutants(1)
         options = ["--basetemp=mutants/tmp", *config().pytest_add_cli_args]
         tests = config().pytest_add_cli_args_test_selection
-        code = pytest.main([*options, *tests], plugins=[MutantRuns(_load(), wanted, arguments.tests)])
+        runs = MutantRuns(_load(), wanted, arguments.tests)
+        options += [] if runs.needs_server else ["-m", "not integration"]
+        code = pytest.main([*options, *tests], plugins=[runs])
         if code:
             return int(code)
     return 0 if _report(_load(), sys.stdout) else 1
