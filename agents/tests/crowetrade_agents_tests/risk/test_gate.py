@@ -325,8 +325,8 @@ GATE: dict[str, tuple[Proposal, Facts, str, str]] = {
     "a window that cannot be read": (
         new(order()),
         facts(rules=rules(rule({"maxOrderRate": {"count": "1", "perSeconds": "86401"}}))),
-        "RiskLimit desk sets maxOrderRate to something that cannot be read (perSeconds must be a whole number from 1 to "
-        "86400), so it blocks every order that it binds",
+        "RiskLimit desk sets maxOrderRate to something that cannot be read (perSeconds must be a whole number from 1 "
+        "to 86400), so it blocks every order that it binds",
         "desk",
     ),
     "no quote": (
