@@ -12,12 +12,15 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.status import gateway_status, is_stopped
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
     GBP,
+    INSTRUMENTS,
     SECOND,
+    VENUE,
     Scenario,
     book,
     configuration,
@@ -98,6 +101,70 @@ def test_a_position_is_closed_at_once_and_the_strategy_is_then_stopped(held: str
 
     assert is_stopped(scenario.state, "alpha")
     assert _remaining(scenario) == []
+    assert not scenario.state.live.closing
+
+
+def test_nothing_is_pursued_for_who_is_not_flattened() -> None:
+    scenario = _holding()
+    scenario.order(2)
+    scenario.ended(2)
+
+    assert not scenario.state.live.closing
+
+
+def test_the_venues_own_rate_is_waited_for() -> None:
+    settings = Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, orders_per_second=1, order_burst=1)
+    scenario = Scenario(settings)
+    _hold(scenario, "50000", EUR, 1)
+
+    assert _sent(_flatten(scenario)) == []
+    (left,) = _account(scenario).remaining
+    assert (left.reason, left.text, left.final) == (
+        "VenueRateLimit",
+        "the venue's ordersPerSecond is reached",
+        False,
+    )
+    assert _sent(scenario.later(1)) == [("EUR-USD", "Sell", Decimal(50_000))]
+    (left,) = _account(scenario).remaining
+    assert (left.reason, left.text) == ("OrderPending", "an order that closes 50000 is under way")
+
+
+def test_a_limit_on_the_rate_is_waited_for() -> None:
+    scenario = _holding()
+
+    assert _sent(_flatten(scenario, rule(maxOrderRate="1/5", maxOrderQuantity="1000000"))) == []
+    assert _remaining(scenario) == [("EUR-USD", "50000", "MaxOrderRate", False)]
+    sent = []
+    for _ in range(8):
+        sent += _sent(scenario.later(1))
+    assert sent == [("EUR-USD", "Sell", Decimal(50_000))]
+
+
+def test_what_the_venue_says_of_a_closing_order_that_found_nobody_is_repeated() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+    (order,) = scenario.books.open.values()
+    scenario.venue(port.Ended(order.cl_ord_id, "v", OrdStatus.CANCELED, "", "", scenario.now))
+    (left,) = _account(scenario).remaining
+    assert (left.reason, left.text) == ("NotFilled", "the venue had nothing to trade with")
+
+    scenario.later(1)
+    (order,) = scenario.books.open.values()
+    scenario.venue(port.Ended(order.cl_ord_id, "v", OrdStatus.CANCELED, "Auction", "only limit orders", scenario.now))
+    (left,) = _account(scenario).remaining
+    assert (left.reason, left.text) == ("Auction", "only limit orders")
+
+
+def test_after_a_part_was_closed_the_next_try_follows_at_once() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+    for _ in range(3):
+        _fill(scenario, "0")
+        scenario.later(5)
+    assert _sent(_fill(scenario, "10000")) == [("EUR-USD", "Sell", Decimal(40_000))]
+    _fill(scenario, "0")
+
+    assert _sent(scenario.later(1)) == [("EUR-USD", "Sell", Decimal(40_000))]
 
 
 def test_open_orders_are_cancelled_before_anything_is_closed() -> None:

@@ -246,6 +246,14 @@ def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) 
     assert status.blocked_reason == ("JournalBelowRecord" if halts else "")
 
 
+def test_the_record_is_compared_once_because_it_is_this_gateways_own_afterwards() -> None:
+    scenario = Scenario()
+
+    scenario.do(commands.Configure(configuration(revision="r2", on_record=OnRecord(9, 900, "pod-9"))))
+
+    assert not scenario.books.halts
+
+
 def test_a_halt_is_cleared_by_its_name_alone_and_survives_a_restart() -> None:
     scenario = Scenario()
     scenario.executed(99, exec_id="foreign")

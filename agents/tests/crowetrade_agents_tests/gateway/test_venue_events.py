@@ -199,6 +199,19 @@ def test_an_order_that_is_over_at_the_venue_ends_as_the_venue_says(told: OrdStat
     assert not scenario.books.halts
 
 
+def test_an_order_of_unknown_fate_that_is_open_is_what_it_was_before() -> None:
+    scenario = _filled()
+    scenario.do(commands.VenueConnected(port.VenueSnapshot()))
+    assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.UNKNOWN
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.NEW, Decimal(10_000), None, Decimal(4000), scenario.now
+    )
+
+    scenario.venue(answer)
+
+    assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.PARTIALLY_FILLED
+
+
 def test_each_execution_of_an_order_that_nobody_sent_is_booked_once() -> None:
     scenario = Scenario()
     for exec_id in ("e1", "e2", "e1", "e2"):

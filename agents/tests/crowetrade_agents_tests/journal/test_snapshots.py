@@ -127,6 +127,12 @@ def test_a_start_uses_the_newest_intact_snapshot(parts: list[bytes], first: int,
     [
         ([], 4, 9, "the journal begins with event 4, and no snapshot .* can be used: there is none"),
         ([b"\xff"], 4, 9, "the journal begins with event 4, .* cannot be decoded"),
+        (
+            [b"\xff", pb.JournalSnapshot(sequence=3, parts=2).SerializeToString()],
+            4,
+            9,
+            "cannot be decoded: .*; the snapshot of event 3 has 1 of 2 parts",
+        ),
         (parts_at(10), 1, 9, "a snapshot stands on event 10, but the journal ends with event 9"),
         (parts_at(10), 0, 0, "a snapshot stands on event 10, but the journal ends with event 0"),
     ],

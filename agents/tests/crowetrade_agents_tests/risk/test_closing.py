@@ -77,6 +77,7 @@ SLICES: dict[str, tuple[str, Facts, str]] = {
     "notional of a buy, at the offer of 1.1002": ("-50000", with_limits((NOTIONAL, "11000", True)), "9000"),
     "a limit on the position does not slice": ("50000", with_limits(("maxPositionQuantity", "5000", True)), "50000"),
     "no dust is left: 2,000 stay instead of 1,000": ("11000", with_limits((QUANTITY, "10000", True)), "9000"),
+    "no dust is left: the minimum twice": ("4000", with_limits((QUANTITY, "3000", True)), "2000"),
     "dust that cannot be avoided": ("3000", with_limits((QUANTITY, "2000", True)), "2000"),
     "below the minimum": ("1000", with_limits(), "InvalidQuantity"),
     "below a lot": ("-900", with_limits(), "InvalidQuantity"),
