@@ -7,12 +7,14 @@ from decimal import Decimal
 
 import pytest
 from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2, orders_pb2
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
 from crowetrade_agents.errors import JournalCorrupt
 from crowetrade_agents.gateway import commands
 from crowetrade_agents.gateway.books import RUNS_KEPT, Books, recover
+from crowetrade_agents.gateway.order import PendingCancel, PendingReplace
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
@@ -257,6 +259,41 @@ def test_a_run_is_forgotten_when_there_are_too_many_and_then_counts_as_used() ->
         False,
     ]
     assert not books.is_used("beta-z-9")
+
+
+def test_new_books_are_empty() -> None:
+    assert text_format.MessageToString(Books(VENUE).to_message()).split() == ["configuration", "{", "}"]
+
+
+# What happens to an order that was submitted, and has a cancel and a replacement under way.
+EVENTS: dict[str, Message] = {
+    "order_accepted": journal_pb2.OrderAccepted(cl_ord_id=cl_ord_id(1)),
+    "order_executed": EXECUTED,
+    "execution_busted": BUSTED,
+    "order_ended": ENDED,
+    "order_replaced": journal_pb2.OrderReplaced(cl_ord_id=cl_ord_id(2), orig_cl_ord_id=cl_ord_id(1)),
+    "request_rejected": journal_pb2.RequestRejected(cl_ord_id=cl_ord_id(3), orig_cl_ord_id=cl_ord_id(1)),
+    "order_unknown": journal_pb2.OrderUnknown(cl_ord_id=cl_ord_id(1), reason="NoAnswer"),
+}
+
+
+@pytest.mark.parametrize("what", EVENTS)
+def test_an_order_changed_when_the_last_event_says_so(what: str) -> None:
+    cancel = journal_pb2.CancelSubmitted(cl_ord_id=cl_ord_id(3), orig_cl_ord_id=cl_ord_id(1), reason="CancelRequested")
+    replace = journal_pb2.ReplaceSubmitted(
+        cl_ord_id=cl_ord_id(2), orig_cl_ord_id=cl_ord_id(1), order_quantity="20000", price="1"
+    )
+    books = Books(VENUE)
+    bodies = [("order_submitted", SUBMITTED), ("cancel_submitted", cancel), ("replace_submitted", replace)]
+    for at_ns, (kind, body) in enumerate([*bodies, (what, EVENTS[what])], start=1):
+        books.apply(journal_pb2.JournalEvent(at_unix_ns=at_ns, **{kind: body}))  # type: ignore[arg-type]
+        order = books.find(cl_ord_id(1))
+        assert order is not None
+        assert order.changed_ns == at_ns
+        if kind == "cancel_submitted":
+            assert order.cancel == PendingCancel(cl_ord_id(3), "CancelRequested", at_ns)
+        elif kind == "replace_submitted":
+            assert order.replace == PendingReplace(cl_ord_id(2), Decimal(20_000), Decimal(1), at_ns)
 
 
 def test_times_and_sequences_never_go_back() -> None:

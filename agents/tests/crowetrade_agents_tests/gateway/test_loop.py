@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.orders import OrdStatus, Side
@@ -159,10 +160,11 @@ async def test_orders_are_cancelled_without_a_journal_also_at_a_venue_that_takes
     fill = port.Executed(cl_ord_id(1), "v1", "e1", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), START)
     await actor.put(commands.FromVenue(fill))
 
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(JournalUnavailable), capture_logs() as logs:
         await asyncio.wait_for(actor.run(), WAIT_SECONDS)
 
     assert venue.sent == CANCELS[:1]
+    assert logs[-1] == {"event": "orders_cancelled_without_journal", "orders": 1, "log_level": "error"}
 
 
 async def test_a_gateway_proves_that_it_is_not_overtaken_before_it_logs_on() -> None:

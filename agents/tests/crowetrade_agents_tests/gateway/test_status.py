@@ -155,6 +155,15 @@ def test_what_the_account_holds_for_nobody_is_named() -> None:
     assert (position.quantity, position.unattributed) == ("13000", "3000")
 
 
+def test_whoever_is_bound_holds_something_or_was_refused_has_an_account() -> None:
+    scenario = Scenario()
+    scenario.executed(77, "3000", "e2")
+    scenario.order(1, strategy="gone", quantity=Decimal(1))
+    scenario.later(1)
+
+    assert [account.strategy for account in _status(scenario).accounts] == ["", "alpha", "beta", "gone"]
+
+
 def test_what_is_acknowledged_is_the_hash_of_each_rule_and_of_everything() -> None:
     """Finding K4: a RiskLimit that was deleted and made again was "enforced" with its old values."""
     scenario = Scenario()

@@ -96,6 +96,17 @@ def test_what_is_damaged_is_named() -> None:
     assert reader.damaged[1] == "the snapshot of event 8 (message 2) is damaged: its hash differs"
 
 
+def test_a_part_with_a_number_that_cannot_be_is_damage() -> None:
+    first, second = (pb.JournalSnapshot.FromString(next(split(books(), HEAD))) for _ in range(2))
+    first.parts = second.parts = 2
+    second.part, second.content, first.content = 7, first.content[5:], first.content[:5]
+
+    reader = read([first.SerializeToString(), second.SerializeToString()])
+
+    assert reader.intact == []
+    assert reader.damaged == ["the snapshot of event 7 (message 1) is damaged: its hash differs"]
+
+
 def test_books_that_cannot_be_decoded_are_corrupt() -> None:
     with pytest.raises(JournalCorrupt, match="the snapshot of event 7 cannot be decoded"):
         Snapshot(HEAD, b"\xff", 1).books()
@@ -155,7 +166,7 @@ def test_a_whole_journal_verifies_with_and_without_snapshots() -> None:
     for snapshots in ([], heads[:1], heads):
         found = verify(payloads, *snapshots)
         assert (found.begins_with, found.head, found.proven) == (1, heads[-1], True)
-    assert verify([]).head == JournalHead()
+    assert (verify([]).head, verify([]).begins_with, verify([]).proven) == (JournalHead(), 0, False)
 
 
 def test_a_trimmed_journal_is_proven_by_a_snapshot_wherever_it_stands() -> None:
