@@ -261,6 +261,18 @@ def test_a_run_is_forgotten_when_there_are_too_many_and_then_counts_as_used() ->
     assert not books.is_used("beta-z-9")
 
 
+def test_refused_requests_are_messages_when_they_are_read_from_the_journal_alone() -> None:
+    body = journal_pb2.RequestsRefused(strategy="alpha", reason="InvalidPrice", symbol="EUR-USD", count=3)
+    event = journal_pb2.JournalEvent(at_unix_ns=START, requests_refused=body)
+    running = Books(VENUE)
+    running.apply(event)
+
+    assert recover(VENUE, None, [event]).messages.to_messages() == [
+        journal_pb2.BookedMessages(strategy="alpha", symbol="EUR-USD", unix_ns=[START], counts=[3])
+    ]
+    assert running.messages.to_messages() == []
+
+
 def test_new_books_are_empty() -> None:
     assert text_format.MessageToString(Books(VENUE).to_message()).split() == ["configuration", "{", "}"]
 

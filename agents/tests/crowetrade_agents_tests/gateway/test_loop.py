@@ -21,6 +21,7 @@ from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.journal.port import JournalHead
 from crowetrade_agents.venues import port
+from crowetrade_agents_tests.clock import ManualClock, settle
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
     INSTRUMENTS,
@@ -165,6 +166,88 @@ async def test_orders_are_cancelled_without_a_journal_also_at_a_venue_that_takes
 
     assert venue.sent == CANCELS[:1]
     assert logs[-1] == {"event": "orders_cancelled_without_journal", "orders": 1, "log_level": "error"}
+
+
+async def test_the_answers_to_the_cancels_of_an_emergency_are_awaited() -> None:
+    """Whatever else comes meanwhile; and no longer than a moment."""
+    for answered in (True, False):
+        venue, clock = Venue(), ManualClock(START)
+        scenario = Scenario()
+        for number in (1, 2):
+            scenario.order(number)
+            scenario.accepted(number)
+        error = JournalUnavailable("no answer")
+        made: Any = (scenario.state, Journal(error), JournalHead(), venue, Hub(), publish, clock)
+        actor = Gateway(*made)
+        running = asyncio.create_task(actor.run())
+        await actor.put(commands.Leave())
+        await settle()
+        assert sorted(venue.sent) == sorted([*CANCELS, *CANCELS])  # of the one who leaves, and of the emergency
+
+        for event in (port.FeedAlive(START), port.Accepted(cl_ord_id(2), "v", START), _over(1)):
+            await actor.put(commands.FromVenue(event))
+        await actor.put(commands.Timer())
+        await clock.advance_seconds(1.9)
+        assert not running.done()
+        if answered:
+            await actor.put(commands.FromVenue(_over(2)))
+            await settle()
+        else:
+            await clock.advance_seconds(0.1)
+
+        assert running.done()
+        with pytest.raises(JournalUnavailable):
+            running.result()
+
+
+def _over(number: int) -> port.Ended:
+    return port.Ended(cl_ord_id(number), "v", OrdStatus.CANCELED, "", "", START)
+
+
+async def test_what_is_waited_for_is_waited_for_until_the_deadline() -> None:
+    clock, state = ManualClock(START), Scenario().state
+    made: Any = (state, Journal(), JournalHead(), Venue(), Hub(), publish, clock)
+    actor, event = Gateway(*made), asyncio.Event()
+    waits = [
+        asyncio.create_task(actor.first(event, START + 10**9)),
+        asyncio.create_task(actor.wait_for_news(START + 10**9)),
+        asyncio.create_task(actor.drain(lambda: False, START + 10**9)),
+    ]
+    await clock.advance_seconds(0.9)
+    assert [wait.done() for wait in waits] == [False, False, False]
+    await clock.advance_seconds(0.1)
+    assert [wait.done() for wait in waits] == [True, True, True]
+    assert waits[2].result() is False
+
+    event.set()
+    await asyncio.wait_for(actor.first(event, START + 10**10), WAIT_SECONDS)
+    assert await actor.drain(lambda: True, START) is True
+    done: list[bool] = []
+    draining = asyncio.create_task(actor.drain(lambda: bool(done), START + 10**10))
+    await settle()
+    done.append(True)
+    assert not draining.done()
+    actor.changed.set()
+    await settle()
+    assert draining.result() is True
+
+
+async def test_a_gateway_looks_at_timers_and_proves_itself_by_the_clock() -> None:
+    clock, journal, scenario = ManualClock(START), Journal(), Scenario()
+    scenario.order(1)
+    made: Any = (scenario.state, journal, JournalHead(), RecordingVenue(), Hub(), publish, clock)
+    running = asyncio.create_task(Gateway(*made).run())
+    await clock.advance_seconds(2.9)
+    assert journal.confirmed == 0
+    await clock.advance_seconds(0.2)
+    assert journal.confirmed == 1
+    await clock.advance_seconds(3)
+    assert (journal.confirmed, journal.records) == (2, [])
+
+    await clock.advance_seconds(4)  # ten seconds without an answer
+
+    assert journal.records == [["order_unknown"]]
+    running.cancel()
 
 
 async def test_a_gateway_proves_that_it_is_not_overtaken_before_it_logs_on() -> None:
