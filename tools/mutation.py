@@ -66,6 +66,7 @@ class MutantRuns:
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         self._sources_ns = max(Path(file.path).stat().st_mtime_ns for file in files)
         self._items: dict[str, pytest.Item] = {}
+        self._versions: dict[str, str] = {}
         self._durations: dict[str, float] = {}
         self._covering: dict[str, set[str]] = defaultdict(set)
         # Tests by how many mutants of a function they killed, and of all functions.
@@ -75,13 +76,14 @@ class MutantRuns:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Tests without a mutant, for their durations and for what they cover; then the mutants."""
         self._items = {item.nodeid: item for item in session.items}
+        self._versions = {test: self._version(item) for test, item in self._items.items()}
         gc.freeze()
         answer = _forked(self._run_clean)[1]
         if answer:
             pytest.exit(f"without a mutant: {answer}", returncode=1)
         known = json.loads(COVERED.read_text())
         for test in self._items:
-            self._durations[test], functions = known[self._version(test)]
+            self._durations[test], functions = known[self._versions[test]]
             for function in functions:
                 self._covering[function].add(test)
         for number, (file, name) in enumerate(self._todo, 1):
@@ -100,7 +102,9 @@ class MutantRuns:
         def profile(frame: FrameType, event: str, argument: object) -> None:
             seen.add(frame.f_code)
 
-        for item, following in _pairs([item for test, item in self._items.items() if self._version(test) not in known]):
+        for item, following in _pairs(
+            [item for test, item in self._items.items() if self._versions[test] not in known]
+        ):
             seen.clear()
             sys.setprofile(profile)
             reports = runtestprotocol(item, log=False, nextitem=following)
@@ -109,12 +113,12 @@ class MutantRuns:
                 if report.failed:
                     return f"{item.nodeid} fails: {report.longreprtext}"
             covered = [names[code] for code in seen & names.keys()]
-            known[self._version(item.nodeid)] = sum(report.duration for report in reports), covered
+            known[self._versions[item.nodeid]] = sum(report.duration for report in reports), covered
         COVERED.write_text(json.dumps(known))
         return ""
 
-    def _version(self, test: str) -> str:
-        return f"{test} {self._items[test].path.stat().st_mtime_ns} {self._sources_ns}"
+    def _version(self, item: pytest.Item) -> str:
+        return f"{item.nodeid} {item.path.stat().st_mtime_ns} {self._sources_ns}"
 
     def _try(self, name: str) -> int:
         kills = self._kills[_key(name)]

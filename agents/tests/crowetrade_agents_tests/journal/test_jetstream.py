@@ -175,6 +175,21 @@ async def test_snapshot_and_tail_are_what_a_full_read_says(client: Client, recor
         assert tail == whole[head.sequence :]
 
 
+async def test_a_snapshot_that_cannot_be_written_is_named(client: Client) -> None:
+    heads = await write(client, [1], [])
+    journal = await opened(client)
+    await client.jetstream().delete_stream(STREAM)
+    with pytest.raises(JournalUnavailable, match=r"^writing a snapshot failed .* check the NATS pods$"):
+        await journal.write_snapshot(books(), heads[0])
+
+
+async def test_a_record_says_when_it_was_recorded_and_by_whom(client: Client) -> None:
+    await write(client, [1], [])
+    stored_record = await client.jetstream().get_msg(STREAM, seq=1)
+    record = pb.JournalRecord.FromString(stored_record.data or b"")
+    assert (record.recorded_unix_ns, record.fencing_token, record.first_sequence) == (NOW, 1, 1)
+
+
 async def test_two_snapshots_are_kept(client: Client) -> None:
     heads = await write(client, [1, 1, 1, 1], [1, 2, 3, 4])
     assert await stored(client, SNAPSHOTS) == 2

@@ -37,11 +37,18 @@ def test_each_outcome(outcome: Outcome, confirmed: bool, stored: int) -> None:
         assert process.append(submissions(1, 2), NOW, 1, outcome).sequence == 2
         assert process.append(submissions(3, 1), NOW, 1).sequence == 3
     else:
-        with pytest.raises(JournalUnavailable):
+        with pytest.raises(JournalUnavailable, match=r"^the bus did not confirm a record of the journal$"):
             process.append(submissions(1, 2), NOW, 1, outcome)
-        with pytest.raises(JournalUnavailable, match="an append was not confirmed"):
+        with pytest.raises(
+            JournalUnavailable, match=r"^nothing can be appended to the journal: an append was not confirmed$"
+        ):
             process.append(submissions(1, 2), NOW, 1)
     assert MemoryWriter(log).recover()[1][:2] == submissions(1, 2 * stored)
+
+
+def test_nothing_is_appended_before_the_journal_is_read() -> None:
+    with pytest.raises(JournalUnavailable, match=r"^nothing can be appended to the journal: it has not been read$"):
+        MemoryWriter(MemoryLog()).append(submissions(1, 1), NOW, 1)
 
 
 def test_what_arrives_after_the_successor_has_written_is_not_stored() -> None:
@@ -59,7 +66,9 @@ def test_what_arrives_before_the_successor_has_written_stops_it() -> None:
         writer(log).append(submissions(1, 2), NOW, 1, Outcome.DELAYED)
     successor = writer(log)
     assert log.deliver() == 1
-    with pytest.raises(Overtaken):
+    with pytest.raises(Overtaken, match=r"^the journal does not end where this gateway left it$"):
+        successor.confirm()
+    with pytest.raises(Overtaken, match=r"^the journal does not end where this gateway left it$"):
         successor.append(submissions(1, 1), NOW, 2)
     assert MemoryWriter(log).recover()[1] == submissions(1, 2)
 
