@@ -129,7 +129,7 @@ def test_the_books_of_a_snapshot_are_those_that_it_was_made_of() -> None:
         for exec_id, execution in order.executions.items():
             order.executions[exec_id] = execution._replace(quantity=execution.quantity * (not execution.busted))
 
-    restored = Books.from_message(VENUE, books.to_message())
+    restored = recover(VENUE, books.to_message(), ())
 
     assert restored.messages.to_messages() == books.messages.to_messages()
     for name in vars(books).keys() - {"messages", "_folds"}:

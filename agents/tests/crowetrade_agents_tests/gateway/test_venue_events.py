@@ -165,6 +165,8 @@ def test_a_bust_of_something_unknown_halts() -> None:
     bust = port.Busted("x", "b1", "e7", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now)
 
     assert kinds(scenario.venue(bust)) == ["execution_busted", "halt_changed"]
+    (text,) = scenario.books.halts.values()
+    assert text.startswith("the venue takes execution e7 back, which this gateway does not remember: find out why; ")
     assert scenario.books.exposure(("", EUR)).position == -4000
     assert kinds(scenario.venue(bust)) == []
 
@@ -323,6 +325,7 @@ def test_a_quote_that_a_new_session_repeats_marks_again_and_is_not_published_aga
     scenario = Scenario()
     scenario.now += 1
     again = scenario.venue(port.QuoteChanged(1, book(EUR, "1.2", "1.3")))
+    again += scenario.venue(port.QuoteChanged(2, book(EUR, "1.2", "1.3")))
     later = scenario.venue(port.QuoteChanged(3, book(EUR, "1.2", "1.3")))
 
     assert not any(isinstance(effect, effects.Publish) for effect in again)

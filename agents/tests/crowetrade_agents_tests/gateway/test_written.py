@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -466,49 +466,64 @@ LIFE: list[Step] = [
         """,
     ),
     (
-        "a replacement that nobody asked for",
-        lambda s: s.venue(port.Replaced(cl_ord_id(12), cl_ord_id(8), "v8", AT)),
+        "a replacement of which the report is lost",
+        lambda s: [
+            *_unseen(s.replace(8, 12), s.later(10)),
+            *s.venue(replace(_state(8, OrdStatus.NEW, 0), current=cl_ord_id(12))),
+        ],
         """
-        journal at_unix_ns: T+31000000000 order_unknown { cl_ord_id: "alpha-1hg3k2m9p0ab-8" reason:
+        journal at_unix_ns: T+41000000000 order_replaced { cl_ord_id: "alpha-1hg3k2m9p0ab-12" orig_cl_ord_id:
+            "alpha-1hg3k2m9p0ab-8" order_id: "v8" transact_unix_ns: T-7 }
+        alpha < ExecutionReport cl_ord_id: "alpha-1hg3k2m9p0ab-12" orig_cl_ord_id: "alpha-1hg3k2m9p0ab-8"
+            order_id: "v8" strategy: "alpha" instrument { venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY
+            exec_type: EXEC_TYPE_REPLACED ord_status: ORD_STATUS_NEW order_quantity: "20000" price: "1.09"
+            time_in_force: TIME_IN_FORCE_GTC cum_quantity: "0" leaves_quantity: "20000" transact_unix_ns: T-7
+        """,
+    ),
+    (
+        "a replacement that nobody asked for",
+        lambda s: s.venue(port.Replaced(cl_ord_id(9), cl_ord_id(8), "v8", AT)),
+        """
+        journal at_unix_ns: T+41000000000 order_unknown { cl_ord_id: "alpha-1hg3k2m9p0ab-12" reason:
             "UnexpectedReplace" }
         count ORDERS_UNKNOWN alpha
-        alpha < ExecutionReport cl_ord_id: "alpha-1hg3k2m9p0ab-8" order_id: "v8" strategy: "alpha" instrument {
-            venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY exec_type: EXEC_TYPE_ORDER_STATUS ord_status:
-            ORD_STATUS_UNKNOWN order_quantity: "10000" price: "1.1" time_in_force: TIME_IN_FORCE_GTC
-            cum_quantity: "0" leaves_quantity: "10000" reason: "UnexpectedReplace" transact_unix_ns:
-            T+31000000000
-        SendQuery cl_ord_id=alpha-1hg3k2m9p0ab-8 order_id=v8 instrument=sim-fx/EUR-USD
+        alpha < ExecutionReport cl_ord_id: "alpha-1hg3k2m9p0ab-12" orig_cl_ord_id: "alpha-1hg3k2m9p0ab-8"
+            order_id: "v8" strategy: "alpha" instrument { venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY
+            exec_type: EXEC_TYPE_ORDER_STATUS ord_status: ORD_STATUS_UNKNOWN order_quantity: "20000" price:
+            "1.09" time_in_force: TIME_IN_FORCE_GTC cum_quantity: "0" leaves_quantity: "20000" reason:
+            "UnexpectedReplace" transact_unix_ns: T+41000000000
+        SendQuery cl_ord_id=alpha-1hg3k2m9p0ab-12 order_id=v8 instrument=sim-fx/EUR-USD
         """,
     ),
     (
         "the venue knows no such order",
         lambda s: s.venue(_state(8, None, 0)),
         """
-        journal at_unix_ns: T+31000000000 order_ended { cl_ord_id: "alpha-1hg3k2m9p0ab-8" ord_status:
+        journal at_unix_ns: T+41000000000 order_ended { cl_ord_id: "alpha-1hg3k2m9p0ab-12" ord_status:
             ORD_STATUS_CANCELED reason: "UnknownAtVenue" text: "the venue knows no such order" transact_unix_ns:
             T-7 }
-        alpha < ExecutionReport cl_ord_id: "alpha-1hg3k2m9p0ab-8" order_id: "v8" strategy: "alpha" instrument {
-            venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY exec_type: EXEC_TYPE_CANCELED ord_status:
-            ORD_STATUS_CANCELED order_quantity: "10000" price: "1.1" time_in_force: TIME_IN_FORCE_GTC
-            cum_quantity: "0" leaves_quantity: "0" reason: "UnknownAtVenue" text: "the venue knows no such
-            order" transact_unix_ns: T-7
+        alpha < ExecutionReport cl_ord_id: "alpha-1hg3k2m9p0ab-12" orig_cl_ord_id: "alpha-1hg3k2m9p0ab-8"
+            order_id: "v8" strategy: "alpha" instrument { venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY
+            exec_type: EXEC_TYPE_CANCELED ord_status: ORD_STATUS_CANCELED order_quantity: "20000" price: "1.09"
+            time_in_force: TIME_IN_FORCE_GTC cum_quantity: "0" leaves_quantity: "0" reason: "UnknownAtVenue"
+            text: "the venue knows no such order" transact_unix_ns: T-7
         """,
     ),
     (
         "a third order, and the venue says that it is filled",
         lambda s: s.order(13) and s.venue(_state(13, OrdStatus.FILLED, 10_000)),
         """
-        journal at_unix_ns: T+31000000000 halt_changed { halt: "PositionDifference@1" text: "the venue says that
+        journal at_unix_ns: T+41000000000 halt_changed { halt: "PositionDifference@1" text: "the venue says that
             order alpha-1hg3k2m9p0ab-13 is executed for 10000, the journal has 0; then annotate the
             VenueConnection with trading.crowetrade.io/clear-halt=PositionDifference@1" }
         log error halted halt=PositionDifference@1 text=the venue says that order alpha-1hg3k2m9p0ab-13 is
             executed for 10000, the journal has 0
         count HALTS PositionDifference
-        journal at_unix_ns: T+31000000000 cancel_submitted { cl_ord_id: "alpha-g1-1" orig_cl_ord_id:
+        journal at_unix_ns: T+41000000000 cancel_submitted { cl_ord_id: "alpha-g1-1" orig_cl_ord_id:
             "alpha-1hg3k2m9p0ab-13" reason: "TradingStopped" }
         SendCancel cl_ord_id=alpha-g1-1 orig_cl_ord_id=alpha-1hg3k2m9p0ab-13 order_id= instrument=sim-fx/EUR-USD
             side=Side.BUY reason=TradingStopped urgent=True
-        journal at_unix_ns: T+31000000000 order_ended { cl_ord_id: "alpha-1hg3k2m9p0ab-13" order_id: "v8"
+        journal at_unix_ns: T+41000000000 order_ended { cl_ord_id: "alpha-1hg3k2m9p0ab-13" order_id: "v8"
             ord_status: ORD_STATUS_CANCELED reason: "TradingStopped" transact_unix_ns: T-7 }
         alpha < ExecutionReport cl_ord_id: "alpha-1hg3k2m9p0ab-13" order_id: "v8" strategy: "alpha" instrument {
             venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY exec_type: EXEC_TYPE_CANCELED ord_status:
@@ -528,7 +543,7 @@ LIFE: list[Step] = [
         lambda s: s.do(commands.VenueConnected(SNAPSHOT)),
         """
         log info venue_session state=LoggedOn text=
-        journal at_unix_ns: T+31000000000 venue_logged_on { state: "s7" }
+        journal at_unix_ns: T+41000000000 venue_logged_on { state: "s7" }
         count ORPHANS
         log error order_not_in_journal cl_ord_id=x-3 order_id=v8
         SendCancel cl_ord_id=orphan-g1-2 orig_cl_ord_id=x-3 order_id=v8 instrument=sim-fx/EUR-USD side=Side.BUY

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from crowetrade_agents.errors import JournalCorrupt, JournalUnavailable, Overtaken
+from crowetrade_agents.journal.chain import decode
 from crowetrade_agents.journal.memory import MemoryJournal, MemoryLog, MemoryWriter, Outcome
 from crowetrade_agents.journal.snapshots import PART_BYTES
 
@@ -44,6 +45,7 @@ def test_each_outcome(outcome: Outcome, confirmed: bool, stored: int) -> None:
         ):
             process.append(submissions(1, 2), NOW, 1)
     assert MemoryWriter(log).recover()[1][:2] == submissions(1, 2 * stored)
+    assert {decode(record, 0).recorded_unix_ns for record in log.records} <= {NOW}
 
 
 def test_nothing_is_appended_before_the_journal_is_read() -> None:
