@@ -176,6 +176,7 @@ def test_open_orders_are_cancelled_before_anything_is_closed() -> None:
     assert "> urgent cancel" in kinds(done)
     assert _sent(done) == []
     assert _remaining(scenario) == [("EUR-USD", "50000", "OrderPending", False)]
+    assert _account(scenario).remaining[0].text == "an order of the strategy is not over yet"
 
     assert _sent(scenario.ended(2)) == [("EUR-USD", "Sell", Decimal(50_000))]
 
@@ -306,6 +307,20 @@ def test_a_strategy_that_trades_again_is_not_closed_any_further() -> None:
     assert "> urgent cancel" in kinds(done)
     assert _sent(_fill(scenario, "20000")) == []
     assert scenario.position() == 30_000
+    assert not scenario.state.live.closing
+
+
+def test_a_new_configuration_is_a_try_and_does_not_make_the_next_one_come_sooner() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+    for seconds in (1, 2, 4):
+        _fill(scenario, "0")
+        scenario.later(seconds)
+    _fill(scenario, "0")
+
+    assert _sent(scenario.do(commands.Configure(configuration(FLATTEN, revision="r3")))) != []
+    _fill(scenario, "0")
+    assert [_sent(scenario.later(seconds)) != [] for seconds in (8, 7.9, 0.2)] == [False, False, True]
 
 
 def test_closing_orders_of_a_silent_strategy_are_not_cancelled() -> None:

@@ -167,6 +167,16 @@ def test_a_lost_session_has_its_orders_cancelled_in_time_unless_it_comes_back() 
     assert kinds(scenario.later(0.1)) == CANCELLED
 
 
+def test_a_venue_that_comes_back_does_not_give_a_lost_session_more_time() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.do(commands.SessionLost("alpha", 1))
+    scenario.later(3)
+    scenario.do(commands.VenueConnected(port.VenueSnapshot()))
+
+    assert kinds(scenario.later(2)) == CANCELLED
+
+
 def test_the_end_of_an_older_session_means_nothing() -> None:
     scenario = _with_resting_order()
     scenario.do(commands.Logon("alpha", 3))  # takes over from session 1
@@ -244,6 +254,12 @@ def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) 
 
     status = gateway_status(scenario.state, 101, 0, (), scenario.now)
     assert status.blocked_reason == ("JournalBelowRecord" if halts else "")
+    if halts:
+        assert status.blocked_message.startswith(
+            f"JournalBelowRecord@4: the journal ends at event 100 of session 3, but the operator has event "
+            f"{record.sequence} of session {record.fencing_token} on record: what happened since is not known. Restore "
+            "the journal, or compare the account with the venue; then annotate"
+        )
 
 
 def test_the_record_is_compared_once_because_it_is_this_gateways_own_afterwards() -> None:

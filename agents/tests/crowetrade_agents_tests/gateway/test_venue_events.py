@@ -290,6 +290,45 @@ def test_a_missed_execution_in_a_snapshot_is_booked_before_the_order_is_confirme
     assert scenario.position() == 5000
 
 
+def test_an_open_order_of_which_the_venue_executed_something_else_halts() -> None:
+    scenario = _filled()
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(5000), OrdStatus.PARTIALLY_FILLED
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+
+    assert kinds(done)[0] == "halt_changed"
+    ((halt, text),) = scenario.books.halts.items()
+    assert halt == "PositionDifference@1"
+    assert text.startswith(
+        f"the venue says that order {cl_ord_id(1)} is executed for 5000, the journal has 4000; then annotate"
+    )
+
+
+def test_an_order_that_ended_at_the_venue_under_its_replacements_cl_ord_id_was_replaced_first() -> None:
+    scenario = _filled()
+    scenario.replace(1, 2, "20000")
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(2), "v1", OrdStatus.CANCELED, Decimal(20_000), None, Decimal(4000), scenario.now
+    )
+
+    assert kinds(scenario.venue(answer)) == ["order_replaced", "< REPLACED", "order_ended", "< CANCELED"]
+
+
+@pytest.mark.parametrize("asked", ["cancel", "replace"])
+def test_the_refusal_of_another_request_means_nothing(asked: str) -> None:
+    scenario = _filled()
+    if asked == "cancel":
+        scenario.cancel(1, 2)
+    else:
+        scenario.replace(1, 2)
+
+    refused = port.RequestRejected(cl_ord_id(9), cl_ord_id(1), "VenueSaysNo", "no", False, scenario.now)
+
+    assert kinds(scenario.venue(refused)) == []
+
+
 def test_an_order_at_the_venue_that_the_journal_does_not_have_is_cancelled() -> None:
     scenario = Scenario()
     order = port.OpenOrder(
