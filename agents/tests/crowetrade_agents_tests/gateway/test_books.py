@@ -248,11 +248,11 @@ def test_a_run_is_forgotten_when_there_are_too_many_and_then_counts_as_used() ->
     for run in runs:
         order = journal_pb2.OrderSubmitted()
         order.CopyFrom(SUBMITTED)
-        order.cl_ord_id = f"alpha-{run}-5"
+        order.cl_ord_id = f"eur-usd-{run}-5"
         books.apply(journal_pb2.JournalEvent(order_submitted=order))
 
-    assert books.used == {"alpha": dict.fromkeys(runs[1:], 5)}
-    assert [books.is_used(text) for text in ("alpha-z-9", "alpha-100-5", "alpha-100-6", "alpha-200-1")] == [
+    assert books.used == {"eur-usd": dict.fromkeys(runs[1:], 5)} == recover(VENUE, books.to_message(), ()).used
+    assert [books.is_used(f"eur-usd-{text}") for text in ("z-9", "100-5", "100-6", "200-1")] == [
         True,
         True,
         False,

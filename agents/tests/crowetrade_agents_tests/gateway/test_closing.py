@@ -310,6 +310,13 @@ def test_a_strategy_that_trades_again_is_not_closed_any_further() -> None:
     assert not scenario.state.live.closing
 
 
+def test_a_closing_order_goes_on_when_the_configuration_changes() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+
+    assert kinds(scenario.do(commands.Configure(configuration(FLATTEN, revision="r3")))) == ["configuration_applied"]
+
+
 def test_a_new_configuration_is_a_try_and_does_not_make_the_next_one_come_sooner() -> None:
     scenario = _holding()
     _flatten(scenario)
