@@ -44,7 +44,7 @@ NEEDS_SERVER = (PACKAGE + "journal.jetstream", PACKAGE + "journal.trim")
 """Mutants that tests with a real NATS server are run for, too."""
 GOAL = 90
 SURVIVED, KILLED, NO_TESTS, SUSPICIOUS, TIMEOUT = 0, 1, 33, 35, 36
-# A test that takes longer than this, and ten times longer than without a mutant, loops or waits forever.
+# A test that takes longer than this, and than twice its time in the run that follows each call, loops or waits forever.
 CPU_SECONDS, SECONDS = 3.0, 15.0
 COVERED = Path("mutants/covered.json")
 
@@ -149,9 +149,9 @@ class MutantRuns:
     def _first_failure(self, name: str, tests: list[str]) -> str:
         _mutate(name)
         for item, following in _pairs([self._items[test] for test in tests]):
-            duration = 10 * self._durations[item.nodeid]
-            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS + duration)
-            signal.setitimer(signal.ITIMER_REAL, SECONDS + duration)
+            duration = self._durations[item.nodeid]
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS + 2 * duration)
+            signal.setitimer(signal.ITIMER_REAL, SECONDS + 10 * duration)
             if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
                 return item.nodeid
         return ""

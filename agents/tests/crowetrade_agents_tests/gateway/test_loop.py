@@ -267,6 +267,18 @@ async def test_a_gateway_proves_that_it_is_not_overtaken_before_it_logs_on() -> 
     tasks[1].cancel()
 
 
+async def test_a_snapshot_that_cannot_be_written_is_told_and_nothing_else() -> None:
+    class NoSnapshots(Journal):
+        async def write_snapshot(self, books: Any, head: JournalHead) -> None:
+            raise JournalUnavailable("no room")
+
+    actor = gateway(NoSnapshots(), Venue())
+    with capture_logs() as logs:
+        await actor.snapshot()
+
+    assert logs == [{"event": "snapshot_not_written", "error": "no room", "log_level": "warning"}]
+
+
 async def test_a_proof_is_of_a_time_after_it_was_asked_for() -> None:
     journal = Journal()
     actor = gateway(journal, Venue())

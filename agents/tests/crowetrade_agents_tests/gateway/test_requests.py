@@ -184,6 +184,9 @@ def test_a_refusal_says_what_to_do_and_changes_nothing(what: str) -> None:
     answer = scenario.last[-1]
     assert isinstance(answer, effects.Report)
     assert (answer.message.reason, answer.message.text) == (reason, text)
+    if isinstance(answer.message, orders_pb2.CancelReject):
+        kind = orders_pb2.CancelRejectResponseTo.Name(answer.message.response_to)
+        assert kind.endswith("_CANCEL_REPLACE") is what.startswith("a replacement")
     assert effects.Count("ORDERS_REFUSED", ("alpha", reason)) in scenario.last
     assert scenario.state.live.throttled == (reason is Reason.VENUE_RATE_LIMIT)
     assert not any(isinstance(effect, effects.Append) for effect in scenario.last)

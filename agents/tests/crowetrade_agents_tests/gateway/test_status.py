@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.control.state import Configuration
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import MONEY_PLACES
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
@@ -142,6 +143,15 @@ def test_a_position_without_a_quote_has_no_mark() -> None:
     (position,) = _account(_status(scenario), "alpha").positions
 
     assert (position.mark_price, position.mark_unix_ns, position.unrealized_pnl) == ("", 0, "")
+
+
+def test_a_position_in_what_the_venue_does_not_list_is_shown() -> None:
+    scenario = Scenario()
+    scenario.executed(77, "3000", "e2", instrument=InstrumentId(VENUE, "CHF-USD"))
+
+    (position,) = _account(_status(scenario), "").positions
+
+    assert (position.instrument.symbol, position.quantity, position.average_price) == ("CHF-USD", "3000", "1.1")
 
 
 def test_what_the_account_holds_for_nobody_is_named() -> None:

@@ -424,6 +424,7 @@ def test_the_end_under_the_replacements_cl_ord_id_says_that_it_took_place() -> N
     done = scenario.ended(2)
 
     assert kinds(done) == ["order_replaced", "< REPLACED", "order_ended", "< CANCELED"]
+    assert scenario.events[-2].order_replaced.transact_unix_ns == scenario.now
     assert scenario.books.ended[cl_ord_id(1)].cl_ord_id == cl_ord_id(2)
 
 
@@ -483,10 +484,38 @@ def test_the_bust_of_an_execution_whose_report_was_lost_books_both() -> None:
     done = scenario.venue(_bust(scenario))
 
     assert kinds(done) == ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"]
+    assert scenario.events[-2].order_executed.transact_unix_ns == scenario.now
     assert scenario.position() == 0
     assert scenario.books.exposure(("", EUR)).position == 0
     assert scenario.books.exposure(("alpha", EUR)).open_buy == 6_000
     assert kinds(scenario.executed(1, "4000", "e1")) == []
+
+
+def test_the_bust_of_something_else_than_the_order_executed_is_booked_to_nobody() -> None:
+    scenario = _filled()
+    bust = replace(_bust(scenario), instrument=GBP)
+
+    done = scenario.venue(replace(bust, exec_ref_id="e2"))
+
+    assert kinds(done)[:2] == ["execution_busted", "halt_changed"]
+    assert scenario.books.exposure(("", GBP)).position == -4000
+    assert scenario.position() == 4000
+
+
+def test_a_trade_of_others_is_published_and_says_that_the_feed_is_alive() -> None:
+    scenario = Scenario()
+    scenario.now += SECOND
+    trade = port.TradePrinted(3, EUR, Decimal("1.1"), Decimal(1000), Side.BUY, scenario.now)
+
+    assert scenario.venue(trade) == [effects.Publish(trade)]
+    assert scenario.state.live.feed_alive_ns == scenario.now
+
+
+def test_the_events_of_the_journal_are_counted() -> None:
+    scenario = _filled()
+    assert scenario.state.live.sequence == len(scenario.events)
+    later = Scenario(books=recover(VENUE, None, scenario.events), ready=False)
+    assert (later.state.live.start_sequence, later.state.live.sequence) == (0, 1)
 
 
 def test_an_answer_that_is_older_than_a_request_does_not_settle_it() -> None:

@@ -81,7 +81,7 @@ def test_a_process_that_ends_in_the_middle_of_a_snapshot_leaves_the_one_before()
     head = process.append(submissions(1, 1), NOW, 1)
     process.write_snapshot(books(1), head)
     head = process.append(submissions(2, 1), NOW, 1)
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(JournalUnavailable, match=r"^writing a snapshot failed$"):
         process.write_snapshot(large, head, parts=1)
     assert MemoryWriter(log).recover() == (books(1), submissions(2, 1), head)
 
