@@ -184,6 +184,14 @@ CORRUPT: dict[str, tuple[list[dict[str, object]], str]] = {
         [{"order_submitted": SUBMITTED}, {"order_executed": EXECUTED}, {"order_executed": EXECUTED}],
         "execution e1 stands twice",
     ),
+    "an execution of an order that nobody sent": (
+        [{"order_executed": EXECUTED}],
+        f"has something about order {cl_ord_id(1)}, which nobody sent",
+    ),
+    "a bust of an order that nobody sent": (
+        [{"execution_busted": BUSTED}],
+        f"has something about order {cl_ord_id(1)}, which nobody sent",
+    ),
     "a bust twice": (
         [
             {"order_submitted": SUBMITTED},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -201,6 +202,15 @@ def test_a_limit_below_one_lot_is_named_and_nothing_is_tried_in_vain() -> None:
 
     assert _sent(done) == []
     assert _remaining(scenario) == [("EUR-USD", "50000", "MaxOrderQuantity", False)]
+
+
+@pytest.mark.parametrize(("held", "side"), [("0.5", "Sell"), ("-0.5", "Buy")])
+def test_less_than_one_unit_is_closed_where_the_venue_trades_it(held: str, side: str) -> None:
+    listed = replace(INSTRUMENTS[EUR], lot_size=Decimal("0.1"), min_quantity=Decimal("0.1"))
+    scenario = Scenario(Settings("cl-research", VENUE, "pod-1", {**INSTRUMENTS, EUR: listed}))
+    _hold(scenario, held, EUR, 1)
+
+    assert _sent(_flatten(scenario)) == [("EUR-USD", side, Decimal("0.5"))]
 
 
 def test_dust_is_named_and_counts_as_done() -> None:

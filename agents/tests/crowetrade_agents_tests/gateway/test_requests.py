@@ -203,6 +203,15 @@ def test_what_an_observing_limit_would_have_refused_is_counted() -> None:
     assert counted in scenario.replace(1, 3)
 
 
+def test_a_replacement_is_in_time_until_its_last_moment() -> None:
+    scenario = _scenario()
+    wanted = (cl_ord_id(2), cl_ord_id(1), Decimal(20_000), Decimal(1))
+
+    assert kinds(scenario.do(commands.ReplaceOrder("alpha", *wanted, scenario.now, 0, scenario.now)))[-1] == (
+        "< PENDING_REPLACE"
+    )
+
+
 def test_an_answer_is_awaited_for_as_long_as_the_settings_say() -> None:
     """Of an order, a cancel and a replacement alike."""
     steps: list[Callable[[Scenario], object]] = [

@@ -11,7 +11,7 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.gateway import commands, effects
 from crowetrade_agents.gateway.books import ENDED_KEPT, Books, recover
-from crowetrade_agents.gateway.state import Settings
+from crowetrade_agents.gateway.state import GatewayState, Settings
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
@@ -329,6 +329,18 @@ def test_the_refusal_of_another_request_means_nothing(asked: str) -> None:
     assert kinds(scenario.venue(refused)) == []
 
 
+def test_a_missed_bust_in_a_snapshot_is_booked() -> None:
+    scenario = _filled()
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,), busts=(_bust(scenario),))))
+
+    assert kinds(done) == ["execution_busted", "< TRADE_CANCEL"]
+    assert scenario.position() == 0
+
+
 def test_an_order_at_the_venue_that_the_journal_does_not_have_is_cancelled() -> None:
     scenario = Scenario()
     order = port.OpenOrder(
@@ -516,6 +528,8 @@ def test_the_events_of_the_journal_are_counted() -> None:
     assert scenario.state.live.sequence == len(scenario.events)
     later = Scenario(books=recover(VENUE, None, scenario.events), ready=False)
     assert (later.state.live.start_sequence, later.state.live.sequence) == (0, 1)
+    started = GatewayState.start(later.settings, later.books, 100).live
+    assert (started.start_sequence, started.sequence) == (100, 101)
 
 
 def test_an_answer_that_is_older_than_a_request_does_not_settle_it() -> None:

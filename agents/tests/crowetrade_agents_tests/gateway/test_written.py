@@ -562,6 +562,23 @@ OWN: list[Step] = [
         """,
     ),
     (
+        "the strategy logs on again",
+        lambda s: s.do(commands.Logon("alpha", 1)),
+        """
+        AcceptLogon strategy=alpha session=1 snapshot=positions { instrument { venue: "sim-fx" symbol: "EUR-USD"
+            } quantity: "4000" average_price: "1.1" mark_price: "1.10005" mark_unix_ns: T+0 realized_pnl: "0"
+            unrealized_pnl: "0.2" fees: "0" } open_orders { cl_ord_id: "alpha-1hg3k2m9p0ab-1" order_id: "v1"
+            strategy: "alpha" instrument { venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY exec_type:
+            EXEC_TYPE_ORDER_STATUS ord_status: ORD_STATUS_PARTIALLY_FILLED order_quantity: "10000" price: "1.1"
+            time_in_force: TIME_IN_FORCE_GTC cum_quantity: "4000" leaves_quantity: "6000" transact_unix_ns: T+0
+            } open_orders { cl_ord_id: "alpha-1hg3k2m9p0ab-2" order_id: "v2" strategy: "alpha" instrument {
+            venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY exec_type: EXEC_TYPE_ORDER_STATUS ord_status:
+            ORD_STATUS_NEW order_quantity: "10000" price: "1.1" time_in_force: TIME_IN_FORCE_GTC cum_quantity:
+            "0" leaves_quantity: "10000" transact_unix_ns: T+0 } market_data_sequence: 2
+        log info session_began strategy=alpha
+        """,
+    ),
+    (
         "the session is lost",
         lambda s: s.do(commands.SessionLost("alpha", 1)),
         """

@@ -52,6 +52,8 @@ def quantity(position: str, known: Facts) -> str:
 
 NO_MINIMUM = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D(1000), D(0))}
 
+SMALL = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D("0.1"), D("0.1"))}
+
 
 def with_limits(*given: tuple[str, str, bool]) -> Facts:
     """Rules with one limit each: name, value, enforced."""
@@ -76,6 +78,11 @@ SLICES: dict[str, tuple[str, Facts, str]] = {
     "notional of a sell, at the bid of 1.1000": ("50000", with_limits((NOTIONAL, "11000", True)), "10000"),
     "notional of a buy, at the offer of 1.1002": ("-50000", with_limits((NOTIONAL, "11000", True)), "9000"),
     "a limit on the position does not slice": ("50000", with_limits(("maxPositionQuantity", "5000", True)), "50000"),
+    "less than a unit is sold at the bid": (
+        "0.5",
+        flattening("0", instruments=SMALL, rules=rules(only_limit(NOTIONAL, "0.22"))),
+        "0.2",
+    ),
     "no dust is left: 2,000 stay instead of 1,000": ("11000", with_limits((QUANTITY, "10000", True)), "9000"),
     "no dust is left: the minimum twice": ("4000", with_limits((QUANTITY, "3000", True)), "2000"),
     "dust that cannot be avoided": ("3000", with_limits((QUANTITY, "2000", True)), "2000"),
