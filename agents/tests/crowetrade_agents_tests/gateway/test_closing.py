@@ -213,6 +213,15 @@ def test_less_than_one_unit_is_closed_where_the_venue_trades_it(held: str, side:
     assert _sent(_flatten(scenario)) == [("EUR-USD", side, Decimal("0.5"))]
 
 
+def test_what_a_limit_stops_is_tried_again_by_time() -> None:
+    scenario = _holding()
+    _flatten(scenario, rule(maxOrderNotional="1050"))  # a lot is worth 1,100
+    assert _remaining(scenario) == [("EUR-USD", "50000", "MaxOrderNotional", False)]
+    assert _sent(scenario.venue(port.QuoteChanged(2, book(EUR, "1.0", "1.0001")))) == []
+
+    assert _sent(scenario.later(1)) == [("EUR-USD", "Sell", Decimal(1000))]
+
+
 def test_dust_is_named_and_counts_as_done() -> None:
     scenario = _holding("50400")
 

@@ -44,11 +44,13 @@ class Journal:
         self.error = error
         self.confirmed = 0
         self.records: list[list[str]] = []
+        self.stamps: list[tuple[int, int]] = []
 
     async def append(self, events: Any, recorded_unix_ns: int, fencing_token: int) -> JournalHead:
         if self.error is not None:
             raise self.error
         self.records.append([event.WhichOneof("event") for event in events])
+        self.stamps.append((recorded_unix_ns, fencing_token))
         return JournalHead(len(self.records))
 
     async def confirm(self) -> None:
@@ -235,19 +237,33 @@ async def test_what_is_waited_for_is_waited_for_until_the_deadline() -> None:
 async def test_a_gateway_looks_at_timers_and_proves_itself_by_the_clock() -> None:
     clock, journal, scenario = ManualClock(START), Journal(), Scenario()
     scenario.order(1)
-    made: Any = (scenario.state, journal, JournalHead(), RecordingVenue(), Hub(), publish, clock)
+    hub = RecordingHub()
+    made: Any = (scenario.state, journal, JournalHead(), RecordingVenue(), hub, publish, clock)
     running = asyncio.create_task(Gateway(*made).run())
-    await clock.advance_seconds(2.9)
-    assert journal.confirmed == 0
-    await clock.advance_seconds(0.2)
-    assert journal.confirmed == 1
+    await clock.advance_seconds(2.95)
+    assert (journal.confirmed, hub.heard) == (0, [])
+    await clock.advance_seconds(0.05)
+    assert (journal.confirmed, hub.heard) == (1, ["Timer"])
     await clock.advance_seconds(3)
     assert (journal.confirmed, journal.records) == (2, [])
 
     await clock.advance_seconds(4)  # ten seconds without an answer
 
     assert journal.records == [["order_unknown"]]
+    assert journal.stamps == [(START + 10 * 10**9, 1)]
     running.cancel()
+
+
+async def test_books_are_kept_when_enough_has_happened_since_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crowetrade_agents.gateway.loop.SNAPSHOT_EVENTS", 2)
+    journal = SlowJournal()
+    journal.confirmation = asyncio.Event()
+    journal.confirmation.set()
+    made: Any = (Scenario().state, journal, JournalHead(), RecordingVenue(), Hub(), publish, StillClock())
+
+    await _handled(Gateway(*made), *(commands.NewOrder(terms(n), START + 1, 0, START) for n in range(1, 6)))
+
+    assert journal.snapshots == [(2, JournalHead(2)), (4, JournalHead(4))]
 
 
 async def test_a_gateway_proves_that_it_is_not_overtaken_before_it_logs_on() -> None:
@@ -458,14 +474,17 @@ async def test_what_is_counted_and_measured_is_in_the_metrics() -> None:
 
     actor, *_ = _watched()
     before = samples()
-    await _handled(
-        actor,
-        commands.NewOrder(terms(2), START + 10**9, 0, START - 500_000_000),
-        commands.NewOrder(terms(3), START - 1, 0, START),
-        commands.FromVenue(port.Accepted("x", "v", START)),
-    )
+    with capture_logs() as logs:
+        await _handled(
+            actor,
+            commands.NewOrder(terms(2), START + 10**9, 0, START - 500_000_000),
+            commands.NewOrder(terms(3), START - 1, 0, START),
+            commands.FromVenue(port.Accepted("x", "v", START)),
+        )
 
     assert [round(after - was, 6) for after, was in zip(samples(), before, strict=True)] == [1, 1, 1, 1, 0.5]
+    told = {"event": "venue_reports_unknown_order", "cl_ord_id": "x", "what": "accepted", "log_level": "error"}
+    assert logs == [told]
 
 
 @pytest.mark.parametrize(

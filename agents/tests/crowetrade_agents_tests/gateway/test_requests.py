@@ -187,6 +187,8 @@ def test_a_refusal_says_what_to_do_and_changes_nothing(what: str) -> None:
     if isinstance(answer.message, orders_pb2.CancelReject):
         kind = orders_pb2.CancelRejectResponseTo.Name(answer.message.response_to)
         assert kind.endswith("_CANCEL_REPLACE") is what.startswith("a replacement")
+        known = answer.message.ord_status != orders_pb2.ORD_STATUS_UNSPECIFIED
+        assert known is (reason is not Reason.UNKNOWN_ORDER)
     assert effects.Count("ORDERS_REFUSED", ("alpha", reason)) in scenario.last
     assert scenario.state.live.throttled == (reason is Reason.VENUE_RATE_LIMIT)
     assert not any(isinstance(effect, effects.Append) for effect in scenario.last)

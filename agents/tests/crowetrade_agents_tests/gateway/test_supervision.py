@@ -305,6 +305,7 @@ def test_a_strategy_that_may_only_reduce() -> None:
 def test_a_configuration_is_journaled_once() -> None:
     scenario = Scenario()
 
+    assert scenario.state.live.configured
     again = scenario.do(commands.Configure(configuration()))
     changed = scenario.do(commands.Configure(configuration(revision="r2")))
 

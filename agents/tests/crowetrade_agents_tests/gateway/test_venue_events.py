@@ -314,6 +314,23 @@ def test_an_order_that_ended_at_the_venue_under_its_replacements_cl_ord_id_was_r
     )
 
     assert kinds(scenario.venue(answer)) == ["order_replaced", "< REPLACED", "order_ended", "< CANCELED"]
+    assert scenario.events[-2].order_replaced.transact_unix_ns == scenario.now
+
+
+def test_a_cl_ord_id_that_the_venue_has_already_is_that_of_an_order_which_goes_on() -> None:
+    scenario = _filled()
+
+    assert kinds(scenario.ended(1, OrdStatus.REJECTED, port.DUPLICATE_CL_ORD_ID)) == []
+    assert scenario.books.open[cl_ord_id(1)].is_open
+
+
+def test_filled_orders_are_counted() -> None:
+    scenario = Scenario()
+    for number in (1, 2, 3):
+        scenario.order(number)
+        scenario.executed(number, "10000", f"e{number}")
+
+    assert (scenario.books.counters["alpha"].sent, scenario.books.counters["alpha"].filled) == (3, 3)
 
 
 @pytest.mark.parametrize("asked", ["cancel", "replace"])

@@ -54,6 +54,8 @@ NO_MINIMUM = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D(1000), D(0))}
 
 SMALL = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D("0.1"), D("0.1"))}
 
+EXACT = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D("1E-18"), D("1E-18"))}
+
 
 def with_limits(*given: tuple[str, str, bool]) -> Facts:
     """Rules with one limit each: name, value, enforced."""
@@ -82,6 +84,13 @@ SLICES: dict[str, tuple[str, Facts, str]] = {
         "0.5",
         flattening("0", instruments=SMALL, rules=rules(only_limit(NOTIONAL, "0.22"))),
         "0.2",
+    ),
+    "a limit of many digits": (
+        "-99999999999999999999",
+        flattening(
+            "0", instruments=EXACT, rules=rules(only_limit(QUANTITY, "12345678901234567890.123456789012345678"))
+        ),
+        "12345678901234567890.123456789012345678",
     ),
     "no dust is left: 2,000 stay instead of 1,000": ("11000", with_limits((QUANTITY, "10000", True)), "9000"),
     "no dust is left: the minimum twice": ("4000", with_limits((QUANTITY, "3000", True)), "2000"),

@@ -315,6 +315,12 @@ GATE: dict[str, tuple[Proposal, Facts, str, str]] = {
         "RiskLimit desk sets maxVega, which this gateway does not know, so it blocks every order that it binds",
         "desk",
     ),
+    "no limit at all": (
+        new(order()),
+        facts(rules=rules(rule({}))),
+        "RiskLimit desk sets no limit, so it blocks every order that it binds",
+        "desk",
+    ),
     "a value that cannot be read": (
         new(order()),
         facts(rules=rules(rule({"maxOrderRate": {"count": "0", "perSeconds": "1"}}))),
