@@ -23,7 +23,7 @@ import signal
 import sys
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
@@ -42,6 +42,8 @@ from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 PACKAGE = "crowetrade_agents."
 NEEDS_SERVER = (PACKAGE + "journal.jetstream", PACKAGE + "journal.trim")
 """Mutants that tests with a real NATS server are run for, too."""
+BROAD = ("/test_gate.py", "/test_written.py")
+"""Tests that compare most of what a package says."""
 GOAL = 90
 SURVIVED, KILLED, NO_TESTS, SUSPICIOUS, TIMEOUT = 0, 1, 33, 35, 36
 # A test that takes longer than this, and than twice its time in the run that follows each call, loops or waits forever.
@@ -122,7 +124,7 @@ class MutantRuns:
 
     def _try(self, name: str) -> int:
         kills = self._kills[_key(name)]
-        tests = sorted(self._by_promise(self._covering[_key(name)]), key=lambda test: -kills[test])
+        tests = sorted(self._by_promise(name), key=lambda test: -kills[test])
         if not name.startswith(NEEDS_SERVER):
             tests = [test for test in tests if not self._items[test].get_closest_marker("integration")]
         if not tests:
@@ -136,13 +138,16 @@ class MutantRuns:
             return TIMEOUT
         return SUSPICIOUS if status else SURVIVED
 
-    def _by_promise(self, tests: Iterable[str]) -> list[str]:
-        """The fastest case of each test first, then the next of each: the cases of a test mostly fail together."""
+    def _by_promise(self, mutant: str) -> list[str]:
+        """The tests of its module first. Then the fastest case of each test, then the next of each: the cases of a test
+        mostly fail together."""
+        own = (f"/test_{_key(mutant).split('.')[-2]}.py", *BROAD)
         taken: Counter[str] = Counter()
         ranked: list[tuple[int, int, int, str]] = []
-        for test in sorted(tests, key=lambda test: (self._durations[test], test)):
+        for test in sorted(self._covering[_key(mutant)], key=lambda test: (self._durations[test], test)):
             name = _without_parameters(test)
-            ranked.append((taken[name], -self._kills[""][name], len(ranked), test))
+            rank = -1 if test.partition("::")[0].endswith(own) else taken[name]
+            ranked.append((rank, -self._kills[""][name], len(ranked), test))
             taken[name] += 1
         return [test for *_, test in sorted(ranked)]
 
