@@ -136,6 +136,20 @@ def test_the_books_of_a_snapshot_are_those_that_it_was_made_of() -> None:
         assert getattr(restored, name) == getattr(books, name), name
 
 
+def test_the_account_is_the_sum_of_its_owners() -> None:
+    scenario = _rich()
+    for owner in ("alpha", "beta"):
+        scenario.executed(50, "700", f"late-{owner}", cl_ord_id=f"y-{owner}")
+    books = scenario.books
+
+    assert books.account.keys() == {instrument for _, instrument in books.exposures}
+    for instrument, account in books.account.items():
+        held = {owner: item for (owner, where), item in books.exposures.items() if where == instrument}
+        assert account.owners == held.keys()
+        for name in ("position", "open_buy", "open_sell", "open_orders"):
+            assert getattr(account.total, name) == sum(getattr(item, name) for item in held.values()), name
+
+
 SUBMITTED = journal_pb2.OrderSubmitted(
     cl_ord_id=cl_ord_id(1),
     strategy="alpha",

@@ -283,6 +283,15 @@ async def test_a_gateway_proves_that_it_is_not_overtaken_before_it_logs_on() -> 
     tasks[1].cancel()
 
 
+async def test_a_gateway_that_has_just_appended_needs_no_other_proof() -> None:
+    actor, *_ = _watched()
+    journal: Any = actor._journal
+
+    await _handled(actor, commands.Timer(), commands.Timer())
+
+    assert journal.confirmed == 0
+
+
 async def test_a_snapshot_that_cannot_be_written_is_told_and_nothing_else() -> None:
     class NoSnapshots(Journal):
         async def write_snapshot(self, books: Any, head: JournalHead) -> None:

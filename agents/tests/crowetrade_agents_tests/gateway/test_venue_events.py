@@ -9,9 +9,11 @@ import pytest
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdStatus, Side
+from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands, effects
 from crowetrade_agents.gateway.books import ENDED_KEPT, Books, recover
 from crowetrade_agents.gateway.state import GatewayState, Settings
+from crowetrade_agents.gateway.status import gateway_status
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
@@ -330,7 +332,18 @@ def test_filled_orders_are_counted() -> None:
         scenario.order(number)
         scenario.executed(number, "10000", f"e{number}")
 
-    assert (scenario.books.counters["alpha"].sent, scenario.books.counters["alpha"].filled) == (3, 3)
+    status = gateway_status(scenario.state, 0, 0, (), scenario.now)
+    assert (status.accounts[0].sent_total, status.accounts[0].filled_total) == (3, 3)
+
+
+def test_a_cancel_that_the_venue_refuses_is_sent_again_while_the_gateway_wants_it() -> None:
+    scenario = _filled()
+    stopped = configuration({"alpha": TradingState.HALTED}, revision="r2")
+    scenario.do(commands.Configure(stopped))
+    refused = port.RequestRejected("alpha-g1-1", cl_ord_id(1), "VenueSaysNo", "no", False, scenario.now)
+
+    assert kinds(scenario.venue(refused)) == ["request_rejected"]
+    assert [kinds(scenario.later(seconds)) for seconds in (0.9, 0.1)] == [[], ["cancel_submitted", "> urgent cancel"]]
 
 
 @pytest.mark.parametrize("asked", ["cancel", "replace"])
