@@ -297,6 +297,7 @@ def test_refused_requests_are_messages_when_they_are_read_from_the_journal_alone
 
 def test_new_books_are_empty() -> None:
     assert text_format.MessageToString(Books(VENUE).to_message()).split() == ["configuration", "{", "}"]
+    assert Books(VENUE).members == {}
 
 
 # What happens to an order that was submitted, and has a cancel and a replacement under way.

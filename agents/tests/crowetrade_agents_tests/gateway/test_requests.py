@@ -391,6 +391,9 @@ def test_the_venues_own_rates_refuse_what_is_above() -> None:
     assert answers == ["< PENDING_NEW", "< PENDING_NEW", "< REJECTED VenueRateLimit"]
     assert cancels == ["< PENDING_CANCEL", "< CANCEL_REJECT VenueRateLimit"]
     assert scenario.state.live.throttled == 2
+    scenario.later(1)
+    assert kinds(scenario.cancel(2, 13))[-1] == "< PENDING_CANCEL"
+    assert kinds(scenario.order(20))[-1] == "< PENDING_NEW"
 
 
 @pytest.mark.parametrize(
@@ -461,3 +464,14 @@ def test_a_clock_that_goes_back_stands_still_though_nothing_was_journaled() -> N
     scenario.order(2)
 
     assert scenario.events[-1].at_unix_ns == refused_ns
+
+
+def test_a_clock_that_is_behind_the_journal_stands_still() -> None:
+    before = Scenario()
+    before.now += SECOND
+    before.order(1)
+    successor = Scenario(books=recover(VENUE, None, before.events))
+
+    successor.order(2)
+
+    assert successor.events[-1].at_unix_ns == START + SECOND

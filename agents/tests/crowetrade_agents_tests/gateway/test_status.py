@@ -201,6 +201,9 @@ def test_the_last_refusal_is_named_with_its_limit_and_how_often_it_came() -> Non
     last = _account(_status(scenario), "alpha").last_reject
 
     assert (last.reason, last.risk_limit, last.count) == ("MaxOrderQuantity", "desk", 3)
+    scenario.order(4, quantity=Decimal(2_000_000))
+    scenario.later(1)
+    assert _account(_status(scenario), "alpha").last_reject.count == 4
     assert "maxOrderQuantity" in last.text
 
 

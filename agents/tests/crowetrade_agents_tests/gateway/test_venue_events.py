@@ -402,6 +402,16 @@ def test_positions_that_the_venue_tells_must_be_those_of_the_journal(
     assert ("halt_changed" in kinds(done)) is halts
 
 
+def test_a_venue_need_not_report_a_position_that_is_closed() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "10000", "e1")
+    scenario.order(2, side=Side.SELL)
+    scenario.executed(2, "10000", "e2", side=Side.SELL)
+
+    assert kinds(scenario.do(commands.VenueConnected(port.VenueSnapshot(positions={})))) == []
+
+
 def test_a_quote_that_a_new_session_repeats_marks_again_and_is_not_published_again() -> None:
     scenario = Scenario()
     scenario.now += 1

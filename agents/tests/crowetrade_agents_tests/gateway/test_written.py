@@ -100,6 +100,16 @@ LIFE: list[Step] = [
         """,
     ),
     (
+        "it is sent again",
+        lambda s: s.do(commands.NewOrder(ORDER, START + SECOND, 41, START - 3)),
+        """
+        alpha < ExecutionReport cl_ord_id: "alpha-1hg3k2m9p0ab-1" order_id: "v1" strategy: "alpha" instrument {
+            venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_SELL exec_type: EXEC_TYPE_ORDER_STATUS ord_status:
+            ORD_STATUS_NEW order_quantity: "10000" price: "1.1" time_in_force: TIME_IN_FORCE_GTD cum_quantity:
+            "0" leaves_quantity: "10000" transact_unix_ns: T+0
+        """,
+    ),
+    (
         "it is executed",
         lambda s: s.venue(EXECUTED),
         """
