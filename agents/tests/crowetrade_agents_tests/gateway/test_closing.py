@@ -24,6 +24,7 @@ from crowetrade_agents_tests.gateway.scenario import (
     VENUE,
     Scenario,
     book,
+    cl_ord_id,
     configuration,
     kinds,
     rule,
@@ -220,6 +221,24 @@ def test_what_a_limit_stops_is_tried_again_by_time() -> None:
     assert _sent(scenario.venue(port.QuoteChanged(2, book(EUR, "1.0", "1.0001")))) == []
 
     assert _sent(scenario.later(1)) == [("EUR-USD", "Sell", Decimal(1000))]
+
+
+def test_what_others_hold_does_not_hide_what_remains() -> None:
+    scenario = _holding()
+    scenario.order(1, strategy="beta", quantity=Decimal(2000))
+    scenario.executed(1, "2000", "of-beta", cl_ord_id=cl_ord_id(1, "beta"))
+    bindings = {"alpha": TradingState.ACTIVE, "beta": TradingState.FLATTEN}
+    scenario.do(commands.Configure(configuration(bindings, rule(maxOrderQuantity="500"), revision="r2")))
+
+    (left,) = _account(scenario, "beta").remaining
+    assert (left.quantity, left.reason) == ("2000", "MaxOrderQuantity")
+
+
+def test_as_much_as_one_order_must_have_is_not_dust() -> None:
+    scenario = _holding("1000")
+    _flatten(scenario, rule(maxOrderQuantity="500"))
+
+    assert _remaining(scenario) == [("EUR-USD", "1000", "MaxOrderQuantity", False)]
 
 
 def test_dust_is_named_and_counts_as_done() -> None:

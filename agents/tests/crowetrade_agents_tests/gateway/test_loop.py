@@ -15,7 +15,8 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError, JournalUnavailable, Overtaken
-from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.gateway.engine import handle
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.venue_session import VenueSession
@@ -450,6 +451,9 @@ async def test_in_lock_step_the_strategies_owe_progress_for_what_is_published() 
 
     assert hub.heard == ["sequence 7", "FromVenue", "Timer"]
     assert published == [QUOTE]
+    (logon, _) = handle(actor.state, commands.Logon("beta", 9), START)
+    assert isinstance(logon, effects.AcceptLogon)
+    assert logon.snapshot.lock_step
 
 
 @pytest.mark.parametrize(("count", "p99_ns"), [(0, 0), (1, 1), (2, 2), (99, 99), (100, 99), (101, 100), (200, 198)])

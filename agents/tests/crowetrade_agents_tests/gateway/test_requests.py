@@ -394,6 +394,8 @@ def test_the_venues_own_rates_refuse_what_is_above() -> None:
     scenario.later(1)
     assert kinds(scenario.cancel(2, 13))[-1] == "< PENDING_CANCEL"
     assert kinds(scenario.order(20))[-1] == "< PENDING_NEW"
+    assert kinds(scenario.order(21))[-1] == "< REJECTED VenueRateLimit"
+    assert scenario.state.live.throttled == 3
 
 
 @pytest.mark.parametrize(

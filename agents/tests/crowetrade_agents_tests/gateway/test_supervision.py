@@ -205,6 +205,18 @@ def test_orders_of_strategies_that_never_come_back_after_a_restart_are_cancelled
     assert kinds(successor.later(5))[-2:] == CANCELLED
 
 
+def test_a_session_that_was_lost_while_the_venue_was_away_counts_when_it_is_back() -> None:
+    scenario = _with_resting_order()
+    scenario.do(commands.SessionLost("alpha", 1))
+    scenario.venue(port.SessionChanged(port.SessionState.DISCONNECTED, "gone"))
+    assert "> urgent cancel" not in kinds(scenario.later(6))
+
+    scenario.do(commands.VenueConnected(port.VenueSnapshot()))
+
+    assert kinds(scenario.last)[-2:] == CANCELLED
+    assert scenario.events[-1].cancel_submitted.reason == "SessionLost"
+
+
 def test_cancels_that_were_due_while_the_venue_was_away_leave_when_it_is_back() -> None:
     scenario = _with_resting_order()
     scenario.venue(port.SessionChanged(port.SessionState.DISCONNECTED, "gone"))

@@ -118,7 +118,9 @@ def test_more_than_was_ordered_is_booked_and_halts() -> None:
 
     assert scenario.position() == 11_000
     assert "halt_changed" in kinds(done)
-    assert next(iter(scenario.books.halts)).startswith("PositionDifference")
+    ((halt, text),) = scenario.books.halts.items()
+    assert halt.startswith("PositionDifference")
+    assert text.startswith(f"order {cl_ord_id(1)} of 10000 is executed for 11000; ")
 
 
 def test_an_execution_before_its_acknowledgement_does_not_go_back_to_new() -> None:
@@ -359,6 +361,20 @@ def test_the_refusal_of_another_request_means_nothing(asked: str) -> None:
     assert kinds(scenario.venue(refused)) == []
 
 
+def test_an_order_that_a_snapshot_knows_is_accepted() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+    )
+
+    assert kinds(scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))) == [
+        "order_accepted",
+        "< ORDER_STATUS",
+    ]
+    assert scenario.books.open[cl_ord_id(1)].order_id == "v1"
+
+
 def test_a_missed_bust_in_a_snapshot_is_booked() -> None:
     scenario = _filled()
     order = port.OpenOrder(
@@ -462,6 +478,7 @@ def test_an_execution_under_the_replacements_cl_ord_id_says_that_it_took_place()
     bust = port.Busted(cl_ord_id(2), "b1", "e1", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now)
 
     assert kinds(done) == ["order_replaced", "< REPLACED", "order_executed", "< TRADE"]
+    assert scenario.events[-2].order_replaced.transact_unix_ns == scenario.now
     assert scenario.books.ended[cl_ord_id(1)].status is OrdStatus.FILLED
     assert kinds(scenario.venue(bust)) == ["execution_busted", "< TRADE_CANCEL"]
     assert scenario.position() == 0
