@@ -120,5 +120,15 @@ async def test_a_confirmation_comes_when_the_test_lets_it() -> None:
     assert (len(log.records), append.done()) == (1, False)
     confirmed.set()
     assert (await append).sequence == 1
+    assert decode(log.records[0], 0).recorded_unix_ns == NOW
     with pytest.raises(JournalUnavailable):
         await journal.append(submissions(2, 1), NOW, 1)
+
+
+def test_a_log_that_stores_a_record_twice_is_not_one() -> None:
+    class Forgetful(MemoryLog):
+        def store(self, follows: int, payload: bytes) -> None:
+            assert (follows, payload[:1]) == (0, b"\x08")
+
+    with pytest.raises(AssertionError, match=r"^a record was stored twice$"):
+        writer(Forgetful()).append(submissions(1, 1), NOW, 1, Outcome.TWICE)

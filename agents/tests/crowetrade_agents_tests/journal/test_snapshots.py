@@ -144,7 +144,7 @@ def test_a_start_uses_the_newest_intact_snapshot(parts: list[bytes], first: int,
             9,
             "cannot be decoded: .*; the snapshot of event 3 has 1 of 2 parts",
         ),
-        (parts_at(10), 1, 9, "a snapshot stands on event 10, but the journal ends with event 9"),
+        (parts_at(10), 1, 9, "ends with event 9: the bus lost what was in it$"),
         (parts_at(10), 0, 0, "a snapshot stands on event 10, but the journal ends with event 0"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_trimmed_journal_is_proven_by_a_snapshot_wherever_it_stands() -> None:
         (1, None, "begins with event 3, and no snapshot proves what came before"),
         (0, JournalHead(99, b"h" * 32), "a snapshot stands on event 99, but the journal ends with event 10"),
         (0, JournalHead(4, b"h" * 32), "a snapshot stands on event 4, in the middle of a record"),
-        (0, JournalHead(5, b"h" * 32), "the record that ends with event 5 is not the one"),
+        (0, JournalHead(5, b"h" * 32), "ends with event 5 is not the one that the snapshot of that event stands on$"),
         (1, JournalHead(2, b"h" * 32), "the record that ends with event 2 is not the one"),
     ],
 )
