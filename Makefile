@@ -133,6 +133,13 @@ test-coverage: $(STAMP) ## Unit and integration tests, branch coverage of at lea
 test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that match
 	$(BIN)/python -m pytest tests/e2e $(if $(K),-k '$(K)') --durations=10
 
+# Hours on one core the first time, in random order: what is done when it is stopped is a sample. The next time it goes on,
+# and tries again what changed. ARGS='risk.gate.*' tries a module, ARGS='--again survived' what survived (after a test was
+# added), ARGS='--tests 100' no more tests per mutant, ARGS=--report prints the results of earlier runs.
+.PHONY: mutation
+mutation: $(STAMP) ## Mutation testing of gateway, risk and journal: the score per package, and the survivors
+	cd agents && HYPOTHESIS_PROFILE=mutation PYTHONPATH=.. ../$(BIN)/python -m tools.mutation $(ARGS)
+
 # A short version is among the integration tests.
 .PHONY: chaos
 chaos: $(STAMP) ## Kill gateway and venue again and again, compare order by order; ROUNDS=200 SEED=1 KIND=frozen

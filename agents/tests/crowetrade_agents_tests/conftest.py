@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import nats
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from nats.aio.client import Client
 from nats.js.api import KeyValueConfig, StreamConfig
 
@@ -20,7 +21,11 @@ from crowetrade import subjects
 
 # A busy machine is slow: an example that takes long has not failed.
 settings.register_profile("busy", deadline=None)
-settings.load_profile("busy")
+# For mutants: the same few examples each time, and a failure need not be small.
+settings.register_profile(
+    "mutation", deadline=None, derandomize=True, max_examples=20, phases=[Phase.explicit, Phase.generate]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "busy"))
 
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 20

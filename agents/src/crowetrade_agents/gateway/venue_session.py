@@ -53,8 +53,10 @@ class VenueSession:
         try:
             while True:
                 lost = asyncio.create_task(self._lost.wait())
-                await asyncio.wait({lost, pump}, return_when=asyncio.FIRST_COMPLETED)
-                lost.cancel()
+                try:
+                    await asyncio.wait({lost, pump}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    lost.cancel()
                 if pump.done():
                     pump.result()
                     return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import batch, commands, effects
-from crowetrade_agents_tests.gateway.scenario import Scenario, cl_ord_id, configuration, rule, terms
+from crowetrade_agents_tests.gateway.scenario import EUR, Scenario, cl_ord_id, configuration, rule, terms
 
 HALTED = configuration({"alpha": TradingState.HALTED, "beta": TradingState.ACTIVE}, revision="r2")
 
@@ -69,3 +70,12 @@ def test_a_gateway_without_a_journal_cancels_everything_that_is_open() -> None:
 
     assert {item.cancel.orig_cl_ord_id for item in cancels} == {cl_ord_id(number) for number in range(1, 11)}
     assert len({item.cancel.cl_ord_id for item in cancels}) == 10
+    assert all(item.urgent for item in cancels)
+    first = cancels[0].cancel
+    assert (first.cl_ord_id, first.order_id, first.instrument, first.side, first.reason) == (
+        "alpha-g1-1",
+        "v1",
+        EUR,
+        Side.BUY,
+        "GatewayStopping",
+    )

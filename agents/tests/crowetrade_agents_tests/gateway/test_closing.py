@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,14 +13,18 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.status import gateway_status, is_stopped
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
     GBP,
+    INSTRUMENTS,
     SECOND,
+    VENUE,
     Scenario,
     book,
+    cl_ord_id,
     configuration,
     kinds,
     rule,
@@ -98,6 +103,70 @@ def test_a_position_is_closed_at_once_and_the_strategy_is_then_stopped(held: str
 
     assert is_stopped(scenario.state, "alpha")
     assert _remaining(scenario) == []
+    assert not scenario.state.live.closing
+
+
+def test_nothing_is_pursued_for_who_is_not_flattened() -> None:
+    scenario = _holding()
+    scenario.order(2)
+    scenario.ended(2)
+
+    assert not scenario.state.live.closing
+
+
+def test_the_venues_own_rate_is_waited_for() -> None:
+    settings = Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, orders_per_second=1, order_burst=1)
+    scenario = Scenario(settings)
+    _hold(scenario, "50000", EUR, 1)
+
+    assert _sent(_flatten(scenario)) == []
+    (left,) = _account(scenario).remaining
+    assert (left.reason, left.text, left.final) == (
+        "VenueRateLimit",
+        "the venue's ordersPerSecond is reached",
+        False,
+    )
+    assert _sent(scenario.later(1)) == [("EUR-USD", "Sell", Decimal(50_000))]
+    (left,) = _account(scenario).remaining
+    assert (left.reason, left.text) == ("OrderPending", "an order that closes 50000 is under way")
+
+
+def test_a_limit_on_the_rate_is_waited_for() -> None:
+    scenario = _holding()
+
+    assert _sent(_flatten(scenario, rule(maxOrderRate="1/5", maxOrderQuantity="1000000"))) == []
+    assert _remaining(scenario) == [("EUR-USD", "50000", "MaxOrderRate", False)]
+    sent = []
+    for _ in range(8):
+        sent += _sent(scenario.later(1))
+    assert sent == [("EUR-USD", "Sell", Decimal(50_000))]
+
+
+def test_what_the_venue_says_of_a_closing_order_that_found_nobody_is_repeated() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+    (order,) = scenario.books.open.values()
+    scenario.venue(port.Ended(order.cl_ord_id, "v", OrdStatus.CANCELED, "", "", scenario.now))
+    (left,) = _account(scenario).remaining
+    assert (left.reason, left.text) == ("NotFilled", "the venue had nothing to trade with")
+
+    scenario.later(1)
+    (order,) = scenario.books.open.values()
+    scenario.venue(port.Ended(order.cl_ord_id, "v", OrdStatus.CANCELED, "Auction", "only limit orders", scenario.now))
+    (left,) = _account(scenario).remaining
+    assert (left.reason, left.text) == ("Auction", "only limit orders")
+
+
+def test_after_a_part_was_closed_the_next_try_follows_at_once() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+    for _ in range(3):
+        _fill(scenario, "0")
+        scenario.later(5)
+    assert _sent(_fill(scenario, "10000")) == [("EUR-USD", "Sell", Decimal(40_000))]
+    _fill(scenario, "0")
+
+    assert _sent(scenario.later(1)) == [("EUR-USD", "Sell", Decimal(40_000))]
 
 
 def test_open_orders_are_cancelled_before_anything_is_closed() -> None:
@@ -109,6 +178,7 @@ def test_open_orders_are_cancelled_before_anything_is_closed() -> None:
     assert "> urgent cancel" in kinds(done)
     assert _sent(done) == []
     assert _remaining(scenario) == [("EUR-USD", "50000", "OrderPending", False)]
+    assert _account(scenario).remaining[0].text == "an order of the strategy is not over yet"
 
     assert _sent(scenario.ended(2)) == [("EUR-USD", "Sell", Decimal(50_000))]
 
@@ -133,6 +203,42 @@ def test_a_limit_below_one_lot_is_named_and_nothing_is_tried_in_vain() -> None:
 
     assert _sent(done) == []
     assert _remaining(scenario) == [("EUR-USD", "50000", "MaxOrderQuantity", False)]
+
+
+@pytest.mark.parametrize(("held", "side"), [("0.5", "Sell"), ("-0.5", "Buy")])
+def test_less_than_one_unit_is_closed_where_the_venue_trades_it(held: str, side: str) -> None:
+    listed = replace(INSTRUMENTS[EUR], lot_size=Decimal("0.1"), min_quantity=Decimal("0.1"))
+    scenario = Scenario(Settings("cl-research", VENUE, "pod-1", {**INSTRUMENTS, EUR: listed}))
+    _hold(scenario, held, EUR, 1)
+
+    assert _sent(_flatten(scenario)) == [("EUR-USD", side, Decimal("0.5"))]
+
+
+def test_what_a_limit_stops_is_tried_again_by_time() -> None:
+    scenario = _holding()
+    _flatten(scenario, rule(maxOrderNotional="1050"))  # a lot is worth 1,100
+    assert _remaining(scenario) == [("EUR-USD", "50000", "MaxOrderNotional", False)]
+    assert _sent(scenario.venue(port.QuoteChanged(2, book(EUR, "1.0", "1.0001")))) == []
+
+    assert _sent(scenario.later(1)) == [("EUR-USD", "Sell", Decimal(1000))]
+
+
+def test_what_others_hold_does_not_hide_what_remains() -> None:
+    scenario = _holding()
+    scenario.order(1, strategy="beta", quantity=Decimal(2000))
+    scenario.executed(1, "2000", "of-beta", cl_ord_id=cl_ord_id(1, "beta"))
+    bindings = {"alpha": TradingState.ACTIVE, "beta": TradingState.FLATTEN}
+    scenario.do(commands.Configure(configuration(bindings, rule(maxOrderQuantity="500"), revision="r2")))
+
+    (left,) = _account(scenario, "beta").remaining
+    assert (left.quantity, left.reason) == ("2000", "MaxOrderQuantity")
+
+
+def test_as_much_as_one_order_must_have_is_not_dust() -> None:
+    scenario = _holding("1000")
+    _flatten(scenario, rule(maxOrderQuantity="500"))
+
+    assert _remaining(scenario) == [("EUR-USD", "1000", "MaxOrderQuantity", False)]
 
 
 def test_dust_is_named_and_counts_as_done() -> None:
@@ -239,6 +345,27 @@ def test_a_strategy_that_trades_again_is_not_closed_any_further() -> None:
     assert "> urgent cancel" in kinds(done)
     assert _sent(_fill(scenario, "20000")) == []
     assert scenario.position() == 30_000
+    assert not scenario.state.live.closing
+
+
+def test_a_closing_order_goes_on_when_the_configuration_changes() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+
+    assert kinds(scenario.do(commands.Configure(configuration(FLATTEN, revision="r3")))) == ["configuration_applied"]
+
+
+def test_a_new_configuration_is_a_try_and_does_not_make_the_next_one_come_sooner() -> None:
+    scenario = _holding()
+    _flatten(scenario)
+    for seconds in (1, 2, 4):
+        _fill(scenario, "0")
+        scenario.later(seconds)
+    _fill(scenario, "0")
+
+    assert _sent(scenario.do(commands.Configure(configuration(FLATTEN, revision="r3")))) != []
+    _fill(scenario, "0")
+    assert [_sent(scenario.later(seconds)) != [] for seconds in (8, 7.9, 0.2)] == [False, False, True]
 
 
 def test_closing_orders_of_a_silent_strategy_are_not_cancelled() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
 from crowetrade.bus.v1 import orders_pb2
-from crowetrade_agents.domain.orders import Side, TimeInForce
+from crowetrade_agents.domain.orders import OrdType, Side, TimeInForce
 from crowetrade_agents.gateway import commands, effects
 from crowetrade_agents.gateway.books import recover
 from crowetrade_agents.gateway.state import Settings
@@ -32,6 +33,200 @@ SENT = ["order_submitted", "> order", "< PENDING_NEW"]
 
 def _settings(**changes: object) -> Settings:
     return Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, **changes)  # type: ignore[arg-type]
+
+
+def _scenario(**changes: object) -> Scenario:
+    """With one order that the venue has accepted."""
+    scenario = Scenario(_settings(**changes))
+    scenario.order(1)
+    scenario.accepted(1)
+    return scenario
+
+
+def _late(s: Scenario) -> object:
+    return s.do(commands.NewOrder(terms(2), s.now - 1, 0, s.now))
+
+
+def _late_replace(s: Scenario) -> object:
+    wanted = (cl_ord_id(2), cl_ord_id(1), Decimal(20_000), Decimal(1))
+    return s.do(commands.ReplaceOrder("alpha", *wanted, s.now - 1, 0, s.now))
+
+
+def _market(s: Scenario) -> object:
+    s.order(terms(2, ord_type=OrdType.MARKET, price=None, time_in_force=TimeInForce.IOC))
+    s.accepted(2)
+    return s.replace(2, 3)
+
+
+def _twice(step: Callable[[Scenario, int], object]) -> Callable[[Scenario], object]:
+    return lambda s: [step(s, number) for number in (2, 3)]
+
+
+NO_REPLACE = port.VenueFeatures(replace=False)
+NO_POST_ONLY = port.VenueFeatures(post_only=False)
+NO_IOC = port.VenueFeatures(times_in_force=frozenset({"GTC"}))
+DISCONNECTED = port.SessionChanged(port.SessionState.DISCONNECTED, "gone")
+# Settings, what is asked for with an open order of 10,000, and what the strategy is told: a reason and what to do.
+REFUSED: dict[str, tuple[dict[str, object], Callable[[Scenario], object], Reason, str]] = {
+    "a ClOrdID that was used": (
+        {},
+        lambda s: (s.order(5), s.ended(5), s.order(4)),
+        Reason.DUPLICATE_CL_ORD_ID,
+        f"ClOrdID {cl_ord_id(4)} was used before: use a new one",
+    ),
+    "an order that is late": (
+        {},
+        _late,
+        Reason.ORDER_TOO_LATE,
+        "the order arrived after its validUntil: decide again and send a new one",
+    ),
+    "a time in force that the venue does not have": (
+        {"features": NO_IOC},
+        lambda s: s.order(2, time_in_force=TimeInForce.IOC),
+        Reason.NOT_SUPPORTED,
+        "the venue has no time in force IOC",
+    ),
+    "post-only where there is none": (
+        {"features": NO_POST_ONLY},
+        lambda s: s.order(2, post_only=True),
+        Reason.NOT_SUPPORTED,
+        "the venue has no post-only orders",
+    ),
+    "more orders than the venue takes": (
+        {"orders_per_second": 1, "order_burst": 1},
+        lambda s: s.order(2),
+        Reason.VENUE_RATE_LIMIT,
+        "spec.rateLimits.ordersPerSecond of the venue is reached",
+    ),
+    "a cancel of nothing": (
+        {},
+        lambda s: s.cancel(7, 8),
+        Reason.UNKNOWN_ORDER,
+        "the gateway knows no such order of this strategy",
+    ),
+    "a cancel under a ClOrdID that was used": (
+        {},
+        lambda s: s.cancel(1, 1),
+        Reason.DUPLICATE_CL_ORD_ID,
+        f"ClOrdID {cl_ord_id(1)} was used before: use a new one",
+    ),
+    "another cancel": (
+        {},
+        _twice(lambda s, number: s.cancel(1, number)),
+        Reason.ORDER_PENDING,
+        "a cancel of the order is under way: wait for its answer",
+    ),
+    "a cancel without a session": (
+        {},
+        lambda s: (s.venue(DISCONNECTED), s.cancel(1, 2)),
+        Reason.SESSION_NOT_ESTABLISHED,
+        "the gateway is not logged on to its venue; it cancels the order itself if the session stays lost",
+    ),
+    "more cancels than the venue takes": (
+        {"cancels_per_second": 1},
+        lambda s: (s.order(2), s.accepted(2), s.cancel(1, 3), s.cancel(2, 4)),
+        Reason.VENUE_RATE_LIMIT,
+        "spec.rateLimits.cancelsPerSecond of the venue is reached: the order is still open, try again",
+    ),
+    "a cancel of an order that is over": (
+        {},
+        lambda s: (s.executed(1, "10000"), s.cancel(1, 2)),
+        Reason.TOO_LATE,
+        "the order is over: Filled with 10000 executed",
+    ),
+    "a replacement of nothing": (
+        {},
+        lambda s: s.replace(7, 8),
+        Reason.UNKNOWN_ORDER,
+        "the gateway knows no such order of this strategy",
+    ),
+    "a replacement of an order that is not acknowledged": (
+        {},
+        lambda s: (s.order(2), s.replace(2, 3)),
+        Reason.ORDER_PENDING,
+        "the order is PendingNew: wait until that is answered",
+    ),
+    "a replacement where there is none": (
+        {"features": NO_REPLACE},
+        lambda s: s.replace(1, 2),
+        Reason.NOT_SUPPORTED,
+        "the venue cannot replace orders: cancel it and send a new one",
+    ),
+    "a replacement of a market order": ({}, _market, Reason.INVALID_ORDER, "only a limit order can be replaced"),
+    "a replacement by what is executed": (
+        {},
+        lambda s: (s.executed(1, "4000"), s.replace(1, 2, "4000")),
+        Reason.INVALID_QUANTITY,
+        "the new quantity 4000 must be above what is executed, 4000",
+    ),
+    "a replacement that is late": (
+        {},
+        _late_replace,
+        Reason.ORDER_TOO_LATE,
+        "the request arrived after its validUntil: decide again",
+    ),
+    "a replacement beyond what the venue takes": (
+        {"orders_per_second": 1, "order_burst": 1},
+        lambda s: s.replace(1, 2),
+        Reason.VENUE_RATE_LIMIT,
+        "spec.rateLimits.ordersPerSecond of the venue is reached",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_refusal_says_what_to_do_and_changes_nothing(what: str) -> None:
+    settings, step, reason, text = REFUSED[what]
+    scenario = _scenario(**settings)
+
+    step(scenario)
+
+    answer = scenario.last[-1]
+    assert isinstance(answer, effects.Report)
+    assert (answer.message.reason, answer.message.text) == (reason, text)
+    if isinstance(answer.message, orders_pb2.CancelReject):
+        kind = orders_pb2.CancelRejectResponseTo.Name(answer.message.response_to)
+        assert kind.endswith("_CANCEL_REPLACE") is what.startswith("a replacement")
+        known = answer.message.ord_status != orders_pb2.ORD_STATUS_UNSPECIFIED
+        assert known is (reason is not Reason.UNKNOWN_ORDER)
+    assert effects.Count("ORDERS_REFUSED", ("alpha", reason)) in scenario.last
+    assert scenario.state.live.throttled == (reason is Reason.VENUE_RATE_LIMIT)
+    assert not any(isinstance(effect, effects.Append) for effect in scenario.last)
+
+
+def test_what_an_observing_limit_would_have_refused_is_counted() -> None:
+    scenario = _scenario()
+    observing = rule("watch", maxOrderQuantity="5000")
+    observing.enforce = False
+    scenario.do(commands.Configure(configuration(None, rule(), observing, revision="r2")))
+
+    counted = effects.Count("LIMITS_OBSERVED", ("alpha", Reason.MAX_ORDER_QUANTITY))
+    assert counted in scenario.order(2)
+    assert counted in scenario.replace(1, 3)
+
+
+def test_a_replacement_is_in_time_until_its_last_moment() -> None:
+    scenario = _scenario()
+    wanted = (cl_ord_id(2), cl_ord_id(1), Decimal(20_000), Decimal(1))
+
+    assert kinds(scenario.do(commands.ReplaceOrder("alpha", *wanted, scenario.now, 0, scenario.now)))[-1] == (
+        "< PENDING_REPLACE"
+    )
+
+
+def test_an_answer_is_awaited_for_as_long_as_the_settings_say() -> None:
+    """Of an order, a cancel and a replacement alike."""
+    steps: list[Callable[[Scenario], object]] = [
+        lambda s: s.order(2),
+        lambda s: s.cancel(1, 2),
+        lambda s: s.replace(1, 2),
+    ]
+    for step in steps:
+        scenario = _scenario(answer_after_ns=3 * SECOND)
+        scenario.now += SECOND
+        step(scenario)
+        asked = [kinds(scenario.later(seconds)).count("> query") for seconds in (2.9, 0.1)]
+        assert asked == [0, 1]
 
 
 def test_what_the_gate_approved_is_journaled_and_sent_and_nothing_else() -> None:
@@ -196,6 +391,11 @@ def test_the_venues_own_rates_refuse_what_is_above() -> None:
     assert answers == ["< PENDING_NEW", "< PENDING_NEW", "< REJECTED VenueRateLimit"]
     assert cancels == ["< PENDING_CANCEL", "< CANCEL_REJECT VenueRateLimit"]
     assert scenario.state.live.throttled == 2
+    scenario.later(1)
+    assert kinds(scenario.cancel(2, 13))[-1] == "< PENDING_CANCEL"
+    assert kinds(scenario.order(20))[-1] == "< PENDING_NEW"
+    assert kinds(scenario.order(21))[-1] == "< REJECTED VenueRateLimit"
+    assert scenario.state.live.throttled == 3
 
 
 @pytest.mark.parametrize(
@@ -266,3 +466,14 @@ def test_a_clock_that_goes_back_stands_still_though_nothing_was_journaled() -> N
     scenario.order(2)
 
     assert scenario.events[-1].at_unix_ns == refused_ns
+
+
+def test_a_clock_that_is_behind_the_journal_stands_still() -> None:
+    before = Scenario()
+    before.now += SECOND
+    before.order(1)
+    successor = Scenario(books=recover(VENUE, None, before.events))
+
+    successor.order(2)
+
+    assert successor.events[-1].at_unix_ns == START + SECOND

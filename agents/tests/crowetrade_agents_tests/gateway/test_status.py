@@ -2,20 +2,73 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 
+from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.control.state import Configuration
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import MONEY_PLACES
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.status import gateway_status, status_pieces
 from crowetrade_agents.venues import port
-from crowetrade_agents_tests.gateway.scenario import EUR, GBP, Scenario, book, cl_ord_id, configuration, rule, terms
+from crowetrade_agents_tests.gateway.scenario import (
+    EUR,
+    GBP,
+    INSTRUMENTS,
+    VENUE,
+    Scenario,
+    book,
+    cl_ord_id,
+    configuration,
+    rule,
+    terms,
+)
+
+IN_FULL = """
+namespace: "cl-research"
+venue: "sim-fx"
+pod: "pod-1"
+sent_unix_ns: 1700000001000000000
+session: SESSION_STATE_ENDED
+session_since_unix_ns: 1700000001000000000
+session_message: "the recording is over"
+fencing_token: 1
+journal_sequence: 123
+config_revision: "r3"
+risk_acknowledgements { risk_limit: "desk" uid: "uid-desk" hash: "HASH" }
+accounts { strategy: "alpha" positions { instrument { venue: "sim-fx" symbol: "EUR-USD" } quantity: "9000"
+  average_price: "1.1" mark_price: "1.10005" mark_unix_ns: 1700000000000000000 realized_pnl: "0" unrealized_pnl:
+  "0.45" fees: "0.5" } open_orders: 3 unknown_orders: 1 sent_total: 3 rejected_total: 1 last_reject { reason:
+  "VenueRateLimit" count: 1 since_unix_ns: 1700000001000000000 last_unix_ns: 1700000001000000000 text:
+  "spec.rateLimits.ordersPerSecond of the venue is reached" } connected: true remaining { instrument { venue: "sim-fx"
+  symbol: "EUR-USD" } quantity: "9000" reason: "VenueHalted" text: "VenueSuspended: spec.suspend is true" }
+  risk_limits: "desk" }
+accounts { strategy: "beta" rejected_total: 1 last_reject { reason: "MaxPositionQuantity" risk_limit: "desk" count: 1
+  since_unix_ns: 1700000001000000000 last_unix_ns: 1700000001000000000 text: "position with working orders would be
+  60000, beyond maxPositionQuantity 50000 of desk: reduce it or cancel working orders" } stopped: true risk_limits:
+  "desk" }
+positions { instrument { venue: "sim-fx" symbol: "EUR-USD" } quantity: "9000" unattributed: "0" }
+utilisation { risk_limit: "desk" limit: "maxPositionQuantity" key: "alpha/sim-fx/EUR-USD" used: "20000" allowed:
+  "50000" }
+utilisation { risk_limit: "desk" limit: "maxPositionQuantity" key: "alpha/sim-fx/GBP-USD" used: "10000" allowed:
+  "50000" }
+utilisation { risk_limit: "desk" limit: "maxOrderRate" key: "alpha" used: "4" allowed: "100" }
+utilisation { risk_limit: "desk" limit: "maxOrderRate" key: "beta" used: "1" allowed: "100" }
+throttled_total: 1
+latency_p99_micros: 4567
+blocked_reason: "VenueSuspended"
+blocked_message: "VenueSuspended: spec.suspend is true"
+market_data_sequence: 2
+waiting_for: "gamma"
+"""
 
 
 def _status(scenario: Scenario) -> status_pb2.GatewayStatus:
@@ -92,6 +145,15 @@ def test_a_position_without_a_quote_has_no_mark() -> None:
     assert (position.mark_price, position.mark_unix_ns, position.unrealized_pnl) == ("", 0, "")
 
 
+def test_a_position_in_what_the_venue_does_not_list_is_shown() -> None:
+    scenario = Scenario()
+    scenario.executed(77, "3000", "e2", instrument=InstrumentId(VENUE, "CHF-USD"))
+
+    (position,) = _account(_status(scenario), "").positions
+
+    assert (position.instrument.symbol, position.quantity, position.average_price) == ("CHF-USD", "3000", "1.1")
+
+
 def test_what_the_account_holds_for_nobody_is_named() -> None:
     scenario = Scenario()
     scenario.order(1)
@@ -101,6 +163,15 @@ def test_what_the_account_holds_for_nobody_is_named() -> None:
     (position,) = _status(scenario).positions
 
     assert (position.quantity, position.unattributed) == ("13000", "3000")
+
+
+def test_whoever_is_bound_holds_something_or_was_refused_has_an_account() -> None:
+    scenario = Scenario()
+    scenario.executed(77, "3000", "e2")
+    scenario.order(1, strategy="gone", quantity=Decimal(1))
+    scenario.later(1)
+
+    assert [account.strategy for account in _status(scenario).accounts] == ["", "alpha", "beta", "gone"]
 
 
 def test_what_is_acknowledged_is_the_hash_of_each_rule_and_of_everything() -> None:
@@ -130,6 +201,9 @@ def test_the_last_refusal_is_named_with_its_limit_and_how_often_it_came() -> Non
     last = _account(_status(scenario), "alpha").last_reject
 
     assert (last.reason, last.risk_limit, last.count) == ("MaxOrderQuantity", "desk", 3)
+    scenario.order(4, quantity=Decimal(2_000_000))
+    scenario.later(1)
+    assert _account(_status(scenario), "alpha").last_reject.count == 4
     assert "maxOrderQuantity" in last.text
 
 
@@ -190,3 +264,29 @@ def test_commands_may_be_handled_while_a_status_is_made() -> None:
     assert (beta.open_orders, len(beta.positions), beta.filled_total) == (0, 1, 2)
     assert {use.risk_limit for use in status.utilisation} == {"a", "b"}
     assert number > len(status.accounts)
+
+
+def test_a_status_in_full() -> None:
+    """Alpha holds something and works three orders, one of unknown fate; the venue is suspended and has ended."""
+    settings = Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, orders_per_second=1, order_burst=3)
+    scenario = Scenario(settings)
+    limits = rule(maxPositionQuantity="50000", maxOrderRate="100/60")
+    scenario.do(commands.Configure(configuration(None, limits, revision="r2")))
+    scenario.order(1)
+    scenario.executed(1, "9000", "e1", fee=Decimal("0.5"))
+    scenario.order(terms(2, instrument=GBP, side=Side.SELL))
+    scenario.venue(port.Replaced(cl_ord_id(3), cl_ord_id(2), "v2", scenario.now))
+    scenario.order(1, strategy="beta", quantity=Decimal(60_000))
+    scenario.order(3)
+    scenario.order(4)
+    scenario.later(1)
+    scenario.do(commands.SessionLost("beta", 2))
+    scenario.venue(port.SessionChanged(port.SessionState.ENDED, "the recording is over"))
+    bindings = {"alpha": TradingState.FLATTEN, "beta": TradingState.ACTIVE}
+    suspended = {"halted_reason": "VenueSuspended", "halted_message": "spec.suspend is true"}
+    scenario.do(commands.Configure(configuration(bindings, limits, revision="r3", **suspended)))
+
+    message = gateway_status(scenario.state, 123, 4_567_899, ("gamma",), scenario.now)
+
+    digest = hashlib.sha256(limits.SerializeToString(deterministic=True)).hexdigest()
+    assert text_format.MessageToString(message).split() == IN_FULL.replace("HASH", digest).split()

@@ -126,6 +126,18 @@ def test_a_total_limit_keeps_counting_whoever_held_something(afterwards: Configu
     assert kinds(scenario.order(2, strategy="beta", quantity=Decimal(5_000)))[-1] == "< PENDING_NEW"
 
 
+def test_a_total_limit_counts_nobody_else() -> None:
+    scenario = Scenario()
+    scenario.order(1, quantity=Decimal(15_000))
+    scenario.executed(1, "15000")
+    of_beta = rule("beta-alone", strategies=["beta"], total=True, maxPositionQuantity="20000")
+
+    scenario.do(commands.Configure(configuration(ACTIVE, rule(), of_beta, revision="r2")))
+
+    assert kinds(scenario.order(1, strategy="beta", quantity=Decimal(21_000))) == ["< REJECTED MaxPositionQuantity"]
+    assert kinds(scenario.order(2, strategy="beta", quantity=Decimal(20_000)))[-1] == "< PENDING_NEW"
+
+
 def test_whom_a_limit_counts_survives_a_restart() -> None:
     scenario = Scenario()
     scenario.do(commands.Configure(_total("alpha", "beta")))
@@ -155,6 +167,16 @@ def test_a_lost_session_has_its_orders_cancelled_in_time_unless_it_comes_back() 
     assert kinds(scenario.later(0.1)) == CANCELLED
 
 
+def test_a_venue_that_comes_back_does_not_give_a_lost_session_more_time() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.do(commands.SessionLost("alpha", 1))
+    scenario.later(3)
+    scenario.do(commands.VenueConnected(port.VenueSnapshot()))
+
+    assert kinds(scenario.later(2)) == CANCELLED
+
+
 def test_the_end_of_an_older_session_means_nothing() -> None:
     scenario = _with_resting_order()
     scenario.do(commands.Logon("alpha", 3))  # takes over from session 1
@@ -181,6 +203,18 @@ def test_orders_of_strategies_that_never_come_back_after_a_restart_are_cancelled
     successor.do(commands.VenueConnected(port.VenueSnapshot(open_orders=(order,))))
 
     assert kinds(successor.later(5))[-2:] == CANCELLED
+
+
+def test_a_session_that_was_lost_while_the_venue_was_away_counts_when_it_is_back() -> None:
+    scenario = _with_resting_order()
+    scenario.do(commands.SessionLost("alpha", 1))
+    scenario.venue(port.SessionChanged(port.SessionState.DISCONNECTED, "gone"))
+    assert "> urgent cancel" not in kinds(scenario.later(6))
+
+    scenario.do(commands.VenueConnected(port.VenueSnapshot()))
+
+    assert kinds(scenario.last)[-2:] == CANCELLED
+    assert scenario.events[-1].cancel_submitted.reason == "SessionLost"
 
 
 def test_cancels_that_were_due_while_the_venue_was_away_leave_when_it_is_back() -> None:
@@ -232,6 +266,20 @@ def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) 
 
     status = gateway_status(scenario.state, 101, 0, (), scenario.now)
     assert status.blocked_reason == ("JournalBelowRecord" if halts else "")
+    if halts:
+        assert status.blocked_message.startswith(
+            f"JournalBelowRecord@4: the journal ends at event 100 of session 3, but the operator has event "
+            f"{record.sequence} of session {record.fencing_token} on record: what happened since is not known. Restore "
+            "the journal, or compare the account with the venue; then annotate"
+        )
+
+
+def test_the_record_is_compared_once_because_it_is_this_gateways_own_afterwards() -> None:
+    scenario = Scenario()
+
+    scenario.do(commands.Configure(configuration(revision="r2", on_record=OnRecord(9, 900, "pod-9"))))
+
+    assert not scenario.books.halts
 
 
 def test_a_halt_is_cleared_by_its_name_alone_and_survives_a_restart() -> None:
@@ -269,6 +317,7 @@ def test_a_strategy_that_may_only_reduce() -> None:
 def test_a_configuration_is_journaled_once() -> None:
     scenario = Scenario()
 
+    assert scenario.state.live.configured
     again = scenario.do(commands.Configure(configuration()))
     changed = scenario.do(commands.Configure(configuration(revision="r2")))
 

@@ -9,9 +9,11 @@ import pytest
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdStatus, Side
+from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands, effects
 from crowetrade_agents.gateway.books import ENDED_KEPT, Books, recover
-from crowetrade_agents.gateway.state import Settings
+from crowetrade_agents.gateway.state import GatewayState, Settings
+from crowetrade_agents.gateway.status import gateway_status
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
@@ -116,7 +118,9 @@ def test_more_than_was_ordered_is_booked_and_halts() -> None:
 
     assert scenario.position() == 11_000
     assert "halt_changed" in kinds(done)
-    assert next(iter(scenario.books.halts)).startswith("PositionDifference")
+    ((halt, text),) = scenario.books.halts.items()
+    assert halt.startswith("PositionDifference")
+    assert text.startswith(f"order {cl_ord_id(1)} of 10000 is executed for 11000; ")
 
 
 def test_an_execution_before_its_acknowledgement_does_not_go_back_to_new() -> None:
@@ -165,6 +169,8 @@ def test_a_bust_of_something_unknown_halts() -> None:
     bust = port.Busted("x", "b1", "e7", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now)
 
     assert kinds(scenario.venue(bust)) == ["execution_busted", "halt_changed"]
+    (text,) = scenario.books.halts.values()
+    assert text.startswith("the venue takes execution e7 back, which this gateway does not remember: find out why; ")
     assert scenario.books.exposure(("", EUR)).position == -4000
     assert kinds(scenario.venue(bust)) == []
 
@@ -177,6 +183,71 @@ def test_an_answer_that_contradicts_the_journal_halts(cum: str) -> None:
     )
 
     assert "halt_changed" in kinds(scenario.venue(answer))
+
+
+@pytest.mark.parametrize(
+    ("told", "ends"),
+    [
+        (OrdStatus.EXPIRED, OrdStatus.EXPIRED),
+        (OrdStatus.REJECTED, OrdStatus.REJECTED),
+        (OrdStatus.CANCELED, OrdStatus.CANCELED),
+        # Executed for what the books have: the rest was canceled.
+        (OrdStatus.FILLED, OrdStatus.CANCELED),
+    ],
+)
+def test_an_order_that_is_over_at_the_venue_ends_as_the_venue_says(told: OrdStatus, ends: OrdStatus) -> None:
+    scenario = _filled()
+    answer = port.OrderState(cl_ord_id(1), cl_ord_id(1), "v1", told, Decimal(10_000), None, Decimal(4000), scenario.now)
+
+    scenario.venue(answer)
+
+    assert scenario.books.ended[cl_ord_id(1)].status is ends
+    assert not scenario.books.halts
+
+
+def test_an_order_of_unknown_fate_that_is_open_is_what_it_was_before() -> None:
+    scenario = _filled()
+    scenario.do(commands.VenueConnected(port.VenueSnapshot()))
+    assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.UNKNOWN
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.NEW, Decimal(10_000), None, Decimal(4000), scenario.now
+    )
+
+    scenario.venue(answer)
+
+    assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.PARTIALLY_FILLED
+
+
+def test_each_execution_of_an_order_that_nobody_sent_is_booked_once() -> None:
+    scenario = Scenario()
+    for exec_id in ("e1", "e2", "e1", "e2"):
+        scenario.executed(1, "1000", exec_id, cl_ord_id="stranger")
+
+    assert scenario.books.exposure(("", EUR)).position == 2000
+
+
+def test_an_answer_to_a_question_of_the_same_moment_does_not_settle_a_request() -> None:
+    """The question may have left before the request."""
+    for request in ("replace", "cancel"):
+        scenario = Scenario()
+        scenario.order(1)
+        scenario.accepted(1)
+        if request == "replace":
+            scenario.replace(1, 2, "20000")
+        else:
+            scenario.cancel(1, 2)
+        order = port.OpenOrder(
+            cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+        )
+        scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+        answer = port.OrderState(
+            cl_ord_id(1), cl_ord_id(1), "v1", OrdStatus.NEW, Decimal(10_000), None, Decimal(0), scenario.now
+        )
+
+        assert "request_rejected" not in kinds(scenario.venue(answer))
+        scenario.now += 1
+        scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+        assert "request_rejected" in kinds(scenario.venue(answer))
 
 
 def test_an_order_of_unknown_fate_is_asked_for_until_there_is_an_answer_and_counts_meanwhile() -> None:
@@ -223,6 +294,99 @@ def test_a_missed_execution_in_a_snapshot_is_booked_before_the_order_is_confirme
     assert scenario.position() == 5000
 
 
+def test_an_open_order_of_which_the_venue_executed_something_else_halts() -> None:
+    scenario = _filled()
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(5000), OrdStatus.PARTIALLY_FILLED
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))
+
+    assert kinds(done)[0] == "halt_changed"
+    ((halt, text),) = scenario.books.halts.items()
+    assert halt == "PositionDifference@1"
+    assert text.startswith(
+        f"the venue says that order {cl_ord_id(1)} is executed for 5000, the journal has 4000; then annotate"
+    )
+
+
+def test_an_order_that_ended_at_the_venue_under_its_replacements_cl_ord_id_was_replaced_first() -> None:
+    scenario = _filled()
+    scenario.replace(1, 2, "20000")
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(2), "v1", OrdStatus.CANCELED, Decimal(20_000), None, Decimal(4000), scenario.now
+    )
+
+    assert kinds(scenario.venue(answer)) == ["order_replaced", "< REPLACED", "order_ended", "< CANCELED"]
+    assert scenario.events[-2].order_replaced.transact_unix_ns == scenario.now
+
+
+def test_a_cl_ord_id_that_the_venue_has_already_is_that_of_an_order_which_goes_on() -> None:
+    scenario = _filled()
+
+    assert kinds(scenario.ended(1, OrdStatus.REJECTED, port.DUPLICATE_CL_ORD_ID)) == []
+    assert scenario.books.open[cl_ord_id(1)].is_open
+
+
+def test_filled_orders_are_counted() -> None:
+    scenario = Scenario()
+    for number in (1, 2, 3):
+        scenario.order(number)
+        scenario.executed(number, "10000", f"e{number}")
+
+    status = gateway_status(scenario.state, 0, 0, (), scenario.now)
+    assert (status.accounts[0].sent_total, status.accounts[0].filled_total) == (3, 3)
+
+
+def test_a_cancel_that_the_venue_refuses_is_sent_again_while_the_gateway_wants_it() -> None:
+    scenario = _filled()
+    stopped = configuration({"alpha": TradingState.HALTED}, revision="r2")
+    scenario.do(commands.Configure(stopped))
+    refused = port.RequestRejected("alpha-g1-1", cl_ord_id(1), "VenueSaysNo", "no", False, scenario.now)
+
+    assert kinds(scenario.venue(refused)) == ["request_rejected"]
+    assert [kinds(scenario.later(seconds)) for seconds in (0.9, 0.1)] == [[], ["cancel_submitted", "> urgent cancel"]]
+
+
+@pytest.mark.parametrize("asked", ["cancel", "replace"])
+def test_the_refusal_of_another_request_means_nothing(asked: str) -> None:
+    scenario = _filled()
+    if asked == "cancel":
+        scenario.cancel(1, 2)
+    else:
+        scenario.replace(1, 2)
+
+    refused = port.RequestRejected(cl_ord_id(9), cl_ord_id(1), "VenueSaysNo", "no", False, scenario.now)
+
+    assert kinds(scenario.venue(refused)) == []
+
+
+def test_an_order_that_a_snapshot_knows_is_accepted() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+    )
+
+    assert kinds(scenario.do(commands.VenueConnected(port.VenueSnapshot((order,))))) == [
+        "order_accepted",
+        "< ORDER_STATUS",
+    ]
+    assert scenario.books.open[cl_ord_id(1)].order_id == "v1"
+
+
+def test_a_missed_bust_in_a_snapshot_is_booked() -> None:
+    scenario = _filled()
+    order = port.OpenOrder(
+        cl_ord_id(1), "v1", EUR, Side.BUY, Decimal(10_000), Decimal("1.1"), Decimal(0), OrdStatus.NEW
+    )
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot((order,), busts=(_bust(scenario),))))
+
+    assert kinds(done) == ["execution_busted", "< TRADE_CANCEL"]
+    assert scenario.position() == 0
+
+
 def test_an_order_at_the_venue_that_the_journal_does_not_have_is_cancelled() -> None:
     scenario = Scenario()
     order = port.OpenOrder(
@@ -254,10 +418,21 @@ def test_positions_that_the_venue_tells_must_be_those_of_the_journal(
     assert ("halt_changed" in kinds(done)) is halts
 
 
+def test_a_venue_need_not_report_a_position_that_is_closed() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "10000", "e1")
+    scenario.order(2, side=Side.SELL)
+    scenario.executed(2, "10000", "e2", side=Side.SELL)
+
+    assert kinds(scenario.do(commands.VenueConnected(port.VenueSnapshot(positions={})))) == []
+
+
 def test_a_quote_that_a_new_session_repeats_marks_again_and_is_not_published_again() -> None:
     scenario = Scenario()
     scenario.now += 1
     again = scenario.venue(port.QuoteChanged(1, book(EUR, "1.2", "1.3")))
+    again += scenario.venue(port.QuoteChanged(2, book(EUR, "1.2", "1.3")))
     later = scenario.venue(port.QuoteChanged(3, book(EUR, "1.2", "1.3")))
 
     assert not any(isinstance(effect, effects.Publish) for effect in again)
@@ -303,6 +478,7 @@ def test_an_execution_under_the_replacements_cl_ord_id_says_that_it_took_place()
     bust = port.Busted(cl_ord_id(2), "b1", "e1", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now)
 
     assert kinds(done) == ["order_replaced", "< REPLACED", "order_executed", "< TRADE"]
+    assert scenario.events[-2].order_replaced.transact_unix_ns == scenario.now
     assert scenario.books.ended[cl_ord_id(1)].status is OrdStatus.FILLED
     assert kinds(scenario.venue(bust)) == ["execution_busted", "< TRADE_CANCEL"]
     assert scenario.position() == 0
@@ -317,6 +493,7 @@ def test_the_end_under_the_replacements_cl_ord_id_says_that_it_took_place() -> N
     done = scenario.ended(2)
 
     assert kinds(done) == ["order_replaced", "< REPLACED", "order_ended", "< CANCELED"]
+    assert scenario.events[-2].order_replaced.transact_unix_ns == scenario.now
     assert scenario.books.ended[cl_ord_id(1)].cl_ord_id == cl_ord_id(2)
 
 
@@ -376,10 +553,40 @@ def test_the_bust_of_an_execution_whose_report_was_lost_books_both() -> None:
     done = scenario.venue(_bust(scenario))
 
     assert kinds(done) == ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"]
+    assert scenario.events[-2].order_executed.transact_unix_ns == scenario.now
     assert scenario.position() == 0
     assert scenario.books.exposure(("", EUR)).position == 0
     assert scenario.books.exposure(("alpha", EUR)).open_buy == 6_000
     assert kinds(scenario.executed(1, "4000", "e1")) == []
+
+
+def test_the_bust_of_something_else_than_the_order_executed_is_booked_to_nobody() -> None:
+    scenario = _filled()
+    bust = replace(_bust(scenario), instrument=GBP)
+
+    done = scenario.venue(replace(bust, exec_ref_id="e2"))
+
+    assert kinds(done)[:2] == ["execution_busted", "halt_changed"]
+    assert scenario.books.exposure(("", GBP)).position == -4000
+    assert scenario.position() == 4000
+
+
+def test_a_trade_of_others_is_published_and_says_that_the_feed_is_alive() -> None:
+    scenario = Scenario()
+    scenario.now += SECOND
+    trade = port.TradePrinted(3, EUR, Decimal("1.1"), Decimal(1000), Side.BUY, scenario.now)
+
+    assert scenario.venue(trade) == [effects.Publish(trade)]
+    assert scenario.state.live.feed_alive_ns == scenario.now
+
+
+def test_the_events_of_the_journal_are_counted() -> None:
+    scenario = _filled()
+    assert scenario.state.live.sequence == len(scenario.events)
+    later = Scenario(books=recover(VENUE, None, scenario.events), ready=False)
+    assert (later.state.live.start_sequence, later.state.live.sequence) == (0, 1)
+    started = GatewayState.start(later.settings, later.books, 100).live
+    assert (started.start_sequence, started.sequence) == (100, 101)
 
 
 def test_an_answer_that_is_older_than_a_request_does_not_settle_it() -> None:

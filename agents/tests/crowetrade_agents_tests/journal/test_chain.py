@@ -154,3 +154,15 @@ def test_an_event_too_large_for_any_record_is_refused() -> None:
 def test_an_empty_record_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one event"):
         seal(JournalHead(), [], NOW, 1)
+
+
+def test_a_record_may_be_as_large_as_the_largest() -> None:
+    def sealed(length: int) -> bytes:
+        return seal(JournalHead(), [pb.JournalEvent(halt_changed=pb.HaltChanged(text="x" * length))], NOW, 1)[0]
+
+    fits = MAX_RECORD_BYTES - len(sealed(MAX_RECORD_BYTES // 2)) + MAX_RECORD_BYTES // 2
+    assert len(sealed(fits)) == MAX_RECORD_BYTES
+    with pytest.raises(
+        ValueError, match=rf"^a record of {MAX_RECORD_BYTES + 1} bytes is more than the {MAX_RECORD_BYTES} that fit$"
+    ):
+        sealed(fits + 1)

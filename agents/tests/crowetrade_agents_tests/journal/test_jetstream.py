@@ -175,6 +175,21 @@ async def test_snapshot_and_tail_are_what_a_full_read_says(client: Client, recor
         assert tail == whole[head.sequence :]
 
 
+async def test_a_snapshot_that_cannot_be_written_is_named(client: Client) -> None:
+    heads = await write(client, [1], [])
+    journal = await opened(client)
+    await client.jetstream().delete_stream(STREAM)
+    with pytest.raises(JournalUnavailable, match=r"^writing a snapshot failed .* check the NATS pods$"):
+        await journal.write_snapshot(books(), heads[0])
+
+
+async def test_a_record_says_when_it_was_recorded_and_by_whom(client: Client) -> None:
+    await write(client, [1], [])
+    stored_record = await client.jetstream().get_msg(STREAM, seq=1)
+    record = pb.JournalRecord.FromString(stored_record.data or b"")
+    assert (record.recorded_unix_ns, record.fencing_token, record.first_sequence) == (NOW, 1, 1)
+
+
 async def test_two_snapshots_are_kept(client: Client) -> None:
     heads = await write(client, [1, 1, 1, 1], [1, 2, 3, 4])
     assert await stored(client, SNAPSHOTS) == 2
@@ -301,3 +316,47 @@ async def test_nothing_is_trimmed_when_a_snapshot_does_not_stand_on_the_journal(
     with pytest.raises(JournalCorrupt):
         await trim(client, NAMESPACE, VENUE, before_sequence=7)
     assert await stored(client, JOURNAL) == 3
+
+
+async def test_what_fails_beside_the_journal_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    heads = await write(client, [1, 1, 1], [1, 2])
+    journal = await opened(client)
+    monkeypatch.setattr("nats.js.client.JetStreamContext.purge_stream", fail)
+    with pytest.raises(JournalUnavailable, match=r"^purging the snapshots that are not needed any more failed"):
+        await journal.write_snapshot(books(), heads[2])
+    with pytest.raises(JournalUnavailable, match=r"^trimming the journal failed"):
+        await trim(client, NAMESPACE, VENUE, before_sequence=2)
+
+
+async def test_a_journal_that_is_trimmed_while_it_is_searched_is_named(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(self: JetStreamReader, place: int) -> None:
+        return None
+
+    await write(client, [1, 1, 1], [])
+    reader = JetStreamReader(client, NAMESPACE, VENUE)
+    last = await reader.last()
+    assert last is not None
+    monkeypatch.setattr(JetStreamReader, "record_at", gone)
+    with pytest.raises(JournalUnavailable, match=r"^the journal was trimmed while it was read: start again$"):
+        await reader.record_of(1, last)
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"Status": "503"}, "nothing answers"),
+        ({"Status": "408", "Description": "Bad Request"}, "Bad Request"),
+        ({"Status": "408"}, "408"),
+    ],
+)
+async def test_an_answer_that_is_none_is_named(client: Client, headers: dict[str, str], why: str) -> None:
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox)
+    await client.publish(inbox, headers=headers)
+    with pytest.raises(JournalUnavailable, match=f"^stream {STREAM} cannot be read directly: {why}$"):
+        await JetStreamReader(client, NAMESPACE, VENUE)._answers(subscription)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from crowetrade_agents.errors import JournalCorrupt, JournalUnavailable, Overtaken
+from crowetrade_agents.journal.chain import decode
 from crowetrade_agents.journal.memory import MemoryJournal, MemoryLog, MemoryWriter, Outcome
 from crowetrade_agents.journal.snapshots import PART_BYTES
 
@@ -37,11 +38,19 @@ def test_each_outcome(outcome: Outcome, confirmed: bool, stored: int) -> None:
         assert process.append(submissions(1, 2), NOW, 1, outcome).sequence == 2
         assert process.append(submissions(3, 1), NOW, 1).sequence == 3
     else:
-        with pytest.raises(JournalUnavailable):
+        with pytest.raises(JournalUnavailable, match=r"^the bus did not confirm a record of the journal$"):
             process.append(submissions(1, 2), NOW, 1, outcome)
-        with pytest.raises(JournalUnavailable, match="an append was not confirmed"):
+        with pytest.raises(
+            JournalUnavailable, match=r"^nothing can be appended to the journal: an append was not confirmed$"
+        ):
             process.append(submissions(1, 2), NOW, 1)
     assert MemoryWriter(log).recover()[1][:2] == submissions(1, 2 * stored)
+    assert {decode(record, 0).recorded_unix_ns for record in log.records} <= {NOW}
+
+
+def test_nothing_is_appended_before_the_journal_is_read() -> None:
+    with pytest.raises(JournalUnavailable, match=r"^nothing can be appended to the journal: it has not been read$"):
+        MemoryWriter(MemoryLog()).append(submissions(1, 1), NOW, 1)
 
 
 def test_what_arrives_after_the_successor_has_written_is_not_stored() -> None:
@@ -59,7 +68,9 @@ def test_what_arrives_before_the_successor_has_written_stops_it() -> None:
         writer(log).append(submissions(1, 2), NOW, 1, Outcome.DELAYED)
     successor = writer(log)
     assert log.deliver() == 1
-    with pytest.raises(Overtaken):
+    with pytest.raises(Overtaken, match=r"^the journal does not end where this gateway left it$"):
+        successor.confirm()
+    with pytest.raises(Overtaken, match=r"^the journal does not end where this gateway left it$"):
         successor.append(submissions(1, 1), NOW, 2)
     assert MemoryWriter(log).recover()[1] == submissions(1, 2)
 
@@ -70,7 +81,7 @@ def test_a_process_that_ends_in_the_middle_of_a_snapshot_leaves_the_one_before()
     head = process.append(submissions(1, 1), NOW, 1)
     process.write_snapshot(books(1), head)
     head = process.append(submissions(2, 1), NOW, 1)
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(JournalUnavailable, match=r"^writing a snapshot failed$"):
         process.write_snapshot(large, head, parts=1)
     assert MemoryWriter(log).recover() == (books(1), submissions(2, 1), head)
 
@@ -109,5 +120,15 @@ async def test_a_confirmation_comes_when_the_test_lets_it() -> None:
     assert (len(log.records), append.done()) == (1, False)
     confirmed.set()
     assert (await append).sequence == 1
+    assert decode(log.records[0], 0).recorded_unix_ns == NOW
     with pytest.raises(JournalUnavailable):
         await journal.append(submissions(2, 1), NOW, 1)
+
+
+def test_a_log_that_stores_a_record_twice_is_not_one() -> None:
+    class Forgetful(MemoryLog):
+        def store(self, follows: int, payload: bytes) -> None:
+            assert (follows, payload[:1]) == (0, b"\x08")
+
+    with pytest.raises(AssertionError, match=r"^a record was stored twice$"):
+        writer(Forgetful()).append(submissions(1, 1), NOW, 1, Outcome.TWICE)

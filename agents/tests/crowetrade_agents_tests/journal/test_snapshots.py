@@ -96,6 +96,17 @@ def test_what_is_damaged_is_named() -> None:
     assert reader.damaged[1] == "the snapshot of event 8 (message 2) is damaged: its hash differs"
 
 
+def test_a_part_with_a_number_that_cannot_be_is_damage() -> None:
+    first, second = (pb.JournalSnapshot.FromString(next(split(books(), HEAD))) for _ in range(2))
+    first.parts = second.parts = 2
+    second.part, second.content, first.content = 7, first.content[5:], first.content[:5]
+
+    reader = read([first.SerializeToString(), second.SerializeToString()])
+
+    assert reader.intact == []
+    assert reader.damaged == ["the snapshot of event 7 (message 1) is damaged: its hash differs"]
+
+
 def test_books_that_cannot_be_decoded_are_corrupt() -> None:
     with pytest.raises(JournalCorrupt, match="the snapshot of event 7 cannot be decoded"):
         Snapshot(HEAD, b"\xff", 1).books()
@@ -127,7 +138,13 @@ def test_a_start_uses_the_newest_intact_snapshot(parts: list[bytes], first: int,
     [
         ([], 4, 9, "the journal begins with event 4, and no snapshot .* can be used: there is none"),
         ([b"\xff"], 4, 9, "the journal begins with event 4, .* cannot be decoded"),
-        (parts_at(10), 1, 9, "a snapshot stands on event 10, but the journal ends with event 9"),
+        (
+            [b"\xff", pb.JournalSnapshot(sequence=3, parts=2).SerializeToString()],
+            4,
+            9,
+            "cannot be decoded: .*; the snapshot of event 3 has 1 of 2 parts",
+        ),
+        (parts_at(10), 1, 9, "ends with event 9: the bus lost what was in it$"),
         (parts_at(10), 0, 0, "a snapshot stands on event 10, but the journal ends with event 0"),
     ],
 )
@@ -149,7 +166,7 @@ def test_a_whole_journal_verifies_with_and_without_snapshots() -> None:
     for snapshots in ([], heads[:1], heads):
         found = verify(payloads, *snapshots)
         assert (found.begins_with, found.head, found.proven) == (1, heads[-1], True)
-    assert verify([]).head == JournalHead()
+    assert (verify([]).head, verify([]).begins_with, verify([]).proven) == (JournalHead(), 0, False)
 
 
 def test_a_trimmed_journal_is_proven_by_a_snapshot_wherever_it_stands() -> None:
@@ -167,7 +184,7 @@ def test_a_trimmed_journal_is_proven_by_a_snapshot_wherever_it_stands() -> None:
         (1, None, "begins with event 3, and no snapshot proves what came before"),
         (0, JournalHead(99, b"h" * 32), "a snapshot stands on event 99, but the journal ends with event 10"),
         (0, JournalHead(4, b"h" * 32), "a snapshot stands on event 4, in the middle of a record"),
-        (0, JournalHead(5, b"h" * 32), "the record that ends with event 5 is not the one"),
+        (0, JournalHead(5, b"h" * 32), "ends with event 5 is not the one that the snapshot of that event stands on$"),
         (1, JournalHead(2, b"h" * 32), "the record that ends with event 2 is not the one"),
     ],
 )

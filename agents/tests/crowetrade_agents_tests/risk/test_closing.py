@@ -52,6 +52,10 @@ def quantity(position: str, known: Facts) -> str:
 
 NO_MINIMUM = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D(1000), D(0))}
 
+SMALL = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D("0.1"), D("0.1"))}
+
+EXACT = {EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D("1E-18"), D("1E-18"))}
+
 
 def with_limits(*given: tuple[str, str, bool]) -> Facts:
     """Rules with one limit each: name, value, enforced."""
@@ -76,7 +80,20 @@ SLICES: dict[str, tuple[str, Facts, str]] = {
     "notional of a sell, at the bid of 1.1000": ("50000", with_limits((NOTIONAL, "11000", True)), "10000"),
     "notional of a buy, at the offer of 1.1002": ("-50000", with_limits((NOTIONAL, "11000", True)), "9000"),
     "a limit on the position does not slice": ("50000", with_limits(("maxPositionQuantity", "5000", True)), "50000"),
+    "less than a unit is sold at the bid": (
+        "0.5",
+        flattening("0", instruments=SMALL, rules=rules(only_limit(NOTIONAL, "0.22"))),
+        "0.2",
+    ),
+    "a limit of many digits": (
+        "-99999999999999999999",
+        flattening(
+            "0", instruments=EXACT, rules=rules(only_limit(QUANTITY, "12345678901234567890.123456789012345678"))
+        ),
+        "12345678901234567890.123456789012345678",
+    ),
     "no dust is left: 2,000 stay instead of 1,000": ("11000", with_limits((QUANTITY, "10000", True)), "9000"),
+    "no dust is left: the minimum twice": ("4000", with_limits((QUANTITY, "3000", True)), "2000"),
     "dust that cannot be avoided": ("3000", with_limits((QUANTITY, "2000", True)), "2000"),
     "below the minimum": ("1000", with_limits(), "InvalidQuantity"),
     "below a lot": ("-900", with_limits(), "InvalidQuantity"),
@@ -109,6 +126,51 @@ def test_an_obstacle_names_the_limit_the_resource_and_what_stays() -> None:
     assert dust is not None
     assert "-900" in dust.text
     assert "minQuantity 2000" in dust.text
+
+
+OBSTACLES: dict[str, tuple[str, Facts, Refusal]] = {
+    "an unknown instrument": (
+        "50000",
+        flattening("0", instruments={}),
+        Refusal(Reason.UNKNOWN_INSTRUMENT, "the venue lists no instrument sim-fx/EUR-USD: 50000 stays"),
+    ),
+    "no quote": (
+        "-50000",
+        flattening("0", marks={}),
+        Refusal(Reason.MISSING_MARKET_DATA, "no usable quote of sim-fx/EUR-USD is known: -50000 waits"),
+    ),
+    "dust": (
+        "-1900",
+        with_limits(),
+        Refusal(
+            Reason.INVALID_QUANTITY,
+            "-1900 is less than one order may have (lotSize 1000, minQuantity 2000) and stays: close it at the venue",
+        ),
+    ),
+    "a limit": (
+        "50000",
+        with_limits((NOTIONAL, "2199", True)),
+        Refusal(
+            Reason.MAX_ORDER_NOTIONAL,
+            "maxOrderNotional of desk admits no order of the minimum size: raise it, or close at the venue",
+            "desk",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OBSTACLES)
+def test_an_obstacle_says_what_to_do(what: str) -> None:
+    position, known, expected = OBSTACLES[what]
+    assert closing_obstacle("ema", EUR, D(position), known) == expected
+
+
+def test_a_limit_for_another_symbol_or_strategy_does_not_slice() -> None:
+    for changes in ({"symbols": ["USD-JPY"]}, {"strategies": ["other"]}):
+        known = flattening("0", rules=rules(only_limit(QUANTITY, "3000", **changes)))
+        assert quantity("50000", known) == "50000"
+    known = flattening("0", rules=rules(only_limit(QUANTITY, "3000", symbols=["EUR-USD"])))
+    assert quantity("50000", known) == "3000"
 
 
 def test_a_rule_with_a_problem_still_slices_by_what_can_be_read() -> None:

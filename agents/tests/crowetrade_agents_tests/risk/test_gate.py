@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.orders import OrdType, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk import gate
@@ -18,6 +19,7 @@ from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.rules import Rule
 from crowetrade_agents_tests.risk.values import (
+    BOOK,
     EUR,
     LIMITS,
     NOW,
@@ -300,3 +302,158 @@ def test_utilisation_is_over_all_rules_observing_ones_too() -> None:
         Use("watch", "maxPositionQuantity", "ema/sim-fx/EUR-USD", D(7000), D(100_000)),
     ]
     assert list(gate.utilisation(facts())) == []
+
+
+CROSSED = replace(BOOK, bid_price=D("1.2"))
+GATE: dict[str, tuple[Proposal, Facts, str, str]] = {
+    # What is judged, what is known, what the refusal says, and the RiskLimit that it names.
+    "an unknown instrument": (
+        new(order()),
+        facts(instruments={}),
+        "the venue lists no instrument sim-fx/EUR-USD",
+        "",
+    ),
+    "a quantity that is none": (
+        new(order(quantity=D("NaN"))),
+        facts(),
+        "order quantity must be a number above 0 with at most 20 digits before the point and 18 after it",
+        "",
+    ),
+    "a quantity off the grid": (
+        new(order(quantity=D(2500))),
+        facts(),
+        "order quantity 2500 must be a multiple of lotSize 1000 and at least minQuantity 2000",
+        "",
+    ),
+    "nothing stays open": (
+        Proposal(order(), D(0)),
+        facts(),
+        "order quantity 5000 leaves nothing open after what is executed: send more, or cancel",
+        "",
+    ),
+    "a price that is none": (
+        new(order(price=D(0))),
+        facts(),
+        "price must be a number above 0 with at most 20 digits before the point and 18 after it",
+        "",
+    ),
+    "a price off the grid": (
+        new(order(price=D("1.10005"))),
+        facts(),
+        "price 1.10005 must be a multiple of tickSize 0.0001",
+        "",
+    ),
+    "a state without a refusal": (
+        new(order()),
+        facts(trading_state=TradingState.HALTED),
+        "strategy 'ema' may not send this order in state Halted",
+        "",
+    ),
+    "no session": (
+        new(order()),
+        facts(session_ready=False),
+        "the gateway is not logged on to its venue: wait until it is",
+        "",
+    ),
+    "no limit": (
+        new(order()),
+        facts(rules=rules()),
+        "no enforced RiskLimit selects strategy 'ema' and sim-fx/EUR-USD: apply one",
+        "",
+    ),
+    "a limit that is not known": (
+        new(order()),
+        facts(rules=rules(rule({"maxVega": {}}))),
+        "RiskLimit desk sets maxVega, which this gateway does not know, so it blocks every order that it binds",
+        "desk",
+    ),
+    "no limit at all": (
+        new(order()),
+        facts(rules=rules(rule({}))),
+        "RiskLimit desk sets no limit, so it blocks every order that it binds",
+        "desk",
+    ),
+    "a value that cannot be read": (
+        new(order()),
+        facts(rules=rules(rule({"maxOrderRate": {"count": "0", "perSeconds": "1"}}))),
+        "RiskLimit desk sets maxOrderRate to something that cannot be read (count must be a whole number from 1 to "
+        "1000000), so it blocks every order that it binds",
+        "desk",
+    ),
+    "a window that cannot be read": (
+        new(order()),
+        facts(rules=rules(rule({"maxOrderRate": {"count": "1", "perSeconds": "86401"}}))),
+        "RiskLimit desk sets maxOrderRate to something that cannot be read (perSeconds must be a whole number from 1 "
+        "to 86400), so it blocks every order that it binds",
+        "desk",
+    ),
+    "no quote": (
+        new(order()),
+        facts(marks={}),
+        "a quote of sim-fx/EUR-USD has not arrived yet: wait for the next one",
+        "",
+    ),
+    "a crossed quote": (
+        new(order()),
+        facts(marks={EUR: Mark(CROSSED, NOW)}),
+        "a quote of sim-fx/EUR-USD is not usable (crossed, not positive or not finite): wait for the next one",
+        "",
+    ),
+    "a silent feed": (
+        new(order()),
+        facts(feed_alive_ns=NOW - 7 * SECOND - SECOND // 2),
+        "the venue's market data has been silent for 7.5 s, longer than 5 s: wait until it is back",
+        "",
+    ),
+    "the order quantity": (
+        new(order(quantity=D(11_000))),
+        facts(),
+        "order quantity 11000 is above maxOrderQuantity 10000 of desk: send smaller orders",
+        "desk",
+    ),
+    "the notional": (
+        new(order(quantity=D(10_000))),
+        facts(),
+        "order notional 11002 is above maxOrderNotional 11000 of desk: send smaller orders",
+        "desk",
+    ),
+    "the position": (
+        new(order()),
+        facts(exposures=held("15000", buy="1000")),
+        "position with working orders would be 21000, beyond maxPositionQuantity 20000 of desk: reduce it or cancel "
+        "working orders",
+        "desk",
+    ),
+    "the rate": (
+        new(order()),
+        facts(messages=sent(NOW, NOW)),
+        "2 order messages in 1 s were sent already, the most that maxOrderRate of desk admits: wait, and send fewer",
+        "desk",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", GATE)
+def test_a_refusal_says_what_is_wrong_and_what_to_do(what: str) -> None:
+    proposal, known, text, risk_limit = GATE[what]
+
+    outcome = gate.judge_order(proposal, known).outcome
+
+    assert isinstance(outcome, Refusal)
+    assert (outcome.text, outcome.risk_limit) == (text, risk_limit)
+
+
+def test_a_refusal_of_what_closes_or_rests_says_what_is_wrong() -> None:
+    flattened = facts(trading_state=TradingState.FLATTEN, control_refusal=HALTED)
+    closing = gate.judge_closing(market(Side.SELL, "5000", closing=True), flattened).outcome
+    unpriced = facts(marks={}, rules=rules(only_limit("maxOrderNotional", "100000")))
+    resting = gate.judge_resting(new(order(ord_type=OrdType.MARKET, price=None)), unpriced)
+
+    assert closing == Refusal(
+        Reason.CLOSE_ONLY, "a closing order must reduce its owner's position, working orders counted"
+    )
+    assert resting == Refusal(
+        Reason.MISSING_MARKET_DATA,
+        "no usable quote of sim-fx/EUR-USD is known, so maxOrderNotional of desk cannot be judged",
+        "desk",
+    )

@@ -43,7 +43,7 @@ def test_the_hash_covers_everything_that_the_operator_sent() -> None:
 
 
 PROBLEMS: dict[str, tuple[dict[str, dict[str, str]], Reason, str]] = {
-    "no limit at all": ({}, Reason.UNREADABLE_LIMIT, "sets no limit"),
+    "no limit at all": ({}, Reason.UNREADABLE_LIMIT, "broken sets no limit, so it blocks every order that it binds"),
     "an unknown limit alone": ({"maxVega": {"value": "1"}}, Reason.UNKNOWN_LIMIT, "maxVega"),
     "an unknown limit beside known ones": (LIMITS | {"maxVega": {}}, Reason.UNKNOWN_LIMIT, "maxVega"),
     "a limit without a name": ({"": {"value": "1"}}, Reason.UNKNOWN_LIMIT, "a limit without a name"),

@@ -60,6 +60,14 @@ def test_there_is_room_where_the_count_is_below_the_most(added: list[tuple[int, 
         assert has_room == (windows.count(EMA, None, now, 2 * SECOND) < most)
 
 
+@pytest.mark.parametrize(("back_ns", "counted"), [(SECOND, 0), (SECOND + 1, 1)])
+def test_a_clock_that_goes_back_by_a_second_is_late_and_by_more_has_stepped(back_ns: int, counted: int) -> None:
+    """After a step whatever carries a later time happened now; without one the time that was seen stands."""
+    windows = sent(NOW, NOW + 2 * SECOND)
+    assert windows.count(EMA, None, NOW + 5 * SECOND, 2 * SECOND) == 0
+    assert windows.count(EMA, None, NOW + 5 * SECOND - back_ns, 3 * SECOND - 1) == counted
+
+
 def test_counts_of_a_million_in_a_day_are_exact_where_nothing_expires() -> None:
     windows = MessageWindows()
     for second in range(0, 80_000, 8):

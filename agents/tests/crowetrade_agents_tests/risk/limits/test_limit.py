@@ -25,6 +25,7 @@ AMOUNTS = {
     "an exponent": ({"value": "1E5"}, "not a decimal"),
     "a separator": ({"value": "1_000"}, "not a decimal"),
     "full-width digits": ({"value": "１０"}, "not a decimal"),
+    "values that are not known": ({"value": "1", "unit": "lots", "per": "day"}, "know: per, unit$"),
     "a value that is not known": ({"value": "1", "unit": "lots"}, "unit"),
 }
 

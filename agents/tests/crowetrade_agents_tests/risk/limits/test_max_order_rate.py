@@ -29,6 +29,9 @@ def test_values() -> None:
     ):
         with pytest.raises(InvalidLimit):
             parse(values)
+    for name, largest in (("count", 1_000_000), ("perSeconds", 86_400)):
+        with pytest.raises(InvalidLimit, match=f"^{name} must be a whole number from 1 to {largest}$"):
+            parse({"count": "1", "perSeconds": "1"} | {name: "0"})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrderTerms, Side
 from crowetrade_agents.risk.facts import Proposal
-from crowetrade_agents.risk.preconditions.instrument import check
+from crowetrade_agents.risk.preconditions.instrument import check, in_range
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.values import JPY, D, facts, market, new, order, reason
 
@@ -40,6 +40,21 @@ CASES: dict[str, tuple[OrderTerms, Reason | None]] = {
     "a price that underflows to a multiple of any tick": (order(price=D("1E-999999")), PRICE),
     "a price far below any tick": (order(price=D("1E-19")), PRICE),
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1E-18", True),
+        ("99999999999999999999.999999999999999999", True),
+        ("0.9E-18", False),
+        ("1E20", False),
+        ("-1", False),
+        ("NaN", False),
+    ],
+)
+def test_the_range_of_a_number(text: str, expected: bool) -> None:
+    assert in_range(D(text)) is expected
 
 
 @pytest.mark.parametrize("what", CASES)
