@@ -85,7 +85,7 @@ class _Running:
     async def run(self, first: Wanted, seconds: float | None) -> None:
         """Until a signal, or until the time is over."""
         stopping = stop_on_signals()
-        _leave_on_second_interrupt(asyncio.get_running_loop(), stopping)
+        stops = _leave_on_interrupt_when_set(stopping)
         await self._desk.observe()
         self._desk.want(first)
         working = asyncio.create_task(self._desk.run())
@@ -98,6 +98,7 @@ class _Running:
                     self._read_again()
                 if working.done():
                     working.result()
+                stops.set()
                 self._show.say("Stopping: what is open is cancelled, positions are kept. Ctrl-C leaves at once.")
                 self._look()
             finally:
@@ -125,22 +126,24 @@ class _Running:
             self._show.say("The manifests have changed and are taken over.")
 
 
-def _leave_on_second_interrupt(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
-    """The first Ctrl-C asks the loop to stop. The second ends the process without it, because a model that never
-    returns holds the loop; what is written to the journal by then is there, as after a kill."""
+def _leave_on_interrupt_when_set(stopping: asyncio.Event) -> threading.Event:
+    """The first Ctrl-C asks the loop to stop. One that comes when the returned event is set, as the first one does,
+    ends the process without the loop, because a model that never returns holds it; what is written to the journal by
+    then is there, as after a kill."""
+    loop, stops = asyncio.get_running_loop(), threading.Event()
 
     def interrupt(number: int, _: object) -> None:
-        if stopping_asked.is_set():
+        if stops.is_set():
             if sys.stdout.isatty():
                 os.write(sys.stdout.fileno(), SHOW_CURSOR)
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        stopping_asked.set()
+        stops.set()
         loop.call_soon_threadsafe(stopping.set)
 
-    stopping_asked = threading.Event()
     loop.remove_signal_handler(signal.SIGINT)
     signal.signal(signal.SIGINT, interrupt)
+    return stops
 
 
 async def _stopped(stopping: asyncio.Event, seconds: float | None) -> None:
