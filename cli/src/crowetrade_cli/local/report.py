@@ -24,18 +24,25 @@ _SESSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class StrategyRow:
-    """`pnl` is realised and unrealised less fees, in the currency of the capital; empty where a mark is missing."""
+    """`pnl` is realised and unrealised less fees, in the currency of the capital; empty where a mark is missing.
+    Unless `known`, a gateway has not said yet what its account holds."""
 
     namespace: str
     name: str
     state: str
     why: str
     positions: list[str]
+    known: bool
     pnl: str
     currency: str
     sent: int
     filled: int
     refused: int
+
+    @property
+    def held(self) -> str:
+        """The positions for people."""
+        return ", ".join(self.positions) or ("flat" if self.known else "not known")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +101,16 @@ def _strategy(desk: Desk, address: Address) -> StrategyRow:
     accounts = desk.accounts(address)
     positions = [item for _, account in accounts for item in account.positions if Decimal(item.quantity)]
     state, why = _state(desk, address)
+    gateways = [desk.gateways.get(Address(address.namespace, name)) for name in desk.strategies[address].venues]
+    known = all(gateway is not None and gateway.status is not None for gateway in gateways)
     return StrategyRow(
         namespace=address.namespace,
         name=address.name,
         state=state,
         why=why,
         positions=[f"{item.quantity} {item.instrument.symbol}" for item in positions],
-        pnl=_pnl(item for _, account in accounts for item in account.positions),
+        known=known,
+        pnl=_pnl(item for _, account in accounts for item in account.positions) if known else "",
         currency=desk.strategies[address].spec.capital.currency,
         sent=sum(account.sent_total for _, account in accounts),
         filled=sum(account.filled_total for _, account in accounts),
@@ -120,6 +130,8 @@ def _state(desk: Desk, address: Address) -> tuple[str, str]:
         return "Suspended", "spec.suspend is true"
     for name in strategy.venues:
         gateway = desk.gateways.get(Address(address.namespace, name))
+        if gateway is not None and gateway.problem:
+            return "Halted", f"{name}: {gateway.problem}"
         if gateway is None or gateway.status is None or gateway.status.blocked_reason == Reason.NO_CONFIGURATION:
             return "Starting", ""
         if gateway.status.blocked_reason:

@@ -88,9 +88,9 @@ class PlainShow:
         if self._last is None:
             return
         for strategy in self._last.strategies:
-            name, held = self._last.label(strategy.namespace, strategy.name), ", ".join(strategy.positions) or "flat"
+            name = self._last.label(strategy.namespace, strategy.name)
             typer.echo(
-                f"{name}: {held}, PnL {strategy.pnl or '-'} {strategy.currency}, {strategy.sent} sent, "
+                f"{name}: {strategy.held}, PnL {strategy.pnl or '-'} {strategy.currency}, {strategy.sent} sent, "
                 f"{strategy.filled} filled, {strategy.refused} refused"
             )
 

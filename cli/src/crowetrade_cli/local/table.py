@@ -45,7 +45,7 @@ def _strategies(report: Report) -> Table:
         table.add_row(
             Text(report.label(row.namespace, row.name)),
             _state(row.state),
-            Text(", ".join(row.positions) or "flat"),
+            Text(row.held),
             pnl,
             str(row.sent),
             str(row.filled),

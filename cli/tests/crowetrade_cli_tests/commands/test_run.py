@@ -252,6 +252,14 @@ def test_what_cannot_run_is_named_and_picked_up_when_it_is_mended(desk: Desk, ca
     assert desk.interrupt() == 0
 
 
+def test_what_a_strategy_holds_at_a_venue_that_does_not_start_is_not_known(holding: Desk) -> None:
+    (holding.folder / "data" / "waves" / "q.csv").unlink()
+    holding.write(change(VENUE, "spec.simulated.fees", {"makerBps": "0", "takerBps": "0"}))
+    holding.until(r"strategy ema: Halted \(sim-fx: recorded data .* is missing")
+    assert holding.interrupt() == 0
+    assert holding.until("^ema: .* sent").startswith("ema: not known, PnL - USD")
+
+
 def test_two_namespaces_are_told_apart(desk: Desk) -> None:
     desk.write(VENUE, STRATEGY)
     for manifest in (VENUE, STRATEGY):
