@@ -133,11 +133,10 @@ class Desk:
 
     def _let_go(self, address: Address) -> bool:
         """Whether nothing is open at a venue that is taken away, and nobody who is being deleted needs it."""
-        gateway = self.gateways[address]
-        if gateway.problem:
-            return True
         if any(item.deleting and address.name in item.venues for item in _of(address.namespace, self.strategies)):
             return False
+        if self.gateways[address].problem:
+            return True
         status = self._confirmed(address)
         return status is not None and not any(account.open_orders for account in status.accounts)
 
@@ -199,7 +198,11 @@ class Desk:
         """Whether every gateway of a strategy that is being deleted has confirmed that it is stopped."""
         for name in strategy.venues:
             venue = Address(address.namespace, name)
-            if venue not in self.gateways or self.gateways[venue].problem:
+            if venue not in self.gateways:
+                continue
+            if self.gateways[venue].problem:
+                if strategy.flattens and self._state.journal(venue).exists():
+                    return False  # it may hold something, and is closed when its gateway is back
                 continue
             status = self._confirmed(venue)
             account = next((one for one in status.accounts if one.strategy == address.name), None) if status else None

@@ -205,6 +205,20 @@ def test_a_manifest_that_is_taken_away_is_closed_as_its_deletion_would(holding: 
     assert holding.position() == 0
 
 
+def test_what_is_to_be_closed_waits_for_a_gateway_that_cannot_run(holding: Desk) -> None:
+    recording = holding.folder / "data" / "waves" / "q.csv"
+    quotes = recording.read_text()
+    recording.unlink()
+    holding.write(change(VENUE, "spec.simulated.fees.takerBps", "0.3"))
+    holding.until(r"venue sim-fx: Failed \(.*q\.csv")
+    (holding.manifests / "strategy-ema.yaml").unlink()
+    holding.until("strategy ema: Stopping")
+    recording.write_text(quotes)
+    holding.until("strategy ema: gone")
+    assert holding.interrupt() == 0
+    assert holding.position() == 0
+
+
 def test_a_change_that_is_refused_changes_nothing(holding: Desk) -> None:
     holding.write(change(STRATEGY, "spec.mode", "Yolo"))
     assert 'spec.mode: Unsupported value: "Yolo"' in holding.until("is invalid")
