@@ -7,7 +7,8 @@ A generator of events may be left at any event (the session broke): what was not
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Protocol
 
 from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
@@ -16,6 +17,9 @@ from crowetrade_agents.venues.adapters.simulated.replay import Pace, Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Request
 from crowetrade_agents.venues.port import OrderEvent, QuoteChanged, SessionChanged, SessionState, VenueEvent
 
+AT_ONCE = 1_000
+"""Steps of a market that is behind, as when it is to play faster than whoever trades can follow: the list of what is
+due would grow with every look at it, and nobody else would get a turn."""
 END = SessionChanged(SessionState.ENDED, "the recording is at its end")
 
 
@@ -30,7 +34,7 @@ class Market(Protocol):
         ...
 
     def run(self, now_ns: int) -> Iterator[VenueEvent]:
-        """Everything until now."""
+        """What is due until now, or some of it: then `next_wall_ns` is not after now."""
         ...
 
     def miss(self, now_ns: int) -> None:
@@ -112,9 +116,16 @@ class PacedMarket:
         return self._feed.reported
 
     def run(self, now_ns: int) -> Iterator[VenueEvent]:
-        """Everything until now, in the order of venue time."""
+        """What is due until now, in the order of venue time; what is more than AT_ONCE steps is due at once again."""
+        return self._run(now_ns, range(AT_ONCE))
+
+    def _run(self, now_ns: int, steps: Iterable[int]) -> Iterator[VenueEvent]:
         target_ns = self.venue_ns(now_ns)
-        while (at_ns := self._next_ns()) is not None and at_ns <= target_ns:
+        for _ in steps:
+            at_ns = self._next_ns()
+            if at_ns is None or at_ns > target_ns:
+                yield from self._feed.exchange.advance(target_ns)
+                return
             if self._feed.waiting and self._report_ns() <= at_ns:
                 yield self._feed.waiting.popleft()
             elif self._feed.next_quote_ns() == at_ns:
@@ -125,11 +136,10 @@ class PacedMarket:
                 yield END
             else:
                 yield from self._feed.exchange.advance(at_ns)
-        yield from self._feed.exchange.advance(target_ns)
 
     def miss(self, now_ns: int) -> None:
         """Everything until now, reported to nobody."""
-        for _ in self.run(now_ns):
+        for _ in self._run(now_ns, count()):
             pass
 
     def request(self, request: Request, now_ns: int, fault: FaultKind | None) -> Iterator[VenueEvent]:

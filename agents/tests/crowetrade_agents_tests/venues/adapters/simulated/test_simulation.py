@@ -20,6 +20,7 @@ from crowetrade_agents.venues.adapters.simulated.faults import (
     FaultRate,
     Message,
 )
+from crowetrade_agents.venues.adapters.simulated.market import AT_ONCE
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.simulation import ALIVE_NS, Simulation
@@ -581,3 +582,22 @@ def test_the_same_seed_gives_the_same_events_and_no_quantity_is_lost(seed: int, 
         Decimal(0),
     )
     assert ledger.positions[EUR] == position
+
+
+def test_a_market_that_is_far_behind_comes_in_parts_of_bounded_size_and_loses_nothing() -> None:
+    venue = connected(simulation(spec("3600"), [Quote(number, "1.0998", "1.1000") for number in range(2_500)]))
+    late = NOW + 2_000 * SECOND_NS
+    parts: list[list[VenueEvent]] = []
+    venue.request(NewOrder(terms("a", price="1.2000")), NOW)
+    while not parts or not isinstance(parts[-1][-1], SessionChanged):
+        assert (due := venue.next_wall_ns(late)) is not None
+        assert due <= late
+        parts.append(venue.poll(late))
+    assert max(map(len, parts)) <= AT_ONCE + 4
+    arrived = [event for part in parts for event in part]
+    assert [event.sequence for event in arrived if isinstance(event, QuoteChanged)] == list(range(1, 2_501))
+    assert [kind for kind in kinds(arrived) if kind not in ("QuoteChanged", "FeedAlive")] == [
+        "Accepted",
+        "Executed",
+        "SessionChanged",
+    ]
