@@ -12,6 +12,9 @@ BUS_UNDECODABLE = Counter(
 BUS_HANDLER_FAILURES = Counter(
     "crowetrade_bus_handler_failures_total", "Messages whose handler raised an error.", ["schema"]
 )
+BUS_DROPPED = Counter(
+    "crowetrade_bus_dropped_total", "Messages that a subscriber of the same process was too slow for.", ["schema"]
+)
 STAGE_SECONDS = Histogram(
     "crowetrade_agent_stage_seconds",
     "Time that a stage took for one message.",

@@ -18,6 +18,8 @@ from crowetrade_agents.bus.inprocess import matches
 from crowetrade_agents.bus.port import Handler, M
 from crowetrade_process.stopping import cancelled
 
+MOST_WAITING = 1_000
+"""Messages that a subscription keeps. In lock step none waits behind another."""
 CLOSE_SECONDS = 2.0
 """How long a connection that is closed goes on handling what has come."""
 
@@ -30,6 +32,18 @@ class _Subscription:
     kind: type[Message]
     handler: Callable[[Message], Awaitable[None]]
     waiting: asyncio.Queue[tuple[str, Message] | None] = field(default_factory=asyncio.Queue)
+    lost: int = 0
+
+    def put(self, subject: str, message: Message) -> None:
+        """Queues the message; a subscriber that is too slow loses its oldest one, which the newest replaces."""
+        if self.waiting.qsize() >= MOST_WAITING:
+            self.waiting.get_nowait()
+            schema = self.kind.DESCRIPTOR.full_name
+            if not self.lost:
+                _log.warning("bus_subscriber_too_slow", subject=subject, schema=schema)
+            self.lost += 1
+            metrics.BUS_DROPPED.labels(schema=schema).inc()
+        self.waiting.put_nowait((subject, message))
 
     async def run(self) -> None:
         while (item := await self.waiting.get()) is not None:
@@ -120,7 +134,7 @@ class LocalConnection:
         """Queues a message that somebody published."""
         for subscription in self._subscriptions.values():
             if isinstance(message, subscription.kind) and matches(subscription.pattern, subject):
-                subscription.waiting.put_nowait((subject, message))
+                subscription.put(subject, message)
 
     def answers(self, subject: str) -> bool:
         """Whether it answers pings on the subject."""

@@ -13,7 +13,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents.bus import local
 from crowetrade_agents.bus.inprocess import InProcessBus, matches
-from crowetrade_agents.bus.local import LocalBus
+from crowetrade_agents.bus.local import MOST_WAITING, LocalBus
 from crowetrade_agents.bus.nats import REASON_HEADER, NatsBus
 from crowetrade_agents.bus.port import Bus, Handler
 
@@ -193,6 +193,23 @@ async def test_the_state_of_the_connection_is_told(nats_url: str) -> None:
     assert bus.client.is_connected
     await bus.close()
     await bus.close()
+
+
+async def test_on_the_local_bus_a_subscriber_that_is_too_slow_loses_the_oldest() -> None:
+    bus, goes_on, heard = LocalBus().connect(), asyncio.Event(), Inbox()
+
+    async def slow(message: pb.Signal) -> None:
+        await goes_on.wait()
+        await heard(message)
+
+    await bus.subscribe("signal.desk.a", pb.Signal, slow)
+    for sequence in range(1, MOST_WAITING + 6):
+        await bus.publish("signal.desk.a", signal(sequence))
+    goes_on.set()
+    got = [(await heard.get()).origin.sequence for _ in range(MOST_WAITING)]
+    assert got == list(range(6, MOST_WAITING + 6))
+    await bus.close()
+    assert heard.queue.empty()
 
 
 async def test_subscriptions_of_one_process_take_turns() -> None:
