@@ -82,11 +82,13 @@ class Gateway:
 
     def _look(self) -> bool:
         for line in self._lines.new():
-            if line.get("event") == "gateway_serves":
-                self.port, self.token = line["port"], line["fencing_token"]
+            if line.get("event") == "order_entry_listens":
+                self.port = line["port"]
+            elif line.get("event") == "gateway_serves":
+                self.token = line["fencing_token"]
             elif line.get("event") == "venue_session":
                 self.logged_on = line["state"] == "LoggedOn"
-        return bool(self.port) and self.logged_on
+        return bool(self.port and self.token) and self.logged_on
 
     @property
     def gone(self) -> bool:

@@ -82,6 +82,8 @@ class Gateway:
         self._publish = publish
         self._clock = clock
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
+        # Given in the order in which it is asked for.
+        self._turn = asyncio.Lock()
         self._latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self._appended_ns = clock.now_ns()
         self._snapshot_at = head.sequence
@@ -90,8 +92,10 @@ class Gateway:
         self._proofs: list[asyncio.Future[None]] = []
 
     async def put(self, command: Command) -> None:
-        """Queues a command, waiting while the queue is full."""
-        await self._queue.put(command)
+        """Queues a command, waiting while the queue is full; those who wait take turns. Of the queue's own waiters one
+        that never pauses, as a venue whose market is behind, would come first each time."""
+        async with self._turn:
+            await self._queue.put(command)
 
     async def prove(self) -> None:
         """Returns once the journal has shown, after this call, that no other gateway has taken over. When one has,

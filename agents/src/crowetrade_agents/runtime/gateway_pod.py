@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import structlog
+
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.control.nats import configurations, wait_for_bucket
 from crowetrade_agents.domain.clock import Clock
@@ -21,6 +23,8 @@ from crowetrade_api.files import VENUE_FILE, VenueFile
 from crowetrade_process.health import Health
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import stop_on_signals, unless_stopping
+
+log = structlog.get_logger()
 
 GRACE_SECONDS = 1.0
 """For what is being written when the server stops."""
@@ -68,6 +72,7 @@ class GrpcEntry:
         server = create_server(sessions)
         self.port = server.add_insecure_port(f"0.0.0.0:{self.port}")
         await server.start()
+        log.info("order_entry_listens", port=self.port)
         try:
             yield
         finally:

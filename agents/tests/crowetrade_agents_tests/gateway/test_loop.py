@@ -576,3 +576,22 @@ async def test_the_end_of_an_order_is_news_while_a_strategy_is_being_stopped() -
 async def until(condition: Any) -> None:
     while not condition():
         await asyncio.sleep(0)
+
+
+async def test_a_venue_that_never_pauses_keeps_no_other_command_out() -> None:
+    """A market that is behind fills the queue as soon as there is room in it."""
+    actor = gateway(Journal(), Venue())
+
+    async def flood() -> None:
+        while True:
+            await actor.put(commands.FromVenue(port.FeedAlive(START)))
+
+    flooding = asyncio.create_task(flood())
+    await settle()
+    waiting = [asyncio.create_task(actor.put(commands.Configure(configuration(revision=f"r{n}")))) for n in (1, 2, 3)]
+    await settle()
+    running = asyncio.create_task(actor.run())
+    await asyncio.wait_for(asyncio.gather(*waiting), WAIT_SECONDS)
+    await asyncio.wait_for(until(lambda: actor.state.live.configuration.revision == "r3"), WAIT_SECONDS)
+    flooding.cancel()
+    running.cancel()
