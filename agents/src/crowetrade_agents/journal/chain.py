@@ -85,6 +85,11 @@ def last_sequence(record: journal_pb2.JournalRecord) -> int:
     return record.first_sequence + len(record.events) - 1
 
 
+def head_of(payload: bytes | None) -> JournalHead:
+    """The head of a journal whose last record this is; None or nothing where it is empty."""
+    return JournalHead(last_sequence(decode(payload, 0)), digest(payload)) if payload else JournalHead()
+
+
 class Chain:
     """Follows records one by one and keeps nothing but where it stands.
 
@@ -108,6 +113,14 @@ class Chain:
         self.head = JournalHead(last_sequence(record), digest(payload))
         self._fencing_token = record.fencing_token
         return record.events
+
+    def check_end(self, head: JournalHead) -> None:
+        """Raises JournalCorrupt unless it was followed to the head that the journal's last record gives."""
+        if self.head != head:
+            raise JournalCorrupt(
+                f"the journal ends with event {self.head.sequence} and not, as its last record says, with event "
+                f"{head.sequence}"
+            )
 
     def _check_base(self, record: journal_pb2.JournalRecord, payload: bytes) -> None:
         if JournalHead(last_sequence(record), digest(payload)) != self.head:

@@ -17,11 +17,11 @@ from nats.js.errors import APIError
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.errors import JournalCorrupt, JournalUnavailable, Overtaken
-from crowetrade_agents.journal.chain import MAX_RECORD_BYTES, Chain, decode, digest, last_sequence, seal
+from crowetrade_agents.errors import JournalUnavailable, Overtaken
+from crowetrade_agents.journal.chain import MAX_RECORD_BYTES, Chain, decode, head_of, seal
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader, Stored, unavailable
 from crowetrade_agents.journal.port import JournalHead, Recovered
-from crowetrade_agents.journal.snapshots import KEPT, Snapshot, split, starting_point
+from crowetrade_agents.journal.snapshots import KEPT, Snapshot, split, start_of, starting_point
 
 APPEND_TIMEOUT_SECONDS = 5.0
 SNAPSHOT_TIMEOUT_SECONDS = 10.0
@@ -63,14 +63,13 @@ class JetStreamJournal:
         snapshots = await self._reader.read_snapshots()
         last = await self._reader.last()
         first = await self._reader.record_at(1) if last is not None else None
-        head = _head_of(last)
+        head = head_of(last.payload if last is not None else None)
         snapshot = starting_point(snapshots, decode(first.payload, 0).first_sequence if first else 0, head.sequence)
         for fault in [*snapshots.damaged, *snapshots.unfinished]:
             _log.warning("journal_snapshot_unusable", fault=fault)
         self._snapshot_places = [intact.place for intact in reversed(snapshots.intact)]
         self._head, self._last_place = head, last.place if last is not None else 0
-        books = snapshot.books() if snapshot is not None else None
-        chain = Chain(snapshot.head, books.fencing_token) if snapshot is not None and books is not None else Chain()
+        books, chain = start_of(snapshot)
         return Recovered(books, self._events(chain, snapshot, last), head)
 
     def _check_payload(self) -> None:
@@ -88,11 +87,7 @@ class JetStreamJournal:
             async for record in self._reader.records(start, last.place):
                 for event in chain.follow(record.payload):
                     yield event
-        if chain.head != self._head:
-            raise JournalCorrupt(
-                f"the journal ends with event {chain.head.sequence} and not, as its last record says, with event "
-                f"{self._head.sequence}"
-            )
+        chain.check_end(self._head)
         self._closed = ""
 
     async def append(
@@ -157,9 +152,3 @@ class JetStreamJournal:
                 headers={subjects.SCHEMA_HEADER: _SNAPSHOT_SCHEMA},
             )
         return acknowledgement.seq
-
-
-def _head_of(last: Stored | None) -> JournalHead:
-    if last is None:
-        return JournalHead()
-    return JournalHead(last_sequence(decode(last.payload, 0)), digest(last.payload))

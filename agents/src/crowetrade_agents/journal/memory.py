@@ -12,9 +12,9 @@ from enum import Enum
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.errors import JournalUnavailable, Overtaken
-from crowetrade_agents.journal.chain import Chain, decode, last_sequence, seal
+from crowetrade_agents.journal.chain import decode, last_sequence, seal
 from crowetrade_agents.journal.port import JournalHead, Recovered
-from crowetrade_agents.journal.snapshots import KEPT, SnapshotReader, split, starting_point
+from crowetrade_agents.journal.snapshots import KEPT, SnapshotReader, split, start_of, starting_point
 
 
 class Outcome(Enum):
@@ -69,8 +69,7 @@ class MemoryWriter:
         records = list(self._log.records)
         first = decode(records[0], 0).first_sequence if records else 0
         snapshot = starting_point(reader, first, last_sequence(decode(records[-1], 0)) if records else 0)
-        books = snapshot.books() if snapshot is not None else None
-        chain = Chain(snapshot.head, books.fencing_token) if snapshot is not None and books is not None else Chain()
+        books, chain = start_of(snapshot)
         events = [event for record in _tail(records, chain.head.sequence) for event in chain.follow(record)]
         self._head, self._follows, self._closed = chain.head, len(records), ""
         return books, events, chain.head

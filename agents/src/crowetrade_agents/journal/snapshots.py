@@ -129,6 +129,14 @@ def starting_point(reader: SnapshotReader, first_sequence: int, last_sequence: i
     return None
 
 
+def start_of(snapshot: Snapshot | None) -> tuple[journal_pb2.Books | None, Chain]:
+    """The books of a starting point and the chain that goes on from it; without one, none and the whole chain."""
+    if snapshot is None:
+        return None, Chain()
+    books = snapshot.books()
+    return books, Chain(snapshot.head, books.fencing_token)
+
+
 def check_reaches(snapshot: Snapshot, last_sequence: int) -> None:
     """Raises JournalCorrupt when the journal ends before the event that the snapshot stands on."""
     if snapshot.head.sequence > last_sequence:

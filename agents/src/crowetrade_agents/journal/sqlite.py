@@ -18,9 +18,9 @@ import structlog
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.errors import JournalCorrupt, JournalError, JournalUnavailable, Overtaken
-from crowetrade_agents.journal.chain import Chain, decode, digest, last_sequence, seal
+from crowetrade_agents.journal.chain import Chain, decode, head_of, seal
 from crowetrade_agents.journal.port import JournalHead, Recovered
-from crowetrade_agents.journal.snapshots import KEPT, Snapshot, SnapshotReader, split, starting_point
+from crowetrade_agents.journal.snapshots import KEPT, Snapshot, SnapshotReader, split, start_of, starting_point
 
 BUSY_SECONDS = 5.0
 READ_AT_ONCE = 500
@@ -126,14 +126,13 @@ class SqliteJournal:
         # Snapshots first: what they stand on is then among the records that are read.
         snapshots = self._reader.snapshots()
         self._last_place, last = self._reader.last()
-        head = JournalHead(last_sequence(decode(last, 0)), digest(last)) if last else JournalHead()
+        head = head_of(last)
         snapshot = starting_point(snapshots, self._reader.first_sequence(), head.sequence)
         for fault in [*snapshots.damaged, *snapshots.unfinished]:
             _log.warning("journal_snapshot_unusable", fault=fault)
         self._snapshot_places = [intact.place for intact in reversed(snapshots.intact)]
         self._head = head
-        books = snapshot.books() if snapshot is not None else None
-        chain = Chain(snapshot.head, books.fencing_token) if snapshot is not None and books is not None else Chain()
+        books, chain = start_of(snapshot)
         return Recovered(books, self._events(self._reader, chain, snapshot), head)
 
     async def _events(
@@ -142,11 +141,7 @@ class SqliteJournal:
         for payload in reader.records(snapshot.head.sequence if snapshot is not None else 0):
             for event in chain.follow(payload):
                 yield event
-        if chain.head != self._head:
-            raise JournalCorrupt(
-                f"the journal ends with event {chain.head.sequence} and not, as its last record says, with event "
-                f"{self._head.sequence}"
-            )
+        chain.check_end(self._head)
         self._closed = ""
 
     async def append(

@@ -66,7 +66,7 @@ NO_REPLACE = port.VenueFeatures(replace=False)
 NO_POST_ONLY = port.VenueFeatures(post_only=False)
 NO_IOC = port.VenueFeatures(times_in_force=frozenset({"GTC"}))
 DISCONNECTED = port.SessionChanged(port.SessionState.DISCONNECTED, "gone")
-# Settings, what is asked for with an open order of 10,000, and what the strategy is told: a reason and what to do.
+# Settings, what is asked for with an open order of 10,000, and what is reported: a reason and what to do.
 REFUSED: dict[str, tuple[dict[str, object], Callable[[Scenario], object], Reason, str]] = {
     "a ClOrdID that was used": (
         {},

@@ -25,7 +25,7 @@ from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_api.files import VenueFile, data_mounts
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_process.health import Health
-from crowetrade_process.stopping import cancelled
+from crowetrade_process.stopping import unless_stopping
 
 RESTART_NS = 1_000_000_000
 CORRECTED_NS = 3_000_000_000
@@ -154,13 +154,7 @@ class LocalGateway:
             await self._configured.wait()
 
     async def _pause(self, nanoseconds: int) -> None:
-        waits = [
-            asyncio.create_task(self._stop.wait()),
-            asyncio.create_task(self._clock.wait_until(self._clock.now_ns() + nanoseconds)),
-        ]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            await cancelled(wait)
+        await unless_stopping(self._stop, self._clock.wait_until(self._clock.now_ns() + nanoseconds))
         # A gateway that starts again is given what holds now.
         if self.revision:
             self._configured.set()

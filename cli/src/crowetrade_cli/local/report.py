@@ -9,17 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade_agents.gateway.status import SESSION_STATES
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_cli.local.desk import Desk
 from crowetrade_cli.local.wanted import Address
 
-_SESSIONS = {
-    status_pb2.SESSION_STATE_CONNECTING: "Connecting",
-    status_pb2.SESSION_STATE_LOGGED_ON: "LoggedOn",
-    status_pb2.SESSION_STATE_LOGON_REJECTED: "LogonRejected",
-    status_pb2.SESSION_STATE_DISCONNECTED: "Disconnected",
-    status_pb2.SESSION_STATE_ENDED: "Ended",
-}
+_SESSIONS = {number: state.value for state, number in SESSION_STATES.items()}
 
 
 @dataclass(frozen=True, slots=True)

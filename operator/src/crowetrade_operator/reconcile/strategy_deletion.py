@@ -1,6 +1,6 @@
 """The end of a Strategy, readable or not: its finalizer stays until the gateways confirm, or until a deadline.
 
-What is told at the end is what is known: who confirmed, what is left and why, and who was not there to ask.
+The event at the end says what is known: who confirmed, what is left and why, and who was not there to ask.
 """
 
 from __future__ import annotations
