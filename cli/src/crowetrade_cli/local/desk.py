@@ -28,6 +28,7 @@ from crowetrade_cli.local.gateway import LocalGateway, file_of
 from crowetrade_cli.local.state import State
 from crowetrade_cli.local.strategy import LocalStrategy
 from crowetrade_cli.local.wanted import Address, Wanted
+from crowetrade_process.stopping import unless_stopping
 
 LOOK_NS = 250_000_000
 """What waits for a gateway's word (a strategy that is to be flat, a venue that goes) is looked at this often."""
@@ -80,16 +81,10 @@ class Desk:
         """Makes true what is wanted, again and again, until cancelled."""
         while True:
             self._look.clear()
-            await self.reconcile()
-            waits = {
-                asyncio.create_task(self._look.wait()),
-                asyncio.create_task(self._clock.wait_until(self._clock.now_ns() + LOOK_NS)),
-            }
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
+            if await self.reconcile():
+                await unless_stopping(self._look, self._clock.wait_until(self._clock.now_ns() + LOOK_NS))
+            else:
+                await self._look.wait()
 
     async def stop(self) -> None:
         """As SIGTERM to every pod: strategies cancel what works, then gateways leave. Nothing is deleted."""
@@ -97,10 +92,12 @@ class Desk:
         await asyncio.gather(*(one.stop() for one in self.gateways.values()))
         await self._observer.close()
 
-    async def reconcile(self) -> None:
-        """One look at everything."""
+    async def reconcile(self) -> bool:
+        """One look at everything; whether another one is needed though nobody wants anything else: something was on its
+        way out, so that others have to follow, or a change waits."""
         self.venues = _with_deleted(self.venues, self._wanted.venues)
         self.strategies = _with_deleted(self.strategies, self._wanted.strategies)
+        leaving = any(item.deleting for item in (*self.venues.values(), *self.strategies.values()))
         for address, venue in self.venues.items():
             await self._gateway(address, venue)
         self._configure()
@@ -110,6 +107,7 @@ class Desk:
             if venue.deleting and self._let_go(address):
                 await self.gateways.pop(address).stop()
                 del self.venues[address]
+        return leaving or bool(self.held)
 
     # --- venues
 
