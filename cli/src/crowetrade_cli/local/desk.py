@@ -21,7 +21,6 @@ from crowetrade_api.files import StrategyFile
 from crowetrade_api.gateway_config import compile_config
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.meta import Resource
-from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_cli.local.gateway import LocalGateway, file_of
@@ -61,11 +60,6 @@ class Desk:
         # They outlive their gateways: a strategy that runs finds the next gateway of a venue where the last one was.
         self._entries: dict[Address, InProcessEntry] = defaultdict(InProcessEntry)
         self._look = asyncio.Event()
-
-    @property
-    def limits(self) -> Mapping[Address, RiskLimit]:
-        """In force."""
-        return self._wanted.limits
 
     async def observe(self) -> None:
         """Begins to hear what gateways and strategies say of themselves."""

@@ -24,13 +24,13 @@ from crowetrade_agents.runtime.gateway import GatewayProcess
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_api.files import VenueFile, data_mounts
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_cli.local.state import NAME
 from crowetrade_process.health import Health
 from crowetrade_process.stopping import unless_stopping
 
 RESTART_NS = 1_000_000_000
 CORRECTED_NS = 3_000_000_000
 """A recording that is missing or wrong is looked at again this often."""
-NAME = "local"
 
 _log = structlog.get_logger(__name__)
 

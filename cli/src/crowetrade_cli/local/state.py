@@ -11,6 +11,8 @@ from crowetrade_cli.errors import Failed
 from crowetrade_cli.journal.source import JOURNAL_SUFFIX
 from crowetrade_cli.local.wanted import Address
 
+NAME = "local"
+"""What a gateway and a strategy are called here, where a pod has its own name."""
 LOCK = "lock"
 LOG = "run.log"
 

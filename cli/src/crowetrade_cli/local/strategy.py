@@ -17,9 +17,8 @@ from crowetrade_agents.order_entry.port import OrderSession, SessionListener
 from crowetrade_agents.runtime.strategy import StrategyProcess
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import ROLES
+from crowetrade_cli.local.state import NAME
 from crowetrade_process.health import Health
-
-NAME = "local"
 
 _log = structlog.get_logger(__name__)
 
