@@ -120,6 +120,14 @@ test-integration: $(STAMP) ## Tests with real servers (NATS) that they start the
 test-simulation: $(STAMP) ## A few hundred short seeds of the simulation of the order path
 	$(BIN)/python -m pytest tests/simulation
 
+.PHONY: browser
+browser: ## Chromium for the tests of pages: Debian's, as root; elsewhere it says what to install
+	@$(PYTHON) -m tools.browser
+
+.PHONY: screenshots
+screenshots: $(STAMP) browser ## Make the pictures in docs/images again, from real runs
+	CROWETRADE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -m screenshots
+
 # Runs until a seed fails or it is stopped, on all cores; SEED=123 repeats one.
 .PHONY: simulate
 simulate: $(STAMP) ## Seeds of the simulation until one fails; SEED=123 STEPS=3000 repeat one
@@ -153,7 +161,7 @@ cluster-binaries:
 .PHONY: test
 test: $(STAMP) ## What CI runs: lint, verify, unit and integration tests with coverage, then end to end on a real cluster
 	$(MAKE) --no-print-directory lint verify
-	$(MAKE) --no-print-directory cluster-binaries
+	$(MAKE) --no-print-directory cluster-binaries browser
 	$(MAKE) --no-print-directory test-coverage
 	$(MAKE) --no-print-directory test-simulation
 	$(MAKE) --no-print-directory test-e2e

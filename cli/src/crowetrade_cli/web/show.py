@@ -15,7 +15,7 @@ from crowetrade_cli.web.feed import Feed
 from crowetrade_cli.web.server import PageServer
 from crowetrade_cli.web.snapshot import amounts, snapshot
 
-FILLS_SHOWN = 50
+FILLS_SHOWN = 30
 _NS_PER_MS = 1_000_000
 
 

@@ -99,11 +99,11 @@ export class Chart {
       );
       return;
     }
-    let low = values.reduce((a, b) => Math.min(a, b), 0);
-    let high = values.reduce((a, b) => Math.max(a, b), 0);
-    const room = (high - low) * 0.06 || 1;
-    low -= low < 0 || high === 0 ? room : 0;
-    high += high > 0 || low === 0 ? room : 0;
+    const lowest = values.reduce((a, b) => Math.min(a, b));
+    const highest = values.reduce((a, b) => Math.max(a, b));
+    const room = (highest - lowest) * 0.06 || 1;
+    const low = lowest - room;
+    const high = highest + room;
     const y = (value) => bottom - ((value - low) / (high - low)) * (bottom - MARGIN.top);
 
     const parts = [];
@@ -172,8 +172,8 @@ export class Chart {
       return item;
     });
     const time = known.get("") ?? this.newTime();
-    time.textContent = this.pointer === null ? this.currency : `${this.currency} at ${clockOf(this.times[at])}`;
-    items.push(time);
+    time.textContent = `${this.currency} at ${clockOf(this.times[at])}`;
+    items.unshift(time);
     if (items.length !== this.legend.children.length || items.some((item, index) => item !== this.legend.children[index])) {
       this.legend.replaceChildren(...items);
     }

@@ -154,9 +154,11 @@ const KINDS = {
   text: (cell, value) => put(cell, String(value)),
   number: (cell, value) => put(cell, value === "" ? "–" : grouped(value)),
   time: (cell, value) => put(cell, clock(value)),
-  money: (cell, value) => {
-    put(cell, signed(value));
-    cell.className = sign(value);
+  money: (cell, value, row) => {
+    if (!cell.firstChild) cell.append(element("span"), element("small"));
+    put(cell.firstChild, signed(value));
+    cell.firstChild.className = sign(value);
+    put(cell.lastChild, row.currency ? ` ${row.currency}` : "");
   },
   side: (cell, value) => {
     put(cell, value);
@@ -167,11 +169,8 @@ const KINDS = {
     cell.firstChild.dataset.tone = row.tone;
     put(cell.firstChild, value);
   },
-  limit: (cell, value, row) => {
-    if (!cell.firstChild) cell.append(element("span"), element("span", "scope"));
-    put(cell.firstChild, value);
-    put(cell.lastChild, row.scope ? `${row.label}: ${row.scope}` : row.label);
-  },
+  limit: (cell, value, row) => putWithDetail(cell, value, row.scope ? `${row.label}: ${row.scope}` : row.label),
+  venue: (cell, value, row) => putWithDetail(cell, value, row.why),
   share: (cell, value, row) => {
     if (!cell.firstChild) {
       const track = element("span", "track");
@@ -183,6 +182,12 @@ const KINDS = {
     cell.lastChild.firstChild.style.width = `${row.filled * 100}%`;
   },
 };
+
+function putWithDetail(cell, text, detail) {
+  if (!cell.firstChild) cell.append(element("span"), element("span", "detail"));
+  put(cell.firstChild, text);
+  put(cell.lastChild, detail);
+}
 
 function showTable(table, rows) {
   const heads = [...table.querySelectorAll("thead th")];
@@ -202,9 +207,11 @@ function showTable(table, rows) {
     return tr;
   });
   if (!shown.length) shown.push(known.get("") ?? emptyRow(body.dataset.empty, heads.length));
-  if (shown.length !== body.rows.length || shown.some((tr, index) => tr !== body.rows[index])) {
-    body.replaceChildren(...shown);
-  }
+  // Only what is new or moves is inserted: a row that stays keeps its focus, its selection and its place on the screen.
+  for (const tr of [...body.rows]) if (!shown.includes(tr)) tr.remove();
+  shown.forEach((tr, index) => {
+    if (body.rows[index] !== tr) body.insertBefore(tr, body.rows[index] ?? null);
+  });
 }
 
 // The roles are said because a phone's layout of the rows would take them away.
