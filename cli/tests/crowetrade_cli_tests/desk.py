@@ -38,7 +38,7 @@ class Desk:
 
     def write(self, *manifests: Object) -> None:
         """One file per manifest, named as it is."""
-        self.manifests.mkdir(exist_ok=True)
+        self.manifests.mkdir(parents=True, exist_ok=True)
         for manifest in manifests:
             name = f"{manifest['kind']}-{manifest['metadata']['name']}.yaml".lower()
             (self.manifests / name).write_text(yaml.safe_dump(manifest))

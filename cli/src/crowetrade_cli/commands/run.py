@@ -127,6 +127,7 @@ class _Running:
             if address not in self._fills:
                 self._fills[address] = Fills(self._state.journal(address))
             new += [(address, row) for row in self._fills[address].new()]
+        new.sort(key=lambda item: item[1].at_unix_ns)
         self._show.update(report(self._desk), new)
 
     def _read_again(self) -> None:
