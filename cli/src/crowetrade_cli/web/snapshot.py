@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from crowetrade_cli.journal.rows import iso
-from crowetrade_cli.local.report import LimitRow, OrderRow, Report, Tone
+from crowetrade_cli.local.report import LimitRow, OrderRow, PositionRow, Report, StrategyRow, Tone, VenueRow
 
 ORDERS_SHOWN = 100
 NEAR = Decimal("0.8")
 """Share of a limit from which on it is shown as nearly used up."""
 
+Label = Callable[[str, str], str]
+
 
 def snapshot(now: Report, fills: Iterable[Mapping[str, Any]], sentence: str, at_ns: int) -> dict[str, Any]:
     """The whole page at the time `at_ns`, in nanoseconds since the Unix epoch; `fills` are the newest first."""
+    label = cache(now.label)
     return {
         "time": iso(at_ns),
         "message": sentence,
         "totals": [{"currency": currency, "pnl": pnl} for currency, pnl in totals(now).items()],
         "strategies": [
             {
-                **asdict(row),
+                **_fields(row),
                 "key": _key(row.namespace, row.name),
-                "label": now.label(row.namespace, row.name),
+                "label": label(row.namespace, row.name),
                 "held": row.held,
                 "tone": Tone.of(row.state),
             }
@@ -33,26 +37,26 @@ def snapshot(now: Report, fills: Iterable[Mapping[str, Any]], sentence: str, at_
         ],
         "positions": [
             {
-                **asdict(row),
+                **_fields(row),
                 "key": f"{_key(row.namespace, row.strategy)}/{row.venue}/{row.symbol}",
-                "label": now.label(row.namespace, row.strategy),
+                "label": label(row.namespace, row.strategy),
             }
             for row in now.positions
         ],
-        "orders": _orders(now, now.orders[-ORDERS_SHOWN:]),
+        "orders": _orders(now.orders[-ORDERS_SHOWN:], label),
         "orders_open": len(now.orders),
-        "fills": [{**fill, "label": now.label(fill["namespace"], fill["strategy"])} for fill in fills],
+        "fills": [{**fill, "label": label(fill["namespace"], fill["strategy"])} for fill in fills],
         "venues": [
             {
-                **asdict(row),
+                **_fields(row),
                 "key": _key(row.namespace, row.name),
-                "label": now.label(row.namespace, row.name),
+                "label": label(row.namespace, row.name),
                 "tone": Tone.of(row.session),
                 "latency": f"{row.latency_p99_micros / 1000:.1f} ms" if row.latency_p99_micros else "",
             }
             for row in now.venues
         ],
-        "limits": [_limit(now, row) for row in now.limits],
+        "limits": [_limit(row, label) for row in now.limits],
     }
 
 
@@ -70,30 +74,35 @@ def totals(now: Report) -> dict[str, str]:
     return found
 
 
+def _fields(row: LimitRow | OrderRow | PositionRow | StrategyRow | VenueRow) -> dict[str, Any]:
+    """As dataclasses.asdict, but without its deep copy of each value, which the loop that trades would wait for."""
+    return {field.name: getattr(row, field.name) for field in fields(row)}
+
+
 def _key(namespace: str, name: str) -> str:
     return f"{namespace}/{name}"
 
 
-def _orders(now: Report, rows: Sequence[OrderRow]) -> list[dict[str, Any]]:
+def _orders(rows: Sequence[OrderRow], label: Label) -> list[dict[str, Any]]:
     return [
         {
-            **asdict(row),
+            **_fields(row),
             "key": f"{_key(row.namespace, row.venue)}/{row.cl_ord_id}",
-            "label": now.label(row.namespace, row.strategy),
+            "label": label(row.namespace, row.strategy),
             "terms": f"{row.type} {row.time_in_force}",
         }
         for row in reversed(rows)
     ]
 
 
-def _limit(now: Report, row: LimitRow) -> dict[str, Any]:
+def _limit(row: LimitRow, label: Label) -> dict[str, Any]:
     share = row.share
     tone = Tone.BAD if share is None or share >= 1 else Tone.WAITS if share >= NEAR else Tone.GOOD
     return {
-        **asdict(row),
+        **_fields(row),
         "scope": row.key,
         "key": f"{_key(row.namespace, row.name)}/{row.limit}",
-        "label": now.label(row.namespace, row.name),
+        "label": label(row.namespace, row.name),
         "tone": tone,
         "share": "none allowed" if share is None else f"{share:.0%}",
         "filled": 1.0 if share is None else float(min(share, Decimal(1))),

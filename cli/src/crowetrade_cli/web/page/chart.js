@@ -120,7 +120,8 @@ export class Chart {
       const time = from + share * (to - from);
       parts.push(svg("text", { x: x(time), y: height - 5, "text-anchor": anchor }, clockOf(time)));
     }
-    for (const one of drawn.toReversed()) {
+    // The total last, on top; of equal lines the dashed one is over the solid one.
+    for (const one of drawn.toSorted((a, b) => Number(a.total ?? false) - Number(b.total ?? false))) {
       let path = "";
       let pen = "M";
       one.values.forEach((value, index) => {
