@@ -73,9 +73,10 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium; skips where there is none."""
+    """A headless Chromium; skips where there is none. Its driver keeps an event loop running in this thread, so a module
+    that uses it has no asynchronous tests."""
     program = chromium()
     if program is None:
         pytest.skip(MISSING)

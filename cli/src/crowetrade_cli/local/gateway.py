@@ -87,7 +87,7 @@ class LocalGateway:
 
     @property
     def open_orders(self) -> list[Order]:
-        """Oldest first; none as long as it does not run."""
+        """Oldest first; of one that has stopped, those that it left."""
         books = self._process.books if self._process is not None else None
         return list(books.open.values()) if books is not None else []
 
@@ -144,7 +144,6 @@ class LocalGateway:
             )
             await self._process.run()
         finally:
-            self._process = None
             await bus.close()
 
     @asynccontextmanager

@@ -74,15 +74,16 @@ def test_the_table_in_a_terminal(tmp_path: Path, sample_recordings: Path) -> Non
     command = [program, "run", str(REPOSITORY / "samples"), "--samples", str(sample_recordings)]
     terminal, inside = pty.openpty()
     process = subprocess.Popen(
-        [*command, "--state", str(tmp_path), "--for", str(RUN_SECONDS)],
+        [*command, "--state", str(tmp_path), "--for", str(RUN_SECONDS), "--web", "--web-port", "0"],
         stdout=inside,
         stderr=inside,
         env={**os.environ, "COLUMNS": str(COLUMNS), "LINES": str(LINES), "TERM": "xterm-256color"},
     )
     os.close(inside)
-    written = b"".join(_read(terminal))
+    written = b"".join(_read(terminal)).decode()
     assert process.wait(PATIENCE_SECONDS) == 0
-    shown = _last_table(written.decode())
+    assert written.count("The page is at http://127.0.0.1:") == 1
+    shown = _last_table(written)
     for part in (*STRATEGIES, "maxPositionQuantity", "LoggedOn", "positions are kept"):
         assert part in shown.plain
     assert re.search("Buy|Sell", shown.plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from crowetrade_api_tests.samples import change
 from crowetrade_cli.journal.rows import iso
+from crowetrade_cli_tests.conftest import Run
 from crowetrade_cli_tests.desk import LIMIT, PATIENCE_SECONDS, STRATEGY, VENUE, Desk, desk_of_waves
 
 pytestmark = pytest.mark.integration
@@ -252,3 +254,18 @@ def test_a_port_that_is_taken_ends_it_before_anything_trades(shown: Desk, tmp_pa
     assert elsewhere.process.wait(PATIENCE_SECONDS) == 1
     elsewhere.until(f"^Error: the page cannot be served at 127.0.0.1:{port}.*: name another port with --web-port")
     assert not elsewhere.journal.exists()
+
+
+def test_json_stays_json_beside_the_page(desk: Desk) -> None:
+    desk.start("--json", "--web", "--web-port", "0")
+    address(desk)
+    looked = json.loads(desk.until(r'"positions": \[{'))["desk"]
+    assert looked["positions"][0]["symbol"] == "EUR-USD"
+    assert desk.interrupt() == 0
+    assert [line for line in desk.lines if not line.startswith("{")] == [line for line in desk.lines if "http" in line]
+
+
+def test_a_port_without_a_page_is_refused(run: Run) -> None:
+    ended = run("run", "manifests", "--web-port", "8000")
+    assert ended.code == 2
+    assert ended.err == "Error: --web-port is the port of the page, which is not asked for: add --web\n"

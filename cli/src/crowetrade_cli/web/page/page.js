@@ -214,15 +214,12 @@ function showTable(table, rows) {
   });
 }
 
-// The roles are said because a phone's layout of the rows would take them away.
 function newRow(heads, key, fresh) {
   const tr = element("tr", fresh ? "fresh" : "");
   tr.dataset.key = key;
-  tr.setAttribute("role", "row");
   heads.forEach((head, index) => {
     const cell = element(index ? "td" : "th");
     if (!index) cell.scope = "row";
-    cell.setAttribute("role", index ? "cell" : "rowheader");
     cell.dataset.label = head.textContent;
     if (head.dataset.kind) cell.dataset.kind = head.dataset.kind;
     tr.append(cell);
@@ -237,9 +234,4 @@ function emptyRow(text, columns) {
   cell.colSpan = columns;
   tr.append(cell);
   return tr;
-}
-
-for (const table of document.querySelectorAll("table")) {
-  table.setAttribute("role", "table");
-  for (const head of table.querySelectorAll("thead th")) head.scope = "col";
 }
