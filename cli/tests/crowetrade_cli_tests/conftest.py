@@ -75,8 +75,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium; skips where there is none. Its driver keeps an event loop running in this thread, so a module
-    that uses it has no asynchronous tests."""
+    """A headless Chromium; skips where there is none. Its driver keeps an event loop running in this thread, so a
+    module that uses it has no asynchronous tests."""
     program = chromium()
     if program is None:
         pytest.skip(MISSING)
