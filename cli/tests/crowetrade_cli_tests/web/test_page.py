@@ -38,6 +38,15 @@ def shown(desk: Desk) -> Desk:
     return desk
 
 
+@pytest.fixture(scope="module")
+def shown_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """As `shown`, for tests that change nothing."""
+    desk = desk_of_waves(tmp_path_factory.mktemp("desk"))
+    desk.start("--plain", "--web", "--web-port", "0")
+    yield desk
+    desk.end()
+
+
 @pytest.fixture
 def look(browser: Browser) -> Iterator[Open]:
     """Opens an address in a browser of its own; fails at the end if a page has complained."""
@@ -89,8 +98,8 @@ def curve_grows(page: Page, beyond: int) -> None:
     )
 
 
-def test_it_shows_a_run_as_it_goes_on(shown: Desk, look: Open) -> None:
-    page = look(address(shown))
+def test_it_shows_a_run_as_it_goes_on(shown_once: Desk, look: Open) -> None:
+    page = look(address(shown_once))
     live(page)
     expect(row(page, "venues", "sim-fx")).to_contain_text("LoggedOn")
     strategy = row(page, "strategies", "ema")
@@ -145,8 +154,8 @@ def test_at_the_end_the_page_says_so_and_shows_what_the_journal_holds(shown: Des
         expect(page.locator("#positions tbody")).to_have_text("Everything is flat.")
 
 
-def test_a_bar_is_as_long_as_its_number_says(shown: Desk, look: Open) -> None:
-    page = look(address(shown))
+def test_a_bar_is_as_long_as_its_number_says(shown_once: Desk, look: Open) -> None:
+    page = look(address(shown_once))
     limit = row(page, "limits", "maxPositionQuantity")
     expect(cell(limit, "Highest use")).to_have_text(re.compile(r"[1-9]\d*%"))
     text, width, track = limit.evaluate(
@@ -160,28 +169,45 @@ def test_a_bar_is_as_long_as_its_number_says(shown: Desk, look: Open) -> None:
     assert used <= allowed
 
 
-def test_a_second_tab_has_the_curve_from_its_beginning(shown: Desk, look: Open) -> None:
-    first = look(address(shown))
+def test_a_second_tab_has_the_curve_from_its_beginning(shown_once: Desk, look: Open) -> None:
+    first = look(address(shown_once))
     curve_grows(first, beyond=10)
-    second = look(address(shown))
+    second = look(address(shown_once))
     live(second)
     assert curve_points(second) >= curve_points(first) - 1
     live(first)
 
 
-@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_nothing_is_wider_than_the_screen(shown: Desk, look: Open, viewport: ViewportSize) -> None:
-    page = look(address(shown), viewport)
+def assert_all_fits(page: Page) -> None:
+    """Nothing is wider than the screen or than the card around it."""
+    assert (
+        page.evaluate(
+            "() => [document.documentElement, ...document.querySelectorAll('section')]"
+            ".filter(box => box.scrollWidth > box.clientWidth).map(box => box.textContent.slice(0, 50))"
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("width", [360, 600, 900, 901, 1100, 1101, 1280, 1920])
+def test_nothing_is_wider_than_the_screen(shown_once: Desk, look: Open, width: int) -> None:
+    page = look(address(shown_once), ViewportSize(width=width, height=800))
     expect(page.locator("#fills tbody")).to_contain_text(re.compile("Buy|Sell"))
-    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    expect(row(page, "positions", "EUR-USD")).to_be_visible()
+    assert_all_fits(page)
+
+
+def test_what_it_says_fits_a_phone(shown: Desk, look: Open) -> None:
+    page = look(address(shown), PHONE)
+    live(page)
     expect(page.locator("#message")).to_be_hidden()
     assert shown.interrupt() == 0
     expect(page.locator("#message")).to_contain_text("positions are kept")
-    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert_all_fits(page)
 
 
-def test_a_line_is_hidden_and_shown_by_its_button_and_read_at_the_pointer(shown: Desk, look: Open) -> None:
-    page = look(address(shown))
+def test_a_line_is_hidden_and_shown_by_its_button_and_read_at_the_pointer(shown_once: Desk, look: Open) -> None:
+    page = look(address(shown_once))
     button, line = page.get_by_role("button", name="ema"), page.locator('[data-series="desk/ema"]')
     expect(line).to_have_count(1)
     button.press("Enter")
@@ -195,8 +221,8 @@ def test_a_line_is_hidden_and_shown_by_its_button_and_read_at_the_pointer(shown:
     expect(page.locator(".legend .note")).to_have_text(f"USD at {begins}")
 
 
-def test_tables_keep_their_meaning_for_readers_on_a_phone(shown: Desk, look: Open) -> None:
-    page = look(address(shown), PHONE)
+def test_tables_keep_their_meaning_for_readers_on_a_phone(shown_once: Desk, look: Open) -> None:
+    page = look(address(shown_once), PHONE)
     table = page.get_by_role("table", name="Strategies")
     expect(table.get_by_role("row").get_by_role("rowheader")).to_have_text("ema")
     expect(table.get_by_role("cell").first).to_contain_text("Trading")
@@ -222,7 +248,7 @@ def test_what_a_run_says_is_text_and_never_markup(desk: Desk, look: Open, monkey
     expect(cell(strategy, "State")).to_have_text("Failed")
     expect(cell(strategy, "Why")).to_contain_text("<img src=x onerror=alert(1)> & <b>bold</b>")
     assert page.locator("img, b b").count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert_all_fits(page)
 
 
 def test_a_run_that_is_killed_is_noticed_and_the_next_one_at_the_port_is_shown(shown: Desk, look: Open) -> None:
