@@ -22,6 +22,9 @@ from crowetrade_cli.local.wanted import Address
 _SESSIONS = {number: state.value for state, number in SESSION_STATES.items()}
 
 
+_NEARLY_USED = Decimal("0.8")
+
+
 class Tone(StrEnum):
     """What a state means for whoever looks."""
 
@@ -134,10 +137,17 @@ class LimitRow:
         """Of what is allowed, 1 for all of it; None where nothing is allowed."""
         return Decimal(self.used) / Decimal(self.allowed) if Decimal(self.allowed) else None
 
+    @property
+    def tone(self) -> Tone:
+        """Bad when all of it is used, waiting when it nearly is."""
+        if self.share is None or self.share >= 1:
+            return Tone.BAD
+        return Tone.WAITS if self.share >= _NEARLY_USED else Tone.GOOD
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All rows, each kind in the order of its names; orders in that of their age."""
+    """All rows, each kind in the order of its names; orders by venue, the oldest first."""
 
     strategies: list[StrategyRow]
     positions: list[PositionRow]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
@@ -12,7 +10,6 @@ from crowetrade_cli.local.report import LimitRow, Report, Tone
 
 _GOOD, _BAD, _WAITS = "green", "red", "yellow"
 _COLOURS = {Tone.GOOD: _GOOD, Tone.BAD: _BAD, Tone.WAITS: _WAITS}
-_NEAR = Decimal("0.8")
 
 
 def tables(report: Report) -> Group:
@@ -79,7 +76,4 @@ def _limits(report: Report) -> Table:
 
 
 def _share(row: LimitRow) -> Text:
-    share = row.share
-    if share is None:
-        return Text("none allowed", style=_BAD)
-    return Text(f"{share:.0%}", style=_BAD if share >= 1 else _WAITS if share >= _NEAR else _GOOD)
+    return Text("none allowed" if row.share is None else f"{row.share:.0%}", style=_COLOURS[row.tone])

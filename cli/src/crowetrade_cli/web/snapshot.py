@@ -12,8 +12,6 @@ from crowetrade_cli.journal.rows import iso
 from crowetrade_cli.local.report import LimitRow, OrderRow, PositionRow, Report, StrategyRow, Tone, VenueRow
 
 ORDERS_SHOWN = 100
-NEAR = Decimal("0.8")
-"""Share of a limit from which on it is shown as nearly used up."""
 
 Label = Callable[[str, str], str]
 
@@ -43,7 +41,7 @@ def snapshot(now: Report, fills: Iterable[Mapping[str, Any]], sentence: str, at_
             }
             for row in now.positions
         ],
-        "orders": _orders(now.orders[-ORDERS_SHOWN:], label),
+        "orders": _orders(now.orders, label),
         "orders_open": len(now.orders),
         "fills": [{**fill, "label": label(fill["namespace"], fill["strategy"])} for fill in fills],
         "venues": [
@@ -91,19 +89,18 @@ def _orders(rows: Sequence[OrderRow], label: Label) -> list[dict[str, Any]]:
             "label": label(row.namespace, row.strategy),
             "terms": f"{row.type} {row.time_in_force}",
         }
-        for row in reversed(rows)
+        for row in sorted(rows, key=lambda row: row.changed, reverse=True)[:ORDERS_SHOWN]
     ]
 
 
 def _limit(row: LimitRow, label: Label) -> dict[str, Any]:
     share = row.share
-    tone = Tone.BAD if share is None or share >= 1 else Tone.WAITS if share >= NEAR else Tone.GOOD
     return {
         **_fields(row),
         "scope": row.key,
         "key": f"{_key(row.namespace, row.name)}/{row.limit}",
         "label": label(row.namespace, row.name),
-        "tone": tone,
+        "tone": row.tone,
         "share": "none allowed" if share is None else f"{share:.0%}",
         "filled": 1.0 if share is None else float(min(share, Decimal(1))),
     }

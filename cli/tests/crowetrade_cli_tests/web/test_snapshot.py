@@ -57,7 +57,9 @@ def test_a_limit_has_its_share_in_words_in_length_and_in_tone(case: str) -> None
 
 
 def _order(number: int) -> OrderRow:
-    return OrderRow("desk", "a", "sim", f"a-1-{number}", "EUR-USD", "Buy", "Limit", "IOC", "9", "1", "1.1", "New", "")
+    return OrderRow(
+        "desk", "a", "sim", f"a-1-{number}", "EUR-USD", "Buy", "Limit", "IOC", "9", "1", "1.1", "New", f"{number:09}"
+    )
 
 
 def test_of_many_open_orders_the_newest_are_shown_and_all_are_counted() -> None:
