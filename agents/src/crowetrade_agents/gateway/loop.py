@@ -154,28 +154,34 @@ class Gateway:
             waiting.cancel()
             timer.cancel()
 
-    async def _take(self, waiting: Sequence[Command]) -> None:
-        proofs, self._proofs = self._proofs, []
-        todo = batch.take(self.state, waiting, self._clock.now_ns())
+    async def handle(self, commands: Sequence[Command], *, prove: bool = False) -> Sequence[journal_pb2.JournalEvent]:
+        """Handles commands as one batch: what they ask for is journaled and carried out, in the order that batch.py
+        gives. Returns what was journaled. `prove`: also when that is nothing, nobody may have taken over."""
+        todo = batch.take(self.state, commands, self._clock.now_ns())
         for cancel in todo.urgent:
             self._venue.cancel(cancel.cancel)
         if todo.events:
             await self._append(todo.events)
-        elif proofs or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
+        elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
             await self._journal.confirm()
             self._appended_ns = self._clock.now_ns()
+        for effect in todo.after:
+            await self._carry_out(effect)
+        for command in commands:
+            self._hub.handled(command)
+        return todo.events
+
+    async def _take(self, waiting: Sequence[Command]) -> None:
+        proofs, self._proofs = self._proofs, []
+        events = await self.handle(waiting, prove=bool(proofs))
         for proof in proofs:
             if not proof.done():
                 proof.set_result(None)
-        for effect in todo.after:
-            await self._carry_out(effect)
-        for command in waiting:
-            self._hub.handled(command)
         self.changed.set()
         behind = self.head.sequence - self._snapshot_at
         if behind >= 2 * SNAPSHOT_EVENTS or (behind >= SNAPSHOT_EVENTS and self._queue.empty()):
             await self._begin_snapshot()
-        if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, todo.events):
+        if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, events):
             self._news.set()
 
     async def _append(self, events: Sequence[journal_pb2.JournalEvent]) -> None:

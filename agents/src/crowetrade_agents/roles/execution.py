@@ -55,7 +55,7 @@ from crowetrade_agents.roles.venue_stream import Task, VenueStream
 _log = structlog.get_logger(__name__)
 
 # None only wakes the worker.
-_Input = MarketEvent | TargetPosition | status_pb2.GatewayStatus | None
+Input = MarketEvent | TargetPosition | status_pb2.GatewayStatus | None
 
 
 class ExecutionRole:
@@ -80,7 +80,7 @@ class ExecutionRole:
         self._patience = patience or Patience()
         ids = ClOrdIds(strategy, clock.now_ns())
         self._sender = OrderSender(strategy, ids, policy.time_in_force, clock, self._patience, shadow)
-        self._inbox: asyncio.Queue[_Input] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         # The quotes of the steps handled, and the newest that have arrived.
         self._handled_tops: dict[InstrumentId, TopOfBook] = {}
         self._newest_tops: dict[InstrumentId, TopOfBook] = {}
@@ -193,7 +193,7 @@ class ExecutionRole:
         """Handles events until canceled."""
         try:
             while True:
-                await self._work(self._tasks(await self._inbox.get()))
+                await self.handle([await self._inbox.get(), *self._arrived()])
                 if self._inbox.empty():
                     await self._stand_down_in_silence()
                     for stream in self.streams.values():
@@ -206,16 +206,21 @@ class ExecutionRole:
         """Cancels every working order and waits for the answers; call it when `run` has ended."""
         await self._sender.cancel_all(tuple(self.streams.values()))
 
-    def _tasks(self, first: _Input) -> list[Task]:
+    async def handle(self, messages: Sequence[Input]) -> None:
+        """Handles what has come, and what was held back until now. `run` does it with all that waits."""
         tasks = [task for stream in self.streams.values() for task in stream.release()]
-        messages = [first]
-        while not self._inbox.empty():
-            messages.append(self._inbox.get_nowait())
         for message in messages:
             tasks.extend(self._align(message))
-        return tasks
+        for task in _latest_only(tasks):
+            if task.stream.must_wait:
+                task.stream.hold(task)
+            elif not task.is_past:
+                await self._handle(task)
 
-    def _align(self, message: _Input) -> list[Task]:
+    def _arrived(self) -> list[Input]:
+        return [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+
+    def _align(self, message: Input) -> list[Task]:
         if isinstance(message, TargetPosition):
             stream = self.streams.get(message.origin.instrument.venue)
             return [] if stream is None else stream.take_target(message)
@@ -242,13 +247,6 @@ class ExecutionRole:
             if not self._silent:
                 self._state.problems.clear(Problem.DATA_GAP)
         return True
-
-    async def _work(self, tasks: Sequence[Task]) -> None:
-        for task in _latest_only(tasks):
-            if task.stream.must_wait:
-                task.stream.hold(task)
-            elif not task.is_past:
-                await self._handle(task)
 
     async def _handle(self, task: Task) -> None:
         stream, step = task.stream, task.step
@@ -342,7 +340,7 @@ class ExecutionRole:
         _log.warning("target_late", venue=stream.venue, md_sequence=stream.published)
         await self._upstream_ready()
         # What has come meanwhile may be what was waited for.
-        await self._work(self._tasks(None))
+        await self.handle(self._arrived())
         if stream.stalls_at_ns(self._patience.target_ns) != stalls_at_ns:
             return
         lost = stream.published

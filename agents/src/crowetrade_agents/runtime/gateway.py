@@ -34,7 +34,7 @@ from crowetrade_agents.order_entry.commands import SessionCommand
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.venue import instruments_of
-from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenuePort
+from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenueFeatures, VenuePort
 from crowetrade_api.files import VenueFile
 from crowetrade_process.health import Health
 from crowetrade_process.stopping import cancelled, unless_stopping
@@ -164,41 +164,16 @@ class GatewayProcess:
                 sessions.leave()
 
     async def _open(self) -> tuple[GatewayState, JournalHead]:
-        """Opens the journal and writes this session's record into it, which fences the gateway before."""
         while True:
             try:
-                recovered = await self._journal.open()
-                books = begin(self._file.name, recovered.books)
-                async for event in recovered.events:
-                    books.apply(event, replayed=True)
-                break
+                return await begin_session(self._journal, self._settings(), self._clock.now_ns)
             except JournalUnavailable as error:
                 log.warning("journal_not_open", error=str(error))
                 self._health.set_ready("journal", False, str(error))
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
-        started = journal_pb2.JournalEvent(
-            at_unix_ns=self._clock.now_ns(),
-            session_started=journal_pb2.SessionStarted(pod=self._name, fencing_token=books.fencing_token + 1),
-        )
-        books.apply(started)
-        head = await self._journal.append([started], self._clock.now_ns(), books.fencing_token)
-        state = GatewayState.start(self._settings(), books, recovered.head.sequence)
-        state.live.published = books.origin_sequence
-        return state, head
 
     def _settings(self) -> Settings:
-        spec = self._file.spec
-        return Settings(
-            namespace=self._file.namespace,
-            venue=self._file.name,
-            pod=self._name,
-            instruments=instruments_of(self._file),
-            features=self._venue.features,
-            orders_per_second=spec.rate_limits.orders_per_second,
-            order_burst=spec.rate_limits.burst,
-            cancels_per_second=spec.rate_limits.cancels_per_second,
-            cancel_after_ns=spec.cancel_on_disconnect.after_seconds * SECOND_NS,
-        )
+        return settings_of(self._file, self._venue.features, self._name)
 
     def _resume(self, books: Books) -> Resume:
         return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token)
@@ -266,6 +241,42 @@ class GatewayProcess:
         await gateway.snapshot()
         await self._publish_status(gateway_status(*self._status_facts(gateway)))
         await self._bus.flush()
+
+
+async def begin_session(
+    journal: JournalPort, settings: Settings, now_ns: Callable[[], int]
+) -> tuple[GatewayState, JournalHead]:
+    """Opens the journal and writes this session's record into it, which fences the gateway before. Raises
+    JournalError."""
+    recovered = await journal.open()
+    books = begin(settings.venue, recovered.books)
+    async for event in recovered.events:
+        books.apply(event, replayed=True)
+    started = journal_pb2.JournalEvent(
+        at_unix_ns=now_ns(),
+        session_started=journal_pb2.SessionStarted(pod=settings.pod, fencing_token=books.fencing_token + 1),
+    )
+    books.apply(started)
+    head = await journal.append([started], now_ns(), books.fencing_token)
+    state = GatewayState.start(settings, books, recovered.head.sequence)
+    state.live.published = books.origin_sequence
+    return state, head
+
+
+def settings_of(file: VenueFile, features: VenueFeatures, pod: str) -> Settings:
+    """What a gateway of this venue is started with."""
+    spec = file.spec
+    return Settings(
+        namespace=file.namespace,
+        venue=file.name,
+        pod=pod,
+        instruments=instruments_of(file),
+        features=features,
+        orders_per_second=spec.rate_limits.orders_per_second,
+        order_burst=spec.rate_limits.burst,
+        cancels_per_second=spec.rate_limits.cancels_per_second,
+        cancel_after_ns=spec.cancel_on_disconnect.after_seconds * SECOND_NS,
+    )
 
 
 def has_left(state: GatewayState, since_ns: int) -> bool:
