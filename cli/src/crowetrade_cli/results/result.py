@@ -63,9 +63,9 @@ class Holding:
 class Holdings:
     """Collects holdings, oldest time first, into columns: a run may have millions.
 
-    At each sampled time there is one row for each instrument of each strategy. Samples are taken at the start (all zero),
-    at the end, and in between only where market data came since the sample before, so that a weekend without a market
-    has none.
+    At each sampled time there is one row for each instrument of each strategy. Samples are taken at the start (all
+    zero), at the end, and in between only where market data came since the sample before, so that a weekend without a
+    market has none.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Holdings:
         import pyarrow as pa
 
         self._flush()
-        return pa.Table.from_batches(self._batches, schema=holdings_schema())
+        return pa.Table.from_batches(self._batches, schema=holdings_schema()).unify_dictionaries()
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -132,8 +132,8 @@ def holdings_schema() -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Orders of one strategy and instrument that were refused for the same reason. `risk_limit` is the NAMESPACE/NAME of
-    the RiskLimit, empty where another rule refused; `text` is what the strategy was told the first time."""
+    """Orders of one strategy and instrument that were refused for the same reason. `risk_limit` is the NAMESPACE/NAME
+    of the RiskLimit, empty where another rule refused; `text` is what the strategy was told the first time."""
 
     strategy: str
     venue: str
