@@ -18,8 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated
 
-from crowetrade_agents.domain.numbers import CONTEXT, ZERO
+from pydantic import PlainSerializer
+
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render_money
 from crowetrade_agents.domain.numbers import total as total_of
 from crowetrade_cli.results.curves import Curve, currencies, total
 from crowetrade_cli.results.result import Fill, Result, StrategyFacts
@@ -29,6 +32,10 @@ MINUTE_NS = 60 * 1_000_000_000
 HOUR_NS = 60 * MINUTE_NS
 DAY_NS = 24 * HOUR_NS
 YEAR_NS = 365.25 * DAY_NS
+
+
+Money = Annotated[Decimal, PlainSerializer(render_money, return_type=str, when_used="json")]
+"""Exact here; rounded where it is written."""
 
 
 class Period(StrEnum):
@@ -55,10 +62,10 @@ class Metrics:
 
     strategy: str | None
     currency: str
-    capital: Decimal
-    pnl: Decimal
-    pnl_elsewhere: Mapping[str, Decimal]
-    fees: Decimal
+    capital: Money
+    pnl: Money
+    pnl_elsewhere: Mapping[str, Money]
+    fees: Money
     total_return: float | None
     annual_return: float | None
     annual_volatility: float | None
