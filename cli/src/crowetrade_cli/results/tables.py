@@ -10,8 +10,18 @@ from rich.text import Text
 from crowetrade_cli.results.figures import BY_NAME, labels
 from crowetrade_cli.results.metrics import Metrics, RunMetrics
 
-COLUMNS = ("pnl", "total_return", "sharpe", "sortino", "calmar", "max_drawdown", "turnover", "hit_rate", "round_trips")
-COLUMNS += ("orders_refused",)
+COLUMNS = (
+    "pnl",
+    "total_return",
+    "sharpe",
+    "sortino",
+    "calmar",
+    "max_drawdown",
+    "turnover",
+    "hit_rate",
+    "round_trips",
+    "orders_refused",
+)
 _GOOD, _BAD = "green", "red"
 _SIGNED = {"pnl", "total_return"}
 
