@@ -3,7 +3,7 @@ venue in lock step. Whatever the venue answers is handled before a call returns.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crowetrade.bus.v1 import journal_pb2
@@ -43,7 +43,7 @@ class History:
     replay: Replay
 
     @classmethod
-    def of(cls, file: VenueFile, environment: dict[str, str]) -> History:
+    def of(cls, file: VenueFile, environment: Mapping[str, str]) -> History:
         """In lock step, from the beginning to the end once, whatever the manifest says of the pace; no key is asked
         for. Raises DataError and ConfigurationError."""
         spec = replace(simulated_spec_of(file, environment), speed=None, loop=False, api_key_sha256="")
