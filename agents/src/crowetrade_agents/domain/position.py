@@ -14,7 +14,7 @@ from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Quantity signed in the instrument's units; fees in quote currency, profit in quote currency for a multiplier of 1.
+    """Quantity signed in the instrument's units; fees in quote currency, profit in it for a multiplier of 1.
     Arithmetic has 38 digits."""
 
     quantity: Decimal = ZERO

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 
 from crowetrade_agents import sdk
 from crowetrade_agents.domain.flow import FeatureVector, MarketEvent, Origin
 from crowetrade_agents.domain.hold_reasons import HoldReason
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.numbers import REPEATED
 from crowetrade_agents.errors import ModelFailed
 
 # Decimal places that a number has on the wire; half of an odd last digit may need one more.
@@ -74,6 +76,7 @@ def _hook(event: sdk.Quote | sdk.Trade | sdk.Bar) -> str:
     return f"on_{type(event).__name__.lower()}"
 
 
+@lru_cache(REPEATED)
 def _rounded(mid: Decimal) -> Decimal:
     """To what travels over a bus, so that nothing depends on whether there is one between the stages."""
     exponent = mid.as_tuple().exponent
@@ -85,7 +88,7 @@ def _finite(values: object) -> dict[str, float]:
         raise ModelFailed(f"Features.values is {values!r:.80}; return a mapping from names to numbers")
     checked = {}
     for name, value in values.items():
-        number = _as_float(value)
+        number = value if type(value) is float else _as_float(value)
         if not isinstance(name, str) or number is None or not math.isfinite(number):
             raise ModelFailed(f"feature {name!r:.80} is {value!r:.80}; return finite numbers by name")
         checked[name] = number

@@ -22,8 +22,9 @@ class PortfolioStage:
 
     def __init__(self, policy: PortfolioPolicy) -> None:
         self._policy = policy
-        self._gaps: dict[InstrumentId, GapDetector] = {}
-        self._spikes: dict[InstrumentId, SpikeDetector] = {}
+        gap_ns, sigmas, names = policy.data_gap_ns, policy.spike_sigma, policy.instruments
+        self._gaps = {} if gap_ns is None else {name: GapDetector(gap_ns) for name in names}
+        self._spikes = {} if sigmas is None else {name: SpikeDetector(sigmas) for name in names}
 
     def on_signal(self, signal: Signal) -> TargetPosition:
         """The target of one signal, or the first reason in the order below that forbids one."""
@@ -36,23 +37,32 @@ class PortfolioStage:
         """Feeds the detectors with every event, also while the model warms up; one instrument's gap or spike holds
         all, because the position is one."""
         name = signal.origin.instrument
-        if self._policy.data_gap_ns is not None:
-            self._gaps.setdefault(name, GapDetector(self._policy.data_gap_ns)).update(signal.origin.event_ns)
-        if self._policy.spike_sigma is not None and signal.mid is not None:
-            self._spikes.setdefault(name, SpikeDetector(self._policy.spike_sigma)).update(float(signal.mid))
-        if any(detector.down for detector in self._gaps.values()):
-            return HoldReason.DATA_GAP
-        return HoldReason.VOLATILITY_SPIKE if any(detector.down for detector in self._spikes.values()) else None
+        if name in self._gaps:
+            self._gaps[name].update(signal.origin.event_ns)
+        if name in self._spikes and signal.mid is not None:
+            self._spikes[name].update(float(signal.mid))
+        for gap in self._gaps.values():
+            if gap.down:
+                return HoldReason.DATA_GAP
+        for spike in self._spikes.values():
+            if spike.down:
+                return HoldReason.VOLATILITY_SPIKE
+        return None
 
     def _gate(self, signal: Signal) -> str | None:
         if signal.reason:
             return signal.reason
-        numbers = (signal.mu, signal.sigma, signal.prob_edge_pos, *[weight.weight for weight in signal.weights])
-        if not all(map(math.isfinite, numbers)) or signal.sigma <= 0 or not signal.weights:
+        # A sum is finite when all of its terms are, or their like overflows: such a signal is none either.
+        numbers = signal.mu + signal.sigma + signal.prob_edge_pos
+        known = True
+        for name, weight, mid in signal.weights:
+            numbers += weight
+            if name not in self._policy.instruments:
+                return HoldReason.UNKNOWN_INSTRUMENT
+            known = known and mid is not None
+        if not math.isfinite(numbers) or signal.sigma <= 0 or not signal.weights:
             return HoldReason.INVALID_SIGNAL
-        if any(weight.instrument not in self._policy.instruments for weight in signal.weights):
-            return HoldReason.UNKNOWN_INSTRUMENT
-        if any(weight.mid is None for weight in signal.weights):
+        if not known:
             return HoldReason.NO_MID_PRICE
         if signal.mu == 0:
             return None

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 import structlog
@@ -358,8 +357,10 @@ def _remember(tops: dict[InstrumentId, TopOfBook], event: MarketEvent) -> None:
         tops.pop(event.instrument, None)
 
 
-def _latest_only(tasks: Sequence[Task]) -> list[Task]:
+def _latest_only(tasks: Sequence[Task]) -> Sequence[Task]:
     """Out of lock step, drops the targets of all but the last task of each venue; their market data stays."""
+    if len(tasks) < 2:
+        return tasks
     last = {task.stream.venue: task for task in tasks if task.step.target is not None}
     kept = []
     for task in tasks:
@@ -367,5 +368,5 @@ def _latest_only(tasks: Sequence[Task]) -> list[Task]:
             kept.append(task)
         else:
             metrics.count_hold(IdleReason.SUPERSEDED)
-            kept.append(replace(task, step=replace(task.step, target=None)))
+            kept.append(task._replace(step=task.step._replace(target=None)))
     return kept

@@ -59,75 +59,66 @@ class StageContext:
 
 def feature_role(stage: FeatureStage, context: StageContext) -> Stage[MarketEvent, FeatureVector]:
     """The feature stage as a role."""
-    state = context.state
 
-    def follow(vector: FeatureVector) -> None:
-        state.hold(vector.reason)
+    def worked(vector: FeatureVector) -> bool:
+        return vector.reason != HoldReason.INVALID_MARKET_DATA
 
-    return _role(
-        FEATURE,
-        stage.on_market_event,
-        stage.not_ready,
-        follow,
-        context,
-        worked=lambda vector: vector.reason != HoldReason.INVALID_MARKET_DATA,
-    )
+    return _role(FEATURE, stage.on_market_event, stage.not_ready, context, worked)
 
 
 def signal_role(stage: SignalStage, context: StageContext) -> Stage[FeatureVector, Signal]:
     """The signal stage as a role."""
     state, clock = context.state, context.clock
 
-    def follow(signal: Signal) -> None:
-        state.hold(signal.reason)
+    def run(vector: FeatureVector) -> Signal:
+        signal = stage.on_features(vector)
         if not signal.reason:
             state.last_signal_unix_ns = clock.now_ns()
+        return signal
 
-    return _role(
-        SIGNAL,
-        stage.on_features,
-        stage.not_ready,
-        follow,
-        context,
-        worked=lambda signal: signal.reason in ("", HoldReason.NO_FORECAST),
-    )
+    def worked(signal: Signal) -> bool:
+        return signal.reason in ("", HoldReason.NO_FORECAST)
+
+    return _role(SIGNAL, run, stage.not_ready, context, worked)
 
 
 def portfolio_role(stage: PortfolioStage, context: StageContext) -> Stage[Signal, TargetPosition]:
-    """The portfolio stage as a role."""
+    """The portfolio stage as a role; why there is no target is known to the status when it returns."""
     state = context.state
 
     def not_ready(signal: Signal, reason: str) -> TargetPosition:
         return TargetPosition(signal.origin, hold_reason=reason)
 
-    def follow(target: TargetPosition) -> None:
+    guarded = _role(PORTFOLIO, stage.on_signal, not_ready, context, lambda target: True)
+
+    def handle(signal: Signal) -> TargetPosition:
+        target = guarded(signal)
         state.hold(target.hold_reason)
         if target.hold_reason:
             metrics.count_hold(target.hold_reason)
+        return target
 
-    return _role(PORTFOLIO, stage.on_signal, not_ready, follow, context)
+    return handle
 
 
 def _role(
     role: str,
     run: Stage[In, Out],
     not_ready: Callable[[In, str], Out],
-    follow: Callable[[Out], None],
     context: StageContext,
-    worked: Callable[[Out], bool] = lambda result: True,
+    worked: Callable[[Out], bool],
 ) -> Stage[In, Out]:
-    """`not_ready` makes the output for an input at which the stage failed, `follow` takes note of an output, and
-    `worked` says of it whether the model was asked for it."""
+    """`not_ready` makes the output for an input at which the stage failed; `worked` says of an output whether the model
+    was asked for it."""
     health = StageHealth(role, context.state, context.clock)
 
     def handle(message: In) -> Out:
         try:
             result = run(message)
-            if worked(result):
+            if health.failing and worked(result):
                 health.worked()
         except Exception as error:  # noqa: BLE001 - a user's model may raise anything
             result = not_ready(message, health.failed(error))
-        follow(result)
         return result
 
     return handle if context.running is None else _timed(role, handle, context.running)
@@ -168,7 +159,9 @@ async def start_features(
 
     async def receive(event: MarketEvent) -> None:
         if event.instrument in instruments:
-            await bus.publish(subject, flow_wire.feature_vector_to_wire(role(event)))
+            vector = role(event)
+            context.state.hold(vector.reason)
+            await bus.publish(subject, flow_wire.feature_vector_to_wire(vector))
 
     await subscribe_market_data(bus, context.namespace, venues_of(instruments), receive)
 
@@ -178,7 +171,9 @@ async def start_signals(bus: Bus, context: StageContext, role: Stage[FeatureVect
     subject = subjects.signals(context.namespace, context.strategy)
 
     async def receive(message: pb.FeatureVector) -> None:
-        await bus.publish(subject, flow_wire.signal_to_wire(role(flow_wire.feature_vector(message))))
+        signal = role(flow_wire.feature_vector(message))
+        context.state.hold(signal.reason)
+        await bus.publish(subject, flow_wire.signal_to_wire(signal))
 
     await bus.subscribe(subjects.features(context.namespace, context.strategy), pb.FeatureVector, receive)
 

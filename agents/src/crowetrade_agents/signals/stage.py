@@ -56,21 +56,21 @@ class SignalStage:
             return None
         if not isinstance(forecast, sdk.Forecast):
             raise ModelFailed(f"signal returned {forecast!r:.80}, which is no sdk.Forecast")
-        sigma = _finite("sigma", forecast.sigma)
+        sigma = _finite(forecast.sigma, "sigma")
         if sigma <= 0:
             raise ModelFailed(f"signal returned sigma {sigma}; a standard deviation is above 0")
-        return _finite("mu", forecast.mu), sigma, self._weights(forecast.weights)
+        return _finite(forecast.mu, "mu"), sigma, self._weights(forecast.weights)
 
     def _weights(self, weights: object) -> dict[InstrumentId, float]:
         if not isinstance(weights, Mapping) or not weights:
             raise ModelFailed(f"signal returned weights {weights!r:.80}; return a weight by InstrumentId")
-        known = ", ".join(str(name) for name in sorted(self._instruments))
         checked = {}
         for name, weight in weights.items():
             if name not in self._instruments:
+                known = ", ".join(str(name) for name in sorted(self._instruments))
                 shown = str(name) if isinstance(name, InstrumentId) else repr(name)
                 raise ModelFailed(f"signal weighs {shown:.80}, which is no instrument of the strategy ({known})")
-            checked[InstrumentId(*name)] = _finite(f"weight of {name}", weight)
+            checked[InstrumentId(*name)] = _finite(weight, "weight of", name)
         return checked
 
 
@@ -79,11 +79,14 @@ def probability_of_edge(mu: float, sigma: float) -> float:
     return 0.5 * math.erfc(-mu / sigma / _ROOT_OF_TWO)
 
 
-def _finite(name: str, value: object) -> float:
+def _finite(value: object, *names: object) -> float:
+    """The value, which the names are those of, as a float."""
+    if type(value) is float and math.isfinite(value):
+        return value
     try:
         number = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise ModelFailed(f"signal returned {name} {value!r:.80}, which is no finite number")
+        raise ModelFailed(f"signal returned {' '.join(map(str, names))} {value!r:.80}, which is no finite number")
     return number

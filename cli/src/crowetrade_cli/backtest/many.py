@@ -7,6 +7,7 @@ A run that fails ends all: a sweep with holes would be taken for one without.
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -64,14 +65,12 @@ class Runner:
             raise WrongUse(f"--folds {folds} cuts the history into parts of nothing: use fewer")
         bounds = [span.from_ns + length * number for number in range(1, folds + 1)] + [span.to_ns]
         trainings = [Range(span.from_ns, bound) for bound in bounds[:-1]]
-        tests = [Range(bound, end) for bound, end in zip(bounds, bounds[1:], strict=False)]
+        tests = [Range(bound, end) for bound, end in itertools.pairwise(bounds)]
         places = range(len(self._candidates))
         figures = self._each(self._figures, [(place, training) for training in trainings for place in places])
         best = []
         for number in range(folds):
-            rows = [
-                SweepRow({"place": str(place)}, figures[number * len(places) + place]) for place in places
-            ]
+            rows = [SweepRow({"place": str(place)}, figures[number * len(places) + place]) for place in places]
             best.append(int(sweep(rows, metric).rows[0].parameters["place"]))
         tested = self._each(self._test, list(zip(best, tests, strict=True)))
         found = [
@@ -106,7 +105,7 @@ class Runner:
                 found.append(what(*task))
                 self._done()
             return found
-        global _forked  # noqa: PLW0603 - what a forked process has by memory need not be sent to it
+        global _forked
         _forked = what
         # What is there now is not looked at again by collections, which would copy the pages that are shared.
         gc.collect()

@@ -151,4 +151,3 @@ def _inside(value: Any, step: str, one: Setting) -> Any:
 def _typed(value: str, before: Any) -> Any:
     """Text where the manifest has text; otherwise what YAML makes of it."""
     return value if isinstance(before, str) else yaml.safe_load(value)
-

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated
 import structlog
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crowetrade_api.files import EnvName
 from crowetrade_cli.backtest.many import Candidate, Runner
@@ -47,7 +46,9 @@ def backtest(
         list[str] | None,
         typer.Option("--set", metavar="KIND/NAME:PATH=VALUES", help="A field and its values: 3..8, 3..9/2 or 3,5."),
     ] = None,
-    folds: Annotated[int, typer.Option(min=0, max=1_000, help="Walk-forward: choose by --set, test on what follows.")] = 0,
+    folds: Annotated[
+        int, typer.Option(min=0, max=1_000, help="Walk-forward: choose among --set, test after.")
+    ] = 0,
     metric: Annotated[str, typer.Option(help="What a sweep is sorted by and folds choose by.")] = DEFAULT_METRIC,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Of manifests that name none.")] = "default",
     samples: Annotated[
@@ -157,7 +158,12 @@ def _quiet() -> None:
 @contextmanager
 def _progress(unit: str, total: float) -> Iterator[Callable[[float], None]]:
     """A bar with an estimate on a terminal, nothing elsewhere; called with what is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
     with Progress(
         *columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True), transient=True,
         disable=not sys.stderr.isatty(),

@@ -78,14 +78,16 @@ class _Session:
 
     async def send(self, request: Request) -> bool:
         """See OrderSession."""
-        if request.HasField("progress"):
-            return True
         published = self._gateway.gateway.state.live.published
         message = decode(request, Bounds(self._strategy, self.venue, published, self._clock.now_ns()))
         if isinstance(message, Violation):
             raise RuntimeError(f"the execution role sent what is no request: {message.text}")
         if isinstance(message, StrategyCommand):
             self._gateway.command(message)
+        return True
+
+    async def progress(self, sequence: int) -> bool:
+        """Nobody waits for it: the market moves when this strategy has returned."""
         return True
 
     async def close(self) -> None:
