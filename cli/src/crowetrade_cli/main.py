@@ -13,6 +13,7 @@ import typer
 from crowetrade_agents.errors import AgentError
 from crowetrade_cli.commands import journal
 from crowetrade_cli.commands.backtest import backtest
+from crowetrade_cli.commands.compare import compare
 from crowetrade_cli.commands.run import run
 from crowetrade_cli.errors import CliError
 
@@ -20,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Cr
 app.add_typer(journal.app, name="journal")
 app.command()(run)
 app.command()(backtest)
+app.command()(compare)
 
 
 @app.callback()

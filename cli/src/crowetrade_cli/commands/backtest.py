@@ -46,9 +46,7 @@ def backtest(
         list[str] | None,
         typer.Option("--set", metavar="KIND/NAME:PATH=VALUES", help="A field and its values: 3..8, 3..9/2 or 3,5."),
     ] = None,
-    folds: Annotated[
-        int, typer.Option(min=0, max=1_000, help="Walk-forward: choose among --set, test after.")
-    ] = 0,
+    folds: Annotated[int, typer.Option(min=0, max=1_000, help="Walk-forward: choose among --set, test after.")] = 0,
     metric: Annotated[str, typer.Option(help="What a sweep is sorted by and folds choose by.")] = DEFAULT_METRIC,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Of manifests that name none.")] = "default",
     samples: Annotated[
@@ -161,13 +159,11 @@ def _progress(unit: str, total: float) -> Iterator[Callable[[float], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
+        TextColumn("{task.percentage:>3.0f} %, left"),
+        TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(unit, total=total)
         yield lambda done: bar.update(task, completed=done)
 

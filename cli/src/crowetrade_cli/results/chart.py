@@ -135,7 +135,7 @@ def line_chart(
 def bar_chart(title: str, bars: Sequence[tuple[str, float]], *, note: str = "", every: int = 1) -> Chart:
     """A bar per label, side by side; each `every`th label is written."""
     low, high = _range([value for _, value in bars], with_zero=True)
-    zero, width = high / (high - low), 1 / len(bars)
+    zero, width = high / (high - low), 1 / max(len(bars), 1)
     drawn = [
         Bar(
             _percent(width * (index + 0.1)),

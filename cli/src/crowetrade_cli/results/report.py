@@ -27,11 +27,13 @@ HOURS = 24
 
 @dataclass(frozen=True, slots=True)
 class InstrumentRow:
-    """What was made with an instrument, over all strategies, in its currency."""
+    """What was made with an instrument, over all strategies, in its currency. `part` compares it, in per cent, with the
+    instrument of the same currency that made or lost most."""
 
     label: str
     currency: str
     pnl: Decimal
+    part: float
     fees: Decimal
     traded: Decimal
     fills: int
@@ -52,7 +54,6 @@ def report_page(
     instruments = instrument_curves(result)
     names = labels([facts.id for facts in result.strategies])
     venues = labels(sorted({venue for venue, _ in result.instruments}))
-    rows = _instrument_rows(result, instruments, venues)
     return render(
         "report.html.jinja",
         result=result,
@@ -64,8 +65,7 @@ def report_page(
         folds=folds,
         warnings=_warnings(metrics, names),
         money_charts=_money_charts(result, curves, metrics, names),
-        instruments=rows,
-        greatest=max((abs(row.pnl) for row in rows), default=ZERO),
+        instruments=_instrument_rows(result, instruments, venues),
         hour_charts=_hour_charts(instruments),
         price_charts=_price_charts(result, instruments, venues),
         limits=limit_rows(result.limits),
@@ -144,11 +144,15 @@ def _instrument_rows(
     result: Result, instruments: Sequence[InstrumentCurve], venues: Mapping[str, str]
 ) -> list[InstrumentRow]:
     fills = _fills_by_instrument(result)
+    most: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for curve in instruments:
+        most[curve.currency] = max(most[curve.currency], abs(curve.pnl[-1]))
     return [
         InstrumentRow(
             f"{venues[curve.venue]}/{curve.symbol}",
             curve.currency,
             curve.pnl[-1],
+            float(abs(curve.pnl[-1]) / most[curve.currency]) * 100 if curve.pnl[-1] else 0.0,
             total_of(fill.fee for fill in fills[curve.venue, curve.symbol]),
             total_of(_notional(fill, result) for fill in fills[curve.venue, curve.symbol]),
             len(fills[curve.venue, curve.symbol]),

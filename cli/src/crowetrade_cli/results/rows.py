@@ -1,8 +1,9 @@
-"""The columns of fills.parquet and equity.parquet. Times are timestamps in UTC, numbers decimal128(38, 18)."""
+"""The columns of fills.parquet, equity.parquet and holdings.parquet: times in UTC, numbers as decimal128(38, 18)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from crowetrade_cli.results.curves import Curve
@@ -50,12 +51,36 @@ def equity_rows(strategies: Sequence[StrategyFacts], curves: Mapping[tuple[str, 
     return _table(columns, decimals={"pnl", "equity", "gross_exposure", "net_exposure"})
 
 
+def holding_rows(holdings: pa.Table) -> pa.Table:
+    """A row per strategy, instrument and sampled time, with the columns of Holding."""
+    import pyarrow.compute as pc
+
+    times = pc.cast(holdings["at_ns"], _time())
+    return holdings.drop_columns("at_ns").add_column(0, "at", times)
+
+
+def figure_column(values: Sequence[Decimal | float | None]) -> pa.Array:
+    """Money as decimals; ratios and counts as they are."""
+    import pyarrow as pa
+
+    decimals = [column_decimal(value) for value in values if isinstance(value, Decimal)]
+    if decimals:
+        return pa.array(decimals, pa.decimal128(DECIMAL_DIGITS, DECIMAL_PLACES))
+    return pa.array(values, pa.int64() if all(isinstance(value, int) for value in values) else pa.float64())
+
+
+def _time() -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.timestamp("ns", tz="UTC")
+
+
 def _table(columns: Mapping[str, Sequence[object]], decimals: set[str]) -> pa.Table:
     import pyarrow as pa
 
     def kind(name: str) -> pa.DataType:
         if name == "at":
-            return pa.timestamp("ns", tz="UTC")
+            return _time()
         return pa.decimal128(DECIMAL_DIGITS, DECIMAL_PLACES) if name in decimals else pa.string()
 
     schema = pa.schema([(name, kind(name)) for name in columns])

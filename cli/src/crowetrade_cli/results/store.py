@@ -144,6 +144,15 @@ def write_json(kind: Any, value: object) -> Write:
     return write
 
 
+def write_text(text: str) -> Write:
+    """A function that writes the text."""
+
+    def write(file: Path) -> None:
+        file.write_text(text, encoding="utf-8")
+
+    return write
+
+
 def write_table(make: Callable[[], pa.Table]) -> Write:
     """A function that writes a table, made only then, as Parquet."""
 
