@@ -64,7 +64,7 @@ def _own_code() -> str:
 def _of_model(file: StrategyFile) -> str:
     made_by = find_model(file.spec.model.name or "", file.spec.model.entry_point or "")
     try:
-        source = inspect.getsourcefile(inspect.unwrap(made_by))  # type: ignore[arg-type]
+        source = inspect.getsourcefile(inspect.unwrap(made_by))
     except TypeError:
         source = None
     return of_file(Path(source)) if source else "unknown"

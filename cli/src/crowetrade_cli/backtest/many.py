@@ -10,9 +10,9 @@ import gc
 import itertools
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from crowetrade_cli.backtest.plan import Plan, Recordings
 from crowetrade_cli.backtest.run import Range, run
@@ -113,7 +113,7 @@ class Runner:
         try:
             context = multiprocessing.get_context("fork")
             with ProcessPoolExecutor(min(self._cores, len(tasks)), mp_context=context) as pool:
-                waiting = [pool.submit(_run_forked, *task) for task in tasks]
+                waiting: list[Future[T]] = [pool.submit(_run_forked, *task) for task in tasks]
                 try:
                     for one in as_completed(waiting):
                         one.result()
@@ -126,9 +126,9 @@ class Runner:
             gc.unfreeze()
 
 
-_forked: Callable[[int, Range], object] | None = None
+_forked: Callable[[int, Range], Any] | None = None
 
 
-def _run_forked(place: int, asked: Range) -> object:
+def _run_forked(place: int, asked: Range) -> Any:
     assert _forked is not None, "the process is forked after it is set"
     return _forked(place, asked)
