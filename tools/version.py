@@ -12,10 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("proto", "api", "process", "operator", "agents", "cli")
 # What comes before a version, by file; the version is all that follows up to a quote, a comma, a brace or white space.
 STATED = {
-    **{
-        Path(package) / "pyproject.toml": r'^version = "|"crowetrade-[a-z]+(?:\[[a-z,]+\])?=='
-        for package in PACKAGES
-    },
+    **{Path(package) / "pyproject.toml": r'^version = "|"crowetrade-[a-z]+(?:\[[a-z,]+\])?==' for package in PACKAGES},
     Path("charts/crowetrade/Chart.yaml"): r"^(?:version|appVersion): ",
     Path("charts/crowetrade/values.yaml"): r"docker\.io/crowetrade/[a-z]+, tag: ",
 }
