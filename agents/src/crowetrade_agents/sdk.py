@@ -23,6 +23,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.market import Bar, Trade
 from crowetrade_agents.domain.orders import Side
 
 __all__ = [
@@ -54,31 +55,6 @@ class Quote:
     def mid(self) -> Decimal:
         """Half-way between bid and ask."""
         return (self.bid + self.ask) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """One trade that printed; `aggressor` is the taker's side, None where the venue does not say."""
-
-    instrument: InstrumentId
-    time_ns: int
-    price: Decimal
-    quantity: Decimal
-    aggressor: Side | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One open-high-low-close bar; `time_ns` is its close, `interval_ns` its length."""
-
-    instrument: InstrumentId
-    time_ns: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal | None
-    interval_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crowetrade.bus.v1 import market_data_pb2 as pb
+from crowetrade_agents.domain.flow import MarketEvent, TargetPosition
 
 # Market data kept while no target comes, before the oldest is given up to the next target as past.
 KEPT_EVENTS = 100_000
@@ -22,16 +22,16 @@ class Step:
     """One event to handle: market data since the last step, and the target that belongs to the last of it."""
 
     sequence: int
-    market_data: tuple[pb.MarketData, ...]
-    target: pb.TargetPosition | None
+    market_data: tuple[MarketEvent, ...]
+    target: TargetPosition | None
 
 
 class Alignment:
     """The pairing for one venue."""
 
     def __init__(self) -> None:
-        self._events: deque[pb.MarketData] = deque(maxlen=KEPT_EVENTS)
-        self._targets: dict[int, pb.TargetPosition] = {}
+        self._events: deque[MarketEvent] = deque(maxlen=KEPT_EVENTS)
+        self._targets: dict[int, TargetPosition] = {}
         self._latest = 0
         self._handled = 0
 
@@ -54,17 +54,17 @@ class Alignment:
         self._latest = max(self._latest, sequence)
         self._handled = max(self._handled, sequence)
 
-    def on_market_data(self, message: pb.MarketData, traded: bool) -> Iterator[Step]:
+    def on_market_data(self, event: MarketEvent, traded: bool) -> Iterator[Step]:
         """Takes one event, a later one than before; `traded` says whether a target will come for it."""
-        self._latest = message.sequence
+        self._latest = event.sequence
         if traded:
-            self._events.append(message)
+            self._events.append(event)
         elif not self._events and not self._targets:
-            self._handled = message.sequence
-            yield Step(sequence=message.sequence, market_data=(), target=None)
+            self._handled = event.sequence
+            yield Step(sequence=event.sequence, market_data=(), target=None)
         yield from self._due()
 
-    def on_target(self, target: pb.TargetPosition) -> Iterator[Step]:
+    def on_target(self, target: TargetPosition) -> Iterator[Step]:
         """Takes one target; one that comes twice or late is dropped."""
         if target.origin.sequence > self._handled:
             self._targets[target.origin.sequence] = target

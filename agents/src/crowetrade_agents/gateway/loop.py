@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
 
 import structlog
-from prometheus_client import Counter
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
@@ -224,7 +222,7 @@ class Gateway:
             case effects.Publish(event):
                 await self._publish_market(event)
             case effects.Count(metric, labels, amount):
-                _counter(metric, labels).inc(amount)
+                metrics.series(getattr(metrics, metric), labels).inc(amount)
             case effects.Tell(level, event_name, fields):
                 getattr(log, level)(event_name, **dict(fields))
             case effects.Append():
@@ -282,13 +280,6 @@ class Gateway:
                     item.cancel()
         finally:
             deadline.cancel()
-
-
-@cache
-def _counter(metric: str, labels: tuple[str, ...]) -> Counter:
-    """The counter of these label values; finding it takes longer than counting."""
-    counter: Counter = getattr(metrics, metric)
-    return counter.labels(*labels) if labels else counter
 
 
 def _is_news(state: GatewayState, events: Sequence[journal_pb2.JournalEvent]) -> bool:

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from crowetrade.bus.v1 import market_data_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.flow import MarketEvent, TargetPosition
 from crowetrade_agents.execution.alignment import Alignment, Step
 from crowetrade_agents.execution.own_orders import OwnOrders
 from crowetrade_agents.order_entry.port import OrderSession, Request
@@ -83,7 +83,7 @@ class VenueStream:
         self.finished = sequence
         self.epoch += 1
 
-    def take_event(self, message: market_data_pb2.MarketData, traded: bool) -> list[Task]:
+    def take_event(self, message: MarketEvent, traded: bool) -> list[Task]:
         """Takes one event of the venue; `traded` says whether a target will come for it."""
         if message.sequence <= self._alignment.latest:
             self.restart(message.sequence - 1)
@@ -92,7 +92,7 @@ class VenueStream:
         self._received_while_down = self._received_while_down or not self.up
         return self._as_tasks(self._alignment.on_market_data(message, traded))
 
-    def take_target(self, target: market_data_pb2.TargetPosition) -> list[Task]:
+    def take_target(self, target: TargetPosition) -> list[Task]:
         """Takes one target whose event was this venue's."""
         return self._as_tasks(self._alignment.on_target(target))
 

@@ -14,13 +14,12 @@ from contextlib import AbstractAsyncContextManager
 import structlog
 
 from crowetrade import subjects
-from crowetrade.bus.v1 import journal_pb2, market_data_pb2, status_pb2
+from crowetrade.bus.v1 import journal_pb2, status_pb2
 from crowetrade_agents.bus.port import Bus
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
-from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.flow_wire import market_event_to_wire
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.domain.wire import SIDE_TO_WIRE, instrument_to_wire
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
@@ -228,10 +227,9 @@ class GatewayProcess:
             sessions.changed.clear()
 
     async def _publish_market(self, event: QuoteChanged | TradePrinted) -> None:
-        message = market_data_message(event, self._clock.now_ns())
-        instrument = event.book.instrument if isinstance(event, QuoteChanged) else event.instrument
-        subject = subjects.market_data(self._file.namespace, self._file.name, instrument.symbol)
-        await self._bus.publish(subject, message)
+        happened = event.market_event
+        subject = subjects.market_data(self._file.namespace, self._file.name, happened.instrument.symbol)
+        await self._bus.publish(subject, market_event_to_wire(happened, self._clock.now_ns()))
 
     async def _report_status(self, gateway: Gateway) -> None:
         """Each second, and at once when something changed that the operator waits for."""
@@ -279,33 +277,3 @@ def has_left(state: GatewayState, since_ns: int) -> bool:
     if since_ns < FLATTEN_WAIT_NS and any(owner in flattened for owner, _ in held):
         return False
     return not state.books.open or since_ns >= CANCEL_NS
-
-
-def market_data_message(event: QuoteChanged | TradePrinted, now_ns: int) -> market_data_pb2.MarketData:
-    """A market data event as it travels."""
-    message = market_data_pb2.MarketData(sequence=event.sequence, published_unix_ns=now_ns)
-    if isinstance(event, QuoteChanged):
-        book = event.book
-        message.event_unix_ns = book.event_ns
-        message.quote.CopyFrom(
-            market_data_pb2.Quote(
-                instrument=instrument_to_wire(book.instrument),
-                bid_price=render(book.bid_price),
-                bid_quantity=render(book.bid_quantity) if book.bid_quantity is not None else "",
-                ask_price=render(book.ask_price),
-                ask_quantity=render(book.ask_quantity) if book.ask_quantity is not None else "",
-            )
-        )
-        return message
-    message.event_unix_ns = event.at_ns
-    message.trade.CopyFrom(
-        market_data_pb2.Trade(
-            instrument=instrument_to_wire(event.instrument),
-            price=render(event.price),
-            quantity=render(event.quantity),
-            aggressor_side=market_data_pb2.SIDE_UNSPECIFIED
-            if event.aggressor is None
-            else SIDE_TO_WIRE[event.aggressor],
-        )
-    )
-    return message

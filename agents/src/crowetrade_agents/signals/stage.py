@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from statistics import NormalDist
+from decimal import Decimal
 
-from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents import sdk
-from crowetrade_agents.domain.hold_reasons import HoldReason, not_ready_reason
+from crowetrade_agents.domain.flow import FeatureVector, Signal, Weight
+from crowetrade_agents.domain.hold_reasons import HoldReason
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.wire import instrument_id, instrument_to_wire
 from crowetrade_agents.errors import ModelFailed
 
-_STANDARD_NORMAL = NormalDist()
+_ROOT_OF_TWO = math.sqrt(2.0)
 
 
 class SignalStage:
@@ -22,33 +21,33 @@ class SignalStage:
     def __init__(self, model: sdk.Model, instruments: Iterable[InstrumentId]) -> None:
         self._model = model
         self._instruments = frozenset(instruments)
-        self._mids: dict[InstrumentId, str] = {}
+        self._mids: dict[InstrumentId, Decimal] = {}
 
-    def on_features(self, vector: pb.FeatureVector) -> pb.Signal:
+    def on_features(self, vector: FeatureVector) -> Signal:
         """The signal of one vector; raises ModelFailed, and then `not_ready` makes the signal."""
-        if vector.mid_price:
-            self._mids[instrument_id(vector.origin.instrument)] = vector.mid_price
-        if not vector.ready:
-            return self.not_ready(vector, not_ready_reason(vector.reason))
+        if vector.mid is not None:
+            self._mids[vector.origin.instrument] = vector.mid
+        if vector.reason:
+            return self.not_ready(vector, vector.reason)
         forecast = self._forecast(vector)
         if forecast is None:
             return self.not_ready(vector, HoldReason.NO_FORECAST)
         mu, sigma, weights = forecast
-        signal = self.not_ready(vector, "")
-        signal.ready = True
-        signal.mu, signal.sigma = mu, sigma
-        signal.prob_edge_pos = probability_of_edge(mu, sigma)
-        signal.weights.extend(
-            pb.Weight(instrument=instrument_to_wire(name), weight=weight, mid_price=self._mids.get(name, ""))
-            for name, weight in sorted(weights.items())
+        return Signal(
+            vector.origin,
+            vector.mid,
+            "",
+            mu,
+            sigma,
+            probability_of_edge(mu, sigma),
+            tuple([Weight(name, weights[name], self._mids.get(name)) for name in sorted(weights)]),
         )
-        return signal
 
-    def not_ready(self, vector: pb.FeatureVector, reason: str) -> pb.Signal:
+    def not_ready(self, vector: FeatureVector, reason: str) -> Signal:
         """The signal of a vector without a forecast."""
-        return pb.Signal(origin=vector.origin, reason=reason, mid_price=vector.mid_price)
+        return Signal(vector.origin, vector.mid, reason)
 
-    def _forecast(self, vector: pb.FeatureVector) -> tuple[float, float, dict[InstrumentId, float]] | None:
+    def _forecast(self, vector: FeatureVector) -> tuple[float, float, dict[InstrumentId, float]] | None:
         try:
             forecast = self._model.signal(dict(vector.values))
         except Exception as error:
@@ -77,7 +76,7 @@ class SignalStage:
 
 def probability_of_edge(mu: float, sigma: float) -> float:
     """Phi(mu / sigma): the probability that a normal return of mean `mu` and deviation `sigma` (> 0) is positive."""
-    return _STANDARD_NORMAL.cdf(mu / sigma)
+    return 0.5 * math.erfc(-mu / sigma / _ROOT_OF_TWO)
 
 
 def _finite(name: str, value: object) -> float:

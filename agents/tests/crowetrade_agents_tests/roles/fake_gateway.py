@@ -13,8 +13,9 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.domain.flow_wire import market_event
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.wire import event_instrument, instrument_id, instrument_to_wire
+from crowetrade_agents.domain.wire import instrument_id, instrument_to_wire
 from crowetrade_agents.errors import SessionTakenOver
 from crowetrade_agents.order_entry.port import Request, SessionListener
 
@@ -202,7 +203,7 @@ class FakeGateway:
 
     def set_quote(self, event: market_data_pb2.MarketData) -> None:
         """The market is there now; resting orders that it crosses fill."""
-        name = event_instrument(event)
+        name = market_event(event).instrument
         self._quotes[name] = event.quote
         for side, text in (
             (market_data_pb2.SIDE_BUY, event.quote.ask_quantity),

@@ -8,7 +8,8 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.roles.venue_stream import Task, VenueStream, progress
 
 from ..clock import ManualClock
-from ..messages import SECOND_NS, START_NS, VENUE, quote, target
+from ..messages import SECOND_NS, START_NS, VENUE, target
+from ..messages import event as market
 
 
 class UpSession:
@@ -46,7 +47,7 @@ def logon(stream: VenueStream, session: UpSession, sequence: int) -> list[gatewa
 
 
 def event(stream: VenueStream, sequence: int) -> list[Task]:
-    return stream.take_event(quote(sequence, "1", "2"), traded=True)
+    return stream.take_event(market(sequence, "1", "2"), traded=True)
 
 
 def event_with_target(stream: VenueStream, sequence: int) -> Task:
