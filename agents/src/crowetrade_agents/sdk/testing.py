@@ -173,7 +173,7 @@ def _step(features: FeatureStage, signals: SignalStage, number: int, event: Even
     signal = signals.on_features(vector)
     values = vector.values if vector.ready else None
     if not signal.ready:
-        return Step(event, values, None, signal.reason)
+        return Step(event, values, None, str(signal.reason))
     weights = {item.instrument: item.weight for item in signal.weights}
     for instrument, weight in weights.items():
         if not -1.0 <= weight <= 1.0:
