@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -261,3 +262,17 @@ def test_not_ready_carries_no_features() -> None:
             return NOT_READY
 
     assert [step.features for step in run_model(Waits, quotes(EURUSD, MIDS))] == [None] * len(MIDS)
+
+
+def test_recorded_quotes_are_those_of_the_file(shared_data: Path) -> None:
+    """Needs ../shared/data; skips without it."""
+    path = shared_data / "quotes" / "ETH-USDT.binance-spot.parquet"
+    eth = InstrumentId("spot", "ETH-USDT")
+    recorded = [
+        (row["ts_ns"], Decimal(row["bid_px"]), Decimal(row["ask_px"]))
+        for row in pyarrow.parquet.read_table(path).to_pylist()
+    ]
+    made = recorded_quotes(path, eth)
+    assert [(quote.time_ns, quote.bid, quote.ask) for quote in made] == recorded
+    steps = run_model("mean-reversion", made[:5000], parameters={"window": 20})
+    assert {step.reason for step in steps} <= {"", "WarmingUp", "NoForecast"}

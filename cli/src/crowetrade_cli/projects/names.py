@@ -25,7 +25,7 @@ class ProjectNames:
     @classmethod
     def of(cls, project: str) -> ProjectNames:
         """Raises WrongUse when no manifest or no Python module can have this name."""
-        if len(project) > MAX_LENGTH or re.fullmatch(OBJECT_NAME, project, re.ASCII) is None or project[0].isdigit():
+        if len(project) > MAX_LENGTH or re.fullmatch(OBJECT_NAME, project, re.ASCII) is None:
             raise WrongUse(
                 f"{project!r:.80} cannot name a strategy and a Python module: use at most {MAX_LENGTH} lower-case "
                 "letters, digits and '-', a letter first and no '-' last, such as my-alpha"
