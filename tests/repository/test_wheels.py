@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository.environments import COMMAND, OPERATOR, PATIENCE_SECONDS, environment_of, run
+from tests.repository.environments import COMMAND, OPERATOR, PATIENCE_SECONDS, ROOT, environment_of, run
 
 pytestmark = pytest.mark.integration
 
@@ -48,6 +48,8 @@ def _trade(environment: Path, manifests: str, fill: str, cwd: Path) -> None:
 
 def test_the_samples_trade_and_the_journal_verifies(installed: Path, tmp_path: Path) -> None:
     crowetrade = installed / "bin" / "crowetrade"
+    version = (ROOT / "VERSION").read_text().strip()
+    assert run(crowetrade, "--version", cwd=tmp_path) == f"crowetrade {version}\n"
     assert "crowetrade run samples" in run(crowetrade, "new", "samples", cwd=tmp_path)
     _trade(installed, "samples", r"eurusd-ema: (Buy|Sell) \d+ EUR-USD at 1\.\d+ on sim-fx", tmp_path)
     journal = ".crowetrade/default/sim-fx.journal"

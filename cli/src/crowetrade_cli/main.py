@@ -6,7 +6,9 @@ A command that fails prints one sentence on standard error: exit code 1, or 2 wh
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -21,8 +23,18 @@ app.command()(run)
 app.add_typer(new.app, name="new")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"crowetrade {version('crowetrade-cli')}")
+        raise typer.Exit
+
+
 @app.callback()
-def crowetrade() -> None:
+def crowetrade(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """CroweTrade from the command line."""
 
 
