@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 UV = Path(sys.executable).parent / "uv"
 PATIENCE_SECONDS = 120
-COMMAND = ("contracts", "api", "process", "agents", "cli")
+AGENTS = ("contracts", "api", "process", "agents")
+COMMAND = (*AGENTS, "cli")
 OPERATOR = ("contracts", "api", "process", "operator")
 
 

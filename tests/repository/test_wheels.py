@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository.environments import COMMAND, OPERATOR, PATIENCE_SECONDS, ROOT, environment_of, run
+from tests.repository.environments import AGENTS, COMMAND, OPERATOR, PATIENCE_SECONDS, ROOT, environment_of, run
 
 pytestmark = pytest.mark.integration
 
@@ -66,6 +66,24 @@ def test_a_new_project_passes_its_tests_and_trades(wheels: Path, tmp_path: Path)
     run(commands / "pip", "install", "--editable", ".[test]", cwd=project)
     assert re.search(r"\d+ passed", run(commands / "pytest", cwd=project))
     _trade(environment, "manifests", r"slow-river: (Buy|Sell) \d+ EUR-USD at 1\.\d+ on slow-river-sim", project)
+
+
+FIND_MODEL = """
+from crowetrade_agents.models.registry import find_model
+print(find_model("", "slow_river.model:SlowRiver"))
+"""
+
+
+def test_the_agents_find_the_model_that_the_dockerfile_of_a_project_installs(
+    installed: Path, wheels: Path, tmp_path: Path
+) -> None:
+    run(installed / "bin" / "crowetrade", "new", "strategy", "slow-river", cwd=tmp_path)
+    project = tmp_path / "slow-river"
+    installs = r"^RUN /opt/venv/bin/python (.*) /usr/src/slow-river$"
+    (options,) = re.findall(installs, (project / "Dockerfile").read_text(), re.MULTILINE)
+    python = environment_of(AGENTS, wheels, tmp_path / "venv") / "bin" / "python"
+    run(python, *options.split(), project)
+    assert run(python, "-c", FIND_MODEL, cwd=tmp_path) == "<class 'slow_river.model.SlowRiver'>\n"
 
 
 IMPORT_ALL = """
