@@ -37,8 +37,8 @@ def test_there_is_no_forecast_while_the_price_stands_still() -> None:
     ("parameters", "sentence"),
     [
         ({"window": 1}, "window: must be a whole number from 2 to 10000"),
-        ({"persistence": "1.5"}, "persistence: must be a number from 0 to 1"),
-        ({"windw": 5}, "has no windw"),
+        ({"persistence": "1.5"}, "persistence: must be a number above 0 and not above 1"),
+        ({"windw": 5}, "windw: MyAlpha has no such parameter"),
     ],
 )
 def test_a_wrong_parameter_is_refused_with_a_sentence(parameters: dict[str, int | str], sentence: str) -> None:

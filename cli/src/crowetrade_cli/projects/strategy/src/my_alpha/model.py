@@ -15,30 +15,22 @@ from collections import deque
 from collections.abc import Mapping
 from statistics import fmean, stdev
 
-from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Quote
+from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Parameters, Quote
 
 
 class MyAlpha(Model):
-    """Trades one instrument. Parameters: `window`, a number of quotes from 2 to 10,000; `persistence`, from 0 to 1."""
+    """Trades one instrument. Parameters: `window`, a number of quotes; `persistence`, a share above 0, at most 1."""
 
     def __init__(self, parameters: Mapping[str, object], instruments: tuple[InstrumentId, ...]) -> None:
         if len(instruments) != 1:
             raise ValueError(f"MyAlpha trades exactly one instrument, not {len(instruments)}; list one")
-        unknown = sorted(set(parameters) - {"window", "persistence"})
-        if unknown:
-            raise ValueError(f"model.parameters: MyAlpha has no {', '.join(unknown)}; use window and persistence")
-        window = parameters.get("window", 24)
-        if not isinstance(window, int) or not 2 <= window <= 10_000:
-            raise ValueError(f"model.parameters.window: must be a whole number from 2 to 10000 (got {window!r})")
-        # Whole numbers come as int, decimals as text: "0.25".
-        persistence = float(str(parameters.get("persistence", "0.25")))
-        if not 0 <= persistence <= 1:
-            raise ValueError(f"model.parameters.persistence: must be a number from 0 to 1 (got {persistence})")
+        given = Parameters("MyAlpha", parameters)
+        given.check_names(("window", "persistence"))
+        self._window = given.integer("window", 24, 2, 10_000)
+        self._persistence = given.number("persistence", 0.25, above=0.0, maximum=1.0)
         (self._instrument,) = instruments
-        self._window = window
-        self._persistence = persistence
         self._last: float | None = None
-        self._changes: deque[float] = deque(maxlen=window)
+        self._changes: deque[float] = deque(maxlen=self._window)
 
     def on_quote(self, quote: Quote) -> Features:
         """Not ready until the window is full."""
