@@ -20,7 +20,6 @@ from crowetrade_cli.backtest.many import Candidate, Runner
 from crowetrade_cli.backtest.plan import Recordings, plan_of
 from crowetrade_cli.backtest.run import WHOLE, Range, run, span_of
 from crowetrade_cli.backtest.variants import Setting, setting, variants
-from crowetrade_cli.commands.run import INSTALLED_SAMPLES
 from crowetrade_cli.errors import WrongUse
 from crowetrade_cli.local.sources import admitted
 from crowetrade_cli.manifests.reading import read
@@ -29,6 +28,7 @@ from crowetrade_cli.results.folds import folds_table, joined
 from crowetrade_cli.results.save import save_run
 from crowetrade_cli.results.sweep import DEFAULT_METRIC, metric_named, save_sweep, sweep, sweep_table
 from crowetrade_cli.results.tables import run_table
+from crowetrade_cli.samples import INSTALLED_SAMPLES
 
 _SECOND_NS = 1_000_000_000
 

@@ -25,6 +25,7 @@ from typing import Protocol
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.market import Bar, Trade
 from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.sdk.parameters import Parameters
 
 __all__ = [
     "NOT_READY",
@@ -34,6 +35,7 @@ __all__ = [
     "InstrumentId",
     "Model",
     "ModelFactory",
+    "Parameters",
     "Quote",
     "Side",
     "Trade",
@@ -86,7 +88,8 @@ NOT_READY = Features(ready=False)
 class Model(Protocol):
     """A model. Its class is called with `(parameters, instruments)`: the manifest's `model.parameters` and instruments.
 
-    Raise ValueError with a sentence for the author of the manifest when a parameter is wrong. Subclass this protocol to
+    Raise ValueError with a sentence for the author of the manifest when a parameter is wrong; Parameters reads them so.
+    Subclass this protocol to
     inherit the hooks that a model does not need.
     """
 
