@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from images.sample_data import write_samples
 from playwright.sync_api import Browser, sync_playwright
 from tools.browser import MISSING, chromium
 
 from crowetrade_cli.main import main
 from crowetrade_cli_tests.desk import Desk, desk_of_waves
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -84,14 +81,3 @@ def browser() -> Iterator[Browser]:
         started = driver.chromium.launch(executable_path=program)
         yield started
         started.close()
-
-
-@pytest.fixture(scope="session")
-def sample_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recordings that the samples play, made as `make demo` makes them."""
-    folder = tmp_path_factory.mktemp("recordings")
-    wheels, pins = folder / "wheels", REPOSITORY / "requirements" / "sample-data.txt"
-    pip = [sys.executable, "-m", "pip"]
-    subprocess.run([*pip, "download", "-q", "--no-deps", "--require-hashes", "-r", pins, "-d", wheels], check=True)
-    write_samples(wheels, folder / "samples")
-    return folder / "samples"

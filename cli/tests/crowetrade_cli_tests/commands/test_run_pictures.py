@@ -17,12 +17,12 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 from rich.console import Console
 from rich.text import Text
 
-from crowetrade_cli_tests.conftest import REPOSITORY
 from crowetrade_cli_tests.desk import PATIENCE_SECONDS, Desk
 from crowetrade_cli_tests.pictures import FOLDER, keep_png, keep_svg
 
 pytestmark = [pytest.mark.integration, pytest.mark.screenshots]
 
+SAMPLES = Path(__file__).parents[4] / "samples"
 RUN_SECONDS = 90 if FOLDER else 12
 """A picture that is kept shows more of a curve."""
 COLUMNS, LINES = 140, 60
@@ -31,11 +31,11 @@ DESKTOP, PHONE = ViewportSize(width=1280, height=1000), ViewportSize(width=360, 
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory, sample_recordings: Path) -> Iterator[Desk]:
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """The samples, which run with a page."""
     desk = Desk(tmp_path_factory.mktemp("samples"))
-    shutil.copytree(REPOSITORY / "samples", desk.manifests)
-    desk.start("--plain", "--samples", str(sample_recordings), "--web", "--web-port", "0")
+    shutil.copytree(SAMPLES, desk.manifests)
+    desk.start("--plain", "--web", "--web-port", "0")
     yield desk
     desk.end()
 
@@ -69,9 +69,9 @@ def test_the_page_on_a_phone(samples: Desk, browser: Browser) -> None:
     page.close()
 
 
-def test_the_table_in_a_terminal(tmp_path: Path, sample_recordings: Path) -> None:
+def test_the_table_in_a_terminal(tmp_path: Path) -> None:
     program = str(Path(sys.executable).parent / "crowetrade")
-    command = [program, "run", str(REPOSITORY / "samples"), "--samples", str(sample_recordings)]
+    command = [program, "run", str(SAMPLES)]
     terminal, inside = pty.openpty()
     process = subprocess.Popen(
         [*command, "--state", str(tmp_path), "--for", str(RUN_SECONDS), "--web", "--web-port", "0"],
