@@ -182,14 +182,16 @@ class PacedMarket:
 
 
 class LockStepMarket:
-    """The market stands at the last reported quote until that is released; the exchange is `lead_ns` ahead of it."""
+    """The market stands at the last reported quote until that is released, also when that was reported before it began;
+    the exchange is `lead_ns` ahead of it."""
 
     def __init__(self, feed: Feed, done: int, market_latency_ns: int, lead_ns: int) -> None:
         self.ended = False
         self._feed = feed
         self._latency_ns = market_latency_ns
         self._lead_ns = lead_ns
-        self._released = done
+        # The event after it comes when somebody is there to handle it.
+        self._released = done - 1
         # Before the first quote the market stands so early that no quote is in force when a request arrives.
         self._standing_ns = feed.replay.event_ns(done) if done else feed.replay.event_ns(1) - lead_ns - 1
         feed.start(done, self._standing_ns + lead_ns)

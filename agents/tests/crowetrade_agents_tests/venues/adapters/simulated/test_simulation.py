@@ -83,7 +83,17 @@ def spec(
 
 def connected(venue: Simulation, state: str = "", sequence: int = 0, now_ns: int = NOW) -> Simulation:
     venue.connect(Resume(0, state, sequence, 3), now_ns)
+    venue.release(sequence)
     return venue
+
+
+def test_in_lock_step_the_first_quote_comes_when_somebody_is_there() -> None:
+    venue = simulation(spec(None), FALLING)
+    venue.connect(Resume(), NOW)
+    assert venue.poll(NOW) == []
+    venue.release(0)
+    (event,) = venue.poll(NOW)
+    assert isinstance(event, QuoteChanged)
 
 
 def stepped(
@@ -223,6 +233,7 @@ def test_from_the_clock_to_lock_step_and_back() -> None:
     state = simulation(spec("1"), EVERY_SECOND).connect(Resume(), NOW).state
     step = simulation(spec(None), EVERY_SECOND)
     state = step.connect(Resume(0, state), NOW + 30 * SECOND_NS).state
+    step.release(31)
     assert sequences(step, NOW + 99 * SECOND_NS) == [31, 32]
     paced = simulation(spec("1"), EVERY_SECOND)
     paced.connect(Resume(0, state, 32), NOW)
