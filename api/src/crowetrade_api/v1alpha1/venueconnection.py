@@ -164,9 +164,10 @@ class Simulated(ApiModel):
         ]
     ] = Field(
         description="Recorded market data: one recording for each instrument, or a single one without symbol whose "
-        "file has a symbol column. Recordings are merged in the order of their times.",
+        "file has a symbol column. An instrument with quotes or depth may have a second one with its trades. "
+        "Recordings are merged in the order of their times.",
         min_length=1,
-        max_length=MAX_INSTRUMENTS,
+        max_length=2 * MAX_INSTRUMENTS,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     replay: Replay = section(Replay, "How the recording is played.")
@@ -250,8 +251,8 @@ class CancelOnDisconnect(ApiModel):
 
 
 RECORDINGS_MESSAGE = (
-    "spec.simulated.data: write one entry with its symbol for each of spec.instruments and no other, or a single entry "
-    "without symbol: a file with a symbol column"
+    "spec.simulated.data: write an entry with its symbol for each of spec.instruments and no other (a second one of "
+    "the same symbol may hold its trades), or a single entry without symbol: a file with a symbol column"
 )
 
 
@@ -329,8 +330,8 @@ class VenueConnectionSpec(ApiModel):
         """What is wrong with the recordings of a simulated venue, in words; empty when each instrument has one."""
         if self.simulated is None:
             return ""
-        symbols, recorded = [item.symbol for item in self.instruments], [item.symbol for item in self.simulated.data]
-        if recorded == [None] or sorted(symbols) == sorted(item or "" for item in recorded):
+        recorded = [item.symbol for item in self.simulated.data]
+        if recorded == [None] or set(recorded) == {item.symbol for item in self.instruments}:
             return ""
         return RECORDINGS_MESSAGE
 
@@ -451,10 +452,11 @@ class VenueConnection(Resource):
         rule(
             "!has(self.spec.simulated) || (self.spec.simulated.data.size() == 1 "
             "&& !has(self.spec.simulated.data[0].symbol)) || "
-            "(self.spec.simulated.data.size() == self.spec.instruments.size() "
             # A list of one list: CEL has no variables, and `exists` inside `all` costs too much for 500 of each.
-            "&& [self.spec.simulated.data.map(d, has(d.symbol) ? d.symbol : '')].all(symbols, "
-            "self.spec.instruments.all(i, i.symbol in symbols)))",
+            "([self.spec.simulated.data.map(d, has(d.symbol) ? d.symbol : '')].all(recorded, "
+            "self.spec.instruments.all(i, i.symbol in recorded)) "
+            "&& [self.spec.instruments.map(i, i.symbol)].all(listed, "
+            "self.spec.simulated.data.all(d, has(d.symbol) && d.symbol in listed)))",
             RECORDINGS_MESSAGE,
         ),
         rule(

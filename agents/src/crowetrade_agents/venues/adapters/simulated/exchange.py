@@ -45,6 +45,7 @@ from crowetrade_agents.venues.port import (
     OrderState,
     Replaced,
     RequestRejected,
+    TradePrinted,
 )
 
 BPS = Decimal(10_000)
@@ -141,6 +142,11 @@ class Exchange:
         offers = self._offers[book.instrument] = Offers(book)
         for order in list(self.ledger.open.get(book.instrument, {}).values()):
             self._match(order, offers, maker=True)
+        return self._drained()
+
+    def on_trade(self, trade: TradePrinted) -> list[OrderEvent]:
+        """Others trade at `trade.at_ns`; what was due before comes first."""
+        self._run(trade.at_ns, inclusive=False)
         return self._drained()
 
     def advance(self, to_ns: int) -> list[OrderEvent]:

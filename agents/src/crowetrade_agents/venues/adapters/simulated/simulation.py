@@ -41,6 +41,7 @@ from crowetrade_agents.venues.port import (
     Resume,
     SessionChanged,
     SessionState,
+    TradePrinted,
     VenueEvent,
     VenueFeatures,
     VenueSnapshot,
@@ -197,7 +198,7 @@ class Simulation:
     def _deliver(self, event: VenueEvent, now_ns: int) -> None:
         if isinstance(event, SessionChanged):
             self._outbox.push(event, now_ns)
-        elif isinstance(event, QuoteChanged | FeedAlive):
+        elif isinstance(event, QuoteChanged | TradePrinted | FeedAlive):
             self._deliver_feed(event, now_ns)
         else:
             self._deliver_answer(event, now_ns)
@@ -215,7 +216,7 @@ class Simulation:
             # The market stands until this event is released, so it is late instead of lost.
             self._outbox.push(event, self._silent_until_ns)
         elif FaultKind.LOSE in faults or silent:
-            if isinstance(event, QuoteChanged):
+            if isinstance(event, QuoteChanged | TradePrinted):
                 self.release(event.sequence)
         else:
             self._outbox.push(event, now_ns)

@@ -25,7 +25,7 @@ from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.simulation import ALIVE_NS, Simulation
 from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
-from crowetrade_agents.venues.adapters.simulated.tape import Tape, chunk_of
+from crowetrade_agents.venues.adapters.simulated.tape import Tape, TradeTape, chunk_of
 from crowetrade_agents.venues.port import (
     Accepted,
     Busted,
@@ -39,6 +39,7 @@ from crowetrade_agents.venues.port import (
     Resume,
     SessionChanged,
     SessionState,
+    TradePrinted,
     VenueEvent,
 )
 
@@ -562,6 +563,50 @@ def random_run(seed: int, speed: str | None) -> tuple[list[object], Simulation]:
                 venue.release(event.sequence)
             on = on and not isinstance(event, SessionChanged)
     return seen, venue
+
+
+def with_trades(spec: SimulatedSpec) -> Simulation:
+    """FALLING, with a trade beside its second quote and one at 15 s."""
+    prints = TradeTape(EUR)
+    prints.append(array("q", [at(10), at(15)]), chunk_of([D("1.0992")]), chunk_of([D(700)]), array("b", [1, 0]))
+    tapes = [prints, *replay(FALLING)._tapes]
+    return connected(Simulation(spec, Replay(tapes), (EUR_USD,), keeps_books=True))
+
+
+def told(events: Sequence[VenueEvent]) -> list[tuple[int, str]]:
+    return [
+        (event.sequence, type(event).__name__) for event in events if isinstance(event, QuoteChanged | TradePrinted)
+    ]
+
+
+def test_trades_of_others_are_events_of_the_market_in_lock_step() -> None:
+    venue = with_trades(spec(None))
+    seen: list[VenueEvent] = []
+    for sequence in range(1, 6):
+        (event,) = venue.poll(NOW)
+        assert not venue.poll(NOW)
+        seen.append(event)
+        venue.release(sequence)
+    quote, trade = "QuoteChanged", "TradePrinted"
+    assert told(seen) == [(1, quote), (2, trade), (3, quote), (4, trade), (5, quote)]
+    assert seen[1] == TradePrinted(2, EUR, D("1.0992"), D(700), Side.BUY, at(10))
+    assert seen[3] == TradePrinted(4, EUR, D("1.0992"), D(700), None, at(15))
+
+
+def test_trades_arrive_after_the_latency_of_market_data_and_a_new_session_repeats_quotes_alone() -> None:
+    venue = with_trades(spec(market_millis=500))
+    assert told(venue.poll(NOW + 10 * SECOND_NS)) == [(1, "QuoteChanged")]
+    assert told(venue.poll(NOW + 10_500 * MILLI_NS)) == [(2, "TradePrinted"), (3, "QuoteChanged")]
+    assert told(venue.poll(NOW + 15_500 * MILLI_NS)) == [(4, "TradePrinted")]
+    venue.disconnect(NOW + 16 * SECOND_NS)
+    assert told(connected(venue, now_ns=NOW + 16 * SECOND_NS).poll(NOW + 16 * SECOND_NS)) == [(3, "QuoteChanged")]
+
+
+def test_a_trade_that_is_lost_does_not_stop_lock_step() -> None:
+    venue = with_trades(spec(None, Fault(FaultKind.LOSE, Message.TRADE)))
+    venue.poll(NOW)
+    venue.release(1)
+    assert told([*venue.poll(NOW), *venue.poll(NOW)]) == [(3, "QuoteChanged")]
 
 
 @pytest.mark.parametrize("speed", ["1", None])
