@@ -87,7 +87,7 @@ class SimulatedData(ApiModel):
         )
     )
     persistent_volume_claim: ClaimData | None = Field(
-        default=None, description="A file of your own on a volume: quotes, trades or bars as Parquet or CSV."
+        default=None, description="A file of your own on a volume: quotes, depth, trades or bars as Parquet or CSV."
     )
     config_map: ConfigMapData | None = Field(default=None, description="A small file of your own in a ConfigMap.")
     spread_bps: UnsignedDecimal = Field(

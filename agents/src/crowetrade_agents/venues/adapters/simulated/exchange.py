@@ -26,8 +26,9 @@ from enum import StrEnum
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import CONTEXT, MONEY_PLACES, ZERO, is_multiple, round_down
+from crowetrade_agents.domain.numbers import CONTEXT, MONEY_PLACES, ZERO, is_multiple, round_down, total
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, OrdType, Side, TimeInForce
+from crowetrade_agents.venues.adapters.simulated.depth import Depth, DepthUpdate
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN, Ledger, VenueOrder
 from crowetrade_agents.venues.adapters.simulated.memory import Memory
@@ -104,7 +105,7 @@ class Exchange:
         self._fees = fees
         self._latency_ns = order_latency_ns
         self._calendar = calendar or AlwaysOpen()
-        self._offers: dict[InstrumentId, Offers] = {}
+        self._offers: dict[InstrumentId, Offers | Depth] = {}
         self._arrivals: deque[_Arrival] = deque()
         self._expiries: list[tuple[int, int, VenueOrder]] = []
         self._expiry_serial = 0
@@ -136,17 +137,26 @@ class Exchange:
         last = self._arrivals[-1].at_ns if self._arrivals else self.now_ns
         self._arrivals.append(_Arrival(max(at_ns + self._latency_ns, last), request, fault))
 
-    def on_quote(self, book: TopOfBook) -> list[OrderEvent]:
-        """The market moves at `book.event_ns`; what was due before comes first."""
+    def on_quote(self, book: TopOfBook, depth: DepthUpdate | None = None) -> list[OrderEvent]:
+        """The market moves at `book.event_ns`, with recorded depth by `depth`; what was due before comes first."""
         self._run(book.event_ns, inclusive=False)
-        offers = self._offers[book.instrument] = Offers(book)
+        offers = self._offers[book.instrument] = Offers(book) if depth is None else self._depth(book, depth)
         for order in list(self.ledger.open.get(book.instrument, {}).values()):
             self._match(order, offers, maker=True)
         return self._drained()
 
+    def _depth(self, book: TopOfBook, update: DepthUpdate) -> Depth:
+        found = self._offers.get(book.instrument)
+        depth = found if isinstance(found, Depth) else Depth(update.scale)
+        depth.show(book, update)
+        return depth
+
     def on_trade(self, trade: TradePrinted) -> list[OrderEvent]:
         """Others trade at `trade.at_ns`; what was due before comes first."""
         self._run(trade.at_ns, inclusive=False)
+        depth = self._offers.get(trade.instrument)
+        if isinstance(depth, Depth):
+            depth.trade(trade.aggressor or depth.aggressor(trade.price), trade.price, trade.quantity)
         return self._drained()
 
     def advance(self, to_ns: int) -> list[OrderEvent]:
@@ -408,14 +418,14 @@ class Exchange:
         if immediate and not order.status.is_final:
             self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
 
-    def _match(self, order: VenueOrder, offers: Offers, *, maker: bool) -> None:
+    def _match(self, order: VenueOrder, offers: Offers | Depth, *, maker: bool) -> None:
+        """Takes what the market offers: a maker in one execution at its own price, a taker level by level."""
         terms = order.terms
-        quantity = min(offers.available(terms.side, terms.price), order.leaves)
-        if quantity <= 0:
-            return
-        offers.take(terms.side, quantity)
-        price = terms.price if maker and terms.price is not None else offers.touch(terms.side)
-        self._emit(self._execute(order, quantity, price, maker=maker))
+        taken = offers.take(terms.side, terms.price, order.leaves)
+        if maker and taken and terms.price is not None:
+            taken = [(terms.price, total(quantity for _, quantity in taken))]
+        for price, quantity in taken:
+            self._emit(self._execute(order, quantity, price, maker=maker))
 
     def _execute(self, order: VenueOrder, quantity: Decimal, price: Decimal, *, maker: bool) -> Executed:
         terms = order.terms

@@ -84,7 +84,7 @@ class Feed:
         reported."""
         self.taken = max(self.replay.sequence_at(venue_ns), reported)
         for event in self.replay.in_force(self.taken):
-            self.exchange.on_quote(event.book)
+            self.exchange.on_quote(event.book, self.replay.depth(event.sequence, whole=True))
         self.waiting.extend(self.replay.event(sequence) for sequence in range(reported + 1, self.taken + 1))
         self.exchange.start(venue_ns)
 
@@ -99,6 +99,8 @@ class Feed:
         self.waiting.append(event)
         if isinstance(event, TradePrinted):
             return self.exchange.on_trade(event)
+        if self.replay.has_depth:
+            return self.exchange.on_quote(event.book, self.replay.depth(event.sequence))
         return self.exchange.on_quote(event.book)
 
     def take_until(self, venue_ns: int) -> list[OrderEvent]:

@@ -3,6 +3,8 @@
 quotes: ts_ns, bid_px, ask_px; optional bid_sz, ask_sz.
 trades: ts_ns, price; optional size, side (of the taker: buy, sell, or empty when unknown).
 bars:   ts_ns (open time of the bar), close; optional interval_ns (length of the bar).
+l2:     ts_ns, update (snapshot or diff), side (bid or ask), px, sz (the level's new total size, 0 when it is gone);
+        optional first_id, last_id, prev_last_id: the ids of the update (l2.py).
 all:    optional symbol, when one file holds several instruments. Other columns are ignored.
 
 ts_ns and interval_ns are integers, nanoseconds (since 1970-01-01 UTC). Prices and sizes are decimals: text with at most
@@ -42,6 +44,7 @@ import pyarrow.parquet
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, parse, round_down, round_up
 from crowetrade_agents.errors import DataError, InvalidNumber
+from crowetrade_agents.venues.adapters.simulated.l2 import NO_ID, Levels, depth_tape
 from crowetrade_agents.venues.adapters.simulated.spec import QuoteMaking, Recording
 from crowetrade_agents.venues.adapters.simulated.tape import (
     AGGRESSORS,
@@ -51,19 +54,26 @@ from crowetrade_agents.venues.adapters.simulated.tape import (
     TradeTape,
     chunk_of,
     chunk_of_text,
+    integers_of_text,
 )
 
 BATCH_ROWS = 16_384
 COLUMNS = (
     "quotes need ts_ns, bid_px, ask_px (and may have bid_sz, ask_sz), trades need ts_ns, price (beside a market also "
-    "size, and may have side), bars need ts_ns, close (and may have interval_ns); symbol is needed where one file "
-    "holds several instruments"
+    "size, and may have side), bars need ts_ns, close (and may have interval_ns), l2 needs ts_ns, update, side, px, sz "
+    "(and may have first_id, last_id, prev_last_id); symbol is needed where one file holds several instruments"
 )
 _BPS = Decimal(10_000)
 _GRAMMAR = r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"
 _MAX_TIME_NS = 2**62
-_PRICES = {"quotes": ("bid_px", "ask_px"), "trades": ("price",), "bars": ("close",)}
-_OPTIONAL = {"quotes": ("bid_sz", "ask_sz"), "trades": ("size", "side"), "bars": ("interval_ns",)}
+_IDS = ("first_id", "last_id", "prev_last_id")
+_PRICES = {
+    "quotes": ("bid_px", "ask_px"),
+    "trades": ("price",),
+    "bars": ("close",),
+    "l2": ("update", "side", "px", "sz"),
+}
+_OPTIONAL = {"quotes": ("bid_sz", "ask_sz"), "trades": ("size", "side"), "bars": ("interval_ns",), "l2": _IDS}
 _MARKS = {
     b"\xff\xfe": "is UTF-16",
     b"\xfe\xff": "is UTF-16",
@@ -110,6 +120,7 @@ class _Reading:
     making: QuoteMaking
     tape: Tape
     prints: TradeTape | None = None
+    levels: Levels = field(default_factory=Levels)
     rows: int = 0
     last_ns: int = 0
     last_end_ns: int = 0
@@ -245,7 +256,7 @@ def _kind(path: Path, names: list[str]) -> str:
                     raise DataError(f"{path.name} has column {doubled[0]} twice: name each column once")
                 return kind
     shown = ", ".join(names[:20]) or "no header"
-    raise DataError(f"{path.name} has the columns {shown}, which are none of quotes, trades or bars: {COLUMNS}")
+    raise DataError(f"{path.name} has the columns {shown}, which are none of quotes, trades, bars or l2: {COLUMNS}")
 
 
 def _batches(path: Path, columns: list[str]) -> Iterator[_Batch]:
@@ -328,6 +339,8 @@ def _take(reading: _Reading, batch: _Batch) -> None:
     reading.rows += len(times)
     if reading.kind == "quotes":
         _take_quotes(reading, batch, times)
+    elif reading.kind == "l2":
+        _take_levels(reading, batch, times)
     elif reading.prints is not None:
         _take_prints(reading, reading.prints, batch, times)
     elif reading.kind == "trades":
@@ -390,6 +403,59 @@ def _take_prints(reading: _Reading, tape: TradeTape, batch: _Batch, times: array
         tape.append(array("q", [times[place] for place in usable]), price, size, kept)
 
 
+def _take_levels(reading: _Reading, batch: _Batch, times: array[int]) -> None:
+    levels = reading.levels
+    snapshots, bids = (
+        _one_of(reading, batch, "update", "snapshot", "diff"),
+        _one_of(reading, batch, "side", "bid", "ask"),
+    )
+    prices, sizes = _filled(reading, batch, "px"), _filled(reading, batch, "sz")
+    not_above_0 = pyarrow.compute.match_substring_regex(prices, r"^(-|0(\.0*)?$)")
+    if pyarrow.compute.any(not_above_0).as_py():
+        _refuse(reading, batch, "px", not_above_0, "is not a price above 0")
+    negative = pyarrow.compute.starts_with(sizes, "-")
+    if pyarrow.compute.any(negative).as_py():
+        _refuse(reading, batch, "sz", negative, "is negative: write what is there, 0 for a level that is gone")
+    levels.times.extend(times)
+    levels.snapshots.extend(snapshots)
+    levels.bids.extend(bids)
+    try:
+        levels.add_prices(*_whole(prices))
+        levels.add_sizes(*_whole(sizes))
+    except OverflowError:
+        raise DataError(
+            f"{reading.file} has prices or sizes of more than 18 digits: write fewer decimal places"
+        ) from None
+    for name, column in zip(_IDS, (levels.first_ids, levels.last_ids, levels.prev_last_ids), strict=True):
+        column.extend(_ids(batch, name, len(times)))
+
+
+def _whole(texts: pyarrow.Array) -> tuple[array[int], int]:
+    without_zeros = pyarrow.compute.replace_substring_regex(texts, r"(\.[0-9]*?)0+$", r"\1")
+    whole = integers_of_text(pyarrow.compute.utf8_rtrim(without_zeros, "."))
+    if whole is None:
+        raise OverflowError
+    return whole
+
+
+def _one_of(reading: _Reading, batch: _Batch, name: str, one: str, other: str) -> bytes:
+    """1 where the column has the one word, 0 where it has the other."""
+    column = batch.columns[name].cast(pyarrow.string())
+    known = pyarrow.compute.is_in(column, pyarrow.array([one, other]))
+    if not pyarrow.compute.all(known).as_py():
+        _refuse(reading, batch, name, pyarrow.compute.invert(known), f"is neither {one} nor {other}: write one of them")
+    return bytes(pyarrow.compute.equal(column, one).to_pylist())
+
+
+def _ids(batch: _Batch, name: str, rows: int) -> array[int]:
+    if name not in batch.columns:
+        return array("q", [NO_ID] * rows)
+    column = batch.columns[name]
+    if pyarrow.types.is_string(column.type):
+        column = pyarrow.compute.if_else(pyarrow.compute.equal(column, ""), None, column)
+    return array("q", pyarrow.compute.fill_null(column.cast(pyarrow.int64()), NO_ID).to_pylist())
+
+
 def _aggressors(reading: _Reading, batch: _Batch, rows: int) -> array[int]:
     if "side" not in batch.columns:
         return array("b", [0] * rows)
@@ -432,6 +498,8 @@ def _finished(reading: _Reading) -> AnyTape:
         if not len(reading.prints):
             raise DataError(f"{reading.file} holds no usable trade of {symbol}: prices or sizes are not positive")
         return reading.prints
+    if reading.kind == "l2":
+        tape = depth_tape(reading.file, reading.instrument, reading.levels)
     if not len(tape):
         raise DataError(f"{reading.file} holds no usable quote of {symbol}: bids are above offers, or not positive")
     if reading.kind == "bars" and not reading.last_end_ns:
@@ -492,11 +560,16 @@ def _sizes(reading: _Reading, batch: _Batch, name: str, rows: int) -> pyarrow.Ar
 
 
 def _decimals(reading: _Reading, batch: _Batch, name: str) -> _Decimals:
+    texts = _filled(reading, batch, name)
+    return _Decimals(texts, [Decimal(text) for text in texts.to_pylist()])
+
+
+def _filled(reading: _Reading, batch: _Batch, name: str) -> pyarrow.Array:
+    """Texts of the grammar; none is empty."""
     column = batch.columns[name]
     if column.null_count:
         _refuse(reading, batch, name, column.is_null(), "is empty: write a decimal number, or leave the row out")
-    texts = _grammatical(reading, batch, name, _as_text(column))
-    return _Decimals(texts, [Decimal(text) for text in texts.to_pylist()])
+    return _grammatical(reading, batch, name, _as_text(column))
 
 
 def _grammatical(reading: _Reading, batch: _Batch, name: str, texts: pyarrow.Array) -> pyarrow.Array:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from crowetrade_agents.venues.adapters.simulated.depth import DepthTape, DepthUpdate
 from crowetrade_agents.venues.adapters.simulated.tape import AnyTape, Tape
 from crowetrade_agents.venues.port import QuoteChanged, TradePrinted
 
@@ -32,6 +33,8 @@ class Replay:
 
     def __init__(self, tapes: Sequence[AnyTape], *, loop: bool = False) -> None:
         self._tapes = tapes
+        self.has_depth = any(isinstance(tape, DepthTape) for tape in tapes)
+        """Whether the depth of some instrument is recorded."""
         self._loop = loop
         self._times, self._which, self._rows = array("q"), array("H"), array("I")
         for at_ns, which, row in heapq.merge(*(_events(tape, which) for which, tape in enumerate(tapes))):
@@ -75,6 +78,14 @@ class Replay:
         """The event of a sequence that exists."""
         turn, place = divmod(sequence - 1, len(self._times))
         return self._tapes[self._which[place]].event(sequence, self._rows[place], turn * self._span_ns)
+
+    def depth(self, sequence: int, *, whole: bool = False) -> DepthUpdate | None:
+        """The levels that change with an event, or all of them; None where the depth is not recorded."""
+        place = (sequence - 1) % len(self._times)
+        tape, row = self._tapes[self._which[place]], self._rows[place]
+        if not isinstance(tape, DepthTape):
+            return None
+        return tape.whole(row) if whole else tape.update(row)
 
     def sequence_at(self, venue_ns: int) -> int:
         """The last event that is not after a venue time; 0 before the first."""

@@ -40,6 +40,18 @@ class Chunk:
 
 def chunk_of_text(texts: pyarrow.Array) -> Chunk:
     """A chunk out of texts of the decimal grammar, without nulls."""
+    whole = integers_of_text(texts)
+    if whole is None:
+        return chunk_of([Decimal(text) for text in texts.to_pylist()])
+    values, places = whole
+    if values.count(values[0]) == len(values):
+        return Chunk(CONTEXT.scaleb(Decimal(values[0]), -places))
+    return Chunk(values, places)
+
+
+def integers_of_text(texts: pyarrow.Array) -> tuple[array[int], int] | None:
+    """Texts of the decimal grammar, without nulls, as 64-bit integers of 10^-places, and the places; None when they do
+    not fit."""
     points = pyarrow.compute.find_substring(texts, ".")
     lengths = pyarrow.compute.binary_length(texts)
     fractions = pyarrow.compute.if_else(
@@ -49,17 +61,14 @@ def chunk_of_text(texts: pyarrow.Array) -> Chunk:
     )
     places: int = pyarrow.compute.max(fractions).as_py()
     if pyarrow.compute.max(lengths).as_py() + places > _MAX_INTEGER_DIGITS:
-        return chunk_of([Decimal(text) for text in texts.to_pylist()])
+        return None
     decimals = texts.cast(pyarrow.decimal128(38, places))
     words = array("q")
     # A decimal128 is 16 bytes, little endian on the machines that this runs on; the low half holds what fits here.
     words.frombytes(decimals.buffers()[1].slice(decimals.offset * 16, len(decimals) * 16).to_pybytes())
     if sys.byteorder == "big":
         words.byteswap()
-    values = words[::2]
-    if values.count(values[0]) == len(values):
-        return Chunk(CONTEXT.scaleb(Decimal(values[0]), -places))
-    return Chunk(values, places)
+    return words[::2], places
 
 
 def chunk_of(values: Sequence[Decimal]) -> Chunk:
