@@ -15,6 +15,7 @@ from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.venues.adapters.simulated import adapter as simulated
 from crowetrade_agents.venues.adapters.simulated import client as simulated_client
 from crowetrade_agents.venues.adapters.simulated import spec as simulated_spec
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.spec import API_KEY, Fees, QuoteMaking, Recording, SimulatedSpec
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_agents.venues.registry import AdapterContext, Registry, no_credentials
@@ -89,6 +90,7 @@ def _simulated_spec(file: VenueFile, environment: Mapping[str, str]) -> Simulate
         market_data_latency_millis=settings.latency.market_data_millis,
         api_key_sha256=settings.api_key_sha256 or "",
         calendar=file.spec.calendar,
+        queue_model=QueueModel(settings.queue_model),
     )
 
 

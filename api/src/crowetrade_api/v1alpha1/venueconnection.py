@@ -141,9 +141,20 @@ class Latency(ApiModel):
     )
 
 
+class QueueModel(DocumentedEnum):
+    """How a resting order's place in the market's queue is modelled."""
+
+    NONE = "None", "Not at all: a resting order fills when the other side of the market reaches its price."
+    PROBABILISTIC = (
+        "Probabilistic",
+        "What a level loses without trades was cancelled ahead and behind, in likely shares.",
+    )
+    PRICE_TIME = "PriceTime", "What a level loses without trades was cancelled behind, as long as that can be."
+
+
 class Simulated(ApiModel):
-    """A venue that matches orders against recorded market data. Resting orders fill when the market crosses their
-    price; the place in the queue is not modelled."""
+    """A venue that matches orders against recorded market data: the best bid and offer, or the recorded depth, which
+    orders walk. The account's own orders do not move the market."""
 
     data: list[
         Annotated[
@@ -173,6 +184,12 @@ class Simulated(ApiModel):
     replay: Replay = section(Replay, "How the recording is played.")
     fees: Fees = section(Fees, "Fees in basis points of the notional; negative is a rebate.")
     latency: Latency = section(Latency, "Delays in the time of the recording.")
+    queue_model: QueueModel = Field(
+        default=QueueModel.NONE,
+        description="How a resting order's place in the market's queue is modelled; what is not None needs recorded "
+        "depth of each instrument, and should have its trades. "
+        + " ".join(f"{model}: {model.doc}" for model in QueueModel),
+    )
     api_key_sha256: str | None = Field(
         default=None,
         alias="apiKeySha256",
@@ -458,6 +475,12 @@ class VenueConnection(Resource):
             "&& [self.spec.instruments.map(i, i.symbol)].all(listed, "
             "self.spec.simulated.data.all(d, has(d.symbol) && d.symbol in listed)))",
             RECORDINGS_MESSAGE,
+        ),
+        rule(
+            "!has(self.spec.simulated) || self.spec.simulated.queueModel == 'None' "
+            "|| !self.spec.simulated.data.exists(d, has(d.sample))",
+            "spec.simulated.queueModel: a sample has no depth (l2), which PriceTime and Probabilistic need: write "
+            "None, or name recordings of depth in data",
         ),
         rule(
             "has(self.spec.credentials) == (has(self.spec.simulated) && has(self.spec.simulated.apiKeySha256))",

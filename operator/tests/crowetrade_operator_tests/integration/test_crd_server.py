@@ -44,6 +44,11 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
     "the sample of a strategy": (STRATEGIES, strategy_manifest()),
     "the sample of a limit": (RISK_LIMITS, limit_manifest()),
     "a recording for each instrument": (VENUES, venue_of([*sampled("A"), {"symbol": "B", **FILE}], ["B", "A"])),
+    "a recording of trades beside another": (VENUES, venue_of([*sampled("A"), {"symbol": "A", **FILE}], ["A"])),
+    "a queue model with files": (
+        VENUES,
+        change(venue_of([{"symbol": "A", **FILE}], ["A"]), "spec.simulated.queueModel", "PriceTime"),
+    ),
     "one file with a symbol column": (VENUES, venue_of([CLAIM], ["A", "B", "C"])),
     "a contract of fifty": (VENUES, change(venue_manifest(), "spec.instruments.0.multiplier", "50")),
     "a venue that never closes": (VENUES, change(venue_manifest(), "spec.calendar", "24x7")),
@@ -53,6 +58,16 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
 }
 REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
     "no recording": (VENUES, venue_of([], ["A"]), "spec.simulated.data: Invalid value.* at least 1 items"),
+    "a queue model with a sample": (
+        VENUES,
+        change(venue_of(sampled("A"), ["A"]), "spec.simulated.queueModel", "Probabilistic"),
+        "a sample has no depth",
+    ),
+    "a queue model that there is not": (
+        VENUES,
+        change(venue_of([{"symbol": "A", **FILE}], ["A"]), "spec.simulated.queueModel", "Random"),
+        "Unsupported value",
+    ),
     "two sources": (VENUES, venue_of([{**CLAIM, **FILE}], ["A"]), "set exactly one of sample"),
     "no source": (VENUES, venue_of([{"symbol": "A"}], ["A"]), "set exactly one of sample"),
     "a sample without its symbol": (VENUES, venue_of([{"sample": "eurusd-1h"}], ["A"]), "write the symbol of its"),

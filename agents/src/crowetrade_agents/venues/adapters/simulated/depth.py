@@ -18,7 +18,7 @@ from decimal import Decimal
 
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import CONTEXT
-from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.domain.orders import OrderTerms, Side
 from crowetrade_agents.venues.adapters.simulated.tape import Tape
 
 
@@ -99,9 +99,10 @@ class Ladder:
                 return
             yield key
 
-    def is_in_sight(self, key: int) -> bool:
-        """Whether the recording would show this level: it is not beyond the deepest one shown."""
-        return bool(self.keys) and key <= self.keys[-1]
+    def queue(self, key: int) -> int | None:
+        """What an order that joins a level has ahead of it; None beyond the deepest level that is shown, where the
+        recording may hide some."""
+        return self.standing(key) if self.keys and key <= self.keys[-1] else None
 
 
 class Depth:
@@ -128,6 +129,13 @@ class Depth:
     def resting(self, side: Side) -> Ladder:
         """The ladder that orders of a side rest on."""
         return self._resting[side]
+
+    def place(self, terms: OrderTerms) -> tuple[Ladder, int]:
+        """The ladder and the key at which a limit order rests."""
+        assert terms.price is not None, "a market order does not rest"
+        key = self.scale.key(terms.side, terms.price)
+        assert isinstance(key, int), "the scale has the places of the instrument's grid"
+        return self._resting[terms.side], key
 
     def facing(self, side: Side) -> Ladder:
         """The ladder that orders of a side trade with."""

@@ -4,9 +4,11 @@ A request takes effect `order_latency_ns` after it was sent; what follows is ret
 events, in order. Of two things at the same nanosecond, an expiry comes first, then a quote, then a request.
 
 Orders trade with the recorded market alone, never with each other. An order that reaches the touch when it arrives
-takes it as taker, up to the quantity that the quote still shows (offers.py). What rests fills at its own limit price as
-maker when a later quote reaches it, up to the quantity shown, oldest order first. The place in the market's queue is
-not modelled: a resting order never fills before the opposite side reaches its price.
+takes it as taker, up to the quantity that the quote still shows (offers.py); with recorded depth it walks the levels
+(depth.py). What rests fills at its own limit price as maker when a later quote reaches it, up to the quantity shown,
+oldest order first. With recorded depth and a queue model (queue.py) it also fills when others trade at its price or
+through it: at its price once what stood ahead of it is gone, and all orders together up to what was traded. Without one
+a resting order never fills before the opposite side reaches its price.
 
 Semantics as FIX 4.4: DAY ends with the trading day (calendar.py), GTD at its time, GTC never; IOC and market orders
 take what is there and the rest is canceled; FOK takes all or nothing; a post-only order that would trade at once is
@@ -33,6 +35,7 @@ from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN, Ledger, VenueOrder
 from crowetrade_agents.venues.adapters.simulated.memory import Memory
 from crowetrade_agents.venues.adapters.simulated.offers import Offers
+from crowetrade_agents.venues.adapters.simulated.queue import Place, QueueModel, after_trade, after_update
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.spec import NO_FEES, Fees
 from crowetrade_agents.venues.calendar import AlwaysOpen, Calendar
@@ -95,6 +98,7 @@ class Exchange:
         *,
         order_latency_ns: int = 0,
         calendar: Calendar | None = None,
+        queue_model: QueueModel = QueueModel.NONE,
         retain: int | None = RETAIN,
     ) -> None:
         self.ledger = Ledger(retain)
@@ -105,6 +109,7 @@ class Exchange:
         self._fees = fees
         self._latency_ns = order_latency_ns
         self._calendar = calendar or AlwaysOpen()
+        self._queue_model = queue_model
         self._offers: dict[InstrumentId, Offers | Depth] = {}
         self._arrivals: deque[_Arrival] = deque()
         self._expiries: list[tuple[int, int, VenueOrder]] = []
@@ -148,7 +153,13 @@ class Exchange:
     def _depth(self, book: TopOfBook, update: DepthUpdate) -> Depth:
         found = self._offers.get(book.instrument)
         depth = found if isinstance(found, Depth) else Depth(update.scale)
+        queued = [(order, *depth.place(order.terms)) for order in self._queued(book.instrument)]
+        before = [ladder.standing(key) for _, ladder, key in queued]
         depth.show(book, update)
+        for (order, _, key), had in zip(queued, before, strict=True):
+            now = depth.resting(order.terms.side).queue(key)
+            known = order.ahead is not None and now is not None
+            order.ahead = after_update(self._queue_model, order.ahead or 0, had, now or 0) if known else now
         return depth
 
     def on_trade(self, trade: TradePrinted) -> list[OrderEvent]:
@@ -156,8 +167,34 @@ class Exchange:
         self._run(trade.at_ns, inclusive=False)
         depth = self._offers.get(trade.instrument)
         if isinstance(depth, Depth):
-            depth.trade(trade.aggressor or depth.aggressor(trade.price), trade.price, trade.quantity)
+            aggressor = trade.aggressor or depth.aggressor(trade.price)
+            depth.trade(aggressor, trade.price, trade.quantity)
+            self._trade_with_queued(depth, aggressor.opposite, trade)
         return self._drained()
+
+    def _queued(self, instrument: InstrumentId) -> list[VenueOrder]:
+        """Orders that stand in the market's queues, oldest first."""
+        return [] if self._queue_model is QueueModel.NONE else list(self.ledger.open.get(instrument, {}).values())
+
+    def _trade_with_queued(self, depth: Depth, side: Side, trade: TradePrinted) -> None:
+        """Best price first. At a better price than the trade's nobody was left ahead."""
+        price, left = depth.scale.key(side, trade.price), depth.scale.steps(trade.quantity)
+        levels: dict[int, list[VenueOrder]] = {}
+        for order in self._queued(trade.instrument):
+            key = depth.place(order.terms)[1]
+            if order.terms.side is side and (key < price or (key == price and order.ahead is not None)):
+                levels.setdefault(key, []).append(order)
+        for key in sorted(levels):
+            orders = levels[key]
+            places = [
+                Place(0 if key < price else order.ahead or 0, depth.scale.steps(order.leaves)) for order in orders
+            ]
+            for order, place, then in zip(orders, places, after_trade(places, left), strict=True):
+                order.ahead = then.ahead
+                filled = place.leaves - then.leaves
+                left -= filled
+                if filled and order.terms.price is not None:
+                    self._emit(self._execute(order, depth.scale.quantity(filled), order.terms.price, maker=True))
 
     def advance(self, to_ns: int) -> list[OrderEvent]:
         """Time passes up to and including `to_ns`."""
@@ -309,6 +346,7 @@ class Exchange:
             self._emit(Replaced(terms.cl_ord_id, orig, order.order_id, self.now_ns))
             return
         self.ledger.rename(order, terms, keeps_priority=keeps)
+        order.ahead = order.ahead if keeps else None
         order.leaves = CONTEXT.subtract(terms.quantity, order.worked)
         self._set_expiry(order, self.now_ns)
         self._emit(Replaced(terms.cl_ord_id, orig, order.order_id, self.now_ns))
@@ -415,8 +453,13 @@ class Exchange:
         if offers is not None and not (all_or_none and offers.available(terms.side, terms.price) < order.leaves):
             self._match(order, offers, maker=False)
         immediate = terms.time_in_force.is_immediate or terms.ord_type is OrdType.MARKET
-        if immediate and not order.status.is_final:
+        if order.status.is_final:
+            return
+        if immediate:
             self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
+        elif order.ahead is None and isinstance(offers, Depth):
+            ladder, key = offers.place(terms)
+            order.ahead = ladder.queue(key)
 
     def _match(self, order: VenueOrder, offers: Offers | Depth, *, maker: bool) -> None:
         """Takes what the market offers: a maker in one execution at its own price, a taker level by level."""

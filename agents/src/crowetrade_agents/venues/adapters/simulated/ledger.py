@@ -23,7 +23,8 @@ class VenueOrder:
     """An order at the venue. quantity of `terms` = cum + busted + leaves + canceled, always.
 
     `ids` are its ClOrdIDs, oldest first. `expire_ns` is venue time, None for an order without end. `forgotten`: the
-    venue denies that it knows the order (a fault).
+    venue denies that it knows the order (a fault). `ahead`: what stands before it in the market's queue at its price
+    (queue.py), in steps of the recorded depth; None while that is not known, and where it is not modelled.
     """
 
     terms: OrderTerms
@@ -37,6 +38,7 @@ class VenueOrder:
     status: OrdStatus = OrdStatus.NEW
     reason: str = ""
     forgotten: bool = False
+    ahead: int | None = None
 
     @property
     def worked(self) -> Decimal:

@@ -34,7 +34,7 @@ class Replay:
     def __init__(self, tapes: Sequence[AnyTape], *, loop: bool = False) -> None:
         self._tapes = tapes
         self.has_depth = any(isinstance(tape, DepthTape) for tape in tapes)
-        """Whether the depth of some instrument is recorded."""
+        """Whether the depth of at least one instrument is recorded."""
         self._loop = loop
         self._times, self._which, self._rows = array("q"), array("H"), array("I")
         for at_ns, which, row in heapq.merge(*(_events(tape, which) for which, tape in enumerate(tapes))):
@@ -86,6 +86,11 @@ class Replay:
         if not isinstance(tape, DepthTape):
             return None
         return tape.whole(row) if whole else tape.update(row)
+
+    def without_depth(self) -> list[str]:
+        """Symbols whose depth is not recorded."""
+        quotes = (tape for tape in self._tapes if isinstance(tape, Tape) and not isinstance(tape, DepthTape))
+        return [tape.instrument.symbol for tape in quotes]
 
     def sequence_at(self, venue_ns: int) -> int:
         """The last event that is not after a venue time; 0 before the first."""

@@ -23,11 +23,13 @@ import heapq
 import hmac
 
 from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.errors import DataError
 from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
 from crowetrade_agents.venues.adapters.simulated.faults import FaultInjector, FaultKind, Message
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN
 from crowetrade_agents.venues.adapters.simulated.market import END, Feed, LockStepMarket, Market, PacedMarket
 from crowetrade_agents.venues.adapters.simulated.outbox import Outbox
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.replay import Anchor, Pace, Place, Replay, place_of
 from crowetrade_agents.venues.adapters.simulated.requests import Request, not_sent
 from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
@@ -55,7 +57,8 @@ class Simulation:
     """`now_ns` is the wall clock, nanoseconds since the Unix epoch; what events carry is venue time.
 
     `keeps_books`: the venue outlives the gateway's process, so its snapshot has positions. `retain`: how many ended
-    orders and executions it remembers, None for all. `exchange.ledger` is the venue's truth.
+    orders and executions it remembers, None for all. `exchange.ledger` is the venue's truth. Raises DataError for a
+    queue model without recorded depth.
     """
 
     def __init__(
@@ -67,6 +70,12 @@ class Simulation:
         keeps_books: bool,
         retain: int | None = RETAIN,
     ) -> None:
+        lacking = replay.without_depth()
+        if spec.queue_model is not QueueModel.NONE and lacking:
+            raise DataError(
+                f"queueModel {spec.queue_model} needs recorded depth (l2), and there is none of {', '.join(lacking)}: "
+                "record it, or write queueModel: None"
+            )
         self._spec = spec
         self._replay = replay
         self._keeps_books = keeps_books
@@ -75,6 +84,7 @@ class Simulation:
             spec.fees,
             order_latency_ns=spec.order_latency_ns,
             calendar=calendar_named(spec.calendar),
+            queue_model=spec.queue_model,
             retain=retain,
         )
         self.features = VenueFeatures(positions=keeps_books, lock_step=spec.speed is None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.venues.adapters.simulated.faults import Fault, FaultRate
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.calendar import ALWAYS_OPEN
 
 TYPE = "Simulated"
@@ -69,6 +70,7 @@ class SimulatedSpec:
     seed: int = 0
     faults: tuple[Fault, ...] = ()
     fault_rates: tuple[FaultRate, ...] = ()
+    queue_model: QueueModel = QueueModel.NONE
 
     @property
     def order_latency_ns(self) -> int:

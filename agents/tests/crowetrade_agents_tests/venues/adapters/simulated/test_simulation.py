@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
+from crowetrade_agents.errors import DataError
+from crowetrade_agents.venues.adapters.simulated.depth import DepthTape, Scale
 from crowetrade_agents.venues.adapters.simulated.faults import (
     SUITS,
     Fault,
@@ -21,11 +23,12 @@ from crowetrade_agents.venues.adapters.simulated.faults import (
     Message,
 )
 from crowetrade_agents.venues.adapters.simulated.market import AT_ONCE
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.simulation import ALIVE_NS, Simulation
 from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
-from crowetrade_agents.venues.adapters.simulated.tape import Tape, TradeTape, chunk_of
+from crowetrade_agents.venues.adapters.simulated.tape import Chunk, Tape, TradeTape, chunk_of
 from crowetrade_agents.venues.port import (
     Accepted,
     Busted,
@@ -607,6 +610,51 @@ def test_a_trade_that_is_lost_does_not_stop_lock_step() -> None:
     venue.poll(NOW)
     venue.release(1)
     assert told([*venue.poll(NOW), *venue.poll(NOW)]) == [(3, "QuoteChanged")]
+
+
+def with_depth(loop: bool = False) -> Replay:
+    """Of each five levels a side, one changes per second; at 4 s the book begins anew."""
+    tape = DepthTape(EUR, scale=Scale(4, 0))
+    for second in range(8):
+        sizes = [1000 * (5 + level + (second == level)) for level in range(5)]
+        levels = [(-(10_998 - level), size) for level, size in enumerate(sizes)]
+        levels += [(11_000 + level, size) for level, size in enumerate(sizes)]
+        shown = levels if second in (0, 4) else [levels[second % 5], levels[5 + second % 5]]
+        tape.append_levels(array("q", [key for key, _ in shown]), array("q", [size for _, size in shown]))
+        tape.end_row(resets=second in (0, 4))
+    size = Chunk(array("q", [5000 + 1000 * (second == 0) for second in range(8)]), 0)
+    tape.append(array("q", [at(second) for second in range(8)]), Chunk(D("1.0998")), size, Chunk(D("1.1")), size)
+    return Replay([tape], loop=loop)
+
+
+@pytest.mark.parametrize("done", range(1, 20))
+def test_a_venue_that_starts_in_the_middle_has_the_whole_book(done: int) -> None:
+    """As one that came there step by step; the round after the first begins with its own snapshot."""
+    settings = spec(None, loop=True)
+    came, started = (Simulation(settings, with_depth(loop=True), (EUR_USD,), keeps_books=False) for _ in range(2))
+    connected(came)
+    for sequence in range(1, done + 1):
+        came.poll(NOW)
+        came.release(sequence)
+    connected(started, sequence=done)
+    paid = []
+    for venue in (came, started):
+        venue.request(NewOrder(terms("a", price=None, quantity="90000")), NOW)
+        paid.append([(e.price, e.quantity) for e in venue.poll(NOW) if isinstance(e, Executed)])
+    assert paid[0] == paid[1]
+    assert len(paid[0]) == 5
+
+
+@pytest.mark.parametrize("model", [QueueModel.PRICE_TIME, QueueModel.PROBABILISTIC])
+def test_a_queue_model_without_recorded_depth_is_refused(model: QueueModel) -> None:
+    wanted = SimulatedSpec((), queue_model=model)
+    with pytest.raises(DataError) as caught:
+        Simulation(wanted, replay(FALLING), (EUR_USD,), keeps_books=False)
+    assert str(caught.value) == (
+        f"queueModel {model.value} needs recorded depth (l2), and there is none of EUR-USD: record it, or write "
+        "queueModel: None"
+    )
+    Simulation(wanted, with_depth(), (EUR_USD,), keeps_books=False)
 
 
 @pytest.mark.parametrize("speed", ["1", None])
