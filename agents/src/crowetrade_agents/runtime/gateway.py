@@ -202,7 +202,8 @@ class GatewayProcess:
         )
 
     def _resume(self, books: Books) -> Resume:
-        return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token)
+        positions = {name: account.total.position for name, account in books.account.items()}
+        return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token, positions)
 
     async def _configure(self, gateway: Gateway) -> None:
         async for configuration in self._configurations:

@@ -16,7 +16,15 @@ from crowetrade_agents.venues.adapters.simulated import adapter as simulated
 from crowetrade_agents.venues.adapters.simulated import client as simulated_client
 from crowetrade_agents.venues.adapters.simulated import spec as simulated_spec
 from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
-from crowetrade_agents.venues.adapters.simulated.spec import API_KEY, Fees, QuoteMaking, Recording, SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.spec import (
+    API_KEY,
+    Fees,
+    FeeTier,
+    QuoteMaking,
+    Recording,
+    ShortSelling,
+    SimulatedSpec,
+)
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_agents.venues.registry import AdapterContext, Registry, no_credentials
 from crowetrade_api.files import (
@@ -27,6 +35,7 @@ from crowetrade_api.files import (
     RecordingFile,
     VenueFile,
 )
+from crowetrade_api.v1alpha1 import venueconnection
 
 log = structlog.get_logger()
 
@@ -85,13 +94,19 @@ def _simulated_spec(file: VenueFile, environment: Mapping[str, str]) -> Simulate
         speed=None if replay.speed == "max" else parse(replay.speed),
         loop=replay.loop,
         max_gap_ns=0 if gap is None else int(parse(gap) * _SECOND_NS),
-        fees=Fees(parse(settings.fees.maker_bps), parse(settings.fees.taker_bps)),
+        fees=_fees(settings.fees),
         order_latency_millis=settings.latency.order_millis,
         market_data_latency_millis=settings.latency.market_data_millis,
         api_key_sha256=settings.api_key_sha256 or "",
         calendar=file.spec.calendar,
         queue_model=QueueModel(settings.queue_model),
+        short_selling=ShortSelling(settings.short_selling),
     )
+
+
+def _fees(fees: venueconnection.Fees) -> Fees:
+    tiers = [FeeTier(*map(parse, (tier.from_notional, tier.maker_bps, tier.taker_bps))) for tier in fees.tiers]
+    return Fees(parse(fees.maker_bps), parse(fees.taker_bps), tuple(tiers))
 
 
 def _recording(item: RecordingFile, environment: Mapping[str, str]) -> Recording:

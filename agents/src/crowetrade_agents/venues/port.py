@@ -216,12 +216,14 @@ class VenueSnapshot:
 class Resume:
     """What the gateway knows when it logs on: since when it may have missed executions (venue time, ns; 0: from the
     beginning), the adapter's own words from the last session, and in lock step the last market data event that is done.
+    `positions` are the account's by the gateway's books, for a venue that forgets them when its process ends.
     """
 
     since_ns: int = 0
     state: str = ""
     market_data_sequence: int = 0
     fencing_token: int = 0
+    positions: Mapping[InstrumentId, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

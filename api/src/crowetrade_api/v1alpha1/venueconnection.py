@@ -123,11 +123,38 @@ class Replay(ApiModel):
     )
 
 
+class FeeTier(ApiModel):
+    """Fees of an account that has traded much."""
+
+    from_notional: PositiveDecimal = Field(
+        description="Notional that the account has traded in this currency in the last 30 days UTC, today included, "
+        "from which on these fees hold."
+    )
+    maker_bps: SignedDecimal = Field(description="For orders that rested in the book.")
+    taker_bps: SignedDecimal = Field(description="For orders that traded at once.")
+
+
 class Fees(ApiModel):
     """Fees in basis points of the notional; negative is a rebate."""
 
     maker_bps: SignedDecimal = Field(default="0", description="For orders that rested in the book.")
     taker_bps: SignedDecimal = Field(default="0", description="For orders that traded at once.")
+    tiers: list[FeeTier] = Field(
+        default_factory=list,
+        description="Other fees for an account that has traded more; the highest one reached holds.",
+        max_length=20,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["fromNotional"]},
+    )
+
+
+class ShortSelling(DocumentedEnum):
+    """Whether an account may sell what it does not hold."""
+
+    ALLOWED = "Allowed", "The account may sell more than it holds."
+    FORBIDDEN = (
+        "Forbidden",
+        "An order to sell more than the account holds is rejected; what works already counts as sold.",
+    )
 
 
 class Latency(ApiModel):
@@ -188,7 +215,12 @@ class Simulated(ApiModel):
         default=QueueModel.NONE,
         description="How a resting order's place in the market's queue is modelled; what is not None needs recorded "
         "depth of each instrument, and should have its trades. "
-        + " ".join(f"{model}: {model.doc}" for model in QueueModel),
+        + " ".join(f"{word}: {word.doc}" for word in QueueModel),
+    )
+    short_selling: ShortSelling = Field(
+        default=ShortSelling.ALLOWED,
+        description="Whether the account may sell what it does not hold. "
+        + " ".join(f"{word}: {word.doc}" for word in ShortSelling),
     )
     api_key_sha256: str | None = Field(
         default=None,

@@ -110,12 +110,12 @@ async def test_what_is_wrong_is_refused_and_named(cluster: Cluster, namespace: s
         await create(cluster, namespace, resource, manifest)
 
 
-async def test_five_hundred_instruments_and_recordings_are_within_the_costs_of_the_rules(
+async def test_five_hundred_instruments_with_two_recordings_each_are_within_the_costs_of_the_rules(
     cluster: Cluster, namespace: str
 ) -> None:
     symbols = [f"INSTRUMENT-WITH-A-LONG-NAME-{number:03}" for number in range(500)]
     decimals = dict.fromkeys(("multiplier", "tickSize", "lotSize", "minQuantity"), f"0.{'0' * 16}1")
-    manifest = venue_of(sampled(*reversed(symbols)), symbols)
+    manifest = venue_of(sampled(*reversed(symbols), *symbols), symbols)
     for instrument in manifest["spec"]["instruments"]:
         instrument.update(decimals)
     await create(cluster, namespace, VENUES, manifest)

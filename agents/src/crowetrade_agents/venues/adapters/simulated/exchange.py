@@ -12,7 +12,7 @@ a resting order never fills before the opposite side reaches its price.
 
 Semantics as FIX 4.4: DAY ends with the trading day (calendar.py), GTD at its time, GTC never; IOC and market orders
 take what is there and the rest is canceled; FOK takes all or nothing; a post-only order that would trade at once is
-canceled. Fees are rounded to MONEY_PLACES, half to even. A replacement names the whole quantity, keeps what was
+canceled. Fees: costs.py. A replacement names the whole quantity, keeps what was
 executed, keeps its priority only when price and quantity do not go up in demand (same price, quantity not larger). An
 order is found by any ClOrdID that it ever had, or by its OrderID.
 """
@@ -28,8 +28,9 @@ from enum import StrEnum
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import CONTEXT, MONEY_PLACES, ZERO, is_multiple, round_down, total
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, is_multiple, render, round_down, total
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, OrdType, Side, TimeInForce
+from crowetrade_agents.venues.adapters.simulated.costs import FeeSchedule
 from crowetrade_agents.venues.adapters.simulated.depth import Depth, DepthUpdate
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN, Ledger, VenueOrder
@@ -37,7 +38,7 @@ from crowetrade_agents.venues.adapters.simulated.memory import Memory
 from crowetrade_agents.venues.adapters.simulated.offers import Offers
 from crowetrade_agents.venues.adapters.simulated.queue import Place, QueueModel, after_trade, after_update
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
-from crowetrade_agents.venues.adapters.simulated.spec import NO_FEES, Fees
+from crowetrade_agents.venues.adapters.simulated.spec import NO_FEES, Fees, ShortSelling
 from crowetrade_agents.venues.calendar import AlwaysOpen, Calendar
 from crowetrade_agents.venues.port import (
     DUPLICATE_CL_ORD_ID,
@@ -52,7 +53,6 @@ from crowetrade_agents.venues.port import (
     TradePrinted,
 )
 
-BPS = Decimal(10_000)
 EXPIRIES_KEPT = 1_000
 """Expiries of orders that are over are swept out when there are more than this, and more than twice the open orders."""
 
@@ -65,6 +65,7 @@ class VenueReason(StrEnum):
     INVALID_QUANTITY = "InvalidQuantity"
     INVALID_PRICE = "InvalidPrice"
     INVALID_EXPIRY = "InvalidExpireTime"
+    SHORT_SALE = "ShortSaleForbidden"
     NOT_SUPPORTED = "NotSupported"
     UNKNOWN_ORDER = "UnknownOrder"
     TOO_LATE = "TooLate"
@@ -99,6 +100,7 @@ class Exchange:
         order_latency_ns: int = 0,
         calendar: Calendar | None = None,
         queue_model: QueueModel = QueueModel.NONE,
+        short_selling: ShortSelling = ShortSelling.ALLOWED,
         retain: int | None = RETAIN,
     ) -> None:
         self.ledger = Ledger(retain)
@@ -106,10 +108,11 @@ class Exchange:
         self.listener: Callable[[int, Request | OrderEvent], None] | None = None
         self.now_ns = 0
         self._instruments = instruments
-        self._fees = fees
+        self._fees = FeeSchedule(fees)
         self._latency_ns = order_latency_ns
         self._calendar = calendar or AlwaysOpen()
         self._queue_model = queue_model
+        self._short_selling = short_selling
         self._offers: dict[InstrumentId, Offers | Depth] = {}
         self._arrivals: deque[_Arrival] = deque()
         self._expiries: list[tuple[int, int, VenueOrder]] = []
@@ -130,6 +133,10 @@ class Exchange:
         listener is called with the ends of immediate orders that were cut off."""
         self.ledger = memory.ledger
         self.now_ns, self._orders, self._executions = memory.now_ns, memory.orders, memory.executions
+        for executed in self.ledger.executions.values():
+            instrument = self._instruments[executed.instrument]
+            notional = CONTEXT.multiply(CONTEXT.multiply(executed.quantity, executed.price), instrument.multiplier)
+            self._fees.count(instrument.currency, notional, executed.at_ns)
         for order in self.ledger.open_orders():
             if order.terms.time_in_force.is_immediate or order.terms.ord_type is OrdType.MARKET:
                 self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
@@ -369,7 +376,9 @@ class Exchange:
 
     # Rules
 
-    def _refusal(self, terms: OrderTerms, fault: FaultKind | None) -> tuple[VenueReason, str] | None:
+    def _refusal(
+        self, terms: OrderTerms, fault: FaultKind | None, replaced: VenueOrder | None = None
+    ) -> tuple[VenueReason, str] | None:
         instrument = self._instruments.get(terms.instrument)
         if fault is FaultKind.REJECT:
             return VenueReason.REFUSED, "the venue does not take this order"
@@ -387,7 +396,20 @@ class Exchange:
             return VenueReason.INVALID_PRICE, f"the price is not a positive multiple of {instrument.tick_size}"
         if terms.time_in_force is TimeInForce.GTD and (terms.expire_ns is None or terms.expire_ns <= self.now_ns):
             return VenueReason.INVALID_EXPIRY, "a GTD order ends in the future"
+        if self._short_selling is ShortSelling.FORBIDDEN and terms.side is Side.SELL:
+            return self._short_sale(terms, replaced)
         return None
+
+    def _short_sale(self, terms: OrderTerms, replaced: VenueOrder | None) -> tuple[VenueReason, str] | None:
+        """What works already counts as sold; of an order that is replaced, what it would then have left."""
+        held = self.ledger.positions.get(terms.instrument, ZERO)
+        opened = self.ledger.open.get(terms.instrument, {}).values()
+        working = total(item.leaves for item in opened if item.terms.side is Side.SELL and item is not replaced)
+        wanted = terms.quantity if replaced is None else CONTEXT.subtract(terms.quantity, replaced.worked)
+        if CONTEXT.add(working, wanted) <= held:
+            return None
+        text = f"the account holds {render(held)} and sells {render(working)} already; short sales are forbidden here"
+        return VenueReason.SHORT_SALE, text
 
     def _replace_refusal(
         self, order: VenueOrder, terms: OrderTerms, fault: FaultKind | None
@@ -399,7 +421,7 @@ class Exchange:
             return VenueReason.NOT_SUPPORTED, "instrument, side and order type of an order stay"
         if terms.time_in_force is not old.time_in_force:
             return VenueReason.NOT_SUPPORTED, "the time in force of an order stays"
-        return self._refusal(terms, fault)
+        return self._refusal(terms, fault, order)
 
     def _open_order(self, cl_ord_id: str, order_id: str, fault: FaultKind | None) -> VenueOrder | None:
         if fault is FaultKind.FORGET:
@@ -506,11 +528,12 @@ class Exchange:
         for executed in late:
             self._emit(executed)
 
-    def _fee(self, instrument: InstrumentId, quantity: Decimal, price: Decimal, *, maker: bool) -> Decimal:
-        bps = self._fees.maker_bps if maker else self._fees.taker_bps
-        notional = CONTEXT.multiply(CONTEXT.multiply(quantity, price), self._instruments[instrument].multiplier)
-        fee = CONTEXT.divide(CONTEXT.multiply(notional, bps), BPS)
-        return CONTEXT.quantize(fee, Decimal(1).scaleb(-MONEY_PLACES))
+    def _fee(self, name: InstrumentId, quantity: Decimal, price: Decimal, *, maker: bool) -> Decimal:
+        instrument = self._instruments[name]
+        notional = CONTEXT.multiply(CONTEXT.multiply(quantity, price), instrument.multiplier)
+        fee = self._fees.fee(instrument.currency, notional, self.now_ns, maker=maker)
+        self._fees.count(instrument.currency, notional, self.now_ns)
+        return fee
 
     def _exec_id(self) -> str:
         self._executions += 1

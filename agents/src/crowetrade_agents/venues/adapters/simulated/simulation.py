@@ -85,6 +85,7 @@ class Simulation:
             order_latency_ns=spec.order_latency_ns,
             calendar=calendar_named(spec.calendar),
             queue_model=spec.queue_model,
+            short_selling=spec.short_selling,
             retain=retain,
         )
         self.features = VenueFeatures(positions=keeps_books, lock_step=spec.speed is None)
@@ -107,6 +108,8 @@ class Simulation:
         self._bust_due(now_ns)
         if self._market is None:
             self.exchange.id_prefix = f"{resume.fencing_token or now_ns}-"
+            if not self._keeps_books:
+                self.exchange.ledger.positions.update(resume.positions)
             self._market = self._start(resume, now_ns)
         else:
             self._market.miss(now_ns)

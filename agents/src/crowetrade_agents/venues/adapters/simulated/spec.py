@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 
 from crowetrade_agents.domain.numbers import ZERO
@@ -42,11 +43,28 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class FeeTier:
+    """Fees in basis points of notional for an account that has traded this much, in quote currency (costs.py)."""
+
+    from_notional: Decimal
+    maker_bps: Decimal
+    taker_bps: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Fees:
-    """Fees in basis points of notional; negative is a rebate."""
+    """Fees in basis points of notional, below the first tier; negative is a rebate."""
 
     maker_bps: Decimal = ZERO
     taker_bps: Decimal = ZERO
+    tiers: tuple[FeeTier, ...] = ()
+
+
+class ShortSelling(StrEnum):
+    """Whether an account may sell what it does not hold."""
+
+    ALLOWED = "Allowed"
+    FORBIDDEN = "Forbidden"
 
 
 NO_FEES = Fees()
@@ -71,6 +89,7 @@ class SimulatedSpec:
     faults: tuple[Fault, ...] = ()
     fault_rates: tuple[FaultRate, ...] = ()
     queue_model: QueueModel = QueueModel.NONE
+    short_selling: ShortSelling = ShortSelling.ALLOWED
 
     @property
     def order_latency_ns(self) -> int:

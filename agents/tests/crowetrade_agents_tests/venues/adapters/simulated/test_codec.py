@@ -11,8 +11,16 @@ from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
 from crowetrade_agents.venues.adapters.simulated.codec import decode, encode
 from crowetrade_agents.venues.adapters.simulated.faults import Fault, FaultKind, FaultRate, Message
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace
-from crowetrade_agents.venues.adapters.simulated.spec import Fees, QuoteMaking, Recording, SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.spec import (
+    Fees,
+    FeeTier,
+    QuoteMaking,
+    Recording,
+    ShortSelling,
+    SimulatedSpec,
+)
 from crowetrade_agents.venues.adapters.simulated.wire import (
     LoggedOn,
     Logon,
@@ -51,7 +59,7 @@ SNAPSHOT = VenueSnapshot((OPENED,), (EXECUTED,), (BUSTED,), {EUR: D(-3), BTC: D(
 @pytest.mark.parametrize(
     "message",
     [
-        Logon(Resume(1, "{}", 2**63, 4), None),
+        Logon(Resume(1, "{}", 2**63, 4, {EUR: D("-1.5")}), None),
         Release(7),
         NewOrder(terms("a", price=None, time_in_force=TimeInForce.GTD, expire_ns=9, post_only=True)),
         Cancel("c", "a", "1"),
@@ -93,7 +101,7 @@ def test_the_file_of_a_server() -> None:
         None,
         True,
         5,
-        Fees(D("-0.1"), D("0.2")),
+        Fees(D("-0.1"), D("0.2"), (FeeTier(D(5), D(0), D("0.1")),)),
         5,
         1,
         "00",
@@ -101,6 +109,8 @@ def test_the_file_of_a_server() -> None:
         9,
         (Fault(FaultKind.BUST, Message.EXECUTED, 2, 7),),
         (FaultRate(FaultKind.LOSE, Message.QUOTE, 0.5),),
+        QueueModel.PRICE_TIME,
+        ShortSelling.FORBIDDEN,
     )
     file = ServerFile((EUR_USD, BTC_PERP), spec)
     assert decode(ServerFile, encode(file)) == file

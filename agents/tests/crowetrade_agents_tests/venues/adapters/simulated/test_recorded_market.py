@@ -21,7 +21,7 @@ from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.recording import read
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Replace, Request
-from crowetrade_agents.venues.adapters.simulated.spec import Fees, Recording
+from crowetrade_agents.venues.adapters.simulated.spec import Fees, Recording, ShortSelling
 from crowetrade_agents.venues.port import Executed, OrderEvent, QuoteChanged, TradePrinted
 
 from ...values import EUR, D, at, terms
@@ -34,13 +34,16 @@ MILLI_NS = 1_000_000
 class Run:
     """An exchange and a plain market that see the same."""
 
-    def __init__(self, instrument: Instrument, model: QueueModel, latency_ns: int) -> None:
+    def __init__(
+        self, instrument: Instrument, model: QueueModel, latency_ns: int, shorts: ShortSelling = ShortSelling.ALLOWED
+    ) -> None:
         self.model = model
         self.exchange = Exchange(
             {instrument.id: instrument},
             Fees(MAKER_BPS, TAKER_BPS),
             order_latency_ns=latency_ns,
             queue_model=model,
+            short_selling=shorts,
             retain=None,
         )
         self.plain = PlainMarket()
@@ -117,12 +120,19 @@ def random_requests(run: Run, instrument: Instrument, random: Random, name: int)
 
 
 def played(
-    steps: Iterable[Step], instrument: Instrument, model: QueueModel, seed: int, latency_ns: int, rate: float = 0.2
+    steps: Iterable[Step],
+    instrument: Instrument,
+    model: QueueModel,
+    seed: int,
+    latency_ns: int,
+    rate: float = 0.2,
+    shorts: ShortSelling = ShortSelling.ALLOWED,
 ) -> Run:
     """`rate`: requests per step of the market."""
-    run, random = Run(instrument, model, latency_ns), Random(seed)
+    run, random = Run(instrument, model, latency_ns, shorts), Random(seed)
     for number, step in enumerate(steps):
         run.step(step)
+        assert shorts is ShortSelling.ALLOWED or run.plain.held >= 0
         if random.random() < rate:
             for request in random_requests(run, instrument, random, number):
                 run.send(request)
@@ -218,9 +228,15 @@ def made_up(plan: list[tuple[object, ...]]) -> Iterator[Step]:
         yield TopOfBook(EUR, D(best_bid), D(bids[best_bid]), D(best_offer), D(offers[best_offer]), at(second)), update
 
 
-@given(markets, st.sampled_from(QueueModel), st.integers(0, 10**6), st.sampled_from([0, 1_500 * MILLI_NS]))
+@given(
+    markets,
+    st.sampled_from(QueueModel),
+    st.integers(0, 10**6),
+    st.sampled_from([0, 1_500 * MILLI_NS]),
+    st.sampled_from(ShortSelling),
+)
 def test_random_orders_in_a_made_up_market(
-    plan: list[tuple[object, ...]], model: QueueModel, seed: int, latency_ns: int
+    plan: list[tuple[object, ...]], model: QueueModel, seed: int, latency_ns: int, shorts: ShortSelling
 ) -> None:
-    run = played(made_up(plan), X, model, seed, latency_ns, rate=0.8)
-    assert played(made_up(plan), X, model, seed, latency_ns, rate=0.8).events == run.events
+    run = played(made_up(plan), X, model, seed, latency_ns, 0.8, shorts)
+    assert played(made_up(plan), X, model, seed, latency_ns, 0.8, shorts).events == run.events

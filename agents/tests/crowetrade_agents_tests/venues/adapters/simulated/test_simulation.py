@@ -27,7 +27,7 @@ from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.simulation import ALIVE_NS, Simulation
-from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.spec import ShortSelling, SimulatedSpec
 from crowetrade_agents.venues.adapters.simulated.tape import Chunk, Tape, TradeTape, chunk_of
 from crowetrade_agents.venues.port import (
     Accepted,
@@ -643,6 +643,15 @@ def test_a_venue_that_starts_in_the_middle_has_the_whole_book(done: int) -> None
         paid.append([(e.price, e.quantity) for e in venue.poll(NOW) if isinstance(e, Executed)])
     assert paid[0] == paid[1]
     assert len(paid[0]) == 5
+
+
+@pytest.mark.parametrize(("keeps_books", "refused"), [(False, False), (True, True)])
+def test_a_venue_that_forgets_takes_its_positions_from_the_gateway(keeps_books: bool, refused: bool) -> None:
+    wanted = SimulatedSpec((), speed=None, short_selling=ShortSelling.FORBIDDEN)
+    venue = Simulation(wanted, replay(FALLING), (EUR_USD,), keeps_books=keeps_books)
+    venue.connect(Resume(fencing_token=3, positions={EUR: D(4000)}), NOW)
+    venue.request(NewOrder(terms("a", Side.SELL, "4000", "1.2000")), NOW)
+    assert ("Ended" in kinds(venue.poll(NOW))) is refused
 
 
 @pytest.mark.parametrize("model", [QueueModel.PRICE_TIME, QueueModel.PROBABILISTIC])
