@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
@@ -20,8 +21,10 @@ from crowetrade_agents.venues.adapters.simulated.spec import (
     API_KEY,
     Fees,
     FeeTier,
+    Funding,
     QuoteMaking,
     Recording,
+    Rollover,
     ShortSelling,
     SimulatedSpec,
 )
@@ -101,12 +104,25 @@ def _simulated_spec(file: VenueFile, environment: Mapping[str, str]) -> Simulate
         calendar=file.spec.calendar,
         queue_model=QueueModel(settings.queue_model),
         short_selling=ShortSelling(settings.short_selling),
+        funding=tuple(Funding(item.symbol, parse(item.rate_bps), item.every_hours) for item in settings.funding),
+        rollovers=tuple(_rollover(item) for item in settings.rollover),
     )
 
 
 def _fees(fees: venueconnection.Fees) -> Fees:
     tiers = [FeeTier(*map(parse, (tier.from_notional, tier.maker_bps, tier.taker_bps))) for tier in fees.tiers]
     return Fees(parse(fees.maker_bps), parse(fees.taker_bps), tuple(tiers))
+
+
+def _rollover(item: venueconnection.Rollover) -> Rollover:
+    try:
+        ZoneInfo(item.time_zone)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ConfigurationError(
+            f"spec.simulated.rollover of {item.symbol}: there is no time zone {item.time_zone!r}: write an IANA name "
+            "such as America/New_York"
+        ) from error
+    return Rollover(item.symbol, parse(item.long_bps), parse(item.short_bps), item.at, item.time_zone)
 
 
 def _recording(item: RecordingFile, environment: Mapping[str, str]) -> Recording:

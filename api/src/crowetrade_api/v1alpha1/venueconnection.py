@@ -28,6 +28,10 @@ _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"
 _KEY = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(parquet|csv)$"
 MAX_INSTRUMENTS = 500
 _CALENDAR = r"^24x7$"
+_TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_TIME_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
+MAX_CHARGED = 100
+"""Most instruments with funding, and with rollover."""
 _SPEED = r"^(max|(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?)$"
 
 
@@ -147,6 +151,47 @@ class Fees(ApiModel):
     )
 
 
+class Funding(ApiModel):
+    """What positions in a perpetual pay each other."""
+
+    symbol: Symbol = Field(description="Instrument, one of spec.instruments.")
+    rate_bps: SignedDecimal = Field(
+        description="What a long position pays and a short one receives each time, in basis points of the notional at "
+        "the middle of the last quote; negative is the other way round."
+    )
+    every_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = Field(
+        default=8,
+        description="Hours between two payments, counted from midnight UTC.",
+        json_schema_extra={"minimum": 1, "maximum": 24},
+    )
+
+
+class Rollover(ApiModel):
+    """What a position that is held over the end of the day pays. On Wednesday three days are charged, because what is
+    rolled over then settles after the weekend; on Saturday and Sunday nothing is."""
+
+    symbol: Symbol = Field(description="Instrument, one of spec.instruments.")
+    long_bps: SignedDecimal = Field(
+        description="What a long position pays for a day, in basis points of the notional at the middle of the last "
+        "quote; negative is received."
+    )
+    short_bps: SignedDecimal = Field(description="What a short position pays for a day; negative is received.")
+    at: Annotated[str, StringConstraints(max_length=5, pattern=_TIME_OF_DAY)] = Field(
+        default="17:00",
+        description="End of the day, as HH:MM in timeZone.",
+        json_schema_extra=rules(
+            rule(f"self.matches(r'{_TIME_OF_DAY}')", 'must be a time of day in quotes such as "17:00"')
+        ),
+    )
+    time_zone: Annotated[str, StringConstraints(max_length=64, pattern=_TIME_ZONE)] = Field(
+        default="America/New_York",
+        description="IANA time zone of the end of the day.",
+        json_schema_extra=rules(
+            rule(f"self.matches(r'{_TIME_ZONE}')", "must be an IANA time zone such as America/New_York or UTC")
+        ),
+    )
+
+
 class ShortSelling(DocumentedEnum):
     """Whether an account may sell what it does not hold."""
 
@@ -205,7 +250,7 @@ class Simulated(ApiModel):
         "file has a symbol column. An instrument with quotes or depth may have a second one with its trades. "
         "Recordings are merged in the order of their times.",
         min_length=1,
-        max_length=2 * MAX_INSTRUMENTS,
+        max_length=MAX_INSTRUMENTS,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     replay: Replay = section(Replay, "How the recording is played.")
@@ -216,6 +261,18 @@ class Simulated(ApiModel):
         description="How a resting order's place in the market's queue is modelled; what is not None needs recorded "
         "depth of each instrument, and should have its trades. "
         + " ".join(f"{word}: {word.doc}" for word in QueueModel),
+    )
+    funding: list[Funding] = Field(
+        default_factory=list,
+        description="What positions in perpetuals pay each other at fixed hours; booked with the fees.",
+        max_length=MAX_CHARGED,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
+    )
+    rollover: list[Rollover] = Field(
+        default_factory=list,
+        description="What positions pay for being held over the end of the day, as in FX; booked with the fees.",
+        max_length=MAX_CHARGED,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
     )
     short_selling: ShortSelling = Field(
         default=ShortSelling.ALLOWED,
@@ -513,6 +570,12 @@ class VenueConnection(Resource):
             "|| !self.spec.simulated.data.exists(d, has(d.sample))",
             "spec.simulated.queueModel: a sample has no depth (l2), which PriceTime and Probabilistic need: write "
             "None, or name recordings of depth in data",
+        ),
+        rule(
+            "!has(self.spec.simulated) || [self.spec.instruments.map(i, i.symbol)].all(listed, "
+            "(!has(self.spec.simulated.funding) || self.spec.simulated.funding.all(f, f.symbol in listed)) "
+            "&& (!has(self.spec.simulated.rollover) || self.spec.simulated.rollover.all(r, r.symbol in listed)))",
+            "spec.simulated.funding and spec.simulated.rollover: each symbol must be one of spec.instruments",
         ),
         rule(
             "has(self.spec.credentials) == (has(self.spec.simulated) && has(self.spec.simulated.apiKeySha256))",

@@ -39,6 +39,15 @@ def traded(*pairs: tuple[str, str]) -> Object:
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "ticks", "path": "all.parquet"}}
 FILE = {"configMap": {"name": "ticks", "key": "a.csv"}}
+SIMULATED = venue_manifest()["spec"]["simulated"]
+COSTS: Object = {
+    "fees": {"makerBps": "2", "tiers": [{"fromNotional": "1000000", "makerBps": "-0.5", "takerBps": "4"}]},
+    "funding": [{"symbol": "EUR-USD", "rateBps": "1"}],
+    "rollover": [
+        {"symbol": "EUR-USD", "longBps": "0.2", "shortBps": "-0.1", "at": "22:00", "timeZone": "Europe/London"}
+    ],
+    "shortSelling": "Forbidden",
+}
 ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
     "the sample of a venue": (VENUES, venue_manifest()),
     "the sample of a strategy": (STRATEGIES, strategy_manifest()),
@@ -49,6 +58,7 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
         VENUES,
         change(venue_of([{"symbol": "A", **FILE}], ["A"]), "spec.simulated.queueModel", "PriceTime"),
     ),
+    "fee tiers, funding and rollover": (VENUES, change(venue_manifest(), "spec.simulated", {**SIMULATED, **COSTS})),
     "one file with a symbol column": (VENUES, venue_of([CLAIM], ["A", "B", "C"])),
     "a contract of fifty": (VENUES, change(venue_manifest(), "spec.instruments.0.multiplier", "50")),
     "a venue that never closes": (VENUES, change(venue_manifest(), "spec.calendar", "24x7")),
@@ -67,6 +77,26 @@ REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
         VENUES,
         change(venue_of([{"symbol": "A", **FILE}], ["A"]), "spec.simulated.queueModel", "Random"),
         "Unsupported value",
+    ),
+    "funding of what is not listed": (
+        VENUES,
+        change(venue_manifest(), "spec.simulated.funding", [{"symbol": "X", "rateBps": "1"}]),
+        "each symbol must be one of spec.instruments",
+    ),
+    "funding at hours that do not divide a day": (
+        VENUES,
+        change(venue_manifest(), "spec.simulated.funding", [{"symbol": "EUR-USD", "rateBps": "1", "everyHours": 5}]),
+        "Unsupported value: 5",
+    ),
+    "rollover at no time of day": (
+        VENUES,
+        change(venue_manifest(), "spec.simulated.rollover", [{**COSTS["rollover"][0], "at": "5pm"}]),
+        "must be a time of day",
+    ),
+    "a tier twice": (
+        VENUES,
+        change(venue_manifest(), "spec.simulated.fees.tiers", COSTS["fees"]["tiers"] * 2),
+        "Duplicate value",
     ),
     "two sources": (VENUES, venue_of([{**CLAIM, **FILE}], ["A"]), "set exactly one of sample"),
     "no source": (VENUES, venue_of([{"symbol": "A"}], ["A"]), "set exactly one of sample"),
@@ -110,12 +140,16 @@ async def test_what_is_wrong_is_refused_and_named(cluster: Cluster, namespace: s
         await create(cluster, namespace, resource, manifest)
 
 
-async def test_five_hundred_instruments_with_two_recordings_each_are_within_the_costs_of_the_rules(
+async def test_five_hundred_instruments_and_recordings_are_within_the_costs_of_the_rules(
     cluster: Cluster, namespace: str
 ) -> None:
     symbols = [f"INSTRUMENT-WITH-A-LONG-NAME-{number:03}" for number in range(500)]
     decimals = dict.fromkeys(("multiplier", "tickSize", "lotSize", "minQuantity"), f"0.{'0' * 16}1")
-    manifest = venue_of(sampled(*reversed(symbols), *symbols), symbols)
+    manifest = venue_of(sampled(*reversed(symbols)), symbols)
+    charged = symbols[:100]
+    manifest["spec"]["simulated"]["funding"] = [{"symbol": symbol, "rateBps": "1"} for symbol in charged]
+    rollover = [{"symbol": symbol, "longBps": "1", "shortBps": "1"} for symbol in charged]
+    manifest["spec"]["simulated"]["rollover"] = rollover
     for instrument in manifest["spec"]["instruments"]:
         instrument.update(decimals)
     await create(cluster, namespace, VENUES, manifest)

@@ -1,7 +1,8 @@
 """A deterministic exchange for one account, on virtual venue time. Pure: requests, quotes and times in, events out.
 
 A request takes effect `order_latency_ns` after it was sent; what follows is returned by `advance` or `on_quote` as port
-events, in order. Of two things at the same nanosecond, an expiry comes first, then a quote, then a request.
+events, in order. Of two things at the same nanosecond, an expiry comes first, then a charge, then a quote, then a
+request.
 
 Orders trade with the recorded market alone, never with each other. An order that reaches the touch when it arrives
 takes it as taker, up to the quantity that the quote still shows (offers.py); with recorded depth it walks the levels
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -30,7 +31,7 @@ from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, is_multiple, render, round_down, total
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, OrdType, Side, TimeInForce
-from crowetrade_agents.venues.adapters.simulated.costs import FeeSchedule
+from crowetrade_agents.venues.adapters.simulated.costs import ChargeSchedule, FeeSchedule, share
 from crowetrade_agents.venues.adapters.simulated.depth import Depth, DepthUpdate
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN, Ledger, VenueOrder
@@ -44,6 +45,7 @@ from crowetrade_agents.venues.port import (
     DUPLICATE_CL_ORD_ID,
     Accepted,
     Busted,
+    Charged,
     Ended,
     Executed,
     OrderEvent,
@@ -101,6 +103,7 @@ class Exchange:
         calendar: Calendar | None = None,
         queue_model: QueueModel = QueueModel.NONE,
         short_selling: ShortSelling = ShortSelling.ALLOWED,
+        charges: Sequence[ChargeSchedule] = (),
         retain: int | None = RETAIN,
     ) -> None:
         self.ledger = Ledger(retain)
@@ -113,6 +116,8 @@ class Exchange:
         self._calendar = calendar or AlwaysOpen()
         self._queue_model = queue_model
         self._short_selling = short_selling
+        self._charges = charges
+        self._charge_ns: int | None = None
         self._offers: dict[InstrumentId, Offers | Depth] = {}
         self._arrivals: deque[_Arrival] = deque()
         self._expiries: list[tuple[int, int, VenueOrder]] = []
@@ -127,6 +132,7 @@ class Exchange:
     def start(self, at_ns: int) -> None:
         """Venue time begins here, before anything was sent."""
         self.now_ns = at_ns
+        self._plan_charges()
 
     def remember(self, memory: Memory) -> None:
         """Goes on from what an earlier process left, before anything was sent; identifiers are not given out again. The
@@ -134,9 +140,8 @@ class Exchange:
         self.ledger = memory.ledger
         self.now_ns, self._orders, self._executions = memory.now_ns, memory.orders, memory.executions
         for executed in self.ledger.executions.values():
-            instrument = self._instruments[executed.instrument]
-            notional = CONTEXT.multiply(CONTEXT.multiply(executed.quantity, executed.price), instrument.multiplier)
-            self._fees.count(instrument.currency, notional, executed.at_ns)
+            notional = self._notional(executed.instrument, executed.quantity, executed.price)
+            self._fees.count(self._instruments[executed.instrument].currency, notional, executed.at_ns)
         for order in self.ledger.open_orders():
             if order.terms.time_in_force.is_immediate or order.terms.ord_type is OrdType.MARKET:
                 self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
@@ -209,12 +214,14 @@ class Exchange:
         return self._drained()
 
     def next_ns(self) -> int | None:
-        """When something happens that needs no quote: a request arrives or an order expires."""
+        """When something happens that needs no quote: a request arrives, an order expires, positions are charged."""
         while self._expiries and self._expiries[0][2].status.is_final:
             heapq.heappop(self._expiries)
         times = [self._arrivals[0].at_ns] if self._arrivals else []
         if self._expiries:
             times.append(self._expiries[0][0])
+        if self._charge_ns is not None:
+            times.append(self._charge_ns)
         return max(min(times), self.now_ns) if times else None
 
     def drop_arrivals(self) -> None:
@@ -222,8 +229,10 @@ class Exchange:
         self._arrivals.clear()
 
     def end_trading(self) -> None:
-        """Nothing trades any more: orders and replacements are refused, cancels and queries are answered."""
+        """Nothing trades or is charged any more: orders and replacements are refused, cancels and queries are
+        answered."""
         self._ended = True
+        self._charge_ns = None
         self._offers.clear()
 
     # What goes wrong
@@ -272,11 +281,14 @@ class Exchange:
             if at_ns is None or at_ns > to_ns:
                 break
             expires = bool(self._expiries) and self._expiries[0][0] <= at_ns
-            if not expires and at_ns == to_ns and not inclusive:
+            charges = self._charge_ns is not None and self._charge_ns <= at_ns
+            if not (expires or charges) and at_ns == to_ns and not inclusive:
                 break
             self.now_ns = at_ns
             if expires:
                 self._expire(heapq.heappop(self._expiries)[2])
+            elif charges:
+                self._charge(at_ns)
             else:
                 self._arrive(self._arrivals.popleft())
         self.now_ns = max(self.now_ns, to_ns)
@@ -286,6 +298,23 @@ class Exchange:
             return
         by_day = order.terms.time_in_force is TimeInForce.DAY
         self._end(order, OrdStatus.EXPIRED, VenueReason.END_OF_SESSION if by_day else VenueReason.EXPIRE_TIME, "")
+
+    def _plan_charges(self) -> None:
+        self._charge_ns = min((schedule.next_ns(self.now_ns) for schedule in self._charges), default=None)
+
+    def _charge(self, at_ns: int) -> None:
+        """Every position whose time has come is charged, at the middle of its last quote."""
+        for name, held in self.ledger.positions.items():
+            offers = self._offers.get(name)
+            for schedule in self._charges if held and offers is not None else ():
+                if schedule.symbol == name.symbol and schedule.next_ns(at_ns - 1) == at_ns and offers is not None:
+                    price = offers.book.mid
+                    notional = self._notional(name, held.copy_abs(), price)
+                    amount = share(notional, schedule.bps(at_ns, is_long=held > 0))
+                    charged = Charged(self._exec_id(), schedule.kind, name, held, price, amount, at_ns)
+                    self.ledger.charge(charged)
+                    self._emit(charged)
+        self._plan_charges()
 
     def _arrive(self, arrival: _Arrival) -> None:
         request = arrival.request
@@ -529,11 +558,13 @@ class Exchange:
             self._emit(executed)
 
     def _fee(self, name: InstrumentId, quantity: Decimal, price: Decimal, *, maker: bool) -> Decimal:
-        instrument = self._instruments[name]
-        notional = CONTEXT.multiply(CONTEXT.multiply(quantity, price), instrument.multiplier)
-        fee = self._fees.fee(instrument.currency, notional, self.now_ns, maker=maker)
-        self._fees.count(instrument.currency, notional, self.now_ns)
+        currency, notional = self._instruments[name].currency, self._notional(name, quantity, price)
+        fee = self._fees.fee(currency, notional, self.now_ns, maker=maker)
+        self._fees.count(currency, notional, self.now_ns)
         return fee
+
+    def _notional(self, name: InstrumentId, quantity: Decimal, price: Decimal) -> Decimal:
+        return CONTEXT.multiply(CONTEXT.multiply(quantity, price), self._instruments[name].multiplier)
 
     def _exec_id(self) -> str:
         self._executions += 1

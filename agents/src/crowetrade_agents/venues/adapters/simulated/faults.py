@@ -25,6 +25,7 @@ class Message(StrEnum):
     REPLACED = "Replaced"
     REQUEST_REJECTED = "RequestRejected"
     BUSTED = "Busted"
+    CHARGED = "Charged"
     ORDER_STATE = "OrderState"
     QUOTE = "QuoteChanged"
     TRADE = "TradePrinted"

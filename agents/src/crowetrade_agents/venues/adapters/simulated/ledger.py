@@ -13,7 +13,7 @@ from decimal import Decimal
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
-from crowetrade_agents.venues.port import Busted, Executed, OpenOrder
+from crowetrade_agents.venues.port import Busted, Charged, Executed, OpenOrder
 
 RETAIN = 10_000
 
@@ -69,6 +69,7 @@ class Ledger:
     positions: dict[InstrumentId, Decimal] = field(default_factory=dict)
     executions: OrderedDict[str, Executed] = field(default_factory=OrderedDict)
     busts: dict[str, Busted] = field(default_factory=dict)
+    charges: deque[Charged] = field(default_factory=deque)
     _orders: dict[str, VenueOrder] = field(default_factory=dict)
     _ended: deque[VenueOrder] = field(default_factory=deque)
 
@@ -136,6 +137,12 @@ class Ledger:
         if order is not None:
             order.cum = CONTEXT.subtract(order.cum, busted.quantity)
             order.busted = CONTEXT.add(order.busted, busted.quantity)
+
+    def charge(self, charged: Charged) -> None:
+        """A position is charged."""
+        self.charges.append(charged)
+        if self.retain is not None and len(self.charges) > self.retain:
+            self.charges.popleft()
 
     def _move(self, instrument: InstrumentId, quantity: Decimal) -> None:
         self.positions[instrument] = CONTEXT.add(self.positions.get(instrument, ZERO), quantity)

@@ -24,6 +24,7 @@ import hmac
 
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.errors import DataError
+from crowetrade_agents.venues.adapters.simulated.costs import FundingSchedule, RolloverSchedule
 from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
 from crowetrade_agents.venues.adapters.simulated.faults import FaultInjector, FaultKind, Message
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN
@@ -86,6 +87,7 @@ class Simulation:
             calendar=calendar_named(spec.calendar),
             queue_model=spec.queue_model,
             short_selling=spec.short_selling,
+            charges=(*map(FundingSchedule, spec.funding), *map(RolloverSchedule, spec.rollovers)),
             retain=retain,
         )
         self.features = VenueFeatures(positions=keeps_books, lock_step=spec.speed is None)
@@ -140,6 +142,7 @@ class Simulation:
             open_orders=tuple(order.as_open() for order in ledger.open_orders()),
             executions=tuple(event for event in ledger.executions.values() if event.at_ns >= since_ns),
             busts=tuple(event for event in ledger.busts.values() if event.at_ns >= since_ns),
+            charges=tuple(event for event in ledger.charges if event.at_ns >= since_ns),
             positions=dict(ledger.positions) if self._keeps_books else None,
             state=self._place().to_text(),
         )

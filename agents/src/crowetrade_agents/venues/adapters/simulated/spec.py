@@ -60,6 +60,29 @@ class Fees:
     tiers: tuple[FeeTier, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """What a perpetual pays: a long position `rate_bps` of its notional at every multiple of `every_hours` since
+    midnight UTC, a short one receives it; the other way round when it is negative."""
+
+    symbol: str
+    rate_bps: Decimal
+    every_hours: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """What a position that is held over the end of the day pays, in basis points of its notional; negative is received.
+    `at` is HH:MM in `time_zone` (IANA), from Monday to Friday; on Wednesday three days are charged, because what is
+    rolled over then settles after the weekend."""
+
+    symbol: str
+    long_bps: Decimal
+    short_bps: Decimal
+    at: str = "17:00"
+    time_zone: str = "America/New_York"
+
+
 class ShortSelling(StrEnum):
     """Whether an account may sell what it does not hold."""
 
@@ -90,6 +113,8 @@ class SimulatedSpec:
     fault_rates: tuple[FaultRate, ...] = ()
     queue_model: QueueModel = QueueModel.NONE
     short_selling: ShortSelling = ShortSelling.ALLOWED
+    funding: tuple[Funding, ...] = ()
+    rollovers: tuple[Rollover, ...] = ()
 
     @property
     def order_latency_ns(self) -> int:

@@ -16,8 +16,10 @@ from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrde
 from crowetrade_agents.venues.adapters.simulated.spec import (
     Fees,
     FeeTier,
+    Funding,
     QuoteMaking,
     Recording,
+    Rollover,
     ShortSelling,
     SimulatedSpec,
 )
@@ -33,6 +35,8 @@ from crowetrade_agents.venues.adapters.simulated.wire import (
 from crowetrade_agents.venues.port import (
     Accepted,
     Busted,
+    Charged,
+    ChargeKind,
     Ended,
     Executed,
     FeedAlive,
@@ -52,8 +56,9 @@ from ...values import BTC, BTC_PERP, EUR, EUR_USD, D, terms
 
 EXECUTED = Executed("a", "1", "x", EUR, Side.SELL, D(1000), D("1.1"), D("-0.00000001"), 5)
 BUSTED = Busted("a", "y", "x", EUR, Side.SELL, D(1000), D("1.1"), D(0), 6)
+CHARGED = Charged("z", ChargeKind.ROLLOVER, EUR, D(-3), D("1.1"), D("-0.5"), 7)
 OPENED = OpenOrder("a", "1", EUR, Side.BUY, D(3), None, D(1), OrdStatus.PARTIALLY_FILLED)
-SNAPSHOT = VenueSnapshot((OPENED,), (EXECUTED,), (BUSTED,), {EUR: D(-3), BTC: D(0)}, "{}")
+SNAPSHOT = VenueSnapshot((OPENED,), (EXECUTED,), (BUSTED,), {EUR: D(-3), BTC: D(0)}, "{}", (CHARGED,))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +85,7 @@ def test_to_the_server(message: object) -> None:
         Accepted("a", "1", 5),
         EXECUTED,
         BUSTED,
+        CHARGED,
         Ended("a", "1", OrdStatus.EXPIRED, "EndOfSession", "", 5),
         Replaced("b", "a", "1", 5),
         RequestRejected("c", "a", "TooLate", "late", True, 5),
@@ -111,6 +117,8 @@ def test_the_file_of_a_server() -> None:
         (FaultRate(FaultKind.LOSE, Message.QUOTE, 0.5),),
         QueueModel.PRICE_TIME,
         ShortSelling.FORBIDDEN,
+        (Funding("BTC-PERP", D(1), 8),),
+        (Rollover("EUR-USD", D("0.5"), D("-0.1")),),
     )
     file = ServerFile((EUR_USD, BTC_PERP), spec)
     assert decode(ServerFile, encode(file)) == file

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
-from crowetrade_agents.venues.adapters.simulated.costs import DAY_NS, TIER_DAYS, FeeSchedule, share
+from crowetrade_agents.domain.position import Position
+from crowetrade_agents.venues.adapters.simulated.costs import (
+    DAY_NS,
+    SECOND_NS,
+    TIER_DAYS,
+    FeeSchedule,
+    FundingSchedule,
+    RolloverSchedule,
+    share,
+)
 from crowetrade_agents.venues.adapters.simulated.exchange import Exchange, VenueReason
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Replace, Request
-from crowetrade_agents.venues.adapters.simulated.spec import Fees, FeeTier, ShortSelling
-from crowetrade_agents.venues.port import Ended, Executed, OrderEvent, Replaced, RequestRejected
+from crowetrade_agents.venues.adapters.simulated.spec import (
+    Fees,
+    FeeTier,
+    Funding,
+    Rollover,
+    ShortSelling,
+)
+from crowetrade_agents.venues.port import Charged, ChargeKind, Ended, Executed, OrderEvent, Replaced, RequestRejected
 
-from ...values import EUR, EUR_USD, MIDNIGHT_NS, D, Quote, at, book, terms
+from ...values import BTC, BTC_PERP, EUR, EUR_USD, MIDNIGHT_NS, D, Quote, at, book, terms
 
 TIERS = Fees(D(2), D(5), (FeeTier(D(1000), D(1), D(4)), FeeTier(D(5000), D("-0.5"), D(3))))
 TODAY = MIDNIGHT_NS // DAY_NS
@@ -121,3 +140,132 @@ def test_what_is_cancelled_may_be_sold_again() -> None:
     ask(venue, Cancel("c", "a", ""))
     ask(venue, NewOrder(terms("b", Side.SELL, "5000", "1.2000", TimeInForce.GTC)))
     assert [order.terms.cl_ord_id for order in venue.ledger.open_orders()] == ["b"]
+
+
+def utc_ns(text: str) -> int:
+    return int(datetime.fromisoformat(f"{text}+00:00").timestamp()) * SECOND_NS
+
+
+@pytest.mark.parametrize(
+    ("hours", "after", "due"),
+    [
+        (8, "2024-08-08T00:00:00", "2024-08-08T08:00:00"),
+        (8, "2024-08-08T15:59:59", "2024-08-08T16:00:00"),
+        (1, "2024-08-08T23:30:00", "2024-08-09T00:00:00"),
+        (24, "2024-08-08T00:00:01", "2024-08-09T00:00:00"),
+    ],
+)
+def test_funding_comes_at_the_hours_of_utc(hours: int, after: str, due: str) -> None:
+    schedule = FundingSchedule(Funding("X", D(1), hours))
+    assert schedule.next_ns(utc_ns(after)) == utc_ns(due)
+
+
+@pytest.mark.parametrize(
+    ("after", "due", "days"),
+    [
+        ("2024-07-01T12:00:00", "2024-07-01T21:00:00", 1),
+        ("2024-07-01T21:00:00", "2024-07-02T21:00:00", 1),
+        ("2024-07-02T21:00:00", "2024-07-03T21:00:00", 3),
+        # Friday's is the last of its week; the next one is Monday's.
+        ("2024-07-05T20:59:59", "2024-07-05T21:00:00", 1),
+        ("2024-07-05T21:00:00", "2024-07-08T21:00:00", 1),
+        ("2024-07-07T09:00:00", "2024-07-08T21:00:00", 1),
+        # New York leaves summer time on 3 November 2024.
+        ("2024-11-01T12:00:00", "2024-11-01T21:00:00", 1),
+        ("2024-11-01T21:00:00", "2024-11-04T22:00:00", 1),
+        ("2024-07-03T21:30:00", "2024-07-04T21:00:00", 1),
+    ],
+)
+def test_rollover_comes_at_the_end_of_the_day_in_its_zone(after: str, due: str, days: int) -> None:
+    schedule = RolloverSchedule(Rollover("X", D(2), D("-0.5")))
+    assert schedule.next_ns(utc_ns(after)) == utc_ns(due)
+    assert schedule.bps(utc_ns(due), is_long=True) == 2 * days
+    assert schedule.bps(utc_ns(due), is_long=False) == D("-0.5") * days
+
+
+def test_a_rollover_after_midnight_utc_belongs_to_its_own_day() -> None:
+    """18:00 on a Wednesday in Honolulu is Thursday in UTC."""
+    schedule = RolloverSchedule(Rollover("X", D(2), D(0), "18:00", "Pacific/Honolulu"))
+    due = schedule.next_ns(utc_ns("2024-07-03T12:00:00"))
+    assert due == utc_ns("2024-07-04T04:00:00")
+    assert schedule.bps(due, is_long=True) == 6
+
+
+EIGHT = FundingSchedule(Funding("BTC-PERP", D(1), 8))
+NIGHT = RolloverSchedule(Rollover("EUR-USD", D(2), D("0.5"), "00:00", "UTC"))
+HOUR = 3600
+
+
+def charged_market() -> Exchange:
+    """At noon; funding comes at 16:00 and midnight, rollover at midnight, which is then Wednesday."""
+    venue = Exchange({EUR: EUR_USD, BTC: BTC_PERP}, charges=(EIGHT, NIGHT), retain=None)
+    venue.start(at(0))
+    venue.on_quote(book(Quote(0, "1.0998", "1.1000")))
+    venue.on_quote(TopOfBook(BTC, D(59_990), D(99), D(60_010), D(99), at(0)))
+    return venue
+
+
+def test_positions_are_charged_at_the_middle_of_their_last_quote() -> None:
+    venue = charged_market()
+    ask(venue, NewOrder(terms("a", Side.SELL, "4000", "1.0998")))
+    ask(venue, NewOrder(terms("b", Side.BUY, "3", "60010", instrument=BTC)))
+    events = venue.on_quote(TopOfBook(BTC, D(50_000), D(99), D(50_000), D(99), at(4 * HOUR)))
+    # 3 contracts of 0.01 at 60,000: the quote of that very time comes after it.
+    assert events == [Charged("x3", ChargeKind.FUNDING, BTC, D(3), D(60_000), D("0.18"), at(4 * HOUR))]
+    assert venue.next_ns() == at(12 * HOUR)
+    events = venue.advance(at(13 * HOUR))
+    assert events == [
+        Charged("x4", ChargeKind.ROLLOVER, EUR, D(-4000), D("1.0999"), D("0.65994"), at(12 * HOUR)),
+        Charged("x5", ChargeKind.FUNDING, BTC, D(3), D(50_000), D("0.15"), at(12 * HOUR)),
+    ]
+    assert list(venue.ledger.charges)[-2:] == events
+
+
+def test_a_short_position_receives_funding() -> None:
+    venue = charged_market()
+    ask(venue, NewOrder(terms("a", Side.SELL, "3", "59990", instrument=BTC)))
+    (charged,) = venue.advance(at(4 * HOUR))
+    assert isinstance(charged, Charged)
+    assert (charged.quantity, charged.amount) == (D(-3), D("-0.18"))
+
+
+def test_what_is_not_held_is_not_charged_and_nothing_is_after_the_end() -> None:
+    venue = charged_market()
+    assert venue.advance(at(5 * HOUR)) == []
+    ask(venue, NewOrder(terms("a", Side.BUY, "3", "60010", instrument=BTC)))
+    venue.end_trading()
+    assert venue.advance(at(99 * HOUR)) == []
+    assert venue.next_ns() is None
+
+
+times = st.lists(st.tuples(st.integers(1, 90_000), st.integers(-9, 9)), min_size=1, max_size=12)
+
+
+@given(times)
+def test_equity_is_cash_and_positions_at_every_step_with_charges(steps: list[tuple[int, int]]) -> None:
+    """By plain sums: what is held at each hour of funding pays for it, in the order of time."""
+    venue, now, held, cash = charged_market(), 0, D(0), D(0)
+    position = Position()
+    expected: list[tuple[int, Decimal]] = []
+    due = [at(hour * HOUR) for hour in range(4, 400, 8)]
+    for number, (seconds, lots) in enumerate(steps):
+        before, now = now, now + seconds
+        passed = [when for when in due if at(before) < when <= at(now) and held]
+        expected += [(when, held * D("0.01") * 60_000 / 10_000) for when in passed]
+        events = venue.advance(at(now))
+        side = Side.BUY if lots > 0 else Side.SELL
+        if lots:
+            wanted = terms(f"o{number}", side, str(abs(lots)), None, instrument=BTC)
+            venue.send(NewOrder(wanted), at(now))
+            events += venue.advance(at(now))
+        for event in events:
+            if isinstance(event, Charged):
+                cash -= event.amount
+                position = position.charged(event.amount)
+            elif isinstance(event, Executed):
+                signed = event.quantity * event.side.sign
+                held, cash = held + signed, cash - signed * event.price * D("0.01")
+                position = position.filled(signed, event.price * D("0.01"), D(0))
+        profit = position.realized + position.unrealized(D(600)) - position.fees
+        assert abs(cash + held * 600 - profit) < D("1e-20")
+    assert [(item.at_ns, item.amount) for item in venue.ledger.charges] == expected
