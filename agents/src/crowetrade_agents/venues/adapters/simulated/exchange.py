@@ -276,7 +276,7 @@ class Exchange:
     # Time
 
     def _run(self, to_ns: int, *, inclusive: bool) -> None:
-        while True:
+        while self._arrivals or self._expiries or self._charge_ns is not None:
             at_ns = self.next_ns()
             if at_ns is None or at_ns > to_ns:
                 break
@@ -303,18 +303,24 @@ class Exchange:
         self._charge_ns = min((schedule.next_ns(self.now_ns) for schedule in self._charges), default=None)
 
     def _charge(self, at_ns: int) -> None:
-        """Every position whose time has come is charged, at the middle of its last quote."""
+        """Every position whose time has come is charged."""
         for name, held in self.ledger.positions.items():
-            offers = self._offers.get(name)
-            for schedule in self._charges if held and offers is not None else ():
-                if schedule.symbol == name.symbol and schedule.next_ns(at_ns - 1) == at_ns and offers is not None:
-                    price = offers.book.mid
-                    notional = self._notional(name, held.copy_abs(), price)
-                    amount = share(notional, schedule.bps(at_ns, is_long=held > 0))
-                    charged = Charged(self._exec_id(), schedule.kind, name, held, price, amount, at_ns)
-                    self.ledger.charge(charged)
-                    self._emit(charged)
+            for schedule in self._charges if held else ():
+                if schedule.symbol == name.symbol and schedule.next_ns(at_ns - 1) == at_ns:
+                    self._charge_position(schedule, name, held)
         self._plan_charges()
+
+    def _charge_position(self, schedule: ChargeSchedule, name: InstrumentId, held: Decimal) -> None:
+        """At the middle of its last quote; before the first one nothing."""
+        offers = self._offers.get(name)
+        if offers is None:
+            return
+        price = offers.book.mid
+        bps = schedule.bps(self.now_ns, is_long=held > 0)
+        amount = share(self._notional(name, held.copy_abs(), price), bps)
+        charged = Charged(self._exec_id(), schedule.kind, name, held, price, amount, self.now_ns)
+        self.ledger.charge(charged)
+        self._emit(charged)
 
     def _arrive(self, arrival: _Arrival) -> None:
         request = arrival.request
