@@ -27,11 +27,12 @@ from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.simulation import ALIVE_NS, Simulation
-from crowetrade_agents.venues.adapters.simulated.spec import ShortSelling, SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.spec import Funding, ShortSelling, SimulatedSpec
 from crowetrade_agents.venues.adapters.simulated.tape import Chunk, Tape, TradeTape, chunk_of
 from crowetrade_agents.venues.port import (
     Accepted,
     Busted,
+    Charged,
     Ended,
     Executed,
     FeedAlive,
@@ -652,6 +653,28 @@ def test_a_venue_that_forgets_takes_its_positions_from_the_gateway(keeps_books: 
     venue.connect(Resume(fencing_token=3, positions={EUR: D(4000)}), NOW)
     venue.request(NewOrder(terms("a", Side.SELL, "4000", "1.2000")), NOW)
     assert ("Ended" in kinds(venue.poll(NOW))) is refused
+
+
+@pytest.mark.parametrize("speed", ["3600", None])
+def test_what_was_charged_comes_with_its_time_and_stands_in_the_next_snapshot(speed: str | None) -> None:
+    """At the first hour of the recording, between its second and its third quote."""
+    hours = [Quote(3600 * number, "1.0998", "1.1000") for number in (0, 0.5, 1.5, 2.5)]
+    funding = (Funding("EUR-USD", D(1), 1),)
+    wanted = SimulatedSpec((), speed=D(speed) if speed else None, funding=funding)
+    venue = connected(Simulation(wanted, replay(hours), (EUR_USD,), keeps_books=True))
+    seen: list[VenueEvent] = []
+    for step in range(1, 3 * 10):
+        now_ns = NOW + step * SECOND_NS // 10
+        if step == 2:
+            venue.request(NewOrder(terms("a", quantity="10000")), now_ns)
+        for event in venue.poll(now_ns):
+            seen.append(event)
+            if isinstance(event, QuoteChanged):
+                venue.release(event.sequence)
+    charges = [event for event in seen if isinstance(event, Charged)]
+    assert [(event.at_ns, event.amount) for event in charges] == [(at(hour * 3600), D("1.0999")) for hour in (1, 2)]
+    snapshot = venue.connect(Resume(at(2 * 3600), fencing_token=3), NOW + 2_950 * MILLI_NS)
+    assert snapshot.charges == tuple(charges[1:])
 
 
 @pytest.mark.parametrize("model", [QueueModel.PRICE_TIME, QueueModel.PROBABILISTIC])
