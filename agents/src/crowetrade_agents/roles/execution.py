@@ -279,6 +279,8 @@ class ExecutionRole:
     async def _follow(self, target: TargetPosition, venue: str) -> None:
         """Acts upon a target that an event of `venue` caused."""
         reason = HoldReason.DATA_GAP if self._silent else target.hold_reason
+        if reason == HoldReason.EVENT_NOT_USED:
+            return
         self._state.stand_down = reason if reason in STAND_DOWN else ""
         if reason in STAND_DOWN:
             await self._sender.cancel_all(tuple(self.streams.values()))
