@@ -120,6 +120,7 @@ class FaultInjector:
             self._rates.setdefault(rate.on, []).append(rate)
         self._random = random.Random(seed)
         self._counts: Counter[Message] = Counter()
+        self.never_strike = not script and not rates
 
     def strike(self, message: Message) -> tuple[Fault, ...]:
         """The faults of the next message of a kind; most often none."""

@@ -71,6 +71,8 @@ class Replay:
 
     def event_ns(self, sequence: int) -> int:
         """Venue time of an event that exists."""
+        if sequence <= len(self._times):
+            return self._times[sequence - 1]
         turn, place = divmod(sequence - 1, len(self._times))
         return self._times[place] + turn * self._span_ns
 

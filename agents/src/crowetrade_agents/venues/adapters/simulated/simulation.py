@@ -177,7 +177,13 @@ class Simulation:
         now_ns = self._time(now_ns)
         self._bust_due(now_ns)
         if self._market is not None and self._connected:
-            if not (self.features.lock_step and now_ns < self._silent_until_ns):
+            if self._faults.never_strike and self._outbox.next_ns() is None:
+                # What nothing delays or loses need not wait its turn.
+                arrived = list(self._market.run(now_ns))
+                if arrived:
+                    self._last_feed_ns = now_ns
+                    return arrived
+            elif not (self.features.lock_step and now_ns < self._silent_until_ns):
                 for event in self._market.run(now_ns):
                     self._deliver(event, now_ns)
                     if not self._connected:

@@ -11,13 +11,14 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 import pyarrow
 import pyarrow.compute
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import CONTEXT
+from crowetrade_agents.domain.numbers import CONTEXT, REPEATED
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.venues.port import QuoteChanged, TradePrinted
 
@@ -35,7 +36,12 @@ class Chunk:
         if isinstance(self.values, Decimal):
             return self.values
         value = self.values[row]
-        return value if isinstance(value, Decimal) else CONTEXT.scaleb(Decimal(value), -self.places)
+        return value if isinstance(value, Decimal) else _decimal(value, self.places)
+
+
+@lru_cache(REPEATED)
+def _decimal(value: int, places: int) -> Decimal:
+    return CONTEXT.scaleb(Decimal(value), -places)
 
 
 def chunk_of_text(texts: pyarrow.Array) -> Chunk:
