@@ -234,7 +234,10 @@ def _range(values: Sequence[float], *, with_zero: bool) -> tuple[float, float]:
     low, high = (min(values), max(values)) if values else (0.0, 0.0)
     if with_zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    margin = (high - low) * _MARGIN or abs(high) * 0.01 or 1.0
+    if low == high:
+        margin = abs(high) * _MARGIN or _MARGIN
+        return low - margin, high + margin
+    margin = (high - low) * _MARGIN
     return (low if with_zero and low == 0 else low - margin), (high if with_zero and high == 0 else high + margin)
 
 

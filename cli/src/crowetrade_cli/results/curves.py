@@ -58,8 +58,9 @@ def strategy_curves(result: Result) -> dict[tuple[str, str], Curve]:
     for at_ns, strategy, currency, cash, value, gross in zip(*(summed[name] for name in names), strict=True):
         rows[strategy, currency].append((at_ns, CONTEXT.add(cash, value), gross, value))
     curves = {key: _curve(key[1], of_key) for key, of_key in rows.items()}
+    times = sorted(set(summed["at_ns"])) or [result.first_ns, result.last_ns]
     for facts in result.strategies:
-        nothing = [(at_ns, ZERO, ZERO, ZERO) for at_ns in (result.first_ns, result.last_ns)]
+        nothing = [(at_ns, ZERO, ZERO, ZERO) for at_ns in times]
         curves.setdefault((facts.id, facts.currency), _curve(facts.currency, nothing))
     return curves
 
