@@ -73,7 +73,8 @@ class Holdings:
         self._batches: list[pa.RecordBatch] = []
 
     def append(self, holding: Holding) -> None:
-        """Adds a row. Numbers with more than 18 decimal places are rounded to 18, half to even."""
+        """Adds a row. Numbers with more than 18 decimal places are rounded to 18, half to even; those with more than 20
+        digits before the point raise pyarrow.ArrowInvalid, at the latest in `table`."""
         at_ns, strategy, venue, symbol, position, cash, mark, value = self._columns
         at_ns.append(holding.at_ns)
         strategy.append(holding.strategy)

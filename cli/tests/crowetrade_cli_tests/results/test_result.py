@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pyarrow as pa
 import pytest
 
 from crowetrade_cli.results import result as module
@@ -37,6 +38,9 @@ def test_rows_keep_their_order_and_numbers_over_several_batches(monkeypatch: pyt
         ("1.0000000000000000025", "1.000000000000000002"),
         ("99999999999999999999.999999999999999999", "99999999999999999999.999999999999999999"),
         ("1E+3", "1000"),
+        ("-0", "0"),
+        ("-1E-19", "0"),
+        ("-99999999999999999999", "-99999999999999999999"),
     ],
 )
 def test_a_number_is_rounded_to_18_places(number: str, stored: str) -> None:
@@ -44,3 +48,11 @@ def test_a_number_is_rounded_to_18_places(number: str, stored: str) -> None:
     value = Decimal(number)
     holdings.append(Holding(MONDAY_NS, EMA, VENUE, "EUR-USD", value, value, value, value))
     assert holdings.table()["value"].to_pylist() == [Decimal(stored)]
+
+
+@pytest.mark.parametrize("number", ["1E+20", "-1E+20", "100000000000000000000.5"])
+def test_a_number_that_no_column_holds_is_refused(number: str) -> None:
+    holdings = Holdings()
+    holdings.append(Holding(MONDAY_NS, EMA, VENUE, "EUR-USD", Decimal(number), Decimal(0), None, Decimal(0)))
+    with pytest.raises(pa.ArrowInvalid):
+        holdings.table()
