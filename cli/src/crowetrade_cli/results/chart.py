@@ -107,7 +107,7 @@ def line_chart(
     first, last = at_ns[0], max(at_ns[-1], at_ns[0] + 1)
 
     def x(at: int) -> float:
-        return (at - first) / (last - first)
+        return min(max((at - first) / (last - first), 0.0), 1.0)
 
     def y(value: float) -> float:
         return (high - value) / (high - low)
@@ -153,14 +153,16 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float]], *, note: str = "", 
 
 
 def thinned(lines: Sequence[Sequence[float | None]], points: int) -> list[int]:
-    """Indices to draw, in order: all where there are few, else the first, the last, and where each line is lowest and
-    highest in each of equally long stretches. About `points` for all lines together, and at least 50 stretches."""
+    """Indices to draw, in order: all where there are few, else the first, the last, where each line is lowest and
+    highest in each of equally long stretches, and where its gaps begin. About `points` for all lines together, and at
+    least 50 stretches."""
     length = len(lines[0])
     if length <= points:
         return list(range(length))
     stretches = max(points // (2 * len(lines)), 50)
     kept = {0, length - 1}
     for values in lines:
+        kept |= {index for index in range(1, length) if values[index] is None and values[index - 1] is not None}
         for stretch in range(stretches):
             part = range(stretch * length // stretches, (stretch + 1) * length // stretches)
             known = [(value, index) for index in part if (value := values[index]) is not None]

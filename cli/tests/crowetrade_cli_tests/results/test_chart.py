@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crowetrade_cli.results.chart import (
@@ -33,13 +33,21 @@ def test_thinning_keeps_the_ends_and_the_extremes(values: list[float | None], po
     shown = [value for index in kept if (value := values[index]) is not None]
     if known:
         assert (min(shown), max(shown)) == (min(known), max(known))
-    assert len(kept) <= max(points, 100) + 2
+    gaps = sum(value is None for value in values)
+    assert len(kept) <= max(points, 100) + 2 + gaps
 
 
 def test_a_spike_of_one_sample_is_drawn() -> None:
     values = [0.0] * 100_000
     values[12_345] = 1.0
     assert 12_345 in thinned([values], 1000)
+
+
+def test_a_gap_is_kept_as_one() -> None:
+    values: list[float | None] = [1.0] * 100_000
+    for begin, end in ((5_000, 5_003), (40_000, 60_000)):
+        values[begin:end] = [None] * (end - begin)
+    assert {5_000, 40_000} <= set(thinned([values], 1000))
 
 
 def _marks(number: int) -> list[Mark]:
@@ -58,6 +66,7 @@ def test_few_marks_are_all_drawn_and_of_many_the_greatest() -> None:
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
 def test_ticks_lie_inside_and_have_different_texts(low: float, spread: float) -> None:
+    assume(spread > abs(low) * 1e-9)
     high = low + spread
     ticks = value_ticks(low, high)
     assert all(low - spread * 1e-6 <= tick <= high + spread * 1e-6 for tick in ticks)

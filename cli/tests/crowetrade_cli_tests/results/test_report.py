@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,17 @@ import pytest
 from crowetrade_cli.results.chart import DRAWN_MARKS
 from crowetrade_cli.results.curves import instrument_curves, strategy_curves
 from crowetrade_cli.results.metrics import run_metrics
-from crowetrade_cli.results.report import DRAWN_INSTRUMENTS, drawdown, limit_rows, pnl_by_hour, report_page
+from crowetrade_cli.results.report import (
+    DRAWN_INSTRUMENTS,
+    closed_by_hour,
+    drawdown,
+    limit_rows,
+    pnl_by_hour,
+    report_page,
+    with_a_market,
+)
 from crowetrade_cli.results.result import Fill, LimitUse, Refused, Result
+from crowetrade_cli.results.trips import RoundTrip
 
 from ..chromium import rendered
 from .values import DAY_NS, EMA, HASH, HOUR_NS, INSTRUMENTS, MONDAY_NS, PAIR, VENUE, equity_run, facts, fill, result
@@ -201,7 +209,16 @@ def test_hours_together_make_the_pnl() -> None:
     run = result([(at_ns, {(EMA, "EUR-USD"): ("0", cash, "1")}) for at_ns, cash in samples])
     hours = pnl_by_hour(instrument_curves(run))
     assert {hour: made for hour, made in enumerate(hours) if made} == {23: 5, 1: -2}
-    assert all(later > at for at, later in pairwise(at for at, _ in samples))
+
+
+def test_trades_are_counted_in_the_hour_in_which_they_are_closed() -> None:
+    trips = [RoundTrip(EMA, VENUE, "FUT", MONDAY_NS, MONDAY_NS + hour * HOUR_NS, Decimal(hour)) for hour in (3, 27, 4)]
+    assert {hour: made for hour, made in enumerate(closed_by_hour(trips)) if made} == {3: 30, 4: 4}
+
+
+@pytest.mark.parametrize(("step_ns", "counted"), [(HOUR_NS, "What positions made"), (2 * HOUR_NS, "What trades made")])
+def test_hours_are_of_trades_where_samples_are_further_apart(step_ns: int, counted: str) -> None:
+    assert counted in text_of(page_of(equity_run(["1000", "1001", "1002"], step_ns)))
 
 
 def test_limits_that_bound_stand_first_and_one_without_numbers_has_no_share() -> None:
@@ -217,3 +234,17 @@ def test_limits_that_bound_stand_first_and_one_without_numbers_has_no_share() ->
         ("desk/c", None),
         ("desk/d", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("marks", "shown"),
+    [
+        ([1, 1, 1, 2, 3, 3, 3, 3], [1, 2, 3, 3]),
+        ([None, None, 2, 3], [None, 2, 3]),
+        ([1, 1], [1, 1]),
+        ([1], [1]),
+    ],
+)
+def test_a_price_is_drawn_where_there_was_a_market(marks: list[int | None], shown: list[int | None]) -> None:
+    values = [None if mark is None else Decimal(mark) for mark in marks]
+    assert values[with_a_market(values)] == shown

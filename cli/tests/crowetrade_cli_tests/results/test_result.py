@@ -56,3 +56,25 @@ def test_a_number_that_no_column_holds_is_refused(number: str) -> None:
     holdings.append(Holding(MONDAY_NS, EMA, VENUE, "EUR-USD", Decimal(number), Decimal(0), None, Decimal(0)))
     with pytest.raises(pa.ArrowInvalid):
         holdings.table()
+
+
+def test_a_time_that_is_sampled_again_has_the_later_sample_alone() -> None:
+    holdings = Holdings()
+    for at_ns, cash in ((1, 10), (2, 20), (2, 21), (3, 30)):
+        for symbol in ("EUR-USD", "FUT"):
+            zero = Decimal(0)
+            holdings.append(Holding(MONDAY_NS + at_ns, EMA, VENUE, symbol, zero, Decimal(cash), None, zero))
+    rows = holdings.table().to_pylist()
+    assert [(row["at_ns"] - MONDAY_NS, row["cash"]) for row in rows if row["symbol"] == "FUT"] == [
+        (1, 10),
+        (2, 21),
+        (3, 30),
+    ]
+    assert len(rows) == 6
+
+
+def test_time_does_not_go_back() -> None:
+    holdings, zero = Holdings(), Decimal(0)
+    holdings.append(Holding(2, EMA, VENUE, "EUR-USD", zero, zero, None, zero))
+    with pytest.raises(ValueError, match="a holding at 1 comes after one at 2"):
+        holdings.append(Holding(1, EMA, VENUE, "EUR-USD", zero, zero, None, zero))
