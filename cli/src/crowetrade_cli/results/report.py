@@ -13,7 +13,7 @@ from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.domain.numbers import total as total_of
 from crowetrade_cli.results.chart import Chart, Line, Mark, bar_chart, line_chart
 from crowetrade_cli.results.curves import Curve, InstrumentCurve, currencies, instrument_curves, total
-from crowetrade_cli.results.figures import FIGURES, labels, money
+from crowetrade_cli.results.figures import FIGURES, labels, money, short_names
 from crowetrade_cli.results.folds import Fold
 from crowetrade_cli.results.metrics import HOUR_NS, RunMetrics
 from crowetrade_cli.results.pages import render
@@ -64,6 +64,7 @@ def report_page(
         names=names,
         venues=venues,
         folds=folds,
+        fold_names=short_names(list(folds[0].parameters)) if folds else {},
         warnings=_warnings(metrics, names),
         money_charts=_money_charts(result, curves, metrics, names),
         instruments=_instrument_rows(result, instruments, venues),

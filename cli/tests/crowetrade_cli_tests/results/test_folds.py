@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from crowetrade_cli.results.curves import strategy_curves
+from crowetrade_cli.results.figures import span
 from crowetrade_cli.results.folds import Fold, folds_table, joined
 from crowetrade_cli.results.result import DataFile, LimitUse, Refused, Result
 from crowetrade_cli.results.save import save_run
@@ -67,26 +70,36 @@ def test_what_is_counted_is_added_up() -> None:
 def fold(first_day: int, fast: str, train: float, test: float | None) -> Fold:
     """Trained for 30 days, tested on the 10 that follow."""
     first, last, end = (MONDAY_NS + (first_day + day) * DAY_NS for day in (0, 30, 40))
-    return Fold(first, last, last, end, {"fast": fast, "slow": "12"}, "sharpe", train, test)
+    parameters = {"strategy/ema:spec.fast": fast, "strategy/ema:spec.slow": "12"}
+    return Fold(first, last, last, end, parameters, "sharpe", train, test)
 
 
 FOLDS = [fold(0, "3", 1.5, -0.25), fold(10, "5", 2, None)]
 
 
-def test_the_table_has_a_row_per_fold() -> None:
-    console = Console(width=160)
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_table_has_a_row_per_fold_and_no_figure_is_cut(width: int) -> None:
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(folds_table(FOLDS))
-    lines = capture.get().splitlines()
-    assert lines[1].split("  ")[-2:] == ["Sharpe in training", "Sharpe in test"]
-    assert "2017-01-02 – 2017-02-01" in lines[2]
-    assert lines[2].split()[-2:] == ["1.50", "-0.25"]
-    assert lines[3].split()[-2:] == ["2.00", "–"]
+    text = capture.get()
+    assert "…" not in text
+    assert re.search(r"fast +slow +In training +In test", text)
+    assert re.search(r"2017-01-02.* 3 +12 +1\.50 +-0\.25", text)
+    assert re.search(r"2017-01-12.* 5 +12 +2\.00 +–", text)
+
+
+@pytest.mark.parametrize(
+    ("length_ns", "text"),
+    [(2 * DAY_NS, "2017-01-02 – 2017-01-04"), (DAY_NS // 2, "2017-01-02 00:00 – 2017-01-02 12:00")],
+)
+def test_a_range_is_as_short_as_its_length_allows(length_ns: int, text: str) -> None:
+    assert span(MONDAY_NS, MONDAY_NS + length_ns) == text
 
 
 def test_folds_are_stored_and_stand_in_the_report(tmp_path: Path) -> None:
     save_run(result([(MONDAY_NS, FLAT), (MONDAY_NS + 1, FLAT)]), tmp_path, FOLDS)
-    assert [fold["parameters"]["fast"] for fold in json.loads((tmp_path / "folds.json").read_text())] == ["3", "5"]
+    assert [fold["train"] for fold in json.loads((tmp_path / "folds.json").read_text())] == [1.5, 2]
     page = (tmp_path / "report.html").read_text()
     assert "<h1>Walk-forward test</h1>" in page
-    assert "fast=3, slow=12" in page
+    assert "<td>2017-01-02 – 2017-02-01</td><td>2017-02-01 – 2017-02-11</td>" in page

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from crowetrade_cli.errors import WrongUse
 from crowetrade_cli.results.curves import strategy_curves
+from crowetrade_cli.results.figures import short_names
 from crowetrade_cli.results.metrics import run_metrics
 from crowetrade_cli.results.save import save_run
 from crowetrade_cli.results.store import read_run
@@ -19,7 +20,6 @@ from crowetrade_cli.results.sweep import (
     SweepRow,
     heat_map,
     save_sweep,
-    short_names,
     sweep,
     sweep_page,
     sweep_table,
