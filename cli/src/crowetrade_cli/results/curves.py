@@ -45,7 +45,6 @@ class InstrumentCurve:
     currency: str
     at_ns: tuple[int, ...]
     mark: tuple[Decimal | None, ...]
-    position: tuple[Decimal, ...]
     pnl: tuple[Decimal, ...]
 
 
@@ -90,12 +89,12 @@ def currencies(strategies: Sequence[StrategyFacts]) -> list[str]:
 def instrument_curves(result: Result) -> list[InstrumentCurve]:
     """The instruments in the order of their names."""
     sums = result.holdings.group_by(["at_ns", "venue", "symbol"])
-    asked = [("mark", "max"), ("position", "sum"), ("cash", "sum"), ("value", "sum")]
+    asked = [("mark", "max"), ("cash", "sum"), ("value", "sum")]
     columns = sums.aggregate(asked).to_pydict()
-    names = ("at_ns", "venue", "symbol", "mark_max", "position_sum", "cash_sum", "value_sum")
+    names = ("at_ns", "venue", "symbol", "mark_max", "cash_sum", "value_sum")
     rows = defaultdict(list)
-    for at_ns, venue, symbol, mark, position, cash, value in zip(*(columns[name] for name in names), strict=True):
-        rows[venue, symbol].append((at_ns, mark, position, CONTEXT.add(cash, value)))
+    for at_ns, venue, symbol, mark, cash, value in zip(*(columns[name] for name in names), strict=True):
+        rows[venue, symbol].append((at_ns, mark, CONTEXT.add(cash, value)))
     return [
         InstrumentCurve(venue, symbol, result.instruments[venue, symbol].currency, *_columns(rows[venue, symbol]))
         for venue, symbol in sorted(rows)

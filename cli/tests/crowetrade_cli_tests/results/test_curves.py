@@ -67,7 +67,7 @@ def test_the_price_of_an_instrument_is_its_mark_and_none_before_it_has_one() -> 
     held = {(EMA, "FUT"): ("0", "0", "7")}
     curve = instrument_curves(result([(MONDAY_NS, held), (MONDAY_NS + 1, {(EMA, "FUT"): ("2", "-700", "8")})]))[0]
     assert (curve.symbol, curve.currency) == ("FUT", "USD")
-    assert [list(curve.mark), list(curve.position), list(curve.pnl)] == [[7, 8], [0, 2], [0, 100]]
+    assert [list(curve.mark), list(curve.pnl)] == [[7, 8], [0, 100]]
 
 
 def test_without_a_sample_a_curve_has_the_start_and_the_end() -> None:
