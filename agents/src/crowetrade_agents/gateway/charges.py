@@ -11,7 +11,7 @@ _MONEY = Decimal(1).scaleb(-MONEY_PLACES)
 
 
 def shares(amount: Decimal, quantity: Decimal, held: Mapping[str, Decimal], rest_to: str) -> dict[str, Decimal]:
-    """The part of each owner: proportional to what he holds, so that the short one receives what the long one pays.
+    """The part of each owner: proportional to what it holds, so that the short one receives what the long one pays.
 
     The parts sum to the amount. What rounding leaves over is the largest owner's; where the account holds another
     quantity than all owners together, what that explains is left to `rest_to`.

@@ -303,7 +303,7 @@ def unanswered(turn: Turn, cl_ord_id: str) -> None:
 
 
 def charged(turn: Turn, event: port.Charged) -> None:
-    """Books a charge that is new, to each owner his part."""
+    """Books a charge that is new, to each owner its part."""
     if event.charge_id in turn.books.charge_ids:
         return
     positions = turn.books.positions

@@ -121,7 +121,7 @@ def _rollover(item: venueconnection.Rollover) -> Rollover:
     except (ZoneInfoNotFoundError, OSError) as error:
         raise ConfigurationError(
             f"spec.simulated.rollover of {item.symbol}: there is no time zone {item.time_zone!r}: write an IANA name "
-            "such as America/New_York"
+            "such as America/New_York (or install tzdata, where this machine knows none)"
         ) from error
     return Rollover(item.symbol, parse(item.long_bps), parse(item.short_bps), item.at, item.time_zone)
 

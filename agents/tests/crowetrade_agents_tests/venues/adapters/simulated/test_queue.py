@@ -1,4 +1,4 @@
-"""The queue models against a queue in which every order is known: nobody is served before his turn."""
+"""The queue models against a queue in which every order is known: none is served before its turn."""
 
 from __future__ import annotations
 
