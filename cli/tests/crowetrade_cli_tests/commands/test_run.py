@@ -28,7 +28,7 @@ def test_it_trades_until_it_is_interrupted_and_goes_on_from_there(desk: Desk, ru
     held, sent = desk.position(), len(desk.rows("OrderSubmitted"))
     assert desk.until(rf"^ema: .* {sent} sent").startswith(f"ema: {held} EUR-USD" if held else "ema: flat")
 
-    desk.start("--json", "--for", "5")
+    desk.start("--json", "--for", "15")
     first = json.loads(desk.until(r'"state": "Trading"'))["desk"]["strategies"][0]
     assert first["sent"] >= sent
     assert desk.process is not None
