@@ -12,11 +12,11 @@ from playwright.sync_api import Browser, ViewportSize, expect
 from rich.console import Console
 from rich.text import Text
 
-from crowetrade_cli_tests.conftest import REPOSITORY
 from crowetrade_cli_tests.pictures import keep_png, keep_svg
 
 pytestmark = [pytest.mark.integration, pytest.mark.screenshots]
 
+REPOSITORY = Path(__file__).parents[4]
 PATIENCE_SECONDS = 300
 COLUMNS = 110
 DESKTOP, PHONE = ViewportSize(width=1280, height=1400), ViewportSize(width=360, height=780)
@@ -24,10 +24,10 @@ RANGE, SHORT_RANGE = ("--from", "2017-01-01", "--to", "2017-06-30"), ("--from", 
 STRATEGY = "strategy/eurusd-ema:spec.model.parameters"
 
 
-def _backtest(recordings: Path, folder: Path, *arguments: object) -> str:
+def _backtest(folder: Path, *arguments: object) -> str:
     """What it writes to a terminal; its result is in the folder."""
     program = str(Path(sys.executable).parent / "crowetrade")
-    command = [program, "backtest", *arguments, "--samples", recordings, "--out", folder]
+    command = [program, "backtest", *arguments, "--out", folder]
     return subprocess.run(
         [str(part) for part in command],
         cwd=REPOSITORY,
@@ -40,10 +40,10 @@ def _backtest(recordings: Path, folder: Path, *arguments: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, sample_recordings: Path) -> tuple[Path, str]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The samples, backtested: the folder, and what was written."""
     folder = tmp_path_factory.mktemp("backtest") / "results"
-    return folder, _backtest(sample_recordings, folder, "samples", *RANGE)
+    return folder, _backtest(folder, "samples", *RANGE)
 
 
 def test_the_table_in_a_terminal(done: tuple[Path, str]) -> None:
@@ -71,10 +71,10 @@ def test_the_report(done: tuple[Path, str], browser: Browser, name: str, viewpor
     page.close()
 
 
-def test_a_sweep(tmp_path: Path, sample_recordings: Path, browser: Browser) -> None:
+def test_a_sweep(tmp_path: Path, browser: Browser) -> None:
     manifests = ["samples/strategy-eurusd-ema.yaml", "samples/venue-sim-fx.yaml", "samples/risklimit-fx-desk.yaml"]
     settings = ["--set", f"{STRATEGY}.fast=3..7", "--set", f"{STRATEGY}.slow=10..18/2"]
-    _backtest(sample_recordings, tmp_path / "sweep", *manifests, *settings, *SHORT_RANGE)
+    _backtest(tmp_path / "sweep", *manifests, *settings, *SHORT_RANGE)
     page = browser.new_page(viewport=ViewportSize(width=1000, height=620))
     page.goto((tmp_path / "sweep" / "sweep.html").as_uri())
     expect(page.locator(".map td")).to_have_count(25)

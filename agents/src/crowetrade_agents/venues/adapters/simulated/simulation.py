@@ -176,20 +176,20 @@ class Simulation:
         """What arrives at the gateway by now."""
         now_ns = self._time(now_ns)
         self._bust_due(now_ns)
+        arrived: list[VenueEvent] = []
         if self._market is not None and self._connected:
             if self._faults.never_strike and self._outbox.next_ns() is None:
                 # What nothing delays or loses need not wait its turn.
                 arrived = list(self._market.run(now_ns))
-                if arrived:
+                if any(isinstance(event, QuoteChanged | TradePrinted) for event in arrived):
                     self._last_feed_ns = now_ns
-                    return arrived
             elif not (self.features.lock_step and now_ns < self._silent_until_ns):
                 for event in self._market.run(now_ns):
                     self._deliver(event, now_ns)
                     if not self._connected:
                         break
             self._keep_alive(self._market, now_ns)
-        return self._outbox.pop(now_ns)
+        return arrived + self._outbox.pop(now_ns)
 
     def next_market_ns(self) -> int | None:
         """Venue time of the next market data event that is reported; None at the end, and before the first logon."""
