@@ -1,7 +1,8 @@
 """Carries out the quotes of a strategy that quotes: cancels, their answers, then what replaces them, all in one event.
 
 A cancel may be answered by a fill, and a fill moves the price to quote. So after the answers it is decided again, with
-the position that they leave, and then what has just become wrong on the other side is canceled, too.
+the position that they leave, and then what has just become wrong on the other side is canceled, too. And once more when
+an order was refused because only those that reduce the position are admitted (CloseOnly): then these are sent.
 """
 
 from __future__ import annotations
@@ -50,6 +51,20 @@ class Quoter:
         """Brings the quotes to what the target says, and waits for the answers of the gateways."""
         if any(name not in self._instruments for name in target.quotes):
             metrics.count_hold(HoldReason.UNKNOWN_INSTRUMENT)
+        before = self._reduce_only(pause_clock_ns())
+        await self._quote(target, top_of, pause_clock_ns)
+        if self._reduce_only(pause_clock_ns()) > before:
+            await self._quote(target, top_of, pause_clock_ns)
+
+    def _reduce_only(self, now_ns: int) -> set[InstrumentId]:
+        return {name for name in self._instruments if self._refusals.reduce_only(name, now_ns)}
+
+    async def _quote(
+        self,
+        target: TargetPosition,
+        top_of: Callable[[InstrumentId], TopOfBook | None],
+        pause_clock_ns: Callable[[], int],
+    ) -> None:
         plans = self._plans(target, top_of, pause_clock_ns())
         for _ in Side:
             if not any(plan.cancels for plan in plans.values()):
