@@ -118,7 +118,7 @@ def test_after_a_data_gap_it_stands_down_as_for_forecasts() -> None:
     st.builds(
         InstrumentQuotes,
         st.just(EUR),
-        st.floats(1e-12, 0.999),
+        st.floats(0, 0.999, exclude_min=True),
         st.floats(0, 1),
         st.floats(1e-6, 1),
         st.floats(-0.999, 0.999),

@@ -220,6 +220,10 @@ async def test_a_venue_that_is_unreachable_is_left_alone_and_the_others_are_quot
         running.gateways[EUR_B.venue].drop()
         await event(running, 1, {EUR: QUOTES, EUR_B: QUOTES})
         assert resting(running) == BOTH
+        moved = QUOTES._replace(fair=Decimal("1.10015"))
+        await event(running, 2, {EUR: moved, EUR_B: moved}, "1.10010", "1.10020")
+        # Nothing was tried at the other one: no number is missing.
+        assert [number(order.cl_ord_id) for order in running.orders] == [1, 2, 5, 6]
         assert resting(running, EUR_B.venue) == []
 
 

@@ -216,7 +216,8 @@ class Agents(ApiModel):
     update_policy: Literal["WhenFlat", "Immediate"] = Field(
         default="WhenFlat",
         description="When a change that restarts the agents is rolled out. WhenFlat: not before the strategy has no "
-        "position and no open order; the condition Progressing says that it waits. Immediate: at once.",
+        "position and no open order; the condition Progressing says that it waits. Immediate: at once. A strategy of "
+        "style Quote nearly always has an open order, so set Immediate there: its orders are cancelled first.",
     )
 
 
