@@ -170,7 +170,7 @@ async def test_quotes_rest_only_while_somebody_stands_behind_them(reason: HoldRe
         await running.hold(2, reason)
         assert resting(running) == (BOTH if reason in KEEPS_QUOTES else [])
         assert running.finished() == 2
-    assert {"WarmingUp", "NoForecast"} == KEEPS_QUOTES
+    assert {"WarmingUp", "EventNotUsed", "NoForecast"} == KEEPS_QUOTES
 
 
 async def test_in_shadow_nothing_is_sent() -> None:

@@ -108,7 +108,7 @@ def test_each_kind_of_event_goes_to_its_hook() -> None:
 def test_an_event_without_a_hook_is_not_ready() -> None:
     trade = Trade(EURUSD, 1, Decimal("1.3"), Decimal(5))
     (step,) = run_model("ema-crossover", [trade])
-    assert (step.features, step.forecast, step.reason) == (None, None, "WarmingUp")
+    assert (step.features, step.forecast, step.reason) == (None, None, "EventNotUsed")
 
 
 def test_instruments_are_those_of_the_events_or_those_that_are_given() -> None:
