@@ -21,7 +21,7 @@ from crowetrade_cli.backtest.run import WHOLE
 from crowetrade_cli.local.sources import admitted
 from crowetrade_cli.manifests.selection import Found
 from crowetrade_cli.samples import INSTALLED_SAMPLES, sample_manifests
-from crowetrade_cli_tests.commands.test_run import Desk
+from crowetrade_cli_tests.desk import Desk
 
 MAKER = "eurusd-maker"
 BARS = 200
