@@ -11,12 +11,13 @@ from pathlib import Path
 import typer
 
 from crowetrade_agents.errors import AgentError
-from crowetrade_cli.commands import journal
+from crowetrade_cli.commands import data, journal
 from crowetrade_cli.commands.run import run
 from crowetrade_cli.errors import CliError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="CroweTrade from the command line.")
 app.add_typer(journal.app, name="journal")
+app.add_typer(data.app, name="data")
 app.command()(run)
 
 

@@ -1,0 +1,14 @@
+"""`crowetrade data formats`: the formats that are known."""
+
+from __future__ import annotations
+
+import typer
+
+from crowetrade_cli.data.formats.registry import FORMATS
+
+
+def formats() -> None:
+    """List the formats that files may have, as --from names them."""
+    width = max(len(known.name) for known in FORMATS)
+    for known in FORMATS:
+        typer.echo(f"{known.name:{width}}  {known.title}")

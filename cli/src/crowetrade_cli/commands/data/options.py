@@ -1,0 +1,157 @@
+"""Options about files that `inspect` and `convert` share, as they are typed and as they are meant."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crowetrade_agents.domain.numbers import parse
+from crowetrade_agents.errors import InvalidNumber
+from crowetrade_cli.data.checks import SymbolChecks
+from crowetrade_cli.data.numbers import MARKS
+from crowetrade_cli.data.options import ReadOptions
+from crowetrade_cli.data.reading import Reading
+from crowetrade_cli.data.report import instant
+from crowetrade_cli.data.times import UNITS
+from crowetrade_cli.errors import Failed, WrongUse
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(help="Files of one format, in the order of time; also compressed (zip, gzip, zstd, bzip2, xz)."),
+]
+From = Annotated[
+    str, typer.Option("--from", metavar="FORMAT", help="The format (crowetrade data formats); by default recognised.")
+]
+Columns = Annotated[
+    str,
+    typer.Option(
+        metavar="OURS=THEIRS,...", help='Columns of any other CSV: time=Date,close="Adj Close",volume=Volume.'
+    ),
+]
+TimeFormat = Annotated[str, typer.Option(metavar="FORMAT", help="How times are written, as %d.%m.%Y %H:%M:%S.")]
+Unit = Annotated[str, typer.Option(help="What times since 1970 are counted in: s, ms, us or ns.")]
+Zone = Annotated[str, typer.Option("--tz", metavar="ZONE", help="The time zone of local times, as America/New_York.")]
+DecimalMark = Annotated[str, typer.Option("--decimal", help="The decimal mark: point or comma.")]
+Separator = Annotated[str, typer.Option(help='Between columns: one character, or "tab".')]
+Encoding = Annotated[str, typer.Option(help="The text's encoding, as cp1252.")]
+Member = Annotated[str, typer.Option(help="The file to read of a zip archive.")]
+SkipLines = Annotated[int, typer.Option(min=0, help="Lines before the header.")]
+Side = Annotated[str, typer.Option(help="bid or ask: bars of this side, of a file with both.")]
+PriceDigits = Annotated[
+    int | None, typer.Option(min=0, max=10, help="Decimals of prices that are whole numbers (.bi5).")
+]
+Interval = Annotated[str, typer.Option(help="The length of bars, as 30s, 1m, 4h, 1d; by default their distance.")]
+MultiplySizes = Annotated[str, typer.Option(metavar="FACTOR", help="Multiply sizes, as 1000000 for sizes in millions.")]
+Gap = Annotated[str, typer.Option(help="A pause between quotes or trades that is a gap, as 60s, 5m.")]
+Outlier = Annotated[
+    float, typer.Option("--outlier-percent", min=0, help="A move of the price that is an outlier, in percent.")
+]
+_LENGTHS = {"ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+
+
+def read_options(
+    *,
+    columns: str,
+    time_format: str,
+    unit: str,
+    zone: str,
+    decimal_mark: str,
+    separator: str,
+    encoding: str,
+    member: str,
+    skip_lines: int,
+    side: str,
+    price_digits: int | None,
+    interval: str,
+    multiply_sizes: str,
+    symbol: str = "",
+) -> ReadOptions:
+    """Raises WrongUse with what to write instead."""
+    _one_of("--unit", unit, tuple(UNITS))
+    _one_of("--decimal", decimal_mark, tuple(MARKS))
+    _one_of("--side", side, ("bid", "ask"))
+    separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
+    if len(separator) > 1:
+        raise WrongUse(f"--separator {separator!r} is not one character: write it, or tab")
+    return ReadOptions(
+        columns=parse_columns(columns),
+        time_format=time_format,
+        unit=unit,
+        zone=zone,
+        decimal_mark=decimal_mark,
+        separator=separator,
+        encoding=encoding,
+        member=member,
+        skip_lines=skip_lines,
+        side=side,
+        price_digits=price_digits,
+        interval_ns=parse_length("--interval", interval) if interval else 0,
+        size_factor=_factor(multiply_sizes),
+        symbol=symbol,
+    )
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`time=Date,close="Adj Close"`, with or without the quotes, which are needed around a comma."""
+    columns: dict[str, str] = {}
+    # Quotes around the value alone are moved around the whole pair, where csv understands them.
+    quoted = re.sub(r'(^|,)\s*([^,="]+)="((?:[^"]|"")*)"', r'\1"\2=\3"', text)
+    for pair in next(csv.reader([quoted]), []):
+        name, equals, source = pair.partition("=")
+        if not equals or not name.strip() or not source.strip():
+            raise WrongUse(f'--columns has {pair!r}: write pairs as time=Date,close="Adj Close"')
+        if name.strip() in columns:
+            raise WrongUse(f"--columns has {name.strip()} twice: name each once")
+        columns[name.strip()] = source.strip()
+    return columns
+
+
+def parse_length(option: str, text: str) -> int:
+    """A length of time in ns."""
+    match = re.fullmatch(r"([1-9][0-9]{0,8})(ms|s|m|h|d)", text)
+    if match is None:
+        raise WrongUse(f"{option} {text} is no length of time: write 500ms, 30s, 1m, 4h or 1d")
+    return int(match[1]) * _LENGTHS[match[2]]
+
+
+def _factor(text: str) -> Decimal:
+    try:
+        factor = parse(text)
+    except InvalidNumber as error:
+        raise WrongUse(f"--multiply-sizes {error}") from error
+    if factor <= 0:
+        raise WrongUse("--multiply-sizes is not above 0: write a factor as 1000000")
+    return factor
+
+
+def _one_of(option: str, value: str, values: Sequence[str]) -> None:
+    if value and value not in values:
+        raise WrongUse(f"{option} {value} is not known: write {', '.join(values[:-1])} or {values[-1]}")
+
+
+def refuse_unreadable(reading: Reading) -> None:
+    """Raises Failed when rows could not be read."""
+    if reading.bad:
+        rows = "1 row" if reading.bad == 1 else f"{reading.bad} rows"
+        raise Failed(f"{rows} cannot be read, first {reading.first_bad}: repair the file, or add --skip-bad-rows")
+
+
+def refuse_empty(reading: Reading) -> None:
+    """Raises Failed when there is no row."""
+    if not reading.rows:
+        names = ", ".join(sample.source.shown for sample, _ in reading.sources[:3])
+        raise Failed(f"{names}: no rows of {reading.kind}; name a file with market data")
+
+
+def disorder_sentence(checks: SymbolChecks) -> str:
+    """What is out of order."""
+    first = checks.disorder.first
+    assert first is not None, "asked only of what is out of order"
+    of = f" of {checks.symbol}" if checks.symbol else ""
+    return f"{checks.disorder.count} rows{of} go back in time, first row {first.row} at {instant(first.ts_ns)}"
