@@ -108,8 +108,8 @@ def shifted_field(numbers: Field, places: int) -> Field:
 
 
 def multiplied(numbers: Field, factor: Decimal) -> Field:
-    """Numbers times a factor, exactly. A product outside the grammar is wrong."""
-    return numbers if factor == 1 else by_value(numbers, lambda value: _WIDE.multiply(value, factor))
+    """Numbers times a factor, exactly. A product has no trailing zeros; one outside the grammar is wrong."""
+    return numbers if factor == 1 else by_value(numbers, lambda value: _WIDE.normalize(_WIDE.multiply(value, factor)))
 
 
 def by_value(numbers: Field, change: Callable[[Decimal], Decimal]) -> Field:

@@ -54,6 +54,7 @@ ISO = (
     + ")?$"
 )
 """ISO 8601: a date, or a date and a time, with or without seconds, decimals and offset."""
+_NOT_WRITTEN = "is not a time as the first rows have it, or its clock showed it twice or never"
 _QUARTER_S = 900
 _DAY_S = 86_400
 _EPOCH = date(1970, 1, 1)
@@ -172,31 +173,28 @@ class Written:
         clock, no_clock = _clock(parts, names)
         seconds = pyarrow.compute.add(seconds, clock)
         wrong = pyarrow.compute.or_(pyarrow.compute.or_(wrong, no_day), no_clock)
-        nanoseconds = pyarrow.compute.multiply(seconds, UNITS["s"])
+        nanoseconds = _nanoseconds(seconds)
         if "f" in names:
             decimals = pyarrow.compute.utf8_rpad(_part(parts, "f"), 9, "0")
             nanoseconds = pyarrow.compute.add(nanoseconds, _integers(decimals))
-        offsets = _offsets(_part(parts, "z")) if "z" in names else None
-        if offsets is not None and offsets.null_count < len(offsets):
-            moved = pyarrow.compute.multiply(pyarrow.compute.fill_null(offsets, 0), UNITS["s"])
-            own = pyarrow.compute.subtract(nanoseconds, moved)
-            local, unclear = self._local(nanoseconds, names, parts) if offsets.null_count else (own, wrong)
-            wrong = pyarrow.compute.or_(wrong, pyarrow.compute.and_(offsets.is_null(), unclear))
-            nanoseconds = pyarrow.compute.if_else(offsets.is_valid(), own, local)
-        else:
-            nanoseconds, unclear = self._local(nanoseconds, names, parts)
-            wrong = pyarrow.compute.or_(wrong, unclear)
-        return _in_range(
-            nanoseconds, texts, wrong, "is not a time as the first rows have it, or its clock showed it twice or never"
-        )
+        offsets = _offsets(_part(parts, "z")) if "z" in names else pyarrow.nulls(len(texts), pyarrow.int64())
+        has_own = offsets.is_valid()
+        self._require_zone(parts, names, has_own)
+        own = pyarrow.compute.subtract(nanoseconds, _nanoseconds(pyarrow.compute.fill_null(offsets, 0)))
+        local, unclear = _to_utc(nanoseconds, self.zone)
+        wrong = pyarrow.compute.or_(wrong, pyarrow.compute.and_not(unclear, has_own))
+        return _in_range(pyarrow.compute.if_else(has_own, own, local), texts, wrong, _NOT_WRITTEN)
 
-    def _local(
-        self, nanoseconds: pyarrow.Array, names: set[str], parts: pyarrow.StructArray
-    ) -> tuple[pyarrow.Array, pyarrow.Array]:
+    def _require_zone(self, parts: pyarrow.StructArray, names: set[str], has_own: pyarrow.Array) -> None:
+        if self.zone is not None:
+            return
         hour = "H" if "H" in names else "I" if "I" in names else ""
-        if self.zone is None and hour and is_any(pyarrow.compute.not_equal(_part(parts, hour), "")):
+        if hour and is_any(pyarrow.compute.and_not(pyarrow.compute.not_equal(_part(parts, hour), ""), has_own)):
             raise WrongUse("the times have no time zone: write it with --tz, as --tz America/New_York or --tz UTC")
-        return _to_utc(nanoseconds, self.zone)
+
+
+def _nanoseconds(seconds: pyarrow.Array) -> pyarrow.Array:
+    return pyarrow.compute.multiply(seconds, UNITS["s"])
 
 
 def _part(parts: pyarrow.StructArray, name: str) -> pyarrow.Array:
@@ -286,8 +284,7 @@ def _to_utc(local_ns: pyarrow.Array, zone: tzinfo | None) -> tuple[pyarrow.Array
     quarters = pyarrow.compute.divide(seconds, _QUARTER_S).dictionary_encode()
     offsets = [None if quarter is None else _offset_at(zone, quarter) for quarter in quarters.dictionary.to_pylist()]
     taken = pyarrow.array(offsets, pyarrow.int64()).take(quarters.indices)
-    moved = pyarrow.compute.multiply(pyarrow.compute.fill_null(taken, 0), UNITS["s"])
-    return pyarrow.compute.subtract(local_ns, moved), taken.is_null()
+    return pyarrow.compute.subtract(local_ns, _nanoseconds(pyarrow.compute.fill_null(taken, 0))), taken.is_null()
 
 
 @lru_cache(4096)

@@ -39,19 +39,22 @@ _MARK_NAMES = {mark: name for name, mark in MARKS.items()}
 class CsvFormat:
     """`layout`: names of the source's columns in their order. `shape`: one pattern per column, for files without
     header; empty when they have one always. `told_by_shape`: whether that is enough to know the source by.
-    `file_name`: a pattern that the file's name must match to be recognised."""
+    `has_header`: files of the source may have one; `any_order`: its columns in any order are enough to know the source
+    by. `file_name`: a pattern that the file's name must match to be recognised."""
 
     kind: str
     layout: tuple[str, ...]
     columns: Mapping[str, Column]
     shape: tuple[str, ...] = ()
     told_by_shape: bool = True
+    has_header: bool = True
+    any_order: bool = False
     file_name: str = ""
 
     def fits(self, sample: Sample) -> bool:
         """Whether the file can be read so."""
         if sample.header is not None:
-            return sorted(normal(name) for name in sample.header) == sorted(self.layout)
+            return self.has_header and sorted(map(normal, sample.header)) == sorted(self.layout)
         return bool(self.shape) and _has_shape(sample, self.shape)
 
     def recognises(self, sample: Sample) -> bool:
@@ -60,11 +63,13 @@ class CsvFormat:
             return False
         if self.file_name:
             return re.search(self.file_name, sample.source.name, re.IGNORECASE) is not None
-        return sample.header is not None or self.told_by_shape
+        if sample.header is None:
+            return self.told_by_shape
+        return self.any_order or tuple(map(normal, sample.header)) == self.layout
 
     def reader(self, sample: Sample, options: ReadOptions) -> CsvReader:
         """A reader of the file. Raises WrongUse where the user has to say more, or said too much."""
-        names = self.layout if sample.header is None else tuple(normal(name) for name in sample.header)
+        names = self.layout if sample.header is None else tuple(map(normal, sample.header))
         return csv_reader(self.kind, self.columns, names, sample, options)
 
 

@@ -32,6 +32,7 @@ FORMATS = (
                     "interval_ns": Constant(_MINUTE_NS, "time"),
                 },
                 (r"[0-9]{8} [0-9]{6}", *[NUMBER] * 5),
+                has_header=False,
             ),
             CsvFormat(
                 "bars",
@@ -43,6 +44,7 @@ FORMATS = (
                     "interval_ns": Constant(_MINUTE_NS, "time"),
                 },
                 (r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}", r"[0-9]{2}:[0-9]{2}", *[NUMBER] * 5),
+                has_header=False,
                 file_name=r"^DAT_MT_",
             ),
         ),
@@ -60,6 +62,7 @@ FORMATS = (
                     "ask_px": Number("ask"),
                 },
                 (r"[0-9]{8} [0-9]{9}", *[NUMBER] * 3),
+                has_header=False,
             ),
         ),
     ),

@@ -35,12 +35,21 @@ FORMATS = (
                 ("time", "open", "high", "low", "close", "volume", "trades"),
                 _BARS,
                 (_SECONDS, *[NUMBER] * 5, WHOLE),
+                has_header=False,
             ),
         ),
     ),
     CsvSource(
         "kraken-trades",
         "Kraken time and sales (trades, without side)",
-        (CsvFormat("trades", ("time", "price", "volume"), _TRADES, (rf"{_SECONDS}(\.[0-9]+)?", NUMBER, NUMBER)),),
+        (
+            CsvFormat(
+                "trades",
+                ("time", "price", "volume"),
+                _TRADES,
+                (rf"{_SECONDS}(\.[0-9]+)?", NUMBER, NUMBER),
+                has_header=False,
+            ),
+        ),
     ),
 )

@@ -45,6 +45,7 @@ FORMATS = (
                 ("date", "time", "open", "high", "low", "close", "volume"),
                 {"ts_ns": _INTRADAY, **_PRICES, "volume": Number("volume")},
                 (_DATE, _CLOCK, *[NUMBER] * 5),
+                has_header=False,
                 file_name=r"^(?!DAT_MT_)",
             ),
         ),

@@ -29,6 +29,7 @@ FORMATS = (
                 "bars",
                 (time, *_NAMES, *extra),
                 {"ts_ns": Time((time,), ("iso",)), **{name: Number(name) for name in _NAMES}},
+                any_order=True,
             )
             for time in ("date", "datetime")
             for extra in _EXTRA
