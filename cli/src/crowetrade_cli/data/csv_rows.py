@@ -143,11 +143,11 @@ def sniff_separator(lines: Sequence[str]) -> str:
     """The separator that cuts the most lines into the same number of columns, the more columns the better."""
 
     def fit(separator: str) -> tuple[int, int]:
-        counts = [len(row) for row in csv.reader(lines, delimiter=separator)]
+        counts = [len(row) for row in split_rows(lines, separator)]
         common = max(set(counts), key=counts.count)
         return (counts.count(common) if common > 1 else 0), common
 
-    return max(SEPARATORS, key=fit) if lines else ","
+    return max(SEPARATORS, key=fit) if any(map(str.strip, lines)) else ","
 
 
 def split_rows(lines: Sequence[str], separator: str) -> list[list[str]]:

@@ -8,7 +8,8 @@ thousands, in groups of three. Which mark it is follows from the numbers of the 
 
 - a number with both has its decimal mark last;
 - a mark that is there twice in a number separates thousands;
-- a comma that is not followed by exactly three digits is a decimal mark;
+- a comma is a decimal mark unless it stands as in "1,234", between one to three digits and three, without a 0 in front
+  and without another separator of thousands;
 - a single point is a decimal mark;
 - what is left, such as "1,234" in all numbers, could mean both, and the user is asked.
 """
@@ -33,6 +34,7 @@ _MISSING = pyarrow.array(["", "null", "NULL", "NaN", "nan", "NA", "N/A", "n/a", 
 _WHY = "is not a decimal number of at most 20 digits before the point and 18 after it"
 _WIDE = Context(prec=80)
 _SEPARATORS = " '’_\u00a0\u202f"
+_MAY_BE_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _SHAPE = re.compile(r"[+-]?[0-9]*(?:[.,][0-9]+)*[.,]?")
 
 
