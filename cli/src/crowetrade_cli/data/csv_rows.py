@@ -109,10 +109,6 @@ def read_rows(stream: IO[bytes], layout: Layout, wanted: Sequence[str], what: st
             yield rows
     except pyarrow.ArrowInvalid as error:
         raise _refusal(what, str(error)) from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise Failed(f"{what} is damaged: {error}; get the file again") from error
     if misfits.rows:
         yield TextBatch({}, Lines(line), misfits.rows)
 

@@ -77,6 +77,13 @@ def open_input(source: Input) -> Iterator[IO[bytes]]:
                 yield _decompressed(file)
     except _DAMAGED as error:
         raise Failed(f"{source.shown} is damaged: {error}; get the file again") from error
+    except OSError as error:
+        # Those of the system have a number; Arrow raises one without for a damaged stream.
+        if error.errno is not None:
+            raise
+        raise Failed(f"{source.shown} is damaged: {error}; get the file again") from error
+    except NotImplementedError as error:
+        raise Failed(f"{source.shown} is compressed in a way that is not known here: unpack it before") from error
     except RuntimeError as error:
         if "password" not in str(error):
             raise

@@ -34,8 +34,12 @@ _MISSING = pyarrow.array(["", "null", "NULL", "NaN", "nan", "NA", "N/A", "n/a", 
 _WHY = "is not a decimal number of at most 20 digits before the point and 18 after it"
 _WIDE = Context(prec=80)
 _SEPARATORS = " '’_\u00a0\u202f"
-_MAY_BE_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
-_SHAPE = re.compile(r"[+-]?[0-9]*(?:[.,][0-9]+)*[.,]?")
+_MAY_BE_THOUSANDS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}")
+_TELLING = {
+    ".": re.compile(r"[0-9]{1,3}(,[0-9]{3})+\.[0-9]*|[0-9]{1,3}(,[0-9]{3}){2,}|[0-9]*\.[0-9]*"),
+    ",": re.compile(r"[0-9]{1,3}(\.[0-9]{3})+,[0-9]*|[0-9]{1,3}(\.[0-9]{3}){2,}|[0-9]*,[0-9]*"),
+}
+"""Numbers that tell the decimal mark."""
 
 
 def infer_mark(texts: Iterable[str]) -> str:
@@ -43,22 +47,12 @@ def infer_mark(texts: Iterable[str]) -> str:
     later stays wrong. Raises WrongUse when both may be meant."""
     marks, doubtful = set(), ""
     for text in texts:
-        number = re.sub(rf"[{_SEPARATORS}]", "", text)
-        if not _SHAPE.fullmatch(number):
+        number = text.strip().lstrip("+-")
+        if _MAY_BE_THOUSANDS.fullmatch(number):
+            doubtful = text
             continue
-        points, commas = number.count("."), number.count(",")
-        if points and commas:
-            marks.add(max(".,", key=number.rfind))
-        elif points or commas:
-            single = points + commas == 1
-            if points:
-                marks.add("." if single else ",")
-            elif not single:
-                marks.add(".")
-            elif re.search(r",[0-9]{3}$", number) and not re.match(r"[+-]?0,", number):
-                doubtful = text
-            else:
-                marks.add(",")
+        ungrouped = re.sub(rf"(?<=[0-9])[{_SEPARATORS}](?=[0-9]{{3}})", "", number)
+        marks.update(mark for mark, shape in _TELLING.items() if shape.fullmatch(ungrouped))
     if len(marks) > 1:
         raise WrongUse("the numbers have points and commas in both meanings: write --decimal point or --decimal comma")
     if marks:

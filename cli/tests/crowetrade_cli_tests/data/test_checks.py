@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade_cli.data.checks import Checks, Oddity, SymbolChecks
@@ -106,6 +106,7 @@ rows = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(rows, st.integers(1, 30))
 def test_batches_make_no_difference(values: list[tuple[int, str, str | None]], batch_rows: int) -> None:
     """The same as counting pair by pair."""
@@ -126,7 +127,7 @@ def test_batches_make_no_difference(values: list[tuple[int, str, str | None]], b
     assert checks.outliers.count == sum(a > 0 and b > 0 and abs(b / a - 1) > 0.1 for a, b in prices)
 
 
-FIGURES = {
+FIGURES: dict[str, dict[str, object]] = {
     # From the tables "Checks" and "Oddities seen" of the recorded data's README.
     "quotes/EUR-USD.oanda": {"rows": 144725, "same_time": 756, "gaps": 510, "longest_gap_hours": 48.0},
     "quotes/NZD-USD.fxcm": {"rows": 66638, "crossed_quotes": 1271, "locked_quotes": 865, "gaps": 41},

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade_cli.data.numbers import infer_mark
@@ -95,6 +95,7 @@ def read(path: Path, options: ReadOptions) -> list[tuple[object, ...]]:
     return [tuple(row[name] for name in names) for batch in batches for row in batch.to_pylist()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(10**17, 2 * 10**18), numbers, numbers, numbers), min_size=2, max_size=5), dresses)
 def test_the_dress_makes_no_difference(rows: list[tuple[int, str, str, str]], dress: Dress) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -103,6 +104,7 @@ def test_the_dress_makes_no_difference(rows: list[tuple[int, str, str, str]], dr
         assert read(path, ReadOptions(columns=COLUMNS)) == rows
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 10**8).map(lambda value: format(Decimal(value) / 1000, ".3f")), min_size=1, max_size=4),
     dresses,

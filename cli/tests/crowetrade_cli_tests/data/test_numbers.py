@@ -6,7 +6,7 @@ from decimal import Context, Decimal
 
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade_agents.domain.numbers import parse
@@ -30,6 +30,7 @@ def dressed(number: str, mark: str, separator: str, lead: str) -> str:
     return f"{sign or lead}{grouped}{mark if point else ''}{decimals}"
 
 
+@settings(deadline=None)
 @given(
     st.lists(numbers, min_size=1, max_size=6),
     st.sampled_from([(".", ","), (",", "."), (".", " "), (",", "\u202f"), (".", "'"), (",", ""), (".", "")]),
@@ -102,6 +103,7 @@ def test_marks_that_may_mean_both_are_refused(texts: list[str]) -> None:
         infer_mark(texts)
 
 
+@settings(deadline=None)
 @given(st.lists(st.from_regex(r"-?(0|[1-9][0-9]{0,11})", fullmatch=True), min_size=1), st.integers(1, 6))
 def test_whole_numbers_of_small_parts(texts: list[str], places: int) -> None:
     field = shifted_field(Field(pyarrow.array(texts), pyarrow.array(texts)), places)
@@ -111,6 +113,7 @@ def test_whole_numbers_of_small_parts(texts: list[str], places: int) -> None:
     assert [parse(text) for text in shifted] == [Decimal(text) for text in shifted]
 
 
+@settings(deadline=None)
 @given(st.lists(numbers, min_size=1), st.sampled_from(["1000000", "100", "0.01", "3"]))
 def test_a_product_is_exact_or_wrong(texts: list[str], factor: str) -> None:
     field = multiplied(Field(pyarrow.array(texts), pyarrow.array(texts)), Decimal(factor))

@@ -6,13 +6,14 @@ import tempfile
 from pathlib import Path
 
 import pyarrow
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade_cli.data import sorting
 from crowetrade_cli.data.sorting import sorted_batches
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=8),
     st.integers(1, 20),

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade_cli.data.times import ISO, UNITS, Counted, Written, compile_format, unit_of
@@ -51,6 +51,7 @@ def test_units_may_change_within_a_file() -> None:
     assert counted.seen == {"s", "ms", "us"}
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(UNITS)), st.datetimes(datetime(1973, 4, 1), datetime(2110, 1, 1)))  # noqa: DTZ001
 def test_the_unit_of_a_count_is_found_again(unit: str, at: datetime) -> None:
     since = (at.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1) * 1000
@@ -63,6 +64,7 @@ def test_what_is_no_count_is_wrong(text: str) -> None:
     assert read(Counted(), text, "1709251200") == [None, ns("2024-03-01T00:00:00")]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(ZONES), local_times), min_size=1, max_size=8), st.sampled_from(ZONES))
 def test_local_times_are_those_of_zoneinfo(times: list[tuple[str, datetime]], name: str) -> None:
     """Both ways: what the clock showed once is that instant; what it showed twice or never is wrong."""
@@ -106,6 +108,7 @@ FORMATS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FORMATS), local_times.filter(lambda at: at.year < 2069), st.sampled_from([-300, 0, 330]))
 def test_formats_mean_what_strptime_means(text: str, at: datetime, offset: int) -> None:
     written = at.strftime(text.replace("%z", ""))

@@ -154,4 +154,5 @@ def disorder_sentence(checks: SymbolChecks) -> str:
     first = checks.disorder.first
     assert first is not None, "asked only of what is out of order"
     of = f" of {checks.symbol}" if checks.symbol else ""
-    return f"{checks.disorder.count} rows{of} go back in time, first row {first.row} at {instant(first.ts_ns)}"
+    rows = f"1 row{of} goes" if checks.disorder.count == 1 else f"{checks.disorder.count} rows{of} go"
+    return f"{rows} back in time, first row {first.row} at {instant(first.ts_ns)}"
