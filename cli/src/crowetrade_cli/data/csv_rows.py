@@ -17,7 +17,6 @@ import pyarrow.compute
 import pyarrow.csv
 
 from crowetrade_cli.data.field import is_any
-from crowetrade_cli.data.text import not_text
 from crowetrade_cli.errors import Failed
 
 SEPARATORS = ",;\t|"
@@ -126,8 +125,6 @@ def _without_empty(batch: TextBatch) -> TextBatch:
 
 
 def _refusal(what: str, message: str) -> Failed:
-    if "invalid UTF8" in message:
-        return Failed(not_text(what, "utf-8"))
     if "Empty CSV" in message:
         return Failed(f"{what} holds no rows: name a file with market data")
     return Failed(

@@ -45,7 +45,8 @@ _TELLING = {
 def infer_mark(texts: Iterable[str]) -> str:
     """The decimal mark, "." or ",", of a file's first numbers; "" when they have neither, so that a comma that comes
     later stays wrong. Raises WrongUse when both may be meant."""
-    marks, doubtful = set(), ""
+    marks: set[str] = set()
+    doubtful = ""
     for text in texts:
         number = text.strip().lstrip("+-")
         if _MAY_BE_THOUSANDS.fullmatch(number):

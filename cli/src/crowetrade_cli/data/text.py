@@ -68,6 +68,8 @@ class Utf8(io.RawIOBase):
         return len(taken)
 
     def _decode(self, chunk: bytes) -> bytes:
+        if self._encoding == "utf-8" and chunk.isascii() and not self._decoder.getstate()[0]:
+            return chunk
         try:
             return self._decoder.decode(chunk, final=self._ended).encode()
         except UnicodeDecodeError as error:
@@ -75,9 +77,7 @@ class Utf8(io.RawIOBase):
 
 
 def as_utf8(stream: IO[bytes], encoding: str, what: str) -> IO[bytes]:
-    """The stream as UTF-8 without byte order mark; what is UTF-8 already is passed on and is checked by its reader."""
-    if encoding == "utf-8":
-        return stream
+    """The stream as UTF-8 without byte order mark. Raises Failed while it is read where it is no text."""
     return cast(IO[bytes], io.BufferedReader(Utf8(stream, encoding, what), _CHUNK))
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow
 import typer
 
 from crowetrade_cli.commands.data.options import (
@@ -100,11 +103,7 @@ def convert(
         "instrument": symbol,
         "side": side,
     }
-    with (
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".sort-") as folder,
-        write_recording(target, metadata) as write,
-    ):
-        batches = sorted_batches(reading.batches(), Path(folder)) if sort else reading.batches()
+    with write_recording(target, metadata) as write, _in_order(reading, target.parent, sort) as batches:
         for rows in batches:
             checks.take(rows)
             write(rows)
@@ -114,6 +113,16 @@ def convert(
         if disordered := checks.disorder:
             raise Failed(f"{disorder_sentence(disordered)}: name files in the order of time, or add --sort")
     typer.echo(_summary(reading, checks, target))
+
+
+@contextmanager
+def _in_order(reading: Reading, folder: Path, sort: bool) -> Iterator[Iterator[pyarrow.RecordBatch]]:
+    """The rows as they come, or sorted, with what does not fit into memory in a folder that is gone afterwards."""
+    if not sort:
+        yield reading.batches()
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".sort-") as runs:
+        yield sorted_batches(reading.batches(), Path(runs))
 
 
 def _target(out: Path | None, first: Path) -> Path:

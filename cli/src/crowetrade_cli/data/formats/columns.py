@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Protocol
 
 import pyarrow
 import pyarrow.compute
 
 from crowetrade_cli.data.field import Field, field_of
-from crowetrade_cli.data.numbers import multiplied, read_numbers, shifted_field
+from crowetrade_cli.data.numbers import read_numbers, shifted_field
 from crowetrade_cli.data.times import Counted, Written
 
 Texts = Mapping[str, pyarrow.Array]
@@ -24,11 +23,10 @@ UPDATES = {"snapshot": "snapshot", "snap": "snapshot", "diff": "diff", "set": "d
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What holds for a whole file: the decimal mark, one reader of times per column of ours, the factor of sizes."""
+    """What holds for a whole file: the decimal mark, and one reader of times per column of ours."""
 
     mark: str
     times: Mapping[str, Counted | Written]
-    size_factor: Decimal = Decimal(1)
     last: dict[str, str] = field(default_factory=dict)
     """The last value of columns that are carried."""
 
@@ -82,7 +80,6 @@ class Number:
     places: int = 0
     zero_is_unknown: bool = False
     carried: bool = False
-    is_size: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -90,8 +87,6 @@ class Number:
 
     def read(self, name: str, texts: Texts, how: How) -> Field:
         numbers = shifted_field(read_numbers(texts[self.source], how.mark), self.places)
-        if self.is_size:
-            numbers = multiplied(numbers, how.size_factor)
         if self.carried:
             numbers = _carried(name, numbers, how)
         if not self.zero_is_unknown:

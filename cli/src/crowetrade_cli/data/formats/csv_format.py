@@ -7,18 +7,20 @@ most of its first rows have the shape of the source's rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from typing import IO
 
 import pyarrow
 
 from crowetrade_cli.data.csv_rows import Layout, TextBatch, read_rows
+from crowetrade_cli.data.field import Field
 from crowetrade_cli.data.files import Input
-from crowetrade_cli.data.formats.columns import Column, Constant, How, Number, Time
+from crowetrade_cli.data.formats.columns import Column, Constant, How, Number, Texts, Time
 from crowetrade_cli.data.kinds import COLUMNS, SIZES
-from crowetrade_cli.data.numbers import MARKS, infer_mark
+from crowetrade_cli.data.numbers import MARKS, infer_mark, multiplied
 from crowetrade_cli.data.options import ReadOptions
 from crowetrade_cli.data.parts import BadRow, Part, assemble
 from crowetrade_cli.data.sample import Sample
@@ -97,6 +99,7 @@ class CsvReader:
     how: How
     encoding: str
     source: Input
+    size_factor: Decimal = Decimal(1)
 
     @property
     def found(self) -> Mapping[str, str]:
@@ -114,9 +117,13 @@ class CsvReader:
     def parts(self, stream: IO[bytes]) -> Iterator[Part]:
         """The rows in the order of the file."""
         wanted = list(dict.fromkeys(chain.from_iterable(column.sources for column in self.columns.values())))
-        text = as_utf8(stream, self.encoding, self.source.shown)
-        for batch in read_rows(text, self.layout, wanted, self.source.shown):
+        for batch in self.texts(stream, wanted):
             yield self.part(batch)
+
+    def texts(self, stream: IO[bytes], wanted: Sequence[str]) -> Iterator[TextBatch]:
+        """Some columns of the source as they stand."""
+        text = as_utf8(stream, self.encoding, self.source.shown)
+        return read_rows(text, self.layout, wanted, self.source.shown)
 
     def part(self, batch: TextBatch) -> Part:
         """The rows of one batch of texts."""
@@ -126,13 +133,17 @@ class CsvReader:
             first = BadRow(line, f"{text[:40]!r} has not the {len(self.layout.columns)} columns of the other rows")
         columns = batch.columns or {name: _NOTHING for column in self.columns.values() for name in column.sources}
         fields = {
-            name: (" ".join(column.sources), column.read(name, columns, self.how))
+            name: (" ".join(column.sources), self._field(name, column, columns))
             for name, column in self.columns.items()
         }
         rows, bad, bad_row = assemble(self.kind, fields, batch.lines.__getitem__)
         firsts = [row for row in (first, bad_row) if row is not None]
         shown = f"{self.source.shown}, {min(firsts, key=lambda row: row.line)}" if firsts else ""
         return Part(rows, bad + len(batch.misfits), shown)
+
+    def _field(self, name: str, column: Column, texts: Texts) -> Field:
+        field = column.read(name, texts, self.how)
+        return multiplied(field, self.size_factor) if name in SIZES else field
 
 
 def csv_reader(
@@ -154,10 +165,6 @@ def csv_reader(
         if "interval_ns" in present:
             raise WrongUse("--interval is known from the format: leave it out")
         present["interval_ns"] = Constant(options.interval_ns, names[0])
-    present = {
-        name: replace(column, is_size=True) if isinstance(column, Number) and name in SIZES else column
-        for name, column in present.items()
-    }
     ordered = {name: present[name] for name in (*COLUMNS[kind], "symbol") if name in present}
     samples = {name: [row[place] for row in sample.rows if len(row) == len(names)] for place, name in enumerate(names)}
     numbers = [text for column in ordered.values() if isinstance(column, Number) for text in samples[column.source]]
@@ -167,9 +174,9 @@ def csv_reader(
         for name, column in ordered.items()
         if isinstance(column, Time)
     }
-    how = How(mark, times, options.size_factor)
+    how = How(mark, times)
     layout = Layout(sample.separator, names, sample.data_line)
-    return CsvReader(kind, ordered, layout, how, sample.encoding, sample.source)
+    return CsvReader(kind, ordered, layout, how, sample.encoding, sample.source, options.size_factor)
 
 
 def time_reader(time: Time, samples: Mapping[str, list[str]], options: ReadOptions) -> Counted | Written:

@@ -13,7 +13,7 @@ from crowetrade_cli.errors import Failed
 
 
 class Format(Protocol):
-    """`title` says for people what it is; `suffix` what is known of its times."""
+    """A form that files of market data have; `title` says for people which."""
 
     @property
     def name(self) -> str: ...

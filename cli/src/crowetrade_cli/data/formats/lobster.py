@@ -43,6 +43,7 @@ from crowetrade_cli.data.formats.csv_format import CsvReader, csv_reader
 from crowetrade_cli.data.options import ReadOptions
 from crowetrade_cli.data.parts import Part, Reader
 from crowetrade_cli.data.sample import Sample
+from crowetrade_cli.data.text import as_utf8
 from crowetrade_cli.errors import Failed
 
 _NAME = re.compile(
@@ -95,7 +96,7 @@ class _Trades:
 
     def parts(self, stream: IO[bytes]) -> Iterator[Part]:
         """One row per execution."""
-        for batch in read_rows(stream, self.table.layout, _MESSAGE, self.table.source.shown):
+        for batch in self.table.texts(stream, _MESSAGE):
             yield self.table.part(_executions(batch))
 
 
@@ -135,9 +136,10 @@ class _Book:
         names = _names(self.levels)
         shown = f"{self.table.source.shown} and {self.book.shown}"
         with open_input(self.book) as levels_stream:
-            messages = read_rows(stream, self.table.layout, ["time"], self.table.source.shown)
+            messages = self.table.texts(stream, ["time"])
             wanted = names if self.kind == "l2" else names[:4]
-            levels = read_rows(levels_stream, Layout(",", names, 1), wanted, self.book.shown)
+            text = as_utf8(levels_stream, self.table.encoding, self.book.shown)
+            levels = read_rows(text, Layout(",", names, 1), wanted, self.book.shown)
             for batch in _beside(messages, levels, shown):
                 yield self.table.part(_by_level(batch, self.levels) if self.kind == "l2" else batch)
 
