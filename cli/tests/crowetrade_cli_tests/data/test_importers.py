@@ -10,6 +10,7 @@ import lzma
 import struct
 import zipfile
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from crowetrade_cli.data.formats.registry import FORMATS
 from ..conftest import Run
 from .values import ASSUMED, ns, replayed, rows_of
 
+ROOT = Path(__file__).parents[4]
 MINUTE, DAY = 60_000_000_000, 86_400_000_000_000
 Row = dict[str, object]
 
@@ -152,15 +154,15 @@ CASES: dict[str, Case] = {
                 b"symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu\n"
                 b"BTCUSDT,1704067200000,10,10,b,snap,20472.70,1.5,-1\n"
                 b"BTCUSDT,1704067200000,10,10,a,snap,20472.80,0.500,-1\n"
-                b"BTCUSDT,1704067200050,11,14,a,set,20472.90,0.000,10\n"
-                b"BTCUSDT,1704067200050,11,14,b,delete,20472.70,3.000,10\n"
+                b"BTCUSDT,1704067200050,10,14,a,set,20472.90,0.000,10\n"
+                b"BTCUSDT,1704067200050,10,14,b,delete,20472.70,3.000,10\n"
             )
         },
         [
             level("2024-01-01T00:00:00", "snapshot", "bid", "20472.70", "1.5", (10, 10, -1)),
             level("2024-01-01T00:00:00", "snapshot", "ask", "20472.80", "0.500", (10, 10, -1)),
-            level("2024-01-01T00:00:00.05", "diff", "ask", "20472.90", "0.000", (11, 14, 10)),
-            level("2024-01-01T00:00:00.05", "diff", "bid", "20472.70", "0", (11, 14, 10)),
+            level("2024-01-01T00:00:00.05", "diff", "ask", "20472.90", "0.000", (10, 14, 10)),
+            level("2024-01-01T00:00:00.05", "diff", "bid", "20472.70", "0", (10, 14, 10)),
         ],
     ),
     "Kraken OHLCVT": Case(
@@ -511,3 +513,39 @@ def test_a_format_is_recognised_or_the_choice_is_named(case: Case, run: Run, tmp
 
 def test_every_format_has_a_case() -> None:
     assert {known.name for known in FORMATS} - {case.format for case in CASES.values()} == {"recorded"}
+
+
+def test_every_format_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "data.md").read_text()
+    assert [known.name for known in FORMATS if f"`{known.name}`" not in guide] == []
+
+
+def _lean_days(path: Path, folder: Path, zone: tzinfo) -> list[Path]:
+    """Lean's files of the ticks of a recording, one per local day, in the order of time."""
+    days: dict[str, list[str]] = {}
+    for row in rows_of(path):
+        at_ns = row["ts_ns"]
+        assert isinstance(at_ns, int)
+        local = datetime.fromtimestamp(at_ns // 1_000_000_000, zone)
+        millis = (local.hour * 3600 + local.minute * 60 + local.second) * 1000 + at_ns // 1_000_000 % 1000
+        days.setdefault(f"{local:%Y%m%d}", []).append(f"{millis},{row['bid_px']},{row['ask_px']}\n")
+    folder.mkdir(parents=True)
+    paths = []
+    for day, lines in days.items():
+        paths.append(folder / f"{day}_quote.zip")
+        paths[-1].write_bytes(zipped(f"{day}_x_tick_quote.csv", "".join(lines)))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("name", "market", "zone"),
+    [("EUR-USD.oanda", "oanda", UTC), ("NZD-USD.fxcm", "fxcm", timezone(timedelta(hours=-5)))],
+)
+def test_real_ticks_come_back_digit_by_digit(name: str, market: str, zone: tzinfo, run: Run, tmp_path: Path) -> None:
+    """Needs ../shared/data; skips without it."""
+    path = ROOT.parent / "shared" / "data" / "quotes" / f"{name}.parquet"
+    if not path.is_file():
+        pytest.skip("recorded data is not beside the repository (../shared/data): nothing to convert")
+    files, out = _lean_days(path, tmp_path / "forex" / market / "tick" / "x", zone), tmp_path / "out.parquet"
+    assert run("data", "convert", *files, "--out", out).code == 0
+    assert rows_of(out) == rows_of(path)
