@@ -9,7 +9,7 @@ from functools import cached_property
 from crowetrade_cli.data.csv_rows import sniff_separator, split_rows
 from crowetrade_cli.data.files import Input, open_input
 from crowetrade_cli.data.options import ReadOptions
-from crowetrade_cli.data.text import check_encoding, encoding_of
+from crowetrade_cli.data.text import check_encoding, encoding_of, marked_encoding
 
 SAMPLE_BYTES = 256 * 1024
 _LINES = 1000
@@ -82,5 +82,5 @@ def sample_of(source: Input, options: ReadOptions) -> Sample:
     with open_input(source) as stream:
         start = stream.read(SAMPLE_BYTES)
         whole = not stream.read(1)
-    encoding = options.encoding or encoding_of(start)
+    encoding = marked_encoding(start) or options.encoding or encoding_of(start)
     return Sample(source, start, whole, encoding, options.skip_lines, options.separator)

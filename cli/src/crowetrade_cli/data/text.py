@@ -18,12 +18,14 @@ _MARKS = {
 _CHUNK = 256 * 1024
 
 
+def marked_encoding(start: bytes) -> str:
+    """The encoding that a byte order mark tells; empty without one."""
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "")
+
+
 def encoding_of(start: bytes) -> str | None:
-    """The encoding that the first bytes show, None when they are no text. Without a mark text is UTF-8, or UTF-16
-    where every second byte is 0: market data is ASCII but for its names."""
-    for mark, name in _MARKS.items():
-        if start.startswith(mark):
-            return name
+    """The encoding of text without a mark, None when it is no text: UTF-8, or UTF-16 where every second byte is 0, for
+    market data is ASCII but for its names."""
     if b"\0" not in start:
         return "utf-8"
     pairs = start[: len(start) // 2 * 2]

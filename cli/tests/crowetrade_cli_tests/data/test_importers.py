@@ -232,6 +232,16 @@ CASES: dict[str, Case] = {
         {"d.csv": b"Time (EET),Open,High,Low,Close,Volume \n2024.07.01 00:00:00,1.1,1.3,1.0,1.2,5\n"},
         [bar("2024-06-30T21:00:00", "1.1 1.3 1.0 1.2", "5")],
     ),
+    "Dukascopy bars: dukascopy-node, without volumes": Case(
+        "dukascopy-bars",
+        {"eurusd-m1-bid-2024-01-01.csv": b"timestamp,open,high,low,close\n1704067200000,1.10,1.30,1.00,1.20\n"},
+        [bar("2024-01-01T00:00:00", "1.10 1.30 1.00 1.20")],
+    ),
+    "Dukascopy ticks: dukascopy-node": Case(
+        "dukascopy-ticks",
+        {"t.csv": b"timestamp,askPrice,bidPrice\n1704067200051,1.20,1.10\n"},
+        [quote("2024-01-01T00:00:00.051", "1.10", "1.20")],
+    ),
     "Dukascopy ticks: sizes in millions": Case(
         "dukascopy-ticks",
         {"d.csv": b"Gmt time,Ask,Bid,AskVolume,BidVolume\n15.01.2024 10:30:00.123,1.08503,1.08500,1.5,0.75\n"},
@@ -441,6 +451,12 @@ CASES: dict[str, Case] = {
             "--tz",
             "America/New_York",
         ),
+    ),
+    "any CSV: lines before the header, spaces around values": Case(
+        "csv",
+        {"x.csv": b"https://example.org/data, 2024\n\n time , price\n2024-01-01T00:00:00Z, 1.50\n"},
+        [{"ts_ns": ns("2024-01-01T00:00:00"), "price": "1.50"}],
+        ("--columns", "time=time,price=price", "--skip-lines", "1"),
     ),
     "any CSV: columns by number, counted times, a unit": Case(
         "csv",

@@ -35,6 +35,7 @@ from crowetrade_cli.commands.data.options import (
     refuse_empty,
     refuse_unreadable,
 )
+from crowetrade_cli.commands.data.progress import with_progress
 from crowetrade_cli.data.checks import Checks
 from crowetrade_cli.data.reading import Reading, open_reading
 from crowetrade_cli.data.report import lines
@@ -119,10 +120,10 @@ def convert(
 def _in_order(reading: Reading, folder: Path, sort: bool) -> Iterator[Iterator[pyarrow.RecordBatch]]:
     """The rows as they come, or sorted, with what does not fit into memory in a folder that is gone afterwards."""
     if not sort:
-        yield reading.batches()
+        yield with_progress(reading.batches())
         return
     with tempfile.TemporaryDirectory(dir=folder, prefix=".sort-") as runs:
-        yield sorted_batches(reading.batches(), Path(runs))
+        yield sorted_batches(with_progress(reading.batches()), Path(runs))
 
 
 def _target(out: Path | None, first: Path) -> Path:

@@ -31,6 +31,7 @@ from crowetrade_cli.commands.data.options import (
     refuse_empty,
     refuse_unreadable,
 )
+from crowetrade_cli.commands.data.progress import with_progress
 from crowetrade_cli.data.checks import Checks
 from crowetrade_cli.data.reading import Reading, open_reading
 from crowetrade_cli.data.report import as_json, lines
@@ -79,7 +80,7 @@ def inspect(
     gap_ns = parse_length("--gap", gap)
     reading = open_reading(files, format_name, options)
     checks = Checks(reading.kind, gap_ns, outlier_percent / 100)
-    for rows in reading.batches():
+    for rows in with_progress(reading.batches()):
         checks.take(rows)
     typer.echo(_as_json(reading, checks) if json else _as_text(reading, checks))
     refuse_unreadable(reading)

@@ -159,6 +159,9 @@ def csv_reader(
     if options.price_digits is not None:
         raise WrongUse("--price-digits is for prices that are whole numbers, in .bi5 files: leave it out")
     present = {name: column for name, column in columns.items() if set(column.sources) <= set(names)}
+    for source in chain.from_iterable(column.sources for column in present.values()):
+        if names.count(source) > 1:
+            raise Failed(f"{sample.source.shown} has column {source} twice: name each column once")
     if options.interval_ns:
         if kind != "bars":
             raise WrongUse(f"--interval is for bars, these are {kind}: leave it out")

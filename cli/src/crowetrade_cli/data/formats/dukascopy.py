@@ -8,6 +8,7 @@ milliseconds since the begin of the hour, ask and bid in points, and both sizes 
 - A bar's time is its begin. A file has bars of bids or of asks, and does not say which.
 - Of a .bi5 file the hour is in its path, YEAR/MONTH/DAY/HHh_ticks.bi5, where January is 00. How many decimals a point
   has is not in the file: --price-digits, 5 for most pairs and 3 for those in JPY.
+- dukascopy-node writes "timestamp", in ms; its bars are told by the side in their name, as eurusd-m1-bid-....csv.
 - Sizes are as Dukascopy writes them, in millions for pairs: --multiply-sizes 1000000 makes them units.
 """
 
@@ -27,8 +28,8 @@ import pyarrow.compute
 
 from crowetrade_cli.data.field import Field
 from crowetrade_cli.data.files import Input
-from crowetrade_cli.data.formats.columns import Number, Time
-from crowetrade_cli.data.formats.csv_format import NUMBER, CsvFormat
+from crowetrade_cli.data.formats.columns import Column, Number, Time
+from crowetrade_cli.data.formats.csv_format import CsvFormat
 from crowetrade_cli.data.formats.format import CsvSource
 from crowetrade_cli.data.kinds import schema_of
 from crowetrade_cli.data.numbers import multiplied, read_numbers, shift_point
@@ -129,60 +130,47 @@ class _Bi5:
         return _Bi5Reader(sample.source, int(begin.timestamp()) * 1_000_000_000, options)
 
 
+_BAR: Mapping[str, Column] = {name: Number(name) for name in (*_PRICES, "volume")}
+_TICK: Mapping[str, Column] = {
+    "bid_px": Number("bid"),
+    "bid_sz": Number("bidvolume"),
+    "ask_px": Number("ask"),
+    "ask_sz": Number("askvolume"),
+}
+# dukascopy-node writes volumes when it is asked to.
+_NODE_TIME = Time(("timestamp",), unit="ms")
+_NODE_TICK: Mapping[str, Column] = {**_TICK, "bid_px": Number("bidprice"), "ask_px": Number("askprice")}
+_NODE_NAME = r"-(bid|ask)-"
+
 FORMATS = (
     CsvSource(
         "dukascopy-bars",
-        "Dukascopy bars, CSV",
+        "Dukascopy bars, CSV, also of dukascopy-node",
         (
+            *(CsvFormat("bars", (name, *_PRICES, "volume"), {"ts_ns": time, **_BAR}) for name, time in _TIMES.items()),
             *(
                 CsvFormat(
                     "bars",
-                    (name, *_PRICES, "volume"),
-                    {"ts_ns": time, **{price: Number(price) for price in (*_PRICES, "volume")}},
+                    ("timestamp", *_PRICES, *volume),
+                    {"ts_ns": _NODE_TIME, **_BAR},
+                    file_name=_NODE_NAME,
                 )
-                for name, time in _TIMES.items()
-            ),
-            CsvFormat(
-                "bars",
-                ("timestamp", *_PRICES, "volume"),
-                {
-                    "ts_ns": Time(("timestamp",), unit="ms"),
-                    **{price: Number(price) for price in (*_PRICES, "volume")},
-                },
-                (r"[0-9]{13}", *[NUMBER] * 5),
-                told_by_shape=False,
-                file_name=r"-(bid|ask)-",
+                for volume in (("volume",), ())
             ),
         ),
     ),
     CsvSource(
         "dukascopy-ticks",
-        "Dukascopy ticks, CSV (quotes)",
+        "Dukascopy ticks, CSV, also of dukascopy-node (quotes)",
         (
+            *(CsvFormat("quotes", (name, *_TICKS), {"ts_ns": time, **_TICK}) for name, time in _TIMES.items()),
             *(
                 CsvFormat(
                     "quotes",
-                    (name, *_TICKS),
-                    {
-                        "ts_ns": time,
-                        "bid_px": Number("bid"),
-                        "bid_sz": Number("bidvolume"),
-                        "ask_px": Number("ask"),
-                        "ask_sz": Number("askvolume"),
-                    },
+                    ("timestamp", "askprice", "bidprice", *volumes),
+                    {"ts_ns": _NODE_TIME, **_NODE_TICK},
                 )
-                for name, time in _TIMES.items()
-            ),
-            CsvFormat(
-                "quotes",
-                ("timestamp", "askprice", "bidprice", "askvolume", "bidvolume"),
-                {
-                    "ts_ns": Time(("timestamp",), unit="ms"),
-                    "bid_px": Number("bidprice"),
-                    "bid_sz": Number("bidvolume"),
-                    "ask_px": Number("askprice"),
-                    "ask_sz": Number("askvolume"),
-                },
+                for volumes in (("askvolume", "bidvolume"), ())
             ),
         ),
     ),
