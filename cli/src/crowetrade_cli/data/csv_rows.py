@@ -1,7 +1,7 @@
 """The rows of a delimited text as batches of text columns, with the number of each row's line.
 
-Rows with another number of columns than the first are handed over apart, with their lines. Rows without any value
-are no rows.
+Rows with another number of columns than the first are handed over apart, with their lines. Rows without a value in any
+wanted column, such as empty lines, are left out and counted.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ class Layout:
 
 @dataclass(slots=True)
 class TextBatch:
-    """Columns by name. `lines` are the numbers of the rows' lines. `misfits` are rows of another length: line, text."""
+    """Columns by name. `lines` are the numbers of the rows' lines. `misfits` are rows of another length: line, text.
+    `empty` is the number of rows without a value."""
 
     columns: Mapping[str, pyarrow.Array]
     lines: Lines
     misfits: list[tuple[int, str]]
+    empty: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
@@ -121,7 +123,8 @@ def _without_empty(batch: TextBatch) -> TextBatch:
             return batch
     kept = pyarrow.compute.indices_nonzero(pyarrow.compute.invert(empty))
     columns = {name: column.take(kept) for name, column in batch.columns.items()}
-    return TextBatch(columns, Lines(batch.lines.first, batch.lines.left_out, kept), batch.misfits)
+    lines = Lines(batch.lines.first, batch.lines.left_out, kept)
+    return TextBatch(columns, lines, batch.misfits, len(batch) - len(kept))
 
 
 def _refusal(what: str, message: str) -> Failed:

@@ -17,11 +17,13 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`rows` in our columns. `bad` is the number of rows that cannot be read, `first_bad` a sentence about one."""
+    """`rows` in our columns. `bad` is the number of rows that cannot be read, `first_bad` a sentence about one.
+    `empty` is the number of rows without any value."""
 
     rows: pyarrow.RecordBatch
     bad: int = 0
     first_bad: str = ""
+    empty: int = 0
 
 
 class Reader(Protocol):

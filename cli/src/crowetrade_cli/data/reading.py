@@ -22,7 +22,8 @@ from crowetrade_cli.errors import Failed, WrongUse
 class Reading:
     """Files of one kind and format, in the order in which they were named.
 
-    While `batches` is read, `rows`, `bad` and `first_bad` count what could be read and what could not.
+    While `batches` is read, `rows`, `bad` and `first_bad` count what could be read and what could not,
+    and `empty` the rows without any value.
     """
 
     format: str
@@ -32,6 +33,7 @@ class Reading:
     rows: int = 0
     bad: int = 0
     first_bad: str = ""
+    empty: int = 0
     _columns: tuple[str, ...] | None = field(default=None)
 
     @property
@@ -48,6 +50,7 @@ class Reading:
 
     def _taken(self, part: Part) -> Iterator[pyarrow.RecordBatch]:
         self.bad += part.bad
+        self.empty += part.empty
         self.first_bad = self.first_bad or part.first_bad
         if part.bad and not part.rows.num_rows and not self.rows:
             raise Failed(f"no row can be read as {self.format}: {part.first_bad}")

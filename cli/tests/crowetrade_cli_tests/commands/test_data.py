@@ -111,6 +111,16 @@ def test_inspect_counts_rows_that_cannot_be_read(run: Run, tmp_path: Path) -> No
     assert shown["first_unreadable"].startswith("data.csv, line 4: time 'x'")
 
 
+def test_empty_lines_are_no_rows_and_are_counted(run: Run, tmp_path: Path) -> None:
+    header, first, second = TRADES.splitlines()
+    path, out = file(tmp_path, "\n".join([header, "", first, ",", second, "", ""])), tmp_path / "out.parquet"
+    ended = run("data", "convert", path, "--out", out, *COLUMNS)
+    assert ended.code == 0
+    assert "left out: 3 rows without a value" in ended.out
+    assert [row["price"] for row in rows_of(out)] == ["1.5", "1.6"]
+    assert json.loads(run("data", "inspect", path, "--json", *COLUMNS).out)["empty_rows"] == 3
+
+
 def test_the_wrong_format_is_refused_at_once(run: Run, tmp_path: Path) -> None:
     ended = run("data", "inspect", file(tmp_path, "a,b\nx,1\ny,2\n"), "--columns", "time=a,price=b")
     assert ended.code == 1

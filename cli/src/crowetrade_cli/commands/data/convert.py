@@ -141,6 +141,8 @@ def _summary(reading: Reading, checks: Checks, target: Path) -> str:
     parts = [f"{reading.rows} rows of {reading.kind} are in {target}"]
     if reading.bad:
         parts.append(f"left out: {reading.bad} rows that cannot be read, first {reading.first_bad}")
+    if reading.empty:
+        parts.append(f"left out: {reading.empty} rows without a value, such as empty lines")
     for symbol, found in checks.by_symbol.items():
         parts += [f"{symbol + ': ' if symbol else ''}{name}: {text}" for name, text in lines(found) if name != "rows"]
     return "\n".join(parts)

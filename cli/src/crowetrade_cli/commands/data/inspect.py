@@ -93,6 +93,8 @@ def _as_text(reading: Reading, checks: Checks) -> str:
     blocks = [[("format", f"{reading.format} ({reading.kind})"), *reading.found.items()]]
     if reading.bad:
         blocks[0].append(("rows that cannot be read", f"{reading.bad}, first {reading.first_bad}"))
+    if reading.empty:
+        blocks[0].append(("rows without a value", str(reading.empty)))
     for symbol, found in checks.by_symbol.items():
         blocks.append([("symbol", symbol)] * bool(symbol) + list(lines(found)))
     width = max(len(name) for block in blocks for name, _ in block)
@@ -107,6 +109,7 @@ def _as_json(reading: Reading, checks: Checks) -> str:
             "found": dict(reading.found),
             "unreadable_rows": reading.bad,
             "first_unreadable": reading.first_bad,
+            "empty_rows": reading.empty,
             "symbols": [as_json(found) for found in checks.by_symbol.values()],
         }
     )

@@ -139,7 +139,7 @@ class CsvReader:
         rows, bad, bad_row = assemble(self.kind, fields, batch.lines.__getitem__)
         firsts = [row for row in (first, bad_row) if row is not None]
         shown = f"{self.source.shown}, {min(firsts, key=lambda row: row.line)}" if firsts else ""
-        return Part(rows, bad + len(batch.misfits), shown)
+        return Part(rows, bad + len(batch.misfits), shown, batch.empty)
 
     def _field(self, name: str, column: Column, texts: Texts) -> Field:
         field = column.read(name, texts, self.how)
