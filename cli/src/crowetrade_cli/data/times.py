@@ -1,7 +1,8 @@
 """Times as other people write them, as nanoseconds since 1970-01-01 UTC.
 
 Counted since 1970: in s, ms, us or ns, with or without decimals. The unit is told by the size of each number, without
-doubt between March 1973 and the year 5138: below 10^11 seconds, below 10^14 ms, below 10^17 us, above that ns.
+doubt from March 1973 on: from 10^8 on seconds, from 10^11 on ms, from 10^14 on us, from 10^17 on ns. Without a unit
+what is below 10^8 is wrong: it is more likely no count, such as a date of eight digits.
 
 Written: by the directives of strptime that this module knows (DIRECTIVES). A time with its own offset from UTC needs
 no zone. A date alone is midnight. A local time that the clock shows twice (when summer time ends) or never (when it
@@ -26,6 +27,7 @@ from crowetrade_cli.errors import Failed, WrongUse
 
 UNITS: Mapping[str, int] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 """Nanoseconds in each unit."""
+_FIRST_COUNT = 10**8
 _BELOW = {"s": 10**11, "ms": 10**14, "us": 10**17}
 _COUNTED = r"^(?P<whole>[0-9]{1,18}|[1-4][0-9]{18})(?:\.(?P<fraction>[0-9]{1,9})[0-9]*)?$"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -126,6 +128,8 @@ class Counted:
         parts = pyarrow.compute.extract_regex(texts, _COUNTED)
         wrong = pyarrow.compute.is_null(parts)
         whole = _integers(_part(parts, "whole"))
+        if not self.unit:
+            wrong = pyarrow.compute.or_(wrong, pyarrow.compute.less(whole, _FIRST_COUNT))
         fraction = _part(parts, "fraction")
         plain = not is_any(pyarrow.compute.not_equal(fraction, ""))
         nanoseconds = self._whole_units(whole, None if plain else fraction)

@@ -176,6 +176,8 @@ REFUSED = {
     "a side of trades": (TRADES, (*COLUMNS, "--side", "bid"), "--side is for files with bars of bids and asks"),
     "a factor that is none": (TRADES, (*COLUMNS, "--multiply-sizes", "0"), "--multiply-sizes is not above 0"),
     "a column that is there twice": ("time,price,price\n1,2,3\n", COLUMNS, "data.csv has column price twice"),
+    "digits of a date": ("time,price\n20240102,2\n", COLUMNS, "20240102 may be a date or a count since 1970: write"),
+    "digits of a minute": ("time,price\n202401020930,2\n", COLUMNS, "202401020930 may be a date or a count since 1970"),
     "an empty file": ("", (), "data.csv is empty: name a file with market data"),
     "no rows": ("time,price\n", COLUMNS, "data.csv: no rows of trades; name a file with market data"),
     "a member of no archive": (TRADES, ("--member", "x"), "data.csv is not a zip archive: leave --member out"),

@@ -458,6 +458,12 @@ CASES: dict[str, Case] = {
         [{"ts_ns": ns("2024-01-01T00:00:00"), "price": "1.50"}],
         ("--columns", "time=time,price=price", "--skip-lines", "1"),
     ),
+    "any CSV: a date and a time in two columns": Case(
+        "csv",
+        {"x.csv": b"Date,Time,Last\n20240102,0930,1.50\n"},
+        [{"ts_ns": ns("2024-01-02T09:30:00"), "price": "1.50"}],
+        ("--columns", "time=Date+Time,price=Last", "--time-format", "%Y%m%d %H%M", "--tz", "UTC"),
+    ),
     "any CSV: columns by number, counted times, a unit": Case(
         "csv",
         {"x.csv": b"1.5;1704067200;2\n1.6;1704067201;0\n"},

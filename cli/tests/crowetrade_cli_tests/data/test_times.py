@@ -59,7 +59,7 @@ def test_the_unit_of_a_count_is_found_again(unit: str, at: datetime) -> None:
     assert read(Counted(), str(since // UNITS[unit])) == [since // UNITS[unit] * UNITS[unit]]
 
 
-@pytest.mark.parametrize("text", ["", "x", "-5", "1e9", "2024-01-01", "9999999999999999999", "12 "])
+@pytest.mark.parametrize("text", ["", "x", "-5", "20240102", "1e9", "2024-01-01", "9999999999999999999", "12 "])
 def test_what_is_no_count_is_wrong(text: str) -> None:
     assert read(Counted(), text, "1709251200") == [None, ns("2024-03-01T00:00:00")]
 

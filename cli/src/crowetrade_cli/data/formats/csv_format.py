@@ -173,9 +173,7 @@ def csv_reader(
     numbers = [text for column in ordered.values() if isinstance(column, Number) for text in samples[column.source]]
     mark = MARKS[options.decimal_mark] if options.decimal_mark else infer_mark(numbers)
     times = {
-        name: time_reader(column, samples, options if name == "ts_ns" else ReadOptions())
-        for name, column in ordered.items()
-        if isinstance(column, Time)
+        name: time_reader(column, samples, options) for name, column in ordered.items() if isinstance(column, Time)
     }
     how = How(mark, times)
     layout = Layout(sample.separator, names, sample.data_line)

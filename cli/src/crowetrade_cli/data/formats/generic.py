@@ -1,11 +1,14 @@
 """Any delimited text, by what the user says of its columns: `--columns time=Date,close="Adj Close"`.
 
 The names are those of docs/data.md, `time` for ts_ns, and `bid`, `ask` for bid_px and ask_px. A column is named as the
-header has it, or by its number from 1 where there is no header. Which columns there are makes the kind.
+header has it, or by its number from 1 where there is no header. A time out of two columns is `time=Date+Time`. Which
+columns there are makes the kind.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crowetrade_cli.data.formats.columns import (
@@ -28,6 +31,7 @@ from crowetrade_cli.errors import WrongUse
 
 NAME = "csv"
 _SHORT = {"time": "ts_ns", "bid": "bid_px", "ask": "ask_px", "bid_size": "bid_sz", "ask_size": "ask_sz"}
+_MAY_BE_DATE = re.compile(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])([0-2][0-9]|3[01])([0-9]{4}|[0-9]{6})?")
 _CALLED = {"ts_ns": "time"}
 
 
@@ -51,8 +55,9 @@ class _Any:
         for name, source in wanted.items():
             if name not in known:
                 raise WrongUse(f"--columns has {name}: write time, symbol or a column of docs/data.md")
-            if source not in names:
-                raise WrongUse(f"--columns has {source}, {sample.source.shown} has {_shown(sample, names)}")
+            missing = [part for part in _sources(source, names) if part not in names]
+            if missing:
+                raise WrongUse(f"--columns has {missing[0]}, {sample.source.shown} has {_shown(sample, names)}")
         kind = kind_of(set(wanted))
         if kind is None:
             raise WrongUse(f"--columns must name those of one kind: {_kinds()}")
@@ -61,16 +66,23 @@ class _Any:
             raise WrongUse(f"--columns has {', '.join(sorted(strange))}, which {kind} have not: leave it out")
         return csv_reader(
             kind,
-            {name: _column(kind, name, source, sample, names) for name, source in wanted.items()},
+            {name: _column(kind, name, source, sample, names, options) for name, source in wanted.items()},
             tuple(names),
             sample,
             options,
         )
 
 
-def _column(kind: str, name: str, source: str, sample: Sample, names: tuple[str, ...]) -> Column:
+def _sources(source: str, names: Sequence[str]) -> tuple[str, ...]:
+    return (source,) if source in names else tuple(part.strip() for part in source.split("+"))
+
+
+def _column(kind: str, name: str, source: str, sample: Sample, names: tuple[str, ...], options: ReadOptions) -> Column:
     if name in {"ts_ns", "exch_ts_ns"}:
-        return Time((source,), _time_formats(sample, names.index(source)))
+        sources = _sources(source, names)
+        places = [names.index(part) for part in sources]
+        values = [" ".join(row[place].strip() for place in places) for row in sample.rows if len(row) == len(names)]
+        return Time(sources, _time_formats(values, options))
     if name in PRICES or name in SIZES:
         return Number(source)
     if name == "side":
@@ -80,9 +92,12 @@ def _column(kind: str, name: str, source: str, sample: Sample, names: tuple[str,
     return Text(source) if name in {"trade_id", "symbol"} else Integer(source)
 
 
-def _time_formats(sample: Sample, place: int) -> tuple[str, ...]:
-    """None for times that are counted; ISO 8601 for others, unless the user says it otherwise."""
-    values = [row[place].strip() for row in sample.rows if len(row) > place]
+def _time_formats(values: Sequence[str], options: ReadOptions) -> tuple[str, ...]:
+    """None for times that are counted; ISO 8601 for others, unless the user says it otherwise. Raises WrongUse where
+    digits may be a date as well as a count."""
+    dates = [value for value in values if _MAY_BE_DATE.fullmatch(value)]
+    if dates and not options.unit and not options.time_format:
+        raise WrongUse(f"{dates[0]} may be a date or a count since 1970: write --time-format %Y%m%d or --unit s")
     counted = sum(value.replace(".", "", 1).isdigit() for value in values)
     return () if counted * 2 > len(values) else ("iso",)
 
