@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import zipfile
 import zlib
@@ -146,21 +145,3 @@ def _is_data(name: str) -> bool:
 def _listed(names: list[str]) -> str:
     shown = ", ".join(names[:6])
     return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
-
-
-class Joined(io.RawIOBase):
-    """Bytes that were read already, and then the rest of their stream."""
-
-    def __init__(self, start: bytes, rest: IO[bytes]) -> None:
-        super().__init__()
-        self._start = start
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        chunk = self._start[: len(buffer)] if self._start else self._rest.read(len(buffer))
-        self._start = self._start[len(chunk) :]
-        buffer[: len(chunk)] = chunk
-        return len(chunk)

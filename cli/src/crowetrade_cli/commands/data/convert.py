@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,31 +13,19 @@ import pyarrow
 import typer
 
 from crowetrade_cli.commands.data.options import (
-    Columns,
-    DecimalMark,
-    Encoding,
     Files,
     From,
     Gap,
-    Interval,
-    Member,
-    MultiplySizes,
     Outlier,
-    PriceDigits,
-    Separator,
-    Side,
-    SkipLines,
-    TimeFormat,
-    Unit,
-    Zone,
     disorder_sentence,
     parse_length,
-    read_options,
     refuse_empty,
     refuse_unreadable,
+    takes_read_options,
 )
 from crowetrade_cli.commands.data.progress import with_progress
 from crowetrade_cli.data.checks import Checks
+from crowetrade_cli.data.options import ReadOptions
 from crowetrade_cli.data.reading import Reading, open_reading
 from crowetrade_cli.data.report import lines
 from crowetrade_cli.data.sorting import sorted_batches
@@ -44,8 +33,10 @@ from crowetrade_cli.data.writing import write_recording
 from crowetrade_cli.errors import Failed, WrongUse
 
 
+@takes_read_options
 def convert(
     files: Files,
+    options: ReadOptions,
     format_name: From = "",
     symbol: Annotated[str, typer.Option(help="The instrument's symbol, written into each row.")] = "",
     out: Annotated[
@@ -57,19 +48,6 @@ def convert(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave rows out that cannot be read, and count them.")
     ] = False,
-    columns: Columns = "",
-    time_format: TimeFormat = "",
-    unit: Unit = "",
-    zone: Zone = "",
-    decimal_mark: DecimalMark = "",
-    separator: Separator = "",
-    encoding: Encoding = "",
-    member: Member = "",
-    skip_lines: SkipLines = 0,
-    side: Side = "",
-    price_digits: PriceDigits = None,
-    interval: Interval = "",
-    multiply_sizes: MultiplySizes = "1",
     gap: Gap = "60s",
     outlier_percent: Outlier = 10.0,
 ) -> None:
@@ -77,32 +55,16 @@ def convert(
 
     Nothing is dropped, sorted or filled in unless an option says so. Nothing is written when rows are refused.
     """
-    options = read_options(
-        columns=columns,
-        time_format=time_format,
-        unit=unit,
-        zone=zone,
-        decimal_mark=decimal_mark,
-        separator=separator,
-        encoding=encoding,
-        member=member,
-        skip_lines=skip_lines,
-        side=side,
-        price_digits=price_digits,
-        interval=interval,
-        multiply_sizes=multiply_sizes,
-        symbol=symbol,
-    )
     gap_ns = parse_length("--gap", gap)
     target = _target(out, files[0])
-    reading = open_reading(files, format_name, options)
+    reading = open_reading(files, format_name, replace(options, symbol=symbol))
     checks = Checks(reading.kind, gap_ns, outlier_percent / 100)
     metadata = {
         "kind": reading.kind,
         "format": reading.format,
         "source": ", ".join(sample.source.shown for sample, _ in reading.sources),
         "instrument": symbol,
-        "side": side,
+        "side": options.side,
     }
     with write_recording(target, metadata) as write, _in_order(reading, target.parent, sort) as batches:
         for rows in batches:

@@ -8,52 +8,29 @@ from typing import Annotated
 import typer
 
 from crowetrade_cli.commands.data.options import (
-    Columns,
-    DecimalMark,
-    Encoding,
     Files,
     From,
     Gap,
-    Interval,
-    Member,
-    MultiplySizes,
     Outlier,
-    PriceDigits,
-    Separator,
-    Side,
-    SkipLines,
-    TimeFormat,
-    Unit,
-    Zone,
     disorder_sentence,
     parse_length,
-    read_options,
     refuse_empty,
     refuse_unreadable,
+    takes_read_options,
 )
 from crowetrade_cli.commands.data.progress import with_progress
 from crowetrade_cli.data.checks import Checks
+from crowetrade_cli.data.options import ReadOptions
 from crowetrade_cli.data.reading import Reading, open_reading
 from crowetrade_cli.data.report import as_json, lines
 from crowetrade_cli.errors import Failed
 
 
+@takes_read_options
 def inspect(
     files: Files,
+    options: ReadOptions,
     format_name: From = "",
-    columns: Columns = "",
-    time_format: TimeFormat = "",
-    unit: Unit = "",
-    zone: Zone = "",
-    decimal_mark: DecimalMark = "",
-    separator: Separator = "",
-    encoding: Encoding = "",
-    member: Member = "",
-    skip_lines: SkipLines = 0,
-    side: Side = "",
-    price_digits: PriceDigits = None,
-    interval: Interval = "",
-    multiply_sizes: MultiplySizes = "1",
     gap: Gap = "60s",
     outlier_percent: Outlier = 10.0,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -62,21 +39,6 @@ def inspect(
 
     Exits with 1, and a sentence, when a venue could not replay it as it is: rows that cannot be read, or out of order.
     """
-    options = read_options(
-        columns=columns,
-        time_format=time_format,
-        unit=unit,
-        zone=zone,
-        decimal_mark=decimal_mark,
-        separator=separator,
-        encoding=encoding,
-        member=member,
-        skip_lines=skip_lines,
-        side=side,
-        price_digits=price_digits,
-        interval=interval,
-        multiply_sizes=multiply_sizes,
-    )
     gap_ns = parse_length("--gap", gap)
     reading = open_reading(files, format_name, options)
     checks = Checks(reading.kind, gap_ns, outlier_percent / 100)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,20 +59,19 @@ _LENGTHS = {"ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d"
 
 def read_options(
     *,
-    columns: str,
-    time_format: str,
-    unit: str,
-    zone: str,
-    decimal_mark: str,
-    separator: str,
-    encoding: str,
-    member: str,
-    skip_lines: int,
-    side: str,
-    price_digits: int | None,
-    interval: str,
-    multiply_sizes: str,
-    symbol: str = "",
+    columns: Columns = "",
+    time_format: TimeFormat = "",
+    unit: Unit = "",
+    zone: Zone = "",
+    decimal_mark: DecimalMark = "",
+    separator: Separator = "",
+    encoding: Encoding = "",
+    member: Member = "",
+    skip_lines: SkipLines = 0,
+    side: Side = "",
+    price_digits: PriceDigits = None,
+    interval: Interval = "",
+    multiply_sizes: MultiplySizes = "1",
 ) -> ReadOptions:
     """Raises WrongUse with what to write instead."""
     _one_of("--unit", unit, tuple(UNITS))
@@ -93,8 +94,26 @@ def read_options(
         price_digits=price_digits,
         interval_ns=parse_length("--interval", interval) if interval else 0,
         size_factor=_factor(multiply_sizes),
-        symbol=symbol,
     )
+
+
+def takes_read_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the parameters of read_options in place of its parameter `options`."""
+    own = [
+        parameter for parameter in signature(command, eval_str=True).parameters.values() if parameter.name != "options"
+    ]
+    shared = signature(read_options, eval_str=True).parameters
+
+    @wraps(command)
+    def with_shared(**given: Any) -> None:
+        options = read_options(**{name: given.pop(name) for name in shared})
+        command(**given, options=options)
+
+    parameters = [*own, *shared.values()]
+    keyword = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    with_shared.__signature__ = Signature(keyword)  # type: ignore[attr-defined]
+    with_shared.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword}
+    return with_shared
 
 
 def parse_columns(text: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ import pyarrow
 
 from crowetrade_cli.data.csv_rows import Layout, Lines, TextBatch
 from crowetrade_cli.data.formats.columns import Column, Number, Time
-from crowetrade_cli.data.formats.csv_format import CsvFormat, CsvReader, csv_reader
+from crowetrade_cli.data.formats.csv_format import CsvFormat, OfTable, csv_reader
 from crowetrade_cli.data.formats.format import CsvSource
 from crowetrade_cli.data.options import ReadOptions
 from crowetrade_cli.data.parts import Part, Reader
@@ -37,14 +37,8 @@ def _is_json(sample: Sample) -> bool:
 
 
 @dataclass(slots=True)
-class _JsonReader:
-    """The rows of a JSON document, read as those of a table."""
-
-    table: CsvReader
-
-    @property
-    def kind(self) -> str:
-        return self.table.kind
+class _JsonReader(OfTable):
+    """The rows of a JSON document."""
 
     @property
     def found(self) -> Mapping[str, str]:

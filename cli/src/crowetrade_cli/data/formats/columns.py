@@ -71,19 +71,26 @@ class Time:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class OneSource:
+    """What comes out of one column."""
+
+    source: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """That column."""
+        return (self.source,)
+
+
+@dataclass(frozen=True, slots=True)
+class Number(OneSource):
     """A price or size. `places`: decimals of a whole number that counts 10^-places. `zero_is_unknown`: a source that
     writes 0 where it knows nothing. `carried`: nothing means as in the row before, because the source writes what
     changed."""
 
-    source: str
     places: int = 0
     zero_is_unknown: bool = False
     carried: bool = False
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def read(self, name: str, texts: Texts, how: How) -> Field:
         numbers = shifted_field(read_numbers(texts[self.source], how.mark), self.places)
@@ -97,15 +104,10 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(OneSource):
     """One of a few words, written in any case; `words` are ours by the source's. Nothing is null."""
 
-    source: str
     words: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def read(self, name: str, texts: Texts, how: How) -> Field:
         encoded = texts[self.source].dictionary_encode()
@@ -117,14 +119,8 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(OneSource):
     """An identifier, as it stands."""
-
-    source: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def read(self, name: str, texts: Texts, how: How) -> Field:
         values = texts[self.source]
@@ -132,14 +128,8 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Integer:
+class Integer(OneSource):
     """A whole number of 64 bits, such as the id of an update."""
-
-    source: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def read(self, name: str, texts: Texts, how: How) -> Field:
         values = texts[self.source]

@@ -146,6 +146,23 @@ class CsvReader:
         return multiplied(field, self.size_factor) if name in SIZES else field
 
 
+@dataclass(slots=True)
+class OfTable:
+    """What reads rows of another form as if they were those of a table."""
+
+    table: CsvReader
+
+    @property
+    def kind(self) -> str:
+        """The kind of the table."""
+        return self.table.kind
+
+    @property
+    def found(self) -> Mapping[str, str]:
+        """What was told from the file."""
+        return self.table.found
+
+
 def csv_reader(
     kind: str, columns: Mapping[str, Column], names: tuple[str, ...], sample: Sample, options: ReadOptions
 ) -> CsvReader:

@@ -35,11 +35,12 @@ from crowetrade_cli.data.formats.columns import (
     How,
     Integer,
     Number,
+    OneSource,
     Text,
     Texts,
     Time,
 )
-from crowetrade_cli.data.formats.csv_format import CsvReader, csv_reader
+from crowetrade_cli.data.formats.csv_format import CsvReader, OfTable, csv_reader
 from crowetrade_cli.data.options import ReadOptions
 from crowetrade_cli.data.parts import Part, Reader
 from crowetrade_cli.data.sample import Sample
@@ -58,14 +59,8 @@ ZONE = "America/New_York"
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:
+class _Level(OneSource):
     """A price that is missing where the level is empty."""
-
-    source: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def read(self, name: str, texts: Texts, how: How) -> Field:
         values = texts[self.source]
@@ -81,18 +76,8 @@ def _names(levels: int) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
-class _Trades:
+class _Trades(OfTable):
     """Executions of the message file."""
-
-    table: CsvReader
-
-    @property
-    def kind(self) -> str:
-        return self.table.kind
-
-    @property
-    def found(self) -> Mapping[str, str]:
-        return self.table.found
 
     def parts(self, stream: IO[bytes]) -> Iterator[Part]:
         """One row per execution."""
@@ -116,20 +101,11 @@ def _taken(batch: TextBatch, rows: pyarrow.Array) -> TextBatch:
 
 
 @dataclass(slots=True)
-class _Book:
+class _Book(OfTable):
     """The order book after each message: its best level, or all."""
 
-    table: CsvReader
     book: Input
     levels: int
-
-    @property
-    def kind(self) -> str:
-        return self.table.kind
-
-    @property
-    def found(self) -> Mapping[str, str]:
-        return self.table.found
 
     def parts(self, stream: IO[bytes]) -> Iterator[Part]:
         """Both files, row by row."""
