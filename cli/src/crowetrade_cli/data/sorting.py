@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pyarrow
 import pyarrow.compute
-import pyarrow.parquet
+import pyarrow.ipc
 
 RUN_ROWS = 500_000
 """Rows that are sorted in memory at once."""
 _MERGED_ROWS = 4_096
-"""Rows of each run that are in memory while runs are merged, at least."""
+"""Rows of each run that are in memory while runs are merged, so that a hundred runs are some 50 MB."""
 
 
 def sorted_batches(
@@ -30,15 +30,17 @@ def _write_runs(batches: Iterator[pyarrow.RecordBatch], folder: Path, run_rows: 
         held.append(batch)
         rows += batch.num_rows
         if rows >= run_rows:
-            yield _write_run(held, folder / f"{number}.parquet")
+            yield _write_run(held, folder / f"{number}.arrows")
             held, rows, number = [], 0, number + 1
     if held:
-        yield _write_run(held, folder / f"{number}.parquet")
+        yield _write_run(held, folder / f"{number}.arrows")
 
 
 def _write_run(batches: list[pyarrow.RecordBatch], path: Path) -> Path:
     table = _by_time(pyarrow.Table.from_batches(batches))
-    pyarrow.parquet.write_table(table, path, compression="zstd", row_group_size=_MERGED_ROWS)
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=_MERGED_ROWS)
     return path
 
 
@@ -51,8 +53,7 @@ class _Run:
     """A sorted run, of which one batch at a time is in memory."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._batches = pyarrow.parquet.ParquetFile(path).iter_batches(_MERGED_ROWS)
+        self._batches = iter(pyarrow.ipc.open_stream(pyarrow.OSFile(str(path))))
         self._rows: pyarrow.RecordBatch | None = None
         self._refill()
 
