@@ -28,7 +28,6 @@ from crowetrade_agents.errors import InvalidNumber
 from crowetrade_cli.data.field import Field, field_of, is_any
 from crowetrade_cli.errors import WrongUse
 
-MARKS = {"point": ".", "comma": ","}
 _GRAMMAR = r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"
 _MISSING = pyarrow.array(["", "null", "NULL", "NaN", "nan", "NA", "N/A", "n/a", "None", "-"])
 _WHY = "is not a decimal number of at most 20 digits before the point and 18 after it"

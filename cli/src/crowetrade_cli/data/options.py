@@ -1,10 +1,15 @@
-"""What a user may say about a file that the file does not say itself."""
+"""What a user may say about a file that the file does not say itself. Imports no Arrow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+
+MARKS: Mapping[str, str] = {"point": ".", "comma": ","}
+"""Decimal marks by their names."""
+UNITS: Mapping[str, int] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+"""Nanoseconds in each unit that times are counted in."""
 
 
 @dataclass(frozen=True, slots=True)

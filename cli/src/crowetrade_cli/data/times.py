@@ -23,10 +23,9 @@ import pyarrow.compute
 
 from crowetrade_cli.data.field import Field, field_of, is_any
 from crowetrade_cli.data.kinds import MAX_TIME_NS
+from crowetrade_cli.data.options import UNITS
 from crowetrade_cli.errors import Failed, WrongUse
 
-UNITS: Mapping[str, int] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-"""Nanoseconds in each unit."""
 _FIRST_COUNT = 10**8
 _BELOW = {"s": 10**11, "ms": 10**14, "us": 10**17}
 _COUNTED = r"^(?P<whole>[0-9]{1,18}|[1-4][0-9]{18})(?:\.(?P<fraction>[0-9]{1,9})[0-9]*)?$"

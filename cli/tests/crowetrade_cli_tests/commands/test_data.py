@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -252,3 +254,9 @@ def test_a_local_time_that_was_there_twice_is_refused(run: Run, tmp_path: Path) 
     assert ended.code == 1
     assert "line 3: time '2024-11-03 01:30:00' is not a time" in ended.err
     assert "twice or never" in ended.err
+
+
+def test_other_commands_do_not_wait_for_arrow() -> None:
+    """Loading it takes longer than most commands."""
+    code = "import sys, crowetrade_cli.commands.data; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowetrade_cli.data.times import ISO, UNITS, Counted, Written, compile_format, unit_of
+from crowetrade_cli.data.options import UNITS
+from crowetrade_cli.data.times import ISO, Counted, Written, compile_format, unit_of
 from crowetrade_cli.errors import WrongUse
 
 from .values import ns

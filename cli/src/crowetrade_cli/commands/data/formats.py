@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from crowetrade_cli.data.formats.registry import FORMATS
-
 
 def formats() -> None:
     """List the formats that files may have, as --from names them."""
+    # Here, because only this command needs Arrow.
+    from crowetrade_cli.data.formats.registry import FORMATS
+
     width = max(len(known.name) for known in FORMATS)
     for known in FORMATS:
         typer.echo(f"{known.name:{width}}  {known.title}")

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_text
 from typing import Annotated
 
 import typer
 
-from crowetrade_cli.commands.data.options import (
-    Files,
-    From,
-    Gap,
-    Outlier,
-    disorder_sentence,
-    parse_length,
-    refuse_empty,
-    refuse_unreadable,
-    takes_read_options,
-)
-from crowetrade_cli.commands.data.progress import with_progress
-from crowetrade_cli.data.checks import Checks
+from crowetrade_cli.commands.data.options import Files, From, Gap, Outlier, parse_length, takes_read_options
 from crowetrade_cli.data.options import ReadOptions
-from crowetrade_cli.data.reading import Reading, open_reading
-from crowetrade_cli.data.report import as_json, lines
-from crowetrade_cli.errors import Failed
 
 
 @takes_read_options
@@ -39,39 +23,7 @@ def inspect(
 
     Exits with 1, and a sentence, when a venue could not replay it as it is: rows that cannot be read, or out of order.
     """
-    gap_ns = parse_length("--gap", gap)
-    reading = open_reading(files, format_name, options)
-    checks = Checks(reading.kind, gap_ns, outlier_percent / 100)
-    for rows in with_progress(reading.batches()):
-        checks.take(rows)
-    typer.echo(_as_json(reading, checks) if json else _as_text(reading, checks))
-    refuse_unreadable(reading)
-    refuse_empty(reading)
-    if disordered := checks.disorder:
-        raise Failed(f"{disorder_sentence(disordered)}: convert it with --sort")
+    # Here, because only this command needs Arrow.
+    from crowetrade_cli.commands.data.inspection import inspect_files
 
-
-def _as_text(reading: Reading, checks: Checks) -> str:
-    blocks = [[("format", f"{reading.format} ({reading.kind})"), *reading.found.items()]]
-    if reading.bad:
-        blocks[0].append(("rows that cannot be read", f"{reading.bad}, first {reading.first_bad}"))
-    if reading.empty:
-        blocks[0].append(("rows without a value", str(reading.empty)))
-    for symbol, found in checks.by_symbol.items():
-        blocks.append([("symbol", symbol)] * bool(symbol) + list(lines(found)))
-    width = max(len(name) for block in blocks for name, _ in block)
-    return "\n\n".join("\n".join(f"{name:{width}}  {text}" for name, text in block) for block in blocks)
-
-
-def _as_json(reading: Reading, checks: Checks) -> str:
-    return json_text.dumps(
-        {
-            "format": reading.format,
-            "kind": reading.kind,
-            "found": dict(reading.found),
-            "unreadable_rows": reading.bad,
-            "first_unreadable": reading.first_bad,
-            "empty_rows": reading.empty,
-            "symbols": [as_json(found) for found in checks.by_symbol.values()],
-        }
-    )
+    inspect_files(files, format_name, options, parse_length("--gap", gap), outlier_percent / 100, json)

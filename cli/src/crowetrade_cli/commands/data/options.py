@@ -1,4 +1,7 @@
-"""Options about files that `inspect` and `convert` share, as they are typed and as they are meant."""
+"""Options about files that `inspect` and `convert` share, as they are typed and as they are meant.
+
+This module and those of the commands import Arrow only when a command runs: every command of the program loads them.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,8 @@ import typer
 
 from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.errors import InvalidNumber
-from crowetrade_cli.data.checks import SymbolChecks
-from crowetrade_cli.data.numbers import MARKS
-from crowetrade_cli.data.options import ReadOptions
-from crowetrade_cli.data.reading import Reading
-from crowetrade_cli.data.report import instant
-from crowetrade_cli.data.times import UNITS
-from crowetrade_cli.errors import Failed, WrongUse
+from crowetrade_cli.data.options import MARKS, UNITS, ReadOptions
+from crowetrade_cli.errors import WrongUse
 
 Files = Annotated[
     list[Path],
@@ -152,26 +150,3 @@ def _factor(text: str) -> Decimal:
 def _one_of(option: str, value: str, values: Sequence[str]) -> None:
     if value and value not in values:
         raise WrongUse(f"{option} {value} is not known: write {', '.join(values[:-1])} or {values[-1]}")
-
-
-def refuse_unreadable(reading: Reading) -> None:
-    """Raises Failed when rows could not be read."""
-    if reading.bad:
-        rows = "1 row" if reading.bad == 1 else f"{reading.bad} rows"
-        raise Failed(f"{rows} cannot be read, first {reading.first_bad}: repair the file, or add --skip-bad-rows")
-
-
-def refuse_empty(reading: Reading) -> None:
-    """Raises Failed when there is no row."""
-    if not reading.rows:
-        names = ", ".join(sample.source.shown for sample, _ in reading.sources[:3])
-        raise Failed(f"{names}: no rows of {reading.kind}; name a file with market data")
-
-
-def disorder_sentence(checks: SymbolChecks) -> str:
-    """What is out of order."""
-    first = checks.disorder.first
-    assert first is not None, "asked only of what is out of order"
-    of = f" of {checks.symbol}" if checks.symbol else ""
-    rows = f"1 row{of} goes" if checks.disorder.count == 1 else f"{checks.disorder.count} rows{of} go"
-    return f"{rows} back in time, first row {first.row} at {instant(first.ts_ns)}"

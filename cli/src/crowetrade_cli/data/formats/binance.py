@@ -35,7 +35,8 @@ from crowetrade_cli.data.formats.columns import (
 from crowetrade_cli.data.formats.csv_format import ANY, NUMBER, WHOLE, CsvFormat
 from crowetrade_cli.data.formats.format import CsvSource
 from crowetrade_cli.data.numbers import read_numbers
-from crowetrade_cli.data.times import UNITS, Counted
+from crowetrade_cli.data.options import UNITS
+from crowetrade_cli.data.times import Counted
 
 _BOOL = r"(?i:true|false)"
 _EPOCH = r"[0-9]{13}|[0-9]{16}"

@@ -20,8 +20,8 @@ from crowetrade_cli.data.field import Field
 from crowetrade_cli.data.files import Input
 from crowetrade_cli.data.formats.columns import Column, Constant, How, Number, Texts, Time
 from crowetrade_cli.data.kinds import COLUMNS, SIZES
-from crowetrade_cli.data.numbers import MARKS, infer_mark, multiplied
-from crowetrade_cli.data.options import ReadOptions
+from crowetrade_cli.data.numbers import infer_mark, multiplied
+from crowetrade_cli.data.options import MARKS, ReadOptions
 from crowetrade_cli.data.parts import BadRow, Part, assemble
 from crowetrade_cli.data.sample import Sample
 from crowetrade_cli.data.text import as_utf8
