@@ -11,12 +11,21 @@ IMAGE_PACKAGES := proto api process agents
 TYPED := $(PACKAGES:%=%/src) $(PACKAGES:%=%/tests) tools tests benchmarks
 LAPTOP := .venv-laptop
 RUN := proto api process agents cli
+WHEELS := dist
+RECORDINGS := cli/src/crowetrade_cli/samples/recordings
+RECORDED := $(RECORDINGS)/LICENSE.gym-anytrading
 COVERAGE := 85
 K ?=
 
 define CHECK_PYTHON
 $(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
   { echo "CroweTrade needs Python 3.11 to 3.13 with venv (Debian: apt-get install python3-venv); set PYTHON=..."; exit 1; }
+endef
+
+# The recordings that the samples play, with the pip of an environment: $(call MAKE_RECORDINGS,.venv).
+define MAKE_RECORDINGS
+$(1)/bin/pip download --quiet --no-deps --require-hashes -r requirements/sample-data.txt -d $(1)/sample-data
+$(1)/bin/python images/sample_data.py $(1)/sample-data $(RECORDINGS)
 endef
 
 .PHONY: help
@@ -33,10 +42,9 @@ demo: $(LAPTOP)/.ready ## Strategies that trade on this machine until Ctrl-C (ne
 $(LAPTOP)/.ready: requirements/bootstrap.txt requirements/build.txt requirements/cli.txt requirements/sample-data.txt \
     images/sample_data.py $(RUN:%=%/pyproject.toml)
 	@$(CHECK_PYTHON)
-	@echo "[1/3] sample recordings, into $(LAPTOP)"
+	@echo "[1/3] sample recordings"
 	@rm -rf $(LAPTOP) && $(PYTHON) -m venv $(LAPTOP)
-	@$(LAPTOP)/bin/pip download --quiet --no-deps --require-hashes -r requirements/sample-data.txt -d $(LAPTOP)/wheels
-	@$(LAPTOP)/bin/python images/sample_data.py $(LAPTOP)/wheels $(LAPTOP)/share/crowetrade/data
+	@$(call MAKE_RECORDINGS,$(LAPTOP))
 	@echo "[2/3] libraries"
 	@$(LAPTOP)/bin/pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	@$(LAPTOP)/bin/uv pip sync --quiet --python $(LAPTOP)/bin/python --require-hashes requirements/bootstrap.txt requirements/build.txt requirements/cli.txt
@@ -64,10 +72,16 @@ cluster-down: ## Stop the local cluster
 images: ## Build the images and load them into the cluster
 	@$(PYTHON) -m tools.demo images
 
+.PHONY: wheels
+wheels: $(STAMP) $(RECORDED) ## Wheels of all packages, into dist/: pip install dist/*.whl is the command with its samples
+	rm -rf $(WHEELS)
+	@for package in $(PACKAGES); do \
+	  $(BIN)/uv build --quiet --offline --no-build-isolation --python $(BIN)/python --wheel --out-dir $(WHEELS) $$package; done
+
 # --- develop it -------------------------------------------------------------------------------------------------------
 
 .PHONY: venv
-venv: $(STAMP) ## The Python environment (.venv)
+venv: $(STAMP) $(RECORDED) ## The Python environment (.venv)
 
 $(STAMP): requirements/bootstrap.txt requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
 	@$(CHECK_PYTHON)
@@ -76,6 +90,9 @@ $(STAMP): requirements/bootstrap.txt requirements/dev.txt $(PACKAGES:%=%/pyproje
 	$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=-e %)
 	@touch $@
+
+$(RECORDED): requirements/sample-data.txt images/sample_data.py | $(STAMP)
+	$(call MAKE_RECORDINGS,$(VENV))
 
 .PHONY: lint
 lint: $(STAMP) ## ruff, mypy --strict, import rules, buf lint and breaking

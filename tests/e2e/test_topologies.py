@@ -1,9 +1,21 @@
-"""Combined and Split are two ways to run the same strategy: in lock step they send the same orders."""
+"""Combined and Split are two ways to run the same strategy, and a backtest is a third: in lock step all send the same
+orders and get the same executions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.gateway.loop import Gateway
+from crowetrade_agents.runtime.backtest.run import Backtest
+from crowetrade_api.files import EnvName
+from crowetrade_cli.backtest.plan import Recordings, plan_of
+from crowetrade_cli.backtest.run import WHOLE
+from crowetrade_cli.local.sources import admitted
+from crowetrade_cli.manifests.admission import Manifest
+from crowetrade_cli.manifests.selection import Found
+from crowetrade_cli.samples import INSTALLED_SAMPLES
 from tests.e2e import manifests
 from tests.e2e.journal import Journal, read_journal, signed_quantity
 from tests.e2e.namespaces import Namespace, of_strategy
@@ -21,7 +33,23 @@ def _fills(journal: Journal, strategy: str) -> list[tuple[Any, ...]]:
     return [(fill.transact_unix_ns, signed_quantity(fill), fill.price, fill.fee) for fill in fills]
 
 
-def test_combined_and_split_send_the_same_orders(namespace: Namespace) -> None:
+def _backtest(*given: Manifest) -> Journal:
+    """What the gateway of a backtest of these manifests journals."""
+    plan = plan_of(admitted([Found(manifest, "a test") for manifest in given], "default"), "default")
+    recordings = Recordings({EnvName.SAMPLE_DIRECTORY: str(INSTALLED_SAMPLES)})
+    events: list[journal_pb2.JournalEvent] = []
+
+    def recorded(gateway: Gateway, new: Sequence[journal_pb2.JournalEvent]) -> None:
+        events.extend(new)
+
+    venues = [(recordings.of(file), plan.configurations[file.name]) for file in plan.traded]
+    for _ in Backtest(venues, plan.strategies, recorded, WHOLE.from_ns, WHOLE.to_ns).run():
+        pass
+    return Journal([], [journal_pb2.JournalRecord(events=events)])
+
+
+def test_combined_and_split_and_a_backtest_send_the_same_orders(namespace: Namespace) -> None:
+    combined = manifests.strategy("combined", "one", "Combined")
     namespace.apply(
         manifests.risk_limit(),
         manifests.venue("one", manifests.LOCK_STEP),
@@ -29,10 +57,7 @@ def test_combined_and_split_send_the_same_orders(namespace: Namespace) -> None:
     )
     namespace.until_condition("venueconnection", "one", "Ready")
     namespace.until_condition("venueconnection", "two", "Ready")
-    namespace.apply(
-        manifests.strategy("combined", "one", "Combined"),
-        manifests.strategy("split", "two", "Split"),
-    )
+    namespace.apply(combined, manifests.strategy("split", "two", "Split"))
     namespace.until_ended("one")
     namespace.until_ended("two")
     assert len(namespace.pods(of_strategy("combined"))) == 1
@@ -41,3 +66,6 @@ def test_combined_and_split_send_the_same_orders(namespace: Namespace) -> None:
     assert len(_orders(one, "combined")) > 100
     assert _orders(one, "combined") == _orders(two, "split")
     assert _fills(one, "combined") == _fills(two, "split")
+    alone = _backtest(manifests.risk_limit(), manifests.venue("one", manifests.LOCK_STEP), combined)
+    assert _orders(one, "combined") == _orders(alone, "combined")
+    assert _fills(one, "combined") == _fills(alone, "combined")

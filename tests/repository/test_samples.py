@@ -12,6 +12,7 @@ from crowetrade_api.gateway_config import compile_config, unlimited_symbols
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_cli.samples import sample_manifests
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = sorted((ROOT / "samples").glob("*.yaml"))
@@ -72,3 +73,10 @@ def test_each_sample_strategy_has_its_venues_its_instruments_and_a_limit() -> No
 def test_a_sample_trades_several_instruments_at_several_venues() -> None:
     pairs = [item for item in _read() if isinstance(item, Strategy) and len(item.venues) > 1]
     assert [len(item.spec.instruments) for item in pairs] == [2]
+
+
+def test_the_command_comes_with_every_sample() -> None:
+    folder = ROOT / "cli" / "src" / "crowetrade_cli" / "samples"
+    assert [path.resolve() for path in sample_manifests()] == [path.resolve() for path in SAMPLES], (
+        f"link each file of samples/ in {folder}: ln -s ../../../../samples/NAME.yaml"
+    )

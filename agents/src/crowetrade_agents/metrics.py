@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Histogram
 
 # --- Strategy processes and the bus -------------------------------------------------------------------------------
@@ -67,3 +69,14 @@ ORDER_SECONDS = Histogram(
     "From order received to order sent, journal included.",
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0),
 )
+
+
+@cache
+def series(metric: Counter, labels: tuple[str, ...]) -> Counter:
+    """The counter of these label values; finding it takes longer than counting."""
+    return metric.labels(*labels) if labels else metric
+
+
+def count_hold(reason: str) -> None:
+    """Counts a target that was not given or not acted upon."""
+    series(HOLDS, (reason,)).inc()

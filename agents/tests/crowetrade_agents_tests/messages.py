@@ -6,6 +6,9 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import instrument_pb2
 from crowetrade.bus.v1 import market_data_pb2 as pb
+from crowetrade_agents.domain import flow_wire
+from crowetrade_agents.domain.flow import MarketEvent, TargetPosition
+from crowetrade_agents.domain.flow_wire import market_event
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.wire import instrument_to_wire
 
@@ -59,8 +62,19 @@ def quote(
     )
 
 
-def target(sequence: int, quantity: str, *, name: InstrumentId = EUR) -> pb.TargetPosition:
+def event(
+    sequence: int,
+    bid: str,
+    ask: str,
+    *,
+    name: InstrumentId = EUR,
+    quantity: str = "1000000",
+    at_seconds: float | None = None,
+) -> MarketEvent:
+    """The same quote as the roles hand it on."""
+    return market_event(quote(sequence, bid, ask, name=name, quantity=quantity, at_seconds=at_seconds))
+
+
+def target(sequence: int, quantity: str, *, name: InstrumentId = EUR) -> TargetPosition:
     """A target for one instrument, caused by an event of it."""
-    return pb.TargetPosition(
-        origin=origin(sequence, name), targets=[pb.Target(instrument=wire(name), quantity=quantity)]
-    )
+    return TargetPosition(flow_wire.origin(origin(sequence, name)), {name: Decimal(quantity)})

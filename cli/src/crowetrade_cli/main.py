@@ -6,12 +6,16 @@ A command that fails prints one sentence on standard error: exit code 1, or 2 wh
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from crowetrade_agents.errors import AgentError
-from crowetrade_cli.commands import data, journal
+from crowetrade_cli.commands import data, journal, new
+from crowetrade_cli.commands.backtest import backtest
+from crowetrade_cli.commands.compare import compare
 from crowetrade_cli.commands.run import run
 from crowetrade_cli.errors import CliError
 
@@ -19,10 +23,23 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Cr
 app.add_typer(journal.app, name="journal")
 app.add_typer(data.app, name="data")
 app.command()(run)
+app.command()(backtest)
+app.command()(compare)
+app.add_typer(new.app, name="new")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"crowetrade {version('crowetrade-cli')}")
+        raise typer.Exit
 
 
 @app.callback()
-def crowetrade() -> None:
+def crowetrade(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """CroweTrade from the command line."""
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from urllib.parse import urlsplit
 
 from crowetrade_api.names import HTTP_PORT
@@ -39,7 +40,7 @@ class Settings:
     # Namespaces to work in; empty means all.
     namespaces: tuple[str, ...] = ()
     nats_url: str = "nats://nats:4222"
-    agents_image: str = "crowetrade/agents:0.1.0"
+    agents_image: str = f"crowetrade/agents:{version('crowetrade-operator')}"
     # Empty: no Vault.
     vault_address: str = ""
     vault_image: str = "hashicorp/vault:1.19.0"

@@ -14,7 +14,6 @@ import structlog
 from google.protobuf.message import Message
 
 from crowetrade_agents import metrics
-from crowetrade_agents.bus.inprocess import matches
 from crowetrade_agents.bus.port import Handler, M
 from crowetrade_process.stopping import cancelled
 
@@ -139,3 +138,13 @@ class LocalConnection:
     def answers(self, subject: str) -> bool:
         """Whether it answers pings on the subject."""
         return subject in self._answering
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """NATS subject matching: `*` stands for one token, a last `>` for one or more."""
+    wanted, given = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        return len(given) >= len(wanted) and all(
+            want in ("*", have) for want, have in zip(wanted[:-1], given, strict=False)
+        )
+    return len(wanted) == len(given) and all(want in ("*", have) for want, have in zip(wanted, given, strict=True))

@@ -25,6 +25,8 @@ class HoldReason(StrEnum):
     SIGMA_ABOVE_GATE = "SigmaAboveGate"
     NO_MID_PRICE = "NoMidPrice"
     STAGE_FAILED = "StageFailed"
+    # of the execution role: a quantity of the target cannot be read
+    INVALID_TARGET = "InvalidTarget"
 
 
 STAND_DOWN = frozenset({HoldReason.DATA_GAP, HoldReason.VOLATILITY_SPIKE, HoldReason.MODEL_FAILING})

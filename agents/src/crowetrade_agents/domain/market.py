@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT
+from crowetrade_agents.domain.orders import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,28 @@ class Mark:
 
     book: TopOfBook
     received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One trade that printed; `aggressor` is the taker's side, None where the venue does not say."""
+
+    instrument: InstrumentId
+    time_ns: int
+    price: Decimal
+    quantity: Decimal
+    aggressor: Side | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One open-high-low-close bar; `time_ns` is its close, `interval_ns` its length."""
+
+    instrument: InstrumentId
+    time_ns: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal | None
+    interval_ns: int

@@ -14,7 +14,8 @@ from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Quantity signed in base units; money in quote currency. Arithmetic has 38 digits."""
+    """Quantity signed in the instrument's units; fees in quote currency, profit in it for a multiplier of 1.
+    Arithmetic has 38 digits."""
 
     quantity: Decimal = ZERO
     average_price: Decimal = ZERO

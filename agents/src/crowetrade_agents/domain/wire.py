@@ -1,17 +1,12 @@
-"""Between messages and the domain: instruments, the enumerations of orders, quotes. Prices in quote currency,
-quantities in units. What is unspecified or unknown of an enumeration has no entry."""
+"""Between messages and the domain: instruments and the enumerations of orders. What is unspecified or unknown of an
+enumeration has no entry."""
 
 from __future__ import annotations
-
-from decimal import Decimal
 
 from crowetrade.bus.v1 import instrument_pb2, orders_pb2
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import parse, parse_optional
 from crowetrade_agents.domain.orders import OrdStatus, OrdType, Side, TimeInForce
-from crowetrade_agents.errors import InvalidNumber
 
 SIDE_FROM_WIRE = {pb.SIDE_BUY: Side.BUY, pb.SIDE_SELL: Side.SELL}
 ORD_TYPE_FROM_WIRE = {orders_pb2.ORD_TYPE_MARKET: OrdType.MARKET, orders_pb2.ORD_TYPE_LIMIT: OrdType.LIMIT}
@@ -48,37 +43,3 @@ def instrument_id(message: instrument_pb2.InstrumentId) -> InstrumentId:
 def instrument_to_wire(instrument: InstrumentId) -> instrument_pb2.InstrumentId:
     """The message of an instrument."""
     return instrument_pb2.InstrumentId(venue=instrument.venue, symbol=instrument.symbol)
-
-
-def event_instrument(message: pb.MarketData) -> InstrumentId:
-    """Instrument of a market data event; both names are empty when the event is unset."""
-    match message.WhichOneof("event"):
-        case "quote":
-            return instrument_id(message.quote.instrument)
-        case "trade":
-            return instrument_id(message.trade.instrument)
-        case "bar":
-            return instrument_id(message.bar.instrument)
-        case _:
-            return InstrumentId("", "")
-
-
-def positive(name: str, text: str) -> Decimal:
-    """A number above 0; raises InvalidNumber with `name` in its sentence for anything else."""
-    value = parse(text)
-    if value <= 0:
-        raise InvalidNumber(f"{name} is {text!r}, not a positive number")
-    return value
-
-
-def top_of_book(message: pb.MarketData) -> TopOfBook:
-    """The quote of an event, which may be crossed; raises InvalidNumber when a price is missing or not positive."""
-    quote = message.quote
-    return TopOfBook(
-        instrument=instrument_id(quote.instrument),
-        bid_price=positive("bid_price", quote.bid_price),
-        bid_quantity=parse_optional(quote.bid_quantity),
-        ask_price=positive("ask_price", quote.ask_price),
-        ask_quantity=parse_optional(quote.ask_quantity),
-        event_ns=message.event_unix_ns,
-    )

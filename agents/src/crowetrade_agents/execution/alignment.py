@@ -8,30 +8,28 @@ spread over processes. Market data of instruments that the strategy does not tra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from crowetrade.bus.v1 import market_data_pb2 as pb
+from crowetrade_agents.domain.flow import MarketEvent, TargetPosition
 
 # Market data kept while no target comes, before the oldest is given up to the next target as past.
 KEPT_EVENTS = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One event to handle: market data since the last step, and the target that belongs to the last of it."""
 
     sequence: int
-    market_data: tuple[pb.MarketData, ...]
-    target: pb.TargetPosition | None
+    market_data: tuple[MarketEvent, ...]
+    target: TargetPosition | None
 
 
 class Alignment:
     """The pairing for one venue."""
 
     def __init__(self) -> None:
-        self._events: deque[pb.MarketData] = deque(maxlen=KEPT_EVENTS)
-        self._targets: dict[int, pb.TargetPosition] = {}
+        self._events: deque[MarketEvent] = deque(maxlen=KEPT_EVENTS)
+        self._targets: dict[int, TargetPosition] = {}
         self._latest = 0
         self._handled = 0
 
@@ -54,29 +52,35 @@ class Alignment:
         self._latest = max(self._latest, sequence)
         self._handled = max(self._handled, sequence)
 
-    def on_market_data(self, message: pb.MarketData, traded: bool) -> Iterator[Step]:
+    def on_market_data(self, event: MarketEvent, traded: bool) -> list[Step]:
         """Takes one event, a later one than before; `traded` says whether a target will come for it."""
-        self._latest = message.sequence
+        self._latest = event.sequence
         if traded:
-            self._events.append(message)
+            self._events.append(event)
         elif not self._events and not self._targets:
-            self._handled = message.sequence
-            yield Step(sequence=message.sequence, market_data=(), target=None)
-        yield from self._due()
+            self._handled = event.sequence
+            return [Step(event.sequence, (), None)]
+        return self._due() if self._targets else []
 
-    def on_target(self, target: pb.TargetPosition) -> Iterator[Step]:
+    def on_target(self, target: TargetPosition) -> list[Step]:
         """Takes one target; one that comes twice or late is dropped."""
-        if target.origin.sequence > self._handled:
-            self._targets[target.origin.sequence] = target
-        yield from self._due()
+        sequence = target.origin.sequence
+        if sequence <= self._handled:
+            return []
+        if not self._targets and sequence == self._latest:
+            return [self._step(sequence, target)]
+        self._targets[sequence] = target
+        return self._due()
 
-    def _due(self) -> Iterator[Step]:
-        for sequence in sorted(sequence for sequence in self._targets if sequence <= self._latest):
-            target = self._targets.pop(sequence)
-            if sequence <= self._handled:
-                continue
-            events = []
-            while self._events and self._events[0].sequence <= sequence:
-                events.append(self._events.popleft())
-            self._handled = sequence
-            yield Step(sequence=sequence, market_data=tuple(events), target=target)
+    def _due(self) -> list[Step]:
+        return [
+            self._step(sequence, self._targets.pop(sequence))
+            for sequence in sorted(sequence for sequence in self._targets if sequence <= self._latest)
+        ]
+
+    def _step(self, sequence: int, target: TargetPosition) -> Step:
+        events = []
+        while self._events and self._events[0].sequence <= sequence:
+            events.append(self._events.popleft())
+        self._handled = sequence
+        return Step(sequence, tuple(events), target)

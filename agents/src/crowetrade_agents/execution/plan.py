@@ -35,7 +35,6 @@ class IdleReason(StrEnum):
     BACKING_OFF = "BackingOff"
     SUPERSEDED = "Superseded"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"
-    INVALID_TARGET = "InvalidTarget"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 
-from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents import sdk
+from crowetrade_agents.domain.flow import FeatureVector, MarketEvent, Origin
 from crowetrade_agents.domain.hold_reasons import HoldReason
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.numbers import render
-from crowetrade_agents.domain.wire import event_instrument, instrument_to_wire
+from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.numbers import REPEATED
 from crowetrade_agents.errors import ModelFailed
-from crowetrade_agents.features.decode import read_event
 
 # Decimal places that a number has on the wire; half of an odd last digit may need one more.
 _PLACES = Decimal(1).scaleb(-18)
@@ -28,44 +28,38 @@ class FeatureStage:
         self._mids: dict[InstrumentId, Decimal] = {}
         model.on_start()
 
-    def on_market_data(self, message: pb.MarketData) -> pb.FeatureVector:
+    def on_market_event(self, event: MarketEvent) -> FeatureVector:
         """The vector of one event; raises ModelFailed, and then `not_ready` makes the vector."""
-        try:
-            event = read_event(message)
-        except ValueError:
-            return self.not_ready(message, HoldReason.INVALID_MARKET_DATA)
-        if isinstance(event, sdk.Quote):
-            self._mids[event.instrument] = event.mid
-        features = self._run(event)
+        body = event.event
+        if body is None:
+            return self.not_ready(event, HoldReason.INVALID_MARKET_DATA)
+        if isinstance(body, TopOfBook):
+            quote = sdk.Quote(
+                body.instrument, body.event_ns, body.bid_price, body.ask_price, body.bid_quantity, body.ask_quantity
+            )
+            self._mids[body.instrument] = _rounded(quote.mid)
+            features = self._run(quote)
+        else:
+            features = self._run(body)
         if not features.ready:
-            return self.not_ready(message, HoldReason.WARMING_UP)
-        vector = self.not_ready(message, "")
-        vector.ready = True
-        vector.values.update(_finite(features.values))
-        return vector
+            return self.not_ready(event, HoldReason.WARMING_UP)
+        return self._vector(event, "", _finite(features.values))
 
-    def not_ready(self, message: pb.MarketData, reason: str) -> pb.FeatureVector:
-        """The vector of an event without features; `mid_price` is the last of its instrument, whatever the event."""
-        instrument = event_instrument(message)
-        mid = self._mids.get(instrument)
-        return pb.FeatureVector(
-            origin=pb.Origin(
-                instrument=instrument_to_wire(instrument),
-                sequence=message.sequence,
-                event_unix_ns=message.event_unix_ns,
-            ),
-            mid_price="" if mid is None else render(mid.quantize(_PLACES, context=_ROUNDING)),
-            reason=reason,
-        )
+    def not_ready(self, event: MarketEvent, reason: str) -> FeatureVector:
+        """The vector of an event without features; `mid` is the last of its instrument, whatever the event."""
+        return self._vector(event, reason, {})
+
+    def _vector(self, event: MarketEvent, reason: str, values: Mapping[str, float]) -> FeatureVector:
+        origin = Origin(event.instrument, event.sequence, event.event_ns)
+        return FeatureVector(origin, self._mids.get(event.instrument), reason, values)
 
     def _run(self, event: sdk.Quote | sdk.Trade | sdk.Bar) -> sdk.Features:
-        hook = f"on_{type(event).__name__.lower()}"
         try:
             features = self._call(event)
         except Exception as error:
-            raise ModelFailed(f"{hook} raised {type(error).__name__}: {error}") from error
+            raise ModelFailed(f"{_hook(event)} raised {type(error).__name__}: {error}") from error
         if not isinstance(features, sdk.Features):
-            raise ModelFailed(f"{hook} returned {features!r:.80}, which is no sdk.Features")
+            raise ModelFailed(f"{_hook(event)} returned {features!r:.80}, which is no sdk.Features")
         return features
 
     def _call(self, event: sdk.Quote | sdk.Trade | sdk.Bar) -> sdk.Features:
@@ -78,12 +72,23 @@ class FeatureStage:
                 return self._model.on_bar(event)
 
 
+def _hook(event: sdk.Quote | sdk.Trade | sdk.Bar) -> str:
+    return f"on_{type(event).__name__.lower()}"
+
+
+@lru_cache(REPEATED)
+def _rounded(mid: Decimal) -> Decimal:
+    """To what travels over a bus, so that nothing depends on whether there is one between the stages."""
+    exponent = mid.as_tuple().exponent
+    return mid if isinstance(exponent, int) and exponent >= -18 else mid.quantize(_PLACES, context=_ROUNDING)
+
+
 def _finite(values: object) -> dict[str, float]:
     if not isinstance(values, Mapping):
         raise ModelFailed(f"Features.values is {values!r:.80}; return a mapping from names to numbers")
     checked = {}
     for name, value in values.items():
-        number = _as_float(value)
+        number = value if type(value) is float else _as_float(value)
         if not isinstance(name, str) or number is None or not math.isfinite(number):
             raise ModelFailed(f"feature {name!r:.80} is {value!r:.80}; return finite numbers by name")
         checked[name] = number

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
 
 import structlog
-from prometheus_client import Counter
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
@@ -156,28 +154,34 @@ class Gateway:
             waiting.cancel()
             timer.cancel()
 
-    async def _take(self, waiting: Sequence[Command]) -> None:
-        proofs, self._proofs = self._proofs, []
-        todo = batch.take(self.state, waiting, self._clock.now_ns())
+    async def handle(self, commands: Sequence[Command], *, prove: bool = False) -> Sequence[journal_pb2.JournalEvent]:
+        """Handles commands as one batch: what they ask for is journaled and carried out, in the order that batch.py
+        gives. Returns what was journaled. `prove`: also when that is nothing, nobody may have taken over."""
+        todo = batch.take(self.state, commands, self._clock.now_ns())
         for cancel in todo.urgent:
             self._venue.cancel(cancel.cancel)
         if todo.events:
             await self._append(todo.events)
-        elif proofs or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
+        elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
             await self._journal.confirm()
             self._appended_ns = self._clock.now_ns()
+        for effect in todo.after:
+            await self._carry_out(effect)
+        for command in commands:
+            self._hub.handled(command)
+        return todo.events
+
+    async def _take(self, waiting: Sequence[Command]) -> None:
+        proofs, self._proofs = self._proofs, []
+        events = await self.handle(waiting, prove=bool(proofs))
         for proof in proofs:
             if not proof.done():
                 proof.set_result(None)
-        for effect in todo.after:
-            await self._carry_out(effect)
-        for command in waiting:
-            self._hub.handled(command)
         self.changed.set()
         behind = self.head.sequence - self._snapshot_at
         if behind >= 2 * SNAPSHOT_EVENTS or (behind >= SNAPSHOT_EVENTS and self._queue.empty()):
             await self._begin_snapshot()
-        if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, todo.events):
+        if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, events):
             self._news.set()
 
     async def _append(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
@@ -224,7 +228,7 @@ class Gateway:
             case effects.Publish(event):
                 await self._publish_market(event)
             case effects.Count(metric, labels, amount):
-                _counter(metric, labels).inc(amount)
+                metrics.series(getattr(metrics, metric), labels).inc(amount)
             case effects.Tell(level, event_name, fields):
                 getattr(log, level)(event_name, **dict(fields))
             case effects.Append():
@@ -282,13 +286,6 @@ class Gateway:
                     item.cancel()
         finally:
             deadline.cancel()
-
-
-@cache
-def _counter(metric: str, labels: tuple[str, ...]) -> Counter:
-    """The counter of these label values; finding it takes longer than counting."""
-    counter: Counter = getattr(metrics, metric)
-    return counter.labels(*labels) if labels else counter
 
 
 def _is_news(state: GatewayState, events: Sequence[journal_pb2.JournalEvent]) -> bool:

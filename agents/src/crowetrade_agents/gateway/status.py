@@ -94,20 +94,22 @@ def status_pieces(
 
 
 def position_message(state: GatewayState, key: Key) -> status_pb2.Position:
-    """A position as it travels, marked at the mid of its instrument's own last quote."""
+    """A position as it travels, marked at the mid of its instrument's own last quote. The books know prices and
+    quantities; what a price is worth for each unit is the instrument's multiplier, 1 where it is listed no more."""
     position, instrument = state.books.positions[key], state.settings.instruments.get(key[1])
+    multiplier = instrument.multiplier if instrument is not None else Decimal(1)
     message = status_pb2.Position(
         instrument=instrument_to_wire(key[1]),
         quantity=render(position.quantity),
         average_price=_price(position.average_price, instrument),
-        realized_pnl=render_money(position.realized),
+        realized_pnl=render_money(CONTEXT.multiply(position.realized, multiplier)),
         fees=render_money(position.fees),
     )
     mark = state.live.marks.get(key[1])
     if mark is not None and mark.book.is_usable:
         message.mark_price = _price(mark.book.mid, instrument)
         message.mark_unix_ns = mark.received_ns
-        message.unrealized_pnl = render_money(position.unrealized(mark.book.mid))
+        message.unrealized_pnl = render_money(CONTEXT.multiply(position.unrealized(mark.book.mid), multiplier))
     return message
 
 

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crowetrade_agents.models.online import Ema, ReturnVolatility
-from crowetrade_agents.models.parameters import Parameters
-from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Quote
+from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Parameters, Quote
 
 CROSSOVER = "crossover"
 VOLATILITY = "volatility"

@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crowetrade_agents.models.online import RollingWindow
-from crowetrade_agents.models.parameters import Parameters
-from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Quote
+from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Parameters, Quote
 
 DEVIATION = "deviation"
 SCALE = "scale"

@@ -22,8 +22,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crowetrade_agents.models.parameters import Parameters
-from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Quote
+from crowetrade_agents.sdk import NOT_READY, Features, Forecast, InstrumentId, Model, Parameters, Quote
 
 BETA = "beta"
 DEVIATION = "deviation"

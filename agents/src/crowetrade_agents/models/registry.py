@@ -60,7 +60,7 @@ def _load(entry_point: str) -> ModelFactory:
     except Exception as error:
         raise ValueError(
             f"model.entryPoint {entry_point!r}: cannot import {module_name} ({type(error).__name__}: {error}); "
-            "is it in agents.image?"
+            "install it where the agents run: in agents.image, or here for crowetrade run"
         ) from error
     factory = getattr(module, class_name, None)
     if not callable(factory):

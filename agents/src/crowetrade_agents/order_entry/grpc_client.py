@@ -24,7 +24,7 @@ from crowetrade.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from crowetrade_agents import metrics
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import SessionTakenOver
-from crowetrade_agents.order_entry.port import Request, Response, SessionListener
+from crowetrade_agents.order_entry.port import Request, Response, SessionListener, progress_request
 from crowetrade_agents.order_entry.responses import hand_over
 from crowetrade_agents.order_entry.silence import until_silent
 
@@ -122,6 +122,10 @@ class GrpcSession:
         finally:
             self._waiting -= 1
         return True
+
+    async def progress(self, sequence: int) -> bool:
+        """See OrderSession."""
+        return await self.send(progress_request(sequence))
 
     async def close(self) -> None:
         """See OrderSession."""

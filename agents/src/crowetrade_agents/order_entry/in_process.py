@@ -10,7 +10,7 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import SessionTakenOver
 from crowetrade_agents.order_entry.hub import Sessions
-from crowetrade_agents.order_entry.port import Request, SessionListener
+from crowetrade_agents.order_entry.port import Request, SessionListener, progress_request
 from crowetrade_agents.order_entry.responses import hand_over
 from crowetrade_agents.order_entry.session import End, EndKind, Session
 
@@ -100,6 +100,10 @@ class InProcessSession:
             return False
         self._requests.put_nowait(request)
         return True
+
+    async def progress(self, sequence: int) -> bool:
+        """See OrderSession."""
+        return await self.send(progress_request(sequence))
 
     async def close(self) -> None:
         """See OrderSession."""

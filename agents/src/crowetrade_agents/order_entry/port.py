@@ -18,6 +18,11 @@ Request = gateway_pb2.OrderSessionRequest
 Response = gateway_pb2.OrderSessionResponse
 
 
+def progress_request(sequence: int) -> Request:
+    """Reports that the event is handled."""
+    return Request(progress=gateway_pb2.Progress(sequence=sequence))
+
+
 class SessionListener(Protocol):
     """What the execution role does with a session. Calls come in the order of the stream and never wait."""
 
@@ -62,6 +67,10 @@ class OrderSession(Protocol):
     async def send(self, request: Request) -> bool:
         """False when the session is not up, or too much waits to be sent already, and nothing was sent. True says no
         more than that the request was handed over: should the session break, the next logon shows what became of it."""
+        ...
+
+    async def progress(self, sequence: int) -> bool:
+        """Sends that the event is handled, which lock step waits for; as `send`."""
         ...
 
     async def close(self) -> None:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from crowetrade.bus.v1 import market_data_pb2 as pb
-from crowetrade_agents.domain.hold_reasons import HoldReason, not_ready_reason
+from crowetrade_agents.domain.flow import Signal, TargetPosition
+from crowetrade_agents.domain.hold_reasons import HoldReason
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.numbers import parse, render
-from crowetrade_agents.domain.wire import instrument_id, instrument_to_wire
-from crowetrade_agents.errors import InvalidNumber
 from crowetrade_agents.portfolio.policy import PortfolioPolicy
 from crowetrade_agents.portfolio.sizing import kelly_leverage, target_quantities
 from crowetrade_agents.portfolio.stand_down import GapDetector, SpikeDetector
@@ -25,38 +22,47 @@ class PortfolioStage:
 
     def __init__(self, policy: PortfolioPolicy) -> None:
         self._policy = policy
-        self._gaps: dict[InstrumentId, GapDetector] = {}
-        self._spikes: dict[InstrumentId, SpikeDetector] = {}
+        gap_ns, sigmas, names = policy.data_gap_ns, policy.spike_sigma, policy.instruments
+        self._gaps = {} if gap_ns is None else {name: GapDetector(gap_ns) for name in names}
+        self._spikes = {} if sigmas is None else {name: SpikeDetector(sigmas) for name in names}
 
-    def on_signal(self, signal: pb.Signal) -> pb.TargetPosition:
+    def on_signal(self, signal: Signal) -> TargetPosition:
         """The target of one signal, or the first reason in the order below that forbids one."""
         reason = self._stand_down(signal) or self._gate(signal)
         if reason is not None:
-            return pb.TargetPosition(origin=signal.origin, hold_reason=reason)
-        return pb.TargetPosition(origin=signal.origin, targets=self._targets(signal))
+            return TargetPosition(signal.origin, hold_reason=reason)
+        return TargetPosition(signal.origin, self._targets(signal))
 
-    def _stand_down(self, signal: pb.Signal) -> HoldReason | None:
+    def _stand_down(self, signal: Signal) -> str | None:
         """Feeds the detectors with every event, also while the model warms up; one instrument's gap or spike holds
         all, because the position is one."""
-        name = instrument_id(signal.origin.instrument)
-        if self._policy.data_gap_ns is not None:
-            self._gaps.setdefault(name, GapDetector(self._policy.data_gap_ns)).update(signal.origin.event_unix_ns)
-        mid = _positive(signal.mid_price)
-        if self._policy.spike_sigma is not None and mid is not None:
-            self._spikes.setdefault(name, SpikeDetector(self._policy.spike_sigma)).update(float(mid))
-        if any(detector.down for detector in self._gaps.values()):
-            return HoldReason.DATA_GAP
-        return HoldReason.VOLATILITY_SPIKE if any(detector.down for detector in self._spikes.values()) else None
+        name = signal.origin.instrument
+        if name in self._gaps:
+            self._gaps[name].update(signal.origin.event_ns)
+        if name in self._spikes and signal.mid is not None:
+            self._spikes[name].update(float(signal.mid))
+        for gap in self._gaps.values():
+            if gap.down:
+                return HoldReason.DATA_GAP
+        for spike in self._spikes.values():
+            if spike.down:
+                return HoldReason.VOLATILITY_SPIKE
+        return None
 
-    def _gate(self, signal: pb.Signal) -> HoldReason | None:
-        if not signal.ready:
-            return not_ready_reason(signal.reason)
-        numbers = (signal.mu, signal.sigma, signal.prob_edge_pos, *(weight.weight for weight in signal.weights))
-        if not all(math.isfinite(number) for number in numbers) or signal.sigma <= 0 or not signal.weights:
+    def _gate(self, signal: Signal) -> str | None:
+        if signal.reason:
+            return signal.reason
+        # A sum is finite when all of its terms are, or their like overflows: such a signal is none either.
+        numbers = signal.mu + signal.sigma + signal.prob_edge_pos
+        known = True
+        for name, weight, mid in signal.weights:
+            numbers += weight
+            if name not in self._policy.instruments:
+                return HoldReason.UNKNOWN_INSTRUMENT
+            known = known and mid is not None
+        if not math.isfinite(numbers) or signal.sigma <= 0 or not signal.weights:
             return HoldReason.INVALID_SIGNAL
-        if any(instrument_id(weight.instrument) not in self._policy.instruments for weight in signal.weights):
-            return HoldReason.UNKNOWN_INSTRUMENT
-        if any(_positive(weight.mid_price) is None for weight in signal.weights):
+        if not known:
             return HoldReason.NO_MID_PRICE
         if signal.mu == 0:
             return None
@@ -67,24 +73,12 @@ class PortfolioStage:
             return HoldReason.SIGMA_ABOVE_GATE
         return None
 
-    def _targets(self, signal: pb.Signal) -> list[pb.Target]:
-        quantities = target_quantities(
+    def _targets(self, signal: Signal) -> dict[InstrumentId, Decimal]:
+        return target_quantities(
             leverage=kelly_leverage(signal.mu, signal.sigma, self._policy.kelly_fraction),
-            weights={instrument_id(weight.instrument): weight.weight for weight in signal.weights},
-            mids={instrument_id(weight.instrument): Decimal(weight.mid_price) for weight in signal.weights},
+            weights={weight.instrument: weight.weight for weight in signal.weights},
+            mids={weight.instrument: weight.mid for weight in signal.weights if weight.mid is not None},
             instruments=self._policy.instruments,
             capital=self._policy.capital,
             max_leverage=self._policy.max_leverage,
         )
-        return [
-            pb.Target(instrument=instrument_to_wire(name), quantity=render(quantity))
-            for name, quantity in quantities.items()
-        ]
-
-
-def _positive(text: str) -> Decimal | None:
-    try:
-        value = parse(text)
-    except InvalidNumber:
-        return None
-    return value if value > 0 else None

@@ -25,21 +25,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 import structlog
 
-from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
+from crowetrade.bus.v1 import orders_pb2, status_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.flow import MarketEvent, Origin, TargetPosition
 from crowetrade_agents.domain.hold_reasons import STAND_DOWN, HoldReason
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import parse
-from crowetrade_agents.domain.wire import SIDE_FROM_WIRE, event_instrument, instrument_id, top_of_book
-from crowetrade_agents.errors import InvalidNumber
+from crowetrade_agents.domain.wire import SIDE_FROM_WIRE, instrument_id
 from crowetrade_agents.execution.ids import ClOrdIds
 from crowetrade_agents.execution.plan import IdleReason, plan_child
 from crowetrade_agents.execution.policy import ExecutionPolicy
@@ -55,7 +54,7 @@ from crowetrade_agents.roles.venue_stream import Task, VenueStream
 _log = structlog.get_logger(__name__)
 
 # None only wakes the worker.
-_Input = market_data_pb2.MarketData | market_data_pb2.TargetPosition | status_pb2.GatewayStatus | None
+Input = MarketEvent | TargetPosition | status_pb2.GatewayStatus | None
 
 
 class ExecutionRole:
@@ -80,7 +79,7 @@ class ExecutionRole:
         self._patience = patience or Patience()
         ids = ClOrdIds(strategy, clock.now_ns())
         self._sender = OrderSender(strategy, ids, policy.time_in_force, clock, self._patience, shadow)
-        self._inbox: asyncio.Queue[_Input] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         # The quotes of the steps handled, and the newest that have arrived.
         self._handled_tops: dict[InstrumentId, TopOfBook] = {}
         self._newest_tops: dict[InstrumentId, TopOfBook] = {}
@@ -94,11 +93,11 @@ class ExecutionRole:
 
     # From the bus.
 
-    async def on_market_data(self, message: market_data_pb2.MarketData) -> None:
+    async def on_market_event(self, event: MarketEvent) -> None:
         """Takes one event; never waits."""
-        self._inbox.put_nowait(message)
+        self._inbox.put_nowait(event)
 
-    async def on_target(self, target: market_data_pb2.TargetPosition) -> None:
+    async def on_target(self, target: TargetPosition) -> None:
         """Takes one target; never waits."""
         self._inbox.put_nowait(target)
 
@@ -193,7 +192,7 @@ class ExecutionRole:
         """Handles events until canceled."""
         try:
             while True:
-                await self._work(self._tasks(await self._inbox.get()))
+                await self.handle([await self._inbox.get(), *self._arrived()])
                 if self._inbox.empty():
                     await self._stand_down_in_silence()
                     for stream in self.streams.values():
@@ -206,36 +205,41 @@ class ExecutionRole:
         """Cancels every working order and waits for the answers; call it when `run` has ended."""
         await self._sender.cancel_all(tuple(self.streams.values()))
 
-    def _tasks(self, first: _Input) -> list[Task]:
+    async def handle(self, messages: Sequence[Input]) -> None:
+        """Handles what has come, and what was held back until now. `run` does it with all that waits."""
         tasks = [task for stream in self.streams.values() for task in stream.release()]
-        messages = [first]
-        while not self._inbox.empty():
-            messages.append(self._inbox.get_nowait())
         for message in messages:
             tasks.extend(self._align(message))
-        return tasks
+        for task in _latest_only(tasks):
+            if task.stream.must_wait:
+                task.stream.hold(task)
+            elif not task.is_past:
+                await self._handle(task)
 
-    def _align(self, message: _Input) -> list[Task]:
-        if isinstance(message, market_data_pb2.TargetPosition):
+    def _arrived(self) -> list[Input]:
+        return [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+
+    def _align(self, message: Input) -> list[Task]:
+        if isinstance(message, TargetPosition):
             stream = self.streams.get(message.origin.instrument.venue)
             return [] if stream is None else stream.take_target(message)
-        if isinstance(message, market_data_pb2.MarketData):
-            name = event_instrument(message)
-            stream = self.streams.get(name.venue)
-            return [] if stream is None else stream.take_event(message, traded=self._note_arrival(name, message))
+        if isinstance(message, MarketEvent):
+            stream = self.streams.get(message.instrument.venue)
+            return [] if stream is None else stream.take_event(message, traded=self._note_arrival(message))
         if isinstance(message, status_pb2.GatewayStatus):
             stream = self.streams[message.venue]
             stream.published = max(stream.published, message.market_data_sequence)
         return []
 
-    def _note_arrival(self, name: InstrumentId, message: market_data_pb2.MarketData) -> bool:
+    def _note_arrival(self, event: MarketEvent) -> bool:
         """Takes an event as it arrives; False when it is of an instrument that the strategy does not trade."""
+        name = event.instrument
         self._state.market_data_seen = True
         if name not in self._instruments:
             return False
-        _remember(self._newest_tops, name, message)
+        _remember(self._newest_tops, event)
         if self._silence is not None:
-            self._silence.on_event(name, message.event_unix_ns, self._clock.now_ns())
+            self._silence.on_event(name, event.event_ns, self._clock.now_ns())
         if name in self._silent:
             _log.info("market_data_resumed", venue=name.venue, symbol=name.symbol)
             self._silent.discard(name)
@@ -243,26 +247,19 @@ class ExecutionRole:
                 self._state.problems.clear(Problem.DATA_GAP)
         return True
 
-    async def _work(self, tasks: Sequence[Task]) -> None:
-        for task in _latest_only(tasks):
-            if task.stream.must_wait:
-                task.stream.hold(task)
-            elif not task.is_past:
-                await self._handle(task)
-
     async def _handle(self, task: Task) -> None:
         stream, step = task.stream, task.step
         if stream.lock_step:
             await self._sender.await_reports(stream, step.sequence)
-        for message in step.market_data:
-            stream.pass_event_time(message.event_unix_ns)
-            _remember(self._handled_tops, event_instrument(message), message)
+        for event in step.market_data:
+            stream.pass_event_time(event.event_ns)
+            _remember(self._handled_tops, event)
         if step.target is not None:
             await self._follow(step.target, stream.venue)
         if task.epoch == stream.epoch:
             await stream.finish(step.sequence)
 
-    async def _follow(self, target: market_data_pb2.TargetPosition, venue: str) -> None:
+    async def _follow(self, target: TargetPosition, venue: str) -> None:
         """Acts upon a target that an event of `venue` caused."""
         reason = HoldReason.DATA_GAP if self._silent else target.hold_reason
         self._state.stand_down = reason if reason in STAND_DOWN else ""
@@ -271,7 +268,7 @@ class ExecutionRole:
             return
         quantities = self._quantities(target)
         if any(not self.streams[name.venue].up for name in quantities):
-            metrics.HOLDS.labels(reason=IdleReason.GATEWAY_UNREACHABLE).inc()
+            metrics.count_hold(IdleReason.GATEWAY_UNREACHABLE)
             return
         sent = [
             (self.streams[name.venue], await self._pursue(name, quantity, target.origin, venue))
@@ -280,24 +277,13 @@ class ExecutionRole:
         for stream, cl_ord_ids in sent:
             await self._sender.await_answers(stream, cl_ord_ids)
 
-    def _quantities(self, target: market_data_pb2.TargetPosition) -> dict[InstrumentId, Decimal]:
-        quantities = {}
-        for one in target.targets:
-            name = instrument_id(one.instrument)
-            try:
-                quantity = parse(one.quantity)
-            except InvalidNumber:
-                metrics.HOLDS.labels(reason=IdleReason.INVALID_TARGET).inc()
-                continue
-            if name in self._instruments:
-                quantities[name] = quantity
-            else:
-                metrics.HOLDS.labels(reason=HoldReason.UNKNOWN_INSTRUMENT).inc()
-        return quantities
+    def _quantities(self, target: TargetPosition) -> Mapping[InstrumentId, Decimal]:
+        if all(name in self._instruments for name in target.targets):
+            return target.targets
+        metrics.count_hold(HoldReason.UNKNOWN_INSTRUMENT)
+        return {name: quantity for name, quantity in target.targets.items() if name in self._instruments}
 
-    async def _pursue(
-        self, name: InstrumentId, quantity: Decimal, origin: market_data_pb2.Origin, venue: str
-    ) -> list[str]:
+    async def _pursue(self, name: InstrumentId, quantity: Decimal, origin: Origin, venue: str) -> list[str]:
         """Cancels and orders what one target asks for; returns the orders whose answers are to be awaited."""
         stream = self.streams[name.venue]
         tops = self._handled_tops if name.venue == venue else self._newest_tops
@@ -315,7 +301,7 @@ class ExecutionRole:
         if child is not None and self._refusals.must_wait(name, child.side, child.quantity, self._pause_clock_ns()):
             child, idle = None, IdleReason.BACKING_OFF
         if idle is not None:
-            metrics.HOLDS.labels(reason=idle).inc()
+            metrics.count_hold(idle)
         sent = await self._sender.cancel(stream, plan.cancels)
         return sent if child is None else [*sent, *await self._sender.order(stream, name, child, origin)]
 
@@ -353,7 +339,7 @@ class ExecutionRole:
         _log.warning("target_late", venue=stream.venue, md_sequence=stream.published)
         await self._upstream_ready()
         # What has come meanwhile may be what was waited for.
-        await self._work(self._tasks(None))
+        await self.handle(self._arrived())
         if stream.stalls_at_ns(self._patience.target_ns) != stalls_at_ns:
             return
         lost = stream.published
@@ -363,24 +349,24 @@ class ExecutionRole:
         await stream.finish(lost)
 
 
-def _remember(tops: dict[InstrumentId, TopOfBook], name: InstrumentId, message: market_data_pb2.MarketData) -> None:
+def _remember(tops: dict[InstrumentId, TopOfBook], event: MarketEvent) -> None:
     """Keeps the quote of an event; one that cannot be read leaves none."""
-    if message.WhichOneof("event") != "quote":
-        return
-    try:
-        tops[name] = top_of_book(message)
-    except InvalidNumber:
-        tops.pop(name, None)
+    if isinstance(event.event, TopOfBook):
+        tops[event.instrument] = event.event
+    elif event.event is None:
+        tops.pop(event.instrument, None)
 
 
-def _latest_only(tasks: Sequence[Task]) -> list[Task]:
+def _latest_only(tasks: Sequence[Task]) -> Sequence[Task]:
     """Out of lock step, drops the targets of all but the last task of each venue; their market data stays."""
+    if len(tasks) < 2:
+        return tasks
     last = {task.stream.venue: task for task in tasks if task.step.target is not None}
     kept = []
     for task in tasks:
         if task.step.target is None or task.stream.lock_step or last[task.stream.venue] is task:
             kept.append(task)
         else:
-            metrics.HOLDS.labels(reason=IdleReason.SUPERSEDED).inc()
-            kept.append(replace(task, step=replace(task.step, target=None)))
+            metrics.count_hold(IdleReason.SUPERSEDED)
+            kept.append(task._replace(step=task.step._replace(target=None)))
     return kept

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from crowetrade.bus.v1 import market_data_pb2, orders_pb2
+from crowetrade.bus.v1 import orders_pb2
 from crowetrade_agents import metrics
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.flow import Origin
+from crowetrade_agents.domain.flow_wire import origin_to_wire
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import TimeInForce
@@ -63,9 +65,7 @@ class OrderSender:
         self._patience = patience
         self._shadow = shadow
 
-    async def order(
-        self, stream: VenueStream, instrument: InstrumentId, child: Child, origin: market_data_pb2.Origin | None
-    ) -> list[str]:
+    async def order(self, stream: VenueStream, instrument: InstrumentId, child: Child, origin: Origin) -> list[str]:
         """Sends a child order; returns its ClOrdID, or nothing when it did not leave."""
         order = orders_pb2.NewOrder(
             cl_ord_id=self._ids.next(),
@@ -77,13 +77,13 @@ class OrderSender:
             price="" if child.price is None else render(child.price),
             time_in_force=self._time_in_force,
             valid_until_unix_ns=self._clock.now_ns() + ORDER_VALIDITY_NS,
-            origin=origin,
+            origin=origin_to_wire(origin),
         )
         _log.info(
             "child_order_not_sent_in_shadow" if self._shadow else "child_order",
             venue=stream.venue,
             cl_ord_id=order.cl_ord_id,
-            md_sequence=order.origin.sequence,
+            md_sequence=origin.sequence,
             side=child.side.value,
             symbol=instrument.symbol,
             quantity=order.order_quantity,

@@ -29,6 +29,11 @@ class StageHealth:
         self._not_logged = 0
         self._log_after_ns: int | None = None
 
+    @property
+    def failing(self) -> bool:
+        """Whether the stage failed at the last event that asked it."""
+        return self._in_a_row > 0
+
     def worked(self) -> None:
         """The stage handled an event."""
         self._in_a_row = 0

@@ -11,21 +11,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from crowetrade.bus.v1 import market_data_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.flow import MarketEvent, TargetPosition
 from crowetrade_agents.execution.alignment import Alignment, Step
 from crowetrade_agents.execution.own_orders import OwnOrders
-from crowetrade_agents.order_entry.port import OrderSession, Request
+from crowetrade_agents.order_entry.port import OrderSession, Request, progress_request
 
 # Steps kept while the first logon is awaited, the newest.
 HELD_STEPS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One step to handle; `epoch` says of which run of the venue's stream."""
 
     stream: VenueStream
@@ -83,7 +82,7 @@ class VenueStream:
         self.finished = sequence
         self.epoch += 1
 
-    def take_event(self, message: market_data_pb2.MarketData, traded: bool) -> list[Task]:
+    def take_event(self, message: MarketEvent, traded: bool) -> list[Task]:
         """Takes one event of the venue; `traded` says whether a target will come for it."""
         if message.sequence <= self._alignment.latest:
             self.restart(message.sequence - 1)
@@ -92,7 +91,7 @@ class VenueStream:
         self._received_while_down = self._received_while_down or not self.up
         return self._as_tasks(self._alignment.on_market_data(message, traded))
 
-    def take_target(self, target: market_data_pb2.TargetPosition) -> list[Task]:
+    def take_target(self, target: TargetPosition) -> list[Task]:
         """Takes one target whose event was this venue's."""
         return self._as_tasks(self._alignment.on_target(target))
 
@@ -102,7 +101,7 @@ class VenueStream:
 
     def release(self) -> list[Task]:
         """Returns the held tasks once the session is up."""
-        if self.must_wait:
+        if not self._held or self.must_wait:
             return []
         held, self._held = list(self._held), deque(maxlen=HELD_STEPS)
         return held
@@ -124,7 +123,7 @@ class VenueStream:
         self._moved_ns = self._clock.now_ns()
         resend = [Request(new_order=order) for order in self.orders.on_logon(snapshot, self._moved_ns)]
         self.changed.set()
-        return [*resend, *([progress(self.finished)] if self.lock_step and self.finished else [])]
+        return [*resend, *([progress_request(self.finished)] if self.lock_step and self.finished else [])]
 
     def went_down(self) -> None:
         """The session ended or could not be opened."""
@@ -147,8 +146,8 @@ class VenueStream:
         """The event is handled: no order is still to come for it."""
         self.finished = max(self.finished, sequence)
         self._moved_ns = self._clock.now_ns()
-        if self.lock_step:
-            await self.send(progress(self.finished))
+        if self.lock_step and self.session is not None:
+            await self.session.progress(self.finished)
 
     async def send(self, request: Request) -> bool:
         """False when the session is not up and nothing was sent."""
@@ -156,8 +155,3 @@ class VenueStream:
 
     def _as_tasks(self, steps: Iterable[Step]) -> list[Task]:
         return [Task(self, step, self.epoch) for step in steps]
-
-
-def progress(sequence: int) -> Request:
-    """Reports that the event is handled."""
-    return Request(progress=gateway_pb2.Progress(sequence=sequence))

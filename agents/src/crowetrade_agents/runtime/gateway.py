@@ -14,13 +14,12 @@ from contextlib import AbstractAsyncContextManager
 import structlog
 
 from crowetrade import subjects
-from crowetrade.bus.v1 import journal_pb2, market_data_pb2, status_pb2
+from crowetrade.bus.v1 import journal_pb2, status_pb2
 from crowetrade_agents.bus.port import Bus
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
-from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.flow_wire import market_event_to_wire
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.domain.wire import SIDE_TO_WIRE, instrument_to_wire
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
@@ -35,7 +34,7 @@ from crowetrade_agents.order_entry.commands import SessionCommand
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.venue import instruments_of
-from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenuePort
+from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenueFeatures, VenuePort
 from crowetrade_api.files import VenueFile
 from crowetrade_process.health import Health
 from crowetrade_process.stopping import cancelled, unless_stopping
@@ -165,41 +164,16 @@ class GatewayProcess:
                 sessions.leave()
 
     async def _open(self) -> tuple[GatewayState, JournalHead]:
-        """Opens the journal and writes this session's record into it, which fences the gateway before."""
         while True:
             try:
-                recovered = await self._journal.open()
-                books = begin(self._file.name, recovered.books)
-                async for event in recovered.events:
-                    books.apply(event, replayed=True)
-                break
+                return await begin_session(self._journal, self._settings(), self._clock.now_ns)
             except JournalUnavailable as error:
                 log.warning("journal_not_open", error=str(error))
                 self._health.set_ready("journal", False, str(error))
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
-        started = journal_pb2.JournalEvent(
-            at_unix_ns=self._clock.now_ns(),
-            session_started=journal_pb2.SessionStarted(pod=self._name, fencing_token=books.fencing_token + 1),
-        )
-        books.apply(started)
-        head = await self._journal.append([started], self._clock.now_ns(), books.fencing_token)
-        state = GatewayState.start(self._settings(), books, recovered.head.sequence)
-        state.live.published = books.origin_sequence
-        return state, head
 
     def _settings(self) -> Settings:
-        spec = self._file.spec
-        return Settings(
-            namespace=self._file.namespace,
-            venue=self._file.name,
-            pod=self._name,
-            instruments=instruments_of(self._file),
-            features=self._venue.features,
-            orders_per_second=spec.rate_limits.orders_per_second,
-            order_burst=spec.rate_limits.burst,
-            cancels_per_second=spec.rate_limits.cancels_per_second,
-            cancel_after_ns=spec.cancel_on_disconnect.after_seconds * SECOND_NS,
-        )
+        return settings_of(self._file, self._venue.features, self._name)
 
     def _resume(self, books: Books) -> Resume:
         return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token)
@@ -228,10 +202,9 @@ class GatewayProcess:
             sessions.changed.clear()
 
     async def _publish_market(self, event: QuoteChanged | TradePrinted) -> None:
-        message = market_data_message(event, self._clock.now_ns())
-        instrument = event.book.instrument if isinstance(event, QuoteChanged) else event.instrument
-        subject = subjects.market_data(self._file.namespace, self._file.name, instrument.symbol)
-        await self._bus.publish(subject, message)
+        happened = event.market_event
+        subject = subjects.market_data(self._file.namespace, self._file.name, happened.instrument.symbol)
+        await self._bus.publish(subject, market_event_to_wire(happened, self._clock.now_ns()))
 
     async def _report_status(self, gateway: Gateway) -> None:
         """Each second, and at once when something changed that the operator waits for."""
@@ -270,6 +243,42 @@ class GatewayProcess:
         await self._bus.flush()
 
 
+async def begin_session(
+    journal: JournalPort, settings: Settings, now_ns: Callable[[], int]
+) -> tuple[GatewayState, JournalHead]:
+    """Opens the journal and writes this session's record into it, which fences the gateway before. Raises
+    JournalError."""
+    recovered = await journal.open()
+    books = begin(settings.venue, recovered.books)
+    async for event in recovered.events:
+        books.apply(event, replayed=True)
+    started = journal_pb2.JournalEvent(
+        at_unix_ns=now_ns(),
+        session_started=journal_pb2.SessionStarted(pod=settings.pod, fencing_token=books.fencing_token + 1),
+    )
+    books.apply(started)
+    head = await journal.append([started], now_ns(), books.fencing_token)
+    state = GatewayState.start(settings, books, recovered.head.sequence)
+    state.live.published = books.origin_sequence
+    return state, head
+
+
+def settings_of(file: VenueFile, features: VenueFeatures, pod: str) -> Settings:
+    """What a gateway of this venue is started with."""
+    spec = file.spec
+    return Settings(
+        namespace=file.namespace,
+        venue=file.name,
+        pod=pod,
+        instruments=instruments_of(file),
+        features=features,
+        orders_per_second=spec.rate_limits.orders_per_second,
+        order_burst=spec.rate_limits.burst,
+        cancels_per_second=spec.rate_limits.cancels_per_second,
+        cancel_after_ns=spec.cancel_on_disconnect.after_seconds * SECOND_NS,
+    )
+
+
 def has_left(state: GatewayState, since_ns: int) -> bool:
     """Nothing is open (or its answer does not come), and nothing is being closed."""
     closing, flattened = state.live.closing, state.live.configuration.flattened_when_deleted
@@ -279,33 +288,3 @@ def has_left(state: GatewayState, since_ns: int) -> bool:
     if since_ns < FLATTEN_WAIT_NS and any(owner in flattened for owner, _ in held):
         return False
     return not state.books.open or since_ns >= CANCEL_NS
-
-
-def market_data_message(event: QuoteChanged | TradePrinted, now_ns: int) -> market_data_pb2.MarketData:
-    """A market data event as it travels."""
-    message = market_data_pb2.MarketData(sequence=event.sequence, published_unix_ns=now_ns)
-    if isinstance(event, QuoteChanged):
-        book = event.book
-        message.event_unix_ns = book.event_ns
-        message.quote.CopyFrom(
-            market_data_pb2.Quote(
-                instrument=instrument_to_wire(book.instrument),
-                bid_price=render(book.bid_price),
-                bid_quantity=render(book.bid_quantity) if book.bid_quantity is not None else "",
-                ask_price=render(book.ask_price),
-                ask_quantity=render(book.ask_quantity) if book.ask_quantity is not None else "",
-            )
-        )
-        return message
-    message.event_unix_ns = event.at_ns
-    message.trade.CopyFrom(
-        market_data_pb2.Trade(
-            instrument=instrument_to_wire(event.instrument),
-            price=render(event.price),
-            quantity=render(event.quantity),
-            aggressor_side=market_data_pb2.SIDE_UNSPECIFIED
-            if event.aggressor is None
-            else SIDE_TO_WIRE[event.aggressor],
-        )
-    )
-    return message

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,9 +20,10 @@ import structlog
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2, status_pb2
 from crowetrade.gateway.v1 import gateway_pb2
-from crowetrade_agents.bus.inprocess import InProcessBus
 from crowetrade_agents.bus.port import Bus
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.flow import MarketEvent, TargetPosition
+from crowetrade_agents.domain.flow_wire import target
 from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.features.stage import FeatureStage
 from crowetrade_agents.models.registry import create_model, find_model
@@ -33,7 +34,11 @@ from crowetrade_agents.roles.handshake import await_roles
 from crowetrade_agents.roles.order_sender import Patience
 from crowetrade_agents.roles.stages import (
     RunningStage,
+    Stage,
     StageContext,
+    feature_role,
+    portfolio_role,
+    signal_role,
     start_features,
     start_portfolio,
     start_signals,
@@ -83,38 +88,67 @@ class StrategyProcess:
     async def run(self, market: Bus) -> None:
         """Runs on the bus that market data comes over, and closes it. Raises SessionTakenOver when a newer process of
         the strategy logged on."""
-        bus: Bus = InProcessBus() if set(self.roles) == set(ROLES) else market
         reporting = asyncio.create_task(self._report_status(market))
         try:
-            execution = await self._start_execution(market, bus) if Role.EXECUTION in self.roles else None
-            await self._start_stages(market, bus)
+            execution = await self._start_execution(market) if Role.EXECUTION in self.roles else None
+            if execution is not None and self._combined:
+                await self._start_combined(market, execution)
+            else:
+                await self._start_split(market, execution)
             if execution is None:
                 give_back_memory()
                 await self.stopping.wait()
             else:
-                await self._trade(execution, bus)
+                await self._trade(execution, market)
         finally:
             reporting.cancel()
             await market.close()
 
-    async def _start_stages(self, market: Bus, bus: Bus) -> None:
-        """Downstream first."""
-        config, instruments = self.config, instrument_ids(self.config)
+    @property
+    def _combined(self) -> bool:
+        return set(self.roles) == set(ROLES)
+
+    async def _start_combined(self, market: Bus, execution: ExecutionRole) -> None:
+        """Every role in this process: each event goes through all of them in turn."""
+        target_of = whole_chain(self.config, self._models, self._context)
+        instruments = frozenset(instrument_ids(self.config))
+
+        async def receive(event: MarketEvent) -> None:
+            await execution.on_market_event(event)
+            if event.instrument in instruments:
+                await execution.on_target(target_of(event))
+
+        await subscribe_market_data(market, self.config.namespace, self.config.venues, receive)
+        await market.flush()
+
+    async def _start_split(self, market: Bus, execution: ExecutionRole | None) -> None:
+        """Each role between its subjects, downstream first."""
+        config, context, instruments = self.config, self._context, instrument_ids(self.config)
+        if execution is not None:
+            await subscribe_market_data(market, config.namespace, config.venues, execution.on_market_event)
+            targets = subjects.targets(config.namespace, config.name)
+
+            async def receive(message: market_data_pb2.TargetPosition) -> None:
+                await execution.on_target(target(message))
+
+            await market.subscribe(targets, market_data_pb2.TargetPosition, receive)
         if Role.PORTFOLIO in self.roles:
-            await start_portfolio(bus, self._context, PortfolioStage(portfolio_policy(config)))
+            await start_portfolio(market, context, portfolio_role(PortfolioStage(portfolio_policy(config)), context))
         if Role.SIGNAL in self.roles:
-            await start_signals(bus, self._context, SignalStage(self._models[Role.SIGNAL], instruments))
+            stage = SignalStage(self._models[Role.SIGNAL], instruments)
+            await start_signals(market, context, signal_role(stage, context))
         if Role.FEATURE in self.roles:
-            await start_features(market, bus, self._context, started(self._models[Role.FEATURE]), instruments)
+            feature = feature_role(started(self._models[Role.FEATURE]), context)
+            await start_features(market, context, feature, instruments)
         await market.flush()
         for role in self.roles:
-            await bus.answer_pings(subjects.handshake(config.namespace, config.name, role))
+            await market.answer_pings(subjects.handshake(config.namespace, config.name, role))
 
-    async def _start_execution(self, market: Bus, bus: Bus) -> ExecutionRole:
+    async def _start_execution(self, market: Bus) -> ExecutionRole:
         config = self.config
 
         async def upstream_ready() -> None:
-            await self._await_upstream(bus)
+            await self._await_upstream(market)
 
         execution = ExecutionRole(
             strategy=config.name,
@@ -126,21 +160,18 @@ class StrategyProcess:
             shadow=shadow(config),
             patience=self.patience,
         )
-        await subscribe_market_data(market, config.namespace, config.venues, execution.on_market_data)
         for venue in config.venues:
             status = subjects.gateway_status(config.namespace, venue)
             await market.subscribe(status, status_pb2.GatewayStatus, execution.on_gateway_status)
-        subject = subjects.targets(config.namespace, config.name)
-        await bus.subscribe(subject, market_data_pb2.TargetPosition, execution.on_target)
         return execution
 
-    async def _trade(self, execution: ExecutionRole, bus: Bus) -> None:
+    async def _trade(self, execution: ExecutionRole, market: Bus) -> None:
         sessions = [self._session(venue, execution) for venue in self.config.venues]
         for session in sessions:
             execution.streams[session.venue].session = session
             self._state.gateways_down[session.venue] = f"not logged on to the gateway of {session.venue} yet"
         self._set_gateways_ready()
-        await unless_stopping(self.stopping, self._await_upstream(bus))
+        await unless_stopping(self.stopping, self._await_upstream(market))
         if self.stopping.is_set():
             return
         # The sessions are made, so all is imported.
@@ -165,11 +196,14 @@ class StrategyProcess:
         logon = gateway_pb2.Logon(namespace=self.config.namespace, strategy=self.config.name, pod=self.name)
         return self.open_session(venue, self.config.gateways[venue], logon, execution)
 
-    async def _await_upstream(self, bus: Bus) -> None:
+    async def _await_upstream(self, market: Bus) -> None:
+        if self._combined:
+            return
+
         def waiting(role: str) -> None:
             self._state.roles_missing = f"the {role} role does not answer yet: see its pod"
 
-        await await_roles(bus, self.clock, self.config.namespace, self.config.name, UPSTREAM, waiting)
+        await await_roles(market, self.clock, self.config.namespace, self.config.name, UPSTREAM, waiting)
         self._state.roles_missing = ""
 
     def _set_gateways_ready(self) -> None:
@@ -178,7 +212,7 @@ class StrategyProcess:
             self.health.set_ready(f"gateway {venue}", not why, why)
 
     async def _report_status(self, market: Bus) -> None:
-        name = COMBINED_ROLE if set(self.roles) == set(ROLES) else "-".join(self.roles)
+        name = COMBINED_ROLE if self._combined else "-".join(self.roles)
         subject = subjects.agent_status(self.config.namespace, self.config.name, name)
         identity = status_pb2.AgentStatus(
             namespace=self.config.namespace,
@@ -193,6 +227,20 @@ class StrategyProcess:
             self._state.changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._state.changed.wait(), STATUS_PERIOD_SECONDS)
+
+
+def whole_chain(
+    config: StrategyFile, models: Mapping[Role, Model], context: StageContext
+) -> Stage[MarketEvent, TargetPosition]:
+    """Features, signal and portfolio of one strategy as one function. Raises ConfigurationError."""
+    feature = feature_role(started(models[Role.FEATURE]), context)
+    signal = signal_role(SignalStage(models[Role.SIGNAL], instrument_ids(config)), context)
+    portfolio = portfolio_role(PortfolioStage(portfolio_policy(config)), context)
+
+    def target_of(event: MarketEvent) -> TargetPosition:
+        return portfolio(signal(feature(event)))
+
+    return target_of
 
 
 def create_strategy_model(config: StrategyFile) -> Model:

@@ -65,7 +65,7 @@ def venue_of(file: VenueFile, environment: Mapping[str, str], clock: Clock) -> V
     if server:
         # The same venue in a process of its own, so that it outlives this gateway.
         return registry.make(simulated_client.TYPE, _server_spec(file, server), context)
-    return registry.make(file.spec.type, _simulated_spec(file, environment), context)
+    return registry.make(file.spec.type, simulated_spec_of(file, environment), context)
 
 
 def _server_spec(file: VenueFile, address: str) -> simulated_client.ServerSpec:
@@ -75,7 +75,8 @@ def _server_spec(file: VenueFile, address: str) -> simulated_client.ServerSpec:
     return simulated_client.ServerSpec(int(port), host, lock_step=file.simulated.replay.speed == "max")
 
 
-def _simulated_spec(file: VenueFile, environment: Mapping[str, str]) -> SimulatedSpec:
+def simulated_spec_of(file: VenueFile, environment: Mapping[str, str]) -> SimulatedSpec:
+    """The settings of a simulated venue; `environment` says where recordings are."""
     settings = file.simulated
     replay = settings.replay
     gap = replay.max_gap_seconds

@@ -15,8 +15,9 @@ from decimal import Decimal
 from enum import Enum
 from typing import Protocol
 
+from crowetrade_agents.domain.flow import MarketEvent
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.market import TopOfBook, Trade
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
 
@@ -133,6 +134,11 @@ class QuoteChanged:
     sequence: int
     book: TopOfBook
 
+    @property
+    def market_event(self) -> MarketEvent:
+        """As strategies see it."""
+        return MarketEvent(self.sequence, self.book.event_ns, self.book.instrument, self.book)
+
 
 @dataclass(frozen=True, slots=True)
 class TradePrinted:
@@ -144,6 +150,12 @@ class TradePrinted:
     quantity: Decimal
     aggressor: Side | None
     at_ns: int
+
+    @property
+    def market_event(self) -> MarketEvent:
+        """As strategies see it."""
+        trade = Trade(self.instrument, self.at_ns, self.price, self.quantity, self.aggressor)
+        return MarketEvent(self.sequence, self.at_ns, self.instrument, trade)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +185,8 @@ class SessionChanged:
 
 
 OrderEvent = Accepted | Executed | Ended | Replaced | RequestRejected | Busted | OrderState
-MarketEvent = QuoteChanged | TradePrinted | FeedAlive
-VenueEvent = OrderEvent | MarketEvent | SessionChanged
+FeedEvent = QuoteChanged | TradePrinted | FeedAlive
+VenueEvent = OrderEvent | FeedEvent | SessionChanged
 
 FEED_ALIVE_SECONDS = 1.0
 DUPLICATE_CL_ORD_ID = "DuplicateClOrdID"

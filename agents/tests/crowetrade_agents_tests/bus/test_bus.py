@@ -12,8 +12,7 @@ import pytest
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents.bus import local
-from crowetrade_agents.bus.inprocess import InProcessBus, matches
-from crowetrade_agents.bus.local import MOST_WAITING, LocalBus
+from crowetrade_agents.bus.local import MOST_WAITING, LocalBus, matches
 from crowetrade_agents.bus.nats import REASON_HEADER, NatsBus
 from crowetrade_agents.bus.port import Bus, Handler
 
@@ -35,12 +34,10 @@ class Inbox:
         return await asyncio.wait_for(self.queue.get(), WAIT_SECONDS)
 
 
-@pytest.fixture(params=["in-process", "local", pytest.param("nats", marks=pytest.mark.integration)])
+@pytest.fixture(params=["local", pytest.param("nats", marks=pytest.mark.integration)])
 async def one_bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
     bus: Bus
-    if request.param == "in-process":
-        bus = InProcessBus()
-    elif request.param == "local":
+    if request.param == "local":
         bus = LocalBus().connect()
     else:
         bus = await NatsBus.connect(request.getfixturevalue("nats_url"), "test")

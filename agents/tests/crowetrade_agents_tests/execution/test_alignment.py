@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from crowetrade_agents.execution.alignment import Alignment, Step
 
-from ..messages import quote, target
+from ..messages import event as market
+from ..messages import target
 
 Seen = list[tuple[int, list[int]]]
 
@@ -17,7 +18,7 @@ def seen(steps: list[Step]) -> Seen:
 
 
 def event(alignment: Alignment, sequence: int, traded: bool = True) -> list[Step]:
-    return list(alignment.on_market_data(quote(sequence, "1", "2"), traded))
+    return list(alignment.on_market_data(market(sequence, "1", "2"), traded))
 
 
 def goal(alignment: Alignment, sequence: int) -> list[Step]:

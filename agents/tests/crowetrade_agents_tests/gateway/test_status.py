@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from decimal import Decimal
 
 from google.protobuf import text_format
@@ -132,6 +133,24 @@ def test_each_position_is_marked_by_its_own_instrument_with_the_time_of_the_mark
     assert (euro.instrument.symbol, euro.mark_price, euro.mark_unix_ns) == ("EUR-USD", "1.10005", marked)
     assert (pound.instrument.symbol, pound.mark_price, pound.mark_unix_ns) == ("GBP-USD", "1.3001", scenario.now)
     assert (euro.unrealized_pnl, pound.unrealized_pnl) == ("0.5", "-2001")
+
+
+def test_profit_counts_the_contract_multiplier() -> None:
+    contract = replace(INSTRUMENTS[EUR], multiplier=Decimal(50))
+    settings = Settings(
+        "cl-research", VENUE, "pod-1", {**INSTRUMENTS, EUR: contract}, orders_per_second=1000, order_burst=1000
+    )
+    scenario = Scenario(settings)
+    scenario.order(1)
+    scenario.executed(1, "10000", "e1", "1.1", fee=Decimal(2))
+    scenario.order(terms(2, side=Side.SELL, quantity=Decimal(4000)))
+    scenario.executed(2, "4000", "e2", "1.2", side=Side.SELL)
+    scenario.venue(port.QuoteChanged(3, book(EUR, "1.15", "1.15")))
+
+    (position,) = _account(_status(scenario), "alpha").positions
+
+    # 4000 x 0.1 x 50 and 6000 x 0.05 x 50.
+    assert (position.realized_pnl, position.unrealized_pnl, position.fees) == ("20000", "15000", "2")
 
 
 def test_a_position_without_a_quote_has_no_mark() -> None:

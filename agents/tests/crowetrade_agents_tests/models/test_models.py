@@ -129,7 +129,7 @@ def test_the_same_quotes_give_the_same_features_and_finite_forecasts(prices: lis
         ("", "", {}, (A,), "exactly one of name and entryPoint"),
         ("ema-crossover", "a:B", {}, (A,), "exactly one of name and entryPoint"),
         ("", "nomodule", {}, (A,), "not of the form package.module:Class"),
-        ("", "no.such.module:Model", {}, (A,), "cannot import no.such.module .* is it in agents.image"),
+        ("", "no.such.module:Model", {}, (A,), "cannot import no.such.module .* install it where the agents run"),
         ("", "math:Model", {}, (A,), "math has no class Model"),
         ("", "fractions:Fraction", {}, (A,), "the model refused its parameters: TypeError"),
         ("ema-crossover", "", {"fast": True}, (A,), r"fast: must be a whole number .* \(got True\)"),

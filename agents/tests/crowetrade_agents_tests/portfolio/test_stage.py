@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowetrade.bus.v1 import market_data_pb2 as pb
+from crowetrade_agents.domain import flow_wire
+from crowetrade_agents.domain.flow import Signal, Weight
 from crowetrade_agents.domain.hold_reasons import STAND_DOWN, HoldReason
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.portfolio.policy import PortfolioPolicy
@@ -17,7 +18,7 @@ from crowetrade_agents.portfolio.sizing import kelly_leverage, target_quantities
 from crowetrade_agents.portfolio.stage import PortfolioStage
 from crowetrade_agents.signals.stage import probability_of_edge
 
-from ..messages import BTC, BTC_USD, EUR, EUR_B, EUR_USD, EUR_USD_B, SECOND_NS, instrument, origin, wire
+from ..messages import BTC, BTC_USD, EUR, EUR_B, EUR_USD, EUR_USD_B, SECOND_NS, instrument, origin
 
 POLICY = PortfolioPolicy(
     capital=Decimal(1_000_000),
@@ -36,27 +37,26 @@ def signal(
     mu: float = 0.005,
     sigma: float = 0.01,
     *,
-    ready: bool = True,
     reason: str = "",
     mid: str = "1.1",
     at_seconds: float | None = None,
     weights: dict[InstrumentId, float] | None = None,
     mids: dict[InstrumentId, str] | None = None,
     name: InstrumentId = EUR,
-) -> pb.Signal:
+) -> Signal:
     known = {name: mid} if mids is None else mids
-    return pb.Signal(
-        origin=origin(sequence, name, at_seconds=at_seconds),
-        ready=ready,
-        reason=reason,
-        mu=mu,
-        sigma=sigma,
-        prob_edge_pos=probability_of_edge(mu, sigma) if sigma > 0 else 0.5,
-        weights=[
-            pb.Weight(instrument=wire(one), weight=weight, mid_price=known.get(one, ""))
+    prices = {one: Decimal(text) for one, text in known.items() if text}
+    return Signal(
+        flow_wire.origin(origin(sequence, name, at_seconds=at_seconds)),
+        prices.get(name),
+        reason,
+        mu,
+        sigma,
+        probability_of_edge(mu, sigma) if sigma > 0 else 0.5,
+        tuple(
+            Weight(one, weight, prices.get(one))
             for one, weight in ({name: 1.0} if weights is None else weights).items()
-        ],
-        mid_price=known.get(name, ""),
+        ),
     )
 
 
@@ -65,9 +65,9 @@ def signal(
     [
         (signal(), ""),
         (signal(mu=-0.005), ""),
-        (signal(ready=False), HoldReason.WARMING_UP),
-        (signal(ready=False, reason="NoForecast"), HoldReason.NO_FORECAST),
-        (signal(ready=False, reason="ModelFailing"), HoldReason.MODEL_FAILING),
+        (signal(reason="WarmingUp"), HoldReason.WARMING_UP),
+        (signal(reason="NoForecast"), HoldReason.NO_FORECAST),
+        (signal(reason="ModelFailing"), HoldReason.MODEL_FAILING),
         (signal(mu=0.0), ""),
         (signal(mu=float("nan")), HoldReason.INVALID_SIGNAL),
         (signal(sigma=0.0), HoldReason.INVALID_SIGNAL),
@@ -77,12 +77,10 @@ def signal(
         (signal(mu=-0.001), HoldReason.PROB_EDGE_BELOW_GATE),
         (signal(mu=0.1, sigma=0.031), HoldReason.SIGMA_ABOVE_GATE),
         (signal(mid=""), HoldReason.NO_MID_PRICE),
-        (signal(mid="nan"), HoldReason.NO_MID_PRICE),
-        (signal(mid="-1"), HoldReason.NO_MID_PRICE),
         (signal(weights={EUR: 1.0, BTC: -1.0}), HoldReason.NO_MID_PRICE),
     ],
 )
-def test_one_target_or_the_reason_why_not(given_signal: pb.Signal, reason: str) -> None:
+def test_one_target_or_the_reason_why_not(given_signal: Signal, reason: str) -> None:
     target = PortfolioStage(POLICY).on_signal(given_signal)
     assert target.hold_reason == reason
     assert bool(target.targets) == (reason == "")
@@ -116,25 +114,25 @@ def test_sizes_are_tempered_kelly_capped_and_rounded_toward_zero(
 ) -> None:
     policy = replace(POLICY, min_prob_edge=0.0)
     target = PortfolioStage(policy).on_signal(signal(mu=mu, sigma=sigma, mid=mid))
-    assert [(t.instrument, t.quantity) for t in target.targets] == [(wire(EUR), quantity)]
+    assert target.targets == {EUR: Decimal(quantity)}
 
 
 def test_a_pair_holds_both_legs_on_their_venues_and_shares_the_leverage() -> None:
     pair = signal(mu=0.005, weights={EUR: 1.0, EUR_B: -1.0}, mids={EUR: "1.25", EUR_B: "1.6"})
     targets = PortfolioStage(POLICY).on_signal(pair).targets
-    assert [(t.instrument, t.quantity) for t in targets] == [(wire(EUR), "800000"), (wire(EUR_B), "-625000")]
+    assert targets == {EUR: 800_000, EUR_B: -625_000}
 
 
 def test_the_size_respects_the_contract_multiplier() -> None:
     # 2 x 1,000,000 USD at 50 USD a barrel and 1,000 barrels a contract.
     oil = instrument(EUR, "0.01", "1", "1", multiplier="1000")
     target = PortfolioStage(replace(POLICY, instruments={EUR: oil})).on_signal(signal(mid="50"))
-    assert [t.quantity for t in target.targets] == ["40"]
+    assert target.targets == {EUR: 40}
 
 
 def test_a_forecast_of_no_return_closes_the_position_through_the_gate() -> None:
     target = PortfolioStage(POLICY).on_signal(signal(mu=0.0, sigma=0.5))
-    assert [(t.instrument, t.quantity) for t in target.targets] == [(wire(EUR), "0")]
+    assert target.targets == {EUR: 0}
 
 
 @given(
@@ -178,7 +176,7 @@ def test_a_tiny_sigma_is_capped_and_no_edge_is_flat() -> None:
     assert kelly_leverage(0.0, 0.01, 0.5) == 0.0
 
 
-def reasons(signals: list[pb.Signal], policy: PortfolioPolicy = POLICY) -> list[str]:
+def reasons(signals: list[Signal], policy: PortfolioPolicy = POLICY) -> list[str]:
     stage = PortfolioStage(policy)
     return [stage.on_signal(one).hold_reason for one in signals]
 
@@ -218,6 +216,6 @@ def test_stand_down_that_nobody_asked_for_does_not_happen() -> None:
 
 def test_detectors_see_events_also_while_the_model_warms_up() -> None:
     times = [1, 2, 3, 4, 40]
-    held = reasons([signal(i, at_seconds=at, ready=at > 3) for i, at in enumerate(times, 1)])
+    held = reasons([signal(i, at_seconds=at, reason="" if at > 3 else "WarmingUp") for i, at in enumerate(times, 1)])
     assert held == ["WarmingUp"] * 3 + ["", "DataGap"]
     assert {"DataGap", "VolatilitySpike", "ModelFailing"} == STAND_DOWN

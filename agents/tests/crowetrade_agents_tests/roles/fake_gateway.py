@@ -13,10 +13,11 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.domain.flow_wire import market_event
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.wire import event_instrument, instrument_id, instrument_to_wire
+from crowetrade_agents.domain.wire import instrument_id, instrument_to_wire
 from crowetrade_agents.errors import SessionTakenOver
-from crowetrade_agents.order_entry.port import Request, SessionListener
+from crowetrade_agents.order_entry.port import Request, SessionListener, progress_request
 
 from ..messages import NAMESPACE
 
@@ -39,7 +40,7 @@ class FakeSession:
         self.logon = logon
         self.listener = listener
         self.sent: list[Request] = []
-        self.progress = 0
+        self.reached = 0
         self._up = False
         self._taken_over = False
         self._changed = asyncio.Event()
@@ -75,6 +76,9 @@ class FakeSession:
         self.gateway.receive(self, request)
         return True
 
+    async def progress(self, sequence: int) -> bool:
+        return await self.send(progress_request(sequence))
+
     async def close(self) -> None:
         self._closed = True
         self._up = False
@@ -90,7 +94,7 @@ class FakeSession:
     def _log_on(self) -> None:
         first = self.listener.on_logon(self.venue, self.gateway.log_on(self))
         self._up = True
-        self.progress = 0
+        self.reached = 0
         for request in first:
             self.sent.append(request)
             self.gateway.receive(self, request)
@@ -154,7 +158,7 @@ class FakeGateway:
 
     def restart(self) -> None:
         """As when the process is started again: a lock-step venue takes up after the last Progress."""
-        self.published = 0 if self.session is None else self.session.progress
+        self.published = 0 if self.session is None else self.session.reached
         self.drop("the gateway restarts")
 
     def receive(self, session: FakeSession, request: Request) -> None:
@@ -167,7 +171,7 @@ class FakeGateway:
             case "cancel":
                 self._cancel(request.cancel)
             case "progress":
-                session.progress = max(session.progress, request.progress.sequence)
+                session.reached = max(session.reached, request.progress.sequence)
                 self.moved.set()
             case _:
                 pass
@@ -195,14 +199,14 @@ class FakeGateway:
 
     async def _released(self) -> None:
         while self.lock_step and not (
-            self.session is not None and self.session.up and self.session.progress >= self.published
+            self.session is not None and self.session.up and self.session.reached >= self.published
         ):
             self.moved.clear()
             await self.moved.wait()
 
     def set_quote(self, event: market_data_pb2.MarketData) -> None:
         """The market is there now; resting orders that it crosses fill."""
-        name = event_instrument(event)
+        name = market_event(event).instrument
         self._quotes[name] = event.quote
         for side, text in (
             (market_data_pb2.SIDE_BUY, event.quote.ask_quantity),

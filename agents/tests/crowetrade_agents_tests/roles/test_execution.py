@@ -14,6 +14,9 @@ import pytest
 from crowetrade.bus.v1 import market_data_pb2, orders_pb2
 from crowetrade.bus.v1 import status_pb2 as status
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.domain import flow_wire
+from crowetrade_agents.domain.flow import TargetPosition
+from crowetrade_agents.domain.flow_wire import market_event
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.orders import TimeInForce
 from crowetrade_agents.execution.policy import ORDER_VALIDITY_NS, ExecutionPolicy, Style
@@ -33,6 +36,7 @@ from ..messages import (
     START_NS,
     STRATEGY,
     VENUE,
+    event,
     origin,
     quote,
     target,
@@ -74,7 +78,7 @@ class Running:
         self.gateways[name.venue].published = sequence
         await settle()
         self.role.on_published(name.venue, sequence)
-        await self.role.on_market_data(message)
+        await self.role.on_market_event(market_event(message))
         if quantity is not None:
             await self.role.on_target(target(sequence, quantity, name=name))
         await settle()
@@ -82,7 +86,7 @@ class Running:
     async def hold(self, sequence: int, reason: str) -> None:
         """One event whose target is a reason to hold."""
         await self.event(sequence, None)
-        held = market_data_pb2.TargetPosition(origin=origin(sequence), hold_reason=reason)
+        held = TargetPosition(flow_wire.origin(origin(sequence)), hold_reason=reason)
         await self.role.on_target(held)
         await settle()
 
@@ -110,7 +114,7 @@ async def execution(
     slice_to_limits: bool = False,
     shadow: bool = False,
     instruments: Mapping[InstrumentId, Instrument] | None = None,
-    while_upstream_answers: Sequence[market_data_pb2.TargetPosition | status.GatewayStatus] = (),
+    while_upstream_answers: Sequence[TargetPosition | status.GatewayStatus] = (),
 ) -> AsyncIterator[Running]:
     """Sessions are up; the test sends the events. `while_upstream_answers` arrives while the upstream roles are asked
     whether they listen."""
@@ -122,7 +126,7 @@ async def execution(
     async def upstream_ready() -> None:
         asked.append(clock.now_ns())
         for message in while_upstream_answers:
-            if isinstance(message, market_data_pb2.TargetPosition):
+            if isinstance(message, TargetPosition):
                 await role.on_target(message)
             else:
                 await role.on_gateway_status(message)
@@ -199,7 +203,7 @@ async def test_stand_down_cancels_what_rests_and_a_wrong_quote_is_no_quote() -> 
         await running.hold(2, "DataGap")
         assert running.role.streams[VENUE].orders.working() == ()
         assert running.state.stand_down == "DataGap"
-        await running.role.on_market_data(quote(3, "1.1", "nan"))
+        await running.role.on_market_event(event(3, "1.1", "nan"))
         running.role.on_published(VENUE, 3)
         await running.role.on_target(target(3, "5000"))
         await settle()
@@ -213,7 +217,7 @@ async def rest(running: Running, sequence: int, quantity: str = "5000") -> None:
     running.gateway.set_quote(quote(sequence, "1.10000", "1.10010"))
     running.gateway.published = sequence
     running.role.on_published(VENUE, sequence)
-    await running.role.on_market_data(message)
+    await running.role.on_market_event(market_event(message))
     await running.role.on_target(target(sequence, quantity))
     await settle()
     (resting,) = running.role.streams[VENUE].orders.working()
@@ -281,7 +285,7 @@ async def test_a_target_that_comes_while_the_upstream_roles_are_asked_is_followe
 async def test_in_lock_step_an_event_waits_for_the_reports_before_it() -> None:
     async with execution() as running:
         await running.event(1, "0")
-        await running.role.on_market_data(quote(2, "1.10000", "1.10010"))
+        await running.role.on_market_event(event(2, "1.10000", "1.10010"))
         await running.role.on_target(target(2, "5000"))
         await settle()
         assert running.finished() == 1
@@ -304,7 +308,7 @@ async def test_reports_and_answers_that_do_not_come_are_waited_for_no_longer_tha
 async def test_a_decision_uses_the_quote_of_its_own_event_though_newer_ones_have_arrived() -> None:
     async with execution(lock_step=False) as running:
         for sequence, ask in ((1, "1.10010"), (2, "1.20000")):
-            await running.role.on_market_data(quote(sequence, "1.10000", ask))
+            await running.role.on_market_event(event(sequence, "1.10000", ask))
         await running.role.on_target(target(1, "5000"))
         await settle()
         assert [order.price for order in running.orders] == ["1.1001"]
@@ -314,7 +318,7 @@ async def test_out_of_lock_step_only_the_last_target_that_waits_counts() -> None
     async with execution(lock_step=False) as running:
         running.gateway.set_quote(quote(1, "1.10000", "1.10010"))
         for sequence in range(1, 6):
-            await running.role.on_market_data(quote(sequence, "1.10000", "1.10010"))
+            await running.role.on_market_event(event(sequence, "1.10000", "1.10010"))
             await running.role.on_target(target(sequence, f"{sequence}000"))
         await settle()
         assert (running.finished(), running.quantities) == (5, ["5000"])
@@ -323,20 +327,16 @@ async def test_out_of_lock_step_only_the_last_target_that_waits_counts() -> None
 async def test_what_other_venues_and_instruments_say_is_not_its_business() -> None:
     async with execution() as running:
         elsewhere, unlisted = InstrumentId("elsewhere", "EUR-USD"), InstrumentId(VENUE, "GBP-USD")
-        await running.role.on_market_data(quote(1, "1", "2", name=elsewhere))
+        await running.role.on_market_event(event(1, "1", "2", name=elsewhere))
         await running.role.on_target(target(1, "1000", name=elsewhere))
         await running.role.on_gateway_status(status.GatewayStatus(venue="elsewhere"))
-        await running.role.on_market_data(quote(1, "1", "2", name=unlisted))
+        await running.role.on_market_event(event(1, "1", "2", name=unlisted))
         running.role.on_published(VENUE, 1)
         await settle()
         assert running.finished() == 1
         running.role.on_published(VENUE, 2)
-        await running.role.on_market_data(quote(2, "1", "2"))
-        wrong = [
-            market_data_pb2.Target(instrument=wire(unlisted), quantity="1"),
-            market_data_pb2.Target(instrument=wire(EUR), quantity="1e9999999"),
-        ]
-        await running.role.on_target(market_data_pb2.TargetPosition(origin=origin(2), targets=wrong))
+        await running.role.on_market_event(event(2, "1", "2"))
+        await running.role.on_target(target(2, "1", name=unlisted))
         await settle()
         assert (running.finished(), running.orders) == (2, [])
 
@@ -580,14 +580,8 @@ async def pair(
         yield running
 
 
-def both(sequence: int, first: str, second: str, name: InstrumentId = EUR) -> market_data_pb2.TargetPosition:
-    return market_data_pb2.TargetPosition(
-        origin=origin(sequence, name),
-        targets=[
-            market_data_pb2.Target(instrument=wire(EUR), quantity=first),
-            market_data_pb2.Target(instrument=wire(EUR_B), quantity=second),
-        ],
-    )
+def both(sequence: int, first: str, second: str, name: InstrumentId = EUR) -> TargetPosition:
+    return TargetPosition(flow_wire.origin(origin(sequence, name)), {EUR: Decimal(first), EUR_B: Decimal(second)})
 
 
 @pytest.mark.parametrize("lock_step", [True, False], ids=["lock step", "paced"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from crowetrade import subjects
-from crowetrade_agents.bus.inprocess import InProcessBus
+from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.roles.handshake import await_roles
 
 from ..clock import ManualClock, settle
@@ -13,7 +13,7 @@ from ..messages import NAMESPACE, START_NS, STRATEGY
 
 
 async def test_it_returns_when_the_last_role_answers_and_names_those_that_do_not() -> None:
-    bus, clock = InProcessBus(), ManualClock(START_NS)
+    bus, clock = LocalBus().connect(), ManualClock(START_NS)
     missing: list[str] = []
     roles = ("feature", "signal")
     waiting = asyncio.create_task(await_roles(bus, clock, NAMESPACE, STRATEGY, roles, missing.append))

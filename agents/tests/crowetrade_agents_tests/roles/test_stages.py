@@ -9,23 +9,21 @@ from dataclasses import dataclass
 import pytest
 import structlog
 
-from crowetrade import subjects
-from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents import sdk
-from crowetrade_agents.bus.inprocess import InProcessBus
+from crowetrade_agents.domain.flow import MarketEvent, Signal, TargetPosition
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.features.stage import FeatureStage
 from crowetrade_agents.metrics import STAGE_FAILURES
 from crowetrade_agents.portfolio.stage import PortfolioStage
 from crowetrade_agents.roles.stage_health import LOG_EVERY_NS, STAND_DOWN_AFTER
-from crowetrade_agents.roles.stages import StageContext, start_features, start_portfolio, start_signals
+from crowetrade_agents.roles.stages import Stage, StageContext, feature_role, portfolio_role, signal_role
 from crowetrade_agents.roles.status import AgentState
 from crowetrade_agents.runtime.config import instrument_ids, portfolio_policy
 from crowetrade_agents.signals.stage import SignalStage
 from crowetrade_process.logs import configure_logging
 
 from ..clock import ManualClock
-from ..messages import EUR, NAMESPACE, SECOND_NS, START_NS, STRATEGY, VENUE, quote
+from ..messages import EUR, NAMESPACE, SECOND_NS, START_NS, STRATEGY, event
 from ..runtime.config_files import strategy_config
 
 
@@ -96,7 +94,7 @@ class RaisesInSignal(Works):
 class BrokenPortfolio(PortfolioStage):
     """A stage with a defect."""
 
-    def on_signal(self, signal: pb.Signal) -> pb.TargetPosition:
+    def on_signal(self, signal: Signal) -> TargetPosition:
         raise RuntimeError("portfolio")
 
 
@@ -104,14 +102,13 @@ class BrokenPortfolio(PortfolioStage):
 class Stages:
     """The three roles of one process and the targets that come out."""
 
-    bus: InProcessBus
+    chain: Stage[MarketEvent, TargetPosition]
     state: AgentState
     clock: ManualClock
-    targets: list[pb.TargetPosition]
+    targets: list[TargetPosition]
 
-    async def feed(self, *messages: pb.MarketData) -> None:
-        for message in messages:
-            await self.bus.publish(subjects.market_data(NAMESPACE, VENUE, message.quote.instrument.symbol), message)
+    async def feed(self, *events: MarketEvent) -> None:
+        self.targets += [self.chain(event) for event in events]
 
     @property
     def holds(self) -> list[str]:
@@ -119,30 +116,23 @@ class Stages:
 
 
 async def stages(model: sdk.Model, *, broken_portfolio: bool = False) -> Stages:
-    bus, config, state, clock = InProcessBus(), strategy_config(), AgentState(), ManualClock(START_NS)
-    targets: list[pb.TargetPosition] = []
-
-    async def keep(message: pb.TargetPosition) -> None:
-        targets.append(message)
-
+    config, state, clock = strategy_config(), AgentState(), ManualClock(START_NS)
     context = StageContext(NAMESPACE, STRATEGY, state, clock)
-    portfolio = (BrokenPortfolio if broken_portfolio else PortfolioStage)(portfolio_policy(config))
-    await bus.subscribe(subjects.targets(NAMESPACE, STRATEGY), pb.TargetPosition, keep)
-    await start_portfolio(bus, context, portfolio)
-    await start_signals(bus, context, SignalStage(model, instrument_ids(config)))
-    await start_features(bus, bus, context, FeatureStage(model), instrument_ids(config))
-    return Stages(bus, state, clock, targets)
+    feature = feature_role(FeatureStage(model), context)
+    signal = signal_role(SignalStage(model, instrument_ids(config)), context)
+    stage = (BrokenPortfolio if broken_portfolio else PortfolioStage)(portfolio_policy(config))
+    portfolio = portfolio_role(stage, context)
+    return Stages(lambda event: portfolio(signal(feature(event))), state, clock, [])
 
 
-def quotes(first: int, count: int) -> list[pb.MarketData]:
-    return [quote(sequence, "1.1", "1.1002") for sequence in range(first, first + count)]
+def quotes(first: int, count: int) -> list[MarketEvent]:
+    return [event(sequence, "1.1", "1.1002") for sequence in range(first, first + count)]
 
 
-async def test_every_event_of_a_traded_instrument_gives_one_target() -> None:
+async def test_every_event_gives_one_target() -> None:
     running = await stages(Works())
-    other = quote(2, "1.1", "1.1002", name=InstrumentId(VENUE, "GBP-USD"))
-    await running.feed(*quotes(1, 1), other, *quotes(3, 1))
-    assert [target.origin.sequence for target in running.targets] == [1, 3]
+    await running.feed(*quotes(1, 2))
+    assert [target.origin.sequence for target in running.targets] == [1, 2]
     assert all(target.targets for target in running.targets)
     state = running.state
     assert (state.last_signal_unix_ns, state.market_data_seen, state.warming_up) == (START_NS, True, False)
@@ -189,7 +179,7 @@ async def test_a_broken_model_is_named_counted_and_stands_down_until_it_works_ag
 
 async def test_a_bad_event_is_no_failure_of_the_model_and_no_proof_that_it_works() -> None:
     running = await stages(Raises(works=False))
-    await running.feed(*quotes(1, STAND_DOWN_AFTER - 1), quote(10, "1.1", "nan"), *quotes(11, 1))
+    await running.feed(*quotes(1, STAND_DOWN_AFTER - 1), event(10, "1.1", "nan"), *quotes(11, 1))
     assert running.holds[-2:] == ["InvalidMarketData", "ModelFailing"]
     (problem,) = running.state.problems.current(running.clock.now_ns())
     assert problem.count == STAND_DOWN_AFTER

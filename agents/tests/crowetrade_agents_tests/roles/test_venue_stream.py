@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from crowetrade.gateway.v1 import gateway_pb2
-from crowetrade_agents.roles.venue_stream import Task, VenueStream, progress
+from crowetrade_agents.order_entry.port import progress_request
+from crowetrade_agents.roles.venue_stream import Task, VenueStream
 
 from ..clock import ManualClock
-from ..messages import SECOND_NS, START_NS, VENUE, quote, target
+from ..messages import SECOND_NS, START_NS, VENUE, target
+from ..messages import event as market
 
 
 class UpSession:
@@ -34,6 +36,9 @@ class UpSession:
         self.sent.append(request)
         return self._up
 
+    async def progress(self, sequence: int) -> bool:
+        return await self.send(progress_request(sequence))
+
     def set_up(self, up: bool) -> None:
         self._up = up
 
@@ -46,7 +51,7 @@ def logon(stream: VenueStream, session: UpSession, sequence: int) -> list[gatewa
 
 
 def event(stream: VenueStream, sequence: int) -> list[Task]:
-    return stream.take_event(quote(sequence, "1", "2"), traded=True)
+    return stream.take_event(market(sequence, "1", "2"), traded=True)
 
 
 def event_with_target(stream: VenueStream, sequence: int) -> Task:
@@ -76,13 +81,13 @@ async def test_the_first_event_may_overtake_the_answer_to_logon(stream: VenueStr
     assert stream.release() == [task]
     assert not task.is_past
     await stream.finish(1)
-    assert session.sent == [progress(1)]
+    assert session.sent == [progress_request(1)]
     assert task.is_past
 
 
 async def test_what_was_published_before_the_first_logon_is_past(stream: VenueStream, session: UpSession) -> None:
     old, new = event_with_target(stream, 4), event_with_target(stream, 6)
-    assert logon(stream, session, 5) == [progress(5)]
+    assert logon(stream, session, 5) == [progress_request(5)]
     assert (old.is_past, new.is_past) == (True, False)
 
 
@@ -93,7 +98,7 @@ async def test_a_short_loss_of_the_session_changes_nothing_but_progress_is_said_
     await stream.finish(event_with_target(stream, 1).step.sequence)
     session.set_up(False)
     stream.went_down()
-    assert logon(stream, session, 1) == [progress(1)]
+    assert logon(stream, session, 1) == [progress_request(1)]
     assert not event_with_target(stream, 2).is_past
 
 
@@ -104,7 +109,7 @@ async def test_a_gateway_that_went_back_begins_again(stream: VenueStream, sessio
     pending = event_with_target(stream, 9)
     session.set_up(False)
     stream.went_down()
-    assert logon(stream, session, 5) == [progress(5)]
+    assert logon(stream, session, 5) == [progress_request(5)]
     assert pending.is_past
     assert not event_with_target(stream, 6).is_past
 
@@ -118,7 +123,7 @@ async def test_the_first_event_of_a_gateway_that_went_back_may_overtake_the_answ
     session.set_up(False)
     stream.went_down()
     task = event_with_target(stream, 6)
-    assert logon(stream, session, 5) == [progress(5)]
+    assert logon(stream, session, 5) == [progress_request(5)]
     assert not task.is_past
     assert (stream.finished, stream.published) == (5, 6)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 import pytest
 
-from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents import sdk
+from crowetrade_agents.domain import flow_wire
+from crowetrade_agents.domain.flow import FeatureVector, Weight
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.errors import ModelFailed
 from crowetrade_agents.signals.stage import SignalStage, probability_of_edge
 
-from ..messages import BTC, EUR, EUR_B, origin, wire
+from ..messages import BTC, EUR, EUR_B, origin
 
 
 class Says(sdk.Model):
@@ -31,42 +33,40 @@ def stage_that_says(forecast: object) -> SignalStage:
     return SignalStage(Says(forecast), (EUR, BTC, EUR_B))
 
 
-def vector(ready: bool = True, name: InstrumentId = EUR, mid: str = "1.1", reason: str = "") -> pb.FeatureVector:
-    return pb.FeatureVector(origin=origin(7, name), ready=ready, values={"x": 1.0}, mid_price=mid, reason=reason)
+def vector(name: InstrumentId = EUR, mid: str = "1.1", reason: str = "") -> FeatureVector:
+    return FeatureVector(flow_wire.origin(origin(7, name)), Decimal(mid) if mid else None, reason, {"x": 1.0})
 
 
 def test_a_forecast_becomes_a_signal() -> None:
     signal = stage_that_says(sdk.Forecast(0.001, 0.002, {EUR: 1.0})).on_features(vector())
-    assert (signal.ready, signal.reason, signal.mid_price) == (True, "", "1.1")
+    assert (signal.ready, signal.reason, signal.mid) == (True, "", Decimal("1.1"))
     assert signal.origin.sequence == 7
     assert (signal.mu, signal.sigma) == (0.001, 0.002)
     assert signal.prob_edge_pos == pytest.approx(0.6914624612740131)
-    assert list(signal.weights) == [pb.Weight(instrument=wire(EUR), weight=1.0, mid_price="1.1")]
+    assert signal.weights == (Weight(EUR, 1.0, Decimal("1.1")),)
 
 
 def test_a_pair_carries_the_last_mid_price_of_each_leg_also_of_one_symbol_at_two_venues() -> None:
     stage = stage_that_says(sdk.Forecast(0.001, 0.002, {EUR_B: -0.5, EUR: 1.0}))
     alone = stage.on_features(vector())
-    assert [(weight.instrument.venue, weight.mid_price) for weight in alone.weights] == [("sim", "1.1"), ("sim-b", "")]
-    stage.on_features(vector(ready=False, name=EUR_B, mid="1.2"))
+    assert [(weight.instrument, weight.mid) for weight in alone.weights] == [(EUR, Decimal("1.1")), (EUR_B, None)]
+    stage.on_features(vector(name=EUR_B, mid="1.2", reason="WarmingUp"))
     both = stage.on_features(vector(mid=""))
-    assert [(weight.weight, weight.mid_price) for weight in both.weights] == [(1.0, "1.1"), (-0.5, "1.2")]
+    assert [(weight.weight, weight.mid) for weight in both.weights] == [(1.0, Decimal("1.1")), (-0.5, Decimal("1.2"))]
 
 
 @pytest.mark.parametrize(
     ("given", "forecast", "reason"),
     [
-        (vector(False, reason="WarmingUp"), sdk.Forecast(0.001, 0.002, {EUR: 1.0}), "WarmingUp"),
-        (vector(False, reason="ModelFailing"), None, "ModelFailing"),
-        (vector(False, reason="InvalidMarketData"), None, "InvalidMarketData"),
-        (vector(False, reason="DataGap"), None, "WarmingUp"),
-        (vector(False, reason="no such reason"), None, "WarmingUp"),
+        (vector(reason="WarmingUp"), sdk.Forecast(0.001, 0.002, {EUR: 1.0}), "WarmingUp"),
+        (vector(reason="ModelFailing"), None, "ModelFailing"),
+        (vector(reason="InvalidMarketData"), None, "InvalidMarketData"),
         (vector(), None, "NoForecast"),
     ],
 )
-def test_without_a_forecast_the_signal_says_why(given: pb.FeatureVector, forecast: object, reason: str) -> None:
+def test_without_a_forecast_the_signal_says_why(given: FeatureVector, forecast: object, reason: str) -> None:
     signal = stage_that_says(forecast).on_features(given)
-    assert (signal.ready, signal.reason, signal.mid_price) == (False, reason, "1.1")
+    assert (signal.ready, signal.reason, signal.mid) == (False, reason, Decimal("1.1"))
     assert signal.origin.sequence == 7
     assert not signal.weights
 

@@ -28,12 +28,12 @@ from crowetrade_cli.local.show import JsonShow, PlainShow, Show, TableShow
 from crowetrade_cli.local.sources import Sources
 from crowetrade_cli.local.state import State
 from crowetrade_cli.local.wanted import Address, Wanted
+from crowetrade_cli.samples import INSTALLED_SAMPLES
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals
 
 LOOK_SECONDS = 0.5
 SHOW_CURSOR = b"\x1b[?25h"
-INSTALLED_SAMPLES = Path(sys.prefix) / "share" / "crowetrade" / "data"
 
 
 def run(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from crowetrade_cli.errors import Failed
 from crowetrade_cli.local.wanted import Wanted, wanted
-from crowetrade_cli.manifests.admission import Admitted, judge
+from crowetrade_cli.manifests.admission import Admitted, Manifest, judge
 from crowetrade_cli.manifests.reading import MAX_FILE_BYTES, STANDARD_INPUT, read
+from crowetrade_cli.manifests.selection import Found
 
 
 class Sources:
@@ -33,16 +34,7 @@ class Sources:
         self._seen = self._last = list(self._fingerprint())
         reading = read(self._paths, self._namespace, standard_input=io.BytesIO(self._standard_input))
         self.notes = reading.notes
-        admitted, refused = [], []
-        for found in reading.manifests:
-            verdict = judge(found.manifest, self._namespace)
-            if isinstance(verdict, Admitted):
-                admitted.append(verdict.manifest)
-            else:
-                refused.append(f"{found.place}: {verdict.message}")
-        if refused:
-            raise Failed("\n".join(refused))
-        return wanted(admitted, self._namespace)
+        return wanted(admitted(reading.manifests, self._namespace), self._namespace)
 
     def changed(self) -> bool:
         """Whether a file has changed, come or gone since they were read last, and none has since the last call: an
@@ -57,6 +49,21 @@ class Sources:
                 with contextlib.suppress(OSError):  # an editor replaces it; `read` names what cannot be read
                     found = file.stat()
                     yield str(file), found.st_mtime_ns, found.st_size
+
+
+def admitted(manifests: Iterable[Found], namespace: str) -> list[Manifest]:
+    """The manifests as the API server would store them. Raises Failed with its sentence about each that it would
+    refuse."""
+    stored, refused = [], []
+    for found in manifests:
+        verdict = judge(found.manifest, namespace)
+        if isinstance(verdict, Admitted):
+            stored.append(verdict.manifest)
+        else:
+            refused.append(f"{found.place}: {verdict.message}")
+    if refused:
+        raise Failed("\n".join(refused))
+    return stored
 
 
 def _files(path: Path) -> list[Path]:

@@ -7,9 +7,9 @@ answered with "unknown", as at a venue that lost its memory. Its place in the re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
 from crowetrade_agents.venues.adapters.simulated import recording, requests
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
@@ -22,7 +22,16 @@ from crowetrade_agents.venues.registry import AdapterContext
 
 def make(spec: SimulatedSpec, context: AdapterContext) -> SimulatedVenue:
     """The factory for the registry; reads the recordings. Raises DataError and ConfigurationError."""
-    replay = Replay(recording.read(spec.recordings, context.instruments), loop=spec.loop)
+    return on_replay(spec, replay_of(spec, context.instruments), context)
+
+
+def replay_of(spec: SimulatedSpec, instruments: Sequence[Instrument]) -> Replay:
+    """Reads the recordings, which any number of venues may then replay. Raises DataError."""
+    return Replay(recording.read(spec.recordings, instruments), loop=spec.loop)
+
+
+def on_replay(spec: SimulatedSpec, replay: Replay, context: AdapterContext) -> SimulatedVenue:
+    """A venue whose recordings are read. Raises ConfigurationError."""
     return SimulatedVenue(Simulation(spec, replay, context.instruments, keeps_books=False), context)
 
 

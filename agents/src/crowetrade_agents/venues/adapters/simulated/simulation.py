@@ -168,6 +168,11 @@ class Simulation:
             self._keep_alive(self._market, now_ns)
         return self._outbox.pop(now_ns)
 
+    def next_market_ns(self) -> int | None:
+        """Venue time of the next market data event that is reported; None at the end, and before the first logon."""
+        sequence = 0 if self._market is None else self._market.reported + 1
+        return self._replay.event_ns(sequence) if self._replay.exists(sequence) else None
+
     def next_wall_ns(self, now_ns: int) -> int | None:
         """When `poll` has something to return by itself; None when only a request, a release or a logon helps."""
         now_ns = self._time(now_ns)

@@ -23,7 +23,9 @@ from decimal import Decimal
 from typing import Protocol
 
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.market import Bar, Trade
 from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.sdk.parameters import Parameters
 
 __all__ = [
     "NOT_READY",
@@ -33,6 +35,7 @@ __all__ = [
     "InstrumentId",
     "Model",
     "ModelFactory",
+    "Parameters",
     "Quote",
     "Side",
     "Trade",
@@ -54,31 +57,6 @@ class Quote:
     def mid(self) -> Decimal:
         """Half-way between bid and ask."""
         return (self.bid + self.ask) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """One trade that printed; `aggressor` is the taker's side, None where the venue does not say."""
-
-    instrument: InstrumentId
-    time_ns: int
-    price: Decimal
-    quantity: Decimal
-    aggressor: Side | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One open-high-low-close bar; `time_ns` is its close, `interval_ns` its length."""
-
-    instrument: InstrumentId
-    time_ns: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal | None
-    interval_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +88,8 @@ NOT_READY = Features(ready=False)
 class Model(Protocol):
     """A model. Its class is called with `(parameters, instruments)`: the manifest's `model.parameters` and instruments.
 
-    Raise ValueError with a sentence for the author of the manifest when a parameter is wrong. Subclass this protocol to
+    Raise ValueError with a sentence for the author of the manifest when a parameter is wrong; Parameters reads them so.
+    Subclass this protocol to
     inherit the hooks that a model does not need.
     """
 

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 
 
 class Parameters:
-    """The parameters of one model; `check_names` first, so that a misspelt one is found."""
+    """The parameters of one model; `check_names` first, so that a misspelt one is found.
+
+    Each method raises ValueError with the name of the parameter, what it must be and what it is.
+    """
 
     def __init__(self, model: str, values: Mapping[str, object]) -> None:
         self._model = model

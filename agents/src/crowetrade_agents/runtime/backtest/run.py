@@ -1,0 +1,86 @@
+"""A whole backtest: gateways and strategies, event by event in the order in which the events arrive.
+
+The same input gives the same orders: nothing depends on the machine's clock or on chance. Of events at the same time
+the venue that comes first in the manifests comes first, and strategies handle an event in the order of theirs. Each
+decides alone, as in a cluster in lock step. Where strategies share a venue, what one takes of a quote the next one does
+not get; there the order among them matters, which in a cluster is not fixed.
+
+Time is the venue's: the clock stands at the arrival of the event that is being handled (its time and the venue's market
+data latency). So limits that count per second count in recorded time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.control.state import Configuration
+from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.gateway.loop import Gateway
+from crowetrade_agents.gateway.requests import REFUSALS_NS
+from crowetrade_agents.runtime.backtest.gateway import BacktestGateway, History
+from crowetrade_agents.runtime.backtest.strategy import BacktestStrategy
+from crowetrade_agents.runtime.backtest.time import VirtualClock
+from crowetrade_api.files import StrategyFile
+
+
+class Backtest:
+    """`recorded` is called with everything that a gateway journals. Raises ConfigurationError."""
+
+    def __init__(
+        self,
+        venues: Sequence[tuple[History, Configuration]],
+        strategies: Sequence[StrategyFile],
+        recorded: Callable[[Gateway, Sequence[journal_pb2.JournalEvent]], None],
+        from_ns: int,
+        to_ns: int,
+    ) -> None:
+        """Events of venue time `from_ns` up to and without `to_ns`."""
+        self.clock = VirtualClock()
+        self._to_ns = to_ns
+        self.clock.advance(min(_first_ns(history, from_ns) for history, _ in venues))
+        self.gateways = {
+            history.file.name: BacktestGateway(history, configuration, self.clock, recorded)
+            for history, configuration in venues
+        }
+        self.strategies = [BacktestStrategy(file, self.gateways, self.clock) for file in strategies]
+        for gateway in self.gateways.values():
+            gateway.start(from_ns)
+        for strategy in self.strategies:
+            strategy.log_on()
+        self._interested = _by_instrument(self.strategies)
+
+    def run(self) -> Iterator[int]:
+        """Handles one event after the other; yields its time after each."""
+        gateways, interested, clock = tuple(self.gateways.values()), self._interested, self.clock
+        while True:
+            arrivals = [(at_ns, place) for place, one in enumerate(gateways) if (at_ns := one.next_ns) is not None]
+            if not arrivals:
+                break
+            at_ns, place = min(arrivals)
+            if at_ns >= self._to_ns:
+                break
+            for gateway in gateways:
+                gateway.timers(at_ns)
+            clock.advance(at_ns)
+            for event in gateways[place].move():
+                for strategy in interested.get(event.instrument, ()):
+                    strategy.handle(event)
+            yield at_ns
+        for gateway in gateways:
+            # What is counted for a moment before it is journaled.
+            gateway.timers(clock.now_ns() + REFUSALS_NS)
+
+
+def _first_ns(history: History, from_ns: int) -> int:
+    """Venue time of the first event from `from_ns` on."""
+    sequence = history.replay.sequence_at(from_ns - 1) + 1
+    return history.replay.event_ns(sequence) if history.replay.exists(sequence) else from_ns
+
+
+def _by_instrument(strategies: Sequence[BacktestStrategy]) -> Mapping[InstrumentId, Sequence[BacktestStrategy]]:
+    found: dict[InstrumentId, list[BacktestStrategy]] = {}
+    for strategy in strategies:
+        for name in sorted(strategy.instruments):
+            found.setdefault(name, []).append(strategy)
+    return found

@@ -1,0 +1,134 @@
+"""Many runs, on all cores: the variants of a sweep, and the folds of a walk-forward.
+
+Recordings are read once, and the processes that run are forked from the one that has read them: they share its memory.
+A run that fails ends all: a sweep with holes would be taken for one without.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from crowetrade_cli.backtest.plan import Plan, Recordings
+from crowetrade_cli.backtest.run import Range, run
+from crowetrade_cli.errors import WrongUse
+from crowetrade_cli.results.folds import Fold
+from crowetrade_cli.results.metrics import Metrics
+from crowetrade_cli.results.result import Result
+from crowetrade_cli.results.save import save_run
+from crowetrade_cli.results.sweep import SweepRow, sweep
+
+T = TypeVar("T")
+
+Done = Callable[[], None]
+"""Called whenever a run is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One variant: what was set, and the plan that it makes."""
+
+    parameters: Mapping[str, str]
+    plan: Plan
+
+
+class Runner:
+    """Runs candidates over ranges. Each method raises what `run` raises."""
+
+    def __init__(self, candidates: Sequence[Candidate], recordings: Recordings, cores: int, done: Done) -> None:
+        """Reads the recordings."""
+        recordings.read([one.plan for one in candidates])
+        self._candidates = candidates
+        self._recordings = recordings
+        self._cores = cores
+        self._done = done
+
+    def sweep(self, asked: Range) -> list[SweepRow]:
+        """The figures of each candidate, in their order."""
+        tasks = [(place, asked) for place in range(len(self._candidates))]
+        figures = self._each(self._figures, tasks)
+        return [SweepRow(one.parameters, metrics) for one, metrics in zip(self._candidates, figures, strict=True)]
+
+    def walk_forward(self, span: Range, folds: int, metric: str) -> tuple[list[Fold], list[Result]]:
+        """The span is cut into `folds` + 1 equally long parts. Each part but the first is a test; what is tested there
+        is the candidate that was best by `metric` over everything before it.
+
+        Also raises WrongUse where a part would be shorter than a nanosecond.
+        """
+        length = (span.to_ns - span.from_ns) // (folds + 1)
+        if length < 1:
+            raise WrongUse(f"--folds {folds} cuts the history into parts of nothing: use fewer")
+        bounds = [span.from_ns + length * number for number in range(1, folds + 1)] + [span.to_ns]
+        trainings = [Range(span.from_ns, bound) for bound in bounds[:-1]]
+        tests = [Range(bound, end) for bound, end in itertools.pairwise(bounds)]
+        places = range(len(self._candidates))
+        figures = self._each(self._figures, [(place, training) for training in trainings for place in places])
+        best = []
+        for number in range(folds):
+            rows = [SweepRow({"place": str(place)}, figures[number * len(places) + place]) for place in places]
+            best.append(int(sweep(rows, metric).rows[0].parameters["place"]))
+        tested = self._each(self._test, list(zip(best, tests, strict=True)))
+        found = [
+            Fold(
+                train_first_ns=training.from_ns,
+                train_last_ns=training.to_ns,
+                test_first_ns=test.from_ns,
+                test_last_ns=test.to_ns,
+                parameters=self._candidates[place].parameters,
+                metric=metric,
+                train=getattr(figures[number * len(places) + place], metric),
+                test=getattr(metrics, metric),
+            )
+            for number, (place, training, test, (_, metrics)) in enumerate(
+                zip(best, trainings, tests, tested, strict=True)
+            )
+        ]
+        return found, [result for result, _ in tested]
+
+    def _figures(self, place: int, asked: Range) -> Metrics:
+        return self._test(place, asked)[1]
+
+    def _test(self, place: int, asked: Range) -> tuple[Result, Metrics]:
+        result = run(self._candidates[place].plan, self._recordings, asked)
+        return result, save_run(result, None).totals[0]
+
+    def _each(self, what: Callable[[int, Range], T], tasks: Sequence[tuple[int, Range]]) -> list[T]:
+        """The results in the order of the tasks."""
+        if self._cores == 1 or len(tasks) == 1:
+            found = []
+            for task in tasks:
+                found.append(what(*task))
+                self._done()
+            return found
+        global _forked
+        _forked = what
+        # What is there now is not looked at again by collections, which would copy the pages that are shared.
+        gc.collect()
+        gc.freeze()
+        try:
+            context = multiprocessing.get_context("fork")
+            with ProcessPoolExecutor(min(self._cores, len(tasks)), mp_context=context) as pool:
+                waiting: list[Future[T]] = [pool.submit(_run_forked, *task) for task in tasks]
+                try:
+                    for one in as_completed(waiting):
+                        one.result()
+                        self._done()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+                return [one.result() for one in waiting]
+        finally:
+            gc.unfreeze()
+
+
+_forked: Callable[[int, Range], Any] | None = None
+
+
+def _run_forked(place: int, asked: Range) -> Any:
+    assert _forked is not None, "the process is forked after it is set"
+    return _forked(place, asked)

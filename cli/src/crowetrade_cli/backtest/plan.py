@@ -1,0 +1,89 @@
+"""What a backtest runs: the files that pods would be given, and what the gateways enforce, out of manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from crowetrade_agents.control.gateway_config import decode
+from crowetrade_agents.control.state import Configuration
+from crowetrade_agents.runtime.backtest.gateway import History
+from crowetrade_api.files import StrategyFile, VenueFile
+from crowetrade_api.gateway_config import compile_config
+from crowetrade_api.references import Problem, references
+from crowetrade_cli.errors import Failed, WrongUse
+from crowetrade_cli.local.gateway import file_of
+from crowetrade_cli.local.wanted import Wanted, wanted
+from crowetrade_cli.manifests.admission import Manifest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything of one run but its recordings. `manifests` are as the API server would store them."""
+
+    namespace: str
+    manifests: Sequence[Manifest]
+    wanted: Wanted
+    venues: Mapping[str, VenueFile]
+    configurations: Mapping[str, Configuration]
+    strategies: Sequence[StrategyFile]
+
+    @cached_property
+    def traded(self) -> Sequence[VenueFile]:
+        """The venues that a strategy trades at, in the order of their names: nobody looks at the others."""
+        names = {name for strategy in self.strategies for name in strategy.venues}
+        return [file for name, file in sorted(self.venues.items()) if name in names]
+
+
+def plan_of(manifests: Sequence[Manifest], namespace: str) -> Plan:
+    """Raises WrongUse where there is nothing to run, Failed with a sentence for each strategy that cannot be run."""
+    found = wanted(manifests, namespace)
+    namespaces = sorted({address.namespace for address in (*found.strategies, *found.venues)})
+    if len(namespaces) > 1:
+        listed = ", ".join(namespaces)
+        raise WrongUse(f"the manifests are of the namespaces {listed}, and a backtest runs one: give it those of one")
+    if not found.strategies:
+        raise WrongUse("no Strategy is among the manifests: name the files or folders that hold one")
+    venues = {item.name: item for item in found.venues.values()}
+    strategies, problems = [], []
+    for strategy in found.strategies.values():
+        resolved = references(strategy, venues)
+        if isinstance(resolved, Problem):
+            problems.append(f"strategy {strategy.name}: {resolved.message}")
+        else:
+            strategies.append(StrategyFile.of(strategy, resolved, dict.fromkeys(strategy.venues, "in this process")))
+    if problems:
+        raise Failed("\n".join(problems))
+    items, limits = list(found.strategies.values()), list(found.limits.values())
+    return Plan(
+        namespaces[0],
+        manifests,
+        found,
+        {name: file_of(venue) for name, venue in venues.items()},
+        {name: decode(compile_config(venue, items, limits).SerializeToString()) for name, venue in venues.items()},
+        strategies,
+    )
+
+
+class Recordings:
+    """Histories by what they are made of, so that the runs of a sweep read each recording once."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """`environment` says where recordings are, as it does in a pod."""
+        self.environment = environment
+        self._read: dict[str, History] = {}
+
+    def of(self, file: VenueFile) -> History:
+        """Raises DataError and ConfigurationError."""
+        content = json.dumps(file.content(), sort_keys=True)
+        if content not in self._read:
+            self._read[content] = History.of(file, self.environment)
+        return self._read[content]
+
+    def read(self, plans: Iterable[Plan]) -> None:
+        """Reads what these plans need. Raises DataError and ConfigurationError."""
+        for plan in plans:
+            for file in plan.traded:
+                self.of(file)

@@ -1,0 +1,225 @@
+"""report.html: one run for whoever has to judge it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+from statistics import median
+
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO
+from crowetrade_agents.domain.numbers import total as total_of
+from crowetrade_cli.results.chart import Chart, Line, Mark, bar_chart, line_chart
+from crowetrade_cli.results.curves import Curve, InstrumentCurve, currencies, instrument_curves, total
+from crowetrade_cli.results.figures import FIGURES, labels, money
+from crowetrade_cli.results.folds import Fold
+from crowetrade_cli.results.metrics import HOUR_NS, RunMetrics
+from crowetrade_cli.results.pages import render
+from crowetrade_cli.results.result import Fill, LimitUse, Result
+from crowetrade_cli.results.tables import all_label
+
+DRAWN_STRATEGIES = 8
+DRAWN_INSTRUMENTS = 12
+HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentRow:
+    """What was made with an instrument, over all strategies, in its currency. `part` compares it, in per cent, with the
+    instrument of the same currency that made or lost most."""
+
+    label: str
+    currency: str
+    pnl: Decimal
+    part: float
+    fees: Decimal
+    traded: Decimal
+    fills: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRow:
+    """`part` is the highest use in per cent of what is allowed, None where either is no number."""
+
+    use: LimitUse
+    part: float | None
+
+
+def report_page(
+    result: Result, metrics: RunMetrics, curves: Mapping[tuple[str, str], Curve], folds: Sequence[Fold] = ()
+) -> str:
+    """The page of a run, or of the joined tests of folds."""
+    instruments = instrument_curves(result)
+    names = labels([facts.id for facts in result.strategies])
+    venues = labels(sorted({venue for venue, _ in result.instruments}))
+    return render(
+        "report.html.jinja",
+        result=result,
+        metrics=metrics,
+        figures=FIGURES,
+        all_label=all_label,
+        names=names,
+        venues=venues,
+        folds=folds,
+        warnings=_warnings(metrics, names),
+        money_charts=_money_charts(result, curves, metrics, names),
+        instruments=_instrument_rows(result, instruments, venues),
+        hour_charts=_hour_charts(instruments),
+        price_charts=_price_charts(result, instruments, venues),
+        limits=limit_rows(result.limits),
+    )
+
+
+def limit_rows(limits: Sequence[LimitUse]) -> list[LimitRow]:
+    """Those that refused most first, then those that came nearest."""
+    rows = [LimitRow(use, _part(use)) for use in limits]
+    return sorted(rows, key=lambda row: (-row.use.refused, -(row.part or 0), row.use.risk_limit, row.use.limit))
+
+
+def _part(use: LimitUse) -> float | None:
+    try:
+        return float(Decimal(use.highest) / Decimal(use.allowed)) * 100
+    except (InvalidOperation, ZeroDivisionError):
+        return None
+
+
+def _warnings(metrics: RunMetrics, names: Mapping[str, str]) -> list[str]:
+    sentences = []
+    elsewhere = [
+        f"{names[row.strategy or '']} {money(value)} {currency}"
+        for row in metrics.strategies
+        for currency, value in row.pnl_elsewhere.items()
+    ]
+    if elsewhere:
+        sentences.append(
+            "No exchange rate is known here, so what strategies made in instruments of another currency than that of "
+            f"their capital is in no figure and in no equity curve of theirs: {', '.join(elsewhere)}."
+        )
+    if len(metrics.totals) > 1:
+        listed = ", ".join(row.currency for row in metrics.totals)
+        sentences.append(f"The strategies' capital is in {listed}: there is a sum for each, and none of all.")
+    return sentences
+
+
+def _money_charts(
+    result: Result, curves: Mapping[tuple[str, str], Curve], metrics: RunMetrics, names: Mapping[str, str]
+) -> list[tuple[str, list[Chart]]]:
+    charts = []
+    for currency in currencies(result.strategies):
+        of = [facts for facts in result.strategies if facts.currency == currency]
+        curve = total(curves[facts.id, currency] for facts in of)
+        equity = [float(value) for value in curve.equity(total_of(facts.capital for facts in of))]
+        drawn = [
+            line_chart(f"Equity, {currency}", curve.at_ns, [Line("Equity", equity)]),
+            line_chart("Drawdown", curve.at_ns, [Line("Drawdown", drawdown(equity))], form="percent", filled=True),
+        ]
+        if len(of) > 1:
+            drawn.append(_by_strategy(currency, curve.at_ns, {names[f.id]: curves[f.id, currency] for f in of}))
+        exposure = [Line("Gross", [float(value) for value in curve.gross])]
+        exposure.append(Line("Net", [float(value) for value in curve.net]))
+        drawn.append(line_chart(f"Exposure, {currency}", curve.at_ns, exposure))
+        charts.append((currency, drawn))
+    return charts
+
+
+def _by_strategy(currency: str, at_ns: Sequence[int], curves: Mapping[str, Curve]) -> Chart:
+    most = sorted(curves, key=lambda name: -abs(curves[name].pnl[-1]))[:DRAWN_STRATEGIES]
+    note = f"The {len(most)} of {len(curves)} strategies that made or lost most." if len(most) < len(curves) else ""
+    lines = [Line(name, [float(value) for value in curves[name].pnl]) for name in most]
+    return line_chart(f"PnL by strategy, {currency}", at_ns, lines, note=note)
+
+
+def drawdown(equity: Sequence[float]) -> list[float]:
+    """At each time the share by which equity is below its highest so far: zero or negative."""
+    highest, shares = equity[0], []
+    for value in equity:
+        highest = max(highest, value)
+        shares.append(value / highest - 1 if highest > 0 else 0.0)
+    return shares
+
+
+def _instrument_rows(
+    result: Result, instruments: Sequence[InstrumentCurve], venues: Mapping[str, str]
+) -> list[InstrumentRow]:
+    fills = _fills_by_instrument(result)
+    most: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for curve in instruments:
+        most[curve.currency] = max(most[curve.currency], abs(curve.pnl[-1]))
+    return [
+        InstrumentRow(
+            f"{venues[curve.venue]}/{curve.symbol}",
+            curve.currency,
+            curve.pnl[-1],
+            float(abs(curve.pnl[-1]) / most[curve.currency]) * 100 if curve.pnl[-1] else 0.0,
+            total_of(fill.fee for fill in fills[curve.venue, curve.symbol]),
+            total_of(_notional(fill, result) for fill in fills[curve.venue, curve.symbol]),
+            len(fills[curve.venue, curve.symbol]),
+        )
+        for curve in instruments
+    ]
+
+
+def _fills_by_instrument(result: Result) -> dict[tuple[str, str], list[Fill]]:
+    fills: dict[tuple[str, str], list[Fill]] = defaultdict(list)
+    for fill in result.fills:
+        fills[fill.venue, fill.symbol].append(fill)
+    return fills
+
+
+def _notional(fill: Fill, result: Result) -> Decimal:
+    multiplier = result.instruments[fill.venue, fill.symbol].multiplier
+    return CONTEXT.multiply(CONTEXT.multiply(fill.quantity, fill.price), multiplier)
+
+
+def _hour_charts(instruments: Sequence[InstrumentCurve]) -> list[Chart]:
+    charts = []
+    for currency in sorted({curve.currency for curve in instruments}):
+        curves = [curve for curve in instruments if curve.currency == currency]
+        hours = pnl_by_hour(curves)
+        note = "What positions made is counted in the hour in which it is sampled."
+        if _typically_apart(curves[0].at_ns) > HOUR_NS:
+            note += " Samples are more than an hour apart here, so hours are told apart only roughly."
+        bars = [(f"{hour:02}", float(value)) for hour, value in enumerate(hours)]
+        charts.append(bar_chart(f"PnL by hour of day (UTC), {currency}", bars, note=note, every=3))
+    return charts
+
+
+def _typically_apart(at_ns: Sequence[int]) -> float:
+    """The median time between samples, 0 of a single one."""
+    return median([later - at for at, later in pairwise(at_ns)] or [0])
+
+
+def pnl_by_hour(curves: Sequence[InstrumentCurve]) -> list[Decimal]:
+    """What was made in each hour of the day, UTC, by the time of the sample that first shows it."""
+    hours = [ZERO] * HOURS
+    for curve in curves:
+        before = ZERO
+        for at_ns, pnl in zip(curve.at_ns, curve.pnl, strict=True):
+            hour = at_ns // HOUR_NS % HOURS
+            hours[hour] = CONTEXT.add(hours[hour], CONTEXT.subtract(pnl, before))
+            before = pnl
+    return hours
+
+
+def _price_charts(
+    result: Result, instruments: Sequence[InstrumentCurve], venues: Mapping[str, str]
+) -> tuple[list[Chart], int]:
+    """Of the instruments that were traded most often, and of how many no chart is drawn."""
+    fills = _fills_by_instrument(result)
+    traded = [curve for curve in instruments if fills[curve.venue, curve.symbol]]
+    traded.sort(key=lambda curve: -len(fills[curve.venue, curve.symbol]))
+    charts = [_price_chart(curve, fills[curve.venue, curve.symbol], venues) for curve in traded[:DRAWN_INSTRUMENTS]]
+    return charts, len(traded) - len(charts)
+
+
+def _price_chart(curve: InstrumentCurve, fills: Sequence[Fill], venues: Mapping[str, str]) -> Chart:
+    marks = [Mark(fill.at_ns, float(fill.price), fill.side, float(fill.quantity)) for fill in fills]
+    price = [None if mark is None else float(mark) for mark in curve.mark]
+    chart = line_chart(
+        f"{venues[curve.venue]}/{curve.symbol}, {curve.currency}", curve.at_ns, [Line("Price", price)], marks=marks
+    )
+    if len(chart.marks) == len(marks):
+        return chart
+    return replace(chart, note=f"{len(chart.marks)} of {len(marks):,} fills are drawn, the largest of each stretch.")

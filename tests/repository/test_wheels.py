@@ -1,0 +1,107 @@
+"""Wheels are installed into clean environments, and what they hold is used from there."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.repository.environments import AGENTS, COMMAND, OPERATOR, PATIENCE_SECONDS, ROOT, environment_of, run
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the command and nothing else."""
+    return environment_of(COMMAND, wheels, tmp_path_factory.mktemp("installed") / "venv")
+
+
+def _trade(environment: Path, manifests: str, fill: str, cwd: Path) -> None:
+    """Runs manifests until a line matches, then stops as Ctrl-C does."""
+    process = subprocess.Popen(
+        [environment / "bin" / "crowetrade", "run", manifests, "--plain"],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = threading.Timer(PATIENCE_SECONDS, process.kill)
+    deadline.start()
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if re.search(fill, line):
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stdout.read()
+    code = process.wait()
+    deadline.cancel()
+    assert code == 0, "".join(lines) + rest
+    assert "positions are kept" in rest
+
+
+def test_the_samples_trade_and_the_journal_verifies(installed: Path, tmp_path: Path) -> None:
+    crowetrade = installed / "bin" / "crowetrade"
+    version = (ROOT / "VERSION").read_text().strip()
+    assert run(crowetrade, "--version", cwd=tmp_path) == f"crowetrade {version}\n"
+    assert "crowetrade run samples" in run(crowetrade, "new", "samples", cwd=tmp_path)
+    _trade(installed, "samples", r"eurusd-ema: (Buy|Sell) \d+ EUR-USD at 1\.\d+ on sim-fx", tmp_path)
+    journal = ".crowetrade/default/sim-fx.journal"
+    assert "are as they were written" in run(crowetrade, "journal", "verify", journal, cwd=tmp_path)
+
+
+def test_a_new_project_passes_its_tests_and_trades(wheels: Path, tmp_path: Path) -> None:
+    environment = environment_of(COMMAND, wheels, tmp_path / "venv")
+    commands = environment / "bin"
+    # As pip does, which compiles the template as well.
+    run(commands / "python", "-m", "compileall", "-q", *environment.glob("lib/*/site-packages/crowetrade_cli"))
+    run(commands / "crowetrade", "new", "strategy", "slow-river", cwd=tmp_path)
+    project = tmp_path / "slow-river"
+    run(commands / "pip", "install", "--editable", ".[test]", cwd=project)
+    assert re.search(r"\d+ passed", run(commands / "pytest", cwd=project))
+    _trade(environment, "manifests", r"slow-river: (Buy|Sell) \d+ EUR-USD at 1\.\d+ on slow-river-sim", project)
+
+
+FIND_MODEL = """
+from crowetrade_agents.models.registry import find_model
+print(find_model("", "slow_river.model:SlowRiver"))
+"""
+
+
+def test_the_agents_find_the_model_that_the_dockerfile_of_a_project_installs(
+    installed: Path, wheels: Path, tmp_path: Path
+) -> None:
+    run(installed / "bin" / "crowetrade", "new", "strategy", "slow-river", cwd=tmp_path)
+    project = tmp_path / "slow-river"
+    installs = r"^RUN /opt/venv/bin/python (.*) /usr/src/slow-river$"
+    (options,) = re.findall(installs, (project / "Dockerfile").read_text(), re.MULTILINE)
+    python = environment_of(AGENTS, wheels, tmp_path / "venv") / "bin" / "python"
+    run(python, *options.split(), project)
+    assert run(python, "-c", FIND_MODEL, cwd=tmp_path) == "<class 'slow_river.model.SlowRiver'>\n"
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(package.__path__, name + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+"""
+
+
+def test_the_command_states_all_that_its_modules_import(installed: Path) -> None:
+    packages = ("crowetrade", "crowetrade_api", "crowetrade_process", "crowetrade_agents", "crowetrade_cli")
+    run(installed / "bin" / "python", "-c", IMPORT_ALL, *packages)
+
+
+def test_the_operator_states_all_that_its_modules_import(wheels: Path, tmp_path: Path) -> None:
+    environment = environment_of(OPERATOR, wheels, tmp_path / "venv")
+    packages = ("crowetrade", "crowetrade_api", "crowetrade_process", "crowetrade_operator")
+    run(environment / "bin" / "python", "-c", IMPORT_ALL, *packages)
