@@ -113,6 +113,12 @@ def test_inspect_counts_rows_that_cannot_be_read(run: Run, tmp_path: Path) -> No
     assert shown["first_unreadable"].startswith("data.csv, line 4: time 'x'")
 
 
+def test_the_first_row_that_cannot_be_read_is_that_of_the_first_file(run: Run, tmp_path: Path) -> None:
+    first, second = (file(tmp_path, f"{TRADES}{name},1\n", f"{name}.csv") for name in ("a", "b"))
+    ended = run("data", "inspect", first, second, *COLUMNS)
+    assert ended.err.startswith("Error: 2 rows cannot be read, first a.csv, line 4: time 'a'")
+
+
 def test_empty_lines_are_no_rows_and_are_counted(run: Run, tmp_path: Path) -> None:
     header, first, second = TRADES.splitlines()
     path, out = file(tmp_path, "\n".join([header, "", first, ",", second, "", ""])), tmp_path / "out.parquet"
