@@ -119,6 +119,11 @@ def test_the_first_row_that_cannot_be_read_is_that_of_the_first_file(run: Run, t
     assert ended.err.startswith("Error: 2 rows cannot be read, first a.csv, line 4: time 'a'")
 
 
+def test_the_first_row_that_cannot_be_read_is_the_first_in_any_column(run: Run, tmp_path: Path) -> None:
+    ended = run("data", "inspect", file(tmp_path, f"{TRADES}2024-01-02T00:00:00Z,x\ny,1\n"), *COLUMNS)
+    assert ended.err.startswith("Error: 2 rows cannot be read, first data.csv, line 4: price 'x'")
+
+
 def test_empty_lines_are_no_rows_and_are_counted(run: Run, tmp_path: Path) -> None:
     header, first, second = TRADES.splitlines()
     path, out = file(tmp_path, "\n".join([header, "", first, ",", second, "", ""])), tmp_path / "out.parquet"
