@@ -9,9 +9,9 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.ipc
 
-RUN_ROWS = 500_000
+RUN_ROWS = 200_000
 """Rows that are sorted in memory at once."""
-_MERGED_ROWS = 4_096
+_MERGED_ROWS = 2_048
 """Rows of each run that are in memory while runs are merged, so that a hundred runs are some 50 MB."""
 
 

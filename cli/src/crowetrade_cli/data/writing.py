@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-ROW_GROUP_ROWS = 131_072
+ROW_GROUP_ROWS = 65_536
 
 
 @contextmanager
