@@ -11,6 +11,8 @@ class HoldReason(StrEnum):
     # from the feature stage on
     WARMING_UP = "WarmingUp"
     INVALID_MARKET_DATA = "InvalidMarketData"
+    # The model has no hook for this kind of event, such as the trades of others: it changes nothing.
+    EVENT_NOT_USED = "EventNotUsed"
     # The model failed at this event; MODEL_FAILING after so many in a row that trading stands down.
     MODEL_FAILED = "ModelFailed"
     MODEL_FAILING = "ModelFailing"
@@ -32,10 +34,15 @@ class HoldReason(StrEnum):
 STAND_DOWN = frozenset({HoldReason.DATA_GAP, HoldReason.VOLATILITY_SPIKE, HoldReason.MODEL_FAILING})
 """Neither the market nor the model is to be trusted: working orders are canceled, too."""
 
+KEEPS_QUOTES = frozenset({HoldReason.WARMING_UP, HoldReason.EVENT_NOT_USED, HoldReason.NO_FORECAST})
+"""The model has nothing new to say, so its quotes rest where they are. For any other reason nobody stands behind them,
+and they are canceled."""
+
 NOT_READY = frozenset(
     {
         HoldReason.WARMING_UP,
         HoldReason.INVALID_MARKET_DATA,
+        HoldReason.EVENT_NOT_USED,
         HoldReason.MODEL_FAILED,
         HoldReason.MODEL_FAILING,
         HoldReason.NO_FORECAST,

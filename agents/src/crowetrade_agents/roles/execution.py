@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 import structlog
 
@@ -34,27 +35,36 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.flow import MarketEvent, Origin, TargetPosition
-from crowetrade_agents.domain.hold_reasons import STAND_DOWN, HoldReason
+from crowetrade_agents.domain.hold_reasons import KEEPS_QUOTES, STAND_DOWN, HoldReason
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.domain.wire import SIDE_FROM_WIRE, instrument_id
 from crowetrade_agents.execution.ids import ClOrdIds
 from crowetrade_agents.execution.plan import IdleReason, plan_child
-from crowetrade_agents.execution.policy import ExecutionPolicy
+from crowetrade_agents.execution.policy import ExecutionPolicy, Style
 from crowetrade_agents.execution.silence import SilenceWatch
 from crowetrade_agents.order_entry.port import Request
 from crowetrade_agents.roles.alarm import Alarm
 from crowetrade_agents.roles.order_sender import OrderSender, Patience
 from crowetrade_agents.roles.problems import Problem
+from crowetrade_agents.roles.quoter import Quoter
 from crowetrade_agents.roles.refusals import Refusals
 from crowetrade_agents.roles.status import AgentState
 from crowetrade_agents.roles.venue_stream import Task, VenueStream
 
 _log = structlog.get_logger(__name__)
 
+
+class Decided(NamedTuple):
+    """An event with its target."""
+
+    event: MarketEvent
+    target: TargetPosition
+
+
 # None only wakes the worker.
-Input = MarketEvent | TargetPosition | status_pb2.GatewayStatus | None
+Input = MarketEvent | TargetPosition | Decided | status_pb2.GatewayStatus | None
 
 
 class ExecutionRole:
@@ -78,7 +88,8 @@ class ExecutionRole:
         self._upstream_ready = upstream_ready
         self._patience = patience or Patience()
         ids = ClOrdIds(strategy, clock.now_ns())
-        self._sender = OrderSender(strategy, ids, policy.time_in_force, clock, self._patience, shadow)
+        quoting = policy.style is Style.QUOTE
+        self._sender = OrderSender(strategy, ids, policy.time_in_force, clock, self._patience, shadow, quoting)
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         # The quotes of the steps handled, and the newest that have arrived.
         self._handled_tops: dict[InstrumentId, TopOfBook] = {}
@@ -90,12 +101,19 @@ class ExecutionRole:
         # Venue -> what its gateway blocks and enforces.
         self._in_force: dict[str, tuple[str, str]] = {}
         self.streams = {name.venue: VenueStream(name.venue, clock) for name in instruments}
+        self._quoter = (
+            Quoter(instruments, policy.requote_ticks, self.streams, self._sender, self._refusals) if quoting else None
+        )
 
     # From the bus.
 
     async def on_market_event(self, event: MarketEvent) -> None:
         """Takes one event; never waits."""
         self._inbox.put_nowait(event)
+
+    async def on_decided(self, event: MarketEvent, target: TargetPosition) -> None:
+        """Takes one event with its target; never waits."""
+        self._inbox.put_nowait(Decided(event, target))
 
     async def on_target(self, target: TargetPosition) -> None:
         """Takes one target; never waits."""
@@ -220,6 +238,10 @@ class ExecutionRole:
         return [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
 
     def _align(self, message: Input) -> list[Task]:
+        if isinstance(message, Decided):
+            event, target = message
+            self._note_arrival(event)
+            return self.streams[event.instrument.venue].take_both(event, target)
         if isinstance(message, TargetPosition):
             stream = self.streams.get(message.origin.instrument.venue)
             return [] if stream is None else stream.take_target(message)
@@ -249,7 +271,7 @@ class ExecutionRole:
 
     async def _handle(self, task: Task) -> None:
         stream, step = task.stream, task.step
-        if stream.lock_step:
+        if stream.lock_step and stream.reported < step.sequence:
             await self._sender.await_reports(stream, step.sequence)
         for event in step.market_data:
             stream.pass_event_time(event.event_ns)
@@ -262,9 +284,15 @@ class ExecutionRole:
     async def _follow(self, target: TargetPosition, venue: str) -> None:
         """Acts upon a target that an event of `venue` caused."""
         reason = HoldReason.DATA_GAP if self._silent else target.hold_reason
+        if reason == HoldReason.EVENT_NOT_USED:
+            return
         self._state.stand_down = reason if reason in STAND_DOWN else ""
-        if reason in STAND_DOWN:
+        if reason in STAND_DOWN or (self._quoter is not None and reason and reason not in KEEPS_QUOTES):
             await self._sender.cancel_all(tuple(self.streams.values()))
+            return
+        if self._quoter is not None:
+            if not reason:
+                await self._quoter.follow(target, lambda name: self._tops(name, venue).get(name), self._pause_clock_ns)
             return
         quantities = self._quantities(target)
         if any(not self.streams[name.venue].up for name in quantities):
@@ -277,6 +305,10 @@ class ExecutionRole:
         for stream, cl_ord_ids in sent:
             await self._sender.await_answers(stream, cl_ord_ids)
 
+    def _tops(self, name: InstrumentId, venue: str) -> Mapping[InstrumentId, TopOfBook]:
+        """The quotes that a decision about the instrument sees at an event of `venue`."""
+        return self._handled_tops if name.venue == venue else self._newest_tops
+
     def _quantities(self, target: TargetPosition) -> Mapping[InstrumentId, Decimal]:
         if all(name in self._instruments for name in target.targets):
             return target.targets
@@ -286,7 +318,7 @@ class ExecutionRole:
     async def _pursue(self, name: InstrumentId, quantity: Decimal, origin: Origin, venue: str) -> list[str]:
         """Cancels and orders what one target asks for; returns the orders whose answers are to be awaited."""
         stream = self.streams[name.venue]
-        tops = self._handled_tops if name.venue == venue else self._newest_tops
+        tops = self._tops(name, venue)
         plan = plan_child(
             target=quantity,
             position=stream.orders.position(name),

@@ -87,6 +87,8 @@ class GatewayProcess:
         self._health = health
         self._stop = stop
         self._waiting_for: list[str] = []
+        # Once the journal has been read; the engine moves them.
+        self.books: Books | None = None
         # Set once sessions can be opened.
         self.serving = asyncio.Event()
 
@@ -97,6 +99,7 @@ class GatewayProcess:
         if opened is None:
             return
         state, head = opened
+        self.books = state.books
 
         async def put(command: SessionCommand) -> None:
             await gateway.put(command)
@@ -176,7 +179,8 @@ class GatewayProcess:
         return settings_of(self._file, self._venue.features, self._name)
 
     def _resume(self, books: Books) -> Resume:
-        return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token)
+        positions = {name: account.total.position for name, account in books.account.items()}
+        return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token, positions)
 
     async def _configure(self, gateway: Gateway) -> None:
         async for configuration in self._configurations:
