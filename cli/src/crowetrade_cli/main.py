@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from crowetrade_agents.errors import AgentError
-from crowetrade_cli.commands import journal, new
+from crowetrade_cli.commands import data, journal, new
 from crowetrade_cli.commands.backtest import backtest
 from crowetrade_cli.commands.compare import compare
 from crowetrade_cli.commands.run import run
@@ -21,6 +21,7 @@ from crowetrade_cli.errors import CliError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="CroweTrade from the command line.")
 app.add_typer(journal.app, name="journal")
+app.add_typer(data.app, name="data")
 app.command()(run)
 app.command()(backtest)
 app.command()(compare)
