@@ -3,19 +3,10 @@ orders and get the same executions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.gateway.loop import Gateway
-from crowetrade_agents.runtime.backtest.run import Backtest
-from crowetrade_api.files import EnvName
-from crowetrade_cli.backtest.plan import Recordings, plan_of
-from crowetrade_cli.backtest.run import WHOLE
-from crowetrade_cli.local.sources import admitted
-from crowetrade_cli.manifests.admission import Manifest
-from crowetrade_cli.manifests.selection import Found
-from crowetrade_cli.samples import INSTALLED_SAMPLES
+from crowetrade.bus.v1.journal_pb2 import JournalRecord
+from crowetrade_cli_tests.backtests import journaled
 from tests.e2e import manifests
 from tests.e2e.journal import Journal, read_journal, signed_quantity
 from tests.e2e.namespaces import Namespace, of_strategy
@@ -31,21 +22,6 @@ def _orders(journal: Journal, strategy: str) -> list[tuple[Any, ...]]:
 def _fills(journal: Journal, strategy: str) -> list[tuple[Any, ...]]:
     fills = journal.fills(strategy)
     return [(fill.transact_unix_ns, signed_quantity(fill), fill.price, fill.fee) for fill in fills]
-
-
-def _backtest(*given: Manifest) -> Journal:
-    """What the gateway of a backtest of these manifests journals."""
-    plan = plan_of(admitted([Found(manifest, "a test") for manifest in given], "default"), "default")
-    recordings = Recordings({EnvName.SAMPLE_DIRECTORY: str(INSTALLED_SAMPLES)})
-    events: list[journal_pb2.JournalEvent] = []
-
-    def recorded(gateway: Gateway, new: Sequence[journal_pb2.JournalEvent]) -> None:
-        events.extend(new)
-
-    venues = [(recordings.of(file), plan.configurations[file.name]) for file in plan.traded]
-    for _ in Backtest(venues, plan.strategies, recorded, WHOLE.from_ns, WHOLE.to_ns).run():
-        pass
-    return Journal([], [journal_pb2.JournalRecord(events=events)])
 
 
 def test_combined_and_split_and_a_backtest_send_the_same_orders(namespace: Namespace) -> None:
@@ -66,6 +42,7 @@ def test_combined_and_split_and_a_backtest_send_the_same_orders(namespace: Names
     assert len(_orders(one, "combined")) > 100
     assert _orders(one, "combined") == _orders(two, "split")
     assert _fills(one, "combined") == _fills(two, "split")
-    alone = _backtest(manifests.risk_limit(), manifests.venue("one", manifests.LOCK_STEP), combined)
+    venue = manifests.venue("one", manifests.LOCK_STEP)
+    alone = Journal([], [JournalRecord(events=journaled([manifests.risk_limit(), venue, combined], {}))])
     assert _orders(one, "combined") == _orders(alone, "combined")
     assert _fills(one, "combined") == _fills(alone, "combined")

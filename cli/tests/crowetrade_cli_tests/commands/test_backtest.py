@@ -27,6 +27,7 @@ HOUR_NS = 3_600_000_000_000
 FIRST_NS = 1_483_315_200_000_000_000  # 2017-01-02
 QUOTES = 400
 SECONDS = 60
+PAIR = ("free", "charged")
 NUMBERS = ("quantity", "price", "fee")
 
 VENUE = change(
@@ -132,6 +133,25 @@ def test_pnl_is_what_the_fills_brought_and_what_is_held_is_worth(desk: Path, run
     assert Decimal(total["pnl"]) == pnl
     assert f"{pnl:,.2f} USD" in ended.out
     assert "<!doctype html>" in (desk / "out" / "report.html").read_text().lower()
+
+
+def test_what_a_position_is_charged_counts(desk: Path, run: Run) -> None:
+    """Six hours at 1 bp of what is held, at the middle of the quote in force."""
+    free = run("backtest", "manifests", "--out", "free")
+    write(desk, change(VENUE, "spec.simulated.funding", [{"symbol": "EUR-USD", "rateBps": "1", "everyHours": 6}]))
+    charged = run("backtest", "manifests", "--out", "charged")
+    assert (free.code, charged.code) == (0, 0)
+    trades = [(row["at_ns"], row["quantity"] if row["side"] == "Buy" else -row["quantity"]) for row in fills("charged")]
+    assert [row["cl_ord_id"] for row in fills("free")] == [row["cl_ord_id"] for row in fills("charged")]
+    paid = Decimal(0)
+    for hour in range(6, QUOTES, 6):
+        at_ns = FIRST_NS + hour * HOUR_NS
+        held = sum((quantity for filled_ns, quantity in trades if filled_ns < at_ns), Decimal(0))
+        # At its own time the quote before is in force.
+        mid = Decimal(f"{1.1 + 0.005 * math.sin((hour - 1) / 6):.5f}") + Decimal("0.00001")
+        paid += (held * mid / 10_000).quantize(Decimal("0.00000001"))
+    pnl = {name: Decimal(json.loads((desk / name / "metrics.json").read_text())["totals"][0]["pnl"]) for name in PAIR}
+    assert pnl["free"] - pnl["charged"] == paid != 0
 
 
 def test_a_range_of_time_is_all_that_is_traded(desk: Path, run: Run) -> None:

@@ -11,16 +11,11 @@ import pytest
 import yaml
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.journal.sqlite import SqliteReader
-from crowetrade_agents.runtime.backtest.run import Backtest
 from crowetrade_api.files import EnvName
 from crowetrade_api_tests.samples import change
-from crowetrade_cli.backtest.plan import Recordings, plan_of
-from crowetrade_cli.backtest.run import WHOLE
-from crowetrade_cli.local.sources import admitted
-from crowetrade_cli.manifests.selection import Found
 from crowetrade_cli.samples import INSTALLED_SAMPLES, sample_manifests
+from crowetrade_cli_tests.backtests import journaled
 from crowetrade_cli_tests.desk import Desk
 
 MAKER = "eurusd-maker"
@@ -49,20 +44,6 @@ def _of_run(desk: Desk, manifests: Sequence[dict[str, Any]]) -> list[journal_pb2
     return [event for record in records for event in record.events]
 
 
-def _of_backtest(folder: Path, manifests: Sequence[dict[str, Any]]) -> list[journal_pb2.JournalEvent]:
-    plan = plan_of(admitted([Found(manifest, "a test") for manifest in manifests], "default"), "default")
-    recordings = Recordings({EnvName.SAMPLE_DIRECTORY: str(INSTALLED_SAMPLES), EnvName.DATA_DIRECTORY: str(folder)})
-    events: list[journal_pb2.JournalEvent] = []
-
-    def recorded(gateway: Gateway, new: Sequence[journal_pb2.JournalEvent]) -> None:
-        events.extend(new)
-
-    venues = [(recordings.of(file), plan.configurations[file.name]) for file in plan.traded]
-    for _ in Backtest(venues, plan.strategies, recorded, WHOLE.from_ns, WHOLE.to_ns).run():
-        pass
-    return events
-
-
 def _orders(events: Sequence[journal_pb2.JournalEvent]) -> list[tuple[object, ...]]:
     orders = [event.order_submitted for event in events if event.HasField("order_submitted")]
     return [(order.side, order.order_quantity, order.price, order.post_only, order.origin_sequence) for order in orders]
@@ -84,7 +65,7 @@ def test_a_market_maker_sends_the_same_orders_in_lock_step_and_in_a_backtest(des
     recorded = (INSTALLED_SAMPLES / "eurusd-1h.csv").read_text().splitlines(keepends=True)
     bars.write_text("".join(recorded[: BARS + 1]))
     manifests = _manifests()
-    run, backtest = _of_run(desk, manifests), _of_backtest(desk.folder / "data", manifests)
+    run, backtest = _of_run(desk, manifests), journaled(manifests, {EnvName.DATA_DIRECTORY: str(desk.folder / "data")})
     assert _orders(run) == _orders(backtest)
     assert _fills(run) == _fills(backtest)
     assert len(_orders(run)) > BARS
