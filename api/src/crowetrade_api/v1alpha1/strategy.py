@@ -180,12 +180,13 @@ class Policy(ApiModel):
     execution: Execution = section(
         Execution,
         "How a wanted position becomes orders.",
+        # The API server judges the section's default, which is empty, before it fills that in.
         rule(
-            "self.style != 'Quote' || self.timeInForce != 'IOC'",
+            "!has(self.style) || self.style != 'Quote' || self.timeInForce != 'IOC'",
             "execution: quotes rest, so with style Quote set timeInForce to GTC or DAY",
         ),
         rule(
-            "self.style != 'Quote' || !has(self.participationCap)",
+            "!has(self.style) || self.style != 'Quote' || !has(self.participationCap)",
             "execution: participationCap is for style Limit; leave it out with style Quote",
         ),
     )
