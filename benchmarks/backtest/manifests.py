@@ -21,7 +21,8 @@ from crowetrade_cli.local.sources import admitted
 from crowetrade_cli.manifests.admission import Manifest
 from crowetrade_cli.manifests.selection import Found
 
-_CAPITAL = 10**15
+CAPITAL = 10**15
+"""Money that the strategy may size its positions with; what more of it changes is no order."""
 CLAIM = "recordings"
 """A claim is the folder of its name below the folder of data; there the recordings have to be."""
 _NAMESPACE = "default"
@@ -33,15 +34,15 @@ _LIMITS = {
 }
 
 
-def plan(task: Task) -> tuple[Plan, Recordings]:
-    """The crossover over a recording of EUR-USD in a folder of the name CLAIM: quotes, or bars, of which the venue makes
-    quotes without a spread.
+def plan(task: Task, capital: int = CAPITAL) -> tuple[Plan, Recordings]:
+    """The crossover over a recording of EUR-USD in a folder of the name CLAIM: quotes, or bars, of which the venue
+    makes quotes without a spread.
 
     Raises RuntimeError when the RiskLimit here does not name every limit that there is.
     """
     if missing := {field.alias for field in Limits.model_fields.values()} - set(_LIMITS):
         raise RuntimeError(f"the benchmark's RiskLimit does not set {', '.join(map(str, missing))}: set it")
-    manifests = [_venue(task), _limit(), _strategy(task)]
+    manifests = [_venue(task), _limit(), _strategy(task, capital)]
     found = [Found(manifest, "the benchmark") for manifest in manifests]
     data = str(Path(task.rows).parent.parent)
     return plan_of(admitted(found, _NAMESPACE), _NAMESPACE), Recordings({EnvName.DATA_DIRECTORY: data})
@@ -76,15 +77,15 @@ def _limit() -> Manifest:
     return _manifest("RiskLimit", "limits", {"scope": {}, "limits": _LIMITS})
 
 
-def _strategy(task: Task) -> Manifest:
+def _strategy(task: Task, capital: int) -> Manifest:
     spec = {
         "mode": "Paper",
-        "capital": {"amount": str(_CAPITAL), "currency": "USD"},
+        "capital": {"amount": str(capital), "currency": "USD"},
         "instruments": [{"symbol": "EUR-USD", "venueRef": {"name": "venue"}}],
         "model": {"name": "ema-crossover", "parameters": {"fast": task.fast, "slow": task.slow}},
         "policy": {
             "entryGate": {"minProbEdge": "0.5"},
-            "sizing": {"fraction": "1", "maxLeverage": render(Decimal(2 * LOT) / _CAPITAL)},
+            "sizing": {"fraction": "1", "maxLeverage": render(Decimal(2 * LOT) / CAPITAL)},
             "execution": {"limitOffsetBps": "500", "timeInForce": "IOC"},
         },
     }

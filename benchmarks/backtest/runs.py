@@ -72,7 +72,7 @@ def sample_bars() -> Iterator[Bar]:
             yield Bar(int(ts_ns), *map(float, prices))
 
 
-def written(folder: Path, name: str, rows: Iterable[Quote] | Iterable[Bar]) -> str:
+def written(folder: Path, name: str, rows: Iterable[Quote | Bar]) -> str:
     """Writes rows where both CroweTrade and its peers read them, and returns the path."""
     path = folder / CLAIM / name
     path.parent.mkdir(exist_ok=True)

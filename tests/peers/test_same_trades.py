@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
-
 from benchmarks.backtest.peers.task import Bar, Quote, Task
 from benchmarks.backtest.runs import (
     BACKTESTING_PY,
@@ -30,15 +30,16 @@ from benchmarks.backtest.runs import (
 
 pytestmark = pytest.mark.skipif(not PEERS.exists(), reason="no environment of peers here: `make bench-backtest`")
 
+T = TypeVar("T")
 START_NS, STEP_MILLIS = 1_400_000_000_000_000_000, 1_000
-QUOTES = 10_000
+QUOTES = 6_000
 CENT = Decimal("0.01")
 FEES_BPS = ("0", "0.2")
 
 
-def times() -> Iterator[int]:
-    """Of the rows."""
-    return itertools.count(START_NS, STEP_MILLIS * 1_000_000)
+def timed(values: Iterable[T]) -> Iterator[tuple[int, T]]:
+    """One value at each step."""
+    return zip(itertools.count(START_NS, STEP_MILLIS * 1_000_000), values, strict=False)
 
 
 def trades(answer: Answer) -> list[tuple[int, Decimal, Decimal]]:
@@ -58,8 +59,8 @@ def cents(amount: float) -> Decimal:
 def test_backtesting_py(tmp_path: Path, fee_bps: str) -> None:
     """It fills at the open of the next bar and knows no spread: a bar of one price is a quote of that price."""
     closes = [bar.close for bar in sample_bars()]
-    quotes = written(tmp_path, "quotes.csv", (Quote(at, str(price), str(price)) for at, price in zip(times(), closes)))
-    bars = written(tmp_path, "bars.csv", (Bar(at, price, price, price, price) for at, price in zip(times(), closes)))
+    quotes = written(tmp_path, "quotes.csv", (Quote(at, str(price), str(price)) for at, price in timed(closes)))
+    bars = written(tmp_path, "bars.csv", (Bar(at, price, price, price, price) for at, price in timed(closes)))
     ours = ask(OURS, Task(quotes, 10, 20, STEP_MILLIS, fee_bps))
     theirs = ask(BACKTESTING_PY, Task(bars, 10, 20, fee_bps=fee_bps))
     assert len(trades(ours)) > 200
@@ -75,7 +76,7 @@ def test_nautilus_trader(tmp_path: Path, fee_bps: str) -> None:
         recorded = list(itertools.islice(recorded_quotes(), QUOTES))
     except NotRecorded as error:
         pytest.skip(str(error))
-    quotes = written(tmp_path, "quotes.csv", (quote._replace(ts_ns=at) for at, quote in zip(times(), recorded)))
+    quotes = written(tmp_path, "quotes.csv", (quote._replace(ts_ns=at) for at, quote in timed(recorded)))
     task = Task(quotes, 10, 20, STEP_MILLIS, fee_bps)
     ours, theirs = ask(OURS, task), ask(NAUTILUS, task)
     assert len(trades(ours)) > 200

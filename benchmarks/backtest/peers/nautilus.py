@@ -1,8 +1,10 @@
-"""nautilus_trader, low-level API, logging off. A market order fills at the quote in force when it arrives, at the bid or
-the ask, but not before the next event of the recording: with no latency at once, with one of the distance between two
-quotes at the next of them. Its risk engine checks orders as it does by default. Money is rounded to cents at each
-execution. `profit` values what is open at the mid price, as CroweTrade does; its own figure has the price at which it
-could be closed."""
+"""nautilus_trader, low-level API, logging off.
+
+A market order fills at the bid or the ask in force when it arrives, but not before the next event of the recording:
+without latency at once, with a latency of the distance between two quotes at the second of them. The library's risk
+engine checks orders as it does by default. Money is rounded to cents at each execution. `profit` values what is open at
+the mid price, as CroweTrade does; the library's own figure has the price at which it could be closed.
+"""
 
 from __future__ import annotations
 
@@ -96,39 +98,55 @@ def ticks(task: Task, instrument: CurrencyPair) -> list[QuoteTick]:
     quantity = Quantity.from_int(100 * LOT)
     return [
         QuoteTick(
-            instrument.id, Price.from_str(row.bid_px), Price.from_str(row.ask_px), quantity, quantity, row.ts_ns, row.ts_ns
+            instrument.id,
+            Price.from_str(row.bid_px),
+            Price.from_str(row.ask_px),
+            quantity,
+            quantity,
+            row.ts_ns,
+            row.ts_ns,
         )
         for row in quotes(task)
     ]
 
 
-def main() -> None:
-    """Runs the task of this process."""
-    task = given()
-    engine = BacktestEngine(BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True)))
-    latency = LatencyModel(task.latency_millis * 1_000_000) if task.latency_millis else None
-    engine.add_venue(
+def engine(task: Task, instrument: CurrencyPair, strategy: Strategy) -> BacktestEngine:
+    """An engine that has everything, and has not run."""
+    made = BacktestEngine(BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True)))
+    made.add_venue(
         SIM,
         oms_type=OmsType.NETTING,
         account_type=AccountType.MARGIN,
         base_currency=USD,
         starting_balances=[Money(CASH, USD)],
-        latency_model=latency,
+        latency_model=LatencyModel(task.latency_millis * 1_000_000) if task.latency_millis else None,
     )
-    instrument = pair(task)
-    engine.add_instrument(instrument)
-    engine.add_data(ticks(task, instrument))
-    strategy = Crossover(task, instrument)
-    engine.add_strategy(strategy)
+    made.add_instrument(instrument)
+    made.add_data(ticks(task, instrument))
+    made.add_strategy(strategy)
+    return made
+
+
+def timed(made: BacktestEngine) -> float:
+    """Runs an engine; returns the seconds."""
     begin = time.perf_counter()
-    engine.run()
-    seconds = time.perf_counter() - begin
-    profit = float(engine.portfolio.account(SIM).balance_total(USD).as_decimal() - CASH)
-    last = engine.cache.quote_tick(instrument.id)
-    for position in engine.cache.positions_open():
+    made.run()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Runs the task of this process."""
+    task = given()
+    instrument = pair(task)
+    strategy = Crossover(task, instrument)
+    made = engine(task, instrument, strategy)
+    seconds = timed(made)
+    profit = float(made.portfolio.account(SIM).balance_total(USD).as_decimal() - CASH)
+    last = made.cache.quote_tick(instrument.id)
+    for position in made.cache.positions_open():
         mid = (float(last.bid_price) + float(last.ask_price)) / 2
         profit += position.signed_qty * (mid - position.avg_px_open)
-    answer(engine.iteration, seconds, strategy.executions, profit)
+    answer(made.iteration, seconds, strategy.executions, profit)
 
 
 if __name__ == "__main__":
