@@ -1,9 +1,8 @@
 """How much of all cores a sweep uses. `python -m benchmarks.backtest.sweep FILE CORES RUNS` runs one and prints the
-seconds since its start at which each run was done."""
+seconds that it took; what a process loads once is loaded before."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import subprocess
@@ -26,28 +25,25 @@ from crowetrade_cli.backtest.run import WHOLE
 RUNS = 100
 BARS = 3_000
 """About half a year."""
-RUNS_ALONE = 6
-"""The first of them is not counted: a process does some things once."""
+RUNS_ALONE = 5
 
 
 def sweep(folder: Path) -> Iterator[Figure]:
     """backtest.sweep.efficiency: what the runs of a sweep take one after the other in one process, divided by the
     cores and by what the sweep takes on them, its processes started and ended. All runs are alike."""
     rows, cores = written(folder, "sweep.csv", islice(sample_bars(), BARS)), len(os.sched_getaffinity(0))
-    shares, alone, together = [], [], []
+    alone, together = [], []
     for _ in range(TURNS):
-        first, *_, last = _done(rows, 1, RUNS_ALONE)
-        alone.append((last - first) / (RUNS_ALONE - 1))
-        together.append(_done(rows, cores, RUNS)[-1])
-        shares.append(RUNS * alone[-1] / (cores * together[-1]))
+        alone.append(_seconds(rows, 1, RUNS_ALONE) / RUNS_ALONE)
+        together.append(_seconds(rows, cores, RUNS))
+    shares = [RUNS * one / (cores * all_) for one, all_ in zip(alone, together, strict=True)]
     notes = {"run_alone_seconds": _rounded(alone), "sweep_seconds": _rounded(together)}
     yield figure("backtest.sweep.efficiency", "share", shares, cores=cores, runs=RUNS, **notes)
 
 
-def _done(rows: str, cores: int, runs: int) -> list[float]:
+def _seconds(rows: str, cores: int, runs: int) -> float:
     command = [sys.executable, "-m", "benchmarks.backtest.sweep", rows, str(cores), str(runs)]
-    found: list[float] = json.loads(subprocess.check_output(command, cwd=ROOT, text=True))
-    return found
+    return float(subprocess.check_output(command, cwd=ROOT, text=True))
 
 
 def _rounded(values: list[float]) -> list[float]:
@@ -60,11 +56,15 @@ def main(rows: str, cores: int, runs: int) -> None:
     task = Task(rows, *BAR_SPANS)
     plans = [plan(task, CAPITAL + number) for number in range(runs)]
     candidates = [Candidate({"capital": str(number)}, one) for number, (one, _) in enumerate(plans)]
-    done: list[float] = []
+    recordings = plans[0][1]
+    Runner(candidates[:1], recordings, 1, _nothing).sweep(WHOLE)
     begin = time.perf_counter()
-    Runner(candidates, plans[0][1], cores, lambda: done.append(time.perf_counter() - begin)).sweep(WHOLE)
-    done.append(time.perf_counter() - begin)
-    print(json.dumps(done))
+    Runner(candidates, recordings, cores, _nothing).sweep(WHOLE)
+    print(time.perf_counter() - begin)
+
+
+def _nothing() -> None:
+    """Nobody watches."""
 
 
 if __name__ == "__main__":
