@@ -82,6 +82,8 @@ class Accounts:
         # Exec ids that were booked, and those that were taken back.
         self.booked: dict[str, tuple[str, Decimal]] = {}
         self.busted: set[str] = set()
+        # Charges by the venue's identifier, to each owner what he pays.
+        self.charged: dict[str, dict[str, Decimal]] = {}
         # Times of messages that count against rates, by strategy and symbol.
         self.messages: dict[tuple[str, str], list[int]] = {}
         self.refused: list[Refused] = []
@@ -178,6 +180,13 @@ class Accounts:
         order = self.orders.get(body.cl_ord_id.removeprefix("?"))
         if order is not None:
             order.cum -= quantity
+
+    def _charge(self, body: journal_pb2.PositionCharged, at_ns: int) -> None:
+        parts = self.charged.setdefault(body.charge_id, {})
+        expect(body.strategy not in parts, "I3", f"charge {body.charge_id} is booked twice to {body.strategy!r}")
+        held = self.positions.get((body.strategy, body.symbol), ZERO)
+        expect(Decimal(body.quantity) == held, "I3", f"charge {body.charge_id} is for {body.quantity}, {held} are held")
+        parts[body.strategy] = Decimal(body.amount)
 
     def _ended(self, body: journal_pb2.OrderEnded, at_ns: int) -> None:
         self._close(self.orders[body.cl_ord_id])
@@ -374,6 +383,7 @@ FOLDS: dict[str, Callable[[Accounts, Any, int], None]] = {
     "replace_submitted": Accounts._replace,
     "order_executed": Accounts._executed,
     "execution_busted": Accounts._busted,
+    "position_charged": Accounts._charge,
     "order_ended": Accounts._ended,
     "order_replaced": Accounts._replaced,
     "request_rejected": Accounts._rejected,

@@ -4,7 +4,8 @@ ledger (venue.py) and naive accounts (accounts.py), never against themselves.
 I1  The venue's open orders and what is executed of them equal the books, or the order is pending or unknown and is
     being asked for, or a request or an answer is on its way.
 I2  No order is at the venue, or sent to it, that the journal did not take first, as it was taken.
-I3  Each execution is booked once, to the owner of its order; positions are the sum of executions less busts.
+I3  Each execution is booked once, to the owner of its order; positions are the sum of executions less busts. Each
+    charge on a position is booked once, in parts that sum to it.
 I4  No limit is exceeded by what is sent, by naive sums and by the list of all messages.
 I5  Nothing new is sent after a halt or a suspension is in force; CLOSE_ONLY reduces; closing is for FLATTEN alone.
 I6  What one strategy sends changes nothing for another one but through shared limits (isolation.py).
@@ -160,6 +161,10 @@ def executions_are_the_venues(world: World) -> None:
         expect(signed == executed.quantity * executed.side.sign, "I3", f"execution {exec_id} has other numbers")
         account = world.accounts.orders.get(executed.cl_ord_id)
         expect(owner == (account.owner if account else ""), "I3", f"execution {exec_id} belongs to somebody else")
+    amounts = {item.charge_id: item.amount for item in ledger.charges}
+    for charge_id, parts in world.accounts.charged.items():
+        expect(charge_id in amounts, "I3", f"charge {charge_id} is booked and unknown to the venue")
+        expect(sum(parts.values()) == amounts[charge_id], "I3", f"the parts of charge {charge_id} are not the whole")
 
 
 def recovered_equals_live(world: World, process: GatewayProcess) -> None:
@@ -227,6 +232,8 @@ def nothing_is_lost(world: World) -> None:
     ledger, booked = world.venue.exchange.ledger, world.accounts.booked
     missing = set(ledger.executions) - set(booked) - world.venue.lost_executions
     expect(not missing, "I3", f"executions {sorted(missing)} are not booked")
+    uncharged = {item.charge_id for item in ledger.charges} - set(world.accounts.charged) - world.venue.lost_charges
+    expect(not uncharged, "I3", f"charges {sorted(uncharged)} are not booked")
     unbusted = (set(ledger.busts) & set(booked)) - world.accounts.busted - world.venue.lost_busts
     expect(not unbusted, "I3", f"executions {sorted(unbusted)} were taken back and are still booked")
 

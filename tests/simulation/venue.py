@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MILLI = SECOND // 1000
 DAY_NS = 30 * SECOND
+CHARGE_NS = 7 * SECOND
 SNAPSHOT = "snapshot"
 """Under which a snapshot counts as on its way."""
 Answer = port.OrderEvent
@@ -42,13 +43,31 @@ class ShortDays:
         return (at_ns // DAY_NS + 1) * DAY_NS
 
 
+class OftenCharged:
+    """Positions in an instrument are charged so often that it happens many times in a run."""
+
+    kind = port.ChargeKind.FUNDING
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+
+    def next_ns(self, after_ns: int) -> int:
+        """Every CHARGE_NS."""
+        return (after_ns // CHARGE_NS + 1) * CHARGE_NS
+
+    def bps(self, at_ns: int, *, is_long: bool) -> Decimal:
+        """What one side pays the other receives."""
+        return Decimal("0.7") if is_long else Decimal("-0.7")
+
+
 class Venue:
     """`exchange.ledger` is the truth. Venue time is the world's time: it never steps."""
 
     def __init__(self, world: World, random: Random) -> None:
         self.world = world
         self.random = random
-        self.exchange = Exchange(world.instruments, calendar=ShortDays(), retain=None)
+        charges = [OftenCharged(name.symbol) for name in world.instruments]
+        self.exchange = Exchange(world.instruments, calendar=ShortDays(), charges=charges, retain=None)
         self.exchange.start(world.now)
         self.exchange.id_prefix = "v"
         self.exchange.listener = self._saw
@@ -61,6 +80,7 @@ class Venue:
         self.lost_for_good: set[str] = set()
         self.lost_executions: set[str] = set()
         self.lost_busts: set[str] = set()
+        self.lost_charges: set[str] = set()
         # Execution ids that left the exchange, with those of them that are still on their way to the session.
         self.emitted: set[str] = set()
         self.sequence = 0
@@ -157,7 +177,7 @@ class Venue:
         delay, copies = self.world.latency(), 1
         if self.world.faults:
             chance = self.random.random()
-            unasked = not asked or isinstance(event, port.Executed | port.Busted)
+            unasked = not asked or isinstance(event, port.Executed | port.Busted | port.Charged)
             if chance < (0.0005 if unasked else 0.01):
                 self.world.trace("lost on the way back", event)
                 if unasked:
@@ -191,6 +211,9 @@ class Venue:
         """Nobody is logged on: the next snapshot tells it."""
 
     def _lost_for_good(self, event: Answer) -> None:
+        if isinstance(event, port.Charged):
+            self.lost_charges.add(event.charge_id)
+            return
         self.lost_for_good.add(self.root(_cl_ord_id(event)))
         if isinstance(event, port.Executed):
             self.lost_executions.add(event.exec_id)
@@ -216,10 +239,12 @@ class Venue:
             busts=tuple(item for item in ledger.busts.values() if item.at_ns >= resume.since_ns),
             positions=dict(ledger.positions) if self.world.features.positions else None,
             state=f"place-{self.epoch // 4}",
+            charges=tuple(item for item in ledger.charges if item.at_ns >= resume.since_ns),
         )
         told = {item.exec_id for item in snapshot.executions}
         self.lost_executions -= told
         self.lost_busts -= {item.exec_ref_id for item in snapshot.busts}
+        self.lost_charges -= {item.charge_id for item in snapshot.charges}
         orders = {item.cl_ord_id for key, item in ledger.executions.items() if key in self.lost_executions}
         self.lost_for_good = {self.root(cl_ord_id) for cl_ord_id in orders}
         self._to_gateway_ns = max(self.world.now + self.world.latency(), self._to_gateway_ns)
@@ -317,4 +342,6 @@ class _Flight:
 def _cl_ord_id(event: Answer) -> str:
     if isinstance(event, port.Replaced | port.RequestRejected):
         return event.orig_cl_ord_id
+    if isinstance(event, port.Charged):
+        return event.charge_id
     return event.cl_ord_id

@@ -11,6 +11,8 @@ class HoldReason(StrEnum):
     # from the feature stage on
     WARMING_UP = "WarmingUp"
     INVALID_MARKET_DATA = "InvalidMarketData"
+    # The model has no hook for this kind of event, such as the trades of others: it changes nothing.
+    EVENT_NOT_USED = "EventNotUsed"
     # The model failed at this event; MODEL_FAILING after so many in a row that trading stands down.
     MODEL_FAILED = "ModelFailed"
     MODEL_FAILING = "ModelFailing"
@@ -36,6 +38,7 @@ NOT_READY = frozenset(
     {
         HoldReason.WARMING_UP,
         HoldReason.INVALID_MARKET_DATA,
+        HoldReason.EVENT_NOT_USED,
         HoldReason.MODEL_FAILED,
         HoldReason.MODEL_FAILING,
         HoldReason.NO_FORECAST,

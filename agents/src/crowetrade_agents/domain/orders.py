@@ -27,6 +27,11 @@ class Side(FixEnum):
         """+1 for a buy, -1 for a sell."""
         return 1 if self is Side.BUY else -1
 
+    @property
+    def opposite(self) -> Side:
+        """The side that it trades with."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
 
 class OrdType(FixEnum):
     """FIX tag 40."""

@@ -1,12 +1,13 @@
 """Position and profit of one strategy in one instrument, by average cost.
 
 Average cost: a fill that adds to the position moves the average price; one that reduces it realises
-(price - average) x quantity closed and leaves the average; one that crosses zero does both. Fees are kept apart.
+(price - average) x quantity closed and leaves the average; one that crosses zero does both. Fees are kept apart; what
+a position costs while it is held (funding, rollover) is among them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
@@ -36,6 +37,10 @@ class Position:
         crossed = signed_quantity.copy_abs() > self.quantity.copy_abs()
         average = price if crossed else (self.average_price if after else ZERO)
         return Position(after, average, c.add(self.realized, gain), fees)
+
+    def charged(self, amount: Decimal) -> Position:
+        """The position after an amount was paid for holding it; negative is received."""
+        return replace(self, fees=CONTEXT.add(self.fees, amount))
 
     def unrealized(self, mark: Decimal) -> Decimal:
         """Profit in quote currency if closed at the mark price."""

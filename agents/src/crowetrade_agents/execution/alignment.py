@@ -62,6 +62,13 @@ class Alignment:
             return [Step(event.sequence, (), None)]
         return self._due() if self._targets else []
 
+    def on_both(self, event: MarketEvent, target: TargetPosition) -> list[Step]:
+        """Takes one event with its target, as they come where all roles are in one process."""
+        if self._events or self._targets:
+            return [*self.on_market_data(event, traded=True), *self.on_target(target)]
+        self._latest = self._handled = event.sequence
+        return [Step(event.sequence, (event,), target)]
+
     def on_target(self, target: TargetPosition) -> list[Step]:
         """Takes one target; one that comes twice or late is dropped."""
         sequence = target.origin.sequence

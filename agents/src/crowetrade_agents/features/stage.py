@@ -26,6 +26,7 @@ class FeatureStage:
     def __init__(self, model: sdk.Model) -> None:
         self._model = model
         self._mids: dict[InstrumentId, Decimal] = {}
+        self._unused = frozenset(kind for kind, hook in _HOOKS.items() if _is_inherited(model, hook))
         model.on_start()
 
     def on_market_event(self, event: MarketEvent) -> FeatureVector:
@@ -33,14 +34,17 @@ class FeatureStage:
         body = event.event
         if body is None:
             return self.not_ready(event, HoldReason.INVALID_MARKET_DATA)
+        shown: sdk.Quote | sdk.Trade | sdk.Bar
         if isinstance(body, TopOfBook):
-            quote = sdk.Quote(
+            shown = sdk.Quote(
                 body.instrument, body.event_ns, body.bid_price, body.ask_price, body.bid_quantity, body.ask_quantity
             )
-            self._mids[body.instrument] = _rounded(quote.mid)
-            features = self._run(quote)
+            self._mids[body.instrument] = _rounded(shown.mid)
         else:
-            features = self._run(body)
+            shown = body
+        if type(shown) in self._unused:
+            return self.not_ready(event, HoldReason.EVENT_NOT_USED)
+        features = self._run(shown)
         if not features.ready:
             return self.not_ready(event, HoldReason.WARMING_UP)
         return self._vector(event, "", _finite(features.values))
@@ -57,9 +61,9 @@ class FeatureStage:
         try:
             features = self._call(event)
         except Exception as error:
-            raise ModelFailed(f"{_hook(event)} raised {type(error).__name__}: {error}") from error
+            raise ModelFailed(f"{_HOOKS[type(event)]} raised {type(error).__name__}: {error}") from error
         if not isinstance(features, sdk.Features):
-            raise ModelFailed(f"{_hook(event)} returned {features!r:.80}, which is no sdk.Features")
+            raise ModelFailed(f"{_HOOKS[type(event)]} returned {features!r:.80}, which is no sdk.Features")
         return features
 
     def _call(self, event: sdk.Quote | sdk.Trade | sdk.Bar) -> sdk.Features:
@@ -72,8 +76,12 @@ class FeatureStage:
                 return self._model.on_bar(event)
 
 
-def _hook(event: sdk.Quote | sdk.Trade | sdk.Bar) -> str:
-    return f"on_{type(event).__name__.lower()}"
+_HOOKS: dict[type, str] = {sdk.Quote: "on_quote", sdk.Trade: "on_trade", sdk.Bar: "on_bar"}
+
+
+def _is_inherited(model: sdk.Model, hook: str) -> bool:
+    """Whether the model leaves the hook as the protocol has it."""
+    return getattr(type(model), hook, None) is getattr(sdk.Model, hook)
 
 
 @lru_cache(REPEATED)

@@ -36,6 +36,7 @@ from crowetrade_agents.risk.windows import MessageWindows
 
 ENDED_KEPT = 1024
 RUNS_KEPT = 64
+CHARGES_KEPT = 1024
 SUSPENSE = ""
 """Owner of executions that belong to no order that the gateway knows."""
 
@@ -62,6 +63,8 @@ class Books:
         self.counters: dict[str, Counters] = {}
         self.used: dict[str, dict[str, int]] = {}
         self.halts: dict[str, str] = {}
+        # Identifiers of the last charges, oldest first.
+        self.charge_ids: dict[str, None] = {}
         self.configuration = journal_pb2.ConfigurationApplied()
         self.members: dict[str, frozenset[str]] = {}
         # Every ClOrdID of every remembered order, those of pending replacements included.
@@ -82,6 +85,7 @@ class Books:
             "configuration_applied": self._configuration_applied,
             "halt_changed": self._halt_changed,
             "venue_logged_on": self._venue_logged_on,
+            "position_charged": self._position_charged,
         }
 
     # --- Questions --------------------------------------------------------------------------------------------------
@@ -249,6 +253,13 @@ class Books:
         taken_back = CONTEXT.multiply(-SIDE_FROM_WIRE[body.side].sign, quantity)
         self._move(key, taken_back, parse(body.price), CONTEXT.minus(parse(body.fee)))
 
+    def _position_charged(self, at_ns: int, body: journal_pb2.PositionCharged) -> None:
+        key = (body.strategy, wire.instrument_of(self.venue, body.symbol))
+        self.positions[key] = self.positions.get(key, Position()).charged(parse(body.amount))
+        self.charge_ids[body.charge_id] = None
+        if len(self.charge_ids) > CHARGES_KEPT:
+            del self.charge_ids[next(iter(self.charge_ids))]
+
     def _order_unknown(self, at_ns: int, body: journal_pb2.OrderUnknown) -> None:
         order = self._known(body.cl_ord_id)
         order.unknown, order.reason, order.changed_ns = True, body.reason, at_ns
@@ -396,6 +407,7 @@ class Books:
             halts=[journal_pb2.HaltChanged(halt=halt, text=text) for halt, text in self.halts.items()],
             at_unix_ns=self.at_ns,
             venue_unix_ns=self.venue_ns,
+            charge_ids=self.charge_ids,
         )
         message.configuration.CopyFrom(self.configuration)
         return message
@@ -420,6 +432,7 @@ class Books:
             strategy, _, run = ids.prefix.rpartition("-")
             books.used.setdefault(strategy, {})[run] = ids.highest
         books.halts = {item.halt: item.text for item in message.halts}
+        books.charge_ids = dict.fromkeys(message.charge_ids)
         books._configuration_applied(0, message.configuration)
         return books
 

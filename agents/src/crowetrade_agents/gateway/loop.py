@@ -211,6 +211,8 @@ class Gateway:
 
     async def _carry_out(self, effect: effects.Effect) -> None:
         match effect:
+            case effects.Publish(event):
+                await self._publish_market(event)
             case effects.Report(strategy, message):
                 self._report(strategy, message)
             case effects.SendOrder(order, received_ns):
@@ -225,8 +227,6 @@ class Gateway:
                 self._venue.query(cl_ord_id, order_id, instrument)
             case effects.AcceptLogon(strategy, session, snapshot):
                 self._hub.accept(strategy, session, snapshot)
-            case effects.Publish(event):
-                await self._publish_market(event)
             case effects.Count(metric, labels, amount):
                 metrics.series(getattr(metrics, metric), labels).inc(amount)
             case effects.Tell(level, event_name, fields):

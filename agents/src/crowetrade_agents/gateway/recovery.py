@@ -31,6 +31,8 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
         venue_events.executed(turn, execution)
     for bust in snapshot.busts:
         venue_events.busted(turn, bust)
+    for charge in snapshot.charges:
+        venue_events.charged(turn, charge)
     at_venue: set[int] = set()
     for found in snapshot.open_orders:
         order = turn.books.find(found.cl_ord_id)

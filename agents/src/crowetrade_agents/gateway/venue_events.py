@@ -12,10 +12,12 @@ from typing import Any
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.market import Mark
-from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.numbers import ZERO, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
 from crowetrade_agents.gateway import closing, reports, supervision, wire
+from crowetrade_agents.gateway.books import SUSPENSE
+from crowetrade_agents.gateway.charges import shares
 from crowetrade_agents.gateway.effects import Publish, SendQuery
 from crowetrade_agents.gateway.order import Execution, Order
 from crowetrade_agents.gateway.state import Turn
@@ -300,6 +302,26 @@ def unanswered(turn: Turn, cl_ord_id: str) -> None:
     ask(turn, order, Reason.NO_ANSWER)
 
 
+def charged(turn: Turn, event: port.Charged) -> None:
+    """Books a charge that is new, to each owner its part."""
+    if event.charge_id in turn.books.charge_ids:
+        return
+    positions = turn.books.positions
+    held = {owner: item.quantity for (owner, name), item in positions.items() if name == event.instrument}
+    for owner, amount in shares(event.amount, event.quantity, held, SUSPENSE).items():
+        body = journal_pb2.PositionCharged(
+            kind=event.kind.value,
+            strategy=owner,
+            symbol=event.instrument.symbol,
+            quantity=render(held.get(owner, ZERO)),
+            price=render(event.price),
+            amount=render(amount),
+            transact_unix_ns=event.at_ns,
+            charge_id=event.charge_id,
+        )
+        turn.record(journal_pb2.JournalEvent(position_charged=body))
+
+
 def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:
     """A new best bid and offer."""
     live = turn.live
@@ -393,6 +415,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     port.RequestRejected: request_rejected,
     port.Busted: busted,
     port.OrderState: order_state,
+    port.Charged: charged,
     port.QuoteChanged: quote_changed,
     port.TradePrinted: trade_printed,
     port.FeedAlive: feed_alive,

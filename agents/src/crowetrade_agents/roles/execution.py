@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 import structlog
 
@@ -53,8 +54,16 @@ from crowetrade_agents.roles.venue_stream import Task, VenueStream
 
 _log = structlog.get_logger(__name__)
 
+
+class Decided(NamedTuple):
+    """An event with its target."""
+
+    event: MarketEvent
+    target: TargetPosition
+
+
 # None only wakes the worker.
-Input = MarketEvent | TargetPosition | status_pb2.GatewayStatus | None
+Input = MarketEvent | TargetPosition | Decided | status_pb2.GatewayStatus | None
 
 
 class ExecutionRole:
@@ -96,6 +105,10 @@ class ExecutionRole:
     async def on_market_event(self, event: MarketEvent) -> None:
         """Takes one event; never waits."""
         self._inbox.put_nowait(event)
+
+    async def on_decided(self, event: MarketEvent, target: TargetPosition) -> None:
+        """Takes one event with its target; never waits."""
+        self._inbox.put_nowait(Decided(event, target))
 
     async def on_target(self, target: TargetPosition) -> None:
         """Takes one target; never waits."""
@@ -220,6 +233,10 @@ class ExecutionRole:
         return [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
 
     def _align(self, message: Input) -> list[Task]:
+        if isinstance(message, Decided):
+            event, target = message
+            self._note_arrival(event)
+            return self.streams[event.instrument.venue].take_both(event, target)
         if isinstance(message, TargetPosition):
             stream = self.streams.get(message.origin.instrument.venue)
             return [] if stream is None else stream.take_target(message)
@@ -249,7 +266,7 @@ class ExecutionRole:
 
     async def _handle(self, task: Task) -> None:
         stream, step = task.stream, task.step
-        if stream.lock_step:
+        if stream.lock_step and stream.reported < step.sequence:
             await self._sender.await_reports(stream, step.sequence)
         for event in step.market_data:
             stream.pass_event_time(event.event_ns)
@@ -262,6 +279,8 @@ class ExecutionRole:
     async def _follow(self, target: TargetPosition, venue: str) -> None:
         """Acts upon a target that an event of `venue` caused."""
         reason = HoldReason.DATA_GAP if self._silent else target.hold_reason
+        if reason == HoldReason.EVENT_NOT_USED:
+            return
         self._state.stand_down = reason if reason in STAND_DOWN else ""
         if reason in STAND_DOWN:
             await self._sender.cancel_all(tuple(self.streams.values()))

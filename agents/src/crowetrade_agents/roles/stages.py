@@ -61,7 +61,7 @@ def feature_role(stage: FeatureStage, context: StageContext) -> Stage[MarketEven
     """The feature stage as a role."""
 
     def worked(vector: FeatureVector) -> bool:
-        return vector.reason != HoldReason.INVALID_MARKET_DATA
+        return vector.reason not in (HoldReason.INVALID_MARKET_DATA, HoldReason.EVENT_NOT_USED)
 
     return _role(FEATURE, stage.on_market_event, stage.not_ready, context, worked)
 

@@ -51,6 +51,8 @@ class AgentState:
     def hold(self, reason: str) -> None:
         """Takes the reason of a vector, signal or target that is not ready; empty when it is."""
         self.market_data_seen = True
+        if reason == HoldReason.EVENT_NOT_USED:
+            return
         self.warming_up = reason == HoldReason.WARMING_UP
         self.model_failing = reason == HoldReason.MODEL_FAILING
 

@@ -82,14 +82,15 @@ class VenueStream:
         self.finished = sequence
         self.epoch += 1
 
-    def take_event(self, message: MarketEvent, traded: bool) -> list[Task]:
+    def take_event(self, event: MarketEvent, traded: bool) -> list[Task]:
         """Takes one event of the venue; `traded` says whether a target will come for it."""
-        if message.sequence <= self._alignment.latest:
-            self.restart(message.sequence - 1)
-        self.published = message.sequence
-        self._moved_ns = self._clock.now_ns()
-        self._received_while_down = self._received_while_down or not self.up
-        return self._as_tasks(self._alignment.on_market_data(message, traded))
+        self._arrived(event)
+        return self._as_tasks(self._alignment.on_market_data(event, traded))
+
+    def take_both(self, event: MarketEvent, target: TargetPosition) -> list[Task]:
+        """Takes one event of the venue with its target."""
+        self._arrived(event)
+        return self._as_tasks(self._alignment.on_both(event, target))
 
     def take_target(self, target: TargetPosition) -> list[Task]:
         """Takes one target whose event was this venue's."""
@@ -152,6 +153,13 @@ class VenueStream:
     async def send(self, request: Request) -> bool:
         """False when the session is not up and nothing was sent."""
         return self.session is not None and await self.session.send(request)
+
+    def _arrived(self, event: MarketEvent) -> None:
+        if event.sequence <= self._alignment.latest:
+            self.restart(event.sequence - 1)
+        self.published = event.sequence
+        self._moved_ns = self._clock.now_ns()
+        self._received_while_down = self._received_while_down or not self.up
 
     def _as_tasks(self, steps: Iterable[Step]) -> list[Task]:
         return [Task(self, step, self.epoch) for step in steps]

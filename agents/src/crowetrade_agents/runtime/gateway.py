@@ -176,7 +176,8 @@ class GatewayProcess:
         return settings_of(self._file, self._venue.features, self._name)
 
     def _resume(self, books: Books) -> Resume:
-        return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token)
+        positions = {name: account.total.position for name, account in books.account.items()}
+        return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token, positions)
 
     async def _configure(self, gateway: Gateway) -> None:
         async for configuration in self._configurations:

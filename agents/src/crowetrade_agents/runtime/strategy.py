@@ -114,9 +114,10 @@ class StrategyProcess:
         instruments = frozenset(instrument_ids(self.config))
 
         async def receive(event: MarketEvent) -> None:
-            await execution.on_market_event(event)
             if event.instrument in instruments:
-                await execution.on_target(target_of(event))
+                await execution.on_decided(event, target_of(event))
+            else:
+                await execution.on_market_event(event)
 
         await subscribe_market_data(market, self.config.namespace, self.config.venues, receive)
         await market.flush()

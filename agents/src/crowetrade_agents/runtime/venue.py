@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
@@ -15,7 +16,18 @@ from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.venues.adapters.simulated import adapter as simulated
 from crowetrade_agents.venues.adapters.simulated import client as simulated_client
 from crowetrade_agents.venues.adapters.simulated import spec as simulated_spec
-from crowetrade_agents.venues.adapters.simulated.spec import API_KEY, Fees, QuoteMaking, Recording, SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
+from crowetrade_agents.venues.adapters.simulated.spec import (
+    API_KEY,
+    Fees,
+    FeeTier,
+    Funding,
+    QuoteMaking,
+    Recording,
+    Rollover,
+    ShortSelling,
+    SimulatedSpec,
+)
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_agents.venues.registry import AdapterContext, Registry, no_credentials
 from crowetrade_api.files import (
@@ -26,6 +38,7 @@ from crowetrade_api.files import (
     RecordingFile,
     VenueFile,
 )
+from crowetrade_api.v1alpha1 import venueconnection
 
 log = structlog.get_logger()
 
@@ -85,12 +98,32 @@ def simulated_spec_of(file: VenueFile, environment: Mapping[str, str]) -> Simula
         speed=None if replay.speed == "max" else parse(replay.speed),
         loop=replay.loop,
         max_gap_ns=0 if gap is None else int(parse(gap) * _SECOND_NS),
-        fees=Fees(parse(settings.fees.maker_bps), parse(settings.fees.taker_bps)),
+        fees=_fees(settings.fees),
         order_latency_millis=settings.latency.order_millis,
         market_data_latency_millis=settings.latency.market_data_millis,
         api_key_sha256=settings.api_key_sha256 or "",
         calendar=file.spec.calendar,
+        queue_model=QueueModel(settings.queue_model),
+        short_selling=ShortSelling(settings.short_selling),
+        funding=tuple(Funding(item.symbol, parse(item.rate_bps), item.every_hours) for item in settings.funding),
+        rollovers=tuple(_rollover(item) for item in settings.rollover),
     )
+
+
+def _fees(fees: venueconnection.Fees) -> Fees:
+    tiers = [FeeTier(*map(parse, (tier.from_notional, tier.maker_bps, tier.taker_bps))) for tier in fees.tiers]
+    return Fees(parse(fees.maker_bps), parse(fees.taker_bps), tuple(tiers))
+
+
+def _rollover(item: venueconnection.Rollover) -> Rollover:
+    try:
+        ZoneInfo(item.time_zone)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ConfigurationError(
+            f"spec.simulated.rollover of {item.symbol}: there is no time zone {item.time_zone!r}: write an IANA name "
+            "such as America/New_York (or install tzdata, where this machine knows none)"
+        ) from error
+    return Rollover(item.symbol, parse(item.long_bps), parse(item.short_bps), item.at, item.time_zone)
 
 
 def _recording(item: RecordingFile, environment: Mapping[str, str]) -> Recording:

@@ -34,6 +34,7 @@ from crowetrade_agents.sdk import Bar, Forecast, InstrumentId, Model, ModelFacto
 from crowetrade_agents.signals.stage import SignalStage
 from crowetrade_agents.venues.adapters.simulated import recording
 from crowetrade_agents.venues.adapters.simulated.spec import QuoteMaking, Recording
+from crowetrade_agents.venues.adapters.simulated.tape import Tape
 
 __all__ = ["BrokenPromise", "Event", "Step", "quotes", "recorded_quotes", "run_model"]
 
@@ -130,15 +131,15 @@ def recorded_quotes(
     spread_bps: Decimal | int | str = 1,
     tick_size: Decimal | int | str = "0.00001",
 ) -> list[Quote]:
-    """The quotes that a simulated venue plays of a recording of quotes, trades or bars, CSV or Parquet.
+    """The quotes that a simulated venue plays of a recording of quotes, depth, trades or bars, CSV or Parquet.
 
     Around the price of a trade or a bar it makes a quote, `spread_bps` basis points wide, on the grid of `tick_size`.
     Raises DataError with one sentence when the file cannot be read.
     """
     declared = Instrument(instrument, "", Decimal(1), Decimal(tick_size), Decimal(1), Decimal(1))
     making = QuoteMaking(spread_bps=Decimal(spread_bps))
-    (tape,) = recording.read([Recording(Path(path), instrument.symbol, making)], [declared])
-    books = map(tape.book, range(len(tape)))
+    tapes = recording.read([Recording(Path(path), instrument.symbol, making)], [declared])
+    books = (tape.book(row) for tape in tapes if isinstance(tape, Tape) for row in range(len(tape)))
     return [
         Quote(instrument, book.event_ns, book.bid_price, book.ask_price, book.bid_quantity, book.ask_quantity)
         for book in books

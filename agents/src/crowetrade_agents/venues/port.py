@@ -108,6 +108,27 @@ class Busted:
     at_ns: int
 
 
+class ChargeKind(Enum):
+    """Why a position is charged."""
+
+    FUNDING = "Funding"
+    ROLLOVER = "Rollover"
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The account pays `amount` (negative: receives), in quote currency, for holding `quantity` (signed, not 0) of an
+    instrument, valued at `price`. `charge_id` is unique at the venue. Executions before it are reported before it."""
+
+    charge_id: str
+    kind: ChargeKind
+    instrument: InstrumentId
+    quantity: Decimal
+    price: Decimal
+    amount: Decimal
+    at_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class OrderState:
     """The answer to `query` (FIX OrderStatusRequest): `status` None means that the venue knows no such order.
@@ -184,7 +205,7 @@ class SessionChanged:
     text: str
 
 
-OrderEvent = Accepted | Executed | Ended | Replaced | RequestRejected | Busted | OrderState
+OrderEvent = Accepted | Executed | Ended | Replaced | RequestRejected | Busted | OrderState | Charged
 FeedEvent = QuoteChanged | TradePrinted | FeedAlive
 VenueEvent = OrderEvent | FeedEvent | SessionChanged
 
@@ -213,6 +234,7 @@ class VenueSnapshot:
 
     `executions` holds every execution since `Resume.since_ns`, oldest first, those that were reported before too, and
     those that were taken back since; `busts` says which these are (those whose bust is not older than `since_ns`).
+    `charges` are those since then, oldest first.
     `positions` by instrument, None where the venue does not report them. `state` is what the adapter wants back in
     Resume after a restart; it may change from session to session, and the last one counts.
     """
@@ -222,18 +244,21 @@ class VenueSnapshot:
     busts: tuple[Busted, ...] = ()
     positions: Mapping[InstrumentId, Decimal] | None = None
     state: str = ""
+    charges: tuple[Charged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
     """What the gateway knows when it logs on: since when it may have missed executions (venue time, ns; 0: from the
     beginning), the adapter's own words from the last session, and in lock step the last market data event that is done.
+    `positions` are the account's by the gateway's books, for a venue that forgets them when its process ends.
     """
 
     since_ns: int = 0
     state: str = ""
     market_data_sequence: int = 0
     fencing_token: int = 0
+    positions: Mapping[InstrumentId, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

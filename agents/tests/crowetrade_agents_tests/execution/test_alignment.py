@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +85,19 @@ def test_what_is_passed_over_is_past_and_what_comes_after_it_is_kept() -> None:
     alignment.pass_over(9)
     assert alignment.latest == 9
     assert goal(alignment, 9) == []
+
+
+@pytest.mark.parametrize("before", [(), (1,), (1, 2)], ids=["nothing waits", "an event waits", "two wait"])
+def test_an_event_with_its_target_is_what_one_and_then_the_other_would_be(before: tuple[int, ...]) -> None:
+    together, apart = Alignment(), Alignment()
+    for sequence in before:
+        assert event(together, sequence) == event(apart, sequence) == []
+    both = market(3, "1", "2"), target(3, "0")
+    expected = [*apart.on_market_data(both[0], traded=True), *apart.on_target(both[1])]
+    assert list(together.on_both(*both)) == expected
+    assert seen(expected) == [(3, [*before, 3])]
+    assert together.latest == 3
+    assert goal(together, 3) == []
 
 
 @given(places=st.lists(st.integers(0, 6), min_size=6, max_size=6), order=st.permutations(range(1, 7)))

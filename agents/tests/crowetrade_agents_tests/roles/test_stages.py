@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pytest
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from crowetrade_agents import sdk
 from crowetrade_agents.domain.flow import MarketEvent, Signal, TargetPosition
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.market import Trade
 from crowetrade_agents.features.stage import FeatureStage
 from crowetrade_agents.metrics import STAGE_FAILURES
 from crowetrade_agents.portfolio.stage import PortfolioStage
@@ -183,6 +185,23 @@ async def test_a_bad_event_is_no_failure_of_the_model_and_no_proof_that_it_works
     assert running.holds[-2:] == ["InvalidMarketData", "ModelFailing"]
     (problem,) = running.state.problems.current(running.clock.now_ns())
     assert problem.count == STAND_DOWN_AFTER
+
+
+def trade(sequence: int) -> MarketEvent:
+    return MarketEvent(sequence, START_NS, EUR, Trade(EUR, START_NS, Decimal("1.1"), Decimal(5)))
+
+
+async def test_an_event_without_a_hook_is_no_failure_and_the_model_neither_works_nor_warms_up() -> None:
+    """Works has no on_trade: where trades are recorded, every second event may be one."""
+    running = await stages(Works())
+    await running.feed(*quotes(1, 1), trade(2))
+    assert running.holds == ["", "EventNotUsed"]
+    assert running.state.waiting() == ("", "")
+    failing = await stages(Raises(works=False))
+    for sequence in range(1, 2 * STAND_DOWN_AFTER + 1, 2):
+        await failing.feed(*quotes(sequence, 1), trade(sequence + 1))
+    assert failing.holds[-2:] == ["ModelFailing", "EventNotUsed"]
+    assert failing.state.waiting()[0] == "ModelFailing"
 
 
 async def test_a_broken_model_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,15 @@ def test_why_it_does_not_trade(state: AgentState, reason: str, sentence: str) ->
     assert (message.strategy, list(message.roles), message.sent_unix_ns) == ("ema", ["feature"], 5)
 
 
+@pytest.mark.parametrize("reason", ["WarmingUp", "ModelFailing", ""])
+def test_an_event_that_the_model_does_not_use_changes_nothing(reason: str) -> None:
+    state = AgentState()
+    state.hold(reason)
+    before = state.waiting()
+    state.hold("EventNotUsed")
+    assert state.waiting() == before
+
+
 def test_problems_are_counted_and_reported_the_worst_first() -> None:
     problems = Problems()
     problems.report(Problem.ORDERS_REFUSED, "first", 10)

@@ -55,8 +55,10 @@ class Venue:
     _events: AsyncIterator[VenueEvent] | None = None
 
     async def connect(self, resume: Resume | None = None) -> VenueSnapshot:
-        """Logs on."""
-        self.snapshot = await self.port.connect(resume or Resume(fencing_token=1))
+        """Logs on; in lock step the market may move once."""
+        resume = resume or Resume(fencing_token=1)
+        self.snapshot = await self.port.connect(resume)
+        self.port.release(resume.market_data_sequence)
         return self.snapshot
 
     async def next(self, kind: type[Event], which: Callable[[Event], bool] = lambda _: True) -> Event:

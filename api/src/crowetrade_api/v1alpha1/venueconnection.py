@@ -28,6 +28,10 @@ _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"
 _KEY = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(parquet|csv)$"
 MAX_INSTRUMENTS = 500
 _CALENDAR = r"^24x7$"
+_TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_TIME_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
+MAX_CHARGED = 100
+"""Most instruments with funding, and with rollover."""
 _SPEED = r"^(max|(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?)$"
 
 
@@ -87,7 +91,7 @@ class SimulatedData(ApiModel):
         )
     )
     persistent_volume_claim: ClaimData | None = Field(
-        default=None, description="A file of your own on a volume: quotes, trades or bars as Parquet or CSV."
+        default=None, description="A file of your own on a volume: quotes, depth, trades or bars as Parquet or CSV."
     )
     config_map: ConfigMapData | None = Field(default=None, description="A small file of your own in a ConfigMap.")
     spread_bps: UnsignedDecimal = Field(
@@ -123,11 +127,79 @@ class Replay(ApiModel):
     )
 
 
+class FeeTier(ApiModel):
+    """Fees of an account that has traded much."""
+
+    from_notional: PositiveDecimal = Field(
+        description="Notional that the account has traded in this currency in the last 30 days UTC, today included, "
+        "from which on these fees hold."
+    )
+    maker_bps: SignedDecimal = Field(description="For orders that rested in the book.")
+    taker_bps: SignedDecimal = Field(description="For orders that traded at once.")
+
+
 class Fees(ApiModel):
     """Fees in basis points of the notional; negative is a rebate."""
 
     maker_bps: SignedDecimal = Field(default="0", description="For orders that rested in the book.")
     taker_bps: SignedDecimal = Field(default="0", description="For orders that traded at once.")
+    tiers: list[FeeTier] = Field(
+        default_factory=list,
+        description="Other fees for an account that has traded more; the highest one reached holds.",
+        max_length=20,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["fromNotional"]},
+    )
+
+
+class Funding(ApiModel):
+    """What positions in a perpetual pay each other."""
+
+    symbol: Symbol = Field(description="Instrument, one of spec.instruments.")
+    rate_bps: SignedDecimal = Field(
+        description="What a long position pays and a short one receives each time, in basis points of the notional at "
+        "the middle of the last quote; negative is the other way round."
+    )
+    every_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = Field(
+        default=8,
+        description="Hours between two payments, counted from midnight UTC.",
+        json_schema_extra={"minimum": 1, "maximum": 24},
+    )
+
+
+class Rollover(ApiModel):
+    """What a position that is held over the end of the day pays. On Wednesday three days are charged, because what is
+    rolled over then settles after the weekend; on Saturday and Sunday nothing is."""
+
+    symbol: Symbol = Field(description="Instrument, one of spec.instruments.")
+    long_bps: SignedDecimal = Field(
+        description="What a long position pays for a day, in basis points of the notional at the middle of the last "
+        "quote; negative is received."
+    )
+    short_bps: SignedDecimal = Field(description="What a short position pays for a day; negative is received.")
+    at: Annotated[str, StringConstraints(max_length=5, pattern=_TIME_OF_DAY)] = Field(
+        default="17:00",
+        description="End of the day, as HH:MM in timeZone.",
+        json_schema_extra=rules(
+            rule(f"self.matches(r'{_TIME_OF_DAY}')", 'must be a time of day in quotes such as "17:00"')
+        ),
+    )
+    time_zone: Annotated[str, StringConstraints(max_length=64, pattern=_TIME_ZONE)] = Field(
+        default="America/New_York",
+        description="IANA time zone of the end of the day.",
+        json_schema_extra=rules(
+            rule(f"self.matches(r'{_TIME_ZONE}')", "must be an IANA time zone such as America/New_York or UTC")
+        ),
+    )
+
+
+class ShortSelling(DocumentedEnum):
+    """Whether an account may sell what it does not hold."""
+
+    ALLOWED = "Allowed", "The account may sell more than it holds."
+    FORBIDDEN = (
+        "Forbidden",
+        "An order to sell more than the account holds is rejected; what works already counts as sold.",
+    )
 
 
 class Latency(ApiModel):
@@ -141,9 +213,20 @@ class Latency(ApiModel):
     )
 
 
+class QueueModel(DocumentedEnum):
+    """How a resting order's place in the market's queue is modelled."""
+
+    NONE = "None", "Not at all: a resting order fills when the other side of the market reaches its price."
+    PROBABILISTIC = (
+        "Probabilistic",
+        "What a level loses without trades was cancelled ahead and behind, in likely shares.",
+    )
+    PRICE_TIME = "PriceTime", "What a level loses without trades was cancelled behind, as long as that can be."
+
+
 class Simulated(ApiModel):
-    """A venue that matches orders against recorded market data. Resting orders fill when the market crosses their
-    price; the place in the queue is not modelled."""
+    """A venue that matches orders against recorded market data: the best bid and offer, or the recorded depth, which
+    orders walk. The account's own orders do not move the market."""
 
     data: list[
         Annotated[
@@ -164,7 +247,8 @@ class Simulated(ApiModel):
         ]
     ] = Field(
         description="Recorded market data: one recording for each instrument, or a single one without symbol whose "
-        "file has a symbol column. Recordings are merged in the order of their times.",
+        "file has a symbol column. An instrument with quotes or depth may have a second one with its trades. "
+        "Recordings are merged in the order of their times.",
         min_length=1,
         max_length=MAX_INSTRUMENTS,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
@@ -172,6 +256,29 @@ class Simulated(ApiModel):
     replay: Replay = section(Replay, "How the recording is played.")
     fees: Fees = section(Fees, "Fees in basis points of the notional; negative is a rebate.")
     latency: Latency = section(Latency, "Delays in the time of the recording.")
+    queue_model: QueueModel = Field(
+        default=QueueModel.NONE,
+        description="How a resting order's place in the market's queue is modelled; what is not None needs recorded "
+        "depth of each instrument, and should have its trades. "
+        + " ".join(f"{word}: {word.doc}" for word in QueueModel),
+    )
+    funding: list[Funding] = Field(
+        default_factory=list,
+        description="What positions in perpetuals pay each other at fixed hours; booked with the fees.",
+        max_length=MAX_CHARGED,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
+    )
+    rollover: list[Rollover] = Field(
+        default_factory=list,
+        description="What positions pay for being held over the end of the day, as in FX; booked with the fees.",
+        max_length=MAX_CHARGED,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
+    )
+    short_selling: ShortSelling = Field(
+        default=ShortSelling.ALLOWED,
+        description="Whether the account may sell what it does not hold. "
+        + " ".join(f"{word}: {word.doc}" for word in ShortSelling),
+    )
     api_key_sha256: str | None = Field(
         default=None,
         alias="apiKeySha256",
@@ -250,8 +357,8 @@ class CancelOnDisconnect(ApiModel):
 
 
 RECORDINGS_MESSAGE = (
-    "spec.simulated.data: write one entry with its symbol for each of spec.instruments and no other, or a single entry "
-    "without symbol: a file with a symbol column"
+    "spec.simulated.data: write an entry with its symbol for each of spec.instruments and no other (a second one of "
+    "the same symbol may hold its trades), or a single entry without symbol: a file with a symbol column"
 )
 
 
@@ -329,8 +436,8 @@ class VenueConnectionSpec(ApiModel):
         """What is wrong with the recordings of a simulated venue, in words; empty when each instrument has one."""
         if self.simulated is None:
             return ""
-        symbols, recorded = [item.symbol for item in self.instruments], [item.symbol for item in self.simulated.data]
-        if recorded == [None] or sorted(symbols) == sorted(item or "" for item in recorded):
+        recorded = [item.symbol for item in self.simulated.data]
+        if recorded == [None] or set(recorded) == {item.symbol for item in self.instruments}:
             return ""
         return RECORDINGS_MESSAGE
 
@@ -451,11 +558,24 @@ class VenueConnection(Resource):
         rule(
             "!has(self.spec.simulated) || (self.spec.simulated.data.size() == 1 "
             "&& !has(self.spec.simulated.data[0].symbol)) || "
-            "(self.spec.simulated.data.size() == self.spec.instruments.size() "
             # A list of one list: CEL has no variables, and `exists` inside `all` costs too much for 500 of each.
-            "&& [self.spec.simulated.data.map(d, has(d.symbol) ? d.symbol : '')].all(symbols, "
-            "self.spec.instruments.all(i, i.symbol in symbols)))",
+            "([self.spec.simulated.data.map(d, has(d.symbol) ? d.symbol : '')].all(recorded, "
+            "self.spec.instruments.all(i, i.symbol in recorded)) "
+            "&& [self.spec.instruments.map(i, i.symbol)].all(listed, "
+            "self.spec.simulated.data.all(d, has(d.symbol) && d.symbol in listed)))",
             RECORDINGS_MESSAGE,
+        ),
+        rule(
+            "!has(self.spec.simulated) || self.spec.simulated.queueModel == 'None' "
+            "|| !self.spec.simulated.data.exists(d, has(d.sample))",
+            "spec.simulated.queueModel: a sample has no depth (l2), which PriceTime and Probabilistic need: write "
+            "None, or name recordings of depth in data",
+        ),
+        rule(
+            "!has(self.spec.simulated) || [self.spec.instruments.map(i, i.symbol)].all(listed, "
+            "(!has(self.spec.simulated.funding) || self.spec.simulated.funding.all(f, f.symbol in listed)) "
+            "&& (!has(self.spec.simulated.rollover) || self.spec.simulated.rollover.all(r, r.symbol in listed)))",
+            "spec.simulated.funding and spec.simulated.rollover: each symbol must be one of spec.instruments",
         ),
         rule(
             "has(self.spec.credentials) == (has(self.spec.simulated) && has(self.spec.simulated.apiKeySha256))",

@@ -124,6 +124,7 @@ def test_what_cannot_be_read_still_says_who_it_is() -> None:
 RECORDINGS: dict[str, tuple[list[dict[str, str]], list[str], bool]] = {
     "one for each": ([{"symbol": "A", "sample": "a"}, {"symbol": "B", "sample": "b"}], ["B", "A"], True),
     "one without symbol": ([{"sample": "a"}], ["A", "B"], True),
+    "one with its trades": ([{"symbol": "A", "sample": "a"}, {"symbol": "A", "sample": "b"}], ["A"], True),
     "one is missing": ([{"symbol": "A", "sample": "a"}], ["A", "B"], False),
     "one is twice": ([{"symbol": "A", "sample": "a"}, {"symbol": "A", "sample": "b"}], ["A", "B"], False),
     "one too many": ([{"symbol": "A", "sample": "a"}, {"symbol": "B", "sample": "b"}], ["A"], False),

@@ -49,6 +49,8 @@ class Collector:
                     sent = True
                 case "order_executed":
                     self._executed(gateway, event.order_executed, event.at_unix_ns)
+                case "position_charged":
+                    self._charged(gateway, event.position_charged)
                 case "order_ended":
                     self._ended(gateway, event.order_ended, event.at_unix_ns)
                 case "requests_refused":
@@ -108,6 +110,10 @@ class Collector:
                 body.exec_id,
             )
         )
+
+    def _charged(self, gateway: Gateway, body: journal_pb2.PositionCharged) -> None:
+        key = body.strategy, InstrumentId(gateway.state.settings.venue, body.symbol)
+        self._cash[key] = CONTEXT.subtract(self._cash[key], parse(body.amount))
 
     def _ended(self, gateway: Gateway, body: journal_pb2.OrderEnded, at_ns: int) -> None:
         order = gateway.state.books.find(body.cl_ord_id)

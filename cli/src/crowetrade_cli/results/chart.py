@@ -107,7 +107,7 @@ def line_chart(
     first, last = at_ns[0], max(at_ns[-1], at_ns[0] + 1)
 
     def x(at: int) -> float:
-        return (at - first) / (last - first)
+        return min(max((at - first) / (last - first), 0.0), 1.0)
 
     def y(value: float) -> float:
         return (high - value) / (high - low)
@@ -153,14 +153,16 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float]], *, note: str = "", 
 
 
 def thinned(lines: Sequence[Sequence[float | None]], points: int) -> list[int]:
-    """Indices to draw, in order: all where there are few, else the first, the last, and where each line is lowest and
-    highest in each of equally long stretches. About `points` for all lines together, and at least 50 stretches."""
+    """Indices to draw, in order: all where there are few, else the first, the last, where each line is lowest and
+    highest in each of equally long stretches, and where its gaps begin. About `points` for all lines together, and at
+    least 50 stretches."""
     length = len(lines[0])
     if length <= points:
         return list(range(length))
     stretches = max(points // (2 * len(lines)), 50)
     kept = {0, length - 1}
     for values in lines:
+        kept |= {index for index in range(1, length) if values[index] is None and values[index - 1] is not None}
         for stretch in range(stretches):
             part = range(stretch * length // stretches, (stretch + 1) * length // stretches)
             known = [(value, index) for index in part if (value := values[index]) is not None]
@@ -234,7 +236,10 @@ def _range(values: Sequence[float], *, with_zero: bool) -> tuple[float, float]:
     low, high = (min(values), max(values)) if values else (0.0, 0.0)
     if with_zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    margin = (high - low) * _MARGIN or abs(high) * 0.01 or 1.0
+    if low == high:
+        margin = abs(high) * _MARGIN or _MARGIN
+        return low - margin, high + margin
+    margin = (high - low) * _MARGIN
     return (low if with_zero and low == 0 else low - margin), (high if with_zero and high == 0 else high + margin)
 
 

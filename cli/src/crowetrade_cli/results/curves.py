@@ -45,7 +45,6 @@ class InstrumentCurve:
     currency: str
     at_ns: tuple[int, ...]
     mark: tuple[Decimal | None, ...]
-    position: tuple[Decimal, ...]
     pnl: tuple[Decimal, ...]
 
 
@@ -58,8 +57,9 @@ def strategy_curves(result: Result) -> dict[tuple[str, str], Curve]:
     for at_ns, strategy, currency, cash, value, gross in zip(*(summed[name] for name in names), strict=True):
         rows[strategy, currency].append((at_ns, CONTEXT.add(cash, value), gross, value))
     curves = {key: _curve(key[1], of_key) for key, of_key in rows.items()}
+    times = sorted(set(summed["at_ns"])) or [result.first_ns, result.last_ns]
     for facts in result.strategies:
-        nothing = [(at_ns, ZERO, ZERO, ZERO) for at_ns in (result.first_ns, result.last_ns)]
+        nothing = [(at_ns, ZERO, ZERO, ZERO) for at_ns in times]
         curves.setdefault((facts.id, facts.currency), _curve(facts.currency, nothing))
     return curves
 
@@ -89,12 +89,12 @@ def currencies(strategies: Sequence[StrategyFacts]) -> list[str]:
 def instrument_curves(result: Result) -> list[InstrumentCurve]:
     """The instruments in the order of their names."""
     sums = result.holdings.group_by(["at_ns", "venue", "symbol"])
-    asked = [("mark", "max"), ("position", "sum"), ("cash", "sum"), ("value", "sum")]
+    asked = [("mark", "max"), ("cash", "sum"), ("value", "sum")]
     columns = sums.aggregate(asked).to_pydict()
-    names = ("at_ns", "venue", "symbol", "mark_max", "position_sum", "cash_sum", "value_sum")
+    names = ("at_ns", "venue", "symbol", "mark_max", "cash_sum", "value_sum")
     rows = defaultdict(list)
-    for at_ns, venue, symbol, mark, position, cash, value in zip(*(columns[name] for name in names), strict=True):
-        rows[venue, symbol].append((at_ns, mark, position, CONTEXT.add(cash, value)))
+    for at_ns, venue, symbol, mark, cash, value in zip(*(columns[name] for name in names), strict=True):
+        rows[venue, symbol].append((at_ns, mark, CONTEXT.add(cash, value)))
     return [
         InstrumentCurve(venue, symbol, result.instruments[venue, symbol].currency, *_columns(rows[venue, symbol]))
         for venue, symbol in sorted(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -89,3 +89,15 @@ def labels(ids: list[str]) -> dict[str, str]:
     """NAMESPACE/NAME by what is shown of it: the name alone where there is one namespace."""
     namespaces = {each.split("/", 1)[0] for each in ids}
     return {each: each if len(namespaces) > 1 else each.split("/", 1)[-1] for each in ids}
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Parameters by the last part of their path, or all of it where that is not unique."""
+    last = {name: name.rsplit(".", 1)[-1] for name in names}
+    return {name: short if list(last.values()).count(short) == 1 else name for name, short in last.items()}
+
+
+def span(first_ns: int, last_ns: int) -> str:
+    """A stretch of time: days, or minutes where it is shorter than two days."""
+    form = "%Y-%m-%d" if last_ns - first_ns >= 2 * 86_400 * _NS else "%Y-%m-%d %H:%M"
+    return " – ".join(datetime.fromtimestamp(at_ns // _NS, UTC).strftime(form) for at_ns in (first_ns, last_ns))

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
-from crowetrade_cli.results.figures import BY_NAME, utc
+from crowetrade_cli.results.figures import BY_NAME, Figure, short_names, span
 from crowetrade_cli.results.result import DECIMAL_DIGITS, DECIMAL_PLACES, LimitUse, Refused, Result, StrategyFacts
 from crowetrade_cli.results.tables import plain_table
 
@@ -35,29 +35,32 @@ class Fold:
     test: float | None
 
     @property
-    def label(self) -> str:
-        """The metric's name for people."""
-        return BY_NAME[self.metric].label
+    def figure(self) -> Figure:
+        """How the metric is written."""
+        return BY_NAME[self.metric]
 
     @property
-    def cells(self) -> tuple[str, ...]:
-        """For a table: the ranges, the parameters, the metric in training and in test."""
-        figure = BY_NAME[self.metric]
-        return (
-            f"{utc(self.train_first_ns)} – {utc(self.train_last_ns)}",
-            f"{utc(self.test_first_ns)} – {utc(self.test_last_ns)}",
-            ", ".join(f"{name}={value}" for name, value in self.parameters.items()),
-            figure.text(self.train),
-            figure.text(self.test),
-        )
+    def trained_on(self) -> str:
+        """The range for people."""
+        return span(self.train_first_ns, self.train_last_ns)
+
+    @property
+    def tested_on(self) -> str:
+        """The range for people."""
+        return span(self.test_first_ns, self.test_last_ns)
 
 
 def folds_table(folds: Sequence[Fold]) -> Table:
     """A row per fold."""
-    label = folds[0].label
-    table = plain_table("Folds", "Trained on", "Tested on", "Parameters", f"{label} in training", f"{label} in test")
+    short = short_names(list(folds[0].parameters))
+    title = f"Folds, by {folds[0].figure.label}"
+    table = plain_table(title, "Trained on", "Tested on", *short.values(), "In training", "In test")
+    for column in table.columns[:2]:
+        column.justify, column.no_wrap = "left", False
     for fold in folds:
-        table.add_row(*map(Text, fold.cells))
+        values = (fold.parameters[name] for name in short)
+        shown = (fold.figure.text(fold.train), fold.figure.text(fold.test))
+        table.add_row(*map(Text, (fold.trained_on, fold.tested_on, *values, *shown)))
     return table
 
 

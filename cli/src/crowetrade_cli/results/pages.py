@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from crowetrade_cli.results.figures import count, money, ratio, share, utc
+from crowetrade_cli.results.figures import count, money, utc
 
 
 def render(template: str, **values: Any) -> str:
@@ -24,7 +24,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"money": money, "share": share, "ratio": ratio, "count": count, "utc": utc}
+    environment.filters |= {"money": money, "count": count, "utc": utc}
     script = (folder / "script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(

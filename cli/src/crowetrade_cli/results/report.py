@@ -13,12 +13,13 @@ from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.domain.numbers import total as total_of
 from crowetrade_cli.results.chart import Chart, Line, Mark, bar_chart, line_chart
 from crowetrade_cli.results.curves import Curve, InstrumentCurve, currencies, instrument_curves, total
-from crowetrade_cli.results.figures import FIGURES, labels, money
+from crowetrade_cli.results.figures import FIGURES, labels, money, short_names
 from crowetrade_cli.results.folds import Fold
 from crowetrade_cli.results.metrics import HOUR_NS, RunMetrics
 from crowetrade_cli.results.pages import render
 from crowetrade_cli.results.result import Fill, LimitUse, Result
 from crowetrade_cli.results.tables import all_label
+from crowetrade_cli.results.trips import RoundTrip, round_trips
 
 DRAWN_STRATEGIES = 8
 DRAWN_INSTRUMENTS = 12
@@ -63,10 +64,11 @@ def report_page(
         names=names,
         venues=venues,
         folds=folds,
+        fold_names=short_names(list(folds[0].parameters)) if folds else {},
         warnings=_warnings(metrics, names),
         money_charts=_money_charts(result, curves, metrics, names),
         instruments=_instrument_rows(result, instruments, venues),
-        hour_charts=_hour_charts(instruments),
+        hour_charts=_hour_charts(result, instruments),
         price_charts=_price_charts(result, instruments, venues),
         limits=limit_rows(result.limits),
     )
@@ -173,14 +175,17 @@ def _notional(fill: Fill, result: Result) -> Decimal:
     return CONTEXT.multiply(CONTEXT.multiply(fill.quantity, fill.price), multiplier)
 
 
-def _hour_charts(instruments: Sequence[InstrumentCurve]) -> list[Chart]:
+def _hour_charts(result: Result, instruments: Sequence[InstrumentCurve]) -> list[Chart]:
     charts = []
     for currency in sorted({curve.currency for curve in instruments}):
         curves = [curve for curve in instruments if curve.currency == currency]
-        hours = pnl_by_hour(curves)
-        note = "What positions made is counted in the hour in which it is sampled."
-        if _typically_apart(curves[0].at_ns) > HOUR_NS:
-            note += " Samples are more than an hour apart here, so hours are told apart only roughly."
+        if _typically_apart(curves[0].at_ns) <= HOUR_NS:
+            hours = pnl_by_hour(curves)
+            note = "What positions made, counted in the hour in which it is sampled."
+        else:
+            traded = {(curve.venue, curve.symbol) for curve in curves}
+            hours = closed_by_hour([trip for trip in round_trips(result) if (trip.venue, trip.symbol) in traded])
+            note = "What trades made, by the hour in which they were closed: samples are more than an hour apart."
         bars = [(f"{hour:02}", float(value)) for hour, value in enumerate(hours)]
         charts.append(bar_chart(f"PnL by hour of day (UTC), {currency}", bars, note=note, every=3))
     return charts
@@ -203,6 +208,15 @@ def pnl_by_hour(curves: Sequence[InstrumentCurve]) -> list[Decimal]:
     return hours
 
 
+def closed_by_hour(trips: Sequence[RoundTrip]) -> list[Decimal]:
+    """What round trips made, by the hour of the day, UTC, in which they were closed."""
+    hours = [ZERO] * HOURS
+    for trip in trips:
+        hour = trip.closed_ns // HOUR_NS % HOURS
+        hours[hour] = CONTEXT.add(hours[hour], trip.pnl)
+    return hours
+
+
 def _price_charts(
     result: Result, instruments: Sequence[InstrumentCurve], venues: Mapping[str, str]
 ) -> tuple[list[Chart], int]:
@@ -216,10 +230,17 @@ def _price_charts(
 
 def _price_chart(curve: InstrumentCurve, fills: Sequence[Fill], venues: Mapping[str, str]) -> Chart:
     marks = [Mark(fill.at_ns, float(fill.price), fill.side, float(fill.quantity)) for fill in fills]
-    price = [None if mark is None else float(mark) for mark in curve.mark]
-    chart = line_chart(
-        f"{venues[curve.venue]}/{curve.symbol}, {curve.currency}", curve.at_ns, [Line("Price", price)], marks=marks
-    )
+    shown = with_a_market(curve.mark)
+    price = [None if mark is None else float(mark) for mark in curve.mark[shown]]
+    title = f"{venues[curve.venue]}/{curve.symbol}, {curve.currency}"
+    chart = line_chart(title, curve.at_ns[shown], [Line("Price", price)], marks=marks)
     if len(chart.marks) == len(marks):
         return chart
     return replace(chart, note=f"{len(chart.marks)} of {len(marks):,} fills are drawn, the largest of each stretch.")
+
+
+def with_a_market(marks: Sequence[Decimal | None]) -> slice:
+    """From the sample before the first change of the mark to the one after the last: instruments of one run may have
+    recordings of different years."""
+    changes = [index for index in range(1, len(marks)) if marks[index] != marks[index - 1]]
+    return slice(changes[0] - 1, changes[-1] + 2) if changes else slice(None)

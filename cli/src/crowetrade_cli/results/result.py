@@ -69,29 +69,45 @@ class Holdings:
     """
 
     def __init__(self) -> None:
+        self._now_ns: int | None = None
+        self._now: dict[tuple[str, str, str], Holding] = {}
         self._columns: list[list[object]] = [[] for _ in fields(Holding)]
         self._batches: list[pa.RecordBatch] = []
 
     def append(self, holding: Holding) -> None:
-        """Adds a row. Numbers with more than 18 decimal places are rounded to 18, half to even."""
-        at_ns, strategy, venue, symbol, position, cash, mark, value = self._columns
-        at_ns.append(holding.at_ns)
-        strategy.append(holding.strategy)
-        venue.append(holding.venue)
-        symbol.append(holding.symbol)
-        position.append(column_decimal(holding.position))
-        cash.append(column_decimal(holding.cash))
-        mark.append(None if holding.mark is None else column_decimal(holding.mark))
-        value.append(column_decimal(holding.value))
-        if len(at_ns) >= _BATCH_ROWS:
-            self._flush()
+        """Adds a row; one of the same time and instrument is replaced by it. Raises ValueError for an earlier time than
+        that of the row before."""
+        if holding.at_ns != self._now_ns:
+            if self._now_ns is not None and holding.at_ns < self._now_ns:
+                raise ValueError(f"a holding at {holding.at_ns} comes after one at {self._now_ns}")
+            self._put_down()
+            self._now_ns = holding.at_ns
+        self._now[holding.strategy, holding.venue, holding.symbol] = holding
 
     def table(self) -> pa.Table:
-        """All rows in the order in which they were appended, with the columns of Holding."""
+        """All rows, oldest first, with the columns of Holding. Numbers with more than 18 decimal places are rounded to
+        18, half to even. Raises pyarrow.ArrowInvalid for one with more than 20 digits before the point."""
         import pyarrow as pa
 
+        self._put_down()
         self._flush()
         return pa.Table.from_batches(self._batches, schema=holdings_schema()).unify_dictionaries()
+
+    def _put_down(self) -> None:
+        """Ends the time that is sampled now."""
+        at_ns, strategy, venue, symbol, position, cash, mark, value = self._columns
+        for holding in self._now.values():
+            at_ns.append(holding.at_ns)
+            strategy.append(holding.strategy)
+            venue.append(holding.venue)
+            symbol.append(holding.symbol)
+            position.append(column_decimal(holding.position))
+            cash.append(column_decimal(holding.cash))
+            mark.append(None if holding.mark is None else column_decimal(holding.mark))
+            value.append(column_decimal(holding.value))
+        self._now.clear()
+        if len(at_ns) >= _BATCH_ROWS:
+            self._flush()
 
     def _flush(self) -> None:
         import pyarrow as pa

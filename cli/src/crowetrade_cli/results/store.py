@@ -168,10 +168,8 @@ def read_run(folder: Path) -> StoredRun:
     """What `crowetrade backtest --out` wrote there. Raises WrongUse where there is no such thing, Failed where it
     cannot be read."""
     if not (folder / RUN).is_file():
-        what = (
-            "holds a sweep, which keeps no single run" if (folder / SWEEP).is_file() else "holds no backtest's result"
-        )
-        raise WrongUse(f"{folder} {what}: name a folder that crowetrade backtest --out has written")
+        what = "a sweep, which keeps no single run" if (folder / SWEEP).is_file() else "no result of a backtest"
+        raise WrongUse(f"{folder} holds {what}: name a folder that crowetrade backtest --out has written")
     return StoredRun(folder, _read(folder / RUN, Run), _read(folder / METRICS, RunMetrics))
 
 

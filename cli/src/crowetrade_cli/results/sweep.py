@@ -16,7 +16,7 @@ from rich.text import Text
 from crowetrade_cli.errors import WrongUse
 from crowetrade_cli.results import store
 from crowetrade_cli.results.chart import Chart, bar_chart
-from crowetrade_cli.results.figures import BY_NAME, FIGURES, Figure
+from crowetrade_cli.results.figures import BY_NAME, FIGURES, Figure, short_names
 from crowetrade_cli.results.metrics import Metrics
 from crowetrade_cli.results.pages import render
 from crowetrade_cli.results.rows import figure_column
@@ -147,12 +147,6 @@ def heat_map(of: Sweep, down: str, across: str) -> HeatMap:
 
     rows = tuple((value, tuple(cell(best.get((value, column))) for column in columns)) for value in _values(of, down))
     return HeatMap(across, down, columns, rows)
-
-
-def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Parameters by the last part of their path, or all of it where that is not unique."""
-    last = {name: name.rsplit(".", 1)[-1] for name in names}
-    return {name: short if list(last.values()).count(short) == 1 else name for name, short in last.items()}
 
 
 def _value(row: SweepRow, metric: str) -> float:

@@ -39,11 +39,26 @@ def traded(*pairs: tuple[str, str]) -> Object:
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "ticks", "path": "all.parquet"}}
 FILE = {"configMap": {"name": "ticks", "key": "a.csv"}}
+SIMULATED = venue_manifest()["spec"]["simulated"]
+COSTS: Object = {
+    "fees": {"makerBps": "2", "tiers": [{"fromNotional": "1000000", "makerBps": "-0.5", "takerBps": "4"}]},
+    "funding": [{"symbol": "EUR-USD", "rateBps": "1"}],
+    "rollover": [
+        {"symbol": "EUR-USD", "longBps": "0.2", "shortBps": "-0.1", "at": "22:00", "timeZone": "Europe/London"}
+    ],
+    "shortSelling": "Forbidden",
+}
 ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
     "the sample of a venue": (VENUES, venue_manifest()),
     "the sample of a strategy": (STRATEGIES, strategy_manifest()),
     "the sample of a limit": (RISK_LIMITS, limit_manifest()),
     "a recording for each instrument": (VENUES, venue_of([*sampled("A"), {"symbol": "B", **FILE}], ["B", "A"])),
+    "a recording of trades beside another": (VENUES, venue_of([*sampled("A"), {"symbol": "A", **FILE}], ["A"])),
+    "a queue model with files": (
+        VENUES,
+        change(venue_of([{"symbol": "A", **FILE}], ["A"]), "spec.simulated.queueModel", "PriceTime"),
+    ),
+    "fee tiers, funding and rollover": (VENUES, change(venue_manifest(), "spec.simulated", {**SIMULATED, **COSTS})),
     "one file with a symbol column": (VENUES, venue_of([CLAIM], ["A", "B", "C"])),
     "a contract of fifty": (VENUES, change(venue_manifest(), "spec.instruments.0.multiplier", "50")),
     "a venue that never closes": (VENUES, change(venue_manifest(), "spec.calendar", "24x7")),
@@ -53,6 +68,36 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
 }
 REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
     "no recording": (VENUES, venue_of([], ["A"]), "spec.simulated.data: Invalid value.* at least 1 items"),
+    "a queue model with a sample": (
+        VENUES,
+        change(venue_of(sampled("A"), ["A"]), "spec.simulated.queueModel", "Probabilistic"),
+        "a sample has no depth",
+    ),
+    "a queue model that there is not": (
+        VENUES,
+        change(venue_of([{"symbol": "A", **FILE}], ["A"]), "spec.simulated.queueModel", "Random"),
+        "Unsupported value",
+    ),
+    "funding of what is not listed": (
+        VENUES,
+        change(venue_manifest(), "spec.simulated.funding", [{"symbol": "X", "rateBps": "1"}]),
+        "each symbol must be one of spec.instruments",
+    ),
+    "funding at hours that do not divide a day": (
+        VENUES,
+        change(venue_manifest(), "spec.simulated.funding", [{"symbol": "EUR-USD", "rateBps": "1", "everyHours": 5}]),
+        "Unsupported value: 5",
+    ),
+    "rollover at no time of day": (
+        VENUES,
+        change(venue_manifest(), "spec.simulated.rollover", [{**COSTS["rollover"][0], "at": "5pm"}]),
+        "must be a time of day",
+    ),
+    "a tier twice": (
+        VENUES,
+        change(venue_manifest(), "spec.simulated.fees.tiers", COSTS["fees"]["tiers"] * 2),
+        "Duplicate value",
+    ),
     "two sources": (VENUES, venue_of([{**CLAIM, **FILE}], ["A"]), "set exactly one of sample"),
     "no source": (VENUES, venue_of([{"symbol": "A"}], ["A"]), "set exactly one of sample"),
     "a sample without its symbol": (VENUES, venue_of([{"sample": "eurusd-1h"}], ["A"]), "write the symbol of its"),
@@ -101,6 +146,10 @@ async def test_five_hundred_instruments_and_recordings_are_within_the_costs_of_t
     symbols = [f"INSTRUMENT-WITH-A-LONG-NAME-{number:03}" for number in range(500)]
     decimals = dict.fromkeys(("multiplier", "tickSize", "lotSize", "minQuantity"), f"0.{'0' * 16}1")
     manifest = venue_of(sampled(*reversed(symbols)), symbols)
+    charged = symbols[:100]
+    manifest["spec"]["simulated"]["funding"] = [{"symbol": symbol, "rateBps": "1"} for symbol in charged]
+    rollover = [{"symbol": symbol, "longBps": "1", "shortBps": "1"} for symbol in charged]
+    manifest["spec"]["simulated"]["rollover"] = rollover
     for instrument in manifest["spec"]["instruments"]:
         instrument.update(decimals)
     await create(cluster, namespace, VENUES, manifest)

@@ -110,11 +110,9 @@ class BacktestGateway:
 
     def move(self) -> list[MarketEvent]:
         """Lets the next market data event come; returns what strategies get to see."""
-        published, self._published = self._published, []
         self._venue.release(self.gateway.state.live.published)
         self._follow()
-        published += self._published
-        self._published = []
+        published, self._published = self._published, []
         return published
 
     def command(self, command: Command) -> None:

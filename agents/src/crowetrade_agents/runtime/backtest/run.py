@@ -11,6 +11,7 @@ data latency). So limits that count per second count in recorded time.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crowetrade.bus.v1 import journal_pb2
@@ -53,17 +54,22 @@ class Backtest:
     def run(self) -> Iterator[int]:
         """Handles one event after the other; yields its time after each."""
         gateways, interested, clock = tuple(self.gateways.values()), self._interested, self.clock
-        while True:
-            arrivals = [(at_ns, place) for place, one in enumerate(gateways) if (at_ns := one.next_ns) is not None]
-            if not arrivals:
-                break
-            at_ns, place = min(arrivals)
+        arrivals = [(at_ns, place) for place, one in enumerate(gateways) if (at_ns := one.next_ns) is not None]
+        heapq.heapify(arrivals)
+        while arrivals:
+            at_ns, place = arrivals[0]
             if at_ns >= self._to_ns:
                 break
             for gateway in gateways:
                 gateway.timers(at_ns)
             clock.advance(at_ns)
-            for event in gateways[place].move():
+            published = gateways[place].move()
+            next_ns = gateways[place].next_ns
+            if next_ns is None:
+                heapq.heappop(arrivals)
+            else:
+                heapq.heapreplace(arrivals, (next_ns, place))
+            for event in published:
                 for strategy in interested.get(event.instrument, ()):
                     strategy.handle(event)
             yield at_ns

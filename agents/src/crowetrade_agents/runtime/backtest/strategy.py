@@ -9,7 +9,7 @@ from crowetrade_agents.domain.flow import MarketEvent
 from crowetrade_agents.order_entry.commands import StrategyCommand
 from crowetrade_agents.order_entry.decode import Bounds, Violation, decode
 from crowetrade_agents.order_entry.port import Request
-from crowetrade_agents.roles.execution import ExecutionRole
+from crowetrade_agents.roles.execution import Decided, ExecutionRole
 from crowetrade_agents.roles.stages import StageContext
 from crowetrade_agents.roles.status import AgentState
 from crowetrade_agents.runtime.backtest.gateway import BacktestGateway
@@ -52,7 +52,7 @@ class BacktestStrategy:
 
     def handle(self, event: MarketEvent) -> None:
         """Handles one event of its instruments; everything that it sends is answered when this returns."""
-        at_once(self._execution.handle((event, self._target_of(event))))
+        at_once(self._execution.handle((Decided(event, self._target_of(event)),)))
 
 
 class _Session:

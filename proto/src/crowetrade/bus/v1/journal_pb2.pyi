@@ -84,6 +84,7 @@ class JournalEvent(_message.Message):
     CONFIGURATION_APPLIED_FIELD_NUMBER: _builtins.int
     HALT_CHANGED_FIELD_NUMBER: _builtins.int
     VENUE_LOGGED_ON_FIELD_NUMBER: _builtins.int
+    POSITION_CHARGED_FIELD_NUMBER: _builtins.int
     at_unix_ns: _builtins.int
     """Wall clock of the decision."""
     @_builtins.property
@@ -146,6 +147,10 @@ class JournalEvent(_message.Message):
     def venue_logged_on(self) -> Global___VenueLoggedOn:
         """The venue logged the gateway on."""
 
+    @_builtins.property
+    def position_charged(self) -> Global___PositionCharged:
+        """The venue charged a position for being held."""
+
     def __init__(
         self,
         *,
@@ -165,12 +170,13 @@ class JournalEvent(_message.Message):
         configuration_applied: Global___ConfigurationApplied | None = ...,
         halt_changed: Global___HaltChanged | None = ...,
         venue_logged_on: Global___VenueLoggedOn | None = ...,
+        position_charged: Global___PositionCharged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_started", "order_submitted", "cancel_submitted", "replace_submitted", "order_accepted", "order_executed", "order_ended", "order_replaced", "request_rejected", "execution_busted", "order_unknown", "requests_refused", "configuration_applied", "halt_changed", "venue_logged_on"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_started", "order_submitted", "cancel_submitted", "replace_submitted", "order_accepted", "order_executed", "order_ended", "order_replaced", "request_rejected", "execution_busted", "order_unknown", "requests_refused", "configuration_applied", "halt_changed", "venue_logged_on", "position_charged"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -619,6 +625,56 @@ class ExecutionBusted(_message.Message):
 Global___ExecutionBusted: _TypeAlias = ExecutionBusted  # noqa: Y015
 
 @_typing.final
+class PositionCharged(_message.Message):
+    """The venue charged a position for being held: the part of one owner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    TRANSACT_UNIX_NS_FIELD_NUMBER: _builtins.int
+    CHARGE_ID_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Funding or Rollover."""
+    strategy: _builtins.str
+    """Name of the Strategy; empty for the suspense account."""
+    symbol: _builtins.str
+    """Symbol."""
+    quantity: _builtins.str
+    """The owner's position, signed; 0 for what the books do not explain."""
+    price: _builtins.str
+    """Price that the position was valued at."""
+    amount: _builtins.str
+    """What the owner pays, in the quote currency; negative is received."""
+    transact_unix_ns: _builtins.int
+    """Venue time."""
+    charge_id: _builtins.str
+    """The venue's identifier of the whole charge."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        strategy: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        quantity: _builtins.str = ...,
+        price: _builtins.str = ...,
+        amount: _builtins.str = ...,
+        transact_unix_ns: _builtins.int = ...,
+        charge_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_id", b"charge_id", "kind", b"kind", "price", b"price", "quantity", b"quantity", "strategy", b"strategy", "symbol", b"symbol", "transact_unix_ns", b"transact_unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PositionCharged: _TypeAlias = PositionCharged  # noqa: Y015
+
+@_typing.final
 class OrderUnknown(_message.Message):
     """What became of the order is not known any more."""
 
@@ -921,7 +977,7 @@ class BookedPosition(_message.Message):
     realized: _builtins.str
     """Realised profit before fees."""
     fees: _builtins.str
-    """Fees paid."""
+    """Fees paid, funding and rollover included."""
     def __init__(
         self,
         *,
@@ -1071,6 +1127,7 @@ class Books(_message.Message):
     CONFIGURATION_FIELD_NUMBER: _builtins.int
     AT_UNIX_NS_FIELD_NUMBER: _builtins.int
     VENUE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    CHARGE_IDS_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """Last fencing token."""
     venue_state: _builtins.str
@@ -1113,6 +1170,10 @@ class Books(_message.Message):
     def configuration(self) -> Global___ConfigurationApplied:
         """The configuration that was in force."""
 
+    @_builtins.property
+    def charge_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Identifiers of the last charges, oldest first, so that one that comes twice is recognised."""
+
     def __init__(
         self,
         *,
@@ -1129,10 +1190,11 @@ class Books(_message.Message):
         configuration: Global___ConfigurationApplied | None = ...,
         at_unix_ns: _builtins.int = ...,
         venue_unix_ns: _builtins.int = ...,
+        charge_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -73,7 +73,7 @@ class Position(_message.Message):
     unrealized_pnl: _builtins.str
     """Unrealised profit and loss at mark_price, decimal, in the quote currency; empty when unknown."""
     fees: _builtins.str
-    """Fees paid, decimal, in the quote currency."""
+    """Fees paid, funding and rollover included, decimal, in the quote currency."""
     @_builtins.property
     def instrument(self) -> _instrument_pb2.InstrumentId:
         """The instrument."""

@@ -1,7 +1,8 @@
 """The simulated venue inside the gateway's process, as a VenuePort on a clock.
 
 Its books die with the process: after a restart the snapshot has no open orders and no executions, and a query is
-answered with "unknown", as at a venue that lost its memory. Its place in the recording is found again (replay.py).
+answered with "unknown", as at a venue that lost its memory. Positions it takes from the gateway (Resume), and what the
+account has traded for its fee tier begins at zero. Its place in the recording is found again (replay.py).
 """
 
 from __future__ import annotations

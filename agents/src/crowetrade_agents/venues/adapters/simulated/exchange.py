@@ -1,16 +1,19 @@
 """A deterministic exchange for one account, on virtual venue time. Pure: requests, quotes and times in, events out.
 
 A request takes effect `order_latency_ns` after it was sent; what follows is returned by `advance` or `on_quote` as port
-events, in order. Of two things at the same nanosecond, an expiry comes first, then a quote, then a request.
+events, in order. Of two things at the same nanosecond, an expiry comes first, then a charge, then a quote, then a
+request.
 
 Orders trade with the recorded market alone, never with each other. An order that reaches the touch when it arrives
-takes it as taker, up to the quantity that the quote still shows (offers.py). What rests fills at its own limit price as
-maker when a later quote reaches it, up to the quantity shown, oldest order first. The place in the market's queue is
-not modelled: a resting order never fills before the opposite side reaches its price.
+takes it as taker, up to the quantity that the quote still shows (offers.py); with recorded depth it walks the levels
+(depth.py). What rests fills at its own limit price as maker when a later quote reaches it, up to the quantity shown,
+oldest order first. With recorded depth and a queue model (queue.py) it also fills when others trade at its price or
+through it: at its price once what stood ahead of it is gone, and all orders together up to what was traded. Without one
+a resting order never fills before the opposite side reaches its price.
 
 Semantics as FIX 4.4: DAY ends with the trading day (calendar.py), GTD at its time, GTC never; IOC and market orders
 take what is there and the rest is canceled; FOK takes all or nothing; a post-only order that would trade at once is
-canceled. Fees are rounded to MONEY_PLACES, half to even. A replacement names the whole quantity, keeps what was
+canceled. Fees: costs.py. A replacement names the whole quantity, keeps what was
 executed, keeps its priority only when price and quantity do not go up in demand (same price, quantity not larger). An
 order is found by any ClOrdID that it ever had, or by its OrderID.
 """
@@ -19,35 +22,39 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import CONTEXT, MONEY_PLACES, ZERO, is_multiple, round_down
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, is_multiple, render, round_down, total
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, OrdType, Side, TimeInForce
+from crowetrade_agents.venues.adapters.simulated.costs import ChargeSchedule, FeeSchedule, share
+from crowetrade_agents.venues.adapters.simulated.depth import Depth, DepthUpdate
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN, Ledger, VenueOrder
 from crowetrade_agents.venues.adapters.simulated.memory import Memory
 from crowetrade_agents.venues.adapters.simulated.offers import Offers
+from crowetrade_agents.venues.adapters.simulated.queue import Place, QueueModel, after_trade, after_update
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
-from crowetrade_agents.venues.adapters.simulated.spec import NO_FEES, Fees
+from crowetrade_agents.venues.adapters.simulated.spec import NO_FEES, Fees, ShortSelling
 from crowetrade_agents.venues.calendar import AlwaysOpen, Calendar
 from crowetrade_agents.venues.port import (
     DUPLICATE_CL_ORD_ID,
     Accepted,
     Busted,
+    Charged,
     Ended,
     Executed,
     OrderEvent,
     OrderState,
     Replaced,
     RequestRejected,
+    TradePrinted,
 )
 
-BPS = Decimal(10_000)
 EXPIRIES_KEPT = 1_000
 """Expiries of orders that are over are swept out when there are more than this, and more than twice the open orders."""
 
@@ -60,6 +67,7 @@ class VenueReason(StrEnum):
     INVALID_QUANTITY = "InvalidQuantity"
     INVALID_PRICE = "InvalidPrice"
     INVALID_EXPIRY = "InvalidExpireTime"
+    SHORT_SALE = "ShortSaleForbidden"
     NOT_SUPPORTED = "NotSupported"
     UNKNOWN_ORDER = "UnknownOrder"
     TOO_LATE = "TooLate"
@@ -93,6 +101,9 @@ class Exchange:
         *,
         order_latency_ns: int = 0,
         calendar: Calendar | None = None,
+        queue_model: QueueModel = QueueModel.NONE,
+        short_selling: ShortSelling = ShortSelling.ALLOWED,
+        charges: Sequence[ChargeSchedule] = (),
         retain: int | None = RETAIN,
     ) -> None:
         self.ledger = Ledger(retain)
@@ -100,10 +111,14 @@ class Exchange:
         self.listener: Callable[[int, Request | OrderEvent], None] | None = None
         self.now_ns = 0
         self._instruments = instruments
-        self._fees = fees
+        self._fees = FeeSchedule(fees)
         self._latency_ns = order_latency_ns
         self._calendar = calendar or AlwaysOpen()
-        self._offers: dict[InstrumentId, Offers] = {}
+        self._queue_model = queue_model
+        self._short_selling = short_selling
+        self._charges = charges
+        self._charge_ns: int | None = None
+        self._offers: dict[InstrumentId, Offers | Depth] = {}
         self._arrivals: deque[_Arrival] = deque()
         self._expiries: list[tuple[int, int, VenueOrder]] = []
         self._expiry_serial = 0
@@ -117,12 +132,16 @@ class Exchange:
     def start(self, at_ns: int) -> None:
         """Venue time begins here, before anything was sent."""
         self.now_ns = at_ns
+        self._plan_charges()
 
     def remember(self, memory: Memory) -> None:
         """Goes on from what an earlier process left, before anything was sent; identifiers are not given out again. The
         listener is called with the ends of immediate orders that were cut off."""
         self.ledger = memory.ledger
         self.now_ns, self._orders, self._executions = memory.now_ns, memory.orders, memory.executions
+        for executed in self.ledger.executions.values():
+            notional = self._notional(executed.instrument, executed.quantity, executed.price)
+            self._fees.count(self._instruments[executed.instrument].currency, notional, executed.at_ns)
         for order in self.ledger.open_orders():
             if order.terms.time_in_force.is_immediate or order.terms.ord_type is OrdType.MARKET:
                 self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
@@ -135,13 +154,59 @@ class Exchange:
         last = self._arrivals[-1].at_ns if self._arrivals else self.now_ns
         self._arrivals.append(_Arrival(max(at_ns + self._latency_ns, last), request, fault))
 
-    def on_quote(self, book: TopOfBook) -> list[OrderEvent]:
-        """The market moves at `book.event_ns`; what was due before comes first."""
+    def on_quote(self, book: TopOfBook, depth: DepthUpdate | None = None) -> list[OrderEvent]:
+        """The market moves at `book.event_ns`, with recorded depth by `depth`; what was due before comes first."""
         self._run(book.event_ns, inclusive=False)
-        offers = self._offers[book.instrument] = Offers(book)
+        offers = self._offers[book.instrument] = Offers(book) if depth is None else self._depth(book, depth)
         for order in list(self.ledger.open.get(book.instrument, {}).values()):
             self._match(order, offers, maker=True)
         return self._drained()
+
+    def _depth(self, book: TopOfBook, update: DepthUpdate) -> Depth:
+        found = self._offers.get(book.instrument)
+        depth = found if isinstance(found, Depth) else Depth(update.scale)
+        queued = [(order, *depth.place(order.terms)) for order in self._queued(book.instrument)]
+        before = [ladder.standing(key) for _, ladder, key in queued]
+        depth.show(book, update)
+        for (order, _, key), had in zip(queued, before, strict=True):
+            now = depth.resting(order.terms.side).queue(key)
+            known = order.ahead is not None and now is not None
+            order.ahead = after_update(self._queue_model, order.ahead or 0, had, now or 0) if known else now
+        return depth
+
+    def on_trade(self, trade: TradePrinted) -> list[OrderEvent]:
+        """Others trade at `trade.at_ns`; what was due before comes first."""
+        self._run(trade.at_ns, inclusive=False)
+        depth = self._offers.get(trade.instrument)
+        if isinstance(depth, Depth):
+            aggressor = trade.aggressor or depth.aggressor(trade.price)
+            depth.trade(aggressor, trade.price, trade.quantity)
+            self._trade_with_queued(depth, aggressor.opposite, trade)
+        return self._drained()
+
+    def _queued(self, instrument: InstrumentId) -> list[VenueOrder]:
+        """Orders that stand in the market's queues, oldest first."""
+        return [] if self._queue_model is QueueModel.NONE else list(self.ledger.open.get(instrument, {}).values())
+
+    def _trade_with_queued(self, depth: Depth, side: Side, trade: TradePrinted) -> None:
+        """Best price first. At a better price than the trade's nobody was left ahead."""
+        price, left = depth.scale.key(side, trade.price), depth.scale.steps(trade.quantity)
+        levels: dict[int, list[VenueOrder]] = {}
+        for order in self._queued(trade.instrument):
+            key = depth.place(order.terms)[1]
+            if order.terms.side is side and (key < price or (key == price and order.ahead is not None)):
+                levels.setdefault(key, []).append(order)
+        for key in sorted(levels):
+            orders = levels[key]
+            places = [
+                Place(0 if key < price else order.ahead or 0, depth.scale.steps(order.leaves)) for order in orders
+            ]
+            for order, place, then in zip(orders, places, after_trade(places, left), strict=True):
+                order.ahead = then.ahead
+                filled = place.leaves - then.leaves
+                left -= filled
+                if filled and order.terms.price is not None:
+                    self._emit(self._execute(order, depth.scale.quantity(filled), order.terms.price, maker=True))
 
     def advance(self, to_ns: int) -> list[OrderEvent]:
         """Time passes up to and including `to_ns`."""
@@ -149,12 +214,14 @@ class Exchange:
         return self._drained()
 
     def next_ns(self) -> int | None:
-        """When something happens that needs no quote: a request arrives or an order expires."""
+        """When something happens that needs no quote: a request arrives, an order expires, positions are charged."""
         while self._expiries and self._expiries[0][2].status.is_final:
             heapq.heappop(self._expiries)
         times = [self._arrivals[0].at_ns] if self._arrivals else []
         if self._expiries:
             times.append(self._expiries[0][0])
+        if self._charge_ns is not None:
+            times.append(self._charge_ns)
         return max(min(times), self.now_ns) if times else None
 
     def drop_arrivals(self) -> None:
@@ -162,8 +229,10 @@ class Exchange:
         self._arrivals.clear()
 
     def end_trading(self) -> None:
-        """Nothing trades any more: orders and replacements are refused, cancels and queries are answered."""
+        """Nothing trades or is charged any more: orders and replacements are refused, cancels and queries are
+        answered."""
         self._ended = True
+        self._charge_ns = None
         self._offers.clear()
 
     # What goes wrong
@@ -207,16 +276,19 @@ class Exchange:
     # Time
 
     def _run(self, to_ns: int, *, inclusive: bool) -> None:
-        while True:
+        while self._arrivals or self._expiries or self._charge_ns is not None:
             at_ns = self.next_ns()
             if at_ns is None or at_ns > to_ns:
                 break
             expires = bool(self._expiries) and self._expiries[0][0] <= at_ns
-            if not expires and at_ns == to_ns and not inclusive:
+            charges = self._charge_ns is not None and self._charge_ns <= at_ns
+            if not (expires or charges) and at_ns == to_ns and not inclusive:
                 break
             self.now_ns = at_ns
             if expires:
                 self._expire(heapq.heappop(self._expiries)[2])
+            elif charges:
+                self._charge(at_ns)
             else:
                 self._arrive(self._arrivals.popleft())
         self.now_ns = max(self.now_ns, to_ns)
@@ -226,6 +298,29 @@ class Exchange:
             return
         by_day = order.terms.time_in_force is TimeInForce.DAY
         self._end(order, OrdStatus.EXPIRED, VenueReason.END_OF_SESSION if by_day else VenueReason.EXPIRE_TIME, "")
+
+    def _plan_charges(self) -> None:
+        self._charge_ns = min((schedule.next_ns(self.now_ns) for schedule in self._charges), default=None)
+
+    def _charge(self, at_ns: int) -> None:
+        """Every position whose time has come is charged."""
+        for name, held in self.ledger.positions.items():
+            for schedule in self._charges if held else ():
+                if schedule.symbol == name.symbol and schedule.next_ns(at_ns - 1) == at_ns:
+                    self._charge_position(schedule, name, held)
+        self._plan_charges()
+
+    def _charge_position(self, schedule: ChargeSchedule, name: InstrumentId, held: Decimal) -> None:
+        """At the middle of its last quote; before the first one nothing."""
+        offers = self._offers.get(name)
+        if offers is None:
+            return
+        price = offers.book.mid
+        bps = schedule.bps(self.now_ns, is_long=held > 0)
+        amount = share(self._notional(name, held.copy_abs(), price), bps)
+        charged = Charged(self._exec_id(), schedule.kind, name, held, price, amount, self.now_ns)
+        self.ledger.charge(charged)
+        self._emit(charged)
 
     def _arrive(self, arrival: _Arrival) -> None:
         request = arrival.request
@@ -293,6 +388,7 @@ class Exchange:
             self._emit(Replaced(terms.cl_ord_id, orig, order.order_id, self.now_ns))
             return
         self.ledger.rename(order, terms, keeps_priority=keeps)
+        order.ahead = order.ahead if keeps else None
         order.leaves = CONTEXT.subtract(terms.quantity, order.worked)
         self._set_expiry(order, self.now_ns)
         self._emit(Replaced(terms.cl_ord_id, orig, order.order_id, self.now_ns))
@@ -315,7 +411,9 @@ class Exchange:
 
     # Rules
 
-    def _refusal(self, terms: OrderTerms, fault: FaultKind | None) -> tuple[VenueReason, str] | None:
+    def _refusal(
+        self, terms: OrderTerms, fault: FaultKind | None, replaced: VenueOrder | None = None
+    ) -> tuple[VenueReason, str] | None:
         instrument = self._instruments.get(terms.instrument)
         if fault is FaultKind.REJECT:
             return VenueReason.REFUSED, "the venue does not take this order"
@@ -333,7 +431,20 @@ class Exchange:
             return VenueReason.INVALID_PRICE, f"the price is not a positive multiple of {instrument.tick_size}"
         if terms.time_in_force is TimeInForce.GTD and (terms.expire_ns is None or terms.expire_ns <= self.now_ns):
             return VenueReason.INVALID_EXPIRY, "a GTD order ends in the future"
+        if self._short_selling is ShortSelling.FORBIDDEN and terms.side is Side.SELL:
+            return self._short_sale(terms, replaced)
         return None
+
+    def _short_sale(self, terms: OrderTerms, replaced: VenueOrder | None) -> tuple[VenueReason, str] | None:
+        """What works already counts as sold; of an order that is replaced, what it would then have left."""
+        held = self.ledger.positions.get(terms.instrument, ZERO)
+        opened = self.ledger.open.get(terms.instrument, {}).values()
+        working = total(item.leaves for item in opened if item.terms.side is Side.SELL and item is not replaced)
+        wanted = terms.quantity if replaced is None else CONTEXT.subtract(terms.quantity, replaced.worked)
+        if CONTEXT.add(working, wanted) <= held:
+            return None
+        text = f"the account holds {render(held)} and sells {render(working)} already; short sales are forbidden here"
+        return VenueReason.SHORT_SALE, text
 
     def _replace_refusal(
         self, order: VenueOrder, terms: OrderTerms, fault: FaultKind | None
@@ -345,7 +456,7 @@ class Exchange:
             return VenueReason.NOT_SUPPORTED, "instrument, side and order type of an order stay"
         if terms.time_in_force is not old.time_in_force:
             return VenueReason.NOT_SUPPORTED, "the time in force of an order stays"
-        return self._refusal(terms, fault)
+        return self._refusal(terms, fault, order)
 
     def _open_order(self, cl_ord_id: str, order_id: str, fault: FaultKind | None) -> VenueOrder | None:
         if fault is FaultKind.FORGET:
@@ -399,17 +510,22 @@ class Exchange:
         if offers is not None and not (all_or_none and offers.available(terms.side, terms.price) < order.leaves):
             self._match(order, offers, maker=False)
         immediate = terms.time_in_force.is_immediate or terms.ord_type is OrdType.MARKET
-        if immediate and not order.status.is_final:
-            self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
-
-    def _match(self, order: VenueOrder, offers: Offers, *, maker: bool) -> None:
-        terms = order.terms
-        quantity = min(offers.available(terms.side, terms.price), order.leaves)
-        if quantity <= 0:
+        if order.status.is_final:
             return
-        offers.take(terms.side, quantity)
-        price = terms.price if maker and terms.price is not None else offers.touch(terms.side)
-        self._emit(self._execute(order, quantity, price, maker=maker))
+        if immediate:
+            self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
+        elif order.ahead is None and isinstance(offers, Depth):
+            ladder, key = offers.place(terms)
+            order.ahead = ladder.queue(key)
+
+    def _match(self, order: VenueOrder, offers: Offers | Depth, *, maker: bool) -> None:
+        """Takes what the market offers: a maker in one execution at its own price, a taker level by level."""
+        terms = order.terms
+        taken = offers.take(terms.side, terms.price, order.leaves)
+        if maker and taken and terms.price is not None:
+            taken = [(terms.price, total(quantity for _, quantity in taken))]
+        for price, quantity in taken:
+            self._emit(self._execute(order, quantity, price, maker=maker))
 
     def _execute(self, order: VenueOrder, quantity: Decimal, price: Decimal, *, maker: bool) -> Executed:
         terms = order.terms
@@ -447,11 +563,14 @@ class Exchange:
         for executed in late:
             self._emit(executed)
 
-    def _fee(self, instrument: InstrumentId, quantity: Decimal, price: Decimal, *, maker: bool) -> Decimal:
-        bps = self._fees.maker_bps if maker else self._fees.taker_bps
-        notional = CONTEXT.multiply(CONTEXT.multiply(quantity, price), self._instruments[instrument].multiplier)
-        fee = CONTEXT.divide(CONTEXT.multiply(notional, bps), BPS)
-        return CONTEXT.quantize(fee, Decimal(1).scaleb(-MONEY_PLACES))
+    def _fee(self, name: InstrumentId, quantity: Decimal, price: Decimal, *, maker: bool) -> Decimal:
+        currency, notional = self._instruments[name].currency, self._notional(name, quantity, price)
+        fee = self._fees.fee(currency, notional, self.now_ns, maker=maker)
+        self._fees.count(currency, notional, self.now_ns)
+        return fee
+
+    def _notional(self, name: InstrumentId, quantity: Decimal, price: Decimal) -> Decimal:
+        return CONTEXT.multiply(CONTEXT.multiply(quantity, price), self._instruments[name].multiplier)
 
     def _exec_id(self) -> str:
         self._executions += 1

@@ -25,8 +25,10 @@ class Message(StrEnum):
     REPLACED = "Replaced"
     REQUEST_REJECTED = "RequestRejected"
     BUSTED = "Busted"
+    CHARGED = "Charged"
     ORDER_STATE = "OrderState"
     QUOTE = "QuoteChanged"
+    TRADE = "TradePrinted"
     FEED_ALIVE = "FeedAlive"
 
 
@@ -52,11 +54,11 @@ class FaultKind(StrEnum):
     FOREIGN_EXECUTION = "ForeignExecution"
     """After this message comes an execution of an order that the gateway never sent. For what the venue sends."""
     SILENCE = "Silence"
-    """From this message on neither quotes nor FeedAlive arrive for `delay_ns`. For QuoteChanged and FeedAlive."""
+    """From this message on neither quotes, trades nor FeedAlive arrive for `delay_ns`. For these three."""
 
 
 REQUESTS = frozenset({Message.NEW_ORDER, Message.CANCEL, Message.REPLACE, Message.QUERY})
-FEED = frozenset({Message.QUOTE, Message.FEED_ALIVE})
+FEED = frozenset({Message.QUOTE, Message.TRADE, Message.FEED_ALIVE})
 ANSWERS = frozenset(Message) - REQUESTS - FEED
 _ON_ORDERS = frozenset({Message.CANCEL, Message.REPLACE, Message.QUERY})
 SUITS: dict[FaultKind, frozenset[Message]] = {
@@ -118,6 +120,7 @@ class FaultInjector:
             self._rates.setdefault(rate.on, []).append(rate)
         self._random = random.Random(seed)
         self._counts: Counter[Message] = Counter()
+        self.never_strike = not script and not rates
 
     def strike(self, message: Message) -> tuple[Fault, ...]:
         """The faults of the next message of a kind; most often none."""

@@ -13,7 +13,7 @@ from decimal import Decimal
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
-from crowetrade_agents.venues.port import Busted, Executed, OpenOrder
+from crowetrade_agents.venues.port import Busted, Charged, Executed, OpenOrder
 
 RETAIN = 10_000
 
@@ -23,7 +23,8 @@ class VenueOrder:
     """An order at the venue. quantity of `terms` = cum + busted + leaves + canceled, always.
 
     `ids` are its ClOrdIDs, oldest first. `expire_ns` is venue time, None for an order without end. `forgotten`: the
-    venue denies that it knows the order (a fault).
+    venue denies that it knows the order (a fault). `ahead`: what stands before it in the market's queue at its price
+    (queue.py), in steps of the recorded depth; None while that is not known, and where it is not modelled.
     """
 
     terms: OrderTerms
@@ -37,6 +38,7 @@ class VenueOrder:
     status: OrdStatus = OrdStatus.NEW
     reason: str = ""
     forgotten: bool = False
+    ahead: int | None = None
 
     @property
     def worked(self) -> Decimal:
@@ -67,6 +69,7 @@ class Ledger:
     positions: dict[InstrumentId, Decimal] = field(default_factory=dict)
     executions: OrderedDict[str, Executed] = field(default_factory=OrderedDict)
     busts: dict[str, Busted] = field(default_factory=dict)
+    charges: deque[Charged] = field(default_factory=deque)
     _orders: dict[str, VenueOrder] = field(default_factory=dict)
     _ended: deque[VenueOrder] = field(default_factory=deque)
 
@@ -134,6 +137,12 @@ class Ledger:
         if order is not None:
             order.cum = CONTEXT.subtract(order.cum, busted.quantity)
             order.busted = CONTEXT.add(order.busted, busted.quantity)
+
+    def charge(self, charged: Charged) -> None:
+        """A position is charged."""
+        self.charges.append(charged)
+        if self.retain is not None and len(self.charges) > self.retain:
+            self.charges.popleft()
 
     def _move(self, instrument: InstrumentId, quantity: Decimal) -> None:
         self.positions[instrument] = CONTEXT.add(self.positions.get(instrument, ZERO), quantity)

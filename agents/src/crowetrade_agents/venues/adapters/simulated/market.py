@@ -15,7 +15,14 @@ from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.replay import Pace, Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Request
-from crowetrade_agents.venues.port import OrderEvent, QuoteChanged, SessionChanged, SessionState, VenueEvent
+from crowetrade_agents.venues.port import (
+    OrderEvent,
+    QuoteChanged,
+    SessionChanged,
+    SessionState,
+    TradePrinted,
+    VenueEvent,
+)
 
 AT_ONCE = 1_000
 """Steps of a market that is behind, as when it is to play faster than whoever trades can follow: the list of what is
@@ -59,13 +66,13 @@ class Market(Protocol):
 
 
 class Feed:
-    """Quotes on their way from the replay through the exchange to the gateway."""
+    """Quotes and trades on their way from the replay through the exchange to the gateway."""
 
     def __init__(self, replay: Replay, exchange: Exchange) -> None:
         self.replay = replay
         self.exchange = exchange
         self.taken = 0
-        self.waiting: deque[QuoteChanged] = deque()
+        self.waiting: deque[QuoteChanged | TradePrinted] = deque()
 
     @property
     def reported(self) -> int:
@@ -77,25 +84,29 @@ class Feed:
         reported."""
         self.taken = max(self.replay.sequence_at(venue_ns), reported)
         for event in self.replay.in_force(self.taken):
-            self.exchange.on_quote(event.book)
+            self.exchange.on_quote(event.book, self.replay.depth(event.sequence, whole=True))
         self.waiting.extend(self.replay.event(sequence) for sequence in range(reported + 1, self.taken + 1))
         self.exchange.start(venue_ns)
 
-    def next_quote_ns(self) -> int | None:
-        """Venue time of the next quote; None at the end."""
+    def next_event_ns(self) -> int | None:
+        """Venue time of the next quote or trade; None at the end."""
         return self.replay.event_ns(self.taken + 1) if self.replay.exists(self.taken + 1) else None
 
     def take(self) -> list[OrderEvent]:
-        """The exchange takes the next quote in."""
+        """The exchange takes the next quote or trade in."""
         event = self.replay.event(self.taken + 1)
         self.taken += 1
         self.waiting.append(event)
+        if isinstance(event, TradePrinted):
+            return self.exchange.on_trade(event)
+        if self.replay.has_depth:
+            return self.exchange.on_quote(event.book, self.replay.depth(event.sequence))
         return self.exchange.on_quote(event.book)
 
     def take_until(self, venue_ns: int) -> list[OrderEvent]:
-        """The exchange takes in every quote up to a venue time, and what is due by then."""
+        """The exchange takes in every quote and trade up to a venue time, and what is due by then."""
         events: list[OrderEvent] = []
-        while (at_ns := self.next_quote_ns()) is not None and at_ns <= venue_ns:
+        while (at_ns := self.next_event_ns()) is not None and at_ns <= venue_ns:
             events += self.take()
         return events + self.exchange.advance(venue_ns)
 
@@ -128,7 +139,7 @@ class PacedMarket:
                 return
             if self._feed.waiting and self._report_ns() <= at_ns:
                 yield self._feed.waiting.popleft()
-            elif self._feed.next_quote_ns() == at_ns:
+            elif self._feed.next_event_ns() == at_ns:
                 yield from self._take()
             elif self._end_ns() == at_ns:
                 self.ended = True
@@ -166,13 +177,13 @@ class PacedMarket:
         yield from events
 
     def _next_ns(self) -> int | None:
-        times = [self._feed.next_quote_ns(), self._feed.exchange.next_ns(), self._end_ns()]
+        times = [self._feed.next_event_ns(), self._feed.exchange.next_ns(), self._end_ns()]
         if self._feed.waiting:
             times.append(self._report_ns())
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
 
     def _report_ns(self) -> int:
-        return self._feed.waiting[0].book.event_ns + self._latency_ns
+        return self._feed.replay.event_ns(self._feed.waiting[0].sequence) + self._latency_ns
 
     def _end_ns(self) -> int | None:
         replay = self._feed.replay
@@ -182,14 +193,16 @@ class PacedMarket:
 
 
 class LockStepMarket:
-    """The market stands at the last reported quote until that is released; the exchange is `lead_ns` ahead of it."""
+    """The market stands at the last reported quote until that is released, also when that was reported before it began;
+    the exchange is `lead_ns` ahead of it."""
 
     def __init__(self, feed: Feed, done: int, market_latency_ns: int, lead_ns: int) -> None:
         self.ended = False
         self._feed = feed
         self._latency_ns = market_latency_ns
         self._lead_ns = lead_ns
-        self._released = done
+        # The event after it comes when somebody is there to handle it.
+        self._released = done - 1
         # Before the first quote the market stands so early that no quote is in force when a request arrives.
         self._standing_ns = feed.replay.event_ns(done) if done else feed.replay.event_ns(1) - lead_ns - 1
         feed.start(done, self._standing_ns + lead_ns)

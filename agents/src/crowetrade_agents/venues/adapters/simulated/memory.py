@@ -22,18 +22,20 @@ from crowetrade_agents.venues.port import (
     DUPLICATE_CL_ORD_ID,
     Accepted,
     Busted,
+    Charged,
     Ended,
     Executed,
     OrderEvent,
     Replaced,
 )
 
-_KINDS = (NewOrder, Replace, Accepted, Busted, Ended, Executed, Replaced)
+_KINDS = (NewOrder, Replace, Accepted, Busted, Charged, Ended, Executed, Replaced)
 _BY_NAME = {kind.__name__: kind for kind in _KINDS}
 
 
 class Memory:
-    """Folds log lines into a ledger. `orders` and `executions` are how many identifiers were given out."""
+    """Folds log lines into a ledger. `orders` and `executions` are how many identifiers were given out; busts and
+    charges have some of the executions'."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -71,6 +73,9 @@ class Memory:
             case Busted():
                 self.executions += 1
                 self.ledger.bust(message)
+            case Charged():
+                self.executions += 1
+                self.ledger.charge(message)
 
     def _executed(self, event: Executed) -> None:
         self.executions += 1

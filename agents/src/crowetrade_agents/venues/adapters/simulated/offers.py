@@ -41,6 +41,10 @@ class Offers:
         """Quantity that an order of this side and limit can take now."""
         return self._left[side] if self.reaches(side, limit) else ZERO
 
-    def take(self, side: Side, quantity: Decimal) -> None:
-        """Takes a quantity that is available."""
-        self._left[side] = CONTEXT.subtract(self._left[side], quantity)
+    def take(self, side: Side, limit: Decimal | None, quantity: Decimal) -> list[tuple[Decimal, Decimal]]:
+        """Takes up to a quantity; its price and how much it is, nothing when there is none."""
+        taken = min(self.available(side, limit), quantity)
+        if taken <= 0:
+            return []
+        self._left[side] = CONTEXT.subtract(self._left[side], taken)
+        return [(self.touch(side), taken)]

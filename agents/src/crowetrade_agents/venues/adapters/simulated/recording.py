@@ -1,8 +1,10 @@
 """Recorded market data, read in batches: Parquet or CSV (UTF-8, commas, decimal points) with the columns of one kind.
 
 quotes: ts_ns, bid_px, ask_px; optional bid_sz, ask_sz.
-trades: ts_ns, price.
+trades: ts_ns, price; optional size, side (of the taker: buy, sell, or empty when unknown).
 bars:   ts_ns (open time of the bar), close; optional interval_ns (length of the bar).
+l2:     ts_ns, update (snapshot or diff), side (bid or ask), px, sz (the level's new total size, 0 when it is gone);
+        optional first_id, last_id, prev_last_id: the ids of the update (l2.py).
 all:    optional symbol, when one file holds several instruments. Other columns are ignored.
 
 ts_ns and interval_ns are integers, nanoseconds (since 1970-01-01 UTC). Prices and sizes are decimals: text with at most
@@ -15,6 +17,10 @@ its price: half the spread below and above it, rounded outward to the tick size.
 around its close, at the bar's END, because its close is not known before. The end is ts_ns + interval_ns; without that
 column the most common distance between two bars of the instrument is the length of all its bars. Where the recorded
 price is the offer (`price_is_ask`), the bid stands the whole spread below.
+
+An instrument may have two recordings: its market, and beside it its trades. Those then make no quotes: they are events
+of their own (port.TradePrinted), and must have sizes; a trade whose price or size is not positive is left out and
+counted.
 
 Everything that cannot be read raises DataError: one sentence with the file, what is wrong and what to write.
 """
@@ -38,19 +44,36 @@ import pyarrow.parquet
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, parse, round_down, round_up
 from crowetrade_agents.errors import DataError, InvalidNumber
+from crowetrade_agents.venues.adapters.simulated.l2 import NO_ID, Levels, depth_tape
 from crowetrade_agents.venues.adapters.simulated.spec import QuoteMaking, Recording
-from crowetrade_agents.venues.adapters.simulated.tape import Chunk, Tape, chunk_of, chunk_of_text
+from crowetrade_agents.venues.adapters.simulated.tape import (
+    AGGRESSORS,
+    AnyTape,
+    Chunk,
+    Tape,
+    TradeTape,
+    chunk_of,
+    chunk_of_text,
+    integers_of_text,
+)
 
 BATCH_ROWS = 16_384
 COLUMNS = (
-    "quotes need ts_ns, bid_px, ask_px (and may have bid_sz, ask_sz), trades need ts_ns, price, bars need ts_ns, close "
-    "(and may have interval_ns); symbol is needed where one file holds several instruments"
+    "quotes need ts_ns, bid_px, ask_px (and may have bid_sz, ask_sz), trades need ts_ns, price (beside a market also "
+    "size, and may have side), bars need ts_ns, close (and may have interval_ns), l2 needs ts_ns, update, side, px, sz "
+    "(and may have first_id, last_id, prev_last_id); symbol is needed where one file holds several instruments"
 )
 _BPS = Decimal(10_000)
 _GRAMMAR = r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"
 _MAX_TIME_NS = 2**62
-_PRICES = {"quotes": ("bid_px", "ask_px"), "trades": ("price",), "bars": ("close",)}
-_OPTIONAL = {"quotes": ("bid_sz", "ask_sz"), "trades": (), "bars": ("interval_ns",)}
+_IDS = ("first_id", "last_id", "prev_last_id")
+_PRICES = {
+    "quotes": ("bid_px", "ask_px"),
+    "trades": ("price",),
+    "bars": ("close",),
+    "l2": ("update", "side", "px", "sz"),
+}
+_OPTIONAL = {"quotes": ("bid_sz", "ask_sz"), "trades": ("size", "side"), "bars": ("interval_ns",), "l2": _IDS}
 _MARKS = {
     b"\xff\xfe": "is UTF-16",
     b"\xfe\xff": "is UTF-16",
@@ -71,37 +94,59 @@ class _Batch:
         return _Batch({name: column.take(rows) for name, column in self.columns.items()}, self.first_row)
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file with its recordings, before its rows are read."""
+
+    path: Path
+    recordings: list[Recording]
+    names: list[str]
+    kind: str
+
+    def symbols(self, instruments: Sequence[Instrument]) -> set[str]:
+        """What it may hold."""
+        declared = {instrument.id.symbol for instrument in instruments}
+        return {item.symbol for item in self.recordings if item.symbol} or declared
+
+
 @dataclass(slots=True)
 class _Reading:
-    """One instrument of one file while it is read. Of bars, `tape.times` holds open times until the end."""
+    """One instrument of one file while it is read. Of bars, `tape.times` holds open times until the end. `prints` is
+    set for trades beside the market of the same instrument."""
 
     file: str
     kind: str
     instrument: Instrument
     making: QuoteMaking
     tape: Tape
+    prints: TradeTape | None = None
+    levels: Levels = field(default_factory=Levels)
     rows: int = 0
     last_ns: int = 0
     last_end_ns: int = 0
     distances: Counter[int] = field(default_factory=Counter)
 
 
-def read(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> list[Tape]:
-    """One tape per instrument, in the order of `instruments`. Raises DataError also for an instrument without a
-    recording, and for one with two."""
-    tapes: dict[str, Tape] = {}
-    for path, group in _by_path(recordings).items():
-        for tape in _read_file(path, group, instruments):
-            symbol = tape.instrument.symbol
-            if symbol in tapes:
-                raise DataError(f"{path.name} holds {symbol}, and so does another recording: name it once in data")
-            tapes[symbol] = tape
-    missing = [instrument.id.symbol for instrument in instruments if instrument.id.symbol not in tapes]
+def read(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> list[AnyTape]:
+    """The tapes in the order of `instruments`: of each its trades, where it has them beside its market, and its market.
+    Raises DataError also for an instrument without a market, and for one with two."""
+    files = [_file(path, group) for path, group in _by_path(recordings).items()]
+    others = (file.symbols(instruments) for file in files if file.kind != "trades")
+    markets = {symbol for symbols in others for symbol in symbols}
+    tapes: dict[tuple[str, bool], AnyTape] = {}
+    for file in files:
+        for tape in _read_file(file, instruments, markets):
+            key = tape.instrument.symbol, isinstance(tape, Tape)
+            if key in tapes:
+                raise DataError(f"{file.path.name} holds {key[0]}, and so does another recording: name it once in data")
+            tapes[key] = tape
+    missing = [item.id.symbol for item in instruments if (item.id.symbol, True) not in tapes]
     if missing:
         raise DataError(
             f"no recording holds {', '.join(missing)}: add one to spec.simulated.data, or remove the instrument"
         )
-    return [tapes[instrument.id.symbol] for instrument in instruments]
+    keys = [(item.id.symbol, is_market) for item in instruments for is_market in (False, True)]
+    return [tapes[key] for key in keys if key in tapes]
 
 
 def _by_path(recordings: Sequence[Recording]) -> dict[Path, list[Recording]]:
@@ -111,13 +156,16 @@ def _by_path(recordings: Sequence[Recording]) -> dict[Path, list[Recording]]:
     return grouped
 
 
-def _read_file(path: Path, recordings: list[Recording], instruments: Sequence[Instrument]) -> list[Tape]:
+def _file(path: Path, recordings: list[Recording]) -> _File:
     names = _column_names(path)
-    kind = _kind(path, names)
-    wanted = _wanted(path, recordings, instruments, has_symbols="symbol" in names)
+    return _File(path, recordings, names, _kind(path, names))
+
+
+def _read_file(file: _File, instruments: Sequence[Instrument], markets: set[str]) -> list[AnyTape]:
+    path, names, kind = file.path, file.names, file.kind
     readings = {
-        instrument.id.symbol: _Reading(path.name, kind, instrument, making, Tape(instrument.id))
-        for instrument, making in wanted
+        instrument.id.symbol: _reading(file, instrument, making, markets)
+        for instrument, making in _wanted(path, file.recordings, instruments, has_symbols="symbol" in names)
     }
     optional = ("symbol", *_OPTIONAL[kind])
     columns = ["ts_ns", *_PRICES[kind], *(name for name in optional if name in names)]
@@ -129,8 +177,19 @@ def _read_file(path: Path, recordings: list[Recording], instruments: Sequence[In
     if not rows:
         raise DataError(f"{path.name} holds no rows: point the venue at recorded market data ({COLUMNS})")
     return [
-        _finished(reading) for reading in readings.values() if reading.rows or not _is_optional(reading, recordings)
+        _finished(reading)
+        for reading in readings.values()
+        if reading.rows or not _is_optional(reading, file.recordings)
     ]
+
+
+def _reading(file: _File, instrument: Instrument, making: QuoteMaking, markets: set[str]) -> _Reading:
+    reading = _Reading(file.path.name, file.kind, instrument, making, Tape(instrument.id))
+    if file.kind == "trades" and instrument.id.symbol in markets:
+        if "size" not in file.names:
+            raise DataError(f"{file.path.name} has no column size, which trades beside a market need: add it")
+        reading.prints = TradeTape(instrument.id)
+    return reading
 
 
 def _is_optional(reading: _Reading, recordings: list[Recording]) -> bool:
@@ -197,7 +256,7 @@ def _kind(path: Path, names: list[str]) -> str:
                     raise DataError(f"{path.name} has column {doubled[0]} twice: name each column once")
                 return kind
     shown = ", ".join(names[:20]) or "no header"
-    raise DataError(f"{path.name} has the columns {shown}, which are none of quotes, trades or bars: {COLUMNS}")
+    raise DataError(f"{path.name} has the columns {shown}, which are none of quotes, trades, bars or l2: {COLUMNS}")
 
 
 def _batches(path: Path, columns: list[str]) -> Iterator[_Batch]:
@@ -280,6 +339,10 @@ def _take(reading: _Reading, batch: _Batch) -> None:
     reading.rows += len(times)
     if reading.kind == "quotes":
         _take_quotes(reading, batch, times)
+    elif reading.kind == "l2":
+        _take_levels(reading, batch, times)
+    elif reading.prints is not None:
+        _take_prints(reading, reading.prints, batch, times)
     elif reading.kind == "trades":
         _take_prices(reading, batch, "price", times)
     elif "interval_ns" in batch.columns:
@@ -328,6 +391,81 @@ def _take_quotes(reading: _Reading, batch: _Batch, times: array[int]) -> None:
     reading.tape.append(array("q", [times[place] for place in usable]), *columns)
 
 
+def _take_prints(reading: _Reading, tape: TradeTape, batch: _Batch, times: array[int]) -> None:
+    prices, sizes = _decimals(reading, batch, "price"), _decimals(reading, batch, "size")
+    aggressors = _aggressors(reading, batch, len(times))
+    usable = [place for place in range(len(times)) if prices[place] > ZERO and sizes[place] > ZERO]
+    tape.left_out += len(times) - len(usable)
+    if usable:
+        rows = pyarrow.array(usable)
+        price, size = (chunk_of_text(column.texts.take(rows)) for column in (prices, sizes))
+        kept = array("b", [aggressors[place] for place in usable])
+        tape.append(array("q", [times[place] for place in usable]), price, size, kept)
+
+
+def _take_levels(reading: _Reading, batch: _Batch, times: array[int]) -> None:
+    levels = reading.levels
+    snapshots, bids = (
+        _one_of(reading, batch, "update", "snapshot", "diff"),
+        _one_of(reading, batch, "side", "bid", "ask"),
+    )
+    prices, sizes = _filled(reading, batch, "px"), _filled(reading, batch, "sz")
+    not_above_0 = pyarrow.compute.match_substring_regex(prices, r"^(-|0(\.0*)?$)")
+    if pyarrow.compute.any(not_above_0).as_py():
+        _refuse(reading, batch, "px", not_above_0, "is not a price above 0")
+    negative = pyarrow.compute.starts_with(sizes, "-")
+    if pyarrow.compute.any(negative).as_py():
+        _refuse(reading, batch, "sz", negative, "is negative: write what is there, 0 for a level that is gone")
+    levels.times.extend(times)
+    levels.snapshots.extend(snapshots)
+    levels.bids.extend(bids)
+    try:
+        levels.add_prices(*_whole(prices))
+        levels.add_sizes(*_whole(sizes))
+    except OverflowError:
+        raise DataError(
+            f"{reading.file} has prices or sizes of more than 18 digits: write fewer decimal places"
+        ) from None
+    for name, column in zip(_IDS, (levels.first_ids, levels.last_ids, levels.prev_last_ids), strict=True):
+        column.extend(_ids(batch, name, len(times)))
+
+
+def _whole(texts: pyarrow.Array) -> tuple[array[int], int]:
+    without_zeros = pyarrow.compute.replace_substring_regex(texts, r"(\.[0-9]*?)0+$", r"\1")
+    whole = integers_of_text(pyarrow.compute.utf8_rtrim(without_zeros, "."))
+    if whole is None:
+        raise OverflowError
+    return whole
+
+
+def _one_of(reading: _Reading, batch: _Batch, name: str, one: str, other: str) -> bytes:
+    """1 where the column has the one word, 0 where it has the other."""
+    column = batch.columns[name].cast(pyarrow.string())
+    known = pyarrow.compute.is_in(column, pyarrow.array([one, other]))
+    if not pyarrow.compute.all(known).as_py():
+        _refuse(reading, batch, name, pyarrow.compute.invert(known), f"is neither {one} nor {other}: write one of them")
+    return bytes(pyarrow.compute.equal(column, one).to_pylist())
+
+
+def _ids(batch: _Batch, name: str, rows: int) -> array[int]:
+    if name not in batch.columns:
+        return array("q", [NO_ID] * rows)
+    column = batch.columns[name]
+    if pyarrow.types.is_string(column.type):
+        column = pyarrow.compute.if_else(pyarrow.compute.equal(column, ""), None, column)
+    return array("q", pyarrow.compute.fill_null(column.cast(pyarrow.int64()), NO_ID).to_pylist())
+
+
+def _aggressors(reading: _Reading, batch: _Batch, rows: int) -> array[int]:
+    if "side" not in batch.columns:
+        return array("b", [0] * rows)
+    sides = batch.columns["side"].cast(pyarrow.string())
+    known = pyarrow.compute.is_in(sides, pyarrow.array(["", None, *AGGRESSORS]))
+    if not pyarrow.compute.all(known).as_py():
+        _refuse(reading, batch, "side", pyarrow.compute.invert(known), "is no side: write buy, sell, or nothing")
+    return array("b", [AGGRESSORS.get(side, 0) for side in sides.to_pylist()])
+
+
 def _take_prices(reading: _Reading, batch: _Batch, name: str, times: array[int]) -> None:
     prices = _decimals(reading, batch, name)
     usable = [place for place in range(len(times)) if prices[place] > ZERO]
@@ -352,10 +490,16 @@ def _around(price: Decimal, instrument: Instrument, making: QuoteMaking) -> tupl
     return round_down(bid, instrument.tick_size), round_up(ask, instrument.tick_size)
 
 
-def _finished(reading: _Reading) -> Tape:
+def _finished(reading: _Reading) -> AnyTape:
     tape, symbol = reading.tape, reading.instrument.id.symbol
     if not reading.rows:
         raise DataError(f"{reading.file} holds no row of {symbol}: write the symbol as the venue's instruments have it")
+    if reading.prints is not None:
+        if not len(reading.prints):
+            raise DataError(f"{reading.file} holds no usable trade of {symbol}: prices or sizes are not positive")
+        return reading.prints
+    if reading.kind == "l2":
+        tape = depth_tape(reading.file, reading.instrument, reading.levels)
     if not len(tape):
         raise DataError(f"{reading.file} holds no usable quote of {symbol}: bids are above offers, or not positive")
     if reading.kind == "bars" and not reading.last_end_ns:
@@ -416,11 +560,16 @@ def _sizes(reading: _Reading, batch: _Batch, name: str, rows: int) -> pyarrow.Ar
 
 
 def _decimals(reading: _Reading, batch: _Batch, name: str) -> _Decimals:
+    texts = _filled(reading, batch, name)
+    return _Decimals(texts, [Decimal(text) for text in texts.to_pylist()])
+
+
+def _filled(reading: _Reading, batch: _Batch, name: str) -> pyarrow.Array:
+    """Texts of the grammar; none is empty."""
     column = batch.columns[name]
     if column.null_count:
         _refuse(reading, batch, name, column.is_null(), "is empty: write a decimal number, or leave the row out")
-    texts = _grammatical(reading, batch, name, _as_text(column))
-    return _Decimals(texts, [Decimal(text) for text in texts.to_pylist()])
+    return _grammatical(reading, batch, name, _as_text(column))
 
 
 def _grammatical(reading: _Reading, batch: _Batch, name: str, texts: pyarrow.Array) -> pyarrow.Array:

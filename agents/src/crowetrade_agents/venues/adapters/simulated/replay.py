@@ -1,6 +1,7 @@
 """Which event comes when. Pure: tapes and times in, events and times out.
 
-The tapes of a venue's instruments are merged in time order; of the same time, in the order of the instruments. Sequence
+The tapes of a venue's instruments are merged in time order; of the same time, in the order of the tapes: of the
+instruments, and of one instrument its trades before its quotes. Sequence
 n, from 1, is place (n - 1) mod the number of events, in round (n - 1) div that number. A round is moved forward by the
 length of the recording, so that event time never goes back.
 
@@ -22,15 +23,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from crowetrade_agents.venues.adapters.simulated.tape import Tape
-from crowetrade_agents.venues.port import QuoteChanged
+from crowetrade_agents.venues.adapters.simulated.depth import DepthTape, DepthUpdate
+from crowetrade_agents.venues.adapters.simulated.tape import AnyTape, Tape
+from crowetrade_agents.venues.port import QuoteChanged, TradePrinted
 
 
 class Replay:
     """The merged recording. `tapes` in the order of the venue's instruments, each with at least one row."""
 
-    def __init__(self, tapes: Sequence[Tape], *, loop: bool = False) -> None:
+    def __init__(self, tapes: Sequence[AnyTape], *, loop: bool = False) -> None:
         self._tapes = tapes
+        self.has_depth = any(isinstance(tape, DepthTape) for tape in tapes)
+        """Whether the depth of at least one instrument is recorded."""
         self._loop = loop
         self._times, self._which, self._rows = array("q"), array("H"), array("I")
         for at_ns, which, row in heapq.merge(*(_events(tape, which) for which, tape in enumerate(tapes))):
@@ -67,14 +71,28 @@ class Replay:
 
     def event_ns(self, sequence: int) -> int:
         """Venue time of an event that exists."""
+        if sequence <= len(self._times):
+            return self._times[sequence - 1]
         turn, place = divmod(sequence - 1, len(self._times))
         return self._times[place] + turn * self._span_ns
 
-    def event(self, sequence: int) -> QuoteChanged:
+    def event(self, sequence: int) -> QuoteChanged | TradePrinted:
         """The event of a sequence that exists."""
         turn, place = divmod(sequence - 1, len(self._times))
-        book = self._tapes[self._which[place]].book(self._rows[place], turn * self._span_ns)
-        return QuoteChanged(sequence, book)
+        return self._tapes[self._which[place]].event(sequence, self._rows[place], turn * self._span_ns)
+
+    def depth(self, sequence: int, *, whole: bool = False) -> DepthUpdate | None:
+        """The levels that change with an event, or all of them; None where the depth is not recorded."""
+        place = (sequence - 1) % len(self._times)
+        tape, row = self._tapes[self._which[place]], self._rows[place]
+        if not isinstance(tape, DepthTape):
+            return None
+        return tape.whole(row) if whole else tape.update(row)
+
+    def without_depth(self) -> list[str]:
+        """Symbols whose depth is not recorded."""
+        quotes = (tape for tape in self._tapes if isinstance(tape, Tape) and not isinstance(tape, DepthTape))
+        return [tape.instrument.symbol for tape in quotes]
 
     def sequence_at(self, venue_ns: int) -> int:
         """The last event that is not after a venue time; 0 before the first."""
@@ -86,18 +104,21 @@ class Replay:
         return turn * len(self._times) + bisect_right(self._times, self._times[0] + within)
 
     def in_force(self, sequence: int) -> list[QuoteChanged]:
-        """The last event of each instrument up to a sequence, oldest first."""
+        """The last quote of each instrument up to a sequence, oldest first."""
         if sequence < 1:
             return []
         turn, place = divmod(sequence - 1, len(self._times))
-        found: list[int] = []
+        found: list[QuoteChanged] = []
         for which, tape in enumerate(self._tapes):
-            row = self._last_row(which, place)
+            if not isinstance(tape, Tape):
+                continue
+            row, round_of_it = self._last_row(which, place), turn
+            if row < 0 and turn:
+                row, round_of_it = len(tape) - 1, turn - 1
             if row >= 0:
-                found.append(self._sequence_of(which, row, turn))
-            elif turn:
-                found.append(self._sequence_of(which, len(tape) - 1, turn - 1))
-        return [self.event(known) for known in sorted(found)]
+                known = self._sequence_of(which, row, round_of_it)
+                found.append(tape.event(known, row, round_of_it * self._span_ns))
+        return sorted(found, key=lambda event: event.sequence)
 
     def _last_row(self, which: int, place: int) -> int:
         """Last row of an instrument up to a place; -1 when there is none. Of one time, instruments stand in their
@@ -114,7 +135,7 @@ class Replay:
         return turn * len(self._times) + place + 1
 
 
-def _events(tape: Tape, which: int) -> Iterator[tuple[int, int, int]]:
+def _events(tape: AnyTape, which: int) -> Iterator[tuple[int, int, int]]:
     for row, at_ns in enumerate(tape.times):
         yield at_ns, which, row
 

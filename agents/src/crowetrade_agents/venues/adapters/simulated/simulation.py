@@ -23,11 +23,14 @@ import heapq
 import hmac
 
 from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.errors import DataError
+from crowetrade_agents.venues.adapters.simulated.costs import FundingSchedule, RolloverSchedule
 from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
 from crowetrade_agents.venues.adapters.simulated.faults import FaultInjector, FaultKind, Message
 from crowetrade_agents.venues.adapters.simulated.ledger import RETAIN
 from crowetrade_agents.venues.adapters.simulated.market import END, Feed, LockStepMarket, Market, PacedMarket
 from crowetrade_agents.venues.adapters.simulated.outbox import Outbox
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.replay import Anchor, Pace, Place, Replay, place_of
 from crowetrade_agents.venues.adapters.simulated.requests import Request, not_sent
 from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
@@ -41,6 +44,7 @@ from crowetrade_agents.venues.port import (
     Resume,
     SessionChanged,
     SessionState,
+    TradePrinted,
     VenueEvent,
     VenueFeatures,
     VenueSnapshot,
@@ -54,7 +58,8 @@ class Simulation:
     """`now_ns` is the wall clock, nanoseconds since the Unix epoch; what events carry is venue time.
 
     `keeps_books`: the venue outlives the gateway's process, so its snapshot has positions. `retain`: how many ended
-    orders and executions it remembers, None for all. `exchange.ledger` is the venue's truth.
+    orders and executions it remembers, None for all. `exchange.ledger` is the venue's truth. Raises DataError for a
+    queue model without recorded depth.
     """
 
     def __init__(
@@ -66,6 +71,12 @@ class Simulation:
         keeps_books: bool,
         retain: int | None = RETAIN,
     ) -> None:
+        lacking = replay.without_depth()
+        if spec.queue_model is not QueueModel.NONE and lacking:
+            raise DataError(
+                f"queueModel {spec.queue_model} needs recorded depth (l2), and there is none of {', '.join(lacking)}: "
+                "record it, or write queueModel: None"
+            )
         self._spec = spec
         self._replay = replay
         self._keeps_books = keeps_books
@@ -74,6 +85,9 @@ class Simulation:
             spec.fees,
             order_latency_ns=spec.order_latency_ns,
             calendar=calendar_named(spec.calendar),
+            queue_model=spec.queue_model,
+            short_selling=spec.short_selling,
+            charges=(*map(FundingSchedule, spec.funding), *map(RolloverSchedule, spec.rollovers)),
             retain=retain,
         )
         self.features = VenueFeatures(positions=keeps_books, lock_step=spec.speed is None)
@@ -96,6 +110,8 @@ class Simulation:
         self._bust_due(now_ns)
         if self._market is None:
             self.exchange.id_prefix = f"{resume.fencing_token or now_ns}-"
+            if not self._keeps_books:
+                self.exchange.ledger.positions.update(resume.positions)
             self._market = self._start(resume, now_ns)
         else:
             self._market.miss(now_ns)
@@ -126,6 +142,7 @@ class Simulation:
             open_orders=tuple(order.as_open() for order in ledger.open_orders()),
             executions=tuple(event for event in ledger.executions.values() if event.at_ns >= since_ns),
             busts=tuple(event for event in ledger.busts.values() if event.at_ns >= since_ns),
+            charges=tuple(event for event in ledger.charges if event.at_ns >= since_ns),
             positions=dict(ledger.positions) if self._keeps_books else None,
             state=self._place().to_text(),
         )
@@ -160,7 +177,13 @@ class Simulation:
         now_ns = self._time(now_ns)
         self._bust_due(now_ns)
         if self._market is not None and self._connected:
-            if not (self.features.lock_step and now_ns < self._silent_until_ns):
+            if self._faults.never_strike and self._outbox.next_ns() is None:
+                # What nothing delays or loses need not wait its turn.
+                arrived = list(self._market.run(now_ns))
+                if arrived:
+                    self._last_feed_ns = now_ns
+                    return arrived
+            elif not (self.features.lock_step and now_ns < self._silent_until_ns):
                 for event in self._market.run(now_ns):
                     self._deliver(event, now_ns)
                     if not self._connected:
@@ -202,7 +225,7 @@ class Simulation:
     def _deliver(self, event: VenueEvent, now_ns: int) -> None:
         if isinstance(event, SessionChanged):
             self._outbox.push(event, now_ns)
-        elif isinstance(event, QuoteChanged | FeedAlive):
+        elif isinstance(event, QuoteChanged | TradePrinted | FeedAlive):
             self._deliver_feed(event, now_ns)
         else:
             self._deliver_answer(event, now_ns)
@@ -220,7 +243,7 @@ class Simulation:
             # The market stands until this event is released, so it is late instead of lost.
             self._outbox.push(event, self._silent_until_ns)
         elif FaultKind.LOSE in faults or silent:
-            if isinstance(event, QuoteChanged):
+            if isinstance(event, QuoteChanged | TradePrinted):
                 self.release(event.sequence)
         else:
             self._outbox.push(event, now_ns)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 
 from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.venues.adapters.simulated.faults import Fault, FaultRate
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.calendar import ALWAYS_OPEN
 
 TYPE = "Simulated"
@@ -41,11 +43,51 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class FeeTier:
+    """Fees in basis points of notional for an account that has traded this much, in quote currency (costs.py)."""
+
+    from_notional: Decimal
+    maker_bps: Decimal
+    taker_bps: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Fees:
-    """Fees in basis points of notional; negative is a rebate."""
+    """Fees in basis points of notional, below the first tier; negative is a rebate."""
 
     maker_bps: Decimal = ZERO
     taker_bps: Decimal = ZERO
+    tiers: tuple[FeeTier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """What a perpetual pays: a long position `rate_bps` of its notional at every multiple of `every_hours` since
+    midnight UTC, a short one receives it; the other way round when it is negative."""
+
+    symbol: str
+    rate_bps: Decimal
+    every_hours: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """What a position that is held over the end of the day pays, in basis points of its notional; negative is received.
+    `at` is HH:MM in `time_zone` (IANA), from Monday to Friday; on Wednesday three days are charged, because what is
+    rolled over then settles after the weekend."""
+
+    symbol: str
+    long_bps: Decimal
+    short_bps: Decimal
+    at: str = "17:00"
+    time_zone: str = "America/New_York"
+
+
+class ShortSelling(StrEnum):
+    """Whether an account may sell what it does not hold."""
+
+    ALLOWED = "Allowed"
+    FORBIDDEN = "Forbidden"
 
 
 NO_FEES = Fees()
@@ -69,6 +111,10 @@ class SimulatedSpec:
     seed: int = 0
     faults: tuple[Fault, ...] = ()
     fault_rates: tuple[FaultRate, ...] = ()
+    queue_model: QueueModel = QueueModel.NONE
+    short_selling: ShortSelling = ShortSelling.ALLOWED
+    funding: tuple[Funding, ...] = ()
+    rollovers: tuple[Rollover, ...] = ()
 
     @property
     def order_latency_ns(self) -> int:

@@ -1,7 +1,7 @@
-"""The quotes of one instrument as compact columns: no Python object per row, so a long recording stays small.
+"""Quotes or trades of one instrument as compact columns: no Python object per row, so a long recording stays small.
 
 A column is kept in chunks. A chunk is one value when all its rows have the same, 64-bit integers with a common number
-of decimal places when they fit, and decimals otherwise. A TopOfBook is made when it is asked for.
+of decimal places when they fit, and decimals otherwise. An event is made when it is asked for.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 import pyarrow
 import pyarrow.compute
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import CONTEXT
+from crowetrade_agents.domain.numbers import CONTEXT, REPEATED
+from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.venues.port import QuoteChanged, TradePrinted
 
 _MAX_INTEGER_DIGITS = 18
 
@@ -33,11 +36,28 @@ class Chunk:
         if isinstance(self.values, Decimal):
             return self.values
         value = self.values[row]
-        return value if isinstance(value, Decimal) else CONTEXT.scaleb(Decimal(value), -self.places)
+        return value if isinstance(value, Decimal) else _decimal(value, self.places)
+
+
+@lru_cache(REPEATED)
+def _decimal(value: int, places: int) -> Decimal:
+    return CONTEXT.scaleb(Decimal(value), -places)
 
 
 def chunk_of_text(texts: pyarrow.Array) -> Chunk:
     """A chunk out of texts of the decimal grammar, without nulls."""
+    whole = integers_of_text(texts)
+    if whole is None:
+        return chunk_of([Decimal(text) for text in texts.to_pylist()])
+    values, places = whole
+    if values.count(values[0]) == len(values):
+        return Chunk(CONTEXT.scaleb(Decimal(values[0]), -places))
+    return Chunk(values, places)
+
+
+def integers_of_text(texts: pyarrow.Array) -> tuple[array[int], int] | None:
+    """Texts of the decimal grammar, without nulls, as 64-bit integers of 10^-places, and the places; None when they do
+    not fit."""
     points = pyarrow.compute.find_substring(texts, ".")
     lengths = pyarrow.compute.binary_length(texts)
     fractions = pyarrow.compute.if_else(
@@ -47,17 +67,14 @@ def chunk_of_text(texts: pyarrow.Array) -> Chunk:
     )
     places: int = pyarrow.compute.max(fractions).as_py()
     if pyarrow.compute.max(lengths).as_py() + places > _MAX_INTEGER_DIGITS:
-        return chunk_of([Decimal(text) for text in texts.to_pylist()])
+        return None
     decimals = texts.cast(pyarrow.decimal128(38, places))
     words = array("q")
     # A decimal128 is 16 bytes, little endian on the machines that this runs on; the low half holds what fits here.
     words.frombytes(decimals.buffers()[1].slice(decimals.offset * 16, len(decimals) * 16).to_pybytes())
     if sys.byteorder == "big":
         words.byteswap()
-    values = words[::2]
-    if values.count(values[0]) == len(values):
-        return Chunk(CONTEXT.scaleb(Decimal(values[0]), -places))
-    return Chunk(values, places)
+    return words[::2], places
 
 
 def chunk_of(values: Sequence[Decimal]) -> Chunk:
@@ -66,24 +83,46 @@ def chunk_of(values: Sequence[Decimal]) -> Chunk:
 
 
 @dataclass(slots=True)
-class Tape:
-    """Quotes of one instrument in time order. `times` are venue time, ns. `left_out`: rows that were not usable."""
+class _Rows:
+    """Rows of one instrument in time order. `times` are venue time, ns. `left_out`: rows that were not usable."""
 
     instrument: InstrumentId
     times: array[int] = field(default_factory=lambda: array("q"))
     left_out: int = 0
     _starts: array[int] = field(default_factory=lambda: array("q"))
-    _chunks: list[tuple[Chunk, Chunk, Chunk, Chunk]] = field(default_factory=list)
+    _chunks: list[tuple[Chunk, ...]] = field(default_factory=list)
     _last: int = 0
 
     def __len__(self) -> int:
         return len(self.times)
 
+    def _add(self, times: array[int], *columns: Chunk) -> None:
+        self._starts.append(len(self.times))
+        self._chunks.append(columns)
+        self.times.extend(times)
+
+    def _chunk_of(self, row: int) -> int:
+        """Rows are most often asked for one after the other, so the chunk of the last row is tried first."""
+        starts, last = self._starts, self._last
+        if row < starts[last]:
+            last = 0
+        while last + 1 < len(starts) and starts[last + 1] <= row:
+            last += 1
+        self._last = last
+        return last
+
+
+@dataclass(slots=True)
+class Tape(_Rows):
+    """Quotes."""
+
     def append(self, times: array[int], bid: Chunk, bid_quantity: Chunk, ask: Chunk, ask_quantity: Chunk) -> None:
         """Adds rows at the end; every column has as many rows as there are times, and at least one."""
-        self._starts.append(len(self.times))
-        self._chunks.append((bid, bid_quantity, ask, ask_quantity))
-        self.times.extend(times)
+        self._add(times, bid, bid_quantity, ask, ask_quantity)
+
+    def event(self, sequence: int, row: int, shift_ns: int) -> QuoteChanged:
+        """The row as an event of this sequence, its time moved by `shift_ns`."""
+        return QuoteChanged(sequence, self.book(row, shift_ns))
 
     def book(self, row: int, shift_ns: int = 0) -> TopOfBook:
         """The quote of a row, its time moved by `shift_ns`."""
@@ -99,12 +138,32 @@ class Tape:
             self.times[row] + shift_ns,
         )
 
-    def _chunk_of(self, row: int) -> int:
-        """Rows are most often asked for one after the other, so the chunk of the last row is tried first."""
-        starts, last = self._starts, self._last
-        if row < starts[last]:
-            last = 0
-        while last + 1 < len(starts) and starts[last + 1] <= row:
-            last += 1
-        self._last = last
-        return last
+
+AGGRESSORS = {"buy": 1, "sell": -1}
+"""The taker's side as a recording writes it, and as a TradeTape keeps it; 0 when the recording does not say."""
+_SIDES = {1: Side.BUY, -1: Side.SELL, 0: None}
+
+
+@dataclass(slots=True)
+class TradeTape(_Rows):
+    """Trades of others, beside the quotes or the depth of the same instrument."""
+
+    _aggressors: array[int] = field(default_factory=lambda: array("b"))
+
+    def append(self, times: array[int], price: Chunk, quantity: Chunk, aggressors: array[int]) -> None:
+        """Adds rows at the end, as Tape does; `aggressors` are values of AGGRESSORS or 0."""
+        self._add(times, price, quantity)
+        self._aggressors.extend(aggressors)
+
+    def event(self, sequence: int, row: int, shift_ns: int) -> TradePrinted:
+        """The row as an event of this sequence, its time moved by `shift_ns`."""
+        at = self._chunk_of(row)
+        within = row - self._starts[at]
+        price, quantity = self._chunks[at]
+        aggressor = _SIDES[self._aggressors[row]]
+        return TradePrinted(
+            sequence, self.instrument, price[within], quantity[within], aggressor, self.times[row] + shift_ns
+        )
+
+
+AnyTape = Tape | TradeTape

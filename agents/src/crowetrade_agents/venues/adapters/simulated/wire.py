@@ -10,6 +10,7 @@ from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
 from crowetrade_agents.venues.port import (
     Accepted,
     Busted,
+    Charged,
     Ended,
     Executed,
     FeedAlive,
@@ -67,6 +68,7 @@ ToClient = (
     | Refused
     | Accepted
     | Busted
+    | Charged
     | Ended
     | Executed
     | FeedAlive

@@ -64,6 +64,7 @@ async def test_what_is_sent_wakes_the_stream(tmp_path: Path) -> None:
 
     port = venue(tmp_path, Standing(START_NS), speed=None)
     await port.connect(Resume())
+    port.release(0)
     events = port.events()
     assert isinstance(await anext(events), QuoteChanged)
     waiting = asyncio.ensure_future(anext(events))

@@ -11,8 +11,18 @@ from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
 from crowetrade_agents.venues.adapters.simulated.codec import decode, encode
 from crowetrade_agents.venues.adapters.simulated.faults import Fault, FaultKind, FaultRate, Message
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace
-from crowetrade_agents.venues.adapters.simulated.spec import Fees, QuoteMaking, Recording, SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.spec import (
+    Fees,
+    FeeTier,
+    Funding,
+    QuoteMaking,
+    Recording,
+    Rollover,
+    ShortSelling,
+    SimulatedSpec,
+)
 from crowetrade_agents.venues.adapters.simulated.wire import (
     LoggedOn,
     Logon,
@@ -25,6 +35,8 @@ from crowetrade_agents.venues.adapters.simulated.wire import (
 from crowetrade_agents.venues.port import (
     Accepted,
     Busted,
+    Charged,
+    ChargeKind,
     Ended,
     Executed,
     FeedAlive,
@@ -44,14 +56,15 @@ from ...values import BTC, BTC_PERP, EUR, EUR_USD, D, terms
 
 EXECUTED = Executed("a", "1", "x", EUR, Side.SELL, D(1000), D("1.1"), D("-0.00000001"), 5)
 BUSTED = Busted("a", "y", "x", EUR, Side.SELL, D(1000), D("1.1"), D(0), 6)
+CHARGED = Charged("z", ChargeKind.ROLLOVER, EUR, D(-3), D("1.1"), D("-0.5"), 7)
 OPENED = OpenOrder("a", "1", EUR, Side.BUY, D(3), None, D(1), OrdStatus.PARTIALLY_FILLED)
-SNAPSHOT = VenueSnapshot((OPENED,), (EXECUTED,), (BUSTED,), {EUR: D(-3), BTC: D(0)}, "{}")
+SNAPSHOT = VenueSnapshot((OPENED,), (EXECUTED,), (BUSTED,), {EUR: D(-3), BTC: D(0)}, "{}", (CHARGED,))
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        Logon(Resume(1, "{}", 2**63, 4), None),
+        Logon(Resume(1, "{}", 2**63, 4, {EUR: D("-1.5")}), None),
         Release(7),
         NewOrder(terms("a", price=None, time_in_force=TimeInForce.GTD, expire_ns=9, post_only=True)),
         Cancel("c", "a", "1"),
@@ -72,6 +85,7 @@ def test_to_the_server(message: object) -> None:
         Accepted("a", "1", 5),
         EXECUTED,
         BUSTED,
+        CHARGED,
         Ended("a", "1", OrdStatus.EXPIRED, "EndOfSession", "", 5),
         Replaced("b", "a", "1", 5),
         RequestRejected("c", "a", "TooLate", "late", True, 5),
@@ -93,7 +107,7 @@ def test_the_file_of_a_server() -> None:
         None,
         True,
         5,
-        Fees(D("-0.1"), D("0.2")),
+        Fees(D("-0.1"), D("0.2"), (FeeTier(D(5), D(0), D("0.1")),)),
         5,
         1,
         "00",
@@ -101,6 +115,10 @@ def test_the_file_of_a_server() -> None:
         9,
         (Fault(FaultKind.BUST, Message.EXECUTED, 2, 7),),
         (FaultRate(FaultKind.LOSE, Message.QUOTE, 0.5),),
+        QueueModel.PRICE_TIME,
+        ShortSelling.FORBIDDEN,
+        (Funding("BTC-PERP", D(1), 8),),
+        (Rollover("EUR-USD", D("0.5"), D("-0.1")),),
     )
     file = ServerFile((EUR_USD, BTC_PERP), spec)
     assert decode(ServerFile, encode(file)) == file

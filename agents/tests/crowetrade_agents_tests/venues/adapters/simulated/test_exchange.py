@@ -179,6 +179,7 @@ def test_a_replacement_may_move_the_time_of_expiry() -> None:
     at_once(venue, Replace(terms("b", price="1.0995", time_in_force=gtd, expire_ns=at(9)), "a", ""))
     assert venue.advance(at(8)) == []
     (ended,) = venue.advance(at(9))
+    assert isinstance(ended, Ended)
     assert ended.cl_ord_id == "b"
 
 

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.venues.adapters.simulated.codec import encode
+from crowetrade_agents.venues.adapters.simulated.costs import FundingSchedule
 from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.ledger import Ledger
 from crowetrade_agents.venues.adapters.simulated.memory import Memory
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder
 from crowetrade_agents.venues.adapters.simulated.server import entries_of
+from crowetrade_agents.venues.adapters.simulated.spec import Funding
+from crowetrade_agents.venues.port import Charged
 
 from ...values import BTC, BTC_PERP, EUR, EUR_USD, D, Quote, at, book, terms
 from .test_exchange import FEES, IOC, at_once, exchange, request_of, steps
@@ -124,6 +127,30 @@ def test_a_used_cl_ord_id_stays_used() -> None:
     assert getattr(refused, "reason", "") == "DuplicateClOrdID"
     assert again.ledger.order("a") is not None
     assert again.ledger.orders()[0].terms.quantity == D(4000)
+
+
+def test_charges_are_remembered_and_their_identifiers_are_not_given_out_again() -> None:
+    charges = (FundingSchedule(Funding("EUR-USD", D(1), 1)),)
+    venue = Exchange({EUR: EUR_USD}, charges=charges, retain=None)
+    lines = logged(venue)
+    venue.start(at(0))
+    venue.on_quote(book(Quote(0, "1.0998", "1.1000")))
+    at_once(venue, NewOrder(terms("a")))
+    venue.advance(at(2 * 3600))
+
+    memory = Memory(Ledger(None))
+    memory.read(lines)
+    again = Exchange({EUR: EUR_USD}, charges=charges, retain=None)
+    again.remember(memory)
+    assert again.ledger == venue.ledger
+    assert len(again.ledger.charges) == 2
+
+    again.on_quote(book(Quote(7201, "1.0998", "1.1000")))
+    again.start(at(7201))
+    (charged,) = again.advance(at(3 * 3600))
+    assert isinstance(charged, Charged)
+    assert charged.charge_id == "x4"
+    assert charged.at_ns == at(3 * 3600)
 
 
 def test_a_line_that_was_cut_off_is_removed(tmp_path: Path) -> None:

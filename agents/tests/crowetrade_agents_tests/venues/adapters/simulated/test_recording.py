@@ -13,10 +13,12 @@ import pytest
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.errors import DataError
 from crowetrade_agents.venues.adapters.simulated.recording import BATCH_ROWS, read
 from crowetrade_agents.venues.adapters.simulated.spec import QuoteMaking, Recording
-from crowetrade_agents.venues.adapters.simulated.tape import Tape
+from crowetrade_agents.venues.adapters.simulated.tape import Tape, TradeTape
+from crowetrade_agents.venues.port import TradePrinted
 
 D = Decimal
 HOUR = 3_600_000_000_000
@@ -34,8 +36,12 @@ def books(tape: Tape) -> list[TopOfBook]:
     return [tape.book(row) for row in range(len(tape))]
 
 
+def markets(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> list[Tape]:
+    return [tape for tape in read(recordings, instruments) if isinstance(tape, Tape)]
+
+
 def read_one(path: Path, making: QuoteMaking = QuoteMaking()) -> list[TopOfBook]:  # noqa: B008
-    (tape,) = read([Recording(path, "EUR-USD", making)], [EUR])
+    (tape,) = markets([Recording(path, "EUR-USD", making)], [EUR])
     return books(tape)
 
 
@@ -97,7 +103,7 @@ def test_numbers_keep_all_digits(tmp_path: Path) -> None:
 
 def test_crossed_quotes_are_left_out_and_counted(tmp_path: Path) -> None:
     path = written(tmp_path, "ts_ns,bid_px,ask_px\n1,1.1,1.2\n2,1.3,1.2\n3,0,1.2\n4,-1,1.2\n5,1.2,1.2\n")
-    (tape,) = read([Recording(path)], [EUR])
+    (tape,) = markets([Recording(path)], [EUR])
     assert [quote.event_ns for quote in books(tape)] == [1, 5]
     assert tape.left_out == 3
 
@@ -140,13 +146,56 @@ def test_trades_make_quotes(tmp_path: Path) -> None:
     assert (quote.bid_price, quote.ask_price, quote.event_ns) == (D("1.999"), D("2.001"), 1)
 
 
+def test_trades_beside_quotes_are_printed_and_make_no_quotes(tmp_path: Path) -> None:
+    quotes = written(tmp_path, "ts_ns,bid_px,ask_px\n5,1.10,1.11\n", "quotes.csv")
+    trades = written(
+        tmp_path,
+        "ts_ns,price,size,side\n5,1.105,2.50,buy\n6,1.1,3,\n7,1.1,0,buy\n8,0,4,sell\n9,1.12,4,sell\n",
+        "trades.csv",
+    )
+    first, second = read([Recording(quotes, "EUR-USD"), Recording(trades, "EUR-USD")], [EUR])
+    assert isinstance(first, TradeTape)
+    assert isinstance(second, Tape)
+    assert first.left_out == 2
+    assert [first.event(place + 4, place, 100) for place in range(len(first))] == [
+        TradePrinted(4, EUR.id, D("1.105"), D("2.5"), Side.BUY, 105),
+        TradePrinted(5, EUR.id, D("1.1"), D(3), None, 106),
+        TradePrinted(6, EUR.id, D("1.12"), D(4), Side.SELL, 109),
+    ]
+    assert books(second) == [TopOfBook(EUR.id, D("1.10"), D(1_000_000), D("1.11"), D(1_000_000), 5)]
+
+
+@pytest.mark.parametrize(
+    ("trades", "sentence"),
+    [
+        ("ts_ns,price\n1,1.1\n", "trades.csv has no column size, which trades beside a market need: add it"),
+        (
+            "ts_ns,price,size,side\n1,1.1,1,B\n",
+            "trades.csv, row 1 (EUR-USD at 1): side 'B' is no side: write buy, sell, or nothing",
+        ),
+        (
+            "ts_ns,price,size\n1,1.1,0\n",
+            "trades.csv holds no usable trade of EUR-USD: prices or sizes are not positive",
+        ),
+    ],
+)
+def test_trades_that_cannot_be_printed_are_refused(tmp_path: Path, trades: str, sentence: str) -> None:
+    recordings = [
+        Recording(written(tmp_path, "ts_ns,bid_px,ask_px\n5,1.10,1.11\n", "quotes.csv"), "EUR-USD"),
+        Recording(written(tmp_path, trades, "trades.csv"), "EUR-USD"),
+    ]
+    with pytest.raises(DataError) as caught:
+        read(recordings, [EUR])
+    assert str(caught.value) == sentence
+
+
 def test_one_file_may_hold_several_instruments(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "symbol,ts_ns,close\nNZD-USD,0,0.8\nEUR-USD,0,1.1\nOTHER,5,9\nEUR-USD,60,1.1\nNZD-USD,3600,0.8\n"
         "EUR-USD,120,1.1\n",
     )
-    eur, nzd = read([Recording(path)], [EUR, NZD])
+    eur, nzd = markets([Recording(path)], [EUR, NZD])
     assert [quote.event_ns for quote in books(eur)] == [60, 120, 180]
     assert [quote.event_ns for quote in books(nzd)] == [3600, 7200]
 
@@ -157,7 +206,7 @@ def test_each_instrument_may_have_its_own_making(tmp_path: Path) -> None:
         Recording(path, "NZD-USD", QuoteMaking(quantity=D(5))),
         Recording(path, "EUR-USD", QuoteMaking(D(200), D(7))),
     ]
-    eur, nzd = read(recordings, [EUR, NZD])
+    eur, nzd = markets(recordings, [EUR, NZD])
     assert (eur.book(0).bid_quantity, eur.book(0).bid_price) == (D(7), D("0.99"))
     assert nzd.book(0).bid_quantity == D(5)
 
@@ -269,7 +318,7 @@ def test_a_long_file_is_read_in_batches(tmp_path: Path) -> None:
         },
     )
     tracemalloc.start()
-    (tape,) = read([Recording(path)], [EUR])
+    (tape,) = markets([Recording(path)], [EUR])
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(tape) == rows
@@ -285,7 +334,7 @@ def test_the_recorded_files_are_readable(shared_data: Path) -> None:
         Recording(shared_data / "quotes" / "EUR-USD.oanda.parquet", "EUR-USD"),
         Recording(shared_data / "quotes" / "NZD-USD.fxcm.parquet", "NZD-USD"),
     ]
-    eur, nzd = read(recordings, [EUR, NZD])
+    eur, nzd = markets(recordings, [EUR, NZD])
     assert (len(eur), eur.left_out) == (144_725, 0)
     assert (len(nzd), nzd.left_out) == (66_638 - 1271, 1271)
     recorded = pyarrow.parquet.read_table(recordings[0].path).to_pylist()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.venues.adapters.simulated.replay import Anchor, Pace, Place, Replay, place_of
-from crowetrade_agents.venues.adapters.simulated.tape import Chunk, Tape
+from crowetrade_agents.venues.adapters.simulated.tape import Chunk, Tape, TradeTape
+from crowetrade_agents.venues.port import QuoteChanged, TradePrinted
 
 D = Decimal
 
@@ -34,25 +35,38 @@ times = st.lists(st.integers(0, 50), min_size=1, max_size=12).map(sorted)
 markets = st.lists(times, min_size=1, max_size=5)
 
 
+def trades(symbol: str, times: list[int]) -> TradeTape:
+    made = TradeTape(InstrumentId("sim", symbol))
+    made.append(array("q", times), Chunk(D(1)), Chunk(D(5)), array("b", [1] * len(times)))
+    return made
+
+
+def when(event: QuoteChanged | TradePrinted) -> tuple[int, str]:
+    if isinstance(event, TradePrinted):
+        return event.at_ns, event.instrument.symbol
+    return event.book.event_ns, event.book.instrument.symbol
+
+
 @given(markets)
 def test_tapes_are_merged_in_time_order_of_one_time_in_the_order_of_instruments(recorded: list[list[int]]) -> None:
     market = replay(*recorded)
     merged = [market.event(sequence) for sequence in range(1, len(market) + 1)]
     expected = sorted((at, number) for number, one in enumerate(recorded) for at in one)
-    assert [(e.book.event_ns, int(e.book.instrument.symbol[1:])) for e in merged] == expected
+    assert [when(event) for event in merged] == [(at, f"I{number}") for at, number in expected]
     assert not market.exists(len(market) + 1)
 
 
-@given(markets, st.booleans(), st.integers(0, 150))
+@given(markets, times, st.booleans(), st.integers(0, 150))
 def test_the_books_in_force_are_the_last_of_each_instrument(
-    recorded: list[list[int]], loop: bool, sequence: int
+    recorded: list[list[int]], printed: list[int], loop: bool, sequence: int
 ) -> None:
-    market = replay(*recorded, loop=loop)
+    market = Replay([*(tape(f"I{n}", one) for n, one in enumerate(recorded)), trades("I0", printed)], loop=loop)
     sequence = sequence if loop else min(sequence, len(market))
     last = {}
     for number in range(1, sequence + 1):
         event = market.event(number)
-        last[event.book.instrument] = event
+        if isinstance(event, QuoteChanged):
+            last[event.book.instrument] = event
     assert market.in_force(sequence) == sorted(last.values(), key=lambda event: event.sequence)
 
 

@@ -70,6 +70,7 @@ async def test_what_a_client_has_seen_stands_in_the_log(
     port, log, process = server
     venue = client(port)
     await venue.connect(Resume(fencing_token=1))
+    venue.release(0)
     venue.submit(approved(terms("a", quantity="4000")))
     async with asyncio.timeout(DEADLINE_SECONDS):
         async for event in venue.events():
@@ -90,6 +91,7 @@ async def test_the_books_outlive_the_client(server: tuple[int, Path, asyncio.sub
     port, _, _ = server
     first = client(port)
     await first.connect(Resume(fencing_token=1))
+    first.release(0)
     first.submit(approved(terms("a", quantity="12000")))
     async with asyncio.timeout(DEADLINE_SECONDS):
         async for event in first.events():
@@ -143,6 +145,7 @@ async def test_a_message_that_cannot_be_read_ends_its_connection_alone(
         assert await reader.read() == b""
     venue = client(port)
     await venue.connect(Resume())
+    venue.release(0)
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert isinstance(await anext(venue.events()), QuoteChanged)
     await venue.close()

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
+from crowetrade_agents.errors import DataError
+from crowetrade_agents.venues.adapters.simulated.depth import DepthTape, Scale
 from crowetrade_agents.venues.adapters.simulated.faults import (
     SUITS,
     Fault,
@@ -21,14 +23,16 @@ from crowetrade_agents.venues.adapters.simulated.faults import (
     Message,
 )
 from crowetrade_agents.venues.adapters.simulated.market import AT_ONCE
+from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.simulation import ALIVE_NS, Simulation
-from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
-from crowetrade_agents.venues.adapters.simulated.tape import Tape, chunk_of
+from crowetrade_agents.venues.adapters.simulated.spec import Funding, ShortSelling, SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.tape import Chunk, Tape, TradeTape, chunk_of
 from crowetrade_agents.venues.port import (
     Accepted,
     Busted,
+    Charged,
     Ended,
     Executed,
     FeedAlive,
@@ -39,6 +43,7 @@ from crowetrade_agents.venues.port import (
     Resume,
     SessionChanged,
     SessionState,
+    TradePrinted,
     VenueEvent,
 )
 
@@ -83,7 +88,17 @@ def spec(
 
 def connected(venue: Simulation, state: str = "", sequence: int = 0, now_ns: int = NOW) -> Simulation:
     venue.connect(Resume(0, state, sequence, 3), now_ns)
+    venue.release(sequence)
     return venue
+
+
+def test_in_lock_step_the_first_quote_comes_when_somebody_is_there() -> None:
+    venue = simulation(spec(None), FALLING)
+    venue.connect(Resume(), NOW)
+    assert venue.poll(NOW) == []
+    venue.release(0)
+    (event,) = venue.poll(NOW)
+    assert isinstance(event, QuoteChanged)
 
 
 def stepped(
@@ -223,6 +238,7 @@ def test_from_the_clock_to_lock_step_and_back() -> None:
     state = simulation(spec("1"), EVERY_SECOND).connect(Resume(), NOW).state
     step = simulation(spec(None), EVERY_SECOND)
     state = step.connect(Resume(0, state), NOW + 30 * SECOND_NS).state
+    step.release(31)
     assert sequences(step, NOW + 99 * SECOND_NS) == [31, 32]
     paced = simulation(spec("1"), EVERY_SECOND)
     paced.connect(Resume(0, state, 32), NOW)
@@ -562,6 +578,126 @@ def random_run(seed: int, speed: str | None) -> tuple[list[object], Simulation]:
                 venue.release(event.sequence)
             on = on and not isinstance(event, SessionChanged)
     return seen, venue
+
+
+def with_trades(spec: SimulatedSpec) -> Simulation:
+    """FALLING, with a trade beside its second quote and one at 15 s."""
+    prints = TradeTape(EUR)
+    prints.append(array("q", [at(10), at(15)]), chunk_of([D("1.0992")]), chunk_of([D(700)]), array("b", [1, 0]))
+    tapes = [prints, *replay(FALLING)._tapes]
+    return connected(Simulation(spec, Replay(tapes), (EUR_USD,), keeps_books=True))
+
+
+def told(events: Sequence[VenueEvent]) -> list[tuple[int, str]]:
+    return [
+        (event.sequence, type(event).__name__) for event in events if isinstance(event, QuoteChanged | TradePrinted)
+    ]
+
+
+def test_trades_of_others_are_events_of_the_market_in_lock_step() -> None:
+    venue = with_trades(spec(None))
+    seen: list[VenueEvent] = []
+    for sequence in range(1, 6):
+        (event,) = venue.poll(NOW)
+        assert not venue.poll(NOW)
+        seen.append(event)
+        venue.release(sequence)
+    quote, trade = "QuoteChanged", "TradePrinted"
+    assert told(seen) == [(1, quote), (2, trade), (3, quote), (4, trade), (5, quote)]
+    assert seen[1] == TradePrinted(2, EUR, D("1.0992"), D(700), Side.BUY, at(10))
+    assert seen[3] == TradePrinted(4, EUR, D("1.0992"), D(700), None, at(15))
+
+
+def test_trades_arrive_after_the_latency_of_market_data_and_a_new_session_repeats_quotes_alone() -> None:
+    venue = with_trades(spec(market_millis=500))
+    assert told(venue.poll(NOW + 10 * SECOND_NS)) == [(1, "QuoteChanged")]
+    assert told(venue.poll(NOW + 10_500 * MILLI_NS)) == [(2, "TradePrinted"), (3, "QuoteChanged")]
+    assert told(venue.poll(NOW + 15_500 * MILLI_NS)) == [(4, "TradePrinted")]
+    venue.disconnect(NOW + 16 * SECOND_NS)
+    assert told(connected(venue, now_ns=NOW + 16 * SECOND_NS).poll(NOW + 16 * SECOND_NS)) == [(3, "QuoteChanged")]
+
+
+def test_a_trade_that_is_lost_does_not_stop_lock_step() -> None:
+    venue = with_trades(spec(None, Fault(FaultKind.LOSE, Message.TRADE)))
+    venue.poll(NOW)
+    venue.release(1)
+    assert told([*venue.poll(NOW), *venue.poll(NOW)]) == [(3, "QuoteChanged")]
+
+
+def with_depth(loop: bool = False) -> Replay:
+    """Of each five levels a side, one changes per second; at 4 s the book begins anew."""
+    tape = DepthTape(EUR, scale=Scale(4, 0))
+    for second in range(8):
+        sizes = [1000 * (5 + level + (second == level)) for level in range(5)]
+        levels = [(-(10_998 - level), size) for level, size in enumerate(sizes)]
+        levels += [(11_000 + level, size) for level, size in enumerate(sizes)]
+        shown = levels if second in (0, 4) else [levels[second % 5], levels[5 + second % 5]]
+        tape.append_levels(array("q", [key for key, _ in shown]), array("q", [size for _, size in shown]))
+        tape.end_row(resets=second in (0, 4))
+    size = Chunk(array("q", [5000 + 1000 * (second == 0) for second in range(8)]), 0)
+    tape.append(array("q", [at(second) for second in range(8)]), Chunk(D("1.0998")), size, Chunk(D("1.1")), size)
+    return Replay([tape], loop=loop)
+
+
+@pytest.mark.parametrize("done", range(1, 20))
+def test_a_venue_that_starts_in_the_middle_has_the_whole_book(done: int) -> None:
+    """As one that came there step by step; the round after the first begins with its own snapshot."""
+    settings = spec(None, loop=True)
+    came, started = (Simulation(settings, with_depth(loop=True), (EUR_USD,), keeps_books=False) for _ in range(2))
+    connected(came)
+    for sequence in range(1, done + 1):
+        came.poll(NOW)
+        came.release(sequence)
+    connected(started, sequence=done)
+    paid = []
+    for venue in (came, started):
+        venue.request(NewOrder(terms("a", price=None, quantity="90000")), NOW)
+        paid.append([(e.price, e.quantity) for e in venue.poll(NOW) if isinstance(e, Executed)])
+    assert paid[0] == paid[1]
+    assert len(paid[0]) == 5
+
+
+@pytest.mark.parametrize(("keeps_books", "refused"), [(False, False), (True, True)])
+def test_a_venue_that_forgets_takes_its_positions_from_the_gateway(keeps_books: bool, refused: bool) -> None:
+    wanted = SimulatedSpec((), speed=None, short_selling=ShortSelling.FORBIDDEN)
+    venue = Simulation(wanted, replay(FALLING), (EUR_USD,), keeps_books=keeps_books)
+    venue.connect(Resume(fencing_token=3, positions={EUR: D(4000)}), NOW)
+    venue.request(NewOrder(terms("a", Side.SELL, "4000", "1.2000")), NOW)
+    assert ("Ended" in kinds(venue.poll(NOW))) is refused
+
+
+@pytest.mark.parametrize("speed", ["3600", None])
+def test_what_was_charged_comes_with_its_time_and_stands_in_the_next_snapshot(speed: str | None) -> None:
+    """At the first hour of the recording, between its second and its third quote."""
+    hours = [Quote(3600 * number, "1.0998", "1.1000") for number in (0, 0.5, 1.5, 2.5)]
+    funding = (Funding("EUR-USD", D(1), 1),)
+    wanted = SimulatedSpec((), speed=D(speed) if speed else None, funding=funding)
+    venue = connected(Simulation(wanted, replay(hours), (EUR_USD,), keeps_books=True))
+    seen: list[VenueEvent] = []
+    for step in range(1, 3 * 10):
+        now_ns = NOW + step * SECOND_NS // 10
+        if step == 2:
+            venue.request(NewOrder(terms("a", quantity="10000")), now_ns)
+        for event in venue.poll(now_ns):
+            seen.append(event)
+            if isinstance(event, QuoteChanged):
+                venue.release(event.sequence)
+    charges = [event for event in seen if isinstance(event, Charged)]
+    assert [(event.at_ns, event.amount) for event in charges] == [(at(hour * 3600), D("1.0999")) for hour in (1, 2)]
+    snapshot = venue.connect(Resume(at(2 * 3600), fencing_token=3), NOW + 2_950 * MILLI_NS)
+    assert snapshot.charges == tuple(charges[1:])
+
+
+@pytest.mark.parametrize("model", [QueueModel.PRICE_TIME, QueueModel.PROBABILISTIC])
+def test_a_queue_model_without_recorded_depth_is_refused(model: QueueModel) -> None:
+    wanted = SimulatedSpec((), queue_model=model)
+    with pytest.raises(DataError) as caught:
+        Simulation(wanted, replay(FALLING), (EUR_USD,), keeps_books=False)
+    assert str(caught.value) == (
+        f"queueModel {model.value} needs recorded depth (l2), and there is none of EUR-USD: record it, or write "
+        "queueModel: None"
+    )
+    Simulation(wanted, with_depth(), (EUR_USD,), keeps_books=False)
 
 
 @pytest.mark.parametrize("speed", ["1", None])

@@ -1,0 +1,256 @@
+"""`crowetrade backtest` as a user starts it, compared with `crowetrade run` in lock step and with sums by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from crowetrade_agents.journal.sqlite import SqliteReader
+from crowetrade_api_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_cli.journal.rows import rows_of
+from crowetrade_cli_tests.conftest import Run
+
+Object = dict[str, Any]
+HOUR_NS = 3_600_000_000_000
+FIRST_NS = 1_483_315_200_000_000_000  # 2017-01-02
+QUOTES = 400
+SECONDS = 60
+NUMBERS = ("quantity", "price", "fee")
+
+VENUE = change(
+    change(
+        change(
+            venue_manifest(),
+            "spec.simulated.data",
+            [{"symbol": "EUR-USD", "configMap": {"name": "waves", "key": "q.csv"}}],
+        ),
+        "spec.simulated.replay",
+        {"speed": "max", "loop": False},
+    ),
+    "spec.rateLimits",
+    {"ordersPerSecond": 100_000, "burst": 100_000, "cancelsPerSecond": 100_000},
+)
+STRATEGY = change(
+    change(strategy_manifest(), "spec.model.parameters", {"fast": 2, "slow": 5}), "spec.policy.entryGate", UNSET
+)
+LIMIT = change(limit_manifest(), "spec.limits", {"maxOrderQuantity": "5000000", "maxPositionQuantity": "9000000"})
+FAST = "strategy/ema:spec.model.parameters.fast"
+
+
+def write(folder: Path, *manifests: Object) -> None:
+    """One file per manifest, named as it is."""
+    (folder / "manifests").mkdir(exist_ok=True)
+    for manifest in manifests:
+        name = f"{manifest['kind']}-{manifest['metadata']['name']}.yaml".lower()
+        (folder / "manifests" / name).write_text(yaml.safe_dump(manifest))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hourly quotes of a price that swings, a strategy that follows it, and a limit; the working directory."""
+    write(tmp_path, VENUE, STRATEGY, LIMIT)
+    recording = tmp_path / "data" / "waves" / "q.csv"
+    recording.parent.mkdir(parents=True)
+    rows = ["ts_ns,bid_px,bid_sz,ask_px,ask_sz"]
+    for number in range(QUOTES):
+        bid = 1.1 + 0.005 * math.sin(number / 6)
+        rows.append(f"{FIRST_NS + number * HOUR_NS},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
+    recording.write_text("\n".join(rows) + "\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fills(folder: str) -> list[dict[str, Any]]:
+    """Rows of fills.parquet."""
+    table = pq.read_table(Path(folder) / "fills.parquet")
+    times = table["at"].cast(pa.int64())
+    rows: list[dict[str, Any]] = table.set_column(0, "at_ns", times).to_pylist()
+    return rows
+
+
+def test_its_executions_are_those_of_a_run_in_lock_step(desk: Path, run: Run) -> None:
+    program = str(Path(sys.executable).parent / "crowetrade")
+    command = [program, "run", "manifests", "--state", "state", "--data", "data", "--plain"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any("venue sim-fx: Ended" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+    journal = SqliteReader(desk / "state" / "desk" / "sim-fx.journal")
+    live = [
+        (
+            int(event["transact_unix_ns"]),
+            event["side"],
+            *(Decimal(event[name]) for name in ("quantity", "price", "fee")),
+        )
+        for payload in journal.records()
+        for row in rows_of(payload)
+        if row.kind == "OrderExecuted"
+        for event in [{name: str(value) for name, value in row.event.items()}]
+    ]
+
+    assert run("backtest", "manifests", "--out", "out").code == 0
+
+    sides = {"Buy": "SIDE_BUY", "Sell": "SIDE_SELL"}
+    over_history = [
+        (row["at_ns"], sides[row["side"]], row["quantity"], row["price"], row["fee"]) for row in fills("out")
+    ]
+    assert len(live) > 50
+    assert over_history == live
+
+
+def test_the_same_input_gives_the_same_result(desk: Path, run: Run) -> None:
+    for folder in ("one", "two"):
+        assert run("backtest", "manifests", "--out", folder).code == 0
+    assert fills("one") == fills("two")
+    for name in ("equity.parquet", "fills.parquet", "metrics.json"):
+        assert (desk / "one" / name).read_bytes() == (desk / "two" / name).read_bytes()
+
+
+def test_pnl_is_what_the_fills_brought_and_what_is_held_is_worth(desk: Path, run: Run) -> None:
+    ended = run("backtest", "manifests", "--out", "out")
+    cash, position = Decimal(0), Decimal(0)
+    for row in fills("out"):
+        signed = row["quantity"] if row["side"] == "Buy" else -row["quantity"]
+        cash -= signed * row["price"] + row["fee"]
+        position += signed
+    last = 1.1 + 0.005 * math.sin((QUOTES - 1) / 6)
+    pnl = cash + position * (Decimal(f"{last:.5f}") + Decimal("0.00001"))
+    (total,) = json.loads((desk / "out" / "metrics.json").read_text())["totals"]
+    assert Decimal(total["pnl"]) == pnl
+    assert f"{pnl:,.2f} USD" in ended.out
+    assert "<!doctype html>" in (desk / "out" / "report.html").read_text().lower()
+
+
+def test_a_range_of_time_is_all_that_is_traded(desk: Path, run: Run) -> None:
+    assert run("backtest", "manifests", "--from", "2017-01-05", "--to", "2017-01-10T12:00:00", "--out", "out").code == 0
+    facts = json.loads((desk / "out" / "run.json").read_text())
+    # From the first quote of the fifth to the last one before noon of the tenth.
+    assert (facts["first_ns"] - FIRST_NS, facts["last_ns"] - FIRST_NS) == (72 * HOUR_NS, 203 * HOUR_NS)
+    assert facts["events"] == 132
+    # An order takes its latency to the venue.
+    assert all(facts["first_ns"] <= row["at_ns"] < facts["last_ns"] + HOUR_NS for row in fills("out"))
+    (whole_day,) = [run("backtest", "manifests", "--to", "2017-01-02").out]
+    assert "24 events" in whole_day
+
+
+def test_orders_that_a_limit_refuses_are_counted_with_its_name(desk: Path, run: Run) -> None:
+    write(desk, change(LIMIT, "spec.limits.maxPositionQuantity", "1000"))
+    assert run("backtest", "manifests", "--out", "out").code == 0
+    facts = json.loads((desk / "out" / "run.json").read_text())
+    (refused,) = facts["refused"]
+    assert (refused["risk_limit"], refused["reason"]) == ("desk/fx-desk", "MaxPositionQuantity")
+    assert refused["count"] == facts["strategies"][0]["orders_refused"] > 0
+    assert fills("out") == []
+
+
+def test_a_sweep_runs_every_combination_and_names_the_best_first(desk: Path, run: Run) -> None:
+    settings = ("--set", f"{FAST}=1..4", "--set", "venue/sim-fx:spec.simulated.fees.takerBps=0,5")
+    ended = run("backtest", "manifests", *settings, "--metric", "pnl", "--out", "out")
+    assert (ended.code, "8 runs" in ended.out) == (0, True)
+    rows = pq.read_table(desk / "out" / "sweep.parquet").to_pylist()
+    taker = "venueconnection/sim-fx:spec.simulated.fees.takerBps"
+    assert {(row[FAST], row[taker]) for row in rows} == {(fast, fee) for fast in "1234" for fee in "05"}
+    assert [row["pnl"] for row in rows] == sorted((row["pnl"] for row in rows), reverse=True)
+    # What was set is what was run.
+    run("backtest", "manifests", "--set", f"{FAST}=3", "--set", f"{taker}=5", "--out", "alone")
+    (alone,) = json.loads((desk / "alone" / "metrics.json").read_text())["totals"]
+    (same,) = [row["pnl"] for row in rows if (row[FAST], row[taker]) == ("3", "5")]
+    assert Decimal(alone["pnl"]) == same.quantize(Decimal(1).scaleb(-8))
+
+
+def test_one_core_and_several_give_the_same_sweep(desk: Path, run: Run) -> None:
+    for cores in ("1", "2"):
+        assert run("backtest", "manifests", "--set", f"{FAST}=1..4", "--cores", cores, "--out", cores).code == 0
+    assert (desk / "1" / "sweep.json").read_bytes() == (desk / "2" / "sweep.json").read_bytes()
+
+
+def test_folds_test_what_was_best_before_on_what_follows(desk: Path, run: Run) -> None:
+    ended = run("backtest", "manifests", "--set", f"{FAST}=1..4", "--folds", "3", "--metric", "pnl", "--out", "out")
+    assert ended.code == 0
+    folds = json.loads((desk / "out" / "folds.json").read_text())
+    assert len(folds) == 3
+    for fold, after in zip(folds, [*folds[1:], None], strict=True):
+        assert (fold["train_first_ns"], fold["train_last_ns"]) == (FIRST_NS, fold["test_first_ns"])
+        assert after is None or after["test_first_ns"] == fold["test_last_ns"]
+    # The last one was trained on three quarters of the history: the best of a sweep over the same range.
+    assert len(fills("out")) == json.loads((desk / "out" / "metrics.json").read_text())["totals"][0]["fills"] > 0
+
+
+WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "a time that is none": (("--from", "yesterday"), 2, "--from 'yesterday' is no time: write 2017-01-01"),
+    "an empty range": (("--from", "2017-02-01", "--to", "2017-01-01"), 2, "--from 2017-02-01 is not before --to"),
+    "a range without data": (("--from", "2031-01-01"), 1, "no recording has market data in that range"),
+    "a setting without values": (("--set", "strategy/ema:spec.suspend"), 2, "is no setting: write KIND/NAME:PATH"),
+    "a kind that is none": (("--set", "pod/ema:spec.x=1"), 2, "names the kind 'pod': write strategy, venueconnection"),
+    "a name that is not there": (
+        ("--set", "strategy/emma:spec.x=1"),
+        2,
+        "no Strategy of that name is there: there is ema",
+    ),
+    "a status": (("--set", "strategy/ema:status.phase=1"), 2, "only a field below spec can be set"),
+    "a range of words": (("--set", f"{FAST}=a..b"), 2, "a range is of numbers"),
+    "a range that goes down": (("--set", f"{FAST}=8..3"), 2, "goes up by a step above 0"),
+    "too many": (("--set", f"{FAST}=1..20000"), 2, "more than 10000 values"),
+    "too many together": (
+        ("--set", f"{FAST}=1..200", "--set", "strategy/ema:spec.model.parameters.slow=201..400"),
+        2,
+        "asks for 40000 runs",
+    ),
+    "the same field twice": (("--set", f"{FAST}=1", "--set", f"{FAST}=2"), 2, "twice: give all its values in one"),
+    "an item that is not there": (
+        ("--set", "strategy/ema:spec.instruments.7.symbol=X"),
+        2,
+        "is no item of a list of 1",
+    ),
+    "a field of no object": (("--set", "strategy/ema:spec.mode.x=1"), 2, "spec.mode holds no fields"),
+    "what the API server refuses": (("--set", "strategy/ema:spec.capital.amount=0"), 1, 'amount: Invalid value: "0"'),
+    "what the model refuses": (("--set", f"{FAST}=9"), 1, "fast (9) must be less than slow (5)"),
+    "folds of nothing to choose from": (("--folds", "3"), 2, "name a field with several values by --set"),
+    "a metric that is none": (("--metric", "luck"), 2, "'luck' is no metric to sort by"),
+    "a folder of something else": (("--out", "manifests"), 2, "which no backtest wrote"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_named_with_what_to_write_instead(desk: Path, run: Run, case: str) -> None:
+    arguments, code, sentence = WRONG[case]
+    ended = run("backtest", "manifests", *arguments)
+    assert (ended.code, sentence in ended.err) == (code, True), ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_strategy_that_cannot_be_run_is_named(desk: Path, run: Run) -> None:
+    write(desk, change(STRATEGY, "spec.instruments.0.symbol", "EUR-GBP"))
+    ended = run("backtest", "manifests")
+    assert ended.code == 1
+    assert re.search("strategy ema: .*declares no instrument EUR-GBP", ended.err)
+
+
+def test_a_recording_that_is_not_there_is_named(desk: Path, run: Run) -> None:
+    (desk / "data" / "waves" / "q.csv").unlink()
+    ended = run("backtest", "manifests")
+    assert (ended.code, "q.csv" in ended.err) == (1, True)
+
+
+def test_without_a_strategy_there_is_nothing_to_run(desk: Path, run: Run) -> None:
+    ended = run("backtest", "manifests/venueconnection-sim-fx.yaml")
+    assert (ended.code, "no Strategy is among the manifests" in ended.err) == (2, True)
+
+
+def test_manifests_of_two_namespaces_are_refused(desk: Path, run: Run) -> None:
+    write(desk, change(change(STRATEGY, "metadata.namespace", "other"), "metadata.name", "else"))
+    ended = run("backtest", "manifests")
+    assert (ended.code, "are of the namespaces desk, other, and a backtest runs one" in ended.err) == (2, True)
