@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.goals import GOALS
 
 ROOT = Path(__file__).parent.parent
-SOURCES = "benchmarks/results/latest*.jsonl"
+SOURCES = (Path("benchmarks/results/latest.jsonl"), Path("benchmarks/results/latest-backtest.jsonl"))
 PAGE = Path("docs/performance.md")
 KEYS = ("p50", "p99", "max")
 
@@ -61,15 +61,11 @@ def _runs(figures: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield f"- `{names[0]}` to `{names[-1]}`: {at} on {machine}, Python {python}, revision {revision}"
 
 
-def _lines() -> list[str]:
-    """Of all sources; their order is backwards because that of the order path comes first."""
-    return [line for source in sorted(ROOT.glob(SOURCES), reverse=True) for line in source.read_text().splitlines()]
-
-
 def write(root: Path) -> None:
-    """Writes the page below `root`."""
+    """Writes the page below `root`, of the sources that there are."""
     (root / PAGE).parent.mkdir(parents=True, exist_ok=True)
-    (root / PAGE).write_text(page(_lines()))
+    texts = [(ROOT / source).read_text() for source in SOURCES if (ROOT / source).exists()]
+    (root / PAGE).write_text(page(line for text in texts for line in text.splitlines()))
 
 
 if __name__ == "__main__":
