@@ -131,12 +131,20 @@ test-unit: $(STAMP) ## Unit tests
 	$(BIN)/python -m pytest -m 'not e2e and not integration'
 
 .PHONY: test-integration
-test-integration: $(STAMP) ## Tests with real servers (NATS) that they start themselves
+test-integration: $(STAMP) $(RECORDED) ## Tests with real servers (NATS) that they start themselves
 	$(BIN)/python -m pytest -m integration
 
 .PHONY: test-simulation
 test-simulation: $(STAMP) ## A few hundred short seeds of the simulation of the order path
 	$(BIN)/python -m pytest tests/simulation
+
+.PHONY: browser
+browser: ## Chromium for the tests of pages: Debian's, as root; elsewhere it says what to install
+	@$(PYTHON) -m tools.browser
+
+.PHONY: screenshots
+screenshots: $(STAMP) $(RECORDED) browser ## Make the pictures in docs/images again, from real runs
+	CROWETRADE_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -m screenshots
 
 # Runs until a seed fails or it is stopped, on all cores; SEED=123 repeats one.
 .PHONY: simulate
@@ -144,7 +152,7 @@ simulate: $(STAMP) ## Seeds of the simulation until one fails; SEED=123 STEPS=30
 	$(BIN)/python -m tests.simulation $(SEED) $(if $(STEPS),--steps $(STEPS))
 
 .PHONY: test-coverage
-test-coverage: $(STAMP) ## Unit and integration tests, branch coverage of at least $(COVERAGE) %
+test-coverage: $(STAMP) $(RECORDED) ## Unit and integration tests, branch coverage of at least $(COVERAGE) %
 	$(BIN)/python -m pytest -m 'not e2e' --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
 
 .PHONY: test-e2e
@@ -171,7 +179,7 @@ cluster-binaries:
 .PHONY: test
 test: $(STAMP) ## What CI runs: lint, verify, unit and integration tests with coverage, then end to end on a real cluster
 	$(MAKE) --no-print-directory lint verify
-	$(MAKE) --no-print-directory cluster-binaries
+	$(MAKE) --no-print-directory cluster-binaries browser
 	$(MAKE) --no-print-directory test-coverage
 	$(MAKE) --no-print-directory test-simulation
 	$(MAKE) --no-print-directory test-e2e

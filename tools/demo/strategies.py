@@ -1,4 +1,4 @@
-"""The demo's namespace: two venues, one with its key in Vault, a risk limit, and four strategies that trade."""
+"""The demo's namespace: two venues, one with its key in Vault, a risk limit, and five strategies that trade."""
 
 from __future__ import annotations
 

@@ -58,11 +58,23 @@ def ensure_packages() -> None:
     missing = missing_packages()
     if not missing:
         return
-    if os.geteuid() != 0 or not _found("apt-get"):
-        raise ClusterError(missing_sentence(missing))
-    say(f"installing the Debian packages {' '.join(missing)}")
+    install_packages(missing)
+    if still := missing_packages():
+        raise ClusterError(missing_sentence(still))
+
+
+def can_install() -> bool:
+    return os.geteuid() == 0 and _found("apt-get")
+
+
+def install_packages(packages: Iterable[str]) -> None:
+    """Raises ClusterError when this is not Debian and root, or apt-get fails."""
+    names = list(packages)
+    if not can_install():
+        raise ClusterError(missing_sentence(names))
+    say(f"installing the Debian packages {' '.join(names)}")
     with step("apt-get install"):
-        for arguments in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
+        for arguments in (["update"], ["install", "-y", "--no-install-recommends", *names]):
             result = subprocess.run(
                 ["apt-get", "-q", *arguments],
                 env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
@@ -71,8 +83,8 @@ def ensure_packages() -> None:
                 text=True,
                 check=False,
             )
-    if result.returncode or missing_packages():
-        raise ClusterError(f"{missing_sentence(missing_packages() or missing)}\n{result.stderr.strip()[-1500:]}")
+    if result.returncode:
+        raise ClusterError(f"{missing_sentence(names)}\n{result.stderr.strip()[-1500:]}")
 
 
 def go_compiler() -> str:

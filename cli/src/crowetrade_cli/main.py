@@ -6,6 +6,7 @@ A command that fails prints one sentence on standard error: exit code 1, or 2 wh
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -13,18 +14,24 @@ from typing import Annotated
 import typer
 
 from crowetrade_agents.errors import AgentError
-from crowetrade_cli.commands import journal, new
-from crowetrade_cli.commands.backtest import backtest
-from crowetrade_cli.commands.compare import compare
-from crowetrade_cli.commands.run import run
 from crowetrade_cli.errors import CliError
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="CroweTrade from the command line.")
-app.add_typer(journal.app, name="journal")
-app.command()(run)
-app.command()(backtest)
-app.command()(compare)
-app.add_typer(new.app, name="new")
+COMMANDS = ("run", "backtest", "compare", "data", "journal", "new")
+"""In the order of the help. Each is the name of a module in commands/: one with commands of its own has an `app`, one
+without has a function of its name."""
+
+
+def application(command: str = "") -> typer.Typer:
+    """The whole command line, or as much of it as `command` needs: what the others import takes a second and 60 MiB."""
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="CroweTrade from the command line.")
+    app.callback()(crowetrade)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        module = import_module(f"crowetrade_cli.commands.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command()(getattr(module, name))
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -33,7 +40,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def crowetrade(
     _: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -44,8 +50,9 @@ def crowetrade(
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command that the arguments name (by default those of the process) and exits."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments, prog_name=_program())
+        application(*given[:1])(given, prog_name=_program())
     except (CliError, AgentError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code if isinstance(error, CliError) else 1)

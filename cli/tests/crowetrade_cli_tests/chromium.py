@@ -1,38 +1,19 @@
-"""A page as headless Chromium makes it. Tests skip where there is none."""
+"""A page as headless Chromium makes it."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
-PATIENCE_SECONDS = 60
-_CONSOLE = re.compile(r"CONSOLE[:(]\d+[\])]+ (.*)")
+from playwright.sync_api import Browser, ViewportSize
 
 
-def rendered(page: Path, *, width: int = 1000) -> tuple[str, list[str]]:
+def rendered(browser: Browser, page: Path, *, width: int = 1000) -> tuple[str, list[str]]:
     """The page's elements when its scripts have run, and what they and Chromium wrote to the console."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("Chromium is not installed")
-    ended = subprocess.run(
-        [
-            program,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={page.parent / 'chromium'}",
-            f"--window-size={width},900",
-            "--enable-logging=stderr",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=True,
-    )
-    return ended.stdout, _CONSOLE.findall(ended.stderr)
+    said: list[str] = []
+    tab = browser.new_page(viewport=ViewportSize(width=width, height=900))
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.goto(page.as_uri())
+    shown = tab.content()
+    tab.close()
+    return shown, said

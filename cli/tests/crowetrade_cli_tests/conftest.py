@@ -1,4 +1,4 @@
-"""A real NATS server, and the command line run in this process."""
+"""A real NATS server, the command line run in this process or as a user starts it, and a real browser."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+from tools.browser import MISSING, chromium
 
 from crowetrade_cli.main import main
+from crowetrade_cli_tests.desk import Desk, desk_of_waves
 
 
 @pytest.fixture
@@ -57,3 +60,24 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return Ended(left.value.code, written.out, written.err)
 
     return run_command
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """As desk_of_waves; what runs there is ended."""
+    made = desk_of_waves(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; skips where there is none. Its driver keeps an event loop running in this thread, so a
+    module that uses it has no asynchronous tests."""
+    program = chromium()
+    if program is None:
+        pytest.skip(MISSING)
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program)
+        yield started
+        started.close()

@@ -49,7 +49,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
 
 
 class HttpServer(ThreadingMixIn, TCPServer):
-    """Listens on all IPv4 addresses from when it is made; port 0 lets the system choose.
+    """Listens from when it is made, by default on all IPv4 addresses; port 0 lets the system choose.
 
     Raises OSError when the port is taken.
     """
@@ -58,8 +58,8 @@ class HttpServer(ThreadingMixIn, TCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, handler: Callable[..., BoundedHandler]) -> None:
-        super().__init__(("0.0.0.0", port), handler)
+    def __init__(self, port: int, handler: Callable[..., BoundedHandler], address: str = "0.0.0.0") -> None:
+        super().__init__((address, port), handler)
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         # In the order in which they were opened.
         self._open: dict[socket.socket, None] = {}

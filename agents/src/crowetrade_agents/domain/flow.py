@@ -56,9 +56,21 @@ class Weight(NamedTuple):
     mid: Decimal | None
 
 
+class InstrumentQuotes(NamedTuple):
+    """How a model quotes one instrument, as sdk.QuoteTerms, and the mid price that it was computed with."""
+
+    instrument: InstrumentId
+    half_spread: float
+    skew: float
+    size: float
+    shift: float
+    mid: Decimal | None
+
+
 class Signal(NamedTuple):
     """What the model expects: `mu` and `sigma` of the log return over its horizon, fractions; `prob_edge_pos` is
-    Phi(mu / sigma). `reason` says why there is no forecast, and is empty when there is one."""
+    Phi(mu / sigma). Of a model that quotes it is `quotes` alone. `reason` says why there is neither, and is empty when
+    there is one."""
 
     origin: Origin
     mid: Decimal | None
@@ -67,6 +79,7 @@ class Signal(NamedTuple):
     sigma: float = 0.0
     prob_edge_pos: float = 0.0
     weights: tuple[Weight, ...] = ()
+    quotes: tuple[InstrumentQuotes, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -74,10 +87,25 @@ class Signal(NamedTuple):
         return not self.reason
 
 
+class TargetQuotes(NamedTuple):
+    """Two orders to keep resting in one instrument. Where they rest depends on the position, which execution alone
+    knows exactly: the reservation price is `fair` less `skew` times the position over `max_position`, and they rest
+    `half_spread` below and above it. `quantity` is that of each; filled, they never bring the position beyond
+    `max_position` on either side of zero."""
+
+    fair: Decimal
+    half_spread: Decimal
+    skew: Decimal
+    quantity: Decimal
+    max_position: Decimal
+
+
 class TargetPosition(NamedTuple):
-    """The positions to hold, signed, by instrument; those that are absent stay as they are. `hold_reason` says why
-    there is no target, and is empty when there is one."""
+    """The positions to hold, signed, by instrument; those that are absent stay as they are. A strategy that quotes has
+    `quotes` instead: an instrument that is absent there is not quoted. `hold_reason` says why there is no target, and
+    is empty when there is one."""
 
     origin: Origin
     targets: Mapping[InstrumentId, Decimal] = {}
     hold_reason: str = ""
+    quotes: Mapping[InstrumentId, TargetQuotes] = {}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 
 from crowetrade.bus.v1 import market_data_pb2 as pb
-from crowetrade_agents.domain.flow import FeatureVector, MarketEvent, Origin, Signal, TargetPosition, Weight
+from crowetrade_agents.domain.flow import (
+    FeatureVector,
+    InstrumentQuotes,
+    MarketEvent,
+    Origin,
+    Signal,
+    TargetPosition,
+    TargetQuotes,
+    Weight,
+)
 from crowetrade_agents.domain.hold_reasons import HoldReason, not_ready_reason
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.market import Bar, TopOfBook, Trade
@@ -127,6 +136,17 @@ def signal_to_wire(signal: Signal) -> pb.Signal:
         ],
         reason=signal.reason,
         mid_price=_text(signal.mid),
+        quotes=[
+            pb.InstrumentQuotes(
+                instrument=instrument_to_wire(one.instrument),
+                half_spread=one.half_spread,
+                skew=one.skew,
+                size=one.size,
+                shift=one.shift,
+                mid_price=_text(one.mid),
+            )
+            for one in signal.quotes
+        ],
     )
 
 
@@ -142,6 +162,12 @@ def signal(message: pb.Signal) -> Signal:
         weights=tuple(
             Weight(instrument_id(one.instrument), one.weight, _price(one.mid_price)) for one in message.weights
         ),
+        quotes=tuple(
+            InstrumentQuotes(
+                instrument_id(one.instrument), one.half_spread, one.skew, one.size, one.shift, _price(one.mid_price)
+            )
+            for one in message.quotes
+        ),
     )
 
 
@@ -154,18 +180,40 @@ def target_to_wire(target: TargetPosition) -> pb.TargetPosition:
             for name, quantity in target.targets.items()
         ],
         hold_reason=target.hold_reason,
+        quotes=[
+            pb.TargetQuotes(
+                instrument=instrument_to_wire(name),
+                fair_price=render(one.fair),
+                half_spread=render(one.half_spread),
+                skew=render(one.skew),
+                quantity=render(one.quantity),
+                max_position=render(one.max_position),
+            )
+            for name, one in target.quotes.items()
+        ],
     )
 
 
 def target(message: pb.TargetPosition) -> TargetPosition:
-    """The target of a message. When one quantity cannot be read there is no target at all: a pair's other leg is not to
+    """The target of a message. When one number cannot be read there is no target at all: a pair's other leg is not to
     be taken alone."""
     caused_by = origin(message.origin)
     try:
         targets = {instrument_id(one.instrument): parse(one.quantity) for one in message.targets}
+        quotes = {instrument_id(one.instrument): _target_quotes(one) for one in message.quotes}
     except InvalidNumber:
         return TargetPosition(caused_by, hold_reason=HoldReason.INVALID_TARGET)
-    return TargetPosition(caused_by, targets, message.hold_reason)
+    return TargetPosition(caused_by, targets, message.hold_reason, quotes)
+
+
+def _target_quotes(message: pb.TargetQuotes) -> TargetQuotes:
+    return TargetQuotes(
+        fair=_positive(message.fair_price),
+        half_spread=_positive(message.half_spread),
+        skew=_unsigned(message.skew),
+        quantity=_unsigned(message.quantity),
+        max_position=_unsigned(message.max_position),
+    )
 
 
 def _text(value: Decimal | None) -> str:
@@ -176,6 +224,13 @@ def _positive(text: str) -> Decimal:
     value = parse(text)
     if value <= 0:
         raise InvalidNumber(f"{text!r} is not a positive number")
+    return value
+
+
+def _unsigned(text: str) -> Decimal:
+    value = parse(text)
+    if value < 0:
+        raise InvalidNumber(f"{text!r} is below zero")
     return value
 
 

@@ -34,6 +34,10 @@ class HoldReason(StrEnum):
 STAND_DOWN = frozenset({HoldReason.DATA_GAP, HoldReason.VOLATILITY_SPIKE, HoldReason.MODEL_FAILING})
 """Neither the market nor the model is to be trusted: working orders are canceled, too."""
 
+KEEPS_QUOTES = frozenset({HoldReason.WARMING_UP, HoldReason.EVENT_NOT_USED, HoldReason.NO_FORECAST})
+"""The model has nothing new to say, so its quotes rest where they are. For any other reason nobody stands behind them,
+and they are canceled."""
+
 NOT_READY = frozenset(
     {
         HoldReason.WARMING_UP,

@@ -31,6 +31,8 @@ class IdleReason(StrEnum):
     CROSSED_QUOTE = "CrossedQuote"
     NO_QUOTED_QUANTITY = "NoQuotedQuantity"
     BELOW_MIN_QUANTITY = "BelowMinQuantity"
+    # Of an instrument that the model does not quote:
+    NOT_QUOTED = "NotQuoted"
     # By the execution role:
     BACKING_OFF = "BackingOff"
     SUPERSEDED = "Superseded"

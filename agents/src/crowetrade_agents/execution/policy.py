@@ -17,6 +17,8 @@ class Style(StrEnum):
 
     LIMIT = "Limit"
     MARKET = "Market"
+    # Two post-only limit orders per instrument (quote_plan.py).
+    QUOTE = "Quote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +33,7 @@ class ExecutionPolicy:
     participation_cap: Decimal | None
     # Whether an order that is too large for a limit is cut to it.
     slice_to_limits: bool = False
+    # Move of the price to quote that replaces a resting quote, ticks, 1 or above.
+    requote_ticks: int = 1
     # As PortfolioPolicy.data_gap_ns; None: silence is not watched.
     data_gap_ns: int | None = None

@@ -14,6 +14,7 @@ from crowetrade_agents.sdk import InstrumentId, Model, ModelFactory
 
 BUILT_IN: Mapping[str, str] = {
     "ema-crossover": "crowetrade_agents.models.ema_crossover:EmaCrossover",
+    "market-maker": "crowetrade_agents.models.market_maker:MarketMaker",
     "mean-reversion": "crowetrade_agents.models.mean_reversion:MeanReversion",
     "pair-reversion": "crowetrade_agents.models.pairs:PairReversion",
 }

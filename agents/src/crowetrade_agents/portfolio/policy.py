@@ -28,3 +28,5 @@ class PortfolioPolicy:
     data_gap_ns: int | None
     # Move of the mid price, in deviations of its usual move, that counts as a spike.
     spike_sigma: float | None
+    # Whether signals say how to quote, instead of what to hold: then no gate and no Kelly bet apply.
+    quoting: bool = False

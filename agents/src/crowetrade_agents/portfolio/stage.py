@@ -1,7 +1,7 @@
 """Turns what the model expects into the position to hold. Every Signal gives exactly one TargetPosition.
 
 The gate is for entries: while it is closed there is no target and what is held is kept. A forecast with mu 0 wants no
-position, so it is no entry and passes.
+position, so it is no entry and passes. Quotes (policy.execution.style Quote) pass no gate but the stand-down rules.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from crowetrade_agents.domain.flow import Signal, TargetPosition
+from crowetrade_agents.domain.flow import Signal, TargetPosition, TargetQuotes
 from crowetrade_agents.domain.hold_reasons import HoldReason
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.portfolio.policy import PortfolioPolicy
+from crowetrade_agents.portfolio.quoting import share_of_leverage, target_quotes
 from crowetrade_agents.portfolio.sizing import kelly_leverage, target_quantities
 from crowetrade_agents.portfolio.stand_down import GapDetector, SpikeDetector
 
@@ -28,9 +29,12 @@ class PortfolioStage:
 
     def on_signal(self, signal: Signal) -> TargetPosition:
         """The target of one signal, or the first reason in the order below that forbids one."""
-        reason = self._stand_down(signal) or self._gate(signal)
+        quoting = self._policy.quoting
+        reason = self._stand_down(signal) or (self._quotes_gate(signal) if quoting else self._gate(signal))
         if reason is not None:
             return TargetPosition(signal.origin, hold_reason=reason)
+        if quoting:
+            return TargetPosition(signal.origin, quotes=self._quotes(signal))
         return TargetPosition(signal.origin, self._targets(signal))
 
     def _stand_down(self, signal: Signal) -> str | None:
@@ -72,6 +76,30 @@ class PortfolioStage:
         if self._policy.max_sigma is not None and signal.sigma > self._policy.max_sigma:
             return HoldReason.SIGMA_ABOVE_GATE
         return None
+
+    def _quotes_gate(self, signal: Signal) -> str | None:
+        if signal.reason:
+            return signal.reason
+        if signal.weights:
+            return HoldReason.INVALID_SIGNAL
+        for quotes in signal.quotes:
+            if quotes.instrument not in self._policy.instruments:
+                return HoldReason.UNKNOWN_INSTRUMENT
+            inside = 0 < quotes.half_spread < 1 and 0 <= quotes.skew <= 1 and 0 < quotes.size <= 1
+            if not inside or not -1 < quotes.shift < 1:
+                return HoldReason.INVALID_SIGNAL
+            if quotes.mid is None:
+                return HoldReason.NO_MID_PRICE
+        return None
+
+    def _quotes(self, signal: Signal) -> dict[InstrumentId, TargetQuotes]:
+        policy = self._policy
+        money = share_of_leverage(policy.capital, policy.max_leverage, len(policy.instruments))
+        return {
+            quotes.instrument: target_quotes(quotes, quotes.mid, policy.instruments[quotes.instrument], money)
+            for quotes in signal.quotes
+            if quotes.mid is not None
+        }
 
     def _targets(self, signal: Signal) -> dict[InstrumentId, Decimal]:
         return target_quantities(

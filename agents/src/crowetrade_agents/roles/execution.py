@@ -35,19 +35,20 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.flow import MarketEvent, Origin, TargetPosition
-from crowetrade_agents.domain.hold_reasons import STAND_DOWN, HoldReason
+from crowetrade_agents.domain.hold_reasons import KEEPS_QUOTES, STAND_DOWN, HoldReason
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.domain.wire import SIDE_FROM_WIRE, instrument_id
 from crowetrade_agents.execution.ids import ClOrdIds
 from crowetrade_agents.execution.plan import IdleReason, plan_child
-from crowetrade_agents.execution.policy import ExecutionPolicy
+from crowetrade_agents.execution.policy import ExecutionPolicy, Style
 from crowetrade_agents.execution.silence import SilenceWatch
 from crowetrade_agents.order_entry.port import Request
 from crowetrade_agents.roles.alarm import Alarm
 from crowetrade_agents.roles.order_sender import OrderSender, Patience
 from crowetrade_agents.roles.problems import Problem
+from crowetrade_agents.roles.quoter import Quoter
 from crowetrade_agents.roles.refusals import Refusals
 from crowetrade_agents.roles.status import AgentState
 from crowetrade_agents.roles.venue_stream import Task, VenueStream
@@ -87,7 +88,8 @@ class ExecutionRole:
         self._upstream_ready = upstream_ready
         self._patience = patience or Patience()
         ids = ClOrdIds(strategy, clock.now_ns())
-        self._sender = OrderSender(strategy, ids, policy.time_in_force, clock, self._patience, shadow)
+        quoting = policy.style is Style.QUOTE
+        self._sender = OrderSender(strategy, ids, policy.time_in_force, clock, self._patience, shadow, quoting)
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         # The quotes of the steps handled, and the newest that have arrived.
         self._handled_tops: dict[InstrumentId, TopOfBook] = {}
@@ -99,6 +101,9 @@ class ExecutionRole:
         # Venue -> what its gateway blocks and enforces.
         self._in_force: dict[str, tuple[str, str]] = {}
         self.streams = {name.venue: VenueStream(name.venue, clock) for name in instruments}
+        self._quoter = (
+            Quoter(instruments, policy.requote_ticks, self.streams, self._sender, self._refusals) if quoting else None
+        )
 
     # From the bus.
 
@@ -282,8 +287,12 @@ class ExecutionRole:
         if reason == HoldReason.EVENT_NOT_USED:
             return
         self._state.stand_down = reason if reason in STAND_DOWN else ""
-        if reason in STAND_DOWN:
+        if reason in STAND_DOWN or (self._quoter is not None and reason and reason not in KEEPS_QUOTES):
             await self._sender.cancel_all(tuple(self.streams.values()))
+            return
+        if self._quoter is not None:
+            if not reason:
+                await self._quoter.follow(target, lambda name: self._tops(name, venue).get(name), self._pause_clock_ns)
             return
         quantities = self._quantities(target)
         if any(not self.streams[name.venue].up for name in quantities):
@@ -296,6 +305,10 @@ class ExecutionRole:
         for stream, cl_ord_ids in sent:
             await self._sender.await_answers(stream, cl_ord_ids)
 
+    def _tops(self, name: InstrumentId, venue: str) -> Mapping[InstrumentId, TopOfBook]:
+        """The quotes that a decision about the instrument sees at an event of `venue`."""
+        return self._handled_tops if name.venue == venue else self._newest_tops
+
     def _quantities(self, target: TargetPosition) -> Mapping[InstrumentId, Decimal]:
         if all(name in self._instruments for name in target.targets):
             return target.targets
@@ -305,7 +318,7 @@ class ExecutionRole:
     async def _pursue(self, name: InstrumentId, quantity: Decimal, origin: Origin, venue: str) -> list[str]:
         """Cancels and orders what one target asks for; returns the orders whose answers are to be awaited."""
         stream = self.streams[name.venue]
-        tops = self._handled_tops if name.venue == venue else self._newest_tops
+        tops = self._tops(name, venue)
         plan = plan_child(
             target=quantity,
             position=stream.orders.position(name),

@@ -57,6 +57,7 @@ class OrderSender:
         clock: Clock,
         patience: Patience,
         shadow: bool,
+        post_only: bool = False,
     ) -> None:
         self._strategy = strategy
         self._ids = ids
@@ -64,6 +65,7 @@ class OrderSender:
         self._clock = clock
         self._patience = patience
         self._shadow = shadow
+        self._post_only = post_only
 
     async def order(self, stream: VenueStream, instrument: InstrumentId, child: Child, origin: Origin) -> list[str]:
         """Sends a child order; returns its ClOrdID, or nothing when it did not leave."""
@@ -76,6 +78,7 @@ class OrderSender:
             ord_type=orders_pb2.ORD_TYPE_MARKET if child.price is None else orders_pb2.ORD_TYPE_LIMIT,
             price="" if child.price is None else render(child.price),
             time_in_force=self._time_in_force,
+            post_only=self._post_only,
             valid_until_unix_ns=self._clock.now_ns() + ORDER_VALIDITY_NS,
             origin=origin_to_wire(origin),
         )

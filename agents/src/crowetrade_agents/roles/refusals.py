@@ -5,6 +5,7 @@ and side the next one waits MIN_PAUSE, doubling with each further refusal up to 
 itself (a rate, a stale price, a session that is being opened) waits much less. A pause ends early
 
 - when the planned quantity is smaller than every one refused in it, where the reason is a size;
+- so, too, when it is CloseOnly and the order only reduces the position;
 - at a fill in the instrument, because positions count in limits;
 - when the gateway reports another configuration or another reason to block.
 
@@ -61,6 +62,7 @@ class _Pause:
     smallest: Decimal
     by_size: bool
     passing: bool
+    close_only: bool
 
 
 @dataclass(slots=True)
@@ -86,12 +88,19 @@ class Refusals:
         """True while a pause is for a reason that does not go away by itself."""
         return any(not pause.passing for pause in self._pauses.values())
 
-    def must_wait(self, instrument: InstrumentId, side: Side, quantity: Decimal, now_ns: int) -> bool:
-        """True while an order of that quantity is not to be sent."""
+    def must_wait(
+        self, instrument: InstrumentId, side: Side, quantity: Decimal, now_ns: int, *, reduces: bool = False
+    ) -> bool:
+        """True while an order of that quantity is not to be sent; `reduces` says that it only reduces the position."""
         pause = self._pauses.get((instrument, side))
         if pause is None or now_ns >= pause.until_ns:
             return False
-        return not (pause.by_size and quantity < pause.smallest)
+        return not ((pause.by_size or (pause.close_only and reduces)) and quantity < pause.smallest)
+
+    def reduce_only(self, instrument: InstrumentId, now_ns: int) -> bool:
+        """True while a pause says that only orders which reduce the position are admitted."""
+        pauses = (self._pauses.get((instrument, side)) for side in Side)
+        return any(pause is not None and pause.close_only and now_ns < pause.until_ns for pause in pauses)
 
     def cap(self, instrument: InstrumentId) -> Decimal | None:
         """The largest quantity to send; None when there is no known bound."""
@@ -114,6 +123,7 @@ class Refusals:
             smallest=smallest,
             by_size=reason.startswith("Max") and not passing,
             passing=passing,
+            close_only=reason == Reason.CLOSE_ONLY,
         )
         return not passing or delay == longest
 

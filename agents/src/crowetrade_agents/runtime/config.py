@@ -150,7 +150,13 @@ def portfolio_policy(file: StrategyFile) -> PortfolioPolicy:
         max_leverage=Decimal(policy.sizing.max_leverage),
         data_gap_ns=_data_gap_ns(file),
         spike_sigma=None if spike is None else float(spike),
+        quoting=quoting(file),
     )
+
+
+def quoting(file: StrategyFile) -> bool:
+    """Whether the strategy carries out quotes, and no forecasts."""
+    return Style(file.spec.policy.execution.style) is Style.QUOTE
 
 
 def execution_policy(file: StrategyFile) -> ExecutionPolicy:
@@ -163,6 +169,7 @@ def execution_policy(file: StrategyFile) -> ExecutionPolicy:
         limit_offset_bps=Decimal(execution.limit_offset_bps),
         participation_cap=None if cap is None else Decimal(cap),
         slice_to_limits=execution.slice_to_limits,
+        requote_ticks=execution.requote_ticks,
         data_gap_ns=_data_gap_ns(file),
     )
 

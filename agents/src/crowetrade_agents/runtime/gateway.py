@@ -87,6 +87,8 @@ class GatewayProcess:
         self._health = health
         self._stop = stop
         self._waiting_for: list[str] = []
+        # Once the journal has been read; the engine moves them.
+        self.books: Books | None = None
         # Set once sessions can be opened.
         self.serving = asyncio.Event()
 
@@ -97,6 +99,7 @@ class GatewayProcess:
         if opened is None:
             return
         state, head = opened
+        self.books = state.books
 
         async def put(command: SessionCommand) -> None:
             await gateway.put(command)

@@ -45,7 +45,14 @@ from crowetrade_agents.roles.stages import (
     subscribe_market_data,
 )
 from crowetrade_agents.roles.status import AgentState
-from crowetrade_agents.runtime.config import execution_policy, instrument_ids, listings, portfolio_policy, shadow
+from crowetrade_agents.runtime.config import (
+    execution_policy,
+    instrument_ids,
+    listings,
+    portfolio_policy,
+    quoting,
+    shadow,
+)
 from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.sdk import Model
 from crowetrade_agents.signals.stage import SignalStage
@@ -136,7 +143,7 @@ class StrategyProcess:
         if Role.PORTFOLIO in self.roles:
             await start_portfolio(market, context, portfolio_role(PortfolioStage(portfolio_policy(config)), context))
         if Role.SIGNAL in self.roles:
-            stage = SignalStage(self._models[Role.SIGNAL], instruments)
+            stage = SignalStage(self._models[Role.SIGNAL], instruments, quoting(config))
             await start_signals(market, context, signal_role(stage, context))
         if Role.FEATURE in self.roles:
             feature = feature_role(started(self._models[Role.FEATURE]), context)
@@ -235,7 +242,7 @@ def whole_chain(
 ) -> Stage[MarketEvent, TargetPosition]:
     """Features, signal and portfolio of one strategy as one function. Raises ConfigurationError."""
     feature = feature_role(started(models[Role.FEATURE]), context)
-    signal = signal_role(SignalStage(models[Role.SIGNAL], instrument_ids(config)), context)
+    signal = signal_role(SignalStage(models[Role.SIGNAL], instrument_ids(config), quoting(config)), context)
     portfolio = portfolio_role(PortfolioStage(portfolio_policy(config)), context)
 
     def target_of(event: MarketEvent) -> TargetPosition:

@@ -37,6 +37,8 @@ __all__ = [
     "ModelFactory",
     "Parameters",
     "Quote",
+    "QuoteTerms",
+    "Quoting",
     "Side",
     "Trade",
 ]
@@ -82,6 +84,34 @@ class Forecast:
     weights: Mapping[InstrumentId, float]
 
 
+@dataclass(frozen=True, slots=True)
+class QuoteTerms:
+    """How one instrument is quoted: two orders that rest on either side of a price, all of it in fractions.
+
+    - The fair price is the last mid price times 1 + `shift` (above -1, below 1).
+    - The reservation price is the fair price while no position is held. With the largest long position it is lower by
+      `skew` (0 to 1), a fraction of the fair price; in proportion with a smaller one, and higher with a short one.
+    - The orders rest `half_spread` (above 0, below 1), a fraction of the fair price, below and above the reservation
+      price, and never at or beyond the opposite best price.
+    - Each is `size` (above 0, at most 1) of the largest position, which capital and policy.sizing.maxLeverage say.
+
+    A model is not told the position: the agents know it exactly when they place the orders.
+    """
+
+    half_spread: float
+    skew: float
+    size: float
+    shift: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quoting:
+    """What a market maker returns instead of a forecast, in a strategy of policy.execution.style Quote: the terms by
+    instrument. An instrument that is absent is not quoted, and what rests there is canceled."""
+
+    quotes: Mapping[InstrumentId, QuoteTerms]
+
+
 NOT_READY = Features(ready=False)
 
 
@@ -109,8 +139,9 @@ class Model(Protocol):
         """Called at the close of each bar."""
         return NOT_READY
 
-    def signal(self, features: Mapping[str, float]) -> Forecast | None:
-        """What the features let expect; None for no forecast, which leaves the position as it is."""
+    def signal(self, features: Mapping[str, float]) -> Forecast | Quoting | None:
+        """What the features let expect, or how to quote; None for neither, which leaves position and quotes as they
+        are."""
         ...
 
 

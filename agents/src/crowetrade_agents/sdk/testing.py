@@ -13,6 +13,7 @@ Events go through the feature stage and the signal stage of the agents. As there
 its own, which no hook is called on. A model that breaks a promise raises BrokenPromise, an AssertionError that names
 the event. The promises:
 - Features are finite numbers by name. mu is finite, sigma above 0, weights are of the strategy's instruments, -1 to 1.
+  The terms of quotes are as sdk.QuoteTerms says.
 - The same events give the same features and forecasts, in another instance as well.
 - `signal` uses nothing but its argument and the parameters.
 """
@@ -30,7 +31,17 @@ from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.errors import ModelFailed
 from crowetrade_agents.features.stage import FeatureStage
 from crowetrade_agents.models.registry import create_model, find_model
-from crowetrade_agents.sdk import Bar, Forecast, InstrumentId, Model, ModelFactory, Quote, Trade
+from crowetrade_agents.sdk import (
+    Bar,
+    Forecast,
+    InstrumentId,
+    Model,
+    ModelFactory,
+    Quote,
+    QuoteTerms,
+    Quoting,
+    Trade,
+)
 from crowetrade_agents.signals.stage import SignalStage
 from crowetrade_agents.venues.adapters.simulated import recording
 from crowetrade_agents.venues.adapters.simulated.spec import QuoteMaking, Recording
@@ -54,13 +65,15 @@ class Step:
     """One event, and what the model made of it.
 
     `features` is None while the model is not ready. `reason` says why there is no forecast, in the words of the
-    Strategy's status (WarmingUp, NoForecast), and is empty when there is one.
+    Strategy's status (WarmingUp, NoForecast), and is empty when there is one. Of a model that quotes there is `quoting`
+    instead.
     """
 
     event: Event
     features: Mapping[str, float] | None
     forecast: Forecast | None
     reason: str
+    quoting: Quoting | None = None
 
 
 def run_model(
@@ -175,6 +188,9 @@ def _step(features: FeatureStage, signals: SignalStage, number: int, event: Even
     values = vector.values if vector.ready else None
     if not signal.ready:
         return Step(event, values, None, str(signal.reason))
+    if not signal.weights:
+        terms = {one.instrument: QuoteTerms(one.half_spread, one.skew, one.size, one.shift) for one in signal.quotes}
+        return Step(event, values, None, "", Quoting(terms))
     weights = {item.instrument: item.weight for item in signal.weights}
     for instrument, weight in weights.items():
         if not -1.0 <= weight <= 1.0:
@@ -190,7 +206,7 @@ def _body(event: Event) -> TopOfBook | Trade | Bar:
 
 def _compare(steps: Sequence[Step], others: Sequence[Step], when: str) -> None:
     for number, (step, other) in enumerate(zip(steps, others, strict=True), 1):
-        for name in ("features", "forecast", "reason"):
+        for name in ("features", "forecast", "reason", "quoting"):
             one, two = getattr(step, name), getattr(other, name)
             if one != two:
                 raise BrokenPromise(

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents.domain import flow_wire
-from crowetrade_agents.domain.flow import FeatureVector, MarketEvent, Origin, Signal, TargetPosition, Weight
+from crowetrade_agents.domain.flow import (
+    FeatureVector,
+    InstrumentQuotes,
+    MarketEvent,
+    Origin,
+    Signal,
+    TargetPosition,
+    TargetQuotes,
+    Weight,
+)
 from crowetrade_agents.domain.hold_reasons import NOT_READY
 from crowetrade_agents.domain.market import Bar, TopOfBook, Trade
 from crowetrade_agents.domain.orders import Side
@@ -18,6 +27,7 @@ from crowetrade_agents.domain.orders import Side
 from ..messages import BTC, EUR, EUR_B, START_NS, origin, quote, wire
 
 prices = st.decimals("0.000000000000000001", "99999999999999999999", places=18).filter(lambda value: value > 0)
+unsigned = st.decimals("0", "99999999999999999999", places=18)
 quantities = st.decimals("-99999999999999999999", "99999999999999999999", places=18)
 origins = st.builds(Origin, st.sampled_from([EUR, BTC]), st.integers(1, 2**63), st.integers(1, 2**62))
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -39,6 +49,9 @@ def test_a_vector_comes_out_as_it_went_in(vector: FeatureVector) -> None:
         finite,
         finite,
         st.lists(st.builds(Weight, st.just(EUR_B), finite, st.none() | prices), max_size=3).map(tuple),
+        st.lists(
+            st.builds(InstrumentQuotes, st.just(EUR_B), finite, finite, finite, finite, st.none() | prices), max_size=3
+        ).map(tuple),
     )
 )
 def test_a_signal_comes_out_as_it_went_in(signal: Signal) -> None:
@@ -58,7 +71,17 @@ def test_what_is_not_ready_without_a_known_reason_counts_as_warming_up(reason: s
     assert flow_wire.signal(pb.Signal(reason=reason)).reason == "WarmingUp"
 
 
-@given(st.builds(TargetPosition, origins, st.dictionaries(st.sampled_from([EUR, BTC]), quantities), st.text()))
+@given(
+    st.builds(
+        TargetPosition,
+        origins,
+        st.dictionaries(st.sampled_from([EUR, BTC]), quantities),
+        st.text(),
+        st.dictionaries(
+            st.sampled_from([EUR, BTC]), st.builds(TargetQuotes, prices, prices, unsigned, unsigned, unsigned)
+        ),
+    )
+)
 def test_a_target_comes_out_as_it_went_in(target: TargetPosition) -> None:
     assert flow_wire.target(flow_wire.target_to_wire(target)) == target
 
@@ -73,6 +96,28 @@ def test_a_target_of_which_one_quantity_cannot_be_read_is_none() -> None:
     )
     target = flow_wire.target(wrong)
     assert (target.origin.sequence, target.targets, target.hold_reason) == (2, {}, "InvalidTarget")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"fair_price": "0"},
+        {"fair_price": ""},
+        {"half_spread": "0"},
+        {"half_spread": "-0.1"},
+        {"skew": "-0.1"},
+        {"quantity": "-1"},
+        {"max_position": "1e9"},
+    ],
+    ids=str,
+)
+def test_quotes_of_which_one_number_is_wrong_are_none(field: dict[str, str]) -> None:
+    right = {"fair_price": "1.1", "half_spread": "0.1", "skew": "0", "quantity": "1000", "max_position": "5000"}
+    message = pb.TargetQuotes(instrument=wire(EUR), **right)
+    assert flow_wire.target(pb.TargetPosition(origin=origin(2), quotes=[message])).quotes[EUR].quantity == 1000
+    wrong = pb.TargetQuotes(instrument=wire(EUR), **{**right, **field})
+    target = flow_wire.target(pb.TargetPosition(origin=origin(2), quotes=[message, wrong]))
+    assert (target.origin.sequence, target.quotes, target.hold_reason) == (2, {}, "InvalidTarget")
 
 
 @pytest.mark.parametrize("text", ["", "nan", "0", "-1", "1e5"])

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade_agents.models.ema_crossover import EmaCrossover
+from crowetrade_agents.models.market_maker import MarketMaker
 from crowetrade_agents.models.mean_reversion import MeanReversion
 from crowetrade_agents.models.pairs import PairReversion, regress
 from crowetrade_agents.models.registry import create_model, find_model
-from crowetrade_agents.sdk import Features, Forecast, InstrumentId, Model, Quote
+from crowetrade_agents.sdk import Features, Forecast, InstrumentId, Model, Quote, QuoteTerms
 
 PRICES = st.lists(st.integers(90_000, 110_000), min_size=60, max_size=90)
 
@@ -36,7 +37,7 @@ def feed(model: Model, prices: list[float]) -> Features:
 
 def forecast(model: Model, features: Features) -> Forecast:
     result = model.signal(features.values)
-    assert result is not None
+    assert isinstance(result, Forecast)
     return result
 
 
@@ -101,7 +102,10 @@ def test_the_same_quotes_give_the_same_features_and_finite_forecasts(prices: lis
         features = feed(first, numbers)
         assert features == feed(second, numbers)
         result = first.signal(features.values)
-        assert result is None or (math.isfinite(result.mu) and result.sigma > 0)
+        if result is not None:
+            assert isinstance(result, Forecast)
+            assert math.isfinite(result.mu)
+            assert result.sigma > 0
 
 
 @pytest.mark.parametrize(
@@ -124,7 +128,7 @@ def test_the_same_quotes_give_the_same_features_and_finite_forecasts(prices: lis
             "",
             {},
             (A,),
-            "use one of ema-crossover, mean-reversion, pair-reversion, or entryPoint",
+            "use one of ema-crossover, market-maker, mean-reversion, pair-reversion, or entryPoint",
         ),
         ("", "", {}, (A,), "exactly one of name and entryPoint"),
         ("ema-crossover", "a:B", {}, (A,), "exactly one of name and entryPoint"),
@@ -137,6 +141,13 @@ def test_the_same_quotes_give_the_same_features_and_finite_forecasts(prices: lis
         ("ema-crossover", "", {"fast": 2.5}, (A,), r"fast: must be a whole number .* \(got 2.5\)"),
         ("ema-crossover", "", {"persistence": 0}, (A,), r"persistence: must be a number above 0 and not above 1"),
         ("ema-crossover", "", {"persistence": float("nan")}, (A,), r"persistence: must be a number"),
+        ("market-maker", "", {}, (A, B), "quotes exactly one instrument, not 2"),
+        ("market-maker", "", {"riskAversion": 0}, (A,), "riskAversion: must be a number above 0 and not above 1e"),
+        ("market-maker", "", {"horizon": 0}, (A,), "horizon: must be a whole number from 1 to 100000"),
+        ("market-maker", "", {"fillDecayBps": "0"}, (A,), "fillDecayBps: must be a number above 0"),
+        ("market-maker", "", {"volatilityWindow": 1}, (A,), "volatilityWindow: must be a whole number from 2"),
+        ("market-maker", "", {"size": "1.1"}, (A,), "size: must be a number above 0 and not above 1 "),
+        ("market-maker", "", {"gamma": 1}, (A,), "market-maker has no such parameter"),
         ("pair-reversion", "", {}, (A,), "exactly two instruments, not 1"),
         ("pair-reversion", "", {"window": 9}, (A, B), r"window: must be a whole number from 10 to 2000"),
         ("pair-reversion", "", {"entryZ": 1, "exitZ": 1}, (A, B), r"exitZ \(1\) must be less than entryZ \(1\)"),
@@ -229,3 +240,51 @@ def test_the_line_is_that_of_least_squares() -> None:
     assert slope == pytest.approx(0.9)
     assert residual == pytest.approx(4 - (0.9 + 0.9 * 3))
     assert scale == pytest.approx(math.sqrt((0.1**2 + 0.2**2 + 0.7**2 + 0.4**2) / 2))
+
+
+def terms(model: MarketMaker, features: Features) -> QuoteTerms:
+    (quoted,) = model.signal(features.values).quotes.items()
+    assert quoted[0] == A
+    return quoted[1]
+
+
+def test_a_market_maker_quotes_as_avellaneda_and_stoikov_say() -> None:
+    # v = 0.001: v^2 T = 0.001^2 x 4 = 0.000004. With g = 50 the lean per quote is 0.0002.
+    # k = 10000 / 2 = 5000: (1 / 50) ln(1 + 50 / 5000) = 0.02 ln(1.01) = 0.000199006617; half of the lean is 0.0001.
+    given = {"riskAversion": 50, "horizon": 4, "fillDecayBps": 2, "size": "0.25", "volatilityWindow": 2}
+    made = terms(MarketMaker(given, (A,)), Features(True, {"volatility": 0.001}))
+    assert made.half_spread == pytest.approx(0.000299006617, rel=1e-9)
+    # Four quotes are the largest position.
+    assert made.skew == pytest.approx(0.0008)
+    assert (made.size, made.shift) == (0.25, 0.0)
+
+
+def test_a_market_maker_is_ready_after_its_window_and_knows_the_volatility() -> None:
+    model = MarketMaker({"volatilityWindow": 3}, (A,))
+    prices = [100.0, 100 * math.exp(0.001), 100.0, 100 * math.exp(0.001)]
+    ready = [model.on_quote(quote(repr(price))) for price in prices]
+    assert [one.ready for one in ready] == [False, False, True, True]
+    assert ready[-1].values["volatility"] == pytest.approx(0.001)
+
+
+def test_without_volatility_a_market_maker_does_not_lean_and_quotes_what_fills_are_worth() -> None:
+    made = terms(MarketMaker({"riskAversion": "0.001", "fillDecayBps": 3}, (A,)), Features(True, {"volatility": 0.0}))
+    # ln(1 + x) / x is 1 for a small x: a risk-neutral market maker quotes 1 / k away.
+    assert made.half_spread == pytest.approx(0.0003, rel=1e-6)
+    assert made.skew == 0.0
+
+
+@given(st.floats(1e-6, 1.0), st.floats(0.001, 1000.0), st.floats(0.1, 100.0), st.floats(0.01, 1.0))
+def test_more_volatility_and_more_aversion_never_lean_less(
+    volatility: float, aversion: float, decay: float, size: float
+) -> None:
+    def made(volatility: float, aversion: float) -> QuoteTerms:
+        given = {"riskAversion": aversion, "fillDecayBps": decay, "size": size}
+        return terms(MarketMaker(given, (A,)), Features(True, {"volatility": volatility}))
+
+    base = made(volatility, aversion)
+    assert base.half_spread > 0
+    assert 0 <= base.skew <= 1
+    assert made(2 * volatility, aversion).half_spread > base.half_spread
+    assert made(2 * volatility, aversion).skew >= base.skew
+    assert made(volatility, 2 * aversion).skew >= base.skew

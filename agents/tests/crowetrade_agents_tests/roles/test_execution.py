@@ -109,6 +109,8 @@ class Running:
 async def execution(
     time_in_force: TimeInForce = TimeInForce.IOC,
     *,
+    style: Style = Style.LIMIT,
+    requote_ticks: int = 1,
     lock_step: bool = True,
     data_gap_ns: int | None = None,
     slice_to_limits: bool = False,
@@ -135,7 +137,8 @@ async def execution(
         strategy=STRATEGY,
         instruments=listed,
         policy=ExecutionPolicy(
-            style=Style.LIMIT,
+            style=style,
+            requote_ticks=requote_ticks,
             time_in_force=time_in_force,
             limit_offset_bps=Decimal(0),
             participation_cap=None,

@@ -178,3 +178,19 @@ def test_no_pause_is_longer_than_the_longest(moves: list[int]) -> None:
         refuse(refusals, now_ns=now_ns)
         assert waits(refusals, now_ns)
         assert not waits(refusals, now_ns + MAX_PAUSE_NS)
+
+
+def test_while_close_only_an_order_that_only_reduces_is_tried_when_it_is_smaller_than_what_was_refused() -> None:
+    refusals = Refusals(slice_to_limits=False)
+    assert not refusals.reduce_only(EUR, 0)
+    refuse(refusals, "CloseOnly")
+    assert refusals.reduce_only(EUR, MIN_PAUSE_NS - 1)
+    assert not refusals.reduce_only(EUR, MIN_PAUSE_NS)
+    assert not refusals.reduce_only(EUR_B, 0)
+    smaller = BIG - 1000
+    assert not refusals.must_wait(EUR, BUY, smaller, 0, reduces=True)
+    assert refusals.must_wait(EUR, BUY, BIG, 0, reduces=True)
+    assert refusals.must_wait(EUR, BUY, smaller, 0)
+    refuse(refusals, "NoLimitInForce")
+    assert not refusals.reduce_only(EUR, 0)
+    assert refusals.must_wait(EUR, BUY, smaller, 0, reduces=True)

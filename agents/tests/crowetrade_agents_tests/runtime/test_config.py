@@ -20,6 +20,7 @@ from crowetrade_agents.runtime.config import (
     load_strategy,
     parse_roles,
     portfolio_policy,
+    quoting,
     read_pod,
     shadow,
 )
@@ -67,6 +68,18 @@ def test_multiplier_and_slicing_are_read() -> None:
     config = StrategyFile.model_validate(content)
     assert execution_policy(config).slice_to_limits
     assert listings(config)[EUR].multiplier == 1000
+
+
+def test_style_quote_is_read_for_every_stage() -> None:
+    config = strategy_config(policy={"execution": {"style": "Quote", "timeInForce": "DAY", "requoteTicks": 7}})
+    assert quoting(config)
+    assert portfolio_policy(config).quoting
+    execution = execution_policy(config)
+    assert (execution.style, execution.time_in_force, execution.requote_ticks) == (Style.QUOTE, TimeInForce.DAY, 7)
+    plain = strategy_config(policy={})
+    assert not quoting(plain)
+    assert not portfolio_policy(plain).quoting
+    assert execution_policy(plain).requote_ticks == 1
 
 
 def test_rules_that_are_not_asked_for_are_off() -> None:

@@ -97,7 +97,7 @@ async def replay(
     orders: list[Order] = [
         (
             number(order.cl_ord_id), order.instrument.symbol, order.side, order.order_quantity, order.price,
-            order.ord_type, order.time_in_force, order.origin.sequence, order.origin.event_unix_ns,
+            order.ord_type, order.time_in_force, order.post_only, order.origin.sequence, order.origin.event_unix_ns,
         )
         for order in gateway.orders.values()
     ]  # fmt: skip
@@ -117,6 +117,14 @@ PAIR = {
     "model": {"name": "pair-reversion", "parameters": {"window": 60, "entryZ": "1.5"}},
     "policy": {"execution": {"timeInForce": "IOC", "limitOffsetBps": "1"}},
 }
+# So near to the mid price that a market which jumps trades with it.
+MAKER = {
+    "model": {
+        "name": "market-maker",
+        "parameters": {"riskAversion": 100, "fillDecayBps": "0.05", "volatilityWindow": 20, "size": "0.2"},
+    },
+    "policy": {"execution": {"style": "Quote", "timeInForce": "GTC", "requoteTicks": 2}},
+}
 
 
 def executed_as(execution: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +138,9 @@ def executed_as(execution: dict[str, Any]) -> dict[str, Any]:
         (executed_as({"timeInForce": "GTC", "limitOffsetBps": "0"}), (EUR,)),
         (executed_as({"timeInForce": "IOC", "limitOffsetBps": "1", "sliceToLimits": True}), (EUR,)),
         (PAIR, (EUR, NZD)),
+        (MAKER, (NZD,)),
     ],
-    ids=["orders that trade at once", "orders that rest", "sliced orders", "a pair"],
+    ids=["orders that trade at once", "orders that rest", "sliced orders", "a pair", "quotes"],
 )
 async def test_combined_and_split_give_the_same_orders_over_the_same_recorded_hour(
     nats_url: str, shared_data: Path, spec: dict[str, Any], instruments: tuple[InstrumentId, ...]

@@ -18,7 +18,19 @@ from hypothesis import strategies as st
 
 from crowetrade_agents.errors import DataError
 from crowetrade_agents.models.ema_crossover import EmaCrossover
-from crowetrade_agents.sdk import NOT_READY, Bar, Features, Forecast, InstrumentId, Model, Quote, Trade
+from crowetrade_agents.models.market_maker import MarketMaker
+from crowetrade_agents.sdk import (
+    NOT_READY,
+    Bar,
+    Features,
+    Forecast,
+    InstrumentId,
+    Model,
+    Quote,
+    QuoteTerms,
+    Quoting,
+    Trade,
+)
 from crowetrade_agents.sdk.testing import BrokenPromise, Event, quotes, recorded_quotes, run_model
 
 EURUSD = InstrumentId("sim-fx", "EUR-USD")
@@ -38,6 +50,17 @@ def test_a_step_is_what_the_hooks_and_the_signal_return() -> None:
         assert step.features == (features.values if features.ready else None)
         assert step.forecast == (model.signal(features.values) if features.ready else None)
     assert [step.reason for step in steps] == ["WarmingUp"] * 2 + [""] * 4
+
+
+def test_a_step_of_a_model_that_quotes_has_its_terms() -> None:
+    steps = run_model("market-maker", quotes(EURUSD, MIDS), parameters={"volatilityWindow": 3, "size": "0.2"})
+    assert [step.reason for step in steps] == ["WarmingUp"] * 2 + [""] * 4
+    assert [step.quoting is None for step in steps] == [True] * 2 + [False] * 4
+    assert all(step.forecast is None for step in steps)
+    last = steps[-1]
+    assert last.features is not None
+    model = MarketMaker({"volatilityWindow": 3, "size": "0.2"}, (EURUSD,))
+    assert last.quoting == model.signal(last.features)
 
 
 class Good(Model):
@@ -61,6 +84,17 @@ class Good(Model):
         return Forecast(mu=features["x"], sigma=1.0, weights={self.instruments[0]: 0.5})
 
 
+def test_quotes_that_differ_from_run_to_run_are_a_broken_promise() -> None:
+    widths = itertools.count(1)
+
+    class Wanders(Good):
+        def signal(self, features: Mapping[str, float]) -> Quoting:  # type: ignore[override]
+            return Quoting({EURUSD: QuoteTerms(half_spread=next(widths) / 1000, skew=0.0, size=0.1)})
+
+    with pytest.raises(BrokenPromise, match="quoting differ in two runs over the same events"):
+        run_model(Wanders, quotes(EURUSD, MIDS))
+
+
 def test_each_kind_of_event_goes_to_its_hook() -> None:
     events: list[Event] = [
         Quote(EURUSD, 1, Decimal("1.0"), Decimal("1.2")),
@@ -74,7 +108,7 @@ def test_each_kind_of_event_goes_to_its_hook() -> None:
 def test_an_event_without_a_hook_is_not_ready() -> None:
     trade = Trade(EURUSD, 1, Decimal("1.3"), Decimal(5))
     (step,) = run_model("ema-crossover", [trade])
-    assert (step.features, step.forecast, step.reason) == (None, None, "WarmingUp")
+    assert (step.features, step.forecast, step.reason) == (None, None, "EventNotUsed")
 
 
 def test_instruments_are_those_of_the_events_or_those_that_are_given() -> None:

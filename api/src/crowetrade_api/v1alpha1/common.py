@@ -240,9 +240,10 @@ class Resources(ApiModel):
     )
 
 
-def section(model: type[BaseModel], description: str) -> Any:
-    """A field that holds a model whose fields all have defaults."""
-    return Field(default_factory=model, description=description, json_schema_extra={"default": {}})
+def section(model: type[BaseModel], description: str, *items: dict[str, str]) -> Any:
+    """A field that holds a model whose fields all have defaults, with CEL rules between them."""
+    schema: dict[str, Any] = {"default": {}, **(rules(*items) if items else {})}
+    return Field(default_factory=model, description=description, json_schema_extra=schema)
 
 
 def cut(text: str, length: int) -> str:

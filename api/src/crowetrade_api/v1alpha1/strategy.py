@@ -26,8 +26,10 @@ from crowetrade_api.v1alpha1.common import (
 from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
 
 ENTRY_POINT = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
-BUILT_IN_MODELS = ("ema-crossover", "mean-reversion", "pair-reversion")
+BUILT_IN_MODELS = ("ema-crossover", "market-maker", "mean-reversion", "pair-reversion")
 """Those of the agents' registry: the API server is the first place that can refuse another name."""
+QUOTING_MODEL = "market-maker"
+"""The built-in model that quotes, instead of making forecasts."""
 PARAMETER_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"
 
 
@@ -122,17 +124,27 @@ class Sizing(ApiModel):
 class Execution(ApiModel):
     """How a wanted position becomes orders."""
 
-    style: Literal["Limit"] = Field(
-        default="Limit", description="Limit: every order carries a limit price. The only style for now."
+    style: Literal["Limit", "Quote"] = Field(
+        default="Limit",
+        description="Limit: limit orders bring the position to what the model's forecast is worth. Quote: for a model "
+        "that quotes, such as market-maker. Up to two post-only limit orders per instrument rest on either side of its "
+        "price; entryGate and sizing.fraction do not apply, and sizing.maxLeverage, in equal shares for the "
+        "instruments, bounds the positions.",
     )
     limit_offset_bps: UnsignedDecimal = Field(
         default="1",
-        description="How far beyond the opposite best price the limit may go, in basis points of that price.",
+        description="Style Limit: how far beyond the opposite best price the limit may go, in basis points of that "
+        "price.",
     )
     participation_cap: Fraction | None = Field(
         default=None,
-        description="Share of the quantity quoted at the best price that one order may take, above 0 and at most 1. "
-        "Not set: no cap.",
+        description="Style Limit: share of the quantity quoted at the best price that one order may take, above 0 and "
+        "at most 1. Not set: no cap.",
+    )
+    requote_ticks: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1,
+        description="Style Quote: by how many ticks the price to quote must have moved for a resting quote to be "
+        "replaced. A larger number keeps the place in the queue longer and sends fewer orders.",
     )
     time_in_force: Literal["IOC", "DAY", "GTC"] = Field(
         default="IOC",
@@ -165,7 +177,18 @@ class Policy(ApiModel):
 
     entry_gate: EntryGate = section(EntryGate, "When a signal is good enough to be traded.")
     sizing: Sizing = section(Sizing, "How large a position a signal is worth.")
-    execution: Execution = section(Execution, "How a wanted position becomes orders.")
+    execution: Execution = section(
+        Execution,
+        "How a wanted position becomes orders.",
+        rule(
+            "self.style != 'Quote' || self.timeInForce != 'IOC'",
+            "execution: quotes rest, so with style Quote set timeInForce to GTC or DAY",
+        ),
+        rule(
+            "self.style != 'Quote' || !has(self.participationCap)",
+            "execution: participationCap is for style Limit; leave it out with style Quote",
+        ),
+    )
     stand_down: StandDown = section(
         StandDown, "When the market data itself says that it is no time to trade: working orders are cancelled, too."
     )
@@ -193,7 +216,8 @@ class Agents(ApiModel):
     update_policy: Literal["WhenFlat", "Immediate"] = Field(
         default="WhenFlat",
         description="When a change that restarts the agents is rolled out. WhenFlat: not before the strategy has no "
-        "position and no open order; the condition Progressing says that it waits. Immediate: at once.",
+        "position and no open order; the condition Progressing says that it waits. Immediate: at once. A strategy of "
+        "style Quote nearly always has an open order, so set Immediate there: its orders are cancelled first.",
     )
 
 
@@ -382,7 +406,15 @@ class Strategy(Resource):
     PLURAL: ClassVar[str] = "strategies"
     SINGULAR: ClassVar[str] = "strategy"
     SHORT_NAMES: ClassVar[list[str]] = ["strat"]
-    RULES: ClassVar[list[dict[str, str]]] = [name_rule()]
+    RULES: ClassVar[list[dict[str, str]]] = [
+        name_rule(),
+        rule(
+            f"!has(self.spec.model.name) || (self.spec.model.name == '{QUOTING_MODEL}') == "
+            "(self.spec.policy.execution.style == 'Quote')",
+            f"spec.policy.execution.style: model {QUOTING_MODEL} quotes, so it needs style Quote (with timeInForce GTC "
+            "or DAY); the other built-in models make forecasts, so they need style Limit",
+        ),
+    ]
     COLUMNS: ClassVar[list[dict[str, Any]]] = [
         printer_column("Mode", ".spec.mode", description="Paper."),
         printer_column("Phase", ".status.phase", description="What it does, in one word."),

@@ -24,15 +24,17 @@ from crowetrade_cli.journal.rows import Row
 from crowetrade_cli.local.desk import Desk
 from crowetrade_cli.local.fills import Fills
 from crowetrade_cli.local.report import report
-from crowetrade_cli.local.show import JsonShow, PlainShow, Show, TableShow
+from crowetrade_cli.local.show import JsonShow, PlainShow, Show, Shows, TableShow
 from crowetrade_cli.local.sources import Sources
 from crowetrade_cli.local.state import State
 from crowetrade_cli.local.wanted import Address, Wanted
 from crowetrade_cli.samples import INSTALLED_SAMPLES
+from crowetrade_cli.web.show import WebShow
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals
 
 LOOK_SECONDS = 0.5
+WEB_PORT = 8420
 SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -51,6 +53,13 @@ def run(
     ] = Path("data"),
     plain: Annotated[bool, typer.Option("--plain", help="A line per change instead of the live table.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON object per execution and per look.")] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="Show it on a page in the browser of this machine as well.")
+    ] = False,
+    web_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="PORT", help=f"Of the page: {WEB_PORT} unless named, 0 for a free one."),
+    ] = None,
     seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="Stop after so long.")] = None,
 ) -> None:
     """Run the venues, strategies and limits of these manifests here, until Ctrl-C. A changed file is picked up.
@@ -59,6 +68,8 @@ def run(
     """
     if plain and json:
         raise WrongUse("--plain and --json exclude each other: choose one")
+    if web_port is not None and not web:
+        raise WrongUse("--web-port is the port of the page, which is not asked for: add --web")
     environment = {**os.environ, EnvName.SAMPLE_DIRECTORY: str(samples), EnvName.DATA_DIRECTORY: str(data)}
     sources, kept = Sources(paths, namespace), State(state)
     first = sources.read()
@@ -69,6 +80,10 @@ def run(
     logging.raiseExceptions = False
     with kept.held(), kept.log.open("ab", buffering=0) as log:
         configure_logging(stream=io.TextIOWrapper(log, encoding="utf-8", write_through=True))
+        if web:
+            page = WebShow(WEB_PORT if web_port is None else web_port, SystemClock())
+            typer.echo(f"The page is at {page.address}", err=True)
+            show = Shows(page, show)
         uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
 
 
@@ -112,6 +127,7 @@ class _Running:
             if address not in self._fills:
                 self._fills[address] = Fills(self._state.journal(address))
             new += [(address, row) for row in self._fills[address].new()]
+        new.sort(key=lambda item: item[1].at_unix_ns)
         self._show.update(report(self._desk), new)
 
     def _read_again(self) -> None:

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from crowetrade_agents.errors import JournalError
 from crowetrade_agents.journal.chain import decode, last_sequence
 from crowetrade_agents.journal.sqlite import SqliteReader
-from crowetrade_cli.journal.rows import Row, rows_of
+from crowetrade_cli.journal.rows import Row, iso, rows_of
+from crowetrade_cli.local.wanted import Address
 
 EXECUTION = "OrderExecuted"
+_SIDES = {"SIDE_BUY": "Buy", "SIDE_SELL": "Sell"}
+
+
+def fill_fields(venue: Address, row: Row) -> dict[str, Any]:
+    """An execution for people and for JSON; numbers as the journal has them."""
+    event = row.event
+    return {
+        "time": iso(row.at_unix_ns),
+        "namespace": venue.namespace,
+        "venue": venue.name,
+        "strategy": row.strategy,
+        "cl_ord_id": row.cl_ord_id,
+        "side": _SIDES.get(str(event.get("side")), ""),
+        "quantity": event.get("quantity", ""),
+        "symbol": row.symbol,
+        "price": event.get("price", ""),
+        "fee": str(Decimal(str(event.get("fee") or "0"))),
+    }
 
 
 class Fills:

@@ -17,6 +17,7 @@ from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError, JournalError
+from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.journal.sqlite import SqliteJournal
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.order_entry.in_process import InProcessEntry
@@ -76,12 +77,19 @@ class LocalGateway:
         self._configuration = Configuration()
         self._configured = asyncio.Event()
         self._stop = asyncio.Event()
+        self._process: GatewayProcess | None = None
         self._task = asyncio.create_task(self._run())
 
     @property
     def waiting(self) -> str:
         """Why it does not serve yet: what a pod says at /readyz."""
         return self._health.waiting.get("journal", "")
+
+    @property
+    def open_orders(self) -> list[Order]:
+        """Oldest first; of one that has stopped, those that it left."""
+        books = self._process.books if self._process is not None else None
+        return list(books.open.values()) if books is not None else []
 
     def configure(self, config: config_pb2.GatewayConfig) -> None:
         """Hands over what it has to enforce from now on."""
@@ -122,7 +130,7 @@ class LocalGateway:
         venue = venue_of(self.file, self._environment, self._clock)
         bus = self._bus.connect()
         try:
-            process = GatewayProcess(
+            self._process = GatewayProcess(
                 name=NAME,
                 file=self.file,
                 venue=venue,
@@ -134,7 +142,7 @@ class LocalGateway:
                 health=self._health,
                 stop=self._stop,
             )
-            await process.run()
+            await self._process.run()
         finally:
             await bus.close()
 

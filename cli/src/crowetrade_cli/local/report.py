@@ -1,4 +1,5 @@
-"""What a desk looks like now: a row per strategy, venue and limit. Pure; money and quantities as the gateways say."""
+"""What a desk looks like now: a row per strategy, position, open order, venue and limit. Pure; quantities and prices as
+the gateways say, money to the cent."""
 
 from __future__ import annotations
 
@@ -6,15 +7,44 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.status import SESSION_STATES
 from crowetrade_agents.risk.reasons import Reason
+from crowetrade_cli.journal.rows import iso
 from crowetrade_cli.local.desk import Desk
 from crowetrade_cli.local.wanted import Address
 
 _SESSIONS = {number: state.value for state, number in SESSION_STATES.items()}
+
+
+_NEARLY_USED = Decimal("0.8")
+
+
+class Tone(StrEnum):
+    """What a state means for whoever looks."""
+
+    GOOD = "good"
+    WAITS = "waits"
+    BAD = "bad"
+
+    @classmethod
+    def of(cls, state: str) -> Tone:
+        """Of a strategy's state or a venue's session."""
+        return _TONES.get(state, cls.WAITS)
+
+
+_TONES = {
+    "Trading": Tone.GOOD,
+    "LoggedOn": Tone.GOOD,
+    "Failed": Tone.BAD,
+    "Halted": Tone.BAD,
+    "OrdersRefused": Tone.BAD,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +71,44 @@ class StrategyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionRow:
+    """A position that is not flat. `mark_price`, `unrealized_pnl` and `pnl` are empty where a mark is missing; `pnl` is
+    realised and unrealised less fees, all in the quote currency."""
+
+    namespace: str
+    strategy: str
+    venue: str
+    symbol: str
+    quantity: str
+    average_price: str
+    mark_price: str
+    unrealized_pnl: str
+    realized_pnl: str
+    fees: str
+    pnl: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order that may still trade; `price` is empty for a market order, `filled` is what was executed of `quantity`,
+    `changed` is when something of it did last."""
+
+    namespace: str
+    strategy: str
+    venue: str
+    cl_ord_id: str
+    symbol: str
+    side: str
+    type: str
+    time_in_force: str
+    quantity: str
+    filled: str
+    price: str
+    status: str
+    changed: str
+
+
+@dataclass(frozen=True, slots=True)
 class VenueRow:
     """`latency_p99_micros` is from order received to order sent."""
 
@@ -64,12 +132,26 @@ class LimitRow:
     used: str
     allowed: str
 
+    @property
+    def share(self) -> Decimal | None:
+        """Of what is allowed, 1 for all of it; None where nothing is allowed."""
+        return Decimal(self.used) / Decimal(self.allowed) if Decimal(self.allowed) else None
+
+    @property
+    def tone(self) -> Tone:
+        """Bad when all of it is used, waiting when it nearly is."""
+        if self.share is None or self.share >= 1:
+            return Tone.BAD
+        return Tone.WAITS if self.share >= _NEARLY_USED else Tone.GOOD
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All rows, each kind in the order of its names."""
+    """All rows, each kind in the order of its names; orders by venue, the oldest first."""
 
     strategies: list[StrategyRow]
+    positions: list[PositionRow]
+    orders: list[OrderRow]
     venues: list[VenueRow]
     limits: list[LimitRow]
 
@@ -87,6 +169,10 @@ def report(desk: Desk) -> Report:
     """What the desk looks like now."""
     return Report(
         strategies=[_strategy(desk, address) for address in sorted(desk.strategies)],
+        positions=[row for address in sorted(desk.strategies) for row in _positions(desk, address)],
+        orders=[
+            _order(address, order) for address in sorted(desk.gateways) for order in desk.gateways[address].open_orders
+        ],
         venues=[_venue(desk, address) for address in sorted(desk.venues)],
         limits=_limits(desk),
     )
@@ -147,7 +233,51 @@ def _pnl(positions: Iterable[status_pb2.Position]) -> str:
         if Decimal(item.quantity) and not item.unrealized_pnl:
             return ""
         total += Decimal(item.realized_pnl) + Decimal(item.unrealized_pnl or "0") - Decimal(item.fees or "0")
-    return f"{total:.2f}"
+    return _money(total)
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount:.2f}"
+
+
+def _positions(desk: Desk, address: Address) -> list[PositionRow]:
+    return [
+        PositionRow(
+            namespace=address.namespace,
+            strategy=address.name,
+            venue=venue,
+            symbol=item.instrument.symbol,
+            quantity=item.quantity,
+            average_price=item.average_price,
+            mark_price=item.mark_price,
+            unrealized_pnl=_money(Decimal(item.unrealized_pnl)) if item.unrealized_pnl else "",
+            realized_pnl=_money(Decimal(item.realized_pnl)),
+            fees=_money(Decimal(item.fees or "0")),
+            pnl=_pnl([item]),
+        )
+        for venue, account in desk.accounts(address)
+        for item in account.positions
+        if Decimal(item.quantity)
+    ]
+
+
+def _order(venue: Address, order: Order) -> OrderRow:
+    terms = order.terms
+    return OrderRow(
+        namespace=venue.namespace,
+        strategy=terms.strategy,
+        venue=venue.name,
+        cl_ord_id=terms.cl_ord_id,
+        symbol=terms.instrument.symbol,
+        side=terms.side.value,
+        type=terms.ord_type.value,
+        time_in_force=terms.time_in_force.value,
+        quantity=render(terms.quantity),
+        filled=render(order.cum),
+        price=render(terms.price) if terms.price is not None else "",
+        status=order.status.value,
+        changed=iso(order.changed_ns),
+    )
 
 
 def _venue(desk: Desk, address: Address) -> VenueRow:

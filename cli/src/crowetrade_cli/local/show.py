@@ -1,11 +1,10 @@
-"""Three ways to show a desk: a live table, lines, and JSON lines."""
+"""Three ways to show a desk in a terminal: a live table, lines, and JSON lines; and several ways at once."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from decimal import Decimal
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Protocol, Self
 
 import typer
@@ -14,13 +13,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from crowetrade_cli.journal.rows import Row, iso
+from crowetrade_cli.journal.rows import Row
+from crowetrade_cli.local.fills import fill_fields
 from crowetrade_cli.local.report import Report, StrategyRow, VenueRow
 from crowetrade_cli.local.table import tables
 from crowetrade_cli.local.wanted import Address
 
 LAST_FILLS = 8
-_SIDES = {"SIDE_BUY": "Buy", "SIDE_SELL": "Sell"}
 
 
 class Show(AbstractContextManager["Show"], Protocol):
@@ -38,8 +37,8 @@ class Show(AbstractContextManager["Show"], Protocol):
 class TableShow:
     """For a terminal."""
 
-    def __init__(self) -> None:
-        self._live = Live(console=Console(), auto_refresh=False, transient=False)
+    def __init__(self, console: Console | None = None) -> None:
+        self._live = Live(console=console or Console(), auto_refresh=False, transient=False)
         self._fills: list[tuple[Address, Row]] = []
         self._sentence = ""
 
@@ -67,7 +66,7 @@ class TableShow:
         for column in ("Time", "Venue", "Strategy", "Side", "Quantity", "Symbol", "Price", "Fee"):
             table.add_column(column)
         for venue, row in self._fills:
-            fill = _fill(venue, row)
+            fill = fill_fields(venue, row)
             fill["strategy"] = now.label(venue.namespace, row.strategy)
             fill["time"] = fill["time"][_CLOCK]
             table.add_row(*(Text(str(fill[name])) for name in _COLUMNS))
@@ -113,7 +112,7 @@ class PlainShow:
                 why = f" ({row.why})" if row.why else ""
                 typer.echo(f"{kind} {now.label(row.namespace, row.name)}: {state}{why}")
         for address, event in fills:
-            fill = _fill(address, event)
+            fill = fill_fields(address, event)
             typer.echo(
                 f"{fill['time']} {now.label(address.namespace, event.strategy)}: {fill['side']} {fill['quantity']} "
                 f"{fill['symbol']} at {fill['price']} on {address.name}, fee {fill['fee']}"
@@ -136,7 +135,7 @@ class JsonShow:
     def update(self, now: Report, fills: Sequence[tuple[Address, Row]]) -> None:
         """See Show."""
         for venue, row in fills:
-            typer.echo(json.dumps({"fill": _fill(venue, row)}))
+            typer.echo(json.dumps({"fill": fill_fields(venue, row)}))
         typer.echo(json.dumps({"desk": now.to_json()}))
 
     def say(self, sentence: str) -> None:
@@ -144,21 +143,33 @@ class JsonShow:
         typer.echo(json.dumps({"message": sentence}))
 
 
+class Shows:
+    """All of these at once."""
+
+    def __init__(self, *shows: Show) -> None:
+        self._shows = shows
+        self._entered = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as entered:
+            for show in self._shows:
+                entered.enter_context(show)
+            self._entered = entered.pop_all()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._entered.__exit__(*exception)
+
+    def update(self, now: Report, fills: Sequence[tuple[Address, Row]]) -> None:
+        """See Show."""
+        for show in self._shows:
+            show.update(now, fills)
+
+    def say(self, sentence: str) -> None:
+        """See Show."""
+        for show in self._shows:
+            show.say(sentence)
+
+
 _CLOCK = slice(len("2026-11-26T"), len("2026-11-26T00:02:03"))
 _COLUMNS = ("time", "venue", "strategy", "side", "quantity", "symbol", "price", "fee")
-
-
-def _fill(venue: Address, row: Row) -> dict[str, Any]:
-    event = row.event
-    return {
-        "time": iso(row.at_unix_ns),
-        "namespace": venue.namespace,
-        "venue": venue.name,
-        "strategy": row.strategy,
-        "cl_ord_id": row.cl_ord_id,
-        "side": _SIDES.get(str(event.get("side")), ""),
-        "quantity": event.get("quantity", ""),
-        "symbol": row.symbol,
-        "price": event.get("price", ""),
-        "fee": str(Decimal(str(event.get("fee") or "0"))),
-    }

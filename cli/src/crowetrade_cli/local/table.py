@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from crowetrade_cli.local.report import LimitRow, Report
+from crowetrade_cli.local.report import LimitRow, Report, Tone
 
 _GOOD, _BAD, _WAITS = "green", "red", "yellow"
-_COLOURS = {"Trading": _GOOD, "LoggedOn": _GOOD, "Failed": _BAD, "Halted": _BAD, "OrdersRefused": _BAD}
-_NEAR = Decimal("0.8")
+_COLOURS = {Tone.GOOD: _GOOD, Tone.BAD: _BAD, Tone.WAITS: _WAITS}
 
 
 def tables(report: Report) -> Group:
@@ -35,7 +32,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _state(word: str) -> Text:
-    return Text(word, style=_COLOURS.get(word, _WAITS))
+    return Text(word, style=_COLOURS[Tone.of(word)])
 
 
 def _strategies(report: Report) -> Table:
@@ -79,7 +76,4 @@ def _limits(report: Report) -> Table:
 
 
 def _share(row: LimitRow) -> Text:
-    if not Decimal(row.allowed):
-        return Text("none allowed", style=_BAD)
-    share = Decimal(row.used) / Decimal(row.allowed)
-    return Text(f"{share:.0%}", style=_BAD if share >= 1 else _WAITS if share >= _NEAR else _GOOD)
+    return Text("none allowed" if row.share is None else f"{row.share:.0%}", style=_COLOURS[row.tone])

@@ -101,6 +101,27 @@ def test_one_mistake_is_named_without_brackets() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "execution", "words"),
+    [
+        ("market-maker", {"style": "Quote"}, "with style Quote set timeInForce to GTC or DAY"),
+        ("market-maker", {"style": "Quote", "timeInForce": "GTC", "participationCap": "1"}, "leave it out with style"),
+        ("market-maker", {}, "model market-maker quotes, so it needs style Quote"),
+        ("ema-crossover", {"style": "Quote", "timeInForce": "DAY"}, "make forecasts, so they need style Limit"),
+        ("market-maker", {"style": "Quote", "timeInForce": "GTC"}, ""),
+        ("market-maker", {"style": "Quote", "timeInForce": "DAY", "requoteTicks": 100}, ""),
+    ],
+)
+def test_a_model_that_quotes_and_style_quote_belong_together(model: str, execution: dict[str, Any], words: str) -> None:
+    manifest = change(strategy_manifest(), "spec.model", {"name": model})
+    verdict = judge(change(manifest, "spec.policy.execution", execution))
+    if words:
+        assert isinstance(verdict, Refused)
+        assert words in verdict.message
+    else:
+        assert isinstance(verdict, Admitted)
+
+
 def test_several_mistakes_are_named_in_the_order_of_the_schema() -> None:
     wrong = change(change(strategy_manifest(), "spec.deletionPolicy", "No"), "spec.mode", "Live")
     expected = (

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from crowetrade_cli.results.chart import DRAWN_MARKS
 from crowetrade_cli.results.curves import instrument_curves, strategy_curves
@@ -109,7 +110,7 @@ def test_a_run_without_trades_limits_or_figures_is_a_page(run: Result) -> None:
     assert "No order was refused." in text
 
 
-def test_nothing_of_a_manifest_model_or_venue_is_taken_for_html(tmp_path: Path) -> None:
+def test_nothing_of_a_manifest_model_or_venue_is_taken_for_html(browser: Browser, tmp_path: Path) -> None:
     symbol = f"X{HOSTILE}"
     refused = Refused(EMA, VENUE, symbol, HOSTILE, HOSTILE, HOSTILE, 1, MONDAY_NS, MONDAY_NS)
     limit = LimitUse(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1)
@@ -131,7 +132,7 @@ def test_nothing_of_a_manifest_model_or_venue_is_taken_for_html(tmp_path: Path) 
     reader.feed(page)
     assert "img" not in reader.tags
     (tmp_path / "report.html").write_text(page)
-    dom, console = rendered(tmp_path / "report.html")
+    dom, console = rendered(browser, tmp_path / "report.html")
     assert console == []
     assert "<img" not in dom
 
@@ -145,15 +146,15 @@ def test_the_page_fetches_nothing() -> None:
 
 
 @pytest.mark.parametrize("width", [500, 1400])
-def test_chromium_shows_the_page_without_a_word_on_its_console(tmp_path: Path, width: int) -> None:
+def test_chromium_shows_the_page_without_a_word_on_its_console(browser: Browser, tmp_path: Path, width: int) -> None:
     file = tmp_path / "report.html"
     file.write_text(page_of(traded()))
-    dom, console = rendered(file, width=width)
+    dom, console = rendered(browser, file, width=width)
     assert console == []
     assert dom.count("<figure") == 7
 
 
-def test_the_value_under_the_pointer_is_read_and_moves_nothing(tmp_path: Path) -> None:
+def test_the_value_under_the_pointer_is_read_and_moves_nothing(browser: Browser, tmp_path: Path) -> None:
     page = page_of(traded())
     # What a pointer does, by a script: for it the policy that lets nothing but the page's own script run is lifted.
     without_policy = re.sub(r"<meta http-equiv[^>]*>", "", page)
@@ -167,7 +168,7 @@ def test_the_value_under_the_pointer_is_read_and_moves_nothing(tmp_path: Path) -
       document.body.dataset.moved = String(height() - before);
     </script></body>"""
     (tmp_path / "report.html").write_text(without_policy.replace("</body>", pointer))
-    dom, console = rendered(tmp_path / "report.html")
+    dom, console = rendered(browser, tmp_path / "report.html")
     assert console == []
     readings = re.findall(r'<div class="reading"[^>]*>([^<]*)</div>', dom)
     assert len(readings) == len(re.findall("<figure data-chart|<figure[^>]*data-chart", dom))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from playwright.sync_api import Browser
 from rich.console import Console
 
 from crowetrade_cli.errors import WrongUse
@@ -105,14 +106,14 @@ def test_a_sweep_is_stored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("names", "maps"), [([FAST], 0), ([FAST, SLOW], 1), ([FAST, SLOW, GATE], 3)])
-def test_the_page_has_a_map_for_each_pair(tmp_path: Path, names: list[str], maps: int) -> None:
+def test_the_page_has_a_map_for_each_pair(browser: Browser, tmp_path: Path, names: list[str], maps: int) -> None:
     values = itertools.product("345", repeat=len(names))
     made = rows(*((dict(zip(names, value, strict=True)), float(index)) for index, value in enumerate(values)))
     page = sweep_page(sweep(made))
     assert page.count('<table class="map">') == maps
     assert ("best over all values of the other" in page) == (len(names) > 2)
     (tmp_path / "sweep.html").write_text(page)
-    dom, console = rendered(tmp_path / "sweep.html")
+    dom, console = rendered(browser, tmp_path / "sweep.html")
     assert console == []
     assert dom.count("<figure") == (1 if len(names) == 1 else 0)
 

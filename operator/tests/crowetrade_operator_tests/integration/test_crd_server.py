@@ -37,6 +37,12 @@ def traded(*pairs: tuple[str, str]) -> Object:
     )
 
 
+def executed(model: Object, **execution: Object | str | int) -> Object:
+    """A strategy of that model and execution."""
+    return change(change(strategy_manifest(), "spec.model", model), "spec.policy.execution", dict(execution))
+
+
+MAKER: Object = {"name": "market-maker"}
 CLAIM = {"persistentVolumeClaim": {"claimName": "ticks", "path": "all.parquet"}}
 FILE = {"configMap": {"name": "ticks", "key": "a.csv"}}
 SIMULATED = venue_manifest()["spec"]["simulated"]
@@ -64,6 +70,12 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
     "a venue that never closes": (VENUES, change(venue_manifest(), "spec.calendar", "24x7")),
     "the same symbol at two venues": (STRATEGIES, traded(("A", "one"), ("A", "two"), ("B", "one"))),
     "a pair": (STRATEGIES, change(strategy_manifest(), "spec.model", {"name": "pair-reversion"})),
+    "quotes": (STRATEGIES, executed(MAKER, style="Quote", timeInForce="GTC", requoteTicks=5)),
+    "quotes of a day": (STRATEGIES, executed(MAKER, style="Quote", timeInForce="DAY")),
+    "quotes of a model of one's own": (
+        STRATEGIES,
+        executed({"entryPoint": "mine.maker:Maker"}, style="Quote", timeInForce="GTC"),
+    ),
     "slices": (STRATEGIES, change(strategy_manifest(), "spec.policy.execution.sliceToLimits", True)),
 }
 REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
@@ -117,6 +129,27 @@ REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
         STRATEGIES,
         change(strategy_manifest(), "spec.model", {"name": "oracle"}),
         "pair-reversion",
+    ),
+    "quotes that do not rest": (
+        STRATEGIES,
+        executed(MAKER, style="Quote"),
+        "quotes rest, so with style Quote set timeInForce to GTC or DAY",
+    ),
+    "quotes with a participation cap": (
+        STRATEGIES,
+        executed(MAKER, style="Quote", timeInForce="GTC", participationCap="0.1"),
+        "participationCap is for style Limit",
+    ),
+    "a market maker that does not quote": (STRATEGIES, executed(MAKER, style="Limit"), "market-maker quotes, so it"),
+    "a forecast that quotes": (
+        STRATEGIES,
+        executed({"name": "ema-crossover"}, style="Quote", timeInForce="GTC"),
+        "the other built-in models make forecasts, so they need style Limit",
+    ),
+    "ticks of nothing": (
+        STRATEGIES,
+        executed(MAKER, style="Quote", timeInForce="GTC", requoteTicks=0),
+        "requoteTicks.*greater than or equal to 1",
     ),
     "a limit without limits": (RISK_LIMITS, change(limit_manifest(), "spec.limits", {}), "set at least one of"),
     "no instruments": (VENUES, change(venue_manifest(), "spec.instruments", UNSET), "spec.instruments: Required"),

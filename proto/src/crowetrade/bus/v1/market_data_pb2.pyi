@@ -342,6 +342,52 @@ class Weight(_message.Message):
 Global___Weight: _TypeAlias = Weight  # noqa: Y015
 
 @_typing.final
+class InstrumentQuotes(_message.Message):
+    """How a model quotes one instrument: two orders that rest on either side of a fair price."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENT_FIELD_NUMBER: _builtins.int
+    HALF_SPREAD_FIELD_NUMBER: _builtins.int
+    SKEW_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHIFT_FIELD_NUMBER: _builtins.int
+    MID_PRICE_FIELD_NUMBER: _builtins.int
+    half_spread: _builtins.float
+    """From the reservation price to each order, a fraction of the fair price, above 0 and below 1."""
+    skew: _builtins.float
+    """By how much the reservation price is below the fair price with the largest long position, a fraction of the fair
+    price, 0 or above; in proportion to the position, and above it with a short one.
+    """
+    size: _builtins.float
+    """Share of the largest position that one order is, above 0 and at most 1."""
+    shift: _builtins.float
+    """Fair price over mid price, less 1; between -1 and 1."""
+    mid_price: _builtins.str
+    """Mid price that they were computed with, decimal, in the quote currency; empty when unknown."""
+    @_builtins.property
+    def instrument(self) -> _instrument_pb2.InstrumentId:
+        """The instrument."""
+
+    def __init__(
+        self,
+        *,
+        instrument: _instrument_pb2.InstrumentId | None = ...,
+        half_spread: _builtins.float = ...,
+        skew: _builtins.float = ...,
+        size: _builtins.float = ...,
+        shift: _builtins.float = ...,
+        mid_price: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["half_spread", b"half_spread", "instrument", b"instrument", "mid_price", b"mid_price", "shift", b"shift", "size", b"size", "skew", b"skew"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstrumentQuotes: _TypeAlias = InstrumentQuotes  # noqa: Y015
+
+@_typing.final
 class Signal(_message.Message):
     """What the signal role expects. One is sent for every FeatureVector."""
 
@@ -355,6 +401,7 @@ class Signal(_message.Message):
     WEIGHTS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     MID_PRICE_FIELD_NUMBER: _builtins.int
+    QUOTES_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
     """False while the model has no forecast (warming up, bad input)."""
     mu: _builtins.float
@@ -375,6 +422,10 @@ class Signal(_message.Message):
     def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___Weight]:
         """Instruments that the expectation is about (a pair has two)."""
 
+    @_builtins.property
+    def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstrumentQuotes]:
+        """Of a model that quotes: the instruments to quote. There are no weights then, and mu and sigma say nothing."""
+
     def __init__(
         self,
         *,
@@ -386,10 +437,11 @@ class Signal(_message.Message):
         weights: _abc.Iterable[Global___Weight] | None = ...,
         reason: _builtins.str = ...,
         mid_price: _builtins.str = ...,
+        quotes: _abc.Iterable[Global___InstrumentQuotes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mid_price", b"mid_price", "mu", b"mu", "origin", b"origin", "prob_edge_pos", b"prob_edge_pos", "ready", b"ready", "reason", b"reason", "sigma", b"sigma", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mid_price", b"mid_price", "mu", b"mu", "origin", b"origin", "prob_edge_pos", b"prob_edge_pos", "quotes", b"quotes", "ready", b"ready", "reason", b"reason", "sigma", b"sigma", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -424,6 +476,54 @@ class Target(_message.Message):
 Global___Target: _TypeAlias = Target  # noqa: Y015
 
 @_typing.final
+class TargetQuotes(_message.Message):
+    """Two orders that the portfolio role wants to rest in one instrument. The reservation price is fair_price less skew times
+    the position over max_position.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENT_FIELD_NUMBER: _builtins.int
+    FAIR_PRICE_FIELD_NUMBER: _builtins.int
+    HALF_SPREAD_FIELD_NUMBER: _builtins.int
+    SKEW_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    MAX_POSITION_FIELD_NUMBER: _builtins.int
+    fair_price: _builtins.str
+    """Fair price, decimal, in the quote currency."""
+    half_spread: _builtins.str
+    """From the reservation price to each order, decimal, in the quote currency."""
+    skew: _builtins.str
+    """By how much the reservation price is below the fair price with a position of max_position, decimal, in the quote
+    currency.
+    """
+    quantity: _builtins.str
+    """Quantity of each order, decimal, in the instrument's units."""
+    max_position: _builtins.str
+    """Largest position on either side of zero, decimal, in the instrument's units."""
+    @_builtins.property
+    def instrument(self) -> _instrument_pb2.InstrumentId:
+        """The instrument."""
+
+    def __init__(
+        self,
+        *,
+        instrument: _instrument_pb2.InstrumentId | None = ...,
+        fair_price: _builtins.str = ...,
+        half_spread: _builtins.str = ...,
+        skew: _builtins.str = ...,
+        quantity: _builtins.str = ...,
+        max_position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fair_price", b"fair_price", "half_spread", b"half_spread", "instrument", b"instrument", "max_position", b"max_position", "quantity", b"quantity", "skew", b"skew"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TargetQuotes: _TypeAlias = TargetQuotes  # noqa: Y015
+
+@_typing.final
 class TargetPosition(_message.Message):
     """What the portfolio role wants. One is sent for every Signal."""
 
@@ -432,6 +532,7 @@ class TargetPosition(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
     HOLD_REASON_FIELD_NUMBER: _builtins.int
+    QUOTES_FIELD_NUMBER: _builtins.int
     hold_reason: _builtins.str
     """Why there is no target, CamelCase (for example WarmingUp, ProbEdgeBelowGate); empty when there are targets."""
     @_builtins.property
@@ -442,16 +543,21 @@ class TargetPosition(_message.Message):
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Target]:
         """Targets; instruments that are absent keep what they have."""
 
+    @_builtins.property
+    def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TargetQuotes]:
+        """Of a strategy that quotes, instead of targets; an instrument that is absent is not quoted."""
+
     def __init__(
         self,
         *,
         origin: Global___Origin | None = ...,
         targets: _abc.Iterable[Global___Target] | None = ...,
         hold_reason: _builtins.str = ...,
+        quotes: _abc.Iterable[Global___TargetQuotes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_reason", b"hold_reason", "origin", b"origin", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_reason", b"hold_reason", "origin", b"origin", "quotes", b"quotes", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

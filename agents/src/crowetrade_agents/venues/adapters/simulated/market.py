@@ -56,6 +56,10 @@ class Market(Protocol):
         """In lock step: the market may move on from this sequence."""
         ...
 
+    def next_report_ns(self) -> int | None:
+        """Venue time of the next quote or trade that is reported; None at the end."""
+        ...
+
     def venue_ns(self, now_ns: int) -> int:
         """Venue time."""
         ...
@@ -73,6 +77,8 @@ class Feed:
         self.exchange = exchange
         self.taken = 0
         self.waiting: deque[QuoteChanged | TradePrinted] = deque()
+        # Venue time of the next quote or trade that the exchange takes in; None at the end.
+        self.next_event_ns: int | None = replay.event_ns(1)
 
     @property
     def reported(self) -> int:
@@ -86,17 +92,19 @@ class Feed:
         for event in self.replay.in_force(self.taken):
             self.exchange.on_quote(event.book, self.replay.depth(event.sequence, whole=True))
         self.waiting.extend(self.replay.event(sequence) for sequence in range(reported + 1, self.taken + 1))
+        self._look_ahead()
         self.exchange.start(venue_ns)
 
-    def next_event_ns(self) -> int | None:
-        """Venue time of the next quote or trade; None at the end."""
-        return self.replay.event_ns(self.taken + 1) if self.replay.exists(self.taken + 1) else None
+    def next_report_ns(self) -> int | None:
+        """Venue time of the next quote or trade that is reported; None at the end."""
+        return self.replay.event_ns(self.waiting[0].sequence) if self.waiting else self.next_event_ns
 
     def take(self) -> list[OrderEvent]:
         """The exchange takes the next quote or trade in."""
         event = self.replay.event(self.taken + 1)
         self.taken += 1
         self.waiting.append(event)
+        self._look_ahead()
         if isinstance(event, TradePrinted):
             return self.exchange.on_trade(event)
         if self.replay.has_depth:
@@ -106,9 +114,13 @@ class Feed:
     def take_until(self, venue_ns: int) -> list[OrderEvent]:
         """The exchange takes in every quote and trade up to a venue time, and what is due by then."""
         events: list[OrderEvent] = []
-        while (at_ns := self.next_event_ns()) is not None and at_ns <= venue_ns:
+        while self.next_event_ns is not None and self.next_event_ns <= venue_ns:
             events += self.take()
         return events + self.exchange.advance(venue_ns)
+
+    def _look_ahead(self) -> None:
+        following = self.taken + 1
+        self.next_event_ns = self.replay.event_ns(following) if self.replay.exists(following) else None
 
 
 class PacedMarket:
@@ -139,7 +151,7 @@ class PacedMarket:
                 return
             if self._feed.waiting and self._report_ns() <= at_ns:
                 yield self._feed.waiting.popleft()
-            elif self._feed.next_event_ns() == at_ns:
+            elif self._feed.next_event_ns == at_ns:
                 yield from self._take()
             elif self._end_ns() == at_ns:
                 self.ended = True
@@ -161,6 +173,10 @@ class PacedMarket:
     def release(self, sequence: int) -> None:
         """The clock does not wait."""
 
+    def next_report_ns(self) -> int | None:
+        """Without its latency."""
+        return self._feed.next_report_ns()
+
     def venue_ns(self, now_ns: int) -> int:
         """Venue time, which never goes back though the wall clock may."""
         return max(self.pace.venue_ns(now_ns), self._feed.exchange.now_ns)
@@ -177,7 +193,7 @@ class PacedMarket:
         yield from events
 
     def _next_ns(self) -> int | None:
-        times = [self._feed.next_event_ns(), self._feed.exchange.next_ns(), self._end_ns()]
+        times = [self._feed.next_event_ns, self._feed.exchange.next_ns(), self._end_ns()]
         if self._feed.waiting:
             times.append(self._report_ns())
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
@@ -216,13 +232,13 @@ class LockStepMarket:
         """The next quote, when the last one is released, and what the exchange does until the time that it leads to."""
         if not self._may_move():
             return
-        replay, sequence = self._feed.replay, self.reported + 1
-        if not replay.exists(sequence):
+        next_ns = self._feed.next_report_ns()
+        if next_ns is None:
             self.ended = True
             self._feed.exchange.end_trading()
             yield END
             return
-        self._standing_ns = replay.event_ns(sequence)
+        self._standing_ns = next_ns
         events = self._feed.take_until(self._standing_ns + self._lead_ns)
         yield self._feed.waiting.popleft()
         yield from events
@@ -239,6 +255,10 @@ class LockStepMarket:
     def release(self, sequence: int) -> None:
         """What was not reported cannot be released."""
         self._released = max(self._released, min(sequence, self.reported))
+
+    def next_report_ns(self) -> int | None:
+        """When the market moves to it, if it is released."""
+        return self._feed.next_report_ns()
 
     def venue_ns(self, now_ns: int) -> int:
         """Time of the quote at which the market stands."""

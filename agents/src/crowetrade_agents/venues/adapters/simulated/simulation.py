@@ -176,25 +176,24 @@ class Simulation:
         """What arrives at the gateway by now."""
         now_ns = self._time(now_ns)
         self._bust_due(now_ns)
+        arrived: list[VenueEvent] = []
         if self._market is not None and self._connected:
             if self._faults.never_strike and self._outbox.next_ns() is None:
                 # What nothing delays or loses need not wait its turn.
                 arrived = list(self._market.run(now_ns))
-                if arrived:
+                if any(isinstance(event, QuoteChanged | TradePrinted) for event in arrived):
                     self._last_feed_ns = now_ns
-                    return arrived
             elif not (self.features.lock_step and now_ns < self._silent_until_ns):
                 for event in self._market.run(now_ns):
                     self._deliver(event, now_ns)
                     if not self._connected:
                         break
             self._keep_alive(self._market, now_ns)
-        return self._outbox.pop(now_ns)
+        return arrived + self._outbox.pop(now_ns)
 
     def next_market_ns(self) -> int | None:
         """Venue time of the next market data event that is reported; None at the end, and before the first logon."""
-        sequence = 0 if self._market is None else self._market.reported + 1
-        return self._replay.event_ns(sequence) if self._replay.exists(sequence) else None
+        return None if self._market is None else self._market.next_report_ns()
 
     def next_wall_ns(self, now_ns: int) -> int | None:
         """When `poll` has something to return by itself; None when only a request, a release or a logon helps."""

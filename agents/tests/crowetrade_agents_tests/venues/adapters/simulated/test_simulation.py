@@ -564,6 +564,7 @@ def random_run(seed: int, speed: str | None) -> tuple[list[object], Simulation]:
     for number in range(150):
         if not on:
             seen.append(venue.connect(Resume(fencing_token=3), now_ns))
+            venue.release(0)
             on = True
         price = str(D(pick.randrange(10_985, 11_015)) / 10_000)
         other = f"o{pick.randrange(number + 1)}"

@@ -1,0 +1,86 @@
+"""The beginning of a file, from which its format and its dress are told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from crowetrade_cli.data.csv_rows import sniff_separator, split_rows
+from crowetrade_cli.data.files import Input, open_input
+from crowetrade_cli.data.options import ReadOptions
+from crowetrade_cli.data.text import check_encoding, encoding_of, marked_encoding
+
+SAMPLE_BYTES = 256 * 1024
+_LINES = 1000
+_DATUM = re.compile(r"\s*[+-]?[0-9]")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`start` are the first bytes, decompressed; `whole` when there are no more. `encoding` is None for no text."""
+
+    source: Input
+    start: bytes
+    whole: bool
+    encoding: str | None
+    skip_lines: int = 0
+    given_separator: str = ""
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        if self.encoding is None:
+            return []
+        lines = self.start.decode(self.encoding, errors="replace").splitlines()
+        if not self.whole and len(lines) > 1:
+            lines.pop()
+        return lines[:_LINES]
+
+    @cached_property
+    def first_line(self) -> int:
+        """The number of the first line that counts, from 1."""
+        return next(
+            (number for number, line in enumerate(self._lines, 1) if number > self.skip_lines and line.strip()), 1
+        )
+
+    @cached_property
+    def separator(self) -> str:
+        """What stands between columns."""
+        return self.given_separator or sniff_separator(self._lines[self.first_line - 1 :][:100])
+
+    @cached_property
+    def _rows(self) -> list[list[str]]:
+        return split_rows(self._lines[self.first_line - 1 :], self.separator)
+
+    @cached_property
+    def header(self) -> tuple[str, ...] | None:
+        """The names of the columns, None when the first row is data: one of its values begins with a digit."""
+        if not self._rows or any(_DATUM.match(value) for value in self._rows[0]):
+            return None
+        return tuple(value.strip() for value in self._rows[0])
+
+    @cached_property
+    def rows(self) -> list[list[str]]:
+        """The first rows of data."""
+        return self._rows[1:] if self.header else self._rows
+
+    @property
+    def data_line(self) -> int:
+        """The line where the data begins, from 1."""
+        return self.first_line + (1 if self.header else 0)
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return len(self._rows[0]) if self._rows else 0
+
+
+def sample_of(source: Input, options: ReadOptions) -> Sample:
+    """Reads the beginning of a file."""
+    if options.encoding:
+        check_encoding(options.encoding)
+    with open_input(source) as stream:
+        start = stream.read(SAMPLE_BYTES)
+        whole = not stream.read(1)
+    encoding = marked_encoding(start) or options.encoding or encoding_of(start)
+    return Sample(source, start, whole, encoding, options.skip_lines, options.separator)
