@@ -10,6 +10,7 @@ PACKAGES := proto api process operator agents cli
 IMAGE_PACKAGES := proto api process agents
 TYPED := $(PACKAGES:%=%/src) $(PACKAGES:%=%/tests) tools tests benchmarks
 LAPTOP := .venv-laptop
+PEERS := .venv-peers
 RUN := proto api process agents cli
 WHEELS := dist
 RECORDINGS := cli/src/crowetrade_cli/samples/recordings
@@ -197,4 +198,16 @@ bench: $(VENV)/agents/.synced ## Measure everything: a JSON line per figure, kep
 .PHONY: bench-gateway
 bench-gateway: $(VENV)/agents/.synced ## Measure the order path, and write benchmarks/results/latest.jsonl and docs/performance.md
 	$(BIN)/python -m benchmarks gateway
+	$(BIN)/python -m tools.performance
+
+# What CroweTrade's backtests are measured beside: libraries that nothing else here needs.
+$(PEERS)/.synced: requirements/peers.txt $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip sync --quiet --python $(@D) --require-hashes --compile-bytecode requirements/peers.txt
+	@touch $@
+
+.PHONY: bench-backtest
+bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: the same trades, and how fast; sweeps; the demo's first fill
+	$(BIN)/python -m pytest -q tests/peers
+	$(BIN)/python -m benchmarks backtest
 	$(BIN)/python -m tools.performance

@@ -1,8 +1,8 @@
 """`python -m benchmarks [PART ...]`: measures, prints a JSON line per figure and keeps the lines.
 
-Parts: gateway, operator; without any, both. The lines of a run go to benchmarks/results/TIME.jsonl, those of the
-gateway to benchmarks/results/latest.jsonl as well, of which docs/performance.md is made. A figure that cannot be
-measured in this tree is left out, and a line says why.
+Parts: gateway, backtest, operator; without any, all. The lines of a run go to benchmarks/results/TIME.jsonl, those of
+gateway and backtest to benchmarks/results/latest.jsonl and latest-backtest.jsonl as well, of which docs/performance.md
+is made. A figure that cannot be measured in this tree is left out, and a line says why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.figures import Figure
 from benchmarks.simulation import NoSimulation, simulation
 
 RESULTS = Path(__file__).parent / "results"
-LATEST = RESULTS / "latest.jsonl"
+LATEST = {"gateway": RESULTS / "latest.jsonl", "backtest": RESULTS / "latest-backtest.jsonl"}
 
 
 def gateway() -> Iterator[Figure]:
@@ -38,6 +38,19 @@ def gateway() -> Iterator[Figure]:
         yield from _if_possible(simulation, NoSimulation)
 
 
+def backtest() -> Iterator[Figure]:
+    """Backtests, alone and beside others, and the demo."""
+    from benchmarks.backtest import demo, runs, speed, sweep
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield figures.python_loop()
+        yield from _if_possible(lambda: speed.quotes(folder), runs.NotRecorded)
+        yield from speed.bars(folder)
+        yield from sweep.sweep(folder)
+        yield from demo.demo(_made(folder / "demo"))
+
+
 def operator() -> Iterator[Figure]:
     """The operator."""
     from benchmarks.operator import reconcile
@@ -45,7 +58,7 @@ def operator() -> Iterator[Figure]:
     yield from reconcile()
 
 
-PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"gateway": gateway, "operator": operator}
+PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"gateway": gateway, "backtest": backtest, "operator": operator}
 
 
 def _if_possible(measure: Callable[[], Iterator[Figure]], missing: type[Exception]) -> Iterator[Figure]:
@@ -71,8 +84,8 @@ def main(arguments: list[str]) -> None:
             print(lines[-1], flush=True)
         content = "\n".join(lines) + "\n"
         (RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{part}.jsonl").write_text(content)
-        if part == "gateway":
-            LATEST.write_text(content)
+        if part in LATEST:
+            LATEST[part].write_text(content)
 
 
 if __name__ == "__main__":

@@ -35,4 +35,12 @@ GOALS = (
     Goal("agents.strategy.rss_mib", "p50", 45),
     Goal("agents.strategy.start_cpu_seconds", "p50", 1.0),
     Goal("simulate.commands_per_second", "p50", 20_000, at_least=True),
+    Goal("backtest.quotes_per_second", "p50", 40_000, at_least=True),
+    Goal("backtest.bars_per_second", "p50", 30_000, at_least=True),
+    Goal("backtest.vs_backtrader", "p50", 4, at_least=True),
+    Goal("backtest.vs_backtestingpy", "p50", 0.5, at_least=True),
+    Goal("backtest.vs_nautilus", "p50", 0.3, at_least=True),
+    Goal("backtest.sweep.efficiency", "p50", 0.9, at_least=True),
+    Goal("demo.first_fill_seconds", "p50", 90),
+    Goal("demo.first_fill_warm_seconds", "p50", 15),
 )

@@ -33,3 +33,16 @@ def test_the_page_says_which_goals_are_met_and_which_figures_are_missing() -> No
     assert "| `gateway.events_per_second` p50 | 4,999 1/s | at least 5000 1/s | no |" in rows
     assert "| `engine.order` | us | 79 | 201 | 9,000 | 5 | 1.5 |" in rows
     assert sum("not measured in this run" in row for row in rows) == len(GOALS) - 3
+
+
+def test_the_page_ends_with_a_line_for_each_run() -> None:
+    common = {"unit": "s", "p50": 1, "p99": 1, "max": 1, "n": 1, "load_average": 0, "machine": "m", "python": "3.12"}
+    lines = [
+        json.dumps({"name": name, "measured": measured, "revision": revision, **common})
+        for name, measured, revision in (("a", "Monday", "r1"), ("b", "Monday", "r1"), ("c", "Tuesday", "r2"))
+    ]
+
+    assert page(lines).splitlines()[-2:] == [
+        "- `a` to `b`: Monday on m, Python 3.12, revision r1",
+        "- `c` to `c`: Tuesday on m, Python 3.12, revision r2",
+    ]

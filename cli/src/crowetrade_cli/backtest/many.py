@@ -105,6 +105,9 @@ class Runner:
                 found.append(what(*task))
                 self._done()
             return found
+        # Loaded once here instead of once in each process, at the end of its first run.
+        import empyrical  # noqa: F401
+
         global _forked
         _forked = what
         # What is there now is not looked at again by collections, which would copy the pages that are shared.
