@@ -1,6 +1,7 @@
-"""backtrader. A market order fills at the open of the next bar. Its EMA is of prices, not of their logarithms, and begins
-with their mean over the span instead of the first of them, so a few of its trades differ from those of the others. No observers, no analyzers. `run` begins with
-the loading of the DataFrame, as its documentation has it."""
+"""backtrader. A market order fills at the open of the next bar. Its EMA is of prices, not of their logarithms, and
+begins with their mean over the span instead of the first of them, so a few of its trades differ from those of the
+others. No observers, no analyzers. `run` begins with the loading of the DataFrame, as its documentation has it.
+"""
 
 from __future__ import annotations
 
