@@ -66,7 +66,8 @@ def infer_mark(texts: Iterable[str]) -> str:
 
 def read_numbers(texts: pyarrow.Array, mark: str = ".") -> Field:
     """Numbers in the grammar. Nothing, NaN and their like are null."""
-    if is_grammatical(texts):
+    # With a decimal comma a point separates thousands, so 1.000 is not what it looks like.
+    if mark != "," and is_grammatical(texts):
         return Field(texts, texts)
     missing = pyarrow.compute.is_in(texts, value_set=_MISSING)
     plain = pyarrow.compute.if_else(missing, None, _plain(texts, mark))

@@ -6,7 +6,7 @@ from decimal import Context, Decimal
 
 import pyarrow
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crowetrade_agents.domain.numbers import parse
@@ -31,6 +31,7 @@ def dressed(number: str, mark: str, separator: str, lead: str) -> str:
 
 
 @settings(deadline=None)
+@example(["1000"], (",", "."), "")
 @given(
     st.lists(numbers, min_size=1, max_size=6),
     st.sampled_from([(".", ","), (",", "."), (".", " "), (",", "\u202f"), (".", "'"), (",", ""), (".", "")]),
