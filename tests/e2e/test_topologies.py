@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from crowetrade.bus.v1.journal_pb2 import JournalRecord
-from crowetrade_cli_tests.backtests import journaled
+from tests.backtests import journaled
 from tests.e2e import manifests
 from tests.e2e.journal import Journal, read_journal, signed_quantity
 from tests.e2e.namespaces import Namespace, of_strategy

@@ -207,6 +207,10 @@ class Venue:
         """A process has carried out what followed from an answer."""
         self.on_the_way[root] -= 1
 
+    def charges_on_the_way(self) -> set[str]:
+        """Charges that have been told and have not been taken yet."""
+        return {item.charge_id for item in self.exchange.ledger.charges if self.on_the_way[self.root(item.charge_id)]}
+
     def _lost(self, event: Answer) -> None:
         """Nobody is logged on: the next snapshot tells it."""
 

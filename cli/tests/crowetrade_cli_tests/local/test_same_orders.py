@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.backtests import journaled
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.journal.sqlite import SqliteReader
 from crowetrade_api.files import EnvName
 from crowetrade_api_tests.samples import change
 from crowetrade_cli.samples import INSTALLED_SAMPLES, sample_manifests
-from crowetrade_cli_tests.backtests import journaled
 from crowetrade_cli_tests.desk import Desk
 
 MAKER = "eurusd-maker"
