@@ -60,7 +60,7 @@ class FeatureStage:
     def _run(self, event: sdk.Quote | sdk.Trade | sdk.Bar) -> sdk.Features:
         try:
             features = self._call(event)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelFailed(f"{_HOOKS[type(event)]} raised {type(error).__name__}: {error}") from error
         if not isinstance(features, sdk.Features):
             raise ModelFailed(f"{_HOOKS[type(event)]} returned {features!r:.80}, which is no sdk.Features")

@@ -8,6 +8,7 @@ that stopped in the middle of a write.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -191,6 +192,9 @@ class SqliteJournal:
                 del self._snapshot_places[:-KEPT]
 
     def close(self) -> None:
-        """Closes the file; to be called when the gateway has ended."""
+        """Closes the file, which then holds all of the journal; to be called when the gateway has ended."""
         if self._reader is not None:
+            # So that a copy of the file alone is the journal; readers that hold the log open make it a wish.
+            with contextlib.suppress(sqlite3.Error):
+                self._reader.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._reader.close()

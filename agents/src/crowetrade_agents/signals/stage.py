@@ -63,7 +63,7 @@ class SignalStage:
     def _ask(self, vector: FeatureVector) -> sdk.Forecast | sdk.Quoting | None:
         try:
             forecast = self._model.signal(dict(vector.values))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelFailed(f"signal raised {type(error).__name__}: {error}") from error
         if forecast is None:
             return None

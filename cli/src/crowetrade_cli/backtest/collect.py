@@ -31,6 +31,8 @@ class Collector:
     def __init__(self, namespace: str, strategies: Sequence[StrategyFile]) -> None:
         self.fills: list[Fill] = []
         self.holdings = Holdings()
+        # Funding and rollover by the strategy's name.
+        self.charges: dict[str, Decimal] = defaultdict(lambda: ZERO)
         self._namespace = namespace
         self._instruments: dict[Key, Instrument] = {
             (file.name, name): instrument for file in strategies for name, instrument in listings(file).items()
@@ -113,7 +115,9 @@ class Collector:
 
     def _charged(self, gateway: Gateway, body: journal_pb2.PositionCharged) -> None:
         key = body.strategy, InstrumentId(gateway.state.settings.venue, body.symbol)
-        self._cash[key] = CONTEXT.subtract(self._cash[key], parse(body.amount))
+        amount = parse(body.amount)
+        self._cash[key] = CONTEXT.subtract(self._cash[key], amount)
+        self.charges[body.strategy] = CONTEXT.add(self.charges[body.strategy], amount)
 
     def _ended(self, gateway: Gateway, body: journal_pb2.OrderEnded, at_ns: int) -> None:
         order = gateway.state.books.find(body.cl_ord_id)

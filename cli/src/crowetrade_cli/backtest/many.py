@@ -9,6 +9,9 @@ from __future__ import annotations
 import gc
 import itertools
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -16,7 +19,8 @@ from typing import Any, TypeVar
 
 from crowetrade_cli.backtest.plan import Plan, Recordings
 from crowetrade_cli.backtest.run import Range, run
-from crowetrade_cli.errors import WrongUse
+from crowetrade_cli.errors import Failed, WrongUse
+from crowetrade_cli.results.figures import utc
 from crowetrade_cli.results.folds import Fold
 from crowetrade_cli.results.metrics import Metrics
 from crowetrade_cli.results.result import Result
@@ -71,6 +75,12 @@ class Runner:
         best = []
         for number in range(folds):
             rows = [SweepRow({"place": str(place)}, figures[number * len(places) + place]) for place in places]
+            if all(getattr(row.metrics, metric) is None for row in rows):
+                raise Failed(
+                    f"no run has a {metric} from {utc(span.from_ns)} to {utc(trainings[number].to_ns)}, where fold "
+                    f"{number + 1} is trained: choose a range in which all trade with --from and --to, fewer --folds, "
+                    "or another --metric"
+                )
             best.append(int(sweep(rows, metric).rows[0].parameters["place"]))
         tested = self._each(self._test, list(zip(best, tests, strict=True)))
         found = [
@@ -115,13 +125,17 @@ class Runner:
         gc.freeze()
         try:
             context = multiprocessing.get_context("fork")
-            with ProcessPoolExecutor(min(self._cores, len(tasks)), mp_context=context) as pool:
+            workers = min(self._cores, len(tasks))
+            with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_the_parent) as pool:
                 waiting: list[Future[T]] = [pool.submit(_run_forked, *task) for task in tasks]
                 try:
                     for one in as_completed(waiting):
                         one.result()
                         self._done()
                 except BaseException:
+                    # What has begun is not waited for: of a sweep without one run nothing is left.
+                    for worker in multiprocessing.active_children():
+                        worker.terminate()
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
                 return [one.result() for one in waiting]
@@ -130,6 +144,19 @@ class Runner:
 
 
 _forked: Callable[[int, Range], Any] | None = None
+
+
+def _end_with_the_parent() -> None:
+    """In a worker: Ctrl-C is the parent's to act upon, and when that is gone, killed too, so is the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has a parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run_forked(place: int, asked: Range) -> Any:

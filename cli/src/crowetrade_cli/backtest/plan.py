@@ -10,6 +10,7 @@ from functools import cached_property
 from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.runtime.backtest.gateway import History
+from crowetrade_agents.runtime.strategy import create_strategy_model
 from crowetrade_api.files import StrategyFile, VenueFile
 from crowetrade_api.gateway_config import compile_config
 from crowetrade_api.references import Problem, references
@@ -65,6 +66,13 @@ def plan_of(manifests: Sequence[Manifest], namespace: str) -> Plan:
         {name: decode(compile_config(venue, items, limits).SerializeToString()) for name, venue in venues.items()},
         strategies,
     )
+
+
+def check_models(plan: Plan) -> None:
+    """Makes every model once, so that parameters which it refuses are known before anything runs. Raises
+    ConfigurationError."""
+    for file in plan.strategies:
+        create_strategy_model(file)
 
 
 class Recordings:

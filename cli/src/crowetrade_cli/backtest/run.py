@@ -10,12 +10,13 @@ from time import perf_counter
 
 from crowetrade_agents.runtime.backtest.gateway import History
 from crowetrade_agents.runtime.backtest.run import Backtest
+from crowetrade_agents.runtime.backtest.strategy import BacktestStrategy
 from crowetrade_agents.runtime.venue import instruments_of
 from crowetrade_cli.backtest.collect import Collector
 from crowetrade_cli.backtest.hashes import model_name, of_code, of_file, of_manifest, parameters_of
 from crowetrade_cli.backtest.plan import Plan, Recordings
 from crowetrade_cli.errors import Failed
-from crowetrade_cli.results.result import DataFile, InstrumentFacts, Result, StrategyFacts
+from crowetrade_cli.results.result import DataFile, InstrumentFacts, ProblemFacts, Result, StrategyFacts
 
 SAMPLES = 2_000
 """Times at which what is held is looked at, but at least once a day."""
@@ -79,7 +80,7 @@ def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | N
     if at_ns > sampled_ns:
         collector.sample(backtest, at_ns)
     return Result(
-        strategies=tuple(_strategy(plan, backtest, place) for place in range(len(plan.strategies))),
+        strategies=tuple(_strategy(plan, backtest, collector, one) for one in backtest.strategies),
         instruments={
             (f"{plan.namespace}/{name.venue}", name.symbol): InstrumentFacts(instrument.multiplier, instrument.currency)
             for history in histories
@@ -100,8 +101,8 @@ def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | N
     )
 
 
-def _strategy(plan: Plan, backtest: Backtest, place: int) -> StrategyFacts:
-    file = plan.strategies[place]
+def _strategy(plan: Plan, backtest: Backtest, collector: Collector, strategy: BacktestStrategy) -> StrategyFacts:
+    file = strategy.file
     counters = [
         counted
         for gateway in backtest.gateways.values()
@@ -117,6 +118,8 @@ def _strategy(plan: Plan, backtest: Backtest, place: int) -> StrategyFacts:
         orders_sent=sum(counted.sent for counted in counters),
         orders_filled=sum(counted.filled for counted in counters),
         orders_refused=sum(counted.rejected for counted in counters),
+        charges=collector.charges[file.name],
+        problems=tuple(ProblemFacts(one.reason, one.message, one.count, one.first_ns) for one in strategy.problems),
     )
 
 

@@ -58,7 +58,7 @@ def setting(text: str) -> Setting:
     parts = tuple(path.split("."))
     if parts[0] != "spec" or "" in parts or len(parts) == 1:
         raise WrongUse(f"--set {text!r} sets {path!r}: only a field below spec can be set, as spec.suspend")
-    return Setting(_kind(kind, text), name, parts, tuple(_values(values, text)))
+    return Setting(_kind(kind, text), name, parts, tuple(dict.fromkeys(_values(values, text))))
 
 
 def variants(manifests: Sequence[Found], settings: Sequence[Setting]) -> list[Variant]:

@@ -15,16 +15,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from crowetrade_agents.errors import ConfigurationError
 from crowetrade_api.files import EnvName
 from crowetrade_cli.backtest.many import Candidate, Runner
-from crowetrade_cli.backtest.plan import Recordings, plan_of
+from crowetrade_cli.backtest.plan import Recordings, check_models, plan_of
 from crowetrade_cli.backtest.run import WHOLE, Range, run, span_of
 from crowetrade_cli.backtest.variants import Setting, setting, variants
-from crowetrade_cli.errors import WrongUse
+from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.local.sources import admitted
+from crowetrade_cli.manifests.admission import Manifest
 from crowetrade_cli.manifests.reading import read
 from crowetrade_cli.results import store
 from crowetrade_cli.results.folds import folds_table, joined
+from crowetrade_cli.results.metrics import RunMetrics
+from crowetrade_cli.results.report import warnings_of
+from crowetrade_cli.results.result import Result
 from crowetrade_cli.results.save import save_run
 from crowetrade_cli.results.sweep import DEFAULT_METRIC, metric_named, save_sweep, sweep, sweep_table
 from crowetrade_cli.results.tables import run_table
@@ -88,8 +93,14 @@ def _one(candidate: Candidate, recordings: Recordings, asked: Range, out: Path |
     with _progress("events", 1.0) as progress:
         recordings.read([candidate.plan])
         result = run(candidate.plan, recordings, asked, progress)
-    Console().print(run_table(save_run(result, out)))
+    _show(result, save_run(result, out))
     typer.echo(f"{result.events:,} events in {result.wall_seconds:.1f} s" + _written(out, store.REPORT))
+
+
+def _show(result: Result, metrics: RunMetrics) -> None:
+    Console().print(run_table(metrics))
+    for sentence in warnings_of(result, metrics):
+        typer.echo(sentence)
 
 
 def _sweep(
@@ -117,21 +128,31 @@ def _walk_forward(
         runner = Runner(candidates, recordings, cores, _counted(progress))
         span = span_of([recordings.of(file) for file in candidates[0].plan.traded], asked)
         found, results = runner.walk_forward(span, folds, metric)
-    metrics = save_run(joined(results), out, found)
-    console = Console()
-    console.print(folds_table(found))
-    console.print(run_table(metrics))
-    typer.echo(f"{len(found)} tests, each with the values that were best before it" + _written(out, store.REPORT))
+    whole = joined(results)
+    metrics = save_run(whole, out, found)
+    Console().print(folds_table(found))
+    _show(whole, metrics)
+    typer.echo(f"{len(found)} tested, each with the values that were best before it" + _written(out, store.REPORT))
 
 
 def _candidates(paths: Sequence[str], settings: Sequence[Setting], namespace: str) -> list[Candidate]:
     reading = read(paths, namespace)
     for note in reading.notes:
         typer.echo(note, err=True)
-    return [
-        Candidate(variant.parameters, plan_of(admitted(variant.manifests, namespace), namespace))
-        for variant in variants(reading.manifests, settings)
-    ]
+    # Variants share what was not set in them, and judging it takes longer than many a run.
+    judged: dict[int, Manifest] = {}
+    found = []
+    for variant in variants(reading.manifests, settings):
+        new = [one for one in variant.manifests if id(one) not in judged]
+        judged.update(zip(map(id, new), admitted(new, namespace), strict=True))
+        plan = plan_of([judged[id(one)] for one in variant.manifests], namespace)
+        try:
+            check_models(plan)
+        except ConfigurationError as error:
+            values = ", ".join(f"{name}={value}" for name, value in variant.parameters.items())
+            raise Failed(f"{error}{f' (with {values})' if values else ''}") from error
+        found.append(Candidate(variant.parameters, plan))
+    return found
 
 
 def _time(text: str, option: str, unset: int, *, whole_day: bool = False) -> int:

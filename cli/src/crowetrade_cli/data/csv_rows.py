@@ -147,5 +147,8 @@ def sniff_separator(lines: Sequence[str]) -> str:
 
 
 def split_rows(lines: Sequence[str], separator: str) -> list[list[str]]:
-    """The values of some lines."""
-    return [row for row in csv.reader(lines, delimiter=separator) if row]
+    """The values of some lines. Raises Failed for a line that is no row of a table."""
+    try:
+        return [row for row in csv.reader(lines, delimiter=separator) if row]
+    except csv.Error as error:
+        raise Failed(f"the file is not a table of delimited text ({error}): check it, and --separator") from error

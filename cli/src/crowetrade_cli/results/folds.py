@@ -101,6 +101,8 @@ def _strategy(same: Sequence[StrategyFacts]) -> StrategyFacts:
         orders_sent=sum(facts.orders_sent for facts in same),
         orders_filled=sum(facts.orders_filled for facts in same),
         orders_refused=sum(facts.orders_refused for facts in same),
+        charges=sum((facts.charges for facts in same), ZERO),
+        problems=tuple(problem for facts in same for problem in facts.problems),
     )
 
 

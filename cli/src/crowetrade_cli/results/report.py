@@ -13,7 +13,7 @@ from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.domain.numbers import total as total_of
 from crowetrade_cli.results.chart import Chart, Line, Mark, bar_chart, line_chart
 from crowetrade_cli.results.curves import Curve, InstrumentCurve, currencies, instrument_curves, total
-from crowetrade_cli.results.figures import FIGURES, labels, money, short_names
+from crowetrade_cli.results.figures import FIGURES, labels, money, short_names, utc
 from crowetrade_cli.results.folds import Fold
 from crowetrade_cli.results.metrics import HOUR_NS, RunMetrics
 from crowetrade_cli.results.pages import render
@@ -65,7 +65,7 @@ def report_page(
         venues=venues,
         folds=folds,
         fold_names=short_names(list(folds[0].parameters)) if folds else {},
-        warnings=_warnings(metrics, names),
+        warnings=warnings_of(result, metrics),
         money_charts=_money_charts(result, curves, metrics, names),
         instruments=_instrument_rows(result, instruments, venues),
         hour_charts=_hour_charts(result, instruments),
@@ -87,8 +87,23 @@ def _part(use: LimitUse) -> float | None:
         return None
 
 
-def _warnings(metrics: RunMetrics, names: Mapping[str, str]) -> list[str]:
+def warnings_of(result: Result, metrics: RunMetrics) -> list[str]:
+    """What a reader of the figures has to know first, a sentence each."""
+    names = labels([facts.id for facts in result.strategies])
     sentences = []
+    for facts in result.strategies:
+        for problem in facts.problems:
+            times = "once" if problem.count == 1 else f"{problem.count:,} times"
+            sentences.append(
+                f"{names[facts.id]}: {problem.reason} {times}, first at {utc(problem.first_ns)}: {problem.message}"
+            )
+        if not facts.orders_sent and not facts.problems:
+            sentences.append(f"{names[facts.id]} sent no order: its model, its entry gate or its size asked for none.")
+        if facts.charges:
+            sentences.append(
+                f"{names[facts.id]} was charged {money(facts.charges)} for what it held (funding and rollover): that "
+                "is in PnL and not in Fees, which are those of executions."
+            )
     elsewhere = [
         f"{names[row.strategy or '']} {money(value)} {currency}"
         for row in metrics.strategies

@@ -184,8 +184,19 @@ class InstrumentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ProblemFacts:
+    """What went wrong with a strategy: the reason as `kubectl` would show it, the first sentence, and how often."""
+
+    reason: str
+    message: str
+    count: int
+    first_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class StrategyFacts:
-    """A strategy as its manifest has it, and what became of its orders."""
+    """A strategy as its manifest has it, and what became of its orders. `charges` is what its positions were charged,
+    funding and rollover: negative when received, in the currency of the instruments."""
 
     namespace: str
     name: str
@@ -196,6 +207,8 @@ class StrategyFacts:
     orders_sent: int
     orders_filled: int
     orders_refused: int
+    charges: Decimal = Decimal(0)
+    problems: tuple[ProblemFacts, ...] = ()
 
     @property
     def id(self) -> str:

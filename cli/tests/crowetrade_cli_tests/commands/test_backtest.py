@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -150,6 +153,8 @@ def test_what_a_position_is_charged_counts(desk: Path, run: Run) -> None:
         # At its own time the quote before is in force.
         mid = Decimal(f"{1.1 + 0.005 * math.sin((hour - 1) / 6):.5f}") + Decimal("0.00001")
         paid += (held * mid / 10_000).quantize(Decimal("0.00000001"))
+    assert f"was charged {paid:,.2f} for what it held" in charged.out
+    assert Decimal(json.loads((desk / "charged" / "run.json").read_text())["strategies"][0]["charges"]) == paid
     pnl = {name: Decimal(json.loads((desk / name / "metrics.json").read_text())["totals"][0]["pnl"]) for name in PAIR}
     assert pnl["free"] - pnl["charged"] == paid != 0
 
@@ -209,6 +214,81 @@ def test_folds_test_what_was_best_before_on_what_follows(desk: Path, run: Run) -
     assert len(fills("out")) == json.loads((desk / "out" / "metrics.json").read_text())["totals"][0]["fills"] > 0
 
 
+BROKEN = """
+from crowetrade_agents.sdk import Features, Model
+
+class Broken(Model):
+    def __init__(self, parameters, instruments):
+        self.left = 30
+
+    def on_quote(self, quote):
+        return Features(True, {"x": 1.0})
+
+    def signal(self, features):
+        self.left -= 1
+        if self.left >= 0:
+            return None
+        RAISE
+"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [('raise RuntimeError("boom")', "signal raised RuntimeError: boom"), ("raise SystemExit(3)", "SystemExit: 3")],
+)
+def test_a_model_that_fails_is_named_with_how_often(
+    desk: Path, run: Run, monkeypatch: pytest.MonkeyPatch, raised: str, said: str
+) -> None:
+    monkeypatch.syspath_prepend(desk)
+    monkeypatch.delitem(sys.modules, "broken_model", raising=False)
+    (desk / "broken_model.py").write_text(BROKEN.replace("RAISE", raised))
+    write(desk, change(STRATEGY, "spec.model", {"entryPoint": "broken_model:Broken"}))
+    ended = run("backtest", "manifests", "--out", "out")
+    assert ended.code == 0
+    line = f"ema: ModelFailing {QUOTES - 30} times, first at 2017-01-03 06:00:00: "
+    assert line in ended.out
+    assert said in ended.out
+    (problem,) = json.loads((desk / "out" / "run.json").read_text())["strategies"][0]["problems"]
+    assert (problem["reason"], problem["count"]) == ("ModelFailing", QUOTES - 30)
+    assert said in (desk / "out" / "report.html").read_text()
+
+
+def test_why_nothing_was_traded_is_said(desk: Path, run: Run) -> None:
+    (desk / "manifests" / "risklimit-fx-desk.yaml").unlink()
+    assert "ema: OrdersRefused" in run("backtest", "manifests").out
+    write(desk, LIMIT, change(STRATEGY, "spec.capital.amount", "100"))
+    assert "ema sent no order" in run("backtest", "manifests").out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_a_sweep_that_is_ended_leaves_no_process_and_no_folder(desk: Path, number: signal.Signals) -> None:
+    program = str(Path(sys.executable).parent / "crowetrade")
+    slow = f"{FAST}=1..4", "strategy/ema:spec.model.parameters.slow=5..40"
+    command = [program, "backtest", "manifests", "--cores", "2", "--out", "out"]
+    command += [part for text in slow for part in ("--set", text)]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
+        workers = until(lambda: children(process.pid), 2)
+        os.killpg(process.pid, number) if number is signal.SIGINT else process.kill()
+        process.wait(SECONDS)
+    until(lambda: [pid for pid in workers if Path(f"/proc/{pid}").exists()], 0)
+    assert not (desk / "out" / "sweep.json").exists()
+
+
+def children(pid: int) -> list[int]:
+    """Processes that it has started."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def until(look: Callable[[], list[int]], count: int) -> list[int]:
+    """What is seen when there are so many."""
+    deadline = time.monotonic() + SECONDS
+    while len(seen := look()) != count:
+        assert time.monotonic() < deadline, f"{len(seen)} processes, not {count}"
+        time.sleep(0.05)
+    return seen
+
+
+TWO = ("--set", f"{FAST}=1..2")
 WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a time that is none": (("--from", "yesterday"), 2, "--from 'yesterday' is no time: write 2017-01-01"),
     "an empty range": (("--from", "2017-02-01", "--to", "2017-01-01"), 2, "--from 2017-02-01 is not before --to"),
@@ -237,6 +317,8 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "a field of no object": (("--set", "strategy/ema:spec.mode.x=1"), 2, "spec.mode holds no fields"),
     "what the API server refuses": (("--set", "strategy/ema:spec.capital.amount=0"), 1, 'amount: Invalid value: "0"'),
+    "what the model refuses of one value": (("--set", f"{FAST}=1..9"), 1, f"slow (5) (with {FAST}=5)"),
+    "folds without a figure": ((*TWO, "--folds", "2", "--metric", "calmar"), 1, "no run has a calmar from 2017-01-02"),
     "what the model refuses": (("--set", f"{FAST}=9"), 1, "fast (9) must be less than slow (5)"),
     "folds of nothing to choose from": (("--folds", "3"), 2, "name a field with several values by --set"),
     "a metric that is none": (("--metric", "luck"), 2, "'luck' is no metric to sort by"),

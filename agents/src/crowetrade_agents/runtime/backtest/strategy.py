@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.flow import MarketEvent
@@ -10,6 +11,7 @@ from crowetrade_agents.order_entry.commands import StrategyCommand
 from crowetrade_agents.order_entry.decode import Bounds, Violation, decode
 from crowetrade_agents.order_entry.port import Request
 from crowetrade_agents.roles.execution import Decided, ExecutionRole
+from crowetrade_agents.roles.problems import Problem
 from crowetrade_agents.roles.stages import StageContext
 from crowetrade_agents.roles.status import AgentState
 from crowetrade_agents.runtime.backtest.gateway import BacktestGateway
@@ -20,6 +22,30 @@ from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import Role
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What went wrong, as the condition of the Strategy would say it; `message` is the first one's. Event time, ns."""
+
+    reason: str
+    message: str
+    count: int
+    first_ns: int
+
+
+class _State(AgentState):
+    """Of a live strategy a problem is forgotten when it is over; of a backtest all are told at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: dict[Problem, Noted] = {}
+
+    def report_problem(self, problem: Problem, message: str, now_ns: int, *, standing: bool = False) -> None:
+        """See AgentState."""
+        known = self.noted.get(problem) or Noted(problem, message, 0, now_ns)
+        self.noted[problem] = replace(known, count=known.count + 1)
+        super().report_problem(problem, message, now_ns, standing=standing)
+
+
 class BacktestStrategy:
     """`log_on` once, then `handle` each event of its instruments. Raises ConfigurationError when its model or file is
     wrong."""
@@ -27,21 +53,26 @@ class BacktestStrategy:
     def __init__(self, file: StrategyFile, gateways: Mapping[str, BacktestGateway], clock: Clock) -> None:
         self.file = file
         self.instruments = frozenset(listings(file))
-        self.state = AgentState()
+        self._state = _State()
         self._gateways = gateways
         self._clock = clock
         # As in topology Split, so that a model cannot carry anything from its hooks to its signal by the side.
         models = {role: create_strategy_model(file) for role in (Role.FEATURE, Role.SIGNAL)}
-        self._target_of = whole_chain(file, models, StageContext(file.namespace, file.name, self.state, clock))
+        self._target_of = whole_chain(file, models, StageContext(file.namespace, file.name, self._state, clock))
         self._execution = ExecutionRole(
             strategy=file.name,
             instruments=listings(file),
             policy=execution_policy(file),
-            state=self.state,
+            state=self._state,
             clock=clock,
             upstream_ready=_always,
             shadow=shadow(file),
         )
+
+    @property
+    def problems(self) -> tuple[Noted, ...]:
+        """What went wrong, in the order in which each came first."""
+        return tuple(self._state.noted.values())
 
     def log_on(self) -> None:
         """Opens a session with the gateway of each of its venues."""
