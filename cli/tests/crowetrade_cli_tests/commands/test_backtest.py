@@ -23,6 +23,7 @@ import yaml
 from crowetrade_agents.journal.sqlite import SqliteReader
 from crowetrade_api_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_cli.journal.rows import rows_of
+from crowetrade_cli.samples import sample_manifests
 from crowetrade_cli_tests.conftest import Run
 
 Object = dict[str, Any]
@@ -212,6 +213,17 @@ def test_folds_test_what_was_best_before_on_what_follows(desk: Path, run: Run) -
         assert after is None or after["test_first_ns"] == fold["test_last_ns"]
     # The last one was trained on three quarters of the history: the best of a sweep over the same range.
     assert len(fills("out")) == json.loads((desk / "out" / "metrics.json").read_text())["totals"][0]["fills"] > 0
+
+
+def test_a_venue_is_alive_while_only_another_one_moves(run: Run, tmp_path: Path) -> None:
+    """Of the sample's pair one leg has a bar an hour and the other one a day."""
+    names = ("risklimit-fx-desk", "strategy-pair", "venue-sim-equity", "venue-sim-fx")
+    files = [path for path in sample_manifests() if path.stem in names]
+    dates = ("--from", "2017-01-02", "--to", "2017-01-20")
+    assert run("backtest", *files, *dates, "--out", tmp_path / "out").code == 0
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert facts["strategies"][0]["orders_filled"] > 5
+    assert facts["refused"] == []
 
 
 BROKEN = """

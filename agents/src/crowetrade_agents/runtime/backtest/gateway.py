@@ -116,7 +116,9 @@ class BacktestGateway:
         return published
 
     def command(self, command: Command) -> None:
-        """Handles a command, and everything that the venue answers to it."""
+        """Handles a command, and everything that the venue answers to it. Before, what has come since the last event:
+        where an order is caused by an event of another venue, this one's feed was alive meanwhile."""
+        self._follow()
         self._handle([command])
         self._follow()
 
