@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration
@@ -16,7 +15,7 @@ from crowetrade_api.gateway_config import compile_config
 from crowetrade_api.references import Problem, references
 from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.local.gateway import file_of
-from crowetrade_cli.local.wanted import Wanted, wanted
+from crowetrade_cli.local.wanted import wanted
 from crowetrade_cli.manifests.admission import Manifest
 
 
@@ -26,16 +25,10 @@ class Plan:
 
     namespace: str
     manifests: Sequence[Manifest]
-    wanted: Wanted
-    venues: Mapping[str, VenueFile]
+    traded: Sequence[VenueFile]
+    """The venues that a strategy trades at, in the order of their names: nobody looks at the others."""
     configurations: Mapping[str, Configuration]
     strategies: Sequence[StrategyFile]
-
-    @cached_property
-    def traded(self) -> Sequence[VenueFile]:
-        """The venues that a strategy trades at, in the order of their names: nobody looks at the others."""
-        names = {name for strategy in self.strategies for name in strategy.venues}
-        return [file for name, file in sorted(self.venues.items()) if name in names]
 
 
 def plan_of(manifests: Sequence[Manifest], namespace: str) -> Plan:
@@ -57,13 +50,13 @@ def plan_of(manifests: Sequence[Manifest], namespace: str) -> Plan:
             strategies.append(StrategyFile.of(strategy, resolved, dict.fromkeys(strategy.venues, "in this process")))
     if problems:
         raise Failed("\n".join(problems))
+    traded = {name: venues[name] for name in sorted({name for file in strategies for name in file.venues})}
     items, limits = list(found.strategies.values()), list(found.limits.values())
     return Plan(
         namespaces[0],
         manifests,
-        found,
-        {name: file_of(venue) for name, venue in venues.items()},
-        {name: decode(compile_config(venue, items, limits).SerializeToString()) for name, venue in venues.items()},
+        [file_of(venue) for venue in traded.values()],
+        {name: decode(compile_config(venue, items, limits).SerializeToString()) for name, venue in traded.items()},
         strategies,
     )
 
@@ -80,14 +73,14 @@ class Recordings:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """`environment` says where recordings are, as it does in a pod."""
-        self.environment = environment
+        self._environment = environment
         self._read: dict[str, History] = {}
 
     def of(self, file: VenueFile) -> History:
         """Raises DataError and ConfigurationError."""
         content = json.dumps(file.content(), sort_keys=True)
         if content not in self._read:
-            self._read[content] = History.of(file, self.environment)
+            self._read[content] = History.of(file, self._environment)
         return self._read[content]
 
     def read(self, plans: Iterable[Plan]) -> None:

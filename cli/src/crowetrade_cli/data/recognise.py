@@ -44,7 +44,7 @@ def candidates(sample: Sample) -> Sequence[Format]:
 
 
 def choose(sample: Sample, name: str, *, has_columns: bool) -> Format:
-    """The format of that name, the generic one when columns are told, or the recognised one."""
+    """The format of that name, the generic one when columns are given, or the recognised one."""
     if has_columns and name not in {"", generic.NAME}:
         raise WrongUse(f"--columns is for files of no known format: leave out --from {name}, or --columns")
     if has_columns:

@@ -1,4 +1,4 @@
-"""The beginning of a file, from which its format and its dress are told."""
+"""The beginning of a file, from which its format, encoding and separators are recognised."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Times as other people write them, as nanoseconds since 1970-01-01 UTC.
 
-Counted since 1970: in s, ms, us or ns, with or without decimals. The unit is told by the size of each number, without
+Counted since 1970: in s, ms, us or ns, with or without decimals. The unit follows from the size of each number, without
 doubt from March 1973 on: from 10^8 on seconds, from 10^11 on ms, from 10^14 on us, from 10^17 on ns. Without a unit
 what is below 10^8 is wrong: it is more likely no count, such as a date of eight digits.
 

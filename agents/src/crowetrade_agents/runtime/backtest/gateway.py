@@ -147,7 +147,7 @@ class BacktestGateway:
     async def _publish(self, event: QuoteChanged | TradePrinted) -> None:
         self._published.append(event.market_event)
 
-    # As SessionHub: a session is open from its logon to the end, and whoever is told something is told at once.
+    # As SessionHub: a session is open from its logon to the end, and a response is delivered at once.
 
     def deliver(self, strategy: str, response: Response) -> None:
         """See SessionHub."""

@@ -33,7 +33,7 @@ class Noted:
 
 
 class _State(AgentState):
-    """Of a live strategy a problem is forgotten when it is over; of a backtest all are told at the end."""
+    """The status of a live strategy forgets a problem that is over; a backtest reports all of them at the end."""
 
     def __init__(self) -> None:
         super().__init__()

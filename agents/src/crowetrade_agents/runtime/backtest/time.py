@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_WAITS = "nothing waits in a backtest: what it waits for would have to happen first"
+
 
 class VirtualClock:
     """Implements Clock. Nanoseconds since the Unix epoch, never back."""
@@ -21,7 +23,7 @@ class VirtualClock:
     async def wait_until(self, at_ns: int) -> None:
         """Raises RuntimeError for a time that has not come: it would never come."""
         if at_ns > self._now_ns:
-            raise RuntimeError("nothing waits in a backtest: what it waits for would have to happen first")
+            raise RuntimeError(_WAITS)
 
     def advance(self, to_ns: int) -> None:
         """Time is `to_ns` from now on; at an earlier one it stands still."""
@@ -37,4 +39,4 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = stop.value
         return result
     coroutine.close()
-    raise RuntimeError("nothing waits in a backtest: what it waits for would have to happen first")
+    raise RuntimeError(_WAITS)

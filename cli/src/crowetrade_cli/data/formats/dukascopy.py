@@ -8,7 +8,7 @@ milliseconds since the begin of the hour, ask and bid in points, and both sizes 
 - A bar's time is its begin. A file has bars of bids or of asks, and does not say which.
 - Of a .bi5 file the hour is in its path, YEAR/MONTH/DAY/HHh_ticks.bi5, where January is 00. How many decimals a point
   has is not in the file: --price-digits, 5 for most pairs and 3 for those in JPY.
-- dukascopy-node writes "timestamp", in ms; its bars are told by the side in their name, as eurusd-m1-bid-....csv.
+- dukascopy-node writes "timestamp", in ms; its bars are recognised by the side in their name, as eurusd-m1-bid-....csv.
 - Sizes are as Dukascopy writes them, in millions for pairs: --multiply-sizes 1000000 makes them units.
 """
 
