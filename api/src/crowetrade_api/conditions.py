@@ -27,10 +27,14 @@ class ConditionType(DocumentedEnum):
     SESSION_ESTABLISHED = "SessionEstablished", "The gateway is logged on at its venue."
     CREDENTIALS_READY = "CredentialsReady", "The venue's key is in the gateway's pod, or none is wanted."
     ENFORCED = "Enforced", "All gateways concerned enforce this version of the RiskLimit."
+    BREACHED = "Breached", "A limit was breached, and nobody has cleared it; absent when none is."
+    WARNING = "Warning", "The use of a limit is above spec.warnAt; absent when none is."
+    ENGAGED = "Engaged", "The KillSwitch is engaged."
+    ACKNOWLEDGED = "Acknowledged", "Every gateway concerned has the KillSwitch in force, and nothing is left open."
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 
-WHEN_TRUE_BAD = (ConditionType.ORDERS_REFUSED, ConditionType.HALTED)
+WHEN_TRUE_BAD = (ConditionType.ORDERS_REFUSED, ConditionType.HALTED, ConditionType.BREACHED, ConditionType.WARNING)
 """Conditions that are bad news when they are True."""
 
 

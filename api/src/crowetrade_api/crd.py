@@ -13,12 +13,19 @@ from typing import Any
 import yaml
 
 from crowetrade_api.names import CATEGORY, GROUP, VERSION
+from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.meta import Resource
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
-KINDS: tuple[type[Strategy] | type[VenueConnection] | type[RiskLimit], ...] = (Strategy, VenueConnection, RiskLimit)
+AnyKind = type[Strategy] | type[VenueConnection] | type[RiskLimit] | type[KillSwitch]
+KINDS: tuple[AnyKind, ...] = (
+    Strategy,
+    VenueConnection,
+    RiskLimit,
+    KillSwitch,
+)
 HEADER = "# Generated from api/src/crowetrade_api/v1alpha1 by `make generate`. Do not edit.\n"
 _DROPPED = {"title", "pattern", "$defs", "additionalProperties"}
 _KEPT_ORDER = ("description", "type", "format", "enum", "default")
@@ -95,7 +102,7 @@ def schema_of(model: type[Resource]) -> dict[str, Any]:
     }
 
 
-def crd(model: type[Strategy] | type[VenueConnection] | type[RiskLimit]) -> dict[str, Any]:
+def crd(model: AnyKind) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -126,12 +133,12 @@ def crd(model: type[Strategy] | type[VenueConnection] | type[RiskLimit]) -> dict
     }
 
 
-def file_name(model: type[Strategy] | type[VenueConnection] | type[RiskLimit]) -> str:
+def file_name(model: AnyKind) -> str:
     """Name of the kind's file in crds/."""
     return f"{GROUP}_{model.PLURAL}.yaml"
 
 
-def render(model: type[Strategy] | type[VenueConnection] | type[RiskLimit]) -> str:
+def render(model: AnyKind) -> str:
     """Text of the kind's file in crds/."""
     return HEADER + yaml.dump(crd(model), sort_keys=False, width=118, allow_unicode=True, Dumper=_Dumper)
 

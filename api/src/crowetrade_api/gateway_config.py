@@ -46,19 +46,28 @@ def compile_config(
     limits: Iterable[RiskLimit],
     halt: Halt | None = None,
     terminating: bool = False,
+    venues: Iterable[AnyVenue] = (),
+    namespace_labels: Mapping[str, str] | None = None,
 ) -> pb.GatewayConfig:
     """Everything that the gateway enforces. All inputs are of one namespace; `halt` stops it whatever they say, and
-    `terminating` says that the namespace is being deleted, and all that is in it.
+    `terminating` says that the namespace is being deleted, and all that is in it. `venues` are all VenueConnections of
+    the namespace, among which limits that count over gateways are split.
 
     `on_record` is left out: it is not part of the revision (see `with_record`).
     """
+    strategies, limits = list(strategies), sorted(limits, key=lambda item: item.name)
     bound = bound_strategies(venue.name, strategies)
-    rules = (_rule(limit, venue, bound) for limit in sorted(limits, key=lambda item: item.name))
+    present = {venue.name: venue} | {item.name: item for item in venues}
+    rules = (_rule(limit, venue, bound, _concerned(limit, present.values(), strategies)) for limit in limits)
     why = halting(venue, halt)
     config = pb.GatewayConfig(
         strategies=[
             pb.StrategyBinding(
-                strategy=item.name, state=trading_state(item, terminating), flatten_when_deleted=item.flattens
+                strategy=item.name,
+                state=trading_state(item, terminating),
+                flatten_when_deleted=item.flattens,
+                labels=item.metadata.labels,
+                **_capital(item),
             )
             for item in bound
         ],
@@ -66,6 +75,14 @@ def compile_config(
         halted_reason=why.reason if why is not None else "",
         halted_message=why.message if why is not None else "",
         cleared_halts=venue.cleared_halts,
+        cleared_breaches=[
+            pb.ClearedBreach(breach=breach, reason=reason)
+            for limit in limits
+            for breach, reason in limit.cleared_breaches.items()
+        ],
+        required_limits=[] if isinstance(venue, UnreadableVenue) else sorted(venue.spec.required_limits),
+        venue_labels=venue.metadata.labels,
+        namespace_labels=namespace_labels or {},
     )
     if config.ByteSize() > MAX_CONFIG_BYTES:
         config = _too_large(config)
@@ -131,34 +148,75 @@ def trading_state(strategy: AnyStrategy, terminating: bool = False) -> pb.Tradin
     return pb.TRADING_STATE_SUSPENDED if suspended else pb.TRADING_STATE_ACTIVE
 
 
-def _rule(limit: RiskLimit, venue: AnyVenue, bound: Sequence[AnyStrategy]) -> pb.RiskRule | None:
-    """The rule at this gateway; none when the scope selects nothing here."""
+def _capital(strategy: AnyStrategy) -> dict[str, str]:
+    if isinstance(strategy, UnreadableStrategy):
+        return {}
+    capital = strategy.spec.capital
+    return {"capital": capital.amount, "capital_currency": capital.currency}
+
+
+def _concerned(limit: RiskLimit, venues: Iterable[AnyVenue], strategies: Iterable[AnyStrategy]) -> list[str]:
+    """Gateways where the limit binds a strategy, by name."""
+    selected = [item for item in strategies if limit.spec.scope.strategy_selector.matches(item.metadata.labels)]
+    return sorted(
+        venue.name
+        for venue in venues
+        if _symbols(limit, venue) is not None and any(venue.name in item.venues for item in selected)
+    )
+
+
+def _symbols(limit: RiskLimit, venue: AnyVenue) -> list[str] | None:
+    """Symbols of the venue that the scope names, empty for all; None when it selects nothing there."""
     scope = limit.spec.scope
     if not scope.venue_selector.matches(venue.metadata.labels):
         return None
-    strategies = [item.name for item in bound if scope.strategy_selector.matches(item.metadata.labels)]
-    if not strategies:
+    symbols = at_venue(scope.instruments, venue.name)
+    return None if scope.instruments and not symbols else symbols
+
+
+def at_venue(instruments: Iterable[str], venue: str) -> list[str]:
+    """Of instruments by symbol or by venue/symbol, the symbols of those at the venue. A symbol begins with a capital or
+    a digit and may hold a slash, a venue's name begins with a small letter."""
+    prefix = f"{venue}/"
+    found = {name.removeprefix(prefix) for name in instruments if name.startswith(prefix) or not name[0].islower()}
+    return sorted(found)
+
+
+def _rule(
+    limit: RiskLimit, venue: AnyVenue, bound: Sequence[AnyStrategy], gateways: Sequence[str]
+) -> pb.RiskRule | None:
+    """The rule at this gateway; none when the scope selects nothing here."""
+    spec = limit.spec
+    symbols = _symbols(limit, venue)
+    strategies = [item.name for item in bound if spec.scope.strategy_selector.matches(item.metadata.labels)]
+    if symbols is None or not strategies:
         return None
     return pb.RiskRule(
         risk_limit=limit.name,
         uid=limit.metadata.uid,
         generation=limit.metadata.generation,
         strategies=strategies,
-        symbols=sorted(scope.instruments),
-        aggregate_total=limit.spec.aggregate == "Total",
-        enforce=limit.spec.enforcement == "Enforce",
-        limits=_limits(limit.spec.limits),
+        symbols=symbols,
+        aggregate_total=spec.aggregate == "Total",
+        enforce=spec.enforcement == "Enforce",
+        limits=_limits(spec.limits, venue.name),
+        currency=spec.currency,
+        warn_at=spec.warn_at,
+        on_breach=spec.on_breach,
+        gateways=gateways if spec.aggregate == "Total" else [],
     )
 
 
-def _limits(limits: Limits) -> list[pb.Limit]:
+def _limits(limits: Limits, venue: str) -> list[pb.Limit]:
     """Every limit that is set, those included that these models do not know."""
-    return [pb.Limit(name=name, values=_values(value)) for name, value in sorted(limits.to_api().items())]
+    return [pb.Limit(name=name, values=_values(value, venue)) for name, value in sorted(limits.to_api().items())]
 
 
-def _values(value: Any) -> dict[str, str]:
+def _values(value: Any, venue: str) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(name): _text(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return {"value": ",".join(at_venue(map(str, value), venue))}
     return {"value": _text(value)}
 
 

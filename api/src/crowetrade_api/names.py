@@ -18,6 +18,8 @@ PAUSED_ANNOTATION = f"{GROUP}/paused"
 FORCE_DELETE_ANNOTATION = f"{GROUP}/force-delete"
 CLEAR_HALT_ANNOTATION = f"{GROUP}/clear-halt"
 """Halts of a gateway that a person has cleared: names such as JournalBelowRecord@3, separated by commas."""
+CLEAR_BREACH_ANNOTATION = f"{GROUP}/clear-breach"
+"""On a RiskLimit: breaches that a person has cleared, each with a reason: `ID: reason`, separated by semicolons."""
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 
@@ -33,6 +35,8 @@ MANAGED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 
 HTTP_PORT = 8080
 GRPC_PORT = 50051
+CONTROL_PORT = 50052
+"""Of a gateway: the control service, where kill orders come in directly."""
 USER_ID = 65532
 
 
@@ -56,6 +60,7 @@ class Kind(StrEnum):
     STRATEGY = "Strategy"
     VENUE = "VenueConnection"
     RISK_LIMIT = "RiskLimit"
+    KILL_SWITCH = "KillSwitch"
 
 
 class Key(NamedTuple):

@@ -89,6 +89,7 @@ def test_names_and_columns() -> None:
         "Strategy": ["strat"],
         "VenueConnection": ["venue"],
         "RiskLimit": ["risk"],
+        "KillSwitch": ["kill"],
     }
     assert all(value["categories"] == ["crowetrade"] for value in names.values())
     columns = [item["name"] for item in MODELS["Strategy"].COLUMNS if "priority" not in item]

@@ -12,6 +12,10 @@ SCHEMA_HEADER = "Crowetrade-Schema"
 JOURNAL_STREAMS = "CROWETRADE_JOURNAL_"
 """Prefix of the streams that hold journals: one stream per venue."""
 CONFIG_BUCKET = "crowetrade-config"
+KILL_BUCKET = "crowetrade-kills"
+"""Kill orders (KillOrder) by KillSwitch: put by whoever gives one, watched by every gateway."""
+ALLOWANCE_BUCKET = "crowetrade-allowances"
+"""Which gateway holds which share of a limit (Allowances) by RiskLimit, moved by compare-and-set."""
 STATUS_SUBJECTS = "status.>"
 
 
@@ -104,3 +108,13 @@ def agent_status(namespace: str, strategy: str, roles: str) -> str:
 def gateway_config_key(namespace: str, venue: str) -> str:
     """Key of GatewayConfig in CONFIG_BUCKET."""
     return f"gateway.{namespace}.{venue}"
+
+
+def kill_key(namespace: str, name: str) -> str:
+    """Key of KillOrder in KILL_BUCKET."""
+    return f"kill.{namespace}.{name}"
+
+
+def allowance_key(namespace: str, uid: str) -> str:
+    """Key of Allowances in ALLOWANCE_BUCKET; `uid` is that of the RiskLimit."""
+    return f"allowance.{namespace}.{uid}"

@@ -10,8 +10,10 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from crowetrade.config.v1 import config_pb2
-from crowetrade_agents.control.state import Configuration, OnRecord
+from crowetrade_agents.control.state import Configuration, Money, OnRecord
+from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.errors import InvalidNumber
 from crowetrade_agents.risk.rules import RuleSet, compile_rule
 from crowetrade_api.gateway_config import revision_of
 
@@ -48,7 +50,26 @@ def decode(payload: bytes | None) -> Configuration:
         halted_message=config.halted_message,
         on_record=OnRecord(config.on_record.fencing_token, config.on_record.sequence, config.on_record.pod),
         cleared_halts=frozenset(config.cleared_halts),
+        cleared_breaches={item.breach: item.reason for item in config.cleared_breaches},
+        required_limits=frozenset(config.required_limits),
+        strategy_labels={binding.strategy: dict(binding.labels) for binding in config.strategies},
+        venue_labels=dict(config.venue_labels),
+        namespace_labels=dict(config.namespace_labels),
+        capital=_capital(config),
     )
+
+
+def _capital(config: config_pb2.GatewayConfig) -> dict[str, Money]:
+    """What cannot be read is left out: limits that are shares of it refuse."""
+    found = {}
+    for binding in config.strategies:
+        try:
+            amount = parse(binding.capital)
+        except InvalidNumber:
+            continue
+        if amount > 0 and binding.capital_currency:
+            found[binding.strategy] = Money(amount, binding.capital_currency)
+    return found
 
 
 def _problem(config: config_pb2.GatewayConfig) -> str:

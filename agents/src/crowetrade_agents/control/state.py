@@ -1,13 +1,15 @@
 """Everything that may stop trading, joined: the most restrictive wins. Pure.
 
-Today: the configuration (a strategy's binding, the venue's suspension or deletion), halts that are latched until a
-person clears them, and the gateway's own leaving. A kill switch adds its part here.
+The configuration (a strategy's binding, the venue's suspension or deletion), halts that are latched until a person
+clears them, stops (kill orders, breaches of limits), and the gateway's own leaving.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
 
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
@@ -26,6 +28,13 @@ class OnRecord:
     pod: str = ""
 
 
+class Money(NamedTuple):
+    """An amount in a currency."""
+
+    amount: Decimal
+    currency: str
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """What is in force. `bindings` None: nothing was received, so nothing may leave. `unreadable` is the sentence that
@@ -41,6 +50,16 @@ class Configuration:
     cleared_halts: frozenset[str] = frozenset()
     # Strategies whose positions are closed when they are deleted.
     flattened_when_deleted: frozenset[str] = frozenset()
+    # Breach -> the reason of the person who cleared it.
+    cleared_breaches: Mapping[str, str] = field(default_factory=dict)
+    # Groups of limits (requiredLimits of the venue) without which nothing trades.
+    required_limits: frozenset[str] = frozenset()
+    # Strategy -> metadata.labels; and those of the venue and the namespace.
+    strategy_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    venue_labels: Mapping[str, str] = field(default_factory=dict)
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    # Strategy -> capital; none for one that cannot be read.
+    capital: Mapping[str, Money] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +71,30 @@ class Control:
 
 
 ACTIVE = Control(TradingState.ACTIVE, None)
+_HARDEST_LAST = tuple(TradingState)
 
 
-def join(configuration: Configuration, halts: Mapping[str, str], leaving: bool, strategy: str) -> Control:
-    """`halts` holds the sentence of each latched halt by its name, REASON@TOKEN."""
+class Stop(NamedTuple):
+    """One thing that restricts a strategy, a kill order or a breach: the state that it asks for, and the refusal that
+    new orders get."""
+
+    state: TradingState
+    refusal: Refusal
+
+
+def join(
+    configuration: Configuration,
+    halts: Mapping[str, str],
+    leaving: bool,
+    strategy: str,
+    stops: Sequence[Stop] = (),
+) -> Control:
+    """The most restrictive wins. `halts` holds the sentence of each latched halt by its name, REASON@TOKEN.
+
+    Nothing is closed at a gateway that is blocked (its own books may be wrong), except while the venue is deleted. Of
+    stops the hardest holds, FLATTEN being CANCEL and more; but what a deletion would close waits while a stop wants
+    nothing sent.
+    """
     blocked = blocking(configuration, halts)
     bindings = configuration.bindings or {}
     bound = bindings.get(strategy)
@@ -67,11 +106,19 @@ def join(configuration: Configuration, halts: Mapping[str, str], leaving: bool, 
     if bound is None:
         text = f"strategy {strategy!r} does not name this venue in its spec.instruments"
         return Control(TradingState.HALTED, Refusal(Reason.UNKNOWN_STRATEGY, text))
+    hardest = max(stops, key=lambda stop: _HARDEST_LAST.index(stop.state), default=None)
+    if hardest is not None and hardest.state in (TradingState.BLOCKED, TradingState.HALTED):
+        halted = hardest.state if bound is TradingState.ACTIVE and not leaving else TradingState.HALTED
+        return Control(halted, hardest.refusal)
+    if hardest is not None and hardest.state is TradingState.FLATTEN:
+        return Control(TradingState.FLATTEN, hardest.refusal)
     if bound in (TradingState.HALTED, TradingState.FLATTEN):
         text = f"strategy {strategy!r} is suspended or being deleted"
         return Control(bound, Refusal(Reason.STRATEGY_SUSPENDED, text))
     if leaving:
         return Control(TradingState.HALTED, Refusal(Reason.GATEWAY_STOPPING, "the gateway is leaving: log on again"))
+    if hardest is not None:
+        return Control(hardest.state, hardest.refusal)
     if bound is TradingState.CLOSE_ONLY:
         text = f"strategy {strategy!r} may only reduce its positions"
         return Control(bound, Refusal(Reason.CLOSE_ONLY, text))

@@ -34,3 +34,5 @@ class Instrument:
     tick_size: Decimal
     lot_size: Decimal
     min_quantity: Decimal
+    # Of a currency pair: what one unit is an amount of, EUR for EUR-USD. Empty for anything else.
+    base_currency: str = ""

@@ -6,10 +6,11 @@ from enum import Enum
 
 
 class TradingState(Enum):
-    """From the least to the most restrictive, FLATTEN apart: it stops the strategy and lets the gateway close for
-    it."""
+    """From the least to the most restrictive. BLOCKED sends nothing new and lets open orders work, HALTED cancels them,
+    FLATTEN lets the gateway close positions as well."""
 
     ACTIVE = "Active"
     CLOSE_ONLY = "CloseOnly"
+    BLOCKED = "Blocked"
     HALTED = "Halted"
     FLATTEN = "Flatten"

@@ -63,6 +63,12 @@ class Books:
         self.counters: dict[str, Counters] = {}
         self.used: dict[str, dict[str, int]] = {}
         self.halts: dict[str, str] = {}
+        # Kill orders in force, by namespace and name of the KillSwitch.
+        self.kills: dict[tuple[str, str], journal_pb2.KillChanged] = {}
+        # Breaches that nobody has cleared, by BreachChanged.breach, with when they were found.
+        self.breaches: dict[str, journal_pb2.BreachChanged] = {}
+        # Days and peaks by uid of the RiskLimit and subject.
+        self.loss_marks: dict[tuple[str, str], journal_pb2.LossMarked] = {}
         # Identifiers of the last charges, oldest first.
         self.charge_ids: dict[str, None] = {}
         self.configuration = journal_pb2.ConfigurationApplied()
@@ -86,6 +92,9 @@ class Books:
             "halt_changed": self._halt_changed,
             "venue_logged_on": self._venue_logged_on,
             "position_charged": self._position_charged,
+            "kill_changed": self._kill_changed,
+            "breach_changed": self._breach_changed,
+            "loss_marked": self._loss_marked,
         }
 
     # --- Questions --------------------------------------------------------------------------------------------------
@@ -280,6 +289,22 @@ class Books:
         else:
             self.halts[body.halt] = body.text
 
+    def _kill_changed(self, at_ns: int, body: journal_pb2.KillChanged) -> None:
+        key = (body.order.namespace, body.order.name)
+        if body.rearmed:
+            self.kills.pop(key, None)
+        else:
+            self.kills[key] = body
+
+    def _breach_changed(self, at_ns: int, body: journal_pb2.BreachChanged) -> None:
+        if body.cleared:
+            self.breaches.pop(body.breach, None)
+        else:
+            self.breaches[body.breach] = body
+
+    def _loss_marked(self, at_ns: int, body: journal_pb2.LossMarked) -> None:
+        self.loss_marks[body.uid, body.subject] = body
+
     # --- Parts of it ------------------------------------------------------------------------------------------------
 
     def _known(self, cl_ord_id: str) -> Order:
@@ -408,6 +433,9 @@ class Books:
             at_unix_ns=self.at_ns,
             venue_unix_ns=self.venue_ns,
             charge_ids=self.charge_ids,
+            kills=self.kills.values(),
+            breaches=self.breaches.values(),
+            loss_marks=self.loss_marks.values(),
         )
         message.configuration.CopyFrom(self.configuration)
         return message
@@ -433,6 +461,12 @@ class Books:
             books.used.setdefault(strategy, {})[run] = ids.highest
         books.halts = {item.halt: item.text for item in message.halts}
         books.charge_ids = dict.fromkeys(message.charge_ids)
+        for kill in message.kills:
+            books._kill_changed(0, kill)
+        for breach in message.breaches:
+            books._breach_changed(0, breach)
+        for mark in message.loss_marks:
+            books._loss_marked(0, mark)
         books._configuration_applied(0, message.configuration)
         return books
 

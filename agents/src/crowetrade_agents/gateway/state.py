@@ -4,11 +4,12 @@ while this process runs."""
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.control.state import Configuration, Control, join
+from crowetrade_agents.control import kills
+from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.gateway.books import Books
@@ -119,7 +120,12 @@ class GatewayState:
 
     def control(self, strategy: str) -> Control:
         """What the strategy may do now."""
-        return join(self.live.configuration, self.books.halts, self.live.leaving, strategy)
+        return join(self.live.configuration, self.books.halts, self.live.leaving, strategy, self._stops(strategy))
+
+    def _stops(self, strategy: str) -> Sequence[Stop]:
+        configuration, books = self.live.configuration, self.books
+        orders = (item.order for item in books.kills.values())
+        return (*kills.stops(orders, configuration, self.settings.namespace, strategy),) if books.kills else ()
 
     def facts(self, strategy: str, now_ns: int) -> Facts:
         """What the gate knows when it judges something of the strategy."""

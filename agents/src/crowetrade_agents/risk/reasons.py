@@ -29,6 +29,8 @@ class Reason(StrEnum):
     VENUE_HALTED = "VenueHalted"
     STRATEGY_SUSPENDED = "StrategySuspended"
     CLOSE_ONLY = "CloseOnly"
+    KILL_SWITCH_ENGAGED = "KillSwitchEngaged"
+    LIMIT_BREACHED = "LimitBreached"
     # limits
     NO_LIMIT_IN_FORCE = "NoLimitInForce"
     UNKNOWN_LIMIT = "UnknownLimit"

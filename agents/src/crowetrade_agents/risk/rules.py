@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from crowetrade.config.v1 import config_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.errors import InvalidLimit
 from crowetrade_agents.risk.limits import KNOWN
 from crowetrade_agents.risk.limits.limit import Limit
@@ -40,6 +42,14 @@ class Rule:
     problem: str
     problem_reason: Reason
     hash: str
+    # Currency of amounts of money.
+    currency: str = ""
+    # Share of a limit above which its use is warned about; None for none.
+    warn_at: Decimal | None = None
+    # What a breach does, as TradingState or in the words of RiskLimit.spec.onBreach.
+    on_breach: str = "Block"
+    # Gateways among which the limits of a rule with `total` are split.
+    gateways: tuple[str, ...] = ()
 
     def covers(self, instrument: InstrumentId) -> bool:
         """Whether what happens in the instrument counts against it."""
@@ -145,6 +155,10 @@ def compile_rule(message: config_pb2.RiskRule) -> Rule:
         problem=reading.problem,
         problem_reason=reading.reason,
         hash=hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest(),
+        currency=message.currency,
+        warn_at=parse(message.warn_at) if message.warn_at else None,
+        on_breach=message.on_breach or "Block",
+        gateways=tuple(message.gateways),
     )
 
 

@@ -57,6 +57,7 @@ def instruments_of(file: VenueFile) -> dict[InstrumentId, Instrument]:
             tick_size=parse(item.tick_size),
             lot_size=parse(item.lot_size),
             min_quantity=parse(item.min_quantity),
+            base_currency=item.base_currency or "",
         )
         for item in file.spec.instruments
     )

@@ -101,6 +101,21 @@ Symbol = Annotated[
     ),
 ]
 """An instrument symbol."""
+_VENUE_SYMBOL = r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?/)?[A-Z0-9][A-Z0-9._/-]{0,31}$"
+VenueSymbol = Annotated[
+    str,
+    StringConstraints(pattern=_VENUE_SYMBOL, max_length=73),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                f"self.matches({_raw(_VENUE_SYMBOL)})",
+                "must be an instrument symbol in capitals such as EUR-USD, or venue/symbol such as sim-fx/EUR-USD",
+            )
+        )
+    ),
+]
+"""An instrument at every venue, or VENUE/SYMBOL for the one at a venue: names of venues begin with a small letter,
+symbols do not."""
 _CURRENCY = r"^[A-Z0-9]{2,10}$"
 Currency = Annotated[
     str,

@@ -4,39 +4,75 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
 
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel
+from crowetrade_api.names import CLEAR_BREACH_ANNOTATION
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
+    Currency,
+    Fraction,
     LabelSelector,
     PositiveDecimal,
-    Symbol,
+    VenueSymbol,
     name_rule,
+    rule,
+    rules,
     section,
 )
 from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+
+CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
+ON_BREACH = ("Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten")
+"""From the mildest to the hardest."""
+
+
+class StrategyNamespaces(ApiModel):
+    """Whose strategies."""
+
+    from_: Literal["Same"] = Field(
+        default="Same",
+        alias="from",
+        description="Same: strategies of this namespace. The only value that is accepted until a VenueConnection can "
+        "be shared between namespaces.",
+    )
 
 
 class Scope(ApiModel):
     """Whom the limits bind. What is left out matches everything in the namespace."""
 
     strategy_selector: LabelSelector = section(LabelSelector, "Strategies by their labels; empty selects all.")
+    strategy_namespaces: StrategyNamespaces = section(StrategyNamespaces, "Namespaces of the strategies.")
     venue_selector: LabelSelector = section(LabelSelector, "VenueConnections by their labels; empty selects all.")
-    instruments: list[Symbol] = Field(
+    instruments: list[VenueSymbol] = Field(
         default_factory=list,
-        description="Instruments by symbol; empty means all.",
+        description="Instruments by symbol, or by venue/symbol for one venue alone; empty means all.",
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
 
-class OrderRate(ApiModel):
-    """Most order messages in a sliding window."""
+class Rate(ApiModel):
+    """So many in a sliding window."""
 
-    count: int = Field(description="Messages in the window: new orders and cancels.", ge=1, le=1_000_000)
+    count: int = Field(description="How many in the window.", ge=1, le=1_000_000)
     per_seconds: int = Field(description="Length of the window in seconds.", ge=1, le=86_400)
+
+
+class TradingHours(ApiModel):
+    """When orders may leave."""
+
+    calendar: Annotated[str, StringConstraints(pattern=CALENDAR, max_length=64)] = Field(
+        description="24x7, or the name of a calendar of exchange_calendars such as XNYS: orders leave in its sessions.",
+        json_schema_extra=rules(
+            rule(
+                f"self.matches(r'{CALENDAR}')",
+                'must be "24x7" or the name of an exchange calendar in capitals such as XNYS or CMES',
+            )
+        ),
+    )
 
 
 class Limits(ApiModel):
@@ -50,16 +86,97 @@ class Limits(ApiModel):
     )
     max_order_notional: PositiveDecimal | None = Field(
         default=None,
-        description="Highest quantity times price times multiplier of one order, in the quote currency.",
+        description="Highest quantity times price times multiplier of one order, in spec.currency.",
     )
+    price_collar_bps: PositiveDecimal | None = Field(
+        default=None,
+        description="How far the limit price of an order may be on the worse side of the touch, in basis points of it: "
+        "above the offer for a buy, below the bid for a sell.",
+    )
+    max_order_rate: Rate | None = Field(
+        default=None,
+        description="Most order messages in a sliding window; new orders, cancels and replacements count, refused ones "
+        "too.",
+    )
+    max_open_orders: int | None = Field(default=None, description="Most orders that work at once.", ge=1, le=1_000_000)
     max_position_quantity: PositiveDecimal | None = Field(
         default=None,
         description="Highest absolute position in one instrument, working orders counted as if filled, "
         "in units of the base asset.",
     )
-    max_order_rate: OrderRate | None = Field(
-        default=None, description="Most order messages in a sliding window; new orders and cancels count."
+    max_gross_notional: PositiveDecimal | None = Field(
+        default=None,
+        description="Highest sum of the absolute values of all positions, working orders counted as if filled on the "
+        "worse side, in spec.currency.",
     )
+    max_net_notional: PositiveDecimal | None = Field(
+        default=None,
+        description="Highest absolute value of the sum of all positions, long minus short, working orders of one side "
+        "counted as if filled, in spec.currency.",
+    )
+    max_concentration: Fraction | None = Field(
+        default=None,
+        description="Highest value in one instrument, working orders counted as if filled, as a share of "
+        "spec.capital of the strategies counted.",
+    )
+    max_daily_loss: PositiveDecimal | None = Field(
+        default=None,
+        description="Highest loss since the trading day began, realised and unrealised with fees, in spec.currency.",
+    )
+    max_drawdown: Fraction | None = Field(
+        default=None,
+        description="Highest loss from the peak of profit and loss, as a share of spec.capital of the strategies "
+        "counted.",
+    )
+    max_loss_per_minute: Fraction | None = Field(
+        default=None,
+        description="Highest loss within any 60 seconds, as a share of spec.capital of the strategies counted.",
+    )
+    max_consecutive_rejects: int | None = Field(
+        default=None,
+        description="Most orders in a row that the gateway refuses or the venue rejects; one more is a breach.",
+        ge=1,
+        le=1_000_000,
+    )
+    max_data_age_seconds: PositiveDecimal | None = Field(
+        default=None,
+        description="Oldest quote, in seconds since it was received, by which an order of its instrument is judged, "
+        "and by which profit and loss and rates of exchange are.",
+    )
+    duplicate_window_millis: int | None = Field(
+        default=None,
+        description="An order with the same instrument, side, quantity, type and price as one sent less than this "
+        "long ago is refused, in milliseconds.",
+        ge=1,
+        le=86_400_000,
+    )
+    repeated_execution: Rate | None = Field(
+        default=None,
+        description="Most executions of one strategy in one instrument on one side in a sliding window; one more is a "
+        "breach, and the strategy stays disabled until a person clears it.",
+    )
+    max_order_to_trade_ratio: PositiveDecimal | None = Field(
+        default=None,
+        description="Most order messages for each execution in the trading day; judged from 100 messages on.",
+    )
+    self_match_prevention: bool | None = Field(
+        default=None,
+        description="True refuses an order that could trade with a working order of the same account.",
+    )
+    restricted_instruments: list[VenueSymbol] | None = Field(
+        default=None,
+        description="Instruments that may not be traded, by symbol or by venue/symbol; a position in one can be "
+        "reduced.",
+        max_length=64,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    trading_hours: TradingHours | None = Field(
+        default=None, description="When orders may leave; one that only reduces a position always may."
+    )
+
+
+LIMIT_NAMES = tuple(to_camel(name) for name in Limits.model_fields)
+"""Fields of spec.limits."""
 
 
 class RiskLimitSpec(ApiModel):
@@ -68,30 +185,43 @@ class RiskLimitSpec(ApiModel):
     scope: Scope = section(Scope, "Whom the limits bind. What is left out matches everything in the namespace.")
     aggregate: Literal["PerStrategy", "Total"] = Field(
         default="PerStrategy",
-        description="PerStrategy: the limits hold for each strategy alone. Total: for all strategies that the scope "
-        "selects together, at each gateway.",
+        description="PerStrategy: the limits hold for each strategy alone, at each gateway. Total: for all strategies "
+        "that the scope selects together, over instruments, venues and gateways; over several gateways the limit is "
+        "split into shares that follow demand.",
     )
     enforcement: Literal["Enforce", "Observe"] = Field(
         default="Enforce",
         description="Enforce: an order that breaks a limit is refused. Observe: it is counted and logged and passes; "
         "an observed limit does not count as a limit in force, so it does not let a strategy trade.",
     )
+    currency: Currency = Field(
+        default="USD",
+        description="Currency of amounts of money in the limits. Amounts in another currency are converted at the mid "
+        "of an instrument of the venue with that baseCurrency and currency; without one the order is refused.",
+    )
     limits: Limits = Field(
         description="The limits; at least one. A strategy without any limit in force cannot trade.",
         json_schema_extra={
             "x-kubernetes-validations": [
                 {
-                    "rule": "has(self.maxOrderQuantity) || has(self.maxOrderNotional) || "
-                    "has(self.maxPositionQuantity) || has(self.maxOrderRate)",
-                    "message": "limits: set at least one of maxOrderQuantity, maxOrderNotional, maxPositionQuantity "
-                    "and maxOrderRate",
+                    "rule": " || ".join(f"has(self.{name})" for name in LIMIT_NAMES),
+                    "message": f"limits: set at least one of {', '.join(LIMIT_NAMES)}",
                 }
             ]
         },
     )
-    on_breach: Literal["Block"] = Field(
+    warn_at: Fraction = Field(
+        default="0.7",
+        description="Share of a limit from which its use is warned about: an event, a metric and condition Warning.",
+    )
+    on_breach: Literal["Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten"] = Field(
         default="Block",
-        description="Block: the order that would break a limit is refused. The only answer that is accepted for now.",
+        description="What a breach does to the strategies bound until a person clears it (annotation "
+        "trading.crowetrade.io/clear-breach). Alert: it is told. Slow: one order each second. Block: no new orders. "
+        "CloseOnly: only orders that reduce a position. Cancel: no new orders, open ones are cancelled. Flatten: as "
+        "Cancel, and positions are closed. An order that would break a limit is refused whatever stands here; "
+        "breaches are losses, rejects and executions in a row, the order-to-trade ratio, and an exposure that the "
+        "market has moved above its limit.",
     )
 
 
@@ -112,6 +242,25 @@ class UtilisationStatus(ApiModel):
     used: str = Field(description="Used, in the limit's unit.", max_length=QUANTITY_LENGTH)
     limit: str = Field(description="The limit, in its unit.", max_length=QUANTITY_LENGTH)
     ratio: str = Field(default="", description="used / limit with three decimals.", max_length=24)
+    share: str = Field(
+        default="",
+        description="Share of the whole limit that this gateway holds, from 0 to 1; empty where it is not split.",
+        max_length=24,
+    )
+
+
+class BreachStatus(ApiModel):
+    """A breach that nobody has cleared yet."""
+
+    id: str = Field(description="What the annotation clear-breach has to name.", max_length=192)
+    limit: str = Field(description="Field of spec.limits.", max_length=64)
+    strategy: str = Field(
+        default="", description="Strategy that it stops; empty for all that are bound.", max_length=63
+    )
+    venue: str = Field(description="VenueConnection whose gateway found it.", max_length=63)
+    action: str = Field(description="What is done about it, as spec.onBreach said at that moment.", max_length=16)
+    since: str = Field(description="When it was found.", json_schema_extra={"format": "date-time"})
+    message: str = Field(default="", description="What was measured.", max_length=512)
 
 
 class RiskSummary(ApiModel):
@@ -137,13 +286,19 @@ class RiskLimitStatus(ApiModel):
     )
     utilisation: list[UtilisationStatus] = Field(
         default_factory=list,
-        description="Use of the limits; the 16 highest.",
-        max_length=16,
+        description="Use of the limits; the ten highest.",
+        max_length=10,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "venue", "key"]},
+    )
+    breached: list[BreachStatus] = Field(
+        default_factory=list,
+        description="Breaches that nobody has cleared; the first 16.",
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]},
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, Enforced; Paused when reconciling is.",
+        description="Ready, Enforced; Breached and Warning when they are; Paused when reconciling is.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
@@ -164,6 +319,9 @@ class RiskLimit(Resource):
             "Enforced", ".status.gateways.summary", description="Gateways that enforce it of those concerned."
         ),
         printer_column("Utilisation", ".status.summary.utilisation", description="The limit that is used most."),
+        printer_column(
+            "Breached", ".status.breached[*].limit", description="Limits that are breached and not cleared."
+        ),
         printer_column("Age", ".metadata.creationTimestamp", "date", description="Time since it was created."),
         printer_column(
             "Ready", '.status.conditions[?(@.type=="Ready")].status', priority=1, description="Condition Ready."
@@ -179,6 +337,13 @@ class RiskLimit(Resource):
         default_factory=RiskLimitStatus,
         description="Where the limits are in force and how much of them is used; written by the operator.",
     )
+
+    @property
+    def cleared_breaches(self) -> dict[str, str]:
+        """Breaches that a person has cleared, with the reason; an entry without one clears nothing."""
+        given = self.metadata.annotations.get(CLEAR_BREACH_ANNOTATION, "").split(";")
+        pairs = (entry.partition(":") for entry in given)
+        return {breach.strip(): reason.strip() for breach, _, reason in pairs if breach.strip() and reason.strip()}
 
 
 class UnreadableLimit(Unreadable):

@@ -367,6 +367,11 @@ class Instrument(ApiModel):
 
     symbol: Symbol = Field(description="Symbol, such as EUR-USD.")
     currency: Currency = Field(description="Currency that prices are quoted in.")
+    base_currency: Currency | None = Field(
+        default=None,
+        description="Currency that one unit is an amount of, for a currency pair: EUR for EUR-USD. Its quotes then "
+        "convert amounts for limits in another currency.",
+    )
     multiplier: PositiveDecimal = Field(
         default="1",
         description="Value of one unit at a price of 1, in the currency (FIX tag 231, ContractMultiplier): the "
@@ -375,6 +380,10 @@ class Instrument(ApiModel):
     tick_size: PositiveDecimal = Field(description="Step of prices.")
     lot_size: PositiveDecimal = Field(description="Step of quantities, in units of the base asset.")
     min_quantity: PositiveDecimal = Field(description="Minimum quantity of an order, in units of the base asset.")
+
+
+RequiredLimit = Literal["OrderSize", "Position", "OrderRate", "Loss"]
+REQUIRED_LIMITS: tuple[RequiredLimit, ...] = ("OrderSize", "Position", "OrderRate")
 
 
 class VenueConnectionSpec(ApiModel):
@@ -424,6 +433,14 @@ class VenueConnectionSpec(ApiModel):
         min_length=1,
         max_length=MAX_INSTRUMENTS,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["symbol"]},
+    )
+    required_limits: list[RequiredLimit] = Field(
+        default_factory=lambda: list(REQUIRED_LIMITS),
+        description="What enforced RiskLimits must cover before anything trades here. OrderSize: maxOrderQuantity or "
+        "maxOrderNotional. Position: maxPositionQuantity, maxGrossNotional or maxNetNotional. OrderRate: "
+        "maxOrderRate. Loss: maxDailyLoss or maxDrawdown.",
+        max_length=4,
+        json_schema_extra={"default": list(REQUIRED_LIMITS), "x-kubernetes-list-type": "set"},
     )
     resources: Resources = section(Resources, "Computing resources of the gateway's pod.")
     suspend: bool = Field(

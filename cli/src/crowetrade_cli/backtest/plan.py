@@ -56,7 +56,10 @@ def plan_of(manifests: Sequence[Manifest], namespace: str) -> Plan:
         namespaces[0],
         manifests,
         [file_of(venue) for venue in traded.values()],
-        {name: decode(compile_config(venue, items, limits).SerializeToString()) for name, venue in traded.items()},
+        {
+            name: decode(compile_config(venue, items, limits, venues=traded.values()).SerializeToString())
+            for name, venue in traded.items()
+        },
         strategies,
     )
 

@@ -121,7 +121,8 @@ class Desk:
         for address, gateway in self.gateways.items():
             inside = _of(address.namespace, self.strategies)
             limits = _of(address.namespace, self._wanted.limits)
-            gateway.configure(compile_config(self.venues[address], inside, limits))
+            around = _of(address.namespace, self.venues)
+            gateway.configure(compile_config(self.venues[address], inside, limits, venues=around))
 
     def _let_go(self, address: Address) -> bool:
         """Whether nothing is open at a venue that is taken away, and nobody who is being deleted needs it."""

@@ -90,7 +90,9 @@ class Surroundings:
         found = self.compiled.get(venue.name)
         if found is None:
             halt = _unreadable_limits(self.unreadable_limits) if self.unreadable_limits else None
-            config = compile_config(venue, self.strategies.values(), self.limits.values(), halt, self.terminating)
+            config = compile_config(
+                venue, self.strategies.values(), self.limits.values(), halt, self.terminating, self.venues.values()
+            )
             found = Compiled(config, {rule.risk_limit: rule_hash(rule) for rule in config.rules})
             self.compiled[venue.name] = found
         return found

@@ -8,6 +8,8 @@ Decimals are exact and travel as strings; times are int64 nanoseconds since the 
 from collections import abc as _abc
 from crowetrade.bus.v1 import market_data_pb2 as _market_data_pb2
 from crowetrade.bus.v1 import orders_pb2 as _orders_pb2
+from crowetrade.config.v1 import config_pb2 as _config_pb2
+from crowetrade.config.v1 import kill_pb2 as _kill_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -85,6 +87,9 @@ class JournalEvent(_message.Message):
     HALT_CHANGED_FIELD_NUMBER: _builtins.int
     VENUE_LOGGED_ON_FIELD_NUMBER: _builtins.int
     POSITION_CHARGED_FIELD_NUMBER: _builtins.int
+    KILL_CHANGED_FIELD_NUMBER: _builtins.int
+    BREACH_CHANGED_FIELD_NUMBER: _builtins.int
+    LOSS_MARKED_FIELD_NUMBER: _builtins.int
     at_unix_ns: _builtins.int
     """Wall clock of the decision."""
     @_builtins.property
@@ -151,6 +156,18 @@ class JournalEvent(_message.Message):
     def position_charged(self) -> Global___PositionCharged:
         """The venue charged a position for being held."""
 
+    @_builtins.property
+    def kill_changed(self) -> Global___KillChanged:
+        """A kill order is in force, or no longer."""
+
+    @_builtins.property
+    def breach_changed(self) -> Global___BreachChanged:
+        """A limit was breached, or a person cleared the breach."""
+
+    @_builtins.property
+    def loss_marked(self) -> Global___LossMarked:
+        """What limits on losses compare with."""
+
     def __init__(
         self,
         *,
@@ -171,12 +188,15 @@ class JournalEvent(_message.Message):
         halt_changed: Global___HaltChanged | None = ...,
         venue_logged_on: Global___VenueLoggedOn | None = ...,
         position_charged: Global___PositionCharged | None = ...,
+        kill_changed: Global___KillChanged | None = ...,
+        breach_changed: Global___BreachChanged | None = ...,
+        loss_marked: Global___LossMarked | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breach_changed", b"breach_changed", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "kill_changed", b"kill_changed", "loss_marked", b"loss_marked", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breach_changed", b"breach_changed", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "kill_changed", b"kill_changed", "loss_marked", b"loss_marked", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_started", "order_submitted", "cancel_submitted", "replace_submitted", "order_accepted", "order_executed", "order_ended", "order_replaced", "request_rejected", "execution_busted", "order_unknown", "requests_refused", "configuration_applied", "halt_changed", "venue_logged_on", "position_charged"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_started", "order_submitted", "cancel_submitted", "replace_submitted", "order_accepted", "order_executed", "order_ended", "order_replaced", "request_rejected", "execution_busted", "order_unknown", "requests_refused", "configuration_applied", "halt_changed", "venue_logged_on", "position_charged", "kill_changed", "breach_changed", "loss_marked"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -248,6 +268,9 @@ class OrderSubmitted(_message.Message):
     POST_ONLY_FIELD_NUMBER: _builtins.int
     CLOSING_FIELD_NUMBER: _builtins.int
     ORIGIN_SEQUENCE_FIELD_NUMBER: _builtins.int
+    BID_PRICE_FIELD_NUMBER: _builtins.int
+    ASK_PRICE_FIELD_NUMBER: _builtins.int
+    QUOTE_UNIX_NS_FIELD_NUMBER: _builtins.int
     cl_ord_id: _builtins.str
     """FIX tag 11."""
     strategy: _builtins.str
@@ -272,6 +295,12 @@ class OrderSubmitted(_message.Message):
     """True for the gateway's own order that closes a position."""
     origin_sequence: _builtins.int
     """MarketData.sequence that caused it, bounded by what was published; 0 when none."""
+    bid_price: _builtins.str
+    """Bid that the gate judged by; empty without a quote."""
+    ask_price: _builtins.str
+    """Offer that the gate judged by; empty without a quote."""
+    quote_unix_ns: _builtins.int
+    """Wall clock at which that quote was received; 0 without."""
     def __init__(
         self,
         *,
@@ -287,10 +316,13 @@ class OrderSubmitted(_message.Message):
         post_only: _builtins.bool = ...,
         closing: _builtins.bool = ...,
         origin_sequence: _builtins.int = ...,
+        bid_price: _builtins.str = ...,
+        ask_price: _builtins.str = ...,
+        quote_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cl_ord_id", b"cl_ord_id", "closing", b"closing", "expire_unix_ns", b"expire_unix_ns", "ord_type", b"ord_type", "order_quantity", b"order_quantity", "origin_sequence", b"origin_sequence", "post_only", b"post_only", "price", b"price", "side", b"side", "strategy", b"strategy", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_price", b"ask_price", "bid_price", b"bid_price", "cl_ord_id", b"cl_ord_id", "closing", b"closing", "expire_unix_ns", b"expire_unix_ns", "ord_type", b"ord_type", "order_quantity", b"order_quantity", "origin_sequence", b"origin_sequence", "post_only", b"post_only", "price", b"price", "quote_unix_ns", b"quote_unix_ns", "side", b"side", "strategy", b"strategy", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,6 +369,9 @@ class ReplaceSubmitted(_message.Message):
     ORDER_QUANTITY_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
     ORIGIN_SEQUENCE_FIELD_NUMBER: _builtins.int
+    BID_PRICE_FIELD_NUMBER: _builtins.int
+    ASK_PRICE_FIELD_NUMBER: _builtins.int
+    QUOTE_UNIX_NS_FIELD_NUMBER: _builtins.int
     cl_ord_id: _builtins.str
     """ClOrdID of the request."""
     orig_cl_ord_id: _builtins.str
@@ -347,6 +382,12 @@ class ReplaceSubmitted(_message.Message):
     """New limit price."""
     origin_sequence: _builtins.int
     """MarketData.sequence that caused it, bounded by what was published; 0 when none."""
+    bid_price: _builtins.str
+    """Bid that the gate judged by; empty without a quote."""
+    ask_price: _builtins.str
+    """Offer that the gate judged by; empty without a quote."""
+    quote_unix_ns: _builtins.int
+    """Wall clock at which that quote was received; 0 without."""
     def __init__(
         self,
         *,
@@ -355,10 +396,13 @@ class ReplaceSubmitted(_message.Message):
         order_quantity: _builtins.str = ...,
         price: _builtins.str = ...,
         origin_sequence: _builtins.int = ...,
+        bid_price: _builtins.str = ...,
+        ask_price: _builtins.str = ...,
+        quote_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cl_ord_id", b"cl_ord_id", "order_quantity", b"order_quantity", "orig_cl_ord_id", b"orig_cl_ord_id", "origin_sequence", b"origin_sequence", "price", b"price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_price", b"ask_price", "bid_price", b"bid_price", "cl_ord_id", b"cl_ord_id", "order_quantity", b"order_quantity", "orig_cl_ord_id", b"orig_cl_ord_id", "origin_sequence", b"origin_sequence", "price", b"price", "quote_unix_ns", b"quote_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -776,10 +820,15 @@ class ConfigurationApplied(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CONFIG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """GatewayConfig.revision."""
+    @_builtins.property
+    def config(self) -> _config_pb2.GatewayConfig:
+        """The rules and bindings as they came (without labels), so that whoever reads the journal can judge again."""
+
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleMembers]:
         """What each rule that counts strategies together counts: who is bound now, and who was and still holds or works something."""
@@ -787,12 +836,13 @@ class ConfigurationApplied(_message.Message):
     def __init__(
         self,
         *,
+        config: _config_pb2.GatewayConfig | None = ...,
         revision: _builtins.str = ...,
         members: _abc.Iterable[Global___RuleMembers] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "members", b"members", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -829,6 +879,136 @@ class HaltChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HaltChanged: _TypeAlias = HaltChanged  # noqa: Y015
+
+@_typing.final
+class KillChanged(_message.Message):
+    """A kill order is in force, or a person has re-armed what it stopped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REARMED_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """Way by which it came: Api, Bus, Rpc, File or Manifest."""
+    rearmed: _builtins.bool
+    """True when it is no longer in force."""
+    @_builtins.property
+    def order(self) -> _kill_pb2.KillOrder:
+        """The order."""
+
+    def __init__(
+        self,
+        *,
+        order: _kill_pb2.KillOrder | None = ...,
+        channel: _builtins.str = ...,
+        rearmed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "order", b"order", "rearmed", b"rearmed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KillChanged: _TypeAlias = KillChanged  # noqa: Y015
+
+@_typing.final
+class BreachChanged(_message.Message):
+    """A limit was breached, which is latched until a person clears it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREACH_FIELD_NUMBER: _builtins.int
+    RISK_LIMIT_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CLEARED_FIELD_NUMBER: _builtins.int
+    ENFORCED_FIELD_NUMBER: _builtins.int
+    breach: _builtins.str
+    """LIMIT/SUBJECT@VENUE-SEQUENCE, unique: SUBJECT is the strategy, or - for all that the rule counts together, and
+    SEQUENCE that of this event in the journal.
+    """
+    risk_limit: _builtins.str
+    """Name of the RiskLimit."""
+    uid: _builtins.str
+    """metadata.uid of the RiskLimit."""
+    limit: _builtins.str
+    """Field of RiskLimit.spec.limits."""
+    subject: _builtins.str
+    """Name of the Strategy; empty for all that the rule counts together."""
+    action: _builtins.str
+    """spec.onBreach at that moment, which stays until it is cleared."""
+    text: _builtins.str
+    """A sentence for people: what was measured, and the limit; at the end of a breach the reason of who cleared it."""
+    cleared: _builtins.bool
+    """True when it is cleared."""
+    enforced: _builtins.bool
+    """False for a rule that only observes: it is told, and stops nothing."""
+    def __init__(
+        self,
+        *,
+        breach: _builtins.str = ...,
+        risk_limit: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        limit: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        action: _builtins.str = ...,
+        text: _builtins.str = ...,
+        cleared: _builtins.bool = ...,
+        enforced: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "breach", b"breach", "cleared", b"cleared", "enforced", b"enforced", "limit", b"limit", "risk_limit", b"risk_limit", "subject", b"subject", "text", b"text", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BreachChanged: _TypeAlias = BreachChanged  # noqa: Y015
+
+@_typing.final
+class LossMarked(_message.Message):
+    """Day and peak of what a rule counts. The peak is journaled when it has risen, once each second at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RISK_LIMIT_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    DAY_START_FIELD_NUMBER: _builtins.int
+    PEAK_FIELD_NUMBER: _builtins.int
+    risk_limit: _builtins.str
+    """Name of the RiskLimit."""
+    uid: _builtins.str
+    """metadata.uid of the RiskLimit."""
+    subject: _builtins.str
+    """Name of the Strategy; empty for all that the rule counts together."""
+    day: _builtins.str
+    """Trading day of the limit's calendar, YYYY-MM-DD; empty before a day was marked."""
+    day_start: _builtins.str
+    """Profit and loss since the journal began when that day began, in the rule's currency."""
+    peak: _builtins.str
+    """Highest profit and loss since the journal began, in the rule's currency."""
+    def __init__(
+        self,
+        *,
+        risk_limit: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        day: _builtins.str = ...,
+        day_start: _builtins.str = ...,
+        peak: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "day_start", b"day_start", "peak", b"peak", "risk_limit", b"risk_limit", "subject", b"subject", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LossMarked: _TypeAlias = LossMarked  # noqa: Y015
 
 @_typing.final
 class JournalSnapshot(_message.Message):
@@ -1128,6 +1308,9 @@ class Books(_message.Message):
     AT_UNIX_NS_FIELD_NUMBER: _builtins.int
     VENUE_UNIX_NS_FIELD_NUMBER: _builtins.int
     CHARGE_IDS_FIELD_NUMBER: _builtins.int
+    KILLS_FIELD_NUMBER: _builtins.int
+    BREACHES_FIELD_NUMBER: _builtins.int
+    LOSS_MARKS_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """Last fencing token."""
     venue_state: _builtins.str
@@ -1174,6 +1357,18 @@ class Books(_message.Message):
     def charge_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Identifiers of the last charges, oldest first, so that one that comes twice is recognised."""
 
+    @_builtins.property
+    def kills(self) -> _containers.RepeatedCompositeFieldContainer[Global___KillChanged]:
+        """Kill orders in force."""
+
+    @_builtins.property
+    def breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreachChanged]:
+        """Breaches that are not cleared."""
+
+    @_builtins.property
+    def loss_marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LossMarked]:
+        """Days and peaks."""
+
     def __init__(
         self,
         *,
@@ -1191,10 +1386,13 @@ class Books(_message.Message):
         at_unix_ns: _builtins.int = ...,
         venue_unix_ns: _builtins.int = ...,
         charge_ids: _abc.Iterable[_builtins.str] | None = ...,
+        kills: _abc.Iterable[Global___KillChanged] | None = ...,
+        breaches: _abc.Iterable[Global___BreachChanged] | None = ...,
+        loss_marks: _abc.Iterable[Global___LossMarked] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

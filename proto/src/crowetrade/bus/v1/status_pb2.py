@@ -23,35 +23,38 @@ _sym_db = _symbol_database.Default()
 
 
 from crowetrade.bus.v1 import instrument_pb2 as crowetrade_dot_bus_dot_v1_dot_instrument__pb2
+from crowetrade.config.v1 import kill_pb2 as crowetrade_dot_config_dot_v1_dot_kill__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63rowetrade/bus/v1/status.proto\x12\x11\x63rowetrade.bus.v1\x1a\"crowetrade/bus/v1/instrument.proto\"\xce\x01\n\x08Position\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x15\n\raverage_price\x18\x03 \x01(\t\x12\x12\n\nmark_price\x18\x04 \x01(\t\x12\x14\n\x0cmark_unix_ns\x18\x05 \x01(\x03\x12\x14\n\x0crealized_pnl\x18\x06 \x01(\t\x12\x16\n\x0eunrealized_pnl\x18\x07 \x01(\t\x12\x0c\n\x04\x66\x65\x65s\x18\x08 \x01(\t\"\x7f\n\tRemaining\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05\x66inal\x18\x05 \x01(\x08\"x\n\x08Refusals\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x12\n\nrisk_limit\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\x15\n\rsince_unix_ns\x18\x04 \x01(\x03\x12\x14\n\x0clast_unix_ns\x18\x05 \x01(\x03\x12\x0c\n\x04text\x18\x06 \x01(\t\"\xde\x02\n\x0fStrategyAccount\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12.\n\tpositions\x18\x02 \x03(\x0b\x32\x1b.crowetrade.bus.v1.Position\x12\x13\n\x0bopen_orders\x18\x03 \x01(\r\x12\x16\n\x0eunknown_orders\x18\x04 \x01(\r\x12\x12\n\nsent_total\x18\x05 \x01(\x04\x12\x14\n\x0c\x66illed_total\x18\x06 \x01(\x04\x12\x16\n\x0erejected_total\x18\x07 \x01(\x04\x12\x30\n\x0blast_reject\x18\x08 \x01(\x0b\x32\x1b.crowetrade.bus.v1.Refusals\x12\x11\n\tconnected\x18\t \x01(\x08\x12\x0f\n\x07stopped\x18\n \x01(\x08\x12/\n\tremaining\x18\x0b \x03(\x0b\x32\x1c.crowetrade.bus.v1.Remaining\x12\x13\n\x0brisk_limits\x18\x0c \x03(\t\"n\n\x0f\x41\x63\x63ountPosition\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x14\n\x0cunattributed\x18\x03 \x01(\t\"\\\n\x0bUtilisation\x12\x12\n\nrisk_limit\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0c\n\x04used\x18\x04 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x05 \x01(\t\"U\n\x13RiskAcknowledgement\x12\x12\n\nrisk_limit\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04hash\x18\x03 \x01(\t\x12\x0f\n\x07problem\x18\x04 \x01(\t\"\x8a\x05\n\rGatewayStatus\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x0b\n\x03pod\x18\x03 \x01(\t\x12\x14\n\x0csent_unix_ns\x18\x04 \x01(\x03\x12\x30\n\x07session\x18\x05 \x01(\x0e\x32\x1f.crowetrade.bus.v1.SessionState\x12\x1d\n\x15session_since_unix_ns\x18\x06 \x01(\x03\x12\x17\n\x0fsession_message\x18\x07 \x01(\t\x12\x15\n\rfencing_token\x18\x08 \x01(\x04\x12\x18\n\x10journal_sequence\x18\t \x01(\x04\x12\x17\n\x0f\x63onfig_revision\x18\n \x01(\t\x12\x45\n\x15risk_acknowledgements\x18\x0b \x03(\x0b\x32&.crowetrade.bus.v1.RiskAcknowledgement\x12\x34\n\x08\x61\x63\x63ounts\x18\x0c \x03(\x0b\x32\".crowetrade.bus.v1.StrategyAccount\x12\x35\n\tpositions\x18\r \x03(\x0b\x32\".crowetrade.bus.v1.AccountPosition\x12\x33\n\x0butilisation\x18\x0e \x03(\x0b\x32\x1e.crowetrade.bus.v1.Utilisation\x12\x17\n\x0fthrottled_total\x18\x0f \x01(\x04\x12\x1a\n\x12latency_p99_micros\x18\x10 \x01(\x04\x12\x16\n\x0e\x62locked_reason\x18\x11 \x01(\t\x12\x17\n\x0f\x62locked_message\x18\x12 \x01(\t\x12\x1c\n\x14market_data_sequence\x18\x13 \x01(\x04\x12\x13\n\x0bwaiting_for\x18\x14 \x03(\t\"U\n\x0c\x41gentProblem\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\x15\n\rsince_unix_ns\x18\x04 \x01(\x03\"\xfa\x01\n\x0b\x41gentStatus\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x14\n\x0csent_unix_ns\x18\x05 \x01(\x03\x12\x1b\n\x13last_signal_unix_ns\x18\x06 \x01(\x03\x12\x16\n\x0ewaiting_reason\x18\x07 \x01(\t\x12\x17\n\x0fwaiting_message\x18\x08 \x01(\t\x12\x13\n\x0b\x63onfig_hash\x18\t \x01(\t\x12\x31\n\x08problems\x18\n \x03(\x0b\x32\x1f.crowetrade.bus.v1.AgentProblem*\xc3\x01\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SESSION_STATE_CONNECTING\x10\x01\x12\x1b\n\x17SESSION_STATE_LOGGED_ON\x10\x02\x12 \n\x1cSESSION_STATE_LOGON_REJECTED\x10\x03\x12\x1e\n\x1aSESSION_STATE_DISCONNECTED\x10\x04\x12\x17\n\x13SESSION_STATE_ENDED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63rowetrade/bus/v1/status.proto\x12\x11\x63rowetrade.bus.v1\x1a\"crowetrade/bus/v1/instrument.proto\x1a\x1f\x63rowetrade/config/v1/kill.proto\"\xce\x01\n\x08Position\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x15\n\raverage_price\x18\x03 \x01(\t\x12\x12\n\nmark_price\x18\x04 \x01(\t\x12\x14\n\x0cmark_unix_ns\x18\x05 \x01(\x03\x12\x14\n\x0crealized_pnl\x18\x06 \x01(\t\x12\x16\n\x0eunrealized_pnl\x18\x07 \x01(\t\x12\x0c\n\x04\x66\x65\x65s\x18\x08 \x01(\t\"\x7f\n\tRemaining\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05\x66inal\x18\x05 \x01(\x08\"x\n\x08Refusals\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x12\n\nrisk_limit\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\x15\n\rsince_unix_ns\x18\x04 \x01(\x03\x12\x14\n\x0clast_unix_ns\x18\x05 \x01(\x03\x12\x0c\n\x04text\x18\x06 \x01(\t\"\xde\x02\n\x0fStrategyAccount\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12.\n\tpositions\x18\x02 \x03(\x0b\x32\x1b.crowetrade.bus.v1.Position\x12\x13\n\x0bopen_orders\x18\x03 \x01(\r\x12\x16\n\x0eunknown_orders\x18\x04 \x01(\r\x12\x12\n\nsent_total\x18\x05 \x01(\x04\x12\x14\n\x0c\x66illed_total\x18\x06 \x01(\x04\x12\x16\n\x0erejected_total\x18\x07 \x01(\x04\x12\x30\n\x0blast_reject\x18\x08 \x01(\x0b\x32\x1b.crowetrade.bus.v1.Refusals\x12\x11\n\tconnected\x18\t \x01(\x08\x12\x0f\n\x07stopped\x18\n \x01(\x08\x12/\n\tremaining\x18\x0b \x03(\x0b\x32\x1c.crowetrade.bus.v1.Remaining\x12\x13\n\x0brisk_limits\x18\x0c \x03(\t\"n\n\x0f\x41\x63\x63ountPosition\x12\x33\n\ninstrument\x18\x01 \x01(\x0b\x32\x1f.crowetrade.bus.v1.InstrumentId\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x14\n\x0cunattributed\x18\x03 \x01(\t\"z\n\x0bUtilisation\x12\x12\n\nrisk_limit\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0c\n\x04used\x18\x04 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x05 \x01(\t\x12\r\n\x05share\x18\x06 \x01(\t\x12\r\n\x05total\x18\x07 \x01(\t\"\x93\x01\n\x06\x42reach\x12\x0e\n\x06\x62reach\x18\x01 \x01(\t\x12\x12\n\nrisk_limit\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x15\n\rsince_unix_ns\x18\x07 \x01(\x03\x12\x10\n\x08\x65nforced\x18\x08 \x01(\x08\"U\n\x13RiskAcknowledgement\x12\x12\n\nrisk_limit\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04hash\x18\x03 \x01(\t\x12\x0f\n\x07problem\x18\x04 \x01(\t\"\x90\x06\n\rGatewayStatus\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12\x0b\n\x03pod\x18\x03 \x01(\t\x12\x14\n\x0csent_unix_ns\x18\x04 \x01(\x03\x12\x30\n\x07session\x18\x05 \x01(\x0e\x32\x1f.crowetrade.bus.v1.SessionState\x12\x1d\n\x15session_since_unix_ns\x18\x06 \x01(\x03\x12\x17\n\x0fsession_message\x18\x07 \x01(\t\x12\x15\n\rfencing_token\x18\x08 \x01(\x04\x12\x18\n\x10journal_sequence\x18\t \x01(\x04\x12\x17\n\x0f\x63onfig_revision\x18\n \x01(\t\x12\x45\n\x15risk_acknowledgements\x18\x0b \x03(\x0b\x32&.crowetrade.bus.v1.RiskAcknowledgement\x12\x34\n\x08\x61\x63\x63ounts\x18\x0c \x03(\x0b\x32\".crowetrade.bus.v1.StrategyAccount\x12\x35\n\tpositions\x18\r \x03(\x0b\x32\".crowetrade.bus.v1.AccountPosition\x12\x33\n\x0butilisation\x18\x0e \x03(\x0b\x32\x1e.crowetrade.bus.v1.Utilisation\x12\x17\n\x0fthrottled_total\x18\x0f \x01(\x04\x12\x1a\n\x12latency_p99_micros\x18\x10 \x01(\x04\x12\x16\n\x0e\x62locked_reason\x18\x11 \x01(\t\x12\x17\n\x0f\x62locked_message\x18\x12 \x01(\t\x12\x1c\n\x14market_data_sequence\x18\x13 \x01(\x04\x12\x13\n\x0bwaiting_for\x18\x14 \x03(\t\x12+\n\x08\x62reaches\x18\x15 \x03(\x0b\x32\x19.crowetrade.bus.v1.Breach\x12\x38\n\x05kills\x18\x16 \x03(\x0b\x32).crowetrade.config.v1.KillAcknowledgement\x12\x1d\n\x15watches_kill_switches\x18\x17 \x01(\x08\"U\n\x0c\x41gentProblem\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\x15\n\rsince_unix_ns\x18\x04 \x01(\x03\"\xfa\x01\n\x0b\x41gentStatus\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x14\n\x0csent_unix_ns\x18\x05 \x01(\x03\x12\x1b\n\x13last_signal_unix_ns\x18\x06 \x01(\x03\x12\x16\n\x0ewaiting_reason\x18\x07 \x01(\t\x12\x17\n\x0fwaiting_message\x18\x08 \x01(\t\x12\x13\n\x0b\x63onfig_hash\x18\t \x01(\t\x12\x31\n\x08problems\x18\n \x03(\x0b\x32\x1f.crowetrade.bus.v1.AgentProblem*\xc3\x01\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SESSION_STATE_CONNECTING\x10\x01\x12\x1b\n\x17SESSION_STATE_LOGGED_ON\x10\x02\x12 \n\x1cSESSION_STATE_LOGON_REJECTED\x10\x03\x12\x1e\n\x1aSESSION_STATE_DISCONNECTED\x10\x04\x12\x17\n\x13SESSION_STATE_ENDED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crowetrade.bus.v1.status_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSIONSTATE']._serialized_start=2189
-  _globals['_SESSIONSTATE']._serialized_end=2384
-  _globals['_POSITION']._serialized_start=90
-  _globals['_POSITION']._serialized_end=296
-  _globals['_REMAINING']._serialized_start=298
-  _globals['_REMAINING']._serialized_end=425
-  _globals['_REFUSALS']._serialized_start=427
-  _globals['_REFUSALS']._serialized_end=547
-  _globals['_STRATEGYACCOUNT']._serialized_start=550
-  _globals['_STRATEGYACCOUNT']._serialized_end=900
-  _globals['_ACCOUNTPOSITION']._serialized_start=902
-  _globals['_ACCOUNTPOSITION']._serialized_end=1012
-  _globals['_UTILISATION']._serialized_start=1014
-  _globals['_UTILISATION']._serialized_end=1106
-  _globals['_RISKACKNOWLEDGEMENT']._serialized_start=1108
-  _globals['_RISKACKNOWLEDGEMENT']._serialized_end=1193
-  _globals['_GATEWAYSTATUS']._serialized_start=1196
-  _globals['_GATEWAYSTATUS']._serialized_end=1846
-  _globals['_AGENTPROBLEM']._serialized_start=1848
-  _globals['_AGENTPROBLEM']._serialized_end=1933
-  _globals['_AGENTSTATUS']._serialized_start=1936
-  _globals['_AGENTSTATUS']._serialized_end=2186
+  _globals['_SESSIONSTATE']._serialized_start=2536
+  _globals['_SESSIONSTATE']._serialized_end=2731
+  _globals['_POSITION']._serialized_start=123
+  _globals['_POSITION']._serialized_end=329
+  _globals['_REMAINING']._serialized_start=331
+  _globals['_REMAINING']._serialized_end=458
+  _globals['_REFUSALS']._serialized_start=460
+  _globals['_REFUSALS']._serialized_end=580
+  _globals['_STRATEGYACCOUNT']._serialized_start=583
+  _globals['_STRATEGYACCOUNT']._serialized_end=933
+  _globals['_ACCOUNTPOSITION']._serialized_start=935
+  _globals['_ACCOUNTPOSITION']._serialized_end=1045
+  _globals['_UTILISATION']._serialized_start=1047
+  _globals['_UTILISATION']._serialized_end=1169
+  _globals['_BREACH']._serialized_start=1172
+  _globals['_BREACH']._serialized_end=1319
+  _globals['_RISKACKNOWLEDGEMENT']._serialized_start=1321
+  _globals['_RISKACKNOWLEDGEMENT']._serialized_end=1406
+  _globals['_GATEWAYSTATUS']._serialized_start=1409
+  _globals['_GATEWAYSTATUS']._serialized_end=2193
+  _globals['_AGENTPROBLEM']._serialized_start=2195
+  _globals['_AGENTPROBLEM']._serialized_end=2280
+  _globals['_AGENTSTATUS']._serialized_start=2283
+  _globals['_AGENTSTATUS']._serialized_end=2533
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ money to 8 decimal places at most, prices to the places of the tick size plus 4.
 
 from collections import abc as _abc
 from crowetrade.bus.v1 import instrument_pb2 as _instrument_pb2
+from crowetrade.config.v1 import kill_pb2 as _kill_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -299,6 +300,8 @@ class Utilisation(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     USED_FIELD_NUMBER: _builtins.int
     ALLOWED_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     risk_limit: _builtins.str
     """Name of the RiskLimit."""
     limit: _builtins.str
@@ -308,7 +311,11 @@ class Utilisation(_message.Message):
     used: _builtins.str
     """Used, decimal, in the limit's unit."""
     allowed: _builtins.str
-    """The limit, decimal, in its unit."""
+    """The limit as this gateway enforces it, decimal, in its unit: its share where the limit is split."""
+    share: _builtins.str
+    """Share of the whole limit that this gateway holds, decimal from 0 to 1; empty where it is not split."""
+    total: _builtins.str
+    """The whole limit, decimal, in its unit; empty where it is not split."""
     def __init__(
         self,
         *,
@@ -317,14 +324,66 @@ class Utilisation(_message.Message):
         key: _builtins.str = ...,
         used: _builtins.str = ...,
         allowed: _builtins.str = ...,
+        share: _builtins.str = ...,
+        total: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "key", b"key", "limit", b"limit", "risk_limit", b"risk_limit", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "key", b"key", "limit", b"limit", "risk_limit", b"risk_limit", "share", b"share", "total", b"total", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Utilisation: _TypeAlias = Utilisation  # noqa: Y015
+
+@_typing.final
+class Breach(_message.Message):
+    """A limit that was breached and not cleared yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREACH_FIELD_NUMBER: _builtins.int
+    RISK_LIMIT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    ENFORCED_FIELD_NUMBER: _builtins.int
+    breach: _builtins.str
+    """As BreachChanged.breach says it."""
+    risk_limit: _builtins.str
+    """Name of the RiskLimit."""
+    limit: _builtins.str
+    """Field of RiskLimit.spec.limits."""
+    subject: _builtins.str
+    """Name of the Strategy; empty for all that the rule counts together."""
+    action: _builtins.str
+    """What is done about it: Alert, Slow, Block, CloseOnly, Cancel or Flatten."""
+    text: _builtins.str
+    """A sentence for people."""
+    since_unix_ns: _builtins.int
+    """Wall clock, nanoseconds since the Unix epoch."""
+    enforced: _builtins.bool
+    """False for a rule that only observes."""
+    def __init__(
+        self,
+        *,
+        breach: _builtins.str = ...,
+        risk_limit: _builtins.str = ...,
+        limit: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        action: _builtins.str = ...,
+        text: _builtins.str = ...,
+        since_unix_ns: _builtins.int = ...,
+        enforced: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "breach", b"breach", "enforced", b"enforced", "limit", b"limit", "risk_limit", b"risk_limit", "since_unix_ns", b"since_unix_ns", "subject", b"subject", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Breach: _TypeAlias = Breach  # noqa: Y015
 
 @_typing.final
 class RiskAcknowledgement(_message.Message):
@@ -386,6 +445,9 @@ class GatewayStatus(_message.Message):
     BLOCKED_MESSAGE_FIELD_NUMBER: _builtins.int
     MARKET_DATA_SEQUENCE_FIELD_NUMBER: _builtins.int
     WAITING_FOR_FIELD_NUMBER: _builtins.int
+    BREACHES_FIELD_NUMBER: _builtins.int
+    KILLS_FIELD_NUMBER: _builtins.int
+    WATCHES_KILL_SWITCHES_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace of the VenueConnection."""
     venue: _builtins.str
@@ -416,6 +478,8 @@ class GatewayStatus(_message.Message):
     """A sentence for people about it."""
     market_data_sequence: _builtins.int
     """MarketData.sequence last published."""
+    watches_kill_switches: _builtins.bool
+    """False while the gateway cannot watch KillSwitches at the API server itself."""
     @_builtins.property
     def risk_acknowledgements(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskAcknowledgement]:
         """Rules received."""
@@ -435,6 +499,14 @@ class GatewayStatus(_message.Message):
     @_builtins.property
     def waiting_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Lock step: names of strategies that the market waits for; empty otherwise."""
+
+    @_builtins.property
+    def breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breach]:
+        """Breaches that are not cleared."""
+
+    @_builtins.property
+    def kills(self) -> _containers.RepeatedCompositeFieldContainer[_kill_pb2.KillAcknowledgement]:
+        """Kill orders that this gateway has in force."""
 
     def __init__(
         self,
@@ -459,10 +531,13 @@ class GatewayStatus(_message.Message):
         blocked_message: _builtins.str = ...,
         market_data_sequence: _builtins.int = ...,
         waiting_for: _abc.Iterable[_builtins.str] | None = ...,
+        breaches: _abc.Iterable[Global___Breach] | None = ...,
+        kills: _abc.Iterable[_kill_pb2.KillAcknowledgement] | None = ...,
+        watches_kill_switches: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "blocked_message", b"blocked_message", "blocked_reason", b"blocked_reason", "config_revision", b"config_revision", "fencing_token", b"fencing_token", "journal_sequence", b"journal_sequence", "latency_p99_micros", b"latency_p99_micros", "market_data_sequence", b"market_data_sequence", "namespace", b"namespace", "pod", b"pod", "positions", b"positions", "risk_acknowledgements", b"risk_acknowledgements", "sent_unix_ns", b"sent_unix_ns", "session", b"session", "session_message", b"session_message", "session_since_unix_ns", b"session_since_unix_ns", "throttled_total", b"throttled_total", "utilisation", b"utilisation", "venue", b"venue", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "blocked_message", b"blocked_message", "blocked_reason", b"blocked_reason", "breaches", b"breaches", "config_revision", b"config_revision", "fencing_token", b"fencing_token", "journal_sequence", b"journal_sequence", "kills", b"kills", "latency_p99_micros", b"latency_p99_micros", "market_data_sequence", b"market_data_sequence", "namespace", b"namespace", "pod", b"pod", "positions", b"positions", "risk_acknowledgements", b"risk_acknowledgements", "sent_unix_ns", b"sent_unix_ns", "session", b"session", "session_message", b"session_message", "session_since_unix_ns", b"session_since_unix_ns", "throttled_total", b"throttled_total", "utilisation", b"utilisation", "venue", b"venue", "waiting_for", b"waiting_for", "watches_kill_switches", b"watches_kill_switches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,9 +55,32 @@ class StrategyBinding(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STRATEGY_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     FLATTEN_WHEN_DELETED_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CAPITAL_FIELD_NUMBER: _builtins.int
+    CAPITAL_CURRENCY_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """Name of the Strategy."""
     state: Global___TradingState.ValueType
@@ -66,16 +89,27 @@ class StrategyBinding(_message.Message):
     """True when its positions are to be closed if it is deleted: a gateway that is stopped while it holds some waits a
     moment for that order, because with a whole namespace the pods are stopped first.
     """
+    capital: _builtins.str
+    """spec.capital.amount: what drawdown, loss per minute and concentration are shares of."""
+    capital_currency: _builtins.str
+    """spec.capital.currency."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """metadata.labels of the Strategy: by them a KillSwitch that comes without the operator selects it."""
+
     def __init__(
         self,
         *,
         strategy: _builtins.str = ...,
         state: Global___TradingState.ValueType = ...,
         flatten_when_deleted: _builtins.bool = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        capital: _builtins.str = ...,
+        capital_currency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flatten_when_deleted", b"flatten_when_deleted", "state", b"state", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capital", b"capital", "capital_currency", b"capital_currency", "flatten_when_deleted", b"flatten_when_deleted", "labels", b"labels", "state", b"state", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -143,6 +177,10 @@ class RiskRule(_message.Message):
     AGGREGATE_TOTAL_FIELD_NUMBER: _builtins.int
     ENFORCE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    WARN_AT_FIELD_NUMBER: _builtins.int
+    ON_BREACH_FIELD_NUMBER: _builtins.int
+    GATEWAYS_FIELD_NUMBER: _builtins.int
     risk_limit: _builtins.str
     """Name of the RiskLimit."""
     uid: _builtins.str
@@ -153,6 +191,12 @@ class RiskRule(_message.Message):
     """True when strategies are counted together, false when each alone."""
     enforce: _builtins.bool
     """False when breaches are only counted and logged."""
+    currency: _builtins.str
+    """Currency of amounts of money in the limits; amounts in another one are converted, or refused without a rate."""
+    warn_at: _builtins.str
+    """Share of a limit above which its use is warned about, decimal; empty for none."""
+    on_breach: _builtins.str
+    """What a breach does: Alert, Slow, Block, CloseOnly, Cancel or Flatten; what a gateway does not know counts as Cancel."""
     @_builtins.property
     def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Strategies that it binds, by name."""
@@ -165,6 +209,12 @@ class RiskRule(_message.Message):
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
         """The limits. A rule without any, and a name that the gateway does not know, block."""
 
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of all gateways that the RiskLimit concerns, this one among them: limits of a rule that counts strategies
+        together are split among them.
+        """
+
     def __init__(
         self,
         *,
@@ -176,10 +226,14 @@ class RiskRule(_message.Message):
         aggregate_total: _builtins.bool = ...,
         enforce: _builtins.bool = ...,
         limits: _abc.Iterable[Global___Limit] | None = ...,
+        currency: _builtins.str = ...,
+        warn_at: _builtins.str = ...,
+        on_breach: _builtins.str = ...,
+        gateways: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate_total", b"aggregate_total", "enforce", b"enforce", "generation", b"generation", "limits", b"limits", "risk_limit", b"risk_limit", "strategies", b"strategies", "symbols", b"symbols", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate_total", b"aggregate_total", "currency", b"currency", "enforce", b"enforce", "gateways", b"gateways", "generation", b"generation", "limits", b"limits", "on_breach", b"on_breach", "risk_limit", b"risk_limit", "strategies", b"strategies", "symbols", b"symbols", "uid", b"uid", "warn_at", b"warn_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,10 +270,76 @@ class JournalRecordOnFile(_message.Message):
 Global___JournalRecordOnFile: _TypeAlias = JournalRecordOnFile  # noqa: Y015
 
 @_typing.final
+class ClearedBreach(_message.Message):
+    """A breach that a person has cleared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREACH_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    breach: _builtins.str
+    """As BreachChanged.breach says it."""
+    reason: _builtins.str
+    """Why, in the person's words."""
+    def __init__(
+        self,
+        *,
+        breach: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breach", b"breach", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearedBreach: _TypeAlias = ClearedBreach  # noqa: Y015
+
+@_typing.final
 class GatewayConfig(_message.Message):
     """Everything that a gateway enforces. Replaces the one before as a whole."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class VenueLabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class NamespaceLabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     REVISION_FIELD_NUMBER: _builtins.int
     STRATEGIES_FIELD_NUMBER: _builtins.int
@@ -228,6 +348,10 @@ class GatewayConfig(_message.Message):
     HALTED_MESSAGE_FIELD_NUMBER: _builtins.int
     ON_RECORD_FIELD_NUMBER: _builtins.int
     CLEARED_HALTS_FIELD_NUMBER: _builtins.int
+    CLEARED_BREACHES_FIELD_NUMBER: _builtins.int
+    REQUIRED_LIMITS_FIELD_NUMBER: _builtins.int
+    VENUE_LABELS_FIELD_NUMBER: _builtins.int
+    NAMESPACE_LABELS_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """SHA-256 over the serialized message without this field and `on_record`, in hex; acknowledged in
     GatewayStatus.config_revision.
@@ -254,6 +378,22 @@ class GatewayConfig(_message.Message):
     def cleared_halts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Halts that a person has cleared, as HaltChanged.halt says them (annotation trading.crowetrade.io/clear-halt)."""
 
+    @_builtins.property
+    def cleared_breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClearedBreach]:
+        """Breaches that a person has cleared (annotation trading.crowetrade.io/clear-breach of the RiskLimit)."""
+
+    @_builtins.property
+    def required_limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What must be covered by limits in force before anything trades: OrderSize, Position, OrderRate."""
+
+    @_builtins.property
+    def venue_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """metadata.labels of the VenueConnection: by them a KillSwitch that comes without the operator selects it."""
+
+    @_builtins.property
+    def namespace_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """metadata.labels of the namespace."""
+
     def __init__(
         self,
         *,
@@ -264,10 +404,14 @@ class GatewayConfig(_message.Message):
         halted_message: _builtins.str = ...,
         on_record: Global___JournalRecordOnFile | None = ...,
         cleared_halts: _abc.Iterable[_builtins.str] | None = ...,
+        cleared_breaches: _abc.Iterable[Global___ClearedBreach] | None = ...,
+        required_limits: _abc.Iterable[_builtins.str] | None = ...,
+        venue_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        namespace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["on_record", b"on_record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared_halts", b"cleared_halts", "halted_message", b"halted_message", "halted_reason", b"halted_reason", "on_record", b"on_record", "revision", b"revision", "rules", b"rules", "strategies", b"strategies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared_breaches", b"cleared_breaches", "cleared_halts", b"cleared_halts", "halted_message", b"halted_message", "halted_reason", b"halted_reason", "namespace_labels", b"namespace_labels", "on_record", b"on_record", "required_limits", b"required_limits", "revision", b"revision", "rules", b"rules", "strategies", b"strategies", "venue_labels", b"venue_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
