@@ -33,20 +33,26 @@ CREDENTIALS_DIRECTORY = "/var/run/crowetrade/credentials"
 CREDENTIALS_KEY = "api-key"
 CREDENTIALS_FILE = f"{CREDENTIALS_DIRECTORY}/{CREDENTIALS_KEY}"
 TERMINATION_LOG = "/dev/termination-log"
+KILL_DIRECTORY = "/var/lib/crowetrade/kills"
+"""A volume of the gateway's pod, which outlives its container: the kill orders in force."""
 
 
 class EnvName(StrEnum):
-    """Environment variables of the agents. The operator sets the first three; the rest move ports and paths."""
+    """Environment variables of the agents. The operator sets the first four; the rest move ports and paths."""
 
     POD_NAME = "POD_NAME"
     NATS_URL = "NATS_URL"
     CONFIG_HASH = "CONFIG_HASH"
+    # Of a gateway: namespaces whose KillSwitches it watches, separated by commas; empty means all.
+    WATCH_NAMESPACES = "WATCH_NAMESPACES"
     HTTP_PORT = "HTTP_PORT"
     GRPC_PORT = "GRPC_PORT"
+    CONTROL_PORT = "CONTROL_PORT"
     CONFIG_FILE = "CROWETRADE_CONFIG"
     DATA_DIRECTORY = "CROWETRADE_DATA"
     SAMPLE_DIRECTORY = "CROWETRADE_SAMPLE_DATA"
     CREDENTIALS_FILE = "CROWETRADE_API_KEY_FILE"
+    KILL_DIRECTORY = "CROWETRADE_KILL_DIRECTORY"
     TERMINATION_LOG = "CROWETRADE_TERMINATION_LOG"
     # HOST:PORT of a simulated venue that runs as a process of its own, for tests of the gateway's death.
     SIMULATED_SERVER = "CROWETRADE_SIMULATED_SERVER"
