@@ -40,7 +40,10 @@ class Reason(DocumentedEnum):
         "VenueDeleted",
         "The VenueConnection is being deleted; positions are closed where Flatten asks for it.",
     )
-    KILL_SWITCH_ENGAGED = "KillSwitchEngaged", "A KillSwitch is engaged: it stops trading until another person re-arms it."
+    KILL_SWITCH_ENGAGED = (
+        "KillSwitchEngaged",
+        "A KillSwitch is engaged: it stops trading until another person re-arms it.",
+    )
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something
     VENUE_NOT_FOUND = "VenueNotFound", "A VenueConnection that the strategy names does not exist."
