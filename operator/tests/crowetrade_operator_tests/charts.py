@@ -15,7 +15,8 @@ SYSTEM_NAMESPACE = "crowetrade-system"
 
 def rendered(*settings: str) -> list[Object]:
     """Every object of a release with these values, each written as helm's --set takes it."""
-    command = [program("helm"), "template", "crowetrade", ROOT / "charts/crowetrade", "-n", SYSTEM_NAMESPACE]
+    chart = str(ROOT / "charts/crowetrade")
+    command = [str(program("helm")), "template", "crowetrade", chart, "-n", SYSTEM_NAMESPACE]
     command += [part for setting in settings for part in ("--set", setting)]
     done = subprocess.run([*command, "--kube-version", "1.30.0"], capture_output=True, text=True, check=True)
     return [item for item in yaml.safe_load_all(done.stdout) if item]
