@@ -224,11 +224,12 @@ def _warned(limit: RiskLimit, uses: Sequence[UtilisationStatus], previous: RiskL
     threshold = Decimal(limit.spec.warn_at) * (WARNED_UNTIL if warned else 1)
     if not uses or Decimal(uses[0].ratio) < threshold:
         return []
-    first, warn_at = uses[0], _percent(limit.spec.warn_at)
-    whom = "all" if first.key == "-" else first.key
+    first = uses[0]
+    whom = "all that it binds" if first.key == "-" else first.key
+    # Without the figures, which change with each order: status.utilisation has them.
     text = (
-        f"{first.name} is used by {_percent(first.ratio)} at venue {first.venue} ({first.used} of {first.limit} for "
-        f"{whom}); spec.warnAt is {warn_at}."
+        f"{first.name} at venue {first.venue} for {whom} is used above spec.warnAt, which is "
+        f"{_percent(limit.spec.warn_at)} of the limit: see status.utilisation."
     )
     return [condition(ConditionType.WARNING, True, Reason.NEAR_LIMIT, text)]
 
