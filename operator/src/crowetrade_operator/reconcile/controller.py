@@ -102,6 +102,8 @@ class Controller:
             if venue in _venues(item):
                 self.queue.add(Key(Kind.STRATEGY, namespace, item["metadata"]["name"]))
 
+        if self.context.gateway_acknowledged(namespace, venue):
+            self._add_all(Kind.VENUE, namespace)
         self._kills_reported(namespace, venue)
 
     def gateway_answered(self, namespace: str, name: str) -> None:
@@ -198,6 +200,7 @@ class Controller:
         """Brings one object to where it should be; returns when to look again."""
         if key.kind is not Kind.KILL_SWITCH:
             await self.context.know_namespace(key.namespace)
+            await self.context.know_configs(key.namespace)
         match key.kind:
             case Kind.STRATEGY:
                 return await self._strategy(key)
