@@ -405,8 +405,9 @@ class Accounts:
         if spec is None:
             return self.members
         holding = {key[0] for key in self.exposures()}
+        strangers = holding - set(spec.bindings)
         return {
-            rule.name: rule.strategies | (self.members.get(rule.name, frozenset()) & holding)
+            rule.name: rule.strategies | (self.members.get(rule.name, frozenset()) & holding) | strangers
             for rule in spec.rules
             if rule.total
         }

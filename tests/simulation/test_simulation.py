@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from decimal import Decimal
 
 import pytest
 
@@ -121,6 +122,22 @@ def _accounts_with_a_replacement() -> Accounts:
     events = [journal_pb2.JournalEvent(order_submitted=order), journal_pb2.JournalEvent(replace_submitted=change)]
     accounts.take(journal_pb2.JournalRecord(first_sequence=1, events=events).SerializeToString())
     return accounts
+
+
+def test_whoever_nothing_bound_counts_until_he_holds_nothing_also_when_something_binds_him_again() -> None:
+    """As the gateway's supervision says of a rule that counts strategies together: b was a stranger at the first
+    configuration, and the rule of the second one does not select him."""
+    rule = RuleSpec("limit", frozenset({"a"}), total=True)
+    bound = (dict.fromkeys(names, TradingState.ACTIVE) for names in ("a", "ab", "ab"))
+    accounts = Accounts({f"r{number}": ConfigSpec(f"r{number}", names, (rule,)) for number, names in enumerate(bound)})
+    counted = []
+    for number, held in enumerate((5, 5, 0)):
+        accounts.positions["b", "EUR-USD"] = Decimal(held)
+        applied = journal_pb2.ConfigurationApplied(revision=f"r{number}")
+        event = journal_pb2.JournalEvent(configuration_applied=applied)
+        accounts.take(journal_pb2.JournalRecord(first_sequence=number + 1, events=[event]).SerializeToString())
+        counted.append("".join(sorted(accounts.members["limit"])))
+    assert counted == ["ab", "ab", "a"]
 
 
 def test_every_fault_that_mutants_puts_back_has_its_place() -> None:
