@@ -110,11 +110,7 @@ def still_lost(turn: Turn, strategy: str) -> None:
 
 def _is_lost(turn: Turn, strategy: str) -> bool:
     since = turn.live.lost.get(strategy)
-    return (
-        since is not None
-        and strategy not in turn.live.sessions
-        and turn.now_ns - since >= turn.settings.cancel_after_ns
-    )
+    return since is not None and turn.now_ns - since >= turn.settings.cancel_after_ns
 
 
 def _unwanted(turn: Turn) -> Iterable[tuple[Order, Reason]]:

@@ -208,7 +208,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         turn.count("EXECUTIONS_REPEATED")
         return
     turn.record(journal_pb2.JournalEvent(execution_busted=body))
-    if suspense or order is None or known is None:
+    if order is None or known is None:
         text = f"the venue takes execution {event.exec_ref_id} back, which this gateway does not remember: find out why"
         supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return
