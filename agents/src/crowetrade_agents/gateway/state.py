@@ -17,6 +17,8 @@ from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Report, Tell
 from crowetrade_agents.gateway.order import Key
 from crowetrade_agents.risk.facts import Facts
+from crowetrade_agents.risk.shares import Shares
+from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.venues.port import SessionState, VenueFeatures
 
 
@@ -75,6 +77,10 @@ class Live:
     session_since_ns: int = 0
     leaving: bool = False
     marks: dict[InstrumentId, Mark] = field(default_factory=dict)
+    # Instruments with a new quote since somebody emptied this.
+    quoted: set[InstrumentId] = field(default_factory=set)
+    # What this gateway holds of limits that several gateways share.
+    shares: Shares = field(default_factory=dict)
     feed_alive_ns: int = 0
     published: int = 0
     # Strategy -> number of its session.
@@ -96,6 +102,13 @@ class GatewayState:
     settings: Settings
     books: Books
     live: Live
+    valuation: Valuation = field(init=False)
+
+    def __post_init__(self) -> None:
+        books, live = self.books, self.live
+        self.valuation = Valuation(
+            books.exposures, books.account, self.settings.instruments, live.marks, books.moved, live.quoted
+        )
 
     @classmethod
     def start(cls, settings: Settings, books: Books, start_sequence: int) -> GatewayState:
@@ -144,6 +157,12 @@ class GatewayState:
             messages=books.messages,
             members=books.members,
             account=books.account,
+            required_limits=live.configuration.required_limits,
+            capital=live.configuration.capital,
+            shares=live.shares,
+            working=books.working,
+            recent=books.recent,
+            valuation=self.valuation,
         )
 
 

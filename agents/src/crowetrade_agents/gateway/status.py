@@ -155,6 +155,8 @@ def _utilisation(status: status_pb2.GatewayStatus, state: GatewayState, now_ns: 
                 key=use.key,
                 used=render_money(use.used),
                 allowed=render(use.allowed),
+                share="" if use.share is None else render(use.share),
+                total="" if use.total is None else render(use.total),
             )
             for use in _highest(uses)
         )

@@ -29,6 +29,7 @@ RETRY_NS = SECOND_NS
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
     turn.live.configuration, turn.live.configured = configuration, True
+    turn.state.valuation.forget()
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
@@ -152,7 +153,7 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
 
 def _count_out(turn: Turn, order: Order, sign: int) -> None:
     """Takes an order that is about to be cancelled out of the exposures while others are judged, and puts it back."""
-    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign))
+    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign), sign)
 
 
 def _check_record(turn: Turn, configuration: Configuration) -> None:

@@ -1263,6 +1263,54 @@ class BookedCounters(_message.Message):
 Global___BookedCounters: _TypeAlias = BookedCounters  # noqa: Y015
 
 @_typing.final
+class BookedRecentOrders(_message.Message):
+    """Orders that were sent last, so that one that is sent twice is recognised. One entry of each of the first three lists
+    belongs together.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINGERPRINTS_FIELD_NUMBER: _builtins.int
+    UNIX_NS_FIELD_NUMBER: _builtins.int
+    STRATEGY_INDICES_FIELD_NUMBER: _builtins.int
+    STRATEGIES_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_UNIX_NS_FIELD_NUMBER: _builtins.int
+    forgotten_unix_ns: _builtins.int
+    """Orders that were sent up to this time may be missing; 0 when none is."""
+    @_builtins.property
+    def fingerprints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Hash over instrument, side, quantity, type and price."""
+
+    @_builtins.property
+    def unix_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When it was last sent, nanoseconds since the Unix epoch; in this order."""
+
+    @_builtins.property
+    def strategy_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """By whom, as a place in `strategies`."""
+
+    @_builtins.property
+    def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of Strategies."""
+
+    def __init__(
+        self,
+        *,
+        fingerprints: _abc.Iterable[_builtins.int] | None = ...,
+        unix_ns: _abc.Iterable[_builtins.int] | None = ...,
+        strategy_indices: _abc.Iterable[_builtins.int] | None = ...,
+        strategies: _abc.Iterable[_builtins.str] | None = ...,
+        forgotten_unix_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprints", b"fingerprints", "forgotten_unix_ns", b"forgotten_unix_ns", "strategies", b"strategies", "strategy_indices", b"strategy_indices", "unix_ns", b"unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedRecentOrders: _TypeAlias = BookedRecentOrders  # noqa: Y015
+
+@_typing.final
 class UsedIds(_message.Message):
     """Which ClOrdIDs of one run of a strategy's process are used: all numbers up to the highest."""
 
@@ -1311,6 +1359,7 @@ class Books(_message.Message):
     KILLS_FIELD_NUMBER: _builtins.int
     BREACHES_FIELD_NUMBER: _builtins.int
     LOSS_MARKS_FIELD_NUMBER: _builtins.int
+    RECENT_ORDERS_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """Last fencing token."""
     venue_state: _builtins.str
@@ -1369,6 +1418,10 @@ class Books(_message.Message):
     def loss_marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LossMarked]:
         """Days and peaks."""
 
+    @_builtins.property
+    def recent_orders(self) -> Global___BookedRecentOrders:
+        """Orders that were sent last."""
+
     def __init__(
         self,
         *,
@@ -1389,10 +1442,11 @@ class Books(_message.Message):
         kills: _abc.Iterable[Global___KillChanged] | None = ...,
         breaches: _abc.Iterable[Global___BreachChanged] | None = ...,
         loss_marks: _abc.Iterable[Global___LossMarked] | None = ...,
+        recent_orders: Global___BookedRecentOrders | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "recent_orders", b"recent_orders"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "recent_orders", b"recent_orders", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
