@@ -233,6 +233,21 @@ def test_an_order_of_unknown_fate_that_is_open_is_what_it_was_before() -> None:
     assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.PARTIALLY_FILLED
 
 
+def test_an_acknowledgement_that_comes_again_says_nothing_of_an_order_in_doubt() -> None:
+    """Found by the simulation, seed 80000049: the venue had forgotten the order, the question was lost, and a late copy
+    of the acknowledgement made the order New again, so that nobody asked any more."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.cancel(1, 2)
+    scenario.venue(port.RequestRejected(cl_ord_id(2), cl_ord_id(1), "UnknownOrder", "", True, scenario.now))
+
+    assert kinds(scenario.accepted(1)) == []
+
+    assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.UNKNOWN
+    assert "> query" in kinds(scenario.later(10))
+
+
 def test_each_execution_of_an_order_that_nobody_sent_is_booked_once() -> None:
     scenario = Scenario()
     for exec_id in ("e1", "e2", "e1", "e2"):
