@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.control import kills
+from crowetrade_agents.control import breaches, kills
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
@@ -17,6 +17,9 @@ from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Report, Tell
 from crowetrade_agents.gateway.order import Key
 from crowetrade_agents.risk.facts import Facts
+from crowetrade_agents.risk.pnl import Ledger
+from crowetrade_agents.risk.rules import RuleLimit
+from crowetrade_agents.risk.standing import Latch, Standing, Watch
 from crowetrade_agents.venues.port import SessionState, VenueFeatures
 
 
@@ -56,6 +59,41 @@ RefusedKey = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
+class Refused:
+    """Requests that were refused and not journaled yet: how many, the last one's sentence, and how many of them count
+    as rejected in a row."""
+
+    count: int = 0
+    text: str = ""
+    rejects: int = 0
+
+
+@dataclass(slots=True)
+class Judging:
+    """What gateway/breaches.py keeps between commands; all of it is false and empty while no rule needs it."""
+
+    # Some rule has a limit that can be breached; one that counts losses or a day's messages; one that the market moves.
+    active: bool = False
+    losses: bool = False
+    exposures: bool = False
+    watches_of: dict[Ledger, list[Watch]] = field(default_factory=dict)
+    # Limits on the conduct of a strategy.
+    conduct: dict[str, list[RuleLimit]] = field(default_factory=dict)
+    # Rejects in a row of a strategy after which one more is a breach.
+    most_rejects: dict[str, int] = field(default_factory=dict)
+    # Ledgers that fell below their floor.
+    below: list[Ledger] = field(default_factory=list)
+    # Exposures that are above their limit and were found before.
+    above: set[Latch] = field(default_factory=set)
+    # Whether what is not known yet may be known now, and when the next trading day begins.
+    settle: bool = False
+    day_ends_ns: int = 0
+    ticking: bool = False
+    # When a strategy that is slowed down sent last.
+    slowed_ns: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Live:
     """What is true while the process runs. Times are wall clock, nanoseconds since the Unix epoch."""
 
@@ -69,6 +107,8 @@ class Live:
     configuration: Configuration = field(default_factory=Configuration)
     # False until the first one arrived, or it is known that there is none.
     configured: bool = False
+    # False until the first one that binds strategies is in force.
+    has_judged: bool = False
     record_checked: bool = False
     session: SessionState = SessionState.CONNECTING
     session_text: str = ""
@@ -81,12 +121,14 @@ class Live:
     sessions: dict[str, int] = field(default_factory=dict)
     # Strategy -> since when it has none.
     lost: dict[str, int] = field(default_factory=dict)
-    refused: dict[RefusedKey, list[int | str]] = field(default_factory=dict)
+    refused: dict[RefusedKey, Refused] = field(default_factory=dict)
     closing: dict[Key, Closing] = field(default_factory=dict)
     timers: list[tuple[int, str, str]] = field(default_factory=list)
     # Last number of the gateway's own requests.
     own_requests: int = 0
     throttled: int = 0
+    standing: Standing = field(default_factory=Standing)
+    judging: Judging = field(default_factory=Judging)
 
 
 @dataclass(slots=True)
@@ -124,8 +166,13 @@ class GatewayState:
 
     def _stops(self, strategy: str) -> Sequence[Stop]:
         configuration, books = self.live.configuration, self.books
+        if not books.kills and not books.breaches:
+            return ()
         orders = (item.order for item in books.kills.values())
-        return (*kills.stops(orders, configuration, self.settings.namespace, strategy),) if books.kills else ()
+        return (
+            *kills.stops(orders, configuration, self.settings.namespace, strategy),
+            *breaches.stops(books.breaches.values(), configuration, strategy),
+        )
 
     def facts(self, strategy: str, now_ns: int) -> Facts:
         """What the gate knows when it judges something of the strategy."""
@@ -144,6 +191,8 @@ class GatewayState:
             messages=books.messages,
             members=books.members,
             account=books.account,
+            capital=live.configuration.capital,
+            standing=live.standing,
         )
 
 

@@ -12,7 +12,7 @@ from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import closing, requests
+from crowetrade_agents.gateway import breaches, closing, requests
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.order import Order
@@ -34,7 +34,9 @@ def configure(turn: Turn, configuration: Configuration) -> None:
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
         turn.record(journal_pb2.JournalEvent(halt_changed=body))
         turn.tell("warning", "halt_cleared", halt=halt)
+    members = turn.books.members
     _record_configuration(turn, configuration)
+    breaches.configured(turn, members)
     turn.tell(
         "info",
         "configuration_in_force",
@@ -200,7 +202,9 @@ def count_stranger(turn: Turn, strategy: str) -> None:
     strategies together, as if it had held something when the configuration came."""
     bindings = turn.live.configuration.bindings
     if bindings is not None and strategy not in bindings:
+        members = turn.books.members
         _record_configuration(turn, turn.live.configuration)
+        breaches.configured(turn, members)
 
 
 def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:

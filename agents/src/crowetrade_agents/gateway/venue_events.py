@@ -15,7 +15,7 @@ from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import ZERO, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
-from crowetrade_agents.gateway import closing, reports, supervision, wire
+from crowetrade_agents.gateway import breaches, closing, reports, supervision, wire
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.charges import shares
 from crowetrade_agents.gateway.effects import Publish, SendQuery
@@ -327,6 +327,8 @@ def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:
     live = turn.live
     live.marks[event.book.instrument] = Mark(event.book, turn.now_ns)
     live.feed_alive_ns = turn.now_ns
+    if live.judging.active:
+        breaches.quoted(turn, event.book)
     if live.closing:
         closing.quoted(turn, event.book.instrument)
     _publish(turn, event)

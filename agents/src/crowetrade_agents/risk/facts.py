@@ -8,15 +8,15 @@ from decimal import Decimal
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
+from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.domain.orders import OrderTerms
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import RuleSet
+from crowetrade_agents.risk.shares import Shares
+from crowetrade_agents.risk.standing import Standing
 from crowetrade_agents.risk.windows import MessageWindows
-
-MAX_FEED_SILENCE_NS = 5_000_000_000
-"""A market data session that has been silent for longer than this is stale: nothing is judged by its quotes."""
 
 
 @dataclass(slots=True)
@@ -80,3 +80,6 @@ class Facts:
     messages: MessageWindows
     members: Mapping[str, frozenset[str]]
     account: Mapping[InstrumentId, Account] = field(default_factory=dict)
+    capital: Mapping[str, Money] = field(default_factory=dict)
+    shares: Shares = field(default_factory=dict)
+    standing: Standing = field(default_factory=Standing)

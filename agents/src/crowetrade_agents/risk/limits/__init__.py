@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from crowetrade_agents.risk.limits import (
+    max_consecutive_rejects,
+    max_daily_loss,
+    max_drawdown,
+    max_loss_per_minute,
     max_order_notional,
     max_order_quantity,
     max_order_rate,
+    max_order_to_trade_ratio,
     max_position_quantity,
+    repeated_execution,
 )
 from crowetrade_agents.risk.limits.limit import Limit
 
@@ -18,6 +24,12 @@ _ALL: tuple[Limit[Any], ...] = (
     max_order_notional.LIMIT,
     max_position_quantity.LIMIT,
     max_order_rate.LIMIT,
+    max_daily_loss.LIMIT,
+    max_drawdown.LIMIT,
+    max_loss_per_minute.LIMIT,
+    max_consecutive_rejects.LIMIT,
+    repeated_execution.LIMIT,
+    max_order_to_trade_ratio.LIMIT,
 )
 
 KNOWN: Mapping[str, Limit[Any]] = {limit.name: limit for limit in _ALL}

@@ -62,4 +62,5 @@ LIMIT = Limit(
     use=use,
     measure=measure,
     judges_closing=False,
+    breaches=True,
 )
