@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration, Stop
@@ -19,28 +20,37 @@ STATES = {
 }
 
 
-def concerning(
-    breaches: Iterable[journal_pb2.BreachChanged], configuration: Configuration, strategy: str
-) -> Iterator[journal_pb2.BreachChanged]:
-    """Breaches of enforced rules that concern the strategy: its own, and those of rules that counted it together with
-    others or bind it by now."""
+class Held(NamedTuple):
+    """What breaches do to one strategy: `slow` is the refusal of what it sends too soon, None when it is not slowed."""
+
+    stops: tuple[Stop, ...] = ()
+    slow: Refusal | None = None
+
+
+NOT_HELD = Held()
+
+
+def held(breaches: Iterable[journal_pb2.BreachChanged], configuration: Configuration, strategy: str) -> Held:
+    """What is done about these breaches; an action that is not known cancels. Those concern the strategy that are its
+    own, and those of rules that counted it together with others or bind it by now; what was only observed does
+    nothing."""
+    stops: list[Stop] = []
+    slow: Refusal | None = None
     for breach in breaches:
-        if breach.enforced and (strategy in breach.strategies or _binds(breach, configuration, strategy)):
-            yield breach
+        if not breach.enforced or not (strategy in breach.strategies or _binds(breach, configuration, strategy)):
+            continue
+        if breach.action == SLOW:
+            slow = _refusal(breach)
+        elif breach.action != ALERT:
+            stops.append(Stop(STATES.get(breach.action, TradingState.HALTED), _refusal(breach)))
+    return Held(tuple(stops), slow)
 
 
-def stops(breaches: Iterable[journal_pb2.BreachChanged], configuration: Configuration, strategy: str) -> Iterator[Stop]:
-    """What the actions of these breaches mean; one that is not known cancels."""
-    for breach in concerning(breaches, configuration, strategy):
-        if breach.action not in (ALERT, SLOW):
-            yield Stop(STATES.get(breach.action, TradingState.HALTED), refusal(breach))
-
-
-def refusal(breach: journal_pb2.BreachChanged) -> Refusal:
-    """What an order gets that the breach does not let through."""
+def _refusal(breach: journal_pb2.BreachChanged) -> Refusal:
     text = (
         f"breach {breach.breach} ({breach.action}): {breach.text}; a person clears it by annotating RiskLimit "
-        f"{breach.risk_limit} with trading.crowetrade.io/clear-breach='{breach.breach}: REASON'"
+        f"{breach.risk_limit} with trading.crowetrade.io/clear-breach='{breach.breach}: REASON' or, when that is gone, "
+        f"the VenueConnection with trading.crowetrade.io/clear-halt={breach.breach}"
     )
     return Refusal(Reason.LIMIT_BREACHED, text, breach.risk_limit)
 

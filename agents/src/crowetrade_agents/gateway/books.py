@@ -33,8 +33,10 @@ from crowetrade_agents.gateway.order import (
 )
 from crowetrade_agents.risk.facts import Account, Exposure
 from crowetrade_agents.risk.limits import max_consecutive_rejects, repeated_execution
+from crowetrade_agents.risk.recent import RecentOrders
 from crowetrade_agents.risk.standing import Tally
 from crowetrade_agents.risk.windows import MessageWindows
+from crowetrade_agents.risk.working import WorkingOrders
 
 ENDED_KEPT = 1024
 RUNS_KEPT = 64
@@ -61,6 +63,10 @@ class Books:
         self.exposures: dict[Key, Exposure] = {}
         # The sums of the exposures.
         self.account: dict[InstrumentId, Account] = {}
+        # Exposures that changed since somebody emptied this.
+        self.moved: set[Key] = set()
+        self.working = WorkingOrders()
+        self.recent = RecentOrders()
         self.messages = MessageWindows()
         self.counters: dict[str, Counters] = {}
         # What limits on rejects, executions and messages count.
@@ -169,6 +175,9 @@ class Books:
         self.open[terms.cl_ord_id] = self._by_id[terms.cl_ord_id] = order
         self.origin_sequence = max(self.origin_sequence, body.origin_sequence)
         self.count_open(order, order.counted_leaves, 1)
+        self._works(order)
+        if not terms.closing:
+            self.recent.add(terms, at_ns)
         self._counters(terms.strategy).sent += 1
         self._sent(terms.cl_ord_id, order, at_ns, counts=not terms.closing)
 
@@ -185,6 +194,7 @@ class Books:
         order.changed_ns = at_ns
         self._by_id[body.cl_ord_id] = order
         self.count_open(order, CONTEXT.subtract(order.counted_leaves, counted))
+        self._works(order)
         self.origin_sequence = max(self.origin_sequence, body.origin_sequence)
         self._sent(body.cl_ord_id, order, at_ns, counts=True)
 
@@ -245,6 +255,7 @@ class Books:
         order.replace, order.unknown, order.reason, order.changed_ns = None, False, "", at_ns
         order.order_id = body.order_id or order.order_id
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
+        self._works(order)
         self._count_again(order, counted)
         self._tally(order.terms.strategy).rejects = 0
 
@@ -260,6 +271,7 @@ class Books:
         order.changed_ns = at_ns
         if not order.is_open:
             return
+        self._works(order)
         self._count_again(order, counted)
 
     def _execution_busted(self, at_ns: int, body: journal_pb2.ExecutionBusted) -> None:
@@ -364,6 +376,10 @@ class Books:
         if len(runs) > RUNS_KEPT:
             del runs[min(runs, key=_age)]
 
+    def _works(self, order: Order) -> None:
+        """An open order has other prices than before."""
+        self.working.put(order.first_id, order.largest_terms)
+
     def count_open(self, order: Order, quantity: Decimal, orders: int = 0) -> None:
         """Counts so much more of the order as open. From elsewhere only by who judges other orders as if this one were
         over, and takes it back at once."""
@@ -385,7 +401,8 @@ class Books:
         self._counters(order.terms.strategy).filled += 1
 
     def _exposure(self, key: Key) -> tuple[Exposure, Exposure]:
-        """The exposure of an owner, and that of the account."""
+        """The exposure of an owner, and that of the account; both are about to change."""
+        self.moved.add(key)
         exposure = self.exposures.get(key)
         if exposure is not None:
             return exposure, self.account[key[1]].total
@@ -408,8 +425,9 @@ class Books:
         order.base, order.unknown, order.cancel = status, False, None
         if status is OrdStatus.FILLED:
             order.reason = order.text = ""
-        first = order.former[0] if order.former else order.cl_ord_id
+        first = order.first_id
         self.open.pop(first, None)
+        self.working.remove(first)
         if order.replace is not None:
             self._by_id.pop(order.replace.cl_ord_id, None)
             order.replace = None
@@ -480,6 +498,7 @@ class Books:
             sells=self.sells.to_messages(),
         )
         message.configuration.CopyFrom(self.configuration)
+        message.recent_orders.CopyFrom(self.recent.to_message())
         return message
 
     @classmethod
@@ -512,18 +531,20 @@ class Books:
             books._breach_changed(0, breach)
         for mark in message.loss_marks:
             books._loss_marked(0, mark)
+        books.recent = RecentOrders.from_message(message.recent_orders)
         books._configuration_applied(0, message.configuration)
         return books
 
     def _restore(self, booked: journal_pb2.BookedOrder, orders: dict[str, Order]) -> None:
         order = wire.order_of(self.venue, booked)
-        orders[order.former[0] if order.former else order.cl_ord_id] = order
+        orders[order.first_id] = order
         for cl_ord_id in (order.cl_ord_id, *order.former):
             self._by_id[cl_ord_id] = order
         if order.replace is not None:
             self._by_id[order.replace.cl_ord_id] = order
         if order.is_open:
             self.count_open(order, order.counted_leaves, 1)
+            self._works(order)
 
     def _restore_position(self, item: journal_pb2.BookedPosition) -> None:
         key = (item.strategy, wire.instrument_of(self.venue, item.symbol))

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.control.breaches import SLOW, concerning, refusal
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.orders import OrdStatus
@@ -43,7 +42,6 @@ from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, id
 SLOW_NS = SECOND_NS
 """What Slow lets a strategy send: one new order or replacement in so long."""
 TICK_NS = SECOND_NS
-NEVER_NS = 1 << 63
 CONDUCT = frozenset({max_consecutive_rejects.NAME, repeated_execution.NAME, max_order_to_trade_ratio.NAME})
 
 Members = Mapping[str, frozenset[str]]
@@ -103,7 +101,7 @@ def judge(turn: Turn) -> bool:
     """After each command: whether a breach was found, and latched."""
     judging = turn.live.judging
     strategies, late = _look(turn)
-    if turn.now_ns >= judging.day_ends_ns or judging.settle:
+    if judging.settle or _day_changed(turn):
         _settle(turn)
     if strategies or late or judging.below:
         facts = turn.state.facts("", turn.now_ns)
@@ -141,15 +139,13 @@ def one_too_many(turn: Turn, strategy: str) -> bool:
 def slowed(turn: Turn, strategy: str) -> Refusal | None:
     """Refuses what a strategy that is slowed down by a breach sends within a second of the last; otherwise counts it
     as sent."""
-    if not turn.books.breaches:
+    slow = turn.state.held(strategy).slow
+    if slow is None:
         return None
-    for breach in concerning(turn.books.breaches.values(), turn.live.configuration, strategy):
-        if breach.action == SLOW:
-            last_ns = turn.live.judging.slowed_ns.get(strategy)
-            if last_ns is not None and turn.now_ns - last_ns < SLOW_NS:
-                return refusal(breach)
-            turn.live.judging.slowed_ns[strategy] = turn.now_ns
-            return None
+    last_ns = turn.live.judging.slowed_ns.get(strategy)
+    if last_ns is not None and turn.now_ns - last_ns < SLOW_NS:
+        return slow
+    turn.live.judging.slowed_ns[strategy] = turn.now_ns
     return None
 
 
@@ -178,8 +174,7 @@ def _latch(turn: Turn, found: Found) -> None:
         strategies=sorted(set(counted) - {SUSPENSE}),
         since_unix_ns=turn.now_ns,
     )
-    turn.record(journal_pb2.JournalEvent(breach_changed=body))
-    turn.live.standing.latched = _latched(turn.books)
+    _change(turn, body)
     turn.count("BREACHES", rule.name, found.limit, rule.on_breach if rule.enforce else "Observe")
     turn.tell(
         "error" if rule.enforce else "warning",
@@ -192,6 +187,12 @@ def _latch(turn: Turn, found: Found) -> None:
     )
 
 
+def _change(turn: Turn, body: journal_pb2.BreachChanged) -> None:
+    turn.record(journal_pb2.JournalEvent(breach_changed=body))
+    turn.live.standing.latched = _latched(turn.books)
+    turn.live.judging.held.clear()
+
+
 def _clear(turn: Turn) -> None:
     """Breaches that a person has cleared, at the RiskLimit with a reason, or at the VenueConnection as a halt: there is
     no other way where the RiskLimit is gone."""
@@ -202,8 +203,7 @@ def _clear(turn: Turn) -> None:
         body = journal_pb2.BreachChanged()
         body.CopyFrom(books.breaches[name])
         body.cleared, body.text = True, reasons[name]
-        turn.record(journal_pb2.JournalEvent(breach_changed=body))
-        turn.live.standing.latched = _latched(books)
+        _change(turn, body)
         turn.tell("warning", "breach_cleared", breach=name, reason=reasons[name])
         watch = turn.live.standing.watches.get((body.uid or body.risk_limit, body.subject))
         if watch is not None:
@@ -287,6 +287,7 @@ def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
         symbols = known.rule.symbols if known is not None else rule.symbols
         _carry(turn, watch, previous, same=symbols == rule.symbols and before.currency in ("", rule.currency))
         live.judging.watches_of.setdefault(ledger, []).append(watch)
+        live.judging.days[watch.calendar] = ""
     live.standing.watches, live.standing.ledgers = watches, ledgers
     live.judging.settle = True
 
@@ -379,21 +380,32 @@ def _is_late(order: Order) -> bool:
 def _settle(turn: Turn) -> None:
     """Marks the trading day of every subject, and what was not known before and is now."""
     judging, facts = turn.live.judging, turn.state.facts("", turn.now_ns)
-    judging.settle, judging.day_ends_ns = False, NEVER_NS
+    judging.settle = False
+    for calendar in judging.days:
+        judging.days[calendar] = calendar.day(turn.now_ns)
     for ledger, watches in judging.watches_of.items():
         changed = False
         for watch in watches:
             changed = _settle_one(turn, watch, facts) or changed
-            judging.day_ends_ns = min(judging.day_ends_ns, watch.day(turn.now_ns).end_ns)
         if changed:
             _set_floor(turn, ledger, watches, facts)
 
 
+def _day_changed(turn: Turn) -> bool:
+    judging = turn.live.judging
+    second = turn.now_ns // SECOND_NS
+    if second == judging.second:
+        return False
+    judging.second = second
+    return any(calendar.day(turn.now_ns) != day for calendar, day in judging.days.items())
+
+
 def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> bool:
-    baseline, day = watch.baseline, watch.day(turn.now_ns).name
+    baseline, day = watch.baseline, turn.live.judging.days[watch.calendar]
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
         return False
-    value = watch.ledger.value if isinstance(watched(watch.rule, watch.subject, facts), Watch) else None
+    known = day and isinstance(watched(watch.rule, watch.subject, facts), Watch)
+    value = watch.ledger.value if known else None
     if baseline.day != day:
         messages, executions = together(watch.owners, turn.books.tallies)
         baseline = baseline._replace(day=day, day_start=value, messages=messages, executions=executions)

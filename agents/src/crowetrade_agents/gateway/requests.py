@@ -64,7 +64,8 @@ def new_order(turn: Turn, command: NewOrder) -> None:
 def submit(turn: Turn, approved: ApprovedOrder, origin_sequence: int, received_ns: int) -> None:
     """Journals an approved order and sends it."""
     terms = approved.terms
-    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence)))
+    mark = turn.live.marks.get(terms.instrument)
+    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence, mark)))
     turn.add(SendOrder(approved, received_ns))
     turn.count("ORDERS_SENT", terms.strategy)
     turn.wake(turn.now_ns + turn.settings.answer_after_ns, "answer", terms.cl_ord_id)
@@ -117,13 +118,7 @@ def replace_order(turn: Turn, command: ReplaceOrder) -> None:
         _refuse_request(turn, command, order, refused, replace=True)
         return
     assert isinstance(outcome, ApprovedReplace)
-    body = journal_pb2.ReplaceSubmitted(
-        cl_ord_id=command.cl_ord_id,
-        orig_cl_ord_id=order.cl_ord_id,
-        order_quantity=render(command.quantity),
-        price=render(command.price),
-        origin_sequence=command.origin_sequence,
-    )
+    body = wire.replace_submitted(command, order.cl_ord_id, turn.live.marks.get(terms.instrument))
     turn.record(journal_pb2.JournalEvent(replace_submitted=body))
     turn.add(SendReplace(outcome, command.received_ns))
     turn.count("ORDERS_SENT", command.strategy)

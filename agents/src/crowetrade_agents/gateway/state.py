@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.control import breaches, kills
+from crowetrade_agents.control import kills
+from crowetrade_agents.control.breaches import NOT_HELD, Held, held
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
@@ -16,10 +17,13 @@ from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Report, Tell
 from crowetrade_agents.gateway.order import Key
+from crowetrade_agents.risk.calendars import Calendar
 from crowetrade_agents.risk.facts import Facts
 from crowetrade_agents.risk.pnl import Ledger
 from crowetrade_agents.risk.rules import RuleLimit
+from crowetrade_agents.risk.shares import Shares
 from crowetrade_agents.risk.standing import Latch, Standing, Watch
+from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.venues.port import SessionState, VenueFeatures
 
 
@@ -85,10 +89,14 @@ class Judging:
     below: list[Ledger] = field(default_factory=list)
     # Exposures that are above their limit and were found before.
     above: set[Latch] = field(default_factory=set)
-    # Whether what is not known yet may be known now, and when the next trading day begins.
+    # Whether what is not known yet may be known now.
     settle: bool = False
-    day_ends_ns: int = 0
+    # The trading day by each calendar, looked at in another second than this.
+    days: dict[Calendar, str] = field(default_factory=dict)
+    second: int = 0
     ticking: bool = False
+    # Strategy -> what breaches do to it; emptied whenever they or the rules change.
+    held: dict[str, Held] = field(default_factory=dict)
     # When a strategy that is slowed down sent last.
     slowed_ns: dict[str, int] = field(default_factory=dict)
 
@@ -115,6 +123,10 @@ class Live:
     session_since_ns: int = 0
     leaving: bool = False
     marks: dict[InstrumentId, Mark] = field(default_factory=dict)
+    # Instruments with a new quote since somebody emptied this.
+    quoted: set[InstrumentId] = field(default_factory=set)
+    # What this gateway holds of limits that several gateways share.
+    shares: Shares = field(default_factory=dict)
     feed_alive_ns: int = 0
     published: int = 0
     # Strategy -> number of its session.
@@ -138,6 +150,13 @@ class GatewayState:
     settings: Settings
     books: Books
     live: Live
+    valuation: Valuation = field(init=False)
+
+    def __post_init__(self) -> None:
+        books, live = self.books, self.live
+        self.valuation = Valuation(
+            books.exposures, books.account, self.settings.instruments, live.marks, books.moved, live.quoted
+        )
 
     @classmethod
     def start(cls, settings: Settings, books: Books, start_sequence: int) -> GatewayState:
@@ -166,13 +185,22 @@ class GatewayState:
 
     def _stops(self, strategy: str) -> Sequence[Stop]:
         configuration, books = self.live.configuration, self.books
-        if not books.kills and not books.breaches:
-            return ()
+        if not books.kills:
+            return self.held(strategy).stops
         orders = (item.order for item in books.kills.values())
         return (
             *kills.stops(orders, configuration, self.settings.namespace, strategy),
-            *breaches.stops(books.breaches.values(), configuration, strategy),
+            *self.held(strategy).stops,
         )
+
+    def held(self, strategy: str) -> Held:
+        """What breaches do to the strategy."""
+        if not self.books.breaches:
+            return NOT_HELD
+        known = self.live.judging.held
+        if strategy not in known:
+            known[strategy] = held(self.books.breaches.values(), self.live.configuration, strategy)
+        return known[strategy]
 
     def facts(self, strategy: str, now_ns: int) -> Facts:
         """What the gate knows when it judges something of the strategy."""
@@ -191,7 +219,12 @@ class GatewayState:
             messages=books.messages,
             members=books.members,
             account=books.account,
+            required_limits=live.configuration.required_limits,
             capital=live.configuration.capital,
+            shares=live.shares,
+            working=books.working,
+            recent=books.recent,
+            valuation=self.valuation,
             standing=live.standing,
         )
 

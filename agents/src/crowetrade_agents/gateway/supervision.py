@@ -7,6 +7,7 @@ acknowledged and without waiting for the journal.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration
@@ -29,6 +30,7 @@ RETRY_NS = SECOND_NS
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
     turn.live.configuration, turn.live.configured = configuration, True
+    turn.state.valuation.forget()
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
@@ -152,13 +154,16 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
     leaves = order.counted_leaves
     if not leaves:
         return None
+    if state is TradingState.BLOCKED:
+        # Nothing new leaves; what is open is judged by the limits alone.
+        facts = replace(facts, trading_state=TradingState.ACTIVE, control_refusal=None)
     refusal = gate.judge_resting(Proposal(order.largest_terms, leaves, leaves), facts)
     return None if refusal is None else Reason.LIMIT_CHANGED
 
 
 def _count_out(turn: Turn, order: Order, sign: int) -> None:
     """Takes an order that is about to be cancelled out of the exposures while others are judged, and puts it back."""
-    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign))
+    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign), sign)
 
 
 def _check_record(turn: Turn, configuration: Configuration) -> None:

@@ -324,13 +324,18 @@ def charged(turn: Turn, event: port.Charged) -> None:
 
 def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:
     """A new best bid and offer."""
-    live = turn.live
-    live.marks[event.book.instrument] = Mark(event.book, turn.now_ns)
+    live, instrument = turn.live, event.book.instrument
+    is_first = instrument not in live.marks
+    live.marks[instrument] = Mark(event.book, turn.now_ns)
+    live.quoted.add(instrument)
     live.feed_alive_ns = turn.now_ns
+    if is_first and turn.books.open:
+        # What could not be valued or converted since the start can be now: what rests is judged by it.
+        supervision.supervise(turn)
     if live.judging.active:
         breaches.quoted(turn, event.book)
     if live.closing:
-        closing.quoted(turn, event.book.instrument)
+        closing.quoted(turn, instrument)
     _publish(turn, event)
 
 

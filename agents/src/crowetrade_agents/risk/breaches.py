@@ -24,6 +24,7 @@ from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.limits.loss import Loss, measured
 from crowetrade_agents.risk.pnl import NEVER
 from crowetrade_agents.risk.rules import Rule, RuleLimit
+from crowetrade_agents.risk.shares import share_of
 from crowetrade_agents.risk.standing import Latch, Watch, identity, subjects
 
 LOSSES = {item.KIND.name: item.KIND for item in (max_daily_loss, max_drawdown, max_loss_per_minute)}
@@ -76,6 +77,8 @@ def of_exposures(rules: Iterable[Rule], facts: Facts, *, by_market: bool = False
     for rule in rules:
         for limit, value in rule.limits:
             if not limit.breaches or (by_market and not limit.moved_by_market):
+                continue
+            if share_of(rule, limit.name, facts.shares) is None:
                 continue
             for use in limit.use(value, sums, rule):
                 if use.used > use.allowed:

@@ -1,8 +1,8 @@
 """Rates of exchange from the venue's own quotes. Pure.
 
 A rate is the mid of a currency pair that the venue lists (`Instrument.base_currency`), or one divided by it. A quote is
-as old as the time since it was received; one that is too old, or in the future, gives no rate. Whoever needs a rate that
-is not there refuses.
+as old as the time since it was received; one that is too old, or in the future, gives no rate. Whoever needs a rate
+that is not there refuses.
 """
 
 from __future__ import annotations

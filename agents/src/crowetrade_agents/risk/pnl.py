@@ -215,10 +215,10 @@ class Ledgers:
         now_ns: int,
         feed_alive_ns: int,
         max_age_ns: int | None = None,
+        rate_age_ns: int = MAX_RATE_AGE_NS,
     ) -> Refusal | None:
         """Why the value may not be believed; None when it may. Every quote that counts must be usable and, where a
-        `max_age_ns` is given, not older; without one the feed must be alive. A rate is never older than
-        MAX_RATE_AGE_NS."""
+        `max_age_ns` is given, not older; without one the feed must be alive. Rates are not older than `rate_age_ns`."""
         if max_age_ns is None and abs(now_ns - feed_alive_ns) > MAX_FEED_SILENCE_NS and _is_marked(ledger):
             text = f"the venue's market data has been silent for {abs(now_ns - feed_alive_ns) / 1e9:.1f} s"
             return Refusal(Reason.STALE_MARKET_DATA, text)
@@ -242,7 +242,7 @@ class Ledgers:
         if ledger.plain:
             ledger.fresh_until[max_age_ns] = until
             return None
-        return _convert(ledger, marks, now_ns, MAX_RATE_AGE_NS if max_age_ns is None else max_age_ns)
+        return _convert(ledger, marks, now_ns, rate_age_ns)
 
     def _revalue(self, name: InstrumentId, move: Decimal, below: list[Ledger]) -> None:
         add, multiply, subtract = CONTEXT.add, CONTEXT.multiply, CONTEXT.subtract

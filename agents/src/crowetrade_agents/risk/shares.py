@@ -58,7 +58,7 @@ def allowed(rule: Rule, limit: str, value: Decimal, shares: Shares) -> Decimal |
 def unknown_share(rule: Rule, limit: str) -> Refusal:
     """The refusal of an order that would use a share of which nothing is known."""
     text = (
-        f"the gateway does not know its share of {limit} of {rule.name}, which {len(rule.gateways)} gateways share: wait "
-        "until it has one; a rule without aggregate: Total needs none"
+        f"the gateway does not know its share of {limit} of {rule.name}, which is split over {len(rule.gateways)} "
+        "gateways: wait until it has one"
     )
     return Refusal(Reason.SHARE_UNKNOWN, text, rule.name)

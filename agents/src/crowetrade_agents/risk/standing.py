@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from crowetrade_agents.risk.calendars import ALWAYS_OPEN, Calendar, calendar_named
 from crowetrade_agents.risk.pnl import Ledger, Ledgers
 from crowetrade_agents.risk.reasons import Reason, Refusal
-from crowetrade_agents.risk.trading_day import TradingDay, trading_day
 from crowetrade_agents.risk.windows import MessageWindows
 
 if TYPE_CHECKING:
@@ -50,12 +50,11 @@ class Baseline(NamedTuple):
 class Watch:
     """One subject of one rule."""
 
-    __slots__ = ("baseline", "calendar", "ledger", "minute", "owners", "rule", "subject", "today")
+    __slots__ = ("baseline", "calendar", "ledger", "minute", "owners", "rule", "subject")
 
     def __init__(self, rule: Rule, subject: str, owners: frozenset[str], ledger: Ledger, baseline: Baseline) -> None:
         self.rule, self.subject, self.owners, self.ledger, self.baseline = rule, subject, owners, ledger, baseline
         self.calendar = calendar_of(rule)
-        self.today: TradingDay | None = None
         # (time, highest value up to it since the entry before), the values falling.
         self.minute: deque[tuple[int, Decimal]] = deque()
 
@@ -69,18 +68,6 @@ class Watch:
         minute.append((now_ns, high))
         while minute[0][0] < now_ns - MINUTE_NS:
             minute.popleft()
-
-    def restart(self) -> None:
-        """Losses count from the present value on."""
-        value = self.ledger.value
-        self.baseline = self.baseline._replace(day_start=value, peak=value)
-        self.minute.clear()
-
-    def day(self, now_ns: int) -> TradingDay:
-        """The trading day that it is."""
-        if self.today is None or not self.today.holds(now_ns):
-            self.today = trading_day(self.calendar, now_ns)
-        return self.today
 
     @property
     def highest(self) -> Decimal | None:
@@ -129,14 +116,16 @@ def subjects(rule: Rule) -> tuple[str, ...]:
     return ("",) if rule.total else tuple(sorted(rule.strategies))
 
 
-def calendar_of(rule: Rule) -> str:
-    """The calendar whose days the rule counts by; empty for UTC."""
-    return next((str(value) for limit, value in rule.limits if limit.name == "tradingHours"), "")
+def calendar_of(rule: Rule) -> Calendar:
+    """The calendar by whose days the rule counts: that of its tradingHours, or the days of UTC."""
+    found: Calendar | None = next((value for limit, value in rule.limits if limit.name == "tradingHours"), None)
+    return calendar_named(ALWAYS_OPEN) if found is None else found
 
 
 def mark_age_ns(rule: Rule) -> int | None:
     """Oldest quote by which the rule judges; None while the feed is alive any."""
-    return next((int(value) for limit, value in rule.limits if limit.name == "maxDataAgeSeconds"), None)
+    found: int | None = next((value for limit, value in rule.limits if limit.name == "maxDataAgeSeconds"), None)
+    return found
 
 
 def watched(rule: Rule, subject: str, facts: Facts) -> Watch | Refusal:
@@ -145,8 +134,9 @@ def watched(rule: Rule, subject: str, facts: Facts) -> Watch | Refusal:
     watch = standing.watches.get((identity(rule), subject))
     if watch is None or standing.ledgers is None:
         return Refusal(Reason.MISSING_MARK, "profit and loss is not known yet", rule.name)
-    age_ns = mark_age_ns(rule)
-    problem = standing.ledgers.problem(watch.ledger, facts.marks, facts.now_ns, facts.feed_alive_ns, age_ns)
+    problem = standing.ledgers.problem(
+        watch.ledger, facts.marks, facts.now_ns, facts.feed_alive_ns, mark_age_ns(rule), rule.rate_age_ns
+    )
     if problem is not None:
         return Refusal(problem.reason, f"profit and loss is not known: {problem.text}", rule.name)
     return watch

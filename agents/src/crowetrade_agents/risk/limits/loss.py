@@ -11,15 +11,14 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render_money
+from crowetrade_agents.domain.numbers import CONTEXT, render_money
 from crowetrade_agents.errors import InvalidLimit
 from crowetrade_agents.risk import shares
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.fx import MAX_RATE_AGE_NS, rate
-from crowetrade_agents.risk.limits.limit import Limit, Use, amount, parse_amount
+from crowetrade_agents.risk.case import Case, Sums, alone, capital_of, valuation_of
+from crowetrade_agents.risk.limits.limit import Limit, Use, amount, parse_amount, use_of
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
-from crowetrade_agents.risk.standing import Watch, identity, mark_age_ns, subject_of, subjects, watched
+from crowetrade_agents.risk.standing import Watch, identity, subject_of, subjects, watched
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -98,18 +97,11 @@ def measured(kind: Kind, value: Decimal, facts: Facts, rule: Rule, subject: str)
 
 def capital(facts: Facts, rule: Rule, subject: str) -> Decimal | Refusal:
     """Capital of the strategies that are bound here, in the rule's currency, or why it is not known."""
-    total = ZERO
-    for strategy in sorted(rule.strategies) if rule.total else (subject,):
-        money = facts.capital.get(strategy)
-        if money is None:
-            return Refusal(Reason.MISSING_CAPITAL, f"the capital of strategy {strategy!r} is not known", rule.name)
-        age_ns = mark_age_ns(rule) or MAX_RATE_AGE_NS
-        worth = rate(money.currency, rule.currency, facts.instruments, facts.marks, facts.now_ns, age_ns)
-        if worth is None:
-            text = f"no rate from {money.currency} to {rule.currency} is known, so the capital of {strategy!r} is not"
-            return Refusal(Reason.MISSING_EXCHANGE_RATE, text, rule.name)
-        total = CONTEXT.add(total, CONTEXT.multiply(money.amount, worth))
-    return total
+    found = capital_of(rule, alone(subject), facts, valuation_of(facts))
+    if found is not None:
+        return found
+    text = f"spec.capital of a strategy that {rule.name} binds is not known, or no rate of exchange for it"
+    return Refusal(Reason.MISSING_CAPITAL, text, rule.name)
 
 
 def _check(kind: Kind, value: Decimal, case: Case, rule: Rule) -> Refusal | None:
@@ -131,8 +123,7 @@ def _use(kind: Kind, value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
     for subject in subjects(rule):
         found = measured(kind, value, sums.facts, rule, subject)
         if isinstance(found, Loss) and found.lost > 0:
-            used, allowed = CONTEXT.divide(found.lost, found.unit), CONTEXT.divide(found.allowed, found.unit)
-            yield Use(rule.name, kind.name, subject, used, allowed)
+            yield use_of(rule, kind.name, subject, CONTEXT.divide(found.lost, found.unit), value, sums.facts)
 
 
 def _breach(kind: Kind, value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None:
