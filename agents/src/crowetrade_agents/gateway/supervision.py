@@ -7,12 +7,13 @@ acknowledged and without waiting for the journal.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import closing, requests
+from crowetrade_agents.gateway import breaches, closing, requests
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.order import Order
@@ -35,7 +36,9 @@ def configure(turn: Turn, configuration: Configuration) -> None:
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
         turn.record(journal_pb2.JournalEvent(halt_changed=body))
         turn.tell("warning", "halt_cleared", halt=halt)
+    members = turn.books.members
     _record_configuration(turn, configuration)
+    breaches.configured(turn, members)
     turn.tell(
         "info",
         "configuration_in_force",
@@ -147,6 +150,9 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
     leaves = order.counted_leaves
     if not leaves:
         return None
+    if state is TradingState.BLOCKED:
+        # Nothing new leaves; what is open is judged by the limits alone.
+        facts = replace(facts, trading_state=TradingState.ACTIVE, control_refusal=None)
     refusal = gate.judge_resting(Proposal(order.largest_terms, leaves, leaves), facts)
     return None if refusal is None else Reason.LIMIT_CHANGED
 
@@ -197,7 +203,9 @@ def count_stranger(turn: Turn, strategy: str) -> None:
     strategies together, as if it had held something when the configuration came."""
     bindings = turn.live.configuration.bindings
     if bindings is not None and strategy not in bindings:
+        members = turn.books.members
         _record_configuration(turn, turn.live.configuration)
+        breaches.configured(turn, members)
 
 
 def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:

@@ -15,7 +15,7 @@ from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import ZERO, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
-from crowetrade_agents.gateway import closing, reports, supervision, wire
+from crowetrade_agents.gateway import breaches, closing, reports, supervision, wire
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.charges import shares
 from crowetrade_agents.gateway.effects import Publish, SendQuery
@@ -333,6 +333,8 @@ def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:
     if is_first and turn.books.open:
         # What could not be valued or converted since the start can be now: what rests is judged by it.
         supervision.supervise(turn)
+    if live.judging.active:
+        breaches.quoted(turn, event.book)
     if live.closing:
         closing.quoted(turn, instrument)
     _publish(turn, event)

@@ -16,12 +16,10 @@ from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.recent import RecentOrders
 from crowetrade_agents.risk.rules import RuleSet
 from crowetrade_agents.risk.shares import Shares
+from crowetrade_agents.risk.standing import Standing
 from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.risk.windows import MessageWindows
 from crowetrade_agents.risk.working import WorkingOrders
-
-MAX_FEED_SILENCE_NS = 5_000_000_000
-"""A market data session that has been silent for longer than this is stale: nothing is judged by its quotes."""
 
 
 @dataclass(slots=True)
@@ -94,3 +92,4 @@ class Facts:
     working: WorkingOrders = field(default_factory=WorkingOrders)
     recent: RecentOrders = field(default_factory=RecentOrders)
     valuation: Valuation | None = None
+    standing: Standing = field(default_factory=Standing)

@@ -53,6 +53,12 @@ class Reason(StrEnum):
     SELF_MATCH = "SelfMatch"
     RESTRICTED_INSTRUMENT = "RestrictedInstrument"
     OUTSIDE_TRADING_HOURS = "OutsideTradingHours"
+    MAX_DAILY_LOSS = "MaxDailyLoss"
+    MAX_DRAWDOWN = "MaxDrawdown"
+    MAX_LOSS_PER_MINUTE = "MaxLossPerMinute"
+    MAX_CONSECUTIVE_REJECTS = "MaxConsecutiveRejects"
+    REPEATED_EXECUTION = "RepeatedExecution"
+    MAX_ORDER_TO_TRADE_RATIO = "MaxOrderToTradeRatio"
     VENUE_RATE_LIMIT = "VenueRateLimit"
     # requests on orders
     UNKNOWN_ORDER = "UnknownOrder"

@@ -103,6 +103,15 @@ class Limit(Generic[V]):
     """False for limits on sending: an order that rests has been sent."""
     judges_closing: bool = True
     """False for limits that an order which only reduces a position cannot make worse."""
+    breach: Callable[[V, Facts, Rule, str], str | None] | None = None
+    """Whether the rule's subject (a strategy, empty for all that the rule counts together) has broken the limit: the
+    sentence that says so. None for a limit that only judges orders."""
+    breaches: bool = False
+    """True where `use` may rise above what is allowed without an order, by a late fill or by the market."""
+    moved_by_market: bool = False
+    """True where quotes change `use`."""
+    breach_of_each: bool = False
+    """True where `breach` judges each strategy on its own under a rule that counts strategies together, too."""
 
 
 def only(values: Mapping[str, str], *names: str) -> list[str]:

@@ -70,5 +70,14 @@ def measure(value: Decimal, rule: Rule) -> Hashable:
 
 
 LIMIT = Limit(
-    NAME, Reason.MAX_NET_NOTIONAL, parse_amount, check, amount, use=use, measure=measure, judges_closing=False
+    NAME,
+    Reason.MAX_NET_NOTIONAL,
+    parse_amount,
+    check,
+    amount,
+    use=use,
+    measure=measure,
+    judges_closing=False,
+    breaches=True,
+    moved_by_market=True,
 )

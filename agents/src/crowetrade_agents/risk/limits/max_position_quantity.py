@@ -63,4 +63,5 @@ LIMIT = Limit(
     use=use,
     measure=measure,
     judges_closing=False,
+    breaches=True,
 )
