@@ -13,7 +13,7 @@ from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import breaches, closing, requests
+from crowetrade_agents.gateway import breaches, closing, kill_progress, requests
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.order import Order
@@ -31,6 +31,7 @@ def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
     turn.live.configuration, turn.live.configured = configuration, True
     turn.state.valuation.forget()
+    turn.live.kill_stops.clear()
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
@@ -73,6 +74,7 @@ def supervise(turn: Turn) -> None:
     if turn.state.can_reduce:
         for order, reason in list(_unwanted(turn)):
             cancel(turn, order, reason)
+    kill_progress.supervised(turn)
     closing.pursue_all(turn)
 
 
