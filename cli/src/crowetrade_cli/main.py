@@ -16,7 +16,7 @@ import typer
 from crowetrade_agents.errors import AgentError
 from crowetrade_cli.errors import CliError
 
-COMMANDS = ("run", "backtest", "compare", "data", "journal", "new")
+COMMANDS = ("run", "kill", "backtest", "compare", "data", "journal", "new")
 """In the order of the help. Each is the name of a module in commands/: one with commands of its own has an `app`, one
 without has a function of its name."""
 
