@@ -8,6 +8,7 @@ CliError         one sentence on standard error
 
 from __future__ import annotations
 
+FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409
 TOO_MANY_REQUESTS = 429

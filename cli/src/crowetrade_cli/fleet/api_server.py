@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 from lightkube import ApiError, AsyncClient
@@ -12,6 +13,7 @@ from lightkube.config.kubeconfig import SingleConfig
 from lightkube.core.client import LabelSelector
 from lightkube.core.exceptions import ConfigError
 from lightkube.core.generic_client import ALL_NS
+from lightkube.core.resource import NamespacedResource
 from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
 from lightkube.resources.authentication_v1 import SelfSubjectReview
 from lightkube.resources.core_v1 import Namespace, Pod
@@ -23,14 +25,16 @@ from crowetrade_api.v1alpha1.meta import Resource
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_cli.errors import Failed, Refused
+from crowetrade_cli.errors import TOO_MANY_REQUESTS, Failed, Refused
 
 TIMEOUT = httpx2.Timeout(5.0, connect=3.0)
 """Of one request, in seconds."""
 FIELD_MANAGER = "crowetrade"
+LIST_TRIES, LIST_AGAIN_SECONDS = 10, 0.2
 
 Kind = type[Strategy] | type[VenueConnection] | type[RiskLimit] | type[KillSwitch]
 Object = dict[str, Any]
+N = TypeVar("N", bound=NamespacedResource)
 _RESOURCES: dict[type[Resource], type[GenericNamespacedResource]] = {
     kind: create_namespaced_resource(GROUP, VERSION, kind.__name__, kind.PLURAL)
     for kind in (Strategy, VenueConnection, RiskLimit, KillSwitch)
@@ -52,9 +56,7 @@ class ApiServer:
 
     async def objects(self, kind: Kind, namespace: str | None) -> Sequence[Object]:
         """All objects of a kind, of all namespaces where none is named."""
-        with self._sentences():
-            found = self._client.list(_RESOURCES[kind], namespace=namespace or ALL_NS)
-            return [dict(item) async for item in found]
+        return [dict(item) for item in await self._listed(_RESOURCES[kind], namespace)]
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object."""
@@ -80,15 +82,27 @@ class ApiServer:
 
     async def gateway_pods(self, namespace: str | None) -> Sequence[Pod]:
         """Pods of gateways, of all namespaces where none is named."""
-        labels: LabelSelector = {NAME_LABEL: GATEWAY_APP}
-        with self._sentences():
-            return [pod async for pod in self._client.list(Pod, namespace=namespace or ALL_NS, labels=labels)]
+        return await self._listed(Pod, namespace, {NAME_LABEL: GATEWAY_APP})
 
-    async def namespace_labels(self) -> dict[str, dict[str, str]]:
+    async def namespace_labels(self) -> Mapping[str, Mapping[str, str]]:
         """Labels of every namespace by its name."""
         with self._sentences():
             found = [item.metadata async for item in self._client.list(Namespace)]
         return {item.name: dict(item.labels or {}) for item in found if item is not None and item.name is not None}
+
+    async def _listed(self, resource: type[N], namespace: str | None, labels: LabelSelector | None = None) -> list[N]:
+        tries_left = LIST_TRIES
+        while True:
+            tries_left -= 1
+            try:
+                with self._sentences():
+                    found = self._client.list(resource, namespace=namespace or ALL_NS, labels=labels)
+                    return [item async for item in found]
+            except Refused as error:
+                # Of a kind that nobody has asked for yet, the API server has to read its cache first.
+                if error.code != TOO_MANY_REQUESTS or not tries_left:
+                    raise
+            await asyncio.sleep(LIST_AGAIN_SECONDS)
 
     async def _patch(self, kind: Kind, namespace: str, name: str, patch: Any, patch_type: PatchType) -> Object:
         with self._sentences():

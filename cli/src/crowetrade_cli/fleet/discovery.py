@@ -10,7 +10,7 @@ from lightkube.resources.core_v1 import Pod
 
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_cli.errors import Refused
+from crowetrade_cli.errors import FORBIDDEN, Refused
 from crowetrade_cli.fleet.api_server import ApiServer
 from crowetrade_cli.fleet.gateways import Gateway, gateways_of
 
@@ -28,7 +28,9 @@ async def discover(api: ApiServer, namespace: str) -> Fleet:
     """Of all namespaces, or of this one for a user who may not look at all. Raises Failed."""
     try:
         return await _look(api, None)
-    except Refused:
+    except Refused as error:
+        if error.code != FORBIDDEN:
+            raise
         return await _look(api, namespace)
 
 

@@ -194,10 +194,7 @@ class Kill:
         order = await asyncio.shield(self._order)
         fleet = self._fleet
         if fleet is not None:
-            self._known = self._known.with_gateways(fleet.gateways, fleet.namespace).with_switches(
-                fleet.switches, fleet.namespace
-            )
-            self.reach.memory.keep(self._cluster, self._known.with_nats(self.reach.nats))
+            self._known = self.reach.memory.learn(self._cluster, fleet, self.reach.nats)
             if fleet.namespace is None or order.scope.namespaces_from == "Same":
                 self._progress.only(one.address for one in concerned(fleet.gateways, order))
         self._discovered = True

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from crowetrade_cli.fleet.discovery import Fleet
 from crowetrade_cli.fleet.gateways import Address, Gateway
 
 FILE = "clusters.json"
@@ -83,6 +84,14 @@ class Memory:
             temporary.replace(self._file)
         except OSError:
             return
+
+    def learn(self, cluster: str, fleet: Fleet, nats: str = "") -> Known:
+        """What the API server tells takes the place of what was remembered; the address of the bus stays unless a new
+        one is named."""
+        known = self.of(cluster).with_gateways(fleet.gateways, fleet.namespace)
+        known = known.with_switches(fleet.switches, fleet.namespace).with_nats(nats)
+        self.keep(cluster, known)
+        return known
 
     def _all(self) -> dict[str, Any]:
         try:

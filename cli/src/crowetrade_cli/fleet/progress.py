@@ -122,7 +122,7 @@ class Progress:
         ):
             return
         pending = status.acknowledgements.pending
-        if status.state is not KillState.HALTED and len(pending) >= PENDING_SHOWN:
+        if status.state != KillState.HALTED and len(pending) >= PENDING_SHOWN:
             return
         for name in map(str, gateways):
             if name not in pending:
