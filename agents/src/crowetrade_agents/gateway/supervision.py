@@ -7,12 +7,13 @@ acknowledged and without waiting for the journal.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import closing, requests
+from crowetrade_agents.gateway import closing, kill_progress, requests
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.order import Order
@@ -29,6 +30,7 @@ RETRY_NS = SECOND_NS
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
     turn.live.configuration, turn.live.configured = configuration, True
+    turn.live.kill_stops.clear()
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
@@ -69,6 +71,7 @@ def supervise(turn: Turn) -> None:
     if turn.state.can_reduce:
         for order, reason in list(_unwanted(turn)):
             cancel(turn, order, reason)
+    kill_progress.supervised(turn)
     closing.pursue_all(turn)
 
 
@@ -150,6 +153,9 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
     leaves = order.counted_leaves
     if not leaves:
         return None
+    if state is TradingState.BLOCKED:
+        # Nothing new leaves; what is open is judged by the limits alone.
+        facts = replace(facts, trading_state=TradingState.ACTIVE, control_refusal=None)
     refusal = gate.judge_resting(Proposal(order.largest_terms, leaves, leaves), facts)
     return None if refusal is None else Reason.LIMIT_CHANGED
 

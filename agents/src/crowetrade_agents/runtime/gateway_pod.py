@@ -9,20 +9,24 @@ from contextlib import asynccontextmanager
 import structlog
 
 from crowetrade_agents.bus.nats import NatsBus
-from crowetrade_agents.control.nats import configurations, wait_for_bucket
+from crowetrade_agents.control.file import KillFile
+from crowetrade_agents.control.grpc_server import ControlServer
+from crowetrade_agents.control.nats import configurations, kill_orders, wait_for_bucket
+from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.config import load_file, read_pod
+from crowetrade_agents.runtime.config import Pod, load_file, read_pod
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_api.files import VENUE_FILE, VenueFile
 from crowetrade_process.health import Health
 from crowetrade_process.logs import configure_logging
-from crowetrade_process.stopping import stop_on_signals, unless_stopping
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
 
@@ -41,23 +45,40 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     health.set_ready("bus", False, "connecting to the bus")
     await health.serve(pod.http_port)
     stop = stop_on_signals()
-    connecting = NatsBus.connect(
-        pod.nats_url,
-        name=pod.name,
-        on_connection=lambda connected, why: health.set_ready("bus", connected, why),
-    )
+    kill_file = KillFile(pod.kill_directory) if pod.kill_directory is not None else None
+    kills = Kills(file.namespace, file.name, clock, kill_file)
+    control = ControlServer(kills, clock, pod.control_port)
     try:
-        bus = await unless_stopping(stop, connecting)
-        if bus is None:
-            return
-        try:
-            if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is None:
-                return
-            await gateway_on(bus, pod.name, file, venue, GrpcEntry(pod.grpc_port), clock, health, stop).run()
-        finally:
-            await bus.close()
+        # Before everything else: kill orders need neither bus nor journal.
+        await control.start()
+        log.info("control_listens", port=control.port)
+        await _trade(pod, file, venue, kills, clock, health, stop)
     finally:
+        await control.stop()
         await health.stop()
+
+
+async def _trade(
+    pod: Pod, file: VenueFile, venue: VenuePort, kills: Kills, clock: Clock, health: Health, stop: asyncio.Event
+) -> None:
+    def connection(connected: bool, why: str) -> None:
+        health.set_ready("bus", connected, why)
+        if not connected:
+            kills.problem = why
+
+    connecting = NatsBus.connect(pod.nats_url, name=pod.name, on_connection=connection)
+    bus = await unless_stopping(stop, connecting)
+    if bus is None:
+        return
+    known = asyncio.Event()
+    obeying = asyncio.create_task(obey_bus(bus, kills, clock, known))
+    try:
+        if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is not None:
+            entry = GrpcEntry(pod.grpc_port)
+            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop).run()
+    finally:
+        await cancelled(obeying)
+        await bus.close()
 
 
 class GrpcEntry:
@@ -85,20 +106,39 @@ def gateway_on(
     file: VenueFile,
     venue: VenuePort,
     entry: GrpcEntry,
+    kills: Kills,
+    kills_known: asyncio.Event,
     clock: Clock,
     health: Health,
     stop: asyncio.Event,
 ) -> GatewayProcess:
-    """A gateway whose journal and configuration are on the bus."""
+    """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`."""
     return GatewayProcess(
         name=name,
         file=file,
         venue=venue,
         bus=bus,
         journal=JetStreamJournal(bus.client, file.namespace, file.name),
-        configurations=configurations(bus.client.jetstream(), file.namespace, file.name),
+        configurations=_once(kills_known, configurations(bus.client.jetstream(), file.namespace, file.name)),
         serve_sessions=entry.serve,
         clock=clock,
         health=health,
         stop=stop,
+        kills=kills,
     )
+
+
+async def obey_bus(bus: NatsBus, kills: Kills, clock: Clock, known: asyncio.Event) -> None:
+    """Hands over the kill orders of the bus; `known` is set once those are handed over that were there."""
+    async for kill in kill_orders(bus.client.jetstream(), clock):
+        if kill is None:
+            known.set()
+        else:
+            kills.put(kill)
+
+
+async def _once(known: asyncio.Event, items: AsyncIterator[Configuration]) -> AsyncIterator[Configuration]:
+    """The items, none before `known` is set."""
+    await known.wait()
+    async for item in items:
+        yield item
