@@ -140,8 +140,8 @@ def gateway() -> Iterator[Callable[..., ScriptedGateway]]:
 
 @pytest.fixture
 def remembered(cluster: Cluster, state_home: Path, tmp_path: Path) -> Callable[[Run, str], Path]:
-    """remembered(run, target): the command has seen the cluster, whose gateways listen at `target`. Returns a kubeconfig
-    of that cluster since its API server is down."""
+    """remembered(run, target): the command has seen the cluster, whose gateways listen at `target`. Returns a
+    kubeconfig of that cluster since its API server is down."""
 
     def see(run: Run, target: str) -> Path:
         run("status", "-n", cluster.namespace)

@@ -58,9 +58,7 @@ async def _annotate(api: ApiServer, namespace: str, name: str, breach: str, reas
     breached = [item.id for item in limit.status.breached]
     if breach not in breached and len(breached) < BREACHES_SHOWN:
         listed = ", ".join(breached) or "none"
-        raise Failed(
-            f"RiskLimit {namespace}/{name} has no breach {breach} that waits to be cleared (there are: {listed})"
-        )
+        raise Failed(f"RiskLimit {namespace}/{name} has no breach {breach} to be cleared (there are: {listed})")
     # Those that are done are left out, so that the annotation does not grow without end.
     open_still = {key: why for key, why in limit.cleared_breaches.items() if key in breached}
     metadata = {
