@@ -33,7 +33,6 @@ class Channel(StrEnum):
 
 
 _ORDER = tuple(Stage)
-_WITHOUT_CANCELS = (kill_pb2.KILL_MODE_BLOCK, kill_pb2.KILL_MODE_CLOSE_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +135,8 @@ class Progress:
 
 
 def stage_of(said: kill_pb2.KillAcknowledgement) -> Stage:
-    """By a gateway's own word. Block and CloseOnly cancel nothing: who blocks has halted."""
-    if said.halted_unix_ns or (said.blocked_unix_ns and said.mode in _WITHOUT_CANCELS):
+    """By a gateway's own word."""
+    if said.halted_unix_ns:
         return Stage.HALTED
     return Stage.BLOCKED if said.blocked_unix_ns else Stage.WAITING
 
