@@ -105,6 +105,11 @@ def agent_status(namespace: str, strategy: str, roles: str) -> str:
     return f"status.{namespace}.agent.{strategy}.{roles}"
 
 
+def audit(namespace: str, venue: str) -> str:
+    """Subject of what the auditor found in a gateway's journal (JSON)."""
+    return f"audit.{namespace}.{venue}"
+
+
 def gateway_config_key(namespace: str, venue: str) -> str:
     """Key of GatewayConfig in CONFIG_BUCKET."""
     return f"gateway.{namespace}.{venue}"
