@@ -7,8 +7,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, DivisionByZero
 from typing import NamedTuple
 
 EXACT = Context(prec=160, traps=[InvalidOperation, DivisionByZero, Overflow])
-_DOWN = Context(prec=40, rounding=ROUND_FLOOR)
-_UP = Context(prec=40, rounding=ROUND_CEILING)
+_DOWN = Context(prec=30, rounding=ROUND_FLOOR)
+_UP = Context(prec=30, rounding=ROUND_CEILING)
 ZERO = Decimal(0)
 
 
@@ -86,5 +86,5 @@ class Range(NamedTuple):
         return Range(ZERO if self.low < 0 < self.high else min(sizes), max(sizes))
 
     def inverse(self) -> Range:
-        """1 divided by a range above 0, widened to 40 digits."""
+        """1 divided by a range above 0, widened to 30 digits: wider than whoever divides with 38."""
         return Range(_DOWN.divide(Decimal(1), self.high), _UP.divide(Decimal(1), self.low))

@@ -29,9 +29,8 @@ Verdict = Over | NotJudged | None
 class Finding:
     """An order that should not have left, or a journal that cannot be believed (`cl_ord_id` is empty then).
 
-    `limit` is a field of RiskLimit.spec.limits, or what else forbade it (killSwitch, breach, halt, binding,
-    configuration, limitsInForce, requiredLimits, clOrdId, journal). `sequence` is the event's in the venue's journal, so
-    that namespace, venue, sequence and limit name a finding whenever it is found again.
+    `limit` is a field of RiskLimit.spec.limits, or what else forbade it (judge.CONTROLS). `sequence` is the event's in
+    the venue's journal, so that namespace, venue, sequence and limit name a finding whenever it is found again.
     """
 
     namespace: str

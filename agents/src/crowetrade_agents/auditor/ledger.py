@@ -6,9 +6,8 @@ that whatever it can still name is found.
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -42,6 +41,39 @@ class Listed(NamedTuple):
     base_currency: str
 
 
+class Rule(NamedTuple):
+    """A RiskLimit as the configuration has it; `symbols` empty is all."""
+
+    name: str
+    uid: str
+    strategies: frozenset[str]
+    symbols: frozenset[str]
+    total: bool
+    enforced: bool
+    limits: Mapping[str, Mapping[str, str]]
+    currency: str
+    gateways: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rule: config_pb2.RiskRule) -> Rule:
+        """As it came."""
+        return cls(
+            rule.risk_limit,
+            rule.uid,
+            frozenset(rule.strategies),
+            frozenset(rule.symbols),
+            rule.aggregate_total,
+            rule.enforce,
+            {limit.name: dict(limit.values) for limit in rule.limits},
+            rule.currency,
+            tuple(rule.gateways),
+        )
+
+    def covers(self, symbol: str) -> bool:
+        """Whether what happens in the symbol counts."""
+        return not self.symbols or symbol in self.symbols
+
+
 class Terms(NamedTuple):
     """What makes two orders the same but for their ClOrdID."""
 
@@ -54,11 +86,11 @@ class Terms(NamedTuple):
 
 
 @dataclass(slots=True)
-class Rejects:
-    """Refusals and rejections in a row of one strategy, at least."""
+class Tally:
+    """What a strategy has done since the journal began: messages and executions."""
 
-    in_a_row: int = 0
-    accepted_ns: int = 0
+    messages: int = 0
+    executions: int = 0
 
 
 class Ledger:
@@ -73,12 +105,21 @@ class Ledger:
         self.messages: defaultdict[Key, Messages] = defaultdict(Messages)
         self.refused: defaultdict[Key, Messages] = defaultdict(Messages)
         self.executions: defaultdict[tuple[str, str, bool], Messages] = defaultdict(Messages)
-        self.rejects: defaultdict[str, Rejects] = defaultdict(Rejects)
+        # Orders in a row that were refused or rejected, at least.
+        self.rejects: defaultdict[str, int] = defaultdict(int)
+        self.accepted: dict[str, int] = {}
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        # What had been done when the present day of a rule and its subject was marked.
+        self.days: dict[tuple[str, str], Tally] = {}
+        # Profit and loss of a rule and its subject at orders of the last minute, at least.
+        self.minutes: defaultdict[tuple[str, str], deque[tuple[int, Decimal]]] = defaultdict(deque)
         self.recent: OrderedDict[Terms, int] = OrderedDict()
         self.slowed: dict[str, list[int]] = {}
         # None before the first one; `config` absent in it where it could not be read or was too large.
         self.configuration: pb.ConfigurationApplied | None = None
         self.listed: dict[str, Listed] = {}
+        self.bindings: dict[str, config_pb2.StrategyBinding] = {}
+        self.rules: tuple[Rule, ...] = ()
         self.members: dict[str, frozenset[str]] = {}
         self.halts: dict[str, str] = {}
         self.kills: dict[tuple[str, str], pb.KillChanged] = {}
@@ -126,9 +167,10 @@ class Ledger:
         """Whoever holds or works something."""
         return {owner for (owner, _), holding in self.holdings.items() if not holding.is_empty}
 
-    def binding(self, strategy: str) -> config_pb2.StrategyBinding | None:
-        """What the configuration says of the strategy."""
-        return next((item for item in self.config.strategies if item.strategy == strategy), None) if self.config else None
+    def counted(self, rule: Rule, strategy: str) -> frozenset[str]:
+        """Whom a rule counts together with the strategy."""
+        alone = frozenset((strategy,))
+        return self.members.get(rule.name, rule.strategies) | alone if rule.total else alone
 
     # --- The fold ---------------------------------------------------------------------------------------------------
 
@@ -162,7 +204,7 @@ class Ledger:
         self.orders[body.cl_ord_id] = self._by_id[body.cl_ord_id] = order
         self._count(order)
         if not body.closing:
-            self.messages[body.strategy, body.symbol].add(self.at_ns)
+            self._message(body.strategy, body.symbol)
             self._sent(Terms(order.strategy, order.symbol, buy, order.quantity, body.ord_type, order.price))
 
     def _sent(self, terms: Terms) -> None:
@@ -174,6 +216,10 @@ class Ledger:
             self.recent.popitem(last=False)
         self.slowed[terms.strategy] = [*self.slowed.get(terms.strategy, ())[-1:], self.at_ns]
 
+    def _message(self, strategy: str, symbol: str) -> None:
+        self.messages[strategy, symbol].add(self.at_ns)
+        self.tallies[strategy].messages += 1
+
     def _replace_submitted(self, body: pb.ReplaceSubmitted) -> None:
         order = self._known(body.orig_cl_ord_id)
         order.asked_id = body.cl_ord_id
@@ -181,18 +227,18 @@ class Ledger:
         self._by_id[body.cl_ord_id] = order
         order.ids.append(body.cl_ord_id)
         self._count(order)
-        self.messages[order.strategy, order.symbol].add(self.at_ns)
+        self._message(order.strategy, order.symbol)
         self.slowed[order.strategy] = [*self.slowed.get(order.strategy, ())[-1:], self.at_ns]
 
     def _cancel_submitted(self, body: pb.CancelSubmitted) -> None:
         order = self._known(body.orig_cl_ord_id)
         if body.reason == CANCEL_REQUESTED:
-            self.messages[order.strategy, order.symbol].add(self.at_ns)
+            self._message(order.strategy, order.symbol)
 
     def _accepted(self, body: pb.OrderAccepted) -> None:
         order = self._known(body.cl_ord_id)
         if not order.closing:
-            self.rejects[order.strategy] = Rejects(0, self.at_ns)
+            self.rejects[order.strategy], self.accepted[order.strategy] = 0, self.at_ns
 
     def _executed(self, body: pb.OrderExecuted) -> None:
         order = self._stranger(body) if body.suspense else self._known(body.cl_ord_id)
@@ -204,6 +250,7 @@ class Ledger:
         order.executed = plus(order.executed, quantity)
         self._trade(order.strategy, body.symbol, signed, decimal(body.price), decimal(body.fee))
         self.executions[order.strategy, body.symbol, signed > 0].add(self.at_ns)
+        self.tallies[order.strategy].executions += 1
         self._count(order)
 
     def _busted(self, body: pb.ExecutionBusted) -> None:
@@ -219,7 +266,7 @@ class Ledger:
         order = self._known(body.cl_ord_id)
         order.ended = True
         if body.ord_status == orders_pb2.ORD_STATUS_REJECTED and not order.closing:
-            self.rejects[order.strategy].in_a_row += 1
+            self.rejects[order.strategy] += 1
         self._count(order)
 
     def _replaced(self, body: pb.OrderReplaced) -> None:
@@ -240,9 +287,10 @@ class Ledger:
 
     def _refused(self, body: pb.RequestsRefused) -> None:
         self.refused[body.strategy, body.symbol].add(self.at_ns, body.count)
-        rejects = self.rejects[body.strategy]
-        if self.at_ns - rejects.accepted_ns > REFUSED_LATE_NS:
-            rejects.in_a_row += body.count
+        self.tallies[body.strategy].messages += body.count
+        # They may have come before the last order that was accepted, and then the row is a new one.
+        if self.at_ns - self.accepted.get(body.strategy, 0) > REFUSED_LATE_NS:
+            self.rejects[body.strategy] += body.rejects
 
     def _charged(self, body: pb.PositionCharged) -> None:
         holding = self.holdings[body.strategy, body.symbol]
@@ -255,17 +303,16 @@ class Ledger:
             for item in body.instruments
         } or self.listed
         config = self.config
+        self.bindings = {item.strategy: item for item in config.strategies} if config is not None else {}
+        self.rules = tuple(map(Rule.of, config.rules)) if config is not None else ()
         if config is None:
             return
         owners = self.owners()
-        strangers = owners - {item.strategy for item in config.strategies}
+        always = (owners - self.bindings.keys()) | {SUSPENSE}
         self.members = {
-            rule.risk_limit: frozenset(rule.strategies)
-            | (self.members.get(rule.risk_limit, frozenset()) & owners)
-            | strangers
-            | {SUSPENSE}
-            for rule in config.rules
-            if rule.aggregate_total
+            rule.name: rule.strategies | (self.members.get(rule.name, frozenset()) & owners) | always
+            for rule in self.rules
+            if rule.total
         }
 
     def _halted(self, body: pb.HaltChanged) -> None:
@@ -285,14 +332,24 @@ class Ledger:
         if body.cleared:
             found = self.breaches.pop(body.breach, body)
             self.cleared[found.uid, found.limit, found.subject] = self.at_ns
-            self.rejects.pop(found.subject, None)
-            if not found.subject:
+            if found.limit == "maxConsecutiveRejects":
                 self.rejects.clear()
         else:
             self.breaches[body.breach] = body
 
     def _marked(self, body: pb.LossMarked) -> None:
-        self.loss_marks[body.uid, body.subject] = body
+        key = body.uid, body.subject
+        before = self.loss_marks.get(key)
+        self.loss_marks[key] = body
+        if before is None or (before.day, before.messages, before.executions) != (
+            body.day,
+            body.messages,
+            body.executions,
+        ):
+            rule = next((rule for rule in self.rules if rule.uid == body.uid), None)
+            counted = self.members.get(rule.name, rule.strategies) if rule is not None else frozenset[str]()
+            tallies = [self.tallies[owner] for owner in ([body.subject] if body.subject else sorted(counted))]
+            self.days[key] = Tally(sum(one.messages for one in tallies), sum(one.executions for one in tallies))
 
     # --- Parts of it ------------------------------------------------------------------------------------------------
 
@@ -316,8 +373,7 @@ class Ledger:
         listed = self.listed.get(symbol)
         multiplier = listed.multiplier if listed is not None else Decimal(1)
         self.holdings[owner, symbol].trade(signed, price, multiplier, fee)
-        config = self.config
-        if config is not None and self.binding(owner) is None:
+        if self.config is not None and owner not in self.bindings:
             # An execution that came late: it counts for every rule that counts strategies together.
             self.members = {name: counted | {owner} for name, counted in self.members.items()}
 
@@ -356,11 +412,7 @@ class Ledger:
         """What the gateway itself kept at one place of its journal: all that is left of what came before."""
         ledger = cls(namespace, venue)
         ledger.sequence, ledger.at_ns = sequence, books.at_unix_ns
-        ledger.configuration = books.configuration
-        ledger.listed = {
-            item.symbol: Listed(item.currency, decimal(item.multiplier), item.base_currency)
-            for item in books.configuration.instruments
-        }
+        ledger._configured(books.configuration)
         ledger.members = {item.risk_limit: frozenset(item.strategies) for item in books.configuration.members}
         ledger.halts = {item.halt: item.text for item in books.halts}
         ledger.kills = {(item.order.namespace, item.order.name): item for item in books.kills}
@@ -430,11 +482,3 @@ def _earlier(stamps: Iterable[int], counts: Iterable[int], now_ns: int) -> Itera
         age = now_ns - stamp
         width = next((width for limit, width in _GATEWAY_TIERS if age <= limit * SECOND), 60 * SECOND)
         yield stamp - width, count
-
-
-def revision_of(config: config_pb2.GatewayConfig) -> str:
-    """SHA-256 over the configuration without its revision, as GatewayConfig.revision documents it."""
-    hashed = config_pb2.GatewayConfig()
-    hashed.CopyFrom(config)
-    hashed.ClearField("revision")
-    return hashlib.sha256(hashed.SerializeToString(deterministic=True)).hexdigest()

@@ -1,8 +1,8 @@
 """Order messages of one owner in one instrument, in bounded memory, never more than there were.
 
 Young messages are kept in narrow buckets and old ones in wide ones. A bucket carries the time of its first message, so
-a message may be forgotten early, by the width of its bucket, and is never counted too long: whoever counts here is below
-the exact number by that tolerance and never above it.
+a message may be forgotten early, by the width of its bucket, and is never counted too long: what is counted here may be
+below the exact number by that tolerance and is never above it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Messages:
         return self._sums[-1] - (self._sums[start - 1] if start else self._dropped)
 
     def _compact(self, now_ns: int) -> None:
-        times, sums = [], []
+        times: list[int] = []
+        sums: list[int] = []
         cell = (0, -1)
         for at_ns, total in zip(self._times, self._sums, strict=True):
             age = now_ns - at_ns
