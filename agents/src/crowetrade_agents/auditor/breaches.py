@@ -84,38 +84,37 @@ def profit(case: Case, subject: str) -> Range | None:
 
 def max_daily_loss(values: Values, case: Case, subject: str) -> Verdict:
     """Loss since the day began."""
-    mark = _mark(case, subject)
+    allowed, mark = decimal(values["value"]), _mark(case, subject)
     if mark is None or not mark.day_start:
         return NO_MARK
-    return _lost(Range.exactly(decimal(mark.day_start)), case, subject, Range.exactly(decimal(values["value"])))
+    return _lost(decimal(mark.day_start), case, subject, Range.exactly(allowed))
 
 
 def max_drawdown(values: Values, case: Case, subject: str) -> Verdict:
     """Loss from the peak, as a share of capital."""
-    mark, capital = _mark(case, subject), case.capital()
+    share, mark, capital = decimal(values["value"]), _mark(case, subject), case.capital()
     if mark is None or not mark.peak:
         return NO_MARK
     if capital is None:
         return NO_CAPITAL
-    return _lost(Range.exactly(decimal(mark.peak)), case, subject, capital.scaled(decimal(values["value"])))
+    return _lost(decimal(mark.peak), case, subject, capital.scaled(share))
 
 
 def max_loss_per_minute(values: Values, case: Case, subject: str) -> Verdict:
     """Loss from the highest that was seen at an order of the last 60 seconds, as a share of capital."""
-    capital, now = case.capital(), profit(case, subject)
+    share, capital, now = decimal(values["value"]), case.capital(), profit(case, subject)
     if capital is None:
         return NO_CAPITAL
     if now is None:
         return NO_PRICES
-    key, at_ns = (case.rule.uid, subject), case.order.at_ns
-    seen = case.ledger.minutes[key]
-    while seen and (
-        seen[0][0] < max(at_ns - MINUTE_NS, case.ledger.cleared.get((*key[:1], "maxLossPerMinute", subject), 0))
-    ):
+    ledger, at_ns = case.ledger, case.order.at_ns
+    since = max(at_ns - MINUTE_NS, ledger.cleared.get((case.rule.uid, "maxLossPerMinute", subject), 0))
+    seen = ledger.minutes[case.rule.uid, subject]
+    while seen and seen[0][0] < since:
         seen.popleft()
     seen.append((at_ns, now.low))
     highest = max(low for _, low in seen)
-    return _lost(Range.exactly(highest), case, subject, capital.scaled(decimal(values["value"])))
+    return _lost(highest, case, subject, capital.scaled(share))
 
 
 def _mark(case: Case, subject: str) -> pb.LossMarked | None:
@@ -123,11 +122,11 @@ def _mark(case: Case, subject: str) -> pb.LossMarked | None:
     return mark if mark is not None and mark.currency in ("", case.rule.currency) else None
 
 
-def _lost(start: Range, case: Case, subject: str, allowed: Range) -> Verdict:
+def _lost(start: Decimal, case: Case, subject: str, allowed: Range) -> Verdict:
     now = profit(case, subject)
     if now is None:
         return NO_PRICES
-    least, most = less(start.low, now.high), less(start.high, now.low)
+    least, most = less(start, now.high), less(start, now.low)
     if least > allowed.high:
         return _passed(least, allowed.high, "loss")
     return None if most <= allowed.low else NO_PRICES

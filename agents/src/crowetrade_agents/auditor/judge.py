@@ -95,6 +95,8 @@ def _verdicts(ledger: Ledger, order: Attempt) -> Iterator[Judged]:
         if ledger.configuration is not None and ledger.configuration.revision:
             yield "limitsInForce", "", NO_CONFIGURATION
         return
+    if order.strategy not in ledger.bindings:
+        return
     rules = binding_rules(ledger, order)
     if not order.closing:
         yield from _in_force(ledger, rules, order)

@@ -336,6 +336,8 @@ class Ledger:
                 self.rejects.clear()
         else:
             self.breaches[body.breach] = body
+            # What was sent before it is not slowed by it.
+            self.slowed.clear()
 
     def _marked(self, body: pb.LossMarked) -> None:
         key = body.uid, body.subject

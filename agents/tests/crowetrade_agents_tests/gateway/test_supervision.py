@@ -19,7 +19,6 @@ from crowetrade_agents.gateway.status import gateway_status, is_stopped
 from crowetrade_agents.gateway.supervision import MAX_CONFIGURATION_BYTES
 from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.venues import port
-from crowetrade_api.gateway_config import revision_of
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
     VENUE,
@@ -31,6 +30,7 @@ from crowetrade_agents_tests.gateway.scenario import (
     rule,
     rule_of,
 )
+from crowetrade_api.gateway_config import revision_of
 
 CANCELLED = ["cancel_submitted", "> urgent cancel"]
 ACTIVE = {"alpha": TradingState.ACTIVE, "beta": TradingState.ACTIVE}
