@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 # --- Strategy processes and the bus -------------------------------------------------------------------------------
 
@@ -68,6 +68,25 @@ ORDER_SECONDS = Histogram(
     "crowetrade_gateway_order_seconds",
     "From order received to order sent, journal included.",
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0),
+)
+
+# --- The auditor ----------------------------------------------------------------------------------------------------
+
+AUDIT_VIOLATIONS = Counter(
+    "crowetrade_audit_violations_total",
+    "Orders that should not have left, and journals that cannot be believed.",
+    ["namespace", "venue", "limit"],
+)
+AUDIT_NOT_JUDGED = Counter(
+    "crowetrade_audit_not_judged_total",
+    "Limits of orders that the auditor could not judge.",
+    ["namespace", "venue", "limit"],
+)
+AUDIT_ORDERS = Counter("crowetrade_audit_orders_total", "Orders and replacements that were judged again.")
+AUDIT_LAG = Gauge(
+    "crowetrade_audit_lag_seconds",
+    "Time since which orders of the gateway have not been judged again.",
+    ["namespace", "venue"],
 )
 
 

@@ -60,6 +60,8 @@ class Fleet:
         self.findings: list[Finding] = []
         self.unjudged: list[Unjudged] = []
         self.orders = 0
+        # Journals that cannot be read now: sums that they are part of are not judged.
+        self.lagging: set[Name] = set()
         self._states: defaultdict[tuple[Name, str], deque[State]] = defaultdict(deque)
         self._pending: deque[Pending] = deque()
 
@@ -86,6 +88,11 @@ class Fleet:
         ledger.apply(sequence, event)
         if event.WhichOneof("event") not in ("requests_refused", "loss_marked", "kill_changed", "breach_changed"):
             self._note(name, ledger)
+
+    def judged(self, name: Name) -> int:
+        """Sequence up to which everything about orders of a journal was judged, sums included."""
+        open_ends = [item.sequence - 1 for item in self._pending if item.ledger is self.ledgers[name]]
+        return min(open_ends, default=self.ledgers[name].sequence)
 
     def settle(self, until_ns: int) -> None:
         """Judges sums of orders up to a time; every journal was read CLOCK_TOLERANCE_NS past it."""
@@ -116,6 +123,14 @@ class Fleet:
                     pending.own = limits.gross(case) if limit == "maxGrossNotional" else limits.net(case)
                 self._pending.append(pending)
 
+    def _incomplete(self, pending: Pending) -> bool:
+        """Whether the journal of another gateway is missing in the sum, which is then not judged."""
+        if not any((pending.ledger.namespace, venue) in self.lagging for venue in pending.rule.gateways):
+            return False
+        why = "the journal of another gateway cannot be read"
+        self.unjudged.append(Unjudged(pending.ledger.namespace, pending.ledger.venue, pending.limit, why))
+        return True
+
     def _others(self, pending: Pending) -> Iterable[tuple[Name, Ledger, Rule]]:
         """The other gateways that enforce the same RiskLimit."""
         for venue in pending.rule.gateways:
@@ -138,6 +153,8 @@ class Fleet:
             found += _sent(ledger, rule, order.at_ns - window_ns + CLOCK_TOLERANCE_NS, order.at_ns - CLOCK_TOLERANCE_NS)
         if found > allowed:
             self._find(pending, str(found), str(allowed))
+        else:
+            self._incomplete(pending)
 
     def _judge_pending(self, pending: Pending) -> None:
         try:
@@ -150,6 +167,8 @@ class Fleet:
                 found += min((state.orders for state in self._around(name, rule, pending.order.at_ns)), default=0)
             if found > allowed:
                 self._find(pending, str(found), shown(allowed))
+            else:
+                self._incomplete(pending)
             return
         total = self._least_value(pending)
         if total is None:
@@ -157,6 +176,8 @@ class Fleet:
             self.unjudged.append(Unjudged(pending.ledger.namespace, pending.ledger.venue, pending.limit, why))
         elif total > allowed:
             self._find(pending, shown(total), shown(allowed))
+        else:
+            self._incomplete(pending)
 
     def _least_value(self, pending: Pending) -> Decimal | None:
         """The least gross or net notional of all gateways together, towards the order's side."""

@@ -25,6 +25,7 @@ NO_CONFIGURATION = NotJudged("the journal does not hold the configuration that w
 KNOWN = tuple(sorted((*ORDER_LIMITS, *breaches.BREACH_LIMITS)))
 CONTROLS = (
     "binding",
+    "books",
     "breach",
     "clOrdId",
     "configuration",

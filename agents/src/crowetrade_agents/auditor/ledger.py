@@ -431,6 +431,22 @@ class Ledger:
                 messages.add(at_ns, count)
         return ledger
 
+    def differences(self, books: pb.Books) -> list[str]:
+        """What the gateway's own books say otherwise: positions, and which orders are open."""
+        theirs = {(item.strategy, item.symbol): decimal(item.quantity) for item in books.positions}
+        ours = {key: holding.position for key, holding in self.holdings.items()}
+        found = [
+            f"{owner or 'the suspense account'} holds {theirs.get((owner, symbol), ZERO)} {symbol} by the gateway's "
+            f"books, and {ours.get((owner, symbol), ZERO)} by its journal"
+            for owner, symbol in sorted(theirs.keys() | ours.keys())
+            if theirs.get((owner, symbol), ZERO) != ours.get((owner, symbol), ZERO)
+        ]
+        open_there = {booked.order.cl_ord_id for booked in books.open}
+        open_here = {order.cl_ord_id for order in self.orders.values()}
+        if odd := sorted(open_there ^ open_here):
+            found.append(f"order {odd[0]} is open by {'its books' if odd[0] in open_there else 'the journal'} alone")
+        return found
+
     def _restore_position(self, item: pb.BookedPosition) -> None:
         holding = self.holdings[item.strategy, item.symbol]
         listed = self.listed.get(item.symbol)

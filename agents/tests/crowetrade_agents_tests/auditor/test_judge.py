@@ -26,7 +26,7 @@ from crowetrade_agents_tests.auditor.forging import (
 from crowetrade_agents_tests.gateway.scenario import VENUE, Scenario
 from crowetrade_api.v1alpha1.risklimit import LIMIT_NAMES
 
-SELL = market_data_pb2.SIDE_SELL
+BUY, SELL = market_data_pb2.SIDE_BUY, market_data_pb2.SIDE_SELL
 Forge = Callable[[Journal], Journal]
 
 
@@ -44,7 +44,7 @@ def executed(number: int) -> pb.OrderExecuted:
     """The venue executes a unit of the real order."""
     cl_ord_id = "alpha-1hg3k2m9p0ab-1"
     return pb.OrderExecuted(
-        cl_ord_id=cl_ord_id, exec_id=f"x{number}", symbol="EUR-USD", side=1, quantity="1", price="1.1", fee="0"
+        cl_ord_id=cl_ord_id, exec_id=f"x{number}", symbol="EUR-USD", side=BUY, quantity="1", price="1.1", fee="0"
     )
 
 
@@ -244,9 +244,7 @@ def bound(state: config_pb2.TradingState.ValueType) -> list[config_pb2.StrategyB
 
 RULE = rule(BASE, "base")
 SMALLER: dict[str, Any] = {"side": SELL, "order_quantity": "4000", "price": "1.2"}
-CLOSING: dict[str, Any] = {"closing": True, "ord_type": orders_pb2.ORD_TYPE_MARKET, "price": "", **SMALLER} | {
-    "price": ""
-}
+CLOSING: dict[str, Any] = SMALLER | {"closing": True, "ord_type": orders_pb2.ORD_TYPE_MARKET, "price": ""}
 FLATTEN = config_pb2.TRADING_STATE_FLATTEN
 
 CONTROLS: dict[str, tuple[str, Forge]] = {
