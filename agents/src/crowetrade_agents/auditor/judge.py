@@ -108,16 +108,14 @@ def _verdicts(ledger: Ledger, order: Attempt) -> Iterator[Judged]:
 
 
 def _limit(name: str, values: Mapping[str, str], case: Case) -> Iterator[Verdict]:
-    if not case.rule.enforced:
-        return
     check = ORDER_LIMITS.get(name)
+    if not case.rule.enforced or (case.order.closing and not (check is not None and check.of_closing)):
+        return
     try:
         if check is not None:
-            if check.of_closing or not case.order.closing:
-                yield check.judge(values, case)
+            yield check.judge(values, case)
         elif name in breaches.BREACH_LIMITS:
-            if not case.order.closing:
-                yield breaches.judge(name, values, case)
+            yield breaches.judge(name, values, case)
         else:
             yield NOT_OURS
     except (KeyError, ValueError) as error:
