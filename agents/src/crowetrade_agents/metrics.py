@@ -92,6 +92,25 @@ ORDER_SECONDS = Histogram(
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0),
 )
 
+# --- The auditor ----------------------------------------------------------------------------------------------------
+
+AUDIT_VIOLATIONS = Counter(
+    "crowetrade_audit_violations_total",
+    "Orders that should not have left, and journals that cannot be believed.",
+    ["namespace", "venue", "limit"],
+)
+AUDIT_NOT_JUDGED = Counter(
+    "crowetrade_audit_not_judged_total",
+    "Limits of orders that the auditor could not judge.",
+    ["namespace", "venue", "limit"],
+)
+AUDIT_ORDERS = Counter("crowetrade_audit_orders_total", "Orders and replacements that were judged again.")
+AUDIT_LAG = Gauge(
+    "crowetrade_audit_lag_seconds",
+    "Time since which orders of the gateway have not been judged again.",
+    ["namespace", "venue"],
+)
+
 
 @cache
 def series(metric: Counter, labels: tuple[str, ...]) -> Counter:

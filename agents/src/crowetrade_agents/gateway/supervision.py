@@ -11,13 +11,15 @@ from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration
-from crowetrade_agents.domain.numbers import CONTEXT
+from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import breaches, closing, kill_progress, requests
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
+from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.reasons import Reason
@@ -25,6 +27,8 @@ from crowetrade_agents.risk.rules import Rule
 from crowetrade_api.reasons import Reason as ConditionReason
 
 RETRY_NS = SECOND_NS
+MAX_CONFIGURATION_BYTES = MAX_RECORD_BYTES - 4096
+"""Largest ConfigurationApplied: what is larger fits into no record of the journal."""
 
 
 def configure(turn: Turn, configuration: Configuration) -> None:
@@ -196,8 +200,24 @@ def _record_configuration(turn: Turn, configuration: Configuration) -> None:
         if configuration.bindings is not None and not configuration.unreadable
         else turn.books.configuration.members,
     )
+    if configuration.source is not None:
+        body.config.CopyFrom(configuration.source)
+        body.instruments.extend(_listed(item) for item in turn.settings.instruments.values())
+    if body.ByteSize() > MAX_CONFIGURATION_BYTES:
+        # What follows without it still counts right; only whoever judges again cannot.
+        turn.tell("warning", "configuration_not_journaled", bytes=body.ByteSize(), most=MAX_CONFIGURATION_BYTES)
+        body.ClearField("config")
     if body != turn.books.configuration:
         turn.record(journal_pb2.JournalEvent(configuration_applied=body))
+
+
+def _listed(item: Instrument) -> journal_pb2.ListedInstrument:
+    return journal_pb2.ListedInstrument(
+        symbol=item.id.symbol,
+        currency=item.currency,
+        multiplier=render(item.multiplier),
+        base_currency=item.base_currency,
+    )
 
 
 def count_stranger(turn: Turn, strategy: str) -> None:
