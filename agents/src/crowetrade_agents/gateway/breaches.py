@@ -89,7 +89,6 @@ def tick(turn: Turn) -> None:
     facts = turn.state.facts("", turn.now_ns)
     for ledger, watches in judging.watches_of.items():
         _take_high(ledger, watches, facts)
-        _set_floor(turn, ledger, watches, facts)
         for watch in watches:
             _mark_peak(turn, watch)
     judging.settle = True
@@ -358,7 +357,6 @@ def _moved(turn: Turn, key: Key) -> None:
     live = turn.live
     if live.standing.ledgers is not None:
         live.judging.below += live.standing.ledgers.booked(key, turn.books.positions[key], live.marks)
-        live.judging.settle = True
         _schedule(turn)
 
 
@@ -378,17 +376,15 @@ def _is_late(order: Order) -> bool:
 
 
 def _settle(turn: Turn) -> None:
-    """Marks the trading day of every subject, and what was not known before and is now."""
+    """Marks the trading day of every subject, and what was not known before and is now; sets the floors."""
     judging, facts = turn.live.judging, turn.state.facts("", turn.now_ns)
     judging.settle = False
     for calendar in judging.days:
         judging.days[calendar] = calendar.day(turn.now_ns)
     for ledger, watches in judging.watches_of.items():
-        changed = False
         for watch in watches:
-            changed = _settle_one(turn, watch, facts) or changed
-        if changed:
-            _set_floor(turn, ledger, watches, facts)
+            _settle_one(turn, watch, facts)
+        _set_floor(turn, ledger, watches, facts)
 
 
 def _day_changed(turn: Turn) -> bool:
@@ -400,10 +396,10 @@ def _day_changed(turn: Turn) -> bool:
     return any(calendar.day(turn.now_ns) != day for calendar, day in judging.days.items())
 
 
-def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> bool:
+def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
     baseline, day = watch.baseline, turn.live.judging.days[watch.calendar]
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
-        return False
+        return
     known = day and isinstance(watched(watch.rule, watch.subject, facts), Watch)
     value = watch.ledger.value if known else None
     if baseline.day != day:
@@ -413,10 +409,7 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> bool:
         baseline = baseline._replace(day_start=value)
     if baseline.peak is None:
         baseline = baseline._replace(peak=value)
-    if baseline == watch.baseline:
-        return False
     _mark(turn, watch, baseline)
-    return True
 
 
 def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
