@@ -16,6 +16,7 @@ from crowetrade_agents.gateway.books import recover
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.status import gateway_status
+from crowetrade_agents.risk.standing import problem_of
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.breaches import CAPITAL, Desk, loss_rule
 from crowetrade_agents_tests.gateway.scenario import (
@@ -221,9 +222,7 @@ def test_a_silent_feed_makes_the_loss_unknown_where_no_age_is_set() -> None:
     desk = _losing(DAILY)
     desk.now += 6 * SECOND
     facts = desk.state.facts("alpha", desk.now)
-    ledgers, watch = facts.standing.ledgers, facts.standing.watches["uid-loss", "alpha"]
-    assert ledgers is not None
-    problem = ledgers.problem(watch.ledger, facts.marks, facts.now_ns, facts.feed_alive_ns)
+    problem = problem_of(facts.standing.watches["uid-loss", "alpha"], facts)
     assert problem is not None
     assert "silent for 6.0 s" in problem.text
 
