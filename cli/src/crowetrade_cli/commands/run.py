@@ -137,7 +137,12 @@ class _Running:
         try:
             self._desk.want(self._sources.read())
         except CliError as error:
-            self._show.say(f"{error}\nWhat runs goes on as it was.")
+            doubtful = self._sources.switch_in_doubt()
+            if doubtful:
+                self._desk.distrust(doubtful)
+                self._show.say(f"{error}\nA KillSwitch that cannot be read counts as engaged: everything is stopped.")
+            else:
+                self._show.say(f"{error}\nWhat runs goes on as it was.")
         else:
             self._show.say("The manifests have changed and are taken over.")
 
