@@ -85,6 +85,15 @@ def run(
             typer.echo(f"The page is at {page.address}", err=True)
             show = Shows(page, show)
         uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
+    for place in () if json else sources.switches:
+        typer.echo(_how_to_kill(place), err=True)
+
+
+def _how_to_kill(place: str) -> str:
+    return (
+        f"While it runs, the KillSwitch of {place} stops whom it selects: set spec.engaged to true there, with a "
+        "spec.reason. Set it to false again to re-arm; a file that is gone re-arms nothing."
+    )
 
 
 class _Running:

@@ -30,6 +30,8 @@ class Sources:
         self._taken: set[tuple[str, int, int]] = set()
         self.notes: tuple[str, ...] = ()
         """A sentence for each document that was left out when they were read last."""
+        self.switches: tuple[str, ...] = ()
+        """Where the KillSwitches stood when they were read last: file and line."""
 
     def read(self) -> Wanted:
         """What all of them want. Raises Failed with the API server's sentence about each manifest that it would
@@ -39,6 +41,7 @@ class Sources:
         self.notes = reading.notes
         found = wanted(admitted(reading.manifests, self._namespace), self._namespace)
         self._taken = {*self._seen}
+        self.switches = tuple(item.place for item in reading.manifests if item.manifest["kind"] == Kind.KILL_SWITCH)
         return found
 
     def switch_in_doubt(self) -> str:

@@ -116,7 +116,7 @@ def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         (manifest(kind="Strateggy"), f'line 1: no matches for kind "Strateggy" in version "{API_VERSION}"'),
-        (manifest().replace("v1alpha1", "v2"), "the kinds are Strategy, VenueConnection and RiskLimit of"),
+        (manifest().replace("v1alpha1", "v2"), "the kinds are Strategy, VenueConnection, RiskLimit and KillSwitch of"),
         (manifest().replace(API_VERSION, "trading.io/v1"), 'no matches for kind "Strategy" in version "trading.io/v1"'),
         ("kind: Strategy\n", "apiVersion is not set"),
         (f"{manifest()}---\napiVersion: v1\n", "document 2 (line 4): kind is not set"),
