@@ -76,8 +76,8 @@ def test_what_is_not_ours_is_left_out_with_a_note(tmp_path: Path) -> None:
     assert found.notes == (
         f"{folder}/kustomization.yaml: skipped: what it builds is read from "
         f"kubectl kustomize {folder} | crowetrade ... -",
-        f"{folder}/desk.yaml, document 1 (line 1): ConfigMap ticks (v1) is skipped: only Strategy, VenueConnection and "
-        f"RiskLimit of {API_VERSION} matter here",
+        f"{folder}/desk.yaml, document 1 (line 1): ConfigMap ticks (v1) is skipped: only Strategy, VenueConnection, "
+        f"RiskLimit and KillSwitch of {API_VERSION} matter here",
     )
 
 
