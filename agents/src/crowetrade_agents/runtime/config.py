@@ -62,14 +62,15 @@ def read_pod(environment: Mapping[str, str], file_name: str) -> Pod:
         nats_url=nats_url,
         config_hash=environment.get(EnvName.CONFIG_HASH, ""),
         config_path=Path(environment.get(EnvName.CONFIG_FILE, f"{CONFIG_DIRECTORY}/{file_name}")),
-        http_port=_port(environment, EnvName.HTTP_PORT, HTTP_PORT),
-        grpc_port=_port(environment, EnvName.GRPC_PORT, GRPC_PORT),
-        control_port=_port(environment, EnvName.CONTROL_PORT, CONTROL_PORT),
+        http_port=read_port(environment, EnvName.HTTP_PORT, HTTP_PORT),
+        grpc_port=read_port(environment, EnvName.GRPC_PORT, GRPC_PORT),
+        control_port=read_port(environment, EnvName.CONTROL_PORT, CONTROL_PORT),
         kill_directory=Path(kill_directory) if kill_directory else None,
     )
 
 
-def _port(environment: Mapping[str, str], name: EnvName, default: int) -> int:
+def read_port(environment: Mapping[str, str], name: EnvName, default: int) -> int:
+    """A port in the environment; 0 lets the system choose."""
     text = environment.get(name, str(default))
     if not text.isdigit() or int(text) > 65_535:
         raise ConfigurationError(f"the environment variable {name} is {text!r}: set it to a port, 0 to 65535")
