@@ -51,7 +51,7 @@ def test_kill_waits_for_no_library_of_backtests(library: str) -> None:
 @pytest.mark.parametrize("program", ["crowetrade", "kubectl-crowetrade"])
 def test_both_programs_run(program: str) -> None:
     """The name that kubectl looks for is that of a plugin `crowetrade`."""
-    command = [Path(sys.executable).parent / program, "kill", "--help"]
+    command = [str(Path(sys.executable).parent / program), "kill", "--help"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert f"{program.replace('-', ' ')} kill" in shown
 
@@ -59,7 +59,7 @@ def test_both_programs_run(program: str) -> None:
 @pytest.mark.integration
 def test_kubectl_finds_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    command = [kubectl_program("kubectl"), "crowetrade", "status", "--kubeconfig", "/nowhere"]
+    command = [str(kubectl_program("kubectl")), "crowetrade", "status", "--kubeconfig", "/nowhere"]
     ended = subprocess.run(command, check=False, capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: there is no kubeconfig at /nowhere")

@@ -16,7 +16,7 @@ FX, B = Address("desk", "sim-fx"), Address("desk", "sim-b")
 ORDER = kill_pb2.KillOrder(namespace="desk", name="all", uid="u", generation=3)
 
 
-def said(gateway: Address = FX, **fields: object) -> kill_pb2.KillAcknowledgement:
+def said(gateway: Address = FX, /, **fields: object) -> kill_pb2.KillAcknowledgement:
     """Halted, unless fields say otherwise."""
     values: dict[str, object] = {
         "namespace": "desk",
