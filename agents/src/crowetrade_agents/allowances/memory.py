@@ -1,0 +1,56 @@
+"""Ledgers in this process: for gateways that share one, and for backtests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from crowetrade_agents.allowances.port import Entry
+
+
+class MemoryLedgers:
+    """The ledgers of one namespace. Every gateway has a `MemoryLedgerPort` of its own."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._ports: list[MemoryLedgerPort] = []
+
+    def port(self) -> MemoryLedgerPort:
+        """For one gateway process."""
+        port = MemoryLedgerPort(self)
+        self._ports.append(port)
+        return port
+
+    def exchange(self, uid: str, revision: int, payload: bytes) -> int | None:
+        """See LedgerPort.exchange."""
+        present = self.entries.get(uid, Entry())
+        if present.revision != revision:
+            return None
+        self.entries[uid] = Entry(revision + 1, payload)
+        for port in self._ports:
+            port.dirty.add(uid)
+        return revision + 1
+
+
+class MemoryLedgerPort:
+    """Implements LedgerPort."""
+
+    def __init__(self, ledgers: MemoryLedgers) -> None:
+        self._ledgers = ledgers
+        self.dirty: set[str] = set()
+
+    async def uids(self) -> Iterable[str]:
+        """See LedgerPort."""
+        return tuple(self._ledgers.entries)
+
+    async def read(self, uids: Iterable[str]) -> Mapping[str, Entry]:
+        """See LedgerPort."""
+        return {uid: self._ledgers.entries.get(uid, Entry()) for uid in uids}
+
+    async def exchange(self, uid: str, revision: int, payload: bytes) -> int | None:
+        """See LedgerPort."""
+        return self._ledgers.exchange(uid, revision, payload)
+
+    def changed(self) -> frozenset[str]:
+        """See LedgerPort."""
+        dirty, self.dirty = frozenset(self.dirty), set()
+        return dirty
