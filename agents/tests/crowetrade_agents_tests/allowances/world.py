@@ -21,8 +21,8 @@ FATES = ("answered", "not answered", "late", "late and answered by nobody", "los
 
 @dataclass
 class Gateway:
-    """`holder` None while it is down. `used` outlives its process, as positions and open orders do. `usable` is what the
-    engine is told; it follows the holder at once when that falls, and only on request when it rises."""
+    """`holder` None while it is down. `used` outlives its process, as positions and open orders do. `usable` is what
+    the engine is told; it follows the holder at once when that falls, and only on request when it rises."""
 
     name: str
     token: int = 0
@@ -65,7 +65,7 @@ class World:
             gateway.usable = min(gateway.usable, gateway.holder.usable().get(KEY, 0))
 
     def lowers(self, gateway: Gateway) -> None:
-        """It uses no more what it is about to give back. As the engine: what is open stays; a rate is over by itself."""
+        """It stops using what it is about to give back. As the engine: what is open stays, a rate ends by itself."""
         if gateway.holder is not None:
             kept = gateway.holder.kept(self.needs(gateway)).get(KEY, 0)
             floor = gateway.used if self.yields is not Yield.ALL and gateway.bound else 0
