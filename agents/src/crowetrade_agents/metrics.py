@@ -59,6 +59,14 @@ ORDERS_UNKNOWN = Counter(
 )
 ORPHANS = Counter("crowetrade_gateway_orphans_total", "Orders at the venue that the journal does not have.")
 HALTS = Counter("crowetrade_gateway_halts_total", "Halts that only a person clears.", ["reason"])
+BREACHES = Counter(
+    "crowetrade_gateway_breaches_total",
+    "Breaches of limits that only a person clears.",
+    ["risk_limit", "limit", "action"],
+)
+LIMIT_WARNINGS = Counter(
+    "crowetrade_gateway_limit_warnings_total", "Uses of limits that rose above warnAt.", ["risk_limit", "limit"]
+)
 JOURNAL_SECONDS = Histogram(
     "crowetrade_gateway_journal_seconds",
     "One append to the journal, confirmed.",

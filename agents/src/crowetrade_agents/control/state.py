@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import NamedTuple
 
+from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.rules import RuleSet
@@ -26,13 +26,6 @@ class OnRecord:
     fencing_token: int = 0
     sequence: int = 0
     pod: str = ""
-
-
-class Money(NamedTuple):
-    """An amount in a currency."""
-
-    amount: Decimal
-    currency: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from typing import Any
 
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
-from crowetrade_agents.gateway import closing, commands, recovery, reports, requests, supervision, venue_events
+from crowetrade_agents.gateway import (
+    breaches,
+    closing,
+    commands,
+    recovery,
+    reports,
+    requests,
+    supervision,
+    venue_events,
+)
 from crowetrade_agents.gateway.effects import AcceptLogon, Effect
 from crowetrade_agents.gateway.state import GatewayState, Turn
 from crowetrade_agents.gateway.status import position_message
@@ -23,6 +32,8 @@ def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[
     state.live.now_ns = max(now_ns, state.books.at_ns, state.live.now_ns)
     turn = Turn(state, state.live.now_ns)
     _HANDLERS[type(command)](turn, command)
+    if state.live.judging.active and breaches.judge(turn):
+        supervision.supervise(turn)
     return turn.effects
 
 
@@ -61,6 +72,7 @@ _TIMERS: dict[str, Callable[[Turn, str], None]] = {
     "refused": lambda turn, key: requests.record_refusals(turn),
     "closing": closing.retry,
     "supervise": lambda turn, key: supervision.supervise(turn),
+    "breaches": lambda turn, key: breaches.tick(turn),
 }
 _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Logon: _logon,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control import kills
+from crowetrade_agents.control.breaches import NOT_HELD, Held, held
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
@@ -16,7 +17,13 @@ from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Report, Tell
 from crowetrade_agents.gateway.order import Key
+from crowetrade_agents.risk.calendars import Calendar
 from crowetrade_agents.risk.facts import Facts
+from crowetrade_agents.risk.pnl import Ledger
+from crowetrade_agents.risk.rules import RuleLimit
+from crowetrade_agents.risk.shares import Shares
+from crowetrade_agents.risk.standing import Latch, Standing, Watch
+from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.venues.port import SessionState, VenueFeatures
 
 
@@ -56,6 +63,45 @@ RefusedKey = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
+class Refused:
+    """Requests that were refused and not journaled yet: how many, the last one's sentence, and how many of them count
+    as rejected in a row."""
+
+    count: int = 0
+    text: str = ""
+    rejects: int = 0
+
+
+@dataclass(slots=True)
+class Judging:
+    """What gateway/breaches.py keeps between commands; all of it is false and empty while no rule needs it."""
+
+    # Some rule has a limit that can be breached; one that counts losses or a day's messages; one that the market moves.
+    active: bool = False
+    losses: bool = False
+    exposures: bool = False
+    watches_of: dict[Ledger, list[Watch]] = field(default_factory=dict)
+    # Limits on the conduct of a strategy.
+    conduct: dict[str, list[RuleLimit]] = field(default_factory=dict)
+    # Rejects in a row of a strategy after which one more is a breach.
+    most_rejects: dict[str, int] = field(default_factory=dict)
+    # Ledgers that fell below their floor.
+    below: list[Ledger] = field(default_factory=list)
+    # Exposures that are above their limit and were found before.
+    above: set[Latch] = field(default_factory=set)
+    # Whether what is not known yet may be known now.
+    settle: bool = False
+    # The trading day by each calendar, looked at in another second than this.
+    days: dict[Calendar, str] = field(default_factory=dict)
+    second: int = 0
+    ticking: bool = False
+    # Strategy -> what breaches do to it; emptied whenever they or the rules change.
+    held: dict[str, Held] = field(default_factory=dict)
+    # When a strategy that is slowed down sent last.
+    slowed_ns: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Live:
     """What is true while the process runs. Times are wall clock, nanoseconds since the Unix epoch."""
 
@@ -69,24 +115,32 @@ class Live:
     configuration: Configuration = field(default_factory=Configuration)
     # False until the first one arrived, or it is known that there is none.
     configured: bool = False
+    # False until the first one that binds strategies is in force.
+    has_judged: bool = False
     record_checked: bool = False
     session: SessionState = SessionState.CONNECTING
     session_text: str = ""
     session_since_ns: int = 0
     leaving: bool = False
     marks: dict[InstrumentId, Mark] = field(default_factory=dict)
+    # Instruments with a new quote since somebody emptied this.
+    quoted: set[InstrumentId] = field(default_factory=set)
+    # What this gateway holds of limits that several gateways share.
+    shares: Shares = field(default_factory=dict)
     feed_alive_ns: int = 0
     published: int = 0
     # Strategy -> number of its session.
     sessions: dict[str, int] = field(default_factory=dict)
     # Strategy -> since when it has none.
     lost: dict[str, int] = field(default_factory=dict)
-    refused: dict[RefusedKey, list[int | str]] = field(default_factory=dict)
+    refused: dict[RefusedKey, Refused] = field(default_factory=dict)
     closing: dict[Key, Closing] = field(default_factory=dict)
     timers: list[tuple[int, str, str]] = field(default_factory=list)
     # Last number of the gateway's own requests.
     own_requests: int = 0
     throttled: int = 0
+    standing: Standing = field(default_factory=Standing)
+    judging: Judging = field(default_factory=Judging)
 
 
 @dataclass(slots=True)
@@ -96,6 +150,13 @@ class GatewayState:
     settings: Settings
     books: Books
     live: Live
+    valuation: Valuation = field(init=False)
+
+    def __post_init__(self) -> None:
+        books, live = self.books, self.live
+        self.valuation = Valuation(
+            books.exposures, books.account, self.settings.instruments, live.marks, books.moved, live.quoted
+        )
 
     @classmethod
     def start(cls, settings: Settings, books: Books, start_sequence: int) -> GatewayState:
@@ -124,8 +185,22 @@ class GatewayState:
 
     def _stops(self, strategy: str) -> Sequence[Stop]:
         configuration, books = self.live.configuration, self.books
+        if not books.kills:
+            return self.held(strategy).stops
         orders = (item.order for item in books.kills.values())
-        return (*kills.stops(orders, configuration, self.settings.namespace, strategy),) if books.kills else ()
+        return (
+            *kills.stops(orders, configuration, self.settings.namespace, strategy),
+            *self.held(strategy).stops,
+        )
+
+    def held(self, strategy: str) -> Held:
+        """What breaches do to the strategy."""
+        if not self.books.breaches:
+            return NOT_HELD
+        known = self.live.judging.held
+        if strategy not in known:
+            known[strategy] = held(self.books.breaches.values(), self.live.configuration, strategy)
+        return known[strategy]
 
     def facts(self, strategy: str, now_ns: int) -> Facts:
         """What the gate knows when it judges something of the strategy."""
@@ -144,6 +219,13 @@ class GatewayState:
             messages=books.messages,
             members=books.members,
             account=books.account,
+            required_limits=live.configuration.required_limits,
+            capital=live.configuration.capital,
+            shares=live.shares,
+            working=books.working,
+            recent=books.recent,
+            valuation=self.valuation,
+            standing=live.standing,
         )
 
 

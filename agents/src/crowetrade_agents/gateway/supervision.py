@@ -7,12 +7,13 @@ acknowledged and without waiting for the journal.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import closing, requests
+from crowetrade_agents.gateway import breaches, closing, requests
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.order import Order
@@ -29,12 +30,15 @@ RETRY_NS = SECOND_NS
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
     turn.live.configuration, turn.live.configured = configuration, True
+    turn.state.valuation.forget()
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
         turn.record(journal_pb2.JournalEvent(halt_changed=body))
         turn.tell("warning", "halt_cleared", halt=halt)
+    members = turn.books.members
     _record_configuration(turn, configuration)
+    breaches.configured(turn, members)
     turn.tell(
         "info",
         "configuration_in_force",
@@ -110,11 +114,7 @@ def still_lost(turn: Turn, strategy: str) -> None:
 
 def _is_lost(turn: Turn, strategy: str) -> bool:
     since = turn.live.lost.get(strategy)
-    return (
-        since is not None
-        and strategy not in turn.live.sessions
-        and turn.now_ns - since >= turn.settings.cancel_after_ns
-    )
+    return since is not None and turn.now_ns - since >= turn.settings.cancel_after_ns
 
 
 def _unwanted(turn: Turn) -> Iterable[tuple[Order, Reason]]:
@@ -150,13 +150,16 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
     leaves = order.counted_leaves
     if not leaves:
         return None
+    if state is TradingState.BLOCKED:
+        # Nothing new leaves; what is open is judged by the limits alone.
+        facts = replace(facts, trading_state=TradingState.ACTIVE, control_refusal=None)
     refusal = gate.judge_resting(Proposal(order.largest_terms, leaves, leaves), facts)
     return None if refusal is None else Reason.LIMIT_CHANGED
 
 
 def _count_out(turn: Turn, order: Order, sign: int) -> None:
     """Takes an order that is about to be cancelled out of the exposures while others are judged, and puts it back."""
-    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign))
+    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign), sign)
 
 
 def _check_record(turn: Turn, configuration: Configuration) -> None:
@@ -200,7 +203,9 @@ def count_stranger(turn: Turn, strategy: str) -> None:
     strategies together, as if it had held something when the configuration came."""
     bindings = turn.live.configuration.bindings
     if bindings is not None and strategy not in bindings:
+        members = turn.books.members
         _record_configuration(turn, turn.live.configuration)
+        breaches.configured(turn, members)
 
 
 def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:

@@ -10,7 +10,7 @@ rests and is judged again it is what is still open, because what is executed can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -83,15 +83,17 @@ def judge_resting(proposal: Proposal, facts: Facts) -> Refusal | None:
     """Judges an order at the venue again, after a change of limits; `leaves` and `counted_leaves` are what it has open.
 
     As for a new order, but for what concerns sending: rates, the session and market data. Without a usable quote its
-    limit price is what it is worth. A caller that cancels several orders passes exposures without those that it cancels
-    already, or an order too many goes.
+    limit price is what it is worth. What is not known for the moment (a rate of exchange, the value of a position, a
+    share) cancels nothing: after a start, configuration comes before quotes. A caller that cancels several orders
+    passes exposures without those that it cancels already, or an order too many goes.
     """
     closing = proposal.terms.closing
     for check in (instrument.check, control.check, _closes if closing else limits_in_force.check):
         if refusal := check(proposal, facts):
             return refusal
     still_open = replace(proposal, terms=replace(proposal.terms, quantity=proposal.leaves))
-    refusal, _ = _judge_limits(still_open, facts, _not_for_resting_closing if closing else _not_for_resting)
+    skip = _not_for_resting_closing if closing else _not_for_resting
+    refusal, _ = _judge_limits(still_open, facts, skip, _NOT_KNOWN_YET)
     return refusal
 
 
@@ -126,8 +128,14 @@ def _judge(proposal: Proposal, facts: Facts) -> tuple[Refusal | None, tuple[Refu
     return _judge_limits(proposal, facts)
 
 
+_NOT_KNOWN_YET = frozenset({Reason.MISSING_EXCHANGE_RATE, Reason.MISSING_MARK, Reason.SHARE_UNKNOWN})
+
+
 def _judge_limits(
-    proposal: Proposal, facts: Facts, skip: Callable[[Limit[Any]], bool] | None = None
+    proposal: Proposal,
+    facts: Facts,
+    skip: Callable[[Limit[Any]], bool] | None = None,
+    tolerated: Set[Reason] = frozenset(),
 ) -> tuple[Refusal | None, tuple[Refusal, ...]]:
     case, terms = Case(proposal, facts), proposal.terms
     if _all_admit(case, facts.rules.tightest(terms.strategy, terms.instrument), skip):
@@ -139,7 +147,7 @@ def _judge_limits(
             if skip is not None and skip(limit):
                 continue
             refusal = limit.check(value, case, rule)
-            if refusal is None:
+            if refusal is None or refusal.reason in tolerated:
                 continue
             if rule.enforce:
                 return refusal, tuple(observed)

@@ -27,6 +27,7 @@ from crowetrade_cli.local.gateway import LocalGateway, file_of
 from crowetrade_cli.local.state import State
 from crowetrade_cli.local.strategy import LocalStrategy
 from crowetrade_cli.local.wanted import Address, Wanted
+from crowetrade_cli.local.watchdog import ModelAtWork
 from crowetrade_process.stopping import unless_stopping
 
 LOOK_NS = 250_000_000
@@ -85,6 +86,15 @@ class Desk:
         await asyncio.gather(*(one.stop() for one in self.running.values()))
         await asyncio.gather(*(one.stop() for one in self.gateways.values()))
         await self._observer.close()
+
+    def model_at_work(self) -> ModelAtWork | None:
+        """Whose model is at work at this moment, of which there is one at most: they share the event loop. For another
+        thread."""
+        for address, strategy in list(self.running.items()):
+            current = strategy.running.current
+            if current is not None:
+                return ModelAtWork(address, *current)
+        return None
 
     async def reconcile(self) -> bool:
         """One look at everything; whether another one is needed though nobody wants anything else: something was on its

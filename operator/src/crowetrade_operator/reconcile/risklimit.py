@@ -113,7 +113,7 @@ def _ready(
         text = "The scope selects no strategy at any venue yet; it is in force for the first one that it selects."
         return condition(type_, True, Reason.NOTHING_IN_SCOPE, text)
     if not observed.around.bus_connected:
-        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(observed.around))
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(observed.around.bus_problem))
     if problems:
         name, said = next(iter(problems.items()))
         text = f"The gateway of venue {name} cannot enforce it and refuses every order that it binds: {said}"
@@ -125,7 +125,7 @@ def _ready(
 
 
 def _utilisation(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> list[UtilisationStatus]:
-    """The 16 highest, each as its gateway counts it."""
+    """The ten highest, each as its gateway counts it."""
     found: dict[tuple[str, str, str], tuple[Decimal, UtilisationStatus]] = {}
     for name in rules:
         status = observed.around.gateway(name).status
@@ -144,7 +144,7 @@ def _utilisation(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -
             )
             found[entry.name, name, key] = (ratio, entry)
     ranked = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].name, pair[1].venue, pair[1].key))
-    return [entry for _, entry in ranked[:16]]
+    return [entry for _, entry in ranked[:10]]
 
 
 def _ratio(used: str, allowed: str) -> Decimal | None:

@@ -220,7 +220,7 @@ def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
     type_, around, strategy = ConditionType.RISK_BOUND, observed.around, observed.strategy.name
     view = around.gateway(name)
     if not around.bus_connected:
-        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around))
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around.bus_problem))
     account = account_of(view, strategy)
     if view.status is None or account is None:
         text = f"The gateway of venue {name} has not confirmed the limits yet."

@@ -172,7 +172,7 @@ def test_paused_is_a_condition_while_it_lasts() -> None:
 
 
 def at_both(there: GatewayView) -> Observed:
-    views = {"sim-fx": fresh(enforcing(HERE, [BOTH], [limit()])), "sim-b": there}
+    views = {"sim-fx": fresh(enforcing(HERE, [BOTH], [limit()], beside=[THERE])), "sim-b": there}
     return Observed(limit(), surroundings([BOTH], venues=[HERE, THERE], gateways=views), NOW)
 
 
@@ -180,7 +180,7 @@ def test_each_gateway_that_it_concerns_counts() -> None:
     waiting = status_of(at_both(NEVER))
     assert waiting.gateways.to_api() == {"acknowledged": 1, "concerned": 2, "summary": "1/2"}
     assert waiting.pending == ["sim-b"]
-    done = status_of(at_both(fresh(enforcing(THERE, [BOTH], [limit()]))))
+    done = status_of(at_both(fresh(enforcing(THERE, [BOTH], [limit()], beside=[HERE]))))
     assert done.gateways.summary == "2/2"
     assert done.pending == []
     assert told(done.conditions, ConditionType.ENFORCED).message == "In force at sim-b, sim-fx."
@@ -257,9 +257,9 @@ def test_equal_use_is_ordered_by_name_so_that_the_status_does_not_flap() -> None
         assert [(item.name, item.key) for item in using(*order).utilisation] == expected
 
 
-def test_only_the_sixteen_highest_are_kept() -> None:
+def test_only_the_ten_highest_are_kept() -> None:
     status = using(*(use(str(number), "100", key=f"s{number}/EUR-USD") for number in range(30)))
-    assert [item.used for item in status.utilisation] == [str(number) for number in range(29, 13, -1)]
+    assert [item.used for item in status.utilisation] == [str(number) for number in range(29, 19, -1)]
 
 
 def test_the_same_limit_and_key_stand_there_once() -> None:
