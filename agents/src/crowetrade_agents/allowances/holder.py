@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from crowetrade_agents.allowances.ledger import Ledger, Share, decode, encode, with_share
-from crowetrade_agents.allowances.port import Entry
+from crowetrade_agents.allowances.ledger import Entry, Ledger, Share, decode, encode, with_share
 from crowetrade_agents.allowances.split import Need, Wish, decide
 from crowetrade_agents.errors import LedgerUnreadable
 
@@ -121,7 +120,7 @@ class Holder:
                 least = min(old, in_use.get((uid, limit), 0))
                 mine[limit] = Share(max(wish.held, least), wish.wanted, self._token)
             # One without an answer binds until the ledger moves: the same is then written again.
-            if mine != before or known.went_back or self._unanswered.get(uid):
+            if _is_news(before, mine) or known.went_back or self._unanswered.get(uid):
                 payload = encode(with_share(known.ledger, self._venue, mine))
                 found.append(Exchange(uid, known.revision, payload, mine))
         return found
@@ -145,3 +144,16 @@ class Holder:
         """Whether a later process of this gateway has been here: what stands there is that one's."""
         own = (shares[self._venue] for shares in ledger.values() if self._venue in shares)
         return any(share.fencing_token > self._token for share in own)
+
+
+def _is_news(before: Mapping[str, Share], mine: Mapping[str, Share]) -> bool:
+    """Whether the difference is worth an exchange: what is wanted moves with every message."""
+    if before.keys() != mine.keys():
+        return True
+    return any(
+        old.held != new.held
+        or old.fencing_token != new.fencing_token
+        or bool(old.wanted) != bool(new.wanted)
+        or abs(old.wanted - new.wanted) > old.wanted // 4
+        for old, new in ((before[limit], mine[limit]) for limit in mine)
+    )

@@ -8,8 +8,8 @@ buffer and leave when the connection is back, which is why an exchange names the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -18,7 +18,7 @@ from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
-from crowetrade_agents.allowances.port import Entry
+from crowetrade_agents.allowances.ledger import Entry
 from crowetrade_agents.errors import LedgerUnavailable
 
 ANSWER_SECONDS = 1.0
@@ -27,25 +27,13 @@ ANSWER_SECONDS = 1.0
 class JetStreamLedgers:
     """Implements LedgerPort for one gateway process."""
 
-    def __init__(self, client: Client, namespace: str, heard: Callable[[], None] = lambda: None) -> None:
-        """`heard` is called when a ledger may have changed."""
+    def __init__(self, client: Client, namespace: str) -> None:
+        self.heard = asyncio.Event()
         self._client = client
         self._jetstream = client.jetstream(timeout=ANSWER_SECONDS)
         self._namespace = namespace
-        self._heard = heard
         self._bucket: KeyValue | None = None
         self._dirty: set[str] = set()
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        """Hears of changes as long as the context lives."""
-        every = f"$KV.{subjects.ALLOWANCE_BUCKET}.{self._key('*')}"
-        subscription = await self._client.subscribe(every, cb=self._published)
-        try:
-            yield
-        finally:
-            with suppress(NatsError, OSError):
-                await subscription.unsubscribe()
 
     async def uids(self) -> Iterable[str]:
         """See LedgerPort."""
@@ -88,12 +76,14 @@ class JetStreamLedgers:
 
     async def _opened(self) -> KeyValue:
         if self._bucket is None:
-            self._bucket = await self._jetstream.key_value(subjects.ALLOWANCE_BUCKET)
+            bucket = await self._jetstream.key_value(subjects.ALLOWANCE_BUCKET)
+            await self._client.subscribe(f"$KV.{subjects.ALLOWANCE_BUCKET}.{self._key('*')}", cb=self._published)
+            self._bucket = bucket
         return self._bucket
 
     async def _published(self, message: Msg) -> None:
         self._dirty.add(message.subject.rpartition(".")[2])
-        self._heard()
+        self.heard.set()
 
     def _key(self, uid: str) -> str:
         return subjects.allowance_key(self._namespace, uid)

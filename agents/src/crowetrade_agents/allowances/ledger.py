@@ -26,6 +26,13 @@ class Share(NamedTuple):
     fencing_token: int = 0
 
 
+class Entry(NamedTuple):
+    """A ledger as it is stored. `revision` rises with every change; 0 where there is no ledger."""
+
+    revision: int = 0
+    payload: bytes = b""
+
+
 Shares = Mapping[str, Share]
 """By gateway."""
 Ledger = Mapping[str, Shares]

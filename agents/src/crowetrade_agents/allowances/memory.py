@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
-from crowetrade_agents.allowances.port import Entry
+from crowetrade_agents.allowances.ledger import Entry
 
 
 class MemoryLedgers:
@@ -28,6 +29,7 @@ class MemoryLedgers:
         self.entries[uid] = Entry(revision + 1, payload)
         for port in self._ports:
             port.dirty.add(uid)
+            port.heard.set()
         return revision + 1
 
 
@@ -37,6 +39,7 @@ class MemoryLedgerPort:
     def __init__(self, ledgers: MemoryLedgers) -> None:
         self._ledgers = ledgers
         self.dirty: set[str] = set()
+        self.heard = asyncio.Event()
 
     async def uids(self) -> Iterable[str]:
         """See LedgerPort."""

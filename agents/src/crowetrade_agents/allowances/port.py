@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-
-class Entry(NamedTuple):
-    """A ledger as it is stored. `revision` rises with every change; 0 where there is no ledger."""
-
-    revision: int = 0
-    payload: bytes = b""
+from crowetrade_agents.allowances.ledger import Entry
 
 
 class LedgerPort(Protocol):
     """The ledgers of one namespace. Every call raises LedgerUnavailable when there is no answer: an exchange may then
-    have happened, or happen later."""
+    have happened, or happen later. `heard` is set when a ledger may have changed; some changes may be missed."""
+
+    heard: asyncio.Event
 
     async def uids(self) -> Iterable[str]:
         """Of every RiskLimit that has a ledger."""
@@ -30,5 +28,5 @@ class LedgerPort(Protocol):
         ...
 
     def changed(self) -> frozenset[str]:
-        """RiskLimits whose ledgers may have changed since the last call. Some changes may be missed."""
+        """RiskLimits of whose ledgers that was heard since the last call."""
         ...

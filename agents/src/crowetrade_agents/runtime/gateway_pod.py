@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from crowetrade_agents.allowances.jetstream import JetStreamLedgers
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.control.nats import configurations, wait_for_bucket
 from crowetrade_agents.domain.clock import Clock
@@ -97,6 +98,7 @@ def gateway_on(
         bus=bus,
         journal=JetStreamJournal(bus.client, file.namespace, file.name),
         configurations=configurations(bus.client.jetstream(), file.namespace, file.name),
+        ledgers=JetStreamLedgers(bus.client, file.namespace),
         serve_sessions=entry.serve,
         clock=clock,
         health=health,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crowetrade_agents.allowances.holder import Exchange, Holder, Needs
-from crowetrade_agents.allowances.ledger import WHOLE, Share, decode, encode
-from crowetrade_agents.allowances.port import Entry
+from crowetrade_agents.allowances.ledger import WHOLE, Entry, Share, decode, encode
 from crowetrade_agents.allowances.split import Need, Yield
 from crowetrade_agents.errors import LedgerUnreadable
 

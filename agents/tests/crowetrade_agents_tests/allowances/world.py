@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from crowetrade.config.v1 import allowance_pb2
 from crowetrade_agents.allowances.holder import Exchange, Holder, Needs
-from crowetrade_agents.allowances.ledger import WHOLE, Share, decode
+from crowetrade_agents.allowances.ledger import WHOLE, Entry, Share, decode
 from crowetrade_agents.allowances.memory import MemoryLedgers
-from crowetrade_agents.allowances.port import Entry
 from crowetrade_agents.allowances.split import Need, Yield
 from crowetrade_api.allowances import without
 
