@@ -221,6 +221,7 @@ async def running(folder: Path, seed: int, repeat: str = "") -> AsyncIterator[Ro
             str(EnvName.CONFIG_FILE): str(folder / "venue.json"),
             str(EnvName.HTTP_PORT): "0",
             str(EnvName.GRPC_PORT): "0",
+            str(EnvName.CONTROL_PORT): "0",
             str(EnvName.DATA_DIRECTORY): str(folder),
             str(EnvName.TERMINATION_LOG): str(folder / "termination.log"),
             str(EnvName.SIMULATED_SERVER): f"127.0.0.1:{venue.port}",

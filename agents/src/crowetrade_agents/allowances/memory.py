@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from weakref import WeakSet
 
+from crowetrade.config.v1 import allowance_pb2
 from crowetrade_agents.allowances.ledger import Entry
+from crowetrade_api.allowances import without
 
 
 class MemoryLedgers:
@@ -13,13 +16,21 @@ class MemoryLedgers:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
-        self._ports: list[MemoryLedgerPort] = []
+        # A gateway that is started again has another one.
+        self._ports: WeakSet[MemoryLedgerPort] = WeakSet()
 
     def port(self) -> MemoryLedgerPort:
         """For one gateway process."""
         port = MemoryLedgerPort(self)
-        self._ports.append(port)
+        self._ports.add(port)
         return port
+
+    def remove(self, venue: str) -> None:
+        """Takes what is held by a gateway that is gone for good."""
+        for uid, entry in list(self.entries.items()):
+            left = without(allowance_pb2.Allowances.FromString(entry.payload), venue)
+            if left is not None:
+                self.exchange(uid, entry.revision, left.SerializeToString(deterministic=True))
 
     def exchange(self, uid: str, revision: int, payload: bytes) -> int | None:
         """See LedgerPort.exchange."""

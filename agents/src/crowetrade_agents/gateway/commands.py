@@ -1,7 +1,7 @@
 """What may happen to the engine. Every command is a frozen value; whoever has one puts it into the gateway's one queue.
 
 Times are wall-clock nanoseconds since the Unix epoch. The commands of sessions are defined in order_entry/commands.py,
-one layer below, where they are made.
+one layer below, where they are made; those of kill orders in control/kills.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crowetrade_agents.allowances.holder import Key
+from crowetrade_agents.control.kills import Kill, Rearm
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.order_entry.commands import (
     CancelOrder,
@@ -26,10 +27,12 @@ __all__ = [
     "Command",
     "Configure",
     "FromVenue",
+    "Kill",
     "Leave",
     "Logon",
     "Malformed",
     "NewOrder",
+    "Rearm",
     "ReplaceOrder",
     "SessionLost",
     "SharesChanged",
@@ -88,6 +91,8 @@ Command = (
     | ReplaceOrder
     | Malformed
     | Configure
+    | Kill
+    | Rearm
     | VenueConnected
     | FromVenue
     | SharesChanged

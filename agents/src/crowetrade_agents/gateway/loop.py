@@ -14,9 +14,12 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
+from crowetrade.config.v1 import kill_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
+from crowetrade_agents.control.kills import Kill, KillCommand, Name, stops
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError, Overtaken
 from crowetrade_agents.gateway import batch, effects
@@ -36,7 +39,16 @@ from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.chain import batches
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.port import SessionHub
-from crowetrade_agents.venues.port import Ended, QuoteChanged, SessionState, TradePrinted, VenuePort
+from crowetrade_agents.risk.approved import ApprovedReplace
+from crowetrade_agents.risk.reasons import Reason
+from crowetrade_agents.venues.port import (
+    Ended,
+    QuoteChanged,
+    RequestRejected,
+    SessionState,
+    TradePrinted,
+    VenuePort,
+)
 from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
@@ -56,6 +68,9 @@ NEWS = (Configure, VenueConnected, Logon, SessionLost, Leave)
 """Commands whose outcome the operator waits for."""
 
 
+StoreKills = Callable[[Sequence[kill_pb2.KillOrder]], Awaitable[None]]
+
+
 class Gateway:
     """Runs the engine of one venue. `put` from anywhere; `run` in one task."""
 
@@ -68,7 +83,11 @@ class Gateway:
         hub: SessionHub,
         publish: Callable[[QuoteChanged | TradePrinted], Awaitable[None]],
         clock: Clock,
+        store_kills: StoreKills | None = None,
+        kills_changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`store_kills` keeps the kill orders in force where they survive without the journal; raises OSError.
+        `kills_changed` is called when an acknowledgement has become another."""
         self.state = state
         self.head = head
         # Set whenever a batch has been carried out.
@@ -79,6 +98,12 @@ class Gateway:
         self._hub = hub
         self._publish = publish
         self._clock = clock
+        self._store_kills = store_kills
+        self._kills_changed = kills_changed
+        # Of each kill order, whether it is stored, blocked and halted.
+        self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
+        # Before whatever is in the queue.
+        self._first: deque[Command] = deque()
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
         # Given in the order in which it is asked for.
         self._turn = asyncio.Lock()
@@ -94,6 +119,13 @@ class Gateway:
         that never pauses, as a venue whose market is behind, would come first each time."""
         async with self._turn:
             await self._queue.put(command)
+
+    def put_kill(self, command: KillCommand) -> None:
+        """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on, also none that
+        was journaled and has not left yet."""
+        self._first.append(command)
+        if self._queue.empty():
+            self._queue.put_nowait(Timer())  # `run` may be waiting for a command
 
     async def prove(self) -> None:
         """Returns once the journal has shown, after this call, that no other gateway has taken over. When one has,
@@ -119,6 +151,8 @@ class Gateway:
         try:
             while not self._stopping:
                 waiting = [await self._queue.get()]
+                waiting[:0] = self._first
+                self._first.clear()
                 while len(waiting) < batch.MAX_COMMANDS and not self._queue.empty():
                     waiting.append(self._queue.get_nowait())
                 await self._take(waiting)
@@ -160,6 +194,7 @@ class Gateway:
         todo = batch.take(self.state, commands, self._clock.now_ns())
         for cancel in todo.urgent:
             self._venue.cancel(cancel.cancel)
+        await self._keep_kills(todo.events)
         if todo.events:
             await self._append(todo.events)
         elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
@@ -178,10 +213,37 @@ class Gateway:
             if not proof.done():
                 proof.set_result(None)
         self.changed.set()
+        self._look_at_kills()
         behind = self.head.sequence - self._snapshot_at
         if behind >= 2 * SNAPSHOT_EVENTS or (behind >= SNAPSHOT_EVENTS and self._queue.empty()):
             await self._begin_snapshot()
         if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, events):
+            self._news.set()
+
+    async def _keep_kills(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
+        """Without the journal, which may be gone: what it keeps then is acknowledged at once."""
+        if self._store_kills is None or not any(event.HasField("kill_changed") for event in events):
+            return
+        try:
+            await self._store_kills([item.order for item in self.state.books.kills.values()])
+        except OSError as error:
+            log.error("kill_orders_not_in_file", error=str(error))
+        else:
+            self._kills_are_stored()
+
+    def _kills_are_stored(self) -> None:
+        for progress in self.state.live.kills.values():
+            progress.stored = True
+        self._look_at_kills()
+
+    def _look_at_kills(self) -> None:
+        reached = {
+            name: (progress.stored, progress.blocked_ns > 0, progress.halted_ns > 0)
+            for name, progress in self.state.live.kills.items()
+        }
+        if reached != self._kills_reached:
+            self._kills_reached = reached
+            self._kills_changed()
             self._news.set()
 
     async def _append(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
@@ -190,6 +252,8 @@ class Gateway:
             for record in batches(events):
                 self.head = await self._journal.append(record, now, self.state.books.fencing_token)
         self._appended_ns = now
+        if self.state.live.kills:
+            self._kills_are_stored()
 
     async def snapshot(self) -> None:
         """Keeps the books for the next start; between batches alone, where books and head belong together."""
@@ -216,23 +280,39 @@ class Gateway:
             case effects.Report(strategy, message):
                 self._report(strategy, message)
             case effects.SendOrder(order, received_ns):
-                self._venue.submit(order)
-                self._sent(received_ns)
+                if self._may_leave(order.terms):
+                    self._venue.submit(order)
+                    self._sent(received_ns)
+                else:
+                    self._first.appendleft(FromVenue(_order_not_sent(order.terms.cl_ord_id, self._clock.now_ns())))
             case effects.SendCancel(cancel):
                 self._venue.cancel(cancel)
             case effects.SendReplace(replace, received_ns):
-                self._venue.replace(replace)
-                self._sent(received_ns)
+                if self._may_leave(replace.terms):
+                    self._venue.replace(replace)
+                    self._sent(received_ns)
+                else:
+                    self._first.appendleft(FromVenue(_replace_not_sent(replace, self._clock.now_ns())))
             case effects.SendQuery(cl_ord_id, order_id, instrument):
                 self._venue.query(cl_ord_id, order_id, instrument)
             case effects.AcceptLogon(strategy, session, snapshot):
                 self._hub.accept(strategy, session, snapshot)
             case effects.Count(metric, labels, amount):
                 metrics.series(getattr(metrics, metric), labels).inc(amount)
+            case effects.Observe(metric, seconds):
+                getattr(metrics, metric).observe(seconds)
             case effects.Tell(level, event_name, fields):
                 getattr(log, level)(event_name, **dict(fields))
             case effects.Append():
                 raise AssertionError("batch.take puts appends apart")
+
+    def _may_leave(self, terms: OrderTerms) -> bool:
+        """Whether no kill order that came since the approval stops it."""
+        if terms.closing or not self._first:
+            return True
+        orders = [command.order for command in self._first if isinstance(command, Kill)]
+        configuration, namespace = self.state.live.configuration, self.state.settings.namespace
+        return not any(stops(orders, configuration, namespace, terms.strategy))
 
     def _report(self, strategy: str, message: orders_pb2.ExecutionReport | orders_pb2.CancelReject) -> None:
         if isinstance(message, orders_pb2.CancelReject):
@@ -286,6 +366,19 @@ class Gateway:
                     item.cancel()
         finally:
             deadline.cancel()
+
+
+_KILLED = "a kill order came before the order had left"
+
+
+def _order_not_sent(cl_ord_id: str, now_ns: int) -> Ended:
+    return Ended(cl_ord_id, "", OrdStatus.REJECTED, Reason.NOT_SENT, _KILLED, now_ns)
+
+
+def _replace_not_sent(replace: ApprovedReplace, now_ns: int) -> RequestRejected:
+    return RequestRejected(
+        replace.terms.cl_ord_id, replace.orig_cl_ord_id, Reason.NOT_SENT, _KILLED, unknown_order=False, at_ns=now_ns
+    )
 
 
 def _is_news(state: GatewayState, events: Sequence[journal_pb2.JournalEvent]) -> bool:

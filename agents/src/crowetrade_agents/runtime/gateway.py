@@ -33,6 +33,7 @@ from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.commands import SessionCommand
 from crowetrade_agents.order_entry.hub import Sessions
+from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.shares import ShareKeeper
 from crowetrade_agents.runtime.venue import instruments_of
@@ -78,7 +79,9 @@ class GatewayProcess:
         clock: Clock,
         health: Health,
         stop: asyncio.Event,
+        kills: Kills | None = None,
     ) -> None:
+        """`kills` may outlive this process's gateway: whoever has kill orders puts them there."""
         self._name = name
         self._file = file
         self._venue = venue
@@ -90,6 +93,7 @@ class GatewayProcess:
         self._clock = clock
         self._health = health
         self._stop = stop
+        self._kills = kills or Kills(file.namespace, file.name, clock)
         self._waiting_for: list[str] = []
         # Once the journal has been read; the engine moves them.
         self.books: Books | None = None
@@ -116,10 +120,22 @@ class GatewayProcess:
             is_bound=lambda strategy: strategy in (state.live.configuration.bindings or {}),
             published=lambda: state.live.published,
         )
-        gateway = Gateway(state, self._journal, head, self._venue, sessions, self._publish_market, self._clock)
+        gateway = Gateway(
+            state,
+            self._journal,
+            head,
+            self._venue,
+            sessions,
+            self._publish_market,
+            self._clock,
+            self._kills.store if self._kills.stores else None,
+            self._kills.notify,
+        )
+        self._kills.attach(gateway)
         try:
             await self._trade(gateway, sessions)
         finally:
+            self._kills.detach("the gateway has stopped")
             await self._venue.close()
 
     async def _trade(self, gateway: Gateway, sessions: Sessions) -> None:
@@ -181,6 +197,7 @@ class GatewayProcess:
             except JournalUnavailable as error:
                 log.warning("journal_not_open", error=str(error))
                 self._health.set_ready("journal", False, str(error))
+                self._kills.problem = f"the journal is not open: {error}"
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
 
     def _settings(self) -> Settings:
@@ -245,6 +262,7 @@ class GatewayProcess:
         return gateway.state, gateway.head.sequence, gateway.latency_p99_ns, self._waiting_for, now_ns
 
     async def _publish_status(self, status: status_pb2.GatewayStatus) -> None:
+        status.watches_kill_switches = self._kills.watches
         await self._bus.publish(subjects.gateway_status(self._file.namespace, self._file.name), status)
 
     async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:

@@ -23,7 +23,6 @@ from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import SharesChanged
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk.rules import Rule
-from crowetrade_agents.risk.shares import is_split
 from crowetrade_agents.risk.standing import identity
 
 log = structlog.get_logger()
@@ -67,12 +66,13 @@ class ShareKeeper:
         while True:
             heard.clear()
             again = await self._attempt()
-            while not (again or heard.is_set() or self._is_due()):
+            while not (again or heard.is_set() or self.due):
                 await _first(heard, self._clock, self._clock.now_ns() + LOOK_NS)
 
     async def prepare(self, configuration: Configuration) -> None:
-        """Gets shares of the limits that the configuration brings, so that nothing that is open has to go because they
-        are not known yet; returns when they are there, when the ledger cannot be reached, or when they do not come."""
+        """Gets shares of the limits that the configuration brings, as much as is in use of them, so that nothing that
+        is open has to go for a moment's lack; returns when they are there, when the ledger cannot be reached, or when
+        they do not come."""
         self._coming = configuration
         if self._failing:
             return
@@ -82,7 +82,7 @@ class ShareKeeper:
             self._ledgers.heard.set()
             await _first(self._looked, self._clock, until_ns)
             if self._failing or self._clock.now_ns() >= until_ns:
-                log.warning("shares_not_known", limits=sorted(f"{uid}/{limit}" for uid, limit in missing))
+                log.warning("shares_missing", limits=sorted(f"{uid}/{limit}" for uid, limit in missing))
                 return
 
     async def round(self) -> bool:
@@ -96,7 +96,6 @@ class ShareKeeper:
         needs = shares.needs(self._state, rules, now_ns)
         await self._use(needs)
         exchanges = self._holder.exchanges(needs, self._in_use())
-        refused = 0
         for exchange in exchanges:
             self._holder.sent(exchange)
             revision = await self._ledgers.exchange(exchange.uid, exchange.revision, exchange.payload)
@@ -104,11 +103,10 @@ class ShareKeeper:
                 self._holder.accepted(exchange, revision)
             else:
                 # Somebody was faster.
-                refused += 1
                 self._holder.read(exchange.uid, (await self._ledgers.read([exchange.uid]))[exchange.uid])
         if exchanges:
             await self._use(needs)
-        return bool(refused)
+        return bool(exchanges)
 
     async def _attempt(self) -> bool:
         try:
@@ -127,7 +125,9 @@ class ShareKeeper:
         self._looked.set()
         return again
 
-    def _is_due(self) -> bool:
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look, or an order was refused for lack of a share."""
         since_ns = self._clock.now_ns() - self._looked_ns
         if self._failing:
             return since_ns >= READ_NS
@@ -143,14 +143,19 @@ class ShareKeeper:
             return None
         return {identity(rule): rule for item in known for rule in item.rules if rule.total}
 
-    def _missing(self, configuration: Configuration) -> set[Key]:
-        split = {
-            (identity(rule), limit.name)
-            for rule in configuration.rules
-            for limit, _ in rule.limits
-            if is_split(rule, limit.name)
-        }
-        return split - self._state.live.shares.keys()
+    def _missing(self, configuration: Configuration) -> list[Key]:
+        """Limits of which this gateway has no share, or less than is in use."""
+        if not _is_known(configuration):
+            return []
+        rules = {identity(rule): rule for rule in configuration.rules if rule.total}
+        needs = shares.needs(self._state, rules, self._clock.now_ns())
+        held = self._state.live.shares
+        return [
+            (uid, limit)
+            for uid, item in needs.items()
+            for limit, need in item.limits.items()
+            if (uid, limit) not in held or held[uid, limit] < shares.share(need.used)
+        ]
 
     async def _read(self, rules: Mapping[str, Rule], now_ns: int) -> None:
         uids = set(self._ledgers.changed())

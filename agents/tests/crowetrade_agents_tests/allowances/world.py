@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crowetrade.config.v1 import allowance_pb2
 from crowetrade_agents.allowances.holder import Exchange, Holder, Needs
 from crowetrade_agents.allowances.ledger import WHOLE, Entry, Share, decode
 from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.allowances.split import Need, Yield
-from crowetrade_api.allowances import without
 
 UID, LIMIT = "u1", "maxGrossNotional"
 KEY = (UID, LIMIT)
@@ -125,10 +123,9 @@ class World:
         """The operator takes what is held by a gateway that is gone for good."""
         if gateway.holder is None:
             gateway.used = 0
-            entry = self.entry()
-            found = without(allowance_pb2.Allowances.FromString(entry.payload), gateway.name)
-            if found is not None:
-                self.apply(Exchange(UID, entry.revision, found.SerializeToString(), {}))
+            self.store.remove(gateway.name)
+            if self.entry() != self.history[-1]:
+                self.history.append(self.entry())
 
     def arrives(self, place: int, again: bool) -> None:
         """Something that was on its way for long; `again`: and will arrive once more."""

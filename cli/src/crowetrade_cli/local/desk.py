@@ -14,12 +14,16 @@ import structlog
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.order_entry.in_process import InProcessEntry
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.gateway_config import compile_config
+from crowetrade_api.kill_order import kill_order
 from crowetrade_api.references import Problem, references
+from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.meta import Resource
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
@@ -60,12 +64,19 @@ class Desk:
         """Strategies whose change waits, and why."""
         # They outlive their gateways: a strategy that runs finds the next gateway of a venue where the last one was.
         self._entries: dict[Address, InProcessEntry] = defaultdict(InProcessEntry)
+        # By namespace: what its gateways hold of limits that several of them share.
+        self._ledgers: dict[str, MemoryLedgers] = defaultdict(MemoryLedgers)
         self._look = asyncio.Event()
 
     async def observe(self) -> None:
         """Begins to hear what gateways and strategies say of themselves."""
         await self._observer.subscribe(subjects.gateway_status("*", "*"), status_pb2.GatewayStatus, self._gateway_said)
         await self._observer.subscribe(subjects.agent_status("*", "*", "*"), status_pb2.AgentStatus, self._agent_said)
+
+    @property
+    def switches(self) -> Mapping[Address, KillSwitch]:
+        """Those that have a manifest."""
+        return self._wanted.switches
 
     def want(self, wanted: Wanted) -> None:
         """From now on this is wanted."""
@@ -104,12 +115,14 @@ class Desk:
         leaving = any(item.deleting for item in (*self.venues.values(), *self.strategies.values()))
         for address, venue in self.venues.items():
             await self._gateway(address, venue)
+        self._kill()
         self._configure()
         for strategy_address, strategy in list(self.strategies.items()):
             await self._strategy(strategy_address, strategy)
         for address, venue in list(self.venues.items()):
             if venue.deleting and self._let_go(address):
                 await self.gateways.pop(address).stop()
+                self._ledgers[address.namespace].remove(address.name)
                 del self.venues[address]
         return leaving or bool(self.held)
 
@@ -124,8 +137,19 @@ class Desk:
             _log.info("gateway_restarts", venue=address.name)
             await known.stop()
         self.gateways[address] = LocalGateway(
-            file, self._state.journal(address), self._environment, self._bus, self._entries[address], self._clock
+            file,
+            self._state.journal(address),
+            self._environment,
+            self._bus,
+            self._entries[address],
+            self._ledgers[address.namespace],
+            self._clock,
         )
+
+    def _kill(self) -> None:
+        switches = {address: _kill_order(switch) for address, switch in self._wanted.switches.items()}
+        for gateway in self.gateways.values():
+            gateway.obey(switches)
 
     def _configure(self) -> None:
         for address, gateway in self.gateways.items():
@@ -224,6 +248,15 @@ class Desk:
         strategy = self.running.get(Address(status.namespace, status.strategy))
         if strategy is not None:
             strategy.status = status
+
+
+def _kill_order(switch: KillSwitch) -> kill_pb2.KillOrder | None:
+    order = kill_order(switch)
+    if order is not None and order.scope.namespaces_from == "Selector":
+        order.scope.namespaces_from = (
+            "All"  # labels of namespaces are not known here, and what is not known is selected
+        )
+    return order
 
 
 def _of(namespace: str, items: Mapping[Address, R]) -> Iterable[R]:
