@@ -64,6 +64,10 @@ BREACHES = Counter(
     "Breaches of limits that only a person clears.",
     ["risk_limit", "limit", "action"],
 )
+LEDGER_FAILURES = Counter(
+    "crowetrade_gateway_ledger_failures_total",
+    "Looks at the shares of limits that several gateways share, without an answer from where they are written down.",
+)
 LIMIT_WARNINGS = Counter(
     "crowetrade_gateway_limit_warnings_total", "Uses of limits that rose above warnAt.", ["risk_limit", "limit"]
 )

@@ -90,6 +90,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Rearm: kills.rearm,
     commands.VenueConnected: lambda turn, command: recovery.connected(turn, command.snapshot),
     commands.FromVenue: lambda turn, command: venue_events.handle(turn, command.event),
+    commands.SharesChanged: supervision.change_shares,
     commands.Leave: lambda turn, command: supervision.leave(turn),
     commands.Timer: _timer,
 }

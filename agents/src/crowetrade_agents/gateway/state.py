@@ -122,6 +122,15 @@ class Judging:
     slowed_ns: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What would be used of a limit with an order that was refused for lack of a share, in millionths; the highest of
+    those that came shortly after one another, the last one at `at_ns`."""
+
+    at_ns: int
+    wanted: int
+
+
 @dataclass(slots=True)
 class Live:
     """What is true while the process runs. Times are wall clock, nanoseconds since the Unix epoch."""
@@ -148,6 +157,9 @@ class Live:
     quoted: set[InstrumentId] = field(default_factory=set)
     # What this gateway holds of limits that several gateways share.
     shares: Shares = field(default_factory=dict)
+    # By the limit; and how often something was put there.
+    demands: dict[tuple[str, str], Demand] = field(default_factory=dict)
+    demands_noted: int = 0
     feed_alive_ns: int = 0
     published: int = 0
     # Strategy -> number of its session.

@@ -175,7 +175,9 @@ def _highest(uses: Iterable[Use]) -> list[Use]:
 
 def _share(use: Use) -> Decimal:
     """Use as a share of what is allowed; what is not allowed at all comes first."""
-    return CONTEXT.divide(use.used, use.allowed) if use.allowed else _INFINITY
+    if not use.allowed:
+        return _INFINITY if use.used else ZERO
+    return CONTEXT.divide(use.used, use.allowed)
 
 
 def _account(state: GatewayState, name: str) -> status_pb2.StrategyAccount:

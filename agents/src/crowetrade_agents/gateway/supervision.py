@@ -6,22 +6,25 @@ acknowledged and without waiting for the journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.allowances.holder import Key
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.instrument import Instrument
-from crowetrade_agents.domain.numbers import CONTEXT, render
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import breaches, closing, kill_progress, requests
+from crowetrade_agents.gateway import breaches, closing, kill_progress, requests, shares
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.commands import SharesChanged
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.facts import Facts, Proposal
+from crowetrade_agents.risk.limits import max_order_rate
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.rules import Rule
 from crowetrade_api.reasons import Reason as ConditionReason
@@ -65,6 +68,29 @@ def halt(turn: Turn, reason: str, text: str) -> None:
     turn.tell("error", "halted", halt=name, text=text)
     turn.count("HALTS", reason)
     supervise(turn)
+
+
+def change_shares(turn: Turn, command: SharesChanged) -> None:
+    """Uses other shares. What is given back leaves what is in use: no order is cancelled for it, and nothing is
+    breached by it; messages alone end by themselves. What the ledger takes away is gone at once."""
+    live = turn.live
+    before = live.shares
+    given = {key for key, most in command.held.items() if command.kept.get(key, most) < most}
+    in_use = dict(shares.used(turn.state, turn.now_ns)) if given else {}
+    live.shares = {
+        key: shares.share(min(most, max(command.kept[key], _least(key, most, in_use))) if key in given else most)
+        for key, most in command.held.items()
+    }
+    breaches.shares_changed(turn)
+    if any(live.shares.get(key, ZERO) < old for key, old in before.items()):
+        supervise(turn)
+
+
+def _least(key: Key, most: int, in_use: Mapping[Key, int | None]) -> int:
+    if key[1] == max_order_rate.NAME:
+        return 0
+    amount = in_use.get(key, 0)
+    return most if amount is None else amount
 
 
 def leave(turn: Turn) -> None:

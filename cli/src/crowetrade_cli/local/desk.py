@@ -15,6 +15,7 @@ import structlog
 from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
+from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.control.kills import everything
 from crowetrade_agents.domain.clock import Clock
@@ -69,6 +70,8 @@ class Desk:
         """Strategies whose change waits, and why."""
         # They outlive their gateways: a strategy that runs finds the next gateway of a venue where the last one was.
         self._entries: dict[Address, InProcessEntry] = defaultdict(InProcessEntry)
+        # By namespace: what its gateways hold of limits that several of them share.
+        self._ledgers: dict[str, MemoryLedgers] = defaultdict(MemoryLedgers)
         self._look = asyncio.Event()
 
     async def observe(self) -> None:
@@ -130,6 +133,7 @@ class Desk:
         for address, venue in list(self.venues.items()):
             if venue.deleting and self._let_go(address):
                 await self.gateways.pop(address).stop()
+                self._ledgers[address.namespace].remove(address.name)
                 del self.venues[address]
         return leaving or bool(self.held)
 
@@ -144,7 +148,13 @@ class Desk:
             _log.info("gateway_restarts", venue=address.name)
             await known.stop()
         self.gateways[address] = LocalGateway(
-            file, self._state.journal(address), self._environment, self._bus, self._entries[address], self._clock
+            file,
+            self._state.journal(address),
+            self._environment,
+            self._bus,
+            self._entries[address],
+            self._ledgers[address.namespace],
+            self._clock,
         )
 
     def _kill(self) -> None:
