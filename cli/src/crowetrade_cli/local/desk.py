@@ -15,6 +15,7 @@ import structlog
 from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
+from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.control.kills import everything
 from crowetrade_agents.domain.clock import Clock
@@ -32,6 +33,7 @@ from crowetrade_cli.local.state import State
 from crowetrade_cli.local.stops import IN_DOUBT
 from crowetrade_cli.local.strategy import LocalStrategy
 from crowetrade_cli.local.wanted import Address, Wanted
+from crowetrade_cli.local.watchdog import ModelAtWork
 from crowetrade_process.stopping import unless_stopping
 
 LOOK_NS = 250_000_000
@@ -66,6 +68,8 @@ class Desk:
         """Strategies whose change waits, and why."""
         # They outlive their gateways: a strategy that runs finds the next gateway of a venue where the last one was.
         self._entries: dict[Address, InProcessEntry] = defaultdict(InProcessEntry)
+        # By namespace: what its gateways hold of limits that several of them share.
+        self._ledgers: dict[str, MemoryLedgers] = defaultdict(MemoryLedgers)
         self._look = asyncio.Event()
 
     async def observe(self) -> None:
@@ -103,6 +107,15 @@ class Desk:
         await asyncio.gather(*(one.stop() for one in self.gateways.values()))
         await self._observer.close()
 
+    def model_at_work(self) -> ModelAtWork | None:
+        """Whose model is at work at this moment, of which there is one at most: they share the event loop. For another
+        thread."""
+        for address, strategy in list(self.running.items()):
+            current = strategy.running.current
+            if current is not None:
+                return ModelAtWork(address, *current)
+        return None
+
     async def reconcile(self) -> bool:
         """One look at everything; whether another one is needed though nobody wants anything else: something was on its
         way out, so that others have to follow, or a change waits."""
@@ -118,6 +131,7 @@ class Desk:
         for address, venue in list(self.venues.items()):
             if venue.deleting and self._let_go(address):
                 await self.gateways.pop(address).stop()
+                self._ledgers[address.namespace].remove(address.name)
                 del self.venues[address]
         return leaving or bool(self.held)
 
@@ -132,7 +146,13 @@ class Desk:
             _log.info("gateway_restarts", venue=address.name)
             await known.stop()
         self.gateways[address] = LocalGateway(
-            file, self._state.journal(address), self._environment, self._bus, self._entries[address], self._clock
+            file,
+            self._state.journal(address),
+            self._environment,
+            self._bus,
+            self._entries[address],
+            self._ledgers[address.namespace],
+            self._clock,
         )
 
     def _kill(self) -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
+from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.kills import Channel, Kill, Rearm
@@ -63,6 +64,7 @@ class LocalGateway:
         environment: Mapping[str, str],
         bus: LocalBus,
         entry: InProcessEntry,
+        ledgers: MemoryLedgers,
         clock: Clock,
     ) -> None:
         self.file = file
@@ -76,6 +78,7 @@ class LocalGateway:
         self._environment = environment
         self._bus = bus
         self._entry = entry
+        self._ledgers = ledgers
         self._clock = clock
         self._kills = Kills(file.namespace, file.name, clock)
         # By KillSwitch, what was handed over last: its order, None where it is not engaged.
@@ -155,6 +158,7 @@ class LocalGateway:
                 bus=bus,
                 journal=journal,
                 configurations=self._configurations(),
+                ledgers=self._ledgers.port(),
                 serve_sessions=self._serve,
                 clock=self._clock,
                 health=self._health,
