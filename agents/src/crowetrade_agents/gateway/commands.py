@@ -6,8 +6,10 @@ one layer below, where they are made; those of kill orders in control/kills.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crowetrade_agents.allowances.holder import Key
 from crowetrade_agents.control.kills import Kill, Rearm
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.order_entry.commands import (
@@ -33,6 +35,7 @@ __all__ = [
     "Rearm",
     "ReplaceOrder",
     "SessionLost",
+    "SharesChanged",
     "Timer",
     "VenueConnected",
 ]
@@ -60,6 +63,16 @@ class FromVenue:
 
 
 @dataclass(frozen=True, slots=True)
+class SharesChanged:
+    """What the gateway may use of limits that several gateways share, in millionths by uid of the RiskLimit and limit;
+    what is not named must not be used. `held` is the most, `kept` what it should go on using of that: the rest is to be
+    given back."""
+
+    held: Mapping[Key, int]
+    kept: Mapping[Key, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The gateway was asked to stop: nothing new, what is open is cancelled; strategies in state Flatten go on
     closing."""
@@ -82,6 +95,7 @@ Command = (
     | Rearm
     | VenueConnected
     | FromVenue
+    | SharesChanged
     | Leave
     | Timer
 )

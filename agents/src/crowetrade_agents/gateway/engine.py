@@ -10,6 +10,7 @@ from typing import Any
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.gateway import (
+    breaches,
     closing,
     commands,
     kill_progress,
@@ -33,6 +34,8 @@ def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[
     state.live.now_ns = max(now_ns, state.books.at_ns, state.live.now_ns)
     turn = Turn(state, state.live.now_ns)
     _HANDLERS[type(command)](turn, command)
+    if state.live.judging.active and breaches.judge(turn):
+        supervision.supervise(turn)
     if state.live.kills:
         kill_progress.follow(turn)
     return turn.effects
@@ -73,6 +76,7 @@ _TIMERS: dict[str, Callable[[Turn, str], None]] = {
     "refused": lambda turn, key: requests.record_refusals(turn),
     "closing": closing.retry,
     "supervise": lambda turn, key: supervision.supervise(turn),
+    "breaches": lambda turn, key: breaches.tick(turn),
 }
 _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Logon: _logon,
@@ -86,6 +90,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Rearm: kills.rearm,
     commands.VenueConnected: lambda turn, command: recovery.connected(turn, command.snapshot),
     commands.FromVenue: lambda turn, command: venue_events.handle(turn, command.event),
+    commands.SharesChanged: supervision.change_shares,
     commands.Leave: lambda turn, command: supervision.leave(turn),
     commands.Timer: _timer,
 }

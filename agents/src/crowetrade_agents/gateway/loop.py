@@ -453,7 +453,7 @@ def _replace_not_sent(replace: ApprovedReplace, text: str, now_ns: int) -> Reque
 
 
 def _is_news(state: GatewayState, events: Sequence[journal_pb2.JournalEvent]) -> bool:
-    """A halt, and the end of an order of a strategy that is being stopped."""
+    """A halt, a breach, and the end of an order of a strategy that is being stopped."""
     stopping = any(bound is not TradingState.ACTIVE for bound in (state.live.configuration.bindings or {}).values())
     kinds = {event.WhichOneof("event") for event in events}
-    return "halt_changed" in kinds or (stopping and "order_ended" in kinds)
+    return "halt_changed" in kinds or "breach_changed" in kinds or (stopping and "order_ended" in kinds)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.control.breaches import NOT_HELD, Held, held
 from crowetrade_agents.control.kills import Channel, Name, stops
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
@@ -16,7 +17,13 @@ from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Observe, Report, Tell
 from crowetrade_agents.gateway.order import Key, Order
+from crowetrade_agents.risk.calendars import Calendar
 from crowetrade_agents.risk.facts import Facts
+from crowetrade_agents.risk.pnl import Ledger
+from crowetrade_agents.risk.rules import RuleLimit
+from crowetrade_agents.risk.shares import Shares
+from crowetrade_agents.risk.standing import Latch, Standing, Watch
+from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.venues.port import SessionState, VenueFeatures
 
 
@@ -74,6 +81,57 @@ RefusedKey = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
+class Refused:
+    """Requests that were refused and not journaled yet: how many, the last one's sentence, and how many of them count
+    as rejected in a row."""
+
+    count: int = 0
+    text: str = ""
+    rejects: int = 0
+
+
+@dataclass(slots=True)
+class Judging:
+    """What gateway/breaches.py keeps between commands; all of it is false and empty while no rule needs it."""
+
+    # Some rule has a limit that can be breached; one that counts losses or a day's messages; one that the market moves.
+    active: bool = False
+    losses: bool = False
+    exposures: bool = False
+    watches_of: dict[Ledger, list[Watch]] = field(default_factory=dict)
+    # Limits on the conduct of a strategy.
+    conduct: dict[str, list[RuleLimit]] = field(default_factory=dict)
+    # Rejects in a row of a strategy after which one more is a breach.
+    most_rejects: dict[str, int] = field(default_factory=dict)
+    # Ledgers that fell below their floor.
+    below: list[Ledger] = field(default_factory=list)
+    # Exposures that are above their limit and were found before.
+    above: set[Latch] = field(default_factory=set)
+    # Whether what is not known yet may be known now.
+    settle: bool = False
+    # The trading day by each calendar, looked at in another second than this.
+    days: dict[Calendar, str] = field(default_factory=dict)
+    second: int = 0
+    # Whether a round over the ledgers is going on, at which part it is, and whether something has moved since it began.
+    ticking: bool = False
+    part: int = 0
+    moved: bool = False
+    # Strategy -> what breaches do to it; emptied whenever they or the rules change.
+    held: dict[str, Held] = field(default_factory=dict)
+    # When a strategy that is slowed down sent last.
+    slowed_ns: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What would be used of a limit with an order that was refused for lack of a share, in millionths; the highest of
+    those that came shortly after one another, the last one at `at_ns`."""
+
+    at_ns: int
+    wanted: int
+
+
+@dataclass(slots=True)
 class Live:
     """What is true while the process runs. Times are wall clock, nanoseconds since the Unix epoch."""
 
@@ -87,19 +145,28 @@ class Live:
     configuration: Configuration = field(default_factory=Configuration)
     # False until the first one arrived, or it is known that there is none.
     configured: bool = False
+    # False until the first one that binds strategies is in force.
+    has_judged: bool = False
     record_checked: bool = False
     session: SessionState = SessionState.CONNECTING
     session_text: str = ""
     session_since_ns: int = 0
     leaving: bool = False
     marks: dict[InstrumentId, Mark] = field(default_factory=dict)
+    # Instruments with a new quote since somebody emptied this.
+    quoted: set[InstrumentId] = field(default_factory=set)
+    # What this gateway holds of limits that several gateways share.
+    shares: Shares = field(default_factory=dict)
+    # By the limit; and how often something was put there.
+    demands: dict[tuple[str, str], Demand] = field(default_factory=dict)
+    demands_noted: int = 0
     feed_alive_ns: int = 0
     published: int = 0
     # Strategy -> number of its session.
     sessions: dict[str, int] = field(default_factory=dict)
     # Strategy -> since when it has none.
     lost: dict[str, int] = field(default_factory=dict)
-    refused: dict[RefusedKey, list[int | str]] = field(default_factory=dict)
+    refused: dict[RefusedKey, Refused] = field(default_factory=dict)
     closing: dict[Key, Closing] = field(default_factory=dict)
     # Of Books.kills.
     kills: dict[Name, KillProgress] = field(default_factory=dict)
@@ -111,6 +178,8 @@ class Live:
     # Last number of the gateway's own requests.
     own_requests: int = 0
     throttled: int = 0
+    standing: Standing = field(default_factory=Standing)
+    judging: Judging = field(default_factory=Judging)
 
 
 @dataclass(slots=True)
@@ -120,6 +189,13 @@ class GatewayState:
     settings: Settings
     books: Books
     live: Live
+    valuation: Valuation = field(init=False)
+
+    def __post_init__(self) -> None:
+        books, live = self.books, self.live
+        self.valuation = Valuation(
+            books.exposures, books.account, self.settings.instruments, live.marks, books.moved, live.quoted
+        )
 
     @classmethod
     def start(cls, settings: Settings, books: Books, start_sequence: int) -> GatewayState:
@@ -154,11 +230,21 @@ class GatewayState:
 
     def _stops(self, strategy: str) -> Sequence[Stop]:
         books, known = self.books, self.live.kill_stops
+        held_by_breaches = self.held(strategy).stops
         if not books.kills:
-            return ()
+            return held_by_breaches
         if strategy not in known:
             orders = (item.order for item in books.kills.values())
             known[strategy] = (*stops(orders, self.live.configuration, self.settings.namespace, strategy),)
+        return (*known[strategy], *held_by_breaches)
+
+    def held(self, strategy: str) -> Held:
+        """What breaches do to the strategy."""
+        if not self.books.breaches:
+            return NOT_HELD
+        known = self.live.judging.held
+        if strategy not in known:
+            known[strategy] = held(self.books.breaches.values(), self.live.configuration, strategy)
         return known[strategy]
 
     def facts(self, strategy: str, now_ns: int) -> Facts:
@@ -178,6 +264,13 @@ class GatewayState:
             messages=books.messages,
             members=books.members,
             account=books.account,
+            required_limits=live.configuration.required_limits,
+            capital=live.configuration.capital,
+            shares=live.shares,
+            working=books.working,
+            recent=books.recent,
+            valuation=self.valuation,
+            standing=live.standing,
         )
 
 

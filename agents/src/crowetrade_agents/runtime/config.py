@@ -51,8 +51,9 @@ class Pod:
     kill_directory: Path | None = None
 
 
-def read_pod(environment: Mapping[str, str], file_name: str) -> Pod:
-    """Reads the environment; `file_name` is the file in the configuration's directory, unless it names another."""
+def read_pod(environment: Mapping[str, str], file_name: str = "") -> Pod:
+    """Reads the environment; `file_name` is the file in the configuration's directory, unless it names another. A
+    process that has none leaves it out."""
     nats_url = environment.get(EnvName.NATS_URL, "")
     if not nats_url:
         raise ConfigurationError("the environment variable NATS_URL is not set: set it to nats://HOST:4222")

@@ -15,6 +15,7 @@ import structlog
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2, status_pb2
+from crowetrade_agents.allowances.port import LedgerPort
 from crowetrade_agents.bus.port import Bus
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
@@ -23,7 +24,7 @@ from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
-from crowetrade_agents.gateway.commands import Configure, Leave
+from crowetrade_agents.gateway.commands import Configure, Leave, SharesChanged
 from crowetrade_agents.gateway.lock_step import LockStep
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.state import GatewayState, Settings
@@ -34,6 +35,7 @@ from crowetrade_agents.order_entry.commands import SessionCommand
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.memory import give_back_memory
+from crowetrade_agents.runtime.shares import ShareKeeper
 from crowetrade_agents.runtime.venue import instruments_of
 from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenueFeatures, VenuePort
 from crowetrade_api.files import VenueFile
@@ -72,6 +74,7 @@ class GatewayProcess:
         bus: Bus,
         journal: JournalPort,
         configurations: AsyncIterator[Configuration],
+        ledgers: LedgerPort,
         serve_sessions: ServeSessions,
         clock: Clock,
         health: Health,
@@ -85,6 +88,7 @@ class GatewayProcess:
         self._bus = bus
         self._journal = journal
         self._configurations = configurations
+        self._ledgers = ledgers
         self._serve_sessions = serve_sessions
         self._clock = clock
         self._health = health
@@ -138,9 +142,13 @@ class GatewayProcess:
         session = VenueSession(
             self._venue, gateway.put, lambda: self._resume(gateway.state.books), gateway.prove, self._clock
         )
+        keeper = ShareKeeper(
+            self._file.name, gateway.state, self._ledgers, lambda told: self._use_shares(gateway, told), self._clock
+        )
         running = asyncio.create_task(gateway.run())
         others = [
-            asyncio.create_task(self._configure(gateway)),
+            asyncio.create_task(keeper.run()),
+            asyncio.create_task(self._configure(gateway, keeper)),
             asyncio.create_task(self._keep_session(gateway, session)),
             asyncio.create_task(self._report_status(gateway)),
             asyncio.create_task(self._serve(gateway, sessions)),
@@ -199,9 +207,17 @@ class GatewayProcess:
         positions = {name: account.total.position for name, account in books.account.items()}
         return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token, positions)
 
-    async def _configure(self, gateway: Gateway) -> None:
+    async def _configure(self, gateway: Gateway, keeper: ShareKeeper) -> None:
         async for configuration in self._configurations:
+            await keeper.prepare(configuration)
             await gateway.put(Configure(configuration))
+
+    async def _use_shares(self, gateway: Gateway, told: SharesChanged) -> None:
+        """Returns once the engine uses them."""
+        live, before = gateway.state.live, gateway.state.live.shares
+        await gateway.put(told)
+        while not await gateway.drain(lambda: live.shares is not before, self._clock.now_ns() + RETRY_NS):
+            pass
 
     async def _release(self, gateway: Gateway, sessions: Sessions) -> None:
         """Lock step: lets the next event come when every strategy has handled the last one."""

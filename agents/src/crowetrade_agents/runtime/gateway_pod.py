@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from crowetrade_agents import metrics
+from crowetrade_agents.allowances.jetstream import JetStreamLedgers
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.control.file import KillFile
 from crowetrade_agents.control.grpc_server import ControlServer
@@ -158,6 +159,7 @@ def gateway_on(
         bus=bus,
         journal=JetStreamJournal(bus.client, file.namespace, file.name),
         configurations=_once(kills_known, configurations(bus.client.jetstream(), file.namespace, file.name)),
+        ledgers=JetStreamLedgers(bus.client, file.namespace),
         serve_sessions=entry.serve,
         clock=clock,
         health=health,

@@ -756,6 +756,7 @@ class RequestsRefused(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     SYMBOL_FIELD_NUMBER: _builtins.int
+    REJECTS_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """Name of the Strategy whose session sent them."""
     reason: _builtins.str
@@ -768,6 +769,10 @@ class RequestsRefused(_message.Message):
     """The last one's sentence."""
     symbol: _builtins.str
     """Symbol that they were for; empty when unknown."""
+    rejects: _builtins.int
+    """Of them, how many count as rejected in a row: new orders and replacements that were refused for what they are, not
+    because trading is stopped.
+    """
     def __init__(
         self,
         *,
@@ -777,10 +782,11 @@ class RequestsRefused(_message.Message):
         count: _builtins.int = ...,
         text: _builtins.str = ...,
         symbol: _builtins.str = ...,
+        rejects: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason", "risk_limit", b"risk_limit", "strategy", b"strategy", "symbol", b"symbol", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason", "rejects", b"rejects", "risk_limit", b"risk_limit", "strategy", b"strategy", "symbol", b"symbol", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -815,6 +821,40 @@ class RuleMembers(_message.Message):
 Global___RuleMembers: _TypeAlias = RuleMembers  # noqa: Y015
 
 @_typing.final
+class ListedInstrument(_message.Message):
+    """What the amounts of a configuration's limits are reckoned with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    MULTIPLIER_FIELD_NUMBER: _builtins.int
+    BASE_CURRENCY_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """Symbol."""
+    currency: _builtins.str
+    """Quote currency."""
+    multiplier: _builtins.str
+    """Notional in quote currency = quantity x price x multiplier, decimal."""
+    base_currency: _builtins.str
+    """Of a currency pair: what one unit is an amount of; empty for anything else."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        multiplier: _builtins.str = ...,
+        base_currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_currency", b"base_currency", "currency", b"currency", "multiplier", b"multiplier", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListedInstrument: _TypeAlias = ListedInstrument  # noqa: Y015
+
+@_typing.final
 class ConfigurationApplied(_message.Message):
     """A configuration is in force."""
 
@@ -823,15 +863,22 @@ class ConfigurationApplied(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """GatewayConfig.revision."""
     @_builtins.property
     def config(self) -> _config_pb2.GatewayConfig:
-        """The rules and bindings as they came (without labels), so that whoever reads the journal can judge again."""
+        """The configuration as it came, without `on_record`, so that whoever reads the journal can judge again. Absent when
+        there is none, when it could not be read (revision is empty then, too), and when it does not fit into a record.
+        """
 
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleMembers]:
         """What each rule that counts strategies together counts: who is bound now, and who was and still holds or works something."""
+
+    @_builtins.property
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedInstrument]:
+        """Instruments of the venue."""
 
     def __init__(
         self,
@@ -839,10 +886,11 @@ class ConfigurationApplied(_message.Message):
         config: _config_pb2.GatewayConfig | None = ...,
         revision: _builtins.str = ...,
         members: _abc.Iterable[Global___RuleMembers] | None = ...,
+        instruments: _abc.Iterable[Global___ListedInstrument] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "members", b"members", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "instruments", b"instruments", "members", b"members", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -927,6 +975,8 @@ class BreachChanged(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     CLEARED_FIELD_NUMBER: _builtins.int
     ENFORCED_FIELD_NUMBER: _builtins.int
+    STRATEGIES_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
     breach: _builtins.str
     """LIMIT/SUBJECT@VENUE-SEQUENCE, unique: SUBJECT is the strategy, or - for all that the rule counts together, and
     SEQUENCE that of this event in the journal.
@@ -947,6 +997,14 @@ class BreachChanged(_message.Message):
     """True when it is cleared."""
     enforced: _builtins.bool
     """False for a rule that only observes: it is told, and stops nothing."""
+    since_unix_ns: _builtins.int
+    """Wall clock at which it was found."""
+    @_builtins.property
+    def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the Strategies that it stops, so that they stay stopped when the RiskLimit is gone. Whoever the RiskLimit
+        binds later is stopped, too, where `subject` is empty.
+        """
+
     def __init__(
         self,
         *,
@@ -959,10 +1017,12 @@ class BreachChanged(_message.Message):
         text: _builtins.str = ...,
         cleared: _builtins.bool = ...,
         enforced: _builtins.bool = ...,
+        strategies: _abc.Iterable[_builtins.str] | None = ...,
+        since_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "breach", b"breach", "cleared", b"cleared", "enforced", b"enforced", "limit", b"limit", "risk_limit", b"risk_limit", "subject", b"subject", "text", b"text", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "breach", b"breach", "cleared", b"cleared", "enforced", b"enforced", "limit", b"limit", "risk_limit", b"risk_limit", "since_unix_ns", b"since_unix_ns", "strategies", b"strategies", "subject", b"subject", "text", b"text", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -970,7 +1030,9 @@ Global___BreachChanged: _TypeAlias = BreachChanged  # noqa: Y015
 
 @_typing.final
 class LossMarked(_message.Message):
-    """Day and peak of what a rule counts. The peak is journaled when it has risen, once each second at most."""
+    """Day and peak of what a rule counts, replacing what was marked before. The peak is journaled when it has risen, once
+    each second at most.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -980,6 +1042,9 @@ class LossMarked(_message.Message):
     DAY_FIELD_NUMBER: _builtins.int
     DAY_START_FIELD_NUMBER: _builtins.int
     PEAK_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
     risk_limit: _builtins.str
     """Name of the RiskLimit."""
     uid: _builtins.str
@@ -989,9 +1054,17 @@ class LossMarked(_message.Message):
     day: _builtins.str
     """Trading day of the limit's calendar, YYYY-MM-DD; empty before a day was marked."""
     day_start: _builtins.str
-    """Profit and loss since the journal began when that day began, in the rule's currency."""
+    """Profit and loss since the journal began when that day began, in the rule's currency; empty while it is not known."""
     peak: _builtins.str
-    """Highest profit and loss since the journal began, in the rule's currency."""
+    """Highest profit and loss since the journal began, in the rule's currency; empty while none was known."""
+    messages: _builtins.int
+    """Order messages since the journal began when that day began; who is counted by now may have sent more since than in
+    all, which makes it negative.
+    """
+    executions: _builtins.int
+    """Executions since the journal began when that day began, as messages."""
+    currency: _builtins.str
+    """The rule's currency at that time."""
     def __init__(
         self,
         *,
@@ -1001,10 +1074,13 @@ class LossMarked(_message.Message):
         day: _builtins.str = ...,
         day_start: _builtins.str = ...,
         peak: _builtins.str = ...,
+        messages: _builtins.int = ...,
+        executions: _builtins.int = ...,
+        currency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "day_start", b"day_start", "peak", b"peak", "risk_limit", b"risk_limit", "subject", b"subject", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "day", b"day", "day_start", b"day_start", "executions", b"executions", "messages", b"messages", "peak", b"peak", "risk_limit", b"risk_limit", "subject", b"subject", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1263,6 +1339,88 @@ class BookedCounters(_message.Message):
 Global___BookedCounters: _TypeAlias = BookedCounters  # noqa: Y015
 
 @_typing.final
+class BookedTally(_message.Message):
+    """What one strategy has done since the journal began, in a snapshot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    REJECTS_FIELD_NUMBER: _builtins.int
+    strategy: _builtins.str
+    """Name of the Strategy."""
+    messages: _builtins.int
+    """Order messages: new orders, cancels and replacements, refused ones too."""
+    executions: _builtins.int
+    """Executions."""
+    rejects: _builtins.int
+    """Orders in a row that the gateway refused or the venue rejected, up to now."""
+    def __init__(
+        self,
+        *,
+        strategy: _builtins.str = ...,
+        messages: _builtins.int = ...,
+        executions: _builtins.int = ...,
+        rejects: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "messages", b"messages", "rejects", b"rejects", "strategy", b"strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedTally: _TypeAlias = BookedTally  # noqa: Y015
+
+@_typing.final
+class BookedRecentOrders(_message.Message):
+    """Orders that were sent last, so that one that is sent twice is recognised. One entry of each of the first three lists
+    belongs together.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINGERPRINTS_FIELD_NUMBER: _builtins.int
+    UNIX_NS_FIELD_NUMBER: _builtins.int
+    STRATEGY_INDICES_FIELD_NUMBER: _builtins.int
+    STRATEGIES_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_UNIX_NS_FIELD_NUMBER: _builtins.int
+    forgotten_unix_ns: _builtins.int
+    """Orders that were sent up to this time may be missing; 0 when none is."""
+    @_builtins.property
+    def fingerprints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Hash over instrument, side, quantity, type and price."""
+
+    @_builtins.property
+    def unix_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When it was last sent, nanoseconds since the Unix epoch; in this order."""
+
+    @_builtins.property
+    def strategy_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """By whom, as a place in `strategies`."""
+
+    @_builtins.property
+    def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of Strategies."""
+
+    def __init__(
+        self,
+        *,
+        fingerprints: _abc.Iterable[_builtins.int] | None = ...,
+        unix_ns: _abc.Iterable[_builtins.int] | None = ...,
+        strategy_indices: _abc.Iterable[_builtins.int] | None = ...,
+        strategies: _abc.Iterable[_builtins.str] | None = ...,
+        forgotten_unix_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprints", b"fingerprints", "forgotten_unix_ns", b"forgotten_unix_ns", "strategies", b"strategies", "strategy_indices", b"strategy_indices", "unix_ns", b"unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedRecentOrders: _TypeAlias = BookedRecentOrders  # noqa: Y015
+
+@_typing.final
 class UsedIds(_message.Message):
     """Which ClOrdIDs of one run of a strategy's process are used: all numbers up to the highest."""
 
@@ -1311,6 +1469,10 @@ class Books(_message.Message):
     KILLS_FIELD_NUMBER: _builtins.int
     BREACHES_FIELD_NUMBER: _builtins.int
     LOSS_MARKS_FIELD_NUMBER: _builtins.int
+    RECENT_ORDERS_FIELD_NUMBER: _builtins.int
+    TALLIES_FIELD_NUMBER: _builtins.int
+    BUYS_FIELD_NUMBER: _builtins.int
+    SELLS_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """Last fencing token."""
     venue_state: _builtins.str
@@ -1369,6 +1531,22 @@ class Books(_message.Message):
     def loss_marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LossMarked]:
         """Days and peaks."""
 
+    @_builtins.property
+    def recent_orders(self) -> Global___BookedRecentOrders:
+        """Orders that were sent last."""
+
+    @_builtins.property
+    def tallies(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedTally]:
+        """What each strategy has done."""
+
+    @_builtins.property
+    def buys(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedMessages]:
+        """Executions of buys that windows count."""
+
+    @_builtins.property
+    def sells(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedMessages]:
+        """Executions of sells that windows count."""
+
     def __init__(
         self,
         *,
@@ -1389,10 +1567,14 @@ class Books(_message.Message):
         kills: _abc.Iterable[Global___KillChanged] | None = ...,
         breaches: _abc.Iterable[Global___BreachChanged] | None = ...,
         loss_marks: _abc.Iterable[Global___LossMarked] | None = ...,
+        recent_orders: Global___BookedRecentOrders | None = ...,
+        tallies: _abc.Iterable[Global___BookedTally] | None = ...,
+        buys: _abc.Iterable[Global___BookedMessages] | None = ...,
+        sells: _abc.Iterable[Global___BookedMessages] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "recent_orders", b"recent_orders"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "buys", b"buys", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "recent_orders", b"recent_orders", "sells", b"sells", "tallies", b"tallies", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
