@@ -103,7 +103,7 @@ def kill(
     look = asyncio.run(_follow(asked, reach, show, timeout))
     if json:
         typer.echo(json_text.dumps({"result": _result(look)}))
-    else:
+    elif look.reached:
         typer.echo(_rearm(look))
     if not look.halted:
         raise Failed(_not_halted(look, timeout))
@@ -144,6 +144,7 @@ def _result(look: Look) -> dict[str, Any]:
         "namespace": look.namespace,
         "name": look.name,
         "killSwitchStored": look.by_object,
+        "reached": look.reached,
         "halted": look.halted,
         "gateways": [row.gateway for row in look.gateways],
         "pending": [row.gateway for row in look.gateways if row.stage is not Stage.HALTED],
@@ -161,6 +162,9 @@ def _rearm(look: Look) -> str:
 
 
 def _not_halted(look: Look, timeout: float) -> str:
+    if not look.reached:
+        listed = "; ".join(f"{way.name}: {way.message}" for way in look.ways)
+        return f"the order has reached nobody ({listed})"
     if not look.gateways:
         return "no gateway is known that it concerns, so nobody has said that trading has stopped"
     pending = [row for row in look.gateways if row.stage is not Stage.HALTED]

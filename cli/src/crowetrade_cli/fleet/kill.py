@@ -71,6 +71,11 @@ class Look:
     tried: bool
     over: bool
 
+    @property
+    def reached(self) -> bool:
+        """Whether anybody has the order."""
+        return any(way.outcome is Outcome.WORKS for way in self.ways)
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:

@@ -69,6 +69,7 @@ def test_all_ways_at_once(cluster: Cluster, gateway: StartGateway, nats_url: str
         "namespace": cluster.namespace,
         "name": "all",
         "killSwitchStored": True,
+        "reached": True,
         "halted": True,
         "gateways": [f"{cluster.namespace}/sim-fx"],
         "pending": [],
@@ -219,7 +220,7 @@ def test_a_gateway_that_does_not_halt_is_named_with_what_is_open(
 def test_a_gateway_that_nobody_answers_for_is_named(state_home: Path, run: Run) -> None:
     ended = run("kill", "--all", "--reason", "r", "--gateway", "127.0.0.1:1", "--plain", "--timeout", "1")
     assert ended.code == 1
-    assert "127.0.0.1:1 (nobody answers at 127.0.0.1:1)" in ended.err
+    assert "direct: nobody answers at 127.0.0.1:1)" in ended.err
 
 
 async def test_a_timeout_that_is_short_keeps_no_order_back(
@@ -236,9 +237,17 @@ async def test_a_timeout_that_is_short_keeps_no_order_back(
     assert f"crowetrade rearm {desk.orders[0].name} -n" in ended.out
 
 
-def test_nobody_to_stop_is_a_failure(state_home: Path, run: Run) -> None:
-    ended = run("kill", "--all", "--reason", "r", "--plain")
+def test_nobody_to_stop_is_a_failure(cluster: Cluster, run: Run) -> None:
+    ended = run("kill", "--all", "--reason", "r", "--plain", "-n", cluster.namespace)
     assert (ended.code, "no gateway is known that it concerns" in ended.err) == (1, True)
+    assert cluster.get("killswitch", "all")["spec"]["engaged"] is True
+
+
+def test_an_order_that_reaches_nobody_says_so_and_promises_nothing(state_home: Path, run: Run) -> None:
+    ended = run("kill", "--all", "--reason", "r", "--plain")
+    assert ended.code == 1
+    assert ended.err.startswith("Error: the order has reached nobody (API server: there is no kubeconfig at ")
+    assert "rearm" not in ended.out
 
 
 @pytest.mark.parametrize(
