@@ -26,7 +26,7 @@ from ..gateway.scenario import EUR, Scenario, book, cl_ord_id, configuration, ki
 NAMESPACE = "desk"
 WHOLE = Decimal(11_000_000)
 """maxGrossNotional, which 10,000,000 EUR-USD at 1.1 use."""
-WAIT_SECONDS = 30
+WAIT_SECONDS = 10
 
 
 class Member:
@@ -122,6 +122,14 @@ async def fleet(url: str, number: int) -> AsyncIterator[list[Member]]:
         yield members
     finally:
         await asyncio.gather(*(member.stop() for member in members))
+
+
+async def served(member: Member, quantity: int, members: Sequence[Member]) -> None:
+    """The gateway is asked for an order again and again, as by a strategy that goes on trying, until it leaves."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while member.order(quantity) != "< PENDING_NEW":
+            assert sum(member.share for member in members) <= 1
+            await asyncio.sleep(0.05)
 
 
 async def until(wanted: Callable[[], bool], members: Sequence[Member]) -> None:

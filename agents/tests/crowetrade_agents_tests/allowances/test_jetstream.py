@@ -14,7 +14,7 @@ from crowetrade_agents.allowances.ledger import Entry, Share, decode, encode
 from crowetrade_agents.errors import LedgerUnavailable
 
 from ..journal.conftest import Server, server
-from .fleet import NAMESPACE, Member, closing, connect, fleet, until
+from .fleet import NAMESPACE, Member, closing, connect, fleet, served, until
 
 __all__ = ["server"]
 pytestmark = pytest.mark.integration
@@ -62,10 +62,8 @@ async def test_one_gateway_with_all_the_demand_gets_nine_tenths(
         assert sum(member.share for member in members) <= 1
         # The demand moves on.
         busy.close()
-        next_one = members[0]
-        assert next_one.order(9_000_000).startswith("< REJECTED")
-        await until(lambda: next_one.share >= Decimal("0.9"), members)
-        assert next_one.order(9_000_000) == "< PENDING_NEW"
+        assert members[0].order(9_000_000) == "< REJECTED MaxGrossNotional"
+        await served(members[0], 9_000_000, members)
 
 
 async def test_a_gateway_without_the_ledger_keeps_what_it_has_and_gets_no_more(server: Server) -> None:
@@ -80,8 +78,7 @@ async def test_a_gateway_without_the_ledger_keeps_what_it_has_and_gets_no_more(s
         assert [member.share for member in members] == [Decimal("0.5")] * 2
         server.thaw()
         members[1].close()
-        await until(lambda: members[0].order(2 * PART) == "< PENDING_NEW", members)
-        await until(lambda: members[0].share >= Decimal("0.8"), members)
+        await served(members[0], 2 * PART, members)
         assert members[0].used + members[1].used <= 1
 
 
@@ -93,14 +90,14 @@ async def test_one_gateway_is_cut_off_and_comes_back(server: Server) -> None:
         await lost.client.close()
         assert busy.order(9_000_000).startswith("< REJECTED")
         # The rest of what there is, but nothing of what the lost one holds.
-        await until(lambda: busy.share >= Decimal("0.6"), members)
+        await served(busy, 6_000_000, members)
         assert lost.share >= Decimal("0.333333")
         assert other.share > 0
         # It is back, and gives what it does not use.
         await lost.stop()
         back = members[0] = Member("v0", await connect(server.url), ["v0", "v1", "v2"], fencing_token=2)
         await back.configure()
-        await until(lambda: busy.share >= Decimal("0.9"), members)
+        await served(busy, 3_000_000, members)
 
 
 async def test_a_process_that_starts_has_what_the_ledger_says_and_only_after_it_has_signed(server: Server) -> None:

@@ -96,6 +96,16 @@ def test_an_order_that_is_refused_for_lack_of_a_share_is_wanted_for_two_seconds(
     assert need(gateway, limit).demanded == 0
 
 
+def test_what_was_wanted_is_not_any_more_once_an_order_leaves() -> None:
+    gateway = scenario(maxOpenOrders="8")
+    hold(gateway, "maxOpenOrders", 0)
+    gateway.order(1)
+    hold(gateway, "maxOpenOrders", 500_000)
+    assert need(gateway, "maxOpenOrders").demanded == 125_000
+    gateway.order(2)
+    assert need(gateway, "maxOpenOrders") == Need(125_000, 0, 8, Yield.UNUSED)
+
+
 def test_an_order_that_not_even_the_whole_limit_admits_is_not_wanted() -> None:
     gateway = scenario(maxGrossNotional="10000")
     hold(gateway, "maxGrossNotional", 0)
