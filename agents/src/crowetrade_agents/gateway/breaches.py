@@ -2,7 +2,7 @@
 clears it.
 
 Losses are looked at when a quote or a fill takes a ledger below its floor, the value at which some limit is broken.
-Each second in which something moved, highs are taken into peaks and minutes, floors are set again, and what the market
+Within a second after something moved, highs are taken into peaks and minutes, floors are set again, and what the market
 has done to exposures is looked at. Nothing here costs anything while no rule has such a limit.
 """
 
@@ -37,11 +37,12 @@ from crowetrade_agents.risk.limits import (
 from crowetrade_agents.risk.pnl import Ledger, Ledgers, Scope
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleSet
-from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, together, watched
+from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, problem_of, together
 
 SLOW_NS = SECOND_NS
 """What Slow lets a strategy send: one new order or replacement in so long."""
 TICK_NS = SECOND_NS
+LEDGERS_AT_ONCE = 10
 CONDUCT = frozenset({max_consecutive_rejects.NAME, repeated_execution.NAME, max_order_to_trade_ratio.NAME})
 
 Members = Mapping[str, frozenset[str]]
@@ -83,18 +84,28 @@ def quoted(turn: Turn, book: TopOfBook) -> None:
 
 
 def tick(turn: Turn) -> None:
-    """A second has passed since something moved."""
+    """Something has moved: within a second each ledger gets its turn, a few at a time, so that no order waits for all
+    of them."""
     judging = turn.live.judging
-    judging.ticking = False
     facts = turn.state.facts("", turn.now_ns)
-    for ledger, watches in judging.watches_of.items():
-        _take_high(ledger, watches, facts)
-        _set_floor(turn, ledger, watches, facts)
-        for watch in watches:
+    ledgers = tuple(judging.watches_of)
+    parts = _parts(judging)
+    now = ledgers[judging.part * LEDGERS_AT_ONCE : (judging.part + 1) * LEDGERS_AT_ONCE]
+    for ledger in now:
+        _take_high(ledger, judging.watches_of[ledger], facts)
+        for watch in judging.watches_of[ledger]:
             _mark_peak(turn, watch)
-    judging.settle = True
+    _settle(turn, now, facts)
+    judging.part += 1
+    if judging.part < parts:
+        turn.wake(turn.now_ns + TICK_NS // parts, "breaches", "")
+        return
+    judging.part, judging.ticking = 0, False
     if judging.exposures:
         _latch_all(turn, _newly_above(turn, facts, by_market=True))
+    if judging.moved:
+        judging.moved = False
+        _schedule(turn)
 
 
 def shares_changed(turn: Turn) -> None:
@@ -110,7 +121,10 @@ def judge(turn: Turn) -> bool:
     judging = turn.live.judging
     strategies, late = _look(turn)
     if judging.settle or _day_changed(turn):
-        _settle(turn)
+        judging.settle = False
+        for calendar in judging.days:
+            judging.days[calendar] = calendar.day(turn.now_ns)
+        _settle(turn, judging.watches_of, turn.state.facts("", turn.now_ns))
     if strategies or late or judging.below:
         facts = turn.state.facts("", turn.now_ns)
         found: list[Found] = []
@@ -220,7 +234,7 @@ def _clear(turn: Turn) -> None:
 
 def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
     """What was cleared is not found again: the limit measures from the present on, or from when that is known."""
-    known = isinstance(watched(watch.rule, watch.subject, turn.state.facts("", turn.now_ns)), Watch)
+    known = problem_of(watch, turn.state.facts("", turn.now_ns)) is None
     value = watch.ledger.value if known else None
     baseline = watch.baseline
     if limit == max_daily_loss.NAME:
@@ -312,7 +326,7 @@ def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) ->
     if same:
         scopes = [watch.ledger.scope._replace(owners=some) for some in (owners - previous, previous - owners)]
         parts = Ledgers(scopes, books.positions, turn.settings.instruments, turn.live.marks)
-        if not any(parts.problem(part, turn.live.marks, turn.now_ns, turn.now_ns) for part in parts):
+        if not any(part.problem(turn.live.marks, turn.now_ns, turn.now_ns) for part in parts):
             shift = CONTEXT.subtract(parts[scopes[0]].value, parts[scopes[1]].value)
     start, peak = baseline.day_start, baseline.peak
     moved = baseline._replace(
@@ -366,7 +380,6 @@ def _moved(turn: Turn, key: Key) -> None:
     live = turn.live
     if live.standing.ledgers is not None:
         live.judging.below += live.standing.ledgers.booked(key, turn.books.positions[key], live.marks)
-        live.judging.settle = True
         _schedule(turn)
 
 
@@ -385,18 +398,13 @@ def _is_late(order: Order) -> bool:
 # --- Baselines -------------------------------------------------------------------------------------------------------
 
 
-def _settle(turn: Turn) -> None:
-    """Marks the trading day of every subject, and what was not known before and is now."""
-    judging, facts = turn.live.judging, turn.state.facts("", turn.now_ns)
-    judging.settle = False
-    for calendar in judging.days:
-        judging.days[calendar] = calendar.day(turn.now_ns)
-    for ledger, watches in judging.watches_of.items():
-        changed = False
+def _settle(turn: Turn, ledgers: Iterable[Ledger], facts: Facts) -> None:
+    """Marks the trading day of every subject, and what was not known before and is now; sets the floors."""
+    for ledger in ledgers:
+        watches = turn.live.judging.watches_of[ledger]
         for watch in watches:
-            changed = _settle_one(turn, watch, facts) or changed
-        if changed:
-            _set_floor(turn, ledger, watches, facts)
+            _settle_one(turn, watch, facts)
+        _set_floor(turn, ledger, watches, facts)
 
 
 def _day_changed(turn: Turn) -> bool:
@@ -408,11 +416,11 @@ def _day_changed(turn: Turn) -> bool:
     return any(calendar.day(turn.now_ns) != day for calendar, day in judging.days.items())
 
 
-def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> bool:
+def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
     baseline, day = watch.baseline, turn.live.judging.days[watch.calendar]
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
-        return False
-    known = day and isinstance(watched(watch.rule, watch.subject, facts), Watch)
+        return
+    known = day and problem_of(watch, facts) is None
     value = watch.ledger.value if known else None
     if baseline.day != day:
         messages, executions = together(watch.owners, turn.books.tallies)
@@ -421,10 +429,7 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> bool:
         baseline = baseline._replace(day_start=value)
     if baseline.peak is None:
         baseline = baseline._replace(peak=value)
-    if baseline == watch.baseline:
-        return False
     _mark(turn, watch, baseline)
-    return True
 
 
 def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
@@ -442,7 +447,7 @@ def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
         executions=baseline.executions,
         currency=baseline.currency,
     )
-    if body != turn.books.loss_marks.get((identity(watch.rule), watch.subject)):
+    if body != turn.books.loss_marks.get((watch.identity, watch.subject)):
         turn.record(journal_pb2.JournalEvent(loss_marked=body))
 
 
@@ -465,7 +470,7 @@ def _mark_peak(turn: Turn, watch: Watch) -> None:
 def _take_high(ledger: Ledger, watches: Iterable[Watch], facts: Facts) -> None:
     """Takes the highest value since the last time into peaks and minutes; one that cannot be believed is no peak."""
     for watch in watches:
-        if isinstance(watched(watch.rule, watch.subject, facts), Watch):
+        if problem_of(watch, facts) is None:
             watch.rose(facts.now_ns)
     ledger.high = ledger.value
 
@@ -478,9 +483,15 @@ def _set_floor(turn: Turn, ledger: Ledger, watches: Iterable[Watch], facts: Fact
 
 def _schedule(turn: Turn) -> None:
     judging = turn.live.judging
-    if not judging.ticking and (judging.losses or judging.exposures):
+    if judging.ticking:
+        judging.moved = True
+    elif judging.losses or judging.exposures:
         judging.ticking = True
-        turn.wake(turn.now_ns + TICK_NS, "breaches", "")
+        turn.wake(turn.now_ns + TICK_NS // _parts(judging), "breaches", "")
+
+
+def _parts(judging: Judging) -> int:
+    return max(-(-len(judging.watches_of) // LEDGERS_AT_ONCE), 1)
 
 
 def _owners(turn: Turn, rule: Rule, subject: str) -> frozenset[str]:

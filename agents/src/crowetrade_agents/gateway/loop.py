@@ -3,13 +3,19 @@
 A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, everything
 that is open is cancelled at the venue, the error is raised, and the process ends: its successor reads what was stored
 and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is its successor's.
+
+A kill order waits for none of this: it is obeyed at once, also while a batch waits for the journal. What it cancels
+leaves at once, and of that batch no order leaves any more that it stops. A process that was frozen trusts nothing that
+it decided before: orders whose approval is old are not sent, and before it goes on it asks the journal whether it was
+overtaken, and lets the ways of kill orders bring what came meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 
 import structlog
 
@@ -17,7 +23,7 @@ from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
-from crowetrade_agents.control.kills import Kill, KillCommand, Name, stops
+from crowetrade_agents.control.kills import KillCommand, Name, name_of
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
 from crowetrade_agents.domain.trading_state import TradingState
@@ -39,7 +45,7 @@ from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.chain import batches
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.port import SessionHub
-from crowetrade_agents.risk.approved import ApprovedReplace
+from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.venues.port import (
     Ended,
@@ -62,6 +68,10 @@ CONFIRM_NS = 3 * SECOND_NS
 """A gateway that has appended nothing for so long proves that it is not overtaken."""
 EMERGENCY_NS = 2 * SECOND_NS
 """How long the answers to the cancels of a gateway without a journal are awaited."""
+FROZEN_SECONDS = 1.0
+"""A process that did not run for so long was frozen (or its machine was); so was an approval that is older."""
+THAW_NS = SECOND_NS // 4
+"""So long a thawed gateway lets kill orders come in before it goes on."""
 LATENCIES_KEPT = 1000
 DRAIN_LOOK_NS = SECOND_NS // 10
 NEWS = (Configure, VenueConnected, Logon, SessionLost, Leave)
@@ -99,11 +109,20 @@ class Gateway:
         self._publish = publish
         self._clock = clock
         self._store_kills = store_kills
+        self._storing: set[asyncio.Task[None]] = set()
         self._kills_changed = kills_changed
         # Of each kill order, whether it is stored, blocked and halted.
         self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
         # Before whatever is in the queue.
         self._first: deque[Command] = deque()
+        # While a batch is being handled: its orders that have not left, those that were not sent, and what kill orders
+        # ask for that came meanwhile. None otherwise.
+        self._leaving: set[str] = set()
+        self._not_sent: set[str] = set()
+        self._beside: deque[batch.Batch] | None = None
+        self._stopped_beside = False
+        self._alive_seconds = monotonic()
+        self._was_frozen = False
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
         # Given in the order in which it is asked for.
         self._turn = asyncio.Lock()
@@ -123,6 +142,19 @@ class Gateway:
     def put_kill(self, command: KillCommand) -> None:
         """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on, also none that
         was journaled and has not left yet."""
+        if self._beside is None:
+            self._put_first(command)
+            return
+        extra = batch.take(self.state, (command,), self._clock.now_ns(), self._leaving)
+        self._stopped_beside = True
+        for cancel in extra.urgent:
+            self._venue.cancel(cancel.cancel)
+        self._beside.append(extra)
+        storing = asyncio.create_task(self._keep_kills(extra.events))
+        self._storing.add(storing)
+        storing.add_done_callback(self._storing.discard)
+
+    def _put_first(self, command: Command) -> None:
         self._first.append(command)
         if self._queue.empty():
             self._queue.put_nowait(Timer())  # `run` may be waiting for a command
@@ -151,6 +183,8 @@ class Gateway:
         try:
             while not self._stopping:
                 waiting = [await self._queue.get()]
+                if self._is_frozen():
+                    await self._thaw()
                 waiting[:0] = self._first
                 self._first.clear()
                 while len(waiting) < batch.MAX_COMMANDS and not self._queue.empty():
@@ -162,7 +196,22 @@ class Gateway:
             await self._emergency()
             raise
         finally:
-            await cancelled(ticking, *((self._writing,) if self._writing is not None else ()))
+            await cancelled(ticking, *self._storing, *((self._writing,) if self._writing is not None else ()))
+
+    def _is_frozen(self) -> bool:
+        """Whether this process did not run for FROZEN_SECONDS since it was last asked, or since a moment at which it
+        had not."""
+        now, before = monotonic(), self._alive_seconds
+        self._alive_seconds = now
+        self._was_frozen |= now - before > FROZEN_SECONDS
+        return self._was_frozen
+
+    async def _thaw(self) -> None:
+        """Others may have taken over or stopped everything meanwhile: what they said is on its way to this process."""
+        log.warning("gateway_was_frozen")
+        await self._journal.confirm()
+        await self._clock.wait_until(self._clock.now_ns() + THAW_NS)
+        self._was_frozen, self._alive_seconds = False, monotonic()
 
     async def wait_for_news(self, deadline_ns: int) -> None:
         """Returns when something happened that others wait for, at the latest at the deadline."""
@@ -191,17 +240,30 @@ class Gateway:
     async def handle(self, commands: Sequence[Command], *, prove: bool = False) -> Sequence[journal_pb2.JournalEvent]:
         """Handles commands as one batch: what they ask for is journaled and carried out, in the order that batch.py
         gives. Returns what was journaled. `prove`: also when that is nothing, nobody may have taken over."""
+        began = monotonic()
         todo = batch.take(self.state, commands, self._clock.now_ns())
-        for cancel in todo.urgent:
-            self._venue.cancel(cancel.cancel)
-        await self._keep_kills(todo.events)
-        if todo.events:
-            await self._append(todo.events)
-        elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
-            await self._journal.confirm()
-            self._appended_ns = self._clock.now_ns()
-        for effect in todo.after:
-            await self._carry_out(effect)
+        self._leaving = {item.order.terms.cl_ord_id for item in todo.after if isinstance(item, effects.SendOrder)}
+        self._not_sent, self._stopped_beside, self._beside = set(), False, deque()
+        try:
+            for cancel in todo.urgent:
+                self._venue.cancel(cancel.cancel)
+            await self._keep_kills(todo.events)
+            if todo.events:
+                await self._append(todo.events)
+            elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
+                await self._journal.confirm()
+                self._appended_ns = self._clock.now_ns()
+            for effect in todo.after:
+                await self._carry_out(effect, began)
+            while self._beside:
+                extra = self._beside.popleft()
+                if extra.events:
+                    await self._append(extra.events)
+                for effect in extra.after:
+                    await self._carry_out(effect, monotonic())
+                todo.events += extra.events
+        finally:
+            self._beside = None
         for command in commands:
             self._hub.handled(command)
         return todo.events
@@ -224,16 +286,20 @@ class Gateway:
         """Without the journal, which may be gone: what it keeps then is acknowledged at once."""
         if self._store_kills is None or not any(event.HasField("kill_changed") for event in events):
             return
+        orders = {name: item.order for name, item in self.state.books.kills.items()}
         try:
-            await self._store_kills([item.order for item in self.state.books.kills.values()])
+            await self._store_kills([*orders.values()])
         except OSError as error:
             log.error("kill_orders_not_in_file", error=str(error))
         else:
-            self._kills_are_stored()
+            self._kills_are_stored(orders)
 
-    def _kills_are_stored(self) -> None:
-        for progress in self.state.live.kills.values():
-            progress.stored = True
+    def _kills_are_stored(self, orders: Mapping[Name, kill_pb2.KillOrder]) -> None:
+        """Those that are still the ones in force."""
+        for name, order in orders.items():
+            current = self.state.books.kills.get(name)
+            if current is not None and current.order == order:
+                self.state.live.kills[name].stored = True
         self._look_at_kills()
 
     def _look_at_kills(self) -> None:
@@ -253,7 +319,8 @@ class Gateway:
                 self.head = await self._journal.append(record, now, self.state.books.fencing_token)
         self._appended_ns = now
         if self.state.live.kills:
-            self._kills_are_stored()
+            changes = (event.kill_changed for event in events if event.HasField("kill_changed"))
+            self._kills_are_stored({name_of(change.order): change.order for change in changes})
 
     async def snapshot(self) -> None:
         """Keeps the books for the next start; between batches alone, where books and head belong together."""
@@ -273,26 +340,30 @@ class Gateway:
         except JournalError as error:
             log.warning("snapshot_not_written", error=str(error))
 
-    async def _carry_out(self, effect: effects.Effect) -> None:
+    async def _carry_out(self, effect: effects.Effect, decided: float) -> None:
+        """`decided`: when it was, on the monotonic clock, in seconds."""
         match effect:
             case effects.Publish(event):
                 await self._publish_market(event)
             case effects.Report(strategy, message):
                 self._report(strategy, message)
             case effects.SendOrder(order, received_ns):
-                if self._may_leave(order.terms):
+                self._leaving.discard(order.terms.cl_ord_id)
+                if obstacle := self._obstacle(order.terms, decided):
+                    self._not_sent.add(order.terms.cl_ord_id)
+                    self._put_first(FromVenue(_order_not_sent(order, obstacle, self._clock.now_ns())))
+                else:
                     self._venue.submit(order)
                     self._sent(received_ns)
-                else:
-                    self._first.appendleft(FromVenue(_order_not_sent(order.terms.cl_ord_id, self._clock.now_ns())))
             case effects.SendCancel(cancel):
-                self._venue.cancel(cancel)
+                if cancel.orig_cl_ord_id not in self._not_sent:
+                    self._venue.cancel(cancel)
             case effects.SendReplace(replace, received_ns):
-                if self._may_leave(replace.terms):
+                if obstacle := self._obstacle(replace.terms, decided):
+                    self._put_first(FromVenue(_replace_not_sent(replace, obstacle, self._clock.now_ns())))
+                else:
                     self._venue.replace(replace)
                     self._sent(received_ns)
-                else:
-                    self._first.appendleft(FromVenue(_replace_not_sent(replace, self._clock.now_ns())))
             case effects.SendQuery(cl_ord_id, order_id, instrument):
                 self._venue.query(cl_ord_id, order_id, instrument)
             case effects.AcceptLogon(strategy, session, snapshot):
@@ -306,13 +377,15 @@ class Gateway:
             case effects.Append():
                 raise AssertionError("batch.take puts appends apart")
 
-    def _may_leave(self, terms: OrderTerms) -> bool:
-        """Whether no kill order that came since the approval stops it."""
-        if terms.closing or not self._first:
-            return True
-        orders = [command.order for command in self._first if isinstance(command, Kill)]
-        configuration, namespace = self.state.live.configuration, self.state.settings.namespace
-        return not any(stops(orders, configuration, namespace, terms.strategy))
+    def _obstacle(self, terms: OrderTerms, decided: float) -> str:
+        """Why what was approved must not leave any more; empty when it may."""
+        if monotonic() - decided > FROZEN_SECONDS:
+            return f"it could not leave within {FROZEN_SECONDS:g} s of its approval: decide again"
+        if not self._stopped_beside:
+            return ""
+        control = self.state.control(terms.strategy)
+        wanted = (TradingState.FLATTEN,) if terms.closing else (TradingState.ACTIVE, TradingState.CLOSE_ONLY)
+        return "" if control.state in wanted else f"a kill order came before it had left: {control.state.value}"
 
     def _report(self, strategy: str, message: orders_pb2.ExecutionReport | orders_pb2.CancelReject) -> None:
         if isinstance(message, orders_pb2.CancelReject):
@@ -336,6 +409,7 @@ class Gateway:
         one that is to stop, to do so."""
         while True:
             await self._clock.wait_until(self._clock.now_ns() + TICK_NS)
+            self._is_frozen()
             now = self._clock.now_ns()
             due = next_timer_ns(self.state)
             if self._stopping or (due is not None and due <= now) or now - self._appended_ns >= CONFIRM_NS:
@@ -368,16 +442,13 @@ class Gateway:
             deadline.cancel()
 
 
-_KILLED = "a kill order came before the order had left"
+def _order_not_sent(order: ApprovedOrder, text: str, now_ns: int) -> Ended:
+    return Ended(order.terms.cl_ord_id, "", OrdStatus.REJECTED, Reason.NOT_SENT, text, now_ns)
 
 
-def _order_not_sent(cl_ord_id: str, now_ns: int) -> Ended:
-    return Ended(cl_ord_id, "", OrdStatus.REJECTED, Reason.NOT_SENT, _KILLED, now_ns)
-
-
-def _replace_not_sent(replace: ApprovedReplace, now_ns: int) -> RequestRejected:
+def _replace_not_sent(replace: ApprovedReplace, text: str, now_ns: int) -> RequestRejected:
     return RequestRejected(
-        replace.terms.cl_ord_id, replace.orig_cl_ord_id, Reason.NOT_SENT, _KILLED, unknown_order=False, at_ns=now_ns
+        replace.terms.cl_ord_id, replace.orig_cl_ord_id, Reason.NOT_SENT, text, unknown_order=False, at_ns=now_ns
     )
 
 

@@ -112,7 +112,10 @@ class Judging:
     # The trading day by each calendar, looked at in another second than this.
     days: dict[Calendar, str] = field(default_factory=dict)
     second: int = 0
+    # Whether a round over the ledgers is going on, at which part it is, and whether something has moved since it began.
     ticking: bool = False
+    part: int = 0
+    moved: bool = False
     # Strategy -> what breaches do to it; emptied whenever they or the rules change.
     held: dict[str, Held] = field(default_factory=dict)
     # When a strategy that is slowed down sent last.

@@ -21,11 +21,11 @@ from crowetrade_agents.risk.limits import (
     max_order_to_trade_ratio,
 )
 from crowetrade_agents.risk.limits.limit import Use
-from crowetrade_agents.risk.limits.loss import Loss, measured
+from crowetrade_agents.risk.limits.loss import Loss, loss_of
 from crowetrade_agents.risk.pnl import NEVER
 from crowetrade_agents.risk.rules import Rule, RuleLimit
 from crowetrade_agents.risk.shares import share_of
-from crowetrade_agents.risk.standing import Latch, Watch, identity, subjects
+from crowetrade_agents.risk.standing import Latch, Watch, identity, problem_of, subjects
 
 LOSSES = {item.KIND.name: item.KIND for item in (max_daily_loss, max_drawdown, max_loss_per_minute)}
 """Limits on losses."""
@@ -104,11 +104,13 @@ def floor(watches: Iterable[Watch], facts: Facts) -> Floor:
     share one ledger."""
     value, drop = NEVER, None
     for watch in watches:
+        if problem_of(watch, facts) is not None:
+            continue
         for limit, given in watch.rule.limits:
             kind = LOSSES.get(limit.name)
             if kind is None or is_latched(watch.rule, limit.name, watch.subject, facts.standing.latched):
                 continue
-            loss = measured(kind, given, facts, watch.rule, watch.subject)
+            loss = loss_of(kind, given, facts, watch)
             if not isinstance(loss, Loss):
                 continue
             value = max(value, CONTEXT.subtract(watch.ledger.value, loss.room))

@@ -10,7 +10,8 @@ A ledger adds such lines up for the owners and symbols of its scope, keeps one s
 sums to its own currency. So a quote costs one multiplication and one addition for each ledger that holds something in
 its instrument, however many owners and instruments there are.
 
-`Ledger.value` is reckoned with the last usable quotes, whatever their age; whether it may be believed, `problem` says.
+`Ledger.value` is reckoned with the last usable quotes, whatever their age; `Ledger.problem` says whether it may be
+believed.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class _Holding:
 
 
 class Ledger:
-    """Profit and loss of one scope. `floor` is the value below which somebody wants to look (see `Ledgers.quoted`), and
+    """Profit and loss of one scope. `floor` is the value below which somebody wants to look (`Ledgers.quoted`), and
     `drop` how far below its `high` the value may fall before; `high` is the highest value since it was last set."""
 
     __slots__ = ("drop", "floor", "fresh_until", "high", "holdings", "legs", "plain", "scope", "value")
@@ -100,7 +101,7 @@ class Ledger:
         self.scope = scope
         self.legs: dict[str, _Leg] = {}
         self.holdings: dict[InstrumentId, _Holding] = {}
-        # True while everything is in its own currency.
+        # True while everything is in its own currency: the total of that leg is the value then.
         self.plain = True
         self.value = self.high = ZERO
         self.floor = NEVER
@@ -127,6 +128,65 @@ class Ledger:
                 if floor > self.floor:
                     self.floor = floor
         return value < self.floor
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether its value depends on a quote."""
+        return any(holding.slope for holding in self.holdings.values())
+
+    def problem(
+        self,
+        marks: Mapping[InstrumentId, Mark],
+        now_ns: int,
+        feed_alive_ns: int,
+        max_age_ns: int | None = None,
+        rate_age_ns: int = MAX_RATE_AGE_NS,
+    ) -> Refusal | None:
+        """Why the value may not be believed; None when it may. Every quote that counts must be usable and, where a
+        `max_age_ns` is given, not older; without one the feed must be alive. Rates are not older than `rate_age_ns`."""
+        if max_age_ns is None and abs(now_ns - feed_alive_ns) > MAX_FEED_SILENCE_NS and self.is_marked:
+            text = f"the venue's market data has been silent for {abs(now_ns - feed_alive_ns) / 1e9:.1f} s"
+            return Refusal(Reason.STALE_MARKET_DATA, text)
+        until = self.fresh_until.get(max_age_ns)
+        if until is not None and now_ns <= until:
+            return None
+        until = _ANY_AGE_NS
+        for name, holding in self.holdings.items():
+            if not holding.slope:
+                continue
+            mark = marks.get(name)
+            if mark is None or not mark.book.is_usable:
+                return Refusal(Reason.MISSING_MARK, f"no usable quote of {name} is known, in which something is held")
+            if max_age_ns is None:
+                continue
+            age_ns = now_ns - mark.received_ns
+            if not 0 <= age_ns <= max_age_ns:
+                text = f"the quote of {name}, in which something is held, is {age_ns / 1e9:.1f} s old"
+                return Refusal(Reason.STALE_MARKET_DATA, text)
+            until = min(until, mark.received_ns + max_age_ns)
+        if self.plain:
+            self.fresh_until[max_age_ns] = until
+            return None
+        return self._convert(marks, now_ns, rate_age_ns)
+
+    def _convert(self, marks: Mapping[InstrumentId, Mark], now_ns: int, max_age_ns: int) -> Refusal | None:
+        """Takes the rates of that age; why one is missing."""
+        changed = False
+        held = {holding.leg.currency for holding in self.holdings.values() if holding.slope}
+        for leg in self.legs.values():
+            if leg.currency == self.scope.currency or not (leg.total or leg.currency in held):
+                continue
+            found = rate_of(leg.pairs, marks, now_ns, max_age_ns)
+            if found is None:
+                pair = f"{leg.currency or 'an unknown currency'} to {self.scope.currency}"
+                return Refusal(
+                    Reason.MISSING_EXCHANGE_RATE, f"no rate from {pair} of the last {max_age_ns / 1e9:g} s is known"
+                )
+            changed = changed or found != leg.rate
+            leg.rate = found
+        if changed:
+            self.revalue()
+        return None
 
 
 class Ledgers:
@@ -187,7 +247,11 @@ class Ledgers:
     def booked(self, key: Key, position: Position, marks: Mapping[InstrumentId, Mark]) -> list[Ledger]:
         """An owner's position has changed; returns the ledgers that fell below their floor."""
         name = key[1]
-        line, before = line_of(position, self._instruments.get(name)), self._lines.get(key, NOTHING)
+        listed = self._instruments.get(name)
+        if listed is None and not position.quantity:
+            # Nobody knows in which currency that was made.
+            return []
+        line, before = line_of(position, listed), self._lines.get(key, NOTHING)
         self._lines[key] = line
         base, slope = CONTEXT.subtract(line.base, before.base), CONTEXT.subtract(line.slope, before.slope)
         made = Line(base, slope).at(self._mids.get(name, ZERO))
@@ -199,59 +263,27 @@ class Ledgers:
             held = bool(holding.slope)
             holding.base, holding.slope = CONTEXT.add(holding.base, base), CONTEXT.add(holding.slope, slope)
             if held is not bool(holding.slope):
-                listed = self._quoted.setdefault(name, [])
-                listed.remove(holding) if held else listed.append(holding)
-            holding.leg.total = CONTEXT.add(holding.leg.total, made)
+                quoted = self._quoted.setdefault(name, [])
+                quoted.remove(holding) if held else quoted.append(holding)
             ledger.fresh_until.clear()
-            ledger.revalue()
+            if ledger.plain:
+                ledger.value = CONTEXT.add(ledger.value, made)
+            else:
+                holding.leg.total = CONTEXT.add(holding.leg.total, made)
+                ledger.revalue()
             if ledger.moved():
                 below.append(ledger)
         return below
 
-    def problem(
-        self,
-        ledger: Ledger,
-        marks: Mapping[InstrumentId, Mark],
-        now_ns: int,
-        feed_alive_ns: int,
-        max_age_ns: int | None = None,
-        rate_age_ns: int = MAX_RATE_AGE_NS,
-    ) -> Refusal | None:
-        """Why the value may not be believed; None when it may. Every quote that counts must be usable and, where a
-        `max_age_ns` is given, not older; without one the feed must be alive. Rates are not older than `rate_age_ns`."""
-        if max_age_ns is None and abs(now_ns - feed_alive_ns) > MAX_FEED_SILENCE_NS and _is_marked(ledger):
-            text = f"the venue's market data has been silent for {abs(now_ns - feed_alive_ns) / 1e9:.1f} s"
-            return Refusal(Reason.STALE_MARKET_DATA, text)
-        until = ledger.fresh_until.get(max_age_ns)
-        if until is not None and now_ns <= until:
-            return None
-        until = _ANY_AGE_NS
-        for name, holding in ledger.holdings.items():
-            if not holding.slope:
-                continue
-            mark = marks.get(name)
-            if mark is None or not mark.book.is_usable:
-                return Refusal(Reason.MISSING_MARK, f"no usable quote of {name} is known, in which something is held")
-            if max_age_ns is None:
-                continue
-            age_ns = now_ns - mark.received_ns
-            if not 0 <= age_ns <= max_age_ns:
-                text = f"the quote of {name}, in which something is held, is {age_ns / 1e9:.1f} s old"
-                return Refusal(Reason.STALE_MARKET_DATA, text)
-            until = min(until, mark.received_ns + max_age_ns)
-        if ledger.plain:
-            ledger.fresh_until[max_age_ns] = until
-            return None
-        return _convert(ledger, marks, now_ns, rate_age_ns)
-
     def _revalue(self, name: InstrumentId, move: Decimal, below: list[Ledger]) -> None:
-        add, multiply, subtract = CONTEXT.add, CONTEXT.multiply, CONTEXT.subtract
+        fma, subtract = CONTEXT.fma, CONTEXT.subtract
         for holding in self._quoted.get(name, ()):
-            leg, ledger = holding.leg, holding.ledger
-            leg.total = value = add(leg.total, multiply(holding.slope, move))
+            ledger = holding.ledger
             if ledger.plain:
-                ledger.value = value
+                ledger.value = value = fma(holding.slope, move, ledger.value)
             else:
+                leg = holding.leg
+                leg.total = fma(holding.slope, move, leg.total)
                 value = ledger.revalue()
             # As Ledger.moved, which takes too long to call 200 times.
             if value > ledger.high:
@@ -279,33 +311,11 @@ class Ledgers:
                 ledger, currency, pairs(currency, ledger.scope.currency, self._instruments)
             )
             if leg.rate is None:
+                if ledger.plain and ledger.legs.get(ledger.scope.currency) is not None:
+                    ledger.legs[ledger.scope.currency].total = ledger.value
                 ledger.plain = False
                 leg.rate = rate_of(leg.pairs, marks, _ANY_AGE_NS, _ANY_AGE_NS)
                 for pair, _ in leg.pairs:
                     self._rated.setdefault(pair, []).append(leg)
         holding = ledger.holdings[name] = _Holding(leg, name)
         return holding
-
-
-def _is_marked(ledger: Ledger) -> bool:
-    return any(holding.slope for holding in ledger.holdings.values())
-
-
-def _convert(ledger: Ledger, marks: Mapping[InstrumentId, Mark], now_ns: int, max_age_ns: int) -> Refusal | None:
-    """Takes the rates of that age; why one is missing."""
-    changed = False
-    held = {holding.leg.currency for holding in ledger.holdings.values() if holding.slope}
-    for leg in ledger.legs.values():
-        if leg.currency == ledger.scope.currency or not (leg.total or leg.currency in held):
-            continue
-        found = rate_of(leg.pairs, marks, now_ns, max_age_ns)
-        if found is None:
-            pair = f"{leg.currency or 'an unknown currency'} to {ledger.scope.currency}"
-            return Refusal(
-                Reason.MISSING_EXCHANGE_RATE, f"no rate from {pair} of the last {max_age_ns / 1e9:g} s is known"
-            )
-        changed = changed or found != leg.rate
-        leg.rate = found
-    if changed:
-        ledger.revalue()
-    return None

@@ -50,11 +50,11 @@ class Baseline(NamedTuple):
 class Watch:
     """One subject of one rule."""
 
-    __slots__ = ("baseline", "calendar", "ledger", "minute", "owners", "rule", "subject")
+    __slots__ = ("baseline", "calendar", "identity", "ledger", "mark_age_ns", "minute", "owners", "rule", "subject")
 
     def __init__(self, rule: Rule, subject: str, owners: frozenset[str], ledger: Ledger, baseline: Baseline) -> None:
         self.rule, self.subject, self.owners, self.ledger, self.baseline = rule, subject, owners, ledger, baseline
-        self.calendar = calendar_of(rule)
+        self.identity, self.calendar, self.mark_age_ns = identity(rule), calendar_of(rule), mark_age_ns(rule)
         # (time, highest value up to it since the entry before), the values falling.
         self.minute: deque[tuple[int, Decimal]] = deque()
 
@@ -130,16 +130,19 @@ def mark_age_ns(rule: Rule) -> int | None:
 
 def watched(rule: Rule, subject: str, facts: Facts) -> Watch | Refusal:
     """The watch of the subject, when its profit and loss is known; otherwise why it is not."""
-    standing = facts.standing
-    watch = standing.watches.get((identity(rule), subject))
-    if watch is None or standing.ledgers is None:
+    watch = facts.standing.watches.get((identity(rule), subject))
+    if watch is None:
         return Refusal(Reason.MISSING_MARK, "profit and loss is not known yet", rule.name)
-    problem = standing.ledgers.problem(
-        watch.ledger, facts.marks, facts.now_ns, facts.feed_alive_ns, mark_age_ns(rule), rule.rate_age_ns
-    )
-    if problem is not None:
-        return Refusal(problem.reason, f"profit and loss is not known: {problem.text}", rule.name)
-    return watch
+    return problem_of(watch, facts) or watch
+
+
+def problem_of(watch: Watch, facts: Facts) -> Refusal | None:
+    """Why the subject's profit and loss is not known; None when it is."""
+    rule = watch.rule
+    problem = watch.ledger.problem(facts.marks, facts.now_ns, facts.feed_alive_ns, watch.mark_age_ns, rule.rate_age_ns)
+    if problem is None:
+        return None
+    return Refusal(problem.reason, f"profit and loss is not known: {problem.text}", rule.name)
 
 
 def together(owners: frozenset[str], tallies: Mapping[str, Tally]) -> tuple[int, int]:

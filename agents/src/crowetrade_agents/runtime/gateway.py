@@ -131,8 +131,8 @@ class GatewayProcess:
             self._kills.store if self._kills.stores else None,
             self._kills.notify,
         )
-        self._kills.attach(gateway)
         try:
+            await self._kills.attach(gateway)
             await self._trade(gateway, sessions)
         finally:
             self._kills.detach("the gateway has stopped")

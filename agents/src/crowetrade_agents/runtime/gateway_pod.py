@@ -28,6 +28,7 @@ from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
+from crowetrade_agents.runtime.without_journal import WithoutJournal
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_api.files import SERVICE_ACCOUNT_DIRECTORY, VENUE_FILE, EnvName, VenueFile
 from crowetrade_process.health import Health
@@ -55,14 +56,18 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     kill_file = KillFile(pod.kill_directory) if pod.kill_directory is not None else None
     kills = Kills(file.namespace, file.name, clock, kill_file)
     control = ControlServer(kills, clock, pod.control_port)
+    without_journal = WithoutJournal(file.namespace, lambda: venue_of(file, environment, clock), kills, clock)
+    kills.stop_without_journal = without_journal.stop
     watching = [asyncio.create_task(watch.run()) for watch in watches_of(environment, kills, clock)]
     try:
         # Before everything else: kill orders need neither bus nor journal.
         await control.start()
         log.info("control_listens", port=control.port)
+        without_journal.start()
         await _trade(pod, file, venue, kills, clock, health, stop)
     finally:
         await cancelled(*watching)
+        await without_journal.stop()
         await control.stop()
         await health.stop()
 

@@ -8,18 +8,50 @@ kept in the pod's file and acknowledged with what is known.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.file import KillFile
-from crowetrade_agents.control.kills import Channel, Kill, KillCommand, Name, Rearm, joined, name_of, rearms
+from crowetrade_agents.control.kills import (
+    Channel,
+    Kill,
+    KillCommand,
+    Name,
+    Rearm,
+    joined,
+    name_of,
+    rearms,
+    state_of,
+    stops,
+)
+from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import kill_progress
 from crowetrade_agents.gateway.loop import Gateway
 
 log = structlog.get_logger()
+
+
+STILL_OPEN_KEPT = 32
+
+
+@dataclass(slots=True)
+class AtVenue:
+    """What was cancelled at the venue without a journal (without_journal.py): ClOrdIDs with their strategies.
+    `looked_ns`: when nothing was open any more; 0 before."""
+
+    cancelled: dict[str, str] = field(default_factory=dict)
+    open: dict[str, str] = field(default_factory=dict)
+    looked_ns: int = 0
+    problem: str = ""
+
+
+async def nothing() -> None:
+    """Where nobody works without an engine."""
 
 
 class Kills:
@@ -39,6 +71,9 @@ class Kills:
         self.watches = False
         # Why there is no engine yet, for people.
         self.problem = "the gateway is starting"
+        self.at_venue = AtVenue()
+        # Ends what works at the venue as long as there is no engine.
+        self.stop_without_journal: Callable[[], Awaitable[None]] = nothing
         for order in file.read(namespace, venue) if file is not None else ():
             self._note(Kill(order, Channel.FILE, clock.now_ns()))
 
@@ -71,8 +106,14 @@ class Kills:
         """Whether there is a file."""
         return self._file is not None
 
-    def attach(self, gateway: Gateway) -> None:
-        """From now on the engine obeys: first what has come up to now."""
+    @property
+    def in_force(self) -> Iterable[Kill]:
+        """What has come by any way."""
+        return self._kills.values()
+
+    async def attach(self, gateway: Gateway) -> None:
+        """From now on the engine obeys: first what has come up to now. Returns once the account's session is free."""
+        await self.stop_without_journal()
         self._gateway = gateway
         for rearm in self._rearmed.values():
             gateway.put_kill(rearm)
@@ -120,8 +161,12 @@ class Kills:
             self._kills[name] = Kill(order, command.channel, first.received_ns)
 
     def _without_engine(self, kill: Kill) -> kill_pb2.KillAcknowledgement:
-        """Nothing can leave, and what is open at the venue is not known."""
-        order = kill.order
+        """Nothing can leave; what is open at the venue is known where it was asked for."""
+        order, at_venue = kill.order, self.at_venue
+        cancels = state_of(order) in (TradingState.HALTED, TradingState.FLATTEN)
+        cancelled = self._selected(order, at_venue.cancelled) if cancels else {}
+        still_open = sorted(self._selected(order, at_venue.open)) if cancels else []
+        halted_ns = at_venue.looked_ns if cancels else kill.received_ns
         return kill_pb2.KillAcknowledgement(
             namespace=order.namespace,
             name=order.name,
@@ -131,10 +176,32 @@ class Kills:
             channel=kill.channel,
             seen_unix_ns=kill.received_ns,
             blocked_unix_ns=kill.received_ns,
-            problem=self.problem,
+            halted_unix_ns=max(halted_ns, kill.received_ns) if halted_ns and not still_open else 0,
+            cancels_sent=len(cancelled),
+            cancels_confirmed=len(cancelled.keys() - at_venue.open.keys()),
+            still_open=still_open[:STILL_OPEN_KEPT],
+            still_open_count=len(still_open),
+            strategies=sorted(set(cancelled.values())),
+            problem=self._problem(cancels),
             venue_namespace=self._namespace,
             venue=self._venue,
             engaged_by=order.engaged_by,
             reason=order.reason,
             scope=order.scope,
         )
+
+    def _problem(self, cancels: bool) -> str:
+        if not cancels:
+            return self.problem
+        if self.at_venue.problem:
+            return f"{self.problem}; and the venue cannot be reached: {self.at_venue.problem}"
+        if self.at_venue.looked_ns or self.at_venue.cancelled:
+            return f"{self.problem}; orders are cancelled at the venue without the journal"
+        return f"{self.problem}; what is open at the venue is not known yet"
+
+    def _selected(self, order: kill_pb2.KillOrder, orders: dict[str, str]) -> dict[str, str]:
+        return {
+            cl_ord_id: strategy
+            for cl_ord_id, strategy in orders.items()
+            if any(stops((order,), Configuration(), self._namespace, strategy))
+        }

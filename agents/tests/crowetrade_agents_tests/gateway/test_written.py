@@ -317,7 +317,7 @@ LIFE: list[Step] = [
         log warning requests_refused strategy=alpha reason=MaxOrderQuantity risk_limit=desk count=1 text=order
             quantity 2000000 is above maxOrderQuantity 1000000 of desk: send smaller orders
         journal at_unix_ns: T+1000000000 requests_refused { strategy: "alpha" reason: "InvalidPrice" count: 3
-            text: "no price" rejects: 1 }
+            text: "no price" rejects: 2 }
         log warning requests_refused strategy=alpha reason=InvalidPrice risk_limit= count=3 text=no price
         """,
     ),

@@ -83,6 +83,15 @@ def run(
             typer.echo(f"The page is at {page.address}", err=True)
             show = Shows(page, show)
         uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
+    for place in () if json else sources.switches:
+        typer.echo(_how_to_kill(place), err=True)
+
+
+def _how_to_kill(place: str) -> str:
+    return (
+        f"While it runs, the KillSwitch of {place} stops whom it selects: set spec.engaged to true there, with a "
+        "spec.reason. Set it to false again to re-arm; a file that is gone re-arms nothing."
+    )
 
 
 class _Running:
@@ -134,7 +143,12 @@ class _Running:
         try:
             self._desk.want(self._sources.read())
         except CliError as error:
-            self._show.say(f"{error}\nWhat runs goes on as it was.")
+            doubtful = self._sources.switch_in_doubt()
+            if doubtful:
+                self._desk.distrust(doubtful)
+                self._show.say(f"{error}\nA KillSwitch that cannot be read counts as engaged: everything is stopped.")
+            else:
+                self._show.say(f"{error}\nWhat runs goes on as it was.")
         else:
             self._show.say("The manifests have changed and are taken over.")
 

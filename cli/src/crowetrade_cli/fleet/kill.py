@@ -177,7 +177,7 @@ class Kill:
             text = f"{path} is created and engaged"
         elif current["spec"].get("engaged"):
             stored = current
-            if harder := asked.harder():
+            if harder := asked.harder(str(current["spec"].get("mode"))):
                 stored = await api.replace(KillSwitch, asked.namespace, asked.name, harder)
             by = current["spec"].get("engagedBy") or "somebody"
             text = f"{path} was engaged already by {by}: {current['spec'].get('reason', '')}"

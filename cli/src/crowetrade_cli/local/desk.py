@@ -17,6 +17,7 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.bus.local import LocalBus
+from crowetrade_agents.control.kills import everything
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.order_entry.in_process import InProcessEntry
 from crowetrade_api.files import StrategyFile
@@ -37,6 +38,9 @@ from crowetrade_process.stopping import unless_stopping
 LOOK_NS = 250_000_000
 """What waits for a gateway's word (a strategy that is to be flat, a venue that goes) is looked at this often."""
 
+IN_DOUBT = Address("manifests", "unreadable")
+"""The KillSwitch that is engaged while a manifest of one cannot be read."""
+
 R = TypeVar("R", bound=Resource)
 
 _log = structlog.get_logger(__name__)
@@ -53,6 +57,8 @@ class Desk:
         self._bus = LocalBus()
         self._observer = self._bus.connect()
         self._wanted = Wanted()
+        # Why nobody knows what the KillSwitches say; empty when they are known.
+        self._doubt = ""
         # What is here, with what was taken away and is not gone yet: that is marked as being deleted.
         self.venues: dict[Address, VenueConnection] = {}
         self.strategies: dict[Address, Strategy] = {}
@@ -80,7 +86,12 @@ class Desk:
 
     def want(self, wanted: Wanted) -> None:
         """From now on this is wanted."""
-        self._wanted = wanted
+        self._wanted, self._doubt = wanted, ""
+        self._look.set()
+
+    def distrust(self, file: str) -> None:
+        """Everything stops until manifests are wanted again: this file holds a KillSwitch and cannot be read."""
+        self._doubt = f"{file} cannot be read, which counts as engaged"
         self._look.set()
 
     async def run(self) -> None:
@@ -148,6 +159,7 @@ class Desk:
 
     def _kill(self) -> None:
         switches = {address: _kill_order(switch) for address, switch in self._wanted.switches.items()}
+        switches[IN_DOUBT] = everything(*IN_DOUBT, self._doubt) if self._doubt else None
         for gateway in self.gateways.values():
             gateway.obey(switches)
 

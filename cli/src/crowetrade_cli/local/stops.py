@@ -10,7 +10,7 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.kill_order import MODES
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, Kind
-from crowetrade_cli.local.desk import Desk
+from crowetrade_cli.local.desk import IN_DOUBT, Desk
 from crowetrade_cli.local.wanted import Address
 
 BREACH = "Breach"
@@ -55,8 +55,8 @@ def _switches(desk: Desk) -> Iterator[StopRow]:
             kind=Kind.KILL_SWITCH,
             name=address.name,
             action=", ".join(sorted(modes)),
-            stops=tuple(sorted(f"{venue.namespace}/{name}" for venue, kill in kills for name in kill.strategies)),
-            halted=f"{sum(bool(kill.halted_unix_ns) for _, kill in kills)}/{len(kills)}",
+            stops=tuple(sorted({f"{venue.namespace}/{name}" for venue, kill in kills for name in kill.strategies})),
+            halted=f"{sum(bool(kill.halted_unix_ns) for _, kill in kills)}/{len(kills)}" if kills else "",
             why=f"KillSwitch {address.name} is engaged: {reason}",
             remedy=_how_to_rearm(desk, address),
         )
@@ -64,6 +64,8 @@ def _switches(desk: Desk) -> Iterator[StopRow]:
 
 def _how_to_rearm(desk: Desk, address: Address) -> str:
     switch = desk.switches.get(address)
+    if address == IN_DOUBT:
+        return "correct the manifest"
     if switch is None:
         return "its manifest is gone and it stays engaged: bring it back with spec.engaged: false"
     return "set spec.engaged to false in its manifest" if switch.spec.engaged else "it is being re-armed"

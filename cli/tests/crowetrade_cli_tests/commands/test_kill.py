@@ -13,7 +13,6 @@ import pytest
 from nats.js.api import KeyValueConfig
 
 from crowetrade import subjects
-from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api_tests.samples import venue_manifest
 from crowetrade_cli_tests.cluster import Cluster
@@ -192,44 +191,6 @@ def test_two_orders_without_the_api_server_have_two_names(state_home: Path, gate
     for _ in range(2):
         run("kill", "--all", "--reason", "r", "--gateway", desk.target, "--plain")
     assert len({order.name for order in desk.orders}) == 2
-
-
-def test_the_bus_alone_tells_who_has_halted(state_home: Path, nats_url: str, run: Run) -> None:
-    ended = asyncio.run(_with_a_gateway_on_the_bus(nats_url, run))
-    assert (ended.code, ended.err) == (0, "")
-    assert "gateway desk/sim-fx: Halted (by bus" in ended.out
-
-
-async def _with_a_gateway_on_the_bus(url: str, run: Run) -> Any:
-    """A gateway on the bus: it watches the bucket, and says in its status what it has in force."""
-    await _make_bucket(url)
-    client = await nats.connect(url)
-    bucket = await client.jetstream().key_value(subjects.KILL_BUCKET)
-    watcher = await bucket.watchall()
-
-    async def obey() -> None:
-        async for entry in watcher:
-            if entry is None:
-                continue
-            order = kill_pb2.KillOrder.FromString(entry.value or b"")
-            said = kill_pb2.KillAcknowledgement(
-                namespace=order.namespace,
-                name=order.name,
-                mode=order.mode,
-                blocked_unix_ns=1,
-                halted_unix_ns=2,
-                venue_namespace="desk",
-                venue="sim-fx",
-            )
-            status = status_pb2.GatewayStatus(namespace="desk", venue="sim-fx", kills=[said])
-            await client.publish(subjects.gateway_status("desk", "sim-fx"), status.SerializeToString())
-
-    obeying = asyncio.create_task(obey())
-    command = ("kill", "--all", "-A", "--reason", "r", "--nats", url, "--plain")
-    ended = await asyncio.to_thread(run, *command)
-    obeying.cancel()
-    await client.close()
-    return ended
 
 
 def test_a_gateway_that_does_not_halt_is_named_with_what_is_open(

@@ -13,7 +13,7 @@ import structlog
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api import kill_order
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
-from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FINALIZER, Key, Kind, venue_object
+from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, CLEAR_HALT_ANNOTATION, FINALIZER, Key, Kind, venue_object
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
@@ -182,8 +182,12 @@ class Context:
             await self._delete(item)
         if plan.delete_config:
             await self._delete_config(key)
-        if plan.halts_cleared:
-            await self._merge(key, resource.metadata, {"annotations": {CLEAR_HALT_ANNOTATION: None}})
+        for done, annotation in (
+            (plan.halts_cleared, CLEAR_HALT_ANNOTATION),
+            (plan.breaches_cleared, CLEAR_BREACH_ANNOTATION),
+        ):
+            if done:
+                await self._merge(key, resource.metadata, {"annotations": {annotation: None}})
         if plan.finalizer is False and not await self._drop_finalizer(key, resource.metadata):
             return refusal  # an earlier reconcile has let it go, and has told it
         for note in plan.notes:

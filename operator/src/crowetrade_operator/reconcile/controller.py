@@ -16,6 +16,7 @@ from crowetrade import subjects
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import ConditionType, find
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
+from crowetrade_api.kill_order import kill_order
 from crowetrade_api.names import Key, Kind
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
@@ -281,7 +282,16 @@ class Controller:
             self._report(key, resource, previous, status, unreadable.LIMIT_WATCHED)
             return None
         observed = risklimit.Observed(resource, context.surroundings(key.namespace), context.now())
-        self._report(key, resource, previous, risklimit.report(observed, previous), risklimit.WATCHED)
+        await context.carry_out(key, resource, risklimit.plan(observed))
+        status = risklimit.report(observed, previous)
+        self._report(key, resource, previous, status, risklimit.WATCHED)
+        for note in risklimit.notes(previous, status, resource):
+            context.recorder.record(key.kind.value, resource.metadata, note)
+        highest = float(status.utilisation[0].ratio) if status.utilisation else 0.0
+        metrics.LIMIT_UTILISATION.labels(key.namespace, key.name).set(highest)
+        warned = find(status.conditions, ConditionType.WARNING) is not None
+        metrics.LIMIT_WARNING.labels(key.namespace, key.name).set(warned)
+        metrics.LIMIT_BREACHES.labels(key.namespace, key.name).set(len(status.breached))
         return context.settings.silent_after_seconds
 
     async def _kill_switch(self, key: Key) -> float | None:
@@ -300,7 +310,11 @@ class Controller:
         relayed = await context.relay(switch, killswitch.relay(observed))
         stored = KillSwitchStatus.model_validate(self._previous(key, switch))
         previous = stored.model_copy(update={"conditions": stored.conditions or killswitch.before_the_first()})
-        self._report(key, switch, previous, killswitch.report(observed, previous), killswitch.WATCHED)
+        status = killswitch.report(observed, previous)
+        self._report(key, switch, previous, status, killswitch.WATCHED)
+        counts = status.acknowledgements
+        metrics.KILL_SWITCH_PENDING.labels(key.namespace, key.name).set(counts.concerned - counts.acknowledged)
+        metrics.KILL_SWITCH_ENGAGED.labels(key.namespace, key.name).set(kill_order(switch) is not None)
         return context.settings.silent_after_seconds if relayed else RELAY_SECONDS
 
     async def _kill_switch_gone(self, key: Key) -> float | None:
@@ -379,6 +393,7 @@ class Controller:
 
     def _gone(self, key: Key) -> None:
         self.context.status.forget(key)
+        metrics.forget(key.kind.value, key.namespace, key.name)
         self.queue.succeeded(key)
 
     def _previous(self, key: Key, resource: Resources) -> Object:

@@ -202,7 +202,7 @@ def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.K
         return "silent"
     if entry is None:
         return "has not seen it"
-    if (entry.uid, entry.generation, entry.mode) != (order.uid, order.generation, order.mode):
+    if (entry.uid, entry.generation) != (order.uid, order.generation) or _hardness(entry) < _hardness(order):
         return "has an earlier version in force"
     if entry.problem:
         return entry.problem
@@ -213,6 +213,12 @@ def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.K
     if order.mode in _CANCELLING and not entry.halted_unix_ns:
         return "has not confirmed that no order is open"
     return ""
+
+
+def _hardness(of: kill_pb2.KillAcknowledgement | kill_pb2.KillOrder) -> int:
+    """Modes are numbered from the mildest to the hardest. A gateway may have a harder one in force, by an order of this
+    name that came without the KillSwitch."""
+    return of.mode or kill_pb2.KILL_MODE_CANCEL
 
 
 def _held(gateway: Gateway, switch: KillSwitch) -> str:

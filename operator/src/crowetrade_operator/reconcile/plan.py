@@ -44,6 +44,8 @@ class Plan:
     journal: bool = False
     # Whether to take the annotation clear-halt away: the gateway has confirmed it.
     halts_cleared: bool = False
+    # Whether to take the annotation clear-breach away: the gateways have confirmed it.
+    breaches_cleared: bool = False
     notes: Sequence[Note] = ()
     # Seconds after which to look again even if nothing happens.
     again: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
@@ -31,15 +31,17 @@ class Service(control_pb2_grpc.ControlServiceServicer):
     def __init__(self) -> None:
         self.orders: list[KillOrder] = []
         self.still_open = 1
+        self.answer: Callable[[KillOrder], KillAcknowledgement] = self._answer
+
+    def _answer(self, order: KillOrder) -> KillAcknowledgement:
+        return KillAcknowledgement(namespace=order.namespace, name=order.name, still_open_count=self.still_open)
 
     async def Kill(self, request: control_pb2.KillRequest, context: object) -> AsyncIterator[control_pb2.KillResponse]:
         self.orders.append(request.order)
         while True:
-            said = KillAcknowledgement(
-                namespace=request.order.namespace, name=request.order.name, still_open_count=self.still_open
-            )
+            said = self.answer(request.order)
             yield control_pb2.KillResponse(acknowledgement=said)
-            if not self.still_open:
+            if not said.still_open_count:
                 return
             await asyncio.sleep(0.02)
 

@@ -94,7 +94,8 @@ def test_the_selector_selects_the_pods_and_only_one_runs(case: str) -> None:
 def test_nothing_secret_is_in_the_environment(case: str) -> None:
     for container in _containers(DEPLOYMENTS[case]):
         names = {item["name"] for item in container["env"]}
-        assert names <= {"POD_NAME", "NATS_URL", "CONFIG_HASH", "HOME"}
+        kills = {"CROWETRADE_KILL_DIRECTORY", "CROWETRADE_KILL_NAMESPACES"}
+        assert names <= {"POD_NAME", "NATS_URL", "CONFIG_HASH", "HOME", *kills}
         assert all("secretKeyRef" not in item.get("valueFrom", {}) for item in container["env"])
 
 

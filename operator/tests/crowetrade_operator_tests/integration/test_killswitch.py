@@ -12,9 +12,11 @@ from crowetrade.config.v1 import kill_pb2 as pb
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import KILL_SWITCHES
 from crowetrade_operator.reconcile import controller
+from crowetrade_operator_tests.control.test_orders import serving
 from crowetrade_operator_tests.integration.desk import Desk, trading
 from crowetrade_operator_tests.integration.test_unreadable import misread
 from crowetrade_operator_tests.samples import account, kill_manifest
+from crowetrade_operator_tests.servers import NatsServer, free_port
 from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -185,3 +187,22 @@ async def test_one_that_is_deleted_while_engaged_comes_back_engaged_and_one_that
         await desk.idle()
         assert await on_the_bus(desk) is None
         assert not await desk.exists(KILL_SWITCHES, "all")
+
+
+async def test_with_the_bus_down_gateways_get_the_order_directly_and_their_answers_count(
+    desk: Desk, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setattr(desk.parts.context.direct, "_address", lambda namespace, venue: f"127.0.0.1:{port}")
+    async with trading(desk):
+        nats_server.stop()
+        await until("the bus to be lost", lambda: not desk.parts.context.bus.connected)
+        made = await desk.create(KILL_SWITCHES, kill_manifest())
+        await desk.condition(KILL_SWITCHES, "all", "Acknowledged", "Unknown", "BusUnavailable")
+        async with serving(port) as service:
+            service.answer = lambda order: obeyed(order)
+            status = await state(desk, "Halted")
+            assert status["acknowledgements"]["summary"] == "1/1"
+            assert service.orders[0].uid == made["metadata"]["uid"]
+        nats_server.start()
+        await ordered(desk)

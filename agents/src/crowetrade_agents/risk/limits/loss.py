@@ -83,8 +83,12 @@ def by_rule(value: object, rule: Rule) -> Hashable:
 def measured(kind: Kind, value: Decimal, facts: Facts, rule: Rule, subject: str) -> Loss | Refusal:
     """The subject's loss now, or why it cannot be told."""
     watch = watched(rule, subject, facts)
-    if isinstance(watch, Refusal):
-        return watch
+    return watch if isinstance(watch, Refusal) else loss_of(kind, value, facts, watch)
+
+
+def loss_of(kind: Kind, value: Decimal, facts: Facts, watch: Watch) -> Loss | Refusal:
+    """The same of a watch whose profit and loss is known."""
+    rule, subject = watch.rule, watch.subject
     lost = kind.lost(watch, facts.now_ns)
     if lost is None:
         return Refusal(Reason.MISSING_MARK, f"profit and loss of {kind.since} is not known yet", rule.name)

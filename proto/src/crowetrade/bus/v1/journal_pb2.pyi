@@ -1058,9 +1058,11 @@ class LossMarked(_message.Message):
     peak: _builtins.str
     """Highest profit and loss since the journal began, in the rule's currency; empty while none was known."""
     messages: _builtins.int
-    """Order messages since the journal began when that day began."""
+    """Order messages since the journal began when that day began; who is counted by now may have sent more since than in
+    all, which makes it negative.
+    """
     executions: _builtins.int
-    """Executions since the journal began when that day began."""
+    """Executions since the journal began when that day began, as messages."""
     currency: _builtins.str
     """The rule's currency at that time."""
     def __init__(
