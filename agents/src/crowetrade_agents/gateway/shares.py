@@ -12,6 +12,7 @@ from typing import Any
 from crowetrade_agents.allowances.holder import Key, Needs
 from crowetrade_agents.allowances.ledger import WHOLE
 from crowetrade_agents.allowances.split import Need, Yield, units
+from crowetrade_agents.control.state import VENUE_DELETED
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.state import Demand, GatewayState, Turn
@@ -111,6 +112,7 @@ def _need(state: GatewayState, limit: Limit[Any], value: Any, rule: Rule, sums: 
         count=_count(limit, value),
         yields=_YIELDS.get(limit.name, Yield.EXCESS),
         known=amount is not None,
+        leaving=state.live.configuration.halted_reason == VENUE_DELETED,
     )
 
 

@@ -170,6 +170,15 @@ def test_of_what_the_ledger_takes_away_nothing_more_is_used_but_what_is_open_sta
     assert refusals(gateway) == ["< REJECTED ShareUnknown"]
 
 
+def test_a_gateway_whose_venue_is_deleted_needs_no_more_than_it_uses() -> None:
+    gateway = scenario(maxOpenOrders="8")
+    hold(gateway, "maxOpenOrders", 1_000_000)
+    gateway.order(1)
+    deleted = configuration(None, fleet(maxOpenOrders="8"), halted_reason="VenueDeleted")
+    gateway.do(Configure(deleted))
+    assert need(gateway, "maxOpenOrders") == Need(125_000, 0, 8, Yield.UNUSED, leaving=True)
+
+
 def test_a_third_of_three_orders_is_one() -> None:
     gateway = scenario(maxOpenOrders="3")
     hold(gateway, "maxOpenOrders", 333_333)
