@@ -20,13 +20,14 @@ from crowetrade_agents.risk.case import Sums
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.shares import ShareKeeper
 from crowetrade_agents.venues.port import Ended, QuoteChanged
+from crowetrade_process.stopping import cancelled
 
 from ..gateway.scenario import EUR, Scenario, book, cl_ord_id, configuration, kinds, rule_of
 
 NAMESPACE = "desk"
 WHOLE = Decimal(11_000_000)
 """maxGrossNotional, which 10,000,000 EUR-USD at 1.1 use."""
-WAIT_SECONDS = 10
+WAIT_SECONDS = 30
 
 
 class Member:
@@ -87,8 +88,7 @@ class Member:
 
     async def stop(self) -> None:
         """As a process that is killed."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await cancelled(self._task)
         await self.client.close()
 
     async def _tell(self, told: SharesChanged) -> None:
