@@ -56,6 +56,8 @@ class ShareKeeper:
         self._noted = 0
         self._looked_ns = self._read_ns = -READ_NS
         self._failing = ""
+        # Looks without an answer from the ledger.
+        self.failures = 0
         self._problems: Mapping[str, str] = {}
         # Set after each round, also one that failed.
         self._looked = asyncio.Event()
@@ -113,6 +115,7 @@ class ShareKeeper:
             again = await self.round()
         except LedgerUnavailable as error:
             metrics.LEDGER_FAILURES.inc()
+            self.failures += 1
             if not self._failing:
                 log.warning("shares_unavailable", error=str(error))
             self._failing, self._read_ns = str(error), -READ_NS
