@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 # --- Strategy processes and the bus -------------------------------------------------------------------------------
 
@@ -64,8 +64,26 @@ BREACHES = Counter(
     "Breaches of limits that only a person clears.",
     ["risk_limit", "limit", "action"],
 )
+LEDGER_FAILURES = Counter(
+    "crowetrade_gateway_ledger_failures_total",
+    "Looks at the shares of limits that several gateways share, without an answer from where they are written down.",
+)
 LIMIT_WARNINGS = Counter(
     "crowetrade_gateway_limit_warnings_total", "Uses of limits that rose above warnAt.", ["risk_limit", "limit"]
+)
+KILLS = Counter("crowetrade_gateway_kills_total", "Kill orders engaged or changed, by the way they came.", ["channel"])
+KILL_BLOCK_SECONDS = Histogram(
+    "crowetrade_gateway_kill_block_seconds",
+    "From a kill order seen until no new order can reach the venue: what had left is answered.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0, 5.0),
+)
+KILL_HALT_SECONDS = Histogram(
+    "crowetrade_gateway_kill_halt_seconds",
+    "From a kill order seen until nothing is open any more that it cancels.",
+    buckets=(0.001, 0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0),
+)
+KILL_SWITCHES_WATCHED = Gauge(
+    "crowetrade_gateway_watches_kill_switches", "1 while the gateway watches KillSwitches at the API server itself."
 )
 JOURNAL_SECONDS = Histogram(
     "crowetrade_gateway_journal_seconds",
@@ -76,6 +94,25 @@ ORDER_SECONDS = Histogram(
     "crowetrade_gateway_order_seconds",
     "From order received to order sent, journal included.",
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0),
+)
+
+# --- The auditor ----------------------------------------------------------------------------------------------------
+
+AUDIT_VIOLATIONS = Counter(
+    "crowetrade_audit_violations_total",
+    "Orders that should not have left, and journals that cannot be believed.",
+    ["namespace", "venue", "limit"],
+)
+AUDIT_NOT_JUDGED = Counter(
+    "crowetrade_audit_not_judged_total",
+    "Limits of orders that the auditor could not judge.",
+    ["namespace", "venue", "limit"],
+)
+AUDIT_ORDERS = Counter("crowetrade_audit_orders_total", "Orders and replacements that were judged again.")
+AUDIT_LAG = Gauge(
+    "crowetrade_audit_lag_seconds",
+    "Time since which orders of the gateway have not been judged again.",
+    ["namespace", "venue"],
 )
 
 

@@ -16,7 +16,10 @@ KILL_BUCKET = "crowetrade-kills"
 """Kill orders (KillOrder) by KillSwitch: put by whoever gives one, watched by every gateway."""
 ALLOWANCE_BUCKET = "crowetrade-allowances"
 """Which gateway holds which share of a limit (Allowances) by RiskLimit, moved by compare-and-set."""
+AUDIT_BUCKET = "crowetrade-audit"
+"""How far the auditor has told what it found, a sequence of the journal, by venue."""
 STATUS_SUBJECTS = "status.>"
+MARKET_DATA_SUBJECTS = "md.>"
 
 
 def _token(text: str) -> str:
@@ -103,6 +106,16 @@ def gateway_status(namespace: str, venue: str) -> str:
 def agent_status(namespace: str, strategy: str, roles: str) -> str:
     """Subject of AgentStatus; `roles` is "combined" or the one role of the process."""
     return f"status.{namespace}.agent.{strategy}.{roles}"
+
+
+def audit(namespace: str, venue: str) -> str:
+    """Subject of what the auditor found in a gateway's journal (JSON)."""
+    return f"audit.{namespace}.{venue}"
+
+
+def audit_key(namespace: str, venue: str) -> str:
+    """Key of a venue in AUDIT_BUCKET."""
+    return f"told.{namespace}.{venue}"
 
 
 def gateway_config_key(namespace: str, venue: str) -> str:

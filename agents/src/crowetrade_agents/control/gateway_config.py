@@ -57,7 +57,16 @@ def decode(payload: bytes | None) -> Configuration:
         venue_labels=dict(config.venue_labels),
         namespace_labels=dict(config.namespace_labels),
         capital=_capital(config),
+        source=_journaled(config),
     )
+
+
+def _journaled(config: config_pb2.GatewayConfig) -> config_pb2.GatewayConfig:
+    """Without what the operator has on record, which changes all the time and is not part of the revision."""
+    source = config_pb2.GatewayConfig()
+    source.CopyFrom(config)
+    source.ClearField("on_record")
+    return source
 
 
 def _capital(config: config_pb2.GatewayConfig) -> dict[str, Money]:

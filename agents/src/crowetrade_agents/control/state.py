@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from crowetrade.config.v1 import config_pb2
 from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
@@ -53,6 +54,8 @@ class Configuration:
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     # Strategy -> capital; none for one that cannot be read.
     capital: Mapping[str, Money] = field(default_factory=dict)
+    # The message that it was read from, without `on_record`: it is journaled, so that the journal can be judged again.
+    source: config_pb2.GatewayConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

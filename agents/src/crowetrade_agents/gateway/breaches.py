@@ -108,6 +108,14 @@ def tick(turn: Turn) -> None:
         _schedule(turn)
 
 
+def shares_changed(turn: Turn) -> None:
+    """The gateway may lose more, or less, than before."""
+    facts = turn.state.facts("", turn.now_ns)
+    for ledger, watches in turn.live.judging.watches_of.items():
+        _take_high(ledger, watches, facts)
+        _set_floor(turn, ledger, watches, facts)
+
+
 def judge(turn: Turn) -> bool:
     """After each command: whether a breach was found, and latched."""
     judging = turn.live.judging

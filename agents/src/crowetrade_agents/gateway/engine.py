@@ -13,6 +13,8 @@ from crowetrade_agents.gateway import (
     breaches,
     closing,
     commands,
+    kill_progress,
+    kills,
     recovery,
     reports,
     requests,
@@ -34,6 +36,8 @@ def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[
     _HANDLERS[type(command)](turn, command)
     if state.live.judging.active and breaches.judge(turn):
         supervision.supervise(turn)
+    if state.live.kills:
+        kill_progress.follow(turn)
     return turn.effects
 
 
@@ -82,8 +86,11 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.ReplaceOrder: requests.replace_order,
     commands.Malformed: requests.malformed,
     commands.Configure: lambda turn, command: supervision.configure(turn, command.configuration),
+    commands.Kill: kills.engage,
+    commands.Rearm: kills.rearm,
     commands.VenueConnected: lambda turn, command: recovery.connected(turn, command.snapshot),
     commands.FromVenue: lambda turn, command: venue_events.handle(turn, command.event),
+    commands.SharesChanged: supervision.change_shares,
     commands.Leave: lambda turn, command: supervision.leave(turn),
     commands.Timer: _timer,
 }

@@ -8,7 +8,7 @@ from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.orders import OrdStatus, OrdType
-from crowetrade_agents.gateway import breaches, reports, wire
+from crowetrade_agents.gateway import breaches, reports, shares, wire
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import CancelOrder, Malformed, NewOrder, ReplaceOrder
 from crowetrade_agents.gateway.effects import Report, SendCancel, SendOrder, SendReplace
@@ -48,10 +48,12 @@ def new_order(turn: Turn, command: NewOrder) -> None:
         return
     refusal = _unusable(turn, command)
     if refusal is None:
-        decision = gate.judge_order(Proposal(terms, terms.quantity), turn.state.facts(terms.strategy, turn.now_ns))
+        proposal, facts = Proposal(terms, terms.quantity), turn.state.facts(terms.strategy, turn.now_ns)
+        decision = gate.judge_order(proposal, facts)
         for observed in decision.observed:
             turn.count("LIMITS_OBSERVED", terms.strategy, observed.reason)
         outcome = decision.outcome
+        shares.note(turn, proposal, facts, decision)
         refusal = outcome if isinstance(outcome, Refusal) else _over_rate(turn, terms.strategy)
         if refusal is None and isinstance(outcome, ApprovedOrder):
             submit(turn, outcome, command.origin_sequence, command.received_ns)
@@ -113,6 +115,7 @@ def replace_order(turn: Turn, command: ReplaceOrder) -> None:
     for observed in decision.observed:
         turn.count("LIMITS_OBSERVED", command.strategy, observed.reason)
     outcome = decision.outcome
+    shares.note(turn, proposal, facts, decision)
     refused = outcome if isinstance(outcome, Refusal) else _over_rate(turn, command.strategy)
     if refused is not None:
         _refuse_request(turn, command, order, refused, replace=True)

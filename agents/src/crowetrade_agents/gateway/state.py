@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.control import kills
 from crowetrade_agents.control.breaches import NOT_HELD, Held, held
+from crowetrade_agents.control.kills import Channel, Name, stops
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
-from crowetrade_agents.gateway.effects import Append, Count, Effect, Report, Tell
-from crowetrade_agents.gateway.order import Key
+from crowetrade_agents.gateway.effects import Append, Count, Effect, Observe, Report, Tell
+from crowetrade_agents.gateway.order import Key, Order
 from crowetrade_agents.risk.calendars import Calendar
 from crowetrade_agents.risk.facts import Facts
 from crowetrade_agents.risk.pnl import Ledger
@@ -56,6 +56,24 @@ class Closing:
     reason: str = ""
     text: str = ""
     final: bool = False
+
+
+@dataclass(slots=True)
+class KillProgress:
+    """How far one kill order is. Times are wall clock, ns; 0 before. `stored`: it stands in the journal or in the pod's
+    file, so that it may be acknowledged."""
+
+    channel: str
+    seen_ns: int
+    blocked_ns: int = 0
+    halted_ns: int = 0
+    stored: bool = False
+    # Orders that left before, and that the venue had not answered.
+    in_flight: list[Order] = field(default_factory=list)
+    # Orders that it cancels.
+    open: list[Order] = field(default_factory=list)
+    # First ClOrdIDs of those whose cancel was sent.
+    cancelled: set[str] = field(default_factory=set)
 
 
 RefusedKey = tuple[str, str, str, str]
@@ -104,6 +122,15 @@ class Judging:
     slowed_ns: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What would be used of a limit with an order that was refused for lack of a share, in millionths; the highest of
+    those that came shortly after one another, the last one at `at_ns`."""
+
+    at_ns: int
+    wanted: int
+
+
 @dataclass(slots=True)
 class Live:
     """What is true while the process runs. Times are wall clock, nanoseconds since the Unix epoch."""
@@ -130,6 +157,9 @@ class Live:
     quoted: set[InstrumentId] = field(default_factory=set)
     # What this gateway holds of limits that several gateways share.
     shares: Shares = field(default_factory=dict)
+    # By the limit; and how often something was put there.
+    demands: dict[tuple[str, str], Demand] = field(default_factory=dict)
+    demands_noted: int = 0
     feed_alive_ns: int = 0
     published: int = 0
     # Strategy -> number of its session.
@@ -138,6 +168,12 @@ class Live:
     lost: dict[str, int] = field(default_factory=dict)
     refused: dict[RefusedKey, Refused] = field(default_factory=dict)
     closing: dict[Key, Closing] = field(default_factory=dict)
+    # Of Books.kills.
+    kills: dict[Name, KillProgress] = field(default_factory=dict)
+    # KillSwitch -> uid and generation as of which it is not engaged.
+    rearmed: dict[Name, tuple[str, int]] = field(default_factory=dict)
+    # Strategy -> what kill orders ask for; emptied whenever they or the labels change.
+    kill_stops: dict[str, tuple[Stop, ...]] = field(default_factory=dict)
     timers: list[tuple[int, str, str]] = field(default_factory=list)
     # Last number of the gateway's own requests.
     own_requests: int = 0
@@ -163,12 +199,18 @@ class GatewayState:
 
     @classmethod
     def start(cls, settings: Settings, books: Books, start_sequence: int) -> GatewayState:
-        """The state of a process that has just opened its journal."""
+        """The state of a process that has just opened its journal. Of what is open nobody has looked yet whom a kill
+        order stops."""
+        left = list(books.open.values())
         live = Live(
             TokenBucket(settings.orders_per_second, settings.order_burst),
             TokenBucket(settings.cancels_per_second, settings.cancels_per_second),
             start_sequence=start_sequence,
             sequence=start_sequence + 1,  # with the record of this session
+            kills={
+                name: KillProgress(Channel.JOURNAL, books.at_ns, stored=True, in_flight=[*left], open=[*left])
+                for name in books.kills
+            },
         )
         return cls(settings, books, live)
 
@@ -187,14 +229,14 @@ class GatewayState:
         return join(self.live.configuration, self.books.halts, self.live.leaving, strategy, self._stops(strategy))
 
     def _stops(self, strategy: str) -> Sequence[Stop]:
-        configuration, books = self.live.configuration, self.books
+        books, known = self.books, self.live.kill_stops
+        held_by_breaches = self.held(strategy).stops
         if not books.kills:
-            return self.held(strategy).stops
-        orders = (item.order for item in books.kills.values())
-        return (
-            *kills.stops(orders, configuration, self.settings.namespace, strategy),
-            *self.held(strategy).stops,
-        )
+            return held_by_breaches
+        if strategy not in known:
+            orders = (item.order for item in books.kills.values())
+            known[strategy] = (*stops(orders, self.live.configuration, self.settings.namespace, strategy),)
+        return (*known[strategy], *held_by_breaches)
 
     def held(self, strategy: str) -> Held:
         """What breaches do to the strategy."""
@@ -258,6 +300,10 @@ class Turn:
         """Reports to a strategy's session if it has one."""
         if message is not None and strategy in self.live.sessions:
             self.effects.append(message)
+
+    def observe(self, metric: str, nanoseconds: int) -> None:
+        """Observes a duration in a histogram."""
+        self.effects.append(Observe(metric, nanoseconds / SECOND_NS))
 
     def count(self, metric: str, *labels: str, amount: int = 1) -> None:
         """Counts in a metric."""

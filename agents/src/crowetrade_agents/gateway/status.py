@@ -13,6 +13,7 @@ from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render, render_money, render_price
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.domain.wire import instrument_to_wire
+from crowetrade_agents.gateway import kill_progress
 from crowetrade_agents.gateway.order import Counters, Key, LastReject
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk import gate
@@ -83,6 +84,7 @@ def status_pieces(
             market_data_sequence=live.published,
             waiting_for=waiting_for,
             breaches=[_breach(body) for body in books.breaches.values()],
+            kills=kill_progress.acknowledgements(state),
         )
     )
     for name in sorted(bound | {name for name, _ in books.positions} | set(books.counters)):
@@ -173,7 +175,9 @@ def _highest(uses: Iterable[Use]) -> list[Use]:
 
 def _share(use: Use) -> Decimal:
     """Use as a share of what is allowed; what is not allowed at all comes first."""
-    return CONTEXT.divide(use.used, use.allowed) if use.allowed else _INFINITY
+    if not use.allowed:
+        return _INFINITY if use.used else ZERO
+    return CONTEXT.divide(use.used, use.allowed)
 
 
 def _account(state: GatewayState, name: str) -> status_pb2.StrategyAccount:

@@ -6,31 +6,39 @@ acknowledged and without waiting for the journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.allowances.holder import Key
 from crowetrade_agents.control.state import Configuration
-from crowetrade_agents.domain.numbers import CONTEXT
+from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import breaches, closing, requests
+from crowetrade_agents.gateway import breaches, closing, kill_progress, requests, shares
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.commands import SharesChanged
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
+from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.facts import Facts, Proposal
+from crowetrade_agents.risk.limits import max_order_rate
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.rules import Rule
 from crowetrade_api.reasons import Reason as ConditionReason
 
 RETRY_NS = SECOND_NS
+MAX_CONFIGURATION_BYTES = MAX_RECORD_BYTES - 4096
+"""Largest ConfigurationApplied: what is larger fits into no record of the journal."""
 
 
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
     turn.live.configuration, turn.live.configured = configuration, True
     turn.state.valuation.forget()
+    turn.live.kill_stops.clear()
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
@@ -62,6 +70,29 @@ def halt(turn: Turn, reason: str, text: str) -> None:
     supervise(turn)
 
 
+def change_shares(turn: Turn, command: SharesChanged) -> None:
+    """Uses other shares. What is given back leaves what is in use: no order is cancelled for it, and nothing is
+    breached by it; messages alone end by themselves. What the ledger takes away is gone at once."""
+    live = turn.live
+    before = live.shares
+    given = {key for key, most in command.held.items() if command.kept.get(key, most) < most}
+    in_use = dict(shares.used(turn.state, turn.now_ns)) if given else {}
+    live.shares = {
+        key: shares.share(min(most, max(command.kept[key], _least(key, most, in_use))) if key in given else most)
+        for key, most in command.held.items()
+    }
+    breaches.shares_changed(turn)
+    if any(live.shares.get(key, ZERO) < old for key, old in before.items()):
+        supervise(turn)
+
+
+def _least(key: Key, most: int, in_use: Mapping[Key, int | None]) -> int:
+    if key[1] == max_order_rate.NAME:
+        return 0
+    amount = in_use.get(key, 0)
+    return most if amount is None else amount
+
+
 def leave(turn: Turn) -> None:
     """Nothing new leaves any more."""
     turn.live.leaving = True
@@ -73,6 +104,7 @@ def supervise(turn: Turn) -> None:
     if turn.state.can_reduce:
         for order, reason in list(_unwanted(turn)):
             cancel(turn, order, reason)
+    kill_progress.supervised(turn)
     closing.pursue_all(turn)
 
 
@@ -114,11 +146,7 @@ def still_lost(turn: Turn, strategy: str) -> None:
 
 def _is_lost(turn: Turn, strategy: str) -> bool:
     since = turn.live.lost.get(strategy)
-    return (
-        since is not None
-        and strategy not in turn.live.sessions
-        and turn.now_ns - since >= turn.settings.cancel_after_ns
-    )
+    return since is not None and turn.now_ns - since >= turn.settings.cancel_after_ns
 
 
 def _unwanted(turn: Turn) -> Iterable[tuple[Order, Reason]]:
@@ -198,8 +226,24 @@ def _record_configuration(turn: Turn, configuration: Configuration) -> None:
         if configuration.bindings is not None and not configuration.unreadable
         else turn.books.configuration.members,
     )
+    if configuration.source is not None:
+        body.config.CopyFrom(configuration.source)
+        body.instruments.extend(_listed(item) for item in turn.settings.instruments.values())
+    if body.ByteSize() > MAX_CONFIGURATION_BYTES:
+        # What follows without it still counts right; only whoever judges again cannot.
+        turn.tell("warning", "configuration_not_journaled", bytes=body.ByteSize(), most=MAX_CONFIGURATION_BYTES)
+        body.ClearField("config")
     if body != turn.books.configuration:
         turn.record(journal_pb2.JournalEvent(configuration_applied=body))
+
+
+def _listed(item: Instrument) -> journal_pb2.ListedInstrument:
+    return journal_pb2.ListedInstrument(
+        symbol=item.id.symbol,
+        currency=item.currency,
+        multiplier=render(item.multiplier),
+        base_currency=item.base_currency,
+    )
 
 
 def count_stranger(turn: Turn, strategy: str) -> None:

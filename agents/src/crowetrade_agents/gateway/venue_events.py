@@ -38,12 +38,13 @@ def handle(turn: Turn, event: port.VenueEvent) -> None:
 
 
 def accepted(turn: Turn, event: port.Accepted) -> None:
-    """The venue has the order; a later word than its first execution changes nothing."""
+    """The venue has the order. Said again, or after its first execution, that changes nothing: of an order that is in
+    doubt since, it is no news."""
     order = turn.books.find(event.cl_ord_id)
     if order is None:
         _orphan(turn, event.cl_ord_id, "accepted")
         return
-    if not order.is_open or (order.base is not OrdStatus.PENDING_NEW and not order.unknown):
+    if not order.is_open or order.base is not OrdStatus.PENDING_NEW:
         return
     body = journal_pb2.OrderAccepted(cl_ord_id=order.cl_ord_id, order_id=event.order_id, transact_unix_ns=event.at_ns)
     turn.record(journal_pb2.JournalEvent(order_accepted=body))
@@ -208,7 +209,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         turn.count("EXECUTIONS_REPEATED")
         return
     turn.record(journal_pb2.JournalEvent(execution_busted=body))
-    if suspense or order is None or known is None:
+    if order is None or known is None:
         text = f"the venue takes execution {event.exec_ref_id} back, which this gateway does not remember: find out why"
         supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return

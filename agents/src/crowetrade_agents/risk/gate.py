@@ -15,17 +15,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.domain.orders import OrderTerms, Side
 from crowetrade_agents.risk import _seal
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
 from crowetrade_agents.risk.case import Case, Sums
 from crowetrade_agents.risk.closing import closing_obstacle, closing_quantity
 from crowetrade_agents.risk.facts import Facts, Proposal
-from crowetrade_agents.risk.limits.limit import Limit, Use
+from crowetrade_agents.risk.limits.limit import Limit, Use, use_of
 from crowetrade_agents.risk.preconditions import control, instrument, limits_in_force, market_data, session
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
 from crowetrade_agents.risk.rules import RuleLimit
+from crowetrade_agents.risk.shares import is_split
 
 __all__ = [
     "Decision",
@@ -105,11 +107,15 @@ def approve_cancel(
 
 
 def utilisation(facts: Facts) -> Iterator[Use]:
-    """Use of every limit of every rule, observing ones too; what is not used is left out."""
+    """Use of every limit of every rule, observing ones too; what is not used is left out, but not where it is split:
+    what this gateway holds of it is reported."""
     sums = Sums(facts)
     for rule in facts.rules:
         for limit, value in rule.limits:
-            yield from limit.use(value, sums, rule)
+            uses = tuple(limit.use(value, sums, rule))
+            yield from uses
+            if not uses and is_split(rule, limit.name):
+                yield use_of(rule, limit.name, "", ZERO, limit.bound(value), facts)
 
 
 _PRECONDITIONS: tuple[Check, ...] = (

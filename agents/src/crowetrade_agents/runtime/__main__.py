@@ -1,4 +1,5 @@
-"""`python -m crowetrade_agents.runtime gateway` and `... strategy --roles feature,signal,portfolio,execution`."""
+"""`python -m crowetrade_agents.runtime gateway`, `... strategy --roles feature,signal,portfolio,execution` and
+`... risk-auditor`."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "gateway":
             _gateway()
+        elif options.command == "risk-auditor":
+            _auditor()
         else:
             _strategy(options.roles)
     except ConfigurationError as error:
@@ -40,6 +43,12 @@ def _gateway() -> None:
     from crowetrade_agents.runtime.gateway_pod import run_gateway
 
     uvloop.run(run_gateway(os.environ))
+
+
+def _auditor() -> None:
+    from crowetrade_agents.runtime.auditor import run_auditor
+
+    uvloop.run(run_auditor(os.environ))
 
 
 def _strategy(roles_text: str) -> None:
@@ -64,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="crowetrade_agents.runtime", description="CroweTrade's data plane.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("gateway", help="run the gateway of one VenueConnection")
+    commands.add_parser("risk-auditor", help="judge again every order in the journals of all gateways")
     strategy = commands.add_parser("strategy", help="run roles of one Strategy")
     strategy.add_argument("--roles", default=",".join(ROLES), help="roles of this process, separated by commas")
     return parser

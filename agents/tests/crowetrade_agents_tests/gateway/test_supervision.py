@@ -8,12 +8,16 @@ from decimal import Decimal
 import pytest
 
 from crowetrade.bus.v1 import journal_pb2
+from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration, OnRecord
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands
 from crowetrade_agents.gateway.books import Books, recover
 from crowetrade_agents.gateway.status import gateway_status, is_stopped
+from crowetrade_agents.gateway.supervision import MAX_CONFIGURATION_BYTES
+from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
@@ -26,6 +30,7 @@ from crowetrade_agents_tests.gateway.scenario import (
     rule,
     rule_of,
 )
+from crowetrade_api.gateway_config import revision_of
 
 CANCELLED = ["cancel_submitted", "> urgent cancel"]
 ACTIVE = {"alpha": TradingState.ACTIVE, "beta": TradingState.ACTIVE}
@@ -323,6 +328,57 @@ def test_a_configuration_is_journaled_once() -> None:
 
     assert kinds(again) == []
     assert kinds(changed) == ["configuration_applied"]
+
+
+def _message(strategies: int = 1, label: str = "fx") -> config_pb2.GatewayConfig:
+    """What the operator sends; the first strategy is alpha."""
+    names = ["alpha", *(f"strategy-{number:04}" for number in range(1, strategies))]
+    message = config_pb2.GatewayConfig(
+        strategies=[config_pb2.StrategyBinding(strategy=name, state=1, labels={"desk": label}) for name in names],
+        rules=[rule(strategies=names, maxOrderQuantity="1000000")],
+    )
+    message.revision = revision_of(message)
+    return message
+
+
+def test_the_configuration_is_journaled_as_it_came() -> None:
+    scenario, message = Scenario(), _message()
+    message.on_record.sequence = 7
+
+    scenario.do(commands.Configure(decode(message.SerializeToString())))
+    message.on_record.sequence = 8
+    again = scenario.do(commands.Configure(decode(message.SerializeToString())))
+
+    applied = scenario.folded().configuration
+    message.ClearField("on_record")
+    assert applied.config == message
+    assert [(item.symbol, item.currency, item.multiplier) for item in applied.instruments] == [
+        ("EUR-USD", "USD", "1"),
+        ("GBP-USD", "USD", "1"),
+    ]
+    # What the operator has on record changes all the time, and is not worth a line.
+    assert kinds(again) == []
+
+
+def test_a_configuration_survives_in_a_snapshot() -> None:
+    scenario = Scenario()
+    scenario.do(commands.Configure(decode(_message().SerializeToString())))
+
+    restored = Books.from_message(VENUE, scenario.books.to_message())
+
+    assert restored.configuration == scenario.books.configuration
+
+
+def test_a_configuration_that_fits_into_no_record_is_left_out_and_the_gateway_goes_on() -> None:
+    scenario, message = Scenario(), _message(strategies=1600, label="x" * (MAX_CONFIGURATION_BYTES // 1600))
+
+    scenario.do(commands.Configure(decode(message.SerializeToString())))
+
+    applied = scenario.folded().configuration
+    assert applied.revision == message.revision
+    assert not applied.HasField("config")
+    assert scenario.events[-1].ByteSize() < MAX_RECORD_BYTES
+    assert kinds(scenario.order(1))[-1] == "< PENDING_NEW"
 
 
 @pytest.mark.parametrize("between", [Configuration(unreadable="not a GatewayConfig"), Configuration()])

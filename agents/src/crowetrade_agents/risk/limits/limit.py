@@ -103,6 +103,9 @@ class Limit(Generic[V]):
     """False for limits on sending: an order that rests has been sent."""
     judges_closing: bool = True
     """False for limits that an order which only reduces a position cannot make worse."""
+    order_use: Callable[[V, Case, Rule], Decimal | None] | None = None
+    """What would be used with the order, in the limit's unit; None where that is not known. For limits that several
+    gateways may share and whose use orders raise."""
     breach: Callable[[V, Facts, Rule, str], str | None] | None = None
     """Whether the rule's subject (a strategy, empty for all that the rule counts together) has broken the limit: the
     sentence that says so. None for a limit that only judges orders."""

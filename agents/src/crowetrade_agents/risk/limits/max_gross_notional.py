@@ -41,6 +41,12 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     return Refusal(Reason.MAX_GROSS_NOTIONAL, text, rule.name)
 
 
+def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
+    """The sum with the order."""
+    worth = case.value(rule)
+    return None if isinstance(worth, Refusal) else worth.gross
+
+
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
     """The sum of all together, or of each strategy; none where it cannot be converted."""
     for key, owners in sums.counted(rule).items():
@@ -63,6 +69,7 @@ LIMIT = Limit(
     use=use,
     measure=measure,
     judges_closing=False,
+    order_use=order_use,
     breaches=True,
     moved_by_market=True,
 )

@@ -56,6 +56,12 @@ def _approaches_zero(after: Decimal, case: Case, rule: Rule) -> bool:
     return 0 <= after < before or before < after <= 0
 
 
+def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
+    """The net with the order, on its side."""
+    worth = case.value(rule)
+    return None if isinstance(worth, Refusal) else _net(worth, case).copy_abs()
+
+
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
     """The worse side of all together, or of each strategy; none where it cannot be converted."""
     for key, owners in sums.counted(rule).items():
@@ -78,6 +84,7 @@ LIMIT = Limit(
     use=use,
     measure=measure,
     judges_closing=False,
+    order_use=order_use,
     breaches=True,
     moved_by_market=True,
 )

@@ -33,11 +33,16 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     may = case.allowed(rule, NAME, value)
     if may is None:
         return unknown_share(rule, NAME)
-    orders = case.group(rule).orders + (0 if case.proposal.counted_leaves else 1)
+    orders = order_use(value, case, rule)
     if orders <= may:
         return None
     text = f"{orders} orders would be open, above {named(NAME, value, may, rule)}: cancel some, or wait for their end"
     return Refusal(Reason.MAX_OPEN_ORDERS, text, rule.name)
+
+
+def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal:
+    """Open orders, with this one."""
+    return Decimal(case.group(rule).orders + (0 if case.proposal.counted_leaves else 1))
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
@@ -52,4 +57,14 @@ def measure(value: Decimal, rule: Rule) -> Hashable:
     return by_owners(rule), rule.symbols
 
 
-LIMIT = Limit(NAME, Reason.MAX_OPEN_ORDERS, parse, check, amount, use=use, measure=measure, judges_closing=False)
+LIMIT = Limit(
+    NAME,
+    Reason.MAX_OPEN_ORDERS,
+    parse,
+    check,
+    amount,
+    use=use,
+    measure=measure,
+    judges_closing=False,
+    order_use=order_use,
+)

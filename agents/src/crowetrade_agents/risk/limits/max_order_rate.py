@@ -70,6 +70,12 @@ def use(value: Rate, sums: Sums, rule: Rule) -> Iterator[Use]:
             yield use_of(rule, NAME, key, Decimal(used), Decimal(value.count), facts)
 
 
+def order_use(value: Rate, case: Case, rule: Rule) -> Decimal:
+    """Messages in the window, with this one."""
+    facts = case.facts
+    return Decimal(facts.messages.count(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns) + 1)
+
+
 def measure(value: Rate, rule: Rule) -> Hashable:
     """Messages of whom the rule counts, in the instruments that it covers, in a window of this length."""
     return by_owners(rule), rule.symbols, value.window_ns
@@ -80,4 +86,14 @@ def bound(value: Rate) -> Decimal:
     return Decimal(value.count)
 
 
-LIMIT = Limit(NAME, Reason.MAX_ORDER_RATE, parse, check, bound, use=use, measure=measure, judges_resting=False)
+LIMIT = Limit(
+    NAME,
+    Reason.MAX_ORDER_RATE,
+    parse,
+    check,
+    bound,
+    use=use,
+    measure=measure,
+    judges_resting=False,
+    order_use=order_use,
+)

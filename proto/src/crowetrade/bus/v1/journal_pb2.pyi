@@ -821,6 +821,40 @@ class RuleMembers(_message.Message):
 Global___RuleMembers: _TypeAlias = RuleMembers  # noqa: Y015
 
 @_typing.final
+class ListedInstrument(_message.Message):
+    """What the amounts of a configuration's limits are reckoned with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    MULTIPLIER_FIELD_NUMBER: _builtins.int
+    BASE_CURRENCY_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """Symbol."""
+    currency: _builtins.str
+    """Quote currency."""
+    multiplier: _builtins.str
+    """Notional in quote currency = quantity x price x multiplier, decimal."""
+    base_currency: _builtins.str
+    """Of a currency pair: what one unit is an amount of; empty for anything else."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        multiplier: _builtins.str = ...,
+        base_currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_currency", b"base_currency", "currency", b"currency", "multiplier", b"multiplier", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListedInstrument: _TypeAlias = ListedInstrument  # noqa: Y015
+
+@_typing.final
 class ConfigurationApplied(_message.Message):
     """A configuration is in force."""
 
@@ -829,15 +863,22 @@ class ConfigurationApplied(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """GatewayConfig.revision."""
     @_builtins.property
     def config(self) -> _config_pb2.GatewayConfig:
-        """The rules and bindings as they came (without labels), so that whoever reads the journal can judge again."""
+        """The configuration as it came, without `on_record`, so that whoever reads the journal can judge again. Absent when
+        there is none, when it could not be read (revision is empty then, too), and when it does not fit into a record.
+        """
 
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleMembers]:
         """What each rule that counts strategies together counts: who is bound now, and who was and still holds or works something."""
+
+    @_builtins.property
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedInstrument]:
+        """Instruments of the venue."""
 
     def __init__(
         self,
@@ -845,10 +886,11 @@ class ConfigurationApplied(_message.Message):
         config: _config_pb2.GatewayConfig | None = ...,
         revision: _builtins.str = ...,
         members: _abc.Iterable[Global___RuleMembers] | None = ...,
+        instruments: _abc.Iterable[Global___ListedInstrument] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "members", b"members", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "instruments", b"instruments", "members", b"members", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
