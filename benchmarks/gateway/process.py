@@ -122,6 +122,7 @@ def gateway_host(folder: Path, nats_url: str) -> Iterator[tuple[GatewayHost, dic
         EnvName.NATS_URL: nats_url,
         EnvName.HTTP_PORT: "0",
         EnvName.GRPC_PORT: str(port),
+        EnvName.CONTROL_PORT: "0",
         EnvName.CONFIG_FILE: str(folder / "venue.json"),
         EnvName.DATA_DIRECTORY: str(folder),
     }

@@ -42,6 +42,7 @@ def configuration_message() -> config_pb2.GatewayConfig:
         rule = message.rules.add(
             risk_limit=f"limit-{number}", uid=f"uid-{number}", generation=1, strategies=STRATEGIES, enforce=True
         )
+        rule.currency = "USD"
         rule.aggregate_total = total
         for name in ("maxOrderQuantity", "maxOrderNotional", "maxPositionQuantity"):
             rule.limits.add(name=name, values={"value": str(10**12)})

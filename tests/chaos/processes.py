@@ -70,6 +70,7 @@ class Gateway:
         self.output = output
         self.process = process
         self.port = 0
+        self.control_port = 0
         self.token = 0
         self.logged_on = False
         self._descriptor = os.pidfd_open(pid)
@@ -80,10 +81,22 @@ class Gateway:
         await until(lambda: self._look() or self.gone, f"the gateway to serve, see {self.output}")
         assert not self.gone, f"the gateway ended by itself, see {self.output}"
 
+    async def controlled(self) -> None:
+        """It takes kill orders, whatever else it does."""
+        await until(lambda: bool(self._look() or self.control_port), f"the control service, see {self.output}")
+
+    async def frozen(self) -> None:
+        """SIGSTOP; returns when none of its threads runs."""
+        self.send(signal.SIGSTOP)
+        status = Path(f"/proc/{self.pid}/status")
+        await until(lambda: "State:\tT" in status.read_text(), f"process {self.pid} to stand")
+
     def _look(self) -> bool:
         for line in self._lines.new():
             if line.get("event") == "order_entry_listens":
                 self.port = line["port"]
+            elif line.get("event") == "control_listens":
+                self.control_port = line["port"]
             elif line.get("event") == "gateway_serves":
                 self.token = line["fencing_token"]
             elif line.get("event") == "venue_session":
@@ -214,25 +227,49 @@ class VenueServer:
         await self._process.wait()
 
 
+class Nats:
+    """A server with JetStream that syncs every write, as the operator asks for, and a client of it. What it has stored
+    outlives it."""
+
+    client: Client
+
+    def __init__(self, folder: Path) -> None:
+        self._port = free_port()
+        self._settings, self._log = folder / "nats.conf", folder / "nats.log"
+        self._settings.write_text(f'jetstream {{ store_dir: "{folder / "jetstream"}", sync_interval: always }}\n')
+        self.url = f"nats://127.0.0.1:{self._port}"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Starts it, and returns when it answers."""
+        self._log.write_text("")
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                Path(sys.executable).parent / "nats-server",
+                *("-c", self._settings, "-a", "127.0.0.1", "-p", str(self._port)),
+                stdout=log,
+                stderr=log,
+            )
+        await until(lambda: "Server is ready" in self._log.read_text(), "nats-server to be ready")
+
+    async def stop(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
+
 @contextlib.asynccontextmanager
-async def nats_server(folder: Path) -> AsyncIterator[tuple[str, Client]]:
-    """A server with JetStream that syncs every write, as the operator asks for, and a client of it."""
-    port = free_port()
-    settings = folder / "nats.conf"
-    settings.write_text(f'jetstream {{ store_dir: "{folder / "jetstream"}", sync_interval: always }}\n')
-    binary = Path(sys.executable).parent / "nats-server"
-    with (folder / "nats.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            binary, "-c", settings, "-a", "127.0.0.1", "-p", str(port), stdout=log, stderr=log
-        )
-    url = f"nats://127.0.0.1:{port}"
+async def nats_server(folder: Path) -> AsyncIterator[Nats]:
+    """One that is thrown away."""
+    server = Nats(folder)
+    await server.start()
     try:
-        await until(lambda: "Server is ready" in (folder / "nats.log").read_text(), "nats-server to be ready")
-        client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=1)
+        server.client = await nats.connect(server.url, max_reconnect_attempts=-1, reconnect_time_wait=1)
         try:
-            yield url, client
+            yield server
         finally:
-            await client.close()
+            await server.client.close()
     finally:
-        process.kill()
-        await process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            await server.stop()

@@ -215,19 +215,20 @@ async def running(folder: Path, seed: int, repeat: str = "") -> AsyncIterator[Ro
         recordings=(Recording(recording),), loop=True, fees=Fees(Decimal("-0.05"), Decimal("0.2")), seed=seed
     )
     venue = VenueServer(folder, ServerFile(tuple(instruments_of(file).values()), spec))
-    async with nats_server(folder) as (url, bus):
+    async with nats_server(folder) as server:
         environment = {
-            str(EnvName.NATS_URL): url,
+            str(EnvName.NATS_URL): server.url,
             str(EnvName.CONFIG_FILE): str(folder / "venue.json"),
             str(EnvName.HTTP_PORT): "0",
             str(EnvName.GRPC_PORT): "0",
+            str(EnvName.CONTROL_PORT): "0",
             str(EnvName.DATA_DIRECTORY): str(folder),
             str(EnvName.TERMINATION_LOG): str(folder / "termination.log"),
             str(EnvName.SIMULATED_SERVER): f"127.0.0.1:{venue.port}",
         }
         launcher = Launcher(folder, environment)
         await asyncio.gather(venue.start(), launcher.import_everything())
-        run = Rounds(folder, seed, bus, launcher, venue)
+        run = Rounds(folder, seed, server, launcher, venue)
         try:
             await run.begin()
             yield run

@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import KeyValueConfig, StreamConfig
 from nats.js.errors import NotFoundError
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2, status_pb2
-from crowetrade.config.v1 import config_pb2
+from crowetrade.config.v1 import config_pb2, kill_pb2
 from tests.chaos.desk import ACTIVE, HALTED, NAMESPACE, STRATEGIES, SYMBOLS, VENUE
-from tests.chaos.processes import Gateway, Launcher, Lines, VenueServer, until
+from tests.chaos.processes import Gateway, Launcher, Lines, Nats, VenueServer, until
 from tests.chaos.records import JournalRecord, VenueRecord, broken, differences, different
 from tests.chaos.report import Report
 from tests.chaos.strategies import Strategy
@@ -34,7 +33,7 @@ WANTED_CANCELS = {"CancelRequested", "LimitChanged"}
 class Run:
     """One bus, one venue, three strategies, and one gateway after the other."""
 
-    def __init__(self, folder: Path, seed: int, bus: Client, launcher: Launcher, venue: VenueServer) -> None:
+    def __init__(self, folder: Path, seed: int, server: Nats, launcher: Launcher, venue: VenueServer) -> None:
         self.folder = folder
         self.report = Report()
         self.venue = venue
@@ -43,8 +42,9 @@ class Run:
         self.strategies = [Strategy(name, NAMESPACE, VENUE, SYMBOLS, f"{seed} {name}") for name in STRATEGIES]
         self.gateway: Gateway | None = None
         self.random = random.Random(seed)
-        self._bus = bus
-        self._jetstream = bus.jetstream()
+        self.nats = server
+        self._bus = server.client
+        self._jetstream = server.client.jetstream()
         self._launcher = launcher
         self._venue_lines = Lines(venue.log)
         self._records: list[tuple[bytes, int]] = []
@@ -52,6 +52,8 @@ class Run:
         self._status = status_pb2.GatewayStatus()
         # Called with the name of what has happened; a round counts them and kills.
         self.happened: Callable[[str], None] = nothing
+        # Whether a kill order is in force.
+        self.killed = False
         # ClOrdIDs that were written after a halt was acknowledged.
         self.after_halt: list[str] = []
 
@@ -86,6 +88,19 @@ class Run:
         """Puts a configuration and waits until the gateway acknowledges it."""
         await self._put(message)
         await until(lambda: self._status.config_revision == message.revision, "the configuration to be acknowledged")
+
+    async def kill_order(self, order: kill_pb2.KillOrder) -> None:
+        """Puts a kill order on the bus."""
+        self.killed = True
+        bucket = await self._jetstream.key_value(subjects.KILL_BUCKET)
+        await bucket.put(subjects.kill_key(order.namespace, order.name), order.SerializeToString())
+
+    async def acknowledged(self) -> kill_pb2.KillAcknowledgement:
+        """Of the one kill order that is in force, once nothing is open any more."""
+        await until(
+            lambda: any(kill.halted_unix_ns for kill in self._status.kills), "the kill order to be acknowledged"
+        )
+        return self._status.kills[0]
 
     # --- Gateways and sessions ----------------------------------------------------------------------------------------
 
@@ -161,7 +176,7 @@ class Run:
             if revision == HALTED.revision:
                 yield f"order {cl_ord_id} stands in the journal under the configuration that halts"
         for (reason, revision), count in self.journal_record.cancelled_because.items():
-            if reason not in WANTED_CANCELS and revision != HALTED.revision:
+            if reason not in WANTED_CANCELS and revision != HALTED.revision and not self.killed:
                 yield f"{count} orders were cancelled for {reason} though nothing stops trading"
 
     async def settle(self) -> None:

@@ -24,7 +24,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def _render(cluster: Cluster, values: dict[str, Any]) -> list[Object]:
-    command = [*cluster.helm(), "template", RELEASE, str(CHART), "-n", NAMESPACE, "--kube-version", "1.29.0", "-f", "-"]
+    command = [*cluster.helm(), "template", RELEASE, str(CHART), "-n", NAMESPACE, "--kube-version", "1.30.0", "-f", "-"]
     return [item for item in yaml.safe_load_all(run(command, stdin=json.dumps(values))) if item]
 
 
@@ -56,14 +56,17 @@ def test_no_role_may_read_secrets_or_write_custom_resources(cluster: Cluster) ->
         assert "secrets" not in rule["resources"]
         assert "*" not in (*rule["resources"], *rule["verbs"], *rule["apiGroups"])
         if "trading.crowetrade.io" in rule["apiGroups"]:
-            assert not {"create", "delete"} & set(rule["verbs"])
+            # It may create a KillSwitch, for an order that was given without one.
+            allowed = {"create"} if rule["resources"] == ["killswitches"] else set()
+            assert {"create", "delete"} & set(rule["verbs"]) <= allowed
+            assert "killswitches" not in rule["resources"] or not {"patch", "update"} & set(rule["verbs"])
 
 
 def test_custom_resource_definitions_can_be_left_to_somebody_else(cluster: Cluster) -> None:
     def kinds(values: dict[str, Any]) -> list[str]:
         return [item["kind"] for item in _render(cluster, values)]
 
-    assert kinds({}).count("CustomResourceDefinition") == 3
+    assert kinds({}).count("CustomResourceDefinition") == 4
     assert "CustomResourceDefinition" not in kinds({"crds": {"install": False}})
 
 

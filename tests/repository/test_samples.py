@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from crowetrade_api.gateway_config import compile_config, unlimited_symbols
+from crowetrade_api.kill_order import kill_order
+from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
@@ -16,8 +18,13 @@ from crowetrade_cli.samples import sample_manifests
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = sorted((ROOT / "samples").glob("*.yaml"))
-Model = type[Strategy] | type[VenueConnection] | type[RiskLimit]
-MODELS: dict[str, Model] = {"Strategy": Strategy, "VenueConnection": VenueConnection, "RiskLimit": RiskLimit}
+Sample = Strategy | VenueConnection | RiskLimit | KillSwitch
+MODELS: dict[str, type[Sample]] = {
+    "Strategy": Strategy,
+    "VenueConnection": VenueConnection,
+    "RiskLimit": RiskLimit,
+    "KillSwitch": KillSwitch,
+}
 
 
 def _unknown(given: Any, known: Any, path: str) -> list[str]:
@@ -44,7 +51,7 @@ def test_there_is_a_sample_of_each_kind() -> None:
     assert {yaml.safe_load(path.read_text())["kind"] for path in SAMPLES} == set(MODELS)
 
 
-def _read() -> list[Strategy | VenueConnection | RiskLimit]:
+def _read() -> list[Sample]:
     """All samples, as they would be in one namespace."""
     found = []
     for path in SAMPLES:
@@ -68,6 +75,11 @@ def test_each_sample_strategy_has_its_venues_its_instruments_and_a_limit() -> No
             assert venue.spec.uncovered() == ""
             config = compile_config(venue, strategies, limits)
             assert unlimited_symbols(config, strategy.name, [traded.symbol]) == []
+
+
+def test_the_sample_killswitch_stops_nobody_until_it_is_engaged() -> None:
+    [switch] = [item for item in _read() if isinstance(item, KillSwitch)]
+    assert kill_order(switch) is None
 
 
 def test_a_sample_trades_several_instruments_at_several_venues() -> None:

@@ -6,6 +6,7 @@ Each rule that a record breaks raises Broken with the name of the invariant.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -61,14 +62,29 @@ class Account:
         return max(largest - self.worked, ZERO)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """A request that its gateway did not send; `after` is how many events of its batch were recorded before it.
+
+    `symbol` and `cl_ord_id` are those of a new order, `orig_cl_ord_id` that of a cancel or replacement; what could not
+    be read has none of them.
+    """
+
+    after: int
+    at_ns: int
+    strategy: str
+    symbol: str = ""
+    cl_ord_id: str = ""
+    orig_cl_ord_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """A request that was refused and is in no record yet; `fresh` while the batch that refused it is being read."""
+    """A request that was refused and is in no record yet."""
 
     strategy: str
     symbol: str
     at_ns: int
-    fresh: bool = True
 
 
 class Accounts:
@@ -87,6 +103,8 @@ class Accounts:
         # Times of messages that count against rates, by strategy and symbol.
         self.messages: dict[tuple[str, str], list[int]] = {}
         self.refused: list[Refused] = []
+        # What was not sent of the batch whose record is to come.
+        self._not_sent: deque[NotSent] = deque()
         # ClOrdIDs of replacements that never took place.
         self.burned: set[str] = set()
         self.halts: set[str] = set()
@@ -106,19 +124,39 @@ class Accounts:
         expect(
             record.first_sequence == self.events + 1, "I7", f"record begins with {record.first_sequence}, not the next"
         )
-        for event in record.events:
+        for place, event in enumerate(record.events):
+            self._refuse(place)
             kind = event.WhichOneof("event") or ""
             self.events += 1
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
             fold = FOLDS.get(kind)
             if fold is not None:
                 fold(self, getattr(event, kind), event.at_unix_ns)
+        self._refuse(len(record.events))
         return list(record.events)
+
+    def handled(self, not_sent: Iterable[NotSent], events: int) -> None:
+        """The gateway has handled a batch, whose record holds so many events. Each request that it did not send is
+        looked at when the events before it are folded: they may be what it was refused for."""
+        self._not_sent = deque(not_sent)
+        if not events:
+            self._refuse(0)
+
+    def _refuse(self, place: int) -> None:
+        """Counts what was refused before this event of the batch."""
+        while self._not_sent and self._not_sent[0].after <= place:
+            item = self._not_sent.popleft()
+            if self.remembers(item.cl_ord_id):
+                continue  # sent again: answered with what became of it
+            known = self.orders.get(item.orig_cl_ord_id) if self.remembers(item.orig_cl_ord_id) else None
+            symbol = item.symbol if known is None or known.owner != item.strategy else known.symbol
+            self.refused.append(Refused(item.strategy, symbol, item.at_ns))
 
     def _started(self, body: journal_pb2.SessionStarted, at_ns: int) -> None:
         expect(not self.tokens or body.fencing_token == self.tokens[-1] + 1, "I2", "fencing tokens rise by one")
         self.tokens.append(body.fencing_token)
         self.refused.clear()
+        self._not_sent.clear()
 
     def _submitted(self, body: journal_pb2.OrderSubmitted, at_ns: int) -> None:
         expect(body.cl_ord_id not in self.orders, "I2", f"{body.cl_ord_id} is journaled over another order")
@@ -348,9 +386,7 @@ class Accounts:
             if owner in owners and rule.covers(symbol)
         )
         refused = sum(
-            1
-            for item in self.refused
-            if item.strategy in owners and rule.covers(item.symbol) and item.at_ns > since and not item.fresh
+            1 for item in self.refused if item.strategy in owners and rule.covers(item.symbol) and item.at_ns > since
         )
         return sent + refused
 
@@ -369,8 +405,9 @@ class Accounts:
         if spec is None:
             return self.members
         holding = {key[0] for key in self.exposures()}
+        strangers = holding - set(spec.bindings)
         return {
-            rule.name: rule.strategies | (self.members.get(rule.name, frozenset()) & holding)
+            rule.name: rule.strategies | (self.members.get(rule.name, frozenset()) & holding) | strangers
             for rule in spec.rules
             if rule.total
         }

@@ -186,8 +186,9 @@ class GatewayProcess:
         world = self.world
         world.commands += len(taken)
         now = self.wall()
-        todo = batch.take(self.state, self._each(taken), now)
-        world.batch_taken(self, [command for command, _ in taken], todo)
+        before: list[int] = []
+        todo = batch.take(self.state, self._each(taken, before), now)
+        world.batch_taken(self, list(zip((command for command, _ in taken), before, strict=True)), todo)
         places = len(todo.urgent) + bool(todo.events) * 2 + len(todo.after) + 1
         self._last_step = self.random.randrange(places) if dies else places + 1
         for cancel in todo.urgent:
@@ -208,8 +209,11 @@ class GatewayProcess:
         else:
             self._carry_out(todo, taken)
 
-    def _each(self, taken: list[tuple[commands.Command, str | None]]) -> Iterator[commands.Command]:
+    def _each(self, taken: list[tuple[commands.Command, str | None]], before: list[int]) -> Iterator[commands.Command]:
+        """The commands; `before` is to hold how many events the batch had recorded before each of them."""
+        start = self.state.live.sequence
         for command, _ in taken:
+            before.append(self.state.live.sequence - start)
             self.world.trace(self.name, command)
             yield command
 

@@ -122,4 +122,5 @@ def _message(spec: RuleSpec) -> config_pb2.RiskRule:
         aggregate_total=spec.total,
         enforce=spec.enforce,
         limits=limits,
+        currency="USD",
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+from decimal import Decimal
 
 import pytest
 
-from crowetrade.bus.v1 import journal_pb2
+from crowetrade.bus.v1 import journal_pb2, market_data_pb2, orders_pb2
+from crowetrade_agents.domain.trading_state import TradingState
 from tests.simulation import isolation, mutants
 from tests.simulation.__main__ import attempt, run
-from tests.simulation.accounts import Broken
+from tests.simulation.accounts import Accounts, Broken, NotSent, Refused
 from tests.simulation.gateway import GatewayProcess
+from tests.simulation.limits import ConfigSpec, RuleSpec
 from tests.simulation.world import Wanted, World
 
 FIRST = 20_000
@@ -64,6 +67,77 @@ def test_a_broken_gateway_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         run(FIRST, STEPS)
     assert "I" in str(failure.value)
     assert issubclass(Broken, Exception)
+
+
+EXECUTED_IN_FULL = journal_pb2.JournalEvent(
+    order_executed=journal_pb2.OrderExecuted(
+        cl_ord_id="a-r-1",
+        exec_id="x",
+        symbol="EUR-USD",
+        side=market_data_pb2.SIDE_BUY,
+        quantity="3",
+        price="1",
+    )
+)
+ENDED = journal_pb2.JournalEvent(
+    order_ended=journal_pb2.OrderEnded(cl_ord_id="a-r-1", ord_status=orders_pb2.ORD_STATUS_CANCELED)
+)
+REPLACE_REJECTED = journal_pb2.JournalEvent(
+    request_rejected=journal_pb2.RequestRejected(cl_ord_id="a-r-2", orig_cl_ord_id="a-r-1")
+)
+
+
+@pytest.mark.parametrize("over", [EXECUTED_IN_FULL, ENDED, REPLACE_REJECTED], ids=["filled", "ended", "rejected"])
+def test_a_replacement_names_its_order_until_it_is_over_within_the_very_batch(over: journal_pb2.JournalEvent) -> None:
+    """What is over and who asks for it in one batch: the order of the two decides what a refused cancel counts for."""
+    accounts = _accounts_with_a_replacement()
+    before, after = (
+        NotSent(place, 5, "a", cl_ord_id=f"a-r-{number}", orig_cl_ord_id="a-r-2") for place, number in ((0, 3), (1, 4))
+    )
+    accounts.handled([before, after], events=1)
+    assert accounts.refused == []
+
+    accounts.take(journal_pb2.JournalRecord(first_sequence=3, events=[over]).SerializeToString())
+
+    assert accounts.refused == [Refused("a", "EUR-USD", 5), Refused("a", "", 5)]
+
+
+def test_what_a_lost_record_refused_is_forgotten_with_it() -> None:
+    accounts = _accounts_with_a_replacement()
+    accounts.handled([NotSent(place, 5, "a", "EUR-USD", f"a-r-{place + 3}") for place in (0, 1)], events=1)
+    started = journal_pb2.JournalEvent(session_started=journal_pb2.SessionStarted(fencing_token=1))
+
+    accounts.take(journal_pb2.JournalRecord(first_sequence=3, events=[started]).SerializeToString())
+
+    assert accounts.refused == []
+
+
+def _accounts_with_a_replacement() -> Accounts:
+    """An order for 2 units that is to become one for 3. Nothing is judged: no limit binds."""
+    accounts = Accounts({"": ConfigSpec("", {"a": TradingState.ACTIVE}, (RuleSpec("limit", frozenset({"a"})),))})
+    order = journal_pb2.OrderSubmitted(
+        cl_ord_id="a-r-1", strategy="a", symbol="EUR-USD", side=market_data_pb2.SIDE_BUY, order_quantity="2", price="1"
+    )
+    change = journal_pb2.ReplaceSubmitted(cl_ord_id="a-r-2", orig_cl_ord_id="a-r-1", order_quantity="3", price="1")
+    events = [journal_pb2.JournalEvent(order_submitted=order), journal_pb2.JournalEvent(replace_submitted=change)]
+    accounts.take(journal_pb2.JournalRecord(first_sequence=1, events=events).SerializeToString())
+    return accounts
+
+
+def test_whoever_nothing_bound_counts_until_he_holds_nothing_also_when_something_binds_him_again() -> None:
+    """As the gateway's supervision says of a rule that counts strategies together: b was a stranger at the first
+    configuration, and the rule of the second one does not select him."""
+    rule = RuleSpec("limit", frozenset({"a"}), total=True)
+    bound = (dict.fromkeys(names, TradingState.ACTIVE) for names in ("a", "ab", "ab"))
+    accounts = Accounts({f"r{number}": ConfigSpec(f"r{number}", names, (rule,)) for number, names in enumerate(bound)})
+    counted = []
+    for number, held in enumerate((5, 5, 0)):
+        accounts.positions["b", "EUR-USD"] = Decimal(held)
+        applied = journal_pb2.ConfigurationApplied(revision=f"r{number}")
+        event = journal_pb2.JournalEvent(configuration_applied=applied)
+        accounts.take(journal_pb2.JournalRecord(first_sequence=number + 1, events=[event]).SerializeToString())
+        counted.append("".join(sorted(accounts.members["limit"])))
+    assert counted == ["ab", "ab", "a"]
 
 
 def test_every_fault_that_mutants_puts_back_has_its_place() -> None:

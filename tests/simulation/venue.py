@@ -138,10 +138,8 @@ class Venue:
         if fault is not None:
             self.world.trace(f"fault {fault}", flight.request)
         self.exchange.send(flight.request, self.world.now, fault)
-        cancels = isinstance(flight.request, Cancel)
         for event in self.exchange.advance(self.world.now):
-            refused = isinstance(event, port.Ended) and event.status is OrdStatus.REJECTED
-            self._answer([event], asked=cancels or refused or not isinstance(event, port.Ended))
+            self._answer([event], asked=self.root(_cl_ord_id(event)) == flight.root and _answers(flight.request, event))
 
     def _fault_of(self, request: Request) -> FaultKind | None:
         if not self.world.faults:
@@ -341,6 +339,13 @@ class _Flight:
         self.request = request
         self.root = root
         self.done = False
+
+
+def _answers(request: Request, event: Answer) -> bool:
+    """Whether what is said of the request's order answers it, so that somebody asks when it is lost: an end answers
+    nothing but a cancel, unless the order is refused."""
+    refused = isinstance(event, port.Ended) and event.status is OrdStatus.REJECTED
+    return refused or isinstance(request, Cancel) or not isinstance(event, port.Ended)
 
 
 def _cl_ord_id(event: Answer) -> str:

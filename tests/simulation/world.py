@@ -14,6 +14,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.state import OnRecord
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
@@ -25,7 +26,7 @@ from crowetrade_agents.journal.memory import MemoryLog
 from crowetrade_agents.venues.adapters.simulated.requests import NewOrder, Replace
 from crowetrade_agents.venues.port import VenueFeatures
 from tests.simulation import invariants
-from tests.simulation.accounts import Accounts, Refused, expect
+from tests.simulation.accounts import Accounts, NotSent, expect
 from tests.simulation.gateway import GatewayProcess
 from tests.simulation.limits import SECOND, ConfigSpec, RuleSpec, compiled
 from tests.simulation.traders import Trader
@@ -254,61 +255,16 @@ class World:
 
     # --- What processes say -----------------------------------------------------------------------------------------
 
-    def batch_taken(self, process: GatewayProcess, taken: list[commands.Command], todo: batch.Batch) -> None:
-        """The engine has handled a batch: requests that it refused count against rates."""
-        accounts = self.accounts
+    def batch_taken(
+        self, process: GatewayProcess, taken: list[tuple[commands.Command, int]], todo: batch.Batch
+    ) -> None:
+        """The engine has handled a batch; each command comes with how many events were recorded before it. Requests
+        that were refused count against rates."""
         if process.token != self.newest_token():
             return
-        for item in accounts.refused:
-            item.fresh = False
-        asked = self._asked(todo)
         at_ns = process.engine_ns = max(process.engine_ns, process.wall(), process.state.books.at_ns)
-        earlier: dict[str, str] = {}
-        for command in taken:
-            refused = self._refused(command, asked, earlier)
-            if refused is not None:
-                accounts.refused.append(Refused(*refused, at_ns))
-
-    def _asked(self, todo: batch.Batch) -> dict[str, str]:
-        asked: dict[str, str] = {}
-        for event in todo.events:
-            if event.HasField("order_submitted"):
-                asked[event.order_submitted.cl_ord_id] = event.order_submitted.symbol
-            elif event.HasField("replace_submitted"):
-                asked[event.replace_submitted.cl_ord_id] = self._symbol(event.replace_submitted.orig_cl_ord_id, asked)
-            elif event.HasField("cancel_submitted"):
-                asked[event.cancel_submitted.cl_ord_id] = self._symbol(event.cancel_submitted.orig_cl_ord_id, asked)
-        return asked
-
-    def _symbol(self, cl_ord_id: str, asked: dict[str, str]) -> str:
-        known = self.accounts.orders.get(cl_ord_id)
-        return asked.get(cl_ord_id, "") if known is None else known.symbol
-
-    def _refused(
-        self, command: commands.Command, asked: dict[str, str], earlier: dict[str, str]
-    ) -> tuple[str, str] | None:
-        """Strategy and symbol for which a refused request counts; None when it was sent, or is no request. `asked`
-        holds the symbols of what this batch sends, by ClOrdID: the request is refused that is not among them. `earlier`
-        holds those of what was sent before this command."""
-        if isinstance(command, commands.Malformed):
-            return command.strategy, ""
-        if isinstance(command, commands.NewOrder):
-            terms = command.terms
-            if terms.cl_ord_id in asked or self.accounts.remembers(terms.cl_ord_id):
-                earlier[terms.cl_ord_id] = terms.instrument.symbol
-                return None
-            return terms.strategy, terms.instrument.symbol
-        if isinstance(command, commands.CancelOrder | commands.ReplaceOrder):
-            if command.cl_ord_id not in asked:
-                return command.strategy, self._symbol_of_own(command, earlier)
-            earlier[command.cl_ord_id] = asked[command.cl_ord_id]
-        return None
-
-    def _symbol_of_own(self, command: commands.CancelOrder | commands.ReplaceOrder, earlier: dict[str, str]) -> str:
-        known = self.accounts.orders.get(command.orig_cl_ord_id)
-        if known is not None and known.owner == command.strategy and self.accounts.remembers(command.orig_cl_ord_id):
-            return known.symbol
-        return earlier.get(command.orig_cl_ord_id, "")
+        found = (_not_sent(command, after, at_ns, todo.events) for command, after in taken)
+        self.accounts.handled((item for item in found if item is not None), len(todo.events))
 
     def batch_done(self, process: GatewayProcess, *, quiet: bool) -> None:
         """A batch is carried out; a `quiet` one held nothing but market data that changed nothing."""
@@ -497,6 +453,31 @@ class World:
         expect(grown <= 3 * len(process.state.books.positions), "I8", f"the journal grows by {grown} records in 20 s")
 
 
+def _not_sent(
+    command: commands.Command, after: int, at_ns: int, events: list[journal_pb2.JournalEvent]
+) -> NotSent | None:
+    """None when the command is no request, or was sent: the first event that it recorded says so."""
+    if isinstance(command, commands.Malformed):
+        return NotSent(after, at_ns, command.strategy)
+    if isinstance(command, commands.NewOrder):
+        terms = command.terms
+        if _sent_id(after, events) == terms.cl_ord_id:
+            return None
+        return NotSent(after, at_ns, terms.strategy, terms.instrument.symbol, terms.cl_ord_id)
+    if isinstance(command, commands.CancelOrder | commands.ReplaceOrder):
+        if _sent_id(after, events) == command.cl_ord_id:
+            return None
+        return NotSent(after, at_ns, command.strategy, orig_cl_ord_id=command.orig_cl_ord_id)
+    return None
+
+
+def _sent_id(place: int, events: list[journal_pb2.JournalEvent]) -> str:
+    """The ClOrdID of the request that this event sends; empty when it sends none."""
+    kind = events[place].WhichOneof("event") if place < len(events) else None
+    return getattr(events[place], kind).cl_ord_id if kind in SENDING else ""
+
+
+SENDING = frozenset({"order_submitted", "cancel_submitted", "replace_submitted"})
 CHAOS: tuple[Callable[[World], None], ...] = (
     World._reconfigure,
     World._kill,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import time
@@ -56,6 +57,9 @@ def _up(report: strategies.Report) -> None:
     print(f"{kubectl} describe strategy eurusd-ema -n {strategies.NAMESPACE}")
     patch = '{"spec":{"suspend":true}}'
     print(f"{kubectl} patch strategy eurusd-ema -n {strategies.NAMESPACE} --type=merge -p '{patch}'")
+    user = json.loads(cluster.kubectl()("auth", "whoami", "-o", "json"))["status"]["userInfo"]["username"]
+    for line in strategies.kill_hints(kubectl, user):
+        print(line)
     print("make demo-cluster-down                      # remove all of it")
 
 

@@ -80,6 +80,19 @@ def with_key(manifest: Object, key: venue_key.VenueKey) -> Object:
     return {**manifest, "spec": {**spec, "simulated": simulated, "credentials": {"vault": vault}}}
 
 
+def kill_hints(kubectl: str, user: str) -> list[str]:
+    """Commands by which `user`, whose kubectl is `kubectl`, stops the demo and another person re-arms it."""
+    switch = f"{kubectl} patch killswitch all -n {NAMESPACE} --type=merge -p"
+    engage = json.dumps({"spec": {"engaged": True, "reason": "drill", "engagedBy": user}})
+    rearm = json.dumps({"spec": {"engaged": False, "reason": "the drill is over"}})
+    return [
+        f"{switch} '{engage}'      # stop everything",
+        f"{kubectl} get killswitches -n {NAMESPACE} -w         # until every gateway has acknowledged",
+        f"{switch} '{rearm}' --as=second-person --as-group=system:masters      # who engaged it cannot re-arm it",
+        f"kubectl crowetrade kill --all -n {NAMESPACE} --reason drill      # every way at once (make demo installs it)",
+    ]
+
+
 def table(kubectl: Kubectl) -> str:
     """What a person sees."""
     return kubectl("get", "strategies", "-n", NAMESPACE)

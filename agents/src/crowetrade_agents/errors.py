@@ -7,6 +7,8 @@ AgentError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
 │   ├── JournalUnavailable  it cannot be read, or an append was not confirmed: stop, and read it again
 │   └── JournalCorrupt      the hash chain or the order of events is broken
+├── LedgerUnavailable       there is no answer about shares of limits: keep what is held, and ask again
+├── LedgerUnreadable        what the bus holds about shares of a limit cannot be read or does not add up
 ├── SessionTakenOver        a newer session of the same strategy is logged on: do not open another
 ├── ModelFailed             a strategy's model raised an error or returned what cannot be used
 ├── InvalidNumber           not a finite decimal
@@ -42,6 +44,14 @@ class JournalUnavailable(JournalError):
 
 class JournalCorrupt(JournalError):
     """The journal does not verify."""
+
+
+class LedgerUnavailable(AgentError):
+    """There is no answer from where the shares of limits are written down; what was asked for may happen later."""
+
+
+class LedgerUnreadable(AgentError):
+    """The shares of a limit cannot be read or do not add up: nobody has any."""
 
 
 class SessionTakenOver(AgentError):

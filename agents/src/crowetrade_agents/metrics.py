@@ -59,6 +59,32 @@ ORDERS_UNKNOWN = Counter(
 )
 ORPHANS = Counter("crowetrade_gateway_orphans_total", "Orders at the venue that the journal does not have.")
 HALTS = Counter("crowetrade_gateway_halts_total", "Halts that only a person clears.", ["reason"])
+BREACHES = Counter(
+    "crowetrade_gateway_breaches_total",
+    "Breaches of limits that only a person clears.",
+    ["risk_limit", "limit", "action"],
+)
+LEDGER_FAILURES = Counter(
+    "crowetrade_gateway_ledger_failures_total",
+    "Looks at the shares of limits that several gateways share, without an answer from where they are written down.",
+)
+LIMIT_WARNINGS = Counter(
+    "crowetrade_gateway_limit_warnings_total", "Uses of limits that rose above warnAt.", ["risk_limit", "limit"]
+)
+KILLS = Counter("crowetrade_gateway_kills_total", "Kill orders engaged or changed, by the way they came.", ["channel"])
+KILL_BLOCK_SECONDS = Histogram(
+    "crowetrade_gateway_kill_block_seconds",
+    "From a kill order seen until no new order can reach the venue: what had left is answered.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0, 5.0),
+)
+KILL_HALT_SECONDS = Histogram(
+    "crowetrade_gateway_kill_halt_seconds",
+    "From a kill order seen until nothing is open any more that it cancels.",
+    buckets=(0.001, 0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0),
+)
+KILL_SWITCHES_WATCHED = Gauge(
+    "crowetrade_gateway_watches_kill_switches", "1 while the gateway watches KillSwitches at the API server itself."
+)
 JOURNAL_SECONDS = Histogram(
     "crowetrade_gateway_journal_seconds",
     "One append to the journal, confirmed.",

@@ -36,7 +36,8 @@ async def make_bus_resources(client: Client, *venues: tuple[str, str]) -> None:
     jetstream = client.jetstream()
     for namespace, venue in venues:
         await jetstream.add_stream(StreamConfig.from_response(subjects.journal_stream_config(namespace, venue)))
-    await jetstream.create_key_value(KeyValueConfig(bucket=subjects.CONFIG_BUCKET, history=1))
+    for bucket in (subjects.CONFIG_BUCKET, subjects.ALLOWANCE_BUCKET):
+        await jetstream.create_key_value(KeyValueConfig(bucket=bucket, history=1))
 
 
 class NatsServer(NamedTuple):

@@ -23,18 +23,30 @@ class ConditionType(DocumentedEnum):
     TRADING = "Trading", "The gateways accept orders of the strategy, and its agents can send them."
     PROGRESSING = "Progressing", "A change of the agents is rolled out, or waits for it."
     ORDERS_REFUSED = "OrdersRefused", "Orders of the strategy are refused again and again for the same reason."
-    HALTED = "Halted", "A gateway refuses every new order, whoever sends it; absent when it does not."
+    HALTED = (
+        "Halted",
+        "A gateway refuses every new order, or a KillSwitch or a breach stops the strategy; absent when nothing does.",
+    )
     SESSION_ESTABLISHED = "SessionEstablished", "The gateway is logged on at its venue."
     CREDENTIALS_READY = "CredentialsReady", "The venue's key is in the gateway's pod, or none is wanted."
     ENFORCED = "Enforced", "All gateways concerned enforce this version of the RiskLimit."
     BREACHED = "Breached", "A limit was breached, and nobody has cleared it; absent when none is."
     WARNING = "Warning", "The use of a limit is above spec.warnAt; absent when none is."
     ENGAGED = "Engaged", "The KillSwitch is engaged."
-    ACKNOWLEDGED = "Acknowledged", "Every gateway concerned has the KillSwitch in force, and nothing is left open."
+    ACKNOWLEDGED = (
+        "Acknowledged",
+        "Every gateway concerned has confirmed the KillSwitch: in force with nothing left open, or re-armed.",
+    )
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 
-WHEN_TRUE_BAD = (ConditionType.ORDERS_REFUSED, ConditionType.HALTED, ConditionType.BREACHED, ConditionType.WARNING)
+WHEN_TRUE_BAD = (
+    ConditionType.ORDERS_REFUSED,
+    ConditionType.HALTED,
+    ConditionType.BREACHED,
+    ConditionType.WARNING,
+    ConditionType.ENGAGED,
+)
 """Conditions that are bad news when they are True."""
 
 

@@ -33,6 +33,9 @@ CREDENTIALS_DIRECTORY = "/var/run/crowetrade/credentials"
 CREDENTIALS_KEY = "api-key"
 CREDENTIALS_FILE = f"{CREDENTIALS_DIRECTORY}/{CREDENTIALS_KEY}"
 TERMINATION_LOG = "/dev/termination-log"
+KILL_DIRECTORY = "/var/run/crowetrade/kills"
+"""Where the operator mounts the directory of EnvName.KILL_DIRECTORY."""
+SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class EnvName(StrEnum):
@@ -43,11 +46,21 @@ class EnvName(StrEnum):
     CONFIG_HASH = "CONFIG_HASH"
     HTTP_PORT = "HTTP_PORT"
     GRPC_PORT = "GRPC_PORT"
+    # Of a gateway: where kill orders come in directly.
+    CONTROL_PORT = "CONTROL_PORT"
     CONFIG_FILE = "CROWETRADE_CONFIG"
     DATA_DIRECTORY = "CROWETRADE_DATA"
     SAMPLE_DIRECTORY = "CROWETRADE_SAMPLE_DATA"
     CREDENTIALS_FILE = "CROWETRADE_API_KEY_FILE"
     TERMINATION_LOG = "CROWETRADE_TERMINATION_LOG"
+    # Directory that outlives the container: a gateway keeps kill orders in force there. Unset: in the journal alone.
+    KILL_DIRECTORY = "CROWETRADE_KILL_DIRECTORY"
+    # Namespaces whose KillSwitches a gateway watches at the API server, separated by commas; * for all. Unset: none.
+    KILL_NAMESPACES = "CROWETRADE_KILL_NAMESPACES"
+    # Address and credentials of the API server, as Kubernetes gives them to every pod.
+    API_SERVER_HOST = "KUBERNETES_SERVICE_HOST"
+    API_SERVER_PORT = "KUBERNETES_SERVICE_PORT"
+    SERVICE_ACCOUNT_DIRECTORY = "CROWETRADE_SERVICE_ACCOUNT"
     # HOST:PORT of a simulated venue that runs as a process of its own, for tests of the gateway's death.
     SIMULATED_SERVER = "CROWETRADE_SIMULATED_SERVER"
 

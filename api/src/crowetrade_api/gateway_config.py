@@ -18,7 +18,12 @@ from crowetrade.config.v1 import config_pb2 as pb
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.risklimit import Limits, RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
-from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection, VenueConnectionStatus
+from crowetrade_api.v1alpha1.venueconnection import (
+    LIMITS_OF_GROUP,
+    UnreadableVenue,
+    VenueConnection,
+    VenueConnectionStatus,
+)
 
 MAX_CONFIG_BYTES = 512 * 1024
 """Half of the largest message that a NATS server takes by default."""
@@ -228,3 +233,16 @@ def unlimited_symbols(config: pb.GatewayConfig, strategy: str, symbols: Iterable
     """Instruments of the strategy that no enforced rule covers: the gateway refuses their orders."""
     covering = [rule for rule in config.rules if rule.enforce and strategy in rule.strategies]
     return [symbol for symbol in symbols if not any(not rule.symbols or symbol in rule.symbols for rule in covering)]
+
+
+def uncovered_groups(config: pb.GatewayConfig, strategy: str, symbols: Iterable[str]) -> dict[str, list[str]]:
+    """Groups of spec.requiredLimits that no enforced rule covers, with the instruments of the strategy that lack them:
+    the gateway refuses their orders."""
+    enforced = [rule for rule in config.rules if rule.enforce and strategy in rule.strategies]
+    found: dict[str, list[str]] = {}
+    for symbol in symbols:
+        names = {limit.name for rule in enforced if not rule.symbols or symbol in rule.symbols for limit in rule.limits}
+        for group in config.required_limits:
+            if names.isdisjoint(LIMITS_OF_GROUP.get(group, ())):
+                found.setdefault(group, []).append(symbol)
+    return found

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from crowetrade.config.v1 import kill_pb2 as pb
-from crowetrade_api.v1alpha1.common import LabelSelector
+from crowetrade_api.names import API_VERSION, Kind
+from crowetrade_api.v1alpha1.common import LabelSelector, cut
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 
 MODES = {
@@ -20,7 +23,9 @@ MODES = {
     "Flatten": pb.KILL_MODE_FLATTEN,
 }
 """By spec.mode."""
-OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+MODE_NAMES = {mode: name for name, mode in MODES.items()}
+REASON_LENGTH = 512
+"""Longest spec.reason."""
 
 Labels = Mapping[str, str]
 
@@ -49,6 +54,41 @@ def kill_order(switch: KillSwitch | UnreadableKillSwitch) -> pb.KillOrder | None
     order.scope.namespaces_from = spec.scope.namespaces.from_
     order.scope.namespace_selector.CopyFrom(_selector(spec.scope.namespaces.selector))
     return order
+
+
+def manifest(order: pb.KillOrder) -> dict[str, Any]:
+    """The KillSwitch, engaged, of an order that came without one: by it the order can be seen and re-armed.
+
+    It has no engagedBy: who gave the order is hearsay, and whoever takes it on writes their own name. What the model
+    cannot hold becomes harder or wider, never the other way round.
+    """
+    said = f" (given by {cut(order.engaged_by, 200)} without the API server)" if order.engaged_by else ""
+    reason = order.reason or "ordered without the API server, no reason given"
+    scope = order.scope
+    return {
+        "apiVersion": API_VERSION,
+        "kind": Kind.KILL_SWITCH.value,
+        "metadata": {"namespace": order.namespace, "name": order.name},
+        "spec": {
+            "engaged": True,
+            "mode": MODE_NAMES.get(order.mode, "Cancel"),
+            "reason": cut(reason, REASON_LENGTH - len(said)) + said,
+            "scope": {
+                "strategySelector": _selector_manifest(scope.strategy_selector),
+                "venueSelector": _selector_manifest(scope.venue_selector),
+                "namespaces": {
+                    "from": scope.namespaces_from if scope.namespaces_from in ("Same", "Selector") else "All",
+                    "selector": _selector_manifest(scope.namespace_selector),
+                },
+            },
+        },
+    }
+
+
+def _selector_manifest(selector: pb.LabelSelector) -> dict[str, Any]:
+    """As a manifest has it; one that cannot be read selects all."""
+    model = _model(selector)
+    return model.to_api() if model is not None else {}
 
 
 def selects_gateway(
@@ -85,11 +125,18 @@ def _selector(selector: LabelSelector) -> pb.LabelSelector:
 
 
 def _matches(selector: pb.LabelSelector, labels: Labels | None) -> bool:
-    """An operator that is not known selects."""
-    if labels is None or any(item.operator not in OPERATORS for item in selector.match_expressions):
-        return True
-    expressions: list[dict[str, Any]] = [
+    model = _model(selector)
+    return labels is None or model is None or model.matches(dict(labels))
+
+
+def _model(selector: pb.LabelSelector) -> LabelSelector | None:
+    """None when it cannot be read, as with an operator that is not known."""
+    expressions = [
         {"key": item.key, "operator": item.operator, "values": list(item.values)} for item in selector.match_expressions
     ]
-    model = LabelSelector.model_validate({"matchLabels": dict(selector.match_labels), "matchExpressions": expressions})
-    return model.matches(dict(labels))
+    try:
+        return LabelSelector.model_validate(
+            {"matchLabels": dict(selector.match_labels), "matchExpressions": expressions}
+        )
+    except ValidationError:
+        return None

@@ -28,6 +28,8 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 STRATEGY_LABEL = f"{GROUP}/strategy"
 VENUE_LABEL = f"{GROUP}/venue"
 ROLE_LABEL = f"{GROUP}/role"
+CONTROL_LABEL = f"{GROUP}/control"
+"""On pods, with value "true": they may reach the control service of gateways."""
 
 GATEWAY_APP = "crowetrade-gateway"
 AGENT_APP = "crowetrade-agent"
@@ -85,3 +87,9 @@ def gateway_address(namespace: str, venue: str, cluster_domain: str = "") -> str
     """Host and port of a gateway's order entry service."""
     suffix = f".{cluster_domain}" if cluster_domain else ""
     return f"{venue_object(venue)}.{namespace}.svc{suffix}:{GRPC_PORT}"
+
+
+def control_address(namespace: str, venue: str, cluster_domain: str = "") -> str:
+    """Host and port of a gateway's control service."""
+    host, _, _ = gateway_address(namespace, venue, cluster_domain).rpartition(":")
+    return f"{host}:{CONTROL_PORT}"

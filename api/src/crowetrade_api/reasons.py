@@ -17,9 +17,10 @@ class Reason(DocumentedEnum):
     ORDERS_ACCEPTED = "OrdersAccepted", "The gateways accept orders of the strategy."
     NOT_REQUIRED = "NotRequired", "The venue wants no key."
     DELIVERED = "Delivered", "The venue's key is in the gateway's pod."
-    ACKNOWLEDGED = "Acknowledged", "All gateways concerned have confirmed this version of the RiskLimit."
-    NOTHING_IN_SCOPE = "NothingInScope", "The scope of the RiskLimit selects no strategy at any venue."
+    ACKNOWLEDGED = "Acknowledged", "All gateways concerned have confirmed this version of the RiskLimit or KillSwitch."
+    NOTHING_IN_SCOPE = "NothingInScope", "The scope of the RiskLimit or KillSwitch selects nothing at any venue."
     NOT_REFUSED = "NotRefused", "Orders were refused before, and none was in the last minute."
+    NOT_ENGAGED = "NotEngaged", "The KillSwitch is not engaged, and no gateway has it in force."
     # on the way
     STARTING = "Starting", "Pods start, or the gateway has not reported yet."
     ROLLING_OUT = "RollingOut", "The agents are brought to the present configuration."
@@ -29,6 +30,8 @@ class Reason(DocumentedEnum):
     WAITING_FOR_CREDENTIALS = "WaitingForCredentials", "The venue's key has not reached the gateway's pod."
     WAITING_FOR_STRATEGIES = "WaitingForStrategies", "In lock step, the market waits for strategies without a session."
     STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
+    ORDERS_OPEN = "OrdersOpen", "Orders that the KillSwitch cancels are still open."
+    REARMING = "Rearming", "The KillSwitch is no longer engaged, and a gateway still has it in force."
     # wanted by the user
     SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
     OBSERVE_ONLY = "ObserveOnly", "spec.enforcement is Observe: breaches are counted and orders pass."
@@ -37,12 +40,20 @@ class Reason(DocumentedEnum):
         "VenueDeleted",
         "The VenueConnection is being deleted; positions are closed where Flatten asks for it.",
     )
+    KILL_SWITCH_ENGAGED = (
+        "KillSwitchEngaged",
+        "A KillSwitch is engaged: it stops trading until another person re-arms it.",
+    )
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something
     VENUE_NOT_FOUND = "VenueNotFound", "A VenueConnection that the strategy names does not exist."
     INSTRUMENT_UNKNOWN = "InstrumentUnknown", "A VenueConnection does not declare an instrument of the strategy."
     CURRENCY_MISMATCH = "CurrencyMismatch", "An instrument is quoted in another currency than the capital."
     NO_LIMIT_IN_FORCE = "NoLimitInForce", "No enforced RiskLimit binds an instrument of the strategy."
+    REQUIRED_LIMIT_MISSING = (
+        "RequiredLimitMissing",
+        "spec.requiredLimits of a VenueConnection names a group of limits, and no RiskLimit in force sets one of it.",
+    )
     LIMIT_UNREADABLE = "LimitUnreadable", "A RiskLimit does not match this operator's schema: the venues are halted."
     LIMIT_UNKNOWN = "LimitUnknown", "A gateway cannot enforce a RiskLimit and refuses every order that it binds."
     VENUE_UNREADABLE = (
@@ -52,6 +63,10 @@ class Reason(DocumentedEnum):
     STRATEGY_UNREADABLE = (
         "StrategyUnreadable",
         "The Strategy does not match this operator's schema: its orders are refused.",
+    )
+    KILL_SWITCH_UNREADABLE = (
+        "KillSwitchUnreadable",
+        "The KillSwitch does not match this operator's schema, which counts as engaged for everybody.",
     )
     CONFIGURATION_TOO_LARGE = (
         "ConfigurationTooLarge",
@@ -71,7 +86,10 @@ class Reason(DocumentedEnum):
         "The venue reported an execution of an order that the journal lacks.",
     )
     POSITION_DIFFERENCE = "PositionDifference", "The venue reports another position than the journal."
+    # a person has to look, then clear it with the annotation trading.crowetrade.io/clear-breach of the RiskLimit
+    LIMIT_BREACHED = "LimitBreached", "A limit was breached, and nobody has cleared it."
     # something is wrong
+    NEAR_LIMIT = "NearLimit", "The use of a limit is above spec.warnAt of its RiskLimit."
     MODEL_FAILING = "ModelFailing", "The model raises errors or gives numbers that cannot be used."
     STAGE_FAILED = "StageFailed", "A stage of the agents raised an error; the message is its own."
     DATA_GAP = "DataGap", "Market data has stopped for longer than policy.standDown allows."
@@ -99,6 +117,14 @@ class EventReason(DocumentedEnum):
         "The gateway confirmed that halts are cleared, so the annotation clear-halt was removed.",
     )
     HALTED = "Halted", "The gateway confirmed that no order is open."
+    BREACH_CLEARED = (
+        "BreachCleared",
+        "The gateways confirmed that breaches are cleared, so the annotation clear-breach was removed.",
+    )
+    ORDER_WITHOUT_OBJECT = (
+        "OrderWithoutObject",
+        "Gateways have a kill order in force that had no KillSwitch, so one was created by which it can be re-armed.",
+    )
     FORCE_DELETED = "ForceDeleted", "The annotation force-delete skipped the wait for the gateway."
     STOP_DEADLINE_EXCEEDED = "StopDeadlineExceeded", "Deleted although a gateway did not confirm in time."
     POSITION_LEFT = "PositionLeft", "A position is left at a venue after a deletion; the message says which and why."

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from crowetrade_api.names import API_VERSION
+from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
@@ -107,6 +108,16 @@ def limit_manifest(name: str = "fx-desk", namespace: str = "desk") -> Object:
     }
 
 
+def kill_manifest(name: str = "all", namespace: str = "desk", engaged: bool = True) -> Object:
+    """A KillSwitch that stops everything in the namespace."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "KillSwitch",
+        "metadata": _metadata(name, namespace, None),
+        "spec": {"engaged": engaged, "mode": "Cancel", "reason": "bad market data", "engagedBy": "alice"},
+    }
+
+
 def stored(manifest: Object, **metadata: Any) -> Object:
     """As the API server would hand it out."""
     out = copy.deepcopy(manifest)
@@ -146,4 +157,16 @@ def unreadable_venue(path: str = "spec.type", value: Any = "Quantum", **metadata
     """A venue of a version that these models do not know."""
     found = read(stored(change(venue_manifest(), path, value), **metadata), VenueConnection, UnreadableVenue)
     assert isinstance(found, UnreadableVenue)
+    return found
+
+
+def kill_switch(manifest: Object | None = None, **metadata: Any) -> KillSwitch:
+    """The model of a stored KillSwitch."""
+    return KillSwitch.model_validate(stored(manifest or kill_manifest(), **metadata))
+
+
+def unreadable_kill_switch(**metadata: Any) -> UnreadableKillSwitch:
+    """A KillSwitch of a version that these models do not know."""
+    found = read(stored(change(kill_manifest(), "spec.mode", "Freeze"), **metadata), KillSwitch, UnreadableKillSwitch)
+    assert isinstance(found, UnreadableKillSwitch)
     return found

@@ -3,9 +3,15 @@
 CliError         one sentence on standard error
 ├── WrongUse     the command was called in a way that it cannot mean: exit code 2
 └── Failed       it could not do what was asked, or found what it looks for to be broken: exit code 1
+    └── Refused  the API server answered, and the answer is no
 """
 
 from __future__ import annotations
+
+FORBIDDEN = 403
+NOT_FOUND = 404
+CONFLICT = 409
+TOO_MANY_REQUESTS = 429
 
 
 class CliError(Exception):
@@ -22,3 +28,17 @@ class WrongUse(CliError):
 
 class Failed(CliError):
     """The message says what failed and where."""
+
+
+class Refused(Failed):
+    """The message is the API server's sentence; `code` is its HTTP status."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def final(self) -> bool:
+        """Whether the same request will be refused again: neither a conflict, nor too many requests, nor a fault of the
+        server."""
+        return 400 <= self.code < 500 and self.code not in (CONFLICT, TOO_MANY_REQUESTS)

@@ -16,9 +16,9 @@ import typer
 from crowetrade_agents.errors import AgentError
 from crowetrade_cli.errors import CliError
 
-COMMANDS = ("run", "backtest", "compare", "data", "journal", "new")
-"""In the order of the help. Each is the name of a module in commands/: one with commands of its own has an `app`, one
-without has a function of its name."""
+COMMANDS = ("run", "kill", "rearm", "clear-breach", "status", "backtest", "compare", "data", "journal", "new")
+"""In the order of the help. Each is the name of a module in commands/, with _ for -: one with commands of its own has
+an `app`, one without has a function of its name."""
 
 
 def application(command: str = "") -> typer.Typer:
@@ -26,11 +26,12 @@ def application(command: str = "") -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="CroweTrade from the command line.")
     app.callback()(crowetrade)
     for name in (command,) if command in COMMANDS else COMMANDS:
-        module = import_module(f"crowetrade_cli.commands.{name}")
+        in_python = name.replace("-", "_")
+        module = import_module(f"crowetrade_cli.commands.{in_python}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
-            app.command()(getattr(module, name))
+            app.command()(getattr(module, in_python))
     return app
 
 

@@ -1,20 +1,26 @@
-"""A real NATS server, the command line run in this process or as a user starts it, and a real browser."""
+"""Real servers (NATS, the API server), the command line in this process or as a user starts it, and a real browser."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from tools.browser import MISSING, chromium
 
 from crowetrade_cli.main import main
+from crowetrade_cli_tests.cluster import Cluster, install_crds
+from crowetrade_cli_tests.control import ScriptedGateway
 from crowetrade_cli_tests.desk import Desk, desk_of_waves
+from crowetrade_operator_tests.servers import ApiServer, start_api_server
 
 
 @pytest.fixture
@@ -81,3 +87,70 @@ def browser() -> Iterator[Browser]:
         started = driver.chromium.launch(executable_path=program)
         yield started
         started.close()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """One with our CRDs for all tests, of no cluster that anybody else uses."""
+    folder = tmp_path_factory.mktemp("apiserver")
+    server, processes = start_api_server(folder)
+    try:
+        install_crds(server, folder)
+        yield server
+    finally:
+        for process in processes:
+            process.stop()
+
+
+@pytest.fixture
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command remembers what it knows; nothing of the machine's own environment counts."""
+    home = tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    monkeypatch.delenv("CROWETRADE_NATS", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
+    return home
+
+
+@pytest.fixture
+def cluster(api_server: ApiServer, state_home: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The command's own kubeconfig is that of the administrator."""
+    found = Cluster(api_server, f"desk-{next(_numbers)}", api_server.kubeconfig)
+    found.kubectl("create", "namespace", found.namespace)
+    monkeypatch.setenv("KUBECONFIG", str(api_server.kubeconfig))
+    return found
+
+
+@pytest.fixture
+def gateway() -> Iterator[Callable[..., ScriptedGateway]]:
+    """Starts gateways: gateway(namespace, venue, ...)."""
+    started: list[ScriptedGateway] = []
+
+    def start(*arguments: Any, **options: Any) -> ScriptedGateway:
+        started.append(ScriptedGateway(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def remembered(cluster: Cluster, state_home: Path, tmp_path: Path) -> Callable[[Run, str], Path]:
+    """remembered(run, target): the command has seen the cluster, whose gateways listen at `target`. Returns a
+    kubeconfig of that cluster since its API server is down."""
+
+    def see(run: Run, target: str) -> Path:
+        run("status", "-n", cluster.namespace)
+        nowhere, file = "https://127.0.0.1:1", state_home / "crowetrade" / "clusters.json"
+        content = json.loads(file.read_text())
+        content[nowhere] = content.pop(cluster.server.url)
+        ours = [one for one in content[nowhere]["gateways"] if one["address"][0] == cluster.namespace]
+        content[nowhere]["gateways"] = [one | {"targets": [target]} for one in ours]
+        file.write_text(json.dumps(content))
+        return cluster.server.at(1, tmp_path)
+
+    return see

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from crowetrade_cli.main import COMMANDS
 from crowetrade_cli_tests.conftest import Run
+from crowetrade_operator_tests.servers import program as kubectl_program
 
 
 def test_the_help_lists_every_command(run: Run) -> None:
@@ -34,3 +37,29 @@ def test_a_command_waits_for_no_other_ones_libraries(command: str) -> None:
         "sys.exit(bool({'pyarrow', 'nats', 'grpc'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "numpy", "jinja2"])
+def test_kill_waits_for_no_library_of_backtests(library: str) -> None:
+    code = (
+        "import sys; from crowetrade_cli.main import application; application('kill'); "
+        f"sys.exit({library!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("program", ["crowetrade", "kubectl-crowetrade"])
+def test_both_programs_run(program: str) -> None:
+    """The name that kubectl looks for is that of a plugin `crowetrade`."""
+    command = [str(Path(sys.executable).parent / program), "kill", "--help"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert f"{program.replace('-', ' ')} kill" in shown
+
+
+@pytest.mark.integration
+def test_kubectl_finds_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    command = [str(kubectl_program("kubectl")), "crowetrade", "status", "--kubeconfig", "/nowhere"]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: there is no kubeconfig at /nowhere")

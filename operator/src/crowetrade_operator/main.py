@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -19,7 +20,7 @@ import structlog
 import uvloop
 
 from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
-from crowetrade_api.names import Kind
+from crowetrade_api.names import Kind, control_address
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
@@ -29,6 +30,7 @@ from crowetrade_operator.cluster.client import Cluster, Object, connect
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
 from crowetrade_operator.handlers.watch import Watch
 from crowetrade_operator.reconcile.context import Context
@@ -143,6 +145,7 @@ class Operator:
             cluster=cluster,
             cache=cache,
             bus=Bus(settings.nats_url, Board()),
+            direct=DirectOrders(functools.partial(control_address, cluster_domain=settings.cluster_domain)),
             status=StatusWriter(cluster, settings.status_writes_per_second),
             recorder=Recorder(cluster, settings.pod_name),
         )
@@ -161,6 +164,7 @@ class Operator:
             yield self.parts
         finally:
             controller.queue.close()
+            await context.direct.close()
             watch.stop()
             if self.stopping.is_set():  # and not because the Lease is lost: then another writes already
                 with contextlib.suppress(TimeoutError, ClusterError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry()
@@ -62,3 +64,44 @@ BUS_MESSAGES = Counter(
 )
 CONFIG_PUTS = Counter(f"{_PREFIX}_gateway_config_puts", "GatewayConfigs written to the bus.", registry=REGISTRY)
 EVENTS = Counter(f"{_PREFIX}_events", "Kubernetes events written by reason.", ["reason"], registry=REGISTRY)
+LIMIT_UTILISATION = Gauge(
+    f"{_PREFIX}_limit_utilisation_ratio",
+    "Highest use of a limit of a RiskLimit, as a share of the limit.",
+    ["namespace", "risk_limit"],
+    registry=REGISTRY,
+)
+LIMIT_WARNING = Gauge(
+    f"{_PREFIX}_limit_warning",
+    "1 while the use of a limit is above spec.warnAt.",
+    ["namespace", "risk_limit"],
+    registry=REGISTRY,
+)
+LIMIT_BREACHES = Gauge(
+    f"{_PREFIX}_limit_breaches",
+    "Breaches of a RiskLimit that nobody has cleared.",
+    ["namespace", "risk_limit"],
+    registry=REGISTRY,
+)
+KILL_SWITCH_PENDING = Gauge(
+    f"{_PREFIX}_kill_switch_pending",
+    "Gateways that have not acknowledged an engaged or re-armed KillSwitch.",
+    ["namespace", "kill_switch"],
+    registry=REGISTRY,
+)
+KILL_SWITCH_ENGAGED = Gauge(
+    f"{_PREFIX}_kill_switch_engaged",
+    "1 while the KillSwitch is engaged.",
+    ["namespace", "kill_switch"],
+    registry=REGISTRY,
+)
+_BY_OBJECT = {
+    "RiskLimit": (LIMIT_UTILISATION, LIMIT_WARNING, LIMIT_BREACHES),
+    "KillSwitch": (KILL_SWITCH_PENDING, KILL_SWITCH_ENGAGED),
+}
+
+
+def forget(kind: str, namespace: str, name: str) -> None:
+    """The object is gone, and so are its series."""
+    for gauge in _BY_OBJECT.get(kind, ()):
+        with contextlib.suppress(KeyError):
+            gauge.remove(namespace, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -20,6 +21,14 @@ class Peer:
     namespace_labels: Mapping[str, str]
     pod_labels: Mapping[str, str]
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses that a NetworkPolicy lets through, and their TCP ports."""
+
+    cidr: str
+    ports: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,8 @@ class Settings:
     dns: Peer = field(
         default_factory=lambda: Peer({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"}, 53)
     )
+    # Where gateways watch KillSwitches.
+    api_server: Addresses = Addresses("0.0.0.0/0", (443, 6443))
     cluster_domain: str = ""
     http_port: int = HTTP_PORT
     workers: int = 8
@@ -106,6 +117,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             pods="k8s-app=kube-dns",
             port=_DEFAULTS.dns.port,
         ),
+        api_server=_addresses(environment, "API_SERVER", _DEFAULTS.api_server),
         cluster_domain=environment.get("CLUSTER_DOMAIN", ""),
         http_port=int(_number(environment, "HTTP_PORT", _DEFAULTS.http_port, least=0)),
         workers=int(_number(environment, "WORKERS", _DEFAULTS.workers, least=1)),
@@ -157,6 +169,19 @@ def _peer(environment: Mapping[str, str], prefix: str, *, namespace: str, pods: 
         pod_labels=_labels(f"{prefix}_POD_LABELS", environment.get(f"{prefix}_POD_LABELS", pods)),
         port=port,
     )
+
+
+def _addresses(environment: Mapping[str, str], prefix: str, default: Addresses) -> Addresses:
+    cidr = environment.get(f"{prefix}_CIDR") or default.cidr
+    try:
+        ipaddress.ip_network(cidr)
+    except ValueError:
+        raise SettingsError(f"{prefix}_CIDR is {cidr!r}: write a network such as 10.0.0.0/24") from None
+    text = environment.get(f"{prefix}_PORTS", "")
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) < 65536 for part in parts):
+        raise SettingsError(f"{prefix}_PORTS is {text!r}: write ports separated by commas, such as 443,6443")
+    return Addresses(cidr, tuple(map(int, parts)) or default.ports)
 
 
 def _labels(name: str, text: str) -> dict[str, str]:

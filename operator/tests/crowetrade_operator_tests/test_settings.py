@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from crowetrade_operator.errors import SettingsError
-from crowetrade_operator.settings import from_environment
+from crowetrade_operator.settings import Addresses, from_environment
 
 BASE = {"OPERATOR_NAMESPACE": "system"}
 WRONG = {
@@ -13,6 +13,9 @@ WRONG = {
     "an endless deadline": ({"STOP_DEADLINE_SECONDS": "inf"}, "STOP_DEADLINE_SECONDS"),
     "labels without a value": ({"BUS_POD_LABELS": "nats"}, "key=value,key=value"),
     "a port that is none": ({"NATS_URL": "nats://a:b"}, "NATS_URL"),
+    "addresses that are none": ({"API_SERVER_CIDR": "the api server"}, "API_SERVER_CIDR is 'the api server': write a"),
+    "a port beyond all": ({"API_SERVER_PORTS": "443,70000"}, "API_SERVER_PORTS is '443,70000': write ports"),
+    "a port in words": ({"API_SERVER_PORTS": "https"}, "API_SERVER_PORTS is 'https': write ports separated by commas"),
     "a lease that is renewed too late": ({"LEASE_RENEW_SECONDS": "20"}, "write for example 15, 10 and 2"),
 }
 
@@ -32,6 +35,7 @@ def test_defaults_follow_the_namespace() -> None:
     assert settings.dns.port == 53
     assert settings.namespaces == ()
     assert settings.vault_address == ""
+    assert settings.api_server == Addresses("0.0.0.0/0", (443, 6443))
 
 
 def test_everything_can_be_set() -> None:
@@ -45,6 +49,8 @@ def test_everything_can_be_set() -> None:
             "VAULT_NAMESPACE_LABELS": "team=security,kubernetes.io/metadata.name=v",
             "LOG_LEVEL": "debug",
             "HTTP_PORT": "0",
+            "API_SERVER_CIDR": "10.0.0.1/32",
+            "API_SERVER_PORTS": "6443, 7443",
         }
     )
     assert settings.namespaces == ("a", "b")
@@ -54,3 +60,4 @@ def test_everything_can_be_set() -> None:
     assert settings.vault.namespace_labels == {"team": "security", "kubernetes.io/metadata.name": "v"}
     assert settings.log_level == "DEBUG"
     assert settings.http_port == 0
+    assert settings.api_server == Addresses("10.0.0.1/32", (6443, 7443))

@@ -10,7 +10,8 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from crowetrade.config.v1 import config_pb2
-from crowetrade_agents.control.state import Configuration, Money, OnRecord
+from crowetrade_agents.control.state import Configuration, OnRecord
+from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import InvalidNumber

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import NamedTuple
 
 from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.rules import RuleSet
@@ -27,13 +27,6 @@ class OnRecord:
     fencing_token: int = 0
     sequence: int = 0
     pod: str = ""
-
-
-class Money(NamedTuple):
-    """An amount in a currency."""
-
-    amount: Decimal
-    currency: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.domain.orders import Side
 
+MAX_FEED_SILENCE_NS = 5_000_000_000
+"""A market data session that has been silent for longer than this is stale: nothing is judged by its quotes."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopOfBook:

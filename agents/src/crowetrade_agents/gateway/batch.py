@@ -31,10 +31,10 @@ class Batch:
     after: list[Effect] = field(default_factory=list)
 
 
-def take(state: GatewayState, commands: Iterable[Command], now_ns: int) -> Batch:
-    """Handles the commands in order."""
+def take(state: GatewayState, commands: Iterable[Command], now_ns: int, leaving: Iterable[str] = ()) -> Batch:
+    """Handles the commands in order. `leaving`: orders of an earlier batch that have not left yet."""
     batch = Batch()
-    leaving: set[str] = set()
+    leaving = set(leaving)
     for command in commands:
         for effect in handle(state, command, now_ns):
             if isinstance(effect, Append):

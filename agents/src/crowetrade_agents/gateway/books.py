@@ -32,7 +32,11 @@ from crowetrade_agents.gateway.order import (
     PendingReplace,
 )
 from crowetrade_agents.risk.facts import Account, Exposure
+from crowetrade_agents.risk.limits import max_consecutive_rejects, repeated_execution
+from crowetrade_agents.risk.recent import RecentOrders
+from crowetrade_agents.risk.standing import Tally
 from crowetrade_agents.risk.windows import MessageWindows
+from crowetrade_agents.risk.working import WorkingOrders
 
 ENDED_KEPT = 1024
 RUNS_KEPT = 64
@@ -59,8 +63,16 @@ class Books:
         self.exposures: dict[Key, Exposure] = {}
         # The sums of the exposures.
         self.account: dict[InstrumentId, Account] = {}
+        # Exposures that changed since somebody emptied this.
+        self.moved: set[Key] = set()
+        self.working = WorkingOrders()
+        self.recent = RecentOrders()
         self.messages = MessageWindows()
         self.counters: dict[str, Counters] = {}
+        # What limits on rejects, executions and messages count.
+        self.tallies: dict[str, Tally] = {}
+        self.buys = MessageWindows()
+        self.sells = MessageWindows()
         self.used: dict[str, dict[str, int]] = {}
         self.halts: dict[str, str] = {}
         # Kill orders in force, by namespace and name of the KillSwitch.
@@ -163,6 +175,9 @@ class Books:
         self.open[terms.cl_ord_id] = self._by_id[terms.cl_ord_id] = order
         self.origin_sequence = max(self.origin_sequence, body.origin_sequence)
         self.count_open(order, order.counted_leaves, 1)
+        self._works(order)
+        if not terms.closing:
+            self.recent.add(terms, at_ns)
         self._counters(terms.strategy).sent += 1
         self._sent(terms.cl_ord_id, order, at_ns, counts=not terms.closing)
 
@@ -179,6 +194,7 @@ class Books:
         order.changed_ns = at_ns
         self._by_id[body.cl_ord_id] = order
         self.count_open(order, CONTEXT.subtract(order.counted_leaves, counted))
+        self._works(order)
         self.origin_sequence = max(self.origin_sequence, body.origin_sequence)
         self._sent(body.cl_ord_id, order, at_ns, counts=True)
 
@@ -188,6 +204,7 @@ class Books:
         order.unknown, order.reason = False, ""
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
         order.changed_ns = at_ns
+        self._tally(order.terms.strategy).rejects = 0
 
     def _order_executed(self, at_ns: int, body: journal_pb2.OrderExecuted) -> None:
         order = self._suspense_order(body) if body.suspense else self._known(body.cl_ord_id)
@@ -200,8 +217,12 @@ class Books:
         order.changed_ns = at_ns
         self._fill(order, execution.quantity)
         key = (order.terms.strategy, wire.instrument_of(self.venue, body.symbol))
-        signed = CONTEXT.multiply(SIDE_FROM_WIRE[body.side].sign, execution.quantity)
+        side = SIDE_FROM_WIRE[body.side]
+        signed = CONTEXT.multiply(side.sign, execution.quantity)
         self._move(key, signed, execution.price, execution.fee)
+        tally = self._tally(key[0])
+        tally.executions, tally.rejects = tally.executions + 1, 0
+        (self.buys if side is Side.BUY else self.sells).add(*key, at_ns)
 
     def _fill(self, order: Order, quantity: Decimal) -> None:
         counted = order.counted_leaves
@@ -220,6 +241,7 @@ class Books:
         status = ORD_STATUS_FROM_WIRE[body.ord_status]
         if status is OrdStatus.REJECTED:
             self._reject(order.terms.strategy, at_ns, body.reason, "", body.text, 1)
+            self._tally(order.terms.strategy).rejects += 1
         self._end(order, status, order.counted_leaves)
 
     def _order_replaced(self, at_ns: int, body: journal_pb2.OrderReplaced) -> None:
@@ -233,7 +255,9 @@ class Books:
         order.replace, order.unknown, order.reason, order.changed_ns = None, False, "", at_ns
         order.order_id = body.order_id or order.order_id
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
+        self._works(order)
         self._count_again(order, counted)
+        self._tally(order.terms.strategy).rejects = 0
 
     def _request_rejected(self, at_ns: int, body: journal_pb2.RequestRejected) -> None:
         order = self._known(body.orig_cl_ord_id)
@@ -243,9 +267,11 @@ class Books:
         if order.replace is not None and order.replace.cl_ord_id == body.cl_ord_id:
             order.replace = None
             self._by_id.pop(body.cl_ord_id, None)
+            self._tally(order.terms.strategy).rejects += 1
         order.changed_ns = at_ns
         if not order.is_open:
             return
+        self._works(order)
         self._count_again(order, counted)
 
     def _execution_busted(self, at_ns: int, body: journal_pb2.ExecutionBusted) -> None:
@@ -275,6 +301,8 @@ class Books:
 
     def _requests_refused(self, at_ns: int, body: journal_pb2.RequestsRefused) -> None:
         self._reject(body.strategy, at_ns, body.reason, body.risk_limit, body.text, body.count)
+        tally = self._tally(body.strategy)
+        tally.messages, tally.rejects = tally.messages + body.count, tally.rejects + body.rejects
 
     def _configuration_applied(self, at_ns: int, body: journal_pb2.ConfigurationApplied) -> None:
         self.configuration = body
@@ -299,13 +327,30 @@ class Books:
     def _breach_changed(self, at_ns: int, body: journal_pb2.BreachChanged) -> None:
         if body.cleared:
             self.breaches.pop(body.breach, None)
+            self._start_again(body)
         else:
             self.breaches[body.breach] = body
 
     def _loss_marked(self, at_ns: int, body: journal_pb2.LossMarked) -> None:
-        self.loss_marks[body.uid, body.subject] = body
+        self.loss_marks[body.uid or body.risk_limit, body.subject] = body
 
     # --- Parts of it ------------------------------------------------------------------------------------------------
+
+    def _start_again(self, cleared: journal_pb2.BreachChanged) -> None:
+        """What has led to a breach that was cleared does not count any more. Losses and the day's messages are marked
+        by an event of their own."""
+        for strategy in cleared.strategies:
+            if cleared.limit == max_consecutive_rejects.NAME:
+                self._tally(strategy).rejects = 0
+            elif cleared.limit == repeated_execution.NAME:
+                self.buys.forget(strategy)
+                self.sells.forget(strategy)
+
+    def _tally(self, strategy: str) -> Tally:
+        found = self.tallies.get(strategy)
+        if found is None:
+            found = self.tallies[strategy] = Tally()
+        return found
 
     def _known(self, cl_ord_id: str) -> Order:
         order = self._by_id.get(cl_ord_id)
@@ -324,11 +369,16 @@ class Books:
         if not counts:
             return
         self.messages.add(order.terms.strategy, order.terms.instrument, at_ns)
+        self._tally(order.terms.strategy).messages += 1
         parts = ClOrdId.of(cl_ord_id)
         runs = self.used.setdefault(parts.strategy, {})
         runs[parts.run] = max(parts.number, runs.get(parts.run, 0))
         if len(runs) > RUNS_KEPT:
             del runs[min(runs, key=_age)]
+
+    def _works(self, order: Order) -> None:
+        """An open order has other prices than before."""
+        self.working.put(order.first_id, order.largest_terms)
 
     def count_open(self, order: Order, quantity: Decimal, orders: int = 0) -> None:
         """Counts so much more of the order as open. From elsewhere only by who judges other orders as if this one were
@@ -351,7 +401,8 @@ class Books:
         self._counters(order.terms.strategy).filled += 1
 
     def _exposure(self, key: Key) -> tuple[Exposure, Exposure]:
-        """The exposure of an owner, and that of the account."""
+        """The exposure of an owner, and that of the account; both are about to change."""
+        self.moved.add(key)
         exposure = self.exposures.get(key)
         if exposure is not None:
             return exposure, self.account[key[1]].total
@@ -374,8 +425,9 @@ class Books:
         order.base, order.unknown, order.cancel = status, False, None
         if status is OrdStatus.FILLED:
             order.reason = order.text = ""
-        first = order.former[0] if order.former else order.cl_ord_id
+        first = order.first_id
         self.open.pop(first, None)
+        self.working.remove(first)
         if order.replace is not None:
             self._by_id.pop(order.replace.cl_ord_id, None)
             order.replace = None
@@ -436,8 +488,17 @@ class Books:
             kills=self.kills.values(),
             breaches=self.breaches.values(),
             loss_marks=self.loss_marks.values(),
+            tallies=[
+                journal_pb2.BookedTally(
+                    strategy=name, messages=tally.messages, executions=tally.executions, rejects=tally.rejects
+                )
+                for name, tally in self.tallies.items()
+            ],
+            buys=self.buys.to_messages(),
+            sells=self.sells.to_messages(),
         )
         message.configuration.CopyFrom(self.configuration)
+        message.recent_orders.CopyFrom(self.recent.to_message())
         return message
 
     @classmethod
@@ -463,22 +524,27 @@ class Books:
         books.charge_ids = dict.fromkeys(message.charge_ids)
         for kill in message.kills:
             books._kill_changed(0, kill)
+        books.tallies = {item.strategy: Tally(item.messages, item.executions, item.rejects) for item in message.tallies}
+        books.buys = MessageWindows.from_messages(venue, message.buys)
+        books.sells = MessageWindows.from_messages(venue, message.sells)
         for breach in message.breaches:
             books._breach_changed(0, breach)
         for mark in message.loss_marks:
             books._loss_marked(0, mark)
+        books.recent = RecentOrders.from_message(message.recent_orders)
         books._configuration_applied(0, message.configuration)
         return books
 
     def _restore(self, booked: journal_pb2.BookedOrder, orders: dict[str, Order]) -> None:
         order = wire.order_of(self.venue, booked)
-        orders[order.former[0] if order.former else order.cl_ord_id] = order
+        orders[order.first_id] = order
         for cl_ord_id in (order.cl_ord_id, *order.former):
             self._by_id[cl_ord_id] = order
         if order.replace is not None:
             self._by_id[order.replace.cl_ord_id] = order
         if order.is_open:
             self.count_open(order, order.counted_leaves, 1)
+            self._works(order)
 
     def _restore_position(self, item: journal_pb2.BookedPosition) -> None:
         key = (item.strategy, wire.instrument_of(self.venue, item.symbol))

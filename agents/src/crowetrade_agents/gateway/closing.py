@@ -11,12 +11,13 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrderTerms, OrdType, Side, TimeInForce
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import requests
+from crowetrade_agents.gateway import requests, shares
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.order import Key, Order
 from crowetrade_agents.gateway.state import Closing, Turn
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.approved import ApprovedOrder
+from crowetrade_agents.risk.facts import Proposal
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 FIRST_RETRY_NS = SECOND_NS
@@ -66,7 +67,9 @@ def pursue(turn: Turn, key: Key) -> None:
         time_in_force=TimeInForce.IOC,
         closing=True,
     )
-    outcome = gate.judge_closing(terms, facts).outcome
+    decision = gate.judge_closing(terms, facts)
+    outcome = decision.outcome
+    shares.note(turn, Proposal(terms, terms.quantity), facts, decision)
     if isinstance(outcome, Refusal):
         _wait(state, outcome)
         _later(turn, key, state)

@@ -1,13 +1,16 @@
 """What may happen to the engine. Every command is a frozen value; whoever has one puts it into the gateway's one queue.
 
 Times are wall-clock nanoseconds since the Unix epoch. The commands of sessions are defined in order_entry/commands.py,
-one layer below, where they are made.
+one layer below, where they are made; those of kill orders in control/kills.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crowetrade_agents.allowances.holder import Key
+from crowetrade_agents.control.kills import Kill, Rearm
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.order_entry.commands import (
     CancelOrder,
@@ -24,12 +27,15 @@ __all__ = [
     "Command",
     "Configure",
     "FromVenue",
+    "Kill",
     "Leave",
     "Logon",
     "Malformed",
     "NewOrder",
+    "Rearm",
     "ReplaceOrder",
     "SessionLost",
+    "SharesChanged",
     "Timer",
     "VenueConnected",
 ]
@@ -57,6 +63,16 @@ class FromVenue:
 
 
 @dataclass(frozen=True, slots=True)
+class SharesChanged:
+    """What the gateway may use of limits that several gateways share, in millionths by uid of the RiskLimit and limit;
+    what is not named must not be used. `held` is the most, `kept` what it should go on using of that: the rest is to be
+    given back."""
+
+    held: Mapping[Key, int]
+    kept: Mapping[Key, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The gateway was asked to stop: nothing new, what is open is cancelled; strategies in state Flatten go on
     closing."""
@@ -75,8 +91,11 @@ Command = (
     | ReplaceOrder
     | Malformed
     | Configure
+    | Kill
+    | Rearm
     | VenueConnected
     | FromVenue
+    | SharesChanged
     | Leave
     | Timer
 )

@@ -71,6 +71,13 @@ class Count(NamedTuple):
     amount: int = 1
 
 
+class Observe(NamedTuple):
+    """Into the histogram of that name in metrics.py."""
+
+    metric: str
+    seconds: float
+
+
 class Tell(NamedTuple):
     """Into the log: a fixed event and its fields. `level` is info, warning or error."""
 
@@ -85,4 +92,6 @@ class Publish(NamedTuple):
     event: QuoteChanged | TradePrinted
 
 
-Effect = Append | SendOrder | SendCancel | SendReplace | SendQuery | Report | AcceptLogon | Publish | Count | Tell
+Effect = (
+    Append | SendOrder | SendCancel | SendReplace | SendQuery | Report | AcceptLogon | Publish | Count | Observe | Tell
+)

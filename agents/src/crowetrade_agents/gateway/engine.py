@@ -9,7 +9,18 @@ from typing import Any
 
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
-from crowetrade_agents.gateway import closing, commands, recovery, reports, requests, supervision, venue_events
+from crowetrade_agents.gateway import (
+    breaches,
+    closing,
+    commands,
+    kill_progress,
+    kills,
+    recovery,
+    reports,
+    requests,
+    supervision,
+    venue_events,
+)
 from crowetrade_agents.gateway.effects import AcceptLogon, Effect
 from crowetrade_agents.gateway.state import GatewayState, Turn
 from crowetrade_agents.gateway.status import position_message
@@ -23,6 +34,10 @@ def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[
     state.live.now_ns = max(now_ns, state.books.at_ns, state.live.now_ns)
     turn = Turn(state, state.live.now_ns)
     _HANDLERS[type(command)](turn, command)
+    if state.live.judging.active and breaches.judge(turn):
+        supervision.supervise(turn)
+    if state.live.kills:
+        kill_progress.follow(turn)
     return turn.effects
 
 
@@ -61,6 +76,7 @@ _TIMERS: dict[str, Callable[[Turn, str], None]] = {
     "refused": lambda turn, key: requests.record_refusals(turn),
     "closing": closing.retry,
     "supervise": lambda turn, key: supervision.supervise(turn),
+    "breaches": lambda turn, key: breaches.tick(turn),
 }
 _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Logon: _logon,
@@ -70,8 +86,11 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.ReplaceOrder: requests.replace_order,
     commands.Malformed: requests.malformed,
     commands.Configure: lambda turn, command: supervision.configure(turn, command.configuration),
+    commands.Kill: kills.engage,
+    commands.Rearm: kills.rearm,
     commands.VenueConnected: lambda turn, command: recovery.connected(turn, command.snapshot),
     commands.FromVenue: lambda turn, command: venue_events.handle(turn, command.event),
+    commands.SharesChanged: supervision.change_shares,
     commands.Leave: lambda turn, command: supervision.leave(turn),
     commands.Timer: _timer,
 }

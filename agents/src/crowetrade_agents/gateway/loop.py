@@ -3,20 +3,29 @@
 A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, everything
 that is open is cancelled at the venue, the error is raised, and the process ends: its successor reads what was stored
 and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is its successor's.
+
+A kill order waits for none of this: it is obeyed at once, also while a batch waits for the journal. What it cancels
+leaves at once, and of that batch no order leaves any more that it stops. A process that was frozen trusts nothing that
+it decided before: orders whose approval is old are not sent, and before it goes on it asks the journal whether it was
+overtaken, and lets the ways of kill orders bring what came meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 
 import structlog
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
+from crowetrade.config.v1 import kill_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
+from crowetrade_agents.control.kills import KillCommand, Name, name_of
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError, Overtaken
 from crowetrade_agents.gateway import batch, effects
@@ -36,7 +45,16 @@ from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.chain import batches
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.port import SessionHub
-from crowetrade_agents.venues.port import Ended, QuoteChanged, SessionState, TradePrinted, VenuePort
+from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
+from crowetrade_agents.risk.reasons import Reason
+from crowetrade_agents.venues.port import (
+    Ended,
+    QuoteChanged,
+    RequestRejected,
+    SessionState,
+    TradePrinted,
+    VenuePort,
+)
 from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
@@ -50,10 +68,17 @@ CONFIRM_NS = 3 * SECOND_NS
 """A gateway that has appended nothing for so long proves that it is not overtaken."""
 EMERGENCY_NS = 2 * SECOND_NS
 """How long the answers to the cancels of a gateway without a journal are awaited."""
+FROZEN_SECONDS = 1.0
+"""A process that did not run for so long was frozen (or its machine was); so was an approval that is older."""
+THAW_NS = SECOND_NS // 4
+"""So long a thawed gateway lets kill orders come in before it goes on."""
 LATENCIES_KEPT = 1000
 DRAIN_LOOK_NS = SECOND_NS // 10
 NEWS = (Configure, VenueConnected, Logon, SessionLost, Leave)
 """Commands whose outcome the operator waits for."""
+
+
+StoreKills = Callable[[Sequence[kill_pb2.KillOrder]], Awaitable[None]]
 
 
 class Gateway:
@@ -68,7 +93,11 @@ class Gateway:
         hub: SessionHub,
         publish: Callable[[QuoteChanged | TradePrinted], Awaitable[None]],
         clock: Clock,
+        store_kills: StoreKills | None = None,
+        kills_changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`store_kills` keeps the kill orders in force where they survive without the journal; raises OSError.
+        `kills_changed` is called when an acknowledgement has become another."""
         self.state = state
         self.head = head
         # Set whenever a batch has been carried out.
@@ -79,6 +108,21 @@ class Gateway:
         self._hub = hub
         self._publish = publish
         self._clock = clock
+        self._store_kills = store_kills
+        self._storing: set[asyncio.Task[None]] = set()
+        self._kills_changed = kills_changed
+        # Of each kill order, whether it is stored, blocked and halted.
+        self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
+        # Before whatever is in the queue.
+        self._first: deque[Command] = deque()
+        # While a batch is being handled: its orders that have not left, those that were not sent, and what kill orders
+        # ask for that came meanwhile. None otherwise.
+        self._leaving: set[str] = set()
+        self._not_sent: set[str] = set()
+        self._beside: deque[batch.Batch] | None = None
+        self._stopped_beside = False
+        self._alive_seconds = monotonic()
+        self._was_frozen = False
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
         # Given in the order in which it is asked for.
         self._turn = asyncio.Lock()
@@ -94,6 +138,26 @@ class Gateway:
         that never pauses, as a venue whose market is behind, would come first each time."""
         async with self._turn:
             await self._queue.put(command)
+
+    def put_kill(self, command: KillCommand) -> None:
+        """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on, also none that
+        was journaled and has not left yet."""
+        if self._beside is None:
+            self._put_first(command)
+            return
+        extra = batch.take(self.state, (command,), self._clock.now_ns(), self._leaving)
+        self._stopped_beside = True
+        for cancel in extra.urgent:
+            self._venue.cancel(cancel.cancel)
+        self._beside.append(extra)
+        storing = asyncio.create_task(self._keep_kills(extra.events))
+        self._storing.add(storing)
+        storing.add_done_callback(self._storing.discard)
+
+    def _put_first(self, command: Command) -> None:
+        self._first.append(command)
+        if self._queue.empty():
+            self._queue.put_nowait(Timer())  # `run` may be waiting for a command
 
     async def prove(self) -> None:
         """Returns once the journal has shown, after this call, that no other gateway has taken over. When one has,
@@ -119,6 +183,10 @@ class Gateway:
         try:
             while not self._stopping:
                 waiting = [await self._queue.get()]
+                if self._is_frozen():
+                    await self._thaw()
+                waiting[:0] = self._first
+                self._first.clear()
                 while len(waiting) < batch.MAX_COMMANDS and not self._queue.empty():
                     waiting.append(self._queue.get_nowait())
                 await self._take(waiting)
@@ -128,7 +196,22 @@ class Gateway:
             await self._emergency()
             raise
         finally:
-            await cancelled(ticking, *((self._writing,) if self._writing is not None else ()))
+            await cancelled(ticking, *self._storing, *((self._writing,) if self._writing is not None else ()))
+
+    def _is_frozen(self) -> bool:
+        """Whether this process did not run for FROZEN_SECONDS since it was last asked, or since a moment at which it
+        had not."""
+        now, before = monotonic(), self._alive_seconds
+        self._alive_seconds = now
+        self._was_frozen |= now - before > FROZEN_SECONDS
+        return self._was_frozen
+
+    async def _thaw(self) -> None:
+        """Others may have taken over or stopped everything meanwhile: what they said is on its way to this process."""
+        log.warning("gateway_was_frozen")
+        await self._journal.confirm()
+        await self._clock.wait_until(self._clock.now_ns() + THAW_NS)
+        self._was_frozen, self._alive_seconds = False, monotonic()
 
     async def wait_for_news(self, deadline_ns: int) -> None:
         """Returns when something happened that others wait for, at the latest at the deadline."""
@@ -157,16 +240,30 @@ class Gateway:
     async def handle(self, commands: Sequence[Command], *, prove: bool = False) -> Sequence[journal_pb2.JournalEvent]:
         """Handles commands as one batch: what they ask for is journaled and carried out, in the order that batch.py
         gives. Returns what was journaled. `prove`: also when that is nothing, nobody may have taken over."""
+        began = monotonic()
         todo = batch.take(self.state, commands, self._clock.now_ns())
-        for cancel in todo.urgent:
-            self._venue.cancel(cancel.cancel)
-        if todo.events:
-            await self._append(todo.events)
-        elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
-            await self._journal.confirm()
-            self._appended_ns = self._clock.now_ns()
-        for effect in todo.after:
-            await self._carry_out(effect)
+        self._leaving = {item.order.terms.cl_ord_id for item in todo.after if isinstance(item, effects.SendOrder)}
+        self._not_sent, self._stopped_beside, self._beside = set(), False, deque()
+        try:
+            for cancel in todo.urgent:
+                self._venue.cancel(cancel.cancel)
+            await self._keep_kills(todo.events)
+            if todo.events:
+                await self._append(todo.events)
+            elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
+                await self._journal.confirm()
+                self._appended_ns = self._clock.now_ns()
+            for effect in todo.after:
+                await self._carry_out(effect, began)
+            while self._beside:
+                extra = self._beside.popleft()
+                if extra.events:
+                    await self._append(extra.events)
+                for effect in extra.after:
+                    await self._carry_out(effect, monotonic())
+                todo.events += extra.events
+        finally:
+            self._beside = None
         for command in commands:
             self._hub.handled(command)
         return todo.events
@@ -178,10 +275,41 @@ class Gateway:
             if not proof.done():
                 proof.set_result(None)
         self.changed.set()
+        self._look_at_kills()
         behind = self.head.sequence - self._snapshot_at
         if behind >= 2 * SNAPSHOT_EVENTS or (behind >= SNAPSHOT_EVENTS and self._queue.empty()):
             await self._begin_snapshot()
         if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, events):
+            self._news.set()
+
+    async def _keep_kills(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
+        """Without the journal, which may be gone: what it keeps then is acknowledged at once."""
+        if self._store_kills is None or not any(event.HasField("kill_changed") for event in events):
+            return
+        orders = {name: item.order for name, item in self.state.books.kills.items()}
+        try:
+            await self._store_kills([*orders.values()])
+        except OSError as error:
+            log.error("kill_orders_not_in_file", error=str(error))
+        else:
+            self._kills_are_stored(orders)
+
+    def _kills_are_stored(self, orders: Mapping[Name, kill_pb2.KillOrder]) -> None:
+        """Those that are still the ones in force."""
+        for name, order in orders.items():
+            current = self.state.books.kills.get(name)
+            if current is not None and current.order == order:
+                self.state.live.kills[name].stored = True
+        self._look_at_kills()
+
+    def _look_at_kills(self) -> None:
+        reached = {
+            name: (progress.stored, progress.blocked_ns > 0, progress.halted_ns > 0)
+            for name, progress in self.state.live.kills.items()
+        }
+        if reached != self._kills_reached:
+            self._kills_reached = reached
+            self._kills_changed()
             self._news.set()
 
     async def _append(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
@@ -190,6 +318,9 @@ class Gateway:
             for record in batches(events):
                 self.head = await self._journal.append(record, now, self.state.books.fencing_token)
         self._appended_ns = now
+        if self.state.live.kills:
+            changes = (event.kill_changed for event in events if event.HasField("kill_changed"))
+            self._kills_are_stored({name_of(change.order): change.order for change in changes})
 
     async def snapshot(self) -> None:
         """Keeps the books for the next start; between batches alone, where books and head belong together."""
@@ -209,30 +340,52 @@ class Gateway:
         except JournalError as error:
             log.warning("snapshot_not_written", error=str(error))
 
-    async def _carry_out(self, effect: effects.Effect) -> None:
+    async def _carry_out(self, effect: effects.Effect, decided: float) -> None:
+        """`decided`: when it was, on the monotonic clock, in seconds."""
         match effect:
             case effects.Publish(event):
                 await self._publish_market(event)
             case effects.Report(strategy, message):
                 self._report(strategy, message)
             case effects.SendOrder(order, received_ns):
-                self._venue.submit(order)
-                self._sent(received_ns)
+                self._leaving.discard(order.terms.cl_ord_id)
+                if obstacle := self._obstacle(order.terms, decided):
+                    self._not_sent.add(order.terms.cl_ord_id)
+                    self._put_first(FromVenue(_order_not_sent(order, obstacle, self._clock.now_ns())))
+                else:
+                    self._venue.submit(order)
+                    self._sent(received_ns)
             case effects.SendCancel(cancel):
-                self._venue.cancel(cancel)
+                if cancel.orig_cl_ord_id not in self._not_sent:
+                    self._venue.cancel(cancel)
             case effects.SendReplace(replace, received_ns):
-                self._venue.replace(replace)
-                self._sent(received_ns)
+                if obstacle := self._obstacle(replace.terms, decided):
+                    self._put_first(FromVenue(_replace_not_sent(replace, obstacle, self._clock.now_ns())))
+                else:
+                    self._venue.replace(replace)
+                    self._sent(received_ns)
             case effects.SendQuery(cl_ord_id, order_id, instrument):
                 self._venue.query(cl_ord_id, order_id, instrument)
             case effects.AcceptLogon(strategy, session, snapshot):
                 self._hub.accept(strategy, session, snapshot)
             case effects.Count(metric, labels, amount):
                 metrics.series(getattr(metrics, metric), labels).inc(amount)
+            case effects.Observe(metric, seconds):
+                getattr(metrics, metric).observe(seconds)
             case effects.Tell(level, event_name, fields):
                 getattr(log, level)(event_name, **dict(fields))
             case effects.Append():
                 raise AssertionError("batch.take puts appends apart")
+
+    def _obstacle(self, terms: OrderTerms, decided: float) -> str:
+        """Why what was approved must not leave any more; empty when it may."""
+        if monotonic() - decided > FROZEN_SECONDS:
+            return f"it could not leave within {FROZEN_SECONDS:g} s of its approval: decide again"
+        if not self._stopped_beside:
+            return ""
+        control = self.state.control(terms.strategy)
+        wanted = (TradingState.FLATTEN,) if terms.closing else (TradingState.ACTIVE, TradingState.CLOSE_ONLY)
+        return "" if control.state in wanted else f"a kill order came before it had left: {control.state.value}"
 
     def _report(self, strategy: str, message: orders_pb2.ExecutionReport | orders_pb2.CancelReject) -> None:
         if isinstance(message, orders_pb2.CancelReject):
@@ -256,6 +409,7 @@ class Gateway:
         one that is to stop, to do so."""
         while True:
             await self._clock.wait_until(self._clock.now_ns() + TICK_NS)
+            self._is_frozen()
             now = self._clock.now_ns()
             due = next_timer_ns(self.state)
             if self._stopping or (due is not None and due <= now) or now - self._appended_ns >= CONFIRM_NS:
@@ -288,8 +442,18 @@ class Gateway:
             deadline.cancel()
 
 
+def _order_not_sent(order: ApprovedOrder, text: str, now_ns: int) -> Ended:
+    return Ended(order.terms.cl_ord_id, "", OrdStatus.REJECTED, Reason.NOT_SENT, text, now_ns)
+
+
+def _replace_not_sent(replace: ApprovedReplace, text: str, now_ns: int) -> RequestRejected:
+    return RequestRejected(
+        replace.terms.cl_ord_id, replace.orig_cl_ord_id, Reason.NOT_SENT, text, unknown_order=False, at_ns=now_ns
+    )
+
+
 def _is_news(state: GatewayState, events: Sequence[journal_pb2.JournalEvent]) -> bool:
-    """A halt, and the end of an order of a strategy that is being stopped."""
+    """A halt, a breach, and the end of an order of a strategy that is being stopped."""
     stopping = any(bound is not TradingState.ACTIVE for bound in (state.live.configuration.bindings or {}).values())
     kinds = {event.WhichOneof("event") for event in events}
-    return "halt_changed" in kinds or (stopping and "order_ended" in kinds)
+    return "halt_changed" in kinds or "breach_changed" in kinds or (stopping and "order_ended" in kinds)

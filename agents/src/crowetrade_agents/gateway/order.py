@@ -82,6 +82,11 @@ class Order:
         return self.terms.cl_ord_id
 
     @property
+    def first_id(self) -> str:
+        """The ClOrdID under which it was first sent."""
+        return self.former[0] if self.former else self.terms.cl_ord_id
+
+    @property
     def key(self) -> Key:
         """Owner and instrument."""
         return self.terms.strategy, self.terms.instrument

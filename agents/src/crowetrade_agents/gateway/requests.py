@@ -8,12 +8,12 @@ from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.orders import OrdStatus, OrdType
-from crowetrade_agents.gateway import reports, wire
+from crowetrade_agents.gateway import breaches, reports, shares, wire
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import CancelOrder, Malformed, NewOrder, ReplaceOrder
 from crowetrade_agents.gateway.effects import Report, SendCancel, SendOrder, SendReplace
 from crowetrade_agents.gateway.order import Order
-from crowetrade_agents.gateway.state import Turn
+from crowetrade_agents.gateway.state import Refused, Turn
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
 from crowetrade_agents.risk.facts import Proposal
@@ -22,6 +22,20 @@ from crowetrade_agents.risk.reasons import Reason, Refusal
 REFUSALS_NS = SECOND_NS
 """Refused requests are journaled as counts at this interval, so that a strategy which is refused cannot fill the
 journal."""
+STOPPED = frozenset(
+    {
+        Reason.VENUE_HALTED,
+        Reason.STRATEGY_SUSPENDED,
+        Reason.CLOSE_ONLY,
+        Reason.KILL_SWITCH_ENGAGED,
+        Reason.LIMIT_BREACHED,
+        Reason.GATEWAY_STOPPING,
+        Reason.NO_CONFIGURATION,
+        Reason.UNREADABLE_CONFIGURATION,
+        Reason.SESSION_NOT_ESTABLISHED,
+    }
+)
+"""Refusals that say that trading is stopped, and nothing about the order: they are no rejects in a row."""
 
 
 def new_order(turn: Turn, command: NewOrder) -> None:
@@ -34,22 +48,26 @@ def new_order(turn: Turn, command: NewOrder) -> None:
         return
     refusal = _unusable(turn, command)
     if refusal is None:
-        decision = gate.judge_order(Proposal(terms, terms.quantity), turn.state.facts(terms.strategy, turn.now_ns))
+        proposal, facts = Proposal(terms, terms.quantity), turn.state.facts(terms.strategy, turn.now_ns)
+        decision = gate.judge_order(proposal, facts)
         for observed in decision.observed:
             turn.count("LIMITS_OBSERVED", terms.strategy, observed.reason)
         outcome = decision.outcome
-        refusal = outcome if isinstance(outcome, Refusal) else _over_venue_rate(turn)
+        shares.note(turn, proposal, facts, decision)
+        refusal = outcome if isinstance(outcome, Refusal) else _over_rate(turn, terms.strategy)
         if refusal is None and isinstance(outcome, ApprovedOrder):
             submit(turn, outcome, command.origin_sequence, command.received_ns)
             return
     assert refusal is not None
-    refuse(turn, terms.strategy, terms.instrument, refusal, reports.refused_order(terms, refusal, turn.now_ns))
+    answer = reports.refused_order(terms, refusal, turn.now_ns)
+    refuse(turn, terms.strategy, terms.instrument, refusal, answer, is_order=True)
 
 
 def submit(turn: Turn, approved: ApprovedOrder, origin_sequence: int, received_ns: int) -> None:
     """Journals an approved order and sends it."""
     terms = approved.terms
-    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence)))
+    mark = turn.live.marks.get(terms.instrument)
+    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence, mark)))
     turn.add(SendOrder(approved, received_ns))
     turn.count("ORDERS_SENT", terms.strategy)
     turn.wake(turn.now_ns + turn.settings.answer_after_ns, "answer", terms.cl_ord_id)
@@ -97,18 +115,13 @@ def replace_order(turn: Turn, command: ReplaceOrder) -> None:
     for observed in decision.observed:
         turn.count("LIMITS_OBSERVED", command.strategy, observed.reason)
     outcome = decision.outcome
-    refused = outcome if isinstance(outcome, Refusal) else _over_venue_rate(turn)
+    shares.note(turn, proposal, facts, decision)
+    refused = outcome if isinstance(outcome, Refusal) else _over_rate(turn, command.strategy)
     if refused is not None:
         _refuse_request(turn, command, order, refused, replace=True)
         return
     assert isinstance(outcome, ApprovedReplace)
-    body = journal_pb2.ReplaceSubmitted(
-        cl_ord_id=command.cl_ord_id,
-        orig_cl_ord_id=order.cl_ord_id,
-        order_quantity=render(command.quantity),
-        price=render(command.price),
-        origin_sequence=command.origin_sequence,
-    )
+    body = wire.replace_submitted(command, order.cl_ord_id, turn.live.marks.get(terms.instrument))
     turn.record(journal_pb2.JournalEvent(replace_submitted=body))
     turn.add(SendReplace(outcome, command.received_ns))
     turn.count("ORDERS_SENT", command.strategy)
@@ -130,29 +143,49 @@ def malformed(turn: Turn, command: Malformed) -> None:
             command.refusal,
             replace=command.answers == "CancelReplace",
         )
-    refuse(turn, command.strategy, InstrumentId(turn.settings.venue, ""), command.refusal, answer)
+    is_order = command.answers in ("NewOrder", "CancelReplace")
+    refuse(turn, command.strategy, InstrumentId(turn.settings.venue, ""), command.refusal, answer, is_order=is_order)
 
 
-def refuse(turn: Turn, strategy: str, instrument: InstrumentId, refusal: Refusal, answer: Report) -> None:
-    """Answers and counts. A refused request counts as a message: a runaway strategy must not probe at no cost."""
+def refuse(
+    turn: Turn, strategy: str, instrument: InstrumentId, refusal: Refusal, answer: Report, *, is_order: bool
+) -> None:
+    """Answers and counts. A refused request counts as a message: a runaway strategy must not probe at no cost.
+    `is_order`: a new order or a replacement, which counts as rejected in a row."""
     turn.count("ORDERS_REFUSED", strategy, refusal.reason)
     turn.books.messages.add(strategy, instrument, turn.now_ns)
     pending = turn.live.refused
     if not pending:
         turn.wake(turn.now_ns + REFUSALS_NS, "refused", "")
-    entry = pending.setdefault((strategy, str(refusal.reason), refusal.risk_limit, instrument.symbol), [0, ""])
-    entry[0], entry[1] = int(entry[0]) + 1, refusal.text
+    entry = pending.setdefault((strategy, str(refusal.reason), refusal.risk_limit, instrument.symbol), Refused())
+    entry.count, entry.text = entry.count + 1, refusal.text
     turn.report(strategy, answer)
+    if is_order and refusal.reason not in STOPPED:
+        entry.rejects += 1
+        if breaches.one_too_many(turn, strategy):
+            record_refusals(turn)
 
 
 def record_refusals(turn: Turn) -> None:
     """Journals the counts of what was refused since the last time, and logs one line for each."""
-    for (strategy, reason, risk_limit, symbol), (count, text) in turn.live.refused.items():
+    for (strategy, reason, risk_limit, symbol), refused in turn.live.refused.items():
         body = journal_pb2.RequestsRefused(
-            strategy=strategy, reason=reason, risk_limit=risk_limit, symbol=symbol, count=int(count), text=str(text)
+            strategy=strategy,
+            reason=reason,
+            risk_limit=risk_limit,
+            symbol=symbol,
+            count=refused.count,
+            text=refused.text,
+            rejects=refused.rejects,
         )
         turn.record(journal_pb2.JournalEvent(requests_refused=body))
-        fields = {"strategy": strategy, "reason": reason, "risk_limit": risk_limit, "count": count, "text": text}
+        fields = {
+            "strategy": strategy,
+            "reason": reason,
+            "risk_limit": risk_limit,
+            "count": refused.count,
+            "text": refused.text,
+        }
         turn.tell("warning", "requests_refused", **fields)
     turn.live.refused.clear()
 
@@ -214,7 +247,10 @@ def _no_session(turn: Turn) -> Refusal | None:
     return Refusal(Reason.SESSION_NOT_ESTABLISHED, text)
 
 
-def _over_venue_rate(turn: Turn) -> Refusal | None:
+def _over_rate(turn: Turn, strategy: str) -> Refusal | None:
+    """Of a strategy that a breach has slowed down, and of the venue."""
+    if refusal := breaches.slowed(turn, strategy):
+        return refusal
     if turn.live.order_budget.take(turn.now_ns):
         return None
     turn.live.throttled += 1
@@ -233,4 +269,4 @@ def _refuse_request(
         turn.report(strategy, reports.changed(order, orders_pb2.EXEC_TYPE_ORDER_STATUS, turn.now_ns))
     answer = reports.cancel_reject(strategy, command.cl_ord_id, command.orig_cl_ord_id, order, refusal, replace=replace)
     instrument = order.terms.instrument if order is not None else InstrumentId(turn.settings.venue, "")
-    refuse(turn, strategy, instrument, refusal, answer)
+    refuse(turn, strategy, instrument, refusal, answer, is_order=replace)

@@ -8,15 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.control import kills
+from crowetrade_agents.control.breaches import NOT_HELD, Held, held
+from crowetrade_agents.control.kills import Channel, Name, stops
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
-from crowetrade_agents.gateway.effects import Append, Count, Effect, Report, Tell
-from crowetrade_agents.gateway.order import Key
+from crowetrade_agents.gateway.effects import Append, Count, Effect, Observe, Report, Tell
+from crowetrade_agents.gateway.order import Key, Order
+from crowetrade_agents.risk.calendars import Calendar
 from crowetrade_agents.risk.facts import Facts
+from crowetrade_agents.risk.pnl import Ledger
+from crowetrade_agents.risk.rules import RuleLimit
+from crowetrade_agents.risk.shares import Shares
+from crowetrade_agents.risk.standing import Latch, Standing, Watch
+from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.venues.port import SessionState, VenueFeatures
 
 
@@ -51,8 +58,77 @@ class Closing:
     final: bool = False
 
 
+@dataclass(slots=True)
+class KillProgress:
+    """How far one kill order is. Times are wall clock, ns; 0 before. `stored`: it stands in the journal or in the pod's
+    file, so that it may be acknowledged."""
+
+    channel: str
+    seen_ns: int
+    blocked_ns: int = 0
+    halted_ns: int = 0
+    stored: bool = False
+    # Orders that left before, and that the venue had not answered.
+    in_flight: list[Order] = field(default_factory=list)
+    # Orders that it cancels.
+    open: list[Order] = field(default_factory=list)
+    # First ClOrdIDs of those whose cancel was sent.
+    cancelled: set[str] = field(default_factory=set)
+
+
 RefusedKey = tuple[str, str, str, str]
 """Strategy, reason, RiskLimit, symbol."""
+
+
+@dataclass(slots=True)
+class Refused:
+    """Requests that were refused and not journaled yet: how many, the last one's sentence, and how many of them count
+    as rejected in a row."""
+
+    count: int = 0
+    text: str = ""
+    rejects: int = 0
+
+
+@dataclass(slots=True)
+class Judging:
+    """What gateway/breaches.py keeps between commands; all of it is false and empty while no rule needs it."""
+
+    # Some rule has a limit that can be breached; one that counts losses or a day's messages; one that the market moves.
+    active: bool = False
+    losses: bool = False
+    exposures: bool = False
+    watches_of: dict[Ledger, list[Watch]] = field(default_factory=dict)
+    # Limits on the conduct of a strategy.
+    conduct: dict[str, list[RuleLimit]] = field(default_factory=dict)
+    # Rejects in a row of a strategy after which one more is a breach.
+    most_rejects: dict[str, int] = field(default_factory=dict)
+    # Ledgers that fell below their floor.
+    below: list[Ledger] = field(default_factory=list)
+    # Exposures that are above their limit and were found before.
+    above: set[Latch] = field(default_factory=set)
+    # Whether what is not known yet may be known now.
+    settle: bool = False
+    # The trading day by each calendar, looked at in another second than this.
+    days: dict[Calendar, str] = field(default_factory=dict)
+    second: int = 0
+    # Whether a round over the ledgers is going on, at which part it is, and whether something has moved since it began.
+    ticking: bool = False
+    part: int = 0
+    moved: bool = False
+    # Strategy -> what breaches do to it; emptied whenever they or the rules change.
+    held: dict[str, Held] = field(default_factory=dict)
+    # When a strategy that is slowed down sent last.
+    slowed_ns: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What would be used of a limit with an order that was refused for lack of a share, in millionths; the highest of
+    those that came shortly after one another, the last one at `at_ns`."""
+
+    at_ns: int
+    wanted: int
 
 
 @dataclass(slots=True)
@@ -69,24 +145,41 @@ class Live:
     configuration: Configuration = field(default_factory=Configuration)
     # False until the first one arrived, or it is known that there is none.
     configured: bool = False
+    # False until the first one that binds strategies is in force.
+    has_judged: bool = False
     record_checked: bool = False
     session: SessionState = SessionState.CONNECTING
     session_text: str = ""
     session_since_ns: int = 0
     leaving: bool = False
     marks: dict[InstrumentId, Mark] = field(default_factory=dict)
+    # Instruments with a new quote since somebody emptied this.
+    quoted: set[InstrumentId] = field(default_factory=set)
+    # What this gateway holds of limits that several gateways share.
+    shares: Shares = field(default_factory=dict)
+    # By the limit; and how often something was put there.
+    demands: dict[tuple[str, str], Demand] = field(default_factory=dict)
+    demands_noted: int = 0
     feed_alive_ns: int = 0
     published: int = 0
     # Strategy -> number of its session.
     sessions: dict[str, int] = field(default_factory=dict)
     # Strategy -> since when it has none.
     lost: dict[str, int] = field(default_factory=dict)
-    refused: dict[RefusedKey, list[int | str]] = field(default_factory=dict)
+    refused: dict[RefusedKey, Refused] = field(default_factory=dict)
     closing: dict[Key, Closing] = field(default_factory=dict)
+    # Of Books.kills.
+    kills: dict[Name, KillProgress] = field(default_factory=dict)
+    # KillSwitch -> uid and generation as of which it is not engaged.
+    rearmed: dict[Name, tuple[str, int]] = field(default_factory=dict)
+    # Strategy -> what kill orders ask for; emptied whenever they or the labels change.
+    kill_stops: dict[str, tuple[Stop, ...]] = field(default_factory=dict)
     timers: list[tuple[int, str, str]] = field(default_factory=list)
     # Last number of the gateway's own requests.
     own_requests: int = 0
     throttled: int = 0
+    standing: Standing = field(default_factory=Standing)
+    judging: Judging = field(default_factory=Judging)
 
 
 @dataclass(slots=True)
@@ -96,15 +189,28 @@ class GatewayState:
     settings: Settings
     books: Books
     live: Live
+    valuation: Valuation = field(init=False)
+
+    def __post_init__(self) -> None:
+        books, live = self.books, self.live
+        self.valuation = Valuation(
+            books.exposures, books.account, self.settings.instruments, live.marks, books.moved, live.quoted
+        )
 
     @classmethod
     def start(cls, settings: Settings, books: Books, start_sequence: int) -> GatewayState:
-        """The state of a process that has just opened its journal."""
+        """The state of a process that has just opened its journal. Of what is open nobody has looked yet whom a kill
+        order stops."""
+        left = list(books.open.values())
         live = Live(
             TokenBucket(settings.orders_per_second, settings.order_burst),
             TokenBucket(settings.cancels_per_second, settings.cancels_per_second),
             start_sequence=start_sequence,
             sequence=start_sequence + 1,  # with the record of this session
+            kills={
+                name: KillProgress(Channel.JOURNAL, books.at_ns, stored=True, in_flight=[*left], open=[*left])
+                for name in books.kills
+            },
         )
         return cls(settings, books, live)
 
@@ -123,9 +229,23 @@ class GatewayState:
         return join(self.live.configuration, self.books.halts, self.live.leaving, strategy, self._stops(strategy))
 
     def _stops(self, strategy: str) -> Sequence[Stop]:
-        configuration, books = self.live.configuration, self.books
-        orders = (item.order for item in books.kills.values())
-        return (*kills.stops(orders, configuration, self.settings.namespace, strategy),) if books.kills else ()
+        books, known = self.books, self.live.kill_stops
+        held_by_breaches = self.held(strategy).stops
+        if not books.kills:
+            return held_by_breaches
+        if strategy not in known:
+            orders = (item.order for item in books.kills.values())
+            known[strategy] = (*stops(orders, self.live.configuration, self.settings.namespace, strategy),)
+        return (*known[strategy], *held_by_breaches)
+
+    def held(self, strategy: str) -> Held:
+        """What breaches do to the strategy."""
+        if not self.books.breaches:
+            return NOT_HELD
+        known = self.live.judging.held
+        if strategy not in known:
+            known[strategy] = held(self.books.breaches.values(), self.live.configuration, strategy)
+        return known[strategy]
 
     def facts(self, strategy: str, now_ns: int) -> Facts:
         """What the gate knows when it judges something of the strategy."""
@@ -144,6 +264,13 @@ class GatewayState:
             messages=books.messages,
             members=books.members,
             account=books.account,
+            required_limits=live.configuration.required_limits,
+            capital=live.configuration.capital,
+            shares=live.shares,
+            working=books.working,
+            recent=books.recent,
+            valuation=self.valuation,
+            standing=live.standing,
         )
 
 
@@ -173,6 +300,10 @@ class Turn:
         """Reports to a strategy's session if it has one."""
         if message is not None and strategy in self.live.sessions:
             self.effects.append(message)
+
+    def observe(self, metric: str, nanoseconds: int) -> None:
+        """Observes a duration in a histogram."""
+        self.effects.append(Observe(metric, nanoseconds / SECOND_NS))
 
     def count(self, metric: str, *labels: str, amount: int = 1) -> None:
         """Counts in a metric."""

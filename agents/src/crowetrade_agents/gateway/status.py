@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from heapq import nlargest
 
-from crowetrade.bus.v1 import status_pb2
+from crowetrade.bus.v1 import journal_pb2, status_pb2
 from crowetrade_agents.control.state import Control, blocking
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render, render_money, render_price
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.domain.wire import instrument_to_wire
+from crowetrade_agents.gateway import kill_progress
 from crowetrade_agents.gateway.order import Counters, Key, LastReject
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk import gate
@@ -82,6 +83,8 @@ def status_pieces(
             blocked_message="" if blocked is None else blocked.text,
             market_data_sequence=live.published,
             waiting_for=waiting_for,
+            breaches=[_breach(body) for body in books.breaches.values()],
+            kills=kill_progress.acknowledgements(state),
         )
     )
     for name in sorted(bound | {name for name, _ in books.positions} | set(books.counters)):
@@ -123,7 +126,8 @@ def is_stopped(state: GatewayState, strategy: str) -> bool:
 
 def remaining(state: GatewayState, strategy: str, control: Control) -> list[status_pb2.Remaining]:
     """Where Flatten is asked for: what is not closed yet, and why."""
-    if (state.live.configuration.bindings or {}).get(strategy) is not TradingState.FLATTEN:
+    bound = (state.live.configuration.bindings or {}).get(strategy)
+    if TradingState.FLATTEN not in (bound, control.state):
         return []
     found = []
     for key, position in sorted(state.books.positions.items()):
@@ -155,6 +159,8 @@ def _utilisation(status: status_pb2.GatewayStatus, state: GatewayState, now_ns: 
                 key=use.key,
                 used=render_money(use.used),
                 allowed=render(use.allowed),
+                share="" if use.share is None else render(use.share),
+                total="" if use.total is None else render(use.total),
             )
             for use in _highest(uses)
         )
@@ -169,7 +175,9 @@ def _highest(uses: Iterable[Use]) -> list[Use]:
 
 def _share(use: Use) -> Decimal:
     """Use as a share of what is allowed; what is not allowed at all comes first."""
-    return CONTEXT.divide(use.used, use.allowed) if use.allowed else _INFINITY
+    if not use.allowed:
+        return _INFINITY if use.used else ZERO
+    return CONTEXT.divide(use.used, use.allowed)
 
 
 def _account(state: GatewayState, name: str) -> status_pb2.StrategyAccount:
@@ -208,6 +216,19 @@ def _account_positions(state: GatewayState, bound: set[str]) -> list[status_pb2.
         )
         for instrument, total in sorted(totals.items())
     ]
+
+
+def _breach(body: journal_pb2.BreachChanged) -> status_pb2.Breach:
+    return status_pb2.Breach(
+        breach=body.breach,
+        risk_limit=body.risk_limit,
+        limit=body.limit,
+        subject=body.subject,
+        action=body.action,
+        text=body.text,
+        since_unix_ns=body.since_unix_ns,
+        enforced=body.enforced,
+    )
 
 
 def _refusals(last: LastReject) -> status_pb2.Refusals:

@@ -6,21 +6,25 @@ acknowledged and without waiting for the journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.allowances.holder import Key
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.instrument import Instrument
-from crowetrade_agents.domain.numbers import CONTEXT, render
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import closing, requests
+from crowetrade_agents.gateway import breaches, closing, kill_progress, requests, shares
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.commands import SharesChanged
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.facts import Facts, Proposal
+from crowetrade_agents.risk.limits import max_order_rate
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.rules import Rule
 from crowetrade_api.reasons import Reason as ConditionReason
@@ -33,12 +37,16 @@ MAX_CONFIGURATION_BYTES = MAX_RECORD_BYTES - 4096
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
     turn.live.configuration, turn.live.configured = configuration, True
+    turn.state.valuation.forget()
+    turn.live.kill_stops.clear()
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):
         body = journal_pb2.HaltChanged(halt=halt, text="cleared by a person at the VenueConnection", cleared=True)
         turn.record(journal_pb2.JournalEvent(halt_changed=body))
         turn.tell("warning", "halt_cleared", halt=halt)
+    members = turn.books.members
     _record_configuration(turn, configuration)
+    breaches.configured(turn, members)
     turn.tell(
         "info",
         "configuration_in_force",
@@ -62,6 +70,29 @@ def halt(turn: Turn, reason: str, text: str) -> None:
     supervise(turn)
 
 
+def change_shares(turn: Turn, command: SharesChanged) -> None:
+    """Uses other shares. What is given back leaves what is in use: no order is cancelled for it, and nothing is
+    breached by it; messages alone end by themselves. What the ledger takes away is gone at once."""
+    live = turn.live
+    before = live.shares
+    given = {key for key, most in command.held.items() if command.kept.get(key, most) < most}
+    in_use = dict(shares.used(turn.state, turn.now_ns)) if given else {}
+    live.shares = {
+        key: shares.share(min(most, max(command.kept[key], _least(key, most, in_use))) if key in given else most)
+        for key, most in command.held.items()
+    }
+    breaches.shares_changed(turn)
+    if any(live.shares.get(key, ZERO) < old for key, old in before.items()):
+        supervise(turn)
+
+
+def _least(key: Key, most: int, in_use: Mapping[Key, int | None]) -> int:
+    if key[1] == max_order_rate.NAME:
+        return 0
+    amount = in_use.get(key, 0)
+    return most if amount is None else amount
+
+
 def leave(turn: Turn) -> None:
     """Nothing new leaves any more."""
     turn.live.leaving = True
@@ -73,6 +104,7 @@ def supervise(turn: Turn) -> None:
     if turn.state.can_reduce:
         for order, reason in list(_unwanted(turn)):
             cancel(turn, order, reason)
+    kill_progress.supervised(turn)
     closing.pursue_all(turn)
 
 
@@ -114,11 +146,7 @@ def still_lost(turn: Turn, strategy: str) -> None:
 
 def _is_lost(turn: Turn, strategy: str) -> bool:
     since = turn.live.lost.get(strategy)
-    return (
-        since is not None
-        and strategy not in turn.live.sessions
-        and turn.now_ns - since >= turn.settings.cancel_after_ns
-    )
+    return since is not None and turn.now_ns - since >= turn.settings.cancel_after_ns
 
 
 def _unwanted(turn: Turn) -> Iterable[tuple[Order, Reason]]:
@@ -154,13 +182,16 @@ def _why_not(turn: Turn, order: Order, facts: Facts) -> Reason | None:
     leaves = order.counted_leaves
     if not leaves:
         return None
+    if state is TradingState.BLOCKED:
+        # Nothing new leaves; what is open is judged by the limits alone.
+        facts = replace(facts, trading_state=TradingState.ACTIVE, control_refusal=None)
     refusal = gate.judge_resting(Proposal(order.largest_terms, leaves, leaves), facts)
     return None if refusal is None else Reason.LIMIT_CHANGED
 
 
 def _count_out(turn: Turn, order: Order, sign: int) -> None:
     """Takes an order that is about to be cancelled out of the exposures while others are judged, and puts it back."""
-    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign))
+    turn.books.count_open(order, CONTEXT.multiply(order.counted_leaves, sign), sign)
 
 
 def _check_record(turn: Turn, configuration: Configuration) -> None:
@@ -220,7 +251,9 @@ def count_stranger(turn: Turn, strategy: str) -> None:
     strategies together, as if it had held something when the configuration came."""
     bindings = turn.live.configuration.bindings
     if bindings is not None and strategy not in bindings:
+        members = turn.books.members
         _record_configuration(turn, turn.live.configuration)
+        breaches.configured(turn, members)
 
 
 def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:

@@ -15,7 +15,7 @@ from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import ZERO, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
-from crowetrade_agents.gateway import closing, reports, supervision, wire
+from crowetrade_agents.gateway import breaches, closing, reports, supervision, wire
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.charges import shares
 from crowetrade_agents.gateway.effects import Publish, SendQuery
@@ -38,12 +38,13 @@ def handle(turn: Turn, event: port.VenueEvent) -> None:
 
 
 def accepted(turn: Turn, event: port.Accepted) -> None:
-    """The venue has the order; a later word than its first execution changes nothing."""
+    """The venue has the order. Said again, or after its first execution, that changes nothing: of an order that is in
+    doubt since, it is no news."""
     order = turn.books.find(event.cl_ord_id)
     if order is None:
         _orphan(turn, event.cl_ord_id, "accepted")
         return
-    if not order.is_open or (order.base is not OrdStatus.PENDING_NEW and not order.unknown):
+    if not order.is_open or order.base is not OrdStatus.PENDING_NEW:
         return
     body = journal_pb2.OrderAccepted(cl_ord_id=order.cl_ord_id, order_id=event.order_id, transact_unix_ns=event.at_ns)
     turn.record(journal_pb2.JournalEvent(order_accepted=body))
@@ -208,7 +209,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         turn.count("EXECUTIONS_REPEATED")
         return
     turn.record(journal_pb2.JournalEvent(execution_busted=body))
-    if suspense or order is None or known is None:
+    if order is None or known is None:
         text = f"the venue takes execution {event.exec_ref_id} back, which this gateway does not remember: find out why"
         supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return
@@ -324,11 +325,18 @@ def charged(turn: Turn, event: port.Charged) -> None:
 
 def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:
     """A new best bid and offer."""
-    live = turn.live
-    live.marks[event.book.instrument] = Mark(event.book, turn.now_ns)
+    live, instrument = turn.live, event.book.instrument
+    is_first = instrument not in live.marks
+    live.marks[instrument] = Mark(event.book, turn.now_ns)
+    live.quoted.add(instrument)
     live.feed_alive_ns = turn.now_ns
+    if is_first and turn.books.open:
+        # What could not be valued or converted since the start can be now: what rests is judged by it.
+        supervision.supervise(turn)
+    if live.judging.active:
+        breaches.quoted(turn, event.book)
     if live.closing:
-        closing.quoted(turn, event.book.instrument)
+        closing.quoted(turn, instrument)
     _publish(turn, event)
 
 

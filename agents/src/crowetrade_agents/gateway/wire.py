@@ -5,9 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from functools import lru_cache
 from sys import intern
+from typing import TypedDict
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import ZERO, parse, parse_optional, render
 from crowetrade_agents.domain.orders import OrderTerms, OrdType, TimeInForce
 from crowetrade_agents.domain.position import Position
@@ -21,6 +23,7 @@ from crowetrade_agents.domain.wire import (
     TIME_IN_FORCE_FROM_WIRE,
     TIME_IN_FORCE_TO_WIRE,
 )
+from crowetrade_agents.gateway.commands import ReplaceOrder
 from crowetrade_agents.gateway.order import Counters, Execution, Key, LastReject, Order, PendingCancel, PendingReplace
 from crowetrade_agents.risk.reasons import Reason
 
@@ -35,8 +38,8 @@ def instrument_of(venue: str, symbol: str) -> InstrumentId:
     return InstrumentId(venue, symbol)
 
 
-def submitted(terms: OrderTerms, origin_sequence: int = 0) -> journal_pb2.OrderSubmitted:
-    """An order as it is journaled."""
+def submitted(terms: OrderTerms, origin_sequence: int = 0, mark: Mark | None = None) -> journal_pb2.OrderSubmitted:
+    """An order as it is journaled, with the quote that the gate judged it by."""
     return journal_pb2.OrderSubmitted(
         cl_ord_id=terms.cl_ord_id,
         strategy=terms.strategy,
@@ -50,7 +53,40 @@ def submitted(terms: OrderTerms, origin_sequence: int = 0) -> journal_pb2.OrderS
         post_only=terms.post_only,
         closing=terms.closing,
         origin_sequence=origin_sequence,
+        **quote(mark),
     )
+
+
+def replace_submitted(command: ReplaceOrder, orig_cl_ord_id: str, mark: Mark | None) -> journal_pb2.ReplaceSubmitted:
+    """A cancel/replace as it is journaled, with the quote that the gate judged it by."""
+    return journal_pb2.ReplaceSubmitted(
+        cl_ord_id=command.cl_ord_id,
+        orig_cl_ord_id=orig_cl_ord_id,
+        order_quantity=render(command.quantity),
+        price=render(command.price),
+        origin_sequence=command.origin_sequence,
+        **quote(mark),
+    )
+
+
+class Quote(TypedDict, total=False):
+    """The fields of a journaled order that hold a quote."""
+
+    bid_price: str
+    ask_price: str
+    quote_unix_ns: int
+
+
+def quote(mark: Mark | None) -> Quote:
+    """A quote as it is journaled; nothing without one."""
+    if mark is None:
+        return {}
+    book = mark.book
+    return {
+        "bid_price": render(book.bid_price),
+        "ask_price": render(book.ask_price),
+        "quote_unix_ns": mark.received_ns,
+    }
 
 
 def terms_of(venue: str, body: journal_pb2.OrderSubmitted) -> OrderTerms:

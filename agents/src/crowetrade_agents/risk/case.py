@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from decimal import ROUND_UP, Context, Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.instrument import InstrumentId
-from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.market import Mark, TopOfBook
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.domain.orders import OrderTerms, Side
+from crowetrade_agents.risk import fx
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.shares import allowed
+from crowetrade_agents.risk.valuation import NOTHING, Group, Unit, Valuation, Value, usable
+from crowetrade_agents.risk.worst_case import worst_case
 
 if TYPE_CHECKING:
-    from crowetrade_agents.risk.facts import Exposure, Facts, Proposal
+    from crowetrade_agents.risk.facts import Facts, Proposal
     from crowetrade_agents.risk.rules import Rule
 
 _AWAY_FROM_ZERO = Context(prec=38, rounding=ROUND_UP)
+_ANY_AGE_NS = 1 << 62
 
 
 @lru_cache(maxsize=4096)
@@ -30,13 +35,21 @@ def members(rule: Rule, facts: Facts) -> frozenset[str]:
     return facts.members.get(rule.name, rule.strategies)
 
 
+def valuation_of(facts: Facts) -> Valuation:
+    """The valuation that somebody keeps current, or one made of these facts."""
+    if facts.valuation is not None:
+        return facts.valuation
+    return Valuation(facts.exposures, facts.account, facts.instruments, facts.marks)
+
+
 class Sums:
     """What owners hold and work together, by owners and instrument; valid as long as the facts do not change."""
 
-    __slots__ = ("_largest", "_worst", "facts")
+    __slots__ = ("_largest", "_worst", "facts", "valuation")
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
+        self.valuation = valuation_of(facts)
         self._worst: dict[tuple[frozenset[str], InstrumentId, Side], Decimal] = {}
         self._largest: dict[tuple[frozenset[str], InstrumentId], Decimal] = {}
 
@@ -44,12 +57,16 @@ class Sums:
         """As `members`, for the facts of these sums."""
         return members(rule, self.facts)
 
+    def counted(self, rule: Rule) -> dict[str, frozenset[str]]:
+        """By key of a Use whom the rule counts together: all, under the empty key, or each strategy alone."""
+        return {"": self.members(rule)} if rule.total else {name: alone(name) for name in sorted(rule.strategies)}
+
     def worst_case(self, owners: frozenset[str], instrument: InstrumentId, side: Side) -> Decimal:
         """Signed position of the owners in units if everything that they work on that side filled."""
         key = (owners, instrument, side)
         found = self._worst.get(key)
         if found is None:
-            found = self._worst[key] = _worst_case(owners, instrument, side, self.facts)
+            found = self._worst[key] = worst_case(owners, instrument, side, self.facts.exposures, self.facts.account)
         return found
 
     def largest(self, owners: frozenset[str], instrument: InstrumentId) -> Decimal:
@@ -57,40 +74,43 @@ class Sums:
         key = (owners, instrument)
         found = self._largest.get(key)
         if found is None:
-            buying = _worst_case(owners, instrument, Side.BUY, self.facts).copy_abs()
-            selling = _worst_case(owners, instrument, Side.SELL, self.facts).copy_abs()
-            found = self._largest[key] = max(buying, selling)
+            sides = (
+                worst_case(owners, instrument, side, self.facts.exposures, self.facts.account).copy_abs()
+                for side in Side
+            )
+            found = self._largest[key] = max(sides)
         return found
 
+    def value(self, rule: Rule, owners: frozenset[str]) -> Value | None:
+        """What the owners hold and work in the rule's symbols, in its currency; None without a rate."""
+        total = NOTHING
+        for currency, value in self.valuation.group(owners, rule.symbols).sums.items():
+            rate = self.rate(currency, rule)
+            if rate is None:
+                return None
+            total = total.plus(value.times(rate))
+        return total
 
-def _worst_case(owners: frozenset[str], instrument: InstrumentId, side: Side, facts: Facts) -> Decimal:
-    account = facts.account.get(instrument) if len(owners) > 1 else None
-    if account is None:
-        return _sum(owners, instrument, side, facts)
-    worst = _worst(account.total, side)
-    others = _others(account.owners, owners)
-    return CONTEXT.subtract(worst, _sum(others, instrument, side, facts)) if others else worst
+    def rate(self, currency: str, rule: Rule) -> Decimal | None:
+        """Units of the rule's currency for one unit of `currency`; None without a quote of that age."""
+        return self.valuation.rate(currency, rule.currency, self.facts.now_ns, rule.rate_age_ns)
 
-
-@lru_cache(maxsize=4096)
-def _others(present: frozenset[str], counted: frozenset[str]) -> frozenset[str]:
-    """Who is there and not counted: mostly nobody. Both sets are the same ones from decision to decision."""
-    return present - counted
-
-
-def _sum(owners: Set[str], instrument: InstrumentId, side: Side, facts: Facts) -> Decimal:
-    found = ZERO
-    for owner in owners:
-        exposure = facts.exposures.get((owner, instrument))
-        if exposure is not None:
-            found = CONTEXT.add(found, _worst(exposure, side))
-    return found
+    def capital(self, rule: Rule, owners: frozenset[str]) -> Decimal | None:
+        """Capital of those whom the rule binds of the owners, in its currency; None when it is not known."""
+        return capital_of(rule, owners, self.facts, self.valuation)
 
 
-def _worst(exposure: Exposure, side: Side) -> Decimal:
-    if side is Side.BUY:
-        return CONTEXT.add(exposure.position, exposure.open_buy)
-    return CONTEXT.subtract(exposure.position, exposure.open_sell)
+def capital_of(rule: Rule, owners: frozenset[str], facts: Facts, valuation: Valuation) -> Decimal | None:
+    """Capital of the owners, or of all that a rule with aggregate Total binds, in the rule's currency; None when that
+    of one is not known or there is no rate."""
+    amounts = valuation.capital(rule.strategies if rule.total else owners, facts.capital)
+    total = ZERO
+    for amount, currency in amounts or ():
+        rate = valuation.rate(currency, rule.currency, facts.now_ns, rule.rate_age_ns)
+        if rate is None:
+            return None
+        total = CONTEXT.add(total, CONTEXT.multiply(amount, rate))
+    return total or None
 
 
 _UNSET = Decimal("NaN")
@@ -99,7 +119,7 @@ _UNSET = Decimal("NaN")
 class Case:
     """One proposal with what is known."""
 
-    __slots__ = ("_alone", "_moves", "_unit", "facts", "proposal", "terms")
+    __slots__ = ("_alone", "_moves", "_unit", "_valuation", "_values", "facts", "proposal", "terms")
 
     def __init__(self, proposal: Proposal, facts: Facts) -> None:
         self.proposal = proposal
@@ -108,6 +128,8 @@ class Case:
         self._alone = alone(proposal.terms.strategy)
         self._moves: dict[frozenset[str], tuple[Decimal, Decimal]] = {}
         self._unit: Decimal | None = _UNSET
+        self._valuation: Valuation | None = None
+        self._values: dict[tuple[frozenset[str], frozenset[str], str, int], Value | Refusal] = {}
 
     def counted(self, rule: Rule) -> frozenset[str]:
         """Whom the rule counts; the proposal's owner is always among them."""
@@ -115,6 +137,10 @@ class Case:
             return self._alone
         together = members(rule, self.facts)
         return together if self.terms.strategy in together else together | self._alone
+
+    def allowed(self, rule: Rule, limit: str, value: Decimal) -> Decimal | None:
+        """What this gateway may use of a limit; None when it does not know its share (`unknown_share` refuses)."""
+        return allowed(rule, limit, value, self.facts.shares)
 
     def move(self, owners: frozenset[str]) -> tuple[Decimal, Decimal]:
         """The owners' worst case on the proposal's side, signed, without the proposal and with it."""
@@ -124,13 +150,105 @@ class Case:
         return found
 
     def _move(self, owners: frozenset[str]) -> tuple[Decimal, Decimal]:
-        worst = _worst_case(owners, self.terms.instrument, self.terms.side, self.facts)
+        terms, facts = self.terms, self.facts
+        worst = worst_case(owners, terms.instrument, terms.side, facts.exposures, facts.account)
         counted, leaves = self.proposal.counted_leaves, self.proposal.leaves
-        if self.terms.side is Side.BUY:
+        if terms.side is Side.BUY:
             before = CONTEXT.subtract(worst, counted)
             return before, CONTEXT.add(before, leaves)
         before = CONTEXT.add(worst, counted)
         return before, CONTEXT.subtract(before, leaves)
+
+    def approaches_zero(self, owners: frozenset[str]) -> bool:
+        """Whether the proposal brings the owners' worst case in its instrument nearer to zero and not past it."""
+        before, after = self.move(owners)
+        return 0 <= after < before or before < after <= 0
+
+    @property
+    def valuation(self) -> Valuation:
+        """Exposures in money."""
+        if self._valuation is None:
+            self._valuation = valuation_of(self.facts)
+        return self._valuation
+
+    def group(self, rule: Rule) -> Group:
+        """The sums of those whom the rule counts, without the proposal unless it is open already."""
+        return self.valuation.group(self.counted(rule), rule.symbols)
+
+    def value(self, rule: Rule) -> Value | Refusal:
+        """What those whom the rule counts hold and work in its symbols, the proposal as it would be, in its currency;
+        a refusal when something cannot be valued."""
+        key = (self.counted(rule), rule.symbols, rule.currency, rule.rate_age_ns)
+        found = self._values.get(key)
+        if found is None:
+            found = self._values[key] = self.value_with(rule, self.proposal.leaves)
+        return found
+
+    def value_with(self, rule: Rule, leaves: Decimal) -> Value | Refusal:
+        """The same if the proposal had these leaves."""
+        group, instrument = self.group(rule), self.terms.instrument
+        unit = self.valuation.unit(instrument)
+        if unit is None:
+            return _not_valued(instrument, rule)
+        if group.unvalued:
+            return _not_valued(min(group.unvalued), rule)
+        part = group.parts.get(instrument)
+        here = self._moved_part(group.owners, rule, unit, leaves)
+        if part is not None:
+            here = here.less(part.value)
+        total = self._converted(here, unit.currency, rule)
+        for currency, value in group.sums.items():
+            converted = self._converted(value, currency, rule)
+            if isinstance(total, Refusal) or isinstance(converted, Refusal):
+                return total if isinstance(total, Refusal) else converted
+            total = total.plus(converted)
+        return total
+
+    def value_here(self, rule: Rule) -> Value | Refusal:
+        """As `value`, in the proposal's instrument alone."""
+        unit = self.valuation.unit(self.terms.instrument)
+        if unit is None:
+            return _not_valued(self.terms.instrument, rule)
+        here = self._moved_part(self.counted(rule), rule, unit, self.proposal.leaves)
+        return self._converted(here, unit.currency, rule)
+
+    def _moved_part(self, owners: frozenset[str], rule: Rule, unit: Unit, leaves: Decimal) -> Value:
+        part = self.valuation.group(owners, rule.symbols).parts.get(self.terms.instrument)
+        buying, selling = (part.buying, part.selling) if part is not None else (ZERO, ZERO)
+        more = CONTEXT.subtract(leaves, self.proposal.counted_leaves)
+        if self.terms.side is Side.BUY:
+            return unit.of(CONTEXT.add(buying, more), selling)
+        return unit.of(buying, CONTEXT.subtract(selling, more))
+
+    def _converted(self, value: Value, currency: str, rule: Rule) -> Value | Refusal:
+        rate = self.rate(currency, rule)
+        return rate if isinstance(rate, Refusal) else value.times(rate)
+
+    def rate(self, currency: str, rule: Rule) -> Decimal | Refusal:
+        """Units of the rule's currency for one unit of `currency`; a refusal without a quote of the rule's age. A
+        closing order is converted by a quote of any age: a quiet market must not stop a Flatten."""
+        age_ns = _ANY_AGE_NS if self.terms.closing else rule.rate_age_ns
+        found = self.valuation.rate(currency, rule.currency, self.facts.now_ns, age_ns)
+        return found if found is not None else _no_rate(currency, rule)
+
+    def capital(self, rule: Rule) -> Decimal | Refusal:
+        """Capital of those whom the rule counts, in its currency."""
+        found = capital_of(rule, self._alone, self.facts, self.valuation)
+        if found is not None:
+            return found
+        amounts = self.valuation.capital(rule.strategies if rule.total else self._alone, self.facts.capital)
+        for _, currency in amounts or ():
+            rate = self.rate(currency, rule)
+            if isinstance(rate, Refusal):
+                return rate
+        text = f"spec.capital of a strategy that {rule.name} binds is not known, so a share of it cannot be judged"
+        return Refusal(Reason.MISSING_CAPITAL, text, rule.name)
+
+    @property
+    def mark(self) -> Mark | None:
+        """The last quote of the proposal's instrument with its time, of any age; None unless it is usable."""
+        instrument = self.terms.instrument
+        return self.facts.marks[instrument] if usable(instrument, self.facts.marks) is not None else None
 
     @property
     def unit_value(self) -> Decimal | None:
@@ -146,19 +264,44 @@ class Case:
             return None
         return _AWAY_FROM_ZERO.multiply(price, instrument.multiplier)
 
-    @property
-    def notional(self) -> Decimal | None:
-        """Whole quantity x value of one unit, quote currency, rounded up so that nothing passes a limit by rounding."""
-        unit = self.unit_value
-        return None if unit is None else _AWAY_FROM_ZERO.multiply(self.terms.quantity, unit)
+    def unit_value_in(self, rule: Rule) -> Decimal | Refusal | None:
+        """The value of one unit in the rule's currency, rounded up; a refusal without a rate, None without a price."""
+        unit, instrument = self.unit_value, self.facts.instruments.get(self.terms.instrument)
+        if unit is None or instrument is None:
+            return None
+        rate = self.rate(instrument.currency, rule)
+        if isinstance(rate, Refusal) or rate is fx.ONE:
+            return rate if isinstance(rate, Refusal) else unit
+        return _AWAY_FROM_ZERO.multiply(unit, rate)
+
+    def notional(self, rule: Rule) -> Decimal | Refusal | None:
+        """Whole quantity x value of one unit in the rule's currency, rounded up so that nothing passes a limit by
+        rounding; a refusal without a rate, None without a price."""
+        unit = self.unit_value_in(rule)
+        return _AWAY_FROM_ZERO.multiply(self.terms.quantity, unit) if isinstance(unit, Decimal) else unit
+
+
+def _not_valued(instrument: InstrumentId, rule: Rule) -> Refusal:
+    text = (
+        f"{instrument} has no usable quote, or is not listed any more, so what is held of it cannot be valued for "
+        f"{rule.name}: wait for a quote, or reduce"
+    )
+    return Refusal(Reason.MISSING_MARK, text, rule.name)
+
+
+def _no_rate(currency: str, rule: Rule) -> Refusal:
+    seconds = rule.rate_age_ns / 1e9
+    text = (
+        f"{rule.name} is in {rule.currency or 'no currency'} and no quote of the last {seconds:g} s says what "
+        f"{currency} is worth in it: list an instrument with baseCurrency {currency} and currency {rule.currency} at "
+        "the venue, or the other way round; a quote may be as old as maxDataAgeSeconds of the RiskLimit says"
+    )
+    return Refusal(Reason.MISSING_EXCHANGE_RATE, text, rule.name)
 
 
 def usable_book(instrument: InstrumentId, facts: Facts) -> TopOfBook | None:
     """The last quote of the instrument, of any age; None unless it is finite, positive, uncrossed and its own."""
-    mark = facts.marks.get(instrument)
-    if mark is None or mark.book.instrument != instrument or not mark.book.is_usable:
-        return None
-    return mark.book
+    return usable(instrument, facts.marks)
 
 
 def judged_price(terms: OrderTerms, facts: Facts) -> Decimal | None:

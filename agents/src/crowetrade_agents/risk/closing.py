@@ -69,7 +69,9 @@ def _bounds(terms: OrderTerms, facts: Facts) -> Iterator[tuple[Decimal, Refusal]
     for rule in facts.rules.binding(terms.strategy, terms.instrument):
         for limit, value in rule.limits if rule.enforce else ():
             bound = limit.admissible(value, case, rule)
-            if bound is not None:
+            if isinstance(bound, Refusal):
+                yield ZERO, bound
+            elif bound is not None:
                 text = (
                     f"{limit.name} of {rule.name} admits no order of the minimum size: raise it, or close at the venue"
                 )

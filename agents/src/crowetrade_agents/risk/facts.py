@@ -8,15 +8,18 @@ from decimal import Decimal
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
+from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.domain.orders import OrderTerms
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Refusal
+from crowetrade_agents.risk.recent import RecentOrders
 from crowetrade_agents.risk.rules import RuleSet
+from crowetrade_agents.risk.shares import Shares
+from crowetrade_agents.risk.standing import Standing
+from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.risk.windows import MessageWindows
-
-MAX_FEED_SILENCE_NS = 5_000_000_000
-"""A market data session that has been silent for longer than this is stale: nothing is judged by its quotes."""
+from crowetrade_agents.risk.working import WorkingOrders
 
 
 @dataclass(slots=True)
@@ -65,7 +68,10 @@ class Facts:
     `exposures` is keyed by owner and instrument and holds everything on the account, whoever owns it (the owner of the
     suspense account is the empty string); `account` holds their sums by instrument, and nothing where nobody keeps
     them. `members` says for each rule that counts strategies together whom it counts. `trading_state` is the joined
-    state of the proposal's strategy, `control_refusal` the refusal that it means (None when ACTIVE).
+    state of the proposal's strategy, `control_refusal` the refusal that it means (None when ACTIVE). `required_limits`
+    are groups of limits without which nothing is sent, `capital` is by strategy, `shares` what this gateway holds of
+    limits that several gateways share. `valuation` keeps the exposures in money; None where nobody does, and they are
+    summed up.
     """
 
     now_ns: int
@@ -80,3 +86,10 @@ class Facts:
     messages: MessageWindows
     members: Mapping[str, frozenset[str]]
     account: Mapping[InstrumentId, Account] = field(default_factory=dict)
+    required_limits: frozenset[str] = frozenset()
+    capital: Mapping[str, Money] = field(default_factory=dict)
+    shares: Shares = field(default_factory=dict)
+    working: WorkingOrders = field(default_factory=WorkingOrders)
+    recent: RecentOrders = field(default_factory=RecentOrders)
+    valuation: Valuation | None = None
+    standing: Standing = field(default_factory=Standing)

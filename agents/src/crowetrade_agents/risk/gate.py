@@ -10,22 +10,24 @@ rests and is judged again it is what is still open, because what is executed can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.domain.orders import OrderTerms, Side
 from crowetrade_agents.risk import _seal
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
 from crowetrade_agents.risk.case import Case, Sums
 from crowetrade_agents.risk.closing import closing_obstacle, closing_quantity
 from crowetrade_agents.risk.facts import Facts, Proposal
-from crowetrade_agents.risk.limits.limit import Limit, Use
+from crowetrade_agents.risk.limits.limit import Limit, Use, use_of
 from crowetrade_agents.risk.preconditions import control, instrument, limits_in_force, market_data, session
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
 from crowetrade_agents.risk.rules import RuleLimit
+from crowetrade_agents.risk.shares import is_split
 
 __all__ = [
     "Decision",
@@ -83,15 +85,17 @@ def judge_resting(proposal: Proposal, facts: Facts) -> Refusal | None:
     """Judges an order at the venue again, after a change of limits; `leaves` and `counted_leaves` are what it has open.
 
     As for a new order, but for what concerns sending: rates, the session and market data. Without a usable quote its
-    limit price is what it is worth. A caller that cancels several orders passes exposures without those that it cancels
-    already, or an order too many goes.
+    limit price is what it is worth. What is not known for the moment (a rate of exchange, the value of a position, a
+    share) cancels nothing: after a start, configuration comes before quotes. A caller that cancels several orders
+    passes exposures without those that it cancels already, or an order too many goes.
     """
     closing = proposal.terms.closing
     for check in (instrument.check, control.check, _closes if closing else limits_in_force.check):
         if refusal := check(proposal, facts):
             return refusal
     still_open = replace(proposal, terms=replace(proposal.terms, quantity=proposal.leaves))
-    refusal, _ = _judge_limits(still_open, facts, _not_for_resting_closing if closing else _not_for_resting)
+    skip = _not_for_resting_closing if closing else _not_for_resting
+    refusal, _ = _judge_limits(still_open, facts, skip, _NOT_KNOWN_YET)
     return refusal
 
 
@@ -103,11 +107,15 @@ def approve_cancel(
 
 
 def utilisation(facts: Facts) -> Iterator[Use]:
-    """Use of every limit of every rule, observing ones too; what is not used is left out."""
+    """Use of every limit of every rule, observing ones too; what is not used is left out, but not where it is split:
+    what this gateway holds of it is reported."""
     sums = Sums(facts)
     for rule in facts.rules:
         for limit, value in rule.limits:
-            yield from limit.use(value, sums, rule)
+            uses = tuple(limit.use(value, sums, rule))
+            yield from uses
+            if not uses and is_split(rule, limit.name):
+                yield use_of(rule, limit.name, "", ZERO, limit.bound(value), facts)
 
 
 _PRECONDITIONS: tuple[Check, ...] = (
@@ -126,8 +134,14 @@ def _judge(proposal: Proposal, facts: Facts) -> tuple[Refusal | None, tuple[Refu
     return _judge_limits(proposal, facts)
 
 
+_NOT_KNOWN_YET = frozenset({Reason.MISSING_EXCHANGE_RATE, Reason.MISSING_MARK, Reason.SHARE_UNKNOWN})
+
+
 def _judge_limits(
-    proposal: Proposal, facts: Facts, skip: Callable[[Limit[Any]], bool] | None = None
+    proposal: Proposal,
+    facts: Facts,
+    skip: Callable[[Limit[Any]], bool] | None = None,
+    tolerated: Set[Reason] = frozenset(),
 ) -> tuple[Refusal | None, tuple[Refusal, ...]]:
     case, terms = Case(proposal, facts), proposal.terms
     if _all_admit(case, facts.rules.tightest(terms.strategy, terms.instrument), skip):
@@ -139,7 +153,7 @@ def _judge_limits(
             if skip is not None and skip(limit):
                 continue
             refusal = limit.check(value, case, rule)
-            if refusal is None:
+            if refusal is None or refusal.reason in tolerated:
                 continue
             if rule.enforce:
                 return refusal, tuple(observed)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.domain.orders import Side
-from crowetrade_agents.risk.facts import Exposure, Facts, Proposal
 
-_NOTHING = Exposure()
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.facts import Facts, Proposal
 
 
 def reduces(proposal: Proposal, facts: Facts) -> bool:
@@ -15,7 +17,9 @@ def reduces(proposal: Proposal, facts: Facts) -> bool:
     Working orders on the other side do not count: they may never fill.
     """
     terms = proposal.terms
-    owned = facts.exposures.get((terms.strategy, terms.instrument), _NOTHING)
+    owned = facts.exposures.get((terms.strategy, terms.instrument))
+    if owned is None:
+        return False
     selling = terms.side is Side.SELL
     closable = owned.position if selling else owned.position.copy_negate()
     working = owned.open_sell if selling else owned.open_buy

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -18,7 +18,8 @@ from crowetrade.config.v1 import config_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.errors import InvalidLimit
-from crowetrade_agents.risk.limits import KNOWN
+from crowetrade_agents.risk.fx import MAX_RATE_AGE_NS
+from crowetrade_agents.risk.limits import KNOWN, max_data_age_seconds
 from crowetrade_agents.risk.limits.limit import Limit
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
@@ -50,6 +51,8 @@ class Rule:
     on_breach: str = "Block"
     # Gateways among which the limits of a rule with `total` are split.
     gateways: tuple[str, ...] = ()
+    # Oldest quote by which amounts in another currency are converted: maxDataAgeSeconds where the rule sets it.
+    rate_age_ns: int = MAX_RATE_AGE_NS
 
     def covers(self, instrument: InstrumentId) -> bool:
         """Whether what happens in the instrument counts against it."""
@@ -63,6 +66,13 @@ class Rule:
     def refusal(self) -> Refusal | None:
         """What every order that it binds gets; None when the rule can be enforced."""
         return Refusal(self.problem_reason, self.problem, self.name) if self.problem else None
+
+
+class Cover(NamedTuple):
+    """What the rules that bind an order say together: the first problem, and the names of limits that are enforced."""
+
+    problem: Refusal | None
+    enforced: frozenset[str]
 
 
 RuleLimit = tuple[Limit[Any], Any, Rule]
@@ -80,6 +90,7 @@ class RuleSet:
     _tightest: dict[tuple[str, InstrumentId], tuple[RuleLimit, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _covers: dict[tuple[str, InstrumentId], Cover] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def binding(self, strategy: str, instrument: InstrumentId) -> tuple[Rule, ...]:
         """Rules that bind an order of the strategy in the instrument."""
@@ -102,11 +113,30 @@ class RuleSet:
                 self._tightest[key] = found
         return found
 
+    def cover(self, strategy: str, instrument: InstrumentId) -> Cover:
+        """What is enforced of an order of the strategy in the instrument."""
+        key = (strategy, instrument)
+        found = self._covers.get(key)
+        if found is None:
+            found = _cover(self.binding(strategy, instrument))
+            if found.enforced or found.problem is not None:
+                self._covers[key] = found
+        return found
+
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
 
     def __len__(self) -> int:
         return len(self.rules)
+
+
+def _cover(rules: Iterable[Rule]) -> Cover:
+    problem, enforced = None, set[str]()
+    for rule in rules:
+        problem = problem or rule.refusal
+        if rule.enforce:
+            enforced.update(limit.name for limit, _ in rule.limits)
+    return Cover(problem, frozenset(enforced))
 
 
 def _tightest(rules: Iterable[Rule]) -> tuple[RuleLimit, ...]:
@@ -159,6 +189,9 @@ def compile_rule(message: config_pb2.RiskRule) -> Rule:
         warn_at=parse(message.warn_at) if message.warn_at else None,
         on_breach=message.on_breach or "Block",
         gateways=tuple(message.gateways),
+        rate_age_ns=next(
+            (value for limit, value in reading.limits if limit is max_data_age_seconds.LIMIT), MAX_RATE_AGE_NS
+        ),
     )
 
 

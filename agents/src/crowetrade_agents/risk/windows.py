@@ -212,6 +212,11 @@ class MessageWindows:
         total.asked_ns = now
         return total
 
+    def forget(self, strategy: str) -> None:
+        """Nothing of the strategy has been counted."""
+        self._close([key for key in self._totals if strategy in key[0]])
+        self._histories = {key: item for key, item in self._histories.items() if key[0] != strategy}
+
     def to_messages(self) -> list[journal_pb2.BookedMessages]:
         """The history for a snapshot, ordered by strategy and symbol."""
         self._sweep()

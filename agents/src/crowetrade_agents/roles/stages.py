@@ -7,7 +7,8 @@ reason, so that execution downstream is never left waiting.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeVar
@@ -43,6 +44,15 @@ class RunningStage:
     def __init__(self) -> None:
         self.current: tuple[str, float] | None = None
         """(role, `perf_counter()` at its start); None while none is at work."""
+
+    @contextmanager
+    def at_work(self, role: str) -> Iterator[None]:
+        """The model is made or started for this role."""
+        self.current = role, perf_counter()
+        try:
+            yield
+        finally:
+            self.current = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from crowetrade_agents.execution.policy import ExecutionPolicy, Style
 from crowetrade_agents.models.sentence import validation_sentence
 from crowetrade_agents.portfolio.policy import PortfolioPolicy
 from crowetrade_api.files import CONFIG_DIRECTORY, EnvName, ListedInstrument, StrategyFile, VenueFile
-from crowetrade_api.names import GRPC_PORT, HTTP_PORT, ROLES, Role
+from crowetrade_api.names import CONTROL_PORT, GRPC_PORT, HTTP_PORT, ROLES, Role
 
 _NS_PER_SECOND = 1_000_000_000
 
@@ -47,6 +47,8 @@ class Pod:
     config_path: Path
     http_port: int
     grpc_port: int = GRPC_PORT
+    control_port: int = CONTROL_PORT
+    kill_directory: Path | None = None
 
 
 def read_pod(environment: Mapping[str, str], file_name: str = "") -> Pod:
@@ -55,17 +57,21 @@ def read_pod(environment: Mapping[str, str], file_name: str = "") -> Pod:
     nats_url = environment.get(EnvName.NATS_URL, "")
     if not nats_url:
         raise ConfigurationError("the environment variable NATS_URL is not set: set it to nats://HOST:4222")
+    kill_directory = environment.get(EnvName.KILL_DIRECTORY, "")
     return Pod(
         name=environment.get(EnvName.POD_NAME, "local"),
         nats_url=nats_url,
         config_hash=environment.get(EnvName.CONFIG_HASH, ""),
         config_path=Path(environment.get(EnvName.CONFIG_FILE, f"{CONFIG_DIRECTORY}/{file_name}")),
-        http_port=_port(environment, EnvName.HTTP_PORT, HTTP_PORT),
-        grpc_port=_port(environment, EnvName.GRPC_PORT, GRPC_PORT),
+        http_port=read_port(environment, EnvName.HTTP_PORT, HTTP_PORT),
+        grpc_port=read_port(environment, EnvName.GRPC_PORT, GRPC_PORT),
+        control_port=read_port(environment, EnvName.CONTROL_PORT, CONTROL_PORT),
+        kill_directory=Path(kill_directory) if kill_directory else None,
     )
 
 
-def _port(environment: Mapping[str, str], name: EnvName, default: int) -> int:
+def read_port(environment: Mapping[str, str], name: EnvName, default: int) -> int:
+    """A port in the environment; 0 lets the system choose."""
     text = environment.get(name, str(default))
     if not text.isdigit() or int(text) > 65_535:
         raise ConfigurationError(f"the environment variable {name} is {text!r}: set it to a port, 0 to 65535")

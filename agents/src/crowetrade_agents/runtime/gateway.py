@@ -15,6 +15,7 @@ import structlog
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2, status_pb2
+from crowetrade_agents.allowances.port import LedgerPort
 from crowetrade_agents.bus.port import Bus
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
@@ -23,7 +24,7 @@ from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
-from crowetrade_agents.gateway.commands import Configure, Leave
+from crowetrade_agents.gateway.commands import Configure, Leave, SharesChanged
 from crowetrade_agents.gateway.lock_step import LockStep
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.state import GatewayState, Settings
@@ -32,7 +33,9 @@ from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.commands import SessionCommand
 from crowetrade_agents.order_entry.hub import Sessions
+from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.memory import give_back_memory
+from crowetrade_agents.runtime.shares import ShareKeeper
 from crowetrade_agents.runtime.venue import instruments_of
 from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenueFeatures, VenuePort
 from crowetrade_api.files import VenueFile
@@ -71,21 +74,26 @@ class GatewayProcess:
         bus: Bus,
         journal: JournalPort,
         configurations: AsyncIterator[Configuration],
+        ledgers: LedgerPort,
         serve_sessions: ServeSessions,
         clock: Clock,
         health: Health,
         stop: asyncio.Event,
+        kills: Kills | None = None,
     ) -> None:
+        """`kills` may outlive this process's gateway: whoever has kill orders puts them there."""
         self._name = name
         self._file = file
         self._venue = venue
         self._bus = bus
         self._journal = journal
         self._configurations = configurations
+        self._ledgers = ledgers
         self._serve_sessions = serve_sessions
         self._clock = clock
         self._health = health
         self._stop = stop
+        self._kills = kills or Kills(file.namespace, file.name, clock)
         self._waiting_for: list[str] = []
         # Once the journal has been read; the engine moves them.
         self.books: Books | None = None
@@ -112,19 +120,35 @@ class GatewayProcess:
             is_bound=lambda strategy: strategy in (state.live.configuration.bindings or {}),
             published=lambda: state.live.published,
         )
-        gateway = Gateway(state, self._journal, head, self._venue, sessions, self._publish_market, self._clock)
+        gateway = Gateway(
+            state,
+            self._journal,
+            head,
+            self._venue,
+            sessions,
+            self._publish_market,
+            self._clock,
+            self._kills.store if self._kills.stores else None,
+            self._kills.notify,
+        )
         try:
+            await self._kills.attach(gateway)
             await self._trade(gateway, sessions)
         finally:
+            self._kills.detach("the gateway has stopped")
             await self._venue.close()
 
     async def _trade(self, gateway: Gateway, sessions: Sessions) -> None:
         session = VenueSession(
             self._venue, gateway.put, lambda: self._resume(gateway.state.books), gateway.prove, self._clock
         )
+        keeper = ShareKeeper(
+            self._file.name, gateway.state, self._ledgers, lambda told: self._use_shares(gateway, told), self._clock
+        )
         running = asyncio.create_task(gateway.run())
         others = [
-            asyncio.create_task(self._configure(gateway)),
+            asyncio.create_task(keeper.run()),
+            asyncio.create_task(self._configure(gateway, keeper)),
             asyncio.create_task(self._keep_session(gateway, session)),
             asyncio.create_task(self._report_status(gateway)),
             asyncio.create_task(self._serve(gateway, sessions)),
@@ -173,6 +197,7 @@ class GatewayProcess:
             except JournalUnavailable as error:
                 log.warning("journal_not_open", error=str(error))
                 self._health.set_ready("journal", False, str(error))
+                self._kills.problem = f"the journal is not open: {error}"
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
 
     def _settings(self) -> Settings:
@@ -182,9 +207,17 @@ class GatewayProcess:
         positions = {name: account.total.position for name, account in books.account.items()}
         return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token, positions)
 
-    async def _configure(self, gateway: Gateway) -> None:
+    async def _configure(self, gateway: Gateway, keeper: ShareKeeper) -> None:
         async for configuration in self._configurations:
+            await keeper.prepare(configuration)
             await gateway.put(Configure(configuration))
+
+    async def _use_shares(self, gateway: Gateway, told: SharesChanged) -> None:
+        """Returns once the engine uses them."""
+        live, before = gateway.state.live, gateway.state.live.shares
+        await gateway.put(told)
+        while not await gateway.drain(lambda: live.shares is not before, self._clock.now_ns() + RETRY_NS):
+            pass
 
     async def _release(self, gateway: Gateway, sessions: Sessions) -> None:
         """Lock step: lets the next event come when every strategy has handled the last one."""
@@ -229,6 +262,7 @@ class GatewayProcess:
         return gateway.state, gateway.head.sequence, gateway.latency_p99_ns, self._waiting_for, now_ns
 
     async def _publish_status(self, status: status_pb2.GatewayStatus) -> None:
+        status.watches_kill_switches = self._kills.watches
         await self._bus.publish(subjects.gateway_status(self._file.namespace, self._file.name), status)
 
     async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:

@@ -5,27 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 import structlog
 
+from crowetrade_agents import metrics
+from crowetrade_agents.allowances.jetstream import JetStreamLedgers
 from crowetrade_agents.bus.nats import NatsBus
-from crowetrade_agents.control.nats import configurations, wait_for_bucket
+from crowetrade_agents.control.file import KillFile
+from crowetrade_agents.control.grpc_server import ControlServer
+from crowetrade_agents.control.kubernetes import ApiServer, KillSwitchWatch
+from crowetrade_agents.control.nats import configurations, kill_orders, wait_for_bucket
+from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
+from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.config import load_file, read_pod
+from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
+from crowetrade_agents.runtime.without_journal import WithoutJournal
 from crowetrade_agents.venues.port import VenuePort
-from crowetrade_api.files import VENUE_FILE, VenueFile
+from crowetrade_api.files import SERVICE_ACCOUNT_DIRECTORY, VENUE_FILE, EnvName, VenueFile
 from crowetrade_process.health import Health
 from crowetrade_process.logs import configure_logging
-from crowetrade_process.stopping import stop_on_signals, unless_stopping
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
 
+HTTPS_PORT = 443
 GRACE_SECONDS = 1.0
 """For what is being written when the server stops."""
 
@@ -41,23 +53,71 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     health.set_ready("bus", False, "connecting to the bus")
     await health.serve(pod.http_port)
     stop = stop_on_signals()
-    connecting = NatsBus.connect(
-        pod.nats_url,
-        name=pod.name,
-        on_connection=lambda connected, why: health.set_ready("bus", connected, why),
-    )
+    kill_file = KillFile(pod.kill_directory) if pod.kill_directory is not None else None
+    kills = Kills(file.namespace, file.name, clock, kill_file)
+    control = ControlServer(kills, clock, pod.control_port)
+    without_journal = WithoutJournal(file.namespace, lambda: venue_of(file, environment, clock), kills, clock)
+    kills.stop_without_journal = without_journal.stop
+    watching = [asyncio.create_task(watch.run()) for watch in watches_of(environment, kills, clock)]
     try:
-        bus = await unless_stopping(stop, connecting)
-        if bus is None:
-            return
-        try:
-            if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is None:
-                return
-            await gateway_on(bus, pod.name, file, venue, GrpcEntry(pod.grpc_port), clock, health, stop).run()
-        finally:
-            await bus.close()
+        # Before everything else: kill orders need neither bus nor journal.
+        await control.start()
+        log.info("control_listens", port=control.port)
+        without_journal.start()
+        await _trade(pod, file, venue, kills, clock, health, stop)
     finally:
+        await cancelled(*watching)
+        await without_journal.stop()
+        await control.stop()
         await health.stop()
+
+
+def watches_of(environment: Mapping[str, str], kills: Kills, clock: Clock) -> list[KillSwitchWatch]:
+    """One for each namespace whose KillSwitches are watched; none where no namespaces are given, as on a laptop. Raises
+    ConfigurationError."""
+    text = environment.get(EnvName.KILL_NAMESPACES, "")
+    names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        return []
+    host = environment.get(EnvName.API_SERVER_HOST, "")
+    if not host:
+        raise ConfigurationError(
+            f"the environment variable {EnvName.KILL_NAMESPACES} is set and {EnvName.API_SERVER_HOST} is not: "
+            f"KillSwitches can be watched in a pod alone; unset {EnvName.KILL_NAMESPACES} elsewhere"
+        )
+    account = Path(environment.get(EnvName.SERVICE_ACCOUNT_DIRECTORY, SERVICE_ACCOUNT_DIRECTORY))
+    server = ApiServer(host, read_port(environment, EnvName.API_SERVER_PORT, HTTPS_PORT), account)
+    watched = dict.fromkeys(("",) if "*" in names else names, False)
+
+    def watching(namespace: str, is_watched: bool) -> None:
+        watched[namespace] = is_watched
+        kills.watches = all(watched.values())
+        metrics.KILL_SWITCHES_WATCHED.set(kills.watches)
+
+    return [KillSwitchWatch(server, name, kills.put, partial(watching, name), clock) for name in watched]
+
+
+async def _trade(
+    pod: Pod, file: VenueFile, venue: VenuePort, kills: Kills, clock: Clock, health: Health, stop: asyncio.Event
+) -> None:
+    def connection(connected: bool, why: str) -> None:
+        health.set_ready("bus", connected, why)
+        if not connected:
+            kills.problem = why
+
+    connecting = NatsBus.connect(pod.nats_url, name=pod.name, on_connection=connection)
+    bus = await unless_stopping(stop, connecting)
+    if bus is None:
+        return
+    known = asyncio.Event()
+    obeying = asyncio.create_task(obey_bus(bus, kills, clock, known))
+    try:
+        if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is not None:
+            entry = GrpcEntry(pod.grpc_port)
+            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop).run()
+    finally:
+        await cancelled(obeying)
+        await bus.close()
 
 
 class GrpcEntry:
@@ -85,20 +145,40 @@ def gateway_on(
     file: VenueFile,
     venue: VenuePort,
     entry: GrpcEntry,
+    kills: Kills,
+    kills_known: asyncio.Event,
     clock: Clock,
     health: Health,
     stop: asyncio.Event,
 ) -> GatewayProcess:
-    """A gateway whose journal and configuration are on the bus."""
+    """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`."""
     return GatewayProcess(
         name=name,
         file=file,
         venue=venue,
         bus=bus,
         journal=JetStreamJournal(bus.client, file.namespace, file.name),
-        configurations=configurations(bus.client.jetstream(), file.namespace, file.name),
+        configurations=_once(kills_known, configurations(bus.client.jetstream(), file.namespace, file.name)),
+        ledgers=JetStreamLedgers(bus.client, file.namespace),
         serve_sessions=entry.serve,
         clock=clock,
         health=health,
         stop=stop,
+        kills=kills,
     )
+
+
+async def obey_bus(bus: NatsBus, kills: Kills, clock: Clock, known: asyncio.Event) -> None:
+    """Hands over the kill orders of the bus; `known` is set once those are handed over that were there."""
+    async for kill in kill_orders(bus.client.jetstream(), clock):
+        if kill is None:
+            known.set()
+        else:
+            kills.put(kill)
+
+
+async def _once(known: asyncio.Event, items: AsyncIterator[Configuration]) -> AsyncIterator[Configuration]:
+    """The items, none before `known` is set."""
+    await known.wait()
+    async for item in items:
+        yield item

@@ -90,7 +90,7 @@ class StrategyProcess:
         self._context = StageContext(
             self.config.namespace, self.config.name, self._state, self.clock, running=self.running
         )
-        self._models = {role: create_strategy_model(self.config) for role in self.roles if role in UPSTREAM[:2]}
+        self._models = {role: self._create_model(role) for role in self.roles if role in UPSTREAM[:2]}
 
     async def run(self, market: Bus) -> None:
         """Runs on the bus that market data comes over, and closes it. Raises SessionTakenOver when a newer process of
@@ -111,13 +111,18 @@ class StrategyProcess:
             reporting.cancel()
             await market.close()
 
+    def _create_model(self, role: Role) -> Model:
+        with self.running.at_work(role):
+            return create_strategy_model(self.config)
+
     @property
     def _combined(self) -> bool:
         return set(self.roles) == set(ROLES)
 
     async def _start_combined(self, market: Bus, execution: ExecutionRole) -> None:
         """Every role in this process: each event goes through all of them in turn."""
-        target_of = whole_chain(self.config, self._models, self._context)
+        with self.running.at_work(Role.FEATURE):
+            target_of = whole_chain(self.config, self._models, self._context)
         instruments = frozenset(instrument_ids(self.config))
 
         async def receive(event: MarketEvent) -> None:
@@ -146,7 +151,8 @@ class StrategyProcess:
             stage = SignalStage(self._models[Role.SIGNAL], instruments, quoting(config))
             await start_signals(market, context, signal_role(stage, context))
         if Role.FEATURE in self.roles:
-            feature = feature_role(started(self._models[Role.FEATURE]), context)
+            with self.running.at_work(Role.FEATURE):
+                feature = feature_role(started(self._models[Role.FEATURE]), context)
             await start_features(market, context, feature, instruments)
         await market.flush()
         for role in self.roles:

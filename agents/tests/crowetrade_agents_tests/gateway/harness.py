@@ -19,13 +19,16 @@ from crowetrade.bus.v1 import market_data_pb2 as md
 from crowetrade.config.v1 import config_pb2
 from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from crowetrade_agents.bus.nats import NatsBus
+from crowetrade_agents.control.grpc_server import ControlServer
 from crowetrade_agents.order_entry.responses import responses_of
 from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.gateway_pod import GrpcEntry, gateway_on
+from crowetrade_agents.runtime.gateway_pod import GrpcEntry, gateway_on, obey_bus
+from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_api.files import EnvName, VenueFile
 from crowetrade_api.gateway_config import revision_of
 from crowetrade_process.health import Health
+from crowetrade_process.stopping import cancelled
 
 NAMESPACE, VENUE, STRATEGY, SYMBOL = "desk", "sim", "ema", "EUR-USD"
 RUN = "1hg3k2m9p0ab"
@@ -117,7 +120,11 @@ async def configure(bus: Client, message: config_pb2.GatewayConfig) -> None:
 class Running:
     """A gateway that serves, and the task that runs it."""
 
-    def __init__(self, entry: GrpcEntry, task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    def __init__(
+        self, entry: GrpcEntry, task: asyncio.Task[None], stop: asyncio.Event, kills: Kills, control_port: int
+    ) -> None:
+        self.kills = kills
+        self.control_port = control_port
         self._entry = entry
         self.task = task
         self._stop = stop
@@ -139,16 +146,27 @@ async def start(bus: Client, folder: Path, *, file: VenueFile | None = None, pod
     file = file or venue_file(replay={"speed": "max"})
     clock, stop = SystemClock(), asyncio.Event()
     venue = venue_of(file, {EnvName.DATA_DIRECTORY: str(folder), **env}, clock)
-    entry = GrpcEntry(0)
-    process = gateway_on(NatsBus(bus), pod, file, venue, entry, clock, Health(), stop)
-    task = asyncio.create_task(process.run())
+    entry, kills, known = GrpcEntry(0), Kills(NAMESPACE, VENUE, clock), asyncio.Event()
+    control = ControlServer(kills, clock, 0)
+    await control.start()
+    process = gateway_on(NatsBus(bus), pod, file, venue, entry, kills, known, clock, Health(), stop)
+
+    async def run() -> None:
+        obeying = asyncio.create_task(obey_bus(NatsBus(bus), kills, clock, known))
+        try:
+            await process.run()
+        finally:
+            await cancelled(obeying)
+            await control.stop()
+
+    task = asyncio.create_task(run())
     serving = asyncio.create_task(process.serving.wait())
     await asyncio.wait({task, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_SECONDS)
     serving.cancel()
     if task.done():
         task.result()
     assert process.serving.is_set(), "the gateway does not serve"
-    return Running(entry, task, stop)
+    return Running(entry, task, stop, kills, control.port)
 
 
 @asynccontextmanager

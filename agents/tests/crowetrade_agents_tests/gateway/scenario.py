@@ -53,7 +53,12 @@ def rule_of(
 ) -> config_pb2.RiskRule:
     """A rule with decimal limits by name; a rate as {"maxOrderRate": "20/1"}."""
     message = config_pb2.RiskRule(
-        risk_limit=name, uid=f"uid-{name}", strategies=strategies, aggregate_total=total, enforce=True
+        risk_limit=name,
+        uid=f"uid-{name}",
+        strategies=strategies,
+        aggregate_total=total,
+        enforce=True,
+        currency="USD",
     )
     for limit, text in (limits or {"maxOrderQuantity": "1000000"}).items():
         count, _, seconds = text.partition("/")

@@ -76,6 +76,15 @@ halts { halt: "UnknownExecution@1" text: "the venue reports execution e9 of 3000
 configuration { revision: "r2" members { risk_limit: "desk" strategies: "" strategies: "alpha" strategies: "beta" } }
 at_unix_ns: 1700000001000000002
 venue_unix_ns: 1700000001000000002
+recent_orders { fingerprints: 8633274017699685132 fingerprints: 4019359117764628458 fingerprints: 3865390795165177869
+  unix_ns: 1700000000000000000 unix_ns: 1700000000000000001 unix_ns: 1700000000000000002 strategy_indices: 0
+  strategy_indices: 0 strategy_indices: 0 strategies: "alpha" }
+tallies { strategy: "alpha" messages: 8 executions: 3 }
+tallies { strategy: "beta" messages: 1 rejects: 1 }
+tallies { executions: 1 }
+buys { symbol: "GBP-USD" unix_ns: 1700000001000000002 counts: 1 }
+buys { strategy: "alpha" symbol: "EUR-USD" unix_ns: 1700000000000000002 counts: 1 }
+sells { strategy: "alpha" symbol: "EUR-USD" unix_ns: 1700000000000000000 counts: 2 }
 """
 
 
@@ -131,8 +140,10 @@ def test_the_books_of_a_snapshot_are_those_that_it_was_made_of() -> None:
 
     restored = recover(VENUE, books.to_message(), ())
 
-    assert restored.messages.to_messages() == books.messages.to_messages()
-    for name in vars(books).keys() - {"messages", "_folds"}:
+    windows = {"messages", "buys", "sells"}
+    for name in windows:
+        assert getattr(restored, name).to_messages() == getattr(books, name).to_messages(), name
+    for name in vars(books).keys() - windows - {"moved", "_folds"}:
         assert getattr(restored, name) == getattr(books, name), name
 
 
@@ -296,7 +307,14 @@ def test_refused_requests_are_messages_when_they_are_read_from_the_journal_alone
 
 
 def test_new_books_are_empty() -> None:
-    assert text_format.MessageToString(Books(VENUE).to_message()).split() == ["configuration", "{", "}"]
+    assert text_format.MessageToString(Books(VENUE).to_message()).split() == [
+        "configuration",
+        "{",
+        "}",
+        "recent_orders",
+        "{",
+        "}",
+    ]
     assert Books(VENUE).members == {}
 
 

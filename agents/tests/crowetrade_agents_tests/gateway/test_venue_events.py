@@ -79,6 +79,21 @@ def test_an_execution_of_no_known_order_goes_to_suspense_and_halts(changes: dict
     assert kinds(scenario.order(2))[0] == "< REJECTED VenueHalted"
 
 
+def test_an_execution_under_the_name_of_one_in_suspense_is_nobodys_either_and_halts_again() -> None:
+    """What the books keep in suspense is kept as an order of nobody, under the venue's ClOrdID behind a question
+    mark: a venue that reports that very name must not make it an order of ours."""
+    scenario = Scenario()
+    scenario.executed(1, "1000", "e1", cl_ord_id="stranger")
+    scenario.do(commands.Configure(configuration(cleared_halts=frozenset(scenario.books.halts), revision="r2")))
+    assert not scenario.books.halts
+
+    done = scenario.executed(1, "1000", "e2", cl_ord_id="?stranger")
+
+    assert kinds(done) == ["order_executed", "halt_changed"]
+    assert scenario.events[-2].order_executed.suspense
+    assert scenario.books.exposure(("", EUR)).position == 2000
+
+
 def test_quantities_of_more_digits_than_the_default_context_are_booked_exactly() -> None:
     """A context of 28 digits would round each of them when its sign is turned."""
     many, rest = "12345678901.123456789012345678", "0.000000000000000001"
@@ -216,6 +231,21 @@ def test_an_order_of_unknown_fate_that_is_open_is_what_it_was_before() -> None:
     scenario.venue(answer)
 
     assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.PARTIALLY_FILLED
+
+
+def test_an_acknowledgement_that_comes_again_says_nothing_of_an_order_in_doubt() -> None:
+    """Found by the simulation, seed 80000049: the venue had forgotten the order, the question was lost, and a late copy
+    of the acknowledgement made the order New again, so that nobody asked any more."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.cancel(1, 2)
+    scenario.venue(port.RequestRejected(cl_ord_id(2), cl_ord_id(1), "UnknownOrder", "", True, scenario.now))
+
+    assert kinds(scenario.accepted(1)) == []
+
+    assert scenario.books.open[cl_ord_id(1)].status is OrdStatus.UNKNOWN
+    assert "> query" in kinds(scenario.later(10))
 
 
 def test_each_execution_of_an_order_that_nobody_sent_is_booked_once() -> None:

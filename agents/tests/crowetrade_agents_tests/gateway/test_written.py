@@ -76,7 +76,8 @@ LIFE: list[Step] = [
         """
         journal at_unix_ns: T+0 order_submitted { cl_ord_id: "alpha-1hg3k2m9p0ab-1" strategy: "alpha" symbol:
             "EUR-USD" side: SIDE_SELL order_quantity: "10000" ord_type: ORD_TYPE_LIMIT price: "1.1"
-            time_in_force: TIME_IN_FORCE_GTD expire_unix_ns: T+1000000000 post_only: true origin_sequence: 41 }
+            time_in_force: TIME_IN_FORCE_GTD expire_unix_ns: T+1000000000 post_only: true origin_sequence: 41
+            bid_price: "1.1" ask_price: "1.1001" quote_unix_ns: T+0 }
         SendOrder cl_ord_id=alpha-1hg3k2m9p0ab-1 strategy=alpha instrument=sim-fx/EUR-USD side=Side.SELL
             quantity=10000 ord_type=OrdType.LIMIT price=1.1 time_in_force=TimeInForce.GTD expire_ns=T+1000000000
             post_only=True closing=False received_ns=T-3
@@ -135,7 +136,8 @@ LIFE: list[Step] = [
         lambda s: s.do(REPLACE),
         """
         journal at_unix_ns: T+0 replace_submitted { cl_ord_id: "alpha-1hg3k2m9p0ab-2" orig_cl_ord_id:
-            "alpha-1hg3k2m9p0ab-1" order_quantity: "20000" price: "1.3" origin_sequence: 42 }
+            "alpha-1hg3k2m9p0ab-1" order_quantity: "20000" price: "1.3" origin_sequence: 42
+            bid_price: "1.1" ask_price: "1.1001" quote_unix_ns: T+0 }
         SendReplace cl_ord_id=alpha-1hg3k2m9p0ab-2 strategy=alpha instrument=sim-fx/EUR-USD side=Side.SELL
             quantity=20000 ord_type=OrdType.LIMIT price=1.3 time_in_force=TimeInForce.GTD expire_ns=T+1000000000
             post_only=True closing=False orig_cl_ord_id=alpha-1hg3k2m9p0ab-1 order_id=v1a received_ns=T-3
@@ -311,11 +313,11 @@ LIFE: list[Step] = [
             Expired with 0 executed
         journal at_unix_ns: T+1000000000 requests_refused { strategy: "alpha" reason: "MaxOrderQuantity"
             risk_limit: "desk" count: 1 text: "order quantity 2000000 is above maxOrderQuantity 1000000 of desk:
-            send smaller orders" symbol: "EUR-USD" }
+            send smaller orders" symbol: "EUR-USD" rejects: 1 }
         log warning requests_refused strategy=alpha reason=MaxOrderQuantity risk_limit=desk count=1 text=order
             quantity 2000000 is above maxOrderQuantity 1000000 of desk: send smaller orders
         journal at_unix_ns: T+1000000000 requests_refused { strategy: "alpha" reason: "InvalidPrice" count: 3
-            text: "no price" }
+            text: "no price" rejects: 2 }
         log warning requests_refused strategy=alpha reason=InvalidPrice risk_limit= count=3 text=no price
         """,
     ),
@@ -402,7 +404,8 @@ LIFE: list[Step] = [
         """
         journal at_unix_ns: T+1000000000 order_submitted { cl_ord_id: "alpha-1hg3k2m9p0ab-8" strategy: "alpha"
             symbol: "EUR-USD" side: SIDE_BUY order_quantity: "10000" ord_type: ORD_TYPE_LIMIT price: "1.1"
-            time_in_force: TIME_IN_FORCE_GTC }
+            time_in_force: TIME_IN_FORCE_GTC
+            bid_price: "1.1" ask_price: "1.1001" quote_unix_ns: T+0 }
         SendOrder cl_ord_id=alpha-1hg3k2m9p0ab-8 strategy=alpha instrument=sim-fx/EUR-USD side=Side.BUY
             quantity=10000 ord_type=OrdType.LIMIT price=1.1 time_in_force=TimeInForce.GTC expire_ns=None
             post_only=False closing=False received_ns=T+1000000000
@@ -651,7 +654,8 @@ OWN: list[Step] = [
         log info configuration_in_force revision=r2 unreadable= halted=
         journal at_unix_ns: T+5000000000 order_submitted { cl_ord_id: "alpha-g1-3" strategy: "alpha" symbol:
             "EUR-USD" side: SIDE_SELL order_quantity: "10000" ord_type: ORD_TYPE_MARKET time_in_force:
-            TIME_IN_FORCE_IOC closing: true }
+            TIME_IN_FORCE_IOC closing: true
+            bid_price: "1.1" ask_price: "1.1001" quote_unix_ns: T+0 }
         SendOrder cl_ord_id=alpha-g1-3 strategy=alpha instrument=sim-fx/EUR-USD side=Side.SELL quantity=10000
             ord_type=OrdType.MARKET price=None time_in_force=TimeInForce.IOC expire_ns=None post_only=False
             closing=True received_ns=T+5000000000
@@ -680,7 +684,8 @@ OWN: list[Step] = [
         """
         journal at_unix_ns: T+6000000000 order_submitted { cl_ord_id: "alpha-g1-4" strategy: "alpha" symbol:
             "EUR-USD" side: SIDE_SELL order_quantity: "10000" ord_type: ORD_TYPE_MARKET time_in_force:
-            TIME_IN_FORCE_IOC closing: true }
+            TIME_IN_FORCE_IOC closing: true
+            bid_price: "1.1" ask_price: "1.1001" quote_unix_ns: T+0 }
         SendOrder cl_ord_id=alpha-g1-4 strategy=alpha instrument=sim-fx/EUR-USD side=Side.SELL quantity=10000
             ord_type=OrdType.MARKET price=None time_in_force=TimeInForce.IOC expire_ns=None post_only=False
             closing=True received_ns=T+6000000000

@@ -301,6 +301,13 @@ async def test_only_what_was_exported_is_trimmed(client: Client) -> None:
     assert await stored(client, JOURNAL) == 4
 
 
+async def test_trimming_removes_records_and_no_snapshots(client: Client) -> None:
+    await client.jetstream().publish(SNAPSHOTS, b"\xff")
+    await write(client, [2, 2, 2, 2, 2], [2, 4])
+    assert await trim(client, NAMESPACE, VENUE, before_sequence=11) == 3
+    assert (await stored(client, JOURNAL), await stored(client, SNAPSHOTS)) == (4, 3)
+
+
 @pytest.mark.parametrize("snapshots", [[], [2]])
 async def test_nothing_is_trimmed_without_two_snapshots(client: Client, snapshots: list[int]) -> None:
     await write(client, [2, 2, 2], snapshots)

@@ -40,6 +40,7 @@ def message(limits: Mapping[str, Mapping[str, str]] = LIMITS, **changes: Any) ->
         "generation": 1,
         "strategies": ["ema", "other"],
         "enforce": True,
+        "currency": "USD",
         **changes,
     }
     return config_pb2.RiskRule(

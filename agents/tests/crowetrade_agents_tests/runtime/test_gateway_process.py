@@ -52,6 +52,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(EnvName.DATA_DIRECTORY, str(tmp_path))
     monkeypatch.setenv(EnvName.HTTP_PORT, str(free_port()))
     monkeypatch.setenv(EnvName.GRPC_PORT, "0")
+    monkeypatch.setenv(EnvName.CONTROL_PORT, "0")
     monkeypatch.setenv(EnvName.NATS_URL, "nats://127.0.0.1:1")
     return path
 

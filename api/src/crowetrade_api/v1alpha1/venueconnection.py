@@ -384,6 +384,13 @@ class Instrument(ApiModel):
 
 RequiredLimit = Literal["OrderSize", "Position", "OrderRate", "Loss"]
 REQUIRED_LIMITS: tuple[RequiredLimit, ...] = ("OrderSize", "Position", "OrderRate")
+LIMITS_OF_GROUP: dict[str, tuple[str, ...]] = {
+    "OrderSize": ("maxOrderQuantity", "maxOrderNotional"),
+    "Position": ("maxPositionQuantity", "maxGrossNotional", "maxNetNotional"),
+    "OrderRate": ("maxOrderRate",),
+    "Loss": ("maxDailyLoss", "maxDrawdown"),
+}
+"""Any one of these covers the group."""
 
 
 class VenueConnectionSpec(ApiModel):

@@ -40,6 +40,12 @@ def plan_of(manifests: Sequence[Manifest], namespace: str) -> Plan:
         raise WrongUse(f"the manifests are of the namespaces {listed}, and a backtest runs one: give it those of one")
     if not found.strategies:
         raise WrongUse("no Strategy is among the manifests: name the files or folders that hold one")
+    engaged = sorted(address.name for address, switch in found.switches.items() if switch.spec.engaged)
+    if engaged:
+        raise WrongUse(
+            f"KillSwitch {', '.join(engaged)} is engaged, so nothing would trade: leave it out, or set spec.engaged to "
+            "false"
+        )
     venues = {item.name: item for item in found.venues.values()}
     strategies, problems = [], []
     for strategy in found.strategies.values():

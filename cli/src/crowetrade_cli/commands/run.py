@@ -7,9 +7,7 @@ import contextlib
 import io
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +26,7 @@ from crowetrade_cli.local.show import JsonShow, PlainShow, Show, Shows, TableSho
 from crowetrade_cli.local.sources import Sources
 from crowetrade_cli.local.state import State
 from crowetrade_cli.local.wanted import Address, Wanted
+from crowetrade_cli.local.watchdog import LoopWatchdog
 from crowetrade_cli.samples import INSTALLED_SAMPLES
 from crowetrade_cli.web.show import WebShow
 from crowetrade_process.logs import configure_logging
@@ -35,7 +34,6 @@ from crowetrade_process.stopping import cancelled, stop_on_signals
 
 LOOK_SECONDS = 0.5
 WEB_PORT = 8420
-SHOW_CURSOR = b"\x1b[?25h"
 
 
 def run(
@@ -85,6 +83,15 @@ def run(
             typer.echo(f"The page is at {page.address}", err=True)
             show = Shows(page, show)
         uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
+    for place in () if json else sources.switches:
+        typer.echo(_how_to_kill(place), err=True)
+
+
+def _how_to_kill(place: str) -> str:
+    return (
+        f"While it runs, the KillSwitch of {place} stops whom it selects: set spec.engaged to true there, with a "
+        "spec.reason. Set it to false again to re-arm; a file that is gone re-arms nothing."
+    )
 
 
 class _Running:
@@ -100,12 +107,11 @@ class _Running:
     async def run(self, first: Wanted, seconds: float | None) -> None:
         """Until a signal, or until the time is over."""
         stopping = stop_on_signals()
-        stops = _leave_on_interrupt_when_set(stopping)
         await self._desk.observe()
         self._desk.want(first)
         working = asyncio.create_task(self._desk.run())
         asked = asyncio.create_task(_stopped(stopping, seconds))
-        with self._show:
+        with LoopWatchdog(self._desk.model_at_work, seconds) as watchdog, self._show:
             try:
                 while not asked.done() and not working.done():
                     self._look()
@@ -113,7 +119,7 @@ class _Running:
                     self._read_again()
                 if working.done():
                     working.result()
-                stops.set()
+                watchdog.leave_on_interrupt()
                 self._show.say("Stopping: what is open is cancelled, positions are kept. Ctrl-C leaves at once.")
                 self._look()
             finally:
@@ -137,29 +143,14 @@ class _Running:
         try:
             self._desk.want(self._sources.read())
         except CliError as error:
-            self._show.say(f"{error}\nWhat runs goes on as it was.")
+            doubtful = self._sources.switch_in_doubt()
+            if doubtful:
+                self._desk.distrust(doubtful)
+                self._show.say(f"{error}\nA KillSwitch that cannot be read counts as engaged: everything is stopped.")
+            else:
+                self._show.say(f"{error}\nWhat runs goes on as it was.")
         else:
             self._show.say("The manifests have changed and are taken over.")
-
-
-def _leave_on_interrupt_when_set(stopping: asyncio.Event) -> threading.Event:
-    """The first Ctrl-C asks the loop to stop. One that comes when the returned event is set, as the first one does,
-    ends the process without the loop, because a model that never returns holds it; what is written to the journal by
-    then is there, as after a kill."""
-    loop, stops = asyncio.get_running_loop(), threading.Event()
-
-    def interrupt(number: int, _: object) -> None:
-        if stops.is_set():
-            if sys.stdout.isatty():
-                os.write(sys.stdout.fileno(), SHOW_CURSOR)
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stops.set()
-        loop.call_soon_threadsafe(stopping.set)
-
-    loop.remove_signal_handler(signal.SIGINT)
-    signal.signal(signal.SIGINT, interrupt)
-    return stops
 
 
 async def _stopped(stopping: asyncio.Event, seconds: float | None) -> None:

@@ -8,17 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-import nats
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_agents.journal.snapshots import SnapshotReader
 from crowetrade_agents.journal.sqlite import SqliteReader
-from crowetrade_cli.errors import Failed, WrongUse
+from crowetrade_cli.bus import connect
+from crowetrade_cli.errors import WrongUse
 from crowetrade_cli.journal.files import Format, format_of, read_file
 
-CONNECT_SECONDS = 5
 JOURNAL_SUFFIX = ".journal"
 """Of the file that `crowetrade run` keeps for a venue."""
 
@@ -98,31 +96,6 @@ class FileSource:
         """As Source.records. Raises Failed when the columns say something else than the bytes of their record."""
         for payload in read_file(self._file, self._format):
             yield payload
-
-
-@asynccontextmanager
-async def connect(url: str) -> AsyncIterator[Client]:
-    """A connection to the bus that is closed at the end; raises Failed when there is none."""
-
-    async def no_output(error: Exception) -> None:
-        return
-
-    try:
-        client = await nats.connect(
-            url,
-            name="crowetrade",
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=CONNECT_SECONDS,
-            error_cb=no_output,
-        )
-    except (NatsError, OSError, TimeoutError) as error:
-        raise Failed(f"NATS at {url} cannot be reached ({error or type(error).__name__})") from error
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 @asynccontextmanager

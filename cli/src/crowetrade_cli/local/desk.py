@@ -14,12 +14,17 @@ import structlog
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.bus.local import LocalBus
+from crowetrade_agents.control.kills import everything
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.order_entry.in_process import InProcessEntry
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.gateway_config import compile_config
+from crowetrade_api.kill_order import kill_order
 from crowetrade_api.references import Problem, references
+from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.meta import Resource
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
@@ -27,10 +32,14 @@ from crowetrade_cli.local.gateway import LocalGateway, file_of
 from crowetrade_cli.local.state import State
 from crowetrade_cli.local.strategy import LocalStrategy
 from crowetrade_cli.local.wanted import Address, Wanted
+from crowetrade_cli.local.watchdog import ModelAtWork
 from crowetrade_process.stopping import unless_stopping
 
 LOOK_NS = 250_000_000
 """What waits for a gateway's word (a strategy that is to be flat, a venue that goes) is looked at this often."""
+
+IN_DOUBT = Address("manifests", "unreadable")
+"""The KillSwitch that is engaged while a manifest of one cannot be read."""
 
 R = TypeVar("R", bound=Resource)
 
@@ -48,6 +57,8 @@ class Desk:
         self._bus = LocalBus()
         self._observer = self._bus.connect()
         self._wanted = Wanted()
+        # Why nobody knows what the KillSwitches say; empty when they are known.
+        self._doubt = ""
         # What is here, with what was taken away and is not gone yet: that is marked as being deleted.
         self.venues: dict[Address, VenueConnection] = {}
         self.strategies: dict[Address, Strategy] = {}
@@ -59,6 +70,8 @@ class Desk:
         """Strategies whose change waits, and why."""
         # They outlive their gateways: a strategy that runs finds the next gateway of a venue where the last one was.
         self._entries: dict[Address, InProcessEntry] = defaultdict(InProcessEntry)
+        # By namespace: what its gateways hold of limits that several of them share.
+        self._ledgers: dict[str, MemoryLedgers] = defaultdict(MemoryLedgers)
         self._look = asyncio.Event()
 
     async def observe(self) -> None:
@@ -66,9 +79,19 @@ class Desk:
         await self._observer.subscribe(subjects.gateway_status("*", "*"), status_pb2.GatewayStatus, self._gateway_said)
         await self._observer.subscribe(subjects.agent_status("*", "*", "*"), status_pb2.AgentStatus, self._agent_said)
 
+    @property
+    def switches(self) -> Mapping[Address, KillSwitch]:
+        """Those that have a manifest."""
+        return self._wanted.switches
+
     def want(self, wanted: Wanted) -> None:
         """From now on this is wanted."""
-        self._wanted = wanted
+        self._wanted, self._doubt = wanted, ""
+        self._look.set()
+
+    def distrust(self, file: str) -> None:
+        """Everything stops until manifests are wanted again: this file holds a KillSwitch and cannot be read."""
+        self._doubt = f"{file} cannot be read, which counts as engaged"
         self._look.set()
 
     async def run(self) -> None:
@@ -86,6 +109,15 @@ class Desk:
         await asyncio.gather(*(one.stop() for one in self.gateways.values()))
         await self._observer.close()
 
+    def model_at_work(self) -> ModelAtWork | None:
+        """Whose model is at work at this moment, of which there is one at most: they share the event loop. For another
+        thread."""
+        for address, strategy in list(self.running.items()):
+            current = strategy.running.current
+            if current is not None:
+                return ModelAtWork(address, *current)
+        return None
+
     async def reconcile(self) -> bool:
         """One look at everything; whether another one is needed though nobody wants anything else: something was on its
         way out, so that others have to follow, or a change waits."""
@@ -94,12 +126,14 @@ class Desk:
         leaving = any(item.deleting for item in (*self.venues.values(), *self.strategies.values()))
         for address, venue in self.venues.items():
             await self._gateway(address, venue)
+        self._kill()
         self._configure()
         for strategy_address, strategy in list(self.strategies.items()):
             await self._strategy(strategy_address, strategy)
         for address, venue in list(self.venues.items()):
             if venue.deleting and self._let_go(address):
                 await self.gateways.pop(address).stop()
+                self._ledgers[address.namespace].remove(address.name)
                 del self.venues[address]
         return leaving or bool(self.held)
 
@@ -114,8 +148,20 @@ class Desk:
             _log.info("gateway_restarts", venue=address.name)
             await known.stop()
         self.gateways[address] = LocalGateway(
-            file, self._state.journal(address), self._environment, self._bus, self._entries[address], self._clock
+            file,
+            self._state.journal(address),
+            self._environment,
+            self._bus,
+            self._entries[address],
+            self._ledgers[address.namespace],
+            self._clock,
         )
+
+    def _kill(self) -> None:
+        switches = {address: _kill_order(switch) for address, switch in self._wanted.switches.items()}
+        switches[IN_DOUBT] = everything(*IN_DOUBT, self._doubt) if self._doubt else None
+        for gateway in self.gateways.values():
+            gateway.obey(switches)
 
     def _configure(self) -> None:
         for address, gateway in self.gateways.items():
@@ -214,6 +260,15 @@ class Desk:
         strategy = self.running.get(Address(status.namespace, status.strategy))
         if strategy is not None:
             strategy.status = status
+
+
+def _kill_order(switch: KillSwitch) -> kill_pb2.KillOrder | None:
+    order = kill_order(switch)
+    if order is not None and order.scope.namespaces_from == "Selector":
+        order.scope.namespaces_from = (
+            "All"  # labels of namespaces are not known here, and what is not known is selected
+        )
+    return order
 
 
 def _of(namespace: str, items: Mapping[Address, R]) -> Iterable[R]:

@@ -11,9 +11,11 @@ from pathlib import Path
 import structlog
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade.config.v1 import config_pb2
+from crowetrade.config.v1 import config_pb2, kill_pb2
+from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.bus.local import LocalBus
 from crowetrade_agents.control.gateway_config import decode
+from crowetrade_agents.control.kills import Channel, Kill, Rearm
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError, JournalError
@@ -22,10 +24,12 @@ from crowetrade_agents.journal.sqlite import SqliteJournal
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.order_entry.in_process import InProcessEntry
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_api.files import VenueFile, data_mounts
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_cli.local.state import NAME
+from crowetrade_cli.local.wanted import Address
 from crowetrade_process.health import Health
 from crowetrade_process.stopping import unless_stopping
 
@@ -60,6 +64,7 @@ class LocalGateway:
         environment: Mapping[str, str],
         bus: LocalBus,
         entry: InProcessEntry,
+        ledgers: MemoryLedgers,
         clock: Clock,
     ) -> None:
         self.file = file
@@ -73,7 +78,11 @@ class LocalGateway:
         self._environment = environment
         self._bus = bus
         self._entry = entry
+        self._ledgers = ledgers
         self._clock = clock
+        self._kills = Kills(file.namespace, file.name, clock)
+        # By KillSwitch, what was handed over last: its order, None where it is not engaged.
+        self._obeyed: dict[Address, kill_pb2.KillOrder | None] = {}
         self._configuration = Configuration()
         self._configured = asyncio.Event()
         self._stop = asyncio.Event()
@@ -100,6 +109,18 @@ class LocalGateway:
         # gateway that is stopped need not wait for the order to close positions.
         self._configuration = replace(decode(config.SerializeToString()), flattened_when_deleted=frozenset())
         self._configured.set()
+
+    def obey(self, switches: Mapping[Address, kill_pb2.KillOrder | None]) -> None:
+        """Hands over the orders of KillSwitches, None for one that is not engaged. One that is no longer among them
+        stays as it was: that a file is gone re-arms nothing. Whoever writes the manifests may re-arm here."""
+        for address, order in switches.items():
+            if address in self._obeyed and self._obeyed[address] == order:
+                continue
+            self._obeyed[address] = order
+            if order is None:
+                self._kills.put(Rearm(*address, uid="", generation=0, channel=Channel.MANIFEST))
+            else:
+                self._kills.put(Kill(order, Channel.MANIFEST, self._clock.now_ns()))
 
     async def stop(self) -> None:
         """Asks it to leave as on SIGTERM, and waits until it has."""
@@ -137,10 +158,12 @@ class LocalGateway:
                 bus=bus,
                 journal=journal,
                 configurations=self._configurations(),
+                ledgers=self._ledgers.port(),
                 serve_sessions=self._serve,
                 clock=self._clock,
                 health=self._health,
                 stop=self._stop,
+                kills=self._kills,
             )
             await self._process.run()
         finally:

@@ -17,6 +17,7 @@ from crowetrade_agents.gateway.status import SESSION_STATES
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_cli.journal.rows import iso
 from crowetrade_cli.local.desk import Desk
+from crowetrade_cli.local.stops import PASSING, StopRow, stops
 from crowetrade_cli.local.wanted import Address
 
 _SESSIONS = {number: state.value for state, number in SESSION_STATES.items()}
@@ -149,6 +150,7 @@ class LimitRow:
 class Report:
     """All rows, each kind in the order of its names; orders by venue, the oldest first."""
 
+    stops: list[StopRow]
     strategies: list[StrategyRow]
     positions: list[PositionRow]
     orders: list[OrderRow]
@@ -167,8 +169,13 @@ class Report:
 
 def report(desk: Desk) -> Report:
     """What the desk looks like now."""
+    stopping = stops(desk)
+    stopped = {name: row.why for row in reversed(stopping) if row.action not in PASSING for name in row.stops}
     return Report(
-        strategies=[_strategy(desk, address) for address in sorted(desk.strategies)],
+        stops=stopping,
+        strategies=[
+            _strategy(desk, address, stopped.get("/".join(address), "")) for address in sorted(desk.strategies)
+        ],
         positions=[row for address in sorted(desk.strategies) for row in _positions(desk, address)],
         orders=[
             _order(address, order) for address in sorted(desk.gateways) for order in desk.gateways[address].open_orders
@@ -178,10 +185,10 @@ def report(desk: Desk) -> Report:
     )
 
 
-def _strategy(desk: Desk, address: Address) -> StrategyRow:
+def _strategy(desk: Desk, address: Address, stopped: str) -> StrategyRow:
     accounts = desk.accounts(address)
     positions = [item for _, account in accounts for item in account.positions if Decimal(item.quantity)]
-    state, why = _state(desk, address)
+    state, why = _state(desk, address, stopped)
     gateways = [desk.gateways.get(Address(address.namespace, name)) for name in desk.strategies[address].venues]
     known = all(gateway is not None and gateway.status is not None for gateway in gateways)
     return StrategyRow(
@@ -199,8 +206,9 @@ def _strategy(desk: Desk, address: Address) -> StrategyRow:
     )
 
 
-def _state(desk: Desk, address: Address) -> tuple[str, str]:
-    """The word for people, and the sentence behind it: the worst first."""
+def _state(desk: Desk, address: Address, stopped: str) -> tuple[str, str]:
+    """The word for people, and the sentence behind it: the worst first. `stopped` says why a person has to look; empty
+    where nobody has to."""
     strategy, running = desk.strategies[address], desk.running.get(address)
     problem = desk.problems.get(address) or (running.problem if running is not None else "")
     if strategy.deleting:
@@ -217,6 +225,8 @@ def _state(desk: Desk, address: Address) -> tuple[str, str]:
             return "Starting", ""
         if gateway.status.blocked_reason:
             return "Halted", f"{name}: {gateway.status.blocked_message or gateway.status.blocked_reason}"
+    if stopped:
+        return "Halted", stopped
     said = running.status if running is not None else None
     if said is None:
         return "Starting", ""

@@ -16,6 +16,7 @@ from rich.text import Text
 from crowetrade_cli.journal.rows import Row
 from crowetrade_cli.local.fills import fill_fields
 from crowetrade_cli.local.report import Report, StrategyRow, VenueRow
+from crowetrade_cli.local.stops import StopRow
 from crowetrade_cli.local.table import tables
 from crowetrade_cli.local.wanted import Address
 
@@ -74,10 +75,11 @@ class TableShow:
 
 
 class PlainShow:
-    """A line for each execution and for each change of a state."""
+    """A line for each execution, for each change of a state and of what stops strategies."""
 
     def __init__(self) -> None:
         self._states: dict[tuple[str, str, str], tuple[str, str]] = {}
+        self._stops: dict[tuple[str, str, str], StopRow] = {}
         self._last: Report | None = None
 
     def __enter__(self) -> Self:
@@ -111,12 +113,25 @@ class PlainShow:
                 self._states[kind, row.namespace, row.name] = said
                 why = f" ({row.why})" if row.why else ""
                 typer.echo(f"{kind} {now.label(row.namespace, row.name)}: {state}{why}")
+        self._tell_stops(now)
         for address, event in fills:
             fill = fill_fields(address, event)
             typer.echo(
                 f"{fill['time']} {now.label(address.namespace, event.strategy)}: {fill['side']} {fill['quantity']} "
                 f"{fill['symbol']} at {fill['price']} on {address.name}, fee {fill['fee']}"
             )
+
+    def _tell_stops(self, now: Report) -> None:
+        stops = {(row.kind, row.namespace, row.name): row for row in now.stops}
+        for kind, namespace, name in self._stops.keys() - stops.keys():
+            typer.echo(f"{kind} {now.label(namespace, name)}: over")
+        for key, row in stops.items():
+            if self._stops.get(key) != row:
+                whom = ", ".join(now.label(*item.split("/")) for item in row.stops) or "nobody yet"
+                halted = f", {row.halted} gateways have halted" if row.halted else ""
+                name = f"{row.kind} {now.label(row.namespace, row.name)}"
+                typer.echo(f"{name}: {row.action} for {whom}{halted} ({row.why}). To end it: {row.remedy}")
+        self._stops = stops
 
     def say(self, sentence: str) -> None:
         """See Show."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from crowetrade_api.names import Kind
 from crowetrade_cli.errors import Failed
 from crowetrade_cli.local.wanted import Wanted, wanted
 from crowetrade_cli.manifests.admission import Admitted, Manifest, judge
@@ -25,8 +26,12 @@ class Sources:
         self._standard_input = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if STANDARD_INPUT in paths else b""
         self._seen: list[tuple[str, int, int]] = []
         self._last: list[tuple[str, int, int]] = []
+        # Of what was taken last.
+        self._taken: set[tuple[str, int, int]] = set()
         self.notes: tuple[str, ...] = ()
         """A sentence for each document that was left out when they were read last."""
+        self.switches: tuple[str, ...] = ()
+        """Where the KillSwitches stood when they were read last: file and line."""
 
     def read(self) -> Wanted:
         """What all of them want. Raises Failed with the API server's sentence about each manifest that it would
@@ -34,7 +39,19 @@ class Sources:
         self._seen = self._last = list(self._fingerprint())
         reading = read(self._paths, self._namespace, standard_input=io.BytesIO(self._standard_input))
         self.notes = reading.notes
-        return wanted(admitted(reading.manifests, self._namespace), self._namespace)
+        found = wanted(admitted(reading.manifests, self._namespace), self._namespace)
+        self._taken = {*self._seen}
+        self.switches = tuple(item.place for item in reading.manifests if item.manifest["kind"] == Kind.KILL_SWITCH)
+        return found
+
+    def switch_in_doubt(self) -> str:
+        """After a reading that failed: a file that has changed since the last good one and mentions a KillSwitch, so
+        that nobody knows whether it is engaged; empty where there is none."""
+        for file in (item[0] for item in self._seen if item not in self._taken):
+            with contextlib.suppress(OSError):
+                if Kind.KILL_SWITCH.encode() in Path(file).read_bytes():
+                    return file
+        return ""
 
     def changed(self) -> bool:
         """Whether a file has changed, come or gone since they were read last, and none has since the last call: an

@@ -14,6 +14,7 @@ from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import AgentError
 from crowetrade_agents.order_entry.in_process import InProcessEntry, InProcessSession
 from crowetrade_agents.order_entry.port import OrderSession, SessionListener
+from crowetrade_agents.roles.stages import RunningStage
 from crowetrade_agents.runtime.strategy import StrategyProcess
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import ROLES
@@ -30,6 +31,7 @@ class LocalStrategy:
         self.file = file
         self.problem = ""
         self.status: status_pb2.AgentStatus | None = None
+        self.running = RunningStage()
         self._entries = entries
         self._bus = bus
         self._clock = clock
@@ -44,7 +46,17 @@ class LocalStrategy:
 
     async def _run(self) -> None:
         try:
-            process = StrategyProcess(self.file, ROLES, NAME, "", self._clock, Health(), self._stop, self._open_session)
+            process = StrategyProcess(
+                config=self.file,
+                roles=ROLES,
+                name=NAME,
+                config_hash="",
+                clock=self._clock,
+                health=Health(),
+                stopping=self._stop,
+                open_session=self._open_session,
+                running=self.running,
+            )
             await process.run(self._bus.connect())
         except AgentError as error:
             self.problem = str(error)

@@ -13,8 +13,9 @@ _COLOURS = {Tone.GOOD: _GOOD, Tone.BAD: _BAD, Tone.WAITS: _WAITS}
 
 
 def tables(report: Report) -> Group:
-    """Strategies, venues and limits."""
-    return Group(_strategies(report), _venues(report), _limits(report))
+    """What is stopped where anything is, strategies, venues and limits."""
+    stopped = [_stops(report)] if report.stops else []
+    return Group(*stopped, _strategies(report), _venues(report), _limits(report))
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -33,6 +34,15 @@ def _table(title: str, *columns: str) -> Table:
 
 def _state(word: str) -> Text:
     return Text(word, style=_COLOURS[Tone.of(word)])
+
+
+def _stops(report: Report) -> Table:
+    table = _table("Stopped until a person has looked", "What", "Does", "To", "Halted", "Why", "How it ends")
+    for row in report.stops:
+        name = f"{row.kind} {report.label(row.namespace, row.name)}"
+        whom = ", ".join(report.label(*item.split("/")) for item in row.stops)
+        table.add_row(*map(Text, (name, row.action, whom, row.halted, row.why, row.remedy)))
+    return table
 
 
 def _strategies(report: Report) -> Table:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crowetrade_api.names import Kind
+from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
@@ -26,6 +27,7 @@ class Wanted:
     venues: Mapping[Address, VenueConnection] = field(default_factory=dict)
     strategies: Mapping[Address, Strategy] = field(default_factory=dict)
     limits: Mapping[Address, RiskLimit] = field(default_factory=dict)
+    switches: Mapping[Address, KillSwitch] = field(default_factory=dict)
 
 
 def wanted(manifests: Iterable[Mapping[str, Any]], namespace: str) -> Wanted:
@@ -33,6 +35,7 @@ def wanted(manifests: Iterable[Mapping[str, Any]], namespace: str) -> Wanted:
     venues: dict[Address, VenueConnection] = {}
     strategies: dict[Address, Strategy] = {}
     limits: dict[Address, RiskLimit] = {}
+    switches: dict[Address, KillSwitch] = {}
     for manifest in manifests:
         metadata = {"namespace": namespace, **manifest["metadata"]}
         item = {**manifest, "metadata": metadata}
@@ -44,4 +47,6 @@ def wanted(manifests: Iterable[Mapping[str, Any]], namespace: str) -> Wanted:
                 strategies[address] = Strategy.model_validate(item)
             case Kind.RISK_LIMIT:
                 limits[address] = RiskLimit.model_validate(item)
-    return Wanted(venues, strategies, limits)
+            case Kind.KILL_SWITCH:
+                switches[address] = KillSwitch.model_validate(item)
+    return Wanted(venues, strategies, limits, switches)

@@ -10,6 +10,7 @@ from typing import Any
 
 from crowetrade_cli.journal.rows import iso
 from crowetrade_cli.local.report import LimitRow, OrderRow, PositionRow, Report, StrategyRow, Tone, VenueRow
+from crowetrade_cli.local.stops import StopRow
 
 ORDERS_SHOWN = 100
 
@@ -23,6 +24,15 @@ def snapshot(now: Report, fills: Iterable[Mapping[str, Any]], sentence: str, at_
         "time": iso(at_ns),
         "message": sentence,
         "totals": [{"currency": currency, "pnl": pnl} for currency, pnl in totals(now).items()],
+        "stops": [
+            {
+                **_fields(row),
+                "key": f"{row.kind}/{_key(row.namespace, row.name)}",
+                "label": label(row.namespace, row.name),
+                "whom": ", ".join(label(*item.split("/")) for item in row.stops),
+            }
+            for row in now.stops
+        ],
         "strategies": [
             {
                 **_fields(row),
@@ -72,7 +82,7 @@ def totals(now: Report) -> dict[str, str]:
     return found
 
 
-def _fields(row: LimitRow | OrderRow | PositionRow | StrategyRow | VenueRow) -> dict[str, Any]:
+def _fields(row: LimitRow | OrderRow | PositionRow | StopRow | StrategyRow | VenueRow) -> dict[str, Any]:
     """As dataclasses.asdict, but without its deep copy of each value, which the loop that trades would wait for."""
     return {field.name: getattr(row, field.name) for field in fields(row)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
@@ -195,32 +196,146 @@ def test_a_journal_that_is_broken_fails_its_venue_alone(desk: Desk) -> None:
     assert desk.journal.read_bytes().startswith(b"no database")
 
 
-LOOPS = """
-from crowetrade_agents.sdk import Model
+HANGING = """
+import hashlib, math, os, time
+from crowetrade_agents.sdk import Features, Model, QuoteTerms, Quoting
 
-class Loops(Model):
+FOREVER = {forever!r}
+HOOK = {hook!r}
+EVENTS = {events}
+
+class Hanging(Model):
     def __init__(self, parameters, instruments):
-        pass
+        self.instrument, self.events = instruments[0], 0
+        self.hang_in("__init__")
+
+    def hang_in(self, hook):
+        self.events += 1
+        if hook == HOOK and self.events > EVENTS:
+            print("it hangs", flush=True)
+            exec(FOREVER)
+
+    def on_start(self):
+        self.hang_in("on_start")
 
     def on_quote(self, quote):
-        print("it loops", flush=True)
-        while True:
-            pass
+        self.hang_in("on_quote")
+        return Features(ready=True, values={{"any": 0.0}})
+
+    def signal(self, features):
+        self.hang_in("signal")
+        return Quoting({{self.instrument: QuoteTerms(half_spread=0.1, skew=0.0, size=0.2)}})
 """
+LOOP = "while True: pass"
+SLEEP = "time.sleep(1e6)"
+NATIVE = "hashlib.pbkdf2_hmac('sha256', b'p', b's', 2**31 - 1)"
+"""Releases the interpreter and takes no signals."""
 
 
-def test_a_second_interrupt_ends_a_run_whose_model_never_returns(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    (desk.folder / "looping.py").write_text(LOOPS)
+@pytest.fixture
+def hanging(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
+    """A desk whose strategy quotes far from the market, until its model hangs in a hook after so many calls."""
     monkeypatch.setenv("PYTHONPATH", str(desk.folder))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    model = {"spec.model": {"entryPoint": "hanging:Hanging"}, "spec.agents.updatePolicy": "Immediate"}
     image = "registry.example.com/desk/models@sha256:" + "0" * 64
-    desk.write(change(change(STRATEGY, "spec.model", {"entryPoint": "looping:Loops"}), "spec.agents.image", image))
+    execution = {"style": "Quote", "timeInForce": "GTC", "requoteTicks": 100_000}
+    strategy = STRATEGY
+    for path, value in {**model, "spec.agents.image": image, "spec.policy.execution": execution}.items():
+        strategy = change(strategy, path, value)
+
+    def made(hook: str, forever: str, events: int = 0) -> Desk:
+        (desk.folder / "hanging.py").write_text(HANGING.format(hook=hook, forever=forever, events=events))
+        desk.write(strategy)
+        return desk
+
+    return made
+
+
+HANGS: dict[str, tuple[str, str, str, signal.Signals]] = {
+    "a loop in a hook": ("on_quote", LOOP, "feature", signal.SIGTERM),
+    "a loop in the constructor": ("__init__", LOOP, "feature", signal.SIGINT),
+    "a sleep in the forecast": ("signal", SLEEP, "signal", signal.SIGINT),
+    "native code at the start": ("on_start", NATIVE, "feature", signal.SIGTERM),
+}
+SAYS_WITHIN_SECONDS = 5
+
+
+@pytest.mark.parametrize("case", HANGS)
+def test_a_model_that_never_returns_is_named_and_holds_no_run_that_is_to_end(
+    hanging: Callable[..., Desk], case: str
+) -> None:
+    hook, forever, role, number = HANGS[case]
+    desk = hanging(hook, forever)
     desk.start("--plain")
-    desk.until("it loops")
+    desk.until("it hangs")
+    began = time.monotonic()
+    desk.until(f"the model of strategy desk/ema has not returned to the {role} role for 3 s and holds all")
+    assert time.monotonic() - began < SAYS_WITHIN_SECONDS
+    assert desk.process is not None
+    assert desk.process.poll() is None
+    desk.process.send_signal(number)
+    assert desk.process.wait(SAYS_WITHIN_SECONDS) == 1
+    desk.until("this run ends without an orderly stop, because the model of strategy desk/ema does not answer")
+    assert "run_is_held" in (desk.folder / "state" / "run.log").read_text()
+
+
+def test_a_model_that_never_returns_does_not_outlast_the_time_of_the_run(hanging: Callable[..., Desk]) -> None:
+    desk = hanging("on_quote", LOOP)
+    desk.start("--plain", "--for", "2")
+    desk.until("it hangs")
+    assert desk.process is not None
+    assert desk.process.wait(PATIENCE_SECONDS) == 1
+    desk.until("this run ends without an orderly stop")
+
+
+def test_a_second_interrupt_ends_a_run_whose_model_never_returns_at_once(hanging: Callable[..., Desk]) -> None:
+    desk = hanging("on_quote", LOOP)
+    desk.start("--plain")
+    desk.until("it hangs")
     assert desk.process is not None
     desk.process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         desk.process.wait(0.5)
-    assert desk.interrupt() == -signal.SIGINT
+    assert desk.interrupt() == 128 + signal.SIGINT
+
+
+def test_a_model_that_is_late_is_named_and_the_run_goes_on(hanging: Callable[..., Desk]) -> None:
+    desk = hanging("on_start", "time.sleep(5)")
+    desk.start("--plain")
+    desk.until("has not returned to the feature role")
+    desk.until(r"the model of strategy desk/ema has returned after [5-9]\.\d s, and the run goes on")
+    desk.until("strategy ema: Trading")
+    assert desk.interrupt() == 0
+
+
+def test_what_was_open_when_a_run_ended_without_an_orderly_stop_is_canceled_by_the_next_one(
+    hanging: Callable[..., Desk], run: Run
+) -> None:
+    desk = hanging("on_quote", LOOP, events=20)
+    desk.start("--plain")
+    desk.until("it hangs")
+    assert desk.process is not None
+    desk.process.send_signal(signal.SIGTERM)
+    assert desk.process.wait(PATIENCE_SECONDS) == 1
+    desk.until("an order that is open now is canceled then")
+    left = _open_orders(desk)
+    assert left
+    assert "are as they were written" in run("journal", "verify", desk.journal).out
+
+    hanging("never", "pass").start("--plain")
+    desk.until("strategy ema: Trading")
+    assert desk.interrupt() == 0
+    ended = {str(row.event["cl_ord_id"]): row.event["ord_status"] for row in desk.rows("OrderEnded")}
+    assert {ended[cl_ord_id] for cl_ord_id in left} == {"ORD_STATUS_CANCELED"}
+    assert _open_orders(desk) == set()
+
+
+def _open_orders(desk: Desk) -> set[str]:
+    sent, ended = (
+        {str(row.event["cl_ord_id"]) for row in desk.rows(kind)} for kind in ("OrderSubmitted", "OrderEnded")
+    )
+    return sent - ended
 
 
 def test_one_process_at_a_time_has_the_state(holding: Desk) -> None:

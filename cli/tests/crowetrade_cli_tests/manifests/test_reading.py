@@ -76,8 +76,8 @@ def test_what_is_not_ours_is_left_out_with_a_note(tmp_path: Path) -> None:
     assert found.notes == (
         f"{folder}/kustomization.yaml: skipped: what it builds is read from "
         f"kubectl kustomize {folder} | crowetrade ... -",
-        f"{folder}/desk.yaml, document 1 (line 1): ConfigMap ticks (v1) is skipped: only Strategy, VenueConnection and "
-        f"RiskLimit of {API_VERSION} matter here",
+        f"{folder}/desk.yaml, document 1 (line 1): ConfigMap ticks (v1) is skipped: only Strategy, VenueConnection, "
+        f"RiskLimit and KillSwitch of {API_VERSION} matter here",
     )
 
 
@@ -116,7 +116,7 @@ def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         (manifest(kind="Strateggy"), f'line 1: no matches for kind "Strateggy" in version "{API_VERSION}"'),
-        (manifest().replace("v1alpha1", "v2"), "the kinds are Strategy, VenueConnection and RiskLimit of"),
+        (manifest().replace("v1alpha1", "v2"), "the kinds are Strategy, VenueConnection, RiskLimit and KillSwitch of"),
         (manifest().replace(API_VERSION, "trading.io/v1"), 'no matches for kind "Strategy" in version "trading.io/v1"'),
         ("kind: Strategy\n", "apiVersion is not set"),
         (f"{manifest()}---\napiVersion: v1\n", "document 2 (line 4): kind is not set"),

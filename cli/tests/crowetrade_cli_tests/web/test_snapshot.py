@@ -16,7 +16,7 @@ def _strategy(name: str, pnl: str, currency: str = "USD", namespace: str = "desk
 
 
 def _report(**rows: Any) -> Report:
-    return Report(**{"strategies": [], "positions": [], "orders": [], "venues": [], "limits": [], **rows})
+    return Report(**{"stops": [], "strategies": [], "positions": [], "orders": [], "venues": [], "limits": [], **rows})
 
 
 TOTALS = {

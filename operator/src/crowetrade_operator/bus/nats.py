@@ -24,8 +24,9 @@ from nats.js.kv import KeyValue
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
-from crowetrade.config.v1 import config_pb2
+from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
+from crowetrade_operator.bus import kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.errors import BusUnavailable
@@ -37,6 +38,7 @@ ENSURE_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
+_ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 Stored = tuple[str, int]
 """What decides whether a GatewayConfig is put again: its revision and the fencing token on record."""
 GatewayListener = Callable[[str, str], None]
@@ -55,6 +57,7 @@ class Bus:
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
         self._bucket: KeyValue | None = None
+        self._kills: KeyValue | None = None
         self._put: dict[str, Stored] = {}
         self._streams: set[str] = set()
         self._gateway_listeners: list[GatewayListener] = []
@@ -106,7 +109,7 @@ class Bus:
                 return False
             async with asyncio.timeout(REQUEST_SECONDS):
                 await bucket.put(key, config.SerializeToString(deterministic=True))
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+        except _ERRORS as error:
             raise self._failed("put the gateway configuration", error) from error
         self._put[key] = wanted
         metrics.CONFIG_PUTS.inc()
@@ -121,7 +124,7 @@ class Bus:
         assert self._stream is not None
         try:
             await _ensure_stream(self._stream, _journal_stream(namespace, venue))
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+        except _ERRORS as error:
             raise self._failed(f"make the journal stream of venue {venue}", error) from error
         self._streams.add(name)
 
@@ -133,7 +136,7 @@ class Bus:
             if await self._found(bucket, key) is not None:
                 async with asyncio.timeout(REQUEST_SECONDS):
                     await bucket.delete(key)
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+        except _ERRORS as error:
             raise self._failed("delete the gateway configuration", error) from error
         self._put.pop(key, None)
 
@@ -145,8 +148,35 @@ class Bus:
                 return list(await bucket.keys())
         except nats.js.errors.NoKeysError:
             return []
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+        except _ERRORS as error:
             raise self._failed("list the gateway configurations", error) from error
+
+    async def put_kill(self, order: kill_pb2.KillOrder, now_ns: int) -> bool:
+        """Puts an engaged kill order unless it is there already; returns whether it was written."""
+        bucket = self._usable_kills()
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await kills.put(bucket, order, now_ns)
+        except _ERRORS as error:
+            raise self._failed(f"put the order of KillSwitch {order.name}", error) from error
+
+    async def remove_kill(self, namespace: str, name: str, uid: str, generation: int) -> bool:
+        """Takes away the order of a KillSwitch that is re-armed; returns whether there was one."""
+        bucket = self._usable_kills()
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await kills.remove(bucket, namespace, name, uid, generation)
+        except _ERRORS as error:
+            raise self._failed(f"take away the order of KillSwitch {name}", error) from error
+
+    async def kill_orders(self) -> list[kill_pb2.KillOrder]:
+        """All kill orders on the bus."""
+        bucket = self._usable_kills()
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await kills.orders(bucket)
+        except _ERRORS as error:
+            raise self._failed("list the kill orders", error) from error
 
     async def _once(self) -> None:
         try:
@@ -157,7 +187,7 @@ class Bus:
                     await self._client.subscribe(subjects.STATUS_SUBJECTS, cb=self._heard)
                 self._stream = self._client.jetstream(timeout=REQUEST_SECONDS)
             await self._ensure()
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+        except _ERRORS as error:
             # "No servers" is what the client says when it gives up; why, it has said before.
             self._mark(False, self._client_error if isinstance(error, nats.errors.NoServersError) else _text(error))
             await self._drop()
@@ -188,12 +218,13 @@ class Bus:
                     await client.close()
 
     async def _ensure(self) -> None:
-        """The bucket as wanted, whatever is there now."""
+        """The buckets as wanted, whatever is there now."""
         assert self._stream is not None
         # Somebody else may have changed them: the next call looks again.
         self._put.clear()
         self._streams.clear()
-        self._bucket = await _ensure_bucket(self._stream)
+        self._bucket = await _ensure_bucket(self._stream, subjects.CONFIG_BUCKET)
+        self._kills = await _ensure_bucket(self._stream, subjects.KILL_BUCKET)
 
     async def _heard(self, message: Msg) -> None:
         said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")
@@ -238,6 +269,11 @@ class Bus:
         if not self.connected or self._bucket is None:
             raise BusUnavailable(f"NATS at {self.url} cannot be used: {self.problem}")
         return self._bucket
+
+    def _usable_kills(self) -> KeyValue:
+        self._usable()
+        assert self._kills is not None
+        return self._kills
 
     def _failed(self, what: str, error: Exception) -> BusUnavailable:
         self._wake.set()
@@ -297,10 +333,8 @@ async def _ensure_stream(stream: JetStreamContext, wanted: StreamConfig) -> None
         await stream.update_stream(found.evolve(subjects=wanted.subjects, allow_direct=True))
 
 
-async def _ensure_bucket(stream: JetStreamContext) -> KeyValue:
+async def _ensure_bucket(stream: JetStreamContext, name: str) -> KeyValue:
     try:
-        return await stream.key_value(subjects.CONFIG_BUCKET)
+        return await stream.key_value(name)
     except nats.js.errors.BucketNotFoundError:
-        return await stream.create_key_value(
-            KeyValueConfig(bucket=subjects.CONFIG_BUCKET, history=1, storage=StorageType.FILE)
-        )
+        return await stream.create_key_value(KeyValueConfig(bucket=name, history=1, storage=StorageType.FILE))

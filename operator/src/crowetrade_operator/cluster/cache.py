@@ -74,7 +74,11 @@ class Cache:
 
     def of_kind(self, kind: str) -> Iterator[Object]:
         """All objects of a kind."""
-        return (item for address, item in self._items.items() if address[0] == kind)
+        return (item for (found, _), items in self._kinds.items() if found == kind for item in items.values())
+
+    def namespaces(self, kind: str) -> list[str]:
+        """Namespaces that hold an object of the kind."""
+        return sorted(namespace for (found, namespace), items in self._kinds.items() if found == kind and items)
 
     def owned(self, key: Key) -> list[Object]:
         """Children of a custom resource, by its labels."""

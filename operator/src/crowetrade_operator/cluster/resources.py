@@ -32,6 +32,7 @@ class ApiResource:
 STRATEGIES = ApiResource(GROUP, VERSION, "strategies", "Strategy")
 VENUES = ApiResource(GROUP, VERSION, "venueconnections", "VenueConnection")
 RISK_LIMITS = ApiResource(GROUP, VERSION, "risklimits", "RiskLimit")
+KILL_SWITCHES = ApiResource(GROUP, VERSION, "killswitches", "KillSwitch")
 DEPLOYMENTS = ApiResource("apps", "v1", "deployments", "Deployment")
 CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap")
 SERVICES = ApiResource("", "v1", "services", "Service")
@@ -43,7 +44,7 @@ PODS = ApiResource("", "v1", "pods", "Pod")
 EVENTS = ApiResource("events.k8s.io", "v1", "events", "Event")
 LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease")
 
-CUSTOM = (STRATEGIES, VENUES, RISK_LIMITS)
+CUSTOM = (STRATEGIES, VENUES, RISK_LIMITS, KILL_SWITCHES)
 CHILDREN = (SERVICE_ACCOUNTS, CONFIG_MAPS, NETWORK_POLICIES, SERVICES, DISRUPTION_BUDGETS, DEPLOYMENTS)
 """Kinds that the operator creates, in the order in which they are applied: the Deployment comes last."""
 WATCHED = (*CUSTOM, *CHILDREN, PODS)

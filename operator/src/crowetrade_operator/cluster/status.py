@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from crowetrade_api.names import API_VERSION, Key
+from crowetrade_api.names import API_VERSION, Key, Kind
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster, Object
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, NotFound
@@ -22,6 +22,8 @@ from crowetrade_operator.errors import ClusterError, ClusterUnavailable, NotFoun
 log = structlog.get_logger()
 
 PER_OBJECT_SECONDS = 1.0
+KILL_SECONDS = 0.1
+"""For a KillSwitch: people watch it while they wait for the market to be left alone."""
 IDLE_SECONDS = 0.05
 
 
@@ -37,7 +39,16 @@ class Pending:
 
 def significant(status: Object) -> Object:
     """The part of a status that is written first when it changes."""
-    names = ("observedGeneration", "phase", "conditions", "gateways", "pending")
+    names = (
+        "observedGeneration",
+        "phase",
+        "state",
+        "conditions",
+        "gateways",
+        "acknowledgements",
+        "pending",
+        "breached",
+    )
     part = {name: status.get(name) for name in names}
     part["agents"] = (status.get("agents") or {}).get("summary")
     part["session"] = (status.get("session") or {}).get("state")
@@ -114,7 +125,7 @@ class StatusWriter:
         self._filled = now
         if self._tokens < 1.0 and self._per_second >= 1.0:
             return None
-        due = [key for key in self._pending if now - self._last.get(key, float("-inf")) >= PER_OBJECT_SECONDS]
+        due = [key for key in self._pending if now - self._last.get(key, float("-inf")) >= _pause(key)]
         return min(due, key=lambda key: (not self._pending[key].significant, self._pending[key].since), default=None)
 
     async def _write(self, key: Key) -> None:
@@ -144,3 +155,8 @@ class StatusWriter:
             self._known.pop(key, None)
             log.error("status refused by the API server", key=str(key), error=str(error))
         metrics.STATUS_WRITES.labels(key.kind.value, result).inc()
+
+
+def _pause(key: Key) -> float:
+    """Seconds between two writes of one status."""
+    return min(KILL_SECONDS, PER_OBJECT_SECONDS) if key.kind is Kind.KILL_SWITCH else PER_OBJECT_SECONDS

@@ -8,12 +8,23 @@ from crowetrade_api.files import (
     CONFIG_DIRECTORY,
     CREDENTIALS_KEY,
     DATA_DIRECTORY,
+    KILL_DIRECTORY,
+    SERVICE_ACCOUNT_DIRECTORY,
     STRATEGY_FILE,
     VENUE_FILE,
     DataMount,
+    EnvName,
     data_mounts,
 )
-from crowetrade_api.names import COMBINED_ROLE, CONFIG_HASH_ANNOTATION, GRPC_PORT, HTTP_PORT, ROLE_LABEL, ROLES
+from crowetrade_api.names import (
+    COMBINED_ROLE,
+    CONFIG_HASH_ANNOTATION,
+    CONTROL_PORT,
+    GRPC_PORT,
+    HTTP_PORT,
+    ROLE_LABEL,
+    ROLES,
+)
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import Credentials, VenueConnection
 from crowetrade_operator.desired import vault
@@ -31,6 +42,23 @@ from crowetrade_operator.settings import Settings
 
 GATEWAY_GRACE_SECONDS = 45
 """After SIGTERM a gateway cancels what is open and goes on closing positions where that is asked for."""
+
+KILL_VOLUME: dict[str, Any] = {"name": "kills", "emptyDir": {"sizeLimit": "16Mi"}}
+"""It outlives the container: a gateway that starts again with neither journal nor bus still knows what stops it."""
+KILL_MOUNT: dict[str, Any] = {"name": "kills", "mountPath": KILL_DIRECTORY}
+API_VOLUME: dict[str, Any] = {
+    "name": "api-server",
+    "projected": {
+        "defaultMode": 0o440,
+        "sources": [
+            # Without an audience: the API server's own.
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        ],
+    },
+}
+"""What Kubernetes itself would mount, in the gateway's container alone: it watches KillSwitches with it."""
+API_MOUNT: dict[str, Any] = {"name": "api-server", "mountPath": SERVICE_ACCOUNT_DIRECTORY, "readOnly": True}
 
 
 def roles_of(strategy: Strategy) -> list[str]:
@@ -73,12 +101,13 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
         "gateway",
         settings.agents_image,
         ["gateway"],
-        environment(settings.nats_url, config_hash),
+        [*environment(settings.nats_url, config_hash), *_kill_environment(settings)],
         venue.spec.resources.to_api(),
     )
-    gateway["ports"] = [port("grpc", GRPC_PORT), port("http", HTTP_PORT)]
-    gateway["volumeMounts"] = [_config_mount(), TMP_MOUNT]
-    pod = pod_spec(object_name(venue), [gateway], [_config_volume(object_name(venue), VENUE_FILE), TMP_VOLUME])
+    gateway["ports"] = [port("grpc", GRPC_PORT), port("control", CONTROL_PORT), port("http", HTTP_PORT)]
+    gateway["volumeMounts"] = [_config_mount(), TMP_MOUNT, KILL_MOUNT, API_MOUNT]
+    volumes = [_config_volume(object_name(venue), VENUE_FILE), TMP_VOLUME, KILL_VOLUME, API_VOLUME]
+    pod = pod_spec(object_name(venue), [gateway], volumes)
     pod["terminationGracePeriodSeconds"] = GATEWAY_GRACE_SECONDS
     for mount in data_mounts(venue.spec.simulated.data) if venue.spec.simulated is not None else ():
         _add_data(pod, mount)
@@ -90,6 +119,14 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
         "metadata": metadata(venue),
         "spec": deployment_spec(selector(venue), labels(venue), {CONFIG_HASH_ANNOTATION: config_hash}, pod),
     }
+
+
+def _kill_environment(settings: Settings) -> list[dict[str, Any]]:
+    namespaces = ",".join(settings.namespaces) or "*"
+    return [
+        {"name": EnvName.KILL_DIRECTORY.value, "value": KILL_DIRECTORY},
+        {"name": EnvName.KILL_NAMESPACES.value, "value": namespaces},
+    ]
 
 
 def _config_mount() -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """NetworkPolicies: nothing in and nothing out but what is named here.
 
-A strategy reaches the bus, DNS and the gateways of its venues. A gateway reaches the bus and DNS, and Vault when its
-key is there; strategies of its namespace reach it. Metrics and probes come from the operator's namespace and the
-node.
+A strategy reaches the bus, DNS and the gateways of its venues. A gateway reaches the bus, DNS and the API server, where
+it watches KillSwitches, and Vault when its key is there; strategies of its namespace reach it. Its control service,
+where orders to stop come in, is reached from the operator's namespace, and by pods of any namespace that are labelled
+for it. Metrics and probes come from the operator's namespace and the node.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from crowetrade_api.names import (
+    CONTROL_LABEL,
+    CONTROL_PORT,
     GATEWAY_APP,
     GRPC_PORT,
     HTTP_PORT,
@@ -41,10 +44,16 @@ def venue_policy(venue: VenueConnection, settings: Settings) -> dict[str, Any]:
         "from": [{"podSelector": {"matchExpressions": [{"key": STRATEGY_LABEL, "operator": "Exists"}]}}],
         "ports": [_port(GRPC_PORT)],
     }
-    egress = [_to_bus(settings), _to_dns(settings)]
+    labelled = {"namespaceSelector": {}, "podSelector": {"matchLabels": {CONTROL_LABEL: "true"}}}
+    control = {"from": [_operator(settings), labelled], "ports": [_port(CONTROL_PORT)]}
+    api_server = {
+        "to": [{"ipBlock": {"cidr": settings.api_server.cidr}}],
+        "ports": [_port(number) for number in settings.api_server.ports],
+    }
+    egress = [_to_bus(settings), _to_dns(settings), api_server]
     if venue.spec.credentials is not None and venue.spec.credentials.vault is not None:
         egress.append({"to": [_peer(settings.vault)], "ports": [_port(settings.vault.port)]})
-    return _policy(venue, [strategies, _metrics(settings)], egress)
+    return _policy(venue, [strategies, control, _metrics(settings)], egress)
 
 
 def _policy(owner: Owner, ingress: list[dict[str, Any]], egress: list[dict[str, Any]]) -> dict[str, Any]:
@@ -72,9 +81,12 @@ def _peer(peer: Peer) -> dict[str, Any]:
     return out
 
 
+def _operator(settings: Settings) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: settings.operator_namespace}}}
+
+
 def _metrics(settings: Settings) -> dict[str, Any]:
-    operator = {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: settings.operator_namespace}}}
-    return {"from": [operator], "ports": [_port(HTTP_PORT)]}
+    return {"from": [_operator(settings)], "ports": [_port(HTTP_PORT)]}
 
 
 def _to_bus(settings: Settings) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def deployment_spec(
 
 
 def pod_spec(service_account: str, containers: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> dict[str, Any]:
-    """spec of a pod without any right at the API server."""
+    """spec of a pod that gets no token of the API server unless a volume of it has one."""
     return {
         "serviceAccountName": service_account,
         "automountServiceAccountToken": False,

@@ -1,10 +1,10 @@
-"""Services: order entry and metrics of a gateway, metrics of a strategy."""
+"""Services: order entry, control and metrics of a gateway, metrics of a strategy."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_api.names import GRPC_PORT, HTTP_PORT
+from crowetrade_api.names import CONTROL_PORT, GRPC_PORT, HTTP_PORT
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata, selector
 
@@ -17,7 +17,7 @@ def service(owner: Owner) -> dict[str, Any]:
     """A gateway gets an address; a strategy a headless Service, for metrics only."""
     spec: dict[str, Any] = {"selector": selector(owner), "ports": [_port("http", HTTP_PORT)]}
     if isinstance(owner, VenueConnection):
-        spec["ports"] = [_port("grpc", GRPC_PORT), *spec["ports"]]
+        spec["ports"] = [_port("grpc", GRPC_PORT), _port("control", CONTROL_PORT), *spec["ports"]]
     else:
         spec["clusterIP"] = "None"
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(owner), "spec": spec}

@@ -1,4 +1,5 @@
-"""ServiceAccount: an identity without any right; Vault roles are bound to it."""
+"""ServiceAccount: an identity; Vault roles are bound to it. The chart lets gateways read KillSwitches, and nothing
+else."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,11 @@ from typing import Any, TypeVar, cast
 
 import structlog
 
-from crowetrade.config.v1 import config_pb2
+from crowetrade.config.v1 import config_pb2, kill_pb2
+from crowetrade_api import kill_order
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
-from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FINALIZER, Key, Kind, venue_object
+from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, CLEAR_HALT_ANNOTATION, FINALIZER, Key, Kind, venue_object
+from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
@@ -22,21 +25,27 @@ from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster, Object
 from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.events import Recorder
-from crowetrade_operator.cluster.resources import BY_KIND, NAMESPACES
+from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESPACES
 from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import (
     BusUnavailable,
+    ClusterError,
     ClusterRefused,
     Conflict,
     NamespaceTerminating,
     NotFound,
 )
+from crowetrade_operator.reconcile import killswitch
 from crowetrade_operator.reconcile.observed import Children, Compiled, GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, rfc3339
 from crowetrade_operator.settings import Settings
 
 log = structlog.get_logger()
 
+NAMESPACE_SECONDS = 60.0
+"""How old what is known of a namespace may be; it cannot be watched by an operator of some namespaces."""
+NAMESPACE_READ_SECONDS = 2.0
 R = TypeVar("R", bound=Resource)
 U = TypeVar("U", bound=Unreadable)
 
@@ -49,13 +58,16 @@ class Context:
     cluster: Cluster
     cache: Cache
     bus: Bus
+    direct: DirectOrders
     status: StatusWriter
     recorder: Recorder
     wall_clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
     _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
     _compiled: dict[str, dict[str, Compiled]] = field(default_factory=dict)
     _terminating: set[str] = field(default_factory=set)
+    _namespaces: dict[str, tuple[Mapping[str, str] | None, float]] = field(default_factory=dict)
 
     def now(self) -> Moment:
         """The wall clock."""
@@ -74,6 +86,23 @@ class Context:
         """A RiskLimit, readable or not; None when it is gone."""
         return self._resource(key, RiskLimit, UnreadableLimit)
 
+    def kill_switch(self, key: Key) -> killswitch.AnyKillSwitch | None:
+        """A KillSwitch, readable or not; None when it is gone."""
+        return self._resource(key, KillSwitch, UnreadableKillSwitch)
+
+    def gateways(self, switch: killswitch.AnyKillSwitch) -> list[killswitch.Gateway]:
+        """Every gateway of the namespaces in which the operator works, and what it says about the KillSwitch."""
+        place, found = (switch.namespace, switch.name), []
+        for namespace in self.cache.namespaces(Kind.VENUE.value):
+            labels, _ = self._namespaces.get(namespace, (None, 0.0))
+            for name, venue in self._all(Kind.VENUE, namespace, VenueConnection, UnreadableVenue).items():
+                view = self._gateway(namespace, venue)
+                if view.last is None and view.record_token == 0 and not self._deployed(namespace, name):
+                    continue
+                answer = self.direct.answer(place, (namespace, name), self.settings.silent_after_seconds)
+                found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, answer))
+        return found
+
     def surroundings(self, namespace: str) -> Surroundings:
         """All resources of a namespace, and what the bus said about them."""
         venues = self._all(Kind.VENUE, namespace, VenueConnection, UnreadableVenue)
@@ -84,12 +113,11 @@ class Context:
             limits={name: item for name, item in limits.items() if isinstance(item, RiskLimit)},
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
             gateways={name: self._gateway(namespace, venue) for name, venue in venues.items()},
-            gateway_deployments=frozenset(
-                name for name in venues if self.cache.get("Deployment", namespace, venue_object(name)) is not None
-            ),
+            gateway_deployments=frozenset(name for name in venues if self._deployed(namespace, name)),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=namespace in self._terminating,
+            namespace_labels=self._namespaces.get(namespace, (None, 0.0))[0],
             compiled=self._compiled.setdefault(namespace, {}),
         )
 
@@ -99,6 +127,26 @@ class Context:
         self._compiled.pop(namespace, None)
         if not any(any(self.cache.all(kind.value, namespace)) for kind in Kind):
             self._terminating.discard(namespace)  # it is gone, and another one may get its name
+
+    async def know_namespace(self, namespace: str) -> None:
+        """Reads the labels of a namespace if what is known is old. What cannot be read stays as it was known."""
+        labels, at = self._namespaces.get(namespace, (None, float("-inf")))
+        if self.clock() - at < NAMESPACE_SECONDS:
+            return
+        found = labels
+        try:
+            async with asyncio.timeout(NAMESPACE_READ_SECONDS):
+                stored = await self.cluster.get(NAMESPACES, "", namespace)
+            found = stored["metadata"].get("labels") or {}
+        except (ClusterError, TimeoutError) as error:
+            log.warning("labels of the namespace not read", namespace=namespace, error=str(error))
+        self._namespaces[namespace] = (found, self.clock())
+        if found != labels:
+            self._compiled.pop(namespace, None)
+
+    async def know_namespaces_of_venues(self) -> None:
+        """The same for every namespace that has a gateway."""
+        await asyncio.gather(*map(self.know_namespace, self.cache.namespaces(Kind.VENUE.value)))
 
     async def look_whether_terminating(self, namespace: str) -> None:
         """Asks the API server whether the namespace is being deleted, which never ends otherwise than with its end.
@@ -134,13 +182,45 @@ class Context:
             await self._delete(item)
         if plan.delete_config:
             await self._delete_config(key)
-        if plan.halts_cleared:
-            await self._merge(key, resource.metadata, {"annotations": {CLEAR_HALT_ANNOTATION: None}})
+        for done, annotation in (
+            (plan.halts_cleared, CLEAR_HALT_ANNOTATION),
+            (plan.breaches_cleared, CLEAR_BREACH_ANNOTATION),
+        ):
+            if done:
+                await self._merge(key, resource.metadata, {"annotations": {annotation: None}})
         if plan.finalizer is False and not await self._drop_finalizer(key, resource.metadata):
             return refusal  # an earlier reconcile has let it go, and has told it
         for note in plan.notes:
             self.recorder.record(key.kind.value, resource.metadata, note)
         return refusal
+
+    async def relay(self, switch: killswitch.AnyKillSwitch, wanted: killswitch.Relay) -> bool:
+        """Puts an order on the bus or takes it away, and sends it directly where the gateway is not heard; returns
+        whether the bus has what it should."""
+        place, metadata = (switch.namespace, switch.name), switch.metadata
+        self.direct.want(place, wanted.order, wanted.direct)
+        try:
+            if wanted.order is None:
+                changed = await self.bus.remove_kill(*place, metadata.uid, metadata.generation)
+            else:
+                changed = await self.bus.put_kill(wanted.order, int(self.wall_clock() * 1e9))
+        except BusUnavailable as error:
+            log.warning("kill order not on the bus", namespace=place[0], kill_switch=place[1], error=str(error))
+            return False
+        if changed:
+            engaged = wanted.order is not None
+            log.info("kill order relayed", namespace=place[0], kill_switch=place[1], engaged=engaged)
+        return True
+
+    async def create_kill_switch(self, order: kill_pb2.KillOrder) -> Metadata:
+        """The KillSwitch of an order that came without one; raises when it cannot be made."""
+        body = kill_order.manifest(order)
+        stored = await self.cluster.create(KILL_SWITCHES, order.namespace, body)
+        self.cache.put({**stored, "apiVersion": KILL_SWITCHES.api_version, "kind": KILL_SWITCHES.kind})
+        return Metadata.model_validate(stored["metadata"])
+
+    def _deployed(self, namespace: str, venue: str) -> bool:
+        return self.cache.get("Deployment", namespace, venue_object(venue)) is not None
 
     def _resource(self, key: Key, model: type[R], unreadable: type[U]) -> R | U | None:
         """One custom resource as its model; parsed once a version."""

@@ -6,23 +6,30 @@ Everything is level-based: an event only says which keys to look at again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator
 
 import structlog
 
 from crowetrade import subjects
+from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import ConditionType, find
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
+from crowetrade_api.kill_order import kill_order
 from crowetrade_api.names import Key, Kind
+from crowetrade_api.reasons import EventReason
+from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import StrategyStatus, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import owner_key
 from crowetrade_operator.cluster.client import Object
-from crowetrade_operator.errors import BusUnavailable, ClusterRefused, OperatorError
+from crowetrade_operator.cluster.events import Note
+from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile import (
+    killswitch,
     risklimit,
     strategy,
     strategy_deletion,
@@ -38,20 +45,34 @@ from crowetrade_operator.reconcile.queue import WorkQueue, work
 log = structlog.get_logger()
 
 AGENT_MEMORY_SECONDS = 300.0
-Resources = AnyStrategy | AnyVenue | RiskLimit | UnreadableLimit
+WITHOUT_OBJECT_SECONDS = 5.0
+"""So long a kill order has been reported without its KillSwitch before one is created: a KillSwitch that was re-armed
+and deleted must not come back because a gateway's word is late."""
+NO_NAMESPACE_SECONDS = 30.0
+RELAY_SECONDS = 1.0
+Resources = AnyStrategy | AnyVenue | RiskLimit | UnreadableLimit | killswitch.AnyKillSwitch
+Status = StrategyStatus | VenueConnectionStatus | RiskLimitStatus | KillSwitchStatus
 _CUSTOM = {kind.value: kind for kind in Kind}
 
 
 class Controller:
-    """The reconcilers of the three kinds over one queue."""
+    """The reconcilers of the four kinds over one queue."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.queue: WorkQueue[Key] = WorkQueue()
+        self._kills: dict[tuple[str, str], list[kill_pb2.KillAcknowledgement]] = {}
+        # Kill orders without a KillSwitch, with the time at which that was noticed.
+        self._without_object: dict[Key, float] = {}
+        # uid and generation of KillSwitches that are gone and were re-armed before.
+        self._rearmed: dict[Key, tuple[str, int]] = {}
+        self._orders_looked_for = asyncio.Event()
         context.cache.listen(self.changed)
         context.bus.on_gateway(self.gateway_spoke)
         context.bus.on_agent(self.agent_spoke)
         context.bus.on_connection(self.enqueue_all)
+        context.bus.on_connection(self.look_for_orders)
+        context.direct.on_answer(self.gateway_answered)
 
     # --- events to keys
 
@@ -66,6 +87,9 @@ class Controller:
             return
         if before is not None and after is not None and _intent(before) == _intent(after):
             return
+        if item["kind"] == Kind.KILL_SWITCH:
+            self._kill_switch_changed(item, gone=after is None)
+            return
         self.context.intent_changed(item["metadata"]["namespace"])
         for key in self._concerned(_CUSTOM[item["kind"]], item):
             self.queue.add(key)
@@ -78,6 +102,36 @@ class Controller:
             if venue in _venues(item):
                 self.queue.add(Key(Kind.STRATEGY, namespace, item["metadata"]["name"]))
 
+        self._kills_reported(namespace, venue)
+
+    def gateway_answered(self, namespace: str, name: str) -> None:
+        """A gateway has answered to a kill order that it was sent directly."""
+        self.queue.add(Key(Kind.KILL_SWITCH, namespace, name))
+
+    def _kills_reported(self, namespace: str, venue: str) -> None:
+        """Looks at every KillSwitch when a gateway has another one in force than before, whatever their namespaces, and
+        at those that have no object."""
+        heard = self.context.bus.board.gateway(namespace, venue)
+        said = list(heard.message.kills) if heard is not None else []
+        if self._kills.get((namespace, venue)) == said:
+            return
+        self._kills[namespace, venue] = said
+        self._add_kill_switches()
+        for kill in said:
+            self.queue.add(Key(Kind.KILL_SWITCH, kill.namespace, kill.name))
+
+    def _kill_switch_changed(self, item: Object, gone: bool) -> None:
+        """Gateways obey it by themselves, so nothing else is looked at again."""
+        metadata = item["metadata"]
+        key = Key(Kind.KILL_SWITCH, metadata["namespace"], metadata["name"])
+        if gone and (item.get("spec") or {}).get("engaged") is False:
+            self._rearmed[key] = (metadata["uid"], int(metadata.get("generation") or 0))
+        self.queue.add(key)
+
+    def _add_kill_switches(self) -> None:
+        for item in list(self.context.cache.of_kind(Kind.KILL_SWITCH.value)):
+            self.queue.add(Key(Kind.KILL_SWITCH, item["metadata"]["namespace"], item["metadata"]["name"]))
+
     def agent_spoke(self, namespace: str, strategy_name: str) -> None:
         """An agent said something new."""
         self.queue.add(Key(Kind.STRATEGY, namespace, strategy_name))
@@ -89,9 +143,12 @@ class Controller:
                 self.queue.add(Key(kind, item["metadata"]["namespace"], item["metadata"]["name"]))
 
     def _concerned(self, kind: Kind, item: Object) -> Iterator[Key]:
-        """The object itself and what depends on it: all in its namespace, since selectors may have changed."""
+        """The object itself and what depends on it: all in its namespace, since selectors may have changed; and of a
+        VenueConnection all KillSwitches."""
         namespace = item["metadata"]["namespace"]
         yield Key(kind, namespace, item["metadata"]["name"])
+        if kind is Kind.VENUE:
+            self._add_kill_switches()
         for other in Kind:
             for found in self.context.cache.all(other.value, namespace):
                 if other is not kind or kind is not Kind.VENUE:
@@ -109,6 +166,7 @@ class Controller:
             for _ in range(self.context.settings.workers):
                 group.create_task(work(self.queue, self.handle))
             group.create_task(self._resync())
+            group.create_task(self._look_for_orders_without_object())
 
     async def handle(self, key: Key) -> None:
         """One reconcile with its errors: nothing that is raised here may end the worker."""
@@ -137,6 +195,8 @@ class Controller:
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one object to where it should be; returns when to look again."""
+        if key.kind is not Kind.KILL_SWITCH:
+            await self.context.know_namespace(key.namespace)
         match key.kind:
             case Kind.STRATEGY:
                 return await self._strategy(key)
@@ -144,6 +204,8 @@ class Controller:
                 return await self._venue(key)
             case Kind.RISK_LIMIT:
                 return await self._risk_limit(key)
+            case Kind.KILL_SWITCH:
+                return await self._kill_switch(key)
 
     async def _strategy(self, key: Key) -> float | None:
         context = self.context
@@ -220,11 +282,118 @@ class Controller:
             self._report(key, resource, previous, status, unreadable.LIMIT_WATCHED)
             return None
         observed = risklimit.Observed(resource, context.surroundings(key.namespace), context.now())
-        self._report(key, resource, previous, risklimit.report(observed, previous), risklimit.WATCHED)
+        await context.carry_out(key, resource, risklimit.plan(observed))
+        status = risklimit.report(observed, previous)
+        self._report(key, resource, previous, status, risklimit.WATCHED)
+        for note in risklimit.notes(previous, status, resource):
+            context.recorder.record(key.kind.value, resource.metadata, note)
+        highest = float(status.utilisation[0].ratio) if status.utilisation else 0.0
+        metrics.LIMIT_UTILISATION.labels(key.namespace, key.name).set(highest)
+        warned = find(status.conditions, ConditionType.WARNING) is not None
+        metrics.LIMIT_WARNING.labels(key.namespace, key.name).set(warned)
+        metrics.LIMIT_BREACHES.labels(key.namespace, key.name).set(len(status.breached))
         return context.settings.silent_after_seconds
+
+    async def _kill_switch(self, key: Key) -> float | None:
+        context = self.context
+        switch = context.kill_switch(key)
+        if switch is None:
+            self._gone(key)
+            return await self._kill_switch_gone(key)
+        self._without_object.pop(key, None)
+        self._rearmed.pop(key, None)
+        if killswitch.asks_for_namespace_labels(switch):
+            await context.know_namespaces_of_venues()
+        observed = killswitch.Observed(
+            switch, context.gateways(switch), context.now(), context.bus.connected, context.bus.problem
+        )
+        relayed = await context.relay(switch, killswitch.relay(observed))
+        stored = KillSwitchStatus.model_validate(self._previous(key, switch))
+        previous = stored.model_copy(update={"conditions": stored.conditions or killswitch.before_the_first()})
+        status = killswitch.report(observed, previous)
+        self._report(key, switch, previous, status, killswitch.WATCHED)
+        counts = status.acknowledgements
+        metrics.KILL_SWITCH_PENDING.labels(key.namespace, key.name).set(counts.concerned - counts.acknowledged)
+        metrics.KILL_SWITCH_ENGAGED.labels(key.namespace, key.name).set(kill_order(switch) is not None)
+        return context.settings.silent_after_seconds if relayed else RELAY_SECONDS
+
+    async def _kill_switch_gone(self, key: Key) -> float | None:
+        """A KillSwitch that is gone re-arms nothing: what is still in force gets one again."""
+        context = self.context
+        context.direct.want((key.namespace, key.name), None, ())
+        rearmed = self._rearmed.pop(key, None)
+        if rearmed is not None:
+            await context.bus.remove_kill(key.namespace, key.name, *rearmed)
+        if context.settings.namespaces and key.namespace not in context.settings.namespaces:
+            return None
+        since = self._without_object.setdefault(key, context.clock())
+        order = self._reported(key, since) or await self._on_the_bus(key)
+        waited = context.clock() - since
+        if order is None:
+            if self._reported(key, 0.0) is None:
+                self._without_object.pop(key)
+                return None
+            return RELAY_SECONDS if waited < WITHOUT_OBJECT_SECONDS else context.settings.silent_after_seconds
+        if waited < WITHOUT_OBJECT_SECONDS:
+            return WITHOUT_OBJECT_SECONDS - waited
+        return await self._create_kill_switch(key, order)
+
+    async def _create_kill_switch(self, key: Key, order: kill_pb2.KillOrder) -> float | None:
+        try:
+            metadata = await self.context.create_kill_switch(order)
+        except Conflict:
+            return RELAY_SECONDS  # somebody has made it meanwhile
+        except (ClusterRefused, NotFound) as error:
+            hint = "create the namespace, and the KillSwitch in it, to re-arm" if isinstance(error, NotFound) else ""
+            log.error("no KillSwitch for a kill order that is in force", key=str(key), error=str(error), hint=hint)
+            return NO_NAMESPACE_SECONDS
+        text = (
+            f"Gateways have the kill order {key.namespace}/{key.name} in force and it had no KillSwitch: this one was "
+            "created, engaged. To re-arm, somebody writes their user name to spec.engagedBy, then another person sets "
+            "spec.engaged to false."
+        )
+        note = Note("Warning", EventReason.ORDER_WITHOUT_OBJECT, "Reconcile", text)
+        self.context.recorder.record(key.kind.value, metadata, note)
+        return None
+
+    def _reported(self, key: Key, since: float) -> kill_pb2.KillOrder | None:
+        """The order of this name that a gateway has reported since then."""
+        for namespace, venue in self._kills:
+            heard = self.context.bus.board.gateway(namespace, venue)
+            if heard is None or heard.at < since:
+                continue
+            for kill in heard.message.kills:
+                if (kill.namespace, kill.name) == (key.namespace, key.name):
+                    return killswitch.order_of(kill)
+        return None
+
+    async def _on_the_bus(self, key: Key) -> kill_pb2.KillOrder | None:
+        if not self.context.bus.connected:
+            return None
+        wanted = (key.namespace, key.name)
+        found = await self.context.bus.kill_orders()
+        return next((order for order in found if (order.namespace, order.name) == wanted), None)
+
+    def look_for_orders(self) -> None:
+        """Kill orders on the bus that have no KillSwitch are looked for now, not only from time to time."""
+        self._orders_looked_for.set()
+
+    async def _look_for_orders_without_object(self) -> None:
+        """Whoever gave an order on the bus while the API server was down has made no KillSwitch."""
+        while True:
+            self._orders_looked_for.clear()
+            try:
+                for order in await self.context.bus.kill_orders():
+                    self.queue.add(Key(Kind.KILL_SWITCH, order.namespace, order.name))
+            except BusUnavailable as error:
+                log.info("kill orders on the bus not read", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.context.settings.resync_seconds):
+                    await self._orders_looked_for.wait()
 
     def _gone(self, key: Key) -> None:
         self.context.status.forget(key)
+        metrics.forget(key.kind.value, key.namespace, key.name)
         self.queue.succeeded(key)
 
     def _previous(self, key: Key, resource: Resources) -> Object:
@@ -234,8 +403,8 @@ class Controller:
         self,
         key: Key,
         resource: Resources,
-        previous: StrategyStatus | VenueConnectionStatus | RiskLimitStatus,
-        status: StrategyStatus | VenueConnectionStatus | RiskLimitStatus,
+        previous: Status,
+        status: Status,
         watched: tuple[ConditionType, ...],
     ) -> None:
         live = self.context.cache.get(key.kind.value, key.namespace, key.name) or {}

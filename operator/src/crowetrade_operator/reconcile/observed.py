@@ -74,6 +74,8 @@ class Surroundings:
     unreadable_limits: Sequence[str] = ()
     # Whether the namespace is being deleted.
     terminating: bool = False
+    # metadata.labels of the namespace; None when they are not known.
+    namespace_labels: Mapping[str, str] | None = None
     # By venue; kept from one reconcile to the next, until somebody changes a resource of the namespace.
     compiled: dict[str, Compiled] = field(default_factory=dict)
 
@@ -91,7 +93,13 @@ class Surroundings:
         if found is None:
             halt = _unreadable_limits(self.unreadable_limits) if self.unreadable_limits else None
             config = compile_config(
-                venue, self.strategies.values(), self.limits.values(), halt, self.terminating, self.venues.values()
+                venue,
+                self.strategies.values(),
+                self.limits.values(),
+                halt,
+                self.terminating,
+                self.venues.values(),
+                self.namespace_labels,
             )
             found = Compiled(config, {rule.risk_limit: rule_hash(rule) for rule in config.rules})
             self.compiled[venue.name] = found

@@ -44,6 +44,8 @@ class Plan:
     journal: bool = False
     # Whether to take the annotation clear-halt away: the gateway has confirmed it.
     halts_cleared: bool = False
+    # Whether to take the annotation clear-breach away: the gateways have confirmed it.
+    breaches_cleared: bool = False
     notes: Sequence[Note] = ()
     # Seconds after which to look again even if nothing happens.
     again: float | None = None
@@ -113,7 +115,7 @@ STOPS_AS_WISHED = (Reason.VENUE_SUSPENDED, Reason.VENUE_DELETED)
 def session_condition(type_: ConditionType, venue: str, view: GatewayView, around: Surroundings) -> Condition:
     """What the session of a venue means: Unknown when we cannot know, and a replay that ended is no failure."""
     if not around.bus_connected:
-        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around))
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around.bus_problem))
     if view.status is None:
         return _no_status(type_, venue, view)
     said = view.status.session_message
@@ -153,10 +155,10 @@ def _no_status(type_: ConditionType, venue: str, view: GatewayView) -> Condition
     return condition(type_, "Unknown", Reason.GATEWAY_SILENT, text)
 
 
-def bus_message(around: Surroundings) -> str:
+def bus_message(problem: str) -> str:
     """Why nothing is known."""
     return (
-        f"The message bus cannot be used ({around.bus_problem or 'not connected'}), so the state is not known. "
+        f"The message bus cannot be used ({problem or 'not connected'}), so the state is not known. "
         "Check the NATS pods and the operator's NATS_URL."
     )
 
@@ -201,6 +203,8 @@ _EXPECTED = frozenset(
         Reason.VENUE_SUSPENDED,
         Reason.VENUE_DELETED,
         Reason.NOTHING_IN_SCOPE,
+        Reason.ORDERS_OPEN,
+        Reason.REARMING,
     }
 )
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_api.conditions import Condition, ConditionType, condition, follow
-from crowetrade_api.reasons import Reason
+from crowetrade_api.conditions import Condition, ConditionType, condition, find, follow
+from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.common import LabelSelector, cut, fitting, plain
 from crowetrade_api.v1alpha1.risklimit import (
+    BreachStatus,
     GatewaysStatus,
     RiskLimit,
     RiskLimitStatus,
     RiskSummary,
     UtilisationStatus,
 )
+from crowetrade_operator.cluster.events import Note
 from crowetrade_operator.reconcile.observed import GatewayView, Moment, Surroundings
-from crowetrade_operator.reconcile.plan import bus_message, paused_condition
+from crowetrade_operator.reconcile.plan import Plan, bus_message, paused_condition, rfc3339
+from crowetrade_operator.reconcile.stops import clearing
 
-WATCHED = (ConditionType.ENFORCED,)
+WATCHED = (ConditionType.ENFORCED, ConditionType.WARNING)
+SHOWN_USES, SHOWN_BREACHES = 10, 16
+WARNED_UNTIL = Decimal("0.9")
+"""A warning ends when the use has fallen below so much of spec.warnAt: it must not come and go with each order."""
 _PLAIN = re.compile(r"-?[0-9]{1,80}(\.[0-9]{1,80})?", re.ASCII)
 
 
@@ -70,22 +76,68 @@ def acknowledgements(
     }
 
 
+def plan(observed: Observed) -> Plan:
+    """What to write: the annotation clear-breach is carried out once, then taken away."""
+    if not _breaches_cleared(observed):
+        return Plan()
+    cleared = "; ".join(f"{breach}: {why}" for breach, why in observed.limit.cleared_breaches.items())
+    text = f"The gateways have confirmed that these are breached no more: {cleared}"
+    note = Note("Normal", EventReason.BREACH_CLEARED, "Reconcile", cut(text, 900))
+    return Plan(breaches_cleared=True, notes=[note])
+
+
+def _breaches_cleared(observed: Observed) -> bool:
+    """Whether each gateway that has found one of the breaches has carried out the annotation."""
+    cleared, around = observed.limit.cleared_breaches, observed.around
+    if not cleared:
+        return False
+    for breach in cleared:
+        venue = around.venues.get(venue_of(breach))
+        if venue is None:
+            continue  # nobody is left who could have it
+        status = around.gateway(venue.name).status
+        if status is None or status.config_revision != around.config(venue).revision:
+            return False
+        if any(item.breach == breach for item in status.breaches):
+            return False
+    return True
+
+
+def venue_of(breach: str) -> str:
+    """The venue that the name of a breach says: LIMIT/SUBJECT@VENUE-SEQUENCE."""
+    return breach.rpartition("@")[2].rpartition("-")[0]
+
+
+def notes(previous: RiskLimitStatus, status: RiskLimitStatus, limit: RiskLimit) -> list[Note]:
+    """Each breach is told about once, when it is found."""
+    known = {item.id for item in previous.breached}
+    return [
+        Note("Warning", Reason.LIMIT_BREACHED, "Reconcile", cut(_breach_text(limit, item), 900))
+        for item in status.breached
+        if item.id not in known
+    ]
+
+
 def report(observed: Observed, previous: RiskLimitStatus) -> RiskLimitStatus:
     """The new status; `previous` is the one that was reported last."""
     rules = concerned(observed.limit, observed.around)
     said = acknowledgements(observed, rules)
     waiting = [name for name, item in said.items() if item is None]
     problems = {name: item.problem for name, item in said.items() if item is not None and item.problem}
-    utilisation = _utilisation(observed, rules)
+    uses = _uses(observed, rules)
+    utilisation, breached = uses[:SHOWN_USES], _breached(observed, previous)
     count = len(rules) - len(waiting) - len(problems)
     generation = observed.limit.metadata.generation
     conditions = _conditions(observed, rules, waiting, problems)
+    conditions += [_is_breached(observed.limit, breached)] if breached else []
+    conditions += _warned(observed.limit, uses, previous)
     return RiskLimitStatus(
         observed_generation=generation,
         summary=RiskSummary(scope=cut(_scope(observed.limit), 256), utilisation=_utilisation_summary(utilisation)),
         gateways=GatewaysStatus(acknowledged=count, concerned=len(rules), summary=f"{count}/{len(rules)}"),
         pending=sorted([*waiting, *problems])[:16],
         utilisation=utilisation,
+        breached=breached[:SHOWN_BREACHES],
         conditions=follow(previous.conditions, conditions, generation, observed.now.text),
     )
 
@@ -113,7 +165,7 @@ def _ready(
         text = "The scope selects no strategy at any venue yet; it is in force for the first one that it selects."
         return condition(type_, True, Reason.NOTHING_IN_SCOPE, text)
     if not observed.around.bus_connected:
-        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(observed.around))
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(observed.around.bus_problem))
     if problems:
         name, said = next(iter(problems.items()))
         text = f"The gateway of venue {name} cannot enforce it and refuses every order that it binds: {said}"
@@ -124,8 +176,69 @@ def _ready(
     return condition(type_, True, Reason.ACKNOWLEDGED, f"In force at {', '.join(rules)}.")
 
 
-def _utilisation(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> list[UtilisationStatus]:
-    """The 16 highest, each as its gateway counts it."""
+def _breached(observed: Observed, previous: RiskLimitStatus) -> list[BreachStatus]:
+    """Breaches that are latched anywhere in the namespace, whether the limit still binds there or not. Those of a
+    gateway that has said nothing yet stay."""
+    around, found = observed.around, {}
+    for item in previous.breached:
+        if item.venue in around.venues and around.gateway(item.venue).last is None:
+            found[item.id] = item
+    for name in around.venues:
+        last = around.gateway(name).last
+        for breach in last.breaches if last is not None else ():
+            if breach.risk_limit == observed.limit.name:
+                entry = _breach(name, breach)
+                found[entry.id] = entry
+    return sorted(found.values(), key=lambda item: (item.since, item.id))
+
+
+def _breach(venue: str, breach: status_pb2.Breach) -> BreachStatus:
+    return BreachStatus(
+        id=cut(breach.breach, 192),
+        limit=cut(breach.limit, 64),
+        strategy=cut(breach.subject, 63),
+        venue=venue,
+        action=cut(breach.action if breach.enforced else "Observe", 16),
+        since=rfc3339(breach.since_unix_ns / 1e9),
+        message=cut(breach.text, 512),
+    )
+
+
+def _is_breached(limit: RiskLimit, breached: Sequence[BreachStatus]) -> Condition:
+    more = f" And {len(breached) - 1} more, see status.breached." if len(breached) > 1 else ""
+    text = _breach_text(limit, breached[0]) + more
+    return condition(ConditionType.BREACHED, True, Reason.LIMIT_BREACHED, text)
+
+
+def _breach_text(limit: RiskLimit, breach: BreachStatus) -> str:
+    whom = breach.strategy or "all that it binds"
+    return (
+        f"{breach.limit} of {whom} at venue {breach.venue} since {breach.since}: {breach.message}. Action "
+        f"{breach.action}, until a person clears it: {clearing(limit.name, breach.id)}"
+    )
+
+
+def _warned(limit: RiskLimit, uses: Sequence[UtilisationStatus], previous: RiskLimitStatus) -> list[Condition]:
+    """Warning, while the most used limit is above spec.warnAt."""
+    warned = find(previous.conditions, ConditionType.WARNING) is not None
+    threshold = Decimal(limit.spec.warn_at) * (WARNED_UNTIL if warned else 1)
+    if not uses or Decimal(uses[0].ratio) < threshold:
+        return []
+    first, warn_at = uses[0], _percent(limit.spec.warn_at)
+    whom = "all" if first.key == "-" else first.key
+    text = (
+        f"{first.name} is used by {_percent(first.ratio)} at venue {first.venue} ({first.used} of {first.limit} for "
+        f"{whom}); spec.warnAt is {warn_at}."
+    )
+    return [condition(ConditionType.WARNING, True, Reason.NEAR_LIMIT, text)]
+
+
+def _percent(share: str) -> str:
+    return f"{plain((Decimal(share) * 100).quantize(Decimal('0.1')))}%"
+
+
+def _uses(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> list[UtilisationStatus]:
+    """The highest first, each as its gateway counts it."""
     found: dict[tuple[str, str, str], tuple[Decimal, UtilisationStatus]] = {}
     for name in rules:
         status = observed.around.gateway(name).status
@@ -141,10 +254,11 @@ def _utilisation(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -
                 used=fitting(item.used),
                 limit=fitting(item.allowed),
                 ratio=plain(ratio.quantize(Decimal("0.001"))),
+                share=cut(item.share, 24) if _PLAIN.fullmatch(item.share) else "",
             )
             found[entry.name, name, key] = (ratio, entry)
     ranked = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].name, pair[1].venue, pair[1].key))
-    return [entry for _, entry in ranked[:16]]
+    return [entry for _, entry in ranked]
 
 
 def _ratio(used: str, allowed: str) -> Decimal | None:
@@ -162,7 +276,7 @@ def _utilisation_summary(utilisation: list[UtilisationStatus]) -> str:
     if not utilisation:
         return ""
     first = utilisation[0]
-    return cut(f"{first.name} {plain((Decimal(first.ratio) * 100).quantize(Decimal('0.1')))}%", 128)
+    return cut(f"{first.name} {_percent(first.ratio)}", 128)
 
 
 def _scope(limit: RiskLimit) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.gateway_config import AnyVenue, unlimited_symbols
+from crowetrade_api.gateway_config import AnyVenue, uncovered_groups, unlimited_symbols
 from crowetrade_api.reasons import Reason
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
@@ -21,6 +21,7 @@ from crowetrade_api.v1alpha1.strategy import (
     StrategyStatus,
     StrategySummary,
 )
+from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP
 from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.reconcile.plan import (
     STOPS_AS_WISHED,
@@ -35,6 +36,7 @@ from crowetrade_operator.reconcile.plan import (
 )
 from crowetrade_operator.reconcile.pods import rolled_out
 from crowetrade_operator.reconcile.risklimit import acknowledgement
+from crowetrade_operator.reconcile.stops import stops
 from crowetrade_operator.reconcile.strategy import Observed
 from crowetrade_operator.reconcile.strategy_deletion import suspended, waiting_venues
 
@@ -44,6 +46,12 @@ REFUSED_AGAIN = 2
 REFUSED_WITHIN_NS = 60_000_000_000
 """How long after the last of them orders count as refused."""
 _OTHER_PHASES = (*STOPS_AS_WISHED, Reason.LIMIT_UNREADABLE)
+_UNBOUND = (
+    Reason.NO_LIMIT_IN_FORCE,
+    Reason.REQUIRED_LIMIT_MISSING,
+    Reason.LIMIT_UNREADABLE,
+    Reason.LIMIT_UNKNOWN,
+)
 _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
 _BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
@@ -91,13 +99,17 @@ def _conditions(observed: Observed, planned: Plan, refusal: str, previous: Strat
 
 
 def _halted(observed: Observed) -> Condition | None:
-    """Why one of its gateways refuses every new order; a halt that nobody asked for comes first."""
+    """Why one of its gateways refuses its new orders: all orders of everybody, or its own because of a KillSwitch or a
+    breach. A halt that nobody asked for comes first."""
     around, found = observed.around, []
     for name in observed.strategy.spec.venues:
         venue = around.venues.get(name)
-        item = halted_condition(name, around.gateway(name), around.config(venue)) if venue is not None else None
-        if item is not None:
-            found.append(item)
+        if venue is None:
+            continue
+        view, config = around.gateway(name), around.config(venue)
+        item = halted_condition(name, view, config)
+        found += [] if item is None else [item]
+        found += stops(name, view, config, observed.strategy.name)
     return min(found, key=lambda item: item.reason in STOPS_AS_WISHED, default=None)
 
 
@@ -210,9 +222,28 @@ def _risk_bound(observed: Observed) -> Condition:
             )
             parts.append(condition(type_, False, Reason.NO_LIMIT_IN_FORCE, text))
             continue
+        uncovered = uncovered_groups(config, strategy.name, symbols)
+        if uncovered:
+            parts.append(condition(type_, False, Reason.REQUIRED_LIMIT_MISSING, _uncovered(name, uncovered)))
+            continue
         parts.append(_acknowledged(observed, name, venue))
     limits = cut(", ".join(_limits_in_force(observed)), 512)
     return all_of(type_, parts, Reason.LIMITS_IN_FORCE, f"In force: {limits}.")
+
+
+def _uncovered(venue: str, uncovered: Mapping[str, Sequence[str]]) -> str:
+    group, symbols = next(iter(sorted(uncovered.items())))
+    limits = LIMITS_OF_GROUP.get(group)
+    if limits is None:
+        return (
+            f"spec.requiredLimits of venue {venue} names {group}, which this operator does not know: all orders are "
+            "refused. Upgrade the operator, or take it out."
+        )
+    return (
+        f"Venue {venue} requires limits of group {group}, and no enforced RiskLimit that selects this strategy sets "
+        f"{' or '.join(limits)} for {', '.join(symbols)}: all orders are refused. Set one of them under spec.limits of "
+        f"a RiskLimit, or take {group} out of spec.requiredLimits of the VenueConnection."
+    )
 
 
 def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
@@ -220,7 +251,7 @@ def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
     type_, around, strategy = ConditionType.RISK_BOUND, observed.around, observed.strategy.name
     view = around.gateway(name)
     if not around.bus_connected:
-        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around))
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around.bus_problem))
     account = account_of(view, strategy)
     if view.status is None or account is None:
         text = f"The gateway of venue {name} has not confirmed the limits yet."
@@ -321,7 +352,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
         return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
     if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER):
         return StrategyPhase.DEGRADED
-    if risk.reason in (Reason.NO_LIMIT_IN_FORCE, Reason.LIMIT_UNREADABLE, Reason.LIMIT_UNKNOWN):
+    if risk.reason in _UNBOUND:
         return StrategyPhase.PENDING
     if trading.status == "True":
         return StrategyPhase.TRADING

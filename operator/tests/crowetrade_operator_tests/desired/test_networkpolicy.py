@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from crowetrade_operator.desired.networkpolicy import strategy_policy, venue_policy
-from crowetrade_operator.settings import Peer
+from crowetrade_operator.settings import Addresses, Peer
 from crowetrade_operator_tests.samples import SETTINGS, change, strategy, strategy_manifest, venue, venue_manifest
 
 Object = dict[str, Any]
@@ -46,7 +46,26 @@ def test_a_gateway_is_reached_by_strategies_of_its_namespace() -> None:
     assert orders["from"] == [
         {"podSelector": {"matchExpressions": [{"key": "trading.crowetrade.io/strategy", "operator": "Exists"}]}}
     ]
-    assert _ports(spec["egress"]) == {(4222, "TCP"), (53, "UDP"), (53, "TCP")}
+    assert _ports(spec["egress"]) == {(4222, "TCP"), (53, "UDP"), (53, "TCP"), (443, "TCP"), (6443, "TCP")}
+
+
+def test_a_gateway_watches_kill_switches_at_the_api_server_and_nowhere_else() -> None:
+    settings = replace(SETTINGS, api_server=Addresses("10.0.0.1/32", (6443,)))
+    rules = [rule for rule in venue_policy(venue(), settings)["spec"]["egress"] if "ipBlock" in rule["to"][0]]
+    assert rules == [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [{"port": 6443, "protocol": "TCP"}]}]
+    assert "ipBlock" not in str(strategy_policy(strategy(), settings))
+
+
+def test_orders_to_stop_come_from_the_operators_namespace_and_from_labelled_pods() -> None:
+    control = venue_policy(venue(), SETTINGS)["spec"]["ingress"][1]
+    assert control["ports"] == [{"port": 50052, "protocol": "TCP"}]
+    assert control["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "crowetrade-system"}}},
+        {
+            "namespaceSelector": {},
+            "podSelector": {"matchLabels": {"trading.crowetrade.io/control": "true"}},
+        },
+    ]
 
 
 def test_a_gateway_reaches_vault_only_when_its_key_is_there() -> None:
@@ -63,4 +82,4 @@ def test_a_gateway_reaches_vault_only_when_its_key_is_there() -> None:
         "ports": [{"port": 8200, "protocol": "TCP"}],
     }
     secret = venue(change(venue_manifest(), "spec.credentials", {"secretRef": {"name": "s"}}))
-    assert len(venue_policy(secret, settings)["spec"]["egress"]) == 2
+    assert "8200" not in str(venue_policy(secret, settings)["spec"]["egress"])

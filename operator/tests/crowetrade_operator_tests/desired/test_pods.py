@@ -94,7 +94,8 @@ def test_the_selector_selects_the_pods_and_only_one_runs(case: str) -> None:
 def test_nothing_secret_is_in_the_environment(case: str) -> None:
     for container in _containers(DEPLOYMENTS[case]):
         names = {item["name"] for item in container["env"]}
-        assert names <= {"POD_NAME", "NATS_URL", "CONFIG_HASH", "HOME"}
+        kills = {"CROWETRADE_KILL_DIRECTORY", "CROWETRADE_KILL_NAMESPACES"}
+        assert names <= {"POD_NAME", "NATS_URL", "CONFIG_HASH", "HOME", *kills}
         assert all("secretKeyRef" not in item.get("valueFrom", {}) for item in container["env"])
 
 
@@ -128,6 +129,36 @@ def test_vault_agent_starts_first_and_hands_over_by_a_memory_volume() -> None:
     assert gateway["credentials"]["readOnly"] is True
     assert "vault-token" not in gateway
     assert pod["securityContext"]["fsGroup"] == 65532
+
+
+def test_only_the_gateways_container_has_a_token_of_the_api_server() -> None:
+    pod = _pod(DEPLOYMENTS["a gateway with Vault"])
+    gateway = pod["containers"][0]
+    mounts = {mount["name"]: mount for mount in gateway["volumeMounts"]}
+    assert mounts["api-server"]["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert mounts["api-server"]["readOnly"]
+    volume = next(item for item in pod["volumes"] if item["name"] == "api-server")
+    token, authority = volume["projected"]["sources"]
+    assert "audience" not in token["serviceAccountToken"], "the API server's own"
+    assert authority["configMap"]["name"] == "kube-root-ca.crt"
+    (agent,) = pod["initContainers"]
+    assert "api-server" not in {mount["name"] for mount in agent["volumeMounts"]}
+    for case in ("a strategy", "a role of a split strategy"):
+        assert "serviceAccountToken" not in str(_pod(DEPLOYMENTS[case]))
+
+
+@pytest.mark.parametrize(("namespaces", "watched"), [((), "*"), (("a", "b"), "a,b")])
+def test_a_gateway_keeps_kill_orders_in_the_pod_and_watches_where_the_operator_works(
+    namespaces: tuple[str, ...], watched: str
+) -> None:
+    pod = _pod(venue_deployment(venue(), "hash", replace(SETTINGS, namespaces=namespaces)))
+    environment = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
+    assert environment["CROWETRADE_KILL_NAMESPACES"] == watched
+    directory = environment["CROWETRADE_KILL_DIRECTORY"]
+    mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    volume = next(item for item in pod["volumes"] if item["name"] == mounts[str(directory)]["name"])
+    assert set(volume) == {"name", "emptyDir"}
+    assert not mounts[str(directory)].get("readOnly")
 
 
 def test_vault_agents_configuration() -> None:
@@ -245,7 +276,7 @@ def test_small_children() -> None:
     assert service_account(venue())["automountServiceAccountToken"] is False
     assert service(strategy())["spec"]["clusterIP"] == "None"
     ports = {item["name"]: item["port"] for item in service(venue())["spec"]["ports"]}
-    assert ports == {"grpc": 50051, "http": 8080}
+    assert ports == {"grpc": 50051, "control": 50052, "http": 8080}
     budget = pod_disruption_budget(strategy())["spec"]
     assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": selector(strategy())}}
     owner = service_account(strategy())["metadata"]["ownerReferences"][0]

@@ -60,11 +60,14 @@ def enforcing(
     limits: Sequence[RiskLimit],
     accounts: Sequence[status_pb2.StrategyAccount] | None = None,
     halt: Halt | None = None,
+    beside: Sequence[AnyVenue] = (),
     **fields: Any,
 ) -> status_pb2.GatewayStatus:
-    """What a gateway says that enforces all of this; a connected account for each strategy, unless others are given."""
+    """What a gateway says that enforces all of this; a connected account for each strategy, unless others are given.
+    `beside` are the other venues of the namespace."""
     found = [account(item.name) for item in strategies] if accounts is None else list(accounts)
-    return gateway_status(compile_config(to, strategies, limits, halt), found, name=to.name, **fields)
+    config = compile_config(to, strategies, limits, halt, venues=beside)
+    return gateway_status(config, found, name=to.name, **fields)
 
 
 def surroundings(
@@ -78,7 +81,9 @@ def surroundings(
     is that of its venue's status."""
     at = [venue()] if venues is None else list(venues)
     under = [limit()] if limits is None else list(limits)
-    views = {item.name: fresh(enforcing(item, strategies, under)) for item in at} if gateways is None else gateways
+    views = gateways
+    if views is None:
+        views = {item.name: fresh(enforcing(item, strategies, under, beside=at)) for item in at}
     for item in at:
         token, sequence = item.status.session.fencing_token, item.status.journal.sequence
         seen = replace(views.get(item.name, NEVER), record_token=token, record_sequence=sequence)

@@ -15,6 +15,7 @@ from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.events import Note, Recorder
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, EVENTS, STRATEGIES
 from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import Conflict, NotFound
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.plan import Plan
@@ -32,6 +33,7 @@ def context(cluster: Cluster) -> Context:
         cluster=cluster,
         cache=Cache(),
         bus=Bus("nats://127.0.0.1:9", Board()),
+        direct=DirectOrders(),
         status=StatusWriter(cluster, 1000.0),
         recorder=Recorder(cluster, "operator-0"),
     )

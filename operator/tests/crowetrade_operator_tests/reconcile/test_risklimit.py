@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_api.conditions import ConditionType
-from crowetrade_api.names import PAUSED_ANNOTATION
+from crowetrade_api.conditions import ConditionType, find
+from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
 from crowetrade_operator.reconcile.observed import GatewayView
-from crowetrade_operator.reconcile.risklimit import Observed, report
+from crowetrade_operator.reconcile.risklimit import Observed, notes, plan, report, venue_of
 from crowetrade_operator_tests.reconcile.scenes import (
     NEVER,
     NOW,
@@ -25,6 +25,7 @@ from crowetrade_operator_tests.reconcile.scenes import (
 )
 from crowetrade_operator_tests.samples import (
     change,
+    gateway_status,
     limit,
     limit_manifest,
     strategy,
@@ -172,7 +173,7 @@ def test_paused_is_a_condition_while_it_lasts() -> None:
 
 
 def at_both(there: GatewayView) -> Observed:
-    views = {"sim-fx": fresh(enforcing(HERE, [BOTH], [limit()])), "sim-b": there}
+    views = {"sim-fx": fresh(enforcing(HERE, [BOTH], [limit()], beside=[THERE])), "sim-b": there}
     return Observed(limit(), surroundings([BOTH], venues=[HERE, THERE], gateways=views), NOW)
 
 
@@ -180,7 +181,7 @@ def test_each_gateway_that_it_concerns_counts() -> None:
     waiting = status_of(at_both(NEVER))
     assert waiting.gateways.to_api() == {"acknowledged": 1, "concerned": 2, "summary": "1/2"}
     assert waiting.pending == ["sim-b"]
-    done = status_of(at_both(fresh(enforcing(THERE, [BOTH], [limit()]))))
+    done = status_of(at_both(fresh(enforcing(THERE, [BOTH], [limit()], beside=[HERE]))))
     assert done.gateways.summary == "2/2"
     assert done.pending == []
     assert told(done.conditions, ConditionType.ENFORCED).message == "In force at sim-b, sim-fx."
@@ -246,6 +247,7 @@ def test_the_most_used_comes_first_and_stands_in_the_column() -> None:
         "used": "18",
         "limit": "20",
         "ratio": "0.9",
+        "share": "",
     }
     assert status.summary.utilisation == "maxOrderRate 90%"
 
@@ -257,9 +259,9 @@ def test_equal_use_is_ordered_by_name_so_that_the_status_does_not_flap() -> None
         assert [(item.name, item.key) for item in using(*order).utilisation] == expected
 
 
-def test_only_the_sixteen_highest_are_kept() -> None:
+def test_only_the_ten_highest_are_kept() -> None:
     status = using(*(use(str(number), "100", key=f"s{number}/EUR-USD") for number in range(30)))
-    assert [item.used for item in status.utilisation] == [str(number) for number in range(29, 13, -1)]
+    assert [item.used for item in status.utilisation] == [str(number) for number in range(29, 19, -1)]
 
 
 def test_the_same_limit_and_key_stand_there_once() -> None:
@@ -333,3 +335,140 @@ def test_a_scope_that_does_not_fit_its_column_is_cut() -> None:
     scope = status_of(scene(limit(change(limit_manifest(), "spec.scope.instruments", many)))).summary.scope
     assert len(scope) == 256
     assert scope.endswith("...")
+
+
+# --- shares, warnings and breaches
+
+
+def test_the_share_of_a_split_limit_stands_beside_its_use() -> None:
+    split = use("10", "30", "maxOpenOrders", "")
+    split.share, split.total = "0.6", "50"
+    odd = use("10", "40", "maxGrossNotional", "")
+    odd.share = "most"
+    assert [(item.name, item.share) for item in using(split, odd).utilisation] == [
+        ("maxOpenOrders", "0.6"),
+        ("maxGrossNotional", ""),
+    ]
+
+
+def test_a_warning_comes_at_warn_at_and_goes_well_below_it() -> None:
+    previous, seen = RiskLimitStatus(), []
+    for used in ("69", "70", "66", "63", "62", "69"):
+        view = fresh(enforcing(HERE, [EMA], [limit()], utilisation=[use(used, "100")]))
+        previous = report(scene(view=view), previous)
+        seen.append(find(previous.conditions, ConditionType.WARNING))
+    assert [item is not None for item in seen] == [False, True, True, True, False, False]
+    assert seen[1] is not None
+    assert seen[1].reason == "NearLimit"
+    assert "maxPositionQuantity is used by 70% at venue sim-fx (70 of 100 for ema/EUR-USD)" in seen[1].message
+
+
+def breach(identity: str = "maxDailyLoss/ema@sim-fx-7", **fields: Any) -> status_pb2.Breach:
+    defaults: Object = {
+        "breach": identity,
+        "risk_limit": "fx-desk",
+        "limit": "maxDailyLoss",
+        "subject": "ema",
+        "action": "Block",
+        "text": "lost 21000 of 20000 USD",
+        "since_unix_ns": 1_767_607_000_000_000_000,
+        "enforced": True,
+    }
+    return status_pb2.Breach(**(defaults | fields))
+
+
+def having(*items: status_pb2.Breach, of: RiskLimit | None = None, **fields: Any) -> GatewayView:
+    """A gateway that enforces the limit and has these breaches."""
+    return fresh(enforcing(HERE, [EMA], [of or limit()], breaches=list(items), **fields))
+
+
+def test_a_breach_is_listed_until_it_is_cleared_and_says_how() -> None:
+    status = status_of(scene(view=having(breach())))
+    assert [item.to_api() for item in status.breached] == [
+        {
+            "id": "maxDailyLoss/ema@sim-fx-7",
+            "limit": "maxDailyLoss",
+            "strategy": "ema",
+            "venue": "sim-fx",
+            "action": "Block",
+            "since": "2026-01-05T09:56:40Z",
+            "message": "lost 21000 of 20000 USD",
+        }
+    ]
+    found = told(status.conditions, ConditionType.BREACHED)
+    assert (found.status, found.reason) == ("True", "LimitBreached")
+    assert "clear-breach=maxDailyLoss/ema@sim-fx-7: REASON" in found.message
+    after = report(scene(view=having()), status)
+    assert after.breached == []
+    assert find(after.conditions, ConditionType.BREACHED) is None
+
+
+def test_a_breach_of_a_rule_that_only_observes_says_so() -> None:
+    status = status_of(scene(view=having(breach(enforced=False))))
+    assert status.breached[0].action == "Observe"
+
+
+def test_breaches_of_other_limits_are_theirs() -> None:
+    assert status_of(scene(view=having(breach(risk_limit="other")))).breached == []
+
+
+UNKNOWN = {"was not heard yet": (NEVER, True), "is silent": (silent(gateway_status(breaches=[breach()])), True)}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_a_breach_stays_when_the_gateway(case: str) -> None:
+    view, stays = UNKNOWN[case]
+    before = status_of(scene(view=having(breach())))
+    assert bool(report(scene(view=view), before).breached) is stays
+
+
+def test_a_breach_stays_where_the_limit_no_longer_binds() -> None:
+    view = having(breach(), of=OF_OTHERS)
+    assert status_of(scene(OF_OTHERS, view)).breached
+
+
+def test_the_breaches_of_a_venue_that_is_gone_go_with_it() -> None:
+    before = status_of(scene(view=having(breach())))
+    observed = Observed(limit(), surroundings([EMA], venues=[], gateways={}), NOW)
+    assert report(observed, before).breached == []
+
+
+def test_each_breach_is_told_about_once() -> None:
+    first = status_of(scene(view=having(breach())))
+    second = report(scene(view=having(breach(), breach("maxDrawdown/-@sim-fx-9", subject=""))), first)
+    assert [note.reason for note in notes(RiskLimitStatus(), first, limit())] == ["LimitBreached"]
+    (note,) = notes(first, second, limit())
+    assert note.type == "Warning"
+    assert "maxDrawdown/-@sim-fx-9: REASON" in note.text
+    assert notes(second, second, limit()) == []
+
+
+CLEARING = limit(annotations={CLEAR_BREACH_ANNOTATION: "maxDailyLoss/ema@sim-fx-7: the feed was wrong"})
+ELSEWHERE = limit(annotations={CLEAR_BREACH_ANNOTATION: "maxDailyLoss/ema@gone-7: the venue is gone"})
+ANNOTATED: dict[str, tuple[Observed, bool]] = {
+    "it is gone": (scene(CLEARING, having(of=CLEARING)), True),
+    "another is left": (scene(CLEARING, having(breach("maxDailyLoss/ema@sim-fx-9"), of=CLEARING)), True),
+    "it is still there": (scene(CLEARING, having(breach(), of=CLEARING)), False),
+    "the gateway has another configuration": (scene(CLEARING, having(of=CLEARING, config_revision="old")), False),
+    "the gateway is silent": (scene(CLEARING, NEVER), False),
+    "its venue is gone": (scene(ELSEWHERE, having(of=ELSEWHERE)), True),
+    "nothing is to be cleared": (scene(view=having()), False),
+}
+
+
+@pytest.mark.parametrize("case", ANNOTATED)
+def test_the_annotation_is_taken_away_when(case: str) -> None:
+    observed, done = ANNOTATED[case]
+    planned = plan(observed)
+    assert planned.breaches_cleared is done
+    assert [note.reason for note in planned.notes] == (["BreachCleared"] if done else [])
+    if done:
+        assert next(iter(observed.limit.cleared_breaches.values())) in planned.notes[0].text
+
+
+@pytest.mark.parametrize(
+    ("breach_id", "venue_name"),
+    [("maxDailyLoss/ema@sim-fx-7", "sim-fx"), ("maxDrawdown/-@a-b-c-12", "a-b-c"), ("nonsense", "")],
+)
+def test_the_name_of_a_breach_says_its_venue(breach_id: str, venue_name: str) -> None:
+    assert venue_of(breach_id) == venue_name

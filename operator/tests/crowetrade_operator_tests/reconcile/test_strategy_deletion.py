@@ -85,7 +85,7 @@ WAITING: dict[str, Observed] = {
         {"sim-fx": fresh(enforcing(HERE, [GONE], [limit()], [], fencing_token=0))}, venues=(USED,)
     ),
     "one of two gateways has not confirmed": seen(
-        {"sim-fx": stopped(BOTH), "sim-b": works(THERE, BOTH)}, BOTH, (HERE, THERE)
+        {"sim-fx": stopped(BOTH, beside=[THERE]), "sim-b": works(THERE, BOTH)}, BOTH, (HERE, THERE)
     ),
 }
 
@@ -108,7 +108,9 @@ CONFIRMED: dict[str, tuple[Observed, str]] = {
         ASKED,
     ),
     "both gateways have stopped it": (
-        seen({"sim-fx": stopped(BOTH), "sim-b": stopped(BOTH, THERE)}, BOTH, (HERE, THERE)),
+        seen(
+            {"sim-fx": stopped(BOTH, beside=[THERE]), "sim-b": stopped(BOTH, THERE, beside=[HERE])}, BOTH, (HERE, THERE)
+        ),
         f"The gateway of sim-fx, sim-b {ASKED}",
     ),
     "the venue is gone": (seen({}, venues=()), NOBODY),

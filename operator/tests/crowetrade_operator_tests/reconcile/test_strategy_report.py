@@ -809,7 +809,7 @@ def test_a_venue_that_is_suspended_stops_trading_and_leaves_the_strategy_ready()
         "blocked_message": "spec.suspend of VenueConnection sim-fx is true",
     }
     observed = scene(
-        venues=[suspended], gateways={"sim-fx": fresh(enforcing(suspended, [EMA], [limit()], None, None, **said))}
+        venues=[suspended], gateways={"sim-fx": fresh(enforcing(suspended, [EMA], [limit()], None, None, (), **said))}
     )
     status = status_of(observed)
     assert told(status.conditions, ConditionType.TRADING).reason == "VenueSuspended"

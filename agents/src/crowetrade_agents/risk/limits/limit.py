@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from crowetrade_agents.domain.numbers import parse
+from crowetrade_agents.domain.numbers import ZERO, parse, render
 from crowetrade_agents.errors import InvalidLimit, InvalidNumber
 from crowetrade_agents.risk.case import Case, Sums
 from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.shares import allowed, is_split, share_of
 
 if TYPE_CHECKING:
+    from crowetrade_agents.risk.facts import Facts
     from crowetrade_agents.risk.rules import Rule
 
 V = TypeVar("V")
@@ -30,9 +32,28 @@ class Use(NamedTuple):
     key: str
     used: Decimal
     allowed: Decimal
+    # The whole limit, and the share of it that this gateway holds; None where it is not split.
+    total: Decimal | None = None
+    share: Decimal | None = None
 
 
-def no_bound(value: Any, case: Case, rule: Rule) -> Decimal | None:
+def use_of(rule: Rule, limit: str, key: str, used: Decimal, value: Decimal, facts: Facts) -> Use:
+    """The use of a limit that may be split: what is allowed is this gateway's share, 0 while that is not known."""
+    if not is_split(rule, limit):
+        return Use(rule.name, limit, key, used, value)
+    may = allowed(rule, limit, value, facts.shares)
+    share = share_of(rule, limit, facts.shares)
+    return Use(rule.name, limit, key, used, ZERO if may is None else may, value, ZERO if share is None else share)
+
+
+def named(limit: str, value: Decimal, may: Decimal, rule: Rule) -> str:
+    """The limit in a sentence, with what this gateway may use of it."""
+    if may == value:
+        return f"{limit} {render(value)} of {rule.name}"
+    return f"{render(may)}, this gateway's share of {limit} {render(value)} of {rule.name}"
+
+
+def no_bound(value: Any, case: Case, rule: Rule) -> Decimal | Refusal | None:
     """`admissible` of a limit that does not bound the size of one order."""
     return None
 
@@ -52,13 +73,19 @@ def by_owners(rule: Rule) -> Hashable:
     return (rule.name, rule.strategies) if rule.total else None
 
 
+def by_money(rule: Rule) -> Hashable:
+    """Whose positions count together, in which instruments, and in which currency by quotes of which age."""
+    return by_owners(rule), rule.symbols, rule.currency, rule.rate_age_ns
+
+
 @dataclass(frozen=True, slots=True)
 class Limit(Generic[V]):
     """One limit, and the reason of its refusals.
 
     `parse` reads the values of config.proto's Limit and raises InvalidLimit with a sentence. `check` judges a case.
     `admissible` is the largest quantity that one closing order may have now, in units and not yet in whole lots (None:
-    no bound). `use` yields what is used now, by the same formula as `check`; keys without any use are left out.
+    no bound; a refusal when it is not known). `use` yields what is used now, by the same formula as `check`; keys
+    without any use are left out.
 
     `measure` names what `check` compares with the limit, and `bound` is the number that it is compared with. Of limits
     of one kind that bind an order and have the same measure, the one with the lowest bound admits what all admit.
@@ -69,13 +96,25 @@ class Limit(Generic[V]):
     parse: Callable[[Mapping[str, str]], V]
     check: Callable[[V, Case, Rule], Refusal | None]
     bound: Callable[[V], Decimal]
-    admissible: Callable[[V, Case, Rule], Decimal | None] = no_bound
+    admissible: Callable[[V, Case, Rule], Decimal | Refusal | None] = no_bound
     use: Callable[[V, Sums, Rule], Iterable[Use]] = no_use
     measure: Callable[[V, Rule], Hashable] = by_order
     judges_resting: bool = True
     """False for limits on sending: an order that rests has been sent."""
     judges_closing: bool = True
     """False for limits that an order which only reduces a position cannot make worse."""
+    order_use: Callable[[V, Case, Rule], Decimal | None] | None = None
+    """What would be used with the order, in the limit's unit; None where that is not known. For limits that several
+    gateways may share and whose use orders raise."""
+    breach: Callable[[V, Facts, Rule, str], str | None] | None = None
+    """Whether the rule's subject (a strategy, empty for all that the rule counts together) has broken the limit: the
+    sentence that says so. None for a limit that only judges orders."""
+    breaches: bool = False
+    """True where `use` may rise above what is allowed without an order, by a late fill or by the market."""
+    moved_by_market: bool = False
+    """True where quotes change `use`."""
+    breach_of_each: bool = False
+    """True where `breach` judges each strategy on its own under a rule that counts strategies together, too."""
 
 
 def only(values: Mapping[str, str], *names: str) -> list[str]:
@@ -96,6 +135,14 @@ def parse_amount(values: Mapping[str, str]) -> Decimal:
         raise InvalidLimit(str(error)) from error
     if amount < 0:
         raise InvalidLimit(f"{text} is negative")
+    return amount
+
+
+def parse_positive(values: Mapping[str, str]) -> Decimal:
+    """The decimal `value`, above 0; raises InvalidLimit."""
+    amount = parse_amount(values)
+    if not amount:
+        raise InvalidLimit("it is 0")
     return amount
 
 

@@ -1,7 +1,8 @@
-"""Largest value of one order, in quote currency (RTS 6 Article 15(1)(b), maximum order value)."""
+"""Largest value of one order, in the rule's currency (RTS 6 Article 15(1)(b), maximum order value; FIA 2024, 1.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,11 @@ _TOWARD_ZERO = Context(prec=38, rounding=ROUND_DOWN)
 
 
 def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
-    """Whole quantity x worse of limit price and touch x multiplier is not above the limit; refused without a price."""
-    notional = case.notional
+    """Whole quantity x worse of limit price and touch x multiplier x rate of exchange is not above the limit; refused
+    without a price and without a rate."""
+    notional = case.notional(rule)
+    if isinstance(notional, Refusal):
+        return notional
     if notional is None:
         text = f"no usable quote of {case.terms.instrument} is known, so {NAME} of {rule.name} cannot be judged"
         return Refusal(Reason.MISSING_MARKET_DATA, text, rule.name)
@@ -30,10 +34,17 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     return Refusal(Reason.MAX_ORDER_NOTIONAL, text, rule.name)
 
 
-def admissible(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
-    """The limit divided by the value of one unit; nothing without a price."""
-    unit = case.unit_value
+def admissible(value: Decimal, case: Case, rule: Rule) -> Decimal | Refusal | None:
+    """The limit divided by the value of one unit; nothing without a price, a refusal without a rate."""
+    unit = case.unit_value_in(rule)
+    if isinstance(unit, Refusal):
+        return unit
     return _TOWARD_ZERO.divide(value, unit) if unit else ZERO
 
 
-LIMIT = Limit(NAME, Reason.MAX_ORDER_NOTIONAL, parse_amount, check, amount, admissible)
+def measure(value: Decimal, rule: Rule) -> Hashable:
+    """The value of the order in this currency, by quotes of this age."""
+    return rule.currency, rule.rate_age_ns
+
+
+LIMIT = Limit(NAME, Reason.MAX_ORDER_NOTIONAL, parse_amount, check, amount, admissible, measure=measure)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.risk.case import Case, Sums, alone
-from crowetrade_agents.risk.limits.limit import Limit, Use, by_owners, only, parse_count
+from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.limits.limit import Limit, Use, by_owners, only, parse_count, use_of
 from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.shares import is_split, unknown_share
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.rules import Rule
@@ -41,12 +42,21 @@ def parse(values: Mapping[str, str]) -> Rate:
 
 
 def check(value: Rate, case: Case, rule: Rule) -> Refusal | None:
-    """Fewer than `count` messages are in the window, so that this one fits in."""
-    facts = case.facts
-    if facts.messages.has_room(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns, value.count):
+    """Fewer messages than `count`, or this gateway's share of it, are in the window, so that this one fits in.
+
+    A share that is not known does not stop a closing order, which counts in no window.
+    """
+    facts, most = case.facts, value.count
+    if is_split(rule, NAME):
+        share = case.allowed(rule, NAME, Decimal(value.count))
+        if share is None:
+            return None if case.terms.closing else unknown_share(rule, NAME)
+        most = int(share)
+    if facts.messages.has_room(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns, most):
         return None
+    held = f", this gateway's share of {value.count}" if most != value.count else ""
     text = (
-        f"{value.count} order messages in {value.per_seconds} s were sent already, the most that {NAME} of {rule.name} "
+        f"{most} order messages{held} in {value.per_seconds} s were sent already, the most that {NAME} of {rule.name} "
         "admits: wait, and send fewer"
     )
     return Refusal(Reason.MAX_ORDER_RATE, text, rule.name)
@@ -55,10 +65,15 @@ def check(value: Rate, case: Case, rule: Rule) -> Refusal | None:
 def use(value: Rate, sums: Sums, rule: Rule) -> Iterator[Use]:
     """Messages in the window: of all together, or of each strategy."""
     facts = sums.facts
-    each = {name: alone(name) for name in sorted(rule.strategies)}
-    for key, counted in ({"": sums.members(rule)} if rule.total else each).items():
+    for key, counted in sums.counted(rule).items():
         if used := facts.messages.count(counted, rule.symbols, facts.now_ns, value.window_ns):
-            yield Use(rule.name, NAME, key, Decimal(used), Decimal(value.count))
+            yield use_of(rule, NAME, key, Decimal(used), Decimal(value.count), facts)
+
+
+def order_use(value: Rate, case: Case, rule: Rule) -> Decimal:
+    """Messages in the window, with this one."""
+    facts = case.facts
+    return Decimal(facts.messages.count(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns) + 1)
 
 
 def measure(value: Rate, rule: Rule) -> Hashable:
@@ -71,4 +86,14 @@ def bound(value: Rate) -> Decimal:
     return Decimal(value.count)
 
 
-LIMIT = Limit(NAME, Reason.MAX_ORDER_RATE, parse, check, bound, use=use, measure=measure, judges_resting=False)
+LIMIT = Limit(
+    NAME,
+    Reason.MAX_ORDER_RATE,
+    parse,
+    check,
+    bound,
+    use=use,
+    measure=measure,
+    judges_resting=False,
+    order_use=order_use,
+)

@@ -24,8 +24,9 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     An order that brings the worst case nearer to zero and not past it always may leave: what is above a limit must be
     able to come down.
     """
-    before, after = case.move(case.counted(rule))
-    if after.copy_abs() <= value or 0 <= after < before or before < after <= 0:
+    owners = case.counted(rule)
+    _, after = case.move(owners)
+    if after.copy_abs() <= value or case.approaches_zero(owners):
         return None
     text = (
         f"position with working orders would be {render(after)}, beyond {NAME} {render(value)} of {rule.name}: "
@@ -62,4 +63,5 @@ LIMIT = Limit(
     use=use,
     measure=measure,
     judges_closing=False,
+    breaches=True,
 )

@@ -5,16 +5,39 @@ from __future__ import annotations
 from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
+GROUPS = {
+    "OrderSize": frozenset({"maxOrderQuantity", "maxOrderNotional"}),
+    "Position": frozenset({"maxPositionQuantity", "maxGrossNotional", "maxNetNotional"}),
+    "OrderRate": frozenset({"maxOrderRate"}),
+    "Loss": frozenset({"maxDailyLoss", "maxDrawdown"}),
+}
+"""What covers each group of VenueConnection.spec.requiredLimits: one of these limits."""
+
 
 def check(proposal: Proposal, facts: Facts) -> Refusal | None:
-    """Every rule that binds the order can be enforced, and at least one of them is."""
+    """Every rule that binds the order can be enforced, at least one of them is, and those that are enforced cover each
+    group of limits that the venue requires. A group that this gateway does not know is covered by nothing."""
     terms = proposal.terms
-    enforced = False
-    for rule in facts.rules.binding(terms.strategy, terms.instrument):
-        if rule.problem:
-            return rule.refusal
-        enforced = enforced or rule.enforce
-    if enforced:
-        return None
-    text = f"no enforced RiskLimit selects strategy {terms.strategy!r} and {terms.instrument}: apply one"
-    return Refusal(Reason.NO_LIMIT_IN_FORCE, text)
+    problem, enforced = facts.rules.cover(terms.strategy, terms.instrument)
+    if problem is not None:
+        return problem
+    if not enforced:
+        text = f"no enforced RiskLimit selects strategy {terms.strategy!r} and {terms.instrument}: apply one"
+        return Refusal(Reason.NO_LIMIT_IN_FORCE, text)
+    for group in facts.required_limits:
+        if GROUPS.get(group, frozenset()).isdisjoint(enforced):
+            return _missing(proposal, facts.required_limits, enforced)
+    return None
+
+
+def _missing(proposal: Proposal, required: frozenset[str], enforced: frozenset[str]) -> Refusal:
+    group = min(name for name in required if GROUPS.get(name, frozenset()).isdisjoint(enforced))
+    terms = proposal.terms
+    if group not in GROUPS:
+        text = f"requiredLimits of the VenueConnection names {group}, which this gateway does not know: upgrade it"
+        return Refusal(Reason.REQUIRED_LIMIT_MISSING, text)
+    text = (
+        f"the VenueConnection requires limits of group {group}, and no enforced RiskLimit sets "
+        f"{' or '.join(sorted(GROUPS[group]))} for strategy {terms.strategy!r} and {terms.instrument}: apply one"
+    )
+    return Refusal(Reason.REQUIRED_LIMIT_MISSING, text)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from crowetrade_agents.domain.market import MAX_FEED_SILENCE_NS
 from crowetrade_agents.risk.case import usable_book
-from crowetrade_agents.risk.facts import MAX_FEED_SILENCE_NS, Facts, Proposal
+from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.flow import MarketEvent
-from crowetrade_agents.gateway.commands import Command, Configure, FromVenue, Timer, VenueConnected
+from crowetrade_agents.gateway.commands import Command, Configure, FromVenue, SharesChanged, Timer, VenueConnected
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.journal.chain import seal
@@ -20,6 +21,7 @@ from crowetrade_agents.order_entry.port import Response, SessionListener
 from crowetrade_agents.order_entry.responses import hand_over
 from crowetrade_agents.runtime.backtest.time import VirtualClock, at_once
 from crowetrade_agents.runtime.gateway import begin_session, settings_of
+from crowetrade_agents.runtime.shares import ShareKeeper
 from crowetrade_agents.runtime.venue import instruments_of, simulated_spec_of
 from crowetrade_agents.venues.adapters.simulated import adapter
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
@@ -77,7 +79,14 @@ class Journal:
 class BacktestGateway:
     """`move` lets the next market data event come; `command` handles what a strategy sent."""
 
-    def __init__(self, history: History, configuration: Configuration, clock: VirtualClock, recorded: Recorded) -> None:
+    def __init__(
+        self,
+        history: History,
+        configuration: Configuration,
+        ledgers: MemoryLedgers,
+        clock: VirtualClock,
+        recorded: Recorded,
+    ) -> None:
         self.name = history.file.name
         self._clock = clock
         self._recorded = recorded
@@ -92,6 +101,7 @@ class BacktestGateway:
         journal = Journal()
         state, head = at_once(begin_session(journal, settings, clock.now_ns))
         self.gateway = Gateway(state, journal, head, self._venue, self, self._publish, clock)
+        self.keeper = ShareKeeper(self.name, state, ledgers.port(), self._use_shares, clock)
         self.command(Configure(configuration))
 
     @property
@@ -143,6 +153,9 @@ class BacktestGateway:
         events = at_once(self.gateway.handle(commands))
         if events:
             self._recorded(self.gateway, events)
+
+    async def _use_shares(self, told: SharesChanged) -> None:
+        self.command(told)
 
     async def _publish(self, event: QuoteChanged | TradePrinted) -> None:
         self._published.append(event.market_event)

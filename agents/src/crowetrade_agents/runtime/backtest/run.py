@@ -12,17 +12,21 @@ data latency). So limits that count per second count in recorded time.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.requests import REFUSALS_NS
 from crowetrade_agents.runtime.backtest.gateway import BacktestGateway, History
 from crowetrade_agents.runtime.backtest.strategy import BacktestStrategy
-from crowetrade_agents.runtime.backtest.time import VirtualClock
+from crowetrade_agents.runtime.backtest.time import VirtualClock, at_once
 from crowetrade_api.files import StrategyFile
+
+MOST_ROUNDS = 20
+"""Of gateways that move shares among them; after three or four nothing moves while demand stays."""
 
 
 class Backtest:
@@ -40,10 +44,12 @@ class Backtest:
         self.clock = VirtualClock()
         self._to_ns = to_ns
         self.clock.advance(min(_first_ns(history, from_ns) for history, _ in venues))
+        ledgers = MemoryLedgers()
         self.gateways = {
-            history.file.name: BacktestGateway(history, configuration, self.clock, recorded)
+            history.file.name: BacktestGateway(history, configuration, ledgers, self.clock, recorded)
             for history, configuration in venues
         }
+        _share(self.gateways.values())
         self.strategies = [BacktestStrategy(file, self.gateways, self.clock) for file in strategies]
         for gateway in self.gateways.values():
             gateway.start(from_ns)
@@ -63,6 +69,8 @@ class Backtest:
             for gateway in gateways:
                 gateway.timers(at_ns)
             clock.advance(at_ns)
+            if len(gateways) > 1 and any(gateway.keeper.due for gateway in gateways):
+                _share(gateways)
             published = gateways[place].move()
             next_ns = gateways[place].next_ns
             if next_ns is None:
@@ -76,6 +84,15 @@ class Backtest:
         for gateway in gateways:
             # What is counted for a moment before it is journaled.
             gateway.timers(clock.now_ns() + REFUSALS_NS)
+
+
+def _share(gateways: Iterable[BacktestGateway]) -> None:
+    """Moves shares of limits that several gateways share, in the order of the venues, until nothing is to be moved. A
+    gateway that is alone has all of everything from the first time on."""
+    for _ in range(MOST_ROUNDS):
+        moved = [at_once(gateway.keeper.round()) for gateway in gateways]
+        if not any(moved):
+            return
 
 
 def _first_ns(history: History, from_ns: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 from crowetrade_agents.errors import InvalidLimit
 from crowetrade_agents.risk.limits import KNOWN
 from crowetrade_agents.risk.limits.limit import parse_amount, parse_count
+from crowetrade_api.v1alpha1.risklimit import LIMIT_NAMES
 
 
 @pytest.mark.parametrize("text", ["0", "200000", "0.000000000000000001", "99999999999999999999"])
@@ -49,5 +50,21 @@ def test_no_count(text: str) -> None:
 
 
 def test_limits_are_known_by_the_name_that_stands_in_the_resource() -> None:
-    assert set(KNOWN) == {"maxOrderQuantity", "maxOrderNotional", "maxPositionQuantity", "maxOrderRate"}
-    assert all(limit.reason.lower() == name.lower() for name, limit in KNOWN.items())
+    judging_orders = {
+        "maxOrderQuantity": "MaxOrderQuantity",
+        "maxOrderNotional": "MaxOrderNotional",
+        "priceCollarBps": "PriceCollar",
+        "maxOrderRate": "MaxOrderRate",
+        "maxOpenOrders": "MaxOpenOrders",
+        "maxPositionQuantity": "MaxPositionQuantity",
+        "maxGrossNotional": "MaxGrossNotional",
+        "maxNetNotional": "MaxNetNotional",
+        "maxConcentration": "MaxConcentration",
+        "maxDataAgeSeconds": "StaleMarketData",
+        "duplicateWindowMillis": "DuplicateOrder",
+        "selfMatchPrevention": "SelfMatch",
+        "restrictedInstruments": "RestrictedInstrument",
+        "tradingHours": "OutsideTradingHours",
+    }
+    assert {name: limit.reason.value for name, limit in KNOWN.items() if name in judging_orders} == judging_orders
+    assert set(KNOWN) <= set(LIMIT_NAMES)

@@ -32,16 +32,17 @@ NOTIONAL: dict[str, tuple[OrderTerms, str]] = {
 @pytest.mark.parametrize("what", NOTIONAL)
 def test_at_under_and_over(what: str) -> None:
     terms, notional = NOTIONAL[what]
+    limited = rule(currency="JPY" if terms.instrument == JPY else "USD")
     judged = case(terms, facts())
-    assert judged.notional == D(notional)
+    assert judged.notional(limited) == D(notional)
     tick = D("0.000000000000000001")
-    assert LIMIT.check(D(notional) + tick, judged, rule()) is None
-    assert LIMIT.check(D(notional), judged, rule()) is None
-    assert reason(LIMIT.check(D(notional) - tick, judged, rule())) is Reason.MAX_ORDER_NOTIONAL
+    assert LIMIT.check(D(notional) + tick, judged, limited) is None
+    assert LIMIT.check(D(notional), judged, limited) is None
+    assert reason(LIMIT.check(D(notional) - tick, judged, limited)) is Reason.MAX_ORDER_NOTIONAL
 
 
 def test_a_resting_order_without_a_quote_is_worth_its_price() -> None:
-    assert case(order(), facts(marks={})).notional == D("5500")
+    assert case(order(), facts(marks={})).notional(rule()) == D("5500")
 
 
 @pytest.mark.parametrize(

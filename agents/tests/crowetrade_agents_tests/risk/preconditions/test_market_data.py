@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from crowetrade_agents.domain.market import Mark, TopOfBook
-from crowetrade_agents.risk.facts import MAX_FEED_SILENCE_NS
+from crowetrade_agents.domain.market import MAX_FEED_SILENCE_NS, Mark, TopOfBook
 from crowetrade_agents.risk.preconditions.market_data import check, check_known
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.values import BOOK, EUR, JPY, NOW, SECOND, D, facts, new, order, reason

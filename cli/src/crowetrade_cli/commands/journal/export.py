@@ -11,11 +11,12 @@ from nats.aio.client import Client
 
 from crowetrade_agents.journal.snapshots import Verification
 from crowetrade_agents.journal.trim import trim as trim_journal
+from crowetrade_cli.bus import connect
 from crowetrade_cli.commands.journal.options import DEFAULT_NATS, Namespace, Nats, Venue
 from crowetrade_cli.errors import WrongUse
 from crowetrade_cli.journal.files import Format, format_of, write_file
 from crowetrade_cli.journal.rows import rows_of
-from crowetrade_cli.journal.source import FileSource, LiveSource, connect, require_venue
+from crowetrade_cli.journal.source import FileSource, LiveSource, require_venue
 
 
 def export(

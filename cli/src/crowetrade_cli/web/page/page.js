@@ -78,7 +78,8 @@ function show() {
   byId("message").hidden = !state.message;
   showTiles();
   showCharts();
-  for (const id of ["limits", "strategies", "positions", "orders", "fills", "venues"]) showTable(byId(id), state[id]);
+  byId("stops-section").hidden = !state.stops.length;
+  for (const id of ["stops", "limits", "strategies", "positions", "orders", "fills", "venues"]) showTable(byId(id), state[id]);
   const more = state.orders_open - state.orders.length;
   put(byId("orders-note"), more > 0 ? `the newest ${state.orders.length} of ${state.orders_open}` : "");
   const [total] = state.totals;
@@ -171,6 +172,7 @@ const KINDS = {
   },
   limit: (cell, value, row) => putWithDetail(cell, value, row.scope ? `${row.label}: ${row.scope}` : row.label),
   venue: (cell, value, row) => putWithDetail(cell, value, row.why),
+  stop: (cell, value, row) => putWithDetail(cell, `${row.kind} ${value}`, row.why),
   share: (cell, value, row) => {
     if (!cell.firstChild) {
       const track = element("span", "track");

@@ -1058,9 +1058,11 @@ class LossMarked(_message.Message):
     peak: _builtins.str
     """Highest profit and loss since the journal began, in the rule's currency; empty while none was known."""
     messages: _builtins.int
-    """Order messages since the journal began when that day began."""
+    """Order messages since the journal began when that day began; who is counted by now may have sent more since than in
+    all, which makes it negative.
+    """
     executions: _builtins.int
-    """Executions since the journal began when that day began."""
+    """Executions since the journal began when that day began, as messages."""
     currency: _builtins.str
     """The rule's currency at that time."""
     def __init__(
@@ -1371,6 +1373,54 @@ class BookedTally(_message.Message):
 Global___BookedTally: _TypeAlias = BookedTally  # noqa: Y015
 
 @_typing.final
+class BookedRecentOrders(_message.Message):
+    """Orders that were sent last, so that one that is sent twice is recognised. One entry of each of the first three lists
+    belongs together.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINGERPRINTS_FIELD_NUMBER: _builtins.int
+    UNIX_NS_FIELD_NUMBER: _builtins.int
+    STRATEGY_INDICES_FIELD_NUMBER: _builtins.int
+    STRATEGIES_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_UNIX_NS_FIELD_NUMBER: _builtins.int
+    forgotten_unix_ns: _builtins.int
+    """Orders that were sent up to this time may be missing; 0 when none is."""
+    @_builtins.property
+    def fingerprints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Hash over instrument, side, quantity, type and price."""
+
+    @_builtins.property
+    def unix_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When it was last sent, nanoseconds since the Unix epoch; in this order."""
+
+    @_builtins.property
+    def strategy_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """By whom, as a place in `strategies`."""
+
+    @_builtins.property
+    def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of Strategies."""
+
+    def __init__(
+        self,
+        *,
+        fingerprints: _abc.Iterable[_builtins.int] | None = ...,
+        unix_ns: _abc.Iterable[_builtins.int] | None = ...,
+        strategy_indices: _abc.Iterable[_builtins.int] | None = ...,
+        strategies: _abc.Iterable[_builtins.str] | None = ...,
+        forgotten_unix_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprints", b"fingerprints", "forgotten_unix_ns", b"forgotten_unix_ns", "strategies", b"strategies", "strategy_indices", b"strategy_indices", "unix_ns", b"unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedRecentOrders: _TypeAlias = BookedRecentOrders  # noqa: Y015
+
+@_typing.final
 class UsedIds(_message.Message):
     """Which ClOrdIDs of one run of a strategy's process are used: all numbers up to the highest."""
 
@@ -1419,6 +1469,7 @@ class Books(_message.Message):
     KILLS_FIELD_NUMBER: _builtins.int
     BREACHES_FIELD_NUMBER: _builtins.int
     LOSS_MARKS_FIELD_NUMBER: _builtins.int
+    RECENT_ORDERS_FIELD_NUMBER: _builtins.int
     TALLIES_FIELD_NUMBER: _builtins.int
     BUYS_FIELD_NUMBER: _builtins.int
     SELLS_FIELD_NUMBER: _builtins.int
@@ -1481,6 +1532,10 @@ class Books(_message.Message):
         """Days and peaks."""
 
     @_builtins.property
+    def recent_orders(self) -> Global___BookedRecentOrders:
+        """Orders that were sent last."""
+
+    @_builtins.property
     def tallies(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedTally]:
         """What each strategy has done."""
 
@@ -1512,13 +1567,14 @@ class Books(_message.Message):
         kills: _abc.Iterable[Global___KillChanged] | None = ...,
         breaches: _abc.Iterable[Global___BreachChanged] | None = ...,
         loss_marks: _abc.Iterable[Global___LossMarked] | None = ...,
+        recent_orders: Global___BookedRecentOrders | None = ...,
         tallies: _abc.Iterable[Global___BookedTally] | None = ...,
         buys: _abc.Iterable[Global___BookedMessages] | None = ...,
         sells: _abc.Iterable[Global___BookedMessages] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "recent_orders", b"recent_orders"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "buys", b"buys", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "sells", b"sells", "tallies", b"tallies", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "buys", b"buys", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "recent_orders", b"recent_orders", "sells", b"sells", "tallies", b"tallies", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

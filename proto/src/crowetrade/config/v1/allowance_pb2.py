@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$crowetrade/config/v1/allowance.proto\x12\x14\x63rowetrade.config.v1\"4\n\x05Share\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\r\x12\x0e\n\x06wanted\x18\x03 \x01(\r\"C\n\x05Split\x12\r\n\x05limit\x18\x01 \x01(\t\x12+\n\x06shares\x18\x02 \x03(\x0b\x32\x1b.crowetrade.config.v1.Share\"9\n\nAllowances\x12+\n\x06splits\x18\x01 \x03(\x0b\x32\x1b.crowetrade.config.v1.Splitb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$crowetrade/config/v1/allowance.proto\x12\x14\x63rowetrade.config.v1\"K\n\x05Share\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\r\x12\x0e\n\x06wanted\x18\x03 \x01(\r\x12\x15\n\rfencing_token\x18\x04 \x01(\x04\"C\n\x05Split\x12\r\n\x05limit\x18\x01 \x01(\t\x12+\n\x06shares\x18\x02 \x03(\x0b\x32\x1b.crowetrade.config.v1.Share\"9\n\nAllowances\x12+\n\x06splits\x18\x01 \x03(\x0b\x32\x1b.crowetrade.config.v1.Splitb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crowetrade.config.v1.allowa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SHARE']._serialized_start=62
-  _globals['_SHARE']._serialized_end=114
-  _globals['_SPLIT']._serialized_start=116
-  _globals['_SPLIT']._serialized_end=183
-  _globals['_ALLOWANCES']._serialized_start=185
-  _globals['_ALLOWANCES']._serialized_end=242
+  _globals['_SHARE']._serialized_end=137
+  _globals['_SPLIT']._serialized_start=139
+  _globals['_SPLIT']._serialized_end=206
+  _globals['_ALLOWANCES']._serialized_start=208
+  _globals['_ALLOWANCES']._serialized_end=265
 # @@protoc_insertion_point(module_scope)

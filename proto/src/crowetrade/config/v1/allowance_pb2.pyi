@@ -27,22 +27,28 @@ class Share(_message.Message):
     VENUE_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     WANTED_FIELD_NUMBER: _builtins.int
+    FENCING_TOKEN_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     """Name of the VenueConnection."""
     held: _builtins.int
     """What it may use. The shares of a limit never add up to more than 1,000,000."""
     wanted: _builtins.int
     """What it would use beyond that if it had it; 0 when it has enough."""
+    fencing_token: _builtins.int
+    """Fencing token of the gateway process that wrote it. A process uses nothing that it has not written itself, so that
+    no exchange of the process before, which may still be on its way, can change what it uses.
+    """
     def __init__(
         self,
         *,
         venue: _builtins.str = ...,
         held: _builtins.int = ...,
         wanted: _builtins.int = ...,
+        fencing_token: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "venue", b"venue", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fencing_token", b"fencing_token", "held", b"held", "venue", b"venue", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

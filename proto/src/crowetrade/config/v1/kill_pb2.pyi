@@ -272,7 +272,9 @@ class KillAcknowledgement(_message.Message):
     seen_unix_ns: _builtins.int
     """Wall clock at which the gateway first saw it, nanoseconds since the Unix epoch."""
     blocked_unix_ns: _builtins.int
-    """Wall clock from which no new order can leave, nanoseconds since the Unix epoch."""
+    """Wall clock from which no new order can reach the venue, nanoseconds since the Unix epoch: new ones are refused, and
+    the venue has answered those that had left; 0 before.
+    """
     halted_unix_ns: _builtins.int
     """Wall clock at which nothing was open any more that it cancels, nanoseconds since the Unix epoch; 0 before."""
     cancels_sent: _builtins.int

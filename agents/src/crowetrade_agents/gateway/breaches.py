@@ -1,0 +1,502 @@
+"""Finds breaches of limits after each command, and latches them: what a breach stops stays stopped until a person
+clears it.
+
+Losses are looked at when a quote or a fill takes a ledger below its floor, the value at which some limit is broken.
+Within a second after something moved, highs are taken into peaks and minutes, floors are set again, and what the market
+has done to exposures is looked at. Nothing here costs anything while no rule has such a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.numbers import CONTEXT, render
+from crowetrade_agents.domain.orders import OrdStatus
+from crowetrade_agents.domain.wire import ORD_STATUS_FROM_WIRE
+from crowetrade_agents.gateway import wire
+from crowetrade_agents.gateway.books import SUSPENSE, Books
+from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.effects import Append
+from crowetrade_agents.gateway.order import Key, Order
+from crowetrade_agents.gateway.state import Judging, Turn
+from crowetrade_agents.risk import breaches
+from crowetrade_agents.risk.breaches import Found
+from crowetrade_agents.risk.case import alone
+from crowetrade_agents.risk.facts import Facts
+from crowetrade_agents.risk.limits import (
+    max_consecutive_rejects,
+    max_daily_loss,
+    max_drawdown,
+    max_loss_per_minute,
+    max_order_to_trade_ratio,
+    repeated_execution,
+)
+from crowetrade_agents.risk.pnl import Ledger, Ledgers, Scope
+from crowetrade_agents.risk.reasons import Refusal
+from crowetrade_agents.risk.rules import Rule, RuleSet
+from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, problem_of, together
+
+SLOW_NS = SECOND_NS
+"""What Slow lets a strategy send: one new order or replacement in so long."""
+TICK_NS = SECOND_NS
+LEDGERS_AT_ONCE = 10
+CONDUCT = frozenset({max_consecutive_rejects.NAME, repeated_execution.NAME, max_order_to_trade_ratio.NAME})
+
+Members = Mapping[str, frozenset[str]]
+
+
+# --- What happened ---------------------------------------------------------------------------------------------------
+
+
+def configured(turn: Turn, members: Members) -> None:
+    """Another configuration is in force, or other strategies are counted; `members` are those that were before."""
+    live, books = turn.live, turn.books
+    rules = live.configuration.rules
+    old = live.standing
+    if live.judging.losses:
+        for ledger, watches in live.judging.watches_of.items():
+            _take_high(ledger, watches, turn.state.facts("", turn.now_ns))
+    live.standing = Standing(latched=_latched(books), tallies=books.tallies, buys=books.buys, sells=books.sells)
+    judging = live.judging = _judging(rules, live.judging)
+    if judging.losses:
+        _watch(turn, rules, old, members)
+    _clear(turn)
+    if judging.active:
+        # What is above a limit because a person has lowered it can only come down: it is no breach. After a start
+        # nobody knows why something is above its limit, so that is one.
+        above = _newly_above(turn, turn.state.facts("", turn.now_ns))
+        if not live.has_judged:
+            _latch_all(turn, above)
+    live.has_judged = live.has_judged or live.configuration.bindings is not None
+    _schedule(turn)
+
+
+def quoted(turn: Turn, book: TopOfBook) -> None:
+    """A quote has come."""
+    judging, ledgers = turn.live.judging, turn.live.standing.ledgers
+    if ledgers is not None:
+        judging.settle = judging.settle or ledgers.is_new(book)
+        judging.below += ledgers.quoted(book, turn.live.marks)
+    _schedule(turn)
+
+
+def tick(turn: Turn) -> None:
+    """Something has moved: within a second each ledger gets its turn, a few at a time, so that no order waits for all
+    of them."""
+    judging = turn.live.judging
+    facts = turn.state.facts("", turn.now_ns)
+    ledgers = tuple(judging.watches_of)
+    parts = _parts(judging)
+    now = ledgers[judging.part * LEDGERS_AT_ONCE : (judging.part + 1) * LEDGERS_AT_ONCE]
+    for ledger in now:
+        _take_high(ledger, judging.watches_of[ledger], facts)
+        for watch in judging.watches_of[ledger]:
+            _mark_peak(turn, watch)
+    _settle(turn, now, facts)
+    judging.part += 1
+    if judging.part < parts:
+        turn.wake(turn.now_ns + TICK_NS // parts, "breaches", "")
+        return
+    judging.part, judging.ticking = 0, False
+    if judging.exposures:
+        _latch_all(turn, _newly_above(turn, facts, by_market=True))
+    if judging.moved:
+        judging.moved = False
+        _schedule(turn)
+
+
+def shares_changed(turn: Turn) -> None:
+    """The gateway may lose more, or less, than before."""
+    facts = turn.state.facts("", turn.now_ns)
+    for ledger, watches in turn.live.judging.watches_of.items():
+        _take_high(ledger, watches, facts)
+        _set_floor(turn, ledger, watches, facts)
+
+
+def judge(turn: Turn) -> bool:
+    """After each command: whether a breach was found, and latched."""
+    judging = turn.live.judging
+    strategies, late = _look(turn)
+    if judging.settle or _day_changed(turn):
+        judging.settle = False
+        for calendar in judging.days:
+            judging.days[calendar] = calendar.day(turn.now_ns)
+        _settle(turn, judging.watches_of, turn.state.facts("", turn.now_ns))
+    if strategies or late or judging.below:
+        facts = turn.state.facts("", turn.now_ns)
+        found: list[Found] = []
+        for strategy in sorted(strategies):
+            found += breaches.of_conduct(judging.conduct.get(strategy, ()), strategy, facts)
+        if late:
+            found += _newly_above(turn, facts)
+        below, judging.below = judging.below, []
+        for ledger in below:
+            _take_high(ledger, judging.watches_of[ledger], facts)
+            for watch in judging.watches_of[ledger]:
+                found += breaches.of_losses(watch, facts)
+        _latch_all(turn, found)
+        if below:
+            facts = turn.state.facts("", turn.now_ns)
+            for ledger in below:
+                _set_floor(turn, ledger, judging.watches_of[ledger], facts)
+    return any(
+        isinstance(effect, Append) and effect.event.WhichOneof("event") == "breach_changed" for effect in turn.effects
+    )
+
+
+def one_too_many(turn: Turn, strategy: str) -> bool:
+    """Whether the strategy has passed its limit on rejects in a row with those that are not journaled yet."""
+    most = turn.live.judging.most_rejects.get(strategy)
+    if most is None:
+        return False
+    tally = turn.books.tallies.get(strategy)
+    journaled = tally.rejects if tally is not None else 0
+    waiting = sum(refused.rejects for key, refused in turn.live.refused.items() if key[0] == strategy)
+    return journaled <= most < journaled + waiting
+
+
+def slowed(turn: Turn, strategy: str) -> Refusal | None:
+    """Refuses what a strategy that is slowed down by a breach sends within a second of the last; otherwise counts it
+    as sent."""
+    slow = turn.state.held(strategy).slow
+    if slow is None:
+        return None
+    last_ns = turn.live.judging.slowed_ns.get(strategy)
+    if last_ns is not None and turn.now_ns - last_ns < SLOW_NS:
+        return slow
+    turn.live.judging.slowed_ns[strategy] = turn.now_ns
+    return None
+
+
+# --- Breaches --------------------------------------------------------------------------------------------------------
+
+
+def _latch_all(turn: Turn, found: Iterable[Found]) -> None:
+    for item in found:
+        if not breaches.is_latched(item.rule, item.limit, item.subject, turn.live.standing.latched):
+            _latch(turn, item)
+
+
+def _latch(turn: Turn, found: Found) -> None:
+    rule = found.rule
+    counted = (*rule.strategies, *turn.books.members.get(rule.name, ())) if not found.subject else (found.subject,)
+    name = f"{found.limit}/{found.subject or '-'}@{turn.settings.venue}-{turn.live.sequence + 1}"
+    body = journal_pb2.BreachChanged(
+        breach=name,
+        risk_limit=rule.name,
+        uid=rule.uid,
+        limit=found.limit,
+        subject=found.subject,
+        action=rule.on_breach,
+        text=found.text,
+        enforced=rule.enforce,
+        strategies=sorted(set(counted) - {SUSPENSE}),
+        since_unix_ns=turn.now_ns,
+    )
+    _change(turn, body)
+    turn.count("BREACHES", rule.name, found.limit, rule.on_breach if rule.enforce else "Observe")
+    turn.tell(
+        "error" if rule.enforce else "warning",
+        "limit_breached",
+        breach=name,
+        risk_limit=rule.name,
+        action=rule.on_breach,
+        enforced=rule.enforce,
+        text=found.text,
+    )
+
+
+def _change(turn: Turn, body: journal_pb2.BreachChanged) -> None:
+    turn.record(journal_pb2.JournalEvent(breach_changed=body))
+    turn.live.standing.latched = _latched(turn.books)
+    turn.live.judging.held.clear()
+
+
+def _clear(turn: Turn) -> None:
+    """Breaches that a person has cleared, at the RiskLimit with a reason, or at the VenueConnection as a halt: there is
+    no other way where the RiskLimit is gone."""
+    configuration, books = turn.live.configuration, turn.books
+    reasons = dict.fromkeys(configuration.cleared_halts, "cleared by a person at the VenueConnection")
+    reasons |= configuration.cleared_breaches
+    for name in sorted(books.breaches.keys() & reasons.keys()):
+        body = journal_pb2.BreachChanged()
+        body.CopyFrom(books.breaches[name])
+        body.cleared, body.text = True, reasons[name]
+        _change(turn, body)
+        turn.tell("warning", "breach_cleared", breach=name, reason=reasons[name])
+        watch = turn.live.standing.watches.get((body.uid or body.risk_limit, body.subject))
+        if watch is not None:
+            _start_again(turn, watch, body.limit)
+
+
+def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
+    """What was cleared is not found again: the limit measures from the present on, or from when that is known."""
+    known = problem_of(watch, turn.state.facts("", turn.now_ns)) is None
+    value = watch.ledger.value if known else None
+    baseline = watch.baseline
+    if limit == max_daily_loss.NAME:
+        baseline = baseline._replace(day_start=value)
+    elif limit == max_drawdown.NAME:
+        baseline = baseline._replace(peak=value)
+    elif limit == max_loss_per_minute.NAME:
+        watch.minute.clear()
+    elif limit == max_order_to_trade_ratio.NAME:
+        messages, executions = together(watch.owners, turn.books.tallies)
+        baseline = baseline._replace(messages=messages, executions=executions)
+    watch.ledger.high = watch.ledger.value
+    _mark(turn, watch, baseline)
+    turn.live.judging.settle = True
+
+
+def _newly_above(turn: Turn, facts: Facts, *, by_market: bool = False) -> list[Found]:
+    """Exposures above their limit that were not so the last time."""
+    judging = turn.live.judging
+    found = {item.latch: item for item in breaches.of_exposures(facts.rules, facts, by_market=by_market)}
+    new = [item for latch, item in found.items() if latch not in judging.above]
+    passed_over = {latch for latch in judging.above if by_market and latch[1] not in breaches.BY_MARKET}
+    judging.above = found.keys() | passed_over
+    return new
+
+
+def _latched(books: Books) -> dict[Latch, bool]:
+    found: dict[Latch, bool] = {}
+    for body in books.breaches.values():
+        latch = (body.uid or body.risk_limit, body.limit, body.subject)
+        found[latch] = found.get(latch, False) or body.enforced
+    return found
+
+
+# --- What is looked at -----------------------------------------------------------------------------------------------
+
+
+def _judging(rules: RuleSet, before: Judging) -> Judging:
+    """What these rules need."""
+    judging = Judging(below=[], above=before.above, ticking=before.ticking, slowed_ns=before.slowed_ns)
+    for rule in rules:
+        for limit, value in rule.limits:
+            judging.active = judging.active or limit.breaches or limit.breach is not None
+            judging.losses = judging.losses or limit.name in breaches.OF_THE_DAY
+            judging.exposures = judging.exposures or (limit.breaches and limit.moved_by_market)
+            if limit.name in CONDUCT:
+                for strategy in rule.strategies:
+                    judging.conduct.setdefault(strategy, []).append((limit, value, rule))
+            if limit.name == max_consecutive_rejects.NAME:
+                for strategy in rule.strategies:
+                    judging.most_rejects[strategy] = min(value, judging.most_rejects.get(strategy, value))
+    return judging
+
+
+def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
+    """Opens the watch of every subject, with its baseline as it was, in memory or in the journal."""
+    live, books = turn.live, turn.books
+    wanted = [(rule, subject, _owners(turn, rule, subject)) for rule in rules for subject in breaches.subjects_of(rule)]
+    scopes = [Scope(owners, rule.symbols, rule.currency) for rule, _, owners in wanted if _counts_losses(rule)]
+    ledgers = Ledgers(scopes, books.positions, turn.settings.instruments, live.marks)
+    watches = {}
+    for rule, subject, owners in wanted:
+        scope = Scope(owners, rule.symbols, rule.currency)
+        ledger = ledgers[scope] if _counts_losses(rule) else Ledger(scope)
+        key = (identity(rule), subject)
+        known = old.watches.get(key)
+        before = known.baseline if known is not None else _baseline_of(books.loss_marks.get(key))
+        watch = watches[key] = Watch(rule, subject, owners, ledger, before)
+        previous = known.owners if known is not None else members.get(rule.name, owners) if rule.total else owners
+        if known is not None and known.ledger.scope == scope:
+            watch.minute = known.minute
+        symbols = known.rule.symbols if known is not None else rule.symbols
+        _carry(turn, watch, previous, same=symbols == rule.symbols and before.currency in ("", rule.currency))
+        live.judging.watches_of.setdefault(ledger, []).append(watch)
+        live.judging.days[watch.calendar] = ""
+    live.standing.watches, live.standing.ledgers = watches, ledgers
+    live.judging.settle = True
+
+
+def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) -> None:
+    """Whoever is counted from now on brings what it has made before: that is no profit of the day and no new peak. In
+    another currency or other symbols, and where it is not known, losses count from the present on."""
+    baseline, owners, books = watch.baseline, watch.owners, turn.books
+    if not baseline.day or (same and owners == previous):
+        watch.baseline = baseline._replace(currency=watch.rule.currency)
+        return
+    came, went = together(owners - previous, books.tallies), together(previous - owners, books.tallies)
+    shift = None
+    if same:
+        scopes = [watch.ledger.scope._replace(owners=some) for some in (owners - previous, previous - owners)]
+        parts = Ledgers(scopes, books.positions, turn.settings.instruments, turn.live.marks)
+        if not any(part.problem(turn.live.marks, turn.now_ns, turn.now_ns) for part in parts):
+            shift = CONTEXT.subtract(parts[scopes[0]].value, parts[scopes[1]].value)
+    start, peak = baseline.day_start, baseline.peak
+    moved = baseline._replace(
+        day_start=None if shift is None or start is None else CONTEXT.add(start, shift),
+        peak=None if shift is None or peak is None else CONTEXT.add(peak, shift),
+        messages=baseline.messages + came[0] - went[0],
+        executions=baseline.executions + came[1] - went[1],
+        currency=watch.rule.currency,
+    )
+    _mark(turn, watch, moved)
+
+
+def _look(turn: Turn) -> tuple[set[str], bool]:
+    """What the command has recorded: takes moved positions into the ledgers; returns the strategies whose conduct is
+    to be judged, and whether an execution has come that no open order explains."""
+    live, books = turn.live, turn.books
+    strategies: set[str] = set()
+    late = False
+    for effect in turn.effects:
+        if not isinstance(effect, Append):
+            continue
+        kind = effect.event.WhichOneof("event")
+        if kind == "order_executed" or kind == "execution_busted":
+            body = effect.event.order_executed if kind == "order_executed" else effect.event.execution_busted
+            order = books.find(body.cl_ord_id)
+            owner = SUSPENSE if order is None else order.terms.strategy
+            _moved(turn, (owner, wire.instrument_of(books.venue, body.symbol)))
+            late = late or kind == "execution_busted" or order is None or _is_late(order)
+            _accepted(turn, owner)
+            strategies.add(owner)
+        elif kind == "position_charged":
+            charged = effect.event.position_charged
+            _moved(turn, (charged.strategy, wire.instrument_of(books.venue, charged.symbol)))
+        elif kind == "order_submitted":
+            strategies.add(effect.event.order_submitted.strategy)
+        elif kind == "requests_refused":
+            strategies.add(effect.event.requests_refused.strategy)
+        elif kind in ("order_accepted", "order_replaced", "order_ended", "cancel_submitted", "replace_submitted"):
+            request = getattr(effect.event, kind)
+            order = books.find(getattr(request, "orig_cl_ord_id", "") or request.cl_ord_id)
+            if order is None:
+                continue
+            if kind in ("order_accepted", "order_replaced"):
+                _accepted(turn, order.terms.strategy)
+            if kind != "order_ended" or ORD_STATUS_FROM_WIRE[request.ord_status] is OrdStatus.REJECTED:
+                strategies.add(order.terms.strategy)
+    return strategies & live.judging.conduct.keys(), late
+
+
+def _moved(turn: Turn, key: Key) -> None:
+    live = turn.live
+    if live.standing.ledgers is not None:
+        live.judging.below += live.standing.ledgers.booked(key, turn.books.positions[key], live.marks)
+        _schedule(turn)
+
+
+def _accepted(turn: Turn, strategy: str) -> None:
+    """The venue took an order of the strategy: what was refused before is in no row any more."""
+    for key, refused in turn.live.refused.items():
+        if key[0] == strategy:
+            refused.rejects = 0
+
+
+def _is_late(order: Order) -> bool:
+    """Whether it was executed after its end, or for more than its quantity."""
+    return order.worked > order.terms.quantity or (order.base.is_final and order.base is not OrdStatus.FILLED)
+
+
+# --- Baselines -------------------------------------------------------------------------------------------------------
+
+
+def _settle(turn: Turn, ledgers: Iterable[Ledger], facts: Facts) -> None:
+    """Marks the trading day of every subject, and what was not known before and is now; sets the floors."""
+    for ledger in ledgers:
+        watches = turn.live.judging.watches_of[ledger]
+        for watch in watches:
+            _settle_one(turn, watch, facts)
+        _set_floor(turn, ledger, watches, facts)
+
+
+def _day_changed(turn: Turn) -> bool:
+    judging = turn.live.judging
+    second = turn.now_ns // SECOND_NS
+    if second == judging.second:
+        return False
+    judging.second = second
+    return any(calendar.day(turn.now_ns) != day for calendar, day in judging.days.items())
+
+
+def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
+    baseline, day = watch.baseline, turn.live.judging.days[watch.calendar]
+    if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
+        return
+    known = day and problem_of(watch, facts) is None
+    value = watch.ledger.value if known else None
+    if baseline.day != day:
+        messages, executions = together(watch.owners, turn.books.tallies)
+        baseline = baseline._replace(day=day, day_start=value, messages=messages, executions=executions)
+    elif baseline.day_start is None:
+        baseline = baseline._replace(day_start=value)
+    if baseline.peak is None:
+        baseline = baseline._replace(peak=value)
+    _mark(turn, watch, baseline)
+
+
+def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
+    """The subject is measured from here on, and the journal says so."""
+    start, peak = baseline.day_start, baseline.peak
+    watch.baseline = baseline
+    body = journal_pb2.LossMarked(
+        risk_limit=watch.rule.name,
+        uid=watch.rule.uid,
+        subject=watch.subject,
+        day=baseline.day,
+        day_start="" if start is None else render(start),
+        peak="" if peak is None else render(peak),
+        messages=baseline.messages,
+        executions=baseline.executions,
+        currency=baseline.currency,
+    )
+    if body != turn.books.loss_marks.get((watch.identity, watch.subject)):
+        turn.record(journal_pb2.JournalEvent(loss_marked=body))
+
+
+def _baseline_of(body: journal_pb2.LossMarked | None) -> Baseline:
+    if body is None:
+        return Baseline()
+    # Exact, so it may have more digits than a person may write.
+    start, peak = (Decimal(text) if text else None for text in (body.day_start, body.peak))
+    return Baseline(body.day, start, peak, body.messages, body.executions, body.currency)
+
+
+def _mark_peak(turn: Turn, watch: Watch) -> None:
+    if any(limit.name == max_drawdown.NAME for limit, _ in watch.rule.limits) and watch.baseline.peak is not None:
+        _mark(turn, watch, watch.baseline)
+
+
+# --- Ledgers ---------------------------------------------------------------------------------------------------------
+
+
+def _take_high(ledger: Ledger, watches: Iterable[Watch], facts: Facts) -> None:
+    """Takes the highest value since the last time into peaks and minutes; one that cannot be believed is no peak."""
+    for watch in watches:
+        if problem_of(watch, facts) is None:
+            watch.rose(facts.now_ns)
+    ledger.high = ledger.value
+
+
+def _set_floor(turn: Turn, ledger: Ledger, watches: Iterable[Watch], facts: Facts) -> None:
+    ledger.floor, ledger.drop = breaches.floor(watches, facts)
+    if ledger.value < ledger.floor:
+        turn.live.judging.below.append(ledger)
+
+
+def _schedule(turn: Turn) -> None:
+    judging = turn.live.judging
+    if judging.ticking:
+        judging.moved = True
+    elif judging.losses or judging.exposures:
+        judging.ticking = True
+        turn.wake(turn.now_ns + TICK_NS // _parts(judging), "breaches", "")
+
+
+def _parts(judging: Judging) -> int:
+    return max(-(-len(judging.watches_of) // LEDGERS_AT_ONCE), 1)
+
+
+def _owners(turn: Turn, rule: Rule, subject: str) -> frozenset[str]:
+    return turn.books.members.get(rule.name, rule.strategies) if rule.total else alone(subject)
+
+
+def _counts_losses(rule: Rule) -> bool:
+    return any(limit.name in breaches.LOSSES for limit, _ in rule.limits)

@@ -1,0 +1,140 @@
+"""How far kill orders are, from the orders that they stop, and the acknowledgement that says so. Pure.
+
+Blocked is an order of which no new order can reach the venue any more: new ones are refused, and the venue has answered
+those that had left. Halted is one of which nothing is open any more that it cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_agents.control.kills import Name, concerns, selects, state_of
+from crowetrade_agents.domain.orders import OrdStatus
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.gateway.books import SUSPENSE
+from crowetrade_agents.gateway.order import Order
+from crowetrade_agents.gateway.state import GatewayState, KillProgress, Turn
+from crowetrade_agents.risk.reasons import Reason
+
+STILL_OPEN_KEPT = 32
+
+
+def supervised(turn: Turn) -> None:
+    """Notes what had left and what kill orders cancel, after the gateway has looked what may stay open."""
+    for name, progress in turn.live.kills.items():
+        if progress.halted_ns:
+            continue
+        order = turn.books.kills[name].order
+        if not progress.blocked_ns:
+            progress.in_flight = [item for item in _stopped(turn.state, order) if _unanswered(item)]
+        progress.open = [*_cancelled_by(turn.state, order)]
+        progress.cancelled |= {first_id(item) for item in progress.open if _is_own(item)}
+
+
+def follow(turn: Turn) -> None:
+    """Notes what is reached now. Each order is looked at until it is over, and no more."""
+    for name, progress in turn.live.kills.items():
+        if not progress.blocked_ns:
+            _drop(progress.in_flight, _unanswered)
+            if progress.in_flight:
+                continue
+            progress.blocked_ns = turn.now_ns
+            turn.observe("KILL_BLOCK_SECONDS", turn.now_ns - progress.seen_ns)
+        if not progress.halted_ns:
+            _drop(progress.open, lambda order: order.is_open)
+            if progress.open:
+                continue
+            progress.halted_ns = turn.now_ns
+            turn.observe("KILL_HALT_SECONDS", turn.now_ns - progress.seen_ns)
+            turn.tell("warning", "kill_halted", kill_switch="/".join(name), cancelled=len(progress.cancelled))
+
+
+def acknowledgements(state: GatewayState) -> Iterator[kill_pb2.KillAcknowledgement]:
+    """Of every kill order in force that concerns this gateway and is stored."""
+    for name, progress in state.live.kills.items():
+        order = state.books.kills[name].order
+        if progress.stored and concerns(order, state.live.configuration, state.settings.namespace):
+            yield acknowledgement(state, name)
+
+
+def acknowledgement(state: GatewayState, name: Name) -> kill_pb2.KillAcknowledgement:
+    """Of one kill order in force."""
+    order, progress = state.books.kills[name].order, state.live.kills[name]
+    still_open = sorted(item.cl_ord_id for item in _cancelled_by(state, order))
+    return kill_pb2.KillAcknowledgement(
+        namespace=order.namespace,
+        name=order.name,
+        uid=order.uid,
+        generation=order.generation,
+        mode=order.mode,
+        channel=progress.channel,
+        seen_unix_ns=progress.seen_ns,
+        blocked_unix_ns=progress.blocked_ns,
+        halted_unix_ns=0 if still_open else progress.halted_ns,
+        cancels_sent=len(progress.cancelled),
+        cancels_confirmed=len(progress.cancelled - state.books.open.keys()),
+        still_open=still_open[:STILL_OPEN_KEPT],
+        still_open_count=len(still_open),
+        strategies=sorted(_strategies(state, order)),
+        problem=_problem(state, progress, len(still_open)),
+        venue_namespace=state.settings.namespace,
+        venue=state.settings.venue,
+        engaged_by=order.engaged_by,
+        reason=order.reason,
+        scope=order.scope,
+    )
+
+
+def first_id(order: Order) -> str:
+    """The ClOrdID under which it was first sent, as Books.open has it."""
+    return order.former[0] if order.former else order.cl_ord_id
+
+
+def _problem(state: GatewayState, progress: KillProgress, still_open: int) -> str:
+    if still_open and not state.can_reduce:
+        why = state.live.session_text or state.live.session.value
+        return f"there is no session with the venue ({why}): what is open is cancelled once there is one"
+    if not progress.blocked_ns and progress.in_flight:
+        first = progress.in_flight[0].cl_ord_id
+        return f"the venue has not answered {len(progress.in_flight)} orders that had left before, such as {first}"
+    return ""
+
+
+def _strategies(state: GatewayState, order: kill_pb2.KillOrder) -> set[str]:
+    configuration = state.live.configuration
+    if not concerns(order, configuration, state.settings.namespace):
+        return set()
+    known = set(configuration.bindings or {}) | state.books.owners() - {SUSPENSE}
+    return {name for name in known if selects(order, configuration, name)}
+
+
+def _stopped(state: GatewayState, order: kill_pb2.KillOrder) -> Iterator[Order]:
+    """Open orders of whom it stops."""
+    strategies = _strategies(state, order)
+    return (item for item in state.books.open.values() if item.terms.strategy in strategies and not item.terms.closing)
+
+
+def _cancelled_by(state: GatewayState, order: kill_pb2.KillOrder) -> Iterable[Order]:
+    """Open orders that it cancels."""
+    match state_of(order):
+        case TradingState.BLOCKED:
+            return ()
+        case TradingState.CLOSE_ONLY:
+            return (item for item in _stopped(state, order) if _is_own(item))
+        case _:
+            return _stopped(state, order)
+
+
+def _is_own(order: Order) -> bool:
+    """Whether the gateway itself cancels it."""
+    return order.cancel is not None and order.cancel.reason != Reason.CANCEL_REQUESTED
+
+
+def _unanswered(order: Order) -> bool:
+    return order.is_open and (order.base is OrdStatus.PENDING_NEW or order.replace is not None)
+
+
+def _drop(orders: list[Order], stays: Callable[[Order], bool]) -> None:
+    while orders and not stays(orders[-1]):
+        orders.pop()

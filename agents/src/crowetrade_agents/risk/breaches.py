@@ -1,0 +1,129 @@
+"""Which limits are breached, from facts alone. What is done about it, gateway/breaches.py and control/breaches.py say.
+
+A breach is latched for a rule, a limit and a subject; what is latched is not found again, unless the rule only observed
+then and is enforced now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from crowetrade_agents.domain.numbers import CONTEXT, render_money
+from crowetrade_agents.risk.case import Sums
+from crowetrade_agents.risk.facts import Facts
+from crowetrade_agents.risk.limits import (
+    KNOWN,
+    max_daily_loss,
+    max_drawdown,
+    max_loss_per_minute,
+    max_order_to_trade_ratio,
+)
+from crowetrade_agents.risk.limits.limit import Use
+from crowetrade_agents.risk.limits.loss import Loss, loss_of
+from crowetrade_agents.risk.pnl import NEVER
+from crowetrade_agents.risk.rules import Rule, RuleLimit
+from crowetrade_agents.risk.shares import share_of
+from crowetrade_agents.risk.standing import Latch, Watch, identity, problem_of, subjects
+
+LOSSES = {item.KIND.name: item.KIND for item in (max_daily_loss, max_drawdown, max_loss_per_minute)}
+"""Limits on losses."""
+OF_THE_DAY = frozenset((*LOSSES, max_order_to_trade_ratio.NAME))
+"""Limits that compare with a baseline, so that each subject of their rule has a watch."""
+
+
+BY_MARKET = frozenset(limit.name for limit in KNOWN.values() if limit.moved_by_market)
+"""Limits on exposures that quotes move."""
+
+
+class Found(NamedTuple):
+    """A breach: of which limit of which rule, by whom (empty for all that the rule counts together), and a sentence."""
+
+    rule: Rule
+    limit: str
+    subject: str
+    text: str
+
+    @property
+    def latch(self) -> Latch:
+        """What it is latched for."""
+        return identity(self.rule), self.limit, self.subject
+
+
+def of_conduct(limits: Iterable[RuleLimit], strategy: str, facts: Facts) -> Iterator[Found]:
+    """Breaches of these limits by the strategy, or by those with whom it is counted together."""
+    for limit, value, rule in limits:
+        subject = "" if rule.total and not limit.breach_of_each else strategy
+        if limit.breach is not None and not is_latched(rule, limit.name, subject, facts.standing.latched):
+            text = limit.breach(value, facts, rule, subject)
+            if text is not None:
+                yield Found(rule, limit.name, subject, text)
+
+
+def of_losses(watch: Watch, facts: Facts) -> Iterator[Found]:
+    """Breaches of the limits on losses of the watch's rule by its subject."""
+    limits = [(limit, value, watch.rule) for limit, value in watch.rule.limits if limit.name in LOSSES]
+    for limit, value, rule in limits:
+        if limit.breach is not None and not is_latched(rule, limit.name, watch.subject, facts.standing.latched):
+            text = limit.breach(value, facts, rule, watch.subject)
+            if text is not None:
+                yield Found(rule, limit.name, watch.subject, text)
+
+
+def of_exposures(rules: Iterable[Rule], facts: Facts, *, by_market: bool = False) -> Iterator[Found]:
+    """Positions and values above the limit, latched or not; with `by_market` those alone that quotes move."""
+    sums = Sums(facts)
+    for rule in rules:
+        for limit, value in rule.limits:
+            if not limit.breaches or (by_market and not limit.moved_by_market):
+                continue
+            if share_of(rule, limit.name, facts.shares) is None:
+                continue
+            for use in limit.use(value, sums, rule):
+                if use.used > use.allowed:
+                    subject = "" if rule.total else use.key.partition("/")[0]
+                    yield Found(rule, limit.name, subject, _above(use, rule))
+
+
+def is_latched(rule: Rule, limit: str, subject: str, latched: Mapping[Latch, bool]) -> bool:
+    """Whether a breach is latched that does what this one would; `latched` as in Standing."""
+    enforced = latched.get((identity(rule), limit, subject))
+    return enforced is not None and (enforced or not rule.enforce)
+
+
+class Floor(NamedTuple):
+    """The value of a ledger below which some limit is breached, and how far below a new high (None: any)."""
+
+    value: Decimal = NEVER
+    drop: Decimal | None = None
+
+
+def floor(watches: Iterable[Watch], facts: Facts) -> Floor:
+    """The highest floor and the smallest drop of what is not latched yet; what cannot be told has none. The watches
+    share one ledger."""
+    value, drop = NEVER, None
+    for watch in watches:
+        if problem_of(watch, facts) is not None:
+            continue
+        for limit, given in watch.rule.limits:
+            kind = LOSSES.get(limit.name)
+            if kind is None or is_latched(watch.rule, limit.name, watch.subject, facts.standing.latched):
+                continue
+            loss = loss_of(kind, given, facts, watch)
+            if not isinstance(loss, Loss):
+                continue
+            value = max(value, CONTEXT.subtract(watch.ledger.value, loss.room))
+            if kind.trails:
+                drop = loss.allowed if drop is None else min(drop, loss.allowed)
+    return Floor(value, drop)
+
+
+def subjects_of(rule: Rule) -> tuple[str, ...]:
+    """Subjects of the rule that have a watch; none where no limit needs one."""
+    return subjects(rule) if any(limit.name in OF_THE_DAY for limit, _ in rule.limits) else ()
+
+
+def _above(use: Use, rule: Rule) -> str:
+    what = f"{use.key}: " if use.key else ""
+    return f"{what}{render_money(use.used)} is above {use.limit} {render_money(use.allowed)} of {rule.name}"

@@ -1,0 +1,72 @@
+"""How long an order may not be sent again that is the same as one before, in milliseconds (SEC Rule 15c3-5(c)(1)(ii),
+duplicative orders; FIA 2015, 1.6).
+
+The same are orders with the same instrument, side, quantity, type and price. A replacement is no second order. A
+closing order is not judged: a position that is closed in slices needs the same one again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from crowetrade_agents.risk.case import Case
+from crowetrade_agents.risk.limits.limit import Limit, by_owners, only, parse_count
+from crowetrade_agents.risk.reasons import Reason, Refusal
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.rules import Rule
+
+NAME = "duplicateWindowMillis"
+MAX_MILLIS = 86_400_000
+_MILLISECOND_NS = 1_000_000
+
+
+def parse(values: Mapping[str, str]) -> int:
+    """A whole number from 1 to 86,400,000; raises InvalidLimit."""
+    (text,) = only(values, "value")
+    return parse_count("value", text, MAX_MILLIS)
+
+
+def check(value: int, case: Case, rule: Rule) -> Refusal | None:
+    """None of those whom the rule counts sent the same order in the window. A window that is longer than the gateway's
+    memory of orders refuses: it cannot know."""
+    if case.proposal.counted_leaves:
+        return None
+    recent, since_ns = case.facts.recent, case.facts.now_ns - value * _MILLISECOND_NS
+    if recent.sent_since(case.terms, case.counted(rule), since_ns):
+        text = (
+            f"the same order was sent less than {value} ms ago ({NAME} of {rule.name}): if it is meant, wait, or "
+            "change its quantity or price"
+        )
+        return Refusal(Reason.DUPLICATE_ORDER, text, rule.name)
+    if recent.knows_since(since_ns):
+        return None
+    text = (
+        f"{NAME} {value} of {rule.name} reaches further back than the orders that the gateway remembers: set a shorter "
+        "window, or send fewer orders"
+    )
+    return Refusal(Reason.DUPLICATE_ORDER, text, rule.name)
+
+
+def bound(value: int) -> Decimal:
+    """The longer window is the tighter one."""
+    return Decimal(-value)
+
+
+def measure(value: int, rule: Rule) -> Hashable:
+    """Orders of whom the rule counts."""
+    return by_owners(rule)
+
+
+LIMIT = Limit(
+    NAME,
+    Reason.DUPLICATE_ORDER,
+    parse,
+    check,
+    bound,
+    measure=measure,
+    judges_resting=False,
+    judges_closing=False,
+)

@@ -1,0 +1,140 @@
+"""What limits on losses have in common: profit and loss of the rule's subject, measured from somewhere, against an
+amount in the rule's currency.
+
+An order is refused while the loss is above the limit or is not known, unless it reduces its owner's position. Once the
+breach is latched, what onBreach says holds instead (control/breaches.py), until a person clears it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from crowetrade_agents.domain.numbers import CONTEXT, render_money
+from crowetrade_agents.errors import InvalidLimit
+from crowetrade_agents.risk import shares
+from crowetrade_agents.risk.case import Case, Sums, alone, capital_of, valuation_of
+from crowetrade_agents.risk.limits.limit import Limit, Use, amount, parse_amount, use_of
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.reducing import reduces
+from crowetrade_agents.risk.standing import Watch, identity, subject_of, subjects, watched
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.facts import Facts
+    from crowetrade_agents.risk.rules import Rule
+
+
+class Loss(NamedTuple):
+    """A loss and the most that is allowed, in the rule's currency. `unit` is what one unit of the limit is worth: 1 for
+    an amount, the capital for a share of it."""
+
+    lost: Decimal
+    allowed: Decimal
+    unit: Decimal
+
+    @property
+    def room(self) -> Decimal:
+        """How much more may be lost; negative when it is too much already."""
+        return CONTEXT.subtract(self.allowed, self.lost)
+
+
+class Kind(NamedTuple):
+    """One limit on losses: `lost` measures (None: not known yet), `of_capital` says that the limit is a share of
+    capital, `trails` that a value that rises takes the limit with it."""
+
+    name: str
+    reason: Reason
+    lost: Callable[[Watch, int], Decimal | None]
+    of_capital: bool
+    trails: bool
+    since: str
+
+
+def loss_limit(kind: Kind) -> Limit[Decimal]:
+    """The limit of this kind."""
+    return Limit(
+        kind.name,
+        kind.reason,
+        parse_share if kind.of_capital else parse_amount,
+        lambda value, case, rule: _check(kind, value, case, rule),
+        amount,
+        use=lambda value, sums, rule: _use(kind, value, sums, rule),
+        measure=by_rule,
+        judges_resting=False,
+        judges_closing=False,
+        breach=lambda value, facts, rule, subject: _breach(kind, value, facts, rule, subject),
+    )
+
+
+def parse_share(values: Mapping[str, str]) -> Decimal:
+    """The decimal `value`, above 0 and at most 1; raises InvalidLimit."""
+    value = parse_amount(values)
+    if not 0 < value <= 1:
+        raise InvalidLimit(f"{value} is not a share above 0 and at most 1")
+    return value
+
+
+def by_rule(value: object, rule: Rule) -> Hashable:
+    """`measure` of a limit whose baseline is the rule's own."""
+    return rule.name
+
+
+def measured(kind: Kind, value: Decimal, facts: Facts, rule: Rule, subject: str) -> Loss | Refusal:
+    """The subject's loss now, or why it cannot be told."""
+    watch = watched(rule, subject, facts)
+    return watch if isinstance(watch, Refusal) else loss_of(kind, value, facts, watch)
+
+
+def loss_of(kind: Kind, value: Decimal, facts: Facts, watch: Watch) -> Loss | Refusal:
+    """The same of a watch whose profit and loss is known."""
+    rule, subject = watch.rule, watch.subject
+    lost = kind.lost(watch, facts.now_ns)
+    if lost is None:
+        return Refusal(Reason.MISSING_MARK, f"profit and loss of {kind.since} is not known yet", rule.name)
+    unit = capital(facts, rule, subject) if kind.of_capital else Decimal(1)
+    if isinstance(unit, Refusal):
+        return unit
+    allowed = shares.allowed(rule, kind.name, CONTEXT.multiply(value, unit), facts.shares)
+    return shares.unknown_share(rule, kind.name) if allowed is None else Loss(lost, allowed, unit)
+
+
+def capital(facts: Facts, rule: Rule, subject: str) -> Decimal | Refusal:
+    """Capital of the strategies that are bound here, in the rule's currency, or why it is not known."""
+    found = capital_of(rule, alone(subject), facts, valuation_of(facts))
+    if found is not None:
+        return found
+    text = f"spec.capital of a strategy that {rule.name} binds is not known, or no rate of exchange for it"
+    return Refusal(Reason.MISSING_CAPITAL, text, rule.name)
+
+
+def _check(kind: Kind, value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+    facts, subject = case.facts, subject_of(rule, case.terms.strategy)
+    found = measured(kind, value, facts, rule, subject)
+    if isinstance(found, Loss):
+        if found.room >= 0 or facts.standing.latched.get((identity(rule), kind.name, subject)):
+            return None
+        text = f"{_said(kind, value, found, rule)}: only orders that reduce a position may leave"
+        found = Refusal(kind.reason, text, rule.name)
+    else:
+        text = f"{found.text}, so {kind.name} of {rule.name} cannot be judged: only orders that reduce may leave"
+        found = Refusal(found.reason, text, rule.name)
+    return None if reduces(case.proposal, facts) else found
+
+
+def _use(kind: Kind, value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
+    """What is lost, in the limit's unit; nothing for a gain, and where it is not known."""
+    for subject in subjects(rule):
+        found = measured(kind, value, sums.facts, rule, subject)
+        if isinstance(found, Loss) and found.lost > 0:
+            yield use_of(rule, kind.name, subject, CONTEXT.divide(found.lost, found.unit), value, sums.facts)
+
+
+def _breach(kind: Kind, value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None:
+    found = measured(kind, value, facts, rule, subject)
+    return _said(kind, value, found, rule) if isinstance(found, Loss) and found.room < 0 else None
+
+
+def _said(kind: Kind, value: Decimal, found: Loss, rule: Rule) -> str:
+    lost, allowed = render_money(found.lost), render_money(found.allowed)
+    return f"{lost} {rule.currency} lost since {kind.since}, more than {kind.name} of {rule.name} admits, {allowed}"

@@ -1,0 +1,73 @@
+"""Highest value in one instrument as a share of capital, from 0 to 1 (SEC Rule 15c3-5(c)(1)(i), capital thresholds;
+FIA 2024, 1.3).
+
+Working orders count as if filled on the side on which more would be held. The capital is that of the strategies that
+the rule binds, or of the order's strategy where each is counted alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from crowetrade_agents.domain.numbers import CONTEXT, render, render_money
+from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_owners, parse_amount
+from crowetrade_agents.risk.reasons import Reason, Refusal
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.rules import Rule
+
+NAME = "maxConcentration"
+
+
+def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+    """The value with the order is not above that share of the capital. An order that brings the worst case in its
+    instrument nearer to zero and not past it always may leave; every other one is refused where the capital or the
+    value is not known."""
+    worth, capital = case.value_here(rule), case.capital(rule)
+    if isinstance(worth, Refusal) or isinstance(capital, Refusal):
+        if case.approaches_zero(case.counted(rule)):
+            return None
+        return worth if isinstance(worth, Refusal) else capital  # type: ignore[return-value]
+    largest = CONTEXT.multiply(capital, value)
+    if worth.gross <= largest or case.approaches_zero(case.counted(rule)):
+        return None
+    text = (
+        f"{render_money(worth.gross)} {rule.currency} in {case.terms.instrument} with working orders would be above "
+        f"{NAME} {render(value)} of {rule.name}, {render_money(largest)}: reduce the position or cancel working orders"
+    )
+    return Refusal(Reason.MAX_CONCENTRATION, text, rule.name)
+
+
+def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
+    """The share of capital in each instrument; none where something cannot be converted."""
+    for owner, owners in sums.counted(rule).items():
+        capital = sums.capital(rule, owners)
+        if capital is None:
+            continue
+        for instrument, part in sorted(sums.valuation.group(owners, rule.symbols).parts.items()):
+            rate = None if part.unit is None else sums.rate(part.unit.currency, rule)
+            if rate is not None and part.value.gross:
+                used = CONTEXT.divide(CONTEXT.multiply(part.value.gross, rate), capital)
+                yield Use(rule.name, NAME, f"{owner}/{instrument}" if owner else str(instrument), used, value)
+
+
+def measure(value: Decimal, rule: Rule) -> Hashable:
+    """What whom the rule counts hold in the instrument, as a share of their capital."""
+    return by_owners(rule), rule.currency, rule.rate_age_ns
+
+
+LIMIT = Limit(
+    NAME,
+    Reason.MAX_CONCENTRATION,
+    parse_amount,
+    check,
+    amount,
+    use=use,
+    measure=measure,
+    judges_closing=False,
+    breaches=True,
+    moved_by_market=True,
+)

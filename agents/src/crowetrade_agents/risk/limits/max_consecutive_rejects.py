@@ -1,0 +1,77 @@
+"""Most orders in a row that the gateway refuses or the venue rejects; one more is a breach (RTS 6 Article 16,
+signs of disorderly trading). An order or a replacement that the venue takes starts the row again.
+
+Refusals that say that trading is stopped do not count: they are about no order. Of strategies that are counted
+together, each has a row of its own, and the rows are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from crowetrade_agents.risk.case import Case, Sums, alone, members
+from crowetrade_agents.risk.limits.limit import Limit, Use, only, parse_count
+from crowetrade_agents.risk.limits.loss import by_rule
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.reducing import reduces
+from crowetrade_agents.risk.standing import identity, subject_of, subjects
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.facts import Facts
+    from crowetrade_agents.risk.rules import Rule
+
+NAME = "maxConsecutiveRejects"
+MAX_COUNT = 1_000_000
+
+
+def parse(values: Mapping[str, str]) -> int:
+    """`value` from 1 to 1,000,000; raises InvalidLimit."""
+    (text,) = only(values, "value")
+    return parse_count("value", text, MAX_COUNT)
+
+
+def in_a_row(facts: Facts, rule: Rule, subject: str) -> int:
+    """Orders in a row that were refused or rejected."""
+    owners = members(rule, facts) if rule.total else alone(subject)
+    tallies = facts.standing.tallies
+    return sum(tallies[owner].rejects for owner in owners if owner in tallies)
+
+
+def breach(value: int, facts: Facts, rule: Rule, subject: str) -> str | None:
+    """More in a row than the limit."""
+    count = in_a_row(facts, rule, subject)
+    if count <= value:
+        return None
+    return f"{count} orders in a row were refused or rejected, more than {NAME} of {rule.name} admits, {value}"
+
+
+def check(value: int, case: Case, rule: Rule) -> Refusal | None:
+    """As `breach`, until that is latched; an order that reduces may leave."""
+    facts, subject = case.facts, subject_of(rule, case.terms.strategy)
+    text = breach(value, facts, rule, subject)
+    if text is None or facts.standing.latched.get((identity(rule), NAME, subject)) or reduces(case.proposal, facts):
+        return None
+    return Refusal(Reason.MAX_CONSECUTIVE_REJECTS, text, rule.name)
+
+
+def use(value: int, sums: Sums, rule: Rule) -> Iterator[Use]:
+    """The row of each subject."""
+    for subject in subjects(rule):
+        if count := in_a_row(sums.facts, rule, subject):
+            yield Use(rule.name, NAME, subject, Decimal(count), Decimal(value))
+
+
+LIMIT: Limit[int] = Limit(
+    NAME,
+    Reason.MAX_CONSECUTIVE_REJECTS,
+    parse,
+    check,
+    Decimal,
+    use=use,
+    measure=by_rule,
+    judges_resting=False,
+    judges_closing=False,
+    breach=breach,
+)

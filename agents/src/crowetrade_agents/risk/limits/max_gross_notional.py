@@ -1,0 +1,75 @@
+"""Highest sum of what is held in each instrument without its sign, in the rule's currency (SEC Rule 15c3-5(c)(1)(i),
+credit and capital thresholds; FIA 2024, 1.3).
+
+Working orders count as if filled on the side on which more would be held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from crowetrade_agents.domain.numbers import render_money
+from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_money, named, parse_amount, use_of
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.shares import unknown_share
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.rules import Rule
+
+NAME = "maxGrossNotional"
+
+
+def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+    """The sum with the order is not above the limit. An order that brings the worst case in its instrument nearer to
+    zero and not past it always may leave; every other one is refused while something cannot be valued."""
+    may, worth = case.allowed(rule, NAME, value), case.value(rule)
+    if may is not None and not isinstance(worth, Refusal) and worth.gross <= may:
+        return None
+    if case.approaches_zero(case.counted(rule)):
+        return None
+    if may is None:
+        return unknown_share(rule, NAME)
+    if isinstance(worth, Refusal):
+        return worth
+    text = (
+        f"gross notional with working orders would be {render_money(worth.gross)} {rule.currency}, above "
+        f"{named(NAME, value, may, rule)}: reduce positions or cancel working orders"
+    )
+    return Refusal(Reason.MAX_GROSS_NOTIONAL, text, rule.name)
+
+
+def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
+    """The sum with the order."""
+    worth = case.value(rule)
+    return None if isinstance(worth, Refusal) else worth.gross
+
+
+def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
+    """The sum of all together, or of each strategy; none where it cannot be converted."""
+    for key, owners in sums.counted(rule).items():
+        worth = sums.value(rule, owners)
+        if worth is not None and worth.gross:
+            yield use_of(rule, NAME, key, worth.gross, value, sums.facts)
+
+
+def measure(value: Decimal, rule: Rule) -> Hashable:
+    """What whom the rule counts hold in the instruments that it covers, in its currency."""
+    return by_money(rule)
+
+
+LIMIT = Limit(
+    NAME,
+    Reason.MAX_GROSS_NOTIONAL,
+    parse_amount,
+    check,
+    amount,
+    use=use,
+    measure=measure,
+    judges_closing=False,
+    order_use=order_use,
+    breaches=True,
+    moved_by_market=True,
+)

@@ -1,0 +1,90 @@
+"""Highest value of all positions together, long minus short, in the rule's currency (SEC Rule 15c3-5(c)(1)(i);
+FIA 2024, 1.3).
+
+Working orders of one side count as if filled. A closing order is not stopped by it: while one of two opposite positions
+is closed the net may grow for a moment, and the other one follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from crowetrade_agents.domain.numbers import ZERO, render_money
+from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_money, named, parse_amount, use_of
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.shares import unknown_share
+from crowetrade_agents.risk.valuation import Value
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.rules import Rule
+
+NAME = "maxNetNotional"
+
+
+def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+    """The net with the order is not beyond the limit on the order's side. An order that brings the net nearer to zero
+    and not past it always may leave; while something cannot be valued, or the share is not known, so may one that
+    brings the worst case in its instrument nearer to zero."""
+    may, worth = case.allowed(rule, NAME, value), case.value(rule)
+    if may is None or isinstance(worth, Refusal):
+        if case.approaches_zero(case.counted(rule)):
+            return None
+        return worth if isinstance(worth, Refusal) else unknown_share(rule, NAME)
+    after = _net(worth, case)
+    if after.copy_abs() <= may or _approaches_zero(after, case, rule):
+        return None
+    text = (
+        f"net notional with working orders would be {render_money(after)} {rule.currency}, beyond "
+        f"{named(NAME, value, may, rule)}: reduce positions or cancel working orders"
+    )
+    return Refusal(Reason.MAX_NET_NOTIONAL, text, rule.name)
+
+
+def _net(worth: Value, case: Case) -> Decimal:
+    return worth.up if case.terms.side is Side.BUY else worth.down
+
+
+def _approaches_zero(after: Decimal, case: Case, rule: Rule) -> bool:
+    without = case.value_with(rule, ZERO)
+    if isinstance(without, Refusal):
+        return False
+    before = _net(without, case)
+    return 0 <= after < before or before < after <= 0
+
+
+def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
+    """The net with the order, on its side."""
+    worth = case.value(rule)
+    return None if isinstance(worth, Refusal) else _net(worth, case).copy_abs()
+
+
+def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
+    """The worse side of all together, or of each strategy; none where it cannot be converted."""
+    for key, owners in sums.counted(rule).items():
+        worth = sums.value(rule, owners)
+        if worth is not None and (used := max(worth.up.copy_abs(), worth.down.copy_abs())):
+            yield use_of(rule, NAME, key, used, value, sums.facts)
+
+
+def measure(value: Decimal, rule: Rule) -> Hashable:
+    """What whom the rule counts hold in the instruments that it covers, in its currency."""
+    return by_money(rule)
+
+
+LIMIT = Limit(
+    NAME,
+    Reason.MAX_NET_NOTIONAL,
+    parse_amount,
+    check,
+    amount,
+    use=use,
+    measure=measure,
+    judges_closing=False,
+    order_use=order_use,
+    breaches=True,
+    moved_by_market=True,
+)

@@ -1,0 +1,60 @@
+"""When orders may leave: in the sessions of an exchange calendar, early closes and breaks included (FIA 2024, 1.10;
+RTS 6 Article 15(4), orders outside trading hours).
+
+An order that only reduces what its owner holds always may leave. What rests is not judged again: DAY and GTD say how
+long it rests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from crowetrade_agents.domain.numbers import ZERO
+from crowetrade_agents.risk.calendars import Calendar, calendar_named
+from crowetrade_agents.risk.case import Case
+from crowetrade_agents.risk.limits.limit import Limit, only
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.reducing import reduces
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.rules import Rule
+
+NAME = "tradingHours"
+
+
+def parse(values: Mapping[str, str]) -> Calendar:
+    """The calendar of that name; raises InvalidLimit for a name that exchange_calendars does not know."""
+    (name,) = only(values, "calendar")
+    return calendar_named(name)
+
+
+def check(value: Calendar, case: Case, rule: Rule) -> Refusal | None:
+    """A session is open now, or the order only reduces. A time that the calendar does not cover is not open."""
+    if value.is_open(case.facts.now_ns) or reduces(case.proposal, case.facts):
+        return None
+    text = f"{value.name} is closed ({NAME} of {rule.name}): until it opens, only orders that reduce may leave"
+    return Refusal(Reason.OUTSIDE_TRADING_HOURS, text, rule.name)
+
+
+def bound(value: Calendar) -> Decimal:
+    """Every calendar decides."""
+    return ZERO
+
+
+def measure(value: Calendar, rule: Rule) -> Hashable:
+    """The calendar itself."""
+    return value.name
+
+
+LIMIT: Limit[Calendar] = Limit(
+    NAME,
+    Reason.OUTSIDE_TRADING_HOURS,
+    parse,
+    check,
+    bound,
+    measure=measure,
+    judges_resting=False,
+    judges_closing=False,
+)

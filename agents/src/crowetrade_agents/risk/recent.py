@@ -1,0 +1,79 @@
+"""Orders that strategies sent a short while ago, in bounded memory, so that one that is sent twice is recognised.
+
+An order is kept as eight bytes of a hash over what makes it the same as another: instrument, side, quantity, type and
+price. Of the hashes the last KEPT are remembered. Whoever asks about a time before the oldest of them gets no answer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.domain.orders import OrderTerms
+
+KEPT = 16_384
+
+
+def fingerprint(terms: OrderTerms) -> int:
+    """The hash of an order, the same in every process."""
+    price = "" if terms.price is None else render(terms.price)
+    text = f"{terms.instrument.symbol} {terms.side.value} {render(terms.quantity)} {terms.ord_type.value} {price}"
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+@dataclass(slots=True)
+class RecentOrders:
+    """When strategies last sent each order. Times are wall clock, nanoseconds since the Unix epoch."""
+
+    # Fingerprint -> strategy -> when it was last sent; the one that was sent last stands last.
+    _sent: OrderedDict[int, dict[str, int]] = field(default_factory=OrderedDict)
+    # Orders that were sent up to this time may be missing.
+    _forgotten_ns: int = 0
+
+    def add(self, terms: OrderTerms, at_ns: int) -> None:
+        """An order leaves."""
+        self._add(fingerprint(terms), terms.strategy, at_ns)
+
+    def knows_since(self, since_ns: int) -> bool:
+        """Whether every order that was sent later than this is remembered."""
+        return self._forgotten_ns <= since_ns
+
+    def sent_since(self, terms: OrderTerms, strategies: frozenset[str], since_ns: int) -> bool:
+        """Whether one of the strategies sent the same order later than `since_ns`."""
+        sent = self._sent.get(fingerprint(terms))
+        return sent is not None and any(at > since_ns and name in strategies for name, at in sent.items())
+
+    def to_message(self) -> journal_pb2.BookedRecentOrders:
+        """What is remembered, for a snapshot."""
+        message = journal_pb2.BookedRecentOrders(forgotten_unix_ns=self._forgotten_ns)
+        names: dict[str, int] = {}
+        for key, sent in self._sent.items():
+            for strategy, at_ns in sent.items():
+                message.fingerprints.append(key)
+                message.unix_ns.append(at_ns)
+                message.strategy_indices.append(names.setdefault(strategy, len(names)))
+        message.strategies.extend(names)
+        return message
+
+    @classmethod
+    def from_message(cls, message: journal_pb2.BookedRecentOrders) -> RecentOrders:
+        """The inverse of `to_message`."""
+        recent = cls()
+        for key, at_ns, index in zip(message.fingerprints, message.unix_ns, message.strategy_indices, strict=True):
+            recent._add(key, message.strategies[index], at_ns)
+        recent._forgotten_ns = message.forgotten_unix_ns
+        return recent
+
+    def _add(self, key: int, strategy: str, at_ns: int) -> None:
+        sent = self._sent.get(key)
+        if sent is None:
+            self._sent[key] = {strategy: at_ns}
+            if len(self._sent) > KEPT:
+                _, oldest = self._sent.popitem(last=False)
+                self._forgotten_ns = max(self._forgotten_ns, *oldest.values())
+            return
+        sent[strategy] = at_ns
+        self._sent.move_to_end(key)

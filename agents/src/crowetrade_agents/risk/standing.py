@@ -1,0 +1,151 @@
+"""How strategies stand: what limits on losses, rejects, executions and messages compare with.
+
+Each subject of such a rule (one strategy, or all that the rule counts together) has a watch: its ledger of profit and
+loss, and the baseline that the journal keeps for it. Losses are measured from three places: the profit and loss when
+the trading day began, the highest ever, and the highest of the last 60 seconds. That last one is not journaled: a
+gateway that starts has seen no minute yet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from crowetrade_agents.risk.calendars import ALWAYS_OPEN, Calendar, calendar_named
+from crowetrade_agents.risk.pnl import Ledger, Ledgers
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.windows import MessageWindows
+
+if TYPE_CHECKING:
+    from crowetrade_agents.risk.facts import Facts
+    from crowetrade_agents.risk.rules import Rule
+
+MINUTE_NS = 60_000_000_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one strategy has done since the journal began: order messages (refused ones too), executions, and orders in
+    a row up to now that were refused or rejected."""
+
+    messages: int = 0
+    executions: int = 0
+    rejects: int = 0
+
+
+class Baseline(NamedTuple):
+    """What a subject is measured from: LossMarked in journal.proto. None is what is not known."""
+
+    day: str = ""
+    day_start: Decimal | None = None
+    peak: Decimal | None = None
+    messages: int = 0
+    executions: int = 0
+    currency: str = ""
+
+
+class Watch:
+    """One subject of one rule."""
+
+    __slots__ = ("baseline", "calendar", "identity", "ledger", "mark_age_ns", "minute", "owners", "rule", "subject")
+
+    def __init__(self, rule: Rule, subject: str, owners: frozenset[str], ledger: Ledger, baseline: Baseline) -> None:
+        self.rule, self.subject, self.owners, self.ledger, self.baseline = rule, subject, owners, ledger, baseline
+        self.identity, self.calendar, self.mark_age_ns = identity(rule), calendar_of(rule), mark_age_ns(rule)
+        # (time, highest value up to it since the entry before), the values falling.
+        self.minute: deque[tuple[int, Decimal]] = deque()
+
+    def rose(self, now_ns: int) -> None:
+        """Takes in the ledger's `high`, which was reached since the last time."""
+        high, minute, known = self.ledger.high, self.minute, self.baseline.peak
+        if known is None or high > known:
+            self.baseline = self.baseline._replace(peak=high)
+        while minute and minute[-1][1] <= high:
+            minute.pop()
+        minute.append((now_ns, high))
+        while minute[0][0] < now_ns - MINUTE_NS:
+            minute.popleft()
+
+    @property
+    def highest(self) -> Decimal | None:
+        """The highest profit and loss ever; None while none was known."""
+        peak, high = self.baseline.peak, self.ledger.high
+        return None if peak is None else max(peak, high)
+
+    def highest_of_minute(self, now_ns: int) -> Decimal:
+        """The highest profit and loss of the last 60 seconds."""
+        high = self.ledger.high
+        for at_ns, value in self.minute:
+            if at_ns >= now_ns - MINUTE_NS:
+                return max(value, high)
+        return high
+
+
+Latch = tuple[str, str, str]
+"""Identity of a rule, limit, subject."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """What the gateway keeps of all subjects. `latched` says of each breach that nobody has cleared whether it is
+    enforced; `buys` and `sells` are the executions of each strategy."""
+
+    watches: Mapping[tuple[str, str], Watch] = field(default_factory=dict)
+    ledgers: Ledgers | None = None
+    latched: Mapping[Latch, bool] = field(default_factory=dict)
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    buys: MessageWindows = field(default_factory=MessageWindows)
+    sells: MessageWindows = field(default_factory=MessageWindows)
+
+
+def identity(rule: Rule) -> str:
+    """What stays when the rule changes; a manifest that no API server has seen has its name alone."""
+    return rule.uid or rule.name
+
+
+def subject_of(rule: Rule, strategy: str) -> str:
+    """What an order of the strategy is counted for: itself, or all that the rule counts together."""
+    return "" if rule.total else strategy
+
+
+def subjects(rule: Rule) -> tuple[str, ...]:
+    """Everything that the rule counts on its own."""
+    return ("",) if rule.total else tuple(sorted(rule.strategies))
+
+
+def calendar_of(rule: Rule) -> Calendar:
+    """The calendar by whose days the rule counts: that of its tradingHours, or the days of UTC."""
+    found: Calendar | None = next((value for limit, value in rule.limits if limit.name == "tradingHours"), None)
+    return calendar_named(ALWAYS_OPEN) if found is None else found
+
+
+def mark_age_ns(rule: Rule) -> int | None:
+    """Oldest quote by which the rule judges; None while the feed is alive any."""
+    found: int | None = next((value for limit, value in rule.limits if limit.name == "maxDataAgeSeconds"), None)
+    return found
+
+
+def watched(rule: Rule, subject: str, facts: Facts) -> Watch | Refusal:
+    """The watch of the subject, when its profit and loss is known; otherwise why it is not."""
+    watch = facts.standing.watches.get((identity(rule), subject))
+    if watch is None:
+        return Refusal(Reason.MISSING_MARK, "profit and loss is not known yet", rule.name)
+    return problem_of(watch, facts) or watch
+
+
+def problem_of(watch: Watch, facts: Facts) -> Refusal | None:
+    """Why the subject's profit and loss is not known; None when it is."""
+    rule = watch.rule
+    problem = watch.ledger.problem(facts.marks, facts.now_ns, facts.feed_alive_ns, watch.mark_age_ns, rule.rate_age_ns)
+    if problem is None:
+        return None
+    return Refusal(problem.reason, f"profit and loss is not known: {problem.text}", rule.name)
+
+
+def together(owners: frozenset[str], tallies: Mapping[str, Tally]) -> tuple[int, int]:
+    """Messages and executions of the owners since the journal began."""
+    found = [tallies[owner] for owner in owners if owner in tallies]
+    return sum(tally.messages for tally in found), sum(tally.executions for tally in found)

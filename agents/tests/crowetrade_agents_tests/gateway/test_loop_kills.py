@@ -1,0 +1,270 @@
+"""Kill orders at the actor: they wait for nothing, and what was decided before they came does not leave any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_agents.control.kills import Channel, Kill, Rearm
+from crowetrade_agents.errors import JournalUnavailable, Overtaken
+from crowetrade_agents.gateway import commands, kill_progress
+from crowetrade_agents.gateway.loop import FROZEN_SECONDS, TICK_NS, Gateway
+from crowetrade_agents.journal.port import JournalHead
+from crowetrade_agents_tests.clock import settle
+from crowetrade_agents_tests.gateway.scenario import SECOND, START, Scenario, cl_ord_id, terms
+from crowetrade_agents_tests.gateway.test_loop import Hub, Journal, SlowJournal, publish
+
+NAME = ("cl-research", "stop")
+LATER = START + 1000 * SECOND
+
+
+def kill(mode: kill_pb2.KillMode.ValueType = kill_pb2.KILL_MODE_CANCEL) -> Kill:
+    order = kill_pb2.KillOrder(namespace=NAME[0], name=NAME[1], uid="u1", generation=1, mode=mode)
+    return Kill(order, Channel.RPC)
+
+
+def order(number: int) -> commands.NewOrder:
+    return commands.NewOrder(terms(number), LATER, 0, START)
+
+
+class StillClock:
+    """Time stands still: no tick comes, and whoever waits for anything else need not."""
+
+    def now_ns(self) -> int:
+        return START
+
+    async def wait_until(self, at_ns: int) -> None:
+        if at_ns - START == TICK_NS:
+            await asyncio.Event().wait()
+
+
+class Venue:
+    """Writes down what it gets."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def submit(self, order: Any) -> None:
+        self.sent.append(f"order {order.terms.cl_ord_id[-1]}")
+
+    def replace(self, replace: Any) -> None:
+        self.sent.append(f"replace {replace.orig_cl_ord_id[-1]}")
+
+    def cancel(self, cancel: Any) -> None:
+        self.sent.append(f"cancel {cancel.orig_cl_ord_id[-1]}")
+
+
+Store = Callable[[Sequence[kill_pb2.KillOrder]], Awaitable[None]]
+
+
+def actor_of(scenario: Scenario, journal: Journal, store: Store | None = None) -> tuple[Gateway, Venue]:
+    venue = Venue()
+    made: Any = (scenario.state, journal, JournalHead(), venue, Hub(), publish, StillClock(), store)
+    return Gateway(*made), venue
+
+
+def with_resting(*numbers: int) -> Scenario:
+    scenario = Scenario()
+    for number in numbers:
+        scenario.order(terms(number))
+        scenario.accepted(number)
+    return scenario
+
+
+def slow_journal() -> SlowJournal:
+    journal = SlowJournal()
+    journal.confirmation = asyncio.Event()
+    return journal
+
+
+async def test_it_goes_before_what_waits_in_the_queue() -> None:
+    actor, venue = actor_of(with_resting(1), Journal())
+    for number in range(2, 9):
+        await actor.put(order(number))
+    actor.put_kill(kill())
+    running = asyncio.create_task(actor.run())
+    await settle()
+    running.cancel()
+
+    assert venue.sent == ["cancel 1"]
+
+
+async def test_a_full_queue_does_not_hold_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crowetrade_agents.gateway.loop.QUEUE_SIZE", 3)
+    actor, venue = actor_of(with_resting(1), Journal())
+    for number in range(2, 5):
+        await actor.put(order(number))
+    waiting = asyncio.create_task(actor.put(order(5)))
+    await settle()
+    actor.put_kill(kill())
+    running = asyncio.create_task(actor.run())
+    await waiting
+    await settle()
+    running.cancel()
+
+    assert venue.sent == ["cancel 1"]
+
+
+async def test_while_a_batch_waits_for_the_journal_its_orders_do_not_leave_and_cancels_do_not_wait() -> None:
+    scenario, journal = with_resting(1), slow_journal()
+    actor, venue = actor_of(scenario, journal)
+    running = asyncio.create_task(actor.run())
+    await actor.put(order(2))
+    await settle()
+    assert [record[0] for record in journal.records] == ["order_submitted"]
+
+    actor.put_kill(kill())
+
+    assert venue.sent == ["cancel 1"]
+    assert not kill_progress.acknowledgement(scenario.state, NAME).blocked_unix_ns
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == ["cancel 1"]
+    assert [kind for record in journal.records for kind in record] == [
+        "order_submitted",
+        "kill_changed",
+        "cancel_submitted",
+        "cancel_submitted",
+        "order_ended",
+    ]
+    assert not scenario.find(2).is_open  # type: ignore[union-attr]
+    assert kill_progress.acknowledgement(scenario.state, NAME).blocked_unix_ns
+    assert kill_progress.acknowledgement(scenario.state, NAME).still_open == [cl_ord_id(1)]
+
+
+async def test_a_replacement_that_waits_for_the_journal_does_not_leave_either() -> None:
+    scenario, journal = with_resting(1), slow_journal()
+    actor, venue = actor_of(scenario, journal)
+    running = asyncio.create_task(actor.run())
+    request = commands.ReplaceOrder("alpha", cl_ord_id(2), cl_ord_id(1), *_SIZE, LATER, 0, START)
+    await actor.put(request)
+    await settle()
+    actor.put_kill(kill(kill_pb2.KILL_MODE_BLOCK))
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+
+    assert venue.sent == []
+    assert scenario.find(1).replace is None  # type: ignore[union-attr]
+    assert kill_progress.acknowledgement(scenario.state, NAME).blocked_unix_ns
+
+
+_SIZE = (terms().quantity * 2, terms().price or terms().quantity)
+
+
+async def test_without_the_journal_the_file_alone_is_enough_to_acknowledge() -> None:
+    stored: list[list[str]] = []
+
+    async def store(orders: Sequence[kill_pb2.KillOrder]) -> None:
+        stored.append([order.name for order in orders])
+
+    scenario, journal = with_resting(1), slow_journal()
+    actor, venue = actor_of(scenario, journal, store)
+    running = asyncio.create_task(actor.run())
+    actor.put_kill(kill())
+    await settle()
+
+    assert (venue.sent, stored) == (["cancel 1"], [["stop"]])
+    assert scenario.state.live.kills[NAME].stored
+    running.cancel()
+
+
+async def test_with_neither_file_nor_journal_it_is_not_acknowledged_yet() -> None:
+    async def store(orders: Sequence[kill_pb2.KillOrder]) -> None:
+        raise OSError("no space left")
+
+    scenario, journal = with_resting(1), slow_journal()
+    actor, venue = actor_of(scenario, journal, store)
+    running = asyncio.create_task(actor.run())
+    actor.put_kill(kill())
+    await settle()
+    assert venue.sent == ["cancel 1"]
+    assert not scenario.state.live.kills[NAME].stored
+    journal.confirmation.set()
+    await settle()
+    assert scenario.state.live.kills[NAME].stored
+    running.cancel()
+
+
+async def test_a_re_arming_is_obeyed_in_its_place_among_kill_orders() -> None:
+    scenario = Scenario()
+    actor, venue = actor_of(scenario, Journal())
+    actor.put_kill(kill())
+    actor.put_kill(Rearm(*NAME, "u1", 2))
+    await actor.put(order(1))
+    running = asyncio.create_task(actor.run())
+    await settle()
+    running.cancel()
+    assert venue.sent == ["order 1"]
+
+
+class Stopwatch:
+    """The monotonic clock of a process that may be frozen."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    watch = Stopwatch()
+    monkeypatch.setattr("crowetrade_agents.gateway.loop.monotonic", watch)
+    return watch
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(FROZEN_SECONDS, ["order 2"]), (FROZEN_SECONDS + 0.1, [])])
+async def test_an_approval_that_has_become_old_is_not_sent(
+    stopwatch: Stopwatch, seconds: float, sent: list[str]
+) -> None:
+    """The process was frozen between the journal's confirmation and the send."""
+    scenario, journal = Scenario(), slow_journal()
+    actor, venue = actor_of(scenario, journal)
+    running = asyncio.create_task(actor.run())
+    await actor.put(order(2))
+    await settle()
+    stopwatch.seconds += seconds
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == sent
+    assert scenario.find(2).is_open is bool(sent)  # type: ignore[union-attr]
+
+
+async def test_a_thawed_gateway_lets_kill_orders_come_first(stopwatch: Stopwatch) -> None:
+    scenario, journal = Scenario(), Journal()
+    actor, venue = actor_of(scenario, journal)
+    confirm = journal.confirm
+
+    async def then_a_kill_order_comes() -> None:
+        await confirm()
+        actor.put_kill(kill())
+
+    journal.confirm = then_a_kill_order_comes  # type: ignore[method-assign]
+    await actor.put(order(1))
+    stopwatch.seconds += FROZEN_SECONDS + 0.1
+    running = asyncio.create_task(actor.run())
+    await settle()
+    running.cancel()
+
+    assert journal.confirmed == 1
+    assert venue.sent == []
+
+
+@pytest.mark.parametrize("error", [Overtaken("somebody else writes"), JournalUnavailable("no answer")])
+async def test_a_thawed_gateway_that_cannot_prove_that_it_is_not_overtaken_ends(
+    stopwatch: Stopwatch, error: Exception
+) -> None:
+    actor, venue = actor_of(Scenario(), Journal(error))  # type: ignore[arg-type]
+    await actor.put(order(1))
+    stopwatch.seconds += FROZEN_SECONDS + 0.1
+    with pytest.raises(type(error)):
+        await actor.run()
+    assert venue.sent == []

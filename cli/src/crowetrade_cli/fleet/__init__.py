@@ -1,0 +1,1 @@
+"""The gateways of a cluster, and the ways to them."""

@@ -1,0 +1,68 @@
+"""The gateways that a kill order may concern: who they are and where they listen. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from lightkube.resources.core_v1 import Pod
+
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_api.kill_order import selects_gateway
+from crowetrade_api.names import CONTROL_PORT, VENUE_LABEL, venue_object
+
+
+class Address(NamedTuple):
+    """Of a gateway: namespace and name of its VenueConnection."""
+
+    namespace: str
+    venue: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.venue}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """`targets` are HOST:PORT of its control service, each of which may be the one that answers; labels that are not
+    known are None."""
+
+    address: Address
+    targets: tuple[str, ...] = ()
+    venue_labels: Mapping[str, str] | None = None
+    namespace_labels: Mapping[str, str] | None = None
+
+
+def gateways_of(
+    venues: Iterable[Mapping[str, Any]], pods: Iterable[Pod], namespaces: Mapping[str, Mapping[str, str]]
+) -> list[Gateway]:
+    """One per VenueConnection: the pods listen, and its Service leads to them where the cluster's names are known."""
+    ips: dict[Address, list[str]] = defaultdict(list)
+    for pod in pods:
+        labels = (pod.metadata.labels if pod.metadata else None) or {}
+        namespace = (pod.metadata.namespace if pod.metadata else None) or ""
+        ip = (pod.status.podIP if pod.status else None) or ""
+        if ip and VENUE_LABEL in labels:
+            ips[Address(namespace, labels[VENUE_LABEL])].append(f"[{ip}]" if ":" in ip else ip)
+    found = []
+    for venue in venues:
+        metadata = venue["metadata"]
+        address = Address(metadata["namespace"], metadata["name"])
+        hosts = [*ips[address], f"{venue_object(address.venue)}.{address.namespace}.svc"]
+        targets = tuple(f"{host}:{CONTROL_PORT}" for host in hosts)
+        found.append(Gateway(address, targets, metadata.get("labels") or {}, namespaces.get(address.namespace)))
+    return found
+
+
+def concerned(gateways: Iterable[Gateway], order: kill_pb2.KillOrder) -> Sequence[Gateway]:
+    """Those that have to obey, in the order of their names; what cannot be decided is concerned."""
+    return sorted(
+        (
+            one
+            for one in gateways
+            if selects_gateway(order, one.address.namespace, one.namespace_labels, one.venue_labels)
+        ),
+        key=lambda one: one.address,
+    )

@@ -1,0 +1,338 @@
+"""Engages one kill order by every way at once, and follows it until every gateway that is known has halted.
+
+The API server has a head start: a KillSwitch there gives the order its uid and generation, by which it is re-armed
+later. Without its answer in that time the order goes out by the other ways under a name of its own, because gateways
+let go of an order when the API server has a KillSwitch of its name that is not engaged. The operator makes a KillSwitch
+of an order that has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lightkube.config.kubeconfig import SingleConfig
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
+from crowetrade_api.v1alpha1.meta import read
+from crowetrade_cli.errors import NOT_FOUND, Failed, Refused, WrongUse
+from crowetrade_cli.fleet import ways
+from crowetrade_cli.fleet.api_server import ApiServer, connect
+from crowetrade_cli.fleet.discovery import Fleet, discover
+from crowetrade_cli.fleet.gateways import Address, Gateway, concerned
+from crowetrade_cli.fleet.memory import Memory
+from crowetrade_cli.fleet.order import Asked, order_of, unique_name
+from crowetrade_cli.fleet.progress import Channel, Progress, Row
+from crowetrade_process.stopping import cancelled
+
+HEAD_START_SECONDS = 2.0
+"""Of the API server: a login by a credential plugin takes a second."""
+LOOK_SECONDS = 0.1
+STATUS_SECONDS = 0.5
+
+
+class Outcome(StrEnum):
+    """Of a way."""
+
+    TRYING = "Trying"
+    WORKS = "Works"
+    FAILS = "Fails"
+    NOT_TRIED = "NotTried"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to the gateways, and a sentence about it."""
+
+    name: str
+    outcome: Outcome
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known at one moment. `name` is that of the order, empty before it has one; `by_object` tells whether it
+    is a KillSwitch at the API server."""
+
+    namespace: str
+    name: str
+    by_object: bool
+    ways: Sequence[Way]
+    gateways: Sequence[Row]
+    halted: bool
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the ways are: `config` is None where there is no kubeconfig, and `no_config` then says why."""
+
+    config: SingleConfig | None
+    no_config: str
+    nats: str
+    targets: Sequence[str]
+    memory: Memory
+
+
+@dataclass
+class Kill:
+    """`run` until cancelled; `look` at any time."""
+
+    asked: Asked
+    reach: Reach
+
+    def __post_init__(self) -> None:
+        config = self.reach.config
+        self._progress = Progress()
+        self._cluster = config.cluster.server if config is not None else ""
+        self._known = self.reach.memory.of(self._cluster)
+        self._order: asyncio.Future[kill_pb2.KillOrder] = asyncio.get_running_loop().create_future()
+        self._by_object = False
+        self._fleet: Fleet | None = None
+        self._discovered = config is None
+        self._direct: dict[str, asyncio.Task[None]] = {}
+        self._failed_targets: set[str] = set()
+        self._ways = {name: Way(name, Outcome.TRYING) for name in Channel}
+
+    def look(self) -> Look:
+        """What is known now."""
+        order = self._order.result() if self._order.done() and not self._order.cancelled() else None
+        progress = self._progress
+        settled = self._discovered and all(
+            way.outcome is not Outcome.TRYING for way in self._ways.values() if way.name != Channel.DIRECT
+        )
+        nobody = not progress.rows and settled
+        return Look(
+            namespace=self.asked.namespace,
+            name=order.name if order is not None else "",
+            by_object=self._by_object,
+            ways=list(self._ways.values()),
+            gateways=progress.rows,
+            halted=progress.halted,
+            over=settled and (progress.halted or nobody),
+        )
+
+    async def run(self) -> None:
+        """Raises WrongUse where the API server has no KillSwitch of that name and nothing says whom it would stop."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._by_the_api_server())
+                group.create_task(self._by_the_bus())
+                group.create_task(self._directly())
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+
+    # --- the API server
+
+    async def _by_the_api_server(self) -> None:
+        config = self.reach.config
+        if config is None:
+            self._say(Channel.API, Outcome.NOT_TRIED, self.reach.no_config)
+            self._decide(self._without_object())
+            return
+        try:
+            async with connect(config) as api, asyncio.TaskGroup() as group:
+                group.create_task(self._discover(api))
+                await self._engage_with_head_start(api)
+                await self._follow(api)
+        except Failed as error:
+            self._say(Channel.API, Outcome.FAILS, str(error))
+            self._discovered = True
+            self._decide(self._without_object())
+
+    async def _engage_with_head_start(self, api: ApiServer) -> None:
+        try:
+            async with asyncio.timeout(HEAD_START_SECONDS):
+                await self._engage(api, self.asked)
+                return
+        except TimeoutError:
+            text = f"{api.address} has not answered in {HEAD_START_SECONDS:g} s; it is tried on"
+            self._say(Channel.API, Outcome.FAILS, text)
+        except Failed as error:
+            self._say(Channel.API, Outcome.FAILS, str(error))
+        order = self._without_object()
+        self._decide(order)
+        same = self.asked.under(order.name)
+        await ways.until_it_works(
+            lambda: self._engage(api, same), lambda text: self._say(Channel.API, Outcome.FAILS, text)
+        )
+
+    async def _engage(self, api: ApiServer, asked: Asked) -> None:
+        """The KillSwitch is engaged there, and its order is the order, unless there is one already."""
+        user, current = await asyncio.gather(_user(api), _switch(api, asked))
+        path = f"KillSwitch {asked.namespace}/{asked.name}"
+        if current is None:
+            if self.asked.scope is None and not self._order.done():
+                raise WrongUse(_no_such_switch(asked, await api.objects(KillSwitch, asked.namespace)))
+            known = self._known.switch(self.asked.namespace, self.asked.name) if asked is not self.asked else None
+            stored = await api.create(KillSwitch, asked.manifest(known, user))
+            text = f"{path} is created and engaged"
+        elif current["spec"].get("engaged"):
+            stored = current
+            if harder := asked.harder(str(current["spec"].get("mode"))):
+                stored = await api.replace(KillSwitch, asked.namespace, asked.name, harder)
+            by = current["spec"].get("engagedBy") or "somebody"
+            text = f"{path} was engaged already by {by}: {current['spec'].get('reason', '')}"
+        else:
+            stored = await api.replace(KillSwitch, asked.namespace, asked.name, asked.changes(user))
+            text = f"{path} is engaged"
+        self._by_object = True
+        self._say(Channel.API, Outcome.WORKS, f"{text} (by {user})" if user and stored is not current else text)
+        self._decide(order_of(stored, time.time_ns()))
+
+    async def _discover(self, api: ApiServer) -> None:
+        with contextlib.suppress(Failed):
+            self._fleet = await discover(api, self.asked.namespace)
+        order = await asyncio.shield(self._order)
+        fleet = self._fleet
+        if fleet is not None:
+            self._known = self.reach.memory.learn(self._cluster, fleet, self.reach.nats)
+            if fleet.namespace is None or order.scope.namespaces_from == "Same":
+                self._progress.only(one.address for one in concerned(fleet.gateways, order))
+        self._discovered = True
+        self._expect(order)
+
+    async def _follow(self, api: ApiServer) -> None:
+        """The status of the KillSwitch, for as long as the API server is there."""
+        order = await asyncio.shield(self._order)
+        while True:
+            try:
+                found = await api.get(KillSwitch, order.namespace, order.name)
+            except Failed:
+                stored = None
+            else:
+                stored = read(found, KillSwitch, UnreadableKillSwitch)
+            if isinstance(stored, KillSwitch) and self._fleet is not None:
+                self._progress.reported(stored, [one.address for one in concerned(self._fleet.gateways, order)])
+            await asyncio.sleep(STATUS_SECONDS)
+
+    def _without_object(self) -> kill_pb2.KillOrder:
+        """The order under a name of its own."""
+        asked, now_ns = self.asked, time.time_ns()
+        known = self._known.switch(asked.namespace, asked.name)
+        name = unique_name(asked.name, now_ns, secrets.token_hex(2))
+        return order_of(asked.under(name).manifest(known, ""), now_ns)
+
+    def _decide(self, order: kill_pb2.KillOrder) -> None:
+        """This is the order, unless there is one already."""
+        if self._order.done():
+            return
+        self._progress.follow(order)
+        self._order.set_result(order)
+
+    # --- the bus
+
+    async def _by_the_bus(self) -> None:
+        url = self.reach.nats or self._known.nats
+        if not url:
+            text = "its address is not known: name it with --nats or CROWETRADE_NATS"
+            self._say(Channel.BUS, Outcome.NOT_TRIED, text)
+            return
+        order = await asyncio.shield(self._order)
+        stored = f"{url} has the order"
+        await ways.until_it_works(
+            lambda: ways.by_the_bus(
+                url, order, lambda: self._say(Channel.BUS, Outcome.WORKS, stored), self._heard_on_the_bus
+            ),
+            lambda text: self._say(Channel.BUS, Outcome.FAILS, text),
+        )
+
+    def _heard_on_the_bus(self, status: status_pb2.GatewayStatus) -> None:
+        for said in status.kills:
+            self._progress.acknowledged(said, Channel.BUS)
+        if self._fleet is None:
+            # Nobody else tells which gateways there are.
+            address = Address(status.namespace, status.venue)
+            if address not in self._known.gateways and concerned([Gateway(address)], self._order.result()):
+                self._progress.expect([address])
+
+    # --- directly
+
+    async def _directly(self) -> None:
+        order = await asyncio.shield(self._order)
+        self._expect(order)
+        for target in self.reach.targets:
+            self._progress.expect([target])
+            self._start(target, target, order)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cancelled(*self._direct.values())
+
+    def _expect(self, order: kill_pb2.KillOrder) -> None:
+        """The gateways that are known and concerned have to halt, and are told so directly."""
+        for gateway in concerned(self._known.gateways.values(), order):
+            self._progress.expect([gateway.address])
+            for target in gateway.targets:
+                self._start(target, str(gateway.address), order)
+        if not self._direct and not self.reach.targets and self._discovered:
+            text = "no gateway is known: name them with --gateway HOST:PORT"
+            self._say(Channel.DIRECT, Outcome.NOT_TRIED, text)
+
+    def _start(self, target: str, gateway: str, order: kill_pb2.KillOrder) -> None:
+        if target in self._direct:
+            return
+
+        def failed(text: str) -> None:
+            self._failed_targets.add(target)
+            self._progress.failed(gateway, text)
+            self._say_direct(text)
+
+        def acknowledged(said: kill_pb2.KillAcknowledgement) -> None:
+            self._progress.acknowledged(said, Channel.DIRECT, target)
+            self._say_direct("")
+
+        self._direct[target] = asyncio.create_task(
+            ways.until_it_works(lambda: ways.directly(target, order, acknowledged), failed)
+        )
+
+    def _say_direct(self, problem: str) -> None:
+        rows = self._progress.rows
+        answered = sum(Channel.DIRECT in row.told_by for row in rows)
+        if answered:
+            self._say(Channel.DIRECT, Outcome.WORKS, f"{answered} of {len(rows)} gateways answer")
+        elif self._failed_targets >= self._direct.keys():
+            self._say(Channel.DIRECT, Outcome.FAILS, problem)
+
+    def _say(self, channel: Channel, outcome: Outcome, message: str) -> None:
+        self._ways[channel] = Way(channel, outcome, message)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _user(api: ApiServer) -> str:
+    """Empty where the API server does not say: a KillSwitch may be engaged without it."""
+    try:
+        return await api.user()
+    except Refused:
+        return ""
+
+
+async def _switch(api: ApiServer, asked: Asked) -> Mapping[str, Any] | None:
+    try:
+        return await api.get(KillSwitch, asked.namespace, asked.name)
+    except Refused as error:
+        if error.code == NOT_FOUND:
+            return None
+        raise
+
+
+def _no_such_switch(asked: Asked, others: Sequence[Mapping[str, Any]]) -> str:
+    names = ", ".join(sorted(one["metadata"]["name"] for one in others)) or "none"
+    return (
+        f"there is no KillSwitch {asked.name} in namespace {asked.namespace} (there are: {names}): name one of these, "
+        "or say whom a new one stops with --all, --selector or --venue-selector"
+    )

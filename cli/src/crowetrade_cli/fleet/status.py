@@ -1,0 +1,184 @@
+"""Who does not trade, and why: rows from stored objects. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
+from typing import Any, TypeVar
+
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_api.conditions import Condition, ConditionType, find
+from crowetrade_api.kill_order import kill_order
+from crowetrade_api.v1alpha1.killswitch import KillState, KillSwitch, UnreadableKillSwitch
+from crowetrade_api.v1alpha1.meta import read
+from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
+from crowetrade_api.v1alpha1.strategy import Strategy, StrategyPhase, UnreadableStrategy
+from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection, VenuePhase
+
+NOT_YET = "the operator has not written its status yet"
+
+Stored = Mapping[str, Any]
+_MODES = {
+    number: name.removeprefix("KILL_MODE_").title().replace("_", "") for name, number in kill_pb2.KillMode.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KillRow:
+    """A KillSwitch that is engaged, or that a gateway still has in force. `acknowledged` is as in 2/3."""
+
+    namespace: str
+    name: str
+    state: str
+    mode: str
+    acknowledged: str
+    pending: tuple[str, ...]
+    still_open: int
+    engaged_by: str
+    since: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreachRow:
+    """A breach that nobody has cleared. `strategy` is empty where it stops all that are bound."""
+
+    namespace: str
+    risk_limit: str
+    id: str
+    limit: str
+    strategy: str
+    venue: str
+    action: str
+    since: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedRow:
+    """A Strategy that does not trade, or a VenueConnection that is not connected."""
+
+    namespace: str
+    name: str
+    state: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """By namespace and name. `strategies_total` and `venues_total` count those that trade, too."""
+
+    kills: Sequence[KillRow]
+    breaches: Sequence[BreachRow]
+    strategies: Sequence[StoppedRow]
+    strategies_total: int
+    venues: Sequence[StoppedRow]
+    venues_total: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+R = TypeVar("R", KillRow, BreachRow, StoppedRow)
+
+
+def status(
+    strategies: Sequence[Stored], venues: Sequence[Stored], limits: Sequence[Stored], switches: Sequence[Stored]
+) -> Status:
+    """The rows of these stored objects."""
+    return Status(
+        kills=_sorted(kill for item in switches if (kill := _kill(item)) is not None),
+        breaches=_sorted(row for item in limits for row in _breaches(item)),
+        strategies=_sorted(stopped for item in strategies if (stopped := _strategy(item)) is not None),
+        strategies_total=len(strategies),
+        venues=_sorted(stopped for item in venues if (stopped := _venue(item)) is not None),
+        venues_total=len(venues),
+    )
+
+
+def kill_said(gateway: str, said: kill_pb2.KillAcknowledgement) -> dict[str, Any]:
+    """What a gateway says itself about a kill order that it has in force."""
+    return {
+        "gateway": gateway,
+        "killSwitch": f"{said.namespace}/{said.name}",
+        "mode": _MODES.get(said.mode, str(said.mode)),
+        "stillOpen": said.still_open_count,
+        "engagedBy": said.engaged_by,
+        "reason": said.reason,
+    }
+
+
+def _kill(item: Stored) -> KillRow | None:
+    switch = read(dict(item), KillSwitch, UnreadableKillSwitch)
+    order, told = kill_order(switch), switch.status
+    if order is None and told.state in (KillState.ARMED, KillState.UNKNOWN):
+        return None
+    current = told.observed_generation == switch.metadata.generation
+    return KillRow(
+        namespace=switch.namespace,
+        name=switch.name,
+        state=str((told.state if current else "") or (KillState.ENGAGING if order is not None else KillState.REARMING)),
+        mode=_MODES[order.mode] if order is not None else "",
+        acknowledged=told.acknowledgements.summary if current else "",
+        pending=tuple(told.acknowledgements.pending) if current else (),
+        still_open=told.still_open_count if current else 0,
+        engaged_by=order.engaged_by if order is not None else "",
+        since=told.engaged_since or "",
+        reason=order.reason if order is not None else "it is re-armed, and a gateway still has it in force",
+    )
+
+
+def _breaches(item: Stored) -> Iterable[BreachRow]:
+    limit = read(dict(item), RiskLimit, UnreadableLimit)
+    for breach in limit.status.breached:
+        yield BreachRow(
+            namespace=limit.namespace,
+            risk_limit=limit.name,
+            id=breach.id,
+            limit=breach.limit,
+            strategy=breach.strategy,
+            venue=breach.venue,
+            action=breach.action,
+            since=breach.since,
+            message=breach.message,
+        )
+
+
+def _strategy(item: Stored) -> StoppedRow | None:
+    strategy = read(dict(item), Strategy, UnreadableStrategy)
+    if isinstance(strategy, UnreadableStrategy):
+        return StoppedRow(strategy.namespace, strategy.name, "Halted", "Unreadable", strategy.problem)
+    phase, conditions = strategy.status.phase, strategy.status.conditions
+    if phase == StrategyPhase.TRADING:
+        return None
+    why = _worst(conditions, ConditionType.TRADING)
+    return StoppedRow(strategy.namespace, strategy.name, str(phase) or "Unknown", *why)
+
+
+def _venue(item: Stored) -> StoppedRow | None:
+    venue = read(dict(item), VenueConnection, UnreadableVenue)
+    if isinstance(venue, UnreadableVenue):
+        return StoppedRow(venue.namespace, venue.name, "Halted", "Unreadable", venue.problem)
+    phase, conditions = venue.status.phase, venue.status.conditions
+    if phase == VenuePhase.CONNECTED:
+        return None
+    why = _worst(conditions, ConditionType.SESSION_ESTABLISHED)
+    return StoppedRow(venue.namespace, venue.name, str(phase) or "Unknown", *why)
+
+
+def _worst(conditions: Sequence[Condition], wanted: ConditionType) -> tuple[str, str]:
+    """Reason and sentence of the halt, if there is one; else of the first condition of these that is not True."""
+    halted = find(conditions, ConditionType.HALTED)
+    if halted is not None and halted.status != "False":
+        return halted.reason, halted.message
+    for type_ in (wanted, ConditionType.READY):
+        found = find(conditions, type_)
+        if found is not None and found.status != "True":
+            return found.reason, found.message
+    return "", "" if conditions else NOT_YET
+
+
+def _sorted(rows: Iterable[R]) -> list[R]:
+    return sorted(rows, key=lambda row: astuple(row)[:3])

@@ -1,0 +1,101 @@
+"""The ways by which a kill order reaches gateways. Each is tried until it works, and none waits for another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import grpc
+from google.protobuf.message import DecodeError
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+
+from crowetrade import subjects
+from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import kill_pb2
+from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
+from crowetrade_cli.bus import connect
+from crowetrade_cli.errors import Failed, Refused
+from crowetrade_cli.fleet.progress import Stage, stage_of
+
+AGAIN_SECONDS = 1.0
+"""Between two tries of one way."""
+ANSWER_SECONDS = 5.0
+"""For what is answered at once or not at all."""
+_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 200))
+
+Acknowledged = Callable[[kill_pb2.KillAcknowledgement], None]
+
+
+async def until_it_works(way: Callable[[], Awaitable[None]], failed: Callable[[str], None]) -> None:
+    """Tries it again and again; each failure is told. An answer that will not change is the end."""
+    while True:
+        try:
+            return await way()
+        except Failed as error:
+            failed(str(error))
+            if isinstance(error, Refused) and error.final:
+                return None
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def directly(target: str, order: kill_pb2.KillOrder, acknowledged: Acknowledged) -> None:
+    """Engages the order at the gateway whose control service listens at HOST:PORT, and returns when nothing that it
+    cancels is open there any more. Raises Failed."""
+    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+        service = control_pb2_grpc.ControlServiceStub(channel)
+        try:
+            halted = False
+            async for response in service.Kill(control_pb2.KillRequest(order=order)):
+                acknowledged(response.acknowledgement)
+                halted = stage_of(response.acknowledgement) is Stage.HALTED
+        except grpc.aio.AioRpcError as error:
+            raise Failed(_sentence(target, error)) from error
+        if not halted:
+            raise Failed(f"{target} has ended before it had halted")
+
+
+async def kills_at(target: str) -> list[kill_pb2.KillAcknowledgement]:
+    """Kill orders in force at the gateway whose control service listens at HOST:PORT. Raises Failed."""
+    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+        service = control_pb2_grpc.ControlServiceStub(channel)
+        try:
+            response = await service.ListKills(control_pb2.ListKillsRequest(), timeout=ANSWER_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise Failed(_sentence(target, error)) from error
+        return list(response.kills)
+
+
+async def by_the_bus(
+    url: str, order: kill_pb2.KillOrder, stored: Callable[[], None], heard: Callable[[status_pb2.GatewayStatus], None]
+) -> None:
+    """Puts the order where every gateway watches; then tells what gateways say, for as long as the bus is there.
+    Raises Failed."""
+    async with connect(url) as client:
+        statuses = await client.subscribe(subjects.gateway_status("*", "*"))
+        try:
+            bucket = await client.jetstream(timeout=ANSWER_SECONDS).key_value(subjects.KILL_BUCKET)
+            await bucket.put(subjects.kill_key(order.namespace, order.name), order.SerializeToString())
+        except NotFoundError as error:
+            raise Failed(
+                f"NATS at {url} has no bucket {subjects.KILL_BUCKET}: the operator makes it when it starts"
+            ) from error
+        except (NatsError, OSError, TimeoutError) as error:
+            raise Failed(f"NATS at {url} did not take the order ({error or type(error).__name__})") from error
+        stored()
+        async for message in statuses.messages:
+            try:
+                heard(status_pb2.GatewayStatus.FromString(message.data))
+            except DecodeError:
+                continue
+    raise Failed(f"NATS at {url} has closed the connection; the order is stored there")
+
+
+def _sentence(target: str, error: grpc.aio.AioRpcError) -> str:
+    match error.code():
+        case grpc.StatusCode.UNAVAILABLE:
+            return f"nobody answers at {target}"
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return f"what answers at {target} is no gateway's control service"
+        case code:
+            return f"{target} answers {code.name}: {error.details()}"

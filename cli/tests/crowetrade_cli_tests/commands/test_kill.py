@@ -1,0 +1,241 @@
+"""`crowetrade kill` against a real API server, a real bus and control services."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from nats.js.api import KeyValueConfig
+
+from crowetrade import subjects
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_api_tests.samples import venue_manifest
+from crowetrade_cli_tests.cluster import Cluster
+from crowetrade_cli_tests.conftest import Run
+from crowetrade_cli_tests.control import ScriptedGateway
+from crowetrade_operator_tests.servers import Wire
+
+StartGateway = Callable[..., ScriptedGateway]
+pytestmark = pytest.mark.integration
+
+
+def lines(out: str) -> list[dict[str, Any]]:
+    """Of --json."""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def result(out: str) -> dict[str, Any]:
+    found = lines(out)[-1]["result"]
+    assert isinstance(found, dict)
+    return found
+
+
+def ways(out: str) -> dict[str, tuple[str, str]]:
+    """The last word of each way."""
+    said = [line["way"] for line in lines(out) if "way" in line]
+    return {way["name"]: (way["outcome"], way["message"]) for way in said}
+
+
+def test_all_ways_at_once(cluster: Cluster, gateway: StartGateway, nats_url: str, run: Run) -> None:
+    cluster.apply(venue_manifest("sim-fx", cluster.namespace))
+    desk = gateway(cluster.namespace, "sim-fx")
+    asyncio.run(_make_bucket(nats_url))
+    where = ("-n", cluster.namespace, "--nats", nats_url, "--gateway", desk.target)
+    ended = run("kill", "--all", "--reason", "bad data", *where, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    stored = cluster.get("killswitch", "all")
+    assert stored["spec"] | {"scope": {}} == {
+        "engaged": True,
+        "engagedBy": "admin",
+        "mode": "Cancel",
+        "reason": "bad data",
+        "scope": {},
+    }
+    [order] = desk.orders
+    on_the_bus = asyncio.run(_on_the_bus(nats_url, cluster.namespace, "all"))
+    assert order == on_the_bus
+    assert (order.uid, order.generation) == (stored["metadata"]["uid"], stored["metadata"]["generation"])
+    assert {name: outcome for name, (outcome, _) in ways(ended.out).items()} == {
+        "API server": "Works",
+        "bus": "Works",
+        "direct": "Works",
+    }
+    assert result(ended.out) == {
+        "namespace": cluster.namespace,
+        "name": "all",
+        "killSwitchStored": True,
+        "halted": True,
+        "gateways": [f"{cluster.namespace}/sim-fx"],
+        "pending": [],
+    }
+
+
+async def _make_bucket(url: str) -> None:
+    client = await nats.connect(url)
+    await client.jetstream().create_key_value(KeyValueConfig(bucket=subjects.KILL_BUCKET))
+    await client.close()
+
+
+async def _on_the_bus(url: str, namespace: str, name: str) -> kill_pb2.KillOrder:
+    client = await nats.connect(url)
+    bucket = await client.jetstream().key_value(subjects.KILL_BUCKET)
+    entry = await bucket.get(subjects.kill_key(namespace, name))
+    await client.close()
+    return kill_pb2.KillOrder.FromString(entry.value or b"")
+
+
+def test_the_operators_word_is_enough(cluster: Cluster, run: Run) -> None:
+    """Nothing but the API server is reached, and the operator says in the status that all have halted."""
+    cluster.apply(venue_manifest("sim-fx", cluster.namespace), _switch(cluster.namespace, engaged=True))
+    cluster.write_status("killswitch", "fx", {"observedGeneration": 1, "state": "Halted"})
+    ended = run("kill", "fx", "--reason", "again", "-n", cluster.namespace, "--plain")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"API server: KillSwitch {cluster.namespace}/fx was engaged already by alice: drill" in ended.out
+    assert f"gateway {cluster.namespace}/sim-fx: Halted (by API server)" in ended.out
+
+
+def _switch(namespace: str, engaged: bool) -> dict[str, Any]:
+    spec: dict[str, Any] = {"mode": "Block", "scope": {"strategySelector": {"matchLabels": {"desk": "fx"}}}}
+    if engaged:
+        spec |= {"engaged": True, "reason": "drill", "engagedBy": "alice"}
+    return {
+        "apiVersion": "trading.crowetrade.io/v1alpha1",
+        "kind": "KillSwitch",
+        "metadata": {"name": "fx", "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def test_a_killswitch_that_is_there_keeps_its_scope_and_mode(cluster: Cluster, gateway: StartGateway, run: Run) -> None:
+    cluster.apply(_switch(cluster.namespace, engaged=False))
+    desk = gateway(cluster.namespace, "sim-fx")
+    ended = run("kill", "fx", "--reason", "r", "-n", cluster.namespace, "--gateway", desk.target, "--plain")
+    assert (ended.code, ended.err) == (0, "")
+    assert desk.orders[0].mode == kill_pb2.KILL_MODE_BLOCK
+    assert dict(desk.orders[0].scope.strategy_selector.match_labels) == {"desk": "fx"}
+    assert cluster.get("killswitch", "fx")["spec"]["engagedBy"] == "admin"
+
+
+def test_a_name_that_the_api_server_does_not_know_stops_nobody(
+    cluster: Cluster, gateway: StartGateway, run: Run
+) -> None:
+    cluster.apply(_switch(cluster.namespace, engaged=False))
+    desk = gateway(cluster.namespace, "sim-fx")
+    ended = run("kill", "fz", "--reason", "r", "-n", cluster.namespace, "--gateway", desk.target)
+    assert (ended.code, desk.orders) == (2, [])
+    assert f"there is no KillSwitch fz in namespace {cluster.namespace} (there are: fx)" in ended.err
+
+
+def test_with_the_api_server_down_gateways_are_reached_that_were_seen_before(
+    cluster: Cluster, gateway: StartGateway, run: Run, remembered: Callable[[Run, str], Path]
+) -> None:
+    cluster.apply(venue_manifest("sim-fx", cluster.namespace), _switch(cluster.namespace, engaged=False))
+    desk = gateway(cluster.namespace, "sim-fx")
+    kubeconfig = remembered(run, desk.target)
+    ended = run("kill", "fx", "--reason", "r", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    [order] = desk.orders
+    assert (order.uid, order.generation, order.mode) == ("", 0, kill_pb2.KILL_MODE_BLOCK)
+    assert order.name.startswith("fx-")
+    assert dict(order.scope.strategy_selector.match_labels) == {"desk": "fx"}
+    assert result(ended.out)["killSwitchStored"] is False
+    assert ways(ended.out)["API server"][0] == "Fails"
+    assert cluster.get("killswitch", "fx")["spec"]["engaged"] is False
+
+
+async def test_a_silent_api_server_is_not_waited_for(
+    cluster: Cluster, gateway: StartGateway, run: Run, tmp_path: Path
+) -> None:
+    """It takes connections and says nothing: the order goes out under a name of its own, and under that name it is
+    stored there once it answers."""
+    desk, wire = gateway(cluster.namespace, "sim-fx"), Wire(int(cluster.server.url.rpartition(":")[2]))
+    await wire.mend()
+    wire.fall_silent()
+    kubeconfig = cluster.server.at(wire.port, tmp_path)
+    where = ("-n", cluster.namespace, "--kubeconfig", kubeconfig, "--gateway", desk.target)
+    command = asyncio.create_task(asyncio.to_thread(run, "kill", "--all", "--reason", "r", *where, "--plain"))
+    while not desk.orders:
+        await asyncio.sleep(0.01)
+    assert not command.done()
+    await wire.mend()
+    ended = await command
+    await wire.cut()
+    assert (ended.code, ended.err) == (0, "")
+    name = desk.orders[0].name
+    assert name.startswith("all-")
+    assert f"API server: KillSwitch {cluster.namespace}/{name} is created and engaged (by admin)" in ended.out
+    assert ended.out.endswith(f"re-arms it: crowetrade rearm {name} -n {cluster.namespace} --reason ...\n")
+    assert [item["metadata"]["name"] for item in cluster.list("killswitches")] == [name]
+
+
+def test_without_any_kubeconfig_the_order_says_how_it_is_rearmed(
+    state_home: Path, gateway: StartGateway, run: Run
+) -> None:
+    desk = gateway("desk", "sim-fx")
+    ended = run("kill", "--all", "--reason", "r", "--gateway", desk.target, "--plain")
+    name = desk.orders[0].name
+    assert ended.code == 0
+    assert "API server: not tried, there is no kubeconfig" in ended.out
+    assert "bus: not tried, its address is not known: name it with --nats or CROWETRADE_NATS" in ended.out
+    assert "gateway desk/sim-fx: Halted (by direct; 1 of 1 cancels confirmed; in 7 ms)" in ended.out
+    assert ended.out.endswith(f"re-arms it: crowetrade rearm {name} -n default --reason ...\n")
+
+
+def test_two_orders_without_the_api_server_have_two_names(state_home: Path, gateway: StartGateway, run: Run) -> None:
+    desk = gateway("desk", "sim-fx")
+    for _ in range(2):
+        run("kill", "--all", "--reason", "r", "--gateway", desk.target, "--plain")
+    assert len({order.name for order in desk.orders}) == 2
+
+
+def test_a_gateway_that_does_not_halt_is_named_with_what_is_open(
+    state_home: Path, gateway: StartGateway, run: Run
+) -> None:
+    done, slow = gateway("desk", "sim-fx"), gateway("desk", "sim-b", still_open=["c-7", "c-8"])
+    targets = ("--gateway", done.target, "--gateway", slow.target)
+    ended = run("kill", "--all", "--reason", "r", *targets, "--plain", "--timeout", "1")
+    assert ended.code == 1
+    assert "gateway desk/sim-b: Blocked (by direct; 0 of 1 cancels confirmed; open: c-7, c-8)" in ended.out
+    assert ended.err == (
+        "Error: 1 of 2 gateways have not said in 1 s that they have halted: desk/sim-b (2 orders are open). "
+        "What is engaged stays engaged\n"
+    )
+
+
+def test_a_gateway_that_nobody_answers_for_is_named(state_home: Path, run: Run) -> None:
+    ended = run("kill", "--all", "--reason", "r", "--gateway", "127.0.0.1:1", "--plain", "--timeout", "1")
+    assert ended.code == 1
+    assert "127.0.0.1:1 (nobody answers at 127.0.0.1:1)" in ended.err
+
+
+def test_nobody_to_stop_is_a_failure(state_home: Path, run: Run) -> None:
+    ended = run("kill", "--all", "--reason", "r", "--plain")
+    assert (ended.code, "no gateway is known that it concerns" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "name the KillSwitch, or stop everything with --all"),
+        (("--all", "-l", "desk=fx"), "--all stops everything"),
+        (("fx", "-A"), "--all-namespaces says where, and not whom"),
+        (("fx", "-l", "desk"), '--selector "desk" is no KEY=VALUE, such as desk=fx'),
+        (("fx", "--gateway", "here"), '--gateway "here" is no HOST:PORT'),
+        (("FX",), "metadata.name must be at most 40 characters"),
+        (("fx", "--plain", "--json"), "--plain and --json exclude each other"),
+    ],
+    ids=lambda item: " ".join(item) if isinstance(item, tuple) else "",
+)
+def test_wrong_use(state_home: Path, run: Run, arguments: tuple[str, ...], sentence: str) -> None:
+    ended = run("kill", *arguments, "--reason", "r")
+    assert (ended.code, sentence in ended.err) == (2, True), ended.err
+
+
+def test_a_reason_is_needed(state_home: Path, run: Run) -> None:
+    assert run("kill", "--all").code == 2
+    assert "say why it is engaged" in run("kill", "--all", "--reason", "").err

@@ -1,0 +1,193 @@
+"""`crowetrade rearm`, `clear-breach` and `status` against a real API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from crowetrade_api_tests.samples import limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_cli_tests.cluster import Cluster
+from crowetrade_cli_tests.conftest import Run
+from crowetrade_cli_tests.control import ScriptedGateway
+
+pytestmark = pytest.mark.integration
+BREACH = "fx-desk/eurusd-ema@sim-fx-88"
+CLEAR = "trading.crowetrade.io/clear-breach"
+ANOTHER_PERSON = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: NAMESPACE}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [trading.crowetrade.io], apiVersions: ["*"], operations: [UPDATE], resources: [killswitches]}
+  validations:
+  - expression: object.spec.engaged || oldObject.spec.engagedBy != request.userInfo.username
+    message: another person than the one who engaged it has to re-arm it
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: NAMESPACE}
+spec:
+  policyName: NAMESPACE
+  validationActions: [Deny]
+  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}}
+"""
+
+
+def _engaged(namespace: str, by: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "trading.crowetrade.io/v1alpha1",
+        "kind": "KillSwitch",
+        "metadata": {"name": "fx", "namespace": namespace},
+        "spec": {"engaged": True, "reason": "drill", "engagedBy": by},
+    }
+
+
+def test_rearm(cluster: Cluster, run: Run) -> None:
+    cluster.apply(_engaged(cluster.namespace, "alice"))
+    ended = run("rearm", "fx", "--reason", "drill is over", "-n", cluster.namespace)
+    assert (ended.code, ended.err) == (0, "")
+    spec = cluster.get("killswitch", "fx")["spec"]
+    assert (spec["engaged"], spec["reason"], spec["engagedBy"]) == (False, "drill is over", "alice")
+    again = run("rearm", "fx", "--reason", "drill is over", "-n", cluster.namespace)
+    assert (again.code, again.out) == (0, f"KillSwitch {cluster.namespace}/fx is not engaged.\n")
+
+
+def test_a_refusal_of_admission_is_shown_as_it_is(cluster: Cluster, run: Run) -> None:
+    cluster.apply(_engaged(cluster.namespace, "admin"))
+    cluster.kubectl("apply", "-f", "-", stdin=ANOTHER_PERSON.replace("NAMESPACE", cluster.namespace))
+    cluster.wait_until_refused("patch", "killswitch", "fx", "--type=merge", "-p", '{"spec":{"engaged":false}}')
+    ended = run("rearm", "fx", "--reason", "r", "-n", cluster.namespace)
+    assert ended.code == 1
+    assert "another person than the one who engaged it has to re-arm it" in ended.err
+    assert ended.err.count("\n") == 1
+    assert cluster.get("killswitch", "fx")["spec"]["engaged"] is True
+
+
+def test_a_name_that_is_not_there(cluster: Cluster, run: Run) -> None:
+    ended = run("rearm", "fz", "--reason", "r", "-n", cluster.namespace)
+    assert (ended.code, ended.err) == (1, 'Error: killswitches.trading.crowetrade.io "fz" not found\n')
+
+
+@pytest.mark.parametrize("command", [("rearm", "fx"), ("clear-breach", "fx-desk", BREACH)], ids=lambda one: one[0])
+def test_a_reason_is_needed(state_home: object, run: Run, command: tuple[str, ...]) -> None:
+    assert run(*command, "--reason", " ").code == 2
+
+
+def _breached(cluster: Cluster, *ids: str) -> None:
+    cluster.apply(limit_manifest("fx-desk", cluster.namespace))
+    breached = [
+        {
+            "id": breach,
+            "limit": "maxDailyLoss",
+            "strategy": "eurusd-ema",
+            "venue": "sim-fx",
+            "action": "Block",
+            "since": "2026-11-26T06:00:00Z",
+            "message": "lost 21000 of 20000",
+        }
+        for breach in ids
+    ]
+    cluster.write_status("risklimit", "fx-desk", {"observedGeneration": 1, "breached": breached})
+
+
+def test_a_breach_is_cleared_with_a_reason_beside_those_that_still_wait(cluster: Cluster, run: Run) -> None:
+    _breached(cluster, BREACH, "other")
+    cluster.kubectl("annotate", "risklimit", "fx-desk", f"{CLEAR}=gone: long ago; other: looked at: fine")
+    ended = run("clear-breach", "fx-desk", BREACH, "--reason", "hedged: by hand", "-n", cluster.namespace)
+    assert (ended.code, ended.err) == (0, "")
+    annotations = cluster.get("risklimit", "fx-desk")["metadata"]["annotations"]
+    assert annotations[CLEAR] == f"other: looked at: fine; {BREACH}: hedged: by hand"
+
+
+def test_a_breach_that_does_not_wait_is_refused(cluster: Cluster, run: Run) -> None:
+    _breached(cluster, BREACH)
+    ended = run("clear-breach", "fx-desk", "other", "--reason", "r", "-n", cluster.namespace)
+    assert ended.code == 1
+    assert f"has no breach other to be cleared (there are: {BREACH})" in ended.err
+
+
+def test_status_says_who_is_stopped_and_why(cluster: Cluster, run: Run) -> None:
+    cluster.apply(_engaged(cluster.namespace, "alice"), venue_manifest("sim-fx", cluster.namespace))
+    cluster.apply(strategy_manifest("ema", cluster.namespace), strategy_manifest("pair", cluster.namespace))
+    _breached(cluster, BREACH)
+    cluster.write_status(
+        "killswitch",
+        "fx",
+        {
+            "observedGeneration": 1,
+            "state": "Engaging",
+            "stillOpenCount": 2,
+            "acknowledgements": {
+                "acknowledged": 0,
+                "concerned": 1,
+                "summary": "0/1",
+                "pending": [f"{cluster.namespace}/sim-fx"],
+            },
+        },
+    )
+    halted = {
+        "type": "Halted",
+        "status": "True",
+        "reason": "KillSwitchEngaged",
+        "message": "KillSwitch fx is engaged: drill",
+        "lastTransitionTime": "2026-11-26T06:00:00Z",
+    }
+    cluster.write_status("strategy", "ema", {"phase": "Halted", "conditions": [halted]})
+    cluster.write_status("strategy", "pair", {"phase": "Trading"})
+    cluster.write_status("venueconnection", "sim-fx", {"phase": "Connected"})
+    ended = run("status", "-n", cluster.namespace, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    found = json.loads(ended.out)
+    [kill], [breach], [strategy] = found["kills"], found["breaches"], found["strategies"]
+    assert kill == {
+        "namespace": cluster.namespace,
+        "name": "fx",
+        "state": "Engaging",
+        "mode": "Cancel",
+        "acknowledged": "0/1",
+        "pending": [f"{cluster.namespace}/sim-fx"],
+        "still_open": 2,
+        "engaged_by": "alice",
+        "since": "",
+        "reason": "drill",
+    }
+    assert (breach["id"], breach["action"], breach["message"]) == (BREACH, "Block", "lost 21000 of 20000")
+    assert (strategy["name"], strategy["state"], strategy["reason"]) == ("ema", "Halted", "KillSwitchEngaged")
+    assert (found["strategies_total"], found["venues"], found["venues_total"]) == (2, [], 1)
+
+
+def test_status_for_people(cluster: Cluster, run: Run) -> None:
+    cluster.apply(_engaged(cluster.namespace, "alice"))
+    _breached(cluster, BREACH)
+    out = run("status", "-n", cluster.namespace).out
+    for text in ("KillSwitches", "alice", "Engaging", "Breaches", "Venues: 0 of 0 connected.", "crowetrade rearm"):
+        assert text in out
+
+
+def test_with_the_api_server_down_the_gateways_are_asked(
+    cluster: Cluster, gateway: Callable[..., ScriptedGateway], run: Run, remembered: Callable[..., Any]
+) -> None:
+    cluster.apply(venue_manifest("sim-fx", cluster.namespace))
+    desk = gateway(cluster.namespace, "sim-fx")
+    kubeconfig = remembered(run, desk.target)
+    run("kill", "--all", "--reason", "drill", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "--plain")
+    ended = run("status", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "--json")
+    assert ended.code == 1
+    assert "cannot be reached" in ended.err
+    [kill] = json.loads(ended.out)["kills"]
+    assert (kill["gateway"], kill["mode"], kill["reason"]) == (f"{cluster.namespace}/sim-fx", "Cancel", "drill")
+    desk.stop()
+    silent = run("status", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "--json")
+    assert json.loads(silent.out)["silent"] == [f"{cluster.namespace}/sim-fx"]
+
+
+def test_a_user_without_rights_is_told_so(cluster: Cluster, run: Run) -> None:
+    ended = run("status", "-n", cluster.namespace, "--kubeconfig", cluster.server.powerless)
+    assert ended.code == 1
+    assert 'User "powerless" cannot list resource' in ended.err

@@ -1,0 +1,102 @@
+"""Kill orders sent to gateways directly, by their control service: for gateways that are not heard on the bus.
+
+One task per order and gateway asks again and again as long as the order is wanted there. The service answers at once
+and at each change, and giving it the same order twice changes nothing: so an answer is as fresh as the last call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import grpc
+import structlog
+
+from crowetrade.config.v1.kill_pb2 import KillAcknowledgement, KillOrder
+from crowetrade.gateway.v1.control_pb2 import KillRequest
+from crowetrade.gateway.v1.control_pb2_grpc import ControlServiceStub
+from crowetrade_api.names import control_address
+
+log = structlog.get_logger()
+
+CALL_SECONDS = 5.0
+"""How long one call lasts at most: a connection that is dead is noticed by then."""
+RETRY_SECONDS = 1.0
+Address = Callable[[str, str], str]
+"""Host and port of the control service of a gateway, by namespace and venue."""
+Place = tuple[str, str]
+"""Namespace and name of a KillSwitch, or of a VenueConnection."""
+Listener = Callable[[str, str], None]
+"""Namespace and name of the KillSwitch that a gateway has answered about."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    order: KillOrder
+    task: asyncio.Task[None]
+
+
+class DirectOrders:
+    """Which orders are sent where, and what was answered."""
+
+    def __init__(self, address: Address = control_address, clock: Callable[[], float] = time.monotonic) -> None:
+        self._address = address
+        self._clock = clock
+        self._sending: dict[tuple[Place, Place], _Sending] = {}
+        self._answers: dict[tuple[Place, Place], tuple[KillAcknowledgement, float]] = {}
+        self._listeners: list[Listener] = []
+
+    def on_answer(self, listener: Listener) -> None:
+        """Calls back when a gateway answers something new."""
+        self._listeners.append(listener)
+
+    def want(self, switch: Place, order: KillOrder | None, gateways: Iterable[Place]) -> None:
+        """From now on this order of the KillSwitch is sent to these gateways and to no others."""
+        wanted = set(gateways) if order is not None else set()
+        for (of, gateway), sending in list(self._sending.items()):
+            if of == switch and (gateway not in wanted or sending.order != order):
+                sending.task.cancel()
+                del self._sending[of, gateway]
+        for gateway in wanted:
+            if order is not None and (switch, gateway) not in self._sending:
+                task = asyncio.create_task(self._deliver(switch, gateway, order))
+                self._sending[switch, gateway] = _Sending(order, task)
+
+    def answer(self, switch: Place, gateway: Place, within: float) -> KillAcknowledgement | None:
+        """What the gateway answered last, if that was within so many seconds."""
+        found = self._answers.get((switch, gateway))
+        return found[0] if found is not None and self._clock() - found[1] <= within else None
+
+    async def close(self) -> None:
+        """Ends all calls."""
+        tasks = [sending.task for sending in self._sending.values()]
+        self._sending.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _deliver(self, switch: Place, gateway: Place, order: KillOrder) -> None:
+        address, told, request = self._address(*gateway), False, KillRequest(order=order)
+        request.order.issued_unix_ns = time.time_ns()
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = ControlServiceStub(channel)
+            while True:
+                try:
+                    async for response in stub.Kill(request, timeout=CALL_SECONDS):
+                        self._answered(switch, gateway, response.acknowledgement)
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED and not told:
+                        told = True
+                        log.warning(
+                            "kill_order_not_delivered", address=address, kill_switch=switch, error=error.details()
+                        )
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _answered(self, switch: Place, gateway: Place, said: KillAcknowledgement) -> None:
+        before = self._answers.get((switch, gateway))
+        self._answers[switch, gateway] = (said, self._clock())
+        if before is None or before[0] != said:
+            for listener in self._listeners:
+                listener(*switch)
