@@ -33,6 +33,8 @@ def venue(name: str = VENUE, replay: dict[str, Any] | None = None, **spec: Any) 
             "simulated": simulated,
             "rateLimits": {"ordersPerSecond": 100000, "burst": 100000, "cancelsPerSecond": 100000},
             "instruments": [dict(INSTRUMENT)],
+            # A test sets the limits that it is about; what a venue requires has a test of its own.
+            "requiredLimits": [],
             **spec,
         },
     }
@@ -71,4 +73,14 @@ def risk_limit(name: str = "desk", **limits: Any) -> Object:
             "aggregate": "PerStrategy",
             "limits": limits or {"maxOrderQuantity": "500000", "maxPositionQuantity": "1000000"},
         },
+    }
+
+
+def kill_switch(name: str = "all", **spec: Any) -> Object:
+    """An engaged KillSwitch for everything in the namespace."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "KillSwitch",
+        "metadata": {"name": name},
+        "spec": {"engaged": True, "mode": "Cancel", "reason": "a test stops everything", **spec},
     }
