@@ -33,7 +33,7 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     may = case.allowed(rule, NAME, value)
     if may is None:
         return unknown_share(rule, NAME)
-    orders = case.group(rule).orders + (0 if case.proposal.counted_leaves else 1)
+    orders = case.view(rule).group.orders + (0 if case.proposal.counted_leaves else 1)
     if orders <= may:
         return None
     text = f"{orders} orders would be open, above {named(NAME, value, may, rule)}: cancel some, or wait for their end"
