@@ -91,7 +91,7 @@ class Sums:
                 return None
             gross = EXACT.fma(held.gross, rate, gross)
             up, down = EXACT.fma(held.up, rate, up), EXACT.fma(held.down, rate, down)
-        return Total(gross, up, down)
+        return Total(*map(_AWAY_FROM_ZERO.plus, (gross, up, down)))
 
     def rate(self, currency: str, rule: Rule) -> Decimal | None:
         """Units of the rule's currency for one unit of `currency`; None without a quote of that age."""
@@ -231,7 +231,7 @@ class Case:
             if isinstance(rate, Refusal):
                 return rate
             total = EXACT.fma(held.gross, rate, total)
-        return total
+        return _AWAY_FROM_ZERO.plus(total)
 
     def net(self, rule: Rule, leaves: Decimal) -> Decimal | Refusal:
         """Signed net notional with every working order of the proposal's side filled, if the proposal had these leaves,
@@ -251,12 +251,12 @@ class Case:
             if isinstance(rate, Refusal):
                 return rate
             total = EXACT.fma(here, rate, total)
-        return total
+        return _AWAY_FROM_ZERO.plus(total)
 
     def value_here(self, rule: Rule) -> Decimal | Refusal:
         """Gross notional in the proposal's instrument alone."""
         view = self.view(rule)
-        return view.unit if isinstance(view.unit, Refusal) else EXACT.multiply(view.largest, view.unit)
+        return view.unit if isinstance(view.unit, Refusal) else _AWAY_FROM_ZERO.multiply(view.largest, view.unit)
 
     def _largest(self, part: Part) -> Decimal:
         more = CONTEXT.subtract(self.proposal.leaves, self.proposal.counted_leaves)

@@ -76,7 +76,7 @@ def _part(buying: Decimal, selling: Decimal, orders: int) -> Part:
 def larger(buying: Decimal, selling: Decimal) -> Decimal:
     """The larger side of a worst case, without its sign; NaN when one of them is."""
     short = selling.copy_negate()
-    return short if short > buying or short.is_nan() else buying
+    return short if short.is_nan() or (not buying.is_nan() and short > buying) else buying
 
 
 @lru_cache(maxsize=4096)

@@ -53,7 +53,7 @@ def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
             unit = sums.valuation.unit(instrument)
             rate = None if unit is None else sums.rate(unit.currency, rule)
             if unit is not None and rate is not None and part.largest:
-                worth = EXACT.multiply(EXACT.multiply(part.largest, unit.value), rate)
+                worth = CONTEXT.multiply(EXACT.multiply(part.largest, unit.value), rate)
                 key = f"{owner}/{instrument}" if owner else str(instrument)
                 yield Use(rule.name, NAME, key, CONTEXT.divide(worth, capital), value)
 
