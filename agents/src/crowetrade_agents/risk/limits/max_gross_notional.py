@@ -43,8 +43,8 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
 
 def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
     """The sum with the order."""
-    worth = case.value(rule)
-    return None if isinstance(worth, Refusal) else worth.gross
+    gross = case.gross(rule)
+    return None if isinstance(gross, Refusal) else gross
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:

@@ -48,8 +48,8 @@ def _approaches_zero(after: Decimal, case: Case, rule: Rule) -> bool:
 
 def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
     """The net with the order, on its side."""
-    worth = case.value(rule)
-    return None if isinstance(worth, Refusal) else _net(worth, case).copy_abs()
+    after = case.net(rule, case.proposal.leaves)
+    return None if isinstance(after, Refusal) else after.copy_abs()
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
