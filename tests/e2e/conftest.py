@@ -16,7 +16,7 @@ from tools.demo.wait import wait_for
 from tests.e2e.namespaces import LABELS, Namespace, manifest
 
 GONE_SECONDS = 180.0
-_OURS = "strategies,venueconnections,risklimits"
+_OURS = "strategies,venueconnections,risklimits,killswitches"
 _FAILED = pytest.StashKey[bool]()
 
 

@@ -33,6 +33,8 @@ def venue(name: str = VENUE, replay: dict[str, Any] | None = None, **spec: Any) 
             "simulated": simulated,
             "rateLimits": {"ordersPerSecond": 100000, "burst": 100000, "cancelsPerSecond": 100000},
             "instruments": [dict(INSTRUMENT)],
+            # A test sets the limits that it is about; what a venue requires has a test of its own.
+            "requiredLimits": [],
             **spec,
         },
     }
@@ -60,8 +62,15 @@ def strategy(name: str, venue_name: str = VENUE, topology: str = "Combined", **s
     }
 
 
+_WIDE = {
+    "maxOrderQuantity": "500000",
+    "maxPositionQuantity": "1000000",
+    "maxOrderRate": {"count": 1000, "perSeconds": 1},
+}
+
+
 def risk_limit(name: str = "desk", **limits: Any) -> Object:
-    """Limits wide enough for `strategy`; each strategy counts alone."""
+    """Limits wide enough for `strategy`, but for those that are given; each strategy counts alone."""
     return {
         "apiVersion": API_VERSION,
         "kind": "RiskLimit",
@@ -69,6 +78,16 @@ def risk_limit(name: str = "desk", **limits: Any) -> Object:
         "spec": {
             "scope": {"strategySelector": {"matchLabels": {"desk": "fx"}}},
             "aggregate": "PerStrategy",
-            "limits": limits or {"maxOrderQuantity": "500000", "maxPositionQuantity": "1000000"},
+            "limits": {**_WIDE, **limits},
         },
+    }
+
+
+def kill_switch(name: str = "all", **spec: Any) -> Object:
+    """An engaged KillSwitch for everything in the namespace."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "KillSwitch",
+        "metadata": {"name": name},
+        "spec": {"engaged": True, "mode": "Cancel", "reason": "a test stops everything", **spec},
     }

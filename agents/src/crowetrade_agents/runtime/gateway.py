@@ -82,7 +82,7 @@ class GatewayProcess:
         clock: Clock,
         health: Health,
         stop: asyncio.Event,
-        kills: Kills | None = None,
+        kills: Kills,
     ) -> None:
         """`kills` may outlive this process's gateway: whoever has kill orders puts them there."""
         self._name = name
@@ -96,7 +96,7 @@ class GatewayProcess:
         self._clock = clock
         self._health = health
         self._stop = stop
-        self._kills = kills or Kills(file.namespace, file.name, clock)
+        self._kills = kills
         self._waiting_for: list[str] = []
         self._warnings = Warnings()
         # Once the journal has been read; the engine moves them.
