@@ -26,7 +26,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
-from crowetrade_operator.bus import kills
+from crowetrade_operator.bus import allowances, kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.errors import BusUnavailable
@@ -58,6 +58,7 @@ class Bus:
         self._stream: JetStreamContext | None = None
         self._bucket: KeyValue | None = None
         self._kills: KeyValue | None = None
+        self._allowances: KeyValue | None = None
         self._put: dict[str, Stored] = {}
         self._configs: dict[str, config_pb2.GatewayConfig] = {}
         self._streams: set[str] = set()
@@ -195,6 +196,16 @@ class Bus:
         except _ERRORS as error:
             raise self._failed("list the kill orders", error) from error
 
+    async def release_shares(self, namespace: str, venue: str) -> int:
+        """Takes away what the gateway of a venue that is gone holds of shared limits; returns of how many limits."""
+        self._usable()
+        assert self._allowances is not None
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await allowances.release(self._allowances, namespace, venue)
+        except _ERRORS as error:
+            raise self._failed(f"take away the shares of venue {venue}", error) from error
+
     async def _once(self) -> None:
         try:
             if self._client is None or not self._client.is_connected:
@@ -242,6 +253,7 @@ class Bus:
         self._streams.clear()
         self._bucket = await _ensure_bucket(self._stream, subjects.CONFIG_BUCKET)
         self._kills = await _ensure_bucket(self._stream, subjects.KILL_BUCKET)
+        self._allowances = await _ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET)
 
     async def _heard(self, message: Msg) -> None:
         said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")

@@ -340,6 +340,8 @@ class Context:
 
     async def _delete_config(self, key: Key) -> None:
         try:
+            # Last, so that a configuration which is left means that shares may be left, too.
+            await self.bus.release_shares(key.namespace, key.name)
             await self.bus.delete_config(key.namespace, key.name)
         except BusUnavailable as error:
             log.warning("configuration left on the bus; it is swept later", venue=key.name, error=str(error))

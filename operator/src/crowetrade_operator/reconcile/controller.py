@@ -443,6 +443,7 @@ class Controller:
             prefix, _, rest = key.partition(".")
             namespace, _, venue = rest.partition(".")
             if prefix == "gateway" and key not in known and (not allowed or namespace in allowed):
+                await self.context.bus.release_shares(namespace, venue)
                 await self.context.bus.delete_config(namespace, venue)
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
 
