@@ -89,10 +89,10 @@ class ShareKeeper:
 
     async def round(self) -> bool:
         """One look; whether another one is due at once. Raises LedgerUnavailable."""
+        now_ns = self._looked_ns = self._clock.now_ns()
         rules = self._rules()
         if rules is None:
             return False
-        now_ns = self._looked_ns = self._clock.now_ns()
         self._noted = self._state.live.demands_noted
         await self._read(rules, now_ns)
         needs = shares.needs(self._state, rules, now_ns)
