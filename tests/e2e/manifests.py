@@ -62,8 +62,15 @@ def strategy(name: str, venue_name: str = VENUE, topology: str = "Combined", **s
     }
 
 
+_WIDE = {
+    "maxOrderQuantity": "500000",
+    "maxPositionQuantity": "1000000",
+    "maxOrderRate": {"count": 1000, "perSeconds": 1},
+}
+
+
 def risk_limit(name: str = "desk", **limits: Any) -> Object:
-    """Limits wide enough for `strategy`; each strategy counts alone."""
+    """Limits wide enough for `strategy`, but for those that are given; each strategy counts alone."""
     return {
         "apiVersion": API_VERSION,
         "kind": "RiskLimit",
@@ -71,7 +78,7 @@ def risk_limit(name: str = "desk", **limits: Any) -> Object:
         "spec": {
             "scope": {"strategySelector": {"matchLabels": {"desk": "fx"}}},
             "aggregate": "PerStrategy",
-            "limits": limits or {"maxOrderQuantity": "500000", "maxPositionQuantity": "1000000"},
+            "limits": {**_WIDE, **limits},
         },
     }
 

@@ -8,7 +8,7 @@ from tests.e2e import manifests
 from tests.e2e.journal import read_journal
 from tests.e2e.namespaces import Namespace
 
-_TIGHT = {"maxOrderQuantity": "1000", "maxPositionQuantity": "1000000"}
+_TIGHT = {"maxOrderQuantity": "1000"}
 
 
 def _policy(slices: bool) -> dict[str, object]:

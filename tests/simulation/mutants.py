@@ -100,8 +100,8 @@ MUTANTS = (
         "orders leave without the journal",
         "journal before send",
         "gateway/requests.py",
-        "    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence)))\n",
-        "    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence)))\n"
+        "    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence, mark)))\n",
+        "    turn.record(journal_pb2.JournalEvent(order_submitted=wire.submitted(terms, origin_sequence, mark)))\n"
         "    turn.effects.pop()\n",
     ),
     Mutant(
@@ -135,7 +135,7 @@ MUTANTS = (
     Mutant(
         "the position limit ignores working orders to sell",
         "T",
-        "risk/case.py",
+        "risk/worst_case.py",
         "    return CONTEXT.subtract(exposure.position, exposure.open_sell)\n",
         "    return exposure.position\n",
     ),
@@ -150,8 +150,8 @@ MUTANTS = (
         "an unknown limit means no limit",
         "K1",
         "risk/preconditions/limits_in_force.py",
-        "        if rule.problem:\n",
-        "        if rule.problem and False:\n",
+        "    if problem is not None:\n",
+        "    if False:\n",
     ),
     Mutant(
         "resting orders outlive their halt",

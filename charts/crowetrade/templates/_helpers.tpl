@@ -10,6 +10,11 @@ app.kubernetes.io/name: crowetrade-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "crowetrade.riskAuditorSelector" -}}
+app.kubernetes.io/name: crowetrade-risk-auditor
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "crowetrade.natsSelector" -}}
 app.kubernetes.io/name: nats
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -109,7 +109,12 @@ VENUE = change(
 STRATEGY = change(
     change(strategy_manifest(), "spec.model.parameters", {"fast": 2, "slow": 5}), "spec.policy.entryGate", UNSET
 )
-LIMIT = change(limit_manifest(), "spec.limits", {"maxOrderQuantity": "5000000", "maxPositionQuantity": "9000000"})
+WIDE = {
+    "maxOrderQuantity": "5000000",
+    "maxPositionQuantity": "9000000",
+    "maxOrderRate": {"count": 100_000, "perSeconds": 1},
+}
+LIMIT = change(limit_manifest(), "spec.limits", WIDE)
 
 
 def desk_of_waves(folder: Path) -> Desk:

@@ -120,7 +120,7 @@ def _used(limit: Limit[Any], value: Any, rule: Rule, sums: Sums) -> Decimal | No
     """In the limit's unit; None where it is not known."""
     if limit.moved_by_market:
         members = sums.members(rule)
-        if sums.valuation.group(members, rule.symbols).unvalued or sums.value(rule, members) is None:
+        if sums.valuation.group(members, rule.symbols).unvalued or sums.total(rule, members) is None:
             return None
     kind = LOSSES.get(limit.name)
     if kind is not None and not isinstance(measured(kind, value, sums.facts, rule, ""), Loss):

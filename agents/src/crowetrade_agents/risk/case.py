@@ -12,9 +12,10 @@ from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.domain.orders import OrderTerms, Side
 from crowetrade_agents.risk import fx
 from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.recent import fingerprint
 from crowetrade_agents.risk.shares import allowed
-from crowetrade_agents.risk.valuation import NOTHING, Group, Unit, Valuation, Value, usable
-from crowetrade_agents.risk.worst_case import worst_case
+from crowetrade_agents.risk.valuation import EXACT, Group, Total, Valuation, usable
+from crowetrade_agents.risk.worst_case import EMPTY, Part, larger, worst_case
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts, Proposal
@@ -81,15 +82,16 @@ class Sums:
             found = self._largest[key] = max(sides)
         return found
 
-    def value(self, rule: Rule, owners: frozenset[str]) -> Value | None:
+    def total(self, rule: Rule, owners: frozenset[str]) -> Total | None:
         """What the owners hold and work in the rule's symbols, in its currency; None without a rate."""
-        total = NOTHING
-        for currency, value in self.valuation.group(owners, rule.symbols).sums.items():
+        gross = up = down = ZERO
+        for currency, held in self.valuation.group(owners, rule.symbols).totals.items():
             rate = self.rate(currency, rule)
             if rate is None:
                 return None
-            total = total.plus(value.times(rate))
-        return total
+            gross = EXACT.fma(held.gross, rate, gross)
+            up, down = EXACT.fma(held.up, rate, up), EXACT.fma(held.down, rate, down)
+        return Total(*map(_AWAY_FROM_ZERO.plus, (gross, up, down)))
 
     def rate(self, currency: str, rule: Rule) -> Decimal | None:
         """Units of the rule's currency for one unit of `currency`; None without a quote of that age."""
@@ -106,6 +108,9 @@ def capital_of(rule: Rule, owners: frozenset[str], facts: Facts, valuation: Valu
     amounts = valuation.capital(rule.strategies if rule.total else owners, facts.capital)
     total = ZERO
     for amount, currency in amounts or ():
+        if currency == rule.currency:
+            total = CONTEXT.add(total, amount) if total else amount
+            continue
         rate = valuation.rate(currency, rule.currency, facts.now_ns, rule.rate_age_ns)
         if rate is None:
             return None
@@ -116,31 +121,62 @@ def capital_of(rule: Rule, owners: frozenset[str], facts: Facts, valuation: Valu
 _UNSET = Decimal("NaN")
 
 
+class View:
+    """What those whom a rule counts hold, with the proposal: `part` is what they hold in its instrument, `largest` the
+    larger side of that with the proposal, in units, and `unit` what one is worth by the mid in the rule's currency, or
+    why nobody can tell."""
+
+    __slots__ = ("group", "largest", "part", "unit")
+
+    def __init__(self, group: Group, part: Part, largest: Decimal, unit: Decimal | Refusal) -> None:
+        self.group, self.part, self.largest, self.unit = group, part, largest, unit
+
+
 class Case:
     """One proposal with what is known."""
 
-    __slots__ = ("_alone", "_moves", "_unit", "_valuation", "_values", "facts", "proposal", "terms")
+    __slots__ = (
+        "_alone",
+        "_counted",
+        "_fingerprint",
+        "_mark",
+        "_moves",
+        "_rule",
+        "_unit",
+        "_valuation",
+        "_view",
+        "facts",
+        "proposal",
+        "terms",
+    )
 
     def __init__(self, proposal: Proposal, facts: Facts) -> None:
         self.proposal = proposal
         self.terms = proposal.terms
         self.facts = facts
         self._alone = alone(proposal.terms.strategy)
+        # What was found for the last rule: limits of one rule are judged one after the other.
+        self._rule: Rule | None = None
+        self._counted = self._alone
+        self._view: View | None = None
         self._moves: dict[frozenset[str], tuple[Decimal, Decimal]] = {}
         self._unit: Decimal | None = _UNSET
-        self._valuation: Valuation | None = None
-        self._values: dict[tuple[frozenset[str], frozenset[str], str, int], Value | Refusal] = {}
+        self._valuation = facts.valuation
+        self._fingerprint = -1
+        self._mark: Mark | None = None
 
     def counted(self, rule: Rule) -> frozenset[str]:
         """Whom the rule counts; the proposal's owner is always among them."""
-        if not rule.total:
-            return self._alone
-        together = members(rule, self.facts)
-        return together if self.terms.strategy in together else together | self._alone
+        if rule is not self._rule:
+            self._rule, self._view, self._counted = rule, None, self._alone
+            if rule.total:
+                together = members(rule, self.facts)
+                self._counted = together if self.terms.strategy in together else together | self._alone
+        return self._counted
 
     def allowed(self, rule: Rule, limit: str, value: Decimal) -> Decimal | None:
         """What this gateway may use of a limit; None when it does not know its share (`unknown_share` refuses)."""
-        return allowed(rule, limit, value, self.facts.shares)
+        return allowed(rule, limit, value, self.facts.shares) if rule.total else value
 
     def move(self, owners: frozenset[str]) -> tuple[Decimal, Decimal]:
         """The owners' worst case on the proposal's side, signed, without the proposal and with it."""
@@ -171,62 +207,81 @@ class Case:
             self._valuation = valuation_of(self.facts)
         return self._valuation
 
-    def group(self, rule: Rule) -> Group:
-        """The sums of those whom the rule counts, without the proposal unless it is open already."""
-        return self.valuation.group(self.counted(rule), rule.symbols)
+    def view(self, rule: Rule) -> View:
+        """What those whom the rule counts hold, the same for every limit of the rule."""
+        owners = self.counted(rule)
+        if self._view is None:
+            group = self.valuation.group(owners, rule.symbols)
+            part = group.parts.get(self.terms.instrument, EMPTY)
+            self._view = View(group, part, self._largest(part), self._unit_in(rule))
+        return self._view
 
-    def value(self, rule: Rule) -> Value | Refusal:
-        """What those whom the rule counts hold and work in its symbols, the proposal as it would be, in its currency;
-        a refusal when something cannot be valued."""
-        key = (self.counted(rule), rule.symbols, rule.currency, rule.rate_age_ns)
-        found = self._values.get(key)
-        if found is None:
-            found = self._values[key] = self.value_with(rule, self.proposal.leaves)
-        return found
+    def gross(self, rule: Rule) -> Decimal | Refusal:
+        """Gross notional of those whom the rule counts with the proposal, in the rule's currency; a refusal when
+        something cannot be valued."""
+        view = self.view(rule)
+        if isinstance(view.unit, Refusal) or view.group.unvalued:
+            return self._not_known(view, rule)
+        total = EXACT.multiply(EXACT.subtract(view.largest, view.part.largest), view.unit)
+        for currency, held in view.group.totals.items():
+            if currency == rule.currency:
+                total = EXACT.add(held.gross, total)
+                continue
+            rate = self.rate(currency, rule)
+            if isinstance(rate, Refusal):
+                return rate
+            total = EXACT.fma(held.gross, rate, total)
+        return _AWAY_FROM_ZERO.plus(total)
 
-    def value_with(self, rule: Rule, leaves: Decimal) -> Value | Refusal:
-        """The same if the proposal had these leaves."""
-        group, instrument = self.group(rule), self.terms.instrument
-        unit = self.valuation.unit(instrument)
-        if unit is None:
-            return _not_valued(instrument, rule)
-        if group.unvalued:
-            return _not_valued(min(group.unvalued), rule)
-        part = group.parts.get(instrument)
-        here = self._moved_part(group.owners, rule, unit, leaves)
-        if part is not None:
-            here = here.less(part.value)
-        total = self._converted(here, unit.currency, rule)
-        for currency, value in group.sums.items():
-            converted = self._converted(value, currency, rule)
-            if isinstance(total, Refusal) or isinstance(converted, Refusal):
-                return total if isinstance(total, Refusal) else converted
-            total = total.plus(converted)
-        return total
+    def net(self, rule: Rule, leaves: Decimal) -> Decimal | Refusal:
+        """Signed net notional with every working order of the proposal's side filled, if the proposal had these leaves,
+        in the rule's currency; a refusal when something cannot be valued."""
+        view = self.view(rule)
+        if isinstance(view.unit, Refusal) or view.group.unvalued:
+            return self._not_known(view, rule)
+        buying = self.terms.side is Side.BUY
+        more = EXACT.subtract(leaves, self.proposal.counted_leaves)
+        total = EXACT.multiply(more if buying else more.copy_negate(), view.unit)
+        for currency, held in view.group.totals.items():
+            here = held.up if buying else held.down
+            if currency == rule.currency:
+                total = EXACT.add(here, total)
+                continue
+            rate = self.rate(currency, rule)
+            if isinstance(rate, Refusal):
+                return rate
+            total = EXACT.fma(here, rate, total)
+        return _AWAY_FROM_ZERO.plus(total)
 
-    def value_here(self, rule: Rule) -> Value | Refusal:
-        """As `value`, in the proposal's instrument alone."""
+    def value_here(self, rule: Rule) -> Decimal | Refusal:
+        """Gross notional in the proposal's instrument alone."""
+        view = self.view(rule)
+        return view.unit if isinstance(view.unit, Refusal) else _AWAY_FROM_ZERO.multiply(view.largest, view.unit)
+
+    def _largest(self, part: Part) -> Decimal:
+        more = CONTEXT.subtract(self.proposal.leaves, self.proposal.counted_leaves)
+        if self.terms.side is Side.BUY:
+            return larger(CONTEXT.add(part.buying, more), part.selling)
+        return larger(part.buying, CONTEXT.subtract(part.selling, more))
+
+    def _not_known(self, view: View, rule: Rule) -> Refusal:
+        """Why something cannot be valued: the proposal's instrument, or another one that counts."""
+        return view.unit if isinstance(view.unit, Refusal) else _not_valued(min(view.group.unvalued), rule)
+
+    def _unit_in(self, rule: Rule) -> Decimal | Refusal:
         unit = self.valuation.unit(self.terms.instrument)
         if unit is None:
             return _not_valued(self.terms.instrument, rule)
-        here = self._moved_part(self.counted(rule), rule, unit, self.proposal.leaves)
-        return self._converted(here, unit.currency, rule)
-
-    def _moved_part(self, owners: frozenset[str], rule: Rule, unit: Unit, leaves: Decimal) -> Value:
-        part = self.valuation.group(owners, rule.symbols).parts.get(self.terms.instrument)
-        buying, selling = (part.buying, part.selling) if part is not None else (ZERO, ZERO)
-        more = CONTEXT.subtract(leaves, self.proposal.counted_leaves)
-        if self.terms.side is Side.BUY:
-            return unit.of(CONTEXT.add(buying, more), selling)
-        return unit.of(buying, CONTEXT.subtract(selling, more))
-
-    def _converted(self, value: Value, currency: str, rule: Rule) -> Value | Refusal:
-        rate = self.rate(currency, rule)
-        return rate if isinstance(rate, Refusal) else value.times(rate)
+        rate = self.rate(unit.currency, rule)
+        if rate is fx.ONE:
+            return unit.value
+        return rate if isinstance(rate, Refusal) else EXACT.multiply(unit.value, rate)
 
     def rate(self, currency: str, rule: Rule) -> Decimal | Refusal:
         """Units of the rule's currency for one unit of `currency`; a refusal without a quote of the rule's age. A
         closing order is converted by a quote of any age: a quiet market must not stop a Flatten."""
+        if currency == rule.currency:
+            return fx.ONE
         age_ns = _ANY_AGE_NS if self.terms.closing else rule.rate_age_ns
         found = self.valuation.rate(currency, rule.currency, self.facts.now_ns, age_ns)
         return found if found is not None else _no_rate(currency, rule)
@@ -245,10 +300,19 @@ class Case:
         return Refusal(Reason.MISSING_CAPITAL, text, rule.name)
 
     @property
+    def fingerprint(self) -> int:
+        """What makes the order the same as another."""
+        if self._fingerprint < 0:
+            self._fingerprint = fingerprint(self.terms)
+        return self._fingerprint
+
+    @property
     def mark(self) -> Mark | None:
         """The last quote of the proposal's instrument with its time, of any age; None unless it is usable."""
-        instrument = self.terms.instrument
-        return self.facts.marks[instrument] if usable(instrument, self.facts.marks) is not None else None
+        if self._mark is None:
+            instrument, marks = self.terms.instrument, self.facts.marks
+            self._mark = marks[instrument] if usable(instrument, marks) is not None else None
+        return self._mark
 
     @property
     def unit_value(self) -> Decimal | None:
@@ -258,7 +322,7 @@ class Case:
         return self._unit
 
     def _value_unit(self) -> Decimal | None:
-        price = judged_price(self.terms, self.facts)
+        price = judged_price(self.terms, self.mark)
         instrument = self.facts.instruments.get(self.terms.instrument)
         if price is None or instrument is None:
             return None
@@ -304,14 +368,13 @@ def usable_book(instrument: InstrumentId, facts: Facts) -> TopOfBook | None:
     return usable(instrument, facts.marks)
 
 
-def judged_price(terms: OrderTerms, facts: Facts) -> Decimal | None:
+def judged_price(terms: OrderTerms, mark: Mark | None) -> Decimal | None:
     """The worse of limit price and touch, quote currency: the offer for a buy, the bid for a sell.
 
-    A market order has the touch alone. An order that rests while there is no usable quote has its limit price alone.
-    None when there is neither.
+    A market order has the touch alone. An order that rests while there is no usable quote (`mark` is None) has its
+    limit price alone. None when there is neither.
     """
-    book = usable_book(terms.instrument, facts)
-    if book is None:
+    if mark is None:
         return terms.price
-    touch = book.ask_price if terms.side is Side.BUY else book.bid_price
+    touch = mark.book.ask_price if terms.side is Side.BUY else mark.book.bid_price
     return touch if terms.price is None else max(terms.price, touch)

@@ -15,6 +15,7 @@ from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrderTerms
 
 KEPT = 16_384
+_NEVER: dict[str, int] = {}
 
 
 def fingerprint(terms: OrderTerms) -> int:
@@ -28,7 +29,7 @@ def fingerprint(terms: OrderTerms) -> int:
 class RecentOrders:
     """When strategies last sent each order. Times are wall clock, nanoseconds since the Unix epoch."""
 
-    # Fingerprint -> strategy -> when it was last sent; the one that was sent last stands last.
+    # Fingerprint -> strategy -> when it was last sent; in both what was sent last stands last.
     _sent: OrderedDict[int, dict[str, int]] = field(default_factory=OrderedDict)
     # Orders that were sent up to this time may be missing.
     _forgotten_ns: int = 0
@@ -41,10 +42,14 @@ class RecentOrders:
         """Whether every order that was sent later than this is remembered."""
         return self._forgotten_ns <= since_ns
 
-    def sent_since(self, terms: OrderTerms, strategies: frozenset[str], since_ns: int) -> bool:
-        """Whether one of the strategies sent the same order later than `since_ns`."""
-        sent = self._sent.get(fingerprint(terms))
-        return sent is not None and any(at > since_ns and name in strategies for name, at in sent.items())
+    def sent_since(self, order: int, strategies: frozenset[str], since_ns: int) -> bool:
+        """Whether one of the strategies sent the order of that fingerprint later than `since_ns`."""
+        for strategy, at_ns in reversed(self._sent.get(order, _NEVER).items()):
+            if at_ns <= since_ns:
+                return False
+            if strategy in strategies:
+                return True
+        return False
 
     def to_message(self) -> journal_pb2.BookedRecentOrders:
         """What is remembered, for a snapshot."""
@@ -75,5 +80,6 @@ class RecentOrders:
                 _, oldest = self._sent.popitem(last=False)
                 self._forgotten_ns = max(self._forgotten_ns, *oldest.values())
             return
+        sent.pop(strategy, None)
         sent[strategy] = at_ns
         self._sent.move_to_end(key)

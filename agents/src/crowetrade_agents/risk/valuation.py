@@ -1,62 +1,30 @@
-"""What groups of owners hold and work in money, kept current so that a decision adds nothing up.
+"""What groups of owners hold and work in money, kept current so that a decision adds little up.
 
-A group is a set of owners in some symbols: those whom a rule counts, in the instruments that it covers. Its sums are
-made when it is first asked for. From then on an exposure that moves and a quote that changes only mark an instrument of
-the group; what is marked is valued again when the group is asked for next.
+A group is a set of owners in some symbols: those whom a rule counts, in the instruments that it covers. It keeps what
+they hold in units, and the sums of that in money by currency, so that a rate of exchange moves nothing but the
+conversion. An exposure that moves changes the sums by its difference; a quote makes them be added up again when they
+are asked for next.
 
-A unit of an instrument is worth the mid of its last quote x multiplier, in its currency. Sums are kept by currency, so
-that a rate of exchange moves nothing but the conversion. Values are rounded to MONEY_PLACES away from the better side
-and added exactly: what was added is taken out again to the last digit.
+A unit of an instrument is worth the mid of its last quote x multiplier, in its currency. Sums are exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import Context, Decimal
 from typing import NamedTuple
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark, TopOfBook
 from crowetrade_agents.domain.money import Money
-from crowetrade_agents.domain.numbers import CONTEXT, MONEY_PLACES, ZERO
-from crowetrade_agents.domain.orders import Side
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.risk import fx
-from crowetrade_agents.risk.worst_case import Accounts, Exposures, open_orders, worst_case
+from crowetrade_agents.risk.worst_case import EMPTY, Accounts, Exposures, Part, part_of
 
 Key = tuple[str, InstrumentId]
-_CENT = Decimal(1).scaleb(-MONEY_PLACES)
-_EXACT = Context(prec=200)
-"""Digits for the product of three numbers of 38 digits each."""
-
-
-class Value(NamedTuple):
-    """Money in one currency. `gross` is without sign, on the worse side; `up` is signed with every working buy filled,
-    `down` with every working sell."""
-
-    gross: Decimal = ZERO
-    up: Decimal = ZERO
-    down: Decimal = ZERO
-
-    def plus(self, other: Value) -> Value:
-        """The sum, exact."""
-        add = _EXACT.add
-        return Value(add(self.gross, other.gross), add(self.up, other.up), add(self.down, other.down))
-
-    def less(self, other: Value) -> Value:
-        """The difference, exact."""
-        subtract = _EXACT.subtract
-        return Value(subtract(self.gross, other.gross), subtract(self.up, other.up), subtract(self.down, other.down))
-
-    def times(self, rate: Decimal) -> Value:
-        """In another currency."""
-        if rate is fx.ONE:
-            return self
-        return Value(
-            _EXACT.multiply(self.gross, rate), _EXACT.multiply(self.up, rate), _EXACT.multiply(self.down, rate)
-        )
-
-
-NOTHING = Value()
+NEVER = -1
+EXACT = Context(prec=240)
+"""Digits for sums of products of four numbers of 38 digits each."""
 
 
 class Unit(NamedTuple):
@@ -65,58 +33,36 @@ class Unit(NamedTuple):
     value: Decimal
     currency: str
 
-    def of(self, buying: Decimal, selling: Decimal) -> Value:
-        """The value of a worst case in units: `buying` with every working buy filled, `selling` with every sell."""
-        up = _EXACT.multiply(buying, self.value).quantize(_CENT, ROUND_CEILING, _EXACT)
-        down = _EXACT.multiply(selling, self.value).quantize(_CENT, ROUND_FLOOR, _EXACT)
-        return Value(max(up, down.copy_negate()), up, down)
 
+class Total:
+    """Money in one currency. `gross` is without sign, of the worse side of each instrument; `up` is signed with every
+    working buy filled, `down` with every working sell."""
 
-class Part(NamedTuple):
-    """What a group holds and works in one instrument, in units and in money; `unit` None when it cannot be valued."""
+    __slots__ = ("down", "gross", "up")
 
-    buying: Decimal
-    selling: Decimal
-    orders: int
-    unit: Unit | None
-    value: Value
-
-
-EMPTY = Part(ZERO, ZERO, 0, None, NOTHING)
+    def __init__(self, gross: Decimal = ZERO, up: Decimal = ZERO, down: Decimal = ZERO) -> None:
+        self.gross, self.up, self.down = gross, up, down
 
 
 class Group:
     """Sums of some owners in some symbols. `unvalued` holds instruments in which they hold or work something that
     cannot be valued: no usable quote is known, or the venue lists it no more."""
 
-    __slots__ = ("orders", "owners", "parts", "stale", "sums", "symbols", "unvalued")
+    __slots__ = ("moved", "orders", "owners", "parts", "quotes", "symbols", "totals", "unvalued")
 
-    def __init__(self, owners: frozenset[str], symbols: frozenset[str], stale: Iterable[InstrumentId]) -> None:
+    def __init__(self, owners: frozenset[str], symbols: frozenset[str], moved: Iterable[InstrumentId]) -> None:
         self.owners, self.symbols = owners, symbols
         self.parts: dict[InstrumentId, Part] = {}
-        self.sums: dict[str, Value] = {}
+        self.totals: dict[str, Total] = {}
         self.orders = 0
         self.unvalued: set[InstrumentId] = set()
-        self.stale = {instrument for instrument in stale if self.covers(instrument)}
+        # Instruments in which somebody traded since the sums were made, and which quotes they were made of.
+        self.moved = {instrument for instrument in moved if self.covers(instrument)}
+        self.quotes = NEVER
 
     def covers(self, instrument: InstrumentId) -> bool:
         """Whether the group counts what is held in the instrument."""
         return not self.symbols or instrument.symbol in self.symbols
-
-    def put(self, instrument: InstrumentId, part: Part) -> None:
-        """The instrument's part is this from now on."""
-        old = self.parts.pop(instrument, EMPTY)
-        self.orders += part.orders - old.orders
-        if old.unit is not None:
-            self.sums[old.unit.currency] = self.sums[old.unit.currency].less(old.value)
-        self.unvalued.discard(instrument)
-        if not part.buying and not part.selling and not part.orders:
-            return
-        self.parts[instrument] = part
-        if part.unit is not None:
-            self.sums[part.unit.currency] = self.sums.get(part.unit.currency, NOTHING).plus(part.value)
-        elif part.buying or part.selling:
-            self.unvalued.add(instrument)
 
 
 class Valuation:
@@ -138,14 +84,15 @@ class Valuation:
         self._quoted: set[InstrumentId] = set() if quoted is None else quoted
         self._groups: dict[tuple[frozenset[str], frozenset[str]], Group] = {}
         self._groups_of: dict[str, list[Group]] = {}
-        self._holders: dict[InstrumentId, set[Group]] = {}
+        # Rises with each change of quotes.
+        self._quotes = 0
         self._units: dict[InstrumentId, Unit | None] = {}
         self._pairs: dict[tuple[str, str], tuple[fx.Pair, ...]] = {}
         self._capital: dict[frozenset[str], tuple[Money, ...] | None] = {}
 
     def forget(self) -> None:
         """Other rules are in force: groups that nobody asks for any more go, and so do sums of capital."""
-        for kept in (self._groups, self._groups_of, self._holders, self._capital):
+        for kept in (self._groups, self._groups_of, self._capital):
             kept.clear()
 
     def group(self, owners: frozenset[str], symbols: frozenset[str]) -> Group:
@@ -155,10 +102,12 @@ class Valuation:
         found = self._groups.get((owners, symbols))
         if found is None:
             found = self._open(owners, symbols)
-        if found.stale:
-            for instrument in found.stale:
-                self._value(found, instrument)
-            found.stale.clear()
+        if found.moved:
+            for instrument in found.moved:
+                self._move(found, instrument)
+            found.moved.clear()
+        if found.quotes != self._quotes:
+            self._add_up(found)
         return found
 
     def unit(self, instrument: InstrumentId) -> Unit | None:
@@ -170,7 +119,7 @@ class Valuation:
         listed, book = self._instruments.get(instrument), usable(instrument, self._marks)
         unit = None
         if listed is not None and book is not None:
-            unit = Unit(_EXACT.multiply(book.mid, listed.multiplier), listed.currency)
+            unit = Unit(EXACT.multiply(book.mid, listed.multiplier), listed.currency)
         self._units[instrument] = unit
         return unit
 
@@ -199,25 +148,51 @@ class Valuation:
         for owner, instrument in self._moved:
             for group in self._groups_of.get(owner, ()):
                 if group.covers(instrument):
-                    group.stale.add(instrument)
+                    group.moved.add(instrument)
         self._moved.clear()
-        for instrument in self._quoted:
-            self._units.pop(instrument, None)
-            for group in self._holders.get(instrument, ()):
-                group.stale.add(instrument)
-        self._quoted.clear()
+        if self._quoted:
+            self._quotes += 1
+            for instrument in self._quoted:
+                self._units.pop(instrument, None)
+            self._quoted.clear()
 
-    def _value(self, group: Group, instrument: InstrumentId) -> None:
-        buying = worst_case(group.owners, instrument, Side.BUY, self._exposures, self._accounts)
-        selling = worst_case(group.owners, instrument, Side.SELL, self._exposures, self._accounts)
-        orders = open_orders(group.owners, instrument, self._exposures, self._accounts)
-        unit = self.unit(instrument) if buying.is_finite() and selling.is_finite() else None
-        group.put(instrument, Part(buying, selling, orders, unit, unit.of(buying, selling) if unit else NOTHING))
-        holders = self._holders.setdefault(instrument, set())
-        if instrument in group.parts:
-            holders.add(group)
+    def _move(self, group: Group, instrument: InstrumentId) -> None:
+        old = group.parts.get(instrument, EMPTY)
+        new = part_of(group.owners, instrument, self._exposures, self._accounts)
+        group.orders += new.orders - old.orders
+        if new.orders or new.buying or new.selling:
+            group.parts[instrument] = new
         else:
-            holders.discard(group)
+            group.parts.pop(instrument, None)
+        if group.quotes != self._quotes:
+            return
+        unit = self.unit(instrument)
+        known = None if unit is None else group.totals.get(unit.currency)
+        if unit is None or known is None or not (old.largest and new.largest.is_finite() and new.largest):
+            # What came or went may bring or take a currency.
+            group.quotes = NEVER
+            return
+        known.gross = EXACT.fma(EXACT.subtract(new.largest, old.largest), unit.value, known.gross)
+        known.up = EXACT.fma(EXACT.subtract(new.buying, old.buying), unit.value, known.up)
+        known.down = EXACT.fma(EXACT.subtract(new.selling, old.selling), unit.value, known.down)
+
+    def _add_up(self, group: Group) -> None:
+        group.totals, group.unvalued, group.quotes = {}, set(), self._quotes
+        fma = EXACT.fma
+        for instrument, (buying, selling, largest, _) in group.parts.items():
+            if not largest:
+                continue
+            unit = self.unit(instrument)
+            if unit is None or not largest.is_finite():
+                group.unvalued.add(instrument)
+                continue
+            value, currency = unit
+            known = group.totals.get(currency)
+            if known is None:
+                known = group.totals[currency] = Total()
+            known.gross = fma(largest, value, known.gross)
+            known.up = fma(buying, value, known.up)
+            known.down = fma(selling, value, known.down)
 
 
 def usable(instrument: InstrumentId, marks: Mapping[InstrumentId, Mark]) -> TopOfBook | None:

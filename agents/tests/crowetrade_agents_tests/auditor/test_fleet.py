@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import journal_pb2 as pb
+from crowetrade.bus.v1 import orders_pb2
 from crowetrade_agents.auditor.figures import decimal
 from crowetrade_agents.auditor.fleet import CLOCK_TOLERANCE_NS, Fleet
 from crowetrade_agents.auditor.ledger import Ledger
@@ -88,7 +89,7 @@ def test_nobody_is_accused_because_of_a_clock(limit: str) -> None:
 def test_what_ended_at_the_other_gateway_does_not_count() -> None:
     values = {"value": "1"}
     one = journal({"maxOpenOrders": values}).order(1, after=2)
-    one.add(after=3, order_ended=pb.OrderEnded(cl_ord_id="alpha-forged-1", ord_status=6))
+    one.add(after=3, order_ended=pb.OrderEnded(cl_ord_id="alpha-forged-1", ord_status=orders_pb2.ORD_STATUS_CANCELED))
     two = journal({"maxOpenOrders": values}).order(50, after=10)
 
     assert found(audit(one, two)) == []

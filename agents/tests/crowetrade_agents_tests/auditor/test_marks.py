@@ -26,6 +26,12 @@ def heard(*quotes: Quote) -> Marks:
     return marks
 
 
+def around(marks: Marks, at_ns: int) -> list[int] | None:
+    """Lowest and highest bid and offer."""
+    found = marks.around("A", at_ns)
+    return None if found is None else [int(price) for prices in found for price in prices]
+
+
 @pytest.mark.parametrize(
     ("at_ns", "bids"),
     [
@@ -40,10 +46,7 @@ def heard(*quotes: Quote) -> Marks:
 def test_the_range_holds_what_may_have_been_in_force(at_ns: int, bids: tuple[int, int] | None) -> None:
     marks = heard(quote(T, 1), quote(T + 10 * SECOND, 2))
 
-    found = marks.around("A", at_ns)
-
-    assert (found and tuple(found[0])) == bids
-    assert (found and tuple(found[1])) == (bids and (bids[0] + 1, bids[1] + 1))
+    assert around(marks, at_ns) == (bids and [*bids, bids[0] + 1, bids[1] + 1])
 
 
 def test_a_message_that_is_missing_forgets_everything() -> None:
@@ -56,7 +59,7 @@ def test_a_message_that_is_missing_forgets_everything() -> None:
 def test_a_clock_that_steps_back_begins_again() -> None:
     marks = heard(quote(T, 1), quote(T - SECOND, 2))
 
-    assert marks.around("A", T + 5 * SECOND) == ((2, 2), (3, 3))
+    assert around(marks, T + 5 * SECOND) == [2, 2, 3, 3]
 
 
 def test_old_quotes_are_forgotten_but_for_the_one_in_force() -> None:
@@ -64,4 +67,4 @@ def test_old_quotes_are_forgotten_but_for_the_one_in_force() -> None:
 
     assert len(marks._quotes["A"]) <= KEPT_NS // SECOND + 2
     assert marks.around("A", T + 500 * SECOND) is None
-    assert marks.around("A", T + 950 * SECOND) == ((949, 951), (950, 952))
+    assert around(marks, T + 950 * SECOND) == [949, 951, 950, 952]

@@ -307,14 +307,8 @@ def test_refused_requests_are_messages_when_they_are_read_from_the_journal_alone
 
 
 def test_new_books_are_empty() -> None:
-    assert text_format.MessageToString(Books(VENUE).to_message()).split() == [
-        "configuration",
-        "{",
-        "}",
-        "recent_orders",
-        "{",
-        "}",
-    ]
+    text = " ".join(text_format.MessageToString(Books(VENUE).to_message()).split())
+    assert text == "configuration { } recent_orders { }"
     assert Books(VENUE).members == {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ DAILY = {"maxDailyLoss": "100"}
 LOSSES = [DAILY, {"maxDrawdown": "0.001"}, {"maxLossPerMinute": "0.001"}]
 
 
-def _losing(limits: dict[str, str], **changes: object) -> Desk:
+def _losing(limits: dict[str, str], **changes: Any) -> Desk:
     """Alpha holds 10,000 bought at 1.1, so that each cent is worth 100 USD."""
     desk = Desk()
     desk.put(loss_rule(limits, **changes))
@@ -314,7 +315,7 @@ def test_flatten_closes_what_is_held_and_says_what_remains() -> None:
     done = kinds(desk.quote("1.08"))
     assert done[:3] == ["breach_changed", "order_submitted", "> order"]
     (order,) = desk.books.open.values()
-    assert (order.terms.side, order.terms.quantity, order.terms.closing) == (Side.SELL, 10_000, True)
+    assert (order.terms.side, order.terms.quantity, order.terms.closing) == (Side.SELL, Decimal(10_000), True)
     status = gateway_status(desk.state, 0, 0, (), desk.now)
     (account,) = (item for item in status.accounts if item.strategy == "alpha")
     assert [item.reason for item in account.remaining] == ["OrderPending"]

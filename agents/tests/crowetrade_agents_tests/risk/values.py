@@ -72,11 +72,11 @@ def facts(**changes: Any) -> Facts:
         rules=rules(rule()),
         instruments={
             EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D(1000), D(2000)),
-            JPY: Instrument(JPY, "JPY", D(10), D("0.01"), D(1), D(1)),
+            JPY: Instrument(JPY, "JPY", D(10), D("0.01"), D(1), D(1), base_currency="USD"),
         },
         marks={
             EUR: Mark(BOOK, NOW),
-            JPY: Mark(TopOfBook(JPY, D("149.99"), None, D("150.01"), None, NOW), NOW),
+            JPY: Mark(TopOfBook(JPY, D("159.99"), None, D("160.01"), None, NOW), NOW),
         },
         feed_alive_ns=NOW,
         session_ready=True,

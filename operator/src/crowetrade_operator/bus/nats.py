@@ -60,6 +60,7 @@ class Bus:
         self._kills: KeyValue | None = None
         self._allowances: KeyValue | None = None
         self._put: dict[str, Stored] = {}
+        self._configs: dict[str, config_pb2.GatewayConfig] = {}
         self._streams: set[str] = set()
         self._gateway_listeners: list[GatewayListener] = []
         self._agent_listeners: list[GatewayListener] = []
@@ -113,8 +114,23 @@ class Bus:
         except _ERRORS as error:
             raise self._failed("put the gateway configuration", error) from error
         self._put[key] = wanted
+        self._configs[key] = config
         metrics.CONFIG_PUTS.inc()
         return True
+
+    async def read_config(self, namespace: str, venue: str) -> None:
+        """Looks once per connection what is on the bus for a gateway; see `config`."""
+        key = subjects.gateway_config_key(namespace, venue)
+        if key in self._configs or not self.connected:
+            return
+        try:
+            await self._found(self._usable(), key)
+        except _ERRORS as error:
+            raise self._failed("read the gateway configuration", error) from error
+
+    def config(self, namespace: str, venue: str) -> config_pb2.GatewayConfig | None:
+        """What is on the bus for a gateway, as far as it was read or put."""
+        return self._configs.get(subjects.gateway_config_key(namespace, venue))
 
     async def ensure_journal(self, namespace: str, venue: str) -> None:
         """Makes the stream of a venue's journal as it must be. It outlives the VenueConnection, as the account does."""
@@ -140,6 +156,7 @@ class Bus:
         except _ERRORS as error:
             raise self._failed("delete the gateway configuration", error) from error
         self._put.pop(key, None)
+        self._configs.pop(key, None)
 
     async def config_keys(self) -> list[str]:
         """Keys of all configs in the bucket."""
@@ -272,6 +289,7 @@ class Bus:
         if not changed:
             return
         self._put.clear()
+        self._configs.clear()
         self._streams.clear()
         log.info("bus connected" if connected else "bus unavailable", url=self.url, problem=problem)
         for listener in self._connection_listeners:
@@ -291,17 +309,18 @@ class Bus:
         self._wake.set()
         return BusUnavailable(f"could not {what} at NATS {self.url}: {_text(error)}")
 
-    @staticmethod
-    async def _found(bucket: KeyValue, key: str) -> Stored | None:
+    async def _found(self, bucket: KeyValue, key: str) -> Stored | None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 entry = await bucket.get(key)
         except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError):
             return None
         try:
-            return _stored(config_pb2.GatewayConfig.FromString(entry.value or b""))
+            found = config_pb2.GatewayConfig.FromString(entry.value or b"")
         except DecodeError:
             return "", 0
+        self._configs[key] = found
+        return _stored(found)
 
     async def _on_error(self, error: Exception) -> None:
         self._client_error = _text(error)

@@ -58,7 +58,7 @@ def acknowledged(of: AnyKillSwitch = ENGAGED, **fields: Any) -> pb.KillAcknowled
 
 
 def says(*kills: pb.KillAcknowledgement) -> GatewayView:
-    return fresh(gateway_status(kills=kills))
+    return fresh(gateway_status(kills=kills, watches_kill_switches=True))
 
 
 def gateway(view: GatewayView, venue: str = "sim-fx", namespace: str = "desk", **fields: Any) -> Gateway:
@@ -98,6 +98,11 @@ def test_a_gateway_that_has_not_acknowledged_is_pending_and_says_why(case: str) 
     found = told(status.conditions, ConditionType.ACKNOWLEDGED)
     assert found.status == "False"
     assert f"desk/sim-b ({why})" in found.message
+
+
+def test_a_harder_mode_in_force_counts() -> None:
+    """As of an order of this name that came without the KillSwitch."""
+    assert status_of(observed(gateway(says(acknowledged(mode=pb.KILL_MODE_FLATTEN))))).state == KillState.HALTED
 
 
 def test_halted_when_all_have_acknowledged() -> None:
@@ -191,6 +196,10 @@ REARMING: dict[str, tuple[GatewayView, str]] = {
     "it was heard last with it in force": (
         silent(gateway_status(kills=[acknowledged()])),
         "desk/sim-fx (silent, had it in force)",
+    ),
+    "it has it in force and cannot watch": (
+        fresh(gateway_status(kills=[acknowledged()])),
+        "cannot watch KillSwitches at the API server: check ClusterRole crowetrade-gateway",
     ),
     "it has an order without an object in force": (says(acknowledged(uid="")), "set spec.engaged to true, then"),
 }

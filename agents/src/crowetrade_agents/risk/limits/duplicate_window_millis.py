@@ -35,7 +35,7 @@ def check(value: int, case: Case, rule: Rule) -> Refusal | None:
     if case.proposal.counted_leaves:
         return None
     recent, since_ns = case.facts.recent, case.facts.now_ns - value * _MILLISECOND_NS
-    if recent.sent_since(case.terms, case.counted(rule), since_ns):
+    if recent.sent_since(case.fingerprint, case.counted(rule), since_ns):
         text = (
             f"the same order was sent less than {value} ms ago ({NAME} of {rule.name}): if it is meant, wait, or "
             "change its quantity or price"

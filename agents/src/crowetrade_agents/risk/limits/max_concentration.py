@@ -11,10 +11,11 @@ from collections.abc import Hashable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.domain.numbers import CONTEXT, render, render_money
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render, render_money
 from crowetrade_agents.risk.case import Case, Sums
 from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_owners, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.valuation import EXACT
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.rules import Rule
@@ -27,16 +28,17 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     instrument nearer to zero and not past it always may leave; every other one is refused where the capital or the
     value is not known."""
     worth, capital = case.value_here(rule), case.capital(rule)
-    if isinstance(worth, Refusal) or isinstance(capital, Refusal):
-        if case.approaches_zero(case.counted(rule)):
-            return None
-        return worth if isinstance(worth, Refusal) else capital  # type: ignore[return-value]
-    largest = CONTEXT.multiply(capital, value)
-    if worth.gross <= largest or case.approaches_zero(case.counted(rule)):
+    problem = worth if isinstance(worth, Refusal) else capital if isinstance(capital, Refusal) else None
+    largest = ZERO if isinstance(capital, Refusal) else CONTEXT.multiply(capital, value)
+    if problem is None and not isinstance(worth, Refusal) and worth <= largest:
         return None
+    if case.approaches_zero(case.counted(rule)):
+        return None
+    if problem is not None or isinstance(worth, Refusal):
+        return problem
     text = (
-        f"{render_money(worth.gross)} {rule.currency} in {case.terms.instrument} with working orders would be above "
-        f"{NAME} {render(value)} of {rule.name}, {render_money(largest)}: reduce the position or cancel working orders"
+        f"{render_money(worth)} {rule.currency} in {case.terms.instrument} with working orders would be above {NAME} "
+        f"{render(value)} of {rule.name}, {render_money(largest)}: reduce the position or cancel working orders"
     )
     return Refusal(Reason.MAX_CONCENTRATION, text, rule.name)
 
@@ -48,10 +50,12 @@ def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
         if capital is None:
             continue
         for instrument, part in sorted(sums.valuation.group(owners, rule.symbols).parts.items()):
-            rate = None if part.unit is None else sums.rate(part.unit.currency, rule)
-            if rate is not None and part.value.gross:
-                used = CONTEXT.divide(CONTEXT.multiply(part.value.gross, rate), capital)
-                yield Use(rule.name, NAME, f"{owner}/{instrument}" if owner else str(instrument), used, value)
+            unit = sums.valuation.unit(instrument)
+            rate = None if unit is None else sums.rate(unit.currency, rule)
+            if unit is not None and rate is not None and part.largest:
+                worth = CONTEXT.multiply(EXACT.multiply(part.largest, unit.value), rate)
+                key = f"{owner}/{instrument}" if owner else str(instrument)
+                yield Use(rule.name, NAME, key, CONTEXT.divide(worth, capital), value)
 
 
 def measure(value: Decimal, rule: Rule) -> Hashable:

@@ -25,17 +25,17 @@ NAME = "maxGrossNotional"
 def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     """The sum with the order is not above the limit. An order that brings the worst case in its instrument nearer to
     zero and not past it always may leave; every other one is refused while something cannot be valued."""
-    may, worth = case.allowed(rule, NAME, value), case.value(rule)
-    if may is not None and not isinstance(worth, Refusal) and worth.gross <= may:
+    may, gross = case.allowed(rule, NAME, value), case.gross(rule)
+    if may is not None and not isinstance(gross, Refusal) and gross <= may:
         return None
     if case.approaches_zero(case.counted(rule)):
         return None
     if may is None:
         return unknown_share(rule, NAME)
-    if isinstance(worth, Refusal):
-        return worth
+    if isinstance(gross, Refusal):
+        return gross
     text = (
-        f"gross notional with working orders would be {render_money(worth.gross)} {rule.currency}, above "
+        f"gross notional with working orders would be {render_money(gross)} {rule.currency}, above "
         f"{named(NAME, value, may, rule)}: reduce positions or cancel working orders"
     )
     return Refusal(Reason.MAX_GROSS_NOTIONAL, text, rule.name)
@@ -43,16 +43,16 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
 
 def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
     """The sum with the order."""
-    worth = case.value(rule)
-    return None if isinstance(worth, Refusal) else worth.gross
+    gross = case.gross(rule)
+    return None if isinstance(gross, Refusal) else gross
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
     """The sum of all together, or of each strategy; none where it cannot be converted."""
     for key, owners in sums.counted(rule).items():
-        worth = sums.value(rule, owners)
-        if worth is not None and worth.gross:
-            yield use_of(rule, NAME, key, worth.gross, value, sums.facts)
+        total = sums.total(rule, owners)
+        if total is not None and total.gross:
+            yield use_of(rule, NAME, key, total.gross, value, sums.facts)
 
 
 def measure(value: Decimal, rule: Rule) -> Hashable:

@@ -42,7 +42,7 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
 
 def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal:
     """Open orders, with this one."""
-    return Decimal(case.group(rule).orders + (0 if case.proposal.counted_leaves else 1))
+    return Decimal(case.view(rule).group.orders + (0 if case.proposal.counted_leaves else 1))
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:

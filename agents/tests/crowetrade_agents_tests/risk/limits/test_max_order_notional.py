@@ -25,7 +25,7 @@ NOTIONAL: dict[str, tuple[OrderTerms, str]] = {
     "a sell below the bid is worth the bid": (order(side=SELL, price=D("1.0000")), "5500"),
     "a sell above the bid is worth its price": (order(side=SELL, price=D("1.2000")), "6000"),
     "a market sell is worth the bid": (market(SELL, "5000"), "5500"),
-    "a contract of ten units": (market(BUY, "2", instrument=JPY), "3000.2"),
+    "a contract of ten units": (market(BUY, "2", instrument=JPY), "3200.2"),
 }
 
 

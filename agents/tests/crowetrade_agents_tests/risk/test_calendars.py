@@ -1,0 +1,67 @@
+"""Trading days, against the library's own answers; and the library is loaded by nobody who needs none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import lru_cache
+from typing import Any
+
+import exchange_calendars
+import pandas
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crowetrade_agents.risk.calendars import calendar_named
+from crowetrade_agents_tests.risk.limits.test_trading_hours import ns
+
+MINUTE_NS = 60_000_000_000
+FROM, TO = ns("2023-01-01T00:00:00"), ns("2027-01-01T00:00:00")
+
+
+@pytest.mark.parametrize("name", ["XNYS", "XHKG", "CMES", "XLON"])
+@settings(max_examples=60, deadline=None)
+@given(minute=st.integers(FROM // MINUTE_NS, TO // MINUTE_NS))
+def test_it_agrees_with_the_library_at_every_minute(name: str, minute: int) -> None:
+    theirs = _theirs(name)
+    at_ns = minute * MINUTE_NS
+    ours = calendar_named(name)
+    assert ours.is_open(at_ns) == theirs.is_open_at_time(_stamp(at_ns), side="left")
+    session = theirs.minute_to_session(_stamp(at_ns), direction="next")
+    assert ours.day(at_ns) == session.date().isoformat()
+
+
+@lru_cache
+def _theirs(name: str) -> Any:
+    return exchange_calendars.get_calendar(name, start="2022-01-01", end="2027-12-31")
+
+
+def _stamp(at_ns: int) -> pandas.Timestamp:
+    return pandas.Timestamp(at_ns, tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("calendar", "at", "day"),
+    [
+        ("24x7", "2026-01-03T23:59:59", "2026-01-03"),
+        ("XNYS", "2026-01-05T20:59:59", "2026-01-05"),
+        ("XNYS", "2026-01-05T21:00:00", "2026-01-06"),
+        ("XNYS", "2026-01-03T12:00:00", "2026-01-05"),
+        # Chicago's sessions begin the evening before.
+        ("CMES", "2026-01-05T23:30:00", "2026-01-06"),
+        ("XHKG", "1950-01-05T03:00:00", ""),
+    ],
+)
+def test_a_trading_day(calendar: str, at: str, day: str) -> None:
+    assert calendar_named(calendar).day(ns(at)) == day
+
+
+def test_a_gateway_without_a_calendar_does_not_load_the_library() -> None:
+    code = (
+        "import sys, crowetrade_agents.gateway.engine, crowetrade_agents.control.gateway_config\n"
+        "from crowetrade_agents.risk.calendars import calendar_named\n"
+        "assert calendar_named('24x7').is_open(0)\n"
+        "assert not {'pandas', 'numpy', 'exchange_calendars'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
