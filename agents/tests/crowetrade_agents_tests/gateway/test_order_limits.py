@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -415,7 +416,7 @@ def test_flatten_obeys_the_size_of_an_order_and_no_limit_that_reducing_cannot_ma
     wide = started(rule(maxOrderQuantity="1000000"))
     wide.order(terms(1, instrument=JPY, price=Decimal(160)))
     wide.executed(1, "10000", instrument=JPY, price="160")
-    tight = {
+    tight: dict[str, Any] = {
         "maxOrderNotional": "4999",
         "maxGrossNotional": "1",
         "maxNetNotional": "1",
