@@ -48,7 +48,7 @@ REQUIRED: dict[str, tuple[frozenset[str], RuleSet, str]] = {
     "several rules cover all": (ALL, rules(QUANTITY, only_limit("maxNetNotional", "1"), rate()), ""),
     "another limit of the group covers it": (
         ALL,
-        rules(rate(), *map(lambda name: only_limit(name, "1"), ("maxOrderNotional", "maxGrossNotional"))),
+        rules(rate(), only_limit("maxOrderNotional", "1"), only_limit("maxGrossNotional", "1")),
         "",
     ),
     "no size": (ALL, rules(rate(), only_limit("maxPositionQuantity", "1")), "maxOrderNotional or maxOrderQuantity"),
