@@ -68,6 +68,8 @@ class ShareKeeper:
         while True:
             heard.clear()
             again = await self._attempt()
+            # Others have their turn, also where the ledger is in this process.
+            await _first(heard, self._clock, self._clock.now_ns())
             while not (again or heard.is_set() or self.due):
                 await _first(heard, self._clock, self._clock.now_ns() + LOOK_NS)
 
