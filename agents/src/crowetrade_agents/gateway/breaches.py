@@ -73,8 +73,11 @@ def configured(turn: Turn, members: Members) -> None:
     rules = live.configuration.rules
     old = live.standing
     if live.judging.losses:
+        facts = turn.state.facts("", turn.now_ns)
         for ledger, watches in live.judging.watches_of.items():
-            _take_high(ledger, watches, turn.state.facts("", turn.now_ns))
+            _take_high(ledger, watches, facts)
+            for watch in watches:
+                _mark_peak(turn, watch)
     live.standing = Standing(latched=_latched(books), tallies=books.tallies, buys=books.buys, sells=books.sells)
     judging = live.judging = _judging(rules, live.judging)
     if judging.losses:

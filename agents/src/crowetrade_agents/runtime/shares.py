@@ -91,11 +91,12 @@ class ShareKeeper:
 
     async def round(self) -> bool:
         """One look; whether another one is due at once. Raises LedgerUnavailable."""
+        # Also a look that finds nothing to do is one: the next is due later.
         now_ns = self._looked_ns = self._clock.now_ns()
+        self._noted = self._state.live.demands_noted
         rules = self._rules()
         if rules is None:
             return False
-        self._noted = self._state.live.demands_noted
         await self._read(rules, now_ns)
         needs = shares.needs(self._state, rules, now_ns)
         await self._use(needs)
