@@ -49,12 +49,12 @@ class Cluster:
         assert isinstance(items, list)
         return items
 
-    def wait_until_refused(self, *arguments: str) -> None:
+    def wait_until_refused(self, *arguments: str, stdin: str) -> None:
         """Until the API server refuses what kubectl asks for (nothing is stored): a new policy takes a moment."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
-                self.kubectl(*arguments, "--dry-run=server")
+                self.kubectl(*arguments, "--dry-run=server", stdin=stdin)
             except subprocess.CalledProcessError:
                 return
         raise AssertionError(f"{arguments} is not refused")

@@ -115,6 +115,8 @@ class Holder:
             for limit in needs[uid].limits if uid in needs else ():
                 wish = self._wish(uid, limit, needs)
                 assert wish is not None
+                if limit not in before and needs[uid].limits[limit].leaving:
+                    continue
                 old = before.get(limit, Share()).held
                 # Down to what is in use at most; what it wants to be more, it is.
                 least = min(old, in_use.get((uid, limit), 0))

@@ -42,7 +42,7 @@ class Need:
 
     `used` is what it uses now. `demanded` is what it would use if it had not refused orders lately for lack of a share.
     `count` is the whole limit where it counts whole things, 0 where it is an amount. `known` False: what it uses is not
-    known, so that nothing can be given back.
+    known, so that nothing can be given back. `leaving`: it takes nothing more, and gives back whatever is over.
     """
 
     used: int = 0
@@ -50,6 +50,7 @@ class Need:
     count: int = 0
     yields: Yield = Yield.EXCESS
     known: bool = True
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Wish:
 def decide(shares: Shares, venue: str, need: Need, gateways: int) -> Wish:
     """What the gateway `venue`, one of so many, should have of the limit that is split like this."""
     before = own = shares[venue].held if venue in shares else 0
+    if need.leaving:
+        return Wish(min(own, need.used) if need.known else own, 0)
     others = [share for name, share in shares.items() if name != venue]
     free = max(0, WHOLE - own - sum(share.held for share in others))
     part = WHOLE // max(1, gateways)

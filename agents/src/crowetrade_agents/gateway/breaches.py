@@ -15,7 +15,6 @@ from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.orders import OrdStatus
-from crowetrade_agents.domain.wire import ORD_STATUS_FROM_WIRE
 from crowetrade_agents.gateway import wire
 from crowetrade_agents.gateway.books import SUSPENSE, Books
 from crowetrade_agents.gateway.budget import SECOND_NS
@@ -34,6 +33,7 @@ from crowetrade_agents.risk.limits import (
     max_order_to_trade_ratio,
     repeated_execution,
 )
+from crowetrade_agents.risk.limits.loss import own_capital
 from crowetrade_agents.risk.pnl import Ledger, Ledgers, Scope
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleSet
@@ -43,7 +43,23 @@ SLOW_NS = SECOND_NS
 """What Slow lets a strategy send: one new order or replacement in so long."""
 TICK_NS = SECOND_NS
 LEDGERS_AT_ONCE = 10
-CONDUCT = frozenset({max_consecutive_rejects.NAME, repeated_execution.NAME, max_order_to_trade_ratio.NAME})
+REJECTED, EXECUTED, SENT = "rejected", "executed", "sent"
+TRIGGERS = {
+    max_consecutive_rejects.NAME: REJECTED,
+    repeated_execution.NAME: EXECUTED,
+    max_order_to_trade_ratio.NAME: SENT,
+}
+"""Limits on the conduct of a strategy, and what it has done when one is judged."""
+
+REQUESTS = {
+    "cancel_submitted": SENT,
+    "replace_submitted": SENT,
+    "order_ended": REJECTED,
+    "request_rejected": REJECTED,
+    "order_accepted": EXECUTED,
+    "order_replaced": EXECUTED,
+}
+"""Events of one order, and what its strategy has done then; to look once too often costs little."""
 
 Members = Mapping[str, frozenset[str]]
 
@@ -57,8 +73,11 @@ def configured(turn: Turn, members: Members) -> None:
     rules = live.configuration.rules
     old = live.standing
     if live.judging.losses:
+        facts = turn.state.facts("", turn.now_ns)
         for ledger, watches in live.judging.watches_of.items():
-            _take_high(ledger, watches, turn.state.facts("", turn.now_ns))
+            _take_high(ledger, watches, facts)
+            for watch in watches:
+                _mark_peak(turn, watch)
     live.standing = Standing(latched=_latched(books), tallies=books.tallies, buys=books.buys, sells=books.sells)
     judging = live.judging = _judging(rules, live.judging)
     if judging.losses:
@@ -119,17 +138,17 @@ def shares_changed(turn: Turn) -> None:
 def judge(turn: Turn) -> bool:
     """After each command: whether a breach was found, and latched."""
     judging = turn.live.judging
-    strategies, late = _look(turn)
+    done, late = _look(turn)
     if judging.settle or _day_changed(turn):
         judging.settle = False
         for calendar in judging.days:
             judging.days[calendar] = calendar.day(turn.now_ns)
         _settle(turn, judging.watches_of, turn.state.facts("", turn.now_ns))
-    if strategies or late or judging.below:
+    if done or late or judging.below:
         facts = turn.state.facts("", turn.now_ns)
         found: list[Found] = []
-        for strategy in sorted(strategies):
-            found += breaches.of_conduct(judging.conduct.get(strategy, ()), strategy, facts)
+        for strategy, what in sorted(done):
+            found += breaches.of_conduct(judging.conduct[strategy, what], strategy, facts)
         if late:
             found += _newly_above(turn, facts)
         below, judging.below = judging.below, []
@@ -280,9 +299,9 @@ def _judging(rules: RuleSet, before: Judging) -> Judging:
             judging.active = judging.active or limit.breaches or limit.breach is not None
             judging.losses = judging.losses or limit.name in breaches.OF_THE_DAY
             judging.exposures = judging.exposures or (limit.breaches and limit.moved_by_market)
-            if limit.name in CONDUCT:
+            if limit.name in TRIGGERS:
                 for strategy in rule.strategies:
-                    judging.conduct.setdefault(strategy, []).append((limit, value, rule))
+                    judging.conduct.setdefault((strategy, TRIGGERS[limit.name]), []).append((limit, value, rule))
             if limit.name == max_consecutive_rejects.NAME:
                 for strategy in rule.strategies:
                     judging.most_rejects[strategy] = min(value, judging.most_rejects.get(strategy, value))
@@ -303,6 +322,7 @@ def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
         known = old.watches.get(key)
         before = known.baseline if known is not None else _baseline_of(books.loss_marks.get(key))
         watch = watches[key] = Watch(rule, subject, owners, ledger, before)
+        watch.capital = own_capital(live.configuration.capital, rule, subject)
         previous = known.owners if known is not None else members.get(rule.name, owners) if rule.total else owners
         if known is not None and known.ledger.scope == scope:
             watch.minute = known.minute
@@ -339,41 +359,41 @@ def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) ->
     _mark(turn, watch, moved)
 
 
-def _look(turn: Turn) -> tuple[set[str], bool]:
-    """What the command has recorded: takes moved positions into the ledgers; returns the strategies whose conduct is
-    to be judged, and whether an execution has come that no open order explains."""
+def _look(turn: Turn) -> tuple[set[tuple[str, str]], bool]:
+    """What the command has recorded: takes moved positions into the ledgers; returns which strategies have done what,
+    as far as some limit judges it, and whether an execution has come that no open order explains."""
     live, books = turn.live, turn.books
-    strategies: set[str] = set()
+    done: set[tuple[str, str]] = set()
     late = False
     for effect in turn.effects:
         if not isinstance(effect, Append):
             continue
         kind = effect.event.WhichOneof("event")
-        if kind == "order_executed" or kind == "execution_busted":
+        if kind == "order_submitted":
+            done.add((effect.event.order_submitted.strategy, SENT))
+        elif kind == "order_executed" or kind == "execution_busted":
             body = effect.event.order_executed if kind == "order_executed" else effect.event.execution_busted
             order = books.find(body.cl_ord_id)
             owner = SUSPENSE if order is None else order.terms.strategy
             _moved(turn, (owner, wire.instrument_of(books.venue, body.symbol)))
             late = late or kind == "execution_busted" or order is None or _is_late(order)
             _accepted(turn, owner)
-            strategies.add(owner)
+            done.add((owner, EXECUTED))
         elif kind == "position_charged":
             charged = effect.event.position_charged
             _moved(turn, (charged.strategy, wire.instrument_of(books.venue, charged.symbol)))
-        elif kind == "order_submitted":
-            strategies.add(effect.event.order_submitted.strategy)
         elif kind == "requests_refused":
-            strategies.add(effect.event.requests_refused.strategy)
-        elif kind in ("order_accepted", "order_replaced", "order_ended", "cancel_submitted", "replace_submitted"):
+            strategy = effect.event.requests_refused.strategy
+            done |= {(strategy, SENT), (strategy, REJECTED)}
+        elif kind in REQUESTS:
             request = getattr(effect.event, kind)
             order = books.find(getattr(request, "orig_cl_ord_id", "") or request.cl_ord_id)
             if order is None:
                 continue
+            done.add((order.terms.strategy, REQUESTS[kind]))
             if kind in ("order_accepted", "order_replaced"):
                 _accepted(turn, order.terms.strategy)
-            if kind != "order_ended" or ORD_STATUS_FROM_WIRE[request.ord_status] is OrdStatus.REJECTED:
-                strategies.add(order.terms.strategy)
-    return strategies & live.judging.conduct.keys(), late
+    return done & live.judging.conduct.keys(), late
 
 
 def _moved(turn: Turn, key: Key) -> None:

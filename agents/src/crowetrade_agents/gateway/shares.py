@@ -12,6 +12,7 @@ from typing import Any
 from crowetrade_agents.allowances.holder import Key, Needs
 from crowetrade_agents.allowances.ledger import WHOLE
 from crowetrade_agents.allowances.split import Need, Yield, units
+from crowetrade_agents.control.state import VENUE_DELETED
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.state import Demand, GatewayState, Turn
@@ -28,7 +29,7 @@ from crowetrade_agents.risk.shares import is_split
 from crowetrade_agents.risk.standing import identity
 
 DEMAND_NS = 2 * SECOND_NS
-"""An order that was refused for lack of a share is wanted for so long."""
+"""An order that was refused for lack of a share is wanted for so long; whoever sent it may try again meanwhile."""
 _YIELDS = {max_order_rate.NAME: Yield.ALL, max_open_orders.NAME: Yield.UNUSED}
 """Limits on counts; shares of all others keep their headroom."""
 _MILLION = Decimal(WHOLE)
@@ -46,9 +47,14 @@ def millionths(part: Decimal) -> int:
 
 def note(turn: Turn, proposal: Proposal, facts: Facts, decision: Decision[Any]) -> None:
     """Where an order was refused for lack of a share, or would have been by a rule that enforces, more of that share is
-    wanted for a while."""
-    refused = decision.outcome
-    for refusal in (*decision.observed, *((refused,) if isinstance(refused, Refusal) else ())):
+    wanted for a while: until one leaves, or for DEMAND_NS."""
+    outcome, demands = decision.outcome, turn.live.demands
+    refusals = (*decision.observed, outcome) if isinstance(outcome, Refusal) else decision.observed
+    if demands and not refusals:
+        for rule in facts.rules.binding(proposal.terms.strategy, proposal.terms.instrument):
+            for limit, _ in _split(rule):
+                demands.pop((identity(rule), limit.name), None)
+    for refusal in refusals:
         if refusal.risk_limit:
             _want(turn, proposal, facts, refusal)
 
@@ -106,6 +112,7 @@ def _need(state: GatewayState, limit: Limit[Any], value: Any, rule: Rule, sums: 
         count=_count(limit, value),
         yields=_YIELDS.get(limit.name, Yield.EXCESS),
         known=amount is not None,
+        leaving=state.live.configuration.halted_reason == VENUE_DELETED,
     )
 
 

@@ -99,8 +99,8 @@ class Judging:
     losses: bool = False
     exposures: bool = False
     watches_of: dict[Ledger, list[Watch]] = field(default_factory=dict)
-    # Limits on the conduct of a strategy.
-    conduct: dict[str, list[RuleLimit]] = field(default_factory=dict)
+    # By strategy and what it has done (gateway/breaches.py, TRIGGERS), limits that are judged then.
+    conduct: dict[tuple[str, str], list[RuleLimit]] = field(default_factory=dict)
     # Rejects in a row of a strategy after which one more is a breach.
     most_rejects: dict[str, int] = field(default_factory=dict)
     # Ledgers that fell below their floor.

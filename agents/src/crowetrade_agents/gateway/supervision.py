@@ -13,7 +13,7 @@ from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.allowances.holder import Key
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.instrument import Instrument
-from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render
+from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import breaches, closing, kill_progress, requests, shares
 from crowetrade_agents.gateway.books import SUSPENSE
@@ -72,9 +72,8 @@ def halt(turn: Turn, reason: str, text: str) -> None:
 
 def change_shares(turn: Turn, command: SharesChanged) -> None:
     """Uses other shares. What is given back leaves what is in use: no order is cancelled for it, and nothing is
-    breached by it; messages alone end by themselves. What the ledger takes away is gone at once."""
+    breached by it; messages alone end by themselves. Of what the ledger takes away nothing more is used."""
     live = turn.live
-    before = live.shares
     given = {key for key, most in command.held.items() if command.kept.get(key, most) < most}
     in_use = dict(shares.used(turn.state, turn.now_ns)) if given else {}
     live.shares = {
@@ -82,8 +81,6 @@ def change_shares(turn: Turn, command: SharesChanged) -> None:
         for key, most in command.held.items()
     }
     breaches.shares_changed(turn)
-    if any(live.shares.get(key, ZERO) < old for key, old in before.items()):
-        supervise(turn)
 
 
 def _least(key: Key, most: int, in_use: Mapping[Key, int | None]) -> int:

@@ -50,11 +50,24 @@ class Baseline(NamedTuple):
 class Watch:
     """One subject of one rule."""
 
-    __slots__ = ("baseline", "calendar", "identity", "ledger", "mark_age_ns", "minute", "owners", "rule", "subject")
+    __slots__ = (
+        "baseline",
+        "calendar",
+        "capital",
+        "identity",
+        "ledger",
+        "mark_age_ns",
+        "minute",
+        "owners",
+        "rule",
+        "subject",
+    )
 
     def __init__(self, rule: Rule, subject: str, owners: frozenset[str], ledger: Ledger, baseline: Baseline) -> None:
         self.rule, self.subject, self.owners, self.ledger, self.baseline = rule, subject, owners, ledger, baseline
         self.identity, self.calendar, self.mark_age_ns = identity(rule), calendar_of(rule), mark_age_ns(rule)
+        # In the rule's currency, where none of it is in another one; None: it is to be reckoned each time.
+        self.capital: Decimal | None = None
         # (time, highest value up to it since the entry before), the values falling.
         self.minute: deque[tuple[int, Decimal]] = deque()
 
@@ -147,5 +160,9 @@ def problem_of(watch: Watch, facts: Facts) -> Refusal | None:
 
 def together(owners: frozenset[str], tallies: Mapping[str, Tally]) -> tuple[int, int]:
     """Messages and executions of the owners since the journal began."""
+    if len(owners) == 1:
+        (owner,) = owners
+        only = tallies.get(owner)
+        return (only.messages, only.executions) if only is not None else (0, 0)
     found = [tallies[owner] for owner in owners if owner in tallies]
     return sum(tally.messages for tally in found), sum(tally.executions for tally in found)

@@ -30,9 +30,12 @@ from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.state import GatewayState, Settings
 from crowetrade_agents.gateway.status import gateway_status, status_pieces
 from crowetrade_agents.gateway.venue_session import VenueSession
+from crowetrade_agents.gateway.warnings import Warnings
 from crowetrade_agents.journal.port import JournalHead, JournalPort
+from crowetrade_agents.metrics import LIMIT_WARNINGS, series
 from crowetrade_agents.order_entry.commands import SessionCommand
 from crowetrade_agents.order_entry.hub import Sessions
+from crowetrade_agents.risk.rules import RuleSet
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.shares import ShareKeeper
@@ -79,7 +82,7 @@ class GatewayProcess:
         clock: Clock,
         health: Health,
         stop: asyncio.Event,
-        kills: Kills | None = None,
+        kills: Kills,
     ) -> None:
         """`kills` may outlive this process's gateway: whoever has kill orders puts them there."""
         self._name = name
@@ -93,8 +96,9 @@ class GatewayProcess:
         self._clock = clock
         self._health = health
         self._stop = stop
-        self._kills = kills or Kills(file.namespace, file.name, clock)
+        self._kills = kills
         self._waiting_for: list[str] = []
+        self._warnings = Warnings()
         # Once the journal has been read; the engine moves them.
         self.books: Books | None = None
         # Set once sessions can be opened.
@@ -247,7 +251,9 @@ class GatewayProcess:
         """Each second, and at once when something changed that the operator waits for."""
         while True:
             due_ns = self._clock.now_ns() + STATUS_NS
-            await self._publish_status(await self._status_beside_orders(gateway))
+            status = await self._status_beside_orders(gateway)
+            self._warn(status, gateway.state.live.configuration.rules)
+            await self._publish_status(status)
             await gateway.wait_for_news(due_ns)
 
     async def _status_beside_orders(self, gateway: Gateway) -> status_pb2.GatewayStatus:
@@ -256,6 +262,19 @@ class GatewayProcess:
         for _ in status_pieces(status, *self._status_facts(gateway)):
             await self._clock.wait_until(self._clock.now_ns() + STATUS_PAUSE_NS)
         return status
+
+    def _warn(self, status: status_pb2.GatewayStatus, rules: RuleSet) -> None:
+        """Tells which uses of limits have risen to warnAt."""
+        for item in self._warnings.crossed(status, rules):
+            series(LIMIT_WARNINGS, (item.risk_limit, item.limit)).inc()
+            log.warning(
+                "limit_nearly_used",
+                risk_limit=item.risk_limit,
+                limit=item.limit,
+                key=item.key,
+                used=item.used,
+                allowed=item.allowed,
+            )
 
     def _status_facts(self, gateway: Gateway) -> tuple[GatewayState, int, int, list[str], int]:
         now_ns = self._clock.now_ns()

@@ -21,6 +21,7 @@ from crowetrade_agents.control.kills import (
     KillCommand,
     Name,
     Rearm,
+    concerns,
     joined,
     name_of,
     rearms,
@@ -111,6 +112,13 @@ class Kills:
         """What has come by any way."""
         return self._kills.values()
 
+    def cancels(self, kill: Kill) -> bool:
+        """Whether it wants orders of this gateway cancelled."""
+        return self._concerns(kill) and state_of(kill.order) in (TradingState.HALTED, TradingState.FLATTEN)
+
+    def _concerns(self, kill: Kill) -> bool:
+        return concerns(kill.order, Configuration(), self._namespace)
+
     async def attach(self, gateway: Gateway) -> None:
         """From now on the engine obeys: first what has come up to now. Returns once the account's session is free."""
         await self.stop_without_journal()
@@ -134,7 +142,7 @@ class Kills:
         """Of every order in force that concerns this gateway."""
         if self._gateway is not None:
             return [*kill_progress.acknowledgements(self._gateway.state)]
-        return [self._without_engine(kill) for kill in self._kills.values()]
+        return [self._without_engine(kill) for kill in self._kills.values() if self._concerns(kill)]
 
     def find(self, name: Name) -> kill_pb2.KillAcknowledgement | None:
         """Of one order, also one that stops nobody here; None before it is stored, and when it is not in force."""
@@ -163,7 +171,7 @@ class Kills:
     def _without_engine(self, kill: Kill) -> kill_pb2.KillAcknowledgement:
         """Nothing can leave; what is open at the venue is known where it was asked for."""
         order, at_venue = kill.order, self.at_venue
-        cancels = state_of(order) in (TradingState.HALTED, TradingState.FLATTEN)
+        cancels = self.cancels(kill)
         cancelled = self._selected(order, at_venue.cancelled) if cancels else {}
         still_open = sorted(self._selected(order, at_venue.open)) if cancels else []
         halted_ns = at_venue.looked_ns if cancels else kill.received_ns

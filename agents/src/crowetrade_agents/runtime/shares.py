@@ -56,6 +56,8 @@ class ShareKeeper:
         self._noted = 0
         self._looked_ns = self._read_ns = -READ_NS
         self._failing = ""
+        # Looks without an answer from the ledger.
+        self.failures = 0
         self._problems: Mapping[str, str] = {}
         # Set after each round, also one that failed.
         self._looked = asyncio.Event()
@@ -66,6 +68,8 @@ class ShareKeeper:
         while True:
             heard.clear()
             again = await self._attempt()
+            # Others have their turn, also where the ledger is in this process.
+            await _first(heard, self._clock, self._clock.now_ns())
             while not (again or heard.is_set() or self.due):
                 await _first(heard, self._clock, self._clock.now_ns() + LOOK_NS)
 
@@ -87,11 +91,12 @@ class ShareKeeper:
 
     async def round(self) -> bool:
         """One look; whether another one is due at once. Raises LedgerUnavailable."""
+        # Also a look that finds nothing to do is one: the next is due later.
+        now_ns = self._looked_ns = self._clock.now_ns()
+        self._noted = self._state.live.demands_noted
         rules = self._rules()
         if rules is None:
             return False
-        now_ns = self._looked_ns = self._clock.now_ns()
-        self._noted = self._state.live.demands_noted
         await self._read(rules, now_ns)
         needs = shares.needs(self._state, rules, now_ns)
         await self._use(needs)
@@ -113,6 +118,7 @@ class ShareKeeper:
             again = await self.round()
         except LedgerUnavailable as error:
             metrics.LEDGER_FAILURES.inc()
+            self.failures += 1
             if not self._failing:
                 log.warning("shares_unavailable", error=str(error))
             self._failing, self._read_ns = str(error), -READ_NS

@@ -13,10 +13,9 @@ from collections.abc import Callable
 
 import structlog
 
-from crowetrade_agents.control.kills import Kill, state_of, stops
+from crowetrade_agents.control.kills import stops
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
-from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.reasons import Reason
@@ -70,14 +69,11 @@ class WithoutJournal:
         done: list[bytes] = []
         while True:
             changed = self._kills.changed
-            wanted = [kill.order.SerializeToString() for kill in self._kills.in_force if self._cancels(kill)]
+            wanted = [kill.order.SerializeToString() for kill in self._kills.in_force if self._kills.cancels(kill)]
             if any(order not in done for order in wanted):
                 await self._cancel_all()
                 done = wanted
             await changed.wait()
-
-    def _cancels(self, kill: Kill) -> bool:
-        return state_of(kill.order) in (TradingState.HALTED, TradingState.FLATTEN)
 
     async def _cancel_all(self) -> None:
         """Until nothing is open that is to be cancelled; again while the venue cannot be reached or does not answer."""
@@ -139,5 +135,5 @@ class WithoutJournal:
         if parts is None:
             return ""
         strategy = parts["strategy"]
-        orders = (kill.order for kill in self._kills.in_force if self._cancels(kill))
+        orders = (kill.order for kill in self._kills.in_force if self._kills.cancels(kill))
         return strategy if any(stops(orders, Configuration(), self._namespace, strategy)) else ""

@@ -98,6 +98,12 @@ def test_an_older_ledger_than_was_known_gives_nothing_until_it_is_written_again(
     assert holder.usable() == {KEY: 300_000}
 
 
+def test_a_gateway_that_leaves_is_not_written_down_again_once_it_was_taken_out() -> None:
+    holder = Holder("a", 1)
+    holder.read(UID, entry(3, b=Share(100_000, 0, 1)))
+    assert holder.exchanges(needs(Need(used=5, leaving=True)), {}) == []
+
+
 def test_a_rule_that_does_not_bind_here_any_more_gives_everything_back() -> None:
     holder = Holder("a", 1)
     holder.read(UID, entry(3, a=Share(900_000, 0, 1), b=Share(100_000, 0, 1)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade.config.v1 import config_pb2
@@ -12,7 +13,7 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway import commands, effects
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import EUR, Scenario, book, configuration, rule, rule_of
 
@@ -20,7 +21,7 @@ WIDE = rule("size", maxOrderQuantity="1000000000")
 CAPITAL = {name: Money(Decimal(100_000), "USD") for name in ("alpha", "beta")}
 
 
-def loss_rule(limits: Mapping[str, str], name: str = "loss", **changes: object) -> config_pb2.RiskRule:
+def loss_rule(limits: Mapping[str, str], name: str = "loss", **changes: Any) -> config_pb2.RiskRule:
     """A rule with these limits in USD; `changes` are fields of the message."""
     message = rule_of(limits, name)
     message.currency = "USD"
@@ -28,7 +29,7 @@ def loss_rule(limits: Mapping[str, str], name: str = "loss", **changes: object) 
     for field, value in changes.items():
         if field == "strategies":
             del message.strategies[:]
-            message.strategies.extend(value)  # type: ignore[arg-type]
+            message.strategies.extend(value)
         else:
             setattr(message, field, value)
     return message
@@ -44,9 +45,9 @@ class Desk(Scenario):
         self.do(commands.Configure(given))
         return given
 
-    def quote(self, mid: str, instrument: InstrumentId = EUR) -> list[object]:
+    def quote(self, mid: str, instrument: InstrumentId = EUR) -> list[effects.Effect]:
         """A quote of no width."""
-        return list(self.venue(port.QuoteChanged(0, book(instrument, mid, mid))))
+        return self.venue(port.QuoteChanged(0, book(instrument, mid, mid)))
 
     def trade(
         self, number: int, quantity: int, price: str = "1.1", side: Side = Side.BUY, strategy: str = "alpha"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_text
 import sys
+import time
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -60,7 +61,8 @@ def kill(
     kubeconfig: Kubeconfig = "",
     context: Context = "",
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait until every gateway has halted.")
+        float,
+        typer.Option(min=0.1, metavar="SECONDS", help="How long to wait, once it is out, until all have halted."),
     ] = 30.0,
     plain: Annotated[bool, typer.Option("--plain", help="A line per change instead of the live table.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON object per change, and one at the end.")] = False,
@@ -101,7 +103,7 @@ def kill(
     look = asyncio.run(_follow(asked, reach, show, timeout))
     if json:
         typer.echo(json_text.dumps({"result": _result(look)}))
-    else:
+    elif look.reached:
         typer.echo(_rearm(look))
     if not look.halted:
         raise Failed(_not_halted(look, timeout))
@@ -112,17 +114,18 @@ async def _follow(asked: Asked, reach: Reach, show: Show, timeout: float) -> Loo
     working = asyncio.create_task(order.run())
     with show:
         try:
-            async with asyncio.timeout(timeout):
-                while not working.done():
-                    look = order.look()
-                    show.update(look)
-                    if look.over:
-                        break
-                    await asyncio.wait({working}, timeout=LOOK_SECONDS)
-                if working.done():
-                    working.result()
-        except TimeoutError:
-            pass
+            # Whatever the timeout is, every way is tried first.
+            deadline: float | None = None
+            while not working.done():
+                look, now = order.look(), time.monotonic()
+                show.update(look)
+                if deadline is None and look.tried:
+                    deadline = now + timeout
+                if look.over or (deadline is not None and now >= deadline):
+                    break
+                await asyncio.wait({working}, timeout=LOOK_SECONDS)
+            if working.done():
+                working.result()
         finally:
             await cancelled(working)
         look = order.look()
@@ -141,6 +144,7 @@ def _result(look: Look) -> dict[str, Any]:
         "namespace": look.namespace,
         "name": look.name,
         "killSwitchStored": look.by_object,
+        "reached": look.reached,
         "halted": look.halted,
         "gateways": [row.gateway for row in look.gateways],
         "pending": [row.gateway for row in look.gateways if row.stage is not Stage.HALTED],
@@ -158,6 +162,9 @@ def _rearm(look: Look) -> str:
 
 
 def _not_halted(look: Look, timeout: float) -> str:
+    if not look.reached:
+        listed = "; ".join(f"{way.name}: {way.message}" for way in look.ways)
+        return f"the order has reached nobody ({listed})"
     if not look.gateways:
         return "no gateway is known that it concerns, so nobody has said that trading has stopped"
     pending = [row for row in look.gateways if row.stage is not Stage.HALTED]

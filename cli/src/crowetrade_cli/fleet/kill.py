@@ -60,7 +60,7 @@ class Way:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What is known at one moment. `name` is that of the order, empty before it has one; `by_object` tells whether it
-    is a KillSwitch at the API server."""
+    is a KillSwitch at the API server. `tried`: every way has worked or failed once; `over`: nothing more will come."""
 
     namespace: str
     name: str
@@ -68,7 +68,13 @@ class Look:
     ways: Sequence[Way]
     gateways: Sequence[Row]
     halted: bool
+    tried: bool
     over: bool
+
+    @property
+    def reached(self) -> bool:
+        """Whether anybody has the order."""
+        return any(way.outcome is Outcome.WORKS for way in self.ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +112,10 @@ class Kill:
         """What is known now."""
         order = self._order.result() if self._order.done() and not self._order.cancelled() else None
         progress = self._progress
-        settled = self._discovered and all(
-            way.outcome is not Outcome.TRYING for way in self._ways.values() if way.name != Channel.DIRECT
-        )
+        # A gateway that is not reached directly may have halted by another way.
+        others = [way for way in self._ways.values() if way.name != Channel.DIRECT]
+        tried = order is not None and all(way.outcome is not Outcome.TRYING for way in others)
+        settled = tried and self._discovered
         nobody = not progress.rows and settled
         return Look(
             namespace=self.asked.namespace,
@@ -117,6 +124,7 @@ class Kill:
             ways=list(self._ways.values()),
             gateways=progress.rows,
             halted=progress.halted,
+            tried=tried,
             over=settled and (progress.halted or nobody),
         )
 
@@ -168,24 +176,24 @@ class Kill:
     async def _engage(self, api: ApiServer, asked: Asked) -> None:
         """The KillSwitch is engaged there, and its order is the order, unless there is one already."""
         user, current = await asyncio.gather(_user(api), _switch(api, asked))
-        path = f"KillSwitch {asked.namespace}/{asked.name}"
+        path, by = f"KillSwitch {asked.namespace}/{asked.name}", f" (by {user})" if user else ""
         if current is None:
             if self.asked.scope is None and not self._order.done():
                 raise WrongUse(_no_such_switch(asked, await api.objects(KillSwitch, asked.namespace)))
             known = self._known.switch(self.asked.namespace, self.asked.name) if asked is not self.asked else None
             stored = await api.create(KillSwitch, asked.manifest(known, user))
-            text = f"{path} is created and engaged"
+            text = f"{path} is created and engaged{by}"
         elif current["spec"].get("engaged"):
             stored = current
             if harder := asked.harder(str(current["spec"].get("mode"))):
                 stored = await api.replace(KillSwitch, asked.namespace, asked.name, harder)
-            by = current["spec"].get("engagedBy") or "somebody"
-            text = f"{path} was engaged already by {by}: {current['spec'].get('reason', '')}"
+            first = current["spec"].get("engagedBy") or "somebody"
+            text = f"{path} was engaged already by {first}: {current['spec'].get('reason', '')}"
         else:
             stored = await api.replace(KillSwitch, asked.namespace, asked.name, asked.changes(user))
-            text = f"{path} is engaged"
+            text = f"{path} is engaged{by}"
         self._by_object = True
-        self._say(Channel.API, Outcome.WORKS, f"{text} (by {user})" if user and stored is not current else text)
+        self._say(Channel.API, Outcome.WORKS, text)
         self._decide(order_of(stored, time.time_ns()))
 
     async def _discover(self, api: ApiServer) -> None:

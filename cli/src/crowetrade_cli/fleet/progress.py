@@ -27,9 +27,9 @@ class Stage(StrEnum):
 class Channel(StrEnum):
     """Whose word it is."""
 
-    DIRECT = "direct"
-    BUS = "bus"
     API = "API server"
+    BUS = "bus"
+    DIRECT = "direct"
 
 
 _ORDER = tuple(Stage)

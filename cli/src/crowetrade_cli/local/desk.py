@@ -30,6 +30,7 @@ from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_cli.local.gateway import LocalGateway, file_of
 from crowetrade_cli.local.state import State
+from crowetrade_cli.local.stops import IN_DOUBT
 from crowetrade_cli.local.strategy import LocalStrategy
 from crowetrade_cli.local.wanted import Address, Wanted
 from crowetrade_cli.local.watchdog import ModelAtWork
@@ -37,9 +38,6 @@ from crowetrade_process.stopping import unless_stopping
 
 LOOK_NS = 250_000_000
 """What waits for a gateway's word (a strategy that is to be flat, a venue that goes) is looked at this often."""
-
-IN_DOUBT = Address("manifests", "unreadable")
-"""The KillSwitch that is engaged while a manifest of one cannot be read."""
 
 R = TypeVar("R", bound=Resource)
 

@@ -169,7 +169,8 @@ class Report:
 
 def report(desk: Desk) -> Report:
     """What the desk looks like now."""
-    stopping = stops(desk)
+    said = {address: one.status for address, one in desk.gateways.items() if one.status is not None}
+    stopping = stops(desk.switches, said)
     stopped = {name: row.why for row in reversed(stopping) if row.action not in PASSING for name in row.stops}
     return Report(
         stops=stopping,

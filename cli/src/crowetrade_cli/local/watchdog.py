@@ -35,6 +35,8 @@ LOOK_SECONDS = 0.25
 HOLDS_AFTER_LOOKS = 12
 """Looks without an answer of the loop after which it counts as held."""
 HOLDS_SECONDS = HOLDS_AFTER_LOOKS * LOOK_SECONDS
+GIVEN_UP_AFTER_LOOKS = 80
+"""The same where no model is at work: a busy machine is slow to start a run, and that is no reason to end it."""
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
 """As a shell reports a process that SIGINT ended."""
@@ -112,13 +114,14 @@ class LoopWatchdog(AbstractContextManager["LoopWatchdog"]):
         self._loop.call_soon_threadsafe(self._answered.set)
 
     def _hear(self, numbers: bytes) -> None:
-        """Hands signals on to the loop, which gets them only once it runs again."""
-        with contextlib.suppress(OSError):
-            os.write(self._wakes_loop, numbers)
+        """Takes note of signals, then hands them on to the loop, which gets them once it runs. In this order: at the
+        first Ctrl-C the loop begins to leave, and only another one leaves at once."""
         for number in numbers:
             if number == signal.SIGINT and (self._asked or self._leaving.is_set()):
                 _end(INTERRUPTED)
             self._asked = self._asked or number in (signal.SIGINT, signal.SIGTERM)
+        with contextlib.suppress(OSError):
+            os.write(self._wakes_loop, numbers)
 
     def _held(self) -> None:
         model = self._at_work()
@@ -127,14 +130,16 @@ class LoopWatchdog(AbstractContextManager["LoopWatchdog"]):
         if model is not None and self._said is None:
             self._said = model
             _say(
-                f"{_name(model)} has not returned to the {model.role} role for {HOLDS_SECONDS:g} s and holds all that "
-                "runs here: a hook must return at once. Ctrl-C or SIGTERM ends this run if it never does"
+                f"Error: {_name(model)} has not returned to the {model.role} role for {HOLDS_SECONDS:g} s and holds "
+                "all that runs here: a hook must return at once. Ctrl-C or SIGTERM ends this run if it never does"
             )
-        if self._asked or (self._ends_at is not None and time.monotonic() >= self._ends_at):
-            who = "it does" if model is None else f"{_name(model)} does"
+        asked = self._asked or (self._ends_at is not None and time.monotonic() >= self._ends_at)
+        if asked and (model is not None or self._unanswered >= GIVEN_UP_AFTER_LOOKS):
+            who = "it" if model is None else _name(model)
             _say(
-                f"this run ends without an orderly stop, because {who} not answer. Its journals are complete, and the "
-                "next run with the same --state goes on from them; an order that is open now is canceled then"
+                f"Error: this run ends without an orderly stop, because {who} does not answer. Its journals are "
+                "complete, and the next run with the same --state goes on from them; an order that is open now is "
+                "canceled then"
             )
             _end(FAILED)
 
@@ -150,12 +155,12 @@ def _name(model: ModelAtWork) -> str:
 
 
 def _say(sentence: str) -> None:
-    """To the terminal past every buffer, because the thread that is held may have locked it; and to the log."""
+    """To the terminal, past every buffer, because the thread that is held may have locked it; and to the log."""
     with contextlib.suppress(OSError):
         # A live table leaves the cursor at the end of its last line.
         begin = "\n" if sys.stderr.isatty() else ""
-        os.write(sys.stderr.fileno(), f"{begin}Error: {sentence}\n".encode())
-    _log.error("run_is_held", error=sentence)
+        os.write(sys.stderr.fileno(), f"{begin}{sentence}\n".encode())
+    _log.warning("run_is_held", text=sentence)
 
 
 def _end(code: int) -> NoReturn:

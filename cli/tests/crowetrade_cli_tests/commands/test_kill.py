@@ -69,6 +69,7 @@ def test_all_ways_at_once(cluster: Cluster, gateway: StartGateway, nats_url: str
         "namespace": cluster.namespace,
         "name": "all",
         "killSwitchStored": True,
+        "reached": True,
         "halted": True,
         "gateways": [f"{cluster.namespace}/sim-fx"],
         "pending": [],
@@ -119,6 +120,15 @@ def test_a_killswitch_that_is_there_keeps_its_scope_and_mode(cluster: Cluster, g
     assert desk.orders[0].mode == kill_pb2.KILL_MODE_BLOCK
     assert dict(desk.orders[0].scope.strategy_selector.match_labels) == {"desk": "fx"}
     assert cluster.get("killswitch", "fx")["spec"]["engagedBy"] == "admin"
+
+
+@pytest.mark.parametrize(("mode", "stored"), [("Flatten", "Flatten"), ("Block", "Cancel")])
+def test_one_that_is_engaged_gets_harder_and_never_milder(cluster: Cluster, run: Run, mode: str, stored: str) -> None:
+    command = ("kill", "--all", "-n", cluster.namespace, "--plain", "--timeout", "0.1")
+    run(*command, "--reason", "first")
+    run(*command, "--reason", "second", "--mode", mode)
+    [switch] = cluster.list("killswitches")
+    assert (switch["spec"]["mode"], switch["spec"]["reason"]) == (stored, "first")
 
 
 def test_a_name_that_the_api_server_does_not_know_stops_nobody(
@@ -210,12 +220,34 @@ def test_a_gateway_that_does_not_halt_is_named_with_what_is_open(
 def test_a_gateway_that_nobody_answers_for_is_named(state_home: Path, run: Run) -> None:
     ended = run("kill", "--all", "--reason", "r", "--gateway", "127.0.0.1:1", "--plain", "--timeout", "1")
     assert ended.code == 1
-    assert "127.0.0.1:1 (nobody answers at 127.0.0.1:1)" in ended.err
+    assert "direct: nobody answers at 127.0.0.1:1)" in ended.err
 
 
-def test_nobody_to_stop_is_a_failure(state_home: Path, run: Run) -> None:
-    ended = run("kill", "--all", "--reason", "r", "--plain")
+async def test_a_timeout_that_is_short_keeps_no_order_back(
+    cluster: Cluster, gateway: StartGateway, run: Run, tmp_path: Path
+) -> None:
+    """The API server says nothing for longer than that."""
+    desk, wire = gateway(cluster.namespace, "sim-fx"), Wire(int(cluster.server.url.rpartition(":")[2]))
+    await wire.mend()
+    wire.fall_silent()
+    where = ("-n", cluster.namespace, "--kubeconfig", cluster.server.at(wire.port, tmp_path), "--gateway", desk.target)
+    ended = await asyncio.to_thread(run, "kill", "--all", "--reason", "r", *where, "--plain", "--timeout", "0.1")
+    await wire.cut()
+    assert len(desk.orders) == 1
+    assert f"crowetrade rearm {desk.orders[0].name} -n" in ended.out
+
+
+def test_nobody_to_stop_is_a_failure(cluster: Cluster, run: Run) -> None:
+    ended = run("kill", "--all", "--reason", "r", "--plain", "-n", cluster.namespace)
     assert (ended.code, "no gateway is known that it concerns" in ended.err) == (1, True)
+    assert cluster.get("killswitch", "all")["spec"]["engaged"] is True
+
+
+def test_an_order_that_reaches_nobody_says_so_and_promises_nothing(state_home: Path, run: Run) -> None:
+    ended = run("kill", "--all", "--reason", "r", "--plain")
+    assert ended.code == 1
+    assert ended.err.startswith("Error: the order has reached nobody (API server: there is no kubeconfig at ")
+    assert "rearm" not in ended.out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,31 +13,35 @@ from crowetrade_api_tests.samples import limit_manifest, strategy_manifest, venu
 from crowetrade_cli_tests.cluster import Cluster
 from crowetrade_cli_tests.conftest import Run
 from crowetrade_cli_tests.control import ScriptedGateway
+from crowetrade_operator_tests.charts import of_kind, rendered
+from crowetrade_operator_tests.servers import POWERLESS_USER
 
 pytestmark = pytest.mark.integration
 BREACH = "fx-desk/eurusd-ema@sim-fx-88"
 CLEAR = "trading.crowetrade.io/clear-breach"
-ANOTHER_PERSON = """
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {name: NAMESPACE}
-spec:
-  failurePolicy: Fail
-  matchConstraints:
-    resourceRules:
-    - {apiGroups: [trading.crowetrade.io], apiVersions: ["*"], operations: [UPDATE], resources: [killswitches]}
-  validations:
-  - expression: object.spec.engaged || oldObject.spec.engagedBy != request.userInfo.username
-    message: another person than the one who engaged it has to re-arm it
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {name: NAMESPACE}
-spec:
-  policyName: NAMESPACE
-  validationActions: [Deny]
-  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}}
-"""
+POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+
+
+@pytest.fixture
+def policies(cluster: Cluster) -> None:
+    """What the chart installs about who may do what, for the namespace of this test alone."""
+    for item in of_kind(rendered(), *POLICIES):
+        name = f"{item['metadata']['name']}-{cluster.namespace}"
+        item["metadata"]["name"] = name
+        if item["kind"] == POLICIES[1]:
+            own = {"kubernetes.io/metadata.name": cluster.namespace}
+            item["spec"] |= {"policyName": name, "matchResources": {"namespaceSelector": {"matchLabels": own}}}
+        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(item))
+    probe = _engaged(cluster.namespace, "somebody else")
+    cluster.wait_until_refused("apply", "-f", "-", stdin=json.dumps(probe))
+
+
+@pytest.fixture
+def second_person(cluster: Cluster) -> Path:
+    """The kubeconfig of a user who may do everything in the namespace."""
+    user = f"--user={POWERLESS_USER}"
+    cluster.kubectl("create", "rolebinding", "second-person", "--clusterrole=cluster-admin", user)
+    return cluster.server.powerless
 
 
 def _engaged(namespace: str, by: str) -> dict[str, Any]:
@@ -58,15 +63,30 @@ def test_rearm(cluster: Cluster, run: Run) -> None:
     assert (again.code, again.out) == (0, f"KillSwitch {cluster.namespace}/fx is not engaged.\n")
 
 
-def test_a_refusal_of_admission_is_shown_as_it_is(cluster: Cluster, run: Run) -> None:
-    cluster.apply(_engaged(cluster.namespace, "admin"))
-    cluster.kubectl("apply", "-f", "-", stdin=ANOTHER_PERSON.replace("NAMESPACE", cluster.namespace))
-    cluster.wait_until_refused("patch", "killswitch", "fx", "--type=merge", "-p", '{"spec":{"engaged":false}}')
-    ended = run("rearm", "fx", "--reason", "r", "-n", cluster.namespace)
-    assert ended.code == 1
-    assert "another person than the one who engaged it has to re-arm it" in ended.err
-    assert ended.err.count("\n") == 1
-    assert cluster.get("killswitch", "fx")["spec"]["engaged"] is True
+def test_who_engaged_it_does_not_rearm_it_and_another_person_does(
+    cluster: Cluster, policies: None, second_person: Path, run: Run
+) -> None:
+    """By the policies of the chart."""
+    run("kill", "--all", "--reason", "drill", "-n", cluster.namespace, "--plain", "--timeout", "0.1")
+    refused = run("rearm", "all", "--reason", "over", "-n", cluster.namespace)
+    assert refused.code == 1
+    assert "admin engaged this KillSwitch: ask another person with the verb rearm on killswitches" in refused.err
+    assert refused.err.count("\n") == 1
+    assert cluster.get("killswitch", "all")["spec"]["engaged"] is True
+
+    done = run("rearm", "all", "--reason", "over", "-n", cluster.namespace, "--kubeconfig", second_person)
+    assert (done.code, done.err) == (0, "")
+    assert cluster.get("killswitch", "all")["spec"]["engaged"] is False
+
+
+def test_what_may_not_be_changed_is_stopped_by_a_second_killswitch(cluster: Cluster, policies: None, run: Run) -> None:
+    command = ("kill", "all", "--reason", "r", "-n", cluster.namespace, "--plain", "--timeout", "0.1")
+    run(*command, "-l", "desk=fx")
+    run(*command, "-l", "desk=rates")
+    first, second = sorted(cluster.list("killswitches"), key=lambda item: str(item["metadata"]["name"]))
+    assert first["spec"]["scope"]["strategySelector"] == {"matchLabels": {"desk": "fx"}}
+    assert second["metadata"]["name"].startswith("all-")
+    assert second["spec"]["scope"]["strategySelector"] == {"matchLabels": {"desk": "rates"}}
 
 
 def test_a_name_that_is_not_there(cluster: Cluster, run: Run) -> None:
@@ -96,7 +116,9 @@ def _breached(cluster: Cluster, *ids: str) -> None:
     cluster.write_status("risklimit", "fx-desk", {"observedGeneration": 1, "breached": breached})
 
 
-def test_a_breach_is_cleared_with_a_reason_beside_those_that_still_wait(cluster: Cluster, run: Run) -> None:
+def test_a_breach_is_cleared_with_a_reason_beside_those_that_still_wait(
+    cluster: Cluster, policies: None, run: Run
+) -> None:
     _breached(cluster, BREACH, "other")
     cluster.kubectl("annotate", "risklimit", "fx-desk", f"{CLEAR}=gone: long ago; other: looked at: fine")
     ended = run("clear-breach", "fx-desk", BREACH, "--reason", "hedged: by hand", "-n", cluster.namespace)

@@ -200,31 +200,26 @@ HANGING = """
 import hashlib, math, os, time
 from crowetrade_agents.sdk import Features, Model, QuoteTerms, Quoting
 
-FOREVER = {forever!r}
-HOOK = {hook!r}
-EVENTS = {events}
-
 class Hanging(Model):
     def __init__(self, parameters, instruments):
-        self.instrument, self.events = instruments[0], 0
+        (self.instrument,) = instruments
         self.hang_in("__init__")
 
     def hang_in(self, hook):
-        self.events += 1
-        if hook == HOOK and self.events > EVENTS:
+        if os.path.exists(hook):
             print("it hangs", flush=True)
-            exec(FOREVER)
+            exec(open(hook).read())
 
     def on_start(self):
         self.hang_in("on_start")
 
     def on_quote(self, quote):
         self.hang_in("on_quote")
-        return Features(ready=True, values={{"any": 0.0}})
+        return Features(ready=True, values={"any": 0.0})
 
     def signal(self, features):
         self.hang_in("signal")
-        return Quoting({{self.instrument: QuoteTerms(half_spread=0.1, skew=0.0, size=0.2)}})
+        return Quoting({self.instrument: QuoteTerms(half_spread=0.1, skew=0.0, size=0.2)})
 """
 LOOP = "while True: pass"
 SLEEP = "time.sleep(1e6)"
@@ -233,23 +228,17 @@ NATIVE = "hashlib.pbkdf2_hmac('sha256', b'p', b's', 2**31 - 1)"
 
 
 @pytest.fixture
-def hanging(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
-    """A desk whose strategy quotes far from the market, until its model hangs in a hook after so many calls."""
+def quoting(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk whose strategy quotes far from the market. Its model hangs in a hook when there is a file of that name, by
+    what the file says."""
     monkeypatch.setenv("PYTHONPATH", str(desk.folder))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    model = {"spec.model": {"entryPoint": "hanging:Hanging"}, "spec.agents.updatePolicy": "Immediate"}
+    (desk.folder / "hanging.py").write_text(HANGING)
     image = "registry.example.com/desk/models@sha256:" + "0" * 64
+    strategy = change(change(STRATEGY, "spec.model", {"entryPoint": "hanging:Hanging"}), "spec.agents.image", image)
+    strategy = change(strategy, "spec.agents.updatePolicy", "Immediate")
     execution = {"style": "Quote", "timeInForce": "GTC", "requoteTicks": 100_000}
-    strategy = STRATEGY
-    for path, value in {**model, "spec.agents.image": image, "spec.policy.execution": execution}.items():
-        strategy = change(strategy, path, value)
-
-    def made(hook: str, forever: str, events: int = 0) -> Desk:
-        (desk.folder / "hanging.py").write_text(HANGING.format(hook=hook, forever=forever, events=events))
-        desk.write(strategy)
-        return desk
-
-    return made
+    desk.write(change(strategy, "spec.policy.execution", execution))
+    return desk
 
 
 HANGS: dict[str, tuple[str, str, str, signal.Signals]] = {
@@ -262,11 +251,9 @@ SAYS_WITHIN_SECONDS = 5
 
 
 @pytest.mark.parametrize("case", HANGS)
-def test_a_model_that_never_returns_is_named_and_holds_no_run_that_is_to_end(
-    hanging: Callable[..., Desk], case: str
-) -> None:
-    hook, forever, role, number = HANGS[case]
-    desk = hanging(hook, forever)
+def test_a_model_that_never_returns_is_named_and_holds_no_run_that_is_to_end(quoting: Desk, case: str) -> None:
+    desk, (hook, forever, role, number) = quoting, HANGS[case]
+    (desk.folder / hook).write_text(forever)
     desk.start("--plain")
     desk.until("it hangs")
     began = time.monotonic()
@@ -280,17 +267,19 @@ def test_a_model_that_never_returns_is_named_and_holds_no_run_that_is_to_end(
     assert "run_is_held" in (desk.folder / "state" / "run.log").read_text()
 
 
-def test_a_model_that_never_returns_does_not_outlast_the_time_of_the_run(hanging: Callable[..., Desk]) -> None:
-    desk = hanging("on_quote", LOOP)
-    desk.start("--plain", "--for", "2")
+def test_a_model_that_never_returns_does_not_outlast_the_time_of_the_run(quoting: Desk) -> None:
+    desk = quoting
+    (desk.folder / "__init__").write_text(LOOP)
+    desk.start("--plain", "--for", "10")
     desk.until("it hangs")
     assert desk.process is not None
     assert desk.process.wait(PATIENCE_SECONDS) == 1
     desk.until("this run ends without an orderly stop")
 
 
-def test_a_second_interrupt_ends_a_run_whose_model_never_returns_at_once(hanging: Callable[..., Desk]) -> None:
-    desk = hanging("on_quote", LOOP)
+def test_a_second_interrupt_ends_a_run_whose_model_never_returns_at_once(quoting: Desk) -> None:
+    desk = quoting
+    (desk.folder / "on_quote").write_text(LOOP)
     desk.start("--plain")
     desk.until("it hangs")
     assert desk.process is not None
@@ -300,8 +289,9 @@ def test_a_second_interrupt_ends_a_run_whose_model_never_returns_at_once(hanging
     assert desk.interrupt() == 128 + signal.SIGINT
 
 
-def test_a_model_that_is_late_is_named_and_the_run_goes_on(hanging: Callable[..., Desk]) -> None:
-    desk = hanging("on_start", "time.sleep(5)")
+def test_a_model_that_is_late_is_named_and_the_run_goes_on(quoting: Desk) -> None:
+    desk = quoting
+    (desk.folder / "on_start").write_text("time.sleep(5)")
     desk.start("--plain")
     desk.until("has not returned to the feature role")
     desk.until(r"the model of strategy desk/ema has returned after [5-9]\.\d s, and the run goes on")
@@ -310,10 +300,12 @@ def test_a_model_that_is_late_is_named_and_the_run_goes_on(hanging: Callable[...
 
 
 def test_what_was_open_when_a_run_ended_without_an_orderly_stop_is_canceled_by_the_next_one(
-    hanging: Callable[..., Desk], run: Run
+    quoting: Desk, run: Run
 ) -> None:
-    desk = hanging("on_quote", LOOP, events=20)
-    desk.start("--plain")
+    desk = quoting
+    desk.start("--json")
+    desk.until('"status": "New"')
+    (desk.folder / "on_quote").write_text(LOOP)
     desk.until("it hangs")
     assert desk.process is not None
     desk.process.send_signal(signal.SIGTERM)
@@ -323,7 +315,8 @@ def test_what_was_open_when_a_run_ended_without_an_orderly_stop_is_canceled_by_t
     assert left
     assert "are as they were written" in run("journal", "verify", desk.journal).out
 
-    hanging("never", "pass").start("--plain")
+    (desk.folder / "on_quote").unlink()
+    desk.start("--plain")
     desk.until("strategy ema: Trading")
     assert desk.interrupt() == 0
     ended = {str(row.event["cl_ord_id"]): row.event["ord_status"] for row in desk.rows("OrderEnded")}

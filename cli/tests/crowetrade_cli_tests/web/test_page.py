@@ -295,3 +295,16 @@ def test_a_port_without_a_page_is_refused(run: Run) -> None:
     ended = run("run", "manifests", "--web-port", "8000")
     assert ended.code == 2
     assert ended.err == "Error: --web-port is the port of the page, which is not asked for: add --web\n"
+
+
+def test_a_killswitch_is_shown_while_it_is_engaged(desk: Desk, look: Open) -> None:
+    metadata = {"name": "all", "namespace": "desk"}
+    switch = {"apiVersion": "trading.crowetrade.io/v1alpha1", "kind": "KillSwitch", "metadata": metadata}
+    desk.write({**switch, "spec": {"engaged": True, "reason": "drill"}})
+    desk.start("--plain", "--web", "--web-port", "0")
+    page = look(address(desk))
+    live(page)
+    expect(row(page, "stops", "KillSwitch all")).to_contain_text("set spec.engaged to false in its manifest")
+    expect(row(page, "strategies", "ema")).to_contain_text("Halted")
+    desk.write({**switch, "spec": {"engaged": False}})
+    expect(page.locator("#stops-section")).to_be_hidden()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from crowetrade_cli.local.report import LimitRow, OrderRow, PositionRow, Report, StrategyRow, VenueRow
+from crowetrade_cli.local.stops import StopRow
 from crowetrade_cli.web.snapshot import ORDERS_SHOWN, amounts, snapshot, totals
 
 AT_NS = 1_772_355_600_123_456_789  # 2026-03-01T09:00:00.123456789Z
@@ -83,3 +84,11 @@ def test_it_is_json_and_says_when_it_was_made() -> None:
     shown = snapshot(_report(strategies=[_strategy("a", "1.00")]), [], "Stopping", AT_NS)
     assert json.loads(json.dumps(shown)) == shown
     assert (shown["time"], shown["message"]) == ("2026-03-01T09:00:00.123456789Z", "Stopping")
+
+
+def test_what_is_stopped_is_shown_with_whom_it_stops() -> None:
+    row = StopRow("desk", "KillSwitch", "all", "Cancel", ("desk/a", "other/b"), "1/2", "why", "how")
+    venues = [VenueRow("desk", "sim", "LoggedOn", "", 0, 5, 1), VenueRow("other", "sim", "LoggedOn", "", 0, 5, 1)]
+    [shown] = snapshot(_report(stops=[row], venues=venues), [], "", AT_NS)["stops"]
+    assert (shown["label"], shown["whom"], shown["halted"]) == ("desk/all", "desk/a, other/b", "1/2")
+    assert shown["key"] == "KillSwitch/desk/all"

@@ -26,7 +26,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
-from crowetrade_operator.bus import kills
+from crowetrade_operator.bus import allowances, kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.errors import BusUnavailable
@@ -58,7 +58,9 @@ class Bus:
         self._stream: JetStreamContext | None = None
         self._bucket: KeyValue | None = None
         self._kills: KeyValue | None = None
+        self._allowances: KeyValue | None = None
         self._put: dict[str, Stored] = {}
+        self._configs: dict[str, config_pb2.GatewayConfig] = {}
         self._streams: set[str] = set()
         self._gateway_listeners: list[GatewayListener] = []
         self._agent_listeners: list[GatewayListener] = []
@@ -112,8 +114,23 @@ class Bus:
         except _ERRORS as error:
             raise self._failed("put the gateway configuration", error) from error
         self._put[key] = wanted
+        self._configs[key] = config
         metrics.CONFIG_PUTS.inc()
         return True
+
+    async def read_config(self, namespace: str, venue: str) -> None:
+        """Looks once per connection what is on the bus for a gateway; see `config`."""
+        key = subjects.gateway_config_key(namespace, venue)
+        if key in self._configs or not self.connected:
+            return
+        try:
+            await self._found(self._usable(), key)
+        except _ERRORS as error:
+            raise self._failed("read the gateway configuration", error) from error
+
+    def config(self, namespace: str, venue: str) -> config_pb2.GatewayConfig | None:
+        """What is on the bus for a gateway, as far as it was read or put."""
+        return self._configs.get(subjects.gateway_config_key(namespace, venue))
 
     async def ensure_journal(self, namespace: str, venue: str) -> None:
         """Makes the stream of a venue's journal as it must be. It outlives the VenueConnection, as the account does."""
@@ -139,6 +156,7 @@ class Bus:
         except _ERRORS as error:
             raise self._failed("delete the gateway configuration", error) from error
         self._put.pop(key, None)
+        self._configs.pop(key, None)
 
     async def config_keys(self) -> list[str]:
         """Keys of all configs in the bucket."""
@@ -177,6 +195,16 @@ class Bus:
                 return await kills.orders(bucket)
         except _ERRORS as error:
             raise self._failed("list the kill orders", error) from error
+
+    async def release_shares(self, namespace: str, venue: str) -> int:
+        """Takes away what the gateway of a venue that is gone holds of shared limits; returns of how many limits."""
+        self._usable()
+        assert self._allowances is not None
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await allowances.release(self._allowances, namespace, venue)
+        except _ERRORS as error:
+            raise self._failed(f"take away the shares of venue {venue}", error) from error
 
     async def _once(self) -> None:
         try:
@@ -225,6 +253,7 @@ class Bus:
         self._streams.clear()
         self._bucket = await _ensure_bucket(self._stream, subjects.CONFIG_BUCKET)
         self._kills = await _ensure_bucket(self._stream, subjects.KILL_BUCKET)
+        self._allowances = await _ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET)
 
     async def _heard(self, message: Msg) -> None:
         said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")
@@ -260,6 +289,7 @@ class Bus:
         if not changed:
             return
         self._put.clear()
+        self._configs.clear()
         self._streams.clear()
         log.info("bus connected" if connected else "bus unavailable", url=self.url, problem=problem)
         for listener in self._connection_listeners:
@@ -279,17 +309,18 @@ class Bus:
         self._wake.set()
         return BusUnavailable(f"could not {what} at NATS {self.url}: {_text(error)}")
 
-    @staticmethod
-    async def _found(bucket: KeyValue, key: str) -> Stored | None:
+    async def _found(self, bucket: KeyValue, key: str) -> Stored | None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 entry = await bucket.get(key)
         except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError):
             return None
         try:
-            return _stored(config_pb2.GatewayConfig.FromString(entry.value or b""))
+            found = config_pb2.GatewayConfig.FromString(entry.value or b"")
         except DecodeError:
             return "", 0
+        self._configs[key] = found
+        return _stored(found)
 
     async def _on_error(self, error: Exception) -> None:
         self._client_error = _text(error)

@@ -1,4 +1,5 @@
-"""Status writes, coalesced: per object at most one a second, within a budget for all, significant ones first.
+"""Status writes, coalesced: per object at most one a second (limits and KillSwitches: ten), within a budget for all,
+significant ones first.
 
 Positions and counters change with every trade; conditions and phases change rarely and matter. A status that waits is
 replaced by a newer one, never queued behind it. Unchanged ones are not written.
@@ -22,8 +23,8 @@ from crowetrade_operator.errors import ClusterError, ClusterUnavailable, NotFoun
 log = structlog.get_logger()
 
 PER_OBJECT_SECONDS = 1.0
-KILL_SECONDS = 0.1
-"""For a KillSwitch: people watch it while they wait for the market to be left alone."""
+QUICK_SECONDS = 0.1
+"""For a KillSwitch, and for a RiskLimit whose conditions change: people wait for them to be in force."""
 IDLE_SECONDS = 0.05
 
 
@@ -125,7 +126,11 @@ class StatusWriter:
         self._filled = now
         if self._tokens < 1.0 and self._per_second >= 1.0:
             return None
-        due = [key for key in self._pending if now - self._last.get(key, float("-inf")) >= _pause(key)]
+        due = [
+            key
+            for key, pending in self._pending.items()
+            if now - self._last.get(key, float("-inf")) >= _pause(key, pending.significant)
+        ]
         return min(due, key=lambda key: (not self._pending[key].significant, self._pending[key].since), default=None)
 
     async def _write(self, key: Key) -> None:
@@ -157,6 +162,7 @@ class StatusWriter:
         metrics.STATUS_WRITES.labels(key.kind.value, result).inc()
 
 
-def _pause(key: Key) -> float:
+def _pause(key: Key, urgent: bool) -> float:
     """Seconds between two writes of one status."""
-    return min(KILL_SECONDS, PER_OBJECT_SECONDS) if key.kind is Kind.KILL_SWITCH else PER_OBJECT_SECONDS
+    quick = key.kind is Kind.KILL_SWITCH or (key.kind is Kind.RISK_LIMIT and urgent)
+    return min(QUICK_SECONDS, PER_OBJECT_SECONDS) if quick else PER_OBJECT_SECONDS

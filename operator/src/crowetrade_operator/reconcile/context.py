@@ -36,7 +36,7 @@ from crowetrade_operator.errors import (
     NamespaceTerminating,
     NotFound,
 )
-from crowetrade_operator.reconcile import killswitch
+from crowetrade_operator.reconcile import killswitch, loosening
 from crowetrade_operator.reconcile.observed import Children, Compiled, GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, rfc3339
 from crowetrade_operator.settings import Settings
@@ -67,6 +67,7 @@ class Context:
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
     _compiled: dict[str, dict[str, Compiled]] = field(default_factory=dict)
     _terminating: set[str] = field(default_factory=set)
+    _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     _namespaces: dict[str, tuple[Mapping[str, str] | None, float]] = field(default_factory=dict)
 
     def now(self) -> Moment:
@@ -118,6 +119,8 @@ class Context:
             bus_problem=self.bus.problem,
             terminating=namespace in self._terminating,
             namespace_labels=self._namespaces.get(namespace, (None, 0.0))[0],
+            on_the_bus={name: found for name in venues if (found := self.bus.config(namespace, name)) is not None},
+            tightened={name: self._tightened.get((namespace, name), {}) for name in venues},
             compiled=self._compiled.setdefault(namespace, {}),
         )
 
@@ -144,9 +147,28 @@ class Context:
         if found != labels:
             self._compiled.pop(namespace, None)
 
+    async def know_configs(self, namespace: str) -> None:
+        """Reads what is on the bus for the gateways of a namespace, once per connection."""
+        try:
+            for item in list(self.cache.all(Kind.VENUE.value, namespace)):
+                await self.bus.read_config(namespace, item["metadata"]["name"])
+        except BusUnavailable as error:
+            log.info("configurations on the bus not read", namespace=namespace, error=str(error))
+
     async def know_namespaces_of_venues(self) -> None:
         """The same for every namespace that has a gateway."""
         await asyncio.gather(*map(self.know_namespace, self.cache.namespaces(Kind.VENUE.value)))
+
+    def gateway_acknowledged(self, namespace: str, venue: str) -> bool:
+        """Whether a gateway has acknowledged rules that it was told to tighten, so that others need wait no more."""
+        known, heard = self._tightened.get((namespace, venue)), self.bus.board.gateway(namespace, venue)
+        if not known or heard is None:
+            return False
+        said = {item.hash for item in heard.message.risk_acknowledgements}
+        done = [name for name, hash_ in known.items() if hash_ in said]
+        for name in done:
+            del known[name]
+        return bool(done)
 
     async def look_whether_terminating(self, namespace: str) -> None:
         """Asks the API server whether the namespace is being deleted, which never ends otherwise than with its end.
@@ -299,13 +321,27 @@ class Context:
     async def _put_config(self, key: Key, config: config_pb2.GatewayConfig) -> None:
         """Without the bus the children are still looked after, and the status says that the bus is down."""
         try:
+            await self.bus.read_config(key.namespace, key.name)
+            before = self.bus.config(key.namespace, key.name)
             if await self.bus.put_config(key.namespace, key.name, config):
+                if before is not None:
+                    self._remember_tightened(key, before, config)
                 log.info("gateway configured", namespace=key.namespace, venue=key.name, revision=config.revision[:12])
         except BusUnavailable as error:
             log.warning("gateway not configured", namespace=key.namespace, venue=key.name, error=str(error))
 
+    def _remember_tightened(self, key: Key, before: config_pb2.GatewayConfig, after: config_pb2.GatewayConfig) -> None:
+        """What is not acknowledged of an earlier change stays, unless the rule has changed again."""
+        known = self._tightened.setdefault((key.namespace, key.name), {})
+        known |= loosening.tightened(before, after)
+        present = {rule.risk_limit for rule in after.rules}
+        for name in known.keys() - present:
+            del known[name]
+
     async def _delete_config(self, key: Key) -> None:
         try:
+            # Last, so that a configuration which is left means that shares may be left, too.
+            await self.bus.release_shares(key.namespace, key.name)
             await self.bus.delete_config(key.namespace, key.name)
         except BusUnavailable as error:
             log.warning("configuration left on the bus; it is swept later", venue=key.name, error=str(error))

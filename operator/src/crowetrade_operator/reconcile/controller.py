@@ -102,6 +102,8 @@ class Controller:
             if venue in _venues(item):
                 self.queue.add(Key(Kind.STRATEGY, namespace, item["metadata"]["name"]))
 
+        if self.context.gateway_acknowledged(namespace, venue):
+            self._add_all(Kind.VENUE, namespace)
         self._kills_reported(namespace, venue)
 
     def gateway_answered(self, namespace: str, name: str) -> None:
@@ -116,7 +118,8 @@ class Controller:
         if self._kills.get((namespace, venue)) == said:
             return
         self._kills[namespace, venue] = said
-        self._add_kill_switches()
+        for key in self._kill_switches():
+            self.queue.add(key)
         for kill in said:
             self.queue.add(Key(Kind.KILL_SWITCH, kill.namespace, kill.name))
 
@@ -128,9 +131,9 @@ class Controller:
             self._rearmed[key] = (metadata["uid"], int(metadata.get("generation") or 0))
         self.queue.add(key)
 
-    def _add_kill_switches(self) -> None:
-        for item in list(self.context.cache.of_kind(Kind.KILL_SWITCH.value)):
-            self.queue.add(Key(Kind.KILL_SWITCH, item["metadata"]["namespace"], item["metadata"]["name"]))
+    def _kill_switches(self) -> Iterator[Key]:
+        for item in self.context.cache.of_kind(Kind.KILL_SWITCH.value):
+            yield Key(Kind.KILL_SWITCH, item["metadata"]["namespace"], item["metadata"]["name"])
 
     def agent_spoke(self, namespace: str, strategy_name: str) -> None:
         """An agent said something new."""
@@ -148,7 +151,7 @@ class Controller:
         namespace = item["metadata"]["namespace"]
         yield Key(kind, namespace, item["metadata"]["name"])
         if kind is Kind.VENUE:
-            self._add_kill_switches()
+            yield from self._kill_switches()
         for other in Kind:
             for found in self.context.cache.all(other.value, namespace):
                 if other is not kind or kind is not Kind.VENUE:
@@ -197,6 +200,7 @@ class Controller:
         """Brings one object to where it should be; returns when to look again."""
         if key.kind is not Kind.KILL_SWITCH:
             await self.context.know_namespace(key.namespace)
+            await self.context.know_configs(key.namespace)
         match key.kind:
             case Kind.STRATEGY:
                 return await self._strategy(key)
@@ -250,6 +254,7 @@ class Controller:
         resource = context.venue(key)
         if resource is None:
             context.bus.board.forget_gateway(key.namespace, key.name)
+            self._kills.pop((key.namespace, key.name), None)
             self._gone(key)
             return None
         children = context.children(key)
@@ -438,6 +443,7 @@ class Controller:
             prefix, _, rest = key.partition(".")
             namespace, _, venue = rest.partition(".")
             if prefix == "gateway" and key not in known and (not allowed or namespace in allowed):
+                await self.context.bus.release_shares(namespace, venue)
                 await self.context.bus.delete_config(namespace, venue)
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
 

@@ -1,12 +1,13 @@
 """KillSwitch: gateways obey it by themselves. Here is what they say about it, and what is relayed to them.
 
 It has no finalizer and is never paused: nothing that the operator does or leaves undone stands between it and the
-gateways. A gateway that is silent, or that cannot tell what is open, has not acknowledged.
+gateways. A gateway that is silent, or that does not know what is open, has not acknowledged; one without a journal that
+has looked at the venue has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -30,7 +31,6 @@ from crowetrade_operator.reconcile.plan import bounded, bus_message, rfc3339, un
 WATCHED = (ConditionType.ENGAGED, ConditionType.ACKNOWLEDGED)
 SHOWN = 32
 """So many gateways and orders are named in a status."""
-_CANCELLING = (kill_pb2.KILL_MODE_CANCEL, kill_pb2.KILL_MODE_FLATTEN)
 _ENGAGED = (KillState.ENGAGING, KillState.HALTED)
 
 AnyKillSwitch = KillSwitch | UnreadableKillSwitch
@@ -152,8 +152,7 @@ def _disengaged(observed: Observed, previous: KillSwitchStatus) -> KillSwitchSta
     assert if_engaged is not None
     names = {gateway.name for gateway in holding}
     concerned = [*_selected(if_engaged, (item for item in observed.gateways if item.name not in names)), *holding]
-    waiting = {item.name: "has it in force" if item in holding else "silent" for item in concerned if not item.heard}
-    waiting |= {item.name: _held(item, switch) for item in holding}
+    waiting = {item.name for item in concerned if not item.heard} | names
     # With a bus that was never heard, it is not known who has it in force.
     unknown = not observed.bus_connected and previous.state in (*_ENGAGED, KillState.REARMING)
     rearming = bool(holding) or unknown
@@ -204,15 +203,15 @@ def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.K
         return "has not seen it"
     if (entry.uid, entry.generation) != (order.uid, order.generation) or _hardness(entry) < _hardness(order):
         return "has an earlier version in force"
+    if entry.blocked_unix_ns and entry.halted_unix_ns and not entry.still_open_count:
+        return ""
     if entry.problem:
         return entry.problem
     if not entry.blocked_unix_ns:
         return "does not block yet"
     if entry.still_open_count:
         return f"{entry.still_open_count} orders are open"
-    if order.mode in _CANCELLING and not entry.halted_unix_ns:
-        return "has not confirmed that no order is open"
-    return ""
+    return "has not confirmed that no order is open"
 
 
 def _hardness(of: kill_pb2.KillAcknowledgement | kill_pb2.KillOrder) -> int:
@@ -226,7 +225,15 @@ def _held(gateway: Gateway, switch: KillSwitch) -> str:
     assert entry is not None
     if not gateway.heard:
         return "silent, had it in force"
-    return "has it in force" if entry.uid else "has it in force by an order that came without the KillSwitch"
+    if not entry.uid:
+        return "has it in force by an order that came without the KillSwitch"
+    status = gateway.view.status
+    if status is not None and not status.watches_kill_switches:
+        return (
+            "has it in force and cannot watch KillSwitches at the API server: check ClusterRole crowetrade-gateway, "
+            "its bindings, and operator.networkPolicy.apiServer of the chart"
+        )
+    return "has it in force"
 
 
 def _engaged(switch: AnyKillSwitch, order: kill_pb2.KillOrder) -> Condition:
@@ -294,7 +301,7 @@ def _listed(waiting: Mapping[str, str]) -> str:
     return "; ".join(f"{name} ({why})" for name, why in sorted(waiting.items())[:SHOWN])
 
 
-def _counted(concerned: Sequence[Gateway], waiting: Mapping[str, str]) -> KillAcknowledgements:
+def _counted(concerned: Sequence[Gateway], waiting: Collection[str]) -> KillAcknowledgements:
     done = len(concerned) - len(waiting)
     return KillAcknowledgements(
         acknowledged=done,

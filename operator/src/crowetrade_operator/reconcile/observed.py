@@ -11,6 +11,7 @@ from crowetrade.config.v1 import config_pb2
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config, rule_hash
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_operator.reconcile import loosening
 
 Object = dict[str, Any]
 
@@ -76,16 +77,50 @@ class Surroundings:
     terminating: bool = False
     # metadata.labels of the namespace; None when they are not known.
     namespace_labels: Mapping[str, str] | None = None
+    # By venue: what is on the bus for its gateway, as far as that is known.
+    on_the_bus: Mapping[str, config_pb2.GatewayConfig] = field(default_factory=dict)
+    # By venue: the rules that its gateway was told to tighten last, by RiskLimit, with their hashes.
+    tightened: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # By venue; kept from one reconcile to the next, until somebody changes a resource of the namespace.
     compiled: dict[str, Compiled] = field(default_factory=dict)
+    _held: dict[str, tuple[Compiled, Mapping[str, Sequence[str]]]] = field(default_factory=dict, init=False)
 
     def config(self, venue: AnyVenue) -> config_pb2.GatewayConfig:
-        """What the gateway of a venue has to enforce: nothing trades under a limit that cannot be read."""
-        return self._compile(venue).config
+        """What the gateway of a venue has to enforce now: nothing trades under a limit that cannot be read, and nothing
+        is loosened before what the same RiskLimit tightens elsewhere is in force (see `loosening`)."""
+        return self._now(venue)[0].config
 
     def rule_hash(self, venue: AnyVenue, risk_limit: str) -> str:
         """What the gateway must acknowledge for a RiskLimit that has a rule there."""
-        return self._compile(venue).hashes[risk_limit]
+        return self._now(venue)[0].hashes[risk_limit]
+
+    def held(self, venue: AnyVenue) -> Mapping[str, Sequence[str]]:
+        """RiskLimits that are not loosened yet at the gateway of a venue, with the venues that are waited for."""
+        return self._now(venue)[1]
+
+    def _now(self, venue: AnyVenue) -> tuple[Compiled, Mapping[str, Sequence[str]]]:
+        found = self._held.get(venue.name)
+        if found is None:
+            found = self._held[venue.name] = self._hold(venue)
+        return found
+
+    def _hold(self, venue: AnyVenue) -> tuple[Compiled, Mapping[str, Sequence[str]]]:
+        wanted, present = self._compile(venue), self.on_the_bus.get(venue.name)
+        if present is None or present.revision == wanted.config.revision:
+            return wanted, {}
+        all_wanted = {item.name: self._compile(item).config for item in self.venues.values()}
+        deployed = {name: config for name, config in self.on_the_bus.items() if name in self.gateway_deployments}
+        unacknowledged = {name: self._unacknowledged(name) for name in deployed}
+        held = loosening.held(venue.name, all_wanted, {**deployed, venue.name: present}, unacknowledged)
+        if not held:
+            return wanted, {}
+        return _compiled(loosening.holding(wanted.config, present, held)), held
+
+    def _unacknowledged(self, venue: str) -> list[str]:
+        """RiskLimits that the gateway was told to tighten and has not acknowledged."""
+        status = self.gateway(venue).status
+        said = {item.hash for item in status.risk_acknowledgements} if status is not None else set()
+        return [name for name, hash_ in self.tightened.get(venue, {}).items() if hash_ not in said]
 
     def _compile(self, venue: AnyVenue) -> Compiled:
         """Done once: all strategies of a namespace ask for it each time that their gateway reports."""
@@ -101,13 +136,16 @@ class Surroundings:
                 self.venues.values(),
                 self.namespace_labels,
             )
-            found = Compiled(config, {rule.risk_limit: rule_hash(rule) for rule in config.rules})
-            self.compiled[venue.name] = found
+            found = self.compiled[venue.name] = _compiled(config)
         return found
 
     def gateway(self, venue: str) -> GatewayView:
         """The gateway of a venue."""
         return self.gateways.get(venue, GatewayView())
+
+
+def _compiled(config: config_pb2.GatewayConfig) -> Compiled:
+    return Compiled(config, {rule.risk_limit: rule_hash(rule) for rule in config.rules})
 
 
 def _unreadable_limits(names: Sequence[str]) -> Halt:

@@ -63,7 +63,8 @@ def acknowledgement(view: GatewayView, risk_limit: str, uid: str, hash_: str) ->
 def acknowledgements(
     observed: Observed, rules: Mapping[str, config_pb2.RiskRule]
 ) -> dict[str, status_pb2.RiskAcknowledgement | None]:
-    """By venue: what its gateway says about this version of the limit; None when it has not said anything."""
+    """By venue: what its gateway says about this version of the limit; None when it has not said anything, or has to
+    keep the version before until others have tightened theirs."""
     limit, around = observed.limit, observed.around
     return {
         name: acknowledgement(
@@ -72,8 +73,19 @@ def acknowledgements(
             limit.metadata.uid,
             around.rule_hash(around.venues[name], limit.name),
         )
+        if limit.name not in around.held(around.venues[name])
+        else None
         for name in rules
     }
+
+
+def _held(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> tuple[list[str], list[str]]:
+    """Venues where it is not loosened yet, and those that are waited for."""
+    limit, around = observed.limit, observed.around
+    found = {name: around.held(around.venues[name]).get(limit.name, ()) for name in rules}
+    return [name for name, others in found.items() if others], sorted(
+        {item for other in found.values() for item in other}
+    )
 
 
 def plan(observed: Observed) -> Plan:
@@ -170,6 +182,13 @@ def _ready(
         name, said = next(iter(problems.items()))
         text = f"The gateway of venue {name} cannot enforce it and refuses every order that it binds: {said}"
         return condition(type_, False, Reason.LIMIT_UNKNOWN, text)
+    held, others = _held(observed, rules)
+    if held:
+        text = (
+            f"At {', '.join(held)} it is loosened when the gateways of {', '.join(others)} have confirmed what it "
+            "tightens there."
+        )
+        return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
     if waiting:
         text = f"Waiting for the gateways of {', '.join(waiting)} to confirm this version."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
@@ -224,11 +243,12 @@ def _warned(limit: RiskLimit, uses: Sequence[UtilisationStatus], previous: RiskL
     threshold = Decimal(limit.spec.warn_at) * (WARNED_UNTIL if warned else 1)
     if not uses or Decimal(uses[0].ratio) < threshold:
         return []
-    first, warn_at = uses[0], _percent(limit.spec.warn_at)
-    whom = "all" if first.key == "-" else first.key
+    first = uses[0]
+    whom = "all that it binds" if first.key == "-" else first.key
+    # Without the figures, which change with each order: status.utilisation has them.
     text = (
-        f"{first.name} is used by {_percent(first.ratio)} at venue {first.venue} ({first.used} of {first.limit} for "
-        f"{whom}); spec.warnAt is {warn_at}."
+        f"{first.name} at venue {first.venue} for {whom} is used above spec.warnAt, which is "
+        f"{_percent(limit.spec.warn_at)} of the limit: see status.utilisation."
     )
     return [condition(ConditionType.WARNING, True, Reason.NEAR_LIMIT, text)]
 

@@ -81,6 +81,19 @@ def test_a_list_of_one_namespace_or_kind_leaves_the_others_alone() -> None:
     assert len(list(cache.of_kind("Strategy"))) == 1
 
 
+def test_namespaces_of_a_kind_are_those_that_hold_one() -> None:
+    cache = Cache()
+    cache.put(strategy())
+    cache.put(child("a"))
+    there = stored(strategy_manifest(namespace="another"), uid="uid-there")
+    cache.put(there)
+    assert cache.namespaces("Strategy") == ["another", "desk"]
+    assert sorted(item["metadata"]["namespace"] for item in cache.of_kind("Strategy")) == ["another", "desk"]
+    cache.remove(there)
+    assert cache.namespaces("Strategy") == ["desk"]
+    assert cache.namespaces("KillSwitch") == []
+
+
 def test_listeners_hear_before_and_after_and_managed_fields_are_not_kept() -> None:
     heard: list[tuple[bool, bool]] = []
     cache = Cache()

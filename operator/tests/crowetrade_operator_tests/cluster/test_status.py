@@ -155,6 +155,20 @@ async def test_one_object_is_written_at_most_once_a_second(writer: Writer, tasks
     await until("the second status", lambda: written() == before + 2)
 
 
+async def test_a_limit_that_comes_into_force_is_not_held_up_for_a_second(
+    writer: Writer, tasks: set[asyncio.Task[None]]
+) -> None:
+    before = written()
+    tasks.add(asyncio.create_task(writer.status.run()))
+    writer.report("a", said("waiting"))
+    await until("the first status", lambda: written() == before + 1)
+    writer.report("a", said("in force", generation=2))
+    await writer.clock.asked_again()
+    assert written() == before + 1
+    writer.clock.now += 0.1
+    await until("the second status", lambda: written() == before + 2)
+
+
 async def test_all_objects_share_a_budget(cluster: Cluster, namespace: str, tasks: set[asyncio.Task[None]]) -> None:
     writer, before = Writer(cluster, namespace, per_second=2.0), written()
     for name in "abc":

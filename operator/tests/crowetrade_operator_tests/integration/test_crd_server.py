@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES, ApiResource
+from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator.errors import ClusterRefused
-from crowetrade_operator_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_operator_tests.samples import (
+    UNSET,
+    change,
+    kill_manifest,
+    limit_manifest,
+    strategy_manifest,
+    venue_manifest,
+)
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -69,6 +76,15 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
     "a contract of fifty": (VENUES, change(venue_manifest(), "spec.instruments.0.multiplier", "50")),
     "a venue that never closes": (VENUES, change(venue_manifest(), "spec.calendar", "24x7")),
     "the same symbol at two venues": (STRATEGIES, traded(("A", "one"), ("A", "two"), ("B", "one"))),
+    "the sample of a KillSwitch": (KILL_SWITCHES, kill_manifest()),
+    "a KillSwitch that is not engaged needs no reason": (
+        KILL_SWITCHES,
+        change(kill_manifest(engaged=False), "spec.reason", ""),
+    ),
+    "a KillSwitch for everybody": (
+        KILL_SWITCHES,
+        change(kill_manifest(), "spec.scope.namespaces", {"from": "All"}),
+    ),
     "a pair": (STRATEGIES, change(strategy_manifest(), "spec.model", {"name": "pair-reversion"})),
     "quotes": (STRATEGIES, executed(MAKER, style="Quote", timeInForce="GTC", requoteTicks=5)),
     "quotes of a day": (STRATEGIES, executed(MAKER, style="Quote", timeInForce="DAY")),
@@ -152,6 +168,31 @@ REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
         "requoteTicks.*greater than or equal to 1",
     ),
     "a limit without limits": (RISK_LIMITS, change(limit_manifest(), "spec.limits", {}), "set at least one of"),
+    "a KillSwitch engaged without a reason": (
+        KILL_SWITCHES,
+        change(kill_manifest(), "spec.reason", UNSET),
+        "spec.reason: say why it is engaged",
+    ),
+    "a KillSwitch of a mode that there is not": (
+        KILL_SWITCHES,
+        change(kill_manifest(), "spec.mode", "Freeze"),
+        "Unsupported value",
+    ),
+    "a KillSwitch with a long name": (
+        KILL_SWITCHES,
+        change(kill_manifest(), "metadata.name", "a" * 41),
+        "at most 40 characters",
+    ),
+    "a limit that warns beyond the whole": (
+        RISK_LIMITS,
+        change(limit_manifest(), "spec.warnAt", "1.1"),
+        'at most "1"',
+    ),
+    "a required limit that there is not": (
+        VENUES,
+        change(venue_manifest(), "spec.requiredLimits", ["Vega"]),
+        "Unsupported value",
+    ),
     "no instruments": (VENUES, change(venue_manifest(), "spec.instruments", UNSET), "spec.instruments: Required"),
 }
 

@@ -13,10 +13,10 @@ from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.events import Note, Recorder
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, EVENTS, STRATEGIES
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, EVENTS, NAMESPACES, STRATEGIES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
-from crowetrade_operator.errors import Conflict, NotFound
+from crowetrade_operator.errors import ClusterUnavailable, Conflict, NotFound
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.plan import Plan
 from crowetrade_operator_tests.samples import SETTINGS, strategy_manifest
@@ -124,3 +124,30 @@ async def test_a_child_that_is_refused_is_named_and_later_ones_wait(
     assert (await cluster.get(CONFIG_MAPS, key.namespace, "a"))["metadata"]["name"] == "a"
     with pytest.raises(NotFound):
         await cluster.get(CONFIG_MAPS, key.namespace, "b")
+
+
+async def test_labels_of_a_namespace_are_read_when_they_are_old_and_kept_when_they_cannot_be_read(
+    context: Context, cluster: Cluster, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    context.clock = lambda: now[0]
+    assert context.surroundings(key.namespace).namespace_labels is None
+    await context.know_namespace(key.namespace)
+    known = context.surroundings(key.namespace).namespace_labels
+    assert known == {"kubernetes.io/metadata.name": key.namespace}
+
+    await cluster.merge(NAMESPACES, "", key.namespace, {"metadata": {"labels": {"team": "fx"}}})
+    await context.know_namespace(key.namespace)
+    assert context.surroundings(key.namespace).namespace_labels == known, "they are not old"
+    now[0] = 61.0
+    await context.know_namespace(key.namespace)
+    changed = context.surroundings(key.namespace).namespace_labels
+    assert changed == {**known, "team": "fx"}
+
+    async def refused(*_: object) -> Object:
+        raise ClusterUnavailable("get", "/", 0, "no answer")
+
+    monkeypatch.setattr(cluster, "get", refused)
+    now[0] = 122.0
+    await context.know_namespace(key.namespace)
+    assert context.surroundings(key.namespace).namespace_labels == changed

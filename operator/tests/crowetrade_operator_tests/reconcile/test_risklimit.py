@@ -360,7 +360,8 @@ def test_a_warning_comes_at_warn_at_and_goes_well_below_it() -> None:
     assert [item is not None for item in seen] == [False, True, True, True, False, False]
     assert seen[1] is not None
     assert seen[1].reason == "NearLimit"
-    assert "maxPositionQuantity is used by 70% at venue sim-fx (70 of 100 for ema/EUR-USD)" in seen[1].message
+    words = "maxPositionQuantity at venue sim-fx for ema/EUR-USD is used above spec.warnAt, which is 70% of the limit"
+    assert words in seen[1].message
 
 
 def breach(identity: str = "maxDailyLoss/ema@sim-fx-7", **fields: Any) -> status_pb2.Breach:

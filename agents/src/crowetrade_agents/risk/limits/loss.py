@@ -11,10 +11,12 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from crowetrade_agents.domain.numbers import CONTEXT, render_money
+from crowetrade_agents.domain.money import Money
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render_money
 from crowetrade_agents.errors import InvalidLimit
 from crowetrade_agents.risk import shares
 from crowetrade_agents.risk.case import Case, Sums, alone, capital_of, valuation_of
+from crowetrade_agents.risk.fx import ONE
 from crowetrade_agents.risk.limits.limit import Limit, Use, amount, parse_amount, use_of
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
@@ -92,10 +94,16 @@ def loss_of(kind: Kind, value: Decimal, facts: Facts, watch: Watch) -> Loss | Re
     lost = kind.lost(watch, facts.now_ns)
     if lost is None:
         return Refusal(Reason.MISSING_MARK, f"profit and loss of {kind.since} is not known yet", rule.name)
-    unit = capital(facts, rule, subject) if kind.of_capital else Decimal(1)
+    if not kind.of_capital:
+        unit: Decimal | Refusal = ONE
+    elif watch.capital is not None:
+        unit = watch.capital
+    else:
+        unit = capital(facts, rule, subject)
     if isinstance(unit, Refusal):
         return unit
-    allowed = shares.allowed(rule, kind.name, CONTEXT.multiply(value, unit), facts.shares)
+    most = value if unit is ONE else CONTEXT.multiply(value, unit)
+    allowed = shares.allowed(rule, kind.name, most, facts.shares)
     return shares.unknown_share(rule, kind.name) if allowed is None else Loss(lost, allowed, unit)
 
 
@@ -106,6 +114,17 @@ def capital(facts: Facts, rule: Rule, subject: str) -> Decimal | Refusal:
         return found
     text = f"spec.capital of a strategy that {rule.name} binds is not known, or no rate of exchange for it"
     return Refusal(Reason.MISSING_CAPITAL, text, rule.name)
+
+
+def own_capital(given: Mapping[str, Money], rule: Rule, subject: str) -> Decimal | None:
+    """The same while no rate is needed for it; None otherwise, and where it is not known."""
+    total = ZERO
+    for strategy in rule.strategies if rule.total else (subject,):
+        money = given.get(strategy)
+        if money is None or money.currency != rule.currency:
+            return None
+        total = CONTEXT.add(total, money.amount)
+    return total if total.is_finite() and total > 0 else None
 
 
 def _check(kind: Kind, value: Decimal, case: Case, rule: Rule) -> Refusal | None:

@@ -49,7 +49,7 @@ def today(facts: Facts, rule: Rule, subject: str) -> Traffic | None:
 def breach(value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None:
     """More messages for each execution than the limit."""
     found = today(facts, rule, subject)
-    if found is None or found.messages < JUDGED_FROM or found.ratio <= value:
+    if found is None or found.messages < JUDGED_FROM or found.messages <= value * max(found.executions, 1):
         return None
     return (
         f"{found.messages} order messages and {found.executions} executions in the trading day, more than {NAME} of "
@@ -60,13 +60,14 @@ def breach(value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None
 def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     """As `breach`, until that is latched; refused when no day is marked. An order that reduces may leave."""
     facts, subject = case.facts, subject_of(rule, case.terms.strategy)
-    if today(facts, rule, subject) is None:
-        text: str | None = f"nothing was counted yet, so {NAME} of {rule.name} cannot be judged"
-    else:
-        text = breach(value, facts, rule, subject)
-        if facts.standing.latched.get((identity(rule), NAME, subject)):
+    text = breach(value, facts, rule, subject)
+    if text is None:
+        if today(facts, rule, subject) is not None:
             return None
-    if text is None or reduces(case.proposal, facts):
+        text = f"nothing was counted yet, so {NAME} of {rule.name} cannot be judged"
+    elif facts.standing.latched.get((identity(rule), NAME, subject)):
+        return None
+    if reduces(case.proposal, facts):
         return None
     return Refusal(Reason.MAX_ORDER_TO_TRADE_RATIO, text, rule.name)
 

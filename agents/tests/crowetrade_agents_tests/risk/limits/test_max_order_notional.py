@@ -84,5 +84,5 @@ def test_it_agrees_with_fractions_and_so_does_the_slice(
     if LIMIT.check(limit, judged, rule()) is None:
         assert Fraction(quantity) * Fraction(price) * Fraction(multiplier) <= Fraction(limit)
     largest = LIMIT.admissible(limit, judged, rule())
-    assert largest is not None
+    assert isinstance(largest, D)
     assert Fraction(largest) * Fraction(price) * Fraction(multiplier) <= Fraction(limit)

@@ -1,0 +1,193 @@
+"""Losses against the plain history of values: whatever the market does, and with a restart anywhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway.books import Books, recover
+from crowetrade_agents.gateway.engine import next_timer_ns
+from crowetrade_agents.venues import port
+from crowetrade_agents_tests.gateway.breaches import Desk, loss_rule
+from crowetrade_agents_tests.gateway.scenario import SECOND, START, VENUE
+
+MINUTE = 60 * SECOND
+ROUND = SECOND + SECOND // 2
+"""A round over the ledgers, with room to spare."""
+RULES = (
+    loss_rule({"maxDailyLoss": "100"}, "day", on_breach="Alert"),
+    loss_rule({"maxDrawdown": "0.0015"}, "peak", on_breach="Alert"),
+    loss_rule({"maxLossPerMinute": "0.0012"}, "minute", on_breach="Alert"),
+)
+ALLOWED = {"day": Decimal(100), "peak": Decimal(150), "minute": Decimal(120)}
+UNITS = 10_000
+
+
+class Market(Desk):
+    """A gateway whose timers go off when they are due."""
+
+    def pass_time(self, until_ns: int) -> None:
+        while (due := next_timer_ns(self.state)) is not None and due <= until_ns:
+            self.now = max(due, self.now)
+            self.do(commands.Timer())
+        self.now = until_ns
+
+    def found(self) -> set[str]:
+        return {body.risk_limit for body in self.books.breaches.values() if body.subject == "alpha"}
+
+    def restarted(self) -> Market:
+        """Another process that finds what the journal says, and is quoted as before."""
+        market = Market(books=recover(VENUE, self.books.to_message(), ()), ready=False)
+        market.now = self.now
+        market.put(*RULES)
+        market.do(commands.VenueConnected(port.VenueSnapshot()))
+        return market
+
+
+def _trading() -> Market:
+    market = Market()
+    market.quote("1.1")
+    market.put(*RULES)
+    market.trade(1, UNITS)
+    return market
+
+
+GAPS = st.sampled_from((0.0, 0.001, 0.3, 1.0, 2.5, 7.0, 31.0, 59.0, 60.5, 90.0))
+CHANGES = st.integers(-60, 65)
+"""Of the value in USD: small, so that the first breach comes late."""
+STEPS = st.lists(st.tuples(GAPS, CHANGES), min_size=1, max_size=30)
+
+
+@given(STEPS)
+@example([(1.0, 400), (0.001, -121)])
+@example([(1.0, 100), (1.0, -40), (59.0, -81)])
+@example([(1.0, 100), (1.0, -40), (59.0, 0), (2.0, -81)])
+@example([(1.0, 100), (1.0, -60), (0.0, 30), (0.001, -20), (60.5, 0), (90.0, -95)])
+@settings(max_examples=60, deadline=None)
+def test_what_is_found_is_what_the_history_says(steps: list[tuple[float, int]]) -> None:
+    market = _trading()
+    history = [(market.now, Decimal(0))]
+    must: set[str] = set()
+    may: set[str] = set()
+    value = Decimal(0)
+    for gap, change in steps:
+        market.pass_time(market.now + int(gap * SECOND))
+        value += change
+        history.append((market.now, value))
+        market.quote(str(Decimal("1.1") + value / UNITS))
+        must |= _broken(history, MINUTE)
+        may |= _broken(history, MINUTE + ROUND)
+        assert must <= market.found() <= may
+
+
+def _broken(history: list[tuple[int, Decimal]], window_ns: int) -> set[str]:
+    now, value = history[-1]
+    # A value is in force until the next one comes.
+    until = [at for at, _ in history[1:]] + [now]
+    lately = max(item for (_, item), end in zip(history, until, strict=True) if end >= now - window_ns)
+    lost = {"day": -value, "peak": max(item for _, item in history) - value, "minute": lately - value}
+    return {name for name, amount in lost.items() if amount > ALLOWED[name]}
+
+
+@given(STEPS, st.integers(0, 24))
+@settings(max_examples=30, deadline=None)
+def test_a_restart_changes_neither_day_nor_peak(steps: list[tuple[float, int]], at: int) -> None:
+    """Of the last second before it a high may be lost, so the process that stops has had its second."""
+    market, expected, value = _trading(), _trading(), Decimal(0)
+    for number, (gap, change) in enumerate(steps):
+        value += change
+        expected.pass_time(expected.now + int(gap * SECOND))
+        market.pass_time(market.now + int(gap * SECOND))
+        if number == at:
+            market.pass_time(market.now + 2 * ROUND)
+            before = market.books
+            market = market.restarted()
+            assert market.books.loss_marks == before.loss_marks
+            assert market.books.tallies == before.tallies
+        for desk in (market, expected):
+            desk.quote(str(Decimal("1.1") + value / UNITS))
+    market.pass_time(market.now + 2 * ROUND)
+    expected.pass_time(expected.now + 2 * ROUND)
+    assert market.found() - {"minute"} == expected.found() - {"minute"}
+    assert {key: mark.peak for key, mark in market.books.loss_marks.items()} == {
+        key: mark.peak for key, mark in expected.books.loss_marks.items()
+    }
+
+
+# --- Days of a calendar ----------------------------------------------------------------------------------------------
+
+
+def _ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND
+
+
+def _hours(calendar: str = "") -> config_pb2.RiskRule:
+    message = loss_rule({"maxDailyLoss": "100"}, on_breach="Alert")
+    if calendar:
+        message.limits.append(config_pb2.Limit(name="tradingHours", values={"calendar": calendar}))
+    return message
+
+
+# Calendar, when the day begins (UTC), the day before and the one that begins.
+DAYS = {
+    "UTC": ("", "2024-11-29T00:00:00", "2024-11-28", "2024-11-29"),
+    "a market that never closes": ("24x7", "2024-11-29T00:00:00", "2024-11-28", "2024-11-29"),
+    "New York in winter": ("XNYS", "2024-11-26T21:00:00", "2024-11-26", "2024-11-27"),
+    "an early close, after which comes a weekend": ("XNYS", "2024-11-29T18:00:00", "2024-11-29", "2024-12-02"),
+    "a holiday belongs to the next session": ("XNYS", "2024-11-27T21:00:00", "2024-11-27", "2024-11-29"),
+    "New York in summer": ("XNYS", "2024-07-01T20:00:00", "2024-07-01", "2024-07-02"),
+    "the week in which the clock changes": ("XNYS", "2024-11-01T20:00:00", "2024-11-01", "2024-11-04"),
+    "and the first close after it": ("XNYS", "2024-11-04T21:00:00", "2024-11-04", "2024-11-05"),
+}
+
+
+@pytest.mark.parametrize("what", DAYS)
+def test_the_day_is_that_of_the_calendar(what: str) -> None:
+    calendar, begins, day_before, day = DAYS[what]
+    desk = Desk(books=Books(VENUE), ready=False)
+    desk.now = _ns(begins) - 2 * SECOND
+    desk.make_ready()
+    desk.quote("1.1")
+    desk.put(_hours(calendar))
+    key = ("uid-loss", "alpha")
+    assert desk.books.loss_marks[key].day == day_before
+    desk.trade(1, UNITS)
+    desk.quote("1.0901")
+    desk.now = _ns(begins) - 1
+    desk.quote("1.0901")
+    assert desk.books.loss_marks[key].day == day_before
+
+    desk.now = _ns(begins)
+    desk.quote("1.0901")
+
+    assert desk.books.loss_marks[key].day == day
+    assert desk.books.loss_marks[key].day_start == "-99"
+    desk.quote("1.0802")
+    assert desk.latched == []
+    desk.quote("1.08")
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/alpha"]
+
+
+def test_a_start_in_another_day_counts_from_the_first_value_that_is_known() -> None:
+    desk = Desk()
+    desk.put(_hours())
+    desk.trade(1, UNITS)
+    desk.quote("1.0901")
+    restarted = Desk(books=recover(VENUE, None, desk.events), ready=False)
+    restarted.now = START + 86_400 * SECOND
+    restarted.put(_hours())
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    mark = restarted.books.loss_marks["uid-loss", "alpha"]
+    assert (mark.day, mark.day_start) == ("2023-11-15", "")
+    restarted.quote("1.05")
+    assert restarted.books.loss_marks["uid-loss", "alpha"].day_start == "-500"
+    restarted.quote("1.0401")
+    assert restarted.latched == []
+    restarted.quote("1.0399")
+    assert [name.partition("@")[0] for name in restarted.latched] == ["maxDailyLoss/alpha"]
