@@ -44,8 +44,8 @@ def test_a_share_is_what_may_be_used(name: str, share: str | None, expected: str
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("changes", [{"aggregate_total": False}, {"gateways": []}])
 def test_a_limit_that_is_not_split_needs_none(name: str, changes: dict[str, Any]) -> None:
-    changed: dict[str, Any] = {"aggregate_total": True, "gateways": ["sim-a", "sim-fx"], **changes}
-    whole = rule(**changed)
+    given: dict[str, Any] = {"aggregate_total": True, "gateways": ["sim-a", "sim-fx"], **changes}
+    whole = rule(**given)
     limit = KNOWN[name]
     assert limit.check(limit.parse(WHOLE[name][1]), case(order(), facts()), whole) is None
 
