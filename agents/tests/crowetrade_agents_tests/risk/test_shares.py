@@ -28,7 +28,7 @@ WHOLE: dict[str, tuple[str, dict[str, str]]] = {
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [("1", None), ("0.5", None), ("0.499999", "limit"), ("0", "limit"), (None, "share"), ("NaN", "limit")],
+    [("1", None), ("0.5", None), ("0.49", "limit"), ("0", "limit"), (None, "share"), ("NaN", "limit")],
 )
 def test_a_share_is_what_may_be_used(name: str, share: str | None, expected: str | None) -> None:
     limit, (_, values) = KNOWN[name], WHOLE[name]
