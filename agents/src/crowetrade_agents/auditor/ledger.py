@@ -25,7 +25,7 @@ ENDED_KEPT = 4096
 RECENT_KEPT = 100_000
 LONGEST_DUPLICATE_NS = 86_400 * SECOND
 REFUSED_LATE_NS = 2 * SECOND
-"""Refused requests are journaled once a second, so each may be so much older than its event says."""
+"""Refused requests are journaled once a second, so each may be so much older than the events before its own."""
 SUSPENSE = ""
 CANCEL_REQUESTED = "CancelRequested"
 
@@ -100,6 +100,8 @@ class Ledger:
         self.namespace, self.venue = namespace, venue
         self.sequence = 0
         self.at_ns = 0
+        # Time of the events before those of this moment.
+        self.before_ns = 0
         self.orders: dict[str, Order] = {}
         self.holdings: defaultdict[Key, Holding] = defaultdict(Holding)
         self.messages: defaultdict[Key, Messages] = defaultdict(Messages)
@@ -176,7 +178,8 @@ class Ledger:
     def apply(self, sequence: int, event: pb.JournalEvent) -> None:
         """Takes one event in; raises JournalCorrupt when it does not follow from those before."""
         self.sequence = sequence
-        self.at_ns = max(self.at_ns, event.at_unix_ns)
+        if event.at_unix_ns > self.at_ns:
+            self.before_ns, self.at_ns = self.at_ns, event.at_unix_ns
         kind = event.WhichOneof("event") or ""
         fold = self._folds.get(kind)
         if fold is None:
@@ -287,7 +290,8 @@ class Ledger:
             self._count(order)
 
     def _refused(self, body: pb.RequestsRefused) -> None:
-        self.refused[body.strategy, body.symbol].add(self.at_ns, body.count)
+        # When they were refused is not journaled: not long before the events before, when the gateway looked last.
+        self.refused[body.strategy, body.symbol].add(self.before_ns - REFUSED_LATE_NS, body.count)
         self.tallies[body.strategy].messages += body.count
         self.rejects[body.strategy] += body.rejects
 

@@ -169,6 +169,10 @@ class Ledger:
             return None
         return self._convert(marks, now_ns, rate_age_ns)
 
+    def was_known(self, marks: Mapping[InstrumentId, Mark]) -> bool:
+        """Whether the value may be believed but for the age of quotes and rates."""
+        return self.problem(marks, _ANY_AGE_NS, _ANY_AGE_NS, rate_age_ns=_ANY_AGE_NS) is None
+
     def _convert(self, marks: Mapping[InstrumentId, Mark], now_ns: int, max_age_ns: int) -> Refusal | None:
         """Takes the rates of that age; why one is missing."""
         changed, was_known = False, True

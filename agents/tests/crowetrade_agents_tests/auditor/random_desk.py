@@ -51,7 +51,7 @@ VALUES: dict[str, list[dict[str, str]]] = {
     "maxDataAgeSeconds": [{"value": "4"}, {"value": "30"}],
     "duplicateWindowMillis": [{"value": "400"}, {"value": "5000"}],
     "repeatedExecution": [{"count": "4", "perSeconds": "20"}],
-    "maxOrderToTradeRatio": [{"value": "6"}],
+    "maxOrderToTradeRatio": [{"value": "2"}],
     "selfMatchPrevention": [{"value": "true"}],
     "restrictedInstruments": [{"value": "GILT"}, {"value": ""}],
     "tradingHours": [{"calendar": "24x7"}, {"calendar": "XNYS"}],

@@ -35,6 +35,7 @@ from crowetrade_agents_tests.gateway.scenario import (
     configuration,
     kinds,
     rule,
+    rule_of,
     terms,
 )
 
@@ -431,7 +432,7 @@ def test_flatten_obeys_the_size_of_an_order_and_no_limit_that_reducing_cannot_ma
     flat = {"alpha": TradingState.FLATTEN, "beta": TradingState.ACTIVE}
     wide.order(terms(1, strategy="beta", instrument=JPY, price=Decimal(160)))
     wide.later(3600)
-    limited = rule(**tight)
+    limited = rule_of(tight)
     limited.limits.add(name="tradingHours", values={"calendar": "XNYS"})
     wide.do(commands.Configure(configuration(flat, limited, revision="r2")))
     sent = [effect.order.terms for effect in wide.last if isinstance(effect, effects.SendOrder)]
