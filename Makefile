@@ -211,3 +211,8 @@ bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: th
 	$(BIN)/python -m pytest -q tests/peers
 	$(BIN)/python -m benchmarks backtest
 	$(BIN)/python -m tools.performance
+
+.PHONY: bench-risk
+bench-risk: $(STAMP) ## Measure the gate, kill orders, shares, and how fast limits and kill orders reach 20 gateways
+	$(BIN)/python -m benchmarks risk
+	$(BIN)/python -m tools.performance

@@ -90,9 +90,7 @@ def test_the_auditor_has_no_right_in_the_cluster_and_can_be_switched_off(cluster
 
 def test_the_bus_lets_the_auditor_in(cluster: Cluster) -> None:
     policy = next(
-        item
-        for item in _render(cluster, {})
-        if item["kind"] == "NetworkPolicy" and item["metadata"]["name"] == "nats"
+        item for item in _render(cluster, {}) if item["kind"] == "NetworkPolicy" and item["metadata"]["name"] == "nats"
     )
     names = [
         source["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/name")
