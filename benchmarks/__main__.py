@@ -1,8 +1,8 @@
 """`python -m benchmarks [PART ...]`: measures, prints a JSON line per figure and keeps the lines.
 
-Parts: gateway, backtest, operator, risk; without any, all. The lines of a run go to benchmarks/results/TIME.jsonl, those
-of gateway, backtest and risk to latest.jsonl, latest-backtest.jsonl and latest-risk.jsonl beside it as well, of which
-docs/performance.md is made. A figure that cannot be measured in this tree is left out, and a line says why.
+Parts: gateway, backtest, operator, risk; without any, all. The lines of a run go to benchmarks/results/TIME.jsonl,
+those of gateway, backtest and risk to latest.jsonl, latest-backtest.jsonl and latest-risk.jsonl beside it as well, of
+which docs/performance.md is made. A figure that cannot be measured in this tree is left out, and a line says why.
 """
 
 from __future__ import annotations
