@@ -191,6 +191,9 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(@D) --no-deps --no-build-isolation $(IMAGE_PACKAGES:%=-e %)
 	@touch $@
 
+# Parts of the tests make what is measured: gateways that share a limit, an API server.
+bench bench-risk: export PYTHONPATH := api/tests:agents/tests:operator/tests
+
 .PHONY: bench
 bench: $(VENV)/agents/.synced ## Measure everything: a JSON line per figure, kept in benchmarks/results/
 	$(BIN)/python -m benchmarks

@@ -64,11 +64,15 @@ def operator() -> Iterator[Figure]:
 
 def risk() -> Iterator[Figure]:
     """Limits, shares, kill orders, and how fast they reach every gateway."""
-    from benchmarks.risk import judging
+    from benchmarks.risk import judging, kills, shares
 
-    yield figures.python_loop()
-    yield from judging.order()
-    yield from judging.revaluation()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield figures.python_loop()
+        yield from judging.order()
+        yield from judging.revaluation()
+        yield from kills.kills(_made(folder / "kills"))
+        yield from shares.usable(_made(folder / "shares"))
 
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {

@@ -61,7 +61,7 @@ class Member:
         """Gross notional, as a share of the whole limit."""
         sums = Sums(self.state.facts("", self.clock.now_ns()))
         (rule,) = (rule for rule in self.state.live.configuration.rules if rule.total)
-        worth = sums.value(rule, sums.members(rule))
+        worth = sums.total(rule, sums.members(rule))
         assert worth is not None
         return worth.gross / WHOLE
 
