@@ -191,6 +191,9 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(@D) --no-deps --no-build-isolation $(IMAGE_PACKAGES:%=-e %)
 	@touch $@
 
+# Parts of the tests make what is measured: gateways that share a limit, an API server.
+bench bench-risk: export PYTHONPATH := api/tests:agents/tests:operator/tests
+
 .PHONY: bench
 bench: $(VENV)/agents/.synced ## Measure everything: a JSON line per figure, kept in benchmarks/results/
 	$(BIN)/python -m benchmarks
@@ -210,4 +213,9 @@ $(PEERS)/.synced: requirements/peers.txt $(STAMP)
 bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: the same trades, and how fast; sweeps; the demo's first fill
 	$(BIN)/python -m pytest -q tests/peers
 	$(BIN)/python -m benchmarks backtest
+	$(BIN)/python -m tools.performance
+
+.PHONY: bench-risk
+bench-risk: $(STAMP) ## Measure the gate, kill orders, shares, and how fast limits and kill orders reach 20 gateways
+	$(BIN)/python -m benchmarks risk
 	$(BIN)/python -m tools.performance

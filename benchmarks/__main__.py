@@ -1,8 +1,8 @@
 """`python -m benchmarks [PART ...]`: measures, prints a JSON line per figure and keeps the lines.
 
-Parts: gateway, backtest, operator; without any, all. The lines of a run go to benchmarks/results/TIME.jsonl, those of
-gateway and backtest to benchmarks/results/latest.jsonl and latest-backtest.jsonl as well, of which docs/performance.md
-is made. A figure that cannot be measured in this tree is left out, and a line says why.
+Parts: gateway, backtest, operator, risk; without any, all. The lines of a run go to benchmarks/results/TIME.jsonl,
+those of gateway, backtest and risk to latest.jsonl, latest-backtest.jsonl and latest-risk.jsonl beside it as well, of
+which docs/performance.md is made. A figure that cannot be measured in this tree is left out, and a line says why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from benchmarks.figures import Figure
 from benchmarks.simulation import NoSimulation, simulation
 
 RESULTS = Path(__file__).parent / "results"
-LATEST = {"gateway": RESULTS / "latest.jsonl", "backtest": RESULTS / "latest-backtest.jsonl"}
+LATEST = {
+    "gateway": RESULTS / "latest.jsonl",
+    "backtest": RESULTS / "latest-backtest.jsonl",
+    "risk": RESULTS / "latest-risk.jsonl",
+}
 
 
 def gateway() -> Iterator[Figure]:
@@ -58,7 +62,25 @@ def operator() -> Iterator[Figure]:
     yield from reconcile()
 
 
-PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"gateway": gateway, "backtest": backtest, "operator": operator}
+def risk() -> Iterator[Figure]:
+    """Limits, shares, kill orders, and how fast they reach every gateway."""
+    from benchmarks.risk import judging, kills, shares
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield figures.python_loop()
+        yield from judging.order()
+        yield from judging.revaluation()
+        yield from kills.kills(_made(folder / "kills"))
+        yield from shares.usable(_made(folder / "shares"))
+
+
+PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
+    "gateway": gateway,
+    "backtest": backtest,
+    "operator": operator,
+    "risk": risk,
+}
 
 
 def _if_possible(measure: Callable[[], Iterator[Figure]], missing: type[Exception]) -> Iterator[Figure]:

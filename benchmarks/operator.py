@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.figures import Figure, durations
 from crowetrade.bus.v1 import instrument_pb2, status_pb2
-from crowetrade_api.names import FINALIZER, Key, Kind
+from crowetrade_api.names import FINALIZER, Key, Kind, control_address
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
@@ -23,6 +23,7 @@ from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.reconcile import strategy
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
@@ -99,7 +100,15 @@ async def rounds() -> list[int]:
     bus.connected = True
     settings = Settings(operator_namespace="bench", pod_name="bench", namespaces=(NAMESPACE,))
     nowhere = cast(Cluster, None)
-    context = Context(settings, nowhere, cache, bus, StatusWriter(nowhere, 50.0), Recorder(nowhere, "bench"))
+    context = Context(
+        settings,
+        nowhere,
+        cache,
+        bus,
+        DirectOrders(control_address),
+        StatusWriter(nowhere, 50.0),
+        Recorder(nowhere, "bench"),
+    )
     controller = Controller(context)
     for item in samples():
         cache.put(item)

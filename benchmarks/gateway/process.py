@@ -12,10 +12,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import grpc
@@ -44,6 +46,7 @@ from crowetrade_api.files import EnvName, VenueFile
 START_SECONDS = 120
 STOP_SECONDS = 60
 VALID_NS = 3600 * SECOND_NS
+FAR_BELOW = Decimal("0.5")
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[bytes, bytes]
 METHOD = "/crowetrade.gateway.v1.GatewayService/OrderSession"
@@ -112,8 +115,14 @@ class GatewayHost:
 
 
 @contextmanager
-def gateway_host(folder: Path, nats_url: str) -> Iterator[tuple[GatewayHost, dict[str, list[tuple[int, int]]]]]:
-    """Serves until the end of the block; what it noted (see host.py) is in the dictionary after it."""
+def gateway_host(
+    folder: Path,
+    nats_url: str,
+    module: str = "benchmarks.gateway.host",
+    extra: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[tuple[GatewayHost, dict[str, list[tuple[int, int]]]]]:
+    """Serves until the end of the block; what it noted (see host.py) is in the dictionary after it. `extra` is added to
+    its environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -126,13 +135,12 @@ def gateway_host(folder: Path, nats_url: str) -> Iterator[tuple[GatewayHost, dic
         EnvName.CONTROL_PORT: "0",
         EnvName.CONFIG_FILE: str(folder / "venue.json"),
         EnvName.DATA_DIRECTORY: str(folder),
+        **extra,
     }
     notes, noted = folder / "notes.json", dict[str, list[tuple[int, int]]]()
     begin = time.monotonic()
     with (folder / "gateway.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.gateway.host", notes], env=environment, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([sys.executable, "-m", module, notes], env=environment, stdout=log, stderr=log)
     try:
         _until_it_listens(process, port, folder / "gateway.log")
         yield GatewayHost(process.pid, port, time.monotonic() - begin), noted
@@ -194,9 +202,16 @@ class Session:
 
     def order(self) -> bytes:
         """An IOC order that is filled at once, of the next instrument; buys and sells in turn."""
+        buys = ((self._number + 1) // len(INSTRUMENTS)) % 2 == 0
+        return self._order(buys, ASK if buys else BID, orders_pb2.TIME_IN_FORCE_IOC)
+
+    def resting_order(self) -> bytes:
+        """A buy far below the market, of the next instrument."""
+        return self._order(True, FAR_BELOW, orders_pb2.TIME_IN_FORCE_GTC)
+
+    def _order(self, buys: bool, price: Decimal, time_in_force: orders_pb2.TimeInForce.ValueType) -> bytes:
         self._number += 1
         number = self._number
-        buys = (number // len(INSTRUMENTS)) % 2 == 0
         order = orders_pb2.NewOrder(
             cl_ord_id=f"{self.strategy}-{RUN}-{number}",
             strategy=self.strategy,
@@ -204,8 +219,8 @@ class Session:
             side=market_data_pb2.SIDE_BUY if buys else market_data_pb2.SIDE_SELL,
             order_quantity="1000",
             ord_type=orders_pb2.ORD_TYPE_LIMIT,
-            price=str(ASK if buys else BID),
-            time_in_force=orders_pb2.TIME_IN_FORCE_IOC,
+            price=str(price),
+            time_in_force=time_in_force,
             valid_until_unix_ns=time.time_ns() + VALID_NS,
         )
         return gateway_pb2.OrderSessionRequest(new_order=order).SerializeToString()
