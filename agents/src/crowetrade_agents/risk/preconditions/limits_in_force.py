@@ -29,8 +29,9 @@ def _missing(proposal: Proposal, required: frozenset[str], enforced: frozenset[s
     if group not in LIMITS_OF_GROUP:
         text = f"requiredLimits of the VenueConnection names {group}, which this gateway does not know: upgrade it"
         return Refusal(Reason.REQUIRED_LIMIT_MISSING, text)
+    covering = " or ".join(sorted(LIMITS_OF_GROUP[group]))
     text = (
-        f"the VenueConnection requires limits of group {group}, and no enforced RiskLimit sets "
-        f"{' or '.join(sorted(LIMITS_OF_GROUP[group]))} for strategy {terms.strategy!r} and {terms.instrument}: apply one"
+        f"the VenueConnection requires limits of group {group}, and no enforced RiskLimit sets {covering} for strategy "
+        f"{terms.strategy!r} and {terms.instrument}: apply one"
     )
     return Refusal(Reason.REQUIRED_LIMIT_MISSING, text)

@@ -6,12 +6,12 @@ from typing import get_args
 
 import pytest
 
-from crowetrade_agents.risk.preconditions.limits_in_force import GROUPS, check
+from crowetrade_agents.risk.preconditions.limits_in_force import check
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.rules import Rule, RuleSet
 from crowetrade_agents_tests.risk.values import LIMITS, facts, new, only_limit, order, reason, rule, rules
 from crowetrade_api.v1alpha1.risklimit import LIMIT_NAMES
-from crowetrade_api.v1alpha1.venueconnection import RequiredLimit
+from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP, RequiredLimit
 
 BROKEN = rule({}, risk_limit="broken")
 
@@ -84,5 +84,5 @@ def test_what_the_venue_requires(what: str) -> None:
 
 
 def test_the_groups_are_those_of_the_resource() -> None:
-    assert set(GROUPS) == set(get_args(RequiredLimit))
-    assert frozenset().union(*GROUPS.values()) <= set(LIMIT_NAMES)
+    assert set(LIMITS_OF_GROUP) == set(get_args(RequiredLimit))
+    assert frozenset().union(*LIMITS_OF_GROUP.values()) <= set(LIMIT_NAMES)
