@@ -100,6 +100,7 @@ async def make_bus_resources(client: Client) -> None:
         await jetstream.add_stream(stream)
     except BadRequestError:  # a benchmark has written into it already
         await jetstream.stream_info(subjects.journal_stream(NAMESPACE, VENUE))
+    await jetstream.create_key_value(KeyValueConfig(bucket=subjects.ALLOWANCE_BUCKET, history=1))
     bucket = await jetstream.create_key_value(KeyValueConfig(bucket=subjects.CONFIG_BUCKET, history=1))
     await bucket.put(subjects.gateway_config_key(NAMESPACE, VENUE), configuration_message().SerializeToString())
 

@@ -61,7 +61,8 @@ class Run:
         """The resources that the operator makes, and what the run listens to."""
         config = subjects.journal_stream_config(NAMESPACE, VENUE)
         await self._jetstream.add_stream(StreamConfig.from_response(config))
-        await self._jetstream.create_key_value(KeyValueConfig(bucket=subjects.CONFIG_BUCKET, history=1))
+        for bucket in (subjects.CONFIG_BUCKET, subjects.ALLOWANCE_BUCKET):
+            await self._jetstream.create_key_value(KeyValueConfig(bucket=bucket, history=1))
         await self._put(ACTIVE)
 
         async def stored(message: Msg) -> None:

@@ -33,8 +33,6 @@ def venue(name: str = VENUE, replay: dict[str, Any] | None = None, **spec: Any) 
             "simulated": simulated,
             "rateLimits": {"ordersPerSecond": 100000, "burst": 100000, "cancelsPerSecond": 100000},
             "instruments": [dict(INSTRUMENT)],
-            # A test sets the limits that it is about; what a venue requires has a test of its own.
-            "requiredLimits": [],
             **spec,
         },
     }

@@ -68,32 +68,3 @@ def test_custom_resource_definitions_can_be_left_to_somebody_else(cluster: Clust
 
     assert kinds({}).count("CustomResourceDefinition") == 4
     assert "CustomResourceDefinition" not in kinds({"crds": {"install": False}})
-
-
-def test_the_auditor_has_no_right_in_the_cluster_and_can_be_switched_off(cluster: Cluster) -> None:
-    def auditors(values: dict[str, Any]) -> dict[str, Object]:
-        objects = _render(cluster, values)
-        return {item["kind"]: item for item in objects if item["metadata"]["name"] == "crowetrade-risk-auditor"}
-
-    made = auditors({})
-    assert made.keys() == {"Deployment", "NetworkPolicy"}
-    pod = made["Deployment"]["spec"]["template"]["spec"]
-    assert pod["automountServiceAccountToken"] is False
-    assert "serviceAccountName" not in pod
-    assert pod["containers"][0]["args"] == ["risk-auditor"]
-    # It reads the bus and names, and is asked for its metrics; nothing else.
-    ports = {port["port"] for rule in made["NetworkPolicy"]["spec"]["egress"] for port in rule["ports"]}
-    assert ports == {4222, 53}
-    assert auditors({"riskAuditor": {"networkPolicy": {"enabled": False}}}).keys() == {"Deployment"}
-    assert auditors({"riskAuditor": {"enabled": False}}) == {}
-
-
-def test_the_bus_lets_the_auditor_in(cluster: Cluster) -> None:
-    policy = next(
-        item for item in _render(cluster, {}) if item["kind"] == "NetworkPolicy" and item["metadata"]["name"] == "nats"
-    )
-    names = [
-        source["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/name")
-        for source in policy["spec"]["ingress"][0]["from"]
-    ]
-    assert "crowetrade-risk-auditor" in names

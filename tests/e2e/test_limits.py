@@ -5,26 +5,23 @@ from __future__ import annotations
 from tests.e2e import manifests
 from tests.e2e.namespaces import Namespace
 
-_WIDE = {"maxOrderQuantity": "500000", "maxPositionQuantity": "1000000"}
 _CLEAR = "trading.crowetrade.io/clear-breach"
 
 
 def test_nothing_trades_before_what_the_venue_requires_is_limited(namespace: Namespace) -> None:
-    venue = manifests.venue(requiredLimits=["OrderSize", "Position", "OrderRate"])
-    namespace.apply(manifests.risk_limit(**_WIDE), venue, manifests.strategy("ema"))
+    venue = manifests.venue()
+    limit = manifests.risk_limit()
+    rate = limit["spec"]["limits"].pop("maxOrderRate")
+    namespace.apply(limit, venue, manifests.strategy("ema"))
     namespace.until_condition("strategy", "ema", "RiskBound", "False", "RequiredLimitMissing")
 
-    namespace.apply(
-        manifests.risk_limit(**_WIDE, maxOrderRate={"count": 100_000, "perSeconds": 1}),
-    )
+    namespace.patch("risklimit", "desk", {"spec": {"limits": {"maxOrderRate": rate}}})
     namespace.until_trading("ema")
     namespace.until_filled("ema")
 
 
 def test_a_loss_stops_a_strategy_until_a_person_clears_the_breach(namespace: Namespace) -> None:
-    namespace.apply(
-        manifests.risk_limit(**_WIDE), manifests.venue(), manifests.strategy("loser"), manifests.strategy("other")
-    )
+    namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("loser"), manifests.strategy("other"))
     namespace.until_trading("loser", "other")
     limit = manifests.risk_limit("losses", maxDailyLoss="0.01")
     limit["spec"] |= {"onBreach": "Cancel", "scope": {"strategySelector": {"matchLabels": {"who": "loser"}}}}

@@ -14,7 +14,7 @@ from crowetrade_agents.journal.chain import Chain
 from tests.simulation.world import VENUE, Wanted, World
 
 NAME = ("trading", VENUE)
-SEEDS = range(20_000, 20_040)
+SEEDS = range(20_000, 20_020)
 
 
 def _events(world: World) -> list[pb.JournalEvent]:
@@ -46,7 +46,7 @@ def test_a_real_gateway_is_never_accused(worlds: list[World]) -> None:
         assert not fleet.findings, f"seed {world.seed}: {fleet.findings[0]}"
         orders += fleet.orders
         unjudged.update(item.limit for item in fleet.unjudged)
-    assert orders > 1000
+    assert orders > 500
     # Only what needs a price may be left open.
     assert unjudged.keys() <= {"maxOrderNotional"}
 
@@ -60,7 +60,7 @@ def test_the_auditor_counts_what_the_gateway_counts(worlds: list[World]) -> None
             counted = (held.position, held.buying, held.selling, held.orders)
             assert counted == (exposure.position, exposure.open_buy, exposure.open_sell, exposure.open_orders)
             compared += bool(exposure.position or exposure.open_orders)
-    assert compared > 20
+    assert compared > 10
 
 
 def test_an_order_that_is_put_into_a_journal_is_found(worlds: list[World]) -> None:

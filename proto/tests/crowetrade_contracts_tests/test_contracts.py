@@ -8,8 +8,8 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
 from crowetrade import subjects
-from crowetrade.bus.v1 import kill_pb2, market_data_pb2, orders_pb2, status_pb2
-from crowetrade.config.v1 import config_pb2
+from crowetrade.bus.v1 import market_data_pb2, orders_pb2, status_pb2
+from crowetrade.config.v1 import allowance_pb2, config_pb2, kill_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 
 FILES: list[FileDescriptor] = [
@@ -17,6 +17,7 @@ FILES: list[FileDescriptor] = [
     orders_pb2.DESCRIPTOR,
     status_pb2.DESCRIPTOR,
     kill_pb2.DESCRIPTOR,
+    allowance_pb2.DESCRIPTOR,
     config_pb2.DESCRIPTOR,
     gateway_pb2.DESCRIPTOR,
 ]

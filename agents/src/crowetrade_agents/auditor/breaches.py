@@ -32,7 +32,7 @@ def _owners(case: Case, subject: str) -> frozenset[str]:
 
 
 def max_consecutive_rejects(values: Values, case: Case, subject: str) -> Verdict:
-    """Refusals and rejections in a row, at least: what is journaled late counts when it is journaled."""
+    """Refusals and rejections in a row; what is refused counts when that is journaled."""
     allowed, rejects = int(values["value"]), case.ledger.rejects
     found = sum(rejects[owner] for owner in _owners(case, subject) if owner in rejects)
     return _passed(Decimal(found), Decimal(allowed), "rejects in a row")
@@ -155,7 +155,8 @@ def judge(name: str, values: Values, case: Case) -> Verdict:
     """The verdict of one such limit; none where its breach is latched, or the order only reduces."""
     subject = case.order.strategy if name in OF_EACH or not case.rule.total else ""
     latched = any(
-        breach.enforced and (breach.uid, breach.limit, breach.subject) == (case.rule.uid, name, subject)
+        breach.enforced
+        and (breach.uid or breach.risk_limit, breach.limit, breach.subject) == (case.rule.uid, name, subject)
         for breach in case.ledger.breaches.values()
     )
     verdict = None if latched else BREACH_LIMITS[name](values, case, subject)

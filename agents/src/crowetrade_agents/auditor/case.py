@@ -106,23 +106,28 @@ class Case:
         }
         return (symbol for symbol in found | {self.order.symbol} if self.rule.covers(symbol))
 
-    def worst(self, symbol: str, buy: bool, *, with_order: bool = True) -> Decimal:
-        """Signed position of all counted if everything on one side filled."""
-        holdings = self.ledger.holdings
-        owned = (holdings[owner, symbol] for owner in self.owners if (owner, symbol) in holdings)
-        found = plus(*(holding.worst(buy) for holding in owned))
-        if with_order and symbol == self.order.symbol and buy == self.order.buy:
+    def worst(self, symbol: str, buy: bool) -> Decimal:
+        """Signed position of all counted if everything on one side filled, the order among it."""
+        found = self._held(symbol, buy)
+        if symbol == self.order.symbol and buy == self.order.buy:
             return plus(found, self.order.more if buy else -self.order.more)
         return found
 
-    def largest(self, symbol: str, *, with_order: bool = True) -> Decimal:
+    def _held(self, symbol: str, buy: bool) -> Decimal:
+        holdings = self.ledger.holdings
+        owned = (holdings[owner, symbol] for owner in self.owners if (owner, symbol) in holdings)
+        return plus(*(holding.worst(buy) for holding in owned))
+
+    def largest(self, symbol: str) -> Decimal:
         """The larger of both sides, without its sign."""
-        return max(self.worst(symbol, buy, with_order=with_order).copy_abs() for buy in (True, False))
+        return max(self.worst(symbol, buy).copy_abs() for buy in (True, False))
 
     def comes_nearer_to_zero(self) -> bool:
-        """Whether the worst case on the order's side moves towards zero and not past it."""
+        """Whether the worst case on the order's side is nearer to zero with it than without it, and not past zero. A
+        replacement is compared with neither order."""
         order = self.order
-        before = self.worst(order.symbol, order.buy, with_order=False)
+        replaced = order.replaces.working if order.replaces is not None else ZERO
+        before = less(self._held(order.symbol, order.buy), replaced if order.buy else -replaced)
         after = self.worst(order.symbol, order.buy)
         return 0 <= after < before or before < after <= 0
 

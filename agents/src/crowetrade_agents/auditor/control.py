@@ -152,7 +152,7 @@ def _is_stopped(ledger: Ledger, breach: pb.BreachChanged, strategy: str) -> bool
         return breach.subject == strategy
     if strategy in breach.strategies:
         return True
-    return any(rule.uid == breach.uid and strategy in rule.strategies for rule in ledger.rules)
+    return any(rule.uid == (breach.uid or breach.risk_limit) and strategy in rule.strategies for rule in ledger.rules)
 
 
 def slows(ledger: Ledger, strategy: str) -> str:

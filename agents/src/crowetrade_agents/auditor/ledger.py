@@ -25,7 +25,7 @@ ENDED_KEPT = 4096
 RECENT_KEPT = 100_000
 LONGEST_DUPLICATE_NS = 86_400 * SECOND
 REFUSED_LATE_NS = 2 * SECOND
-"""Refused requests are journaled once a second, so each may be so much older than its event says."""
+"""Refused requests are journaled once a second, so each may be so much older than the events before its own."""
 SUSPENSE = ""
 CANCEL_REQUESTED = "CancelRequested"
 
@@ -59,7 +59,7 @@ class Rule(NamedTuple):
         """As it came."""
         return cls(
             rule.risk_limit,
-            rule.uid,
+            rule.uid or rule.risk_limit,
             frozenset(rule.strategies),
             frozenset(rule.symbols),
             rule.aggregate_total,
@@ -100,6 +100,8 @@ class Ledger:
         self.namespace, self.venue = namespace, venue
         self.sequence = 0
         self.at_ns = 0
+        # Time of the events before those of this moment.
+        self.before_ns = 0
         self.orders: dict[str, Order] = {}
         self.holdings: defaultdict[Key, Holding] = defaultdict(Holding)
         self.messages: defaultdict[Key, Messages] = defaultdict(Messages)
@@ -107,7 +109,6 @@ class Ledger:
         self.executions: defaultdict[tuple[str, str, bool], Messages] = defaultdict(Messages)
         # Orders in a row that were refused or rejected, at least.
         self.rejects: defaultdict[str, int] = defaultdict(int)
-        self.accepted: dict[str, int] = {}
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         # What had been done when the present day of a rule and its subject was marked.
         self.days: dict[tuple[str, str], Tally] = {}
@@ -177,7 +178,8 @@ class Ledger:
     def apply(self, sequence: int, event: pb.JournalEvent) -> None:
         """Takes one event in; raises JournalCorrupt when it does not follow from those before."""
         self.sequence = sequence
-        self.at_ns = max(self.at_ns, event.at_unix_ns)
+        if event.at_unix_ns > self.at_ns:
+            self.before_ns, self.at_ns = self.at_ns, event.at_unix_ns
         kind = event.WhichOneof("event") or ""
         fold = self._folds.get(kind)
         if fold is None:
@@ -237,8 +239,7 @@ class Ledger:
 
     def _accepted(self, body: pb.OrderAccepted) -> None:
         order = self._known(body.cl_ord_id)
-        if not order.closing:
-            self.rejects[order.strategy], self.accepted[order.strategy] = 0, self.at_ns
+        self.rejects[order.strategy] = 0
 
     def _executed(self, body: pb.OrderExecuted) -> None:
         order = self._stranger(body) if body.suspense else self._known(body.cl_ord_id)
@@ -251,6 +252,7 @@ class Ledger:
         self._trade(order.strategy, body.symbol, signed, decimal(body.price), decimal(body.fee))
         self.executions[order.strategy, body.symbol, signed > 0].add(self.at_ns)
         self.tallies[order.strategy].executions += 1
+        self.rejects[order.strategy] = 0
         self._count(order)
 
     def _busted(self, body: pb.ExecutionBusted) -> None:
@@ -265,7 +267,7 @@ class Ledger:
     def _order_ended(self, body: pb.OrderEnded) -> None:
         order = self._known(body.cl_ord_id)
         order.ended = True
-        if body.ord_status == orders_pb2.ORD_STATUS_REJECTED and not order.closing:
+        if body.ord_status == orders_pb2.ORD_STATUS_REJECTED:
             self.rejects[order.strategy] += 1
         self._count(order)
 
@@ -275,6 +277,7 @@ class Ledger:
             raise ValueError(f"order {body.orig_cl_ord_id} is replaced by {body.cl_ord_id}, which nobody sent")
         order.cl_ord_id, order.quantity, order.price = body.cl_ord_id, order.asked_quantity, order.asked_price
         order.asked_id = ""
+        self.rejects[order.strategy] = 0
         self._count(order)
 
     def _request_rejected(self, body: pb.RequestRejected) -> None:
@@ -283,14 +286,14 @@ class Ledger:
             order.asked_id = ""
             order.ids.remove(body.cl_ord_id)
             del self._by_id[body.cl_ord_id]
+            self.rejects[order.strategy] += 1
             self._count(order)
 
     def _refused(self, body: pb.RequestsRefused) -> None:
-        self.refused[body.strategy, body.symbol].add(self.at_ns, body.count)
+        # When they were refused is not journaled: not long before the events before, when the gateway looked last.
+        self.refused[body.strategy, body.symbol].add(self.before_ns - REFUSED_LATE_NS, body.count)
         self.tallies[body.strategy].messages += body.count
-        # They may have come before the last order that was accepted, and then the row is a new one.
-        if self.at_ns - self.accepted.get(body.strategy, 0) > REFUSED_LATE_NS:
-            self.rejects[body.strategy] += body.rejects
+        self.rejects[body.strategy] += body.rejects
 
     def _charged(self, body: pb.PositionCharged) -> None:
         holding = self.holdings[body.strategy, body.symbol]
@@ -331,16 +334,17 @@ class Ledger:
     def _breached(self, body: pb.BreachChanged) -> None:
         if body.cleared:
             found = self.breaches.pop(body.breach, body)
-            self.cleared[found.uid, found.limit, found.subject] = self.at_ns
+            self.cleared[found.uid or found.risk_limit, found.limit, found.subject] = self.at_ns
             if found.limit == "maxConsecutiveRejects":
-                self.rejects.clear()
+                for strategy in found.strategies:
+                    self.rejects[strategy] = 0
         else:
             self.breaches[body.breach] = body
             # What was sent before it is not slowed by it.
             self.slowed.clear()
 
     def _marked(self, body: pb.LossMarked) -> None:
-        key = body.uid, body.subject
+        key = body.uid or body.risk_limit, body.subject
         before = self.loss_marks.get(key)
         self.loss_marks[key] = body
         if before is None or (before.day, before.messages, before.executions) != (
@@ -348,7 +352,7 @@ class Ledger:
             body.messages,
             body.executions,
         ):
-            rule = next((rule for rule in self.rules if rule.uid == body.uid), None)
+            rule = next((rule for rule in self.rules if rule.uid == key[0]), None)
             counted = self.members.get(rule.name, rule.strategies) if rule is not None else frozenset[str]()
             tallies = [self.tallies[owner] for owner in ([body.subject] if body.subject else sorted(counted))]
             self.days[key] = Tally(sum(one.messages for one in tallies), sum(one.executions for one in tallies))
@@ -419,7 +423,11 @@ class Ledger:
         ledger.halts = {item.halt: item.text for item in books.halts}
         ledger.kills = {(item.order.namespace, item.order.name): item for item in books.kills}
         ledger.breaches = {item.breach: item for item in books.breaches}
-        ledger.loss_marks = {(item.uid, item.subject): item for item in books.loss_marks}
+        ledger.loss_marks = {(item.uid or item.risk_limit, item.subject): item for item in books.loss_marks}
+        for tally in books.tallies:
+            ledger.tallies[tally.strategy] = Tally(tally.messages, tally.executions)
+            ledger.rejects[tally.strategy] = tally.rejects
+        ledger.days = {key: Tally(mark.messages, mark.executions) for key, mark in ledger.loss_marks.items()}
         for item in books.positions:
             ledger._restore_position(item)
         for booked in (*books.ended, *books.open):

@@ -10,7 +10,7 @@ from crowetrade_agents.auditor import hours
 from crowetrade_agents.auditor.case import Case, notional
 from crowetrade_agents.auditor.figures import ZERO, Range, decimal, less, shown, times
 from crowetrade_agents.auditor.findings import NotJudged, Over, Verdict
-from crowetrade_agents.auditor.ledger import REFUSED_LATE_NS, Terms
+from crowetrade_agents.auditor.ledger import Terms
 from crowetrade_agents.auditor.messages import SECOND
 
 Values = Mapping[str, str]
@@ -80,15 +80,13 @@ def max_order_rate(values: Values, case: Case) -> Verdict:
         return None
     allowed, window_ns = int(values["count"]), int(values["perSeconds"]) * SECOND
     since = order.at_ns - window_ns
-    keys = [
-        key
-        for source in (ledger.messages, ledger.refused)
-        for key in source
-        if key[0] in case.owners and (rule.covers(key[1]))
-    ]
-    sent = sum(ledger.messages[key].after(since) for key in set(keys) if key in ledger.messages)
-    refused = sum(ledger.refused[key].after(since + REFUSED_LATE_NS) for key in set(keys) if key in ledger.refused)
-    found = sent + refused + 1
+    owners = case.owners
+    found = 1 + sum(
+        messages.after(since)
+        for sent in (ledger.messages, ledger.refused)
+        for (owner, symbol), messages in sent.items()
+        if owner in owners and rule.covers(symbol)
+    )
     if found <= allowed:
         return None
     text = f"{found} order messages in {values['perSeconds']} s are over {allowed}"

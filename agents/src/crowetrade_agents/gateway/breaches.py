@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.domain.market import TopOfBook
+from crowetrade_agents.domain.market import MAX_FEED_SILENCE_NS, TopOfBook
 from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.gateway import wire
@@ -73,8 +73,11 @@ def configured(turn: Turn, members: Members) -> None:
     rules = live.configuration.rules
     old = live.standing
     if live.judging.losses:
+        facts = turn.state.facts("", turn.now_ns)
         for ledger, watches in live.judging.watches_of.items():
-            _take_high(ledger, watches, turn.state.facts("", turn.now_ns))
+            _take_high(ledger, watches, facts)
+            for watch in watches:
+                _mark_peak(turn, watch)
     live.standing = Standing(latched=_latched(books), tallies=books.tallies, buys=books.buys, sells=books.sells)
     judging = live.judging = _judging(rules, live.judging)
     if judging.losses:
@@ -94,6 +97,9 @@ def quoted(turn: Turn, book: TopOfBook) -> None:
     """A quote has come."""
     judging, ledgers = turn.live.judging, turn.live.standing.ledgers
     if ledgers is not None:
+        if _day_changed(turn):
+            # The day begins with what was: what the market has done since the last quote counts from now on.
+            _look_at_all(turn)
         judging.settle = judging.settle or ledgers.is_new(book)
         judging.below += ledgers.quoted(book, turn.live.marks)
     _schedule(turn)
@@ -135,12 +141,14 @@ def shares_changed(turn: Turn) -> None:
 def judge(turn: Turn) -> bool:
     """After each command: whether a breach was found, and latched."""
     judging = turn.live.judging
+    if _day_changed(turn):
+        _look_at_all(turn)
+    silent = turn.now_ns - turn.live.feed_alive_ns > MAX_FEED_SILENCE_NS
+    judging.settle = judging.settle or (judging.silent and not silent)
+    judging.silent = silent
     done, late = _look(turn)
-    if judging.settle or _day_changed(turn):
-        judging.settle = False
-        for calendar in judging.days:
-            judging.days[calendar] = calendar.day(turn.now_ns)
-        _settle(turn, judging.watches_of, turn.state.facts("", turn.now_ns))
+    if judging.settle:
+        _look_at_all(turn)
     if done or late or judging.below:
         facts = turn.state.facts("", turn.now_ns)
         found: list[Found] = []
@@ -415,6 +423,14 @@ def _is_late(order: Order) -> bool:
 # --- Baselines -------------------------------------------------------------------------------------------------------
 
 
+def _look_at_all(turn: Turn) -> None:
+    judging = turn.live.judging
+    judging.settle = False
+    for calendar in judging.days:
+        judging.days[calendar] = calendar.day(turn.now_ns)
+    _settle(turn, judging.watches_of, turn.state.facts("", turn.now_ns))
+
+
 def _settle(turn: Turn, ledgers: Iterable[Ledger], facts: Facts) -> None:
     """Marks the trading day of every subject, and what was not known before and is now; sets the floors."""
     for ledger in ledgers:
@@ -437,11 +453,12 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
     baseline, day = watch.baseline, turn.live.judging.days[watch.calendar]
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
         return
-    known = day and problem_of(watch, facts) is None
-    value = watch.ledger.value if known else None
+    value = watch.ledger.value if day and problem_of(watch, facts) is None else None
     if baseline.day != day:
         messages, executions = together(watch.owners, turn.books.tallies)
-        baseline = baseline._replace(day=day, day_start=value, messages=messages, executions=executions)
+        # By the last quotes, whatever their age: markets rest while days end.
+        last = watch.ledger.value if day and watch.ledger.was_known(facts.marks) else None
+        baseline = baseline._replace(day=day, day_start=last, messages=messages, executions=executions)
     elif baseline.day_start is None:
         baseline = baseline._replace(day_start=value)
     if baseline.peak is None:

@@ -109,6 +109,8 @@ class Judging:
     above: set[Latch] = field(default_factory=set)
     # Whether what is not known yet may be known now.
     settle: bool = False
+    # Whether the feed was silent at the last command.
+    silent: bool = False
     # The trading day by each calendar, looked at in another second than this.
     days: dict[Calendar, str] = field(default_factory=dict)
     second: int = 0

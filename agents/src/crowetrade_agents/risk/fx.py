@@ -28,7 +28,7 @@ def pairs(source: str, target: str, instruments: Mapping[InstrumentId, Instrumen
     return tuple(
         (instrument.id, instrument.base_currency == target)
         for instrument in instruments.values()
-        if (instrument.base_currency, instrument.currency) in wanted
+        if instrument.base_currency and (instrument.base_currency, instrument.currency) in wanted
     )
 
 

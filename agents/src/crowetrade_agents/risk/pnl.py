@@ -169,9 +169,13 @@ class Ledger:
             return None
         return self._convert(marks, now_ns, rate_age_ns)
 
+    def was_known(self, marks: Mapping[InstrumentId, Mark]) -> bool:
+        """Whether the value may be believed but for the age of quotes and rates."""
+        return self.problem(marks, _ANY_AGE_NS, _ANY_AGE_NS, rate_age_ns=_ANY_AGE_NS) is None
+
     def _convert(self, marks: Mapping[InstrumentId, Mark], now_ns: int, max_age_ns: int) -> Refusal | None:
         """Takes the rates of that age; why one is missing."""
-        changed = False
+        changed, was_known = False, True
         held = {holding.leg.currency for holding in self.holdings.values() if holding.slope}
         for leg in self.legs.values():
             if leg.currency == self.scope.currency or not (leg.total or leg.currency in held):
@@ -182,10 +186,12 @@ class Ledger:
                 return Refusal(
                     Reason.MISSING_EXCHANGE_RATE, f"no rate from {pair} of the last {max_age_ns / 1e9:g} s is known"
                 )
-            changed = changed or found != leg.rate
+            changed, was_known = changed or found != leg.rate, was_known and leg.rate is not None
             leg.rate = found
         if changed:
             self.revalue()
+        if not was_known:
+            self.high = self.value
         return None
 
 
@@ -240,6 +246,10 @@ class Ledgers:
         self._mids[name] = mid
         if mid != before:
             self._revalue(name, mid if before is None else CONTEXT.subtract(mid, before), below)
+            if before is None:
+                # Before, the value left out what a position is worth: a short one seemed to be a gain.
+                for holding in self._quoted.get(name, ()):
+                    holding.ledger.high = holding.ledger.value
             if name in self._rated:
                 self._rate(name, marks, below)
         return below
@@ -297,8 +307,11 @@ class Ledgers:
         for leg in self._rated[name]:
             found = rate_of(leg.pairs, marks, _ANY_AGE_NS, _ANY_AGE_NS)
             if found != leg.rate:
+                was_known = leg.rate is not None
                 leg.rate = found
                 leg.ledger.revalue()
+                if not was_known:
+                    leg.ledger.high = leg.ledger.value
                 if leg.ledger.moved() and leg.ledger not in below:
                     below.append(leg.ledger)
 

@@ -48,7 +48,6 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     file = load_file(pod.config_path, VenueFile)
     configure_logging(venue=file.name, namespace=file.namespace)
     clock = SystemClock()
-    venue = venue_of(file, environment, clock)
     health = Health()
     health.set_ready("bus", False, "connecting to the bus")
     await health.serve(pod.http_port)
@@ -64,7 +63,7 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
         await control.start()
         log.info("control_listens", port=control.port)
         without_journal.start()
-        await _trade(pod, file, venue, kills, clock, health, stop)
+        await _trade(pod, file, venue_of(file, environment, clock), kills, clock, health, stop)
     finally:
         await cancelled(*watching)
         await without_journal.stop()

@@ -8,7 +8,7 @@ kept in the pod's file and acknowledged with what is known.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -68,6 +68,7 @@ class Kills:
         self._kills: dict[Name, Kill] = {}
         self._rearmed: dict[Name, Rearm] = {}
         self._changed = asyncio.Event()
+        self._storing = asyncio.Lock()
         # Whether KillSwitches are watched at the API server.
         self.watches = False
         # Why there is no engine yet, for people.
@@ -89,18 +90,25 @@ class Kills:
         if self._gateway is not None:
             self._gateway.put_kill(command)
             return
-        if self._file is not None:
-            try:
-                self._file.write([kill.order for kill in self._kills.values()])
-            except OSError as error:
-                log.error("kill_orders_not_in_file", error=str(error))
+        self._write({})
         self.notify()
 
+    def _write(self, journaled: Mapping[Name, kill_pb2.KillOrder]) -> None:
+        """What has come, and what only the journal has, while no engine writes."""
+        if self._file is None:
+            return
+        orders = {**journaled, **{name: kill.order for name, kill in self._kills.items()}}
+        try:
+            self._file.write([*orders.values()])
+        except OSError as error:
+            log.error("kill_orders_not_in_file", error=str(error))
+
     async def store(self, orders: Sequence[kill_pb2.KillOrder]) -> None:
-        """Into the file; raises OSError, also where there is none."""
+        """Into the file; raises OSError, also where there is none. One after the other, so that the last one stays."""
         if self._file is None:
             raise OSError("there is no directory for them")
-        await asyncio.to_thread(self._file.write, orders)
+        async with self._storing:
+            await asyncio.to_thread(self._file.write, orders)
 
     @property
     def stores(self) -> bool:
@@ -122,6 +130,7 @@ class Kills:
     async def attach(self, gateway: Gateway) -> None:
         """From now on the engine obeys: first what has come up to now. Returns once the account's session is free."""
         await self.stop_without_journal()
+        self._write({name: item.order for name, item in gateway.state.books.kills.items()})
         self._gateway = gateway
         for rearm in self._rearmed.values():
             gateway.put_kill(rearm)
@@ -190,7 +199,7 @@ class Kills:
             still_open=still_open[:STILL_OPEN_KEPT],
             still_open_count=len(still_open),
             strategies=sorted(set(cancelled.values())),
-            problem=self._problem(cancels),
+            problem=self._problem(cancels, state_of(order) is TradingState.FLATTEN),
             venue_namespace=self._namespace,
             venue=self._venue,
             engaged_by=order.engaged_by,
@@ -198,7 +207,9 @@ class Kills:
             scope=order.scope,
         )
 
-    def _problem(self, cancels: bool) -> str:
+    def _problem(self, cancels: bool, flattens: bool) -> str:
+        if flattens:
+            return f"{self._problem(cancels, flattens=False)}; positions are closed once the journal is open"
         if not cancels:
             return self.problem
         if self.at_venue.problem:

@@ -35,6 +35,8 @@ READ_NS = SECOND_NS
 """How often ledgers are read of which nothing is heard, and an unreachable one is tried again."""
 PATIENCE_NS = 3 * SECOND_NS
 """How long a configuration waits for shares of the limits that it brings."""
+ENOUGH_NS = 3 * SECOND_NS // 10
+"""How long it waits, once they are known, for as much as is in use: others may need what is missing."""
 
 Tell = Callable[[SharesChanged], Awaitable[None]]
 """Returns once the engine uses these shares and no others."""
@@ -68,6 +70,8 @@ class ShareKeeper:
         while True:
             heard.clear()
             again = await self._attempt()
+            # Others have their turn, also where the ledger is in this process.
+            await _first(heard, self._clock, self._clock.now_ns())
             while not (again or heard.is_set() or self.due):
                 await _first(heard, self._clock, self._clock.now_ns() + LOOK_NS)
 
@@ -78,12 +82,13 @@ class ShareKeeper:
         self._coming = configuration
         if self._failing:
             return
-        until_ns = self._clock.now_ns() + PATIENCE_NS
+        began_ns = self._clock.now_ns()
         while missing := self._missing(configuration):
+            patience_ns = ENOUGH_NS if missing <= self._state.live.shares.keys() else PATIENCE_NS
             self._looked.clear()
             self._ledgers.heard.set()
-            await _first(self._looked, self._clock, until_ns)
-            if self._failing or self._clock.now_ns() >= until_ns:
+            await _first(self._looked, self._clock, began_ns + patience_ns)
+            if self._failing or self._clock.now_ns() - began_ns >= patience_ns:
                 log.warning("shares_missing", limits=sorted(f"{uid}/{limit}" for uid, limit in missing))
                 return
 
@@ -147,19 +152,19 @@ class ShareKeeper:
             return None
         return {identity(rule): rule for item in known for rule in item.rules if rule.total}
 
-    def _missing(self, configuration: Configuration) -> list[Key]:
+    def _missing(self, configuration: Configuration) -> set[Key]:
         """Limits of which this gateway has no share, or less than is in use."""
         if not _is_known(configuration):
-            return []
+            return set()
         rules = {identity(rule): rule for rule in configuration.rules if rule.total}
         needs = shares.needs(self._state, rules, self._clock.now_ns())
         held = self._state.live.shares
-        return [
+        return {
             (uid, limit)
             for uid, item in needs.items()
             for limit, need in item.limits.items()
             if (uid, limit) not in held or held[uid, limit] < shares.share(need.used)
-        ]
+        }
 
     async def _read(self, rules: Mapping[str, Rule], now_ns: int) -> None:
         uids = set(self._ledgers.changed())

@@ -39,10 +39,8 @@ class Member:
         self.engine = Scenario()
         self.engine.books.fencing_token = fencing_token
         self._number = 0
-        rule = rule_of({"maxGrossNotional": str(WHOLE)}, "fleet", total=True)
-        rule.gateways.extend(gateways)
-        size = rule_of({"maxOrderQuantity": "100000000"})
-        self.configuration = configuration(None, size, rule)
+        self._gateways = gateways
+        self.rename("fleet")
         self.keeper = ShareKeeper(name, self.engine.state, JetStreamLedgers(client, NAMESPACE), self._tell, self.clock)
         self._task = asyncio.create_task(self.keeper.run())
 
@@ -51,10 +49,25 @@ class Member:
         """Of its engine."""
         return self.engine.state
 
+    def rename(self, name: str) -> None:
+        """The limit is one of a RiskLimit of this name with the next configuration."""
+        rule = rule_of({"maxGrossNotional": str(WHOLE)}, name, total=True)
+        rule.gateways.extend(self._gateways)
+        self.configuration = configuration(None, rule_of({"maxOrderQuantity": "100000000"}), rule)
+
     @property
     def share(self) -> Decimal:
         """Of the limit, as the engine enforces it; 0 while it is not known."""
-        return self.state.live.shares.get(("uid-fleet", "maxGrossNotional"), Decimal(0))
+        return self.share_of("fleet")
+
+    def share_of(self, name: str) -> Decimal:
+        """Of the limit of that name."""
+        return self.state.live.shares.get((f"uid-{name}", "maxGrossNotional"), Decimal(0))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether an order had to go."""
+        return any("cancel" in word for word in kinds(self.engine.effects))
 
     @property
     def used(self) -> Decimal:

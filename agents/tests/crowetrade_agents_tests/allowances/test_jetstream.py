@@ -125,3 +125,17 @@ async def test_a_gateway_that_starts_without_the_ledger_serves_with_nothing(serv
     await until(lambda: member.share == Decimal("0.5"), [member])
     assert member.order(1000) == "< PENDING_NEW"
     await member.stop()
+
+
+async def test_a_new_limit_waits_for_as_much_as_is_in_use_but_not_for_what_others_use(server: Server) -> None:
+    async with fleet(server.url, 2) as members:
+        first, second = members
+        await served(first, 9_000_000, members)
+        # It starts again under a limit of another name, as after a RiskLimit that was made anew.
+        for member, most in ((second, 1), (first, 10)):
+            member.rename("anew")
+            began = time.monotonic()
+            await member.configure()
+            assert time.monotonic() - began < most
+        assert first.share_of("anew") >= Decimal("0.9")
+        assert not first.cancelled

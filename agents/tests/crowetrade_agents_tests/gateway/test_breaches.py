@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.orders import OrdStatus, OrdType, Side, TimeInForce
@@ -687,6 +688,58 @@ def test_a_restart_in_the_middle_of_a_day_knows_day_and_peak() -> None:
     assert [name.partition("@")[0] for name in restarted.latched] == ["maxDrawdown/alpha"]
     restarted.quote("1.0899")
     assert len(restarted.latched) == 2
+
+
+@pytest.mark.parametrize("side", Side)
+def test_what_was_worth_nothing_without_a_quote_is_no_peak(side: Side) -> None:
+    """Without its quote a short position seems to have earned what it was sold for."""
+    limits = {"maxDrawdown": "0.0015", "maxLossPerMinute": "0.0015"}
+    desk = Desk()
+    desk.quote("1.1")
+    desk.put(loss_rule(limits))
+    desk.trade(1, 10_000, side=side)
+    restarted = Desk(books=recover(VENUE, None, desk.events), ready=False)
+    restarted.put(loss_rule(limits))
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    restarted.later(1)
+    restarted.quote("1.1")
+    restarted.later(1)
+    restarted.quote(str(Decimal("1.1") - side.sign * Decimal("0.015")))
+    restarted.later(1)
+    assert restarted.latched == []
+    assert restarted.books.loss_marks["uid-loss", "alpha"].peak == "0"
+    restarted.quote(str(Decimal("1.1") - side.sign * Decimal("0.0151")))
+    assert len(restarted.latched) == 2
+
+
+def test_what_was_worth_nothing_without_a_rate_is_no_peak() -> None:
+    limits = {"maxDrawdown": "0.5", "maxDailyLoss": "100000"}
+    desk = Desk(Settings("cl-research", VENUE, "pod-1", LISTED, orders_per_second=1000, order_burst=1000))
+    desk.put(loss_rule(limits))
+    desk.quote("0.8", PAIR)
+    desk.quote("100", SWISS)
+    desk.order(1, instrument=SWISS, quantity=Decimal(8), price=Decimal(100))
+    desk.executed(1, "8", price="100", instrument=SWISS)
+    desk.quote("90", SWISS)
+    restarted = Desk(desk.settings, recover(VENUE, None, desk.events), ready=False)
+    restarted.put(loss_rule(limits))
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    restarted.quote("90", SWISS)
+    restarted.later(1)
+    restarted.quote("0.8", PAIR)
+    restarted.later(1)
+    watch = restarted.state.live.standing.watches["uid-loss", "alpha"]
+    assert watch.ledger.value == -1000
+    assert watch.highest_of_minute(restarted.now) == -1000
+
+
+def test_a_peak_outlives_a_configuration_that_cannot_be_read() -> None:
+    desk = _losing({"maxDrawdown": "0.5"})
+    desk.quote("1.2")
+    desk.do(commands.Configure(Configuration(unreadable="not a GatewayConfig")))
+    desk.quote("1.1")
+    desk.put(loss_rule({"maxDrawdown": "0.5"}), revision="r3")
+    assert desk.books.loss_marks["uid-loss", "alpha"].peak == "1000"
 
 
 def test_latches_outlive_a_restart_and_a_snapshot() -> None:

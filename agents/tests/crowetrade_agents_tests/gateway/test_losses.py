@@ -174,6 +174,35 @@ def test_the_day_is_that_of_the_calendar(what: str) -> None:
     assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/alpha"]
 
 
+@pytest.mark.parametrize("alive", [False, True], ids=["a market that rests", "a market without quotes"])
+def test_what_the_market_does_over_a_day_s_end_counts_for_the_new_day(alive: bool) -> None:
+    """From Tuesday evening to Thursday morning nothing is quoted; then the price has fallen."""
+    desk = Desk()
+    desk.put(_hours())
+    desk.trade(1, UNITS)
+    desk.quote("1.0901")
+    for _ in range(36):
+        desk.now += 3_600 * SECOND
+        if alive:
+            desk.venue(port.FeedAlive(desk.now))
+        desk.do(commands.Timer())
+    desk.quote("1.0802")
+    assert desk.books.loss_marks["uid-loss", "alpha"].day_start == "-99"
+    assert desk.latched == []
+    desk.quote("1.08")
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/alpha"]
+
+
+def test_a_gap_at_the_first_quote_of_a_day_is_a_loss_of_that_day() -> None:
+    desk = Desk()
+    desk.put(_hours())
+    desk.trade(1, UNITS)
+    desk.quote("1.1")
+    desk.now += 86_400 * SECOND
+    desk.quote("1.08")
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/alpha"]
+
+
 def test_a_start_in_another_day_counts_from_the_first_value_that_is_known() -> None:
     desk = Desk()
     desk.put(_hours())

@@ -12,6 +12,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from crowetrade import subjects
 from crowetrade.bus.v1 import orders_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_agents.control.gateway_config import decode
@@ -27,6 +28,7 @@ from crowetrade_agents_tests.gateway.harness import (
     account,
     configuration,
     configure,
+    limit,
     running,
     session,
     start,
@@ -34,6 +36,7 @@ from crowetrade_agents_tests.gateway.harness import (
     venue_file,
     write_quotes,
 )
+from crowetrade_api.gateway_config import revision_of
 
 pytestmark = pytest.mark.integration
 
@@ -154,3 +157,48 @@ async def test_the_venue_is_not_asked_before_it_is_known_who_may_trade(
     await gateway.leave()
 
     assert order == ["configuration", "venue"]
+
+
+def shared(*gateways: str) -> config_pb2.GatewayConfig:
+    """A configuration whose one rule counts the open orders of these gateways together: four."""
+    message = configuration()
+    del message.rules[:]
+    message.rules.add(
+        risk_limit="fleet",
+        uid="u2",
+        strategies=[STRATEGY],
+        aggregate_total=True,
+        enforce=True,
+        gateways=gateways,
+        limits=[limit("maxOrderQuantity", "10000"), limit("maxOpenOrders", "4")],
+    )
+    message.revision = revision_of(message)
+    return message
+
+
+def _share(status: status_pb2.GatewayStatus) -> list[tuple[str, str, str]]:
+    return [(use.share, use.total, use.allowed) for use in status.utilisation if use.limit == "maxOpenOrders"]
+
+
+async def test_a_gateway_has_its_share_before_it_serves_and_reports_it(bus: Client, tmp_path: Path) -> None:
+    write_quotes(tmp_path, 1000)
+    await configure(bus, shared(VENUE, "other"))
+    async with running(bus, tmp_path) as gateway, session(gateway) as (trader, _):
+        assert [report.reason for report in await trader.order("3000")][-1] == ""
+        await status_when(bus, lambda status: _share(status) == [("0.5", "4", "2")])
+        # The other one is gone, and what it would have had is there for this one.
+        await configure(bus, shared(VENUE))
+        await status_when(bus, lambda status: _share(status) == [("1", "4", "4")])
+
+
+async def test_without_the_ledger_a_gateway_serves_and_says_that_it_has_no_share(bus: Client, tmp_path: Path) -> None:
+    write_quotes(tmp_path, 1000)
+    await bus.jetstream().delete_key_value(subjects.ALLOWANCE_BUCKET)
+    await configure(bus, shared(VENUE, "other"))
+    async with running(bus, tmp_path) as gateway, session(gateway) as (trader, _):
+        (refused,) = await trader.order("3000")
+        assert (refused.reason, refused.risk_limit) == ("ShareUnknown", "fleet")
+        assert "split over 2 gateways: wait until it has one" in refused.text
+        await bus.jetstream().create_key_value(bucket=subjects.ALLOWANCE_BUCKET)
+        await status_when(bus, lambda status: _share(status) == [("0.5", "4", "2")])
+        assert [report.reason for report in await trader.order("3000")][-1] == ""

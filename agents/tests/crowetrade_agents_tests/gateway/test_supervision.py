@@ -334,7 +334,10 @@ def _message(strategies: int = 1, label: str = "fx") -> config_pb2.GatewayConfig
     """What the operator sends; the first strategy is alpha."""
     names = ["alpha", *(f"strategy-{number:04}" for number in range(1, strategies))]
     message = config_pb2.GatewayConfig(
-        strategies=[config_pb2.StrategyBinding(strategy=name, state=1, labels={"desk": label}) for name in names],
+        strategies=[
+            config_pb2.StrategyBinding(strategy=name, state=config_pb2.TRADING_STATE_ACTIVE, labels={"desk": label})
+            for name in names
+        ],
         rules=[rule(strategies=names, maxOrderQuantity="1000000")],
     )
     message.revision = revision_of(message)

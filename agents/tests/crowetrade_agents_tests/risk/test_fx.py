@@ -37,6 +37,7 @@ def test_no_pair_is_no_rate_and_one_without_base_currency_is_no_pair() -> None:
     assert rate("EUR", "JPY", INSTRUMENTS, MARKS, NOW) is None
     assert rate("EUR", "USD", INSTRUMENTS, MARKS, NOW) is None
     assert rate("", "USD", INSTRUMENTS, MARKS, NOW) is None
+    assert rate("USD", "", INSTRUMENTS, MARKS, NOW) is None
 
 
 def test_the_first_pair_with_a_usable_quote_counts() -> None:

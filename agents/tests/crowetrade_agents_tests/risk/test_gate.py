@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade_agents.domain.market import Mark
+from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.orders import OrdType, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk import gate
@@ -117,19 +118,37 @@ BREACHES: dict[Reason, tuple[str, dict[str, str]]] = {
     Reason.MAX_ORDER_NOTIONAL: ("maxOrderNotional", {"value": "5500.99"}),
     Reason.MAX_POSITION_QUANTITY: ("maxPositionQuantity", {"value": "5999"}),
     Reason.MAX_ORDER_RATE: ("maxOrderRate", {"count": "1", "perSeconds": "1"}),
+    Reason.PRICE_COLLAR: ("priceCollarBps", {"value": "1"}),
+    Reason.MAX_OPEN_ORDERS: ("maxOpenOrders", {"value": "1"}),
+    Reason.MAX_GROSS_NOTIONAL: ("maxGrossNotional", {"value": "6600"}),
+    Reason.MAX_NET_NOTIONAL: ("maxNetNotional", {"value": "6600"}),
+    Reason.MAX_CONCENTRATION: ("maxConcentration", {"value": "0.66"}),
+    Reason.STALE_MARKET_DATA: ("maxDataAgeSeconds", {"value": "1"}),
+    Reason.DUPLICATE_ORDER: ("duplicateWindowMillis", {"value": "500"}),
+    Reason.SELF_MATCH: ("selfMatchPrevention", {"value": "true"}),
+    Reason.RESTRICTED_INSTRUMENT: ("restrictedInstruments", {"value": "EUR-USD"}),
+    Reason.OUTSIDE_TRADING_HOURS: ("tradingHours", {"calendar": "XNYS"}),
 }
 
 
 @pytest.mark.parametrize("breached", BREACHES)
 def test_a_rule_that_enforces_refuses_and_one_that_observes_tells(breached: Reason) -> None:
     name, values = BREACHES[breached]
-    known = facts(exposures=held("1000"), messages=sent(NOW))
+    known = facts(
+        exposures=held("1000"),
+        messages=sent(NOW),
+        marks={EUR: Mark(BOOK, NOW - 2 * SECOND)},
+        capital={"ema": Money(D(10_000), "USD")},
+    )
+    judged = order(price=D("1.1004"))
+    known.working.put("other-1", order(side=Side.SELL, price=D("1.1004")))
+    known.recent.add(judged, NOW)
     known.rules = rules(rule({name: values}, risk_limit="tight"), rule())
-    enforced = gate.judge_order(new(order()), known)
+    enforced = gate.judge_order(new(judged), known)
     assert isinstance(enforced.outcome, Refusal)
     assert (enforced.outcome.reason, enforced.outcome.risk_limit) == (breached, "tight")
     known.rules = rules(rule({name: values}, risk_limit="tight", enforce=False), rule())
-    observed = gate.judge_order(new(order()), known)
+    observed = gate.judge_order(new(judged), known)
     assert isinstance(observed.outcome, ApprovedOrder)
     assert [(refusal.reason, refusal.risk_limit) for refusal in observed.observed] == [(breached, "tight")]
 

@@ -28,7 +28,7 @@ WHOLE: dict[str, tuple[str, dict[str, str]]] = {
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [("1", None), ("0.5", None), ("0.499999", "limit"), ("0", "limit"), (None, "share"), ("NaN", "limit")],
+    [("1", None), ("0.5", None), ("0.49", "limit"), ("0", "limit"), (None, "share"), ("NaN", "limit")],
 )
 def test_a_share_is_what_may_be_used(name: str, share: str | None, expected: str | None) -> None:
     limit, (_, values) = KNOWN[name], WHOLE[name]
@@ -44,7 +44,8 @@ def test_a_share_is_what_may_be_used(name: str, share: str | None, expected: str
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("changes", [{"aggregate_total": False}, {"gateways": []}])
 def test_a_limit_that_is_not_split_needs_none(name: str, changes: dict[str, Any]) -> None:
-    whole = rule(**({"aggregate_total": True, "gateways": ["sim-a", "sim-fx"]} | changes))
+    given: dict[str, Any] = {"aggregate_total": True, "gateways": ["sim-a", "sim-fx"], **changes}
+    whole = rule(**given)
     limit = KNOWN[name]
     assert limit.check(limit.parse(WHOLE[name][1]), case(order(), facts()), whole) is None
 

@@ -11,14 +11,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.request import urlopen
 
+import grpc
 import nats
 import pytest
 from nats.aio.client import Client
 
 from crowetrade import subjects
-from crowetrade_agents.errors import JournalError
+from crowetrade.config.v1 import kill_pb2
+from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
+from crowetrade_agents.control.file import KillFile
+from crowetrade_agents.errors import ConfigurationError, JournalError
 from crowetrade_agents.runtime.__main__ import main
-from crowetrade_agents.runtime.gateway_pod import run_gateway
+from crowetrade_agents.runtime.clock import SystemClock
+from crowetrade_agents.runtime.gateway_pod import run_gateway, watches_of
+from crowetrade_agents.runtime.kills import Kills
 from crowetrade_api.files import EnvName
 
 from ..conftest import make_bus_resources
@@ -104,3 +110,49 @@ async def test_a_journal_that_was_changed_stops_it(
     await bus.jetstream().publish(subjects.journal(NAMESPACE, VENUE), b"not a record")
     with pytest.raises(JournalError):
         await asyncio.wait_for(run_gateway(os.environ), 20)
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "watched"), [("", 0), (" , ", 0), ("*", 1), ("desk", 1), ("desk, other,desk", 2), ("desk,*", 1)]
+)
+def test_kill_switches_are_watched_in_the_namespaces_that_are_named(namespaces: str, watched: int) -> None:
+    clock = SystemClock()
+    environment: dict[str, str] = {EnvName.KILL_NAMESPACES: namespaces, EnvName.API_SERVER_HOST: "10.96.0.1"}
+    assert len(watches_of(environment, Kills(NAMESPACE, VENUE, clock), clock)) == watched
+
+
+def test_outside_of_a_pod_there_is_nothing_to_watch() -> None:
+    clock = SystemClock()
+    with pytest.raises(
+        ConfigurationError, match="KUBERNETES_SERVICE_HOST is not: KillSwitches can be watched in a pod"
+    ):
+        watches_of({EnvName.KILL_NAMESPACES: "*"}, Kills(NAMESPACE, VENUE, clock), clock)
+
+
+async def test_a_control_port_that_is_taken_is_told(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        monkeypatch.setenv(EnvName.CONTROL_PORT, str(taken.getsockname()[1]))
+        with pytest.raises(ConfigurationError, match="of the control service is taken: set CONTROL_PORT"):
+            await run_gateway(os.environ)
+
+
+async def test_a_kill_order_in_the_pods_file_is_in_force_from_the_start(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus cannot be reached."""
+    port = free_port()
+    monkeypatch.setenv(EnvName.CONTROL_PORT, str(port))
+    monkeypatch.setenv(EnvName.KILL_DIRECTORY, str(tmp_path / "kills"))
+    KillFile(tmp_path / "kills").write([kill_pb2.KillOrder(namespace=NAMESPACE, name="stop", reason="drill")])
+    running = asyncio.create_task(run_gateway(os.environ))
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = control_pb2_grpc.ControlServiceStub(channel)
+            request = control_pb2.ListKillsRequest()
+            answer = await stub.ListKills(request, wait_for_ready=True, timeout=WAIT_SECONDS)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    assert [(item.name, item.channel, item.reason) for item in answer.kills] == [("stop", "File", "drill")]

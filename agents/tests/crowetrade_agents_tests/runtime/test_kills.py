@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade.bus.v1 import journal_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.file import KillFile
 from crowetrade_agents.control.kills import Channel, Kill, KillCommand, Rearm
@@ -19,6 +20,7 @@ from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.without_journal import WithoutJournal
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.clock import START_NS, JumpingClock
+from crowetrade_agents_tests.gateway.scenario import Scenario
 
 WAIT_SECONDS = 10
 NAME = ("desk", "stop")
@@ -49,10 +51,13 @@ def kills_in(folder: Path | None = None) -> Kills:
 
 
 class Engine:
-    """Takes down what it gets."""
+    """Takes down what it gets. `state` is that of a gateway whose journal has these orders."""
 
-    def __init__(self) -> None:
+    def __init__(self, *journaled: kill_pb2.KillOrder) -> None:
         self.got: list[KillCommand] = []
+        self.state: Any = Scenario(ready=False).state
+        for order in journaled:
+            self.state.books.kills[order.namespace, order.name] = journal_pb2.KillChanged(order=order)
 
     def put_kill(self, command: KillCommand) -> None:
         self.got.append(command)
@@ -103,6 +108,12 @@ async def test_an_engine_gets_re_armings_first_and_then_what_is_in_force() -> No
     assert engine.got[1].order.generation == 7
     kills.put(kill(generation=8))
     assert len(engine.got) == 3
+
+
+async def test_what_only_the_journal_has_is_in_the_file_as_well(tmp_path: Path) -> None:
+    made: Any = Engine(kill().order)
+    await kills_in(tmp_path).attach(made)
+    assert kills_in(tmp_path).find(NAME)
 
 
 def test_an_order_that_was_re_armed_does_not_come_back_by_a_slower_way() -> None:

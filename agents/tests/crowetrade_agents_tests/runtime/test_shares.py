@@ -39,7 +39,7 @@ async def test_it_waits_between_looks_when_there_is_nothing_to_share(known: Conf
     state.live.demands_noted = 3
 
     async def tell(changed: SharesChanged) -> None:
-        assert not changed.shares
+        assert not changed.held
 
     running = asyncio.create_task(ShareKeeper("sim-fx", state, MemoryLedgers().port(), tell, clock).run())
     try:

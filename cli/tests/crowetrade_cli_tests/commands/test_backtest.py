@@ -90,7 +90,9 @@ def fills(folder: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_its_executions_are_those_of_a_run_in_lock_step(desk: Path, run: Run) -> None:
+@pytest.mark.parametrize("aggregate", ["PerStrategy", "Total"])
+def test_its_executions_are_those_of_a_run_in_lock_step(desk: Path, run: Run, aggregate: str) -> None:
+    write(desk, change(LIMIT, "spec.aggregate", aggregate))
     program = str(Path(sys.executable).parent / "crowetrade")
     command = [program, "run", "manifests", "--state", "state", "--data", "data", "--plain"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -229,6 +231,22 @@ def test_a_venue_is_alive_while_only_another_one_moves(run: Run, tmp_path: Path)
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["strategies"][0]["orders_filled"] > 5
     assert facts["refused"] == []
+
+
+def test_gateways_that_share_limits_go_on_trading(run: Run, tmp_path: Path) -> None:
+    """Both legs of the sample's pair under one rate, and one gateway that is alone in it: it has all of it."""
+    names = ("strategy-pair", "venue-sim-equity", "venue-sim-fx")
+    files = [path for path in sample_manifests() if path.stem in names]
+    (desk,) = [path for path in sample_manifests() if path.stem == "risklimit-fx-desk"]
+    total = change(yaml.safe_load(desk.read_text()), "spec.aggregate", "Total")
+    write(tmp_path, change(total, "spec.limits.maxOpenOrders", 4))
+    dates = ("--from", "2017-01-02", "--to", "2017-01-20")
+    for out in ("one", "two"):
+        assert run("backtest", *files, tmp_path / "manifests", *dates, "--out", tmp_path / out).code == 0
+    facts = json.loads((tmp_path / "one" / "run.json").read_text())
+    assert facts["strategies"][0]["orders_filled"] > 5
+    assert facts["refused"] == []
+    assert fills(str(tmp_path / "one")) == fills(str(tmp_path / "two"))
 
 
 BROKEN = """

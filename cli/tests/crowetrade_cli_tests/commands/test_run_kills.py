@@ -47,6 +47,7 @@ def test_engaged_it_stops_and_not_engaged_again_it_trades_on(trading: Desk) -> N
     trading.until("^KillSwitch all: over")
     trading.until("on sim-fx, fee", times=fills + 1)
     assert trading.interrupt() == 0
+    trading.until("^While it runs, the KillSwitch of manifests/killswitch-all.yaml, line 1 stops whom it selects")
     switched = trading.rows("KillChanged")
     assert [row.event.get("rearmed", False) for row in switched] == [False, True]
 

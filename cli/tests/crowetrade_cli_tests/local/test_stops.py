@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
+from rich.console import Console
+
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
+from crowetrade_cli.local.report import Report
 from crowetrade_cli.local.stops import StopRow, stops
+from crowetrade_cli.local.table import tables
 from crowetrade_cli.local.wanted import Address
 
 FX, EQUITY = Address("desk", "sim-fx"), Address("desk", "sim-equity")
@@ -92,3 +98,13 @@ def test_a_breach_of_one_strategy_stops_that_one() -> None:
 
 def test_a_breach_that_is_observed_says_so() -> None:
     assert [row.action for row in stops({}, {FX: breached(enforced=False)})] == ["Observe"]
+
+
+def test_the_table_has_it_above_everything_else() -> None:
+    rows = stops(switch(engaged=True, reason="drill [today]"), {FX: killed("ema")})
+    report = Report(stops=rows, strategies=[], positions=[], orders=[], venues=[], limits=[])
+    out = io.StringIO()
+    Console(file=out, width=200).print(tables(report))
+    first, *_ = out.getvalue().splitlines()
+    assert first.startswith("Stopped until a person has looked")
+    assert "KillSwitch all is engaged: drill [today]" in out.getvalue()

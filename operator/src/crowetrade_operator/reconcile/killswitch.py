@@ -1,7 +1,8 @@
 """KillSwitch: gateways obey it by themselves. Here is what they say about it, and what is relayed to them.
 
 It has no finalizer and is never paused: nothing that the operator does or leaves undone stands between it and the
-gateways. A gateway that is silent, or that cannot tell what is open, has not acknowledged.
+gateways. A gateway that is silent, or that does not know what is open, has not acknowledged; one without a journal that
+has looked at the venue has.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from crowetrade_operator.reconcile.plan import bounded, bus_message, rfc3339, un
 WATCHED = (ConditionType.ENGAGED, ConditionType.ACKNOWLEDGED)
 SHOWN = 32
 """So many gateways and orders are named in a status."""
-_CANCELLING = (kill_pb2.KILL_MODE_CANCEL, kill_pb2.KILL_MODE_FLATTEN)
 _ENGAGED = (KillState.ENGAGING, KillState.HALTED)
 
 AnyKillSwitch = KillSwitch | UnreadableKillSwitch
@@ -203,15 +203,15 @@ def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.K
         return "has not seen it"
     if (entry.uid, entry.generation) != (order.uid, order.generation) or _hardness(entry) < _hardness(order):
         return "has an earlier version in force"
+    if entry.blocked_unix_ns and entry.halted_unix_ns and not entry.still_open_count:
+        return ""
     if entry.problem:
         return entry.problem
     if not entry.blocked_unix_ns:
         return "does not block yet"
     if entry.still_open_count:
         return f"{entry.still_open_count} orders are open"
-    if order.mode in _CANCELLING and not entry.halted_unix_ns:
-        return "has not confirmed that no order is open"
-    return ""
+    return "has not confirmed that no order is open"
 
 
 def _hardness(of: kill_pb2.KillAcknowledgement | kill_pb2.KillOrder) -> int:

@@ -85,7 +85,10 @@ NOT_ACKNOWLEDGED: dict[str, tuple[GatewayView, str]] = {
     "it does not block yet": (says(acknowledged(blocked_unix_ns=0, halted_unix_ns=0)), "does not block yet"),
     "an order is open": (says(acknowledged(still_open_count=2, still_open=["a", "b"])), "2 orders are open"),
     "it has not halted": (says(acknowledged(halted_unix_ns=0)), "has not confirmed that no order is open"),
-    "it cannot tell": (says(acknowledged(problem="no session with the venue")), "no session with the venue"),
+    "it cannot tell": (
+        says(acknowledged(problem="no session with the venue", halted_unix_ns=0)),
+        "no session with the venue",
+    ),
 }
 
 
@@ -124,10 +127,9 @@ def test_an_open_order_is_named() -> None:
     assert told(status.conditions, ConditionType.ACKNOWLEDGED).reason == "OrdersOpen"
 
 
-def test_a_mode_that_cancels_nothing_needs_no_word_of_the_venue() -> None:
-    switch = kill_switch(change(kill_manifest(), "spec.mode", "Block"))
-    said = acknowledged(switch, mode=pb.KILL_MODE_BLOCK, halted_unix_ns=0)
-    assert status_of(observed(gateway(says(said)), of=switch)).state == KillState.HALTED
+def test_a_gateway_without_a_journal_that_has_looked_at_the_venue_counts() -> None:
+    said = acknowledged(problem="NATS is down; orders are cancelled at the venue without the journal")
+    assert status_of(observed(gateway(says(said)))).state == KillState.HALTED
 
 
 def test_gateways_of_other_namespaces_are_concerned_only_when_the_scope_says_so() -> None:

@@ -1,5 +1,5 @@
 """How long an order may not be sent again that is the same as one before, in milliseconds (SEC Rule 15c3-5(c)(1)(ii),
-duplicative orders; FIA 2015, 1.6).
+duplicative orders).
 
 The same are orders with the same instrument, side, quantity, type and price. A replacement is no second order. A
 closing order is not judged: a position that is closed in slices needs the same one again and again.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from crowetrade_agents.domain.money import Money
@@ -59,13 +60,13 @@ def loss_limit(kind: Kind) -> Limit[Decimal]:
         kind.name,
         kind.reason,
         parse_share if kind.of_capital else parse_amount,
-        lambda value, case, rule: _check(kind, value, case, rule),
+        partial(_check, kind),
         amount,
-        use=lambda value, sums, rule: _use(kind, value, sums, rule),
+        use=partial(_use, kind),
         measure=by_rule,
         judges_resting=False,
         judges_closing=False,
-        breach=lambda value, facts, rule, subject: _breach(kind, value, facts, rule, subject),
+        breach=partial(_breach, kind),
     )
 
 

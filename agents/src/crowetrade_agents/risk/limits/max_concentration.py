@@ -1,5 +1,5 @@
 """Highest value in one instrument as a share of capital, from 0 to 1 (SEC Rule 15c3-5(c)(1)(i), capital thresholds;
-FIA 2024, 1.3).
+FIA 2024, maximum position).
 
 Working orders count as if filled on the side on which more would be held. The capital is that of the strategies that
 the rule binds, or of the order's strategy where each is counted alone.

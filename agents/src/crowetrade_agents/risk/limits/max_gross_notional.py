@@ -1,5 +1,5 @@
 """Highest sum of what is held in each instrument without its sign, in the rule's currency (SEC Rule 15c3-5(c)(1)(i),
-credit and capital thresholds; FIA 2024, 1.3).
+credit and capital thresholds; FIA 2024, maximum position).
 
 Working orders count as if filled on the side on which more would be held.
 """

@@ -1,5 +1,5 @@
 """Highest value of all positions together, long minus short, in the rule's currency (SEC Rule 15c3-5(c)(1)(i);
-FIA 2024, 1.3).
+FIA 2024, maximum position).
 
 Working orders of one side count as if filled. A closing order is not stopped by it: while one of two opposite positions
 is closed the net may grow for a moment, and the other one follows.

@@ -1,4 +1,4 @@
-"""Most orders that work at once, in orders (FIA 2015, 2.3 and 2024, 1.4, outstanding orders; SEC Rule 15c3-5(c)(1)(i)).
+"""Most orders that work at once, in orders (FIA 2024, outstanding orders; SEC Rule 15c3-5(c)(1)(i)).
 
 Every order counts from the moment that it is sent until its end is known, cancels under way included.
 """

@@ -1,5 +1,5 @@
 """Largest position in one instrument with all working orders of the same side counted as filled, in units
-(SEC Rule 15c3-5(c)(1)(i); FIA 2024, 1.3)."""
+(SEC Rule 15c3-5(c)(1)(i); FIA 2024, maximum position)."""
 
 from __future__ import annotations
 

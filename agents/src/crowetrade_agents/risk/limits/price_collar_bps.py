@@ -1,5 +1,5 @@
 """How far the limit price may be on the worse side of the touch, in basis points of it (RTS 6 Article 15(1)(a), price
-collars; FIA 2015, 1.2 and 2024, 1.2).
+collars; FIA 2024, price tolerance).
 
 The reference is the last quote of the instrument, not older than maxDataAgeSeconds of the same RiskLimit, 60 seconds
 where it sets none. A market order has no price that could be wrong, but it is sent by the same quote, so it needs one

@@ -1,4 +1,5 @@
-"""Instruments that may not be traded, by symbol (SEC Rule 15c3-5(c)(2)(ii), restricted securities; FIA 2024, 1.9).
+"""Instruments that may not be traded, by symbol (SEC Rule 15c3-5(c)(2)(ii), restricted securities; RTS 6
+Article 15(4)).
 
 What is held of one may be reduced.
 """

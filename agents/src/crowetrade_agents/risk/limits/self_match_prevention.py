@@ -1,5 +1,5 @@
-"""No order that could trade with a working order of the same account, whoever owns that (FIA 2015, 1.9 and 2024, 1.8,
-self-match prevention).
+"""No order that could trade with a working order of the same account, whoever owns that (FIA 2024, self-match
+prevention).
 
 A limit order of the other side matches when the prices cross or meet, a market order always. An order works until its
 end is known; while it is replaced, the price counts that trades more easily. What rests has not been matched when it

@@ -1,5 +1,5 @@
-"""When orders may leave: in the sessions of an exchange calendar, early closes and breaks included (FIA 2024, 1.10;
-RTS 6 Article 15(4), orders outside trading hours).
+"""When orders may leave: in the sessions of an exchange calendar, early closes and breaks included (SEC Rule
+15c3-5(c)(2)(i), requirements that must be satisfied before an order is entered).
 
 An order that only reduces what its owner holds always may leave. What rests is not judged again: DAY and GTD say how
 long it rests.

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.reasons import Reason, Refusal
-
-GROUPS = {
-    "OrderSize": frozenset({"maxOrderQuantity", "maxOrderNotional"}),
-    "Position": frozenset({"maxPositionQuantity", "maxGrossNotional", "maxNetNotional"}),
-    "OrderRate": frozenset({"maxOrderRate"}),
-    "Loss": frozenset({"maxDailyLoss", "maxDrawdown"}),
-}
-"""What covers each group of VenueConnection.spec.requiredLimits: one of these limits."""
+from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP
 
 
 def check(proposal: Proposal, facts: Facts) -> Refusal | None:
@@ -25,19 +18,20 @@ def check(proposal: Proposal, facts: Facts) -> Refusal | None:
         text = f"no enforced RiskLimit selects strategy {terms.strategy!r} and {terms.instrument}: apply one"
         return Refusal(Reason.NO_LIMIT_IN_FORCE, text)
     for group in facts.required_limits:
-        if GROUPS.get(group, frozenset()).isdisjoint(enforced):
+        if enforced.isdisjoint(LIMITS_OF_GROUP.get(group, ())):
             return _missing(proposal, facts.required_limits, enforced)
     return None
 
 
 def _missing(proposal: Proposal, required: frozenset[str], enforced: frozenset[str]) -> Refusal:
-    group = min(name for name in required if GROUPS.get(name, frozenset()).isdisjoint(enforced))
+    group = min(name for name in required if enforced.isdisjoint(LIMITS_OF_GROUP.get(name, ())))
     terms = proposal.terms
-    if group not in GROUPS:
+    if group not in LIMITS_OF_GROUP:
         text = f"requiredLimits of the VenueConnection names {group}, which this gateway does not know: upgrade it"
         return Refusal(Reason.REQUIRED_LIMIT_MISSING, text)
+    covering = " or ".join(sorted(LIMITS_OF_GROUP[group]))
     text = (
-        f"the VenueConnection requires limits of group {group}, and no enforced RiskLimit sets "
-        f"{' or '.join(sorted(GROUPS[group]))} for strategy {terms.strategy!r} and {terms.instrument}: apply one"
+        f"the VenueConnection requires limits of group {group}, and no enforced RiskLimit sets {covering} for strategy "
+        f"{terms.strategy!r} and {terms.instrument}: apply one"
     )
     return Refusal(Reason.REQUIRED_LIMIT_MISSING, text)

@@ -14,6 +14,7 @@ from crowetrade_agents.domain.market import Mark, TopOfBook
 from crowetrade_agents.domain.orders import OrderTerms, Side
 from crowetrade_agents.risk.limits.max_order_notional import LIMIT
 from crowetrade_agents.risk.reasons import Reason
+from crowetrade_agents_tests.risk.limits.exposures import old_rate
 from crowetrade_agents_tests.risk.values import BOOK, EUR, JPY, NOW, D, case, facts, market, order, reason, rule
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -84,5 +85,26 @@ def test_it_agrees_with_fractions_and_so_does_the_slice(
     if LIMIT.check(limit, judged, rule()) is None:
         assert Fraction(quantity) * Fraction(price) * Fraction(multiplier) <= Fraction(limit)
     largest = LIMIT.admissible(limit, judged, rule())
-    assert largest is not None
+    assert isinstance(largest, D)
     assert Fraction(largest) * Fraction(price) * Fraction(multiplier) <= Fraction(limit)
+
+
+@pytest.mark.parametrize("currency", ["CHF", ""])
+def test_without_a_rate_it_refuses_and_names_the_pair_to_list(currency: str) -> None:
+    judged = case(order(), facts())
+    refusal = LIMIT.check(D(10**12), judged, rule(currency=currency))
+    assert refusal is not None
+    assert (refusal.reason, refusal.risk_limit) == (Reason.MISSING_EXCHANGE_RATE, "desk")
+    assert f"list an instrument with baseCurrency USD and currency {currency}" in refusal.text
+    assert LIMIT.admissible(D(10**12), judged, rule(currency=currency)) == refusal
+
+
+@pytest.mark.parametrize(("age", "expected"), [(60, None), (61, Reason.MISSING_EXCHANGE_RATE)])
+def test_a_rate_has_an_age_but_for_a_closing_order(age: int, expected: Reason | None) -> None:
+    """5,000 EUR-USD at the offer of 1.1002 are 5,501 USD, or 880,160 JPY."""
+    known = old_rate(age)
+    yen = rule(currency="JPY")
+    assert reason(LIMIT.check(D(880_160), case(market(BUY, "5000"), known), yen)) is expected
+    closing = case(market(BUY, "5000", closing=True), known)
+    assert LIMIT.check(D(880_160), closing, yen) is None
+    assert reason(LIMIT.check(D("880159.99"), closing, yen)) is Reason.MAX_ORDER_NOTIONAL

@@ -29,11 +29,13 @@ from __future__ import annotations
 
 import csv
 import itertools
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import NoReturn
 
@@ -127,9 +129,31 @@ class _Reading:
     distances: Counter[int] = field(default_factory=Counter)
 
 
+class _NoPandas(MetaPathFinder):
+    """While it is asked, pandas is not installed."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+def _keep_pandas_out() -> None:
+    """At its first array pyarrow imports pandas wherever that is installed (for exchange_calendars): seconds and 60 MB
+    that nothing here needs. It looks once, and is shown none."""
+    if "pandas" in sys.modules:
+        return
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pyarrow.array([0])
+    finally:
+        sys.meta_path.remove(finder)
+
+
 def read(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> list[AnyTape]:
     """The tapes in the order of `instruments`: of each its trades, where it has them beside its market, and its market.
     Raises DataError also for an instrument without a market, and for one with two."""
+    _keep_pandas_out()
     files = [_file(path, group) for path, group in _by_path(recordings).items()]
     others = (file.symbols(instruments) for file in files if file.kind != "trades")
     markets = {symbol for symbols in others for symbol in symbols}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Sequence
 from decimal import Decimal
@@ -345,3 +347,21 @@ def test_the_recorded_files_are_readable(shared_data: Path) -> None:
             D(recorded[row]["bid_px"]),
             D(recorded[row]["ask_px"]),
         )
+
+
+def test_a_recording_is_read_without_pandas(tmp_path: Path) -> None:
+    """pyarrow would import it, 60 MB in every gateway, because it is installed for calendars; those still find it."""
+    (tmp_path / "rec.csv").write_text("ts_ns,bid_px,ask_px\n1,1.1,1.2\n")
+    code = (
+        "import sys; from pathlib import Path; from decimal import Decimal\n"
+        "from crowetrade_agents.domain.instrument import Instrument, InstrumentId\n"
+        "from crowetrade_agents.venues.adapters.simulated import recording\n"
+        "from crowetrade_agents.venues.adapters.simulated.spec import Recording\n"
+        "one = Decimal(1)\n"
+        "listed = Instrument(InstrumentId('v', 'A'), 'USD', one, one, one, one)\n"
+        "recording.read([Recording(Path(sys.argv[1]), 'A')], [listed])\n"
+        "assert 'pandas' not in sys.modules\n"
+        "from crowetrade_agents.risk.calendars import calendar_named\n"
+        "assert calendar_named('XNYS').day(1767627000000000000) == '2026-01-05'"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "rec.csv"], check=True)
