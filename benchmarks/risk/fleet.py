@@ -47,7 +47,7 @@ from crowetrade_operator.cluster.resources import (
 from crowetrade_operator_tests.conftest import install_crds
 from crowetrade_operator_tests.servers import TOKEN, ApiServer, start_api_server
 
-ROUNDS = 40
+ROUNDS = 30
 WARM_UP = 3
 WAIT_SECONDS = 120.0
 LOOK_SECONDS = 0.005
