@@ -331,12 +331,8 @@ class Context:
             log.warning("gateway not configured", namespace=key.namespace, venue=key.name, error=str(error))
 
     def _remember_tightened(self, key: Key, before: config_pb2.GatewayConfig, after: config_pb2.GatewayConfig) -> None:
-        """What is not acknowledged of an earlier change stays, unless the rule has changed again."""
-        known = self._tightened.setdefault((key.namespace, key.name), {})
-        known |= loosening.tightened(before, after)
-        present = {rule.risk_limit for rule in after.rules}
-        for name in known.keys() - present:
-            del known[name]
+        place = key.namespace, key.name
+        self._tightened[place] = loosening.awaited(self._tightened.get(place, {}), before, after)
 
     async def _delete_config(self, key: Key) -> None:
         try:
