@@ -323,9 +323,10 @@ class Context:
         try:
             await self.bus.read_config(key.namespace, key.name)
             before = self.bus.config(key.namespace, key.name)
+            if before is not None:
+                # Before it is put: the gateway may acknowledge it sooner than the bus confirms it.
+                self._remember_tightened(key, before, config)
             if await self.bus.put_config(key.namespace, key.name, config):
-                if before is not None:
-                    self._remember_tightened(key, before, config)
                 log.info("gateway configured", namespace=key.namespace, venue=key.name, revision=config.revision[:12])
         except BusUnavailable as error:
             log.warning("gateway not configured", namespace=key.namespace, venue=key.name, error=str(error))
