@@ -64,7 +64,7 @@ def operator() -> Iterator[Figure]:
 
 def risk() -> Iterator[Figure]:
     """Limits, shares, kill orders, and how fast they reach every gateway."""
-    from benchmarks.risk import judging, kills, shares
+    from benchmarks.risk import fleet, judging, kills, shares
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,6 +73,7 @@ def risk() -> Iterator[Figure]:
         yield from judging.revaluation()
         yield from kills.kills(_made(folder / "kills"))
         yield from shares.usable(_made(folder / "shares"))
+        yield from _if_possible(lambda: fleet.fleet(_made(folder / "fleet")), fleet.NoApiServer)
 
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {

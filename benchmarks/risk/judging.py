@@ -27,7 +27,7 @@ TICK = Decimal("0.00001")
 PRICES = 97
 """So many prices one tick apart: no order is a duplicate of one that was sent shortly before."""
 WARM_UP = 2_000
-ORDERS = 20_000
+ORDERS = 10_000
 HOLDERS = 200
 QUOTES = 5_000
 QUOTE_NS = 10_000_000

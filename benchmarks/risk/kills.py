@@ -33,7 +33,7 @@ from crowetrade_agents.venues.adapters.simulated.wire import ServerFile
 from crowetrade_api.files import EnvName
 
 KILLS = 1_000
-CANCEL_ROUNDS = 10
+CANCEL_ROUNDS = 5
 RESTING = 1_000
 RECORDING_SECONDS = 600
 MODES = (kill_pb2.KILL_MODE_BLOCK, kill_pb2.KILL_MODE_CANCEL)

@@ -275,7 +275,9 @@ class Ledgers:
             if held is not bool(holding.slope):
                 quoted = self._quoted.setdefault(name, [])
                 quoted.remove(holding) if held else quoted.append(holding)
-            ledger.fresh_until.clear()
+            if not (held and holding.slope):
+                # Another quote counts, or another currency.
+                ledger.fresh_until.clear()
             if ledger.plain:
                 ledger.value = CONTEXT.add(ledger.value, made)
             else:

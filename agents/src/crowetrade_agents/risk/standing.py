@@ -164,5 +164,10 @@ def together(owners: frozenset[str], tallies: Mapping[str, Tally]) -> tuple[int,
         (owner,) = owners
         only = tallies.get(owner)
         return (only.messages, only.executions) if only is not None else (0, 0)
-    found = [tallies[owner] for owner in owners if owner in tallies]
-    return sum(tally.messages for tally in found), sum(tally.executions for tally in found)
+    messages = executions = 0
+    for owner in owners:
+        tally = tallies.get(owner)
+        if tally is not None:
+            messages += tally.messages
+            executions += tally.executions
+    return messages, executions

@@ -2,8 +2,8 @@
 
 A group is a set of owners in some symbols: those whom a rule counts, in the instruments that it covers. It keeps what
 they hold in units, and the sums of that in money by currency, so that a rate of exchange moves nothing but the
-conversion. An exposure that moves changes the sums by its difference; a quote makes them be added up again when they
-are asked for next.
+conversion. An exposure that moves changes the sums by its difference, and so does a quote when the sums are asked for
+next; after quotes of many instruments they are added up again.
 
 A unit of an instrument is worth the mid of its last quote x multiplier, in its currency. Sums are exact.
 """
@@ -23,6 +23,8 @@ from crowetrade_agents.risk.worst_case import EMPTY, Accounts, Exposures, Part, 
 
 Key = tuple[str, InstrumentId]
 NEVER = -1
+KEPT_QUOTES = 1_000
+"""Changes of quotes that are remembered: sums that are older are added up again."""
 EXACT = Context(prec=240)
 """Digits for sums of products of four numbers of 38 digits each."""
 
@@ -48,7 +50,7 @@ class Group:
     """Sums of some owners in some symbols. `unvalued` holds instruments in which they hold or work something that
     cannot be valued: no usable quote is known, or the venue lists it no more."""
 
-    __slots__ = ("moved", "orders", "owners", "parts", "quotes", "symbols", "totals", "unvalued")
+    __slots__ = ("moved", "orders", "owners", "parts", "quotes", "symbols", "totals", "units", "unvalued")
 
     def __init__(self, owners: frozenset[str], symbols: frozenset[str], moved: Iterable[InstrumentId]) -> None:
         self.owners, self.symbols = owners, symbols
@@ -56,7 +58,9 @@ class Group:
         self.totals: dict[str, Total] = {}
         self.orders = 0
         self.unvalued: set[InstrumentId] = set()
-        # Instruments in which somebody traded since the sums were made, and which quotes they were made of.
+        # What the sums were made of.
+        self.units: dict[InstrumentId, Unit] = {}
+        # Instruments in which somebody traded since the sums were made, and how many quotes had changed by then.
         self.moved = {instrument for instrument in moved if self.covers(instrument)}
         self.quotes = NEVER
 
@@ -84,8 +88,9 @@ class Valuation:
         self._quoted: set[InstrumentId] = set() if quoted is None else quoted
         self._groups: dict[tuple[frozenset[str], frozenset[str]], Group] = {}
         self._groups_of: dict[str, list[Group]] = {}
-        # Rises with each change of quotes.
+        # How many quotes have changed, and of which instruments the last ones were.
         self._quotes = 0
+        self._changed: list[InstrumentId] = []
         self._units: dict[InstrumentId, Unit | None] = {}
         self._pairs: dict[tuple[str, str], tuple[fx.Pair, ...]] = {}
         self._capital: dict[frozenset[str], tuple[Money, ...] | None] = {}
@@ -102,6 +107,8 @@ class Valuation:
         found = self._groups.get((owners, symbols))
         if found is None:
             found = self._open(owners, symbols)
+        if found.quotes != self._quotes:
+            self._reprice(found)
         if found.moved:
             for instrument in found.moved:
                 self._move(found, instrument)
@@ -151,10 +158,37 @@ class Valuation:
                     group.moved.add(instrument)
         self._moved.clear()
         if self._quoted:
-            self._quotes += 1
+            self._quotes += len(self._quoted)
+            self._changed += self._quoted
+            if len(self._changed) > 2 * KEPT_QUOTES:
+                del self._changed[:-KEPT_QUOTES]
             for instrument in self._quoted:
                 self._units.pop(instrument, None)
             self._quoted.clear()
+
+    def _reprice(self, group: Group) -> None:
+        """Changes the sums by what quotes have changed since they were made, where that is less work than to add them
+        up again and takes or brings no currency."""
+        since = self._quotes - group.quotes
+        if group.quotes == NEVER or since > len(self._changed):
+            return
+        changed = {*self._changed[-since:]} & group.parts.keys()
+        if 2 * len(changed) > len(group.parts):
+            return
+        for instrument in changed:
+            buying, selling, largest, _ = group.parts[instrument]
+            if not largest:
+                continue
+            old, new = group.units.get(instrument), self.unit(instrument)
+            if old is None or new is None or old.currency != new.currency:
+                group.quotes = NEVER
+                return
+            known, move = group.totals[new.currency], EXACT.subtract(new.value, old.value)
+            known.gross = EXACT.fma(largest, move, known.gross)
+            known.up = EXACT.fma(buying, move, known.up)
+            known.down = EXACT.fma(selling, move, known.down)
+            group.units[instrument] = new
+        group.quotes = self._quotes
 
     def _move(self, group: Group, instrument: InstrumentId) -> None:
         old = group.parts.get(instrument, EMPTY)
@@ -178,15 +212,16 @@ class Valuation:
 
     def _add_up(self, group: Group) -> None:
         group.totals, group.unvalued, group.quotes = {}, set(), self._quotes
-        fma = EXACT.fma
+        units = group.units = {}
+        fma, known_units = EXACT.fma, self._units
         for instrument, (buying, selling, largest, _) in group.parts.items():
             if not largest:
                 continue
-            unit = self.unit(instrument)
+            unit = known_units.get(instrument) or self.unit(instrument)
             if unit is None or not largest.is_finite():
                 group.unvalued.add(instrument)
                 continue
-            value, currency = unit
+            value, currency = units[instrument] = unit
             known = group.totals.get(currency)
             if known is None:
                 known = group.totals[currency] = Total()

@@ -120,7 +120,7 @@ class StatusWriter:
             await self._write(key)
 
     def _next(self) -> Key | None:
-        """Whose turn it is: significant before others, then the longest waiting; None when nothing may be written."""
+        """Whose turn it is; None when nothing may be written."""
         now = self._clock()
         self._tokens = min(self._per_second, self._tokens + (now - self._filled) * self._per_second)
         self._filled = now
@@ -131,7 +131,7 @@ class StatusWriter:
             for key, pending in self._pending.items()
             if now - self._last.get(key, float("-inf")) >= _pause(key, pending.significant)
         ]
-        return min(due, key=lambda key: (not self._pending[key].significant, self._pending[key].since), default=None)
+        return min(due, key=lambda key: turn(key, self._pending[key]), default=None)
 
     async def _write(self, key: Key) -> None:
         pending = self._pending.pop(key)
@@ -160,6 +160,12 @@ class StatusWriter:
             self._known.pop(key, None)
             log.error("status refused by the API server", key=str(key), error=str(error))
         metrics.STATUS_WRITES.labels(key.kind.value, result).inc()
+
+
+def turn(key: Key, pending: Pending) -> tuple[float, bool, float]:
+    """Sorts those that wait: first what people wait for (a limit of many gateways comes after the statuses of them all,
+    and would wait for the budget behind them), then significant ones, then the longest waiting."""
+    return _pause(key, pending.significant), not pending.significant, pending.since
 
 
 def _pause(key: Key, urgent: bool) -> float:

@@ -323,20 +323,17 @@ class Context:
         try:
             await self.bus.read_config(key.namespace, key.name)
             before = self.bus.config(key.namespace, key.name)
+            if before is not None:
+                # Before it is put: the gateway may acknowledge it sooner than the bus confirms it.
+                self._remember_tightened(key, before, config)
             if await self.bus.put_config(key.namespace, key.name, config):
-                if before is not None:
-                    self._remember_tightened(key, before, config)
                 log.info("gateway configured", namespace=key.namespace, venue=key.name, revision=config.revision[:12])
         except BusUnavailable as error:
             log.warning("gateway not configured", namespace=key.namespace, venue=key.name, error=str(error))
 
     def _remember_tightened(self, key: Key, before: config_pb2.GatewayConfig, after: config_pb2.GatewayConfig) -> None:
-        """What is not acknowledged of an earlier change stays, unless the rule has changed again."""
-        known = self._tightened.setdefault((key.namespace, key.name), {})
-        known |= loosening.tightened(before, after)
-        present = {rule.risk_limit for rule in after.rules}
-        for name in known.keys() - present:
-            del known[name]
+        place = key.namespace, key.name
+        self._tightened[place] = loosening.awaited(self._tightened.get(place, {}), before, after)
 
     async def _delete_config(self, key: Key) -> None:
         try:

@@ -52,6 +52,14 @@ def tightened(before: Config, after: Config) -> dict[str, str]:
     }
 
 
+def awaited(known: Mapping[str, str], before: Config, after: Config) -> dict[str, str]:
+    """By RiskLimit: the hash that the gateway has to acknowledge before others are loosened, now that it is told
+    `after`. Of what it has not acknowledged of an earlier change (`known`), the version of now is waited for: the one
+    before is replaced and may never be acknowledged."""
+    now = {name: rule_hash(rule) for name, rule in _rules(after).items()}
+    return {name: now[name] for name in known if name in now} | tightened(before, after)
+
+
 def held(
     venue: str,
     wanted: Mapping[str, Config],

@@ -11,7 +11,7 @@ import pytest
 from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import RISK_LIMITS
-from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.cluster.status import Pending, StatusWriter, turn
 from crowetrade_operator_tests.samples import limit_manifest
 from crowetrade_operator_tests.servers import Wire
 from crowetrade_operator_tests.waiting import counted, end, until
@@ -141,6 +141,31 @@ async def test_significant_ones_are_written_first(writer: Writer) -> None:
         "abc", key={name: int((await writer.live(name))["metadata"]["resourceVersion"]) for name in "abc"}.__getitem__
     )
     assert order == ["b", "c", "a"]
+
+
+def test_a_limit_in_force_and_a_kill_switch_do_not_wait_behind_twenty_strategies() -> None:
+    def pending(significant: bool, since: float) -> Pending:
+        return Pending({}, "uid", significant, since)
+
+    waiting = {
+        Key(Kind.STRATEGY, "desk", "figures"): pending(False, 1.0),
+        Key(Kind.STRATEGY, "desk", "early"): pending(True, 2.0),
+        Key(Kind.VENUE, "desk", "late"): pending(True, 3.0),
+        Key(Kind.RISK_LIMIT, "desk", "figures"): pending(False, 4.0),
+        Key(Kind.RISK_LIMIT, "desk", "limit"): pending(True, 5.0),
+        Key(Kind.KILL_SWITCH, "desk", "figures"): pending(False, 6.0),
+    }
+
+    order = sorted(waiting, key=lambda key: turn(key, waiting[key]))
+
+    assert [f"{key.kind.value} {key.name}" for key in order] == [
+        "RiskLimit limit",
+        "KillSwitch figures",
+        "Strategy early",
+        "VenueConnection late",
+        "Strategy figures",
+        "RiskLimit figures",
+    ]
 
 
 async def test_one_object_is_written_at_most_once_a_second(writer: Writer, tasks: set[asyncio.Task[None]]) -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import ConditionType
-from crowetrade_api.gateway_config import compile_config, revision_of
+from crowetrade_api.gateway_config import compile_config, revision_of, rule_hash
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_operator.reconcile.loosening import Change, change, held, holding, tightened
+from crowetrade_operator.reconcile.loosening import Change, awaited, change, held, holding, tightened
 from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
 from crowetrade_operator.reconcile.risklimit import Observed, report
 from crowetrade_operator_tests.reconcile.scenes import NOW, fresh, surroundings, told, two_venues
@@ -179,6 +179,17 @@ def test_whatever_the_order_nothing_is_loosened_before_all_is_tightened_and_all_
             acknowledge(name)
             check()
     assert enforced == wanted
+
+
+def test_a_version_that_was_replaced_is_not_waited_for() -> None:
+    """The gateway may never acknowledge it: the others would keep their rule for ever."""
+    wide, narrow, between = (config(valued("maxOrderQuantity", value)) for value in ("100", "50", "70"))
+    known = awaited({}, wide, narrow)
+    assert known == {"a": rule_hash(narrow.rules[0])}
+    assert awaited(known, narrow, narrow) == known, "nothing has changed"
+    assert awaited(known, narrow, between) == {"a": rule_hash(between.rules[0])}
+    assert awaited({}, narrow, between) == {}, "it was acknowledged"
+    assert awaited(known, narrow, config()) == {}, "it is gone"
 
 
 def test_a_gateway_that_was_never_told_anything_is_not_waited_for() -> None:

@@ -34,9 +34,12 @@ def parse(values: Mapping[str, str]) -> int:
 
 def in_a_row(facts: Facts, rule: Rule, subject: str) -> int:
     """Orders in a row that were refused or rejected."""
-    owners = members(rule, facts) if rule.total else alone(subject)
-    tallies = facts.standing.tallies
-    return sum(tallies[owner].rejects for owner in owners if owner in tallies)
+    tallies, count = facts.standing.tallies, 0
+    for owner in members(rule, facts) if rule.total else alone(subject):
+        tally = tallies.get(owner)
+        if tally is not None:
+            count += tally.rejects
+    return count
 
 
 def breach(value: int, facts: Facts, rule: Rule, subject: str) -> str | None:

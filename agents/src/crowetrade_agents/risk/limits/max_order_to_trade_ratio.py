@@ -48,7 +48,10 @@ def today(facts: Facts, rule: Rule, subject: str) -> Traffic | None:
 
 def breach(value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None:
     """More messages for each execution than the limit."""
-    found = today(facts, rule, subject)
+    return _said(value, today(facts, rule, subject), rule)
+
+
+def _said(value: Decimal, found: Traffic | None, rule: Rule) -> str | None:
     if found is None or found.messages < JUDGED_FROM or found.messages <= value * max(found.executions, 1):
         return None
     return (
@@ -60,9 +63,10 @@ def breach(value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None
 def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     """As `breach`, until that is latched; refused when no day is marked. An order that reduces may leave."""
     facts, subject = case.facts, subject_of(rule, case.terms.strategy)
-    text = breach(value, facts, rule, subject)
+    found = today(facts, rule, subject)
+    text = _said(value, found, rule)
     if text is None:
-        if today(facts, rule, subject) is not None:
+        if found is not None:
             return None
         text = f"nothing was counted yet, so {NAME} of {rule.name} cannot be judged"
     elif facts.standing.latched.get((identity(rule), NAME, subject)):
