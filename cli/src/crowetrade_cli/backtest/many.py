@@ -12,8 +12,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -127,8 +128,9 @@ class Runner:
             context = multiprocessing.get_context("fork")
             workers = min(self._cores, len(tasks))
             with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_the_parent) as pool:
-                waiting: list[Future[T]] = [pool.submit(_run_forked, *task) for task in tasks]
                 try:
+                    with _interrupt_later():
+                        waiting: list[Future[T]] = [pool.submit(_run_forked, *task) for task in tasks]
                     for one in as_completed(waiting):
                         one.result()
                         self._done()
@@ -141,6 +143,20 @@ class Runner:
                 return [one.result() for one in waiting]
         finally:
             gc.unfreeze()
+
+
+@contextmanager
+def _interrupt_later() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: in the middle of handing a task over it would leave the pool's lock taken,
+    and its end would be waited for in vain."""
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if noted:
+        raise KeyboardInterrupt
 
 
 _forked: Callable[[int, Range], Any] | None = None

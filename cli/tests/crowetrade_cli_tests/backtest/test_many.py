@@ -1,0 +1,19 @@
+"""Ctrl-C in the middle of handing tasks to processes."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from crowetrade_cli.backtest.many import _interrupt_later
+
+
+def test_an_interrupt_waits_for_the_end_of_what_must_not_stop_in_the_middle() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), _interrupt_later():
+        signal.raise_signal(signal.SIGINT)
+        done.append("handed over")
+    assert done == ["handed over"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
