@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 CONFIRM_NS = 3 * SECOND
 RETRY_NS = SECOND // 20
 TICK_NS = 50_000_000
+ON_THE_WAY_NS = 3_000_000
+"""About as long as it takes until an order is answered."""
 DEATH = 0.002
 """Chance that a turn does not end."""
 
@@ -230,6 +232,8 @@ class GatewayProcess:
             self._appended_ns = world.now
         if confirmed_ns:
             self._busy = True
+            if self._leaving:
+                world.kills.order_leaves(confirmed_ns)
             world.after(confirmed_ns, self._carry_out_late, todo, taken)
         else:
             self._carry_out(todo, taken)
@@ -317,6 +321,7 @@ class GatewayProcess:
                 return
         self.world.check_sent(self, terms)
         self.world.venue.send(self, request)
+        self.world.kills.order_leaves(ON_THE_WAY_NS)
 
     def _send_cancel(self, effect: effects.SendCancel) -> None:
         self.world.venue.send(self, requests.of(effect.cancel))

@@ -59,6 +59,8 @@ class Kills:
         self.halted: list[Acknowledged] = []
         # Orders that wait in the bus for whoever starts.
         self._bucket: dict[str, kill_pb2.KillOrder] = {}
+        # Orders to stop that wait for an order to leave.
+        self._aimed: list[Kill] = []
         self._arrived: set[str] = set()
         self._watch_ns = 0
 
@@ -67,25 +69,45 @@ class Kills:
     def engage(self) -> None:
         """Somebody engages one or two, or changes what they ask for."""
         for switch in self.random.sample(list(self.switches.values()), self.random.choice((1, 1, 2))):
-            switch.spec = KillSpec(self.random.choice(MODES), self.random.choice(("", *DESKS)))
-            if not switch.uid and self.random.random() < 0.4:
-                # The API server is down: the operator makes an object of it later.
-                self._tell(Kill(_order(switch), Channel.RPC), self.random.randrange(SECOND // 100))
-                self.world.after(self.random.randrange(SECOND, 4 * SECOND), self._adopt, switch)
-                continue
-            self._write(switch)
-            for channel in self.random.sample((Channel.BUS, Channel.RPC), self.random.randrange(3)):
-                self._tell(Kill(_order(switch), channel), self.random.randrange(SECOND // 2))
+            self._engage(switch)
+
+    def _engage(self, switch: Switch) -> None:
+        if not self.world.faults:
+            return
+        switch.spec = KillSpec(self.random.choice(MODES), self.random.choice(("", *DESKS)))
+        if not switch.uid and self.random.random() < 0.4:
+            # The API server is down: the operator makes an object of it later.
+            self._send(Kill(_order(switch), Channel.RPC))
+            self.world.after(self.random.randrange(SECOND, 4 * SECOND), self._adopt, switch)
+            return
+        self._write(switch)
+        for channel in self.random.sample((Channel.BUS, Channel.RPC), self.random.randrange(3)):
+            self._send(Kill(_order(switch), channel))
+
+    def _send(self, kill: Kill) -> None:
+        """It arrives soon, or in the very moment in which an order is about to leave or has left."""
+        if self.random.random() < 0.5:
+            self._aimed.append(kill)
+        else:
+            self._tell(kill, self.random.randrange(SECOND // 2))
+
+    def order_leaves(self, within_ns: int) -> None:
+        """An order leaves, or is answered, within so many nanoseconds."""
+        if self._aimed:
+            self._tell(self._aimed.pop(0), self.random.randrange(within_ns))
 
     def _adopt(self, switch: Switch) -> None:
         if not switch.uid:
             self._write(switch)
 
     def rearm(self) -> None:
-        """Somebody re-arms one; the bus may keep its order for longer."""
+        """Somebody re-arms one, and maybe engages it again at once; the bus may keep its order for longer."""
         engaged = [item for item in self.switches.values() if item.uid and item.spec is not None]
         if engaged:
-            self._rearm(self.random.choice(engaged))
+            switch = self.random.choice(engaged)
+            self._rearm(switch)
+            if self.random.random() < 0.3:
+                self.world.after(self.random.randrange(SECOND // 4), self._engage, switch)
 
     def _rearm(self, switch: Switch) -> None:
         switch.spec = None
@@ -101,7 +123,7 @@ class Kills:
         switch.uid = switch.uid or f"uid-{switch.name}"
         switch.generation += 1
         self.said[switch.uid, switch.generation] = switch.spec
-        self._watch_ns = max(self.world.now + self.random.randrange(SECOND), self._watch_ns + 1)
+        self._watch_ns = max(self.world.now + self.random.randrange(2 * SECOND), self._watch_ns + 1)
         self._tell(_seen(switch), self._watch_ns - self.world.now)
         if switch.spec is not None:
             self._bucket[switch.name] = _order(switch)
@@ -131,6 +153,7 @@ class Kills:
 
     def settle(self) -> None:
         """About half of what is engaged is re-armed; the rest stays."""
+        self._aimed.clear()
         for switch in self.switches.values():
             if switch.spec is not None:
                 self._adopt(switch)
