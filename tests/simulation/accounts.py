@@ -14,7 +14,7 @@ from typing import Any
 
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2
 from crowetrade_agents.domain.trading_state import TradingState
-from tests.simulation.limits import SECOND, ConfigSpec, RuleSpec
+from tests.simulation.limits import DESKS, HARDNESS, SECOND, STOPPED, ConfigSpec, KillSpec, RuleSpec
 
 ZERO = Decimal(0)
 SUSPENSE = ""
@@ -87,11 +87,46 @@ class Refused:
     at_ns: int
 
 
-class Accounts:
-    """See the module. `specs` are all configurations that the operator has made, by revision."""
+@dataclass(frozen=True, slots=True)
+class KillInForce:
+    """A kill order by the records."""
 
-    def __init__(self, specs: Mapping[str, ConfigSpec]) -> None:
+    uid: str
+    generation: int
+    spec: KillSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A breach that nobody has cleared; `subject` is empty where the rule counts strategies together."""
+
+    rule: str
+    subject: str
+    strategies: frozenset[str]
+    action: str
+
+    def stops(self, strategy: str, spec: ConfigSpec) -> bool:
+        """Whether it concerns the strategy: its own, that of a rule that counted it, or that binds it by now."""
+        binds = any(rule.name == self.rule and strategy in rule.strategies for rule in spec.rules)
+        return strategy in self.strategies or (not self.subject and binds)
+
+
+Said = Mapping[tuple[str, int], KillSpec | None]
+
+
+class Accounts:
+    """See the module. `specs` are all configurations that the operator has made, by revision; `said` is what the API
+    server has said of KillSwitches, by uid and generation, None when one is not engaged."""
+
+    def __init__(self, specs: Mapping[str, ConfigSpec], said: Said | None = None) -> None:
         self.specs = specs
+        self.said: Said = {} if said is None else said
+        self.kills: dict[str, KillInForce] = {}
+        # How often the API server has changed or ended a kill order, by its name.
+        self.softened: dict[str, int] = {}
+        self.breaches: dict[str, Breach] = {}
+        # When a strategy that is slowed down by a breach sent last, in this session.
+        self.slowed: dict[str, int] = {}
         self.orders: dict[str, Account] = {}
         self.open: dict[int, Account] = {}
         self.positions: dict[tuple[str, str], Decimal] = {}
@@ -157,6 +192,7 @@ class Accounts:
         self.tokens.append(body.fencing_token)
         self.refused.clear()
         self._not_sent.clear()
+        self.slowed.clear()
 
     def _submitted(self, body: journal_pb2.OrderSubmitted, at_ns: int) -> None:
         expect(body.cl_ord_id not in self.orders, "I2", f"{body.cl_ord_id} is journaled over another order")
@@ -259,6 +295,43 @@ class Accounts:
         expect(not body.halt.startswith("JournalBelowRecord"), "I7", "a halt for a loss that the journal never had")
         (self.halts.discard if body.cleared else self.halts.add)(body.halt)
 
+    def _kill(self, body: journal_pb2.KillChanged, at_ns: int) -> None:
+        """I13: a kill order ends and gets softer by the API server alone, and as the object there says."""
+        order, name = body.order, body.order.name
+        current, by_api = self.kills.get(name), body.channel == "Api"
+        if body.rearmed:
+            expect(by_api, "I13", f"{name} is re-armed by {body.channel}")
+            expect(current is not None and current.uid == order.uid, "I13", f"{name} is re-armed by another object")
+            newer = (
+                generation > order.generation and spec is None
+                for (uid, generation), spec in self.said.items()
+                if uid == order.uid
+            )
+            expect(any(newer), "I13", f"{name} is re-armed, which the API server never said")
+            del self.kills[name]
+        else:
+            spec = KillSpec(_MODES[order.mode], order.scope.strategy_selector.match_labels.get("desk", ""))
+            asked = self.said.get((order.uid, order.generation))
+            replaces = current is not None and by_api and order.uid == current.uid
+            for least in (asked, None if current is None or replaces else current.spec):
+                if least is not None:
+                    expect(
+                        _is_as_hard(spec, least), "I13", f"{name} is {spec} by {body.channel}, and {least} was asked"
+                    )
+            self.kills[name] = KillInForce(order.uid, order.generation, spec)
+        if by_api:
+            self.softened[name] = self.softened.get(name, 0) + 1
+
+    def _breach(self, body: journal_pb2.BreachChanged, at_ns: int) -> None:
+        """I14: a breach ends by the configuration alone."""
+        if not body.cleared:
+            action = body.action if body.enforced else "Alert"
+            self.breaches[body.breach] = Breach(body.risk_limit, body.subject, frozenset(body.strategies), action)
+            return
+        cleared = body.breach in self.spec.cleared_breaches if self.spec is not None else False
+        expect(cleared, "I14", f"{body.breach} is cleared, which nobody asked for")
+        expect(self.breaches.pop(body.breach, None), "I14", f"{body.breach} is cleared twice")
+
     # --- Parts of it ------------------------------------------------------------------------------------------------
 
     def _count(self, order: Account, at_ns: int) -> None:
@@ -318,7 +391,11 @@ class Accounts:
         what = f"{order.cl_ord_id} {'buy' if order.sign > 0 else 'sell'} {quantity} {order.symbol}"
         if spec is None:
             raise Broken("I5", f"{what}: sent without a configuration")
-        self._judge_state(order, spec, leaves, counted, what)
+        self._judge_state(order, leaves, counted, what)
+        if not order.closing and "Slow" in self._breached(order.owner, spec):
+            last_ns = self.slowed.get(order.owner, -SECOND)
+            expect(at_ns - last_ns >= SECOND, "I14", f"{what}: sent {at_ns - last_ns} ns after the last, though slowed")
+            self.slowed[order.owner] = at_ns
         binding = [rule for rule in spec.rules if rule.binds(order.owner, order.symbol)]
         if not order.closing:
             expect(any(rule.enforce for rule in binding), "I4", f"{what}: sent without a limit in force")
@@ -327,8 +404,26 @@ class Accounts:
             if rule.enforce:
                 self._judge_rule(rule, order, quantity, leaves, price, counted, at_ns, what)
 
-    def _judge_state(self, order: Account, spec: ConfigSpec, leaves: Decimal, counted: Decimal, what: str) -> None:
-        state = TradingState.HALTED if self.halts else spec.state(order.owner)
+    def state(self, owner: str) -> TradingState:
+        """What the strategy may do. A stop that wants nothing sent keeps a deletion from closing, too."""
+        spec = self.spec
+        if self.halts or spec is None:
+            return TradingState.HALTED
+        bound = spec.state(owner)
+        asked = [kill.spec.mode for kill in self.kills.values() if kill.spec.stops(owner)]
+        asked += [action for action in self._breached(owner, spec) if action in HARDNESS]
+        hardest = max(asked, key=list(HARDNESS).index, default="")
+        if hardest in ("Block", "Cancel"):
+            return STOPPED[hardest] if bound in (TradingState.ACTIVE, TradingState.CLOSE_ONLY) else TradingState.HALTED
+        if hardest == "Flatten" and not spec.unreadable and not spec.halted_reason and owner in spec.bindings:
+            return TradingState.FLATTEN
+        return TradingState.CLOSE_ONLY if hardest and bound is TradingState.ACTIVE else bound
+
+    def _breached(self, owner: str, spec: ConfigSpec) -> list[str]:
+        return [breach.action for breach in self.breaches.values() if breach.stops(owner, spec)]
+
+    def _judge_state(self, order: Account, leaves: Decimal, counted: Decimal, what: str) -> None:
+        state = self.state(order.owner)
         if order.closing:
             expect(state is TradingState.FLATTEN, "I5", f"{what}: closes in state {state}")
         else:
@@ -413,6 +508,15 @@ class Accounts:
         }
 
 
+_MODES = {mode: name for name, mode in HARDNESS.items()}
+
+
+def _is_as_hard(spec: KillSpec, other: KillSpec) -> bool:
+    hardness = list(HARDNESS).index
+    wide = all(spec.desk in ("", desk) for desk in DESKS if other.desk in ("", desk))
+    return hardness(spec.mode) >= hardness(other.mode) and wide
+
+
 FOLDS: dict[str, Callable[[Accounts, Any, int], None]] = {
     "session_started": Accounts._started,
     "order_submitted": Accounts._submitted,
@@ -427,4 +531,6 @@ FOLDS: dict[str, Callable[[Accounts, Any, int], None]] = {
     "requests_refused": Accounts._refusals,
     "configuration_applied": Accounts._configured,
     "halt_changed": Accounts._halt,
+    "kill_changed": Accounts._kill,
+    "breach_changed": Accounts._breach,
 }

@@ -13,11 +13,14 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.control.kills import KillCommand, name_of
+from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError, Overtaken
 from crowetrade_agents.gateway import batch, books, commands, effects
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.memory import MemoryWriter, Outcome
+from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
 from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.requests import Query
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 CONFIRM_NS = 3 * SECOND
 RETRY_NS = SECOND // 20
 TICK_NS = 50_000_000
+ON_THE_WAY_NS = 3_000_000
+"""About as long as it takes until an order is answered."""
 DEATH = 0.002
 """Chance that a turn does not end."""
 
@@ -65,6 +70,11 @@ class GatewayProcess:
         # The engine's time: a clock that went back stands still.
         self.engine_ns = 0
         self._busy = False
+        # While a batch is being stored: what has not left of it, what will not leave, and what kill orders add to it.
+        self._leaving: set[str] = set()
+        self._not_sent: set[str] = set()
+        self._beside: deque[batch.Batch] = deque()
+        self._stopped_beside = False
         self._turn_due = False
         self._watch_ns = 0
         self._appended_ns = self.world.now
@@ -92,6 +102,21 @@ class GatewayProcess:
             return
         self.inbox.append((command, root))
         self._wake()
+
+    def put_kill(self, command: KillCommand) -> None:
+        """A kill order goes before whatever waits, and stops what is stored and has not left yet."""
+        if not self.alive:
+            return
+        self.world.trace(self.name, command)
+        if not self._busy:
+            self.inbox.appendleft((command, None))
+            self._wake()
+            return
+        extra = batch.take(self.state, (command,), self.wall(), self._leaving)
+        self._stopped_beside = True
+        for cancel in extra.urgent:
+            self._send_cancel(cancel)
+        self._beside.append(extra)
 
     def put_event(self, event: port.VenueEvent, root: str | None = None) -> None:
         """Something that the venue says."""
@@ -188,6 +213,8 @@ class GatewayProcess:
         now = self.wall()
         before: list[int] = []
         todo = batch.take(self.state, self._each(taken, before), now)
+        self._leaving = {item.order.terms.cl_ord_id for item in todo.after if isinstance(item, effects.SendOrder)}
+        self._not_sent, self._stopped_beside = set(), False
         world.batch_taken(self, list(zip((command for command, _ in taken), before, strict=True)), todo)
         places = len(todo.urgent) + bool(todo.events) * 2 + len(todo.after) + 1
         self._last_step = self.random.randrange(places) if dies else places + 1
@@ -205,6 +232,8 @@ class GatewayProcess:
             self._appended_ns = world.now
         if confirmed_ns:
             self._busy = True
+            if self._leaving:
+                world.kills.order_leaves(confirmed_ns)
             world.after(confirmed_ns, self._carry_out_late, todo, taken)
         else:
             self._carry_out(todo, taken)
@@ -224,6 +253,11 @@ class GatewayProcess:
                 self._carry_out(todo, taken)
             except Died:
                 self.end("died", taken)
+            except Overtaken as error:
+                self.end(f"overtaken: {error}", taken)
+            except JournalError as error:
+                self._emergency()
+                self.end(f"{type(error).__name__}: {error}", taken)
         else:
             self._forget(taken)
 
@@ -231,7 +265,15 @@ class GatewayProcess:
         for effect in todo.after:
             self._step()
             self._effect(effect)
-        quiet = not todo.events and all(_is_market(command) for command, _ in taken)
+        beside = bool(self._beside)
+        while self._beside:
+            extra = self._beside.popleft()
+            if extra.events:
+                self._append(extra.events, self._outcome(0.003))
+            for effect in extra.after:
+                self._step()
+                self._effect(effect)
+        quiet = not beside and not todo.events and all(_is_market(command) for command, _ in taken)
         self._forget(taken)
         self.world.batch_done(self, quiet=quiet)
         if self.inbox:
@@ -253,17 +295,33 @@ class GatewayProcess:
         if isinstance(effect, effects.Report):
             world.trader_of(effect.strategy).reported(effect.message)
         elif isinstance(effect, effects.SendOrder):
-            world.check_sent(self, effect.order.terms)
-            venue.send(self, requests.of(effect.order))
+            self._send(effect.order)
         elif isinstance(effect, effects.SendReplace):
-            world.check_sent(self, effect.replace.terms)
-            venue.send(self, requests.of(effect.replace))
+            self._send(effect.replace)
         elif isinstance(effect, effects.SendCancel):
-            self._send_cancel(effect)
+            if effect.cancel.orig_cl_ord_id not in self._not_sent:
+                self._send_cancel(effect)
         elif isinstance(effect, effects.SendQuery):
             venue.send(self, Query(effect.cl_ord_id, effect.order_id, effect.instrument))
         elif isinstance(effect, effects.AcceptLogon):
             world.trader_of(effect.strategy).accepted(self, effect.session, effect.snapshot)
+
+    def _send(self, approved: ApprovedOrder | ApprovedReplace) -> None:
+        """An order leaves, unless a kill order came before it had left."""
+        terms, request = approved.terms, requests.of(approved)
+        self._leaving.discard(terms.cl_ord_id)
+        if self._stopped_beside:
+            state = self.state.control(terms.strategy).state
+            wanted = (TradingState.FLATTEN,) if terms.closing else (TradingState.ACTIVE, TradingState.CLOSE_ONLY)
+            if state not in wanted:
+                self._not_sent.add(terms.cl_ord_id)
+                unsent = requests.not_sent(request, "a kill order came before it had left", self.world.now)
+                assert unsent is not None
+                self.inbox.appendleft((commands.FromVenue(unsent), None))
+                return
+        self.world.check_sent(self, terms)
+        self.world.venue.send(self, request)
+        self.world.kills.order_leaves(ON_THE_WAY_NS)
 
     def _send_cancel(self, effect: effects.SendCancel) -> None:
         self.world.venue.send(self, requests.of(effect.cancel))
@@ -285,6 +343,12 @@ class GatewayProcess:
                 self.world.after(self.random.randrange(6 * SECOND), self.world.deliver_delayed)
             self.world.read_journal()
         self._appended_ns = self.world.now
+        for event in events:
+            if event.HasField("kill_changed"):
+                order = event.kill_changed.order
+                current = self.state.books.kills.get(name_of(order))
+                if current is not None and current.order == order:
+                    self.state.live.kills[name_of(order)].stored = True
 
     def _confirmation(self) -> int:
         """How long the confirmation takes; 0 when nothing can happen meanwhile."""

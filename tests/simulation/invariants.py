@@ -13,7 +13,10 @@ I7  Recovered books equal the live ones, with a snapshot and without.
 I8  Flatten ends: what is left is named with its reason, and the journal does not grow with the quotes.
 I9  When nothing fails any more, no order stays pending or unknown.
 I10 A gateway whose journal takes no more cancels everything that it has open.
-I2 to I5 are also raised by accounts.py, record by record.
+I11, I12 What a gateway acknowledges of a kill order holds at the venue (kills.py).
+I13 A kill order in force survives whatever happens to gateways; it ends or gets softer by the API server alone.
+I14 A breach that was latched does what its action says, whatever happens to gateways, until somebody clears it.
+I2 to I5, I13 and I14 are also raised by accounts.py, record by record.
 """
 
 from __future__ import annotations
@@ -151,6 +154,13 @@ def _sums_are_kept(books: gateway_books.Books) -> None:
             raise Broken("I3", f"{instrument}: {kept} are not the sums, {expected}")
 
 
+def breaches_stay(world: World, process: GatewayProcess) -> None:
+    """I14: what was found and not cleared is still in force."""
+    latched, known = process.state.books.breaches.keys(), world.accounts.breaches.keys()
+    if process.quiet and process.token == world.newest_token() and latched != known:
+        raise Broken("I14", f"breaches {sorted(latched)} are in force, not {sorted(known)}")
+
+
 def executions_are_the_venues(world: World) -> None:
     """I3: nothing is booked that the venue did not execute, under the owner of its order."""
     ledger = world.venue.exchange.ledger
@@ -221,7 +231,7 @@ def nothing_stays_unknown(world: World, process: GatewayProcess) -> None:
             continue
         text = f"{order.cl_ord_id} is still {order.status.value} {order.reason} of {process.state.books.halts.keys()}"
         expect(not _is_asked_for(order), "I9", text)
-        state = process.state.control(order.terms.strategy).state
+        state = world.accounts.state(order.terms.strategy)
         stopped = state in (TradingState.HALTED, TradingState.FLATTEN)
         expect(not stopped, "I5", f"{order.cl_ord_id} works although its strategy is {state.value}")
 
@@ -244,10 +254,13 @@ def flatten_ends(world: World, process: GatewayProcess) -> None:
     """I8."""
     state = process.state
     for (owner, instrument), position in state.books.positions.items():
-        control = state.control(owner)
-        if (state.live.configuration.bindings or {}).get(owner) is not TradingState.FLATTEN or not position.quantity:
+        if world.accounts.state(owner) is not TradingState.FLATTEN or not position.quantity:
             continue
-        left = [item for item in remaining(state, owner, control) if item.instrument.symbol == instrument.symbol]
+        left = [
+            item
+            for item in remaining(state, owner, state.control(owner))
+            if item.instrument.symbol == instrument.symbol
+        ]
         held = f"{owner} holds {position.quantity} {instrument}"
         expect(len(left) == 1 and left[0].reason and left[0].text, "I8", f"{held} and no reason is given")
         expect(

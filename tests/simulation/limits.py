@@ -9,18 +9,55 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from crowetrade.config.v1 import config_pb2
+from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_agents.control.state import Configuration, OnRecord
+from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.rules import RuleSet, compile_rule
 
 SECOND = 1_000_000_000
+DESKS = ("macro", "carry")
+HARDNESS = {
+    "CloseOnly": kill_pb2.KILL_MODE_CLOSE_ONLY,
+    "Block": kill_pb2.KILL_MODE_BLOCK,
+    "Cancel": kill_pb2.KILL_MODE_CANCEL,
+    "Flatten": kill_pb2.KILL_MODE_FLATTEN,
+}
+"""What a kill order or a breach may ask for, the hardest last."""
+STOPPED = {
+    "CloseOnly": TradingState.CLOSE_ONLY,
+    "Block": TradingState.BLOCKED,
+    "Cancel": TradingState.HALTED,
+    "Flatten": TradingState.FLATTEN,
+}
+
+
+def desk_of(strategy: str) -> str:
+    """The label by which kill orders select."""
+    return DESKS[len(strategy) % 2]
+
+
+@dataclass(frozen=True)
+class KillSpec:
+    """What a KillSwitch asks for: a mode, of everybody or of one desk."""
+
+    mode: str
+    desk: str = ""
+
+    @property
+    def cancels(self) -> bool:
+        """Whether nothing may stay open."""
+        return self.mode in ("Cancel", "Flatten")
+
+    def stops(self, strategy: str) -> bool:
+        """Whether the strategy is one of those."""
+        return self.desk in ("", desk_of(strategy))
 
 
 @dataclass(frozen=True)
 class RuleSpec:
     """A RiskLimit; a limit is None where it is not set. `rate`: messages and seconds. `unknown`: it also sets a limit
-    that no gateway knows."""
+    that no gateway knows. `drawdown`: share of capital."""
 
     name: str
     strategies: frozenset[str]
@@ -32,6 +69,9 @@ class RuleSpec:
     position: Decimal | None = None
     rate: tuple[int, int] | None = None
     unknown: bool = False
+    daily_loss: Decimal | None = None
+    drawdown: Decimal | None = None
+    on_breach: str = "Block"
 
     def binds(self, strategy: str, symbol: str) -> bool:
         """Whether it says anything about such an order."""
@@ -52,6 +92,8 @@ class ConfigSpec:
     halted_reason: str = ""
     unreadable: str = ""
     cleared_halts: frozenset[str] = field(default=frozenset())
+    cleared_breaches: frozenset[str] = field(default=frozenset())
+    capital: Decimal = Decimal(0)
 
     def state(self, strategy: str) -> TradingState:
         """What the strategy may do as far as the operator is concerned."""
@@ -75,6 +117,9 @@ def compiled(spec: ConfigSpec, on_record: OnRecord) -> Configuration:
         halted_reason=spec.halted_reason,
         on_record=on_record,
         cleared_halts=spec.cleared_halts,
+        cleared_breaches=dict.fromkeys(spec.cleared_breaches, "looked into"),
+        strategy_labels={name: {"desk": desk_of(name)} for name in spec.bindings},
+        capital={name: Money(spec.capital, "USD") for name in spec.bindings if spec.capital},
         source=_source(spec),
     )
 
@@ -89,13 +134,25 @@ _STATES = {
 
 def _source(spec: ConfigSpec) -> config_pb2.GatewayConfig:
     """The message that the operator would have sent: it is journaled, and the auditor judges by it."""
-    bound = [config_pb2.StrategyBinding(strategy=name, state=_STATES[state]) for name, state in spec.bindings.items()]
+    bound = [
+        config_pb2.StrategyBinding(
+            strategy=name,
+            state=_STATES[state],
+            labels={"desk": desk_of(name)},
+            capital=format(spec.capital, "f") if spec.capital else "",
+            capital_currency="USD" if spec.capital else "",
+        )
+        for name, state in spec.bindings.items()
+    ]
     return config_pb2.GatewayConfig(
         revision=spec.revision,
         strategies=bound,
         rules=[_message(rule) for rule in spec.rules],
         halted_reason=spec.halted_reason,
         cleared_halts=sorted(spec.cleared_halts),
+        cleared_breaches=[
+            config_pb2.ClearedBreach(breach=name, reason="looked into") for name in sorted(spec.cleared_breaches)
+        ],
     )
 
 
@@ -104,6 +161,8 @@ def _message(spec: RuleSpec) -> config_pb2.RiskRule:
         "maxOrderQuantity": spec.order_quantity,
         "maxOrderNotional": spec.order_notional,
         "maxPositionQuantity": spec.position,
+        "maxDailyLoss": spec.daily_loss,
+        "maxDrawdown": spec.drawdown,
         "maxOrderVolatility": Decimal(1) if spec.unknown else None,
     }
     limits = [
@@ -123,4 +182,5 @@ def _message(spec: RuleSpec) -> config_pb2.RiskRule:
         enforce=spec.enforce,
         limits=limits,
         currency="USD",
+        on_breach=spec.on_breach,
     )

@@ -188,6 +188,51 @@ MUTANTS = (
         "        if len(self.records) != follows:\n            raise Overtaken",
         "        if False:\n            raise Overtaken",
     ),
+    Mutant(
+        "kill orders stop nobody after a start",
+        "kills",
+        "gateway/state.py",
+        "            orders = (item.order for item in books.kills.values())\n",
+        "            old = {name for name, item in self.live.kills.items() if item.channel == 'Journal'}\n"
+        "            orders = (item.order for name, item in books.kills.items() if name not in old)\n",
+    ),
+    Mutant(
+        "breaches stop nobody after a start",
+        "breaches",
+        "gateway/state.py",
+        "            known[strategy] = held(self.books.breaches.values(), self.live.configuration, strategy)\n",
+        "            since = self.live.start_sequence\n"
+        "            fresh = [b for b in self.books.breaches.values() if int(b.breach.rsplit('-', 1)[1]) > since]\n"
+        "            known[strategy] = held(fresh, self.live.configuration, strategy)\n",
+    ),
+    Mutant(
+        "the bus makes a kill order softer",
+        "kills",
+        "control/kills.py",
+        "DECISIVE = frozenset({Channel.API, Channel.MANIFEST})\n",
+        "DECISIVE = frozenset({Channel.API, Channel.MANIFEST, Channel.BUS})\n",
+    ),
+    Mutant(
+        "an older re-arming ends a newer kill order",
+        "kills",
+        "control/kills.py",
+        "and (not rearm.uid or rearm.generation > current.generation)\n",
+        "\n",
+    ),
+    Mutant(
+        "a kill order is acknowledged while orders are on their way",
+        "kills",
+        "gateway/kill_progress.py",
+        "    return order.is_open and (order.base is OrdStatus.PENDING_NEW or order.replace is not None)\n",
+        "    return False\n",
+    ),
+    Mutant(
+        "a deleted venue closes although a kill order wants nothing sent",
+        "kills",
+        "control/state.py",
+        "        closes = closes and (hardest is None or hardest.state not in _SENDS_NOTHING)\n",
+        "",
+    ),
 )
 
 

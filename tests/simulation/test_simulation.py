@@ -8,12 +8,13 @@ from decimal import Decimal
 import pytest
 
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2, orders_pb2
+from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.domain.trading_state import TradingState
 from tests.simulation import isolation, mutants
 from tests.simulation.__main__ import attempt, run
-from tests.simulation.accounts import Accounts, Broken, NotSent, Refused
+from tests.simulation.accounts import Accounts, Broken, KillInForce, NotSent, Refused
 from tests.simulation.gateway import GatewayProcess
-from tests.simulation.limits import ConfigSpec, RuleSpec
+from tests.simulation.limits import ConfigSpec, KillSpec, RuleSpec
 from tests.simulation.world import Wanted, World
 
 FIRST = 20_000
@@ -63,10 +64,9 @@ def test_a_broken_gateway_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         self.world.read_journal()
 
     monkeypatch.setattr(GatewayProcess, "_append", append)
-    with pytest.raises(Exception, match=f"make simulate SEED={FIRST}") as failure:
-        run(FIRST, STEPS)
-    assert "I" in str(failure.value)
-    assert issubclass(Broken, Exception)
+    seed = FIRST + 1
+    with pytest.raises(Exception, match=f"I2: .*\n.*make simulate SEED={seed}"):
+        run(seed, STEPS)
 
 
 EXECUTED_IN_FULL = journal_pb2.JournalEvent(
@@ -138,6 +138,39 @@ def test_whoever_nothing_bound_counts_until_he_holds_nothing_also_when_something
         accounts.take(journal_pb2.JournalRecord(first_sequence=number + 1, events=[event]).SerializeToString())
         counted.append("".join(sorted(accounts.members["limit"])))
     assert counted == ["ab", "ab", "a"]
+
+
+SAID = {("u", 1): KillSpec("Cancel"), ("u", 2): None, ("u", 3): KillSpec("Block")}
+CANCEL, BLOCK = kill_pb2.KILL_MODE_CANCEL, kill_pb2.KILL_MODE_BLOCK
+
+
+@pytest.mark.parametrize(
+    ("generation", "mode", "channel", "rearmed", "allowed"),
+    [
+        (1, CANCEL, "Api", True, True),
+        (1, CANCEL, "Bus", True, False),
+        (3, BLOCK, "Api", True, False),
+        (3, BLOCK, "Api", False, True),
+        (3, BLOCK, "Bus", False, False),
+        (3, CANCEL, "Bus", False, True),
+        (1, BLOCK, "Api", False, False),
+    ],
+)
+def test_kill_orders_end_and_get_softer_as_the_api_server_said(
+    generation: int, mode: kill_pb2.KillMode.ValueType, channel: str, rearmed: bool, allowed: bool
+) -> None:
+    accounts = Accounts({}, SAID)
+    accounts.kills["stop"] = KillInForce("u", 1, KillSpec("Cancel"))
+    order = kill_pb2.KillOrder(name="stop", uid="u", generation=generation, mode=mode)
+    change = journal_pb2.KillChanged(order=order, channel=channel, rearmed=rearmed)
+    event = journal_pb2.JournalEvent(kill_changed=change)
+    payload = journal_pb2.JournalRecord(first_sequence=1, events=[event]).SerializeToString()
+    if allowed:
+        accounts.take(payload)
+        assert ("stop" in accounts.kills) is not rearmed
+    else:
+        with pytest.raises(Broken, match="I13"):
+            accounts.take(payload)
 
 
 def test_every_fault_that_mutants_puts_back_has_its_place() -> None:

@@ -28,7 +28,8 @@ from crowetrade_agents.venues.port import VenueFeatures
 from tests.simulation import invariants
 from tests.simulation.accounts import Accounts, NotSent, expect
 from tests.simulation.gateway import GatewayProcess
-from tests.simulation.limits import SECOND, ConfigSpec, RuleSpec, compiled
+from tests.simulation.kills import Kills
+from tests.simulation.limits import HARDNESS, SECOND, ConfigSpec, KillSpec, RuleSpec, compiled
 from tests.simulation.traders import Trader
 from tests.simulation.venue import Venue
 
@@ -83,7 +84,9 @@ class World:
         self.features = VenueFeatures(positions=random.random() < 0.5)
         self._settings = self._draw_settings()
         self.specs: dict[str, ConfigSpec] = {}
-        self.accounts = Accounts(self.specs)
+        said: dict[tuple[str, int], KillSpec | None] = {}
+        self.accounts = Accounts(self.specs, said)
+        self.kills = Kills(self, Random(f"{seed}/kills"), said)
         self.log = MemoryLog()
         self._read = 0
         self.venue = Venue(self, Random(f"{seed}/venue"))
@@ -229,6 +232,7 @@ class World:
         if process.alive:
             self.after(self.random.randrange(SECOND // 5), self._tell_config, process)
             self.after(self.random.randrange(SECOND // 5), process.connect)
+            self.kills.started(process)
 
     def process_ended(self, process: GatewayProcess) -> None:
         """Another one starts after a while if none is left."""
@@ -274,6 +278,9 @@ class World:
             self._reported = OnRecord(process.token, process.head.sequence, process.name)
         invariants.accounts_equal_books(self, process)
         invariants.books_equal_venue(self, process)
+        if process.state.books.kills or self.accounts.kills:
+            self.kills.look(process)
+        invariants.breaches_stay(self, process)
         self._batches += 1
         if self._batches % 16 == 0:
             invariants.is_being_asked_for(process)
@@ -288,6 +295,7 @@ class World:
     def check_arrival(self, request: NewOrder | Replace) -> None:
         """An order reaches the exchange."""
         invariants.stands_in_journal(self, request.terms, "at the venue")
+        self.kills.arrives(request.terms)
 
     # --- The operator -----------------------------------------------------------------------------------------------
 
@@ -319,17 +327,23 @@ class World:
             rules = tuple(self._own_rule(name) for name in self.names)
         chance = 1.0 if calm or self.wanted.apart else random.random()
         halted = random.choice(("VenueSuspended", "VenueDeleted")) if chance < 0.04 else ""
-        halts = self.accounts.halts if calm or random.random() < 0.6 else set()
+        clears = calm or random.random() < 0.6
         spec = ConfigSpec(
             f"r{len(self.specs) + 1}",
             bindings,
             rules,
             halted_reason=halted,
             unreadable="a word that nobody knows" if 0.04 <= chance < 0.06 else "",
-            cleared_halts=frozenset(halts),
+            cleared_halts=frozenset(self.accounts.halts if clears else ()),
+            cleared_breaches=frozenset(self.accounts.breaches if clears else ()),
+            capital=self._risked() * 2000,
         )
         self.specs[spec.revision] = spec
         return spec
+
+    def _risked(self) -> Decimal:
+        """What one lot of the largest instrument makes or loses with one tick."""
+        return max(item.lot_size * item.tick_size for item in self.instruments.values())
 
     def _draw_rule(self, number: int, calm: bool) -> RuleSpec:
         random, lot = self.random, max(item.lot_size for item in self.instruments.values())
@@ -350,6 +364,9 @@ class World:
             position=some(0.7, lot * random.randrange(3, 60)),
             rate=some(0.4, (random.randrange(3, 100), random.choice((1, 1, 5, 60)))),
             unknown=not calm and random.random() < 0.03,
+            daily_loss=some(0 if calm else 0.3, self._risked() * random.randrange(5, 200)),
+            drawdown=some(0 if calm else 0.2, Decimal(random.randrange(1, 20)) / 200),
+            on_breach=random.choice(("Alert", "Slow", *HARDNESS)),
         )
 
     def _own_rule(self, name: str) -> RuleSpec:
@@ -418,17 +435,25 @@ class World:
         self._replace_process()
         self.configure(self._draw_config(calm=True))
         self.venue.disconnect()
+        self.kills.settle()
         self.run_for(CALM_NS)
+        strays = self.kills.engage_strays()
         for _ in range(2):
             cleared = self._again(self.wanted_config)
             self.configure(cleared)
             self.run_for(CALM_NS)
+            self.kills.rearm_strays(strays)
+            strays = []
         self._check_end()
 
     def _again(self, spec: ConfigSpec) -> ConfigSpec:
-        """The same once more, with every halt cleared."""
+        """The same once more, with every halt and breach cleared."""
         again = ConfigSpec(
-            f"r{len(self.specs) + 1}", spec.bindings, spec.rules, cleared_halts=frozenset(self.accounts.halts)
+            f"r{len(self.specs) + 1}",
+            spec.bindings,
+            spec.rules,
+            cleared_halts=frozenset(self.accounts.halts),
+            cleared_breaches=frozenset(self.accounts.breaches),
         )
         self.specs[again.revision] = again
         return again
@@ -439,6 +464,7 @@ class World:
         records = len(self.log.records)
         self.run_for(20 * SECOND)
         process.expect_alive()
+        self.kills.check_end(process)
         expect(process.state.live.configuration.revision == self.wanted_config.revision, "I9", "configuration in force")
         self.venue.check_itself()
         invariants.accounts_equal_books(self, process)
@@ -449,8 +475,14 @@ class World:
         invariants.recovered_equals_live(self, process)
         if not self.venue.lost_executions:
             invariants.flatten_ends(self, process)
-        grown = len(self.log.records) - records
+        # One order that closes a position is sent, accepted and ended. What is held is charged besides.
+        grown = sum(not _charges_alone(payload) for payload in self.log.records[records:])
         expect(grown <= 3 * len(process.state.books.positions), "I8", f"the journal grows by {grown} records in 20 s")
+
+
+def _charges_alone(payload: bytes) -> bool:
+    events = journal_pb2.JournalRecord.FromString(payload).events
+    return all(event.HasField("position_charged") for event in events)
 
 
 def _not_sent(
@@ -490,5 +522,7 @@ CHAOS: tuple[Callable[[World], None], ...] = (
     lambda world: world.venue.bust(),
     lambda world: world.venue.foreign(),
     lambda world: world.trader_of(world.random.choice(world.names)).lose(),
+    lambda world: world.kills.engage(),
+    lambda world: world.kills.rearm(),
 )
-CHAOS_WEIGHTS = (30, 6, 4, 8, 4, 10, 3, 10, 8, 2, 5)
+CHAOS_WEIGHTS = (30, 6, 4, 8, 4, 10, 3, 10, 8, 2, 5, 10, 16)

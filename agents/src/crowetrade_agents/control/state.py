@@ -68,6 +68,7 @@ class Control:
 
 ACTIVE = Control(TradingState.ACTIVE, None)
 _HARDEST_LAST = tuple(TradingState)
+_SENDS_NOTHING = (TradingState.BLOCKED, TradingState.HALTED)
 
 
 class Stop(NamedTuple):
@@ -92,18 +93,19 @@ def join(
     nothing sent.
     """
     blocked = blocking(configuration, halts)
+    hardest = max(stops, key=lambda stop: _HARDEST_LAST.index(stop.state), default=None)
     bindings = configuration.bindings or {}
     bound = bindings.get(strategy)
     if blocked is not None:
         closes = configuration.halted_reason == VENUE_DELETED and not halts and not configuration.unreadable
+        closes = closes and (hardest is None or hardest.state not in _SENDS_NOTHING)
         if closes and bound is TradingState.FLATTEN:
             return Control(TradingState.FLATTEN, blocked)
         return Control(TradingState.HALTED, blocked)
     if bound is None:
         text = f"strategy {strategy!r} does not name this venue in its spec.instruments"
         return Control(TradingState.HALTED, Refusal(Reason.UNKNOWN_STRATEGY, text))
-    hardest = max(stops, key=lambda stop: _HARDEST_LAST.index(stop.state), default=None)
-    if hardest is not None and hardest.state in (TradingState.BLOCKED, TradingState.HALTED):
+    if hardest is not None and hardest.state in _SENDS_NOTHING:
         halted = hardest.state if bound is TradingState.ACTIVE and not leaving else TradingState.HALTED
         return Control(halted, hardest.refusal)
     if hardest is not None and hardest.state is TradingState.FLATTEN:

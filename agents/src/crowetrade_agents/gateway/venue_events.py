@@ -146,7 +146,8 @@ def replaced(turn: Turn, event: port.Replaced) -> None:
 def request_rejected(turn: Turn, event: port.RequestRejected) -> None:
     """A cancel or cancel/replace was refused; where the venue says that it has no such order, its fate is asked for."""
     order = turn.books.find(event.orig_cl_ord_id)
-    if order is None or not order.is_open:
+    # A ClOrdID that the venue refuses because it has it already is that of a request whose own answer is to come.
+    if order is None or not order.is_open or event.reason == port.DUPLICATE_CL_ORD_ID:
         return
     reject_request(turn, order, event.cl_ord_id, event.reason, event.text, event.at_ns)
     if event.unknown_order and order.is_open:

@@ -82,7 +82,8 @@ class Replaced:
 @dataclass(frozen=True, slots=True)
 class RequestRejected:
     """A cancel or cancel/replace was refused (FIX OrderCancelReject). `unknown_order`: the venue has no such open order
-    (FIX tag 102 = 1, or 0 = too late)."""
+    (FIX tag 102 = 1, or 0 = too late). The reason DUPLICATE_CL_ORD_ID (FIX tag 102 = 6) concerns the second request of
+    that ClOrdID alone."""
 
     cl_ord_id: str
     orig_cl_ord_id: str
@@ -211,7 +212,7 @@ VenueEvent = OrderEvent | FeedEvent | SessionChanged
 
 FEED_ALIVE_SECONDS = 1.0
 DUPLICATE_CL_ORD_ID = "DuplicateClOrdID"
-"""Reason of an Ended with REJECTED that does not end the order whose ClOrdID it names."""
+"""Reason of an Ended with REJECTED, or of a RequestRejected, that says nothing of what first had the ClOrdID."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from decimal import Decimal
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_agents.control.kills import Channel
 from crowetrade_agents.control.state import VENUE_DELETED
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdStatus, Side
@@ -327,6 +329,22 @@ def test_a_venue_that_is_deleted_together_with_its_strategies_closes_first() -> 
 
     assert _sent(_flatten(scenario, halted_reason=VENUE_DELETED)) == [("EUR-USD", "Sell", Decimal(50_000))]
     assert kinds(scenario.order(9, strategy="beta"))[0] == "< REJECTED VenueHalted"
+
+
+@pytest.mark.parametrize(
+    ("mode", "closes"),
+    [
+        (kill_pb2.KILL_MODE_CLOSE_ONLY, True),
+        (kill_pb2.KILL_MODE_BLOCK, False),
+        (kill_pb2.KILL_MODE_CANCEL, False),
+    ],
+)
+def test_what_a_deleted_venue_would_close_waits_while_a_kill_order_wants_nothing_sent(mode: int, closes: bool) -> None:
+    scenario = _holding()
+    order = kill_pb2.KillOrder(namespace="trading", name="stop", mode=mode)  # type: ignore[arg-type]
+    scenario.do(commands.Kill(order, Channel.RPC))
+
+    assert bool(_sent(_flatten(scenario, halted_reason=VENUE_DELETED))) is closes
 
 
 def test_a_gateway_that_leaves_goes_on_closing() -> None:

@@ -358,6 +358,21 @@ def test_a_cl_ord_id_that_the_venue_has_already_is_that_of_an_order_which_goes_o
     assert scenario.books.open[cl_ord_id(1)].is_open
 
 
+def test_a_replacement_that_the_venue_has_already_is_answered_by_its_own_answer_or_asked_for() -> None:
+    """Found by the simulation, seed 20004: the request was doubled and the answer to the first copy was lost, so that
+    the books had the order as it was before."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2)
+    twice = port.RequestRejected(cl_ord_id(2), cl_ord_id(1), port.DUPLICATE_CL_ORD_ID, "", False, scenario.now)
+
+    assert kinds(scenario.venue(twice)) == []
+
+    assert scenario.books.open[cl_ord_id(1)].replace is not None
+    assert "> query" in kinds(scenario.later(10))
+
+
 def test_filled_orders_are_counted() -> None:
     scenario = Scenario()
     for number in (1, 2, 3):
