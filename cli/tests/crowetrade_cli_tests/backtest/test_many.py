@@ -11,9 +11,14 @@ from crowetrade_cli.backtest.many import _interrupt_later
 
 def test_an_interrupt_waits_for_the_end_of_what_must_not_stop_in_the_middle() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), _interrupt_later():
-        signal.raise_signal(signal.SIGINT)
-        done.append("handed over")
+
+    def hand_over() -> None:
+        with _interrupt_later():
+            signal.raise_signal(signal.SIGINT)
+            done.append("handed over")
+
+    with pytest.raises(KeyboardInterrupt):
+        hand_over()
     assert done == ["handed over"]
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
