@@ -220,13 +220,6 @@ MUTANTS = (
         "\n",
     ),
     Mutant(
-        "a kill order is acknowledged while orders are on their way",
-        "kills",
-        "gateway/kill_progress.py",
-        "    return order.is_open and (order.base is OrdStatus.PENDING_NEW or order.replace is not None)\n",
-        "    return False\n",
-    ),
-    Mutant(
         "a deleted venue closes although a kill order wants nothing sent",
         "kills",
         "control/state.py",

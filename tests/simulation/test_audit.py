@@ -47,8 +47,8 @@ def test_a_real_gateway_is_never_accused(worlds: list[World]) -> None:
         orders += fleet.orders
         unjudged.update(item.limit for item in fleet.unjudged)
     assert orders > 500
-    # Only what needs a price may be left open.
-    assert unjudged.keys() <= {"maxOrderNotional"}
+    # Only what needs prices may be left open.
+    assert unjudged.keys() <= {"maxOrderNotional", "maxDailyLoss", "maxDrawdown"}
 
 
 def test_the_auditor_counts_what_the_gateway_counts(worlds: list[World]) -> None:
