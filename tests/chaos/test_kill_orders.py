@@ -114,6 +114,8 @@ async def test_a_gateway_that_was_frozen_while_a_kill_order_came_sends_nothing_w
         await bursting
         await asyncio.gather(*(strategy.until_answered() for strategy in run.strategies))
 
-        assert new_requests(lines) == []
+        # The process may have been frozen in the middle of writing an order to its socket: that one, and no other, is
+        # written to its end. It is cancelled as those that had left before.
+        assert len(new_requests(lines)) <= 1
         await run.settle()
         assert not run.venue_record.open
