@@ -35,6 +35,16 @@ async def unless_stopping(
     return None
 
 
+async def first_of(*waits: Coroutine[object, object, object]) -> None:
+    """Returns when the first of them has ended; the others are cancelled and not waited for."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 async def cancelled(*tasks: asyncio.Task[T], again_seconds: float = AGAIN_SECONDS) -> None:
     """Cancels until all have ended, whatever they raise; again after `again_seconds`, which leave time to tidy up.
 

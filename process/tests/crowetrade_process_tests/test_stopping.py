@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
+from crowetrade_process.stopping import cancelled, first_of, stop_on_signals, unless_stopping
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -47,3 +47,20 @@ async def test_a_task_that_loses_a_cancellation_gets_another() -> None:
     await asyncio.sleep(0)
     await asyncio.wait_for(cancelled(task, again_seconds=0.01), 5)
     assert lost == 2
+
+
+async def test_the_first_to_end_ends_the_others() -> None:
+    event, ended = asyncio.Event(), asyncio.Event()
+
+    async def never() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(first_of(event.wait(), never()))
+    await asyncio.wait({waiting}, timeout=0.01)
+    assert not waiting.done()
+    event.set()
+    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(ended.wait(), 5)

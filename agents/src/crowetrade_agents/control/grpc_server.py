@@ -13,6 +13,7 @@ from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
 from crowetrade_agents.control.kills import Channel, Kill, Name, name_of
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError
+from crowetrade_process.stopping import first_of
 
 PROGRESS_NS = 200_000_000
 """While orders are still open, how many is said this often."""
@@ -93,7 +94,7 @@ class _Control(control_pb2_grpc.ControlServiceServicer):
             if found is not None and found.halted_unix_ns:
                 return
             last = found
-            await self._wait(changed)
+            await first_of(changed.wait(), self._clock.wait_until(self._clock.now_ns() + PROGRESS_NS))
 
     async def ListKills(
         self,
@@ -102,12 +103,3 @@ class _Control(control_pb2_grpc.ControlServiceServicer):
     ) -> control_pb2.ListKillsResponse:
         """See control.proto."""
         return control_pb2.ListKillsResponse(kills=self._kills.acknowledgements())
-
-    async def _wait(self, changed: asyncio.Event) -> None:
-        waiting = asyncio.ensure_future(changed.wait())
-        timer = asyncio.ensure_future(self._clock.wait_until(self._clock.now_ns() + PROGRESS_NS))
-        try:
-            await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            timer.cancel()

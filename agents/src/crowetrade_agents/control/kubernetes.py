@@ -17,6 +17,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -120,7 +121,7 @@ class KillSwitchWatch:
                         wait = FIRST_WAIT_SECONDS
                         tell(lambda: self._watching(True))
                     else:
-                        tell(lambda command=command: self._put(command))  # type: ignore[misc]
+                        tell(partial(self._put, command))
             except (OSError, http.client.HTTPException, ValueError, _Refused) as error:
                 if self._stopping.is_set():
                     return

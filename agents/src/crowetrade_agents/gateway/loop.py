@@ -55,7 +55,7 @@ from crowetrade_agents.venues.port import (
     TradePrinted,
     VenuePort,
 )
-from crowetrade_process.stopping import cancelled
+from crowetrade_process.stopping import cancelled, first_of
 
 log = structlog.get_logger()
 
@@ -229,13 +229,7 @@ class Gateway:
 
     async def first(self, event: asyncio.Event, deadline_ns: int) -> None:
         """Returns when the event is set, at the latest at the deadline."""
-        waiting = asyncio.ensure_future(event.wait())
-        timer = asyncio.ensure_future(self._clock.wait_until(deadline_ns))
-        try:
-            await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            timer.cancel()
+        await first_of(event.wait(), self._clock.wait_until(deadline_ns))
 
     async def handle(self, commands: Sequence[Command], *, prove: bool = False) -> Sequence[journal_pb2.JournalEvent]:
         """Handles commands as one batch: what they ask for is journaled and carried out, in the order that batch.py

@@ -24,6 +24,7 @@ from crowetrade_agents.gateway.commands import SharesChanged
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk.rules import Rule
 from crowetrade_agents.risk.standing import identity
+from crowetrade_process.stopping import first_of
 
 log = structlog.get_logger()
 
@@ -71,9 +72,9 @@ class ShareKeeper:
             heard.clear()
             again = await self._attempt()
             # Others have their turn, also where the ledger is in this process.
-            await _first(heard, self._clock, self._clock.now_ns())
+            await first_of(heard.wait(), self._clock.wait_until(self._clock.now_ns()))
             while not (again or heard.is_set() or self.due):
-                await _first(heard, self._clock, self._clock.now_ns() + LOOK_NS)
+                await first_of(heard.wait(), self._clock.wait_until(self._clock.now_ns() + LOOK_NS))
 
     async def prepare(self, configuration: Configuration) -> None:
         """Gets shares of the limits that the configuration brings, as much as is in use of them, so that nothing that
@@ -87,7 +88,7 @@ class ShareKeeper:
             patience_ns = ENOUGH_NS if missing <= self._state.live.shares.keys() else PATIENCE_NS
             self._looked.clear()
             self._ledgers.heard.set()
-            await _first(self._looked, self._clock, began_ns + patience_ns)
+            await first_of(self._looked.wait(), self._clock.wait_until(began_ns + patience_ns))
             if self._failing or self._clock.now_ns() - began_ns >= patience_ns:
                 log.warning("shares_missing", limits=sorted(f"{uid}/{limit}" for uid, limit in missing))
                 return
@@ -205,14 +206,3 @@ class ShareKeeper:
 
 def _is_known(configuration: Configuration) -> bool:
     return configuration.bindings is not None and not configuration.unreadable
-
-
-async def _first(event: asyncio.Event, clock: Clock, deadline_ns: int) -> None:
-    """Returns when the event is set, at the latest at the deadline."""
-    waiting = asyncio.ensure_future(event.wait())
-    timer = asyncio.ensure_future(clock.wait_until(deadline_ns))
-    try:
-        await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-        timer.cancel()

@@ -131,7 +131,7 @@ async def test_a_new_limit_waits_for_as_much_as_is_in_use_but_not_for_what_other
     async with fleet(server.url, 2) as members:
         first, second = members
         await served(first, 9_000_000, members)
-        # It starts again under a limit of another name, as after a RiskLimit that was made anew.
+        # It starts again under a limit of another name, as after a RiskLimit that was made again.
         for member, most in ((second, 1), (first, 10)):
             member.rename("anew")
             began = time.monotonic()
