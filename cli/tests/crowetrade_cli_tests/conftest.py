@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,13 @@ from crowetrade_cli_tests.cluster import Cluster, install_crds
 from crowetrade_cli_tests.control import ScriptedGateway
 from crowetrade_cli_tests.desk import Desk, desk_of_waves
 from crowetrade_operator_tests.servers import ApiServer, start_api_server
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts() -> None:
+    """Whatever tests before left behind, and for what is started here too: a shell's background job, as tests may be,
+    ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ class Runner:
 @contextmanager
 def _interrupt_later() -> Iterator[None]:
     """Ctrl-C waits for the end of the block: in the middle of handing a task over it would leave the pool's lock taken,
-    and its end would be waited for in vain."""
+    and its end would be waited for in vain. Then it does what it did before: a shell's background job ignores it."""
     noted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
     try:
@@ -156,7 +156,7 @@ def _interrupt_later() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
     if noted:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
 
 _forked: Callable[[int, Range], Any] | None = None
