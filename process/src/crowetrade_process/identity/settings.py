@@ -19,7 +19,7 @@ DEFAULT_TRUST_DOMAIN = "crowetrade.local"
 IDENTITY_DIRECTORY = "/var/run/crowetrade/identity"
 IDENTITY_TOKEN_FILE = "/var/run/secrets/crowetrade/vault/token"
 _DURATION = re.compile(r"[1-9][0-9]{0,8}[smh]")
-_PATH = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
 class IdentitySource(StrEnum):
