@@ -16,8 +16,8 @@ KILL_BUCKET = "crowetrade-kills"
 """Kill orders (KillOrder) by KillSwitch: put by whoever gives one, watched by every gateway."""
 ALLOWANCE_BUCKET = "crowetrade-allowances"
 """Which gateway holds which share of a limit (Allowances) by RiskLimit, moved by compare-and-set."""
-AUDIT_BUCKET = "crowetrade-audit"
-"""How far the auditor has told what it found, a sequence of the journal, by venue."""
+RISK_AUDITOR_BUCKET = "crowetrade-risk-auditor"
+"""How far the risk auditor has told what it found, a sequence of the journal, by venue."""
 STATUS_SUBJECTS = "status.>"
 MARKET_DATA_SUBJECTS = "md.>"
 
@@ -108,13 +108,13 @@ def agent_status(namespace: str, strategy: str, roles: str) -> str:
     return f"status.{namespace}.agent.{strategy}.{roles}"
 
 
-def audit(namespace: str, venue: str) -> str:
-    """Subject of what the auditor found in a gateway's journal (JSON)."""
-    return f"audit.{namespace}.{venue}"
+def risk_finding(namespace: str, venue: str) -> str:
+    """Subject of what the risk auditor found in a gateway's journal (JSON)."""
+    return f"risk-finding.{namespace}.{venue}"
 
 
-def audit_key(namespace: str, venue: str) -> str:
-    """Key of a venue in AUDIT_BUCKET."""
+def risk_auditor_key(namespace: str, venue: str) -> str:
+    """Key of a venue in RISK_AUDITOR_BUCKET."""
     return f"told.{namespace}.{venue}"
 
 
