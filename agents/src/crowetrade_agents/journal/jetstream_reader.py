@@ -1,8 +1,8 @@
 """Reads streams, and a venue's journal and snapshots, from JetStream, in batches of bounded size.
 
 Batches are read with direct get (server 2.11 and later): no consumer is made, so a reader needs no more than the right
-to read and leaves nothing behind. A replica that answers may be behind; the end is therefore asked of the
-stream's leader first, and reading goes on until it is reached.
+to read and leaves nothing behind. A replica that answers may be behind; the end is therefore asked of the stream's
+leader first, and reading goes on until it is reached.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ _NO_RESPONDERS = "503"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A message as it is stored: its sequence in the stream and its bytes."""
+    """A message as it is stored: its sequence in the stream, its bytes and its subject."""
 
     place: int
     payload: bytes
+    subject: str
 
 
 @contextmanager
@@ -85,7 +86,7 @@ class StreamReader:
                 found = await self._jetstream.get_msg(self.stream, subject=subject)
             except NotFoundError:
                 return None
-        return Stored(found.seq or 0, found.data or b"")
+        return Stored(found.seq or 0, found.data or b"", found.subject or "")
 
     async def messages(self, subject: str, first_place: int, last_place: int) -> AsyncIterator[Stored]:
         """A subject's messages between two sequences of the stream, both included."""
@@ -127,7 +128,7 @@ class StreamReader:
             if status is not None:
                 why = "nothing answers" if status == _NO_RESPONDERS else headers.get("Description", status)
                 raise JournalUnavailable(f"stream {self.stream} cannot be read directly: {why}")
-            found.append(Stored(int(headers["Nats-Sequence"]), message.data))
+            found.append(Stored(int(headers["Nats-Sequence"]), message.data, headers["Nats-Subject"]))
 
 
 class JetStreamReader(StreamReader):
@@ -149,7 +150,7 @@ class JetStreamReader(StreamReader):
                 found = await self._jetstream.get_msg(self.stream, seq=place, subject=self.journal, next=True)
             except NotFoundError:
                 return None
-        return Stored(found.seq or 0, found.data or b"")
+        return Stored(found.seq or 0, found.data or b"", found.subject or "")
 
     async def record_of(self, sequence: int, last: Stored) -> Stored:
         """The record that holds an event, or the first of the journal when that event was trimmed; the event is not

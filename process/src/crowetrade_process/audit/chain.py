@@ -85,6 +85,8 @@ class Chain:
     def __init__(self, writer: str) -> None:
         self.writer = writer
         self.head = Head()
+        self.before = Head()
+        """The head before the last record that was followed."""
         self.begins_with = 0
         """Sequence of the first record; 0 before there is one."""
         self.expired_unix_ns = 0
@@ -98,6 +100,7 @@ class Chain:
         if not self.begins_with:
             self._begin(record)
         self._check(record)
+        self.before = self.head
         self.head = Head(record.sequence, digest(payload), record.recorded_unix_ns)
         return record
 

@@ -12,7 +12,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import nats
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -32,12 +34,34 @@ CAPACITY = 1_000
 CAPACITY_BYTES = 8 * 1024 * 1024
 CHECKPOINT_RECORDS = 256
 CHECKPOINT_SECONDS = 60.0
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 1
 FINISH_SECONDS = 2.0
 TRIES_AT_ONCE = 10
 """So often another process of the same identity may append in between before this one waits."""
 
 Connect = Callable[[], Awaitable[Client]]
+
+
+def connecting(url: str, name: str, **options: Any) -> Connect:
+    """How a trail connects: for ever, and again when the connection is lost. `options` are those of an identity."""
+
+    async def on_error(error: Exception) -> None:
+        log.debug("audit_bus", error=str(error) or type(error).__name__)
+
+    async def connect() -> Client:
+        return await nats.connect(
+            servers=[url],
+            name=name,
+            connect_timeout=2,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RETRY_SECONDS,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            error_cb=on_error,
+            **options,
+        )
+
+    return connect
 
 
 def unsigned() -> SigningKey | None:
@@ -75,6 +99,7 @@ class Trail:
         self._end: End | None = None
         self._sent: set[bytes] = set()
         self._unvouched = 0
+        self._has_vouched = False
         self._vouch_at = 0.0
 
     def record(self, event: audit_pb2.AuditEvent) -> None:
@@ -154,7 +179,7 @@ class Trail:
 
     async def _vouch(self) -> None:
         await self._append(None)
-        self._unvouched = 0
+        self._unvouched, self._has_vouched = 0, True
 
     async def _append(self, event: audit_pb2.AuditEvent | None) -> None:
         """Appends an event, or a checkpoint of what is there. Raises AuditUnavailable, AuditBroken."""
@@ -181,7 +206,8 @@ class Trail:
             metrics.SIGNED.set(self._signing_key() is not None)
             return
         if not self._unvouched:
-            self._vouch_at = time.monotonic() + self._checkpoint_seconds
+            # The first at once: so that a chain which nobody has signed is never an honest one for long.
+            self._vouch_at = time.monotonic() + (self._checkpoint_seconds if self._has_vouched else 0.0)
         self._unvouched += 1
 
     async def _finish(self) -> None:
