@@ -7,7 +7,6 @@ issued by one of the authorities that the verifier trusts, and name the writer i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -15,22 +14,16 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_process.audit.chain import Head
 from crowetrade_process.audit.errors import AuditBroken
+from crowetrade_process.identity.credentials import Credentials, name_of
+from crowetrade_process.identity.errors import IdentityError
 
 _DOMAIN = "crowetrade.audit.v1.Checkpoint"
 _ALGORITHM = ec.ECDSA(hashes.SHA256())
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """What a writer signs with: certificate and intermediates, and the key (EC P-256), both PEM."""
-
-    chain_pem: bytes
-    key_pem: bytes
 
 
 def signed_bytes(writer: str, sequence: int, record_hash: bytes, recorded_unix_ns: int) -> bytes:
@@ -38,16 +31,15 @@ def signed_bytes(writer: str, sequence: int, record_hash: bytes, recorded_unix_n
     return "\n".join((_DOMAIN, writer, str(sequence), record_hash.hex(), str(recorded_unix_ns))).encode()
 
 
-def checkpoint(head: Head, writer: str, now_ns: int, key: SigningKey | None) -> audit_pb2.Checkpoint:
-    """Vouches for the chain up to `head` in a record of time `now_ns`; unsigned without a key."""
+def checkpoint(head: Head, writer: str, now_ns: int, credentials: Credentials | None) -> audit_pb2.Checkpoint:
+    """Vouches for the chain up to `head` in a record of time `now_ns`; unsigned without credentials."""
     made = audit_pb2.Checkpoint(sequence=head.sequence, hash=head.record_hash)
-    if key is None:
+    if credentials is None:
         return made
-    private = load_pem_private_key(key.key_pem, None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise ValueError("checkpoints are signed with EC keys alone")
-    made.certificate_chain = key.chain_pem
-    made.signature = private.sign(signed_bytes(writer, head.sequence, head.record_hash, now_ns), _ALGORITHM)
+    key = load_pem_private_key(credentials.key_pem, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey), "credentials hold no other keys"
+    made.certificate_chain = credentials.chain_pem
+    made.signature = key.sign(signed_bytes(writer, head.sequence, head.record_hash, now_ns), _ALGORITHM)
     return made
 
 
@@ -60,9 +52,15 @@ class Authorities:
 
     def check(self, leaf: x509.Certificate, others: list[x509.Certificate], at: datetime) -> str:
         """Why a certificate is not believed at a time; empty when it is."""
-        verifier = PolicyBuilder().store(self._store).time(at).build_client_verifier()
+        # As peers are judged: the certificates of authorities are held to the rules of the web, the leaf has our name.
+        policy = (
+            PolicyBuilder()
+            .store(self._store)
+            .time(at.replace(tzinfo=None))
+            .extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ExtensionPolicy.permit_all())
+        )
         try:
-            verifier.verify(leaf, others)
+            policy.build_client_verifier().verify(leaf, others)
         except (VerificationError, ValueError) as error:
             return str(error)
         return ""
@@ -79,13 +77,13 @@ def check_checkpoint(record: audit_pb2.AuditRecord, before: Head, authorities: A
         return False
     try:
         leaf, *others = x509.load_pem_x509_certificates(said.certificate_chain)
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-        key = leaf.public_key()
-    except (ValueError, x509.ExtensionNotFound, UnsupportedAlgorithm) as error:
+        name, key = name_of(leaf), leaf.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise AuditBroken(f"{where} carries a certificate that cannot be read: {error}") from error
-    if len(uris) != 1 or writer_of(uris[0]) != record.writer:
-        raise AuditBroken(f"{where} is signed by {', '.join(uris) or 'nobody'}, who is not {record.writer}")
+    except IdentityError as error:
+        raise AuditBroken(f"the certificate of {where} {error}") from error
+    if f"{name.namespace}.{name.service_account}" != record.writer:
+        raise AuditBroken(f"{where} is signed by {name}, who is not {record.writer}")
     text = signed_bytes(record.writer, said.sequence, said.hash, record.recorded_unix_ns)
     try:
         if not isinstance(key, ec.EllipticCurvePublicKey):
@@ -97,12 +95,3 @@ def check_checkpoint(record: audit_pb2.AuditRecord, before: Head, authorities: A
     if authorities is not None and (why := authorities.check(leaf, others, at)):
         raise AuditBroken(f"the certificate of {where} is not believed: {why}")
     return True
-
-
-def writer_of(uri: str) -> str:
-    """The writer that spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT names; empty for any other URI."""
-    scheme, _, rest = uri.partition("://")
-    parts = rest.split("/")
-    if scheme != "spiffe" or len(parts) != 5 or (parts[1], parts[3]) != ("ns", "sa") or not all(parts):
-        return ""
-    return f"{parts[2]}.{parts[4]}"

@@ -23,9 +23,11 @@ from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_process.audit import metrics
 from crowetrade_process.audit.chain import bounded, digest, seal
-from crowetrade_process.audit.checkpoints import SigningKey, checkpoint
+from crowetrade_process.audit.checkpoints import checkpoint
 from crowetrade_process.audit.errors import AuditBroken, AuditUnavailable
 from crowetrade_process.audit.stream import End, WriterStream
+from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process.identity.holder import Identity
 from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
@@ -64,11 +66,6 @@ def connecting(url: str, name: str, **options: Any) -> Connect:
     return connect
 
 
-def unsigned() -> SigningKey | None:
-    """The signing key of a process without an identity."""
-    return None
-
-
 class Trail:
     """The audit trail of one process."""
 
@@ -77,17 +74,17 @@ class Trail:
         namespace: str,
         service_account: str,
         instance: str,
-        signing_key: Callable[[], SigningKey | None] = unsigned,
         *,
+        identity: Identity | None = None,
         capacity: int = CAPACITY,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`instance` is the name of the pod; `signing_key` is asked at each checkpoint."""
+        """`instance` is the name of the pod; with an identity, which has these names, checkpoints are signed."""
         self.writer = f"{namespace}.{service_account}"
         self._subject = subjects.audit(namespace, service_account)
         self._instance = instance
-        self._signing_key = signing_key
+        self._identity = identity
         self._capacity = capacity
         self._checkpoint_seconds = checkpoint_seconds
         self._clock_ns = clock_ns
@@ -190,7 +187,7 @@ class Trail:
             if after.head.record_hash in self._sent:  # what was not confirmed has arrived
                 return self._appended(after, event)
             now_ns = max(self._clock_ns(), after.head.recorded_unix_ns)
-            content = event or checkpoint(after.head, self.writer, now_ns, self._signing_key())
+            content = event or checkpoint(after.head, self.writer, now_ns, self._credentials())
             payload, head = seal(after.head, self.writer, self._instance, now_ns, content)
             self._sent.add(digest(payload))
             place = await stream.append(payload, after)
@@ -203,12 +200,15 @@ class Trail:
         self._sent.clear()
         metrics.RECORDS.inc()
         if event is None:
-            metrics.SIGNED.set(self._signing_key() is not None)
+            metrics.SIGNED.set(self._identity is not None)
             return
         if not self._unvouched:
             # The first at once: so that a chain which nobody has signed is never an honest one for long.
             self._vouch_at = time.monotonic() + (self._checkpoint_seconds if self._has_vouched else 0.0)
         self._unvouched += 1
+
+    def _credentials(self) -> Credentials | None:
+        return self._identity.credentials if self._identity is not None else None
 
     async def _finish(self) -> None:
         client = self._client

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,9 @@ from crowetrade_process.audit.chain import Head, decode
 from crowetrade_process.audit.checkpoints import Authorities
 from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.audit.verification import Findings, Verification
-from crowetrade_process_tests.audit.certificates import Authority, spiffe
+from crowetrade_process.identity.files import FilesSource
+from crowetrade_process.identity.holder import Identity, utc_now
+from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
 
 pytestmark = pytest.mark.integration
 NAMESPACE, ACCOUNT = "desk", "venue-sim"
@@ -83,10 +84,14 @@ def verified(records: list[bytes], authorities: Authorities | None = None) -> Fi
     return found
 
 
-async def test_events_are_stored_in_order_and_vouched_for(nats_server: NatsServer, client: Client) -> None:
+async def test_events_are_stored_in_order_and_vouched_for(
+    nats_server: NatsServer, client: Client, tmp_path: Path
+) -> None:
     authority = Authority()
-    key = authority.issue(spiffe(NAMESPACE, ACCOUNT), issued=_now())
-    audit = trail(signing_key=lambda: key)
+    files = write_identity(tmp_path / "identity", authority.issue_to(identity_name(ACCOUNT, NAMESPACE)), authority)
+    identity = Identity(FilesSource(files, TRUST_DOMAIN, utc_now), TRUST_DOMAIN)
+    await identity.start()
+    audit = trail(identity=identity)
     audit.record(event("before the bus is there"))
     async with audit.writing(connecting(nats_server.url, "test")):
         await until("the first record and its checkpoint", lambda: _count(client, 2))
@@ -195,10 +200,6 @@ async def test_a_second_writer_that_does_not_know_the_end_is_refused(client: Cli
     empty = stream.End(Head(), 0)
     assert await writer.append(b"first", empty) == 1
     assert await writer.append(b"second", empty) is None
-
-
-def _now() -> datetime:
-    return datetime.now(UTC) - timedelta(minutes=1)
 
 
 async def _count(client: Client, wanted: int) -> bool:

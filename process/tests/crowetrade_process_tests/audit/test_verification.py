@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -12,18 +12,37 @@ from hypothesis import strategies as st
 
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_process.audit.chain import MAX_TEXT_BYTES, Head, bounded, head_of, seal
-from crowetrade_process.audit.checkpoints import Authorities, SigningKey, checkpoint, writer_of
+from crowetrade_process.audit.checkpoints import Authorities, checkpoint
 from crowetrade_process.audit.verification import Findings, Verification, head_text, parse_heads
-from crowetrade_process_tests.audit.certificates import HOUR, ISSUED, Authority, spiffe
+from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process_tests.identity.authority import HOUR, Authority, Issued, identity_name
 
 WRITER = "crowetrade-system.crowetrade-operator"
 SUBJECT = f"audit.{WRITER}"
-URI = spiffe("crowetrade-system", "crowetrade-operator")
-START_NS = int(ISSUED.timestamp() * 1e9)
+NAME = identity_name("crowetrade-operator", "crowetrade-system")
+OTHER = identity_name("strategy-a")
+STARTED = datetime.now(UTC).replace(microsecond=0)
+START_NS = int(STARTED.timestamp()) * 10**9
 SECOND = 10**9
 YEAR_SECONDS = 365 * 86_400
 AUTHORITY = Authority()
-KEY = AUTHORITY.issue(URI)
+
+
+def key(issued: Issued) -> Credentials:
+    """Credentials as a forger might put them together: nothing is checked."""
+    certificate = issued.certificate
+    return Credentials(
+        NAME,
+        issued.pem,
+        issued.key_pem,
+        b"",
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.serial_number,
+    )
+
+
+KEY = key(AUTHORITY.issue_to(NAME))
 
 
 def event(number: int) -> audit_pb2.AuditEvent:
@@ -31,7 +50,12 @@ def event(number: int) -> audit_pb2.AuditEvent:
 
 
 def written(
-    events: int, key: SigningKey | None = KEY, *, every: int = 3, writer: str = WRITER, start: Head | None = None
+    events: int,
+    signed_with: Credentials | None = KEY,
+    *,
+    every: int = 3,
+    writer: str = WRITER,
+    start: Head | None = None,
 ) -> tuple[list[bytes], Head]:
     """Records of a writer, one each second, with a checkpoint after every so many, and the head."""
     records, head = [], start or Head()
@@ -40,7 +64,7 @@ def written(
         payload, head = seal(head, writer, "pod-1", now_ns, event(number))
         records.append(payload)
         if number % every == 0:
-            payload, head = seal(head, writer, "pod-1", now_ns, checkpoint(head, writer, now_ns, key))
+            payload, head = seal(head, writer, "pod-1", now_ns, checkpoint(head, writer, now_ns, signed_with))
             records.append(payload)
     return records, head
 
@@ -149,26 +173,29 @@ def test_lost_records_are_counted() -> None:
     assert verify([payload]).lost == 12
 
 
-FORGED: dict[str, tuple[Callable[[], SigningKey | None], str]] = {
+FORGED: dict[str, tuple[Callable[[], Credentials | None], str]] = {
     "not signed at all": (
         lambda: None,
         f"no checkpoint of {WRITER} is signed: nothing shows that it wrote its records",
     ),
     "another authority": (
-        lambda: Authority("foreign").issue(URI),
-        f"the certificate of checkpoint 4 of {WRITER} is not",
+        lambda: key(Authority("foreign").issue_to(NAME)),
+        f"the certificate of checkpoint 4 of {WRITER} is not believed",
     ),
-    "an authority of the same name": (lambda: Authority().issue(URI), "is not believed"),
+    "an authority of the same name": (
+        lambda: key(Authority(AUTHORITY.common_name).issue_to(NAME)),
+        "is not believed",
+    ),
     "another identity of the same authority": (
-        lambda: AUTHORITY.issue(spiffe("desk", "strategy-a")),
-        f"is signed by {spiffe('desk', 'strategy-a')}, who is not {WRITER}",
+        lambda: key(AUTHORITY.issue_to(OTHER)),
+        f"is signed by {OTHER}, who is not {WRITER}",
     ),
-    "two names": (lambda: AUTHORITY.issue(URI, spiffe("desk", "strategy-a")), "who is not"),
-    "no SPIFFE name": (lambda: AUTHORITY.issue("https://crowetrade.local/operator"), "who is not"),
-    "expired": (lambda: AUTHORITY.issue(URI, issued=ISSUED - 2 * HOUR), "is not believed"),
-    "not yet valid": (lambda: AUTHORITY.issue(URI, issued=ISSUED + timedelta(minutes=1)), "is not believed"),
+    "two names": (lambda: key(AUTHORITY.issue(NAME.uri, OTHER.uri)), "has 2 URI names"),
+    "no name": (lambda: key(AUTHORITY.issue()), "has no URI names"),
+    "expired": (lambda: key(AUTHORITY.issue_to(NAME, not_before=STARTED - 2 * HOUR)), "is not believed"),
+    "not yet valid": (lambda: key(AUTHORITY.issue_to(NAME, not_before=STARTED + HOUR)), "is not believed"),
     "a certificate with another key": (
-        lambda: replace(AUTHORITY.issue(URI), chain_pem=KEY.chain_pem),
+        lambda: replace(key(AUTHORITY.issue_to(NAME)), chain_pem=KEY.chain_pem),
         f"the signature of checkpoint 4 of {WRITER} is wrong",
     ),
     "no certificate": (
@@ -180,8 +207,8 @@ FORGED: dict[str, tuple[Callable[[], SigningKey | None], str]] = {
 
 @pytest.mark.parametrize("case", FORGED)
 def test_whoever_is_not_the_writer_cannot_vouch_for_its_chain(case: str) -> None:
-    key, words = FORGED[case]
-    assert words in verify(written(4, key())[0], authorities=trusted()).problem
+    signed_with, words = FORGED[case]
+    assert words in verify(written(4, signed_with())[0], authorities=trusted()).problem
 
 
 def test_a_checkpoint_vouches_for_the_record_before_it_alone() -> None:
@@ -195,7 +222,7 @@ def test_a_checkpoint_vouches_for_the_record_before_it_alone() -> None:
 def test_old_authorities_are_given_with_new_ones() -> None:
     new = Authority("next")
     records, head = written(3)
-    more, _ = written(3, new.issue(URI), start=head)
+    more, _ = written(3, key(new.issue_to(NAME)), start=head)
     assert verify([*records, *more], authorities=Authorities(AUTHORITY.pem + new.pem)).signed == 2
     assert "checkpoint 8" in verify([*records, *more], authorities=trusted()).problem
 
@@ -206,21 +233,6 @@ def test_unsigned_checkpoints_are_counted_and_later_ones_vouch_for_them() -> Non
     assert verify([*records, *more], authorities=trusted()) == Findings(
         WRITER, 1, 8, vouched_to=7, signed=1, unsigned=1
     )
-
-
-@pytest.mark.parametrize(
-    ("uri", "writer"),
-    [
-        (URI, WRITER),
-        ("spiffe://crowetrade.local/ns/desk/sa/", ""),
-        ("spiffe://crowetrade.local/ns/desk/sa/a/b", ""),
-        ("spiffe://crowetrade.local/sa/desk/ns/a", ""),
-        ("https://crowetrade.local/ns/desk/sa/a", ""),
-        ("", ""),
-    ],
-)
-def test_writers_are_named_by_spiffe(uri: str, writer: str) -> None:
-    assert writer_of(uri) == writer
 
 
 def test_heads_on_record_are_read_as_they_are_written() -> None:
