@@ -48,7 +48,7 @@ def secret_name(owner: Owner) -> str:
 
 
 def certificate(owner: Owner, settings: Settings) -> dict[str, Any] | None:
-    """cert-manager's Certificate, None where it issues none. The keys of the Secret it writes are those that pods read."""
+    """cert-manager's Certificate; None where it issues none. Its Secret has the keys that pods read as files."""
     if settings.issuer is None:
         return None
     account, domain = object_name(owner), settings.identity.get(IdentityVariable.TRUST_DOMAIN, DEFAULT_TRUST_DOMAIN)
