@@ -75,6 +75,7 @@ capabilities: {drop: [ALL]}
 {{- if include "crowetrade.identified" . }}
 - {name: IDENTITY_TRUST_DOMAIN, value: {{ .Values.identity.trustDomain | quote }}}
 - {name: IDENTITY_ADMINISTRATORS, value: {{ join "," .Values.identity.administrators | quote }}}
+- {name: IDENTITY_LIFETIME, value: {{ .Values.identity.lifetime | quote }}}
 - {name: IDENTITY_OPERATOR_NAMESPACE, value: {{ .Release.Namespace | quote }}}
 {{- end }}
 {{- if include "crowetrade.identityFromVault" . }}

@@ -35,12 +35,11 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """An Issuer or ClusterIssuer of cert-manager, and for how long its certificates are to hold (Go duration)."""
+    """An Issuer or ClusterIssuer of cert-manager."""
 
     name: str
     kind: str = "ClusterIssuer"
     group: str = "cert-manager.io"
-    lifetime: str = "1h"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,6 @@ def _issuer(environment: Mapping[str, str]) -> Issuer | None:
         name,
         environment.get("CERTIFICATE_ISSUER_KIND") or Issuer.kind,
         environment.get("CERTIFICATE_ISSUER_GROUP") or Issuer.group,
-        environment.get("CERTIFICATE_LIFETIME") or Issuer.lifetime,
     )
 
 

@@ -13,6 +13,7 @@ from crowetrade_api.files import VAULT_CA_FILE
 from crowetrade_operator.desired.metadata import Owner, metadata, object_name
 from crowetrade_operator.settings import Settings
 from crowetrade_process.identity.variables import (
+    DEFAULT_LIFETIME,
     DEFAULT_TRUST_DOMAIN,
     IDENTITY_DIRECTORY,
     IDENTITY_TOKEN_FILE,
@@ -26,12 +27,11 @@ VOLUME = "identity"
 
 
 def add(pod: dict[str, Any], owner: Owner, config_map: str, settings: Settings) -> None:
-    """Gives the pod's first container the identity of its service account. Without one it says so to the process."""
-    container = pod["containers"][0]
-    wanted = settings.identity or {IdentityVariable.SOURCE.value: IdentitySource.NONE.value}
-    container["env"] += [{"name": name, "value": value} for name, value in sorted(wanted.items())]
+    """Gives the pod's first container the identity of its service account, where there are identities."""
     if not settings.identity:
         return
+    container = pod["containers"][0]
+    container["env"] += [{"name": name, "value": value} for name, value in sorted(settings.identity.items())]
     token = settings.identity[IdentityVariable.SOURCE] == IdentitySource.VAULT
     volume, directory = (
         (_token_volume(config_map, settings), str(PurePosixPath(IDENTITY_TOKEN_FILE).parent))
@@ -60,7 +60,7 @@ def certificate(owner: Owner, settings: Settings) -> dict[str, Any] | None:
         "metadata": metadata(owner),
         "spec": {
             "secretName": secret_name(owner),
-            "duration": issuer.lifetime,
+            "duration": settings.identity.get(IdentityVariable.LIFETIME, DEFAULT_LIFETIME),
             "privateKey": {"algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always"},
             "uris": [f"spiffe://{domain}/ns/{owner.namespace}/sa/{account}"],
             "dnsNames": [host, f"{host}.cluster.local"],

@@ -43,7 +43,7 @@ class FilesSource:
         """See Source."""
         directory = self._current()
         revocations = directory / REVOCATIONS_FILE
-        return Trust(_read(directory / BUNDLE_FILE), _read(revocations) if revocations.exists() else b"")
+        return Trust(_read(directory / BUNDLE_FILE), _read(revocations) if revocations.exists() else None)
 
     def _current(self) -> Path:
         """The directory that the kubelet's symlink leads to now, so that not the certificate of before is read with the

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 DEFAULT_TRUST_DOMAIN = "crowetrade.local"
+DEFAULT_LIFETIME = "1h"
 IDENTITY_DIRECTORY = "/var/run/crowetrade/identity"
 IDENTITY_TOKEN_FILE = "/var/run/secrets/crowetrade/vault/token"
 
@@ -33,6 +34,8 @@ class IdentityVariable(StrEnum):
     VAULT_ROLE = "IDENTITY_VAULT_ROLE"
     VAULT_AUTH_PATH = "IDENTITY_VAULT_AUTH_PATH"
     VAULT_AUTH_ROLE = "IDENTITY_VAULT_AUTH_ROLE"
+    # Of a certificate, such as 1h.
+    LIFETIME = "IDENTITY_LIFETIME"
     # Several addresses are separated by commas, and asked in turn.
     VAULT_ADDR = "VAULT_ADDR"
     VAULT_CACERT = "VAULT_CACERT"
