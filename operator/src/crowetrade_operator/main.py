@@ -144,7 +144,7 @@ class Operator:
             settings=settings,
             cluster=cluster,
             cache=cache,
-            bus=Bus(settings.nats_url, Board()),
+            bus=Bus(settings.nats_url, Board(), streams=settings.streams),
             direct=DirectOrders(functools.partial(control_address, cluster_domain=settings.cluster_domain)),
             status=StatusWriter(cluster, settings.status_writes_per_second),
             recorder=Recorder(cluster, settings.pod_name),

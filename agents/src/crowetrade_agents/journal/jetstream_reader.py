@@ -19,6 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.js.api import DEFAULT_PREFIX
 from nats.js.errors import NotFoundError
 
 from crowetrade import subjects
@@ -39,10 +40,11 @@ _NO_RESPONDERS = "503"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A message as it is stored: its sequence in the stream and its bytes."""
+    """A message as it is stored: its sequence in the stream, its bytes, and its subject where several are read."""
 
     place: int
     payload: bytes
+    subject: str = ""
 
 
 @contextmanager
@@ -57,25 +59,34 @@ def unavailable(doing: str) -> Iterator[None]:
 class JetStreamReader:
     """Reads one venue's journal."""
 
-    def __init__(self, client: Client, namespace: str, venue: str) -> None:
+    def __init__(self, client: Client, namespace: str, venue: str, api: str = DEFAULT_PREFIX) -> None:
+        """`api` is the prefix of the JetStream API, another one for an administrator (subjects.ADMIN_API)."""
         self._client = client
-        self._jetstream = client.jetstream(timeout=READ_TIMEOUT_SECONDS)
+        self._api = api
+        self._jetstream = client.jetstream(prefix=api, timeout=READ_TIMEOUT_SECONDS)
         self.stream = subjects.journal_stream(namespace, venue)
         self.journal = subjects.journal(namespace, venue)
-        self.snapshots = subjects.journal_snapshot(namespace, venue)
+        self.snapshot_stream = subjects.snapshot_stream(namespace, venue)
+        self._snapshots = subjects.journal_snapshots(namespace, venue)
+        self._slots = [subjects.journal_snapshot(namespace, venue, slot) for slot in range(subjects.SNAPSHOT_SLOTS)]
+        self._slot_of: dict[int, str] = {}
 
     async def check_stream(self) -> None:
-        """Raises JournalUnavailable when the stream does not exist yet or cannot be read directly."""
+        """Raises JournalUnavailable when one of the streams does not exist yet or cannot be read directly."""
+        for stream in (self.stream, self.snapshot_stream):
+            await self._check(stream)
+
+    async def _check(self, stream: str) -> None:
         with unavailable("reading the journal"):
             try:
-                info = await self._jetstream.stream_info(self.stream)
+                info = await self._jetstream.stream_info(stream)
             except NotFoundError:
                 raise JournalUnavailable(
-                    f"stream {self.stream} of the journal does not exist yet: waiting for the operator to make it"
+                    f"stream {stream} of the journal does not exist yet: waiting for the operator to make it"
                 ) from None
         if not info.config.allow_direct:
             raise JournalUnavailable(
-                f"stream {self.stream} of the journal does not allow direct reads: the operator has to set allow_direct"
+                f"stream {stream} of the journal does not allow direct reads: an administrator has to set allow_direct"
             )
 
     async def last(self) -> Stored | None:
@@ -114,35 +125,43 @@ class JetStreamReader:
     async def read_snapshots(self) -> SnapshotReader:
         """All snapshots that are stored."""
         reader = SnapshotReader()
+        self._slot_of.clear()
         with unavailable("reading the journal's snapshots"):
             try:
-                last = await self._jetstream.get_msg(self.stream, subject=self.snapshots)
+                last = await self._jetstream.get_msg(self.snapshot_stream, subject=self._snapshots)
             except NotFoundError:
                 return reader
-        async for part in self._read(self.snapshots, 1, last.seq or 0):
+        async for part in self._read(self.snapshot_stream, self._snapshots, 1, last.seq or 0):
+            self._slot_of[part.place] = part.subject
             reader.add(part.place, part.payload)
         return reader
 
+    def slots_of(self, snapshots: SnapshotReader) -> list[str]:
+        """Subjects on which snapshots are stored, in the order in which to replace them: first those without an intact
+        one. `snapshots` are those that were read last."""
+        kept = [self._slot_of[snapshot.place] for snapshot in reversed(snapshots.intact)]
+        return [*(slot for slot in self._slots if slot not in kept), *kept]
+
     async def records(self, first_place: int, last_place: int) -> AsyncIterator[Stored]:
         """The journal's records between two sequences of the stream, both included."""
-        async for record in self._read(self.journal, first_place, last_place):
+        async for record in self._read(self.stream, self.journal, first_place, last_place):
             yield record
 
-    async def _read(self, subject: str, first_place: int, last_place: int) -> AsyncIterator[Stored]:
+    async def _read(self, stream: str, subject: str, first_place: int, last_place: int) -> AsyncIterator[Stored]:
         place, progress = first_place, time.monotonic()
         while place <= last_place:
-            batch = await self._batch(subject, place)
+            batch = await self._batch(stream, subject, place)
             for message in batch:
                 if message.place <= last_place:
                     yield message
             if batch:
                 place, progress = batch[-1].place + 1, time.monotonic()
             elif time.monotonic() - progress > READ_TIMEOUT_SECONDS:
-                raise JournalUnavailable(f"message {last_place} of stream {self.stream} cannot be read: is it purged?")
+                raise JournalUnavailable(f"message {last_place} of stream {stream} cannot be read: is it purged?")
             else:
                 await asyncio.sleep(BEHIND_SECONDS)
 
-    async def _batch(self, subject: str, place: int) -> list[Stored]:
+    async def _batch(self, stream: str, subject: str, place: int) -> list[Stored]:
         """Up to BATCH_MESSAGES messages and about BATCH_BYTES from a place on; none where the replica is behind."""
         request = {"seq": place, "next_by_subj": subject, "batch": BATCH_MESSAGES, "max_bytes": BATCH_BYTES}
         inbox = self._client.new_inbox()
@@ -150,13 +169,13 @@ class JetStreamReader:
             subscription = await self._client.subscribe(inbox)
             try:
                 await self._client.publish(
-                    f"$JS.API.DIRECT.GET.{self.stream}", json.dumps(request).encode(), reply=inbox
+                    f"{self._api}.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox
                 )
-                return await self._answers(subscription)
+                return await self._answers(stream, subscription)
             finally:
                 await subscription.unsubscribe()
 
-    async def _answers(self, subscription: Subscription) -> list[Stored]:
+    async def _answers(self, stream: str, subscription: Subscription) -> list[Stored]:
         found: list[Stored] = []
         while True:
             message: Msg = await subscription.next_msg(timeout=READ_TIMEOUT_SECONDS)
@@ -166,8 +185,8 @@ class JetStreamReader:
                 return found
             if status is not None:
                 why = "nothing answers" if status == _NO_RESPONDERS else headers.get("Description", status)
-                raise JournalUnavailable(f"stream {self.stream} cannot be read directly: {why}")
-            found.append(Stored(int(headers["Nats-Sequence"]), message.data))
+                raise JournalUnavailable(f"stream {stream} cannot be read directly: {why}")
+            found.append(Stored(int(headers["Nats-Sequence"]), message.data, headers["Nats-Subject"]))
 
 
 def _decode(record: Stored) -> journal_pb2.JournalRecord:
