@@ -90,9 +90,10 @@ def read_journal(namespace: Namespace, venue: str) -> Journal:
 
 
 def lose_journal(namespace: Namespace, venue: str) -> None:
-    """Deletes the stream of a venue's journal, as a bus does that comes back without its disk."""
+    """Deletes the streams of a venue's journal, as a bus does that comes back without its disk."""
     with _bus(namespace) as url:
-        asyncio.run(_delete(url, subjects.journal_stream(namespace.name, venue)))
+        for stream in (subjects.journal_stream, subjects.snapshot_stream):
+            asyncio.run(_delete(url, stream(namespace.name, venue)))
 
 
 async def _read(url: str, namespace: str, venue: str) -> list[bytes]:

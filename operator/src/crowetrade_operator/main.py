@@ -158,7 +158,7 @@ class Operator:
             settings=settings,
             cluster=cluster,
             cache=cache,
-            bus=Bus(settings.nats_url, Board(), self.identity),
+            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams),
             direct=DirectOrders(
                 functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
             ),

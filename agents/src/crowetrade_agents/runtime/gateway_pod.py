@@ -173,7 +173,7 @@ def gateway_on(
         venue=venue,
         bus=bus,
         journal=JetStreamJournal(bus.client, file.namespace, file.name),
-        configurations=_once(kills_known, configurations(bus.client.jetstream(), file.namespace, file.name)),
+        configurations=_once(kills_known, configurations(bus.client, clock, file.namespace, file.name)),
         ledgers=JetStreamLedgers(bus.client, file.namespace),
         serve_sessions=entry.serve,
         clock=clock,
@@ -185,7 +185,7 @@ def gateway_on(
 
 async def obey_bus(bus: NatsBus, kills: Kills, clock: Clock, known: asyncio.Event) -> None:
     """Hands over the kill orders of the bus; `known` is set once those are handed over that were there."""
-    async for kill in kill_orders(bus.client.jetstream(), clock):
+    async for kill in kill_orders(bus.client, clock):
         if kill is None:
             known.set()
         else:
