@@ -9,7 +9,7 @@ import pytest
 
 from crowetrade_operator.desired.configmap import strategy_config_map, venue_config_map
 from crowetrade_operator.desired.deployment import strategy_deployments, venue_deployment
-from crowetrade_operator.desired.identity import certificate
+from crowetrade_operator.desired.identity import certificates
 from crowetrade_operator.desired.networkpolicy import strategy_policy, venue_policy
 from crowetrade_operator.settings import Issuer
 from crowetrade_operator_tests.samples import SETTINGS, strategy, venue
@@ -84,15 +84,14 @@ def test_files_come_from_a_secret_of_the_pods_own(settings: Any, name: str) -> N
 
 
 def test_cert_manager_is_asked_for_the_name_that_peers_check() -> None:
-    found = certificate(venue(), FROM_CERT_MANAGER)
-    assert found is not None
+    (found,) = certificates(venue(), FROM_CERT_MANAGER)
     namespace, spec = found["metadata"]["namespace"], found["spec"]
     assert spec["uris"] == [f"spiffe://desk.example/ns/{namespace}/sa/venue-sim-fx"]
     assert f"venue-sim-fx.{namespace}.svc" in spec["dnsNames"]
     assert (spec["privateKey"]["algorithm"], spec["privateKey"]["size"]) == ("ECDSA", 256)
     assert spec["secretName"] == "venue-sim-fx-identity"
     assert spec["issuerRef"] == {"name": "desk", "kind": "ClusterIssuer", "group": "cert-manager.io"}
-    assert certificate(venue(), FROM_FILES) is None
+    assert certificates(venue(), FROM_FILES) == []
 
 
 def test_pods_reach_vault_only_where_it_is_the_source() -> None:
