@@ -29,6 +29,7 @@ from crowetrade_operator.cluster.client import Cluster, Object, connect
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.relist import Relist
+from crowetrade_operator.cluster.resources import WATCHED, WATCHED_WITH_CERTIFICATES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
@@ -153,7 +154,8 @@ class Operator:
     async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
         """Everything that only the leader has; at the end the last statuses and events are written."""
         settings, cache = self.settings, Cache()
-        relist = Relist(cluster, cache, settings.namespaces)
+        watched = WATCHED_WITH_CERTIFICATES if settings.issuer is not None else WATCHED
+        relist = Relist(cluster, cache, settings.namespaces, watched=watched)
         context = Context(
             settings=settings,
             cluster=cluster,
@@ -173,7 +175,7 @@ class Operator:
             with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
                 loop.call_soon_threadsafe(_take, cache, relist, type_, item)
 
-        watch = Watch(cluster.configuration, settings.namespaces, sink)
+        watch = Watch(cluster.configuration, settings.namespaces, sink, watched)
         watch.start()
         self.parts = Parts(context, controller, relist, watch)
         try:

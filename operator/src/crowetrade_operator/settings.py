@@ -38,8 +38,8 @@ class Issuer:
     """An Issuer or ClusterIssuer of cert-manager."""
 
     name: str
-    kind: str = "ClusterIssuer"
-    group: str = "cert-manager.io"
+    kind: str
+    group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +189,8 @@ def _issuer(environment: Mapping[str, str]) -> Issuer | None:
         )
     return Issuer(
         name,
-        environment.get("CERTIFICATE_ISSUER_KIND") or Issuer.kind,
-        environment.get("CERTIFICATE_ISSUER_GROUP") or Issuer.group,
+        environment.get("CERTIFICATE_ISSUER_KIND") or "ClusterIssuer",
+        environment.get("CERTIFICATE_ISSUER_GROUP") or "cert-manager.io",
     )
 
 
