@@ -108,8 +108,10 @@ async def replace(url: str, messages: list[Message]) -> None:
 
 
 @pytest.fixture
-def trails(nats_url: str, tmp_path: Path) -> Trails:
-    return asyncio.run(write(nats_url, tmp_path))
+def trails(nats_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Trails:
+    written = asyncio.run(write(nats_url, tmp_path))
+    capsys.readouterr()
+    return written
 
 
 def test_a_whole_trail_verifies(nats_url: str, run: Run, trails: Trails) -> None:
@@ -135,9 +137,7 @@ def without(*places: int) -> Callable[[list[Message]], list[Message]]:
 
 def with_a_change(messages: list[Message]) -> list[Message]:
     """The limit that Alice set to 10 was 90, says whoever changes it."""
-    return [
-        (subject, payload.replace(b'\\"10\\"', b'\\"90\\"').replace(b'"10"', b'"90"')) for subject, payload in messages
-    ]
+    return [(subject, payload.replace(b'"10"', b'"90"')) for subject, payload in messages]
 
 
 def swapped(messages: list[Message]) -> list[Message]:
@@ -213,8 +213,8 @@ def test_show_says_who_changed_what(nats_url: str, run: Run, trails: Trails) -> 
     assert ended.code == 0
     lines = [" ".join(line.split()) for line in ended.out.splitlines()]
     assert lines[1] == (
-        '2026-03-01T09:00:00.000000000Z Changed alice RiskLimit desk/fx-desk spec.limits.maxOrderQuantity "100" -> "200" '
-        "crowetrade-system.crowetrade-operator 1"
+        "2026-03-01T09:00:00.000000000Z Changed alice RiskLimit desk/fx-desk "
+        'spec.limits.maxOrderQuantity "100" -> "200" crowetrade-system.crowetrade-operator 1'
     )
     assert len(lines) == 4
     shown = run("audit", "show", "--nats", nats_url, "--json", "--resource", "VenueConnection").out.splitlines()
