@@ -155,11 +155,12 @@ async def desk(folder: Path, url: str) -> AsyncIterator[Desk]:
 
 def kills(folder: Path) -> Iterator[Figure]:
     """kill.block: from when the gateway saw a kill order until it refused the first order that it had or then got, by
-    its clock, 1,000 times under full load (when no order was there, from the arrival of the next one); kill.block_outside: from the control service's request until a strategy has read the refusal;
-    kill.blocked: until the acknowledgement that no new order can reach the venue, because those that had left are
-    answered. kill.orders_after_ack: new orders and replacements in the venue's own log after that acknowledgement,
-    until it is re-armed. kill.cancel_1000: 1,000 orders rest, and a kill order cancels them: from the request until
-    the venue has read the last cancel."""
+    its clock, 1,000 times under full load (when no order was there, from the arrival of the next one);
+    kill.block_outside: from the control service's request until a strategy has read the refusal; kill.blocked: until
+    the acknowledgement that no new order can reach the venue, because those that had left are answered.
+    kill.orders_after_ack: new orders and replacements in the venue's own log after that acknowledgement, until it is
+    re-armed. kill.cancel_1000: 1,000 orders rest, and a kill order cancels them: from the request until the venue has
+    read the last cancel."""
     killed, cancels, blocked = Killed(), list[int](), list[int]()
 
     async def run(url: str) -> None:
