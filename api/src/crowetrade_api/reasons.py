@@ -74,6 +74,15 @@ class Reason(DocumentedEnum):
     )
     ORDERS_REFUSED = "OrdersRefused", "Orders are refused again and again for the same reason."
     CONFIGURATION_ERROR = "ConfigurationError", "A process refused its configuration; the message is its own."
+    VAULT_SEALED = "VaultSealed", "Vault is sealed: it gives no keys until it is unsealed."
+    VAULT_UNREACHABLE = "VaultUnreachable", "Vault cannot be reached, or answers with an error of its own."
+    VAULT_CERTIFICATE_REFUSED = "VaultCertificateRefused", "TLS with Vault fails: a certificate is not trusted."
+    VAULT_LOGIN_REFUSED = "VaultLoginRefused", "Vault refuses the gateway's login: the role or its bindings are wrong."
+    VAULT_ACCESS_DENIED = "VaultAccessDenied", "Vault's policies do not let the gateway read the secret."
+    VAULT_SECRET_MISSING = "VaultSecretMissing", "Vault has nothing at the secret's path."
+    CREDENTIALS_INCOMPLETE = "CredentialsIncomplete", "The secret lacks a field that spec.credentials names."
+    CREDENTIALS_UNREADABLE = "CredentialsUnreadable", "The keys in the gateway's pod cannot be read."
+    CREDENTIALS_REFUSED = "CredentialsRefused", "The venue does not take a new version of the keys."
     VAULT_NOT_CONFIGURED = "VaultNotConfigured", "credentials.vault is set, and the operator knows no Vault."
     LOGON_REJECTED = "LogonRejected", "The venue rejected the logon."
     # a person has to look, then clear it with the annotation trading.crowetrade.io/clear-halt

@@ -26,6 +26,7 @@ from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.keys import KeyKeeper, key_keeper
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_agents.runtime.without_journal import WithoutJournal
@@ -55,6 +56,7 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     kill_file = KillFile(pod.kill_directory) if pod.kill_directory is not None else None
     kills = Kills(file.namespace, file.name, clock, kill_file)
     control = ControlServer(kills, clock, pod.control_port)
+    keeper = key_keeper(file, environment, clock)
     without_journal = WithoutJournal(file.namespace, lambda: venue_of(file, environment, clock), kills, clock)
     kills.stop_without_journal = without_journal.stop
     watching = [asyncio.create_task(watch.run()) for watch in watches_of(environment, kills, clock)]
@@ -63,7 +65,7 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
         await control.start()
         log.info("control_listens", port=control.port)
         without_journal.start()
-        await _trade(pod, file, venue_of(file, environment, clock), kills, clock, health, stop)
+        await _trade(pod, file, venue_of(file, environment, clock, keeper), keeper, kills, clock, health, stop)
     finally:
         await cancelled(*watching)
         await without_journal.stop()
@@ -97,7 +99,14 @@ def watches_of(environment: Mapping[str, str], kills: Kills, clock: Clock) -> li
 
 
 async def _trade(
-    pod: Pod, file: VenueFile, venue: VenuePort, kills: Kills, clock: Clock, health: Health, stop: asyncio.Event
+    pod: Pod,
+    file: VenueFile,
+    venue: VenuePort,
+    keeper: KeyKeeper | None,
+    kills: Kills,
+    clock: Clock,
+    health: Health,
+    stop: asyncio.Event,
 ) -> None:
     def connection(connected: bool, why: str) -> None:
         health.set_ready("bus", connected, why)
@@ -113,7 +122,7 @@ async def _trade(
     try:
         if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is not None:
             entry = GrpcEntry(pod.grpc_port)
-            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop).run()
+            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop, keeper).run()
     finally:
         await cancelled(obeying)
         await bus.close()
@@ -149,6 +158,7 @@ def gateway_on(
     clock: Clock,
     health: Health,
     stop: asyncio.Event,
+    keeper: KeyKeeper | None = None,
 ) -> GatewayProcess:
     """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`."""
     return GatewayProcess(
@@ -164,6 +174,7 @@ def gateway_on(
         health=health,
         stop=stop,
         kills=kills,
+        keeper=keeper,
     )
 
 
