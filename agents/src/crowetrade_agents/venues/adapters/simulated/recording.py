@@ -110,9 +110,8 @@ class _Source:
         try:
             return self.path.open("rb") if self.volume is None else open_confined(self.path, self.volume)
         except OutsideFolder as error:
-            raise DataError(
-                f"recorded data {self.path} is a link that leads out of its volume, or no file: put the file itself there"
-            ) from error
+            text = f"recorded data {self.path} leads out of its volume, or is no file: put the file itself there"
+            raise DataError(text) from error
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
