@@ -24,11 +24,11 @@ from crowetrade_api.names import Kind, control_address
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
-from crowetrade_operator.cluster.audit import Audit
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster, Object, connect
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
+from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
@@ -60,7 +60,7 @@ class Parts:
 
     context: Context
     controller: Controller
-    audit: Audit
+    relist: Relist
     watch: Watch
 
 
@@ -117,7 +117,7 @@ class Operator:
                     "bus": parts.context.bus.run(),
                     "status writer": parts.context.status.run(),
                     "recorder": parts.context.recorder.run(),
-                    "audit": self._audit(parts.audit),
+                    "relist": self._relisting(parts.relist),
                     "watch": self._watching(parts.watch),
                 },
                 PART_SECONDS,
@@ -139,7 +139,7 @@ class Operator:
     async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
         """Everything that only the leader has; at the end the last statuses and events are written."""
         settings, cache = self.settings, Cache()
-        audit = Audit(cluster, cache, settings.namespaces)
+        relist = Relist(cluster, cache, settings.namespaces)
         context = Context(
             settings=settings,
             cluster=cluster,
@@ -150,16 +150,16 @@ class Operator:
             recorder=Recorder(cluster, settings.pod_name),
         )
         controller = Controller(context)
-        await self._fill(audit)
+        await self._fill(relist)
         loop = asyncio.get_running_loop()
 
         def sink(type_: str, item: Object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
-                loop.call_soon_threadsafe(_take, cache, audit, type_, item)
+                loop.call_soon_threadsafe(_take, cache, relist, type_, item)
 
         watch = Watch(cluster.configuration, settings.namespaces, sink)
         watch.start()
-        self.parts = Parts(context, controller, audit, watch)
+        self.parts = Parts(context, controller, relist, watch)
         try:
             yield self.parts
         finally:
@@ -174,11 +174,11 @@ class Operator:
             await loop.run_in_executor(None, watch.join, SHUTDOWN_SECONDS)
             self.parts = None
 
-    async def _fill(self, audit: Audit) -> None:
+    async def _fill(self, relist: Relist) -> None:
         """The first list; tried again until the API server answers, says what is missing when it refuses."""
         while True:
             try:
-                await audit.fill()
+                await relist.fill()
             except ClusterError as error:
                 hint = "are the CRDs installed?" if error.code == 404 else "does the ClusterRole allow it?"
                 log.error("cannot list what to watch", error=str(error), hint=hint if error.code in (403, 404) else "")
@@ -186,13 +186,13 @@ class Operator:
             else:
                 return
 
-    async def _audit(self, audit: Audit) -> None:
+    async def _relisting(self, relist: Relist) -> None:
         while True:
             await asyncio.sleep(self.settings.resync_seconds)
             try:
-                await audit.check()
+                await relist.check()
             except ClusterError as error:
-                log.warning("audit failed, trying again later", error=str(error))
+                log.warning("relist failed, trying again later", error=str(error))
 
     async def _watching(self, watch: Watch) -> None:
         """Ends when kopf's thread has ended."""
@@ -222,7 +222,7 @@ class Operator:
         return f"a key has waited for {seconds:.0f} s" if seconds > STALLED_QUEUE_SECONDS else ""
 
     def _stalled_watch(self) -> str:
-        return self.parts.audit.stalled if self.parts else ""
+        return self.parts.relist.stalled if self.parts else ""
 
     def _refresh_metrics(self) -> None:
         if self.parts is None:
@@ -230,7 +230,7 @@ class Operator:
         queue = self.parts.controller.queue
         metrics.QUEUE_DEPTH.set(len(queue))
         metrics.QUEUE_OLDEST_SECONDS.set(queue.oldest_waiting())
-        metrics.SECONDS_SINCE_EVENT.set(self.parts.audit.seconds_since_event())
+        metrics.SECONDS_SINCE_EVENT.set(self.parts.relist.seconds_since_event())
 
 
 def _working_venues(cache: Cache) -> list[tuple[str, str]]:
@@ -242,9 +242,9 @@ def _working_venues(cache: Cache) -> list[tuple[str, str]]:
     ]
 
 
-def _take(cache: Cache, audit: Audit, type_: str, item: Object) -> None:
+def _take(cache: Cache, relist: Relist, type_: str, item: Object) -> None:
     """An event in the main loop."""
-    audit.saw(item, type_)
+    relist.saw(item, type_)
     if type_ == "DELETED":
         cache.remove(item)
     else:

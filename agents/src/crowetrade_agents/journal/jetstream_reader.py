@@ -1,8 +1,8 @@
-"""Reads a venue's journal and snapshots from JetStream, in batches of bounded size.
+"""Reads streams, and a venue's journal and snapshots, from JetStream, in batches of bounded size.
 
 Batches are read with direct get (server 2.11 and later): no consumer is made, so a reader needs no more than the right
-to read and leaves nothing behind. A replica that answers may be behind; the end of the journal is therefore asked of
-the stream's leader first, and reading goes on until it is reached.
+to read and leaves nothing behind. A replica that answers may be behind; the end is therefore asked of the stream's
+leader first, and reading goes on until it is reached.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ _NO_RESPONDERS = "503"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A message as it is stored: its sequence in the stream and its bytes."""
+    """A message as it is stored: its sequence in the stream, its bytes and its subject."""
 
     place: int
     payload: bytes
+    subject: str
 
 
 @contextmanager
@@ -54,81 +55,41 @@ def unavailable(doing: str) -> Iterator[None]:
         raise JournalUnavailable(f"{doing} failed ({error or type(error).__name__}); check the NATS pods") from error
 
 
-class JetStreamReader:
-    """Reads one venue's journal."""
+class StreamReader:
+    """Reads the subjects of one stream; `what` it holds is named in errors."""
 
-    def __init__(self, client: Client, namespace: str, venue: str) -> None:
+    def __init__(self, client: Client, stream: str, what: str) -> None:
         self._client = client
         self._jetstream = client.jetstream(timeout=READ_TIMEOUT_SECONDS)
-        self.stream = subjects.journal_stream(namespace, venue)
-        self.journal = subjects.journal(namespace, venue)
-        self.snapshots = subjects.journal_snapshot(namespace, venue)
+        self._what = what
+        self.stream = stream
 
     async def check_stream(self) -> None:
         """Raises JournalUnavailable when the stream does not exist yet or cannot be read directly."""
-        with unavailable("reading the journal"):
+        with unavailable(f"reading {self._what}"):
             try:
                 info = await self._jetstream.stream_info(self.stream)
             except NotFoundError:
                 raise JournalUnavailable(
-                    f"stream {self.stream} of the journal does not exist yet: waiting for the operator to make it"
+                    f"stream {self.stream} of {self._what} does not exist yet: waiting for the operator to make it"
                 ) from None
         if not info.config.allow_direct:
             raise JournalUnavailable(
-                f"stream {self.stream} of the journal does not allow direct reads: the operator has to set allow_direct"
+                f"stream {self.stream} of {self._what} does not allow direct reads: the operator has to set "
+                "allow_direct"
             )
 
-    async def last(self) -> Stored | None:
-        """The last record of the journal; None when it is empty."""
-        with unavailable("reading the journal"):
+    async def last_of(self, subject: str) -> Stored | None:
+        """The last message of a subject; None without any."""
+        with unavailable(f"reading {self._what}"):
             try:
-                found = await self._jetstream.get_msg(self.stream, subject=self.journal)
+                found = await self._jetstream.get_msg(self.stream, subject=subject)
             except NotFoundError:
                 return None
-        return Stored(found.seq or 0, found.data or b"")
+        return Stored(found.seq or 0, found.data or b"", found.subject or "")
 
-    async def record_at(self, place: int) -> Stored | None:
-        """The first record of the journal at or after a sequence of the stream; None when there is none."""
-        with unavailable("reading the journal"):
-            try:
-                found = await self._jetstream.get_msg(self.stream, seq=place, subject=self.journal, next=True)
-            except NotFoundError:
-                return None
-        return Stored(found.seq or 0, found.data or b"")
-
-    async def record_of(self, sequence: int, last: Stored) -> Stored:
-        """The record that holds an event, or the first of the journal when that event was trimmed; the event is not
-        after `last`. Asks for about as many records as the number of records has binary digits."""
-        low, high, found = 1, last.place, last
-        while low < high:
-            middle = (low + high) // 2
-            record = await self.record_at(middle)
-            if record is None:
-                raise JournalUnavailable("the journal was trimmed while it was read: start again")
-            if last_sequence(_decode(record)) >= sequence:
-                high, found = middle, record
-            else:
-                low = record.place + 1
-        return found
-
-    async def read_snapshots(self) -> SnapshotReader:
-        """All snapshots that are stored."""
-        reader = SnapshotReader()
-        with unavailable("reading the journal's snapshots"):
-            try:
-                last = await self._jetstream.get_msg(self.stream, subject=self.snapshots)
-            except NotFoundError:
-                return reader
-        async for part in self._read(self.snapshots, 1, last.seq or 0):
-            reader.add(part.place, part.payload)
-        return reader
-
-    async def records(self, first_place: int, last_place: int) -> AsyncIterator[Stored]:
-        """The journal's records between two sequences of the stream, both included."""
-        async for record in self._read(self.journal, first_place, last_place):
-            yield record
-
-    async def _read(self, subject: str, first_place: int, last_place: int) -> AsyncIterator[Stored]:
+    async def messages(self, subject: str, first_place: int, last_place: int) -> AsyncIterator[Stored]:
+        """A subject's messages between two sequences of the stream, both included."""
         place, progress = first_place, time.monotonic()
         while place <= last_place:
             batch = await self._batch(subject, place)
@@ -146,7 +107,7 @@ class JetStreamReader:
         """Up to BATCH_MESSAGES messages and about BATCH_BYTES from a place on; none where the replica is behind."""
         request = {"seq": place, "next_by_subj": subject, "batch": BATCH_MESSAGES, "max_bytes": BATCH_BYTES}
         inbox = self._client.new_inbox()
-        with unavailable("reading the journal"):
+        with unavailable(f"reading {self._what}"):
             subscription = await self._client.subscribe(inbox)
             try:
                 await self._client.publish(
@@ -167,7 +128,59 @@ class JetStreamReader:
             if status is not None:
                 why = "nothing answers" if status == _NO_RESPONDERS else headers.get("Description", status)
                 raise JournalUnavailable(f"stream {self.stream} cannot be read directly: {why}")
-            found.append(Stored(int(headers["Nats-Sequence"]), message.data))
+            found.append(Stored(int(headers["Nats-Sequence"]), message.data, headers["Nats-Subject"]))
+
+
+class JetStreamReader(StreamReader):
+    """Reads one venue's journal."""
+
+    def __init__(self, client: Client, namespace: str, venue: str) -> None:
+        super().__init__(client, subjects.journal_stream(namespace, venue), "the journal")
+        self.journal = subjects.journal(namespace, venue)
+        self.snapshots = subjects.journal_snapshot(namespace, venue)
+
+    async def last(self) -> Stored | None:
+        """The last record of the journal; None when it is empty."""
+        return await self.last_of(self.journal)
+
+    async def record_at(self, place: int) -> Stored | None:
+        """The first record of the journal at or after a sequence of the stream; None when there is none."""
+        with unavailable("reading the journal"):
+            try:
+                found = await self._jetstream.get_msg(self.stream, seq=place, subject=self.journal, next=True)
+            except NotFoundError:
+                return None
+        return Stored(found.seq or 0, found.data or b"", found.subject or "")
+
+    async def record_of(self, sequence: int, last: Stored) -> Stored:
+        """The record that holds an event, or the first of the journal when that event was trimmed; the event is not
+        after `last`. Asks for about as many records as the number of records has binary digits."""
+        low, high, found = 1, last.place, last
+        while low < high:
+            middle = (low + high) // 2
+            record = await self.record_at(middle)
+            if record is None:
+                raise JournalUnavailable("the journal was trimmed while it was read: start again")
+            if last_sequence(_decode(record)) >= sequence:
+                high, found = middle, record
+            else:
+                low = record.place + 1
+        return found
+
+    async def read_snapshots(self) -> SnapshotReader:
+        """All snapshots that are stored."""
+        reader = SnapshotReader()
+        last = await self.last_of(self.snapshots)
+        if last is None:
+            return reader
+        async for part in self.messages(self.snapshots, 1, last.place):
+            reader.add(part.place, part.payload)
+        return reader
+
+    async def records(self, first_place: int, last_place: int) -> AsyncIterator[Stored]:
+        """The journal's records between two sequences of the stream, both included."""
+        async for record in self.messages(self.journal, first_place, last_place):
+            yield record
 
 
 def _decode(record: Stored) -> journal_pb2.JournalRecord:

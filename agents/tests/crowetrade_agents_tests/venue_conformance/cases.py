@@ -455,7 +455,7 @@ async def c33_book_in_force_after_a_logon(venue: Venue) -> None:
 
 @case(abilities=("key",))
 async def c34_renewal(venue: Venue) -> None:
-    """A session is logged on again with another key while orders go on: none is lost, and the session does not break."""
+    """A session is logged on again with another key while orders go on: none is lost, no session breaks."""
     await begin(venue)
     venue.submit(terms("a", price="1.0900"))
     venue.bench.api_key = "rightful"

@@ -77,7 +77,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     held = _held(observed, deployments, unwanted)
     if held:
         return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds, held=held)
-    children = [*steady, strategy_config_map(strategy, content), *deployments]
+    children = [*steady, strategy_config_map(strategy, content, settings), *deployments]
     return Plan(apply=children, delete=unwanted, finalizer=True, again=settings.silent_after_seconds)
 
 

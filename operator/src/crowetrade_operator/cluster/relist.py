@@ -24,7 +24,7 @@ log = structlog.get_logger()
 GRACE_SECONDS = 30.0
 
 
-class Audit:
+class Relist:
     """Keeps the cache honest and knows whether the watch is alive."""
 
     def __init__(
