@@ -16,7 +16,7 @@ class Reason(DocumentedEnum):
     LIMITS_IN_FORCE = "LimitsInForce", "The gateways have confirmed the RiskLimits that bind the strategy."
     ORDERS_ACCEPTED = "OrdersAccepted", "The gateways accept orders of the strategy."
     NOT_REQUIRED = "NotRequired", "The venue wants no key."
-    DELIVERED = "Delivered", "The venue's key is in the gateway's pod."
+    DELIVERED = "Delivered", "The gateway has the venue's keys."
     ACKNOWLEDGED = "Acknowledged", "All gateways concerned have confirmed this version of the RiskLimit or KillSwitch."
     NOTHING_IN_SCOPE = "NothingInScope", "The scope of the RiskLimit or KillSwitch selects nothing at any venue."
     NOT_REFUSED = "NotRefused", "Orders were refused before, and none was in the last minute."
@@ -84,6 +84,7 @@ class Reason(DocumentedEnum):
     CREDENTIALS_INCOMPLETE = "CredentialsIncomplete", "The secret lacks a field that spec.credentials names."
     CREDENTIALS_UNREADABLE = "CredentialsUnreadable", "The keys in the gateway's pod cannot be read."
     CREDENTIALS_REFUSED = "CredentialsRefused", "The venue does not take a new version of the keys."
+    PLAIN_HTTP = "PlainHttp", "The address of Vault begins with http: whoever sees the traffic has the keys."
     VAULT_NOT_CONFIGURED = "VaultNotConfigured", "credentials.vault is set, and the operator knows no Vault."
     LOGON_REJECTED = "LogonRejected", "The venue rejected the logon."
     # a person has to look, then clear it with the annotation trading.crowetrade.io/clear-halt

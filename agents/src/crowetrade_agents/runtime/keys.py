@@ -27,6 +27,7 @@ from crowetrade_process.confined import open_confined
 
 log = structlog.get_logger()
 
+NOT_LOOKED = KeysUnavailable(Reason.WAITING_FOR_CREDENTIALS, "the gateway has not looked for the keys yet")
 LOOK_NS = SECOND_NS // 4
 FIRST_PAUSE_NS = SECOND_NS
 LONGEST_PAUSE_NS = 60 * SECOND_NS
@@ -54,7 +55,7 @@ class KeyKeeper:
         self._read_last: VenueKeys | None = None
         self._in_use: VenueKeys | None = None
         self._since_ns = 0
-        self._unavailable: KeysUnavailable | None = None
+        self._unavailable: KeysUnavailable | None = NOT_LOOKED
         # Keys that the venue did not take, and its words.
         self._refused: tuple[VenueKeys, str] | None = None
         self._pause_ns = FIRST_PAUSE_NS

@@ -7,7 +7,8 @@ from prometheus_client import Counter, Gauge, Histogram
 _PREFIX = "crowetrade_authorizer"
 
 DECISIONS = Counter(
-    f"{_PREFIX}_decisions", "Connections to the bus that were judged, by role and reason (Allowed, or why not).",
+    f"{_PREFIX}_decisions",
+    "Connections to the bus that were judged, by role and reason (Allowed, or why not).",
     ["role", "reason"],
 )
 DECISION_SECONDS = Histogram(

@@ -70,9 +70,7 @@ def permissions(identity: IdentityName, peer: Peer, venues: Iterable[Venue] = ()
             )
         case PeerRole.ADMINISTRATOR:
             kills = subjects.key_subject(subjects.KILL_BUCKET, "kill.>")
-            return Permissions(
-                Account.ADMIN, (f"{subjects.ADMIN_API}.>", kills), (inbox, subjects.STATUS_SUBJECTS)
-            )
+            return Permissions(Account.ADMIN, (f"{subjects.ADMIN_API}.>", kills), (inbox, subjects.STATUS_SUBJECTS))
         case PeerRole.AUTHORIZER | PeerRole.NATS | PeerRole.STRANGER:
             # The authorizer's connection is its nkey's, in an account of its own.
             return None

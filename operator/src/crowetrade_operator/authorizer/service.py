@@ -25,7 +25,6 @@ ALLOWED = "Allowed"
 log = structlog.get_logger()
 
 
-
 class Judge(Protocol):
     """Who shows a certificate, and what that is here."""
 

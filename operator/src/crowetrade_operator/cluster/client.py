@@ -79,7 +79,9 @@ class Cluster:
                 return items, version
             query["continue"] = following
 
-    async def watch(self, resource: ApiResource, version: str, namespace: str = "") -> AsyncIterator[tuple[str, Object]]:
+    async def watch(
+        self, resource: ApiResource, version: str, namespace: str = ""
+    ) -> AsyncIterator[tuple[str, Object]]:
         """Changes after a list's resourceVersion, as the type of the event and its object; ends after a while, as
         watches do. Raises ClusterError when the version is too old, and when there is no answer."""
         path = resource.path(namespace)
