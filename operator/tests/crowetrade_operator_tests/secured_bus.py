@@ -113,7 +113,8 @@ class SecuredBus:
 
     async def identity(self, name: IdentityName) -> Identity:
         """In this process."""
-        identity = Identity(FilesSource(self.directory(name), TRUST_DOMAIN, lambda: datetime.now(UTC)), TRUST_DOMAIN)
+        source = FilesSource(self.directory(name), TRUST_DOMAIN, lambda: datetime.now(UTC))
+        identity = Identity(source, TRUST_DOMAIN, nats_server_name=NATS.dns_name)
         await identity.start()
         return identity
 
@@ -123,7 +124,7 @@ class SecuredBus:
         settings = {"allow_reconnect": False, "max_reconnect_attempts": 1, "connect_timeout": 8}
         identity = await self.identity(name)
         client = await nats.connect(
-            self.url, **{"error_cb": _silent, **settings, **connect_options(identity, NATS.dns_name), **options}
+            self.url, **{"error_cb": _silent, **settings, **connect_options(identity), **options}
         )
         try:
             yield client
