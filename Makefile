@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.synced
 BIN := $(VENV)/bin
-PACKAGES := proto api process operator agents cli
+PACKAGES := proto api process operator agents gateway cli
 # Those of images/agents.Dockerfile.
 IMAGE_PACKAGES := proto api process agents
 TYPED := $(PACKAGES:%=%/src) $(PACKAGES:%=%/tests) tools tests benchmarks
 LAPTOP := .venv-laptop
 PEERS := .venv-peers
-RUN := proto api process agents cli
+RUN := proto api process agents gateway cli
 WHEELS := dist
 RECORDINGS := cli/src/crowetrade_cli/samples/recordings
 RECORDED := $(RECORDINGS)/LICENSE.gym-anytrading
@@ -164,7 +164,7 @@ test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that
 # added), ARGS='--tests 100' no more tests per mutant, ARGS=--report prints the results of earlier runs.
 .PHONY: mutation
 mutation: $(STAMP) ## Mutation testing of gateway, risk and journal: the score per package, and the survivors
-	cd agents && HYPOTHESIS_PROFILE=mutation PYTHONPATH=.. ../$(BIN)/python -m tools.mutation $(ARGS)
+	cd gateway && HYPOTHESIS_PROFILE=mutation PYTHONPATH=.. ../$(BIN)/python -m tools.mutation $(ARGS)
 
 # A short version is among the integration tests.
 .PHONY: chaos

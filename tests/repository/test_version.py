@@ -25,7 +25,11 @@ def test_every_package_has_the_version_written() -> None:
 def test_a_package_needs_the_others_in_the_same_version(package: str) -> None:
     project = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
     assert project["version"] == VERSION
-    ours = [need for need in project["dependencies"] if need.startswith("crowetrade")]
+    needs = [
+        *project["dependencies"],
+        *(need for extra in project.get("optional-dependencies", {}).values() for need in extra),
+    ]
+    ours = [need for need in needs if need.startswith("crowetrade")]
     assert [need for need in ours if re.sub(r"\[.*\]", "", need).partition("==")[2] != VERSION] == []
 
 
