@@ -73,6 +73,14 @@ cluster-down: ## Stop the local cluster
 images: ## Build the images and load them into the cluster
 	@$(PYTHON) -m tools.demo images
 
+.PHONY: pin-images
+pin-images: $(STAMP) ## Write the digests of the base image, NATS and Vault (needs skopeo and their registries)
+	$(BIN)/python -m tools.pin_images
+
+.PHONY: sbom
+sbom: $(STAMP) ## Write what is in each image into images/sbom/ (CycloneDX); `make generate` does it as well
+	$(BIN)/python -m tools.sbom
+
 .PHONY: wheels
 wheels: $(STAMP) $(RECORDED) ## Wheels of all packages, into dist/: pip install dist/*.whl is the command with its samples
 	rm -rf $(WHEELS)
@@ -96,13 +104,16 @@ $(RECORDED): requirements/sample-data.txt images/sample_data.py | $(STAMP)
 	$(call MAKE_RECORDINGS,$(VENV))
 
 .PHONY: lint
-lint: $(STAMP) ## ruff, mypy --strict, import rules, buf lint and breaking
+lint: $(STAMP) ## ruff, mypy --strict, import rules, hadolint, buf, known vulnerabilities (ADVISORIES=required: fail when unknown)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports
+	$(BIN)/hadolint images/*.Dockerfile cli/src/crowetrade_cli/projects/strategy/Dockerfile
 	cd proto && ../$(BIN)/buf lint
 	@$(MAKE) --no-print-directory proto-breaking
+	@$(BIN)/python -m tools.pin_images --list
+	@$(BIN)/python -m tools.advisories $(if $(ADVISORIES),--required)
 
 # The branch that changes are made against; in a clone without it there is nothing to compare with. Nothing is compared
 # across generations either: a break on purpose, before there is a release, adds one to proto/GENERATION.

@@ -33,10 +33,9 @@ def test_a_package_needs_the_others_in_the_same_version(package: str) -> None:
     assert [need for need in ours if re.sub(r"\[.*\]", "", need).partition("==")[2] != VERSION] == []
 
 
-def test_the_operator_starts_agents_of_its_own_version() -> None:
-    assert (
-        Settings(operator_namespace="n").agents_image == f"crowetrade/agents:{installed_version('crowetrade-operator')}"
-    )
+def test_the_operator_starts_agents_and_gateways_of_its_own_version() -> None:
+    settings, own = Settings(operator_namespace="n"), installed_version("crowetrade-operator")
+    assert (settings.agents_image, settings.gateway_image) == (f"crowetrade/agents:{own}", f"crowetrade/gateway:{own}")
 
 
 @pytest.mark.parametrize(

@@ -90,10 +90,10 @@ def test_the_agents_find_the_model_that_the_dockerfile_of_a_project_installs(
 ) -> None:
     run(installed / "bin" / "crowetrade", "new", "strategy", "slow-river", cwd=tmp_path)
     project = tmp_path / "slow-river"
-    installs = r"^RUN /opt/venv/bin/python (.*) /usr/src/slow-river$"
+    installs = r"^RUN /opt/build/bin/pip --python /opt/venv/bin/python (.*) /usr/src/slow-river$"
     (options,) = re.findall(installs, (project / "Dockerfile").read_text(), re.MULTILINE)
     python = environment_of(AGENTS, wheels, tmp_path / "venv") / "bin" / "python"
-    run(python, *options.split(), project)
+    run(python, "-m", "pip", *options.split(), project)
     assert run(python, "-c", FIND_MODEL, cwd=tmp_path) == "<class 'slow_river.model.SlowRiver'>\n"
 
 

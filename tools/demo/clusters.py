@@ -30,6 +30,8 @@ class Cluster(ABC):
     persistent = True
     """Whether the cluster has a default storage class for the bus."""
     vault_image = "docker.io/hashicorp/vault:1.19.0"
+    nats_image: Mapping[str, str] = MappingProxyType({})
+    """Values of the chart for the image of NATS, where they are not the chart's own."""
     vault_pod_labels: Mapping[str, str | None] = MappingProxyType({"app.kubernetes.io/name": "vault"})
     """Labels of Vault's pods for the chart; None takes a label of the chart's defaults away."""
 
@@ -84,6 +86,8 @@ class LocalCluster(Cluster):
 
     name = "local cluster"
     persistent = False
+    # Images are built here, not pulled, so no registry's digest is theirs.
+    nats_image = MappingProxyType({"digest": ""})
     vault_pod_labels = MappingProxyType({"app": "vault", "app.kubernetes.io/name": None})
 
     def _tool(self, *arguments: str) -> list[str]:

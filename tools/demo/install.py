@@ -57,12 +57,13 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
     return {
         "operator": {"image": {"repository": found.operator.rpartition(":")[0], "tag": found.tag}},
         "agents": {"image": {"repository": found.agents.rpartition(":")[0], "tag": found.tag}},
+        "gateway": {"image": {"repository": found.gateway.rpartition(":")[0], "tag": found.tag}},
         "vault": {
             "address": VAULT_ADDRESS,
             "image": cluster.vault_image,
             "podLabels": dict(cluster.vault_pod_labels),
         },
-        "nats": {"persistence": {"enabled": cluster.persistent}},
+        "nats": {"persistence": {"enabled": cluster.persistent}, "image": dict(cluster.nats_image)},
     }
 
 

@@ -50,6 +50,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     nats_url: str = "nats://nats:4222"
     agents_image: str = f"crowetrade/agents:{version('crowetrade-operator')}"
+    gateway_image: str = f"crowetrade/gateway:{version('crowetrade-operator')}"
     # Empty: no Vault.
     vault_address: str = ""
     vault_image: str = "hashicorp/vault:1.19.0"
@@ -93,6 +94,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
         nats_url=nats_url,
         agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
+        gateway_image=environment.get("GATEWAY_IMAGE") or _DEFAULTS.gateway_image,
         vault_address=vault_address,
         vault_image=environment.get("VAULT_IMAGE") or _DEFAULTS.vault_image,
         vault_auth_path=environment.get("VAULT_AUTH_PATH") or _DEFAULTS.vault_auth_path,
