@@ -15,6 +15,7 @@ import typer
 
 from crowetrade_agents.errors import AgentError
 from crowetrade_cli.errors import CliError
+from crowetrade_cli.identity import SERVER_NAME_VARIABLE, TLS_FILES, VARIABLE
 from crowetrade_process.audit.errors import AuditError
 
 COMMANDS = ("run", "kill", "rearm", "clear-breach", "status", "backtest", "compare", "data", "journal", "audit", "new")
@@ -46,8 +47,26 @@ def crowetrade(
     _: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    tls_directory: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR",
+            envvar=VARIABLE,
+            help="Certificate of an administrator for the bus and gateways: tls.crt, tls.key and ca.crt.",
+        ),
+    ] = "",
+    nats_server_name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            envvar=SERVER_NAME_VARIABLE,
+            help="The name in the certificate of NATS, where it is not the host of its address.",
+        ),
+    ] = "",
 ) -> None:
     """CroweTrade from the command line."""
+    TLS_FILES.directory = tls_directory
+    TLS_FILES.nats_server_name = nats_server_name
 
 
 def main(arguments: list[str] | None = None) -> None:

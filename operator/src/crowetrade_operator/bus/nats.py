@@ -30,6 +30,9 @@ from crowetrade_operator.bus import allowances, kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.errors import BusUnavailable
+from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import connect_options
 
 log = structlog.get_logger()
 
@@ -38,7 +41,7 @@ ENSURE_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
-_ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
+_ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError, IdentityUnavailable)
 Stored = tuple[str, int]
 """What decides whether a GatewayConfig is put again: its revision and the fencing token on record."""
 GatewayListener = Callable[[str, str], None]
@@ -48,8 +51,9 @@ GatewayListener = Callable[[str, str], None]
 class Bus:
     """One connection for the life of the process."""
 
-    def __init__(self, url: str, board: Board) -> None:
+    def __init__(self, url: str, board: Board, identity: Identity | None = None) -> None:
         self.url = url
+        self._identity = identity
         self.board = board
         self.connected = False
         self.problem = "not connected yet"
@@ -235,6 +239,7 @@ class Bus:
             max_outstanding_pings=2,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnect,
+            **connect_options(self._identity),
         )
 
     async def _drop(self) -> None:

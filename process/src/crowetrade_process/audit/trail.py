@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import nats
 import structlog
@@ -27,7 +26,9 @@ from crowetrade_process.audit.checkpoints import checkpoint
 from crowetrade_process.audit.errors import AuditBroken, AuditUnavailable
 from crowetrade_process.audit.stream import End, WriterStream
 from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import connect_options
 from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
@@ -41,11 +42,13 @@ FINISH_SECONDS = 2.0
 TRIES_AT_ONCE = 10
 """So often another process of the same identity may append in between before this one waits."""
 
+_RETRIED = (AuditUnavailable, IdentityUnavailable, NatsError, OSError, TimeoutError)
+
 Connect = Callable[[], Awaitable[Client]]
 
 
-def connecting(url: str, name: str, **options: Any) -> Connect:
-    """How a trail connects: for ever, and again when the connection is lost. `options` are those of an identity."""
+def connecting(url: str, name: str, identity: Identity | None = None) -> Connect:
+    """How a trail connects: for ever, and again when the connection is lost."""
 
     async def on_error(error: Exception) -> None:
         log.debug("audit_bus", error=str(error) or type(error).__name__)
@@ -60,7 +63,7 @@ def connecting(url: str, name: str, **options: Any) -> Connect:
             ping_interval=10,
             max_outstanding_pings=2,
             error_cb=on_error,
-            **options,
+            **connect_options(identity),
         )
 
     return connect
@@ -134,7 +137,7 @@ class Trail:
                 await self._write_all()
                 if self._unvouched and time.monotonic() >= self._vouch_at:
                     await self._vouch()
-            except (AuditUnavailable, NatsError, OSError, TimeoutError) as error:
+            except _RETRIED as error:
                 why = str(error) or type(error).__name__
                 log.warning("audit_not_written", error=why, waiting=len(self._waiting))
                 await asyncio.sleep(RETRY_SECONDS)
@@ -218,7 +221,7 @@ class Trail:
                     await self._write_all()
                     if self._unvouched:
                         await self._vouch()
-        except (AuditUnavailable, AuditBroken, NatsError, OSError, TimeoutError) as error:
+        except (AuditBroken, *_RETRIED) as error:
             log.warning("audit_not_finished", error=str(error) or type(error).__name__)
         finally:
             if self._waiting:
