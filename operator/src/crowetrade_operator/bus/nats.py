@@ -26,10 +26,11 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
-from crowetrade_operator.bus import allowances, kills
+from crowetrade_operator.bus import allowances, audit, kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.errors import BusUnavailable
+from crowetrade_process.audit.chain import End
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.nats import connect_options
@@ -51,9 +52,16 @@ GatewayListener = Callable[[str, str], None]
 class Bus:
     """One connection for the life of the process."""
 
-    def __init__(self, url: str, board: Board, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        board: Board,
+        identity: Identity | None = None,
+        audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS,
+    ) -> None:
         self.url = url
         self._identity = identity
+        self._audit_retention_seconds = audit_retention_seconds
         self.board = board
         self.connected = False
         self.problem = "not connected yet"
@@ -148,6 +156,24 @@ class Bus:
         except _ERRORS as error:
             raise self._failed(f"make the journal stream of venue {venue}", error) from error
         self._streams.add(name)
+
+    async def audit_ends(self) -> dict[str, End]:
+        """Where the chain of each writer of the audit trail ends."""
+        self._usable()
+        assert self._stream is not None
+        try:
+            return await audit.ends(self._stream)
+        except _ERRORS as error:
+            raise self._failed("read the audit trail", error) from error
+
+    async def has_audit_record(self, place: int, record_hash: bytes) -> bool:
+        """Whether the record at a place of the audit trail's stream is the one with this hash."""
+        self._usable()
+        assert self._stream is not None
+        try:
+            return await audit.has_record(self._stream, place, record_hash)
+        except _ERRORS as error:
+            raise self._failed("read the audit trail", error) from error
 
     async def delete_config(self, namespace: str, venue: str) -> None:
         """Deletes the config: a gateway without one blocks every order."""
@@ -259,6 +285,7 @@ class Bus:
         self._bucket = await _ensure_bucket(self._stream, subjects.CONFIG_BUCKET)
         self._kills = await _ensure_bucket(self._stream, subjects.KILL_BUCKET)
         self._allowances = await _ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET)
+        await audit.ensure_stream(self._stream, self._audit_retention_seconds)
 
     async def _heard(self, message: Msg) -> None:
         said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")

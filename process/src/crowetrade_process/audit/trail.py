@@ -21,10 +21,10 @@ from nats.errors import Error as NatsError
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_process.audit import metrics
-from crowetrade_process.audit.chain import bounded, digest, seal
+from crowetrade_process.audit.chain import End, bounded, digest, seal
 from crowetrade_process.audit.checkpoints import checkpoint
 from crowetrade_process.audit.errors import AuditBroken, AuditUnavailable
-from crowetrade_process.audit.stream import End, WriterStream
+from crowetrade_process.audit.stream import WriterStream
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
@@ -33,8 +33,8 @@ from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
 
-CAPACITY = 1_000
-CAPACITY_BYTES = 8 * 1024 * 1024
+CAPACITY = 10_000
+CAPACITY_BYTES = 16 * 1024 * 1024
 CHECKPOINT_RECORDS = 256
 CHECKPOINT_SECONDS = 60.0
 RETRY_SECONDS = 1
@@ -117,6 +117,14 @@ class Trail:
             self._waiting_bytes += size
             metrics.WAITING.set(len(self._waiting))
         self._arrived.set()
+
+    def record_start(self, what: str) -> None:
+        """This process begins."""
+        self.record(
+            audit_pb2.AuditEvent(
+                action=audit_pb2.ACTION_STARTED, actor=self.writer, proof=audit_pb2.ACTOR_PROOF_SELF, reason=what
+            )
+        )
 
     @asynccontextmanager
     async def writing(self, connect: Connect) -> AsyncIterator[None]:
