@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from crowetrade import subjects
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
 from crowetrade_process.identity.errors import IdentitySettingsError
@@ -126,6 +127,7 @@ class Settings:
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
     stop_deadline_seconds: float = 60.0
+    audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
     # A gateway or agent that said nothing for so long counts as silent.
     silent_after_seconds: float = 10.0
     lease_name: str = "crowetrade-operator"
@@ -195,6 +197,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         resync_seconds=_number(environment, "RESYNC_SECONDS", _DEFAULTS.resync_seconds, least=1),
         stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", _DEFAULTS.stop_deadline_seconds, least=1),
+        audit_retention_seconds=int(
+            _number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.audit_retention_seconds, least=86_400)
+        ),
         silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", _DEFAULTS.silent_after_seconds, least=2),
         lease_name=environment.get("LEASE_NAME") or _DEFAULTS.lease_name,
         lease=_lease(environment),
