@@ -37,6 +37,10 @@ class ConditionType(DocumentedEnum):
         "Acknowledged",
         "Every gateway concerned has confirmed the KillSwitch: in force with nothing left open, or re-armed.",
     )
+    IDENTITY_DISABLED = (
+        "IdentityDisabled",
+        "Nobody proves who they are and nothing is encrypted: for development; absent where identities are on.",
+    )
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 

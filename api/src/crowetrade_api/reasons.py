@@ -44,6 +44,7 @@ class Reason(DocumentedEnum):
         "KillSwitchEngaged",
         "A KillSwitch is engaged: it stops trading until another person re-arms it.",
     )
+    NO_IDENTITY_SOURCE = "NoIdentitySource", "identity.source of the installation is None."
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something
     VENUE_NOT_FOUND = "VenueNotFound", "A VenueConnection that the strategy names does not exist."

@@ -8,10 +8,12 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
+from crowetrade_process.identity.variables import IdentitySource, IdentityVariable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,15 @@ class Addresses:
 
     cidr: str
     ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An Issuer or ClusterIssuer of cert-manager."""
+
+    name: str
+    kind: str
+    group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +72,16 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     nats_url: str = "nats://nats:4222"
     agents_image: str = f"crowetrade/agents:{version('crowetrade-operator')}"
-    # Empty: no Vault.
+    # Environment by which pods get their identity: the operator's own. Empty: nobody proves who they are.
+    identity: Mapping[str, str] = field(default_factory=dict)
+    # Set: cert-manager writes the certificates that pods read as files.
+    issuer: Issuer | None = None
+    # Empty: no Vault. Several addresses are separated by commas.
     vault_address: str = ""
+    # Certificates of the authority of Vault's own certificate, PEM; empty: those of the image.
+    vault_ca: str = ""
+    vault_namespace: str = ""
+    vault_server_name: str = ""
     vault_image: str = "hashicorp/vault:1.19.0"
     vault_auth_path: str = "kubernetes"
     vault: Peer = field(default_factory=lambda: Peer({"kubernetes.io/metadata.name": "vault"}, {}, 8200))
@@ -105,7 +124,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
         nats_url=nats_url,
         agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
+        identity=_identity(environment),
+        issuer=_issuer(environment),
         vault_address=vault_address,
+        vault_ca=_content("VAULT_CACERT", environment.get("VAULT_CACERT", "")),
+        vault_namespace=environment.get("VAULT_NAMESPACE", ""),
+        vault_server_name=environment.get("VAULT_TLS_SERVER_NAME", ""),
         vault_image=environment.get("VAULT_IMAGE") or _DEFAULTS.vault_image,
         vault_auth_path=environment.get("VAULT_AUTH_PATH") or _DEFAULTS.vault_auth_path,
         vault=_peer(
@@ -113,7 +137,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             "VAULT",
             namespace="kubernetes.io/metadata.name=vault",
             pods="app.kubernetes.io/name=vault",
-            port=_url_port("VAULT_ADDR", vault_address, _DEFAULTS.vault.port),
+            port=_url_port("VAULT_ADDR", vault_address.partition(",")[0], _DEFAULTS.vault.port),
         ),
         bus=_peer(
             environment,
@@ -145,6 +169,38 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         log_level=(environment.get("LOG_LEVEL") or _DEFAULTS.log_level).upper(),
         kubeconfig=environment.get("KUBECONFIG", ""),
     )
+
+
+def _identity(environment: Mapping[str, str]) -> dict[str, str]:
+    source = environment.get(IdentityVariable.SOURCE) or IdentitySource.NONE
+    if source == IdentitySource.NONE:
+        return {}
+    return {name.value: environment[name] for name in IdentityVariable if environment.get(name)}
+
+
+def _issuer(environment: Mapping[str, str]) -> Issuer | None:
+    name = environment.get("CERTIFICATE_ISSUER_NAME", "")
+    if not name:
+        return None
+    if environment.get(IdentityVariable.SOURCE) != IdentitySource.FILES:
+        raise SettingsError(
+            f"CERTIFICATE_ISSUER_NAME is {name!r}, and {IdentityVariable.SOURCE.value} is not Files: pods read what "
+            "cert-manager writes as files, so set it to Files"
+        )
+    return Issuer(
+        name,
+        environment.get("CERTIFICATE_ISSUER_KIND") or "ClusterIssuer",
+        environment.get("CERTIFICATE_ISSUER_GROUP") or "cert-manager.io",
+    )
+
+
+def _content(name: str, path: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{name} is {path!r}, and that file cannot be read: {error}") from None
 
 
 def _streams(environment: Mapping[str, str]) -> StreamSettings:

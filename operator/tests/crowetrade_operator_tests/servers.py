@@ -144,8 +144,9 @@ TOKEN = "test-admin-token"
 POWERLESS_USER, POWERLESS_TOKEN = "powerless", "test-powerless-token"
 
 
-def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
-    """etcd and kube-apiserver with an administrator's token; RBAC is on, certificates are its own."""
+def start_api_server(folder: Path, *flags: str) -> tuple[ApiServer, list[Process]]:
+    """etcd and kube-apiserver with an administrator's token, and more flags of the latter; RBAC is on, certificates are
+    its own."""
     etcd_port, peer_port, port = free_port(), free_port(), free_port()
     etcd_url, peer_url = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
     etcd = Process(
@@ -185,6 +186,7 @@ def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
             "--disable-admission-plugins=ServiceAccount",
             "--watch-cache-sizes=events#0",
             "--v=1",
+            *flags,
         ],
         folder,
     )

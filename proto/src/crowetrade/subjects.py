@@ -26,6 +26,10 @@ ADMIN_API = "$JS.DATA.API"
 """Prefix of the JetStream API for administrators, whose account is another one than that of the streams."""
 SERVER_FACTS = "$SYS.REQ.SERVER.PING.VARZ"
 """Subject of the request that each server answers with its settings."""
+AUDIT_STREAM = "AUDIT"
+"""The audit trail of all writers; see `audit_stream_config`."""
+AUDIT_RETENTION_SECONDS = 7 * 365 * 86_400
+"""How long the audit trail is kept unless the operator is set otherwise."""
 STATUS_SUBJECTS = "status.>"
 MARKET_DATA_SUBJECTS = "md.>"
 
@@ -160,6 +164,33 @@ def risk_finding(namespace: str, venue: str) -> str:
 def risk_auditor_key(namespace: str, venue: str) -> str:
     """Key of a venue in RISK_AUDITOR_BUCKET."""
     return f"told.{namespace}.{venue}"
+
+
+def audit(namespace: str, service_account: str) -> str:
+    """Subject of what one writer has put into the audit trail (AuditRecord), by the identity of its process."""
+    return f"audit.{namespace}.{service_account}"
+
+
+def audit_stream_config(retention_seconds: int) -> dict[str, object]:
+    """Configuration of the audit trail's stream as the JetStream API takes it (STREAM.CREATE). The operator makes it.
+
+    A message can be neither deleted nor purged, by nobody: a server never takes deny_delete and deny_purge back. Where
+    it has no more room it refuses the newest record, never drops the oldest. What is left to an administrator is to
+    delete the whole stream and write another one, which `crowetrade audit verify` finds.
+    """
+    return {
+        "name": AUDIT_STREAM,
+        "subjects": ["audit.*.*"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": retention_seconds * 1_000_000_000,
+        "allow_direct": True,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
 
 
 def gateway_config_key(namespace: str, venue: str) -> str:

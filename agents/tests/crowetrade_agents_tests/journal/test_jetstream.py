@@ -398,4 +398,4 @@ async def test_an_answer_that_is_none_is_named(client: Client, headers: dict[str
     subscription = await client.subscribe(inbox)
     await client.publish(inbox, headers=headers)
     with pytest.raises(JournalUnavailable, match=f"^stream {STREAM} cannot be read directly: {why}$"):
-        await JetStreamReader(client, NAMESPACE, VENUE)._answers(STREAM, subscription)
+        await JetStreamReader(client, NAMESPACE, VENUE)._answers(subscription)

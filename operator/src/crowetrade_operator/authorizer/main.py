@@ -26,7 +26,7 @@ from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.holder import Identity, Report
 from crowetrade_process.identity.nats import connect_options
 from crowetrade_process.identity.running import process_identity
-from crowetrade_process.identity.settings import IdentityVariable
+from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 

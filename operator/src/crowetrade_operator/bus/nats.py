@@ -31,6 +31,9 @@ from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.errors import BusUnavailable
 from crowetrade_operator.settings import StreamSettings
+from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import connect_options
 
 log = structlog.get_logger()
 
@@ -39,7 +42,7 @@ ENSURE_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
-_ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
+_ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError, IdentityUnavailable)
 Stored = tuple[str, int]
 """What decides whether a GatewayConfig is put again: its revision and the fencing token on record."""
 GatewayListener = Callable[[str, str], None]
@@ -52,8 +55,11 @@ DEFAULT_STREAMS = StreamSettings()
 class Bus:
     """One connection for the life of the process."""
 
-    def __init__(self, url: str, board: Board, *, streams: StreamSettings = DEFAULT_STREAMS) -> None:
+    def __init__(
+        self, url: str, board: Board, identity: Identity | None = None, *, streams: StreamSettings = DEFAULT_STREAMS
+    ) -> None:
         self.url = url
+        self._identity = identity
         self._streams_wanted = streams
         self.board = board
         self.connected = False
@@ -240,6 +246,7 @@ class Bus:
             max_outstanding_pings=2,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnect,
+            **connect_options(self._identity),
         )
 
     async def _drop(self) -> None:

@@ -27,7 +27,7 @@ from crowetrade_api.names import (
 )
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import Credentials, VenueConnection
-from crowetrade_operator.desired import vault
+from crowetrade_operator.desired import identity, vault
 from crowetrade_operator.desired.metadata import labels, metadata, object_name, selector
 from crowetrade_operator.desired.pod import (
     TMP_MOUNT,
@@ -84,6 +84,7 @@ def _strategy_deployment(strategy: Strategy, role: str, config_hash: str, settin
     agent["ports"] = [port("http", HTTP_PORT)]
     agent["volumeMounts"] = [_config_mount(), TMP_MOUNT]
     pod = pod_spec(object_name(strategy), [agent], [_config_volume(object_name(strategy), STRATEGY_FILE), TMP_VOLUME])
+    identity.add(pod, strategy, object_name(strategy), settings)
     pod_labels = labels(strategy, role)
     return {
         "apiVersion": "apps/v1",
@@ -109,6 +110,7 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
     volumes = [_config_volume(object_name(venue), VENUE_FILE), TMP_VOLUME, KILL_VOLUME, API_VOLUME]
     pod = pod_spec(object_name(venue), [gateway], volumes)
     pod["terminationGracePeriodSeconds"] = GATEWAY_GRACE_SECONDS
+    identity.add(pod, venue, object_name(venue), settings)
     for mount in data_mounts(venue.spec.simulated.data) if venue.spec.simulated is not None else ():
         _add_data(pod, mount)
     if venue.spec.credentials is not None:
@@ -157,7 +159,7 @@ def _add_credentials(pod: dict[str, Any], credentials: Credentials, config_map: 
     pod["containers"][0]["volumeMounts"].append({**vault.CREDENTIALS_MOUNT, "readOnly": True})
     if credentials.vault is not None:
         pod["initContainers"] = [vault.agent_container(settings)]
-        pod["volumes"] += vault.volumes(config_map)
+        pod["volumes"] += vault.volumes(config_map, settings)
     elif credentials.secret_ref is not None:
         items = [{"key": CREDENTIALS_KEY, "path": CREDENTIALS_KEY}]
         secret = {"secretName": credentials.secret_ref.name, "items": items, "defaultMode": 0o440}

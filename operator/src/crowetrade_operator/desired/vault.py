@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from crowetrade_api.files import CREDENTIALS_DIRECTORY, CREDENTIALS_FILE, VAULT_AGENT_FILE
+from crowetrade_api.files import CREDENTIALS_DIRECTORY, CREDENTIALS_FILE, VAULT_AGENT_FILE, VAULT_CA_FILE
 from crowetrade_api.v1alpha1.venueconnection import VaultCredentials
 from crowetrade_operator.desired.pod import CONTAINER_SECURITY, TMP_MOUNT
 from crowetrade_operator.settings import Settings
@@ -25,7 +25,7 @@ def agent_config(credentials: VaultCredentials, settings: Settings) -> str:
     """Vault Agent's configuration. JSON, so that nothing in a path or role can end a block."""
     template = f'{{{{ with secret "{credentials.path}" }}}}{{{{ index .Data.data "{credentials.key}" }}}}{{{{ end }}}}'
     config = {
-        "vault": {"address": settings.vault_address},
+        "vault": _server(settings),
         "pid_file": "/tmp/vault-agent.pid",
         "exit_after_auth": False,
         "auto_auth": {
@@ -47,6 +47,17 @@ def agent_config(credentials: VaultCredentials, settings: Settings) -> str:
         ],
     }
     return json.dumps(config, indent=2, sort_keys=True)
+
+
+def _server(settings: Settings) -> dict[str, Any]:
+    server = {"address": settings.vault_address.partition(",")[0]}
+    if settings.vault_ca:
+        server["ca_cert"] = f"{AGENT_DIRECTORY}/{VAULT_CA_FILE}"
+    if settings.vault_server_name:
+        server["tls_server_name"] = settings.vault_server_name
+    if settings.vault_namespace:
+        server["namespace"] = settings.vault_namespace
+    return server
 
 
 def agent_container(settings: Settings) -> dict[str, Any]:
@@ -76,16 +87,17 @@ def agent_container(settings: Settings) -> dict[str, Any]:
     }
 
 
-def volumes(config_map: str) -> list[dict[str, Any]]:
+def volumes(config_map: str, settings: Settings) -> list[dict[str, Any]]:
     """Memory for the key, the agent's configuration, and its token."""
     token = {"serviceAccountToken": {"audience": AUDIENCE, "expirationSeconds": 3600, "path": "token"}}
+    files = [VAULT_AGENT_FILE, *([VAULT_CA_FILE] if settings.vault_ca else [])]
     return [
         {"name": "credentials", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {
             "name": "vault-agent",
             "configMap": {
                 "name": config_map,
-                "items": [{"key": VAULT_AGENT_FILE, "path": VAULT_AGENT_FILE}],
+                "items": [{"key": name, "path": name} for name in files],
                 "defaultMode": 0o444,
             },
         },

@@ -25,7 +25,8 @@ class FilesSource:
     renewal_share = 0.0
     poll_seconds = 10.0
 
-    def __init__(self, directory: Path, trust_domain: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, directory: Path, trust_domain: str | None, now: Callable[[], datetime]) -> None:
+        """Of any trust domain where it is None."""
         self._directory = directory
         self._trust_domain = trust_domain
         self._now = now
@@ -43,7 +44,7 @@ class FilesSource:
         """See Source."""
         directory = self._current()
         revocations = directory / REVOCATIONS_FILE
-        return Trust(_read(directory / BUNDLE_FILE), _read(revocations) if revocations.exists() else b"")
+        return Trust(_read(directory / BUNDLE_FILE), _read(revocations) if revocations.exists() else None)
 
     def _current(self) -> Path:
         """The directory that the kubelet's symlink leads to now, so that not the certificate of before is read with the

@@ -54,13 +54,13 @@ class Refusal:
 class Revocations:
     """What the authorities have revoked: lists by the name of their issuer."""
 
-    lists: Sequence[x509.CertificateRevocationList] = field(default=(), repr=False)
+    lists: Sequence[x509.CertificateRevocationList] | None = field(default=None, repr=False)
     issuers: Sequence[x509.Certificate] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, trust: Trust) -> Revocations:
         """The lists that an authority of ours has signed. Raises IdentityUnavailable when one is nobody's."""
-        if not trust.revocations_pem.strip():
+        if trust.revocations_pem is None:
             return cls()
         try:
             issuers = x509.load_pem_x509_certificates(trust.bundle_pem)
@@ -75,8 +75,8 @@ class Revocations:
         return cls(lists, issuers)
 
     def judge(self, certificate: x509.Certificate, now: datetime) -> Refusal | None:
-        """Nothing when it is not revoked. Where there are lists, each authority must have one that is up to date."""
-        if not self.lists:
+        """Nothing when it is not revoked. Where there are lists, its authority must have one that is up to date."""
+        if self.lists is None:
             return None
         mine = [item for item in self.lists if item.issuer == certificate.issuer and self._issued(item, certificate)]
         if any(item.get_revoked_certificate_by_serial_number(certificate.serial_number) for item in mine):
@@ -86,7 +86,8 @@ class Revocations:
         if not any(item.next_update_utc is None or now <= item.next_update_utc for item in mine):
             return Refusal(
                 Reason.REVOCATION_UNKNOWN,
-                f"there is no revocation list of {certificate.issuer.rfc4514_string()!r} that is up to date",
+                f"there is no revocation list of {certificate.issuer.rfc4514_string()!r} that is up to date: in "
+                "Vault set auto_rebuild at config/crl",
             )
         return None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 
 from crowetrade_process.identity.errors import IdentityError, IdentitySettingsError
@@ -11,45 +11,18 @@ from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.holder import Identity, utc_now
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.source import Source
+from crowetrade_process.identity.variables import (
+    DEFAULT_TRUST_DOMAIN,
+    IDENTITY_DIRECTORY,
+    IDENTITY_TOKEN_FILE,
+    IdentitySource,
+    IdentityVariable,
+)
+from crowetrade_process.identity.vault import VaultSettings, VaultSource
+from crowetrade_process.identity.vault_api import VaultServer, parse_addresses
 
-DEFAULT_TRUST_DOMAIN = "crowetrade.local"
-IDENTITY_DIRECTORY = "/var/run/crowetrade/identity"
-IDENTITY_TOKEN_FILE = "/var/run/secrets/crowetrade/vault/token"
-
-
-class IdentitySource(StrEnum):
-    """Where certificates come from; None: there are none, and connections are plain TCP."""
-
-    NONE = "None"
-    VAULT = "Vault"
-    FILES = "Files"
-
-
-class IdentityVariable(StrEnum):
-    """Environment variables of the identity. Those of Vault are named as its own client names them."""
-
-    SOURCE = "IDENTITY_SOURCE"
-    TRUST_DOMAIN = "IDENTITY_TRUST_DOMAIN"
-    # Of source Files.
-    DIRECTORY = "IDENTITY_DIRECTORY"
-    # URIs, separated by commas.
-    ADMINISTRATORS = "IDENTITY_ADMINISTRATORS"
-    OPERATOR_NAMESPACE = "IDENTITY_OPERATOR_NAMESPACE"
-    # Of source Vault.
-    TOKEN_FILE = "IDENTITY_TOKEN_FILE"
-    VAULT_PKI_PATH = "IDENTITY_VAULT_PKI_PATH"
-    VAULT_ROLE = "IDENTITY_VAULT_ROLE"
-    VAULT_AUTH_PATH = "IDENTITY_VAULT_AUTH_PATH"
-    VAULT_AUTH_ROLE = "IDENTITY_VAULT_AUTH_ROLE"
-    # Several addresses are separated by commas, and asked in turn.
-    VAULT_ADDR = "VAULT_ADDR"
-    VAULT_CACERT = "VAULT_CACERT"
-    VAULT_NAMESPACE = "VAULT_NAMESPACE"
-    VAULT_TLS_SERVER_NAME = "VAULT_TLS_SERVER_NAME"
-    # "true" lets the token go to Vault over plain HTTP.
-    VAULT_ALLOW_HTTP = "IDENTITY_VAULT_ALLOW_HTTP"
-    # The DNS name in the certificate of NATS, where it is not the host of NATS_URL.
-    NATS_SERVER_NAME = "NATS_TLS_SERVER_NAME"
+_DURATION = re.compile(r"[1-9][0-9]{0,8}[smh]")
+_PATH = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 def identity_from_environment(environment: Mapping[str, str]) -> Identity | None:
@@ -62,6 +35,7 @@ def identity_from_environment(environment: Mapping[str, str]) -> Identity | None
         _trust_domain(environment),
         operator_namespace=environment.get(IdentityVariable.OPERATOR_NAMESPACE, ""),
         administrators=_administrators(environment),
+        nats_server_name=environment.get(IdentityVariable.NATS_SERVER_NAME, ""),
     )
 
 
@@ -73,10 +47,45 @@ def _source(environment: Mapping[str, str]) -> Source | None:
         case IdentitySource.FILES:
             directory = Path(environment.get(IdentityVariable.DIRECTORY, "") or IDENTITY_DIRECTORY)
             return FilesSource(directory, _trust_domain(environment), utc_now)
+        case IdentitySource.VAULT:
+            return VaultSource(_vault(environment), _trust_domain(environment), utc_now)
         case _:
             raise IdentitySettingsError(
                 f"the environment variable {IdentityVariable.SOURCE} is {text!r}: write None, Vault or Files"
             )
+
+
+def _vault(environment: Mapping[str, str]) -> VaultSettings:
+    variable = IdentityVariable
+    allow_http = environment.get(variable.VAULT_ALLOW_HTTP, "") == "true"
+    ca_file = environment.get(variable.VAULT_CACERT, "")
+    server = VaultServer(
+        parse_addresses(environment.get(variable.VAULT_ADDR, ""), allow_http, variable.VAULT_ALLOW_HTTP),
+        ca_file=Path(ca_file) if ca_file else None,
+        server_name=environment.get(variable.VAULT_TLS_SERVER_NAME, ""),
+        namespace=environment.get(variable.VAULT_NAMESPACE, ""),
+    )
+    lifetime = environment.get(variable.LIFETIME, "")
+    if lifetime and not _DURATION.fullmatch(lifetime):
+        raise IdentitySettingsError(
+            f"the environment variable {variable.LIFETIME} is {lifetime!r}: write a duration such as 1h, 30m or 90s"
+        )
+    return VaultSettings(
+        server,
+        token_file=Path(environment.get(variable.TOKEN_FILE, "") or IDENTITY_TOKEN_FILE),
+        auth_path=_path(environment, variable.VAULT_AUTH_PATH, "kubernetes"),
+        auth_role=environment.get(variable.VAULT_AUTH_ROLE, "") or "crowetrade-identity",
+        pki_path=_path(environment, variable.VAULT_PKI_PATH, "crowetrade-pki"),
+        role=_path(environment, variable.VAULT_ROLE, "crowetrade"),
+        lifetime=lifetime,
+    )
+
+
+def _path(environment: Mapping[str, str], name: IdentityVariable, default: str) -> str:
+    text = (environment.get(name, "") or default).strip("/")
+    if not _PATH.fullmatch(text):
+        raise IdentitySettingsError(f"the environment variable {name} is {text!r}: write a path such as {default}")
+    return text
 
 
 def _trust_domain(environment: Mapping[str, str]) -> str:

@@ -13,8 +13,8 @@ class Trust:
     """Certificates of the authorities whose certificates are accepted, and what they have revoked; PEM."""
 
     bundle_pem: bytes = field(repr=False)
-    revocations_pem: bytes = field(default=b"", repr=False)
-    """Empty: the source knows no revocation lists, and nothing counts as revoked."""
+    revocations_pem: bytes | None = field(default=None, repr=False)
+    """None: the source has no revocation lists, and nothing counts as revoked."""
 
 
 class Source(Protocol):
