@@ -1,8 +1,8 @@
 """What may be done on the bus and what not: a table that a test tries against a real server, and its part of
 docs/security.md.
 
-The rows are about venue `sim` and strategy `trend` of namespace `desk`, where `trend` trades at `sim` alone; `rival` and
-`other` are a strategy and a venue beside them, `far` is a venue of another namespace.
+The rows are about venue `sim` and strategy `trend` of namespace `desk`, where `trend` trades at `sim` alone; `rival`
+and `other` are a strategy and a venue beside them, `far` is a venue of another namespace.
 """
 
 from __future__ import annotations
@@ -106,6 +106,9 @@ _GATEWAY: tuple[_Row, ...] = (
     ("exchange shares of limits of its namespace", _PUB, subjects.key_subject(_SHARES, "allowance.desk.uid"), True),
     ("exchange shares of another namespace", _PUB, subjects.key_subject(_SHARES, "allowance.elsewhere.uid"), False),
     ("read a strategy's signal", _SUB, "signal.desk.trend", False),
+    ("go on with its audit trail", _PUB, subjects.audit(NAMESPACE, "venue-sim"), True),
+    ("write in the name of another", _PUB, subjects.audit(NAMESPACE, "venue-other"), False),
+    ("delete the audit trail", _PUB, f"{_API}.STREAM.DELETE.{subjects.AUDIT_STREAM}", False),
 )
 _OPERATOR: tuple[_Row, ...] = (
     ("make a stream", _PUB, f"{_API}.STREAM.CREATE.{_JOURNAL}", True),

@@ -92,6 +92,11 @@ class Process:
         """Lets it go on."""
         self._process.send_signal(signal.SIGCONT)
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
     def check(self) -> None:
         """Raises with the end of the log when the process has ended."""
         if self._process.poll() is not None:

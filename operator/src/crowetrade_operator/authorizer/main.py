@@ -48,19 +48,18 @@ class AuthorizerProcess:
 
     async def run(self) -> None:
         """Runs until `stopping` is set. Raises IdentitySettingsError and SettingsError."""
+        identity = identity_from_environment(self._environment)
+        if identity is None:
+            raise SettingsError(
+                f"{IdentityVariable.SOURCE} is None: without identities there is nothing to authorize; set it to Vault "
+                "or Files, or do not run the authorizer"
+            )
         for part in ("bus", "strategies"):
             self.health.set_ready(part, False, "starting")
         await self.health.serve(self._settings.http_port)
         log.info("authorizer_starts", http_port=self.health.port)
         try:
-            report = self._ready("identity")
-            identity = identity_from_environment(self._environment)
-            if identity is None:
-                raise SettingsError(
-                    f"{IdentityVariable.SOURCE} is None: without identities there is nothing to authorize; set it "
-                    "to Vault or Files, or do not run the authorizer"
-                )
-            async with running(identity, report, self._stopping):
+            async with running(identity, self._ready("identity"), self._stopping):
                 if not self._stopping.is_set():
                     await unless_stopping(self._stopping, self._serve(identity))
         finally:
