@@ -84,9 +84,6 @@ capabilities: {drop: [ALL]}
 - {name: IDENTITY_VAULT_AUTH_PATH, value: {{ .Values.identity.vault.authPath | quote }}}
 - {name: IDENTITY_VAULT_AUTH_ROLE, value: {{ .Values.identity.vault.authRole | quote }}}
 {{- include "crowetrade.vaultEnv" . | nindent 0 }}
-{{- if .Values.vault.allowHttp }}
-- {name: IDENTITY_VAULT_ALLOW_HTTP, value: "true"}
-{{- end }}
 {{- end }}
 {{- end }}
 
@@ -98,6 +95,9 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- with .Values.vault.serverName }}
 - {name: VAULT_TLS_SERVER_NAME, value: {{ . | quote }}}
+{{- end }}
+{{- if .Values.vault.allowHttp }}
+- {name: IDENTITY_VAULT_ALLOW_HTTP, value: "true"}
 {{- end }}
 {{- if .Values.vault.caCertificate }}
 - {name: VAULT_CACERT, value: /var/run/secrets/crowetrade/vault/vault-ca.crt}

@@ -26,6 +26,7 @@ from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.keys import KeyKeeper, key_keeper
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_agents.runtime.without_journal import WithoutJournal
@@ -60,6 +61,7 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     kills = Kills(file.namespace, file.name, clock, kill_file)
     identity = identity_from_environment(environment)
     control = ControlServer(kills, clock, pod.control_port, identity)
+    keeper = key_keeper(file, environment, clock)
     without_journal = WithoutJournal(file.namespace, lambda: venue_of(file, environment, clock), kills, clock)
     kills.stop_without_journal = without_journal.stop
     watching = [asyncio.create_task(watch.run()) for watch in watches_of(environment, kills, clock)]
@@ -71,7 +73,8 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
             # Before everything else: kill orders need neither bus nor journal.
             await control.start()
             log.info("control_listens", port=control.port)
-            await _trade(pod, file, venue_of(file, environment, clock), kills, clock, health, stop, identity)
+            venue = venue_of(file, environment, clock, keeper)
+            await _trade(pod, file, venue, keeper, kills, clock, health, stop, identity)
     finally:
         await cancelled(*watching)
         await without_journal.stop()
@@ -108,6 +111,7 @@ async def _trade(
     pod: Pod,
     file: VenueFile,
     venue: VenuePort,
+    keeper: KeyKeeper | None,
     kills: Kills,
     clock: Clock,
     health: Health,
@@ -128,7 +132,7 @@ async def _trade(
     try:
         if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is not None:
             entry = GrpcEntry(pod.grpc_port, identity)
-            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop).run()
+            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop, keeper).run()
     finally:
         await cancelled(obeying)
         await bus.close()
@@ -165,6 +169,7 @@ def gateway_on(
     clock: Clock,
     health: Health,
     stop: asyncio.Event,
+    keeper: KeyKeeper | None = None,
 ) -> GatewayProcess:
     """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`."""
     return GatewayProcess(
@@ -180,6 +185,7 @@ def gateway_on(
         health=health,
         stop=stop,
         kills=kills,
+        keeper=keeper,
     )
 
 

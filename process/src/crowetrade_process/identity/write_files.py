@@ -63,15 +63,15 @@ def reload(pid_file: Path) -> None:
 
 async def serve(directory: Path, pid_file: Path, environment: Mapping[str, str]) -> None:
     """Runs until SIGTERM or SIGINT. Raises IdentitySettingsError."""
+    identity = identity_from_environment(environment)
+    if identity is None:
+        raise IdentitySettingsError(f"{IdentityVariable.SOURCE} is None: there is no identity to write; set it")
     stopping = stop_on_signals()
 
     def report(ok: bool, why: str) -> None:
         if not ok:
             log.warning("no_identity", why=why)
 
-    identity = identity_from_environment(environment)
-    if identity is None:
-        raise IdentitySettingsError(f"{IdentityVariable.SOURCE} is None: there is no identity to write; set it")
     async with running(identity, report, stopping):
         if stopping.is_set():
             return
