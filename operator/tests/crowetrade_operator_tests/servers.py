@@ -96,6 +96,11 @@ class Process:
         """Sends SIGHUP."""
         self._process.send_signal(signal.SIGHUP)
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
     def check(self) -> None:
         """Raises with the end of the log when the process has ended."""
         if self._process.poll() is not None:
