@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tools.demo import images
+from tools.demo import administrator, images
 from tools.demo.clusters import ROOT, Cluster, choose
 from tools.demo.errors import CommandFailed
 from tools.demo.images import Images
@@ -45,6 +45,8 @@ def install(cluster: Cluster | None = None, report: Callable[[str], None] = prin
         found = built.result()
     _helm(where, found, report)
     wait_for(lambda: not_ready(where), READY_SECONDS, "the operator and the bus to be ready", report=report)
+    if identified():
+        administrator.issue(where, administrator.directory())
     report(f"CroweTrade is installed in namespace {NAMESPACE}")
     return Installation(where, found)
 

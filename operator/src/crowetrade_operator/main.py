@@ -29,6 +29,7 @@ from crowetrade_operator.cluster.client import Cluster, Object, connect
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.relist import Relist
+from crowetrade_operator.cluster.resources import WATCHED, WATCHED_WITH_CERTIFICATES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
@@ -38,6 +39,9 @@ from crowetrade_operator.reconcile.controller import Controller
 from crowetrade_operator.settings import Settings, from_environment
 from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
+from crowetrade_process.identity.errors import IdentitySettingsError
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
@@ -67,9 +71,10 @@ class Parts:
 class Operator:
     """One replica of the operator, from start to stop."""
 
-    def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, stopping: asyncio.Event, identity: Identity | None = None) -> None:
         """`stopping` is set by whoever asks for a clean end."""
         self.settings = settings
+        self.identity = identity
         self.stopping = stopping
         self.parts: Parts | None = None
         self.http_port = 0
@@ -85,6 +90,8 @@ class Operator:
         health.set_ready("process", True)
         await health.serve(self.settings.http_port)
         self.http_port = health.port
+        # Resources are reconciled without it: the bus and gateways alone ask for a certificate.
+        identity = asyncio.create_task(self._keep_identity(health))
         cluster = await connect(self.settings.kubeconfig)
         elector = Elector(
             cluster,
@@ -96,9 +103,17 @@ class Operator:
         try:
             await self._elect_and_work(cluster, elector)
         finally:
+            await cancelled(identity)
             await elector.release()
             await cluster.close()
             await health.stop()
+
+    async def _keep_identity(self, health: Health) -> None:
+        if self.identity is not None:
+            report = functools.partial(health.set_ready, "identity")
+            report(False, "waiting for the first certificate")
+            await self.identity.start(report)
+            await self.identity.run()
 
     async def _elect_and_work(self, cluster: Cluster, elector: Elector) -> None:
         await unless_stopping(self.stopping, elector.acquire(), PART_SECONDS)
@@ -139,13 +154,16 @@ class Operator:
     async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
         """Everything that only the leader has; at the end the last statuses and events are written."""
         settings, cache = self.settings, Cache()
-        relist = Relist(cluster, cache, settings.namespaces)
+        watched = WATCHED_WITH_CERTIFICATES if settings.issuer is not None else WATCHED
+        relist = Relist(cluster, cache, settings.namespaces, watched=watched)
         context = Context(
             settings=settings,
             cluster=cluster,
             cache=cache,
-            bus=Bus(settings.nats_url, Board()),
-            direct=DirectOrders(functools.partial(control_address, cluster_domain=settings.cluster_domain)),
+            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams),
+            direct=DirectOrders(
+                functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
+            ),
             status=StatusWriter(cluster, settings.status_writes_per_second),
             recorder=Recorder(cluster, settings.pod_name),
         )
@@ -157,7 +175,7 @@ class Operator:
             with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
                 loop.call_soon_threadsafe(_take, cache, relist, type_, item)
 
-        watch = Watch(cluster.configuration, settings.namespaces, sink)
+        watch = Watch(cluster.configuration, settings.namespaces, sink, watched)
         watch.start()
         self.parts = Parts(context, controller, relist, watch)
         try:
@@ -251,9 +269,9 @@ def _take(cache: Cache, relist: Relist, type_: str, item: Object) -> None:
         cache.put(item)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, identity: Identity | None) -> None:
     """Runs the operator until SIGTERM or SIGINT."""
-    await Operator(settings, stop_on_signals()).run()
+    await Operator(settings, stop_on_signals(), identity).run()
 
 
 def main() -> int:
@@ -262,11 +280,12 @@ def main() -> int:
     termination_log = os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG)
     try:
         settings = from_environment()
-    except SettingsError as error:
+        identity = identity_from_environment(os.environ)
+    except (SettingsError, IdentitySettingsError) as error:
         return failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", str(error), termination_log)
     configure_logging(settings.log_level)
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(serve(settings, identity))
     except RuntimeError as error:
         return failed(ExitCode.FAILED, "operator_ended", str(error), termination_log, cause=repr(error.__cause__))
     return ExitCode.STOPPED

@@ -59,8 +59,8 @@ class Issuer:
     """An Issuer or ClusterIssuer of cert-manager."""
 
     name: str
-    kind: str = "ClusterIssuer"
-    group: str = "cert-manager.io"
+    kind: str
+    group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,17 @@ class LeaseTimes:
     duration: float = 15.0
     renew: float = 10.0
     retry: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How large the streams of the bus may become (bytes; NATS reserves them), and on how many servers each is.
+
+    For streams that are made from now on: those that are there are changed by an administrator."""
+
+    journal_max_bytes: int = 512 * 1024 * 1024
+    snapshots_max_bytes: int = 64 * 1024 * 1024
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,7 @@ class Settings:
     )
     # Where gateways watch KillSwitches.
     api_server: Addresses = Addresses("0.0.0.0/0", (443, 6443))
+    streams: StreamSettings = StreamSettings()
     cluster_domain: str = ""
     http_port: int = HTTP_PORT
     workers: int = 8
@@ -172,6 +184,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             port=_DEFAULTS.dns.port,
         ),
         api_server=_addresses(environment, "API_SERVER", _DEFAULTS.api_server),
+        streams=_streams(environment),
         cluster_domain=environment.get("CLUSTER_DOMAIN", ""),
         http_port=int(_number(environment, "HTTP_PORT", _DEFAULTS.http_port, least=0)),
         workers=int(_number(environment, "WORKERS", _DEFAULTS.workers, least=1)),
@@ -206,8 +219,8 @@ def _issuer(environment: Mapping[str, str]) -> Issuer | None:
         )
     return Issuer(
         name,
-        environment.get("CERTIFICATE_ISSUER_KIND") or Issuer.kind,
-        environment.get("CERTIFICATE_ISSUER_GROUP") or Issuer.group,
+        environment.get("CERTIFICATE_ISSUER_KIND") or "ClusterIssuer",
+        environment.get("CERTIFICATE_ISSUER_GROUP") or "cert-manager.io",
     )
 
 
@@ -237,6 +250,17 @@ def _content(name: str, path: str) -> str:
         return Path(path).read_text()
     except (OSError, ValueError) as error:
         raise SettingsError(f"{name} is {path!r}, and that file cannot be read: {error}") from None
+
+
+def _streams(environment: Mapping[str, str]) -> StreamSettings:
+    replicas = _number(environment, "BUS_REPLICAS", _DEFAULTS.streams.replicas, least=1)
+    if replicas not in (1, 3, 5):
+        raise SettingsError(f"BUS_REPLICAS is {replicas:g}: write 1, 3 or 5")
+    return StreamSettings(
+        int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20)),
+        int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20)),
+        int(replicas),
+    )
 
 
 def _lease(environment: Mapping[str, str]) -> LeaseTimes:

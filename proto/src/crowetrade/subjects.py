@@ -78,47 +78,47 @@ def journal_stream(namespace: str, venue: str) -> str:
     return f"{JOURNAL_STREAMS}{namespace}_{venue}"
 
 
-def journal_stream_config(namespace: str, venue: str, max_bytes: int = -1, replicas: int = 1) -> dict[str, object]:
-    """Configuration of a journal's stream as the JetStream API takes it (STREAM.CREATE). The operator makes the stream.
-
-    On disk, up to `max_bytes` (-1: as much as the server has): where there is no more room it refuses the newest record
-    (the gateway stops), never drops the oldest. Messages may be read directly (the gateway's start), and purged by an
-    administrator (records that were exported). Synchronous writes are a setting of the server: `sync_interval: always`.
-    """
-    return {
-        "name": journal_stream(namespace, venue),
-        "subjects": [journal(namespace, venue)],
-        **_kept(max_bytes, replicas),
-    }
-
-
 def snapshot_stream(namespace: str, venue: str) -> str:
     """Stream of the snapshots of a gateway's journal."""
     return f"{SNAPSHOT_STREAMS}{namespace}_{venue}"
 
 
-def snapshot_stream_config(namespace: str, venue: str, max_bytes: int = -1, replicas: int = 1) -> dict[str, object]:
-    """Configuration of the stream of a journal's snapshots. Its writer replaces what is on a subject (Nats-Rollup), and
-    needs no permission to purge."""
-    return {
-        "name": snapshot_stream(namespace, venue),
-        "subjects": [journal_snapshots(namespace, venue)],
-        "allow_rollup_hdrs": True,
-        **_kept(max_bytes, replicas),
-    }
+def journal_stream_configs(
+    namespace: str, venue: str, max_bytes: int = -1, max_snapshot_bytes: int = -1, replicas: int = 1
+) -> tuple[dict[str, object], dict[str, object]]:
+    """Configurations of the streams of a journal and of its snapshots as the JetStream API takes them (STREAM.CREATE).
+    The operator makes the streams.
 
-
-def _kept(max_bytes: int, replicas: int) -> dict[str, object]:
-    return {
+    On disk, up to so many bytes (-1: as much as the server has): where there is no more room a stream refuses the
+    newest record (the gateway stops), never drops the oldest. Messages may be read directly (the gateway's start). A
+    snapshot replaces what is on its subject (Nats-Rollup), so that its writer needs no permission to purge; records
+    that were exported are purged by an administrator. Synchronous writes are a setting of the server:
+    `sync_interval: always`.
+    """
+    kept = {
         "storage": "file",
         "retention": "limits",
         "discard": "new",
         "max_msgs": -1,
-        "max_bytes": max_bytes,
         "max_age": 0,
         "allow_direct": True,
         "num_replicas": replicas,
     }
+    return (
+        {
+            "name": journal_stream(namespace, venue),
+            "subjects": [journal(namespace, venue)],
+            "max_bytes": max_bytes,
+            **kept,
+        },
+        {
+            "name": snapshot_stream(namespace, venue),
+            "subjects": [journal_snapshots(namespace, venue)],
+            "max_bytes": max_snapshot_bytes,
+            "allow_rollup_hdrs": True,
+            **kept,
+        },
+    )
 
 
 def journal(namespace: str, venue: str) -> str:

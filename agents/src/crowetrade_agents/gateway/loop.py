@@ -134,7 +134,7 @@ class Gateway:
         that never pauses, as a venue whose market is behind, would come first each time. An order that a kill order
         stops is refused at once, also while a batch waits for the journal."""
         if self._beside is not None and batch.refuses_at_once(self.state, command):
-            await self._refuse(command, self._beside)
+            self._refuse(command, self._beside)
             return
         async with self._turn:
             await self._queue.put(command)
@@ -153,19 +153,29 @@ class Gateway:
         for cancel in extra.urgent:
             self._venue.cancel(cancel.cancel)
         self._beside.append(extra)
+        self._refuse_what_waits(self._beside)
         storing = asyncio.create_task(self._keep_kills(extra.events))
         self._storing.add(storing)
         storing.add_done_callback(self._storing.discard)
 
-    async def _refuse(self, command: Command, beside: deque[batch.Batch]) -> None:
+    def _refuse(self, command: Command, beside: deque[batch.Batch]) -> None:
         """The answer waits for the journal only when the refusal itself is journaled."""
         refused = batch.take(self.state, (command,), self._clock.now_ns())
         if refused.events:
             beside.append(refused)
         else:
             for effect in refused.after:
-                await self._carry_out(effect, monotonic())
+                self._carry_out(effect, monotonic())
         self._hub.handled(command)
+
+    def _refuse_what_waits(self, beside: deque[batch.Batch]) -> None:
+        """Of what waits in the queue that which is stopped now; the rest keeps its order."""
+        for _ in range(self._queue.qsize()):
+            command = self._queue.get_nowait()
+            if batch.refuses_at_once(self.state, command):
+                self._refuse(command, beside)
+            else:
+                self._queue.put_nowait(command)
 
     def _put_first(self, command: Command) -> None:
         self._first.append(command)
@@ -259,14 +269,12 @@ class Gateway:
             elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
                 await self._journal.confirm()
                 self._appended_ns = self._clock.now_ns()
-            for effect in todo.after:
-                await self._carry_out(effect, began)
+            await self._carry_out_all(todo.after, began)
             while self._beside:
                 extra = self._beside.popleft()
                 if extra.events:
                     await self._append(extra.events)
-                for effect in extra.after:
-                    await self._carry_out(effect, monotonic())
+                await self._carry_out_all(extra.after, monotonic())
                 todo.events += extra.events
         finally:
             self._beside = None
@@ -346,11 +354,16 @@ class Gateway:
         except JournalError as error:
             log.warning("snapshot_not_written", error=str(error))
 
-    async def _carry_out(self, effect: effects.Effect, decided: float) -> None:
+    async def _carry_out_all(self, after: Sequence[effects.Effect], decided: float) -> None:
         """`decided`: when it was, on the monotonic clock, in seconds."""
+        for effect in after:
+            if isinstance(effect, effects.Publish):
+                await self._publish_market(effect.event)
+            else:
+                self._carry_out(effect, decided)
+
+    def _carry_out(self, effect: effects.Effect, decided: float) -> None:
         match effect:
-            case effects.Publish(event):
-                await self._publish_market(event)
             case effects.Report(strategy, message):
                 self._report(strategy, message)
             case effects.SendOrder(order, received_ns):
@@ -374,8 +387,8 @@ class Gateway:
                 getattr(metrics, metric).observe(seconds)
             case effects.Tell(level, event_name, fields):
                 getattr(log, level)(event_name, **dict(fields))
-            case effects.Append():
-                raise AssertionError("batch.take puts appends apart")
+            case effects.Append() | effects.Publish():
+                raise AssertionError("batch.take puts appends apart, and publishing waits for the bus")
 
     def _may_leave(self, approved: batch.Approved, decided: float) -> bool:
         """Whether nothing has come since the approval, and it is not old. Otherwise the order is over."""

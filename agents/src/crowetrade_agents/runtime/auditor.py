@@ -7,8 +7,10 @@ the process is not ready.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -31,8 +33,11 @@ from crowetrade_agents.auditor.marks import Quote
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.config import read_pod
+from crowetrade_agents.runtime.config import Pod, read_pod
 from crowetrade_process.health import Health
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.running import running
+from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.stopping import stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
@@ -55,21 +60,26 @@ async def run_auditor(environment: Mapping[str, str]) -> None:
     health.set_ready("journals", False, "the journals have not been read yet")
     await health.serve(pod.http_port)
     stop = stop_on_signals()
-    connecting = NatsBus.connect(
-        pod.nats_url,
-        name=pod.name,
-        on_connection=lambda connected, why: health.set_ready("bus", connected, why),
-    )
+    identity = identity_from_environment(environment)
     try:
-        bus = await unless_stopping(stop, connecting)
-        if bus is None:
-            return
-        try:
-            await unless_stopping(stop, AuditorProcess(bus.client, health, progress).run())
-        finally:
-            await bus.close()
+        async with running(identity, partial(health.set_ready, "identity"), stop):
+            if not stop.is_set():
+                await _audit(pod, identity, health, progress, stop)
     finally:
         await health.stop()
+
+
+async def _audit(pod: Pod, identity: Identity | None, health: Health, progress: Progress, stop: asyncio.Event) -> None:
+    connecting = NatsBus.connect(
+        pod.nats_url, name=pod.name, on_connection=partial(health.set_ready, "bus"), identity=identity
+    )
+    bus = await unless_stopping(stop, connecting)
+    if bus is None:
+        return
+    try:
+        await unless_stopping(stop, AuditorProcess(bus.client, health, progress).run())
+    finally:
+        await bus.close()
 
 
 class Progress:

@@ -100,7 +100,8 @@ async def _kills(gateways: list[Gateway]) -> tuple[list[dict[str, Any]], list[st
 
 
 async def _first_answer(gateway: Gateway) -> list[Any] | None:
-    for answer in asyncio.as_completed([ways.kills_at(target) for target in gateway.targets]):
+    asked = [ways.kills_at(target, gateway.address.server_name) for target in gateway.targets]
+    for answer in asyncio.as_completed(asked):
         try:
             return await answer
         except Failed:

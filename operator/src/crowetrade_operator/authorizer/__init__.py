@@ -1,1 +1,1 @@
-"""`crowetrade-authorizer`: tells NATS what each identity may publish and subscribe to (auth callout, ADR-26 of NATS)."""
+"""`crowetrade-authorizer`: tells NATS what each identity may publish and subscribe to (auth callout)."""

@@ -25,7 +25,8 @@ from crowetrade_process.health import Health
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.holder import Identity, Report
 from crowetrade_process.identity.nats import connect_options
-from crowetrade_process.identity.running import process_identity
+from crowetrade_process.identity.running import running
+from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
@@ -47,21 +48,20 @@ class AuthorizerProcess:
 
     async def run(self) -> None:
         """Runs until `stopping` is set. Raises IdentitySettingsError and SettingsError."""
+        identity = identity_from_environment(self._environment)
+        if identity is None:
+            raise SettingsError(
+                f"{IdentityVariable.SOURCE} is None: without identities there is nothing to authorize; set it "
+                "to Vault or Files, or do not run the authorizer"
+            )
         for part in ("bus", "strategies"):
             self.health.set_ready(part, False, "starting")
         await self.health.serve(self._settings.http_port)
         log.info("authorizer_starts", http_port=self.health.port)
         try:
-            report = self._ready("identity")
-            async with process_identity(self._environment, report, self._stopping) as identity:
-                if self._stopping.is_set():
-                    return
-                if identity is None:
-                    raise SettingsError(
-                        f"{IdentityVariable.SOURCE} is None: without identities there is nothing to authorize; set it "
-                        "to Vault or Files, or do not run the authorizer"
-                    )
-                await unless_stopping(self._stopping, self._serve(identity))
+            async with running(identity, self._ready("identity"), self._stopping):
+                if not self._stopping.is_set():
+                    await unless_stopping(self._stopping, self._serve(identity))
         finally:
             await self.health.stop()
 
@@ -109,7 +109,7 @@ class AuthorizerProcess:
             disconnected_cb=disconnected,
             reconnected_cb=reconnected,
             error_cb=failed_once,
-            **connect_options(identity, self._environment.get(IdentityVariable.NATS_SERVER_NAME, "")),
+            **connect_options(identity),
         )
 
     async def _close(self, client: Client) -> None:

@@ -112,7 +112,7 @@ def _risk_auditor() -> tuple[str, ...]:
         "$JS.API.DIRECT.GET.*",
         f"$JS.API.STREAM.CREATE.{own}",
         subjects.key_subject(subjects.RISK_AUDITOR_BUCKET, ">"),
-        subjects.risk_auditor("*", "*"),
+        subjects.risk_finding("*", "*"),
     )
 
 

@@ -87,7 +87,7 @@ class Authorizer:
         now = int(time.time())
         if decision.granted is not None:
             log.info("connection_allowed", role=decision.role, identity=decision.who, host=request.host)
-            answer = allow(request, decision.who, decision.granted, self._issuer, now)
+            answer = allow(request, decision.granted, self._issuer, now)
         else:
             log.warning(
                 "connection_refused",

@@ -1,4 +1,4 @@
-"""Which venues each Strategy trades at, from the API server's watch. What was seen stays while the API server is away."""
+"""Which venues each Strategy trades at, from the API server. What was seen stays while it is away."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def venues_of(item: Object) -> frozenset[Venue]:
     """The venues that a Strategy names; what cannot be read is none. The schema of another version may differ."""
     own = item["metadata"]["namespace"]
     instruments = (item.get("spec") or {}).get("instruments")
-    found = [_reference(instrument, own) for instrument in instruments if isinstance(instruments, list)]
+    found = [_reference(instrument, own) for instrument in instruments] if isinstance(instruments, list) else []
     return frozenset(venue for venue in found if venue is not None)
 
 

@@ -47,14 +47,14 @@ def secret_name(owner: Owner) -> str:
     return f"{object_name(owner)}-identity"
 
 
-def certificate(owner: Owner, settings: Settings) -> dict[str, Any] | None:
-    """cert-manager's Certificate; None where it issues none. Its Secret has the keys that pods read as files."""
+def certificates(owner: Owner, settings: Settings) -> list[dict[str, Any]]:
+    """cert-manager's Certificate, whose Secret has the keys that pods read as files; none where it issues none."""
     if settings.issuer is None:
-        return None
+        return []
     account, domain = object_name(owner), settings.identity.get(IdentityVariable.TRUST_DOMAIN, DEFAULT_TRUST_DOMAIN)
     host = f"{account}.{owner.namespace}.svc"
     issuer = settings.issuer
-    return {
+    certificate = {
         "apiVersion": "cert-manager.io/v1",
         "kind": "Certificate",
         "metadata": metadata(owner),
@@ -68,6 +68,7 @@ def certificate(owner: Owner, settings: Settings) -> dict[str, Any] | None:
             "issuerRef": {"name": issuer.name, "kind": issuer.kind, "group": issuer.group},
         },
     }
+    return [certificate]
 
 
 def _token_volume(config_map: str, settings: Settings) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePositionStatus,
 )
 from crowetrade_operator.cluster.events import Note
+from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, venue_config_map, venue_content
 from crowetrade_operator.desired.deployment import venue_deployment
 from crowetrade_operator.desired.networkpolicy import venue_policy
@@ -143,6 +144,7 @@ def _children(venue: VenueConnection, settings: Settings) -> list[Object]:
         venue_policy(venue, settings),
         service(venue),
         pod_disruption_budget(venue),
+        *identity.certificates(venue, settings),
     ]
     if not _vault_missing(venue, settings):
         # The generation is in the file but must not restart the gateway; Vault Agent's file must.

@@ -18,6 +18,8 @@ from crowetrade_process.audit.checkpoints import Authorities, check_checkpoint
 from crowetrade_process.audit.errors import AuditBroken
 
 PREFIX = "audit."
+HEADS_CONFIG_MAP = "crowetrade-audit-heads"
+"""Where the operator keeps the heads of all chains, in its own namespace: a key for each writer, see `head_text`."""
 CLOCK_TOLERANCE_NS = 86_400 * 10**9
 """Between the writers' clocks, the server's (which lets records expire) and the reader's."""
 
@@ -123,9 +125,14 @@ def parse_head(text: str) -> Head:
     return Head(int(sequence), bytes.fromhex(record_hash), int(recorded_unix_ns))
 
 
+def read_heads(data: Mapping[str, str]) -> dict[str, Head]:
+    """The heads in the data of the operator's ConfigMap, by writer. Raises ValueError."""
+    return {writer: parse_head(kept) for writer, kept in data.items()}
+
+
 def parse_heads(text: str) -> dict[str, Head]:
-    """The heads in the data of the operator's ConfigMap, as JSON. Raises ValueError."""
+    """The same from the data as JSON. Raises ValueError."""
     data = json.loads(text)
     if not isinstance(data, dict):
         raise ValueError("not a JSON object of heads by writer")
-    return {str(writer): parse_head(str(kept)) for writer, kept in data.items()}
+    return read_heads({str(writer): str(kept) for writer, kept in data.items()})

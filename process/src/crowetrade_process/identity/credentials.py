@@ -30,15 +30,18 @@ class Credentials:
     serial: int
 
     @classmethod
-    def read(cls, chain_pem: bytes, key_pem: bytes, bundle_pem: bytes, trust_domain: str, now: datetime) -> Credentials:
-        """Checks that they fit together, belong to the trust domain and are valid now. Raises IdentityUnavailable."""
+    def read(
+        cls, chain_pem: bytes, key_pem: bytes, bundle_pem: bytes, trust_domain: str | None, now: datetime
+    ) -> Credentials:
+        """Checks that they fit together, belong to the trust domain (if any is given) and are valid now. Raises
+        IdentityUnavailable."""
         chain = _certificates(chain_pem, "the certificate")
         leaf, bundle = chain[0], _certificates(bundle_pem, "the CA bundle")
         try:
             name = name_of(leaf)
         except IdentityError as error:
             raise IdentityUnavailable(f"the certificate {error}") from error
-        if name.trust_domain != trust_domain:
+        if trust_domain is not None and name.trust_domain != trust_domain:
             raise IdentityUnavailable(
                 f"the certificate is for {name}, and the trust domain is {trust_domain}: set both to the same"
             )

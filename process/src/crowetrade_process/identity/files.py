@@ -25,7 +25,8 @@ class FilesSource:
     renewal_share = 0.0
     poll_seconds = 10.0
 
-    def __init__(self, directory: Path, trust_domain: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, directory: Path, trust_domain: str | None, now: Callable[[], datetime]) -> None:
+        """Of any trust domain where it is None."""
         self._directory = directory
         self._trust_domain = trust_domain
         self._now = now

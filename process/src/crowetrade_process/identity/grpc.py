@@ -8,6 +8,7 @@ another version than 1.3 is refused as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 
@@ -27,20 +28,20 @@ def add_port(server: grpc.aio.Server, address: str, identity: Identity | None) -
     return server.add_secure_port(address, _server_credentials(identity))
 
 
-def open_channel(target: str, identity: Identity | None, server: str, options: Options = ()) -> grpc.aio.Channel:
-    """A channel to HOST:PORT, where the certificate must have the DNS name `server`.
+def open_channel(target: str, identity: Identity | None, server: str = "", options: Options = ()) -> grpc.aio.Channel:
+    """A channel to HOST:PORT, whose certificate must have the DNS name `server`, or else that of the Service in HOST.
 
     It shows the certificate of this moment for as long as it is open: a connection that is there outlives it, and to
     connect again takes another channel.
     """
     if identity is None:
         return grpc.aio.insecure_channel(target, options=list(options))
-    credentials = identity.credentials
+    credentials, name = identity.credentials, server or server_name(target)
     tls = grpc.ssl_channel_credentials(credentials.bundle_pem, credentials.key_pem, credentials.chain_pem)
-    return grpc.aio.secure_channel(target, tls, options=[*options, ("grpc.ssl_target_name_override", server)])
+    return grpc.aio.secure_channel(target, tls, options=[*options, ("grpc.ssl_target_name_override", name)])
 
 
-def peer_of(context: grpc.aio.ServicerContext[object, object], identity: Identity) -> IdentityName | Refusal:
+def peer_of(context: grpc.aio.ServicerContext[Any, Any], identity: Identity) -> IdentityName | Refusal:
     """Who calls, or why the call is to be refused (UNAUTHENTICATED); refusals are counted."""
     shown = context.auth_context()
     if list(shown.get("ssl_tls_version", ())) != [_TLS_1_3]:
@@ -49,6 +50,13 @@ def peer_of(context: grpc.aio.ServicerContext[object, object], identity: Identit
     if certificate is None:
         return identity.refuse(Reason.NO_CERTIFICATE, "the connection shows no certificate")
     return identity.judge(certificate)
+
+
+def server_name(target: str) -> str:
+    """The name that the certificate of HOST:PORT must have: that of a Service without the cluster's domain."""
+    host, _, _ = target.rpartition(":")
+    service, svc, _ = host.partition(".svc.")
+    return f"{service}.svc" if svc else host
 
 
 def _server_credentials(identity: Identity) -> grpc.ServerCredentials:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Self
 
 import structlog
 from cryptography import x509
@@ -53,13 +54,16 @@ class Identity:
     def __init__(
         self,
         source: Source,
-        trust_domain: str,
+        trust_domain: str | None,
         *,
         operator_namespace: str = "",
         administrators: frozenset[str] = frozenset(),
+        nats_server_name: str = "",
         now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.nats_server_name = nats_server_name
+        """The DNS name in the certificate of NATS, where it is not the host of its URL."""
         self._source = source
         self._trust_domain = trust_domain
         self._operator_namespace = operator_namespace
@@ -74,6 +78,16 @@ class Identity:
         self._listeners: list[Callable[[], None]] = []
         self._context: ssl.SSLContext | None = None
         metrics.ENABLED.set(1)
+
+    @classmethod
+    async def once(cls, source: Source, nats_server_name: str = "") -> Self:
+        """For a client that is soon over: whatever trust domain the certificate is of, and no renewal. Raises
+        IdentityUnavailable."""
+        identity = cls(source, None, nats_server_name=nats_server_name)
+        identity._take_trust(await source.trust())
+        assert identity._trust is not None
+        identity._take_credentials(await source.issue(identity._trust))
+        return identity
 
     @property
     def credentials(self) -> Credentials:
@@ -117,7 +131,7 @@ class Identity:
             certificate = x509.load_pem_x509_certificate(certificate_pem)
         except ValueError as error:
             return self.refuse(Reason.UNREADABLE, f"the certificate cannot be read: {error}")
-        found = judge(certificate, self._trust_domain, self._revocations, self._now())
+        found = judge(certificate, self._trust_domain or self.name.trust_domain, self._revocations, self._now())
         return self.refuse(found.reason, found.text) if isinstance(found, Refusal) else found
 
     def peer(self, name: IdentityName) -> Peer:
@@ -143,6 +157,11 @@ class Identity:
             metrics.FAILURES.labels(what=what).inc()
             log.warning("identity_not_renewed", what=what, error=str(error))
             self._tell(str(error))
+            return False
+        except Exception as error:  # the top of the loop: without it nobody would renew any more
+            metrics.FAILURES.labels(what=what).inc()
+            log.exception("identity_failed", what=what)
+            self._tell(f"{type(error).__name__}: {error}")
             return False
         self._tell("")
         return True

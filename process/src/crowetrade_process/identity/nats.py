@@ -11,9 +11,9 @@ from typing import Any
 from crowetrade_process.identity.holder import Identity
 
 
-def connect_options(identity: Identity | None, server_name: str = "") -> dict[str, Any]:
-    """What to add to the arguments of `connect`. `server_name` is the DNS name in the server's certificate, where it is
-    not the host of the URL. Each connection, also after a loss, shows the certificate of that moment."""
+def connect_options(identity: Identity | None) -> dict[str, Any]:
+    """What to add to the arguments of `connect`. Each connection, also after a loss, shows the certificate of that
+    moment."""
     if identity is None:
         return {}
     options: dict[str, Any] = {
@@ -21,4 +21,4 @@ def connect_options(identity: Identity | None, server_name: str = "") -> dict[st
         "tls_handshake_first": True,
         "inbox_prefix": identity.name.inbox_prefix,
     }
-    return {**options, "tls_hostname": server_name} if server_name else options
+    return {**options, "tls_hostname": identity.nats_server_name} if identity.nats_server_name else options

@@ -35,6 +35,7 @@ def identity_from_environment(environment: Mapping[str, str]) -> Identity | None
         _trust_domain(environment),
         operator_namespace=environment.get(IdentityVariable.OPERATOR_NAMESPACE, ""),
         administrators=_administrators(environment),
+        nats_server_name=environment.get(IdentityVariable.NATS_SERVER_NAME, ""),
     )
 
 
