@@ -32,6 +32,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- join "," $pairs }}
 {{- end }}
 
+{{- /* An image by its digest where it has one, whatever its tag names later. */ -}}
+{{- define "crowetrade.image" -}}
+{{- printf "%s:%s" .repository .tag }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end }}
+
 {{- define "crowetrade.natsUrl" -}}
 {{- .Values.nats.url | default (printf "nats://nats.%s.svc:4222" .Release.Namespace) }}
 {{- end }}
@@ -84,9 +89,6 @@ capabilities: {drop: [ALL]}
 - {name: IDENTITY_VAULT_AUTH_PATH, value: {{ .Values.identity.vault.authPath | quote }}}
 - {name: IDENTITY_VAULT_AUTH_ROLE, value: {{ .Values.identity.vault.authRole | quote }}}
 {{- include "crowetrade.vaultEnv" . | nindent 0 }}
-{{- if .Values.vault.allowHttp }}
-- {name: IDENTITY_VAULT_ALLOW_HTTP, value: "true"}
-{{- end }}
 {{- end }}
 {{- end }}
 
@@ -98,6 +100,9 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- with .Values.vault.serverName }}
 - {name: VAULT_TLS_SERVER_NAME, value: {{ . | quote }}}
+{{- end }}
+{{- if .Values.vault.allowHttp }}
+- {name: IDENTITY_VAULT_ALLOW_HTTP, value: "true"}
 {{- end }}
 {{- if .Values.vault.caCertificate }}
 - {name: VAULT_CACERT, value: /var/run/secrets/crowetrade/vault/vault-ca.crt}

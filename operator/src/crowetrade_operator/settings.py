@@ -7,13 +7,20 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from crowetrade import subjects
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
-from crowetrade_process.identity.variables import IdentitySource, IdentityVariable
+from crowetrade_process.identity.errors import IdentitySettingsError
+from crowetrade_process.identity.variables import IDENTITY_TOKEN_FILE, IdentitySource, IdentityVariable
+from crowetrade_process.identity.vault_api import parse_addresses
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,21 @@ class Addresses:
 
     cidr: str
     ports: tuple[int, ...]
+
+
+class VaultDelivery(StrEnum):
+    """Who puts Vault Agent into a gateway's pod: the operator, or the Vault Agent Injector."""
+
+    SIDECAR = "Sidecar"
+    INJECTOR = "Injector"
+
+
+class VaultRoles(StrEnum):
+    """What the operator does about the Vault role and policy of each venue."""
+
+    NONE = "None"
+    VERIFY = "Verify"
+    MANAGE = "Manage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     nats_url: str = "nats://nats:4222"
     agents_image: str = f"crowetrade/agents:{version('crowetrade-operator')}"
+    gateway_image: str = f"crowetrade/gateway:{version('crowetrade-operator')}"
     # Environment by which pods get their identity: the operator's own. Empty: nobody proves who they are.
     identity: Mapping[str, str] = field(default_factory=dict)
     # Set: cert-manager writes the certificates that pods read as files.
@@ -84,6 +107,11 @@ class Settings:
     vault_server_name: str = ""
     vault_image: str = "hashicorp/vault:1.19.0"
     vault_auth_path: str = "kubernetes"
+    vault_delivery: VaultDelivery = VaultDelivery.SIDECAR
+    vault_roles: VaultRoles = VaultRoles.NONE
+    # With which the operator itself logs in to look after roles, and its token for that.
+    vault_role: str = "crowetrade-operator"
+    vault_token_file: str = IDENTITY_TOKEN_FILE
     vault: Peer = field(default_factory=lambda: Peer({"kubernetes.io/metadata.name": "vault"}, {}, 8200))
     bus: Peer = field(default_factory=lambda: Peer({}, {"app.kubernetes.io/name": "nats"}, 4222))
     dns: Peer = field(
@@ -99,6 +127,7 @@ class Settings:
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
     stop_deadline_seconds: float = 60.0
+    audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
     # A gateway or agent that said nothing for so long counts as silent.
     silent_after_seconds: float = 10.0
     lease_name: str = "crowetrade-operator"
@@ -117,13 +146,14 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     if not namespace:
         raise SettingsError("OPERATOR_NAMESPACE is not set: set it from the downward API field metadata.namespace")
     nats_url = environment.get("NATS_URL") or f"nats://nats.{namespace}.svc:4222"
-    vault_address = environment.get("VAULT_ADDR", "")
+    vault_address = _vault_address(environment)
     return Settings(
         operator_namespace=namespace,
         pod_name=environment.get("POD_NAME") or socket.gethostname(),
         namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
         nats_url=nats_url,
         agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
+        gateway_image=environment.get("GATEWAY_IMAGE") or _DEFAULTS.gateway_image,
         identity=_identity(environment),
         issuer=_issuer(environment),
         vault_address=vault_address,
@@ -132,6 +162,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         vault_server_name=environment.get("VAULT_TLS_SERVER_NAME", ""),
         vault_image=environment.get("VAULT_IMAGE") or _DEFAULTS.vault_image,
         vault_auth_path=environment.get("VAULT_AUTH_PATH") or _DEFAULTS.vault_auth_path,
+        vault_delivery=_choice(environment, "VAULT_DELIVERY", _DEFAULTS.vault_delivery),
+        vault_roles=_choice(environment, "VAULT_ROLES", _DEFAULTS.vault_roles),
+        vault_role=environment.get("VAULT_ROLE") or _DEFAULTS.vault_role,
+        vault_token_file=environment.get("VAULT_TOKEN_FILE") or _DEFAULTS.vault_token_file,
         vault=_peer(
             environment,
             "VAULT",
@@ -163,6 +197,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         resync_seconds=_number(environment, "RESYNC_SECONDS", _DEFAULTS.resync_seconds, least=1),
         stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", _DEFAULTS.stop_deadline_seconds, least=1),
+        audit_retention_seconds=int(
+            _number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.audit_retention_seconds, least=86_400)
+        ),
         silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", _DEFAULTS.silent_after_seconds, least=2),
         lease_name=environment.get("LEASE_NAME") or _DEFAULTS.lease_name,
         lease=_lease(environment),
@@ -192,6 +229,25 @@ def _issuer(environment: Mapping[str, str]) -> Issuer | None:
         environment.get("CERTIFICATE_ISSUER_KIND") or "ClusterIssuer",
         environment.get("CERTIFICATE_ISSUER_GROUP") or "cert-manager.io",
     )
+
+
+def _choice(environment: Mapping[str, str], name: str, default: Choice) -> Choice:
+    text = environment.get(name, "")
+    try:
+        return type(default)(text) if text else default
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}: write one of {', '.join(type(default))}") from None
+
+
+def _vault_address(environment: Mapping[str, str]) -> str:
+    text = environment.get("VAULT_ADDR", "")
+    allowed = environment.get(IdentityVariable.VAULT_ALLOW_HTTP, "") == "true"
+    try:
+        if text:
+            parse_addresses(text, allowed, IdentityVariable.VAULT_ALLOW_HTTP)
+    except IdentitySettingsError as error:
+        raise SettingsError(str(error)) from None
+    return text
 
 
 def _content(name: str, path: str) -> str:

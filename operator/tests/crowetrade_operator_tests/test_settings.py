@@ -23,6 +23,8 @@ WRONG = {
         {"CERTIFICATE_ISSUER_NAME": "desk", "IDENTITY_SOURCE": "Vault"},
         "IDENTITY_SOURCE is not Files",
     ),
+    "a way of delivery that is none": ({"VAULT_DELIVERY": "Pigeon"}, "'Pigeon': write one of Sidecar, Injector"),
+    "a Vault over plain http": ({"VAULT_ADDR": "https://a:8200,http://b:8200"}, "'http://b:8200'.*write https://"),
     "a lease that is renewed too late": ({"LEASE_RENEW_SECONDS": "20"}, "write for example 15, 10 and 2"),
 }
 
@@ -55,6 +57,8 @@ def test_everything_can_be_set() -> None:
             "VAULT_POD_LABELS": "",
             "VAULT_NAMESPACE_LABELS": "team=security,kubernetes.io/metadata.name=v",
             "LOG_LEVEL": "debug",
+            "VAULT_DELIVERY": "Injector",
+            "VAULT_ROLES": "Verify",
             "HTTP_PORT": "0",
             "API_SERVER_CIDR": "10.0.0.1/32",
             "API_SERVER_PORTS": "6443, 7443",
@@ -66,6 +70,7 @@ def test_everything_can_be_set() -> None:
     assert settings.vault.pod_labels == {}
     assert settings.vault.namespace_labels == {"team": "security", "kubernetes.io/metadata.name": "v"}
     assert settings.log_level == "DEBUG"
+    assert (settings.vault_delivery, settings.vault_roles) == ("Injector", "Verify")
     assert settings.http_port == 0
     assert settings.api_server == Addresses("10.0.0.1/32", (6443, 7443))
 

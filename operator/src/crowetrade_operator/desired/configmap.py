@@ -19,7 +19,7 @@ from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata
 from crowetrade_operator.desired.vault import agent_config
-from crowetrade_operator.settings import Settings
+from crowetrade_operator.settings import Settings, VaultDelivery
 
 
 def strategy_content(
@@ -52,8 +52,9 @@ def strategy_config_map(strategy: Strategy, content: dict[str, Any], settings: S
 def venue_config_map(venue: VenueConnection, content: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The ConfigMap of a gateway, with Vault Agent's configuration where there is one."""
     data = {VENUE_FILE: json.dumps(content, indent=2, sort_keys=True)}
-    if venue.spec.credentials is not None and venue.spec.credentials.vault is not None:
-        data[VAULT_AGENT_FILE] = agent_config(venue.spec.credentials.vault, settings)
+    keys = venue.spec.credentials.vault if venue.spec.credentials is not None else None
+    if keys is not None and settings.vault_delivery == VaultDelivery.SIDECAR:
+        data[VAULT_AGENT_FILE] = agent_config(keys, settings)
     return _config_map(venue, data, settings)
 
 

@@ -40,7 +40,7 @@ def environment(pod: Object) -> dict[str, str]:
 
 def volume(pod: Object) -> Object:
     (found,) = [item for item in pod["volumes"] if item["name"] == "identity"]
-    return found
+    return dict(found)
 
 
 def mounted_at(pod: Object) -> str:

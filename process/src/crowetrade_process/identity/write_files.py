@@ -21,7 +21,8 @@ from crowetrade_process.exit import failed
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.files import BUNDLE_FILE, CERTIFICATE_FILE, KEY_FILE
-from crowetrade_process.identity.running import process_identity
+from crowetrade_process.identity.running import running
+from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import stop_on_signals
@@ -62,17 +63,18 @@ def reload(pid_file: Path) -> None:
 
 async def serve(directory: Path, pid_file: Path, environment: Mapping[str, str]) -> None:
     """Runs until SIGTERM or SIGINT. Raises IdentitySettingsError."""
+    identity = identity_from_environment(environment)
+    if identity is None:
+        raise IdentitySettingsError(f"{IdentityVariable.SOURCE} is None: there is no identity to write; set it")
     stopping = stop_on_signals()
 
     def report(ok: bool, why: str) -> None:
         if not ok:
             log.warning("no_identity", why=why)
 
-    async with process_identity(environment, report, stopping) as identity:
+    async with running(identity, report, stopping):
         if stopping.is_set():
             return
-        if identity is None:
-            raise IdentitySettingsError(f"{IdentityVariable.SOURCE} is None: there is no identity to write; set it")
 
         def changed() -> None:
             write(identity.credentials, directory)
