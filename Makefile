@@ -195,7 +195,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 bench bench-risk: export PYTHONPATH := api/tests:agents/tests:operator/tests
 
 .PHONY: bench
-bench: $(VENV)/agents/.synced ## Measure everything: a JSON line per figure, kept in benchmarks/results/
+bench: $(VENV)/agents/.synced $(RECORDED) ## Measure everything: a JSON line per figure, kept in benchmarks/results/
 	$(BIN)/python -m benchmarks
 
 .PHONY: bench-gateway
@@ -216,6 +216,6 @@ bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: th
 	$(BIN)/python -m tools.performance
 
 .PHONY: bench-risk
-bench-risk: $(STAMP) ## Measure the gate, kill orders, shares, and how fast limits and kill orders reach 20 gateways
+bench-risk: $(STAMP) $(RECORDED) ## Measure the gate, kill orders, shares, and how fast limits and kill orders reach 20 gateways
 	$(BIN)/python -m benchmarks risk
 	$(BIN)/python -m tools.performance

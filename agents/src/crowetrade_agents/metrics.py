@@ -57,6 +57,11 @@ EXECUTIONS_REPEATED = Counter(
 ORDERS_UNKNOWN = Counter(
     "crowetrade_gateway_orders_unknown_total", "Orders whose fate had to be asked for.", ["strategy"]
 )
+KEY_RENEWALS = Counter(
+    "crowetrade_gateway_key_renewals_total",
+    "Logons with new keys of the venue while the session went on: renewed, refused by the venue, or failed.",
+    ["result"],
+)
 ORPHANS = Counter("crowetrade_gateway_orphans_total", "Orders at the venue that the journal does not have.")
 HALTS = Counter("crowetrade_gateway_halts_total", "Halts that only a person clears.", ["reason"])
 BREACHES = Counter(

@@ -30,6 +30,7 @@ from crowetrade_operator.cluster.client import Cluster, Object, connect
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.relist import Relist
+from crowetrade_operator.cluster.resources import WATCHED, WATCHED_WITH_CERTIFICATES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
@@ -38,6 +39,7 @@ from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
 from crowetrade_operator.settings import Settings, from_environment
+from crowetrade_process.audit.refusals import Refusals
 from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
@@ -159,12 +161,13 @@ class Operator:
     async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
         """Everything that only the leader has; at the end the last statuses and events are written."""
         settings, cache = self.settings, Cache()
-        relist = Relist(cluster, cache, settings.namespaces)
+        watched = WATCHED_WITH_CERTIFICATES if settings.issuer is not None else WATCHED
+        relist = Relist(cluster, cache, settings.namespaces, watched=watched)
         context = Context(
             settings=settings,
             cluster=cluster,
             cache=cache,
-            bus=Bus(settings.nats_url, Board(), self.identity, settings.audit_retention_seconds),
+            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams),
             direct=DirectOrders(
                 functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
             ),
@@ -175,8 +178,10 @@ class Operator:
         await self._fill(relist)
         trail = Trail(settings.operator_namespace, OPERATOR_ACCOUNT, settings.pod_name, identity=self.identity)
         trail.record_start(f"operator {version('crowetrade-operator')} leads")
+        if self.identity is not None:
+            self.identity.on_refusal(Refusals(trail).refused)
         audit = AuditRecord(
-            cluster, cache, context.bus, trail, settings.operator_namespace, settings.audit_retention_seconds
+            cluster, cache, context.bus, trail, settings.operator_namespace, settings.streams.audit_retention_seconds
         )
         loop = asyncio.get_running_loop()
 
@@ -184,7 +189,7 @@ class Operator:
             with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
                 loop.call_soon_threadsafe(_take, cache, relist, type_, item)
 
-        watch = Watch(cluster.configuration, settings.namespaces, sink)
+        watch = Watch(cluster.configuration, settings.namespaces, sink, watched)
         watch.start()
         self.parts = Parts(context, controller, audit, relist, watch)
         try:

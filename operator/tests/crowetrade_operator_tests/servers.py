@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -55,11 +55,19 @@ def program(name: str) -> Path:
 class Process:
     """A server process whose output goes to a file."""
 
-    def __init__(self, name: str, command: list[str | Path], folder: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._out: IO[bytes] = self.log.open("wb")
-        self._process = subprocess.Popen(command, cwd=folder, stdout=self._out, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else {**os.environ, **environment},
+        )
 
     def stop(self) -> None:
         """Ends the process."""
@@ -70,6 +78,10 @@ class Process:
             self._process.kill()
             self._process.wait()
         self._out.close()
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(number)
 
     def freeze(self) -> None:
         """Stops it where it is; waits until the system says that all its threads stand."""

@@ -19,6 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.js.api import DEFAULT_PREFIX
 from nats.js.errors import NotFoundError
 
 from crowetrade import subjects
@@ -58,9 +59,11 @@ def unavailable(doing: str) -> Iterator[None]:
 class StreamReader:
     """Reads the subjects of one stream; `what` it holds is named in errors."""
 
-    def __init__(self, client: Client, stream: str, what: str) -> None:
+    def __init__(self, client: Client, stream: str, what: str, api: str = DEFAULT_PREFIX) -> None:
+        """`api` is the prefix of the JetStream API, another one for an administrator (subjects.ADMIN_API)."""
         self._client = client
-        self._jetstream = client.jetstream(timeout=READ_TIMEOUT_SECONDS)
+        self._api = api
+        self._jetstream = client.jetstream(prefix=api, timeout=READ_TIMEOUT_SECONDS)
         self._what = what
         self.stream = stream
 
@@ -75,8 +78,8 @@ class StreamReader:
                 ) from None
         if not info.config.allow_direct:
             raise JournalUnavailable(
-                f"stream {self.stream} of {self._what} does not allow direct reads: the operator has to set "
-                "allow_direct"
+                f"stream {self.stream} of {self._what} does not allow direct reads: an administrator has "
+                "to set allow_direct"
             )
 
     async def last_of(self, subject: str) -> Stored | None:
@@ -111,7 +114,7 @@ class StreamReader:
             subscription = await self._client.subscribe(inbox)
             try:
                 await self._client.publish(
-                    f"$JS.API.DIRECT.GET.{self.stream}", json.dumps(request).encode(), reply=inbox
+                    f"{self._api}.DIRECT.GET.{self.stream}", json.dumps(request).encode(), reply=inbox
                 )
                 return await self._answers(subscription)
             finally:
@@ -132,12 +135,26 @@ class StreamReader:
 
 
 class JetStreamReader(StreamReader):
-    """Reads one venue's journal."""
+    """Reads one venue's journal, and the snapshots beside it."""
 
-    def __init__(self, client: Client, namespace: str, venue: str) -> None:
-        super().__init__(client, subjects.journal_stream(namespace, venue), "the journal")
+    def __init__(self, client: Client, namespace: str, venue: str, api: str = DEFAULT_PREFIX) -> None:
+        super().__init__(client, subjects.journal_stream(namespace, venue), "the journal", api)
         self.journal = subjects.journal(namespace, venue)
-        self.snapshots = subjects.journal_snapshot(namespace, venue)
+        snapshots = subjects.snapshot_stream(namespace, venue)
+        self._snapshots = StreamReader(client, snapshots, "the journal's snapshots", api)
+        self._every_slot = subjects.journal_snapshots(namespace, venue)
+        self._slots = [subjects.journal_snapshot(namespace, venue, slot) for slot in range(subjects.SNAPSHOT_SLOTS)]
+        self._slot_of: dict[int, str] = {}
+
+    @property
+    def snapshot_stream(self) -> str:
+        """The stream of the snapshots."""
+        return self._snapshots.stream
+
+    async def check_stream(self) -> None:
+        """Raises JournalUnavailable when one of the streams does not exist yet or cannot be read directly."""
+        await super().check_stream()
+        await self._snapshots.check_stream()
 
     async def last(self) -> Stored | None:
         """The last record of the journal; None when it is empty."""
@@ -170,12 +187,20 @@ class JetStreamReader(StreamReader):
     async def read_snapshots(self) -> SnapshotReader:
         """All snapshots that are stored."""
         reader = SnapshotReader()
-        last = await self.last_of(self.snapshots)
+        self._slot_of.clear()
+        last = await self._snapshots.last_of(self._every_slot)
         if last is None:
             return reader
-        async for part in self.messages(self.snapshots, 1, last.place):
+        async for part in self._snapshots.messages(self._every_slot, 1, last.place):
+            self._slot_of[part.place] = part.subject
             reader.add(part.place, part.payload)
         return reader
+
+    def slots_of(self, snapshots: SnapshotReader) -> list[str]:
+        """Subjects on which snapshots are stored, in the order in which to replace them: first those without an intact
+        one. `snapshots` are those that were read last."""
+        kept = [self._slot_of[snapshot.place] for snapshot in reversed(snapshots.intact)]
+        return [*(slot for slot in self._slots if slot not in kept), *kept]
 
     async def records(self, first_place: int, last_place: int) -> AsyncIterator[Stored]:
         """The journal's records between two sequences of the stream, both included."""

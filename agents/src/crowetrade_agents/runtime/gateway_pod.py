@@ -23,14 +23,18 @@ from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
+from crowetrade_agents.runtime.audit import AuditedJournal, gateway_trail, keys_renewed
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.keys import KeyKeeper, key_keeper
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_agents.runtime.without_journal import WithoutJournal
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_api.files import SERVICE_ACCOUNT_DIRECTORY, VENUE_FILE, EnvName, VenueFile
+from crowetrade_process.audit.refusals import Refusals
+from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.health import Health
 from crowetrade_process.identity.grpc import add_port
 from crowetrade_process.identity.holder import Identity
@@ -60,6 +64,7 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     kills = Kills(file.namespace, file.name, clock, kill_file)
     identity = identity_from_environment(environment)
     control = ControlServer(kills, clock, pod.control_port, identity)
+    keeper = key_keeper(file, environment, clock)
     without_journal = WithoutJournal(file.namespace, lambda: venue_of(file, environment, clock), kills, clock)
     kills.stop_without_journal = without_journal.stop
     watching = [asyncio.create_task(watch.run()) for watch in watches_of(environment, kills, clock)]
@@ -71,7 +76,14 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
             # Before everything else: kill orders need neither bus nor journal.
             await control.start()
             log.info("control_listens", port=control.port)
-            await _trade(pod, file, venue_of(file, environment, clock), kills, clock, health, stop, identity)
+            venue = venue_of(file, environment, clock, keeper)
+            trail = gateway_trail(file.namespace, file.name, pod.name, identity)
+            if identity is not None:
+                identity.on_refusal(Refusals(trail).refused)
+            if keeper is not None:
+                keeper.on_renewal(lambda new, old: trail.record(keys_renewed(file.namespace, file.name, new, old)))
+            async with trail.writing(connecting(pod.nats_url, f"{pod.name}-audit", identity)):
+                await _trade(pod, file, venue, keeper, kills, clock, health, stop, identity, trail)
     finally:
         await cancelled(*watching)
         await without_journal.stop()
@@ -108,11 +120,13 @@ async def _trade(
     pod: Pod,
     file: VenueFile,
     venue: VenuePort,
+    keeper: KeyKeeper | None,
     kills: Kills,
     clock: Clock,
     health: Health,
     stop: asyncio.Event,
     identity: Identity | None,
+    trail: Trail,
 ) -> None:
     def connection(connected: bool, why: str) -> None:
         health.set_ready("bus", connected, why)
@@ -128,7 +142,7 @@ async def _trade(
     try:
         if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is not None:
             entry = GrpcEntry(pod.grpc_port, identity)
-            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop).run()
+            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop, keeper, trail).run()
     finally:
         await cancelled(obeying)
         await bus.close()
@@ -165,27 +179,31 @@ def gateway_on(
     clock: Clock,
     health: Health,
     stop: asyncio.Event,
+    keeper: KeyKeeper | None = None,
+    trail: Trail | None = None,
 ) -> GatewayProcess:
     """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`."""
+    journal = JetStreamJournal(bus.client, file.namespace, file.name)
     return GatewayProcess(
         name=name,
         file=file,
         venue=venue,
         bus=bus,
-        journal=JetStreamJournal(bus.client, file.namespace, file.name),
-        configurations=_once(kills_known, configurations(bus.client.jetstream(), file.namespace, file.name)),
+        journal=AuditedJournal(journal, trail, file.namespace, file.name) if trail is not None else journal,
+        configurations=_once(kills_known, configurations(bus.client, clock, file.namespace, file.name)),
         ledgers=JetStreamLedgers(bus.client, file.namespace),
         serve_sessions=entry.serve,
         clock=clock,
         health=health,
         stop=stop,
         kills=kills,
+        keeper=keeper,
     )
 
 
 async def obey_bus(bus: NatsBus, kills: Kills, clock: Clock, known: asyncio.Event) -> None:
     """Hands over the kill orders of the bus; `known` is set once those are handed over that were there."""
-    async for kill in kill_orders(bus.client.jetstream(), clock):
+    async for kill in kill_orders(bus.client, clock):
         if kill is None:
             known.set()
         else:

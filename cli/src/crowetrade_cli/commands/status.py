@@ -119,6 +119,7 @@ def _table(title: str, first: str, *columns: str) -> Table:
 
 def _tables(found: Status) -> Group:
     return Group(
+        *([Text(f"NOT PROTECTED: {found.without_identity}", style="bold red")] if found.without_identity else []),
         *(_kill_table(found) if found.kills else ["No KillSwitch is engaged."]),
         *(_breach_table(found) if found.breaches else ["No breach waits to be cleared."]),
         _stopped("Venues", "connected", found.venues, found.venues_total),
