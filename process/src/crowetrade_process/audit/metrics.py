@@ -1,4 +1,4 @@
-x
+"""Metrics of the audit trail, in the default registry; a process with a registry of its own registers them there."""
 
 from __future__ import annotations
 
