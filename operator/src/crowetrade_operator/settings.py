@@ -96,6 +96,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     nats_url: str = "nats://nats:4222"
     agents_image: str = f"crowetrade/agents:{version('crowetrade-operator')}"
+    gateway_image: str = f"crowetrade/gateway:{version('crowetrade-operator')}"
     # Environment by which pods get their identity: the operator's own. Empty: nobody proves who they are.
     identity: Mapping[str, str] = field(default_factory=dict)
     # Set: cert-manager writes the certificates that pods read as files.
@@ -153,6 +154,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
         nats_url=nats_url,
         agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
+        gateway_image=environment.get("GATEWAY_IMAGE") or _DEFAULTS.gateway_image,
         identity=_identity(environment),
         issuer=_issuer(environment),
         vault_address=vault_address,

@@ -53,12 +53,12 @@ def permissions(identity: IdentityName, peer: Peer, venues: Iterable[Venue] = ()
         return None
     match peer.role:
         case PeerRole.OPERATOR:
-            return Permissions(Account.DATA, _operator(), (inbox, subjects.STATUS_SUBJECTS))
+            return Permissions(Account.DATA, (*_operator(), *_trail(identity)), (inbox, subjects.STATUS_SUBJECTS))
         case PeerRole.RISK_AUDITOR:
             return Permissions(Account.DATA, _risk_auditor(), (inbox, subjects.MARKET_DATA_SUBJECTS))
         case PeerRole.GATEWAY:
             shares = subjects.key_subject(subjects.ALLOWANCE_BUCKET, subjects.allowance_key(namespace, "*"))
-            return Permissions(Account.DATA, _gateway(namespace, name), (inbox, shares))
+            return Permissions(Account.DATA, (*_gateway(namespace, name), *_trail(identity)), (inbox, shares))
         case PeerRole.STRATEGY:
             read = (*_streams_of(namespace, name), *_market(venues))
             return Permissions(
@@ -100,6 +100,12 @@ def _bucket(bucket: str) -> tuple[str, ...]:
         f"$JS.API.CONSUMER.DELETE.{stream}.*",
         f"$JS.FC.{stream}.>",
     )
+
+
+def _trail(identity: IdentityName) -> tuple[str, ...]:
+    """Goes on with its own chain of the audit trail, and reads no other."""
+    own = subjects.audit(identity.namespace, identity.service_account)
+    return (own, f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}.{own}")
 
 
 def _risk_auditor() -> tuple[str, ...]:

@@ -118,7 +118,7 @@ class Identity:
         """Returns with a certificate, however often it has to ask; `report` is called from now on at each change."""
         self._report = report
         failures = 0
-        while not await self._refresh():
+        while not await self.refresh():
             failures += 1
             await self._sleep(self._wait(failures))
 
@@ -127,7 +127,7 @@ class Identity:
         failures = 0
         while True:
             await self._sleep(self._wait(failures))
-            failures = 0 if await self._refresh() else failures + 1
+            failures = 0 if await self.refresh() else failures + 1
 
     def judge(self, certificate_pem: bytes) -> IdentityName | Refusal:
         """Who shows this certificate, or why it is refused; refusals are counted. The caller knows from the TLS library
@@ -152,8 +152,8 @@ class Identity:
             listener(refusal)
         return refusal
 
-    async def _refresh(self) -> bool:
-        """Whether everything was there that was asked for."""
+    async def refresh(self) -> bool:
+        """Asks the source for what is due; returns whether everything was there that was asked for."""
         what = "trust"
         try:
             self._take_trust(await self._source.trust())
