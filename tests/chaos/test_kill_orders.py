@@ -26,6 +26,7 @@ ORDER = kill_pb2.KillOrder(
     reason="drill",
 )
 
+
 async def directly(gateway: Gateway) -> list[kill_pb2.KillAcknowledgement]:
     """Kills by the control service; the acknowledgements up to the last."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.control_port}") as channel:

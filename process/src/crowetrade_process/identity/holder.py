@@ -76,6 +76,7 @@ class Identity:
         self._revocations = Revocations()
         self._renew_at = datetime.max.replace(tzinfo=UTC)
         self._listeners: list[Callable[[], None]] = []
+        self._refusal_listeners: list[Callable[[Refusal], None]] = []
         self._context: ssl.SSLContext | None = None
         metrics.ENABLED.set(1)
 
@@ -104,6 +105,10 @@ class Identity:
     def client_context(self) -> ssl.SSLContext:
         """For clients; stays the same object, and each connection that is opened takes what is valid then."""
         return CurrentContext(self._current_context)
+
+    def on_refusal(self, listener: Callable[[Refusal], None]) -> None:
+        """Calls back with each peer that is refused."""
+        self._refusal_listeners.append(listener)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Calls back when the certificate or whom to trust has changed."""
@@ -139,10 +144,13 @@ class Identity:
         return peer_named(name, self._operator_namespace, self._administrators)
 
     def refuse(self, reason: Reason, text: str) -> Refusal:
-        """Counts and logs a refusal."""
+        """Counts, logs and tells a refusal."""
         metrics.REFUSED_PEERS.labels(reason=reason.value).inc()
         log.warning("peer_refused", reason=reason.value, error=text)
-        return Refusal(reason, text)
+        refusal = Refusal(reason, text)
+        for listener in self._refusal_listeners:
+            listener(refusal)
+        return refusal
 
     async def refresh(self) -> bool:
         """Asks the source for what is due; returns whether everything was there that was asked for."""
