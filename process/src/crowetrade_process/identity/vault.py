@@ -31,7 +31,7 @@ from crowetrade_process.identity.source import Trust
 from crowetrade_process.identity.vault_api import VaultRefused, VaultServer, call, fetch
 
 RENEWAL_SHARE = 2 / 3
-TRUST_SECONDS = 30.0
+TRUST_SECONDS = 60.0
 MAX_LABEL = 63
 """Characters of a part of a DNS name (RFC 1035); a service account's name may be longer, and is no server's then."""
 
