@@ -133,6 +133,7 @@ class Operator:
                     "status writer": parts.context.status.run(),
                     "recorder": parts.context.recorder.run(),
                     "relist": self._relisting(parts.relist),
+                    "Vault roles": parts.context.vault_roles.run(),
                     "watch": self._watching(parts.watch),
                 },
                 PART_SECONDS,
