@@ -33,6 +33,10 @@ class ConditionType(DocumentedEnum):
         "CredentialsStale",
         "The gateway trades with a key that it has, and newer ones do not come or are not taken; absent otherwise.",
     )
+    VAULT_ROLE_RIGHT = (
+        "VaultRoleRight",
+        "The venue's Vault role is for its gateway alone; absent where vault.roles of the chart is None.",
+    )
     VAULT_UNENCRYPTED = (
         "VaultUnencrypted",
         "The venue's keys come from Vault over plain http: for development; absent where they do not.",

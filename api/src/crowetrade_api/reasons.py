@@ -75,6 +75,9 @@ class Reason(DocumentedEnum):
     )
     ORDERS_REFUSED = "OrdersRefused", "Orders are refused again and again for the same reason."
     CONFIGURATION_ERROR = "ConfigurationError", "A process refused its configuration; the message is its own."
+    VAULT_ROLE_AS_WANTED = "VaultRoleAsWanted", "The Vault role is bound to the gateway's service account alone."
+    VAULT_ROLE_DIFFERS = "VaultRoleDiffers", "The Vault role is missing, or bound to others than the gateway."
+    VAULT_ROLE_NOT_MANAGED = "VaultRoleNotManaged", "The operator may not manage a role of this name or for this path."
     VAULT_SEALED = "VaultSealed", "Vault is sealed: it gives no keys until it is unsealed."
     VAULT_UNREACHABLE = "VaultUnreachable", "Vault cannot be reached, or answers with an error of its own."
     VAULT_CERTIFICATE_REFUSED = "VaultCertificateRefused", "TLS with Vault fails: a certificate is not trusted."

@@ -134,7 +134,7 @@ capabilities: {drop: [ALL]}
   projected:
     defaultMode: 0440
     sources:
-    {{- if include "crowetrade.identityFromVault" . }}
+    {{- if or (include "crowetrade.identityFromVault" .) (include "crowetrade.vaultRoles" .) }}
     - serviceAccountToken: {audience: vault, expirationSeconds: 3600, path: token}
     {{- end }}
     {{- if .Values.vault.caCertificate }}
@@ -149,7 +149,12 @@ capabilities: {drop: [ALL]}
 {{- /* The way to Vault: items of a NetworkPolicy's egress. */ -}}
 {{- define "crowetrade.identityEgress" -}}
 {{- if include "crowetrade.identityFromVault" . }}
-- to: # Vault, for certificates
+{{- include "crowetrade.vaultEgress" . }}
+{{- end }}
+{{- end }}
+
+{{- define "crowetrade.vaultEgress" -}}
+- to: # Vault, for certificates and the roles of venues
   - namespaceSelector:
       matchLabels:
         {{- toYaml .Values.vault.namespaceLabels | nindent 8 }}
@@ -161,6 +166,15 @@ capabilities: {drop: [ALL]}
   - {port: {{ (urlParse .).host | splitList ":" | rest | first | default 8200 }}, protocol: TCP}
   {{- end }}
 {{- end }}
+
+{{- /* "true" when the operator looks after the Vault roles of venues. */ -}}
+{{- define "crowetrade.vaultRoles" -}}
+{{- if and .Values.vault.address (ne .Values.vault.roles "None") }}true{{ end }}
+{{- end }}
+
+{{- /* "true" when the operator needs a token for Vault, or the authority of Vault's certificate. */ -}}
+{{- define "crowetrade.operatorUsesVault" -}}
+{{- if or .Values.vault.caCertificate (include "crowetrade.vaultRoles" .) }}true{{ end }}
 {{- end }}
 
 {{- define "crowetrade.dnsEgress" -}}

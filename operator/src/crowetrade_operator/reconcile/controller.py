@@ -73,6 +73,7 @@ class Controller:
         context.bus.on_connection(self.enqueue_all)
         context.bus.on_connection(self.look_for_orders)
         context.direct.on_answer(self.gateway_answered)
+        context.vault_roles.changed = lambda namespace, name: self.queue.add(Key(Kind.VENUE, namespace, name))
 
     # --- events to keys
 
@@ -265,6 +266,7 @@ class Controller:
             around=context.surroundings(key.namespace),
             children=children,
             now=context.now(),
+            vault_role=context.vault_roles.condition(key.namespace, key.name),
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
