@@ -8,12 +8,19 @@ from contextlib import asynccontextmanager
 import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.js.api import DEFAULT_PREFIX
 
+from crowetrade import subjects
 from crowetrade_cli.errors import Failed
 from crowetrade_cli.identity import TLS_FILES
 from crowetrade_process.identity.nats import connect_options
 
 CONNECT_SECONDS = 5
+
+
+def jetstream_api() -> str:
+    """Prefix of the JetStream API: who shows an identity is an administrator, in another account than the streams."""
+    return subjects.ADMIN_API if TLS_FILES.directory else DEFAULT_PREFIX
 
 
 @asynccontextmanager
