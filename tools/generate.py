@@ -55,7 +55,9 @@ def _content(root: Path) -> dict[Path, bytes]:
         *(root / PROTO_OUT / "crowetrade" / area for area in PROTO_AREAS),
     ]
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
-    single = [root / path for path in (performance.PAGE, bus_operations.PAGE, *version.STATED) if (root / path).is_file()]
+    single = [
+        root / path for path in (performance.PAGE, bus_operations.PAGE, *version.STATED) if (root / path).is_file()
+    ]
     return {file.relative_to(root): file.read_bytes() for file in files + single if "__pycache__" not in file.parts}
 
 

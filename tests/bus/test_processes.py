@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -20,9 +19,9 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
-from crowetrade_operator_tests.conftest import api_server, cluster
-from crowetrade_operator_tests.authorizer.conftest import make_strategy
 from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator_tests.authorizer.conftest import make_strategy
+from crowetrade_operator_tests.conftest import api_server, cluster
 from crowetrade_operator_tests.secured_bus import (
     ADMINISTRATOR,
     AUDITOR,
@@ -164,9 +163,7 @@ def said(process: Process, word: str) -> bool:
     return word in process.log.read_text(errors="replace")
 
 
-async def test_everything_works_under_its_own_permissions(
-    bus: SecuredBus, pods: Pods, cluster: Cluster
-) -> None:
+async def test_everything_works_under_its_own_permissions(bus: SecuredBus, pods: Pods, cluster: Cluster) -> None:
     await make_strategy(cluster, NAMESPACE, STRATEGY, VENUE)
     for replica in bus.replicas:
         replica.wait_ready()
@@ -187,9 +184,7 @@ async def test_everything_works_under_its_own_permissions(
             return found is not None and any(one.strategy == STRATEGY and one.connected for one in found.accounts)
 
         await until("the strategy to be logged on", connected)
-        await until(
-            "the strategy to report", lambda: bool(operator.board.agents(NAMESPACE, STRATEGY, within=5))
-        )
+        await until("the strategy to report", lambda: bool(operator.board.agents(NAMESPACE, STRATEGY, within=5)))
         await until("orders in the journal", lambda: status().journal_sequence > 2)
         await until("the auditor to follow it", lambda: said(auditor, '"risk_auditor_begins"'))
 
@@ -212,7 +207,16 @@ async def test_everything_works_under_its_own_permissions(
         verified = command(bus, "journal", "verify", "--namespace", NAMESPACE, "--venue", VENUE)
         assert verified.returncode == 0, verified.stderr
         exported = command(
-            bus, "journal", "export", str(bus.folder / "export.jsonl"), "-n", NAMESPACE, "--venue", VENUE, "--trim", "--yes"
+            bus,
+            "journal",
+            "export",
+            str(bus.folder / "export.jsonl"),
+            "-n",
+            NAMESPACE,
+            "--venue",
+            VENUE,
+            "--trim",
+            "--yes",
         )
         assert exported.returncode == 0, exported.stderr
     for process in (auditor, gateway, successor, strategy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,7 +20,7 @@ CONNECT_SECONDS = 5
 
 
 def jetstream_api() -> str:
-    """Prefix of the JetStream API: who shows an identity is an administrator, in another account than the streams."""
+    """Prefix of the JetStream API: an administrator, who shows a certificate, is in an account of their own."""
     return subjects.ADMIN_API if TLS_FILES.directory else DEFAULT_PREFIX
 
 
@@ -31,6 +32,9 @@ async def connect(url: str) -> AsyncIterator[Client]:
         return
 
     identity = await TLS_FILES.identity()
+    if identity is not None:
+        # It warns at the end of each connection by TLS, whose protocol the client chooses.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         client = await nats.connect(
             url,

@@ -75,6 +75,9 @@ def _operator() -> tuple[str, ...]:
         "$JS.API.STREAM.INFO.*",
         *(line for bucket in written for line in _bucket(bucket)),
         *(subjects.key_subject(bucket, ">") for bucket in written),
+        # It keeps where every chain of the audit trail ends.
+        f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}",
+        f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}.>",
         "$SYS.REQ.USER.INFO",
         subjects.SERVER_FACTS,
     )
