@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -31,6 +32,9 @@ async def connect(url: str) -> AsyncIterator[Client]:
         return
 
     identity = await TLS_FILES.identity()
+    if identity is not None:
+        # It warns at the end of each connection by TLS, whose protocol the client chooses.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         client = await nats.connect(
             url,

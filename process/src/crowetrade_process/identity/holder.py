@@ -160,7 +160,8 @@ class Identity:
             what = "certificate"
             if self._credentials is None or self._now() >= self._renew_at:
                 assert self._trust is not None
-                self._take_credentials(await self._source.issue(self._trust))
+                if self._take_credentials(await self._source.issue(self._trust)):
+                    log.info("identity_issued", name=str(self.name), until=str(self.credentials.not_after))
         except IdentityUnavailable as error:
             metrics.FAILURES.labels(what=what).inc()
             log.warning("identity_not_renewed", what=what, error=str(error))
@@ -183,15 +184,14 @@ class Identity:
         if self._credentials is not None and bundle_changed:
             self._set(replace(self._credentials, bundle_pem=trust.bundle_pem))
 
-    def _take_credentials(self, credentials: Credentials) -> None:
+    def _take_credentials(self, credentials: Credentials) -> bool:
+        """Whether they are others than before."""
         before, self._renew_at = self._credentials, self._next_renewal(credentials)
         if before is not None and before.chain_pem == credentials.chain_pem:
-            return
+            return False
         self._set(credentials)
         metrics.RENEWALS.inc()
-        log.info(
-            "identity_issued", name=credentials.name.uri, serial=f"{credentials.serial:x}", until=credentials.not_after
-        )
+        return True
 
     def _next_renewal(self, credentials: Credentials) -> datetime:
         share = self._source.renewal_share
