@@ -168,8 +168,6 @@ async def test_a_strategy_has_bounds(bus: SecuredBus, operator: Client) -> None:
         (IdentityName(TRUST_DOMAIN, NAMESPACE, "venue-a.b"), "NotPermitted"),
         (identity_of_strategy(NAMESPACE, "nobody"), "StrategyNotFound"),
         (NATS, "NotPermitted"),
-        # Its nkey's seed is what lets it in, not its certificate.
-        (AUTHORIZER, "NotPermitted"),
         (IdentityName("elsewhere.example", SYSTEM, "crowetrade-operator"), "ForeignTrustDomain"),
     ],
 )
