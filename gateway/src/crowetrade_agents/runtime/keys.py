@@ -116,16 +116,18 @@ class KeyKeeper:
         )
 
     def _problem(self) -> Problem | None:
-        """What needs a person most: why Vault Agent gets nothing explains why nothing is there."""
-        if self._refused is not None:
+        """What needs a person most. That nothing is there is explained by what Vault Agent says."""
+        unavailable = self._unavailable
+        missing = unavailable is not None and unavailable.reason == Reason.WAITING_FOR_CREDENTIALS
+        if unavailable is not None and not missing:
+            return Problem(unavailable.reason, str(unavailable))
+        if self._refused is not None and not missing:
             found, said = self._refused
             which = f"version {found.version} of the keys" if found.version else "the new keys"
             return Problem(Reason.CREDENTIALS_REFUSED, f"the venue does not take {which}: {said}")
         if self._agent is not None:
             return self._agent
-        if self._unavailable is not None:
-            return Problem(self._unavailable.reason, str(self._unavailable))
-        return None
+        return Problem(unavailable.reason, str(unavailable)) if unavailable is not None else None
 
     def _look(self) -> VenueKeys:
         reading = read_rendered if self._vault is not None else read_mounted
