@@ -61,6 +61,7 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
     return {
         "operator": {"image": {"repository": found.operator.rpartition(":")[0], "tag": found.tag}},
         "agents": {"image": {"repository": found.agents.rpartition(":")[0], "tag": found.tag}},
+        "gateway": {"image": {"repository": found.gateway.rpartition(":")[0], "tag": found.tag}},
         "vault": {
             "address": vault.ADDRESS,
             "image": versions.VAULT_IMAGE,
@@ -75,6 +76,7 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
         },
         # Many venues come and go in the tests, and nothing deletes a journal.
         "nats": {
+            "image": dict(cluster.nats_image),
             "persistence": {"enabled": cluster.persistent},
             "maxFileStore": "32GB",
             "journalMaxBytes": 128 * 1024 * 1024,
