@@ -26,7 +26,7 @@ from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.nats import connect_options
-from crowetrade_process.identity.settings import IdentityVariable
+from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
 
 SESSIONS = 10

@@ -25,7 +25,7 @@ from crowetrade_api.names import venue_object
 from crowetrade_operator_tests.servers import free_port
 from crowetrade_process.identity.grpc import open_channel
 from crowetrade_process.identity.name import IdentityName
-from crowetrade_process.identity.settings import IdentityVariable
+from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process_tests.identity.authority import Authority, identity_name, write_identity
 from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, identity_of
 
