@@ -6,8 +6,11 @@ import contextlib
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from crowetrade_process.identity.metrics import register as register_identity_metrics
+
 REGISTRY = CollectorRegistry()
 _PREFIX = "crowetrade_operator"
+register_identity_metrics(REGISTRY)
 
 RECONCILES = Counter(
     f"{_PREFIX}_reconciles",

@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -55,11 +55,19 @@ def program(name: str) -> Path:
 class Process:
     """A server process whose output goes to a file."""
 
-    def __init__(self, name: str, command: list[str | Path], folder: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._out: IO[bytes] = self.log.open("wb")
-        self._process = subprocess.Popen(command, cwd=folder, stdout=self._out, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else {**os.environ, **environment},
+        )
 
     def stop(self) -> None:
         """Ends the process."""
@@ -70,6 +78,10 @@ class Process:
             self._process.kill()
             self._process.wait()
         self._out.close()
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(number)
 
     def freeze(self) -> None:
         """Stops it where it is; waits until the system says that all its threads stand."""
@@ -132,8 +144,9 @@ TOKEN = "test-admin-token"
 POWERLESS_USER, POWERLESS_TOKEN = "powerless", "test-powerless-token"
 
 
-def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
-    """etcd and kube-apiserver with an administrator's token; RBAC is on, certificates are its own."""
+def start_api_server(folder: Path, *flags: str) -> tuple[ApiServer, list[Process]]:
+    """etcd and kube-apiserver with an administrator's token, and more flags of the latter; RBAC is on, certificates are
+    its own."""
     etcd_port, peer_port, port = free_port(), free_port(), free_port()
     etcd_url, peer_url = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
     etcd = Process(
@@ -173,6 +186,7 @@ def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
             "--disable-admission-plugins=ServiceAccount",
             "--watch-cache-sizes=events#0",
             "--v=1",
+            *flags,
         ],
         folder,
     )

@@ -16,6 +16,7 @@ from crowetrade_agents.runtime.config import load_strategy, parse_roles, read_po
 from crowetrade_api.files import STRATEGY_FILE, TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_api.names import ROLES
 from crowetrade_process.exit import failed, write_termination_message
+from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.logs import configure_logging
 
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _auditor()
         else:
             _strategy(options.roles)
-    except ConfigurationError as error:
+    except (ConfigurationError, IdentitySettingsError) as error:
         return _failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", error)
     except JournalError as error:
         return _failed(ExitCode.JOURNAL_LOST, "journal_lost", error)
@@ -67,19 +68,21 @@ def _needs_gateway_package() -> Iterator[None]:
 
 def _strategy(roles_text: str) -> None:
     from crowetrade_agents.runtime.strategy_pod import run_strategy
+    from crowetrade_process.identity.settings import identity_from_environment
 
     roles = parse_roles(roles_text)
     pod = read_pod(os.environ, STRATEGY_FILE)
     config = load_strategy(pod.config_path)
     configure_logging(strategy=config.name, roles=",".join(roles))
-    uvloop.run(run_strategy(config, roles, pod, _write_termination_message))
+    identity = identity_from_environment(os.environ)
+    uvloop.run(run_strategy(config, roles, pod, identity, _write_termination_message))
 
 
 def _write_termination_message(sentence: str) -> None:
     write_termination_message(sentence, os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG))
 
 
-def _failed(code: ExitCode, event: str, error: AgentError) -> int:
+def _failed(code: ExitCode, event: str, error: Exception) -> int:
     return failed(code, event, str(error), os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG))
 
 

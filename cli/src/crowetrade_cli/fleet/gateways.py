@@ -12,6 +12,7 @@ from lightkube.resources.core_v1 import Pod
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.kill_order import selects_gateway
 from crowetrade_api.names import CONTROL_PORT, VENUE_LABEL, venue_object
+from crowetrade_process.identity.name import service_dns_name
 
 
 class Address(NamedTuple):
@@ -19,6 +20,11 @@ class Address(NamedTuple):
 
     namespace: str
     venue: str
+
+    @property
+    def server_name(self) -> str:
+        """The name in the gateway's certificate."""
+        return service_dns_name(self.namespace, venue_object(self.venue))
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.venue}"
@@ -50,7 +56,7 @@ def gateways_of(
     for venue in venues:
         metadata = venue["metadata"]
         address = Address(metadata["namespace"], metadata["name"])
-        hosts = [*ips[address], f"{venue_object(address.venue)}.{address.namespace}.svc"]
+        hosts = [*ips[address], address.server_name]
         targets = tuple(f"{host}:{CONTROL_PORT}" for host in hosts)
         found.append(Gateway(address, targets, metadata.get("labels") or {}, namespaces.get(address.namespace)))
     return found

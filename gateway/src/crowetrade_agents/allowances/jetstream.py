@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError, NoKeysError
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
@@ -36,15 +36,13 @@ class JetStreamLedgers:
         self._dirty: set[str] = set()
 
     async def uids(self) -> Iterable[str]:
-        """See LedgerPort."""
-        prefix = self._key("")
+        """See LedgerPort. Also those that were deleted."""
+        own = subjects.key_subject(subjects.ALLOWANCE_BUCKET, self._key("*"))
         with _unavailable():
-            try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    keys = await (await self._opened()).keys()
-            except NoKeysError:
-                return ()
-        return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
+            await self._opened()
+            stream = subjects.bucket_stream(subjects.ALLOWANCE_BUCKET)
+            info = await self._jetstream.stream_info(stream, subjects_filter=own)
+        return [subject.rpartition(".")[2] for subject in info.state.subjects or {}]
 
     async def read(self, uids: Iterable[str]) -> Mapping[str, Entry]:
         """See LedgerPort."""
@@ -77,7 +75,9 @@ class JetStreamLedgers:
     async def _opened(self) -> KeyValue:
         if self._bucket is None:
             bucket = await self._jetstream.key_value(subjects.ALLOWANCE_BUCKET)
-            await self._client.subscribe(f"$KV.{subjects.ALLOWANCE_BUCKET}.{self._key('*')}", cb=self._published)
+            await self._client.subscribe(
+                subjects.key_subject(subjects.ALLOWANCE_BUCKET, self._key("*")), cb=self._published
+            )
             self._bucket = bucket
         return self._bucket
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import EllipsisType
 
 import structlog
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig
-from nats.js.errors import BucketNotFoundError
-from nats.js.kv import KeyValue
+from nats.js.errors import BucketNotFoundError, NotFoundError
 
 from crowetrade import subjects
 from crowetrade_agents.control import kills
 from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.kills import Channel, Kill
 from crowetrade_agents.control.state import Configuration
+from crowetrade_agents.control.watch import watch
 from crowetrade_agents.domain.clock import Clock
 
 RETRY_NS = 1_000_000_000
@@ -35,38 +37,51 @@ async def wait_for_bucket(jetstream: JetStreamContext, clock: Clock) -> bool:
             return True
 
 
-async def configurations(jetstream: JetStreamContext, namespace: str, venue: str) -> AsyncIterator[Configuration]:
-    """Configurations of one gateway, the present one first, also when there is none; a deleted one is none."""
-    bucket = await jetstream.key_value(subjects.CONFIG_BUCKET)
-    watcher = await bucket.watch(subjects.gateway_config_key(namespace, venue))
-    present = False
-    async for entry in watcher:
-        if entry is not None:
-            present = True
-            yield decode(entry.value)
-        elif not present:
-            # The end of what was there at the start, and nothing was.
-            yield Configuration()
+async def configurations(client: Client, clock: Clock, namespace: str, venue: str) -> AsyncIterator[Configuration]:
+    """Configurations of one gateway, the present one first, also when there is none; a deleted one is none. Tries again
+    when the bus fails."""
+    said: bytes | EllipsisType | None = ...
+    while True:
+        present = False
+        try:
+            async for change in watch(client, subjects.CONFIG_BUCKET, subjects.gateway_config_key(namespace, venue)):
+                present = present or change is not None
+                # At the end of what was there at the start: nothing was.
+                found = None if change is None else change.value
+                if (change is not None or not present) and found != said:
+                    said = found
+                    yield decode(found)
+        except (NatsError, TimeoutError, OSError) as error:
+            _log.warning("configuration_bucket_unusable", error=str(error) or type(error).__name__)
+        await clock.wait_until(clock.now_ns() + RETRY_NS)
 
 
-async def kill_orders(jetstream: JetStreamContext, clock: Clock) -> AsyncIterator[Kill | None]:
+async def kill_orders(client: Client, clock: Clock) -> AsyncIterator[Kill | None]:
     """Kill orders of everybody, those that are there first, then None, then each that is put. A deleted one stays in
     force, so it is passed over. Makes the bucket when it is missing; tries again when the bus fails."""
     while True:
         try:
-            watcher = await (await _kill_bucket(jetstream)).watch("kill.>", ignore_deletes=True)
-            async for entry in watcher:
-                yield None if entry is None else _kill(entry.key, entry.value or b"", clock.now_ns())
+            async for change in watch(client, subjects.KILL_BUCKET, "kill.>"):
+                if change is None:
+                    yield None
+                elif change.value is not None:
+                    yield _kill(change.key, change.value, clock.now_ns())
+        except NotFoundError:
+            if await _make_kill_bucket(client):
+                continue
         except (NatsError, TimeoutError, OSError) as error:
             _log.warning("kill_bucket_unusable", error=str(error) or type(error).__name__)
         await clock.wait_until(clock.now_ns() + RETRY_NS)
 
 
-async def _kill_bucket(jetstream: JetStreamContext) -> KeyValue:
+async def _make_kill_bucket(client: Client) -> bool:
+    """Where gateways may: on a bus with identities the operator alone may, and it does when it starts."""
     try:
-        return await jetstream.key_value(subjects.KILL_BUCKET)
-    except BucketNotFoundError:
-        return await jetstream.create_key_value(KeyValueConfig(bucket=subjects.KILL_BUCKET, history=1))
+        await client.jetstream().create_key_value(KeyValueConfig(bucket=subjects.KILL_BUCKET, history=1))
+    except (NatsError, TimeoutError, OSError) as error:
+        _log.warning("kill_bucket_missing", error=str(error) or type(error).__name__)
+        return False
+    return True
 
 
 def _kill(key: str, payload: bytes, now_ns: int) -> Kill:

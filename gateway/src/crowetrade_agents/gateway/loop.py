@@ -25,7 +25,6 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents import metrics
 from crowetrade_agents.control.kills import KillCommand, Name, name_of
 from crowetrade_agents.domain.clock import Clock
-from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError, Overtaken
 from crowetrade_agents.gateway import batch, effects
@@ -45,12 +44,10 @@ from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.chain import batches
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.port import SessionHub
-from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.venues.port import (
     Ended,
     QuoteChanged,
-    RequestRejected,
     SessionState,
     TradePrinted,
     VenuePort,
@@ -115,12 +112,11 @@ class Gateway:
         self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
         # Before whatever is in the queue.
         self._first: deque[Command] = deque()
-        # While a batch is being handled: its orders that have not left, those that were not sent, and what kill orders
+        # While a batch is being handled: its orders that have not left, those that must not leave, and what kill orders
         # ask for that came meanwhile. None otherwise.
-        self._leaving: set[str] = set()
+        self._leaving: dict[str, batch.Approved] = {}
         self._not_sent: set[str] = set()
         self._beside: deque[batch.Batch] | None = None
-        self._stopped_beside = False
         self._alive_seconds = monotonic()
         self._was_frozen = False
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
@@ -135,24 +131,51 @@ class Gateway:
 
     async def put(self, command: Command) -> None:
         """Queues a command, waiting while the queue is full; those who wait take turns. Of the queue's own waiters one
-        that never pauses, as a venue whose market is behind, would come first each time."""
+        that never pauses, as a venue whose market is behind, would come first each time. An order that a kill order
+        stops is refused at once, also while a batch waits for the journal."""
+        if self._beside is not None and batch.refuses_at_once(self.state, command):
+            self._refuse(command, self._beside)
+            return
         async with self._turn:
             await self._queue.put(command)
 
     def put_kill(self, command: KillCommand) -> None:
-        """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on, also none that
-        was journaled and has not left yet."""
+        """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on: what was
+        approved and has not left yet is refused in this moment."""
         if self._beside is None:
             self._put_first(command)
             return
-        extra = batch.take(self.state, (command,), self._clock.now_ns(), self._leaving)
-        self._stopped_beside = True
+        extra, stopped = batch.take_kill(self.state, command, self._clock.now_ns(), self._leaving)
+        self._not_sent |= stopped
+        for name in stopped:
+            del self._leaving[name]
+        self._leaving |= batch.leaving_of(extra)
         for cancel in extra.urgent:
             self._venue.cancel(cancel.cancel)
         self._beside.append(extra)
+        self._refuse_what_waits(self._beside)
         storing = asyncio.create_task(self._keep_kills(extra.events))
         self._storing.add(storing)
         storing.add_done_callback(self._storing.discard)
+
+    def _refuse(self, command: Command, beside: deque[batch.Batch]) -> None:
+        """The answer waits for the journal only when the refusal itself is journaled."""
+        refused = batch.take(self.state, (command,), self._clock.now_ns())
+        if refused.events:
+            beside.append(refused)
+        else:
+            for effect in refused.after:
+                self._carry_out(effect, monotonic())
+        self._hub.handled(command)
+
+    def _refuse_what_waits(self, beside: deque[batch.Batch]) -> None:
+        """Of what waits in the queue that which is stopped now; the rest keeps its order."""
+        for _ in range(self._queue.qsize()):
+            command = self._queue.get_nowait()
+            if batch.refuses_at_once(self.state, command):
+                self._refuse(command, beside)
+            else:
+                self._queue.put_nowait(command)
 
     def _put_first(self, command: Command) -> None:
         self._first.append(command)
@@ -236,8 +259,7 @@ class Gateway:
         gives. Returns what was journaled. `prove`: also when that is nothing, nobody may have taken over."""
         began = monotonic()
         todo = batch.take(self.state, commands, self._clock.now_ns())
-        self._leaving = {item.order.terms.cl_ord_id for item in todo.after if isinstance(item, effects.SendOrder)}
-        self._not_sent, self._stopped_beside, self._beside = set(), False, deque()
+        self._leaving, self._not_sent, self._beside = batch.leaving_of(todo), set(), deque()
         try:
             for cancel in todo.urgent:
                 self._venue.cancel(cancel.cancel)
@@ -247,14 +269,12 @@ class Gateway:
             elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
                 await self._journal.confirm()
                 self._appended_ns = self._clock.now_ns()
-            for effect in todo.after:
-                await self._carry_out(effect, began)
+            await self._carry_out_all(todo.after, began)
             while self._beside:
                 extra = self._beside.popleft()
                 if extra.events:
                     await self._append(extra.events)
-                for effect in extra.after:
-                    await self._carry_out(effect, monotonic())
+                await self._carry_out_all(extra.after, monotonic())
                 todo.events += extra.events
         finally:
             self._beside = None
@@ -334,28 +354,27 @@ class Gateway:
         except JournalError as error:
             log.warning("snapshot_not_written", error=str(error))
 
-    async def _carry_out(self, effect: effects.Effect, decided: float) -> None:
+    async def _carry_out_all(self, after: Sequence[effects.Effect], decided: float) -> None:
         """`decided`: when it was, on the monotonic clock, in seconds."""
+        for effect in after:
+            if isinstance(effect, effects.Publish):
+                await self._publish_market(effect.event)
+            else:
+                self._carry_out(effect, decided)
+
+    def _carry_out(self, effect: effects.Effect, decided: float) -> None:
         match effect:
-            case effects.Publish(event):
-                await self._publish_market(event)
             case effects.Report(strategy, message):
                 self._report(strategy, message)
             case effects.SendOrder(order, received_ns):
-                self._leaving.discard(order.terms.cl_ord_id)
-                if obstacle := self._obstacle(order.terms, decided):
-                    self._not_sent.add(order.terms.cl_ord_id)
-                    self._put_first(FromVenue(_order_not_sent(order, obstacle, self._clock.now_ns())))
-                else:
+                if self._may_leave(order, decided):
                     self._venue.submit(order)
                     self._sent(received_ns)
             case effects.SendCancel(cancel):
                 if cancel.orig_cl_ord_id not in self._not_sent:
                     self._venue.cancel(cancel)
             case effects.SendReplace(replace, received_ns):
-                if obstacle := self._obstacle(replace.terms, decided):
-                    self._put_first(FromVenue(_replace_not_sent(replace, obstacle, self._clock.now_ns())))
-                else:
+                if self._may_leave(replace, decided):
                     self._venue.replace(replace)
                     self._sent(received_ns)
             case effects.SendQuery(cl_ord_id, order_id, instrument):
@@ -368,18 +387,21 @@ class Gateway:
                 getattr(metrics, metric).observe(seconds)
             case effects.Tell(level, event_name, fields):
                 getattr(log, level)(event_name, **dict(fields))
-            case effects.Append():
-                raise AssertionError("batch.take puts appends apart")
+            case effects.Append() | effects.Publish():
+                raise AssertionError("batch.take puts appends apart, and publishing waits for the bus")
 
-    def _obstacle(self, terms: OrderTerms, decided: float) -> str:
-        """Why what was approved must not leave any more; empty when it may."""
-        if monotonic() - decided > FROZEN_SECONDS:
-            return f"it could not leave within {FROZEN_SECONDS:g} s of its approval: decide again"
-        if not self._stopped_beside:
-            return ""
-        control = self.state.control(terms.strategy)
-        wanted = (TradingState.FLATTEN,) if terms.closing else (TradingState.ACTIVE, TradingState.CLOSE_ONLY)
-        return "" if control.state in wanted else f"a kill order came before it had left: {control.state.value}"
+    def _may_leave(self, approved: batch.Approved, decided: float) -> bool:
+        """Whether nothing has come since the approval, and it is not old. Otherwise the order is over."""
+        name = approved.terms.cl_ord_id
+        if name in self._not_sent:
+            return False  # its end is booked already
+        self._leaving.pop(name, None)
+        if monotonic() - decided <= FROZEN_SECONDS:
+            return True
+        text = f"it could not leave within {FROZEN_SECONDS:g} s of its approval: decide again"
+        self._not_sent.add(name)
+        self._put_first(batch.unsent(approved, Reason.NOT_SENT, text, self._clock.now_ns()))
+        return False
 
     def _report(self, strategy: str, message: orders_pb2.ExecutionReport | orders_pb2.CancelReject) -> None:
         if isinstance(message, orders_pb2.CancelReject):
@@ -434,16 +456,6 @@ class Gateway:
                     item.cancel()
         finally:
             deadline.cancel()
-
-
-def _order_not_sent(order: ApprovedOrder, text: str, now_ns: int) -> Ended:
-    return Ended(order.terms.cl_ord_id, "", OrdStatus.REJECTED, Reason.NOT_SENT, text, now_ns)
-
-
-def _replace_not_sent(replace: ApprovedReplace, text: str, now_ns: int) -> RequestRejected:
-    return RequestRejected(
-        replace.terms.cl_ord_id, replace.orig_cl_ord_id, Reason.NOT_SENT, text, unknown_order=False, at_ns=now_ns
-    )
 
 
 def _is_news(state: GatewayState, events: Sequence[journal_pb2.JournalEvent]) -> bool:

@@ -42,6 +42,10 @@ class VenueSession:
         self._resume = resume
         self._prove = prove
         self._clock = clock
+        # Called whenever the venue has accepted a logon.
+        self.logged_on: Callable[[], None] = lambda: None
+        # One logon at a time.
+        self._logon = asyncio.Lock()
         # Set from a snapshot in the queue to the next loss of the session.
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
@@ -65,17 +69,28 @@ class VenueSession:
         finally:
             pump.cancel()
 
+    async def renew(self) -> None:
+        """Logs the session on again with the credentials as they are now, while orders go on. Without a session nothing
+        is to be done: the next logon reads them. Raises LogonRefused and VenueUnavailable; the session is what it was.
+        """
+        async with self._logon:
+            if self._up.is_set():
+                await self._venue.renew()
+                self.logged_on()
+
     async def _connect(self) -> None:
         """Logs on, again and again; a refused logon is tried again too, because the key may be replaced meanwhile."""
         while True:
             await self._prove()
             try:
-                snapshot = await self._venue.connect(self._resume())
+                async with self._logon:
+                    snapshot = await self._venue.connect(self._resume())
             except LogonRefused as error:
                 await self._say(SessionState.LOGON_REJECTED, str(error))
             except VenueUnavailable as error:
                 await self._say(SessionState.CONNECTING, str(error))
             else:
+                self.logged_on()
                 await self._put(VenueConnected(snapshot))
                 self._up.set()
                 return

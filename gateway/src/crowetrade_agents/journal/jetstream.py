@@ -1,9 +1,12 @@
-"""The gateway's journal in JetStream: one stream per venue, fenced, hash-chained, with snapshots.
+"""The gateway's journal in JetStream: one stream per venue, fenced, hash-chained; and a stream of its snapshots.
 
 An append is one publish that names the sequence it follows on the journal's subject, so of two gateways for one account
 only one appends. It carries no message id: it is sent once, and were it delivered twice, the second would not follow
 the first. An append that is not confirmed may still arrive later (the client sends what it kept when the connection is
 back); this process appends nothing more, and a successor that has not written yet is refused and starts again.
+
+Nothing is purged here. A snapshot replaces an older one: its first part carries `Nats-Rollup: sub`, with which the
+stream drops what is on that subject.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from crowetrade_agents.errors import JournalUnavailable, Overtaken
 from crowetrade_agents.journal.chain import MAX_RECORD_BYTES, Chain, decode, head_of, seal
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader, Stored, unavailable
 from crowetrade_agents.journal.port import JournalHead, Recovered
-from crowetrade_agents.journal.snapshots import KEPT, Snapshot, split, start_of, starting_point
+from crowetrade_agents.journal.snapshots import Snapshot, split, start_of, starting_point
 
 APPEND_TIMEOUT_SECONDS = 5.0
 SNAPSHOT_TIMEOUT_SECONDS = 10.0
@@ -52,7 +55,8 @@ class JetStreamJournal:
         self._append_timeout_seconds = append_timeout_seconds
         self._head = JournalHead()
         self._last_place = 0
-        self._snapshot_places: list[int] = []
+        self._slots: list[str] = []
+        """Subjects of snapshots, first the one that the next snapshot replaces."""
         self._closed = "it has not been read to its end"
 
     async def open(self) -> Recovered:
@@ -67,7 +71,7 @@ class JetStreamJournal:
         snapshot = starting_point(snapshots, decode(first.payload, 0).first_sequence if first else 0, head.sequence)
         for fault in [*snapshots.damaged, *snapshots.unfinished]:
             _log.warning("journal_snapshot_unusable", fault=fault)
-        self._snapshot_places = [intact.place for intact in reversed(snapshots.intact)]
+        self._slots = self._reader.slots_of(snapshots)
         self._head, self._last_place = head, last.place if last is not None else 0
         books, chain = start_of(snapshot)
         return Recovered(books, self._events(chain, snapshot, last), head)
@@ -132,23 +136,13 @@ class JetStreamJournal:
             raise Overtaken(_NOT_WHERE_IT_WAS)
 
     async def write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:
-        """As JournalPort.write_snapshot. Of the snapshots before, the newest one stays."""
-        places = [await self._publish_part(part) for part in split(books, head)]
-        self._snapshot_places.append(places[0])
-        if len(self._snapshot_places) <= KEPT:
-            return
-        with unavailable("purging the snapshots that are not needed any more"):
-            await self._jetstream.purge_stream(
-                self._reader.stream, seq=self._snapshot_places[-KEPT], subject=self._reader.snapshots
-            )
-        del self._snapshot_places[:-KEPT]
+        """As JournalPort.write_snapshot. The newest two stay as they are until it is complete."""
+        subject = self._slots[0]
+        for number, part in enumerate(split(books, head)):
+            await self._publish_part(subject, part, replaces=number == 0)
+        self._slots = [*self._slots[1:], subject]
 
-    async def _publish_part(self, payload: bytes) -> int:
+    async def _publish_part(self, subject: str, payload: bytes, replaces: bool) -> None:
+        headers = {subjects.SCHEMA_HEADER: _SNAPSHOT_SCHEMA, **({"Nats-Rollup": "sub"} if replaces else {})}
         with unavailable("writing a snapshot"):
-            acknowledgement = await self._jetstream.publish(
-                self._reader.snapshots,
-                payload,
-                stream=self._reader.stream,
-                headers={subjects.SCHEMA_HEADER: _SNAPSHOT_SCHEMA},
-            )
-        return acknowledgement.seq
+            await self._jetstream.publish(subject, payload, stream=self._reader.snapshot_stream, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nats.aio.client import Client
+from nats.js.api import DEFAULT_PREFIX
 
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.journal.chain import Chain, decode, last_sequence
@@ -10,14 +11,15 @@ from crowetrade_agents.journal.jetstream_reader import READ_TIMEOUT_SECONDS, Jet
 from crowetrade_agents.journal.snapshots import KEPT, Snapshot, check_reaches
 
 
-async def trim(client: Client, namespace: str, venue: str, before_sequence: int) -> int:
+async def trim(client: Client, namespace: str, venue: str, before_sequence: int, api: str = DEFAULT_PREFIX) -> int:
     """Removes records that hold only events before `before_sequence`, as far as each of the newest two snapshots covers
     them, and returns the sequence of the event that the journal begins with now.
 
     The record that the older of the two stands on stays, so that what is left proves where it begins. Raises
-    JournalUnavailable when there are not two snapshots, JournalCorrupt when one does not stand on the journal.
+    JournalUnavailable when there are not two snapshots, JournalCorrupt when one does not stand on the journal. `api` is
+    the prefix of the JetStream API that may purge.
     """
-    reader = JetStreamReader(client, namespace, venue)
+    reader = JetStreamReader(client, namespace, venue, api)
     await reader.check_stream()
     intact = (await reader.read_snapshots()).intact[:KEPT]
     last = await reader.last()
@@ -30,7 +32,7 @@ async def trim(client: Client, namespace: str, venue: str, before_sequence: int)
     keep_from = min(before_sequence, *(decode(record.payload, 0).first_sequence for record in stands_on))
     first_kept = await reader.record_of(keep_from, last)
     with unavailable("trimming the journal"):
-        await client.jetstream(timeout=READ_TIMEOUT_SECONDS).purge_stream(
+        await client.jetstream(prefix=api, timeout=READ_TIMEOUT_SECONDS).purge_stream(
             reader.stream, seq=first_kept.place, subject=reader.journal
         )
     return decode(first_kept.payload, 0).first_sequence

@@ -7,8 +7,10 @@ the process is not ready.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -31,8 +33,11 @@ from crowetrade_agents.auditor.marks import Quote
 from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.config import read_pod
+from crowetrade_agents.runtime.config import Pod, read_pod
 from crowetrade_process.health import Health
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.running import running
+from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.stopping import stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
@@ -55,21 +60,26 @@ async def run_auditor(environment: Mapping[str, str]) -> None:
     health.set_ready("journals", False, "the journals have not been read yet")
     await health.serve(pod.http_port)
     stop = stop_on_signals()
-    connecting = NatsBus.connect(
-        pod.nats_url,
-        name=pod.name,
-        on_connection=lambda connected, why: health.set_ready("bus", connected, why),
-    )
+    identity = identity_from_environment(environment)
     try:
-        bus = await unless_stopping(stop, connecting)
-        if bus is None:
-            return
-        try:
-            await unless_stopping(stop, AuditorProcess(bus.client, health, progress).run())
-        finally:
-            await bus.close()
+        async with running(identity, partial(health.set_ready, "identity"), stop):
+            if not stop.is_set():
+                await _audit(pod, identity, health, progress, stop)
     finally:
         await health.stop()
+
+
+async def _audit(pod: Pod, identity: Identity | None, health: Health, progress: Progress, stop: asyncio.Event) -> None:
+    connecting = NatsBus.connect(
+        pod.nats_url, name=pod.name, on_connection=partial(health.set_ready, "bus"), identity=identity
+    )
+    bus = await unless_stopping(stop, connecting)
+    if bus is None:
+        return
+    try:
+        await unless_stopping(stop, AuditorProcess(bus.client, health, progress).run())
+    finally:
+        await bus.close()
 
 
 class Progress:
@@ -119,7 +129,7 @@ class AuditorProcess:
                 await self._tell()
                 self._report(self._clock.now_ns(), "")
             except (NatsError, OSError, TimeoutError, JournalUnavailable) as error:
-                log.warning("audit_interrupted", error=str(error) or type(error).__name__)
+                log.warning("risk_auditor_interrupted", error=str(error) or type(error).__name__)
                 self._report(self._clock.now_ns(), f"the bus does not answer ({error or type(error).__name__})")
             self._progress()
             await self._clock.wait_until(now_ns + ROUND_NS)
@@ -142,27 +152,29 @@ class AuditorProcess:
         for name in self._auditor.found(names):
             await self._begin(name)
         for namespace, venue in gone:
-            log.warning("audit_journal_gone", namespace=namespace, venue=venue)
-            metrics.AUDIT_LAG.remove(namespace, venue)
+            log.warning("risk_auditor_journal_gone", namespace=namespace, venue=venue)
+            metrics.RISK_AUDITOR_LAG.remove(namespace, venue)
 
     async def _open_bucket(self) -> KeyValue:
         try:
-            return await self._jetstream.key_value(subjects.AUDIT_BUCKET)
+            return await self._jetstream.key_value(subjects.RISK_AUDITOR_BUCKET)
         except BucketNotFoundError:
-            return await self._jetstream.create_key_value(KeyValueConfig(bucket=subjects.AUDIT_BUCKET, history=1))
+            return await self._jetstream.create_key_value(
+                KeyValueConfig(bucket=subjects.RISK_AUDITOR_BUCKET, history=1)
+            )
 
     async def _begin(self, name: Name) -> None:
         # Counters that begin at 0: an alert sees the first violation as a rise.
         for limit in (*KNOWN, *CONTROLS):
-            metrics.AUDIT_VIOLATIONS.labels(*name, limit)
-            metrics.AUDIT_NOT_JUDGED.labels(*name, limit)
+            metrics.RISK_AUDITOR_VIOLATIONS.labels(*name, limit)
+            metrics.RISK_AUDITOR_NOT_JUDGED.labels(*name, limit)
         assert self._bucket is not None
         try:
-            entry = await self._bucket.get(subjects.audit_key(*name))
+            entry = await self._bucket.get(subjects.risk_auditor_key(*name))
             self._told[name] = int(entry.value or b"0")
         except (KeyNotFoundError, ValueError):
             self._told[name] = 0
-        log.info("audit_begins", namespace=name[0], venue=name[1], told=self._told[name])
+        log.info("risk_auditor_begins", namespace=name[0], venue=name[1], told=self._told[name])
 
     async def _market_data(self, message: Msg) -> None:
         parts = message.subject.split(".")
@@ -179,22 +191,22 @@ class AuditorProcess:
         except (DecodeError, ValueError) as error:
             # What was in force from now on is not known.
             ledger.marks.heard(0)
-            log.warning("audit_market_data_unreadable", subject=message.subject, error=str(error))
+            log.warning("risk_auditor_market_data_unreadable", subject=message.subject, error=str(error))
 
     # --- What it says -----------------------------------------------------------------------------------------------
 
     async def _tell(self) -> None:
         """Tells each finding once, then remembers how far."""
         fleet = self._fleet
-        metrics.AUDIT_ORDERS.inc(fleet.orders - self._orders)
+        metrics.RISK_AUDITOR_ORDERS.inc(fleet.orders - self._orders)
         self._orders = fleet.orders
         while fleet.unjudged:
             unjudged = fleet.unjudged.pop()
-            metrics.AUDIT_NOT_JUDGED.labels(*unjudged[:3]).inc()
+            metrics.RISK_AUDITOR_NOT_JUDGED.labels(*unjudged[:3]).inc()
             if unjudged not in self._explained:
                 self._explained.add(unjudged)
                 namespace, venue, limit, why = unjudged
-                log.warning("audit_not_judged", namespace=namespace, venue=venue, limit=limit, why=why)
+                log.warning("risk_auditor_not_judged", namespace=namespace, venue=venue, limit=limit, why=why)
         told = bool(fleet.findings)
         while fleet.findings:
             await self._tell_one(fleet.findings[0])
@@ -205,19 +217,19 @@ class AuditorProcess:
     async def _tell_one(self, finding: Finding) -> None:
         name = finding.namespace, finding.venue
         if finding.sequence <= self._told.get(name, 0) and finding.cl_ord_id:
-            log.info("audit_violation_known", **finding.fields())
+            log.info("risk_auditor_violation_known", **finding.fields())
             return
-        await self._client.publish(subjects.audit(*name), finding.to_json())
+        await self._client.publish(subjects.risk_finding(*name), finding.to_json())
         await self._client.flush()
-        metrics.AUDIT_VIOLATIONS.labels(*name, finding.limit).inc()
-        log.error("audit_violation", **finding.fields())
+        metrics.RISK_AUDITOR_VIOLATIONS.labels(*name, finding.limit).inc()
+        log.error("risk_auditor_violation", **finding.fields())
 
     async def _remember(self) -> None:
         """Keeps how far each journal was told. What is told and not kept yet is told again after a restart."""
         for name in self._fleet.ledgers:
             judged = self._fleet.judged(name)
             if judged > self._told.get(name, 0) and self._bucket is not None:
-                await self._bucket.put(subjects.audit_key(*name), str(judged).encode())
+                await self._bucket.put(subjects.risk_auditor_key(*name), str(judged).encode())
                 self._told[name] = judged
 
     def _report(self, now_ns: int, problem: str) -> None:
@@ -225,7 +237,7 @@ class AuditorProcess:
         late: list[str] = []
         for (namespace, venue), follower in followers.items():
             lag_ns = now_ns - follower.audited_ns if follower.audited_ns else now_ns
-            metrics.AUDIT_LAG.labels(namespace, venue).set(max(lag_ns - HOLD_NS, 0) / 1e9)
+            metrics.RISK_AUDITOR_LAG.labels(namespace, venue).set(max(lag_ns - HOLD_NS, 0) / 1e9)
             if follower.problem:
                 late.append(f"the journal of {namespace}/{venue}: {follower.problem}")
             elif lag_ns > BEHIND_NS:

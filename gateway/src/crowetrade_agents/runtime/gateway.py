@@ -36,6 +36,7 @@ from crowetrade_agents.metrics import LIMIT_WARNINGS, series
 from crowetrade_agents.order_entry.commands import SessionCommand
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.risk.rules import RuleSet
+from crowetrade_agents.runtime.keys import KeyKeeper
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.shares import ShareKeeper
@@ -83,8 +84,10 @@ class GatewayProcess:
         health: Health,
         stop: asyncio.Event,
         kills: Kills,
+        keeper: KeyKeeper | None = None,
     ) -> None:
-        """`kills` may outlive this process's gateway: whoever has kill orders puts them there."""
+        """`kills` may outlive this process's gateway: whoever has kill orders puts them there. `keeper`: of the keys
+        that `venue` logs on with, for a venue with credentials."""
         self._name = name
         self._file = file
         self._venue = venue
@@ -97,6 +100,7 @@ class GatewayProcess:
         self._health = health
         self._stop = stop
         self._kills = kills
+        self._keeper = keeper
         self._waiting_for: list[str] = []
         self._warnings = Warnings()
         # Once the journal has been read; the engine moves them.
@@ -146,6 +150,8 @@ class GatewayProcess:
         session = VenueSession(
             self._venue, gateway.put, lambda: self._resume(gateway.state.books), gateway.prove, self._clock
         )
+        if self._keeper is not None:
+            session.logged_on = self._keeper.logged_on
         keeper = ShareKeeper(
             self._file.name, gateway.state, self._ledgers, lambda told: self._use_shares(gateway, told), self._clock
         )
@@ -157,6 +163,8 @@ class GatewayProcess:
             asyncio.create_task(self._report_status(gateway)),
             asyncio.create_task(self._serve(gateway, sessions)),
         ]
+        if self._keeper is not None:
+            others.append(asyncio.create_task(self._keeper.run(session.renew)))
         if gateway.state.settings.features.lock_step:
             others.append(asyncio.create_task(self._release(gateway, sessions)))
         stopping = asyncio.create_task(self._stop.wait())
@@ -282,6 +290,8 @@ class GatewayProcess:
 
     async def _publish_status(self, status: status_pb2.GatewayStatus) -> None:
         status.watches_kill_switches = self._kills.watches
+        if self._keeper is not None:
+            status.credentials.CopyFrom(self._keeper.status())
         await self._bus.publish(subjects.gateway_status(self._file.namespace, self._file.name), status)
 
     async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:

@@ -26,12 +26,17 @@ from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.keys import KeyKeeper, key_keeper
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_agents.runtime.without_journal import WithoutJournal
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_api.files import SERVICE_ACCOUNT_DIRECTORY, VENUE_FILE, EnvName, VenueFile
 from crowetrade_process.health import Health
+from crowetrade_process.identity.grpc import add_port
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.running import running
+from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
@@ -54,16 +59,22 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     stop = stop_on_signals()
     kill_file = KillFile(pod.kill_directory) if pod.kill_directory is not None else None
     kills = Kills(file.namespace, file.name, clock, kill_file)
-    control = ControlServer(kills, clock, pod.control_port)
+    identity = identity_from_environment(environment)
+    control = ControlServer(kills, clock, pod.control_port, identity)
+    keeper = key_keeper(file, environment, clock)
     without_journal = WithoutJournal(file.namespace, lambda: venue_of(file, environment, clock), kills, clock)
     kills.stop_without_journal = without_journal.stop
     watching = [asyncio.create_task(watch.run()) for watch in watches_of(environment, kills, clock)]
     try:
-        # Before everything else: kill orders need neither bus nor journal.
-        await control.start()
-        log.info("control_listens", port=control.port)
         without_journal.start()
-        await _trade(pod, file, venue_of(file, environment, clock), kills, clock, health, stop)
+        async with running(identity, partial(health.set_ready, "identity"), stop):
+            if stop.is_set():
+                return
+            # Before everything else: kill orders need neither bus nor journal.
+            await control.start()
+            log.info("control_listens", port=control.port)
+            venue = venue_of(file, environment, clock, keeper)
+            await _trade(pod, file, venue, keeper, kills, clock, health, stop, identity)
     finally:
         await cancelled(*watching)
         await without_journal.stop()
@@ -97,14 +108,22 @@ def watches_of(environment: Mapping[str, str], kills: Kills, clock: Clock) -> li
 
 
 async def _trade(
-    pod: Pod, file: VenueFile, venue: VenuePort, kills: Kills, clock: Clock, health: Health, stop: asyncio.Event
+    pod: Pod,
+    file: VenueFile,
+    venue: VenuePort,
+    keeper: KeyKeeper | None,
+    kills: Kills,
+    clock: Clock,
+    health: Health,
+    stop: asyncio.Event,
+    identity: Identity | None,
 ) -> None:
     def connection(connected: bool, why: str) -> None:
         health.set_ready("bus", connected, why)
         if not connected:
             kills.problem = why
 
-    connecting = NatsBus.connect(pod.nats_url, name=pod.name, on_connection=connection)
+    connecting = NatsBus.connect(pod.nats_url, name=pod.name, on_connection=connection, identity=identity)
     bus = await unless_stopping(stop, connecting)
     if bus is None:
         return
@@ -112,8 +131,8 @@ async def _trade(
     obeying = asyncio.create_task(obey_bus(bus, kills, clock, known))
     try:
         if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is not None:
-            entry = GrpcEntry(pod.grpc_port)
-            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop).run()
+            entry = GrpcEntry(pod.grpc_port, identity)
+            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop, keeper).run()
     finally:
         await cancelled(obeying)
         await bus.close()
@@ -122,14 +141,15 @@ async def _trade(
 class GrpcEntry:
     """Order entry on a port; 0 lets the system choose, and `port` says which one."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, identity: Identity | None = None) -> None:
         self.port = port
+        self._identity = identity
 
     @asynccontextmanager
     async def serve(self, sessions: Sessions) -> AsyncIterator[None]:
         """The gateway's sessions over gRPC."""
-        server = create_server(sessions)
-        self.port = server.add_insecure_port(f"0.0.0.0:{self.port}")
+        server = create_server(sessions, self._identity)
+        self.port = add_port(server, f"0.0.0.0:{self.port}", self._identity)
         await server.start()
         log.info("order_entry_listens", port=self.port)
         try:
@@ -149,6 +169,7 @@ def gateway_on(
     clock: Clock,
     health: Health,
     stop: asyncio.Event,
+    keeper: KeyKeeper | None = None,
 ) -> GatewayProcess:
     """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`."""
     return GatewayProcess(
@@ -157,19 +178,20 @@ def gateway_on(
         venue=venue,
         bus=bus,
         journal=JetStreamJournal(bus.client, file.namespace, file.name),
-        configurations=_once(kills_known, configurations(bus.client.jetstream(), file.namespace, file.name)),
+        configurations=_once(kills_known, configurations(bus.client, clock, file.namespace, file.name)),
         ledgers=JetStreamLedgers(bus.client, file.namespace),
         serve_sessions=entry.serve,
         clock=clock,
         health=health,
         stop=stop,
         kills=kills,
+        keeper=keeper,
     )
 
 
 async def obey_bus(bus: NatsBus, kills: Kills, clock: Clock, known: asyncio.Event) -> None:
     """Hands over the kill orders of the bus; `known` is set once those are handed over that were there."""
-    async for kill in kill_orders(bus.client.jetstream(), clock):
+    async for kill in kill_orders(bus.client, clock):
         if kill is None:
             known.set()
         else:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-import structlog
 
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.errors import ConfigurationError
+from crowetrade_agents.runtime.keys import KeyKeeper, key_keeper
 from crowetrade_agents.venues.adapters.simulated import adapter as simulated
 from crowetrade_agents.venues.adapters.simulated import client as simulated_client
 from crowetrade_agents.venues.adapters.simulated import spec as simulated_spec
 from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.spec import (
-    API_KEY,
     Fees,
     FeeTier,
     Funding,
@@ -31,7 +29,6 @@ from crowetrade_agents.venues.adapters.simulated.spec import (
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_agents.venues.registry import AdapterContext, Registry, no_credentials
 from crowetrade_api.files import (
-    CREDENTIALS_FILE,
     DATA_DIRECTORY,
     SAMPLE_DIRECTORY,
     EnvName,
@@ -39,8 +36,6 @@ from crowetrade_api.files import (
     VenueFile,
 )
 from crowetrade_api.v1alpha1 import venueconnection
-
-log = structlog.get_logger()
 
 _SECOND_NS = 1_000_000_000
 # Its hourly bars are of offers; every other recording is taken as mid or trade prices.
@@ -64,13 +59,17 @@ def instruments_of(file: VenueFile) -> dict[InstrumentId, Instrument]:
     return {instrument.id: instrument for instrument in listed}
 
 
-def venue_of(file: VenueFile, environment: Mapping[str, str], clock: Clock) -> VenuePort:
-    """The adapter of the venue's type; raises ConfigurationError, DataError when a recording cannot be read."""
+def venue_of(
+    file: VenueFile, environment: Mapping[str, str], clock: Clock, keeper: KeyKeeper | None = None
+) -> VenuePort:
+    """The adapter of the venue's type; raises ConfigurationError, DataError when a recording cannot be read. Without a
+    keeper the keys are read at each logon, and nobody looks for new ones."""
+    keeper = keeper or key_keeper(file, environment, clock)
     context = AdapterContext(
         venue=file.name,
         instruments=tuple(instruments_of(file).values()),
         clock=clock,
-        credentials=_credentials(file, environment),
+        credentials=keeper.read if keeper is not None else no_credentials,
     )
     registry = Registry()
     registry.register(simulated_spec.TYPE, simulated.make)
@@ -103,6 +102,7 @@ def simulated_spec_of(file: VenueFile, environment: Mapping[str, str]) -> Simula
         order_latency_millis=settings.latency.order_millis,
         market_data_latency_millis=settings.latency.market_data_millis,
         api_key_sha256=settings.api_key_sha256 or "",
+        previous_api_key_sha256=settings.previous_api_key_sha256 or "",
         calendar=file.spec.calendar,
         queue_model=QueueModel(settings.queue_model),
         short_selling=ShortSelling(settings.short_selling),
@@ -129,28 +129,13 @@ def _rollover(item: venueconnection.Rollover) -> Rollover:
 
 def _recording(item: RecordingFile, environment: Mapping[str, str]) -> Recording:
     if item.origin == "Sample":
-        folder = environment.get(EnvName.SAMPLE_DIRECTORY, SAMPLE_DIRECTORY)
+        folder = volume = Path(environment.get(EnvName.SAMPLE_DIRECTORY, SAMPLE_DIRECTORY))
     else:
-        folder = environment.get(EnvName.DATA_DIRECTORY, DATA_DIRECTORY)
+        folder = Path(environment.get(EnvName.DATA_DIRECTORY, DATA_DIRECTORY))
+        volume = folder / Path(item.path).parts[0]
     making = QuoteMaking(
         spread_bps=Decimal(item.spread_bps),
         quantity=Decimal(item.quote_quantity),
         price_is_ask=item.sample in _ASK_SAMPLES,
     )
-    return Recording(Path(folder) / item.path, item.symbol, making)
-
-
-def _credentials(file: VenueFile, environment: Mapping[str, str]) -> Callable[[], Mapping[str, str]]:
-    """Read at each logon, so that a new version is used for the next session."""
-    if not file.simulated.api_key_sha256:
-        return no_credentials
-    path = Path(environment.get(EnvName.CREDENTIALS_FILE, CREDENTIALS_FILE))
-
-    def read() -> Mapping[str, str]:
-        try:
-            return {API_KEY: path.read_text(encoding="utf-8").strip()}
-        except OSError as error:
-            log.error("api_key_not_readable", error=str(error))
-            return {}
-
-    return read
+    return Recording(folder / item.path, item.symbol, making, volume)

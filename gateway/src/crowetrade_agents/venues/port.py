@@ -297,6 +297,12 @@ class VenuePort(Protocol):
         """Logs on, again after DISCONNECTED. Raises LogonRefused and VenueUnavailable."""
         ...
 
+    async def renew(self) -> None:
+        """While there is a session: logs it on again with the credentials as they are now. Orders and events go on
+        meanwhile; a venue that can only begin a new session reports DISCONNECTED. Raises LogonRefused and
+        VenueUnavailable: then the session goes on with the credentials that it had."""
+        ...
+
     def events(self) -> AsyncIterator[VenueEvent]:
         """Everything that happens after the snapshot, in order, over all sessions; called once. After each snapshot the
         book in force of each instrument comes first, with the sequence that it had."""

@@ -23,8 +23,9 @@ def no_credentials() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class AdapterContext:
-    """What every adapter gets. `credentials` reads the credentials by name; it is called at each connect, so that a new
-    version is used for the next session."""
+    """What every adapter gets. `credentials` reads the venue's keys by the names of spec.credentials (apiKey, secret,
+    ...); it is called at each logon, so that a new version is used for it, and raises VenueUnavailable where they
+    cannot be read."""
 
     venue: str
     instruments: tuple[Instrument, ...]

@@ -13,6 +13,7 @@ from crowetrade_api.names import APPLIED_HASH_ANNOTATION
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.cluster.compare import with_hash
+from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments
 from crowetrade_operator.desired.metadata import object_name
@@ -67,6 +68,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
         strategy_policy(strategy, settings),
         service(strategy),
         pod_disruption_budget(strategy),
+        *identity.certificates(strategy, settings),
     ]
     found = references(strategy, observed.around.venues)
     if isinstance(found, Problem):
@@ -77,7 +79,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     held = _held(observed, deployments, unwanted)
     if held:
         return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds, held=held)
-    children = [*steady, strategy_config_map(strategy, content), *deployments]
+    children = [*steady, strategy_config_map(strategy, content, settings), *deployments]
     return Plan(apply=children, delete=unwanted, finalizer=True, again=settings.silent_after_seconds)
 
 

@@ -48,7 +48,13 @@ class History:
     def of(cls, file: VenueFile, environment: Mapping[str, str]) -> History:
         """In lock step, from the beginning to the end once, whatever the manifest says of the pace; no key is asked
         for. Raises DataError and ConfigurationError."""
-        spec = replace(simulated_spec_of(file, environment), speed=None, loop=False, api_key_sha256="")
+        spec = replace(
+            simulated_spec_of(file, environment),
+            speed=None,
+            loop=False,
+            api_key_sha256="",
+            previous_api_key_sha256="",
+        )
         return cls(file, spec, adapter.replay_of(spec, tuple(instruments_of(file).values())))
 
 

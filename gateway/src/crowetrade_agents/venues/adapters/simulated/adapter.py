@@ -57,6 +57,10 @@ class SimulatedVenue:
         self._wake.set()
         return snapshot
 
+    async def renew(self) -> None:
+        """Shows the venue the key that the credentials have now. Raises LogonRefused."""
+        self.simulation.renew(self._credentials().get(API_KEY))
+
     async def events(self) -> AsyncIterator[VenueEvent]:
         """Everything that happens, when the clock says so."""
         while not self._closed:

@@ -14,7 +14,7 @@ from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.codec import frame, read_frame
 from crowetrade_agents.venues.adapters.simulated.requests import Query, Request
 from crowetrade_agents.venues.adapters.simulated.spec import API_KEY
-from crowetrade_agents.venues.adapters.simulated.wire import LoggedOn, Logon, Refused, Release, ToClient
+from crowetrade_agents.venues.adapters.simulated.wire import LoggedOn, Logon, Refused, Release, Renew, Renewed, ToClient
 from crowetrade_agents.venues.port import (
     LogonRefused,
     Resume,
@@ -58,6 +58,7 @@ class SimulatedServerVenue:
         self._waiting: deque[VenueEvent] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
+        self._renewal: asyncio.Future[Renewed | Refused] | None = None
         self._closed = False
 
     @property
@@ -89,6 +90,24 @@ class SimulatedServerVenue:
         self._writer = writer
         self._reading = asyncio.create_task(self._read(reader, writer))
         return answer.snapshot
+
+    async def renew(self) -> None:
+        """Logs on again over the same connection, between what is sent before and after. Raises LogonRefused and
+        VenueUnavailable."""
+        if self._writer is None:
+            raise VenueUnavailable("there is no connection to the venue's server")
+        key = self._context.credentials().get(API_KEY)
+        self._renewal = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write(frame(Renew(key)))
+            async with asyncio.timeout(CONNECT_SECONDS):
+                answer = await self._renewal
+        except TimeoutError as error:
+            raise VenueUnavailable("the venue's server does not answer the new logon") from error
+        finally:
+            self._renewal = None
+        if isinstance(answer, Refused):
+            raise LogonRefused(answer.text)
 
     async def events(self) -> AsyncIterator[VenueEvent]:
         """Everything that the server sends, over all connections."""
@@ -143,6 +162,9 @@ class SimulatedServerVenue:
         text = "the connection to the venue is over"
         try:
             while (message := await read_frame(reader, ToClient)) is not None:
+                if isinstance(message, Renewed | Refused):
+                    self._answer_renewal(message)
+                    continue
                 self._put(message)
                 while len(self._waiting) > MAX_WAITING:
                     self._room.clear()
@@ -151,7 +173,13 @@ class SimulatedServerVenue:
             text = f"the venue sent what cannot be read: {error!r}"
         self._writer = None
         writer.close()
+        if self._renewal is not None and not self._renewal.done():
+            self._renewal.set_exception(VenueUnavailable(text))
         self._put(SessionChanged(SessionState.DISCONNECTED, text))
+
+    def _answer_renewal(self, answer: Renewed | Refused) -> None:
+        if self._renewal is not None and not self._renewal.done():
+            self._renewal.set_result(answer)
 
     async def _drop(self) -> None:
         """The connection ends without a word about it."""

@@ -28,6 +28,7 @@ Everything that cannot be read raises DataError: one sentence with the file, wha
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import sys
 from array import array
@@ -37,7 +38,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import pyarrow
 import pyarrow.compute
@@ -58,6 +59,7 @@ from crowetrade_agents.venues.adapters.simulated.tape import (
     chunk_of_text,
     integers_of_text,
 )
+from crowetrade_process.confined import OutsideFolder, open_confined
 
 BATCH_ROWS = 16_384
 COLUMNS = (
@@ -97,13 +99,36 @@ class _Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a file is, and the volume that its links may not lead out of."""
+
+    path: Path
+    volume: Path | None
+
+    def open(self) -> BinaryIO:
+        """Raises DataError."""
+        try:
+            return self.path.open("rb") if self.volume is None else open_confined(self.path, self.volume)
+        except OutsideFolder as error:
+            text = f"recorded data {self.path} leads out of its volume, or is no file: put the file itself there"
+            raise DataError(text) from error
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+
+@dataclass(frozen=True, slots=True)
 class _File:
     """A file with its recordings, before its rows are read."""
 
-    path: Path
+    source: _Source
     recordings: list[Recording]
     names: list[str]
     kind: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.source.path
 
     def symbols(self, instruments: Sequence[Instrument]) -> set[str]:
         """What it may hold."""
@@ -181,8 +206,9 @@ def _by_path(recordings: Sequence[Recording]) -> dict[Path, list[Recording]]:
 
 
 def _file(path: Path, recordings: list[Recording]) -> _File:
-    names = _column_names(path)
-    return _File(path, recordings, names, _kind(path, names))
+    source = _Source(path, recordings[0].volume)
+    names = _column_names(source)
+    return _File(source, recordings, names, _kind(path, names))
 
 
 def _read_file(file: _File, instruments: Sequence[Instrument], markets: set[str]) -> list[AnyTape]:
@@ -194,7 +220,7 @@ def _read_file(file: _File, instruments: Sequence[Instrument], markets: set[str]
     optional = ("symbol", *_OPTIONAL[kind])
     columns = ["ts_ns", *_PRICES[kind], *(name for name in optional if name in names)]
     rows = 0
-    for batch in _batches(path, columns):
+    for batch in _batches(file.source, columns):
         rows += len(batch.columns["ts_ns"])
         for symbol, part in _split(path, batch, readings):
             _take(readings[symbol], part)
@@ -245,16 +271,18 @@ def _wanted(
 # Files
 
 
-def _column_names(path: Path) -> list[str]:
+def _column_names(source: _Source) -> list[str]:
+    path = source.path
     if not path.is_file():
         raise DataError(f"recorded data {path} is missing: check spec.simulated.data")
     if path.suffix == ".parquet":
         try:
-            return list(pyarrow.parquet.read_schema(path).names)
+            with source.open() as file:
+                return list(pyarrow.parquet.read_schema(file).names)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{path.name} is not readable Parquet: {error}; write the file again") from error
     try:
-        with path.open("rb") as file:
+        with source.open() as file:
             start = file.read(4)
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -263,7 +291,7 @@ def _column_names(path: Path) -> list[str]:
             raise DataError(f"{path.name} {what}: save it as CSV in UTF-8 without byte order mark")
     if b"\0" in start:
         raise DataError(f"{path.name} is not text in UTF-8: save it as CSV in UTF-8")
-    rows = _csv_rows(path)
+    rows = _csv_rows(source)
     header = next(rows, [])
     rows.close()
     if len(header) == 1 and ";" in header[0]:
@@ -283,31 +311,33 @@ def _kind(path: Path, names: list[str]) -> str:
     raise DataError(f"{path.name} has the columns {shown}, which are none of quotes, trades, bars or l2: {COLUMNS}")
 
 
-def _batches(path: Path, columns: list[str]) -> Iterator[_Batch]:
+def _batches(source: _Source, columns: list[str]) -> Iterator[_Batch]:
     first_row = 1
-    for batch in (_parquet_batches if path.suffix == ".parquet" else _csv_batches)(path, columns):
+    for batch in (_parquet_batches if source.path.suffix == ".parquet" else _csv_batches)(source, columns):
         yield _Batch(batch, first_row)
         first_row += len(batch["ts_ns"])
 
 
-def _parquet_batches(path: Path, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
+def _parquet_batches(source: _Source, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with source.open() as opened, pyarrow.parquet.ParquetFile(opened) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=columns):
                 if batch.num_rows:
                     yield {name: batch.column(name) for name in columns}
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path.name} is not readable Parquet: {error}; write the file again") from error
+        raise DataError(f"{source.path.name} is not readable Parquet: {error}; write the file again") from error
 
 
-def _csv_batches(path: Path, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
-    rows = _csv_rows(path)
+def _csv_batches(source: _Source, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
+    rows = _csv_rows(source)
     header = next(rows)
     places = [(name, header.index(name)) for name in columns]
     collected: list[list[str]] = []
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
-            raise DataError(f"{path.name}, row {number} has {len(row)} values for {len(header)} columns: write as many")
+            raise DataError(
+                f"{source.path.name}, row {number} has {len(row)} values for {len(header)} columns: write as many"
+            )
         collected.append(row)
         if len(collected) == BATCH_ROWS:
             yield _texts(collected, places)
@@ -316,10 +346,11 @@ def _csv_batches(path: Path, columns: list[str]) -> Iterator[dict[str, pyarrow.A
         yield _texts(collected, places)
 
 
-def _csv_rows(path: Path) -> Generator[list[str], None, None]:
+def _csv_rows(source: _Source) -> Generator[list[str], None, None]:
     """Rows that are not empty."""
+    path = source.path
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with source.open() as opened, io.TextIOWrapper(opened, encoding="utf-8", newline="") as file:
             for row in csv.reader(file, strict=True):
                 if row:
                     yield row

@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,7 +31,16 @@ from crowetrade_agents.venues.adapters.simulated.codec import decode, encode, fr
 from crowetrade_agents.venues.adapters.simulated.memory import Memory
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.simulation import Simulation
-from crowetrade_agents.venues.adapters.simulated.wire import LoggedOn, Logon, Refused, Release, ServerFile, ToServer
+from crowetrade_agents.venues.adapters.simulated.wire import (
+    LoggedOn,
+    Logon,
+    Refused,
+    Release,
+    Renew,
+    Renewed,
+    ServerFile,
+    ToServer,
+)
 from crowetrade_agents.venues.port import LogonRefused, SessionChanged, SessionState, VenueEvent
 
 MAX_UNREAD_BYTES = 16 * 1024 * 1024
@@ -95,7 +105,7 @@ class VenueServer:
         if self._writer is not None:
             self._writer.transport.abort()
         self._writer = writer
-        self._record(self._simulation.exchange.now_ns, message)
+        self._record(self._simulation.exchange.now_ns, replace(message, api_key=None))
         writer.write(frame(LoggedOn(snapshot)))
         self._wake.set()
         return True
@@ -107,9 +117,18 @@ class VenueServer:
                 return
             if isinstance(message, Release):
                 self._simulation.release(message.sequence)
+            elif isinstance(message, Renew):
+                writer.write(frame(self._renewed(message)))
             elif not isinstance(message, Logon):
                 self._simulation.request(message, self._now_ns())
             self._wake.set()
+
+    def _renewed(self, message: Renew) -> Renewed | Refused:
+        try:
+            self._simulation.renew(message.api_key)
+        except LogonRefused as error:
+            return Refused(str(error))
+        return Renewed()
 
     # To the client
 

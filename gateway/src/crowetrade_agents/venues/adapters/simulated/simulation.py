@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import hmac
+from collections.abc import Sequence
 
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.errors import DataError
@@ -106,7 +107,7 @@ class Simulation:
     def connect(self, resume: Resume, now_ns: int, api_key: str | None = None) -> VenueSnapshot:
         """Logs on. What an earlier session sent and did not arrive is lost. Raises LogonRefused."""
         now_ns = self._time(now_ns)
-        log_on(api_key, self._spec.api_key_sha256)
+        log_on(api_key, self._accepted_keys())
         self._bust_due(now_ns)
         if self._market is None:
             self.exchange.id_prefix = f"{resume.fencing_token or now_ns}-"
@@ -124,6 +125,15 @@ class Simulation:
         if self._market.ended:
             self._outbox.push(END, now_ns)
         return self._snapshot(resume.since_ns)
+
+    def renew(self, api_key: str | None) -> None:
+        """The session goes on with this key. Raises LogonRefused: it goes on with the one that it had."""
+        log_on(api_key, self._accepted_keys())
+
+    def _accepted_keys(self) -> tuple[str, ...]:
+        """Empty where none is asked for."""
+        current, previous = self._spec.api_key_sha256, self._spec.previous_api_key_sha256
+        return tuple(filter(None, (current, previous))) if current else ()
 
     def disconnect(self, now_ns: int, text: str = "the venue closed the session") -> None:
         """The session breaks: what is on its way is lost both ways; orders stay where they are."""
@@ -308,14 +318,14 @@ class Simulation:
         return Place(self._replay.fingerprint, self._spec.speed, self._spec.max_gap_ns, on_the_clock)
 
 
-def log_on(api_key: str | None, expected_sha256: str) -> None:
-    """Raises LogonRefused when the venue asks for a key and this is not it."""
-    if not expected_sha256:
+def log_on(api_key: str | None, accepted_sha256: Sequence[str]) -> None:
+    """Raises LogonRefused when the venue asks for a key and this is none of those that it accepts."""
+    if not accepted_sha256:
         return
     if not api_key:
         raise LogonRefused("the venue asks for an API key and none was given: set spec.credentials")
     actual = hashlib.sha256(api_key.encode()).hexdigest()
-    if not hmac.compare_digest(actual, expected_sha256.lower()):
+    if not any(hmac.compare_digest(actual, accepted.lower()) for accepted in accepted_sha256):
         raise LogonRefused(
             "the venue refused the API key: its SHA-256 is not spec.simulated.apiKeySha256; "
             "write the right key to the secret that spec.credentials names"

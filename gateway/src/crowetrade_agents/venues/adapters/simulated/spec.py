@@ -35,11 +35,13 @@ class QuoteMaking:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One file: of one instrument, or, with an empty `symbol`, of those that its symbol column names."""
+    """One file: of one instrument, or, with an empty `symbol`, of those that its symbol column names. Links may not
+    lead out of `volume`; None: they may lead anywhere."""
 
     path: Path
     symbol: str = ""
     making: QuoteMaking = QuoteMaking()
+    volume: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ NO_FEES = Fees()
 class SimulatedSpec:
     """`speed`: recorded seconds per second of the clock, None for lock step ("max" in the manifest). `max_gap_ns`:
     longest pause in recorded time, 0 for as recorded. Latencies are venue time. `api_key_sha256` is empty when no key
-    is asked for. `seed` belongs to `fault_rates`."""
+    is asked for; the previous one is accepted too. `seed` belongs to `fault_rates`."""
 
     recordings: tuple[Recording, ...]
     speed: Decimal | None = Decimal(1)
@@ -115,6 +117,7 @@ class SimulatedSpec:
     short_selling: ShortSelling = ShortSelling.ALLOWED
     funding: tuple[Funding, ...] = ()
     rollovers: tuple[Rollover, ...] = ()
+    previous_api_key_sha256: str = ""
 
     @property
     def order_latency_ns(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace
@@ -30,7 +30,14 @@ class Logon:
     """The first message of a client."""
 
     resume: Resume
-    api_key: str | None
+    api_key: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The session goes on with this key."""
+
+    api_key: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +56,14 @@ class LoggedOn:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The other answer to a logon; the connection ends."""
+    """The other answer to a logon; the connection ends. Also the other answer to a renewal; the session goes on."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The answer to a renewal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +74,11 @@ class ServerFile:
     spec: SimulatedSpec
 
 
-ToServer = Logon | Release | NewOrder | Cancel | Replace | Query
+ToServer = Logon | Renew | Release | NewOrder | Cancel | Replace | Query
 ToClient = (
     LoggedOn
     | Refused
+    | Renewed
     | Accepted
     | Busted
     | Charged

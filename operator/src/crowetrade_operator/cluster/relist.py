@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 GRACE_SECONDS = 30.0
 
 
-class Audit:
+class Relist:
     """Keeps the cache honest and knows whether the watch is alive."""
 
     def __init__(
@@ -33,11 +33,13 @@ class Audit:
         cache: Cache,
         namespaces: tuple[str, ...],
         clock: Callable[[], float] = time.monotonic,
+        watched: Sequence[ApiResource] = WATCHED,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._namespaces = namespaces or ("",)
         self._clock = clock
+        self._kinds = watched
         self._watched: dict[str, int] = {}
         self._last_event = clock()
         self.stalled = ""
@@ -55,12 +57,12 @@ class Audit:
 
     async def fill(self) -> None:
         """Reads everything into the cache."""
-        for resource in WATCHED:
+        for resource in self._kinds:
             await self._list(resource)
 
     async def check(self, grace: float = GRACE_SECONDS) -> None:
         """One check: what the list finds must have come by the watch when the grace is over."""
-        newest = {resource.kind: await self._list(resource) for resource in WATCHED}
+        newest = {resource.kind: await self._list(resource) for resource in self._kinds}
         behind = self._behind(newest)
         if behind:
             await asyncio.sleep(grace)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from crowetrade_operator import metrics
-from crowetrade_operator.cluster.audit import Audit
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, RISK_LIMITS, STRATEGIES
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest
 
@@ -31,7 +31,7 @@ async def test_everything_is_known_before_the_start(cluster: Cluster, namespace:
     await cluster.create(CONFIG_MAPS, namespace, _config_map("ours", "crowetrade-operator"))
     await cluster.create(CONFIG_MAPS, namespace, _config_map("theirs", "Helm"))
     cache = Cache()
-    await Audit(cluster, cache, (namespace,)).fill()
+    await Relist(cluster, cache, (namespace,)).fill()
     assert [item["metadata"]["name"] for item in cache.all("Strategy", namespace)] == ["ema"]
     assert [item["metadata"]["name"] for item in cache.all("ConfigMap", namespace)] == ["ours"]
 
@@ -39,59 +39,59 @@ async def test_everything_is_known_before_the_start(cluster: Cluster, namespace:
 async def test_without_namespaces_all_are_listed(cluster: Cluster, namespace: str) -> None:
     await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
     cache = Cache()
-    await Audit(cluster, cache, ()).fill()
+    await Relist(cluster, cache, ()).fill()
     assert cache.get("Strategy", namespace, "ema") is not None
 
 
 async def test_what_the_watch_has_lost_is_found_and_told(cluster: Cluster, namespace: str) -> None:
     cache = Cache()
-    audit = Audit(cluster, cache, (namespace,))
-    await audit.fill()
-    await audit.check(grace=0.0)
-    assert audit.stalled == ""
+    relist = Relist(cluster, cache, (namespace,))
+    await relist.fill()
+    await relist.check(grace=0.0)
+    assert relist.stalled == ""
 
     lost = await cluster.create(RISK_LIMITS, namespace, limit_manifest(namespace=namespace))
-    await audit.check(grace=0.0)
+    await relist.check(grace=0.0)
     assert cache.get("RiskLimit", namespace, "fx-desk") is not None, "work goes on without the watch"
-    assert audit.stalled == "the watch of RiskLimit is stalled"
+    assert relist.stalled == "the watch of RiskLimit is stalled"
     assert _stalled() == 1.0
 
-    audit.saw({**lost, "kind": "RiskLimit"}, "ADDED")
-    await audit.check(grace=0.0)
-    assert audit.stalled == ""
+    relist.saw({**lost, "kind": "RiskLimit"}, "ADDED")
+    await relist.check(grace=0.0)
+    assert relist.stalled == ""
     assert _stalled() == 0.0
 
 
 async def test_a_watch_that_is_only_a_little_late_is_not_stalled(cluster: Cluster, namespace: str) -> None:
     cache = Cache()
-    audit = Audit(cluster, cache, (namespace,))
-    await audit.fill()
+    relist = Relist(cluster, cache, (namespace,))
+    await relist.fill()
     lost = await cluster.create(RISK_LIMITS, namespace, limit_manifest(namespace=namespace))
     # The event comes while the list is read: the listener is called by it.
-    cache.listen(lambda _, item: audit.saw(item, "ADDED") if item is not None else None)
-    await audit.check(grace=0.0)
+    cache.listen(lambda _, item: relist.saw(item, "ADDED") if item is not None else None)
+    await relist.check(grace=0.0)
     assert cache.get("RiskLimit", namespace, "fx-desk") is not None
-    assert audit.stalled == ""
+    assert relist.stalled == ""
     assert lost["metadata"]["name"] == "fx-desk"
 
 
 async def test_a_deletion_that_the_watch_has_lost_is_found(cluster: Cluster, namespace: str) -> None:
     await cluster.create(RISK_LIMITS, namespace, limit_manifest(namespace=namespace))
     cache = Cache()
-    audit = Audit(cluster, cache, (namespace,))
-    await audit.fill()
+    relist = Relist(cluster, cache, (namespace,))
+    await relist.fill()
     await cluster.delete(RISK_LIMITS, namespace, "fx-desk")
     gone: list[Object] = []
     cache.listen(lambda before, after: gone.append(before) if after is None and before is not None else None)
-    await audit.check(grace=0.0)
+    await relist.check(grace=0.0)
     assert [item["metadata"]["name"] for item in gone] == ["fx-desk"]
     assert cache.get("RiskLimit", namespace, "fx-desk") is None
 
 
 async def test_how_long_the_watch_is_silent(cluster: Cluster) -> None:
     now = [10.0]
-    audit = Audit(cluster, Cache(), (), clock=lambda: now[0])
+    relist = Relist(cluster, Cache(), (), clock=lambda: now[0])
     now[0] = 15.0
-    assert audit.seconds_since_event() == 5.0
-    audit.saw({"kind": "Pod", "metadata": {"name": "p", "resourceVersion": "1"}}, "ADDED")
-    assert audit.seconds_since_event() == 0.0
+    assert relist.seconds_since_event() == 5.0
+    relist.saw({"kind": "Pod", "metadata": {"name": "p", "resourceVersion": "1"}}, "ADDED")
+    assert relist.seconds_since_event() == 0.0
