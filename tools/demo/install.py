@@ -74,8 +74,15 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
             "administrators": [vault.ADMINISTRATOR],
             "vault": {"pkiPath": vault.PKI_PATH, "role": vault.PKI_ROLE, "authRole": vault.IDENTITY_ROLE},
         },
-        # By its tag: the local cluster has made its image itself, so no registry's digest is its.
-        "nats": {"persistence": {"enabled": cluster.persistent}, "image": {"digest": ""}},
+        # Many venues come and go in the tests, and nothing deletes a journal.
+        "nats": {
+            # By its tag: the local cluster has made its image itself, so no registry's digest is its.
+            "image": {"digest": ""},
+            "persistence": {"enabled": cluster.persistent},
+            "maxFileStore": "32GB",
+            "journalMaxBytes": 128 * 1024 * 1024,
+            "snapshotsMaxBytes": 16 * 1024 * 1024,
+        },
     }
 
 

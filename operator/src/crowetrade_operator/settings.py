@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from crowetrade import subjects
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
 from crowetrade_process.identity.errors import IdentitySettingsError
@@ -81,6 +82,8 @@ class StreamSettings:
     journal_max_bytes: int = 512 * 1024 * 1024
     snapshots_max_bytes: int = 64 * 1024 * 1024
     replicas: int = 1
+    audit_max_bytes: int = 256 * 1024 * 1024
+    audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +275,8 @@ def _streams(environment: Mapping[str, str]) -> StreamSettings:
         int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20)),
         int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20)),
         int(replicas),
+        int(_number(environment, "AUDIT_MAX_BYTES", _DEFAULTS.streams.audit_max_bytes, least=2**20)),
+        int(_number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.streams.audit_retention_seconds, least=86_400)),
     )
 
 
