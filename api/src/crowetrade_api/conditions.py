@@ -29,6 +29,10 @@ class ConditionType(DocumentedEnum):
     )
     SESSION_ESTABLISHED = "SessionEstablished", "The gateway is logged on at its venue."
     CREDENTIALS_READY = "CredentialsReady", "The venue's key is in the gateway's pod, or none is wanted."
+    STRATEGIES_REFUSED = (
+        "StrategiesRefused",
+        "Strategies name the venue that spec.allowedStrategies does not admit; absent when there are none.",
+    )
     ENFORCED = "Enforced", "All gateways concerned enforce this version of the RiskLimit."
     BREACHED = "Breached", "A limit was breached, and nobody has cleared it; absent when none is."
     WARNING = "Warning", "The use of a limit is above spec.warnAt; absent when none is."
@@ -43,6 +47,7 @@ class ConditionType(DocumentedEnum):
 WHEN_TRUE_BAD = (
     ConditionType.ORDERS_REFUSED,
     ConditionType.HALTED,
+    ConditionType.STRATEGIES_REFUSED,
     ConditionType.BREACHED,
     ConditionType.WARNING,
     ConditionType.ENGAGED,

@@ -83,6 +83,17 @@ def venue_object(venue: str) -> str:
     return f"venue-{venue}"
 
 
+def name_at(venue_namespace: str, namespace: str, strategy: str) -> str:
+    """What the gateways of a namespace call a Strategy: its name, and NAME.NAMESPACE where it is of another one. Names
+    hold no dots, so no two strategies share one."""
+    return strategy if namespace == venue_namespace else f"{strategy}.{namespace}"
+
+
+def home_of(name: str, venue_namespace: str) -> str:
+    """Namespace of the Strategy that a gateway calls by this name."""
+    return name.partition(".")[2] or venue_namespace
+
+
 def gateway_address(namespace: str, venue: str, cluster_domain: str = "") -> str:
     """Host and port of a gateway's order entry service."""
     suffix = f".{cluster_domain}" if cluster_domain else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -134,7 +135,7 @@ async def execution(
                 await role.on_gateway_status(message)
 
     role = ExecutionRole(
-        strategy=STRATEGY,
+        names=defaultdict(lambda: STRATEGY),
         instruments=listed,
         policy=ExecutionPolicy(
             style=style,

@@ -60,7 +60,7 @@ class BacktestStrategy:
         models = {role: create_strategy_model(file) for role in (Role.FEATURE, Role.SIGNAL)}
         self._target_of = whole_chain(file, models, StageContext(file.namespace, file.name, self._state, clock))
         self._execution = ExecutionRole(
-            strategy=file.name,
+            names={venue: file.name_at(venue) for venue in file.venues},
             instruments=listings(file),
             policy=execution_policy(file),
             state=self._state,
