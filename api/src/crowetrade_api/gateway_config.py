@@ -82,9 +82,10 @@ def compile_config(
     venues: Iterable[AnyVenue] = (),
     namespaces: Namespaces = MappingProxyType({}),
 ) -> pb.GatewayConfig:
-    """Everything that the gateway enforces. `limits` and `venues` are all of the venue's namespace, among whose gateways
-    limits that count over gateways are split; `strategies` are those of any namespace that name one of these venues.
-    `halt` stops it whatever they say. Namespaces that are `terminating` are being deleted, and all that is in them.
+    """Everything that the gateway enforces. `limits` and `venues` are all of the venue's namespace, among whose
+    gateways limits that count over gateways are split; `strategies` are those of any namespace that name one of these
+    venues. `halt` stops it whatever they say. Namespaces that are `terminating` are being deleted, and all that is in
+    them.
 
     `on_record` is left out: it is not part of the revision (see `with_record`).
     """

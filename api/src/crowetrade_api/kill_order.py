@@ -108,11 +108,9 @@ def selects_gateway(
     return found and _matches(order.scope.venue_selector, venue_labels)
 
 
-def selects_strategy(
-    order: pb.KillOrder, namespaces: Mapping[str, Labels | None], labels: Labels | None
-) -> bool:
-    """Whether the order stops a strategy at a gateway that it concerns. `namespaces` are that of the gateway and that of
-    the strategy; labels that are not known are None."""
+def selects_strategy(order: pb.KillOrder, namespaces: Mapping[str, Labels | None], labels: Labels | None) -> bool:
+    """Whether the order stops a strategy at a gateway that it concerns. `namespaces` are that of the gateway and that
+    of the strategy; labels that are not known are None."""
     found = any(selects_namespace(order, name, known) for name, known in namespaces.items())
     return found and _matches(order.scope.strategy_selector, labels)
 

@@ -33,7 +33,7 @@ def references(
         if venue is None:
             namespace = strategy.namespace_of(name)
             text = f"VenueConnection {name} does not exist in namespace {namespace}: create it, or correct "
-            text += f"spec.instruments[{item.symbol}].venueRef."
+            text += f"spec.instruments[{item.symbol}].venueRef.name."
             if namespace != strategy.namespace:
                 text += " An operator that is limited to namespaces sees none in others."
             return Problem(Reason.VENUE_NOT_FOUND, text + left_behind(strategy, name))

@@ -41,8 +41,9 @@ _MILLI_NS = 1_000_000
 class Sessions:
     """Implements SessionHub.
 
-    `is_bound` says of a strategy, by what this gateway calls it, whether it is bound to this venue; `published` returns MarketData.sequence last
-    published. `changed` is set whenever a session opens, ends or makes progress; whoever waits for it clears it.
+    `is_bound` says of a strategy, by what this gateway calls it, whether it is bound to this venue; `published` returns
+    MarketData.sequence last published. `changed` is set whenever a session opens, ends or makes progress; whoever waits
+    for it clears it.
     """
 
     def __init__(
@@ -161,8 +162,8 @@ class Sessions:
         # No name holds a dot, so nobody of this namespace can log on as a strategy of another one.
         if "." in logon.strategy or not self._is_bound(strategy):
             text = (
-                f"strategy {logon.strategy[:63]!a} of namespace {logon.namespace[:63]!a} is not bound to this venue: its "
-                "spec.instruments must name it, and spec.allowedStrategies of the venue admit it"
+                f"strategy {logon.strategy[:63]!a} of namespace {logon.namespace[:63]!a} is not bound to this venue: "
+                "its spec.instruments must name it, and spec.allowedStrategies of the venue admit it"
             )
             return End(EndKind.UNBOUND, text)
         account = self._accounts.get(strategy)

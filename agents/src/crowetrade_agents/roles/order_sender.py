@@ -47,7 +47,8 @@ class Patience:
 
 
 class OrderSender:
-    """The orders of one strategy; `names` is what the gateway of each venue calls it. In shadow nothing is sent but cancels, and every decision is logged."""
+    """The orders of one strategy; `names` is what the gateway of each venue calls it. In shadow nothing is sent but
+    cancels, and every decision is logged."""
 
     def __init__(
         self,

@@ -152,7 +152,8 @@ def _timed(role: str, stage: Stage[In, Out], running: RunningStage) -> Stage[In,
 async def subscribe_market_data(
     bus: Bus, venues: Iterable[tuple[str, str]], handler: Callable[[MarketEvent], Awaitable[None]]
 ) -> None:
-    """One subscription per venue, of which namespace and name are given, so that the order of the venue is kept among its instruments."""
+    """One subscription per venue, of which namespace and name are given, so that the order of the venue is kept among
+    its instruments."""
 
     async def receive(message: pb.MarketData) -> None:
         await handler(market_event(message))

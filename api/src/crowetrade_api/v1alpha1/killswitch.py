@@ -20,7 +20,8 @@ class KillNamespaces(NamespaceChoice):
         alias="from",
         description="Same: the namespace of the KillSwitch. All: every namespace. Selector: those that selector "
         "selects. Whoever trades at a gateway of such a namespace is stopped, and so is every strategy of such a "
-        "namespace, at gateways of other namespaces, too. All and Selector need the right to create KillSwitches in every namespace.",
+        "namespace, at gateways of other namespaces, too. All and Selector need the right to create KillSwitches in "
+        "every namespace.",
     )
 
 

@@ -12,9 +12,9 @@ from crowetrade_api.model import ApiModel
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
+    SELECTOR_WRITTEN,
     Currency,
     Fraction,
-    SELECTOR_WRITTEN,
     LabelSelector,
     NamespaceChoice,
     PositiveDecimal,
@@ -189,7 +189,10 @@ LIMIT_NAMES = tuple(to_camel(name) for name in Limits.model_fields)
 class RiskLimitSpec(ApiModel):
     """Whom the limits bind, how they count, and the limits."""
 
-    scope: Scope = section(Scope, "Whom the limits bind, of those who trade at this namespace's venues. What is left out matches everything.")
+    scope: Scope = section(
+        Scope,
+        "Whom the limits bind, of those who trade at this namespace's venues; what is left out matches all.",
+    )
     aggregate: Literal["PerStrategy", "Total"] = Field(
         default="PerStrategy",
         description="PerStrategy: the limits hold for each strategy alone, at each gateway. Total: for all strategies "

@@ -248,8 +248,10 @@ class StrategySpec(ApiModel):
                     "instruments: write each symbol once per venue; the same symbol at two venues is allowed",
                 ),
                 rule(
-                    "self.all(a, self.all(b, a.venueRef.name != b.venueRef.name || (has(a.venueRef.namespace) ? "
-                    "a.venueRef.namespace : '') == (has(b.venueRef.namespace) ? b.venueRef.namespace : '')))",
+                    # `namespace` is a reserved word of CEL, which Kubernetes escapes so.
+                    "self.all(a, self.all(b, a.venueRef.name != b.venueRef.name || "
+                    "(has(a.venueRef.__namespace__) ? a.venueRef.__namespace__ : '') == "
+                    "(has(b.venueRef.__namespace__) ? b.venueRef.__namespace__ : '')))",
                     "instruments: one strategy cannot trade at two venues of the same name in two namespaces; write "
                     "two strategies, and the same venueRef wherever the venue is the same",
                 ),

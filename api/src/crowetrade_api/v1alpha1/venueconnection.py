@@ -444,8 +444,8 @@ class VenueConnectionSpec(ApiModel):
     )
     allowed_strategies: AllowedStrategies = section(
         AllowedStrategies,
-        "Who may trade here, as listeners of the Gateway API say it. RiskLimits and KillSwitches of this namespace bind "
-        "all of them.",
+        "Who may trade here, as listeners of the Gateway API say it. RiskLimits and KillSwitches of this namespace "
+        "bind all of them.",
     )
     rate_limits: RateLimits = section(
         RateLimits, "Most messages that strategies may send to the venue; what is above is refused, not queued."
@@ -673,8 +673,8 @@ class VenueConnection(Resource):
             )
         if not admitted:
             return (
-                f"{name} does not admit strategies of namespace {namespace}: who owns it has to select the namespace in "
-                "spec.allowedStrategies.namespaces"
+                f"{name} does not admit strategies of namespace {namespace}: who owns it has to select the namespace "
+                "in spec.allowedStrategies.namespaces"
             )
         if not allowed.selector.matches(dict(strategy_labels)):
             return f"{name} admits strategies by their labels: see spec.allowedStrategies.selector there"

@@ -1,16 +1,21 @@
 """NetworkPolicies: nothing in and nothing out but what is named here.
 
-A strategy reaches the bus, DNS and the gateways of its venues. A gateway reaches the bus, DNS and the API server, where
-it watches KillSwitches, and Vault when its key is there; strategies of its namespace reach it. Its control service,
-where orders to stop come in, is reached from the operator's namespace, and by pods of any namespace that are labelled
-for it. Metrics and probes come from the operator's namespace and the node.
+A strategy reaches the bus, DNS and the gateways of its venues that admit it, whatever their namespace. A gateway
+reaches the bus, DNS and the API server, where it watches KillSwitches, and Vault when its key is there; strategies of
+its namespace and those of others that it admits reach it. Its control service, where orders to stop come in, is reached
+from the operator's namespace, and by pods of any namespace that are labelled for it. Metrics and probes come from the
+operator's namespace and the node.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.names import (
+    AGENT_APP,
     CONTROL_LABEL,
     CONTROL_PORT,
     GATEWAY_APP,
@@ -28,20 +33,30 @@ from crowetrade_operator.settings import Peer, Settings
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 
 
-def strategy_policy(strategy: Strategy, settings: Settings) -> dict[str, Any]:
-    """The policy of all pods of a strategy."""
+def strategy_policy(strategy: Strategy, venues: Iterable[AnyVenue], settings: Settings) -> dict[str, Any]:
+    """The policy of all pods of a strategy; `venues` are those of its venues that admit it."""
     gateways = [
-        {"podSelector": {"matchLabels": {NAME_LABEL: GATEWAY_APP, VENUE_LABEL: venue}}}
-        for venue in sorted(strategy.spec.venues)
+        {
+            **_namespace(venue.namespace, strategy.namespace),
+            "podSelector": {"matchLabels": {NAME_LABEL: GATEWAY_APP, VENUE_LABEL: venue.name}},
+        }
+        for venue in sorted(venues, key=lambda item: (item.namespace, item.name))
     ]
-    egress = [_to_bus(settings), _to_dns(settings), {"to": gateways, "ports": [_port(GRPC_PORT)]}]
+    egress = [_to_bus(settings), _to_dns(settings)]
+    if gateways:  # a rule without peers would let everything out
+        egress.append({"to": gateways, "ports": [_port(GRPC_PORT)]})
     return _policy(strategy, [_metrics(settings)], egress)
 
 
-def venue_policy(venue: VenueConnection, settings: Settings) -> dict[str, Any]:
-    """The policy of a gateway's pod."""
+def venue_policy(venue: VenueConnection, bound: Iterable[AnyStrategy], settings: Settings) -> dict[str, Any]:
+    """The policy of a gateway's pod; `bound` are the strategies that it admits."""
+    own = {"podSelector": {"matchExpressions": [{"key": STRATEGY_LABEL, "operator": "Exists"}]}}
+    guests: dict[str, list[str]] = defaultdict(list)
+    for item in bound:
+        if item.namespace != venue.namespace:
+            guests[item.namespace].append(item.name)
     strategies = {
-        "from": [{"podSelector": {"matchExpressions": [{"key": STRATEGY_LABEL, "operator": "Exists"}]}}],
+        "from": [own, *(_strategies_of(namespace, names) for namespace, names in sorted(guests.items()))],
         "ports": [_port(GRPC_PORT)],
     }
     labelled = {"namespaceSelector": {}, "podSelector": {"matchLabels": {CONTROL_LABEL: "true"}}}
@@ -54,6 +69,20 @@ def venue_policy(venue: VenueConnection, settings: Settings) -> dict[str, Any]:
     if venue.spec.credentials is not None and venue.spec.credentials.vault is not None:
         egress.append({"to": [_peer(settings.vault)], "ports": [_port(settings.vault.port)]})
     return _policy(venue, [strategies, control, _metrics(settings)], egress)
+
+
+def _strategies_of(namespace: str, names: Iterable[str]) -> dict[str, Any]:
+    """Pods of these strategies of another namespace."""
+    named = {"key": STRATEGY_LABEL, "operator": "In", "values": sorted(names)}
+    pods = {"matchLabels": {NAME_LABEL: AGENT_APP}, "matchExpressions": [named]}
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: namespace}}, "podSelector": pods}
+
+
+def _namespace(namespace: str, own: str) -> dict[str, Any]:
+    """The part of a peer that names its namespace, where that is another one."""
+    if namespace == own:
+        return {}
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: namespace}}}
 
 
 def _policy(owner: Owner, ingress: list[dict[str, Any]], egress: list[dict[str, Any]]) -> dict[str, Any]:
