@@ -23,6 +23,10 @@ CLEAR_BREACH_ANNOTATION = f"{GROUP}/clear-breach"
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+"""On every namespace, with its name: the API server sets it, so nobody can claim another one's."""
+ENVIRONMENT_LABEL = f"{GROUP}/environment"
+"""On namespaces: in those that are `live` no venue may have its key from a Secret."""
 NAME_LABEL = "app.kubernetes.io/name"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 STRATEGY_LABEL = f"{GROUP}/strategy"
@@ -89,9 +93,10 @@ def name_at(venue_namespace: str, namespace: str, strategy: str) -> str:
     return strategy if namespace == venue_namespace else f"{strategy}.{namespace}"
 
 
-def home_of(name: str, venue_namespace: str) -> str:
-    """Namespace of the Strategy that a gateway calls by this name."""
-    return name.partition(".")[2] or venue_namespace
+def strategy_of(known_as: str, venue_namespace: str) -> tuple[str, str]:
+    """Namespace and name of the Strategy that the gateways of a namespace call so."""
+    name, _, namespace = known_as.partition(".")
+    return namespace or venue_namespace, name
 
 
 def gateway_address(namespace: str, venue: str, cluster_domain: str = "") -> str:

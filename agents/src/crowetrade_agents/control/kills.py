@@ -17,7 +17,7 @@ from crowetrade_agents.control.state import Configuration, Stop
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_api.kill_order import selects_gateway, selects_strategy
-from crowetrade_api.names import home_of
+from crowetrade_api.names import strategy_of
 
 STATES = {
     kill_pb2.KILL_MODE_BLOCK: TradingState.BLOCKED,
@@ -143,7 +143,7 @@ def concerns(order: kill_pb2.KillOrder, configuration: Configuration, namespace:
 def selects(order: kill_pb2.KillOrder, configuration: Configuration, namespace: str, strategy: str) -> bool:
     """Whether the order stops the strategy at the gateway of a venue in this namespace that it concerns."""
     around = None if configuration.bindings is None else configuration.namespace_labels
-    home = home_of(strategy, namespace)
+    home, _ = strategy_of(strategy, namespace)
     namespaces = {home: configuration.strategy_namespaces.get(home), namespace: around}
     return selects_strategy(order, namespaces, configuration.strategy_labels.get(strategy))
 

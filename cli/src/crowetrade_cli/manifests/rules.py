@@ -94,6 +94,25 @@ def _escaped(value: Any) -> Any:
 
 
 _RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return".split()
+    {
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+    }
 )
 """As the API server's documentation of validation rules lists them."""

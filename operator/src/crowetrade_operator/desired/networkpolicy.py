@@ -22,6 +22,7 @@ from crowetrade_api.names import (
     GRPC_PORT,
     HTTP_PORT,
     NAME_LABEL,
+    NAMESPACE_NAME_LABEL,
     STRATEGY_LABEL,
     VENUE_LABEL,
 )
@@ -29,8 +30,6 @@ from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata, selector
 from crowetrade_operator.settings import Peer, Settings
-
-NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 def strategy_policy(strategy: Strategy, venues: Iterable[AnyVenue], settings: Settings) -> dict[str, Any]:
