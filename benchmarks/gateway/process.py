@@ -93,13 +93,13 @@ def write_files(folder: Path, seconds: int = 3600) -> None:
 
 
 async def make_bus_resources(client: Client) -> None:
-    """What the operator makes: the journal's stream and the configuration."""
+    """What the operator makes: the streams of the journal and the configuration."""
     jetstream = client.jetstream()
-    stream = StreamConfig.from_response(subjects.journal_stream_config(NAMESPACE, VENUE))
-    try:
-        await jetstream.add_stream(stream)
-    except BadRequestError:  # a benchmark has written into it already
-        await jetstream.stream_info(subjects.journal_stream(NAMESPACE, VENUE))
+    for config in subjects.journal_stream_configs(NAMESPACE, VENUE):
+        try:
+            await jetstream.add_stream(StreamConfig.from_response(config))
+        except BadRequestError:  # a benchmark has written into it already
+            await jetstream.stream_info(str(config["name"]))
     await jetstream.create_key_value(KeyValueConfig(bucket=subjects.ALLOWANCE_BUCKET, history=1))
     bucket = await jetstream.create_key_value(KeyValueConfig(bucket=subjects.CONFIG_BUCKET, history=1))
     await bucket.put(subjects.gateway_config_key(NAMESPACE, VENUE), configuration_message().SerializeToString())

@@ -169,22 +169,25 @@ async def _processes(folder: Path, server: ApiServer, nats_url: str) -> AsyncIte
     bus: dict[str, str] = {EnvName.NATS_URL: nats_url}
     with (
         _process(folder / "operator.log", ["crowetrade_operator.main"], operator | bus),
-        _process(folder / "gateways.log", ["benchmarks.risk.gateways", str(GATEWAYS)], gateways | bus) as log,
+        _process(folder / "gateways.log", ["benchmarks.risk.gateways", str(GATEWAYS)], gateways | bus) as process,
     ):
+        log = folder / "gateways.log"
         async with asyncio.timeout(WAIT_SECONDS):
-            while "all serve" not in log.read_text():  # noqa: ASYNC110 - a file has no event
+            while "all serve" not in log.read_text():
+                if process.poll() is not None:
+                    raise RuntimeError(f"the gateways have ended: {log.read_text()[-2_000:]}")
                 await asyncio.sleep(0.1)
         yield
 
 
 @contextmanager
-def _process(log: Path, module: list[str], environment: Mapping[str, str]) -> Iterator[Path]:
+def _process(log: Path, module: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", *module], env={**os.environ, **environment}, stdout=out, stderr=out
         )
     try:
-        yield log
+        yield process
     finally:
         process.terminate()
         process.wait()

@@ -1,7 +1,9 @@
 """Kill orders at a gateway's process whose strategies send without a pause, and whose venue is a process with a log of
 its own.
 
-The strategies' sessions are real ones from this process: each sends its next order as soon as the last one is answered.
+The strategies' sessions are real ones from this process: each has several orders under way all the time, and sends the
+next one as soon as one of them is over. With one order each there are moments in which nobody asks for anything, and
+the time until the first refusal would be that until somebody does.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,6 +38,8 @@ KILLS = 1_000
 CANCEL_ROUNDS = 5
 RESTING = 1_000
 RECORDING_SECONDS = 600
+UNDER_WAY = 4
+"""Orders of each strategy."""
 MODES = (kill_pb2.KILL_MODE_BLOCK, kill_pb2.KILL_MODE_CANCEL)
 FINAL = (orders_pb2.ORD_STATUS_FILLED, orders_pb2.ORD_STATUS_CANCELED, orders_pb2.ORD_STATUS_REJECTED)
 
@@ -45,27 +49,23 @@ class Refusals:
     """Of orders, because of a kill order."""
 
     count: int = 0
-    # By the gateway's clock, and by this process's when a strategy has read it; of the first since `forget`.
-    first_ns: int = 0
+    # When a strategy has read the first since `forget`.
     first_read_ns: int = 0
 
     def forget(self) -> None:
         """The next one is the first."""
-        self.first_ns = self.first_read_ns = 0
+        self.first_read_ns = 0
 
-    def note(self, report: orders_pb2.ExecutionReport) -> None:
+    def note(self) -> None:
         """One more."""
         self.count += 1
         self.first_read_ns = self.first_read_ns or time.time_ns()
-        at_ns = report.transact_unix_ns
-        self.first_ns = min(self.first_ns or at_ns, at_ns)
 
 
 @dataclass(slots=True)
 class Killed:
     """What 1,000 kills took, ns, and how many orders reached the venue after each acknowledgement."""
 
-    until_refused: list[int] = field(default_factory=list)
     until_refused_outside: list[int] = field(default_factory=list)
     until_blocked: list[int] = field(default_factory=list)
     orders_after: list[int] = field(default_factory=list)
@@ -74,8 +74,16 @@ class Killed:
 class Desk:
     """A gateway with 50 sessions, its venue's log, and its control service."""
 
-    def __init__(self, host: GatewayHost, opened: list[Session], log: Path, channel: grpc.aio.Channel) -> None:
-        self.sessions = opened
+    def __init__(
+        self,
+        host: GatewayHost,
+        opened: list[Session],
+        log: Path,
+        channel: grpc.aio.Channel,
+        noted: Mapping[str, list[tuple[int, int]]],
+    ) -> None:
+        """`noted` is what the gateway's process has noted, once it has ended."""
+        self.sessions, self.noted = opened, noted
         self.refusals = Refusals()
         self.control = control_pb2_grpc.ControlServiceStub(channel)
         self._host = host
@@ -83,14 +91,16 @@ class Desk:
         self._generation = 0
 
     async def trade(self, session: Session) -> None:
-        """Sends the next order as soon as the last one is answered. An order may be stopped between the journal and the
-        venue; it is not counted as refused."""
-        while True:
+        """Sends the next order as soon as one is over."""
+        for _ in range(UNDER_WAY):
             await session.send(session.order())
-            while (report := (await session.receive()).execution_report).ord_status not in FINAL:
-                pass
+        while True:
+            report = (await session.receive()).execution_report
+            if report.ord_status not in FINAL:
+                continue
+            await session.send(session.order())
             if report.reason == "KillSwitchEngaged":
-                self.refusals.note(report)
+                self.refusals.note()
             elif report.ord_status == orders_pb2.ORD_STATUS_REJECTED and report.reason != "NotSent":
                 raise RuntimeError(f"an order was refused: {report.reason} {report.text}")
 
@@ -132,25 +142,26 @@ async def desk(folder: Path, url: str) -> AsyncIterator[Desk]:
         EnvName.CONTROL_PORT: str(control_port),
     }
     try:
-        with gateway_host(folder, url, "benchmarks.risk.host", extra) as (host, _):
+        with gateway_host(folder, url, "benchmarks.risk.host", extra) as (host, noted):
             async with (
                 sessions(host, *STRATEGIES) as opened,
                 grpc.aio.insecure_channel(f"127.0.0.1:{control_port}") as channel,
             ):
-                yield Desk(host, opened, server.log, channel)
+                yield Desk(host, opened, server.log, channel, noted)
     finally:
         await client.close()
         await server.kill()
 
 
 def kills(folder: Path) -> Iterator[Figure]:
-    """kill.block: from when the gateway saw a kill order until it refused the first order, by its clock, 1,000 times
-    under full load; kill.block_outside: from the control service's request until a strategy has read the refusal;
-    kill.blocked: until the acknowledgement that no new order can reach the venue, because those that had left are
-    answered. kill.orders_after_ack: new orders and replacements in the venue's own log after that acknowledgement,
-    until it is re-armed. kill.cancel_1000: 1,000 orders rest, and a kill order cancels them: from the request until
-    the venue has read the last cancel."""
-    killed, cancels = Killed(), list[int]()
+    """kill.block: from when the gateway saw a kill order until it refused the first order that it had or then got, by
+    its clock, 1,000 times under full load (when no order was there, from the arrival of the next one);
+    kill.block_outside: from the control service's request until a strategy has read the refusal; kill.blocked: until
+    the acknowledgement that no new order can reach the venue, because those that had left are answered.
+    kill.orders_after_ack: new orders and replacements in the venue's own log after that acknowledgement, until it is
+    re-armed. kill.cancel_1000: 1,000 orders rest, and a kill order cancels them: from the request until the venue has
+    read the last cancel."""
+    killed, cancels, blocked = Killed(), list[int](), list[int]()
 
     async def run(url: str) -> None:
         async with desk(folder, url) as found:
@@ -162,11 +173,12 @@ def kills(folder: Path) -> Iterator[Figure]:
                     await _kill(found, MODES[number % len(MODES)], killed)
                 for task in trading:
                     task.cancel()
+        blocked.extend(waited_ns for _, waited_ns in found.noted["refusals"][-KILLS:])
 
     with nats_server(folder) as url:
         uvloop.run(run(url))
     yield durations("kill.cancel_1000", "ms", cancels)
-    yield durations("kill.block", "ms", killed.until_refused, sessions=len(STRATEGIES))
+    yield durations("kill.block", "ms", blocked, sessions=len(STRATEGIES))
     yield durations("kill.block_outside", "ms", killed.until_refused_outside, sessions=len(STRATEGIES))
     yield durations("kill.blocked", "ms", killed.until_blocked, sessions=len(STRATEGIES))
     yield figure("kill.orders_after_ack", "orders", killed.orders_after, kills=KILLS)
@@ -188,7 +200,6 @@ async def _kill(found: Desk, mode: kill_pb2.KillMode.ValueType, killed: Killed) 
     assert blocked is not None
     await until(lambda: found.refusals.count > before, "an order to be refused")
     after += found.read("NewOrder", "Replace")
-    killed.until_refused.append(found.refusals.first_ns - blocked.seen_unix_ns)
     killed.until_refused_outside.append(found.refusals.first_read_ns - begin_ns)
     killed.until_blocked.append(blocked.blocked_unix_ns - blocked.seen_unix_ns)
     killed.orders_after.append(after)

@@ -59,8 +59,8 @@ class Run:
 
     async def begin(self) -> None:
         """The resources that the operator makes, and what the run listens to."""
-        config = subjects.journal_stream_config(NAMESPACE, VENUE)
-        await self._jetstream.add_stream(StreamConfig.from_response(config))
+        for config in subjects.journal_stream_configs(NAMESPACE, VENUE):
+            await self._jetstream.add_stream(StreamConfig.from_response(config))
         for bucket in (subjects.CONFIG_BUCKET, subjects.ALLOWANCE_BUCKET):
             await self._jetstream.create_key_value(KeyValueConfig(bucket=bucket, history=1))
         await self._put(ACTIVE)

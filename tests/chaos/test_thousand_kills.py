@@ -78,8 +78,8 @@ async def trading(folder: Path) -> AsyncIterator[Desk]:
     await server.start()
     async with nats_server(folder) as nats, contextlib.AsyncExitStack() as stack:
         jetstream = nats.client.jetstream()
-        stream = StreamConfig.from_response(subjects.journal_stream_config(NAMESPACE, VENUE))
-        await jetstream.add_stream(stream)
+        for config in subjects.journal_stream_configs(NAMESPACE, VENUE):
+            await jetstream.add_stream(StreamConfig.from_response(config))
         bucket = await jetstream.create_key_value(KeyValueConfig(bucket=subjects.CONFIG_BUCKET, history=1))
         await bucket.put(subjects.gateway_config_key(NAMESPACE, VENUE), ACTIVE.SerializeToString())
         kills, entry = Kills(NAMESPACE, VENUE, clock), GrpcEntry(0)

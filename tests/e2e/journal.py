@@ -6,16 +6,21 @@ import asyncio
 import hashlib
 import os
 import re
+import ssl
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from typing import Any
 
 import nats
-from tools.demo import install
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig
+from tools.demo import administrator, install
+from tools.localcluster import vault
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2
@@ -23,6 +28,7 @@ from tests.e2e.namespaces import Namespace
 
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 _READ_SECONDS = 30.0
+_BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -90,30 +96,59 @@ def read_journal(namespace: Namespace, venue: str) -> Journal:
 
 
 def lose_journal(namespace: Namespace, venue: str) -> None:
-    """Deletes the stream of a venue's journal, as a bus does that comes back without its disk."""
+    """Deletes the streams of a venue's journal, as a bus does that comes back without its disk."""
     with _bus(namespace) as url:
-        asyncio.run(_delete(url, subjects.journal_stream(namespace.name, venue)))
+        for stream in (subjects.journal_stream, subjects.snapshot_stream):
+            asyncio.run(_delete(url, stream(namespace.name, venue)))
 
 
 async def _read(url: str, namespace: str, venue: str) -> list[bytes]:
     subject = subjects.journal(namespace, venue)
-    client = await nats.connect(url, allow_reconnect=False)
-    try:
-        stream = client.jetstream()
-        info = await stream.stream_info(subjects.journal_stream(namespace, venue), subjects_filter=subject)
+    async with _connected(url) as stream:
+        name = subjects.journal_stream(namespace, venue)
+        info = await stream.stream_info(name, subjects_filter=subject)
         count = (info.state.subjects or {}).get(subject, 0)
-        subscription = await stream.subscribe(subject, ordered_consumer=True)
-        return [(await subscription.next_msg(timeout=_READ_SECONDS)).data for _ in range(count)]
-    finally:
-        await client.close()
+        config = ConsumerConfig(filter_subject=subject, ack_policy=AckPolicy.NONE, mem_storage=True)
+        consumer = await stream.pull_subscribe(subject, stream=name, config=config)
+        found: list[bytes] = []
+        while len(found) < count:
+            fetched = await consumer.fetch(min(_BATCH, count - len(found)), timeout=_READ_SECONDS)
+            found += [message.data for message in fetched]
+        return found
 
 
 async def _delete(url: str, stream: str) -> None:
-    client = await nats.connect(url, allow_reconnect=False)
+    async with _connected(url) as jetstream:
+        await jetstream.delete_stream(stream)
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[JetStreamContext]:
+    """As the administrator, who alone may delete a stream; without identities anybody may."""
+    if not install.identified():
+        client = await nats.connect(url, allow_reconnect=False)
+        stream = client.jetstream()
+    else:
+        client = await nats.connect(url, allow_reconnect=False, **_administrator())
+        stream = client.jetstream(prefix=subjects.ADMIN_API)
     try:
-        await client.jetstream().delete_stream(stream)
+        yield stream
     finally:
         await client.close()
+
+
+def _administrator() -> dict[str, Any]:
+    folder = administrator.directory()
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    namespace, account = vault.ADMINISTRATOR.split("/")[4::2]
+    return {
+        "tls": context,
+        "tls_hostname": f"nats.{install.NAMESPACE}.svc",
+        "tls_handshake_first": True,
+        "inbox_prefix": f"_INBOX.{namespace}.{account}",
+    }
 
 
 @contextmanager

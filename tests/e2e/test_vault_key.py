@@ -14,11 +14,12 @@ from tools.demo.strategies import with_key
 from tests.e2e import manifests
 from tests.e2e.namespaces import Namespace, of_strategy, of_venue, pod_name
 
-_KEY_FILE = "/var/run/crowetrade/credentials/api-key"
-_HASH_OF_FILE = """
+_KEY_FILE = "/var/run/crowetrade/credentials/credentials.json"
+_HASH_OF_KEY = """
 import hashlib, json, sys, pathlib
 path = pathlib.Path(sys.argv[1])
-print(json.dumps(hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None))
+key = json.loads(path.read_text())["keys"]["apiKey"] if path.exists() else None
+print(json.dumps(None if key is None else hashlib.sha256(key.encode()).hexdigest()))
 """
 _PROCESSES = """
 import json, pathlib
@@ -48,8 +49,8 @@ def test_the_key_is_in_the_gateway_alone(namespace: Namespace) -> None:
 
     gateway = pod_name(namespace.pod(of_venue(manifests.VENUE)))
     agent = pod_name(namespace.pod(of_strategy("ema")))
-    assert namespace.python(gateway, _HASH_OF_FILE, _KEY_FILE) == hashlib.sha256(value.encode()).hexdigest()
-    assert namespace.python(agent, _HASH_OF_FILE, _KEY_FILE) is None
+    assert namespace.python(gateway, _HASH_OF_KEY, _KEY_FILE) == hashlib.sha256(value.encode()).hexdigest()
+    assert namespace.python(agent, _HASH_OF_KEY, _KEY_FILE) is None
     for pod in (gateway, agent):
         assert value not in "".join(namespace.python(pod, _PROCESSES))
         logs = namespace.kubectl("logs", "-n", namespace.name, pod, "--all-containers", "--tail=-1")

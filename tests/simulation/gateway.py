@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.kills import KillCommand, name_of
-from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError, Overtaken
 from crowetrade_agents.gateway import batch, books, commands, effects
 from crowetrade_agents.gateway.engine import next_timer_ns
@@ -71,10 +70,9 @@ class GatewayProcess:
         self.engine_ns = 0
         self._busy = False
         # While a batch is being stored: what has not left of it, what will not leave, and what kill orders add to it.
-        self._leaving: set[str] = set()
+        self._leaving: dict[str, batch.Approved] = {}
         self._not_sent: set[str] = set()
         self._beside: deque[batch.Batch] = deque()
-        self._stopped_beside = False
         self._turn_due = False
         self._watch_ns = 0
         self._appended_ns = self.world.now
@@ -112,8 +110,10 @@ class GatewayProcess:
             self.inbox.appendleft((command, None))
             self._wake()
             return
-        extra = batch.take(self.state, (command,), self.wall(), self._leaving)
-        self._stopped_beside = True
+        extra, stopped = batch.take_kill(self.state, command, self.wall(), self._leaving)
+        self._not_sent |= stopped
+        self._leaving = {name: item for name, item in self._leaving.items() if name not in stopped}
+        self._leaving |= batch.leaving_of(extra)
         for cancel in extra.urgent:
             self._send_cancel(cancel)
         self._beside.append(extra)
@@ -213,8 +213,7 @@ class GatewayProcess:
         now = self.wall()
         before: list[int] = []
         todo = batch.take(self.state, self._each(taken, before), now)
-        self._leaving = {item.order.terms.cl_ord_id for item in todo.after if isinstance(item, effects.SendOrder)}
-        self._not_sent, self._stopped_beside = set(), False
+        self._leaving, self._not_sent = batch.leaving_of(todo), set()
         world.batch_taken(self, list(zip((command for command, _ in taken), before, strict=True)), todo)
         places = len(todo.urgent) + bool(todo.events) * 2 + len(todo.after) + 1
         self._last_step = self.random.randrange(places) if dies else places + 1
@@ -308,19 +307,12 @@ class GatewayProcess:
 
     def _send(self, approved: ApprovedOrder | ApprovedReplace) -> None:
         """An order leaves, unless a kill order came before it had left."""
-        terms, request = approved.terms, requests.of(approved)
-        self._leaving.discard(terms.cl_ord_id)
-        if self._stopped_beside:
-            state = self.state.control(terms.strategy).state
-            wanted = (TradingState.FLATTEN,) if terms.closing else (TradingState.ACTIVE, TradingState.CLOSE_ONLY)
-            if state not in wanted:
-                self._not_sent.add(terms.cl_ord_id)
-                unsent = requests.not_sent(request, "a kill order came before it had left", self.world.now)
-                assert unsent is not None
-                self.inbox.appendleft((commands.FromVenue(unsent), None))
-                return
+        terms = approved.terms
+        if terms.cl_ord_id in self._not_sent:
+            return
+        self._leaving.pop(terms.cl_ord_id, None)
         self.world.check_sent(self, terms)
-        self.world.venue.send(self, request)
+        self.world.venue.send(self, requests.of(approved))
         self.world.kills.order_leaves(ON_THE_WAY_NS)
 
     def _send_cancel(self, effect: effects.SendCancel) -> None:

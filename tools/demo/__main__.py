@@ -8,10 +8,10 @@ import shutil
 import sys
 import time
 
-from tools.demo import images, strategies
+from tools.demo import administrator, images, strategies
 from tools.demo.clusters import choose
 from tools.demo.errors import DemoError
-from tools.demo.install import install, uninstall
+from tools.demo.install import identified, install, uninstall
 
 
 def main(arguments: list[str]) -> int:
@@ -50,7 +50,10 @@ def _up(report: strategies.Report) -> None:
     print(strategies.table(cluster.kubectl()))
     binary, *options = cluster.kubectl().command
     kubectl = " ".join(["kubectl" if shutil.which("kubectl") else binary, *options])
-    for name, value in cluster.environment().items():
+    environment = dict(cluster.environment())
+    if identified():
+        environment["CROWETRADE_TLS_DIRECTORY"] = str(administrator.directory())
+    for name, value in environment.items():
         print(f"export {name}={value}")
     print(f"{kubectl} get crowetrade -n {strategies.NAMESPACE}            # everything of ours")
     print(f"{kubectl} get strategies -n {strategies.NAMESPACE} -w         # watch it trade")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from tools.demo.errors import DemoError
 from tools.demo.kubernetes import Kubectl
 from tools.demo.shell import run, stream, succeeds
+from tools.localcluster import vault, versions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONTEXT_VARIABLE = "CROWETRADE_KUBECONTEXT"
@@ -29,9 +31,8 @@ class Cluster(ABC):
     """Whether nobody but the demo and the tests installs anything in it."""
     persistent = True
     """Whether the cluster has a default storage class for the bus."""
-    vault_image = "docker.io/hashicorp/vault:1.19.0"
-    vault_pod_labels: Mapping[str, str | None] = MappingProxyType({"app.kubernetes.io/name": "vault"})
-    """Labels of Vault's pods for the chart; None takes a label of the chart's defaults away."""
+    nats_image: Mapping[str, str] = MappingProxyType({})
+    """Values of the chart for the image of NATS, where they are not the chart's own."""
 
     @abstractmethod
     def up(self) -> None:
@@ -63,20 +64,25 @@ class Cluster(ABC):
 
     def vault(self, *arguments: str, stdin: str | None = None) -> str:
         """Runs a command of the vault command line in the cluster's Vault."""
-        script = 'export VAULT_ADDR=http://127.0.0.1:8200 VAULT_TOKEN=root; exec vault "$@"'
-        command = ["exec", "-i", "-n", "vault", "deploy/vault", "--", "sh", "-c", script, "vault", *arguments]
-        return self.kubectl()(*command, stdin=stdin)
+        pod = ("exec", "-i", "-n", versions.VAULT_NAMESPACE, "deploy/vault")
+        return self.kubectl()(*pod, "--", "vault", *arguments, stdin=stdin)
 
     def install_vault(self) -> None:
-        """Installs a development Vault with the Kubernetes auth method when the cluster has none."""
-        kubectl = self.kubectl()
-        if kubectl.get("deployment", "vault", "vault") is not None:
-            return
-        kubectl.apply_text((Path(__file__).parent / "vault.yaml").read_text())
-        kubectl("rollout", "status", "-n", "vault", "deploy/vault", "--timeout=300s", timeout=310)
-        if "kubernetes/" not in self.vault("auth", "list"):
-            self.vault("auth", "enable", "kubernetes")
-        self.vault("write", "auth/kubernetes/config", "kubernetes_host=https://kubernetes.default.svc")
+        """Installs a development Vault, the one of the local cluster, when the cluster has none."""
+        kubectl, namespace = self.kubectl(), versions.VAULT_NAMESPACE
+        kubectl.apply([vault.namespace()])
+        if kubectl.get("secret", vault.CERTIFICATES, namespace) is None:
+            kubectl.apply([vault.certificates_secret()])
+        if kubectl.get("deployment", "vault", namespace) is None:
+            kubectl.apply(vault.manifests())
+        kubectl("rollout", "status", "-n", namespace, "deploy/vault", "--timeout=300s", timeout=310)
+
+    def vault_authority(self) -> str:
+        """Certificate of the authority that signed Vault's own, PEM."""
+        found = self.kubectl().get("secret", vault.CERTIFICATES, versions.VAULT_NAMESPACE)
+        if found is None:
+            raise DemoError(f"there is no Secret {vault.CERTIFICATES} in namespace {versions.VAULT_NAMESPACE}")
+        return base64.b64decode(found["data"]["ca.crt"]).decode()
 
 
 class LocalCluster(Cluster):
@@ -84,7 +90,8 @@ class LocalCluster(Cluster):
 
     name = "local cluster"
     persistent = False
-    vault_pod_labels = MappingProxyType({"app": "vault", "app.kubernetes.io/name": None})
+    # Images are built here, not pulled, so no registry's digest is theirs.
+    nats_image = MappingProxyType({"digest": ""})
 
     def _tool(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "tools.localcluster", *arguments]
@@ -119,10 +126,6 @@ class LocalCluster(Cluster):
     def load(self, image: str) -> None:
         """Imports the image into containerd."""
         run(self._tool("load", image), environment=_IMPORTS, timeout=600)
-
-    def vault(self, *arguments: str, stdin: str | None = None) -> str:
-        """Runs the vault command line of the tool."""
-        return run(self._tool("vault", *arguments), environment=_IMPORTS, stdin=stdin)
 
     def install_vault(self) -> None:
         """Nothing: `up` has installed it."""

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tools.demo import images
+from tools.demo import administrator, images
 from tools.demo.clusters import ROOT, Cluster, choose
 from tools.demo.errors import CommandFailed
 from tools.demo.images import Images
 from tools.demo.kubernetes import Kubectl
 from tools.demo.shell import run
 from tools.demo.wait import wait_for
-from tools.localcluster import paths
+from tools.localcluster import paths, vault, versions
 from tools.localcluster.lock import exclusive
 
 RELEASE = "crowetrade"
 NAMESPACE = "crowetrade-system"
 CHART = ROOT / "charts" / "crowetrade"
-VAULT_ADDRESS = "http://vault.vault.svc:8200"
+IDENTITY_VARIABLE = "CROWETRADE_IDENTITY"
+"""Environment variable: Vault, or None to run without certificates."""
 READY_SECONDS = 240.0
 
 
@@ -43,6 +45,8 @@ def install(cluster: Cluster | None = None, report: Callable[[str], None] = prin
         found = built.result()
     _helm(where, found, report)
     wait_for(lambda: not_ready(where), READY_SECONDS, "the operator and the bus to be ready", report=report)
+    if identified():
+        administrator.issue(where, administrator.directory())
     report(f"CroweTrade is installed in namespace {NAMESPACE}")
     return Installation(where, found)
 
@@ -57,19 +61,42 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
     return {
         "operator": {"image": {"repository": found.operator.rpartition(":")[0], "tag": found.tag}},
         "agents": {"image": {"repository": found.agents.rpartition(":")[0], "tag": found.tag}},
+        "gateway": {"image": {"repository": found.gateway.rpartition(":")[0], "tag": found.tag}},
         "vault": {
-            "address": VAULT_ADDRESS,
-            "image": cluster.vault_image,
-            "podLabels": dict(cluster.vault_pod_labels),
+            "address": vault.ADDRESS,
+            "image": versions.VAULT_IMAGE,
+            "caCertificate": cluster.vault_authority(),
+            "podLabels": vault.POD_LABELS,
         },
-        "nats": {"persistence": {"enabled": cluster.persistent}},
+        "identity": {
+            "source": "Vault" if identified() else "None",
+            "trustDomain": vault.TRUST_DOMAIN,
+            "administrators": [vault.ADMINISTRATOR],
+            "vault": {"pkiPath": vault.PKI_PATH, "role": vault.PKI_ROLE, "authRole": vault.IDENTITY_ROLE},
+        },
+        # Many venues come and go in the tests, and nothing deletes a journal.
+        "nats": {
+            "image": dict(cluster.nats_image),
+            "persistence": {"enabled": cluster.persistent},
+            "maxFileStore": "32GB",
+            "journalMaxBytes": 128 * 1024 * 1024,
+            "snapshotsMaxBytes": 16 * 1024 * 1024,
+        },
     }
+
+
+def identified() -> bool:
+    """Whether processes prove who they are."""
+    return os.environ.get(IDENTITY_VARIABLE) != "None"
 
 
 def not_ready(cluster: Cluster) -> str | None:
     """What of the installation is not ready yet, None when all is."""
     kubectl = cluster.kubectl()
-    for kind, name in (("statefulset", "nats"), ("deployment", "crowetrade-operator")):
+    parts = [("statefulset", "nats"), ("deployment", "crowetrade-operator")]
+    if identified():
+        parts.append(("deployment", "crowetrade-authorizer"))
+    for kind, name in parts:
         found = kubectl.get(kind, name, NAMESPACE)
         if found is None:
             return f"no {kind} {name}"

@@ -26,6 +26,7 @@ COMMANDS = {
     "nsenter": "util-linux",
     "unshare": "util-linux",
     "mount": "mount",
+    "openssl": "openssl",
 }
 """Command to the Debian package that brings it."""
 

@@ -3,6 +3,7 @@
 AgentError
 ├── ConfigurationError      the manifest or the environment is wrong: say so and leave with exit code 78
 ├── DataError               recorded data cannot be read
+├── KeysUnavailable         the venue's keys are not in the pod, or are unusable
 ├── JournalError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
 │   ├── JournalUnavailable  it cannot be read, or an append was not confirmed: stop, and read it again
@@ -28,6 +29,15 @@ class ConfigurationError(AgentError):
 
 class DataError(ConfigurationError):
     """Recorded data is missing or malformed."""
+
+
+class KeysUnavailable(AgentError):
+    """The venue's keys are not in the pod, or cannot be used as they are. `reason` is one of crowetrade_api.reasons;
+    the text never quotes a key."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class JournalError(AgentError):

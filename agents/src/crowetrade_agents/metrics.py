@@ -57,6 +57,11 @@ EXECUTIONS_REPEATED = Counter(
 ORDERS_UNKNOWN = Counter(
     "crowetrade_gateway_orders_unknown_total", "Orders whose fate had to be asked for.", ["strategy"]
 )
+KEY_RENEWALS = Counter(
+    "crowetrade_gateway_key_renewals_total",
+    "Logons with new keys of the venue while the session went on: renewed, refused by the venue, or failed.",
+    ["result"],
+)
 ORPHANS = Counter("crowetrade_gateway_orphans_total", "Orders at the venue that the journal does not have.")
 HALTS = Counter("crowetrade_gateway_halts_total", "Halts that only a person clears.", ["reason"])
 BREACHES = Counter(
@@ -98,19 +103,19 @@ ORDER_SECONDS = Histogram(
 
 # --- The auditor ----------------------------------------------------------------------------------------------------
 
-AUDIT_VIOLATIONS = Counter(
-    "crowetrade_audit_violations_total",
+RISK_AUDITOR_VIOLATIONS = Counter(
+    "crowetrade_risk_auditor_violations_total",
     "Orders that should not have left, and journals that cannot be believed.",
     ["namespace", "venue", "limit"],
 )
-AUDIT_NOT_JUDGED = Counter(
-    "crowetrade_audit_not_judged_total",
+RISK_AUDITOR_NOT_JUDGED = Counter(
+    "crowetrade_risk_auditor_not_judged_total",
     "Limits of orders that the auditor could not judge.",
     ["namespace", "venue", "limit"],
 )
-AUDIT_ORDERS = Counter("crowetrade_audit_orders_total", "Orders and replacements that were judged again.")
-AUDIT_LAG = Gauge(
-    "crowetrade_audit_lag_seconds",
+RISK_AUDITOR_ORDERS = Counter("crowetrade_risk_auditor_orders_total", "Orders and replacements that were judged again.")
+RISK_AUDITOR_LAG = Gauge(
+    "crowetrade_risk_auditor_lag_seconds",
     "Time since which orders of the gateway have not been judged again.",
     ["namespace", "venue"],
 )

@@ -35,7 +35,8 @@ async def make_bus_resources(client: Client, *venues: tuple[str, str]) -> None:
     """The bucket and the streams of venues (namespace, name) that the operator makes in a cluster."""
     jetstream = client.jetstream()
     for namespace, venue in venues:
-        await jetstream.add_stream(StreamConfig.from_response(subjects.journal_stream_config(namespace, venue)))
+        for config in subjects.journal_stream_configs(namespace, venue):
+            await jetstream.add_stream(StreamConfig.from_response(config))
     for bucket in (subjects.CONFIG_BUCKET, subjects.ALLOWANCE_BUCKET):
         await jetstream.create_key_value(KeyValueConfig(bucket=bucket, history=1))
 

@@ -28,7 +28,15 @@ class ConditionType(DocumentedEnum):
         "A gateway refuses every new order, or a KillSwitch or a breach stops the strategy; absent when nothing does.",
     )
     SESSION_ESTABLISHED = "SessionEstablished", "The gateway is logged on at its venue."
-    CREDENTIALS_READY = "CredentialsReady", "The venue's key is in the gateway's pod, or none is wanted."
+    CREDENTIALS_READY = "CredentialsReady", "The gateway has the venue's keys, or none are wanted."
+    CREDENTIALS_STALE = (
+        "CredentialsStale",
+        "The gateway trades with a key that it has, and newer ones do not come or are not taken; absent otherwise.",
+    )
+    VAULT_UNENCRYPTED = (
+        "VaultUnencrypted",
+        "The venue's keys come from Vault over plain http: for development; absent where they do not.",
+    )
     STRATEGIES_REFUSED = (
         "StrategiesRefused",
         "Strategies name the venue that spec.allowedStrategies does not admit; absent when there are none.",
@@ -41,6 +49,10 @@ class ConditionType(DocumentedEnum):
         "Acknowledged",
         "Every gateway concerned has confirmed the KillSwitch: in force with nothing left open, or re-armed.",
     )
+    IDENTITY_DISABLED = (
+        "IdentityDisabled",
+        "Nobody proves who they are and nothing is encrypted: for development; absent where identities are on.",
+    )
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 
@@ -51,6 +63,8 @@ WHEN_TRUE_BAD = (
     ConditionType.BREACHED,
     ConditionType.WARNING,
     ConditionType.ENGAGED,
+    ConditionType.CREDENTIALS_STALE,
+    ConditionType.VAULT_UNENCRYPTED,
 )
 """Conditions that are bad news when they are True."""
 

@@ -28,11 +28,16 @@ CONFIG_DIRECTORY = "/etc/crowetrade"
 STRATEGY_FILE = "strategy.json"
 VENUE_FILE = "venue.json"
 VAULT_AGENT_FILE = "vault-agent.json"
+VAULT_CA_FILE = "vault-ca.crt"
+"""Certificates of the authority that signed Vault's own."""
 DATA_DIRECTORY = "/data"
 SAMPLE_DIRECTORY = "/usr/share/crowetrade/data"
 CREDENTIALS_DIRECTORY = "/var/run/crowetrade/credentials"
-CREDENTIALS_KEY = "api-key"
-CREDENTIALS_FILE = f"{CREDENTIALS_DIRECTORY}/{CREDENTIALS_KEY}"
+CREDENTIALS_FILE = "credentials.json"
+"""What Vault Agent renders there: all keys of one version of the secret, replaced as a whole; see CredentialsFile. A
+mounted Secret has a file for each key instead, by the key's name."""
+VAULT_AGENT_LOG = "vault-agent.log"
+"""Vault Agent's log, as JSON lines, beside the keys: the gateway reads there why a new version does not come."""
 TERMINATION_LOG = "/dev/termination-log"
 KILL_DIRECTORY = "/var/run/crowetrade/kills"
 """Where the operator mounts the directory of EnvName.KILL_DIRECTORY."""
@@ -52,7 +57,7 @@ class EnvName(StrEnum):
     CONFIG_FILE = "CROWETRADE_CONFIG"
     DATA_DIRECTORY = "CROWETRADE_DATA"
     SAMPLE_DIRECTORY = "CROWETRADE_SAMPLE_DATA"
-    CREDENTIALS_FILE = "CROWETRADE_API_KEY_FILE"
+    CREDENTIALS_DIRECTORY = "CROWETRADE_CREDENTIALS"
     TERMINATION_LOG = "CROWETRADE_TERMINATION_LOG"
     # Directory that outlives the container: a gateway keeps kill orders in force there. Unset: in the journal alone.
     KILL_DIRECTORY = "CROWETRADE_KILL_DIRECTORY"
@@ -86,6 +91,15 @@ class _File(ApiModel):
     def content(self) -> dict[str, Any]:
         """The file as it is written. `suspend` travels by the bus and is left out, so suspending restarts nothing."""
         return self.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"spec": {"suspend"}})
+
+
+class CredentialsFile(ApiModel):
+    """credentials.json."""
+
+    # As Vault counts versions; empty for credentials with a lease.
+    version: str = ""
+    # By the names of CredentialKeys. Null: the secret has no such field.
+    keys: dict[str, str | None] = Field(repr=False)
 
 
 class ListedInstrument(Instrument):

@@ -20,6 +20,8 @@ CLEAR_HALT_ANNOTATION = f"{GROUP}/clear-halt"
 """Halts of a gateway that a person has cleared: names such as JournalBelowRecord@3, separated by commas."""
 CLEAR_BREACH_ANNOTATION = f"{GROUP}/clear-breach"
 """On a RiskLimit: breaches that a person has cleared, each with a reason: `ID: reason`, separated by semicolons."""
+CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
+"""User who made the last change of a resource, as the API server knows them: admission lets nobody else be named."""
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 

@@ -16,7 +16,7 @@ class Reason(DocumentedEnum):
     LIMITS_IN_FORCE = "LimitsInForce", "The gateways have confirmed the RiskLimits that bind the strategy."
     ORDERS_ACCEPTED = "OrdersAccepted", "The gateways accept orders of the strategy."
     NOT_REQUIRED = "NotRequired", "The venue wants no key."
-    DELIVERED = "Delivered", "The venue's key is in the gateway's pod."
+    DELIVERED = "Delivered", "The gateway has the venue's keys."
     ACKNOWLEDGED = "Acknowledged", "All gateways concerned have confirmed this version of the RiskLimit or KillSwitch."
     NOTHING_IN_SCOPE = "NothingInScope", "The scope of the RiskLimit or KillSwitch selects nothing at any venue."
     NOT_REFUSED = "NotRefused", "Orders were refused before, and none was in the last minute."
@@ -44,6 +44,7 @@ class Reason(DocumentedEnum):
         "KillSwitchEngaged",
         "A KillSwitch is engaged: it stops trading until another person re-arms it.",
     )
+    NO_IDENTITY_SOURCE = "NoIdentitySource", "identity.source of the installation is None."
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something
     VENUE_NOT_FOUND = "VenueNotFound", "A VenueConnection that the strategy names does not exist."
@@ -82,6 +83,16 @@ class Reason(DocumentedEnum):
     )
     ORDERS_REFUSED = "OrdersRefused", "Orders are refused again and again for the same reason."
     CONFIGURATION_ERROR = "ConfigurationError", "A process refused its configuration; the message is its own."
+    VAULT_SEALED = "VaultSealed", "Vault is sealed: it gives no keys until it is unsealed."
+    VAULT_UNREACHABLE = "VaultUnreachable", "Vault cannot be reached, or answers with an error of its own."
+    VAULT_CERTIFICATE_REFUSED = "VaultCertificateRefused", "TLS with Vault fails: a certificate is not trusted."
+    VAULT_LOGIN_REFUSED = "VaultLoginRefused", "Vault refuses the gateway's login: the role or its bindings are wrong."
+    VAULT_ACCESS_DENIED = "VaultAccessDenied", "Vault's policies do not let the gateway read the secret."
+    VAULT_SECRET_MISSING = "VaultSecretMissing", "Vault has nothing at the secret's path."
+    CREDENTIALS_INCOMPLETE = "CredentialsIncomplete", "The secret lacks a field that spec.credentials names."
+    CREDENTIALS_UNREADABLE = "CredentialsUnreadable", "The keys in the gateway's pod cannot be read."
+    CREDENTIALS_REFUSED = "CredentialsRefused", "The venue does not take a new version of the keys."
+    PLAIN_HTTP = "PlainHttp", "The address of Vault begins with http: whoever sees the traffic has the keys."
     VAULT_NOT_CONFIGURED = "VaultNotConfigured", "credentials.vault is set, and the operator knows no Vault."
     LOGON_REJECTED = "LogonRejected", "The venue rejected the logon."
     # a person has to look, then clear it with the annotation trading.crowetrade.io/clear-halt

@@ -102,7 +102,8 @@ def test_it_concerns_a_gateway_by_its_namespace_or_by_that_of_who_trades_there()
 
 def test_it_stops_a_strategy_by_the_namespace_of_either_side() -> None:
     order = ordered("spec.scope.strategySelector", SELECTOR)
-    of_the_desk, of_others = {"venues": {}, "desk": {}}, {"venues": {}, "other": {}}
+    of_the_desk: dict[str, Object] = {"venues": {}, "desk": {}}
+    of_others: dict[str, Object] = {"venues": {}, "other": {}}
     assert selects_strategy(order, of_the_desk, {"desk": "fx"})
     assert not selects_strategy(order, of_the_desk, {"desk": "rates"})
     assert not selects_strategy(order, of_others, {"desk": "fx"})

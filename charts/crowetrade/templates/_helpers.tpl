@@ -15,6 +15,11 @@ app.kubernetes.io/name: crowetrade-risk-auditor
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "crowetrade.authorizerSelector" -}}
+app.kubernetes.io/name: crowetrade-authorizer
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "crowetrade.natsSelector" -}}
 app.kubernetes.io/name: nats
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -25,6 +30,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $pairs := list }}
 {{- range $key, $value := . }}{{ $pairs = append $pairs (printf "%s=%s" $key $value) }}{{ end }}
 {{- join "," $pairs }}
+{{- end }}
+
+{{- /* An image by its digest where it has one, whatever its tag names later. */ -}}
+{{- define "crowetrade.image" -}}
+{{- printf "%s:%s" .repository .tag }}{{ with .digest }}@{{ . }}{{ end }}
 {{- end }}
 
 {{- define "crowetrade.natsUrl" -}}
@@ -51,4 +61,129 @@ seccompProfile: {type: RuntimeDefault}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- /* "true" when processes prove who they are, and the bus and gateways take mutual TLS alone. */ -}}
+{{- define "crowetrade.identified" -}}
+{{- if ne .Values.identity.source "None" }}true{{ end }}
+{{- end }}
+
+{{- /* "true" when a process asks Vault for its certificate itself. */ -}}
+{{- define "crowetrade.identityFromVault" -}}
+{{- if eq .Values.identity.source "Vault" }}true{{ end }}
+{{- end }}
+
+{{- /* Environment by which a process of this namespace gets its identity, and where Vault is: a list's items. */ -}}
+{{- define "crowetrade.identityEnv" -}}
+{{- $source := .Values.identity.source }}
+- {name: IDENTITY_SOURCE, value: {{ if eq $source "CertManager" }}Files{{ else }}{{ $source }}{{ end }}}
+{{- if include "crowetrade.identified" . }}
+- {name: IDENTITY_TRUST_DOMAIN, value: {{ .Values.identity.trustDomain | quote }}}
+- {name: IDENTITY_ADMINISTRATORS, value: {{ join "," .Values.identity.administrators | quote }}}
+- {name: IDENTITY_LIFETIME, value: {{ .Values.identity.lifetime | quote }}}
+- {name: IDENTITY_OPERATOR_NAMESPACE, value: {{ .Release.Namespace | quote }}}
+{{- end }}
+{{- if include "crowetrade.identityFromVault" . }}
+- {name: IDENTITY_VAULT_PKI_PATH, value: {{ .Values.identity.vault.pkiPath | quote }}}
+- {name: IDENTITY_VAULT_ROLE, value: {{ .Values.identity.vault.role | quote }}}
+- {name: IDENTITY_VAULT_AUTH_PATH, value: {{ .Values.identity.vault.authPath | quote }}}
+- {name: IDENTITY_VAULT_AUTH_ROLE, value: {{ .Values.identity.vault.authRole | quote }}}
+{{- include "crowetrade.vaultEnv" . | nindent 0 }}
+{{- end }}
+{{- end }}
+
+{{- /* Where Vault is: a list's items. */ -}}
+{{- define "crowetrade.vaultEnv" -}}
+- {name: VAULT_ADDR, value: {{ .Values.vault.address | quote }}}
+{{- with .Values.vault.namespace }}
+- {name: VAULT_NAMESPACE, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.vault.serverName }}
+- {name: VAULT_TLS_SERVER_NAME, value: {{ . | quote }}}
+{{- end }}
+{{- if .Values.vault.allowHttp }}
+- {name: IDENTITY_VAULT_ALLOW_HTTP, value: "true"}
+{{- end }}
+{{- if .Values.vault.caCertificate }}
+- {name: VAULT_CACERT, value: /var/run/secrets/crowetrade/vault/vault-ca.crt}
+{{- end }}
+{{- end }}
+
+{{- /* The volume with what the identity is made of: the token for Vault, or the certificate itself. */ -}}
+{{- define "crowetrade.identityVolume" -}}
+{{- $root := index . 0 }}{{ $account := index . 1 }}
+{{- if include "crowetrade.identityFromVault" $root }}
+{{- include "crowetrade.vaultVolume" $root }}
+{{- else if include "crowetrade.identified" $root }}
+- name: identity
+  secret: {secretName: {{ $account }}-identity, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
+{{- define "crowetrade.identityMount" -}}
+{{- if include "crowetrade.identityFromVault" . }}
+{{- include "crowetrade.vaultMount" . }}
+{{- else if include "crowetrade.identified" . }}
+- {name: identity, mountPath: /var/run/crowetrade/identity, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- /* A token for Vault where identities come from it, and the authority that signed Vault's own certificate. */ -}}
+{{- define "crowetrade.vaultVolume" -}}
+- name: vault
+  projected:
+    defaultMode: 0440
+    sources:
+    {{- if include "crowetrade.identityFromVault" . }}
+    - serviceAccountToken: {audience: vault, expirationSeconds: 3600, path: token}
+    {{- end }}
+    {{- if .Values.vault.caCertificate }}
+    - configMap: {name: crowetrade-vault-ca, items: [{key: vault-ca.crt, path: vault-ca.crt}]}
+    {{- end }}
+{{- end }}
+
+{{- define "crowetrade.vaultMount" -}}
+- {name: vault, mountPath: /var/run/secrets/crowetrade/vault, readOnly: true}
+{{- end }}
+
+{{- /* The way to Vault: items of a NetworkPolicy's egress. */ -}}
+{{- define "crowetrade.identityEgress" -}}
+{{- if include "crowetrade.identityFromVault" . }}
+- to: # Vault, for certificates
+  - namespaceSelector:
+      matchLabels:
+        {{- toYaml .Values.vault.namespaceLabels | nindent 8 }}
+    podSelector:
+      matchLabels:
+        {{- toYaml .Values.vault.podLabels | nindent 8 }}
+  ports:
+  {{- range splitList "," .Values.vault.address }}
+  - {port: {{ (urlParse .).host | splitList ":" | rest | first | default 8200 }}, protocol: TCP}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "crowetrade.dnsEgress" -}}
+- to:
+  - namespaceSelector:
+      matchLabels:
+        {{- toYaml .Values.dns.namespaceLabels | nindent 8 }}
+    podSelector:
+      matchLabels:
+        {{- toYaml .Values.dns.podLabels | nindent 8 }}
+  ports:
+  - {port: 53, protocol: UDP}
+  - {port: 53, protocol: TCP}
+{{- end }}
+
+{{- define "crowetrade.natsEgress" -}}
+- to:
+  - namespaceSelector:
+      matchLabels:
+        {{- include "crowetrade.natsNamespaceLabels" . | nindent 8 }}
+    podSelector:
+      matchLabels:
+        {{- include "crowetrade.natsPodLabels" . | nindent 8 }}
+  ports:
+  - {port: 4222, protocol: TCP}
 {{- end }}

@@ -10,6 +10,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from crowetrade_cli.errors import Failed
+from crowetrade_cli.identity import TLS_FILES
+from crowetrade_process.identity.nats import connect_options
 
 CONNECT_SECONDS = 5
 
@@ -21,6 +23,7 @@ async def connect(url: str) -> AsyncIterator[Client]:
     async def no_output(error: Exception) -> None:
         return
 
+    identity = await TLS_FILES.identity()
     try:
         client = await nats.connect(
             url,
@@ -30,6 +33,7 @@ async def connect(url: str) -> AsyncIterator[Client]:
             reconnect_time_wait=0,
             connect_timeout=CONNECT_SECONDS,
             error_cb=no_output,
+            **connect_options(identity),
         )
     except (NatsError, OSError, TimeoutError) as error:
         raise Failed(f"NATS at {url} cannot be reached ({error or type(error).__name__})") from error

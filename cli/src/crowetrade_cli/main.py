@@ -15,8 +15,10 @@ import typer
 
 from crowetrade_agents.errors import AgentError
 from crowetrade_cli.errors import CliError
+from crowetrade_cli.identity import SERVER_NAME_VARIABLE, TLS_FILES, VARIABLE
+from crowetrade_process.audit.errors import AuditError
 
-COMMANDS = ("run", "kill", "rearm", "clear-breach", "status", "backtest", "compare", "data", "journal", "new")
+COMMANDS = ("run", "kill", "rearm", "clear-breach", "status", "backtest", "compare", "data", "journal", "audit", "new")
 """In the order of the help. Each is the name of a module in commands/, with _ for -: one with commands of its own has
 an `app`, one without has a function of its name."""
 
@@ -45,8 +47,26 @@ def crowetrade(
     _: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    tls_directory: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR",
+            envvar=VARIABLE,
+            help="Certificate of an administrator for the bus and gateways: tls.crt, tls.key and ca.crt.",
+        ),
+    ] = "",
+    nats_server_name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            envvar=SERVER_NAME_VARIABLE,
+            help="The name in the certificate of NATS, where it is not the host of its address.",
+        ),
+    ] = "",
 ) -> None:
     """CroweTrade from the command line."""
+    TLS_FILES.directory = tls_directory
+    TLS_FILES.nats_server_name = nats_server_name
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -54,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         application(*given[:1])(given, prog_name=_program())
-    except (CliError, AgentError, OSError) as error:
+    except (CliError, AgentError, AuditError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code if isinstance(error, CliError) else 1)
 

@@ -79,8 +79,8 @@ def payloads() -> list[bytes]:
 async def make_stream(url: str) -> None:
     """As the operator makes it."""
     client = await nats.connect(url)
-    config = StreamConfig.from_response(subjects.journal_stream_config(NAMESPACE, VENUE))
-    await client.jetstream().add_stream(config)
+    for config in subjects.journal_stream_configs(NAMESPACE, VENUE):
+        await client.jetstream().add_stream(StreamConfig.from_response(config))
     await client.close()
 
 
@@ -107,7 +107,7 @@ async def store(url: str, records: Sequence[bytes], snapshots: Sequence[bytes] =
     for record in records:
         await client.jetstream().publish(subjects.journal(NAMESPACE, VENUE), record)
     for part in snapshots:
-        await client.jetstream().publish(subjects.journal_snapshot(NAMESPACE, VENUE), part)
+        await client.jetstream().publish(subjects.journal_snapshot(NAMESPACE, VENUE, 0), part)
     await client.close()
 
 

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -24,20 +25,27 @@ from crowetrade_api.names import Kind, control_address
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
-from crowetrade_operator.cluster.audit import Audit
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster, Object, connect
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
+from crowetrade_operator.cluster.relist import Relist
+from crowetrade_operator.cluster.resources import WATCHED, WATCHED_WITH_CERTIFICATES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
 from crowetrade_operator.handlers.watch import Watch
+from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
 from crowetrade_operator.settings import Settings, from_environment
+from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
+from crowetrade_process.identity.errors import IdentitySettingsError
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.roles import OPERATOR_ACCOUNT
+from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
@@ -60,16 +68,18 @@ class Parts:
 
     context: Context
     controller: Controller
-    audit: Audit
+    audit: AuditRecord
+    relist: Relist
     watch: Watch
 
 
 class Operator:
     """One replica of the operator, from start to stop."""
 
-    def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, stopping: asyncio.Event, identity: Identity | None = None) -> None:
         """`stopping` is set by whoever asks for a clean end."""
         self.settings = settings
+        self.identity = identity
         self.stopping = stopping
         self.parts: Parts | None = None
         self.http_port = 0
@@ -85,6 +95,8 @@ class Operator:
         health.set_ready("process", True)
         await health.serve(self.settings.http_port)
         self.http_port = health.port
+        # Resources are reconciled without it: the bus and gateways alone ask for a certificate.
+        identity = asyncio.create_task(self._keep_identity(health))
         cluster = await connect(self.settings.kubeconfig)
         elector = Elector(
             cluster,
@@ -96,9 +108,17 @@ class Operator:
         try:
             await self._elect_and_work(cluster, elector)
         finally:
+            await cancelled(identity)
             await elector.release()
             await cluster.close()
             await health.stop()
+
+    async def _keep_identity(self, health: Health) -> None:
+        if self.identity is not None:
+            report = functools.partial(health.set_ready, "identity")
+            report(False, "waiting for the first certificate")
+            await self.identity.start(report)
+            await self.identity.run()
 
     async def _elect_and_work(self, cluster: Cluster, elector: Elector) -> None:
         await unless_stopping(self.stopping, elector.acquire(), PART_SECONDS)
@@ -117,7 +137,8 @@ class Operator:
                     "bus": parts.context.bus.run(),
                     "status writer": parts.context.status.run(),
                     "recorder": parts.context.recorder.run(),
-                    "audit": self._audit(parts.audit),
+                    "audit record": parts.audit.run(),
+                    "relist": self._relisting(parts.relist),
                     "watch": self._watching(parts.watch),
                 },
                 PART_SECONDS,
@@ -139,29 +160,44 @@ class Operator:
     async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
         """Everything that only the leader has; at the end the last statuses and events are written."""
         settings, cache = self.settings, Cache()
-        audit = Audit(cluster, cache, settings.namespaces)
+        watched = WATCHED_WITH_CERTIFICATES if settings.issuer is not None else WATCHED
+        relist = Relist(cluster, cache, settings.namespaces, watched=watched)
         context = Context(
             settings=settings,
             cluster=cluster,
             cache=cache,
-            bus=Bus(settings.nats_url, Board()),
-            direct=DirectOrders(functools.partial(control_address, cluster_domain=settings.cluster_domain)),
+            bus=Bus(
+                settings.nats_url,
+                Board(),
+                self.identity,
+                streams=settings.streams,
+                audit_retention_seconds=settings.audit_retention_seconds,
+            ),
+            direct=DirectOrders(
+                functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
+            ),
             status=StatusWriter(cluster, settings.status_writes_per_second),
             recorder=Recorder(cluster, settings.pod_name),
         )
         controller = Controller(context)
-        await self._fill(audit)
+        await self._fill(relist)
+        trail = Trail(settings.operator_namespace, OPERATOR_ACCOUNT, settings.pod_name, identity=self.identity)
+        trail.record_start(f"operator {version('crowetrade-operator')} leads")
+        audit = AuditRecord(
+            cluster, cache, context.bus, trail, settings.operator_namespace, settings.audit_retention_seconds
+        )
         loop = asyncio.get_running_loop()
 
         def sink(type_: str, item: Object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
-                loop.call_soon_threadsafe(_take, cache, audit, type_, item)
+                loop.call_soon_threadsafe(_take, cache, relist, type_, item)
 
-        watch = Watch(cluster.configuration, settings.namespaces, sink)
+        watch = Watch(cluster.configuration, settings.namespaces, sink, watched)
         watch.start()
-        self.parts = Parts(context, controller, audit, watch)
+        self.parts = Parts(context, controller, audit, relist, watch)
         try:
-            yield self.parts
+            async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
+                yield self.parts
         finally:
             controller.queue.close()
             await context.direct.close()
@@ -174,11 +210,11 @@ class Operator:
             await loop.run_in_executor(None, watch.join, SHUTDOWN_SECONDS)
             self.parts = None
 
-    async def _fill(self, audit: Audit) -> None:
+    async def _fill(self, relist: Relist) -> None:
         """The first list; tried again until the API server answers, says what is missing when it refuses."""
         while True:
             try:
-                await audit.fill()
+                await relist.fill()
             except ClusterError as error:
                 hint = "are the CRDs installed?" if error.code == 404 else "does the ClusterRole allow it?"
                 log.error("cannot list what to watch", error=str(error), hint=hint if error.code in (403, 404) else "")
@@ -186,13 +222,13 @@ class Operator:
             else:
                 return
 
-    async def _audit(self, audit: Audit) -> None:
+    async def _relisting(self, relist: Relist) -> None:
         while True:
             await asyncio.sleep(self.settings.resync_seconds)
             try:
-                await audit.check()
+                await relist.check()
             except ClusterError as error:
-                log.warning("audit failed, trying again later", error=str(error))
+                log.warning("relist failed, trying again later", error=str(error))
 
     async def _watching(self, watch: Watch) -> None:
         """Ends when kopf's thread has ended."""
@@ -222,7 +258,7 @@ class Operator:
         return f"a key has waited for {seconds:.0f} s" if seconds > STALLED_QUEUE_SECONDS else ""
 
     def _stalled_watch(self) -> str:
-        return self.parts.audit.stalled if self.parts else ""
+        return self.parts.relist.stalled if self.parts else ""
 
     def _refresh_metrics(self) -> None:
         if self.parts is None:
@@ -230,7 +266,7 @@ class Operator:
         queue = self.parts.controller.queue
         metrics.QUEUE_DEPTH.set(len(queue))
         metrics.QUEUE_OLDEST_SECONDS.set(queue.oldest_waiting())
-        metrics.SECONDS_SINCE_EVENT.set(self.parts.audit.seconds_since_event())
+        metrics.SECONDS_SINCE_EVENT.set(self.parts.relist.seconds_since_event())
 
 
 def _working_venues(cache: Cache) -> list[tuple[str, str]]:
@@ -242,18 +278,18 @@ def _working_venues(cache: Cache) -> list[tuple[str, str]]:
     ]
 
 
-def _take(cache: Cache, audit: Audit, type_: str, item: Object) -> None:
+def _take(cache: Cache, relist: Relist, type_: str, item: Object) -> None:
     """An event in the main loop."""
-    audit.saw(item, type_)
+    relist.saw(item, type_)
     if type_ == "DELETED":
         cache.remove(item)
     else:
         cache.put(item)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, identity: Identity | None) -> None:
     """Runs the operator until SIGTERM or SIGINT."""
-    await Operator(settings, stop_on_signals()).run()
+    await Operator(settings, stop_on_signals(), identity).run()
 
 
 def main() -> int:
@@ -262,11 +298,12 @@ def main() -> int:
     termination_log = os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG)
     try:
         settings = from_environment()
-    except SettingsError as error:
+        identity = identity_from_environment(os.environ)
+    except (SettingsError, IdentitySettingsError) as error:
         return failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", str(error), termination_log)
     configure_logging(settings.log_level)
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(serve(settings, identity))
     except RuntimeError as error:
         return failed(ExitCode.FAILED, "operator_ended", str(error), termination_log, cause=repr(error.__cause__))
     return ExitCode.STOPPED

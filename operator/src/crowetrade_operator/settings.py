@@ -7,11 +7,20 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from crowetrade import subjects
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
+from crowetrade_process.identity.errors import IdentitySettingsError
+from crowetrade_process.identity.variables import IDENTITY_TOKEN_FILE, IdentitySource, IdentityVariable
+from crowetrade_process.identity.vault_api import parse_addresses
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,30 @@ class Addresses:
     ports: tuple[int, ...]
 
 
+class VaultDelivery(StrEnum):
+    """Who puts Vault Agent into a gateway's pod: the operator, or the Vault Agent Injector."""
+
+    SIDECAR = "Sidecar"
+    INJECTOR = "Injector"
+
+
+class VaultRoles(StrEnum):
+    """What the operator does about the Vault role and policy of each venue."""
+
+    NONE = "None"
+    VERIFY = "Verify"
+    MANAGE = "Manage"
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An Issuer or ClusterIssuer of cert-manager."""
+
+    name: str
+    kind: str
+    group: str
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseTimes:
     """Leader election, in seconds: how long a lease holds, how long to try to renew, how often to try."""
@@ -38,6 +71,17 @@ class LeaseTimes:
     duration: float = 15.0
     renew: float = 10.0
     retry: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How large the streams of the bus may become (bytes; NATS reserves them), and on how many servers each is.
+
+    For streams that are made from now on: those that are there are changed by an administrator."""
+
+    journal_max_bytes: int = 512 * 1024 * 1024
+    snapshots_max_bytes: int = 64 * 1024 * 1024
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +94,24 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     nats_url: str = "nats://nats:4222"
     agents_image: str = f"crowetrade/agents:{version('crowetrade-operator')}"
-    # Empty: no Vault.
+    gateway_image: str = f"crowetrade/gateway:{version('crowetrade-operator')}"
+    # Environment by which pods get their identity: the operator's own. Empty: nobody proves who they are.
+    identity: Mapping[str, str] = field(default_factory=dict)
+    # Set: cert-manager writes the certificates that pods read as files.
+    issuer: Issuer | None = None
+    # Empty: no Vault. Several addresses are separated by commas.
     vault_address: str = ""
+    # Certificates of the authority of Vault's own certificate, PEM; empty: those of the image.
+    vault_ca: str = ""
+    vault_namespace: str = ""
+    vault_server_name: str = ""
     vault_image: str = "hashicorp/vault:1.19.0"
     vault_auth_path: str = "kubernetes"
+    vault_delivery: VaultDelivery = VaultDelivery.SIDECAR
+    vault_roles: VaultRoles = VaultRoles.NONE
+    # With which the operator itself logs in to look after roles, and its token for that.
+    vault_role: str = "crowetrade-operator"
+    vault_token_file: str = IDENTITY_TOKEN_FILE
     vault: Peer = field(default_factory=lambda: Peer({"kubernetes.io/metadata.name": "vault"}, {}, 8200))
     bus: Peer = field(default_factory=lambda: Peer({}, {"app.kubernetes.io/name": "nats"}, 4222))
     dns: Peer = field(
@@ -61,6 +119,7 @@ class Settings:
     )
     # Where gateways watch KillSwitches.
     api_server: Addresses = Addresses("0.0.0.0/0", (443, 6443))
+    streams: StreamSettings = StreamSettings()
     cluster_domain: str = ""
     http_port: int = HTTP_PORT
     workers: int = 8
@@ -68,6 +127,7 @@ class Settings:
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
     stop_deadline_seconds: float = 60.0
+    audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
     # A gateway or agent that said nothing for so long counts as silent.
     silent_after_seconds: float = 10.0
     lease_name: str = "crowetrade-operator"
@@ -86,22 +146,32 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     if not namespace:
         raise SettingsError("OPERATOR_NAMESPACE is not set: set it from the downward API field metadata.namespace")
     nats_url = environment.get("NATS_URL") or f"nats://nats.{namespace}.svc:4222"
-    vault_address = environment.get("VAULT_ADDR", "")
+    vault_address = _vault_address(environment)
     return Settings(
         operator_namespace=namespace,
         pod_name=environment.get("POD_NAME") or socket.gethostname(),
         namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
         nats_url=nats_url,
         agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
+        gateway_image=environment.get("GATEWAY_IMAGE") or _DEFAULTS.gateway_image,
+        identity=_identity(environment),
+        issuer=_issuer(environment),
         vault_address=vault_address,
+        vault_ca=_content("VAULT_CACERT", environment.get("VAULT_CACERT", "")),
+        vault_namespace=environment.get("VAULT_NAMESPACE", ""),
+        vault_server_name=environment.get("VAULT_TLS_SERVER_NAME", ""),
         vault_image=environment.get("VAULT_IMAGE") or _DEFAULTS.vault_image,
         vault_auth_path=environment.get("VAULT_AUTH_PATH") or _DEFAULTS.vault_auth_path,
+        vault_delivery=_choice(environment, "VAULT_DELIVERY", _DEFAULTS.vault_delivery),
+        vault_roles=_choice(environment, "VAULT_ROLES", _DEFAULTS.vault_roles),
+        vault_role=environment.get("VAULT_ROLE") or _DEFAULTS.vault_role,
+        vault_token_file=environment.get("VAULT_TOKEN_FILE") or _DEFAULTS.vault_token_file,
         vault=_peer(
             environment,
             "VAULT",
             namespace="kubernetes.io/metadata.name=vault",
             pods="app.kubernetes.io/name=vault",
-            port=_url_port("VAULT_ADDR", vault_address, _DEFAULTS.vault.port),
+            port=_url_port("VAULT_ADDR", vault_address.partition(",")[0], _DEFAULTS.vault.port),
         ),
         bus=_peer(
             environment,
@@ -118,6 +188,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             port=_DEFAULTS.dns.port,
         ),
         api_server=_addresses(environment, "API_SERVER", _DEFAULTS.api_server),
+        streams=_streams(environment),
         cluster_domain=environment.get("CLUSTER_DOMAIN", ""),
         http_port=int(_number(environment, "HTTP_PORT", _DEFAULTS.http_port, least=0)),
         workers=int(_number(environment, "WORKERS", _DEFAULTS.workers, least=1)),
@@ -126,11 +197,76 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         resync_seconds=_number(environment, "RESYNC_SECONDS", _DEFAULTS.resync_seconds, least=1),
         stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", _DEFAULTS.stop_deadline_seconds, least=1),
+        audit_retention_seconds=int(
+            _number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.audit_retention_seconds, least=86_400)
+        ),
         silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", _DEFAULTS.silent_after_seconds, least=2),
         lease_name=environment.get("LEASE_NAME") or _DEFAULTS.lease_name,
         lease=_lease(environment),
         log_level=(environment.get("LOG_LEVEL") or _DEFAULTS.log_level).upper(),
         kubeconfig=environment.get("KUBECONFIG", ""),
+    )
+
+
+def _identity(environment: Mapping[str, str]) -> dict[str, str]:
+    source = environment.get(IdentityVariable.SOURCE) or IdentitySource.NONE
+    if source == IdentitySource.NONE:
+        return {}
+    return {name.value: environment[name] for name in IdentityVariable if environment.get(name)}
+
+
+def _issuer(environment: Mapping[str, str]) -> Issuer | None:
+    name = environment.get("CERTIFICATE_ISSUER_NAME", "")
+    if not name:
+        return None
+    if environment.get(IdentityVariable.SOURCE) != IdentitySource.FILES:
+        raise SettingsError(
+            f"CERTIFICATE_ISSUER_NAME is {name!r}, and {IdentityVariable.SOURCE.value} is not Files: pods read what "
+            "cert-manager writes as files, so set it to Files"
+        )
+    return Issuer(
+        name,
+        environment.get("CERTIFICATE_ISSUER_KIND") or "ClusterIssuer",
+        environment.get("CERTIFICATE_ISSUER_GROUP") or "cert-manager.io",
+    )
+
+
+def _choice(environment: Mapping[str, str], name: str, default: Choice) -> Choice:
+    text = environment.get(name, "")
+    try:
+        return type(default)(text) if text else default
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}: write one of {', '.join(type(default))}") from None
+
+
+def _vault_address(environment: Mapping[str, str]) -> str:
+    text = environment.get("VAULT_ADDR", "")
+    allowed = environment.get(IdentityVariable.VAULT_ALLOW_HTTP, "") == "true"
+    try:
+        if text:
+            parse_addresses(text, allowed, IdentityVariable.VAULT_ALLOW_HTTP)
+    except IdentitySettingsError as error:
+        raise SettingsError(str(error)) from None
+    return text
+
+
+def _content(name: str, path: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{name} is {path!r}, and that file cannot be read: {error}") from None
+
+
+def _streams(environment: Mapping[str, str]) -> StreamSettings:
+    replicas = _number(environment, "BUS_REPLICAS", _DEFAULTS.streams.replicas, least=1)
+    if replicas not in (1, 3, 5):
+        raise SettingsError(f"BUS_REPLICAS is {replicas:g}: write 1, 3 or 5")
+    return StreamSettings(
+        int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20)),
+        int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20)),
+        int(replicas),
     )
 
 

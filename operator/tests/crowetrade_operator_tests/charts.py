@@ -13,11 +13,13 @@ Object = dict[str, Any]
 SYSTEM_NAMESPACE = "crowetrade-system"
 
 
-def rendered(*settings: str) -> list[Object]:
-    """Every object of a release with these values, each written as helm's --set takes it."""
+def rendered(*settings: str, served: tuple[str, ...] = ()) -> list[Object]:
+    """Every object of a release with these values, each written as helm's --set takes it, on an API server that serves
+    these kinds beside those of Kubernetes 1.30."""
     chart = str(ROOT / "charts/crowetrade")
     command = [str(program("helm")), "template", "crowetrade", chart, "-n", SYSTEM_NAMESPACE]
     command += [part for setting in settings for part in ("--set", setting)]
+    command += [part for kind in served for part in ("--api-versions", kind)]
     done = subprocess.run([*command, "--kube-version", "1.30.0"], capture_output=True, text=True, check=True)
     return [item for item in yaml.safe_load_all(done.stdout) if item]
 

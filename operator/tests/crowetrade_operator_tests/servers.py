@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -55,11 +55,19 @@ def program(name: str) -> Path:
 class Process:
     """A server process whose output goes to a file."""
 
-    def __init__(self, name: str, command: list[str | Path], folder: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._out: IO[bytes] = self.log.open("wb")
-        self._process = subprocess.Popen(command, cwd=folder, stdout=self._out, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else {**os.environ, **environment},
+        )
 
     def stop(self) -> None:
         """Ends the process."""
@@ -71,6 +79,10 @@ class Process:
             self._process.wait()
         self._out.close()
 
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(number)
+
     def freeze(self) -> None:
         """Stops it where it is; waits until the system says that all its threads stand."""
         self._process.send_signal(signal.SIGSTOP)
@@ -79,6 +91,15 @@ class Process:
     def thaw(self) -> None:
         """Lets it go on."""
         self._process.send_signal(signal.SIGCONT)
+
+    def hang_up(self) -> None:
+        """Sends SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def check(self) -> None:
         """Raises with the end of the log when the process has ended."""
@@ -132,8 +153,9 @@ TOKEN = "test-admin-token"
 POWERLESS_USER, POWERLESS_TOKEN = "powerless", "test-powerless-token"
 
 
-def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
-    """etcd and kube-apiserver with an administrator's token; RBAC is on, certificates are its own."""
+def start_api_server(folder: Path, *flags: str) -> tuple[ApiServer, list[Process]]:
+    """etcd and kube-apiserver with an administrator's token, and more flags of the latter; RBAC is on, certificates are
+    its own."""
     etcd_port, peer_port, port = free_port(), free_port(), free_port()
     etcd_url, peer_url = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
     etcd = Process(
@@ -173,6 +195,7 @@ def start_api_server(folder: Path) -> tuple[ApiServer, list[Process]]:
             "--disable-admission-plugins=ServiceAccount",
             "--watch-cache-sizes=events#0",
             "--v=1",
+            *flags,
         ],
         folder,
     )
@@ -228,14 +251,25 @@ def _kubeconfig(folder: Path, url: str, token: str) -> Path:
     return path
 
 
-class NatsServer:
-    """A NATS server on one port for its life, which can be stopped and started again; with JetStream unless not."""
+def _tls_configuration(folder: Path, files: Path) -> Path:
+    path = folder / "nats-tls.conf"
+    path.write_text(
+        f'tls {{ cert_file: "{files / "tls.crt"}", key_file: "{files / "tls.key"}", ca_file: "{files / "ca.crt"}", '
+        'verify: true, min_version: "1.3", handshake_first: true }\n'
+    )
+    return path
 
-    def __init__(self, folder: Path, jetstream: bool = True) -> None:
+
+class NatsServer:
+    """A NATS server on one port for its life, which can be stopped and started again; with JetStream unless not, and
+    with mutual TLS alone where it has a directory with tls.crt, tls.key and ca.crt."""
+
+    def __init__(self, folder: Path, jetstream: bool = True, tls: Path | None = None) -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._folder = folder
         self._jetstream = jetstream
+        self._tls = tls
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -244,6 +278,8 @@ class NatsServer:
         command: list[str | Path] = [binary, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(monitor)]
         if self._jetstream:
             command += ["-js", "-sd", self._folder / "jetstream"]
+        if self._tls is not None:
+            command += ["-c", _tls_configuration(self._folder, self._tls)]
         self._process = Process("nats-server", command, self._folder)
         path = "healthz?js-enabled-only=true" if self._jetstream else "varz"
         wait_for(self._process, f"http://127.0.0.1:{monitor}/{path}")
@@ -253,6 +289,18 @@ class NatsServer:
         if self._process is not None:
             self._process.stop()
             self._process = None
+
+    def reload(self) -> None:
+        """Lets it read its files again, and waits until it has."""
+        assert self._process is not None
+        said = self._process.log.read_text().count("Reloaded server configuration")
+        self._process.hang_up()
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.log.read_text().count("Reloaded server configuration") == said:
+            self._process.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nats-server did not read its files again:\n{self._process.tail()}")
+            time.sleep(0.02)
 
     def freeze(self) -> None:
         """Stops it from answering: connections stay."""

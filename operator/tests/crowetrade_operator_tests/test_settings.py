@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from crowetrade_operator.errors import SettingsError
@@ -16,6 +18,13 @@ WRONG = {
     "addresses that are none": ({"API_SERVER_CIDR": "the api server"}, "API_SERVER_CIDR is 'the api server': write a"),
     "a port beyond all": ({"API_SERVER_PORTS": "443,70000"}, "API_SERVER_PORTS is '443,70000': write ports"),
     "a port in words": ({"API_SERVER_PORTS": "https"}, "API_SERVER_PORTS is 'https': write ports separated by commas"),
+    "an authority that is no file": ({"VAULT_CACERT": "/no/such/file"}, "VAULT_CACERT is '/no/such/file'"),
+    "an issuer without files": (
+        {"CERTIFICATE_ISSUER_NAME": "desk", "IDENTITY_SOURCE": "Vault"},
+        "IDENTITY_SOURCE is not Files",
+    ),
+    "a way of delivery that is none": ({"VAULT_DELIVERY": "Pigeon"}, "'Pigeon': write one of Sidecar, Injector"),
+    "a Vault over plain http": ({"VAULT_ADDR": "https://a:8200,http://b:8200"}, "'http://b:8200'.*write https://"),
     "a lease that is renewed too late": ({"LEASE_RENEW_SECONDS": "20"}, "write for example 15, 10 and 2"),
 }
 
@@ -48,6 +57,8 @@ def test_everything_can_be_set() -> None:
             "VAULT_POD_LABELS": "",
             "VAULT_NAMESPACE_LABELS": "team=security,kubernetes.io/metadata.name=v",
             "LOG_LEVEL": "debug",
+            "VAULT_DELIVERY": "Injector",
+            "VAULT_ROLES": "Verify",
             "HTTP_PORT": "0",
             "API_SERVER_CIDR": "10.0.0.1/32",
             "API_SERVER_PORTS": "6443, 7443",
@@ -59,5 +70,18 @@ def test_everything_can_be_set() -> None:
     assert settings.vault.pod_labels == {}
     assert settings.vault.namespace_labels == {"team": "security", "kubernetes.io/metadata.name": "v"}
     assert settings.log_level == "DEBUG"
+    assert (settings.vault_delivery, settings.vault_roles) == ("Injector", "Verify")
     assert settings.http_port == 0
     assert settings.api_server == Addresses("10.0.0.1/32", (6443, 7443))
+
+
+def test_pods_get_the_operators_own_settings_of_the_identity(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.crt"
+    authority.write_text("PEM")
+    own = {"IDENTITY_SOURCE": "Vault", "VAULT_ADDR": "https://a:8200,https://b:8201", "VAULT_CACERT": str(authority)}
+    settings = from_environment(BASE | own)
+    assert settings.identity == own
+    assert settings.vault_ca == "PEM"
+    assert settings.vault.port == 8200
+    assert from_environment(BASE | own | {"IDENTITY_SOURCE": "None"}).identity == {}
+    assert from_environment(BASE).identity == {}

@@ -11,13 +11,25 @@ SCHEMA_HEADER = "Crowetrade-Schema"
 
 JOURNAL_STREAMS = "CROWETRADE_JOURNAL_"
 """Prefix of the streams that hold journals: one stream per venue."""
+SNAPSHOT_STREAMS = "CROWETRADE_SNAPSHOTS_"
+"""Prefix of the streams that hold snapshots of journals: one stream per venue."""
+SNAPSHOT_SLOTS = 3
+"""Snapshots that a stream holds at most: the newest two, and the one that is being written."""
 CONFIG_BUCKET = "crowetrade-config"
 KILL_BUCKET = "crowetrade-kills"
 """Kill orders (KillOrder) by KillSwitch: put by whoever gives one, watched by every gateway."""
 ALLOWANCE_BUCKET = "crowetrade-allowances"
 """Which gateway holds which share of a limit (Allowances) by RiskLimit, moved by compare-and-set."""
-AUDIT_BUCKET = "crowetrade-audit"
-"""How far the auditor has told what it found, a sequence of the journal, by venue."""
+RISK_AUDITOR_BUCKET = "crowetrade-risk-auditor"
+"""How far the risk auditor has told what it found, a sequence of the journal, by venue."""
+ADMIN_API = "$JS.DATA.API"
+"""Prefix of the JetStream API for administrators, whose account is another one than that of the streams."""
+SERVER_FACTS = "$SYS.REQ.SERVER.PING.VARZ"
+"""Subject of the request that each server answers with its settings."""
+AUDIT_STREAM = "AUDIT"
+"""The audit trail of all writers; see `audit_stream_config`."""
+AUDIT_RETENTION_SECONDS = 7 * 365 * 86_400
+"""How long the audit trail is kept unless the operator is set otherwise."""
 STATUS_SUBJECTS = "status.>"
 MARKET_DATA_SUBJECTS = "md.>"
 
@@ -62,30 +74,51 @@ def dead_letter(subject: str) -> str:
 
 
 def journal_stream(namespace: str, venue: str) -> str:
-    """Stream of a gateway's journal and its snapshots. Kubernetes names hold no underscore, so two venues never share
-    one."""
+    """Stream of a gateway's journal. Kubernetes names hold no underscore, so two venues never share one."""
     return f"{JOURNAL_STREAMS}{namespace}_{venue}"
 
 
-def journal_stream_config(namespace: str, venue: str) -> dict[str, object]:
-    """Configuration of a journal's stream as the JetStream API takes it (STREAM.CREATE). The operator makes the stream.
+def snapshot_stream(namespace: str, venue: str) -> str:
+    """Stream of the snapshots of a gateway's journal."""
+    return f"{SNAPSHOT_STREAMS}{namespace}_{venue}"
 
-    On disk, without limits of its own: where the server has no more room it refuses the newest record (the gateway
-    stops), never drops the oldest. Messages may be read directly (the gateway's start), and purged by whoever has the
-    permission (snapshots before the newest two; records that were exported). Synchronous writes are a setting of the
-    server: `sync_interval: always`.
+
+def journal_stream_configs(
+    namespace: str, venue: str, max_bytes: int = -1, max_snapshot_bytes: int = -1, replicas: int = 1
+) -> tuple[dict[str, object], dict[str, object]]:
+    """Configurations of the streams of a journal and of its snapshots as the JetStream API takes them (STREAM.CREATE).
+    The operator makes the streams.
+
+    On disk, up to so many bytes (-1: as much as the server has): where there is no more room a stream refuses the
+    newest record (the gateway stops), never drops the oldest. Messages may be read directly (the gateway's start). A
+    snapshot replaces what is on its subject (Nats-Rollup), so that its writer needs no permission to purge; records
+    that were exported are purged by an administrator. Synchronous writes are a setting of the server:
+    `sync_interval: always`.
     """
-    return {
-        "name": journal_stream(namespace, venue),
-        "subjects": [journal(namespace, venue), journal_snapshot(namespace, venue)],
+    kept = {
         "storage": "file",
         "retention": "limits",
         "discard": "new",
         "max_msgs": -1,
-        "max_bytes": -1,
         "max_age": 0,
         "allow_direct": True,
+        "num_replicas": replicas,
     }
+    return (
+        {
+            "name": journal_stream(namespace, venue),
+            "subjects": [journal(namespace, venue)],
+            "max_bytes": max_bytes,
+            **kept,
+        },
+        {
+            "name": snapshot_stream(namespace, venue),
+            "subjects": [journal_snapshots(namespace, venue)],
+            "max_bytes": max_snapshot_bytes,
+            "allow_rollup_hdrs": True,
+            **kept,
+        },
+    )
 
 
 def journal(namespace: str, venue: str) -> str:
@@ -93,9 +126,24 @@ def journal(namespace: str, venue: str) -> str:
     return f"journal.{namespace}.{venue}"
 
 
-def journal_snapshot(namespace: str, venue: str) -> str:
-    """Subject of the snapshots of a gateway's books (JournalSnapshot) in the same stream."""
-    return f"journal-snapshot.{namespace}.{venue}"
+def journal_snapshot(namespace: str, venue: str, slot: int) -> str:
+    """Subject of one snapshot of a gateway's books (JournalSnapshot), of SNAPSHOT_SLOTS; a new one replaces it."""
+    return f"snapshot.{namespace}.{venue}.{slot}"
+
+
+def journal_snapshots(namespace: str, venue: str) -> str:
+    """Subject pattern of the snapshots of a gateway's books in their stream."""
+    return f"snapshot.{namespace}.{venue}.*"
+
+
+def bucket_stream(bucket: str) -> str:
+    """Stream of a key-value bucket."""
+    return f"KV_{bucket}"
+
+
+def key_subject(bucket: str, key: str) -> str:
+    """Subject of a key, or pattern of keys, of a bucket."""
+    return f"$KV.{bucket}.{key}"
 
 
 def gateway_status(namespace: str, venue: str) -> str:
@@ -108,14 +156,41 @@ def agent_status(namespace: str, strategy: str, roles: str) -> str:
     return f"status.{namespace}.agent.{strategy}.{roles}"
 
 
-def audit(namespace: str, venue: str) -> str:
-    """Subject of what the auditor found in a gateway's journal (JSON)."""
-    return f"audit.{namespace}.{venue}"
+def risk_finding(namespace: str, venue: str) -> str:
+    """Subject of what the risk auditor found in a gateway's journal (JSON)."""
+    return f"risk-finding.{namespace}.{venue}"
 
 
-def audit_key(namespace: str, venue: str) -> str:
-    """Key of a venue in AUDIT_BUCKET."""
+def risk_auditor_key(namespace: str, venue: str) -> str:
+    """Key of a venue in RISK_AUDITOR_BUCKET."""
     return f"told.{namespace}.{venue}"
+
+
+def audit(namespace: str, service_account: str) -> str:
+    """Subject of what one writer has put into the audit trail (AuditRecord), by the identity of its process."""
+    return f"audit.{namespace}.{service_account}"
+
+
+def audit_stream_config(retention_seconds: int) -> dict[str, object]:
+    """Configuration of the audit trail's stream as the JetStream API takes it (STREAM.CREATE). The operator makes it.
+
+    A message can be neither deleted nor purged, by nobody: a server never takes deny_delete and deny_purge back. Where
+    it has no more room it refuses the newest record, never drops the oldest. What is left to an administrator is to
+    delete the whole stream and write another one, which `crowetrade audit verify` finds.
+    """
+    return {
+        "name": AUDIT_STREAM,
+        "subjects": ["audit.*.*"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": retention_seconds * 1_000_000_000,
+        "allow_direct": True,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
 
 
 def gateway_config_key(namespace: str, venue: str) -> str:

@@ -22,6 +22,8 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from crowetrade import subjects
 from crowetrade_agents import metrics
 from crowetrade_agents.bus.port import Handler, M
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import connect_options
 
 REASON_HEADER = "Crowetrade-Dead-Letter-Reason"
 RECONNECT_WAIT_SECONDS = 1
@@ -37,7 +39,11 @@ class NatsBus:
 
     @classmethod
     async def connect(
-        cls, url: str, name: str, on_connection: Callable[[bool, str], None] = lambda connected, why: None
+        cls,
+        url: str,
+        name: str,
+        on_connection: Callable[[bool, str], None] = lambda connected, why: None,
+        identity: Identity | None = None,
     ) -> NatsBus:
         """Connects, trying without end; `on_connection(connected, why not)` is called at every change."""
 
@@ -61,6 +67,7 @@ class NatsBus:
             reconnected_cb=connected,
             disconnected_cb=disconnected,
             error_cb=failed,
+            **connect_options(identity),
         )
         on_connection(True, "")
         return cls(client)

@@ -27,6 +27,8 @@ from crowetrade_agents.errors import SessionTakenOver
 from crowetrade_agents.order_entry.port import Request, Response, SessionListener, progress_request
 from crowetrade_agents.order_entry.responses import hand_over
 from crowetrade_agents.order_entry.silence import until_silent
+from crowetrade_process.identity.grpc import open_channel
+from crowetrade_process.identity.holder import Identity
 
 _log = structlog.get_logger(__name__)
 
@@ -70,7 +72,10 @@ class GrpcSession:
         *,
         timing: Timing | None = None,
         max_waiting: int = 1024,
+        identity: Identity | None = None,
+        server_name: str = "",
     ) -> None:
+        """`server_name` is the name in the gateway's certificate, where it is not its Service in `address`."""
         self._venue = venue
         self._address = address
         self._logon = logon
@@ -78,6 +83,8 @@ class GrpcSession:
         self._clock = clock
         self._timing = timing or Timing()
         self._max_waiting = max_waiting
+        self._identity = identity
+        self._server_name = server_name
         self._waiting = 0
         self._call: _Call | None = None
         self._writing = asyncio.Lock()
@@ -101,15 +108,15 @@ class GrpcSession:
     async def run(self) -> None:
         """See OrderSession."""
         wait_ns = self._timing.minimum_wait_ns
-        async with grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS) as channel:
-            stub = GatewayServiceStub(channel)
-            while not self._closing.is_set():
-                was_up, why = await self._one_session(stub.OrderSession())
-                if self._closing.is_set():
-                    return
-                self._listener.on_down(self._venue, why)
-                wait_ns = self._timing.minimum_wait_ns if was_up else min(2 * wait_ns, self._timing.maximum_wait_ns)
-                await self._pause(int(wait_ns * random.uniform(0.5, 1.0)))
+        while not self._closing.is_set():
+            # Another channel each time: it shows the certificate of this moment.
+            async with open_channel(self._address, self._identity, self._server_name, CHANNEL_OPTIONS) as channel:
+                was_up, why = await self._one_session(GatewayServiceStub(channel).OrderSession())
+            if self._closing.is_set():
+                return
+            self._listener.on_down(self._venue, why)
+            wait_ns = self._timing.minimum_wait_ns if was_up else min(2 * wait_ns, self._timing.maximum_wait_ns)
+            await self._pause(int(wait_ns * random.uniform(0.5, 1.0)))
 
     async def send(self, request: Request) -> bool:
         """See OrderSession. Waits while the gateway reads slowly."""

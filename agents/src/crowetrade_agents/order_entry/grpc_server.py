@@ -20,6 +20,11 @@ from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.order_entry.port import Request, Response
 from crowetrade_agents.order_entry.session import End, EndKind, Session
 from crowetrade_agents.order_entry.silence import until_silent
+from crowetrade_process.identity.grpc import peer_of
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.peer import Reason, Refusal
+from crowetrade_process.identity.roles import Peer, PeerRole
 
 _Context = grpc.aio.ServicerContext[Request, Response]
 
@@ -39,6 +44,8 @@ connection whose peer is gone or frozen is closed."""
 
 RESPONSES_TOGETHER, MESSAGE_BYTES = 64, 64 * 1024
 """Bounds on the responses in one message; one that is larger goes alone."""
+MAX_NAME = 64
+"""Characters of a name in a sentence."""
 
 _CODES = {
     EndKind.CLOSED: grpc.StatusCode.OK,
@@ -57,18 +64,19 @@ _LOGON_TOO_LATE = End(EndKind.SILENT, "no Logon came in time")
 _TOO_MANY_WAIT = End(EndKind.EXHAUSTED, "too many streams wait for their Logon; the oldest makes way")
 
 
-def create_server(sessions: Sessions) -> grpc.aio.Server:
+def create_server(sessions: Sessions, identity: Identity | None = None) -> grpc.aio.Server:
     """A server that serves the sessions; the caller adds a port, starts and stops it."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GrpcSessions(sessions), server)
+    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GrpcSessions(sessions, identity), server)
     return server
 
 
 class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
-    """The service."""
+    """The service. With an identity, who logs on is the strategy that its certificate names."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, identity: Identity | None = None) -> None:
         self._sessions = sessions
+        self._identity = identity
         self._limits = sessions.limits
         self._clock = sessions.clock
         self._waiting: dict[asyncio.Future[None], None] = {}
@@ -77,7 +85,12 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
         self, request_iterator: AsyncIterator[Request], context: _Context
     ) -> None:
         """See gateway.proto."""
+        caller = None if self._identity is None else peer_of(context, self._identity)
+        if isinstance(caller, Refusal):
+            await _abort(context, End(EndKind.UNBOUND, caller.text))
         logon = await self._logon(context)
+        if caller is not None and not isinstance(logon, End):
+            logon = self._confirmed(logon, caller)
         opened = logon if isinstance(logon, End) else self._sessions.open(logon)
         if isinstance(opened, End):
             await _abort(context, opened)
@@ -87,6 +100,18 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
             # A stream that was reset ends here, cancelled: the session has ended then without anybody's word.
             opened.end(_RESET)
             self._sessions.release(opened)
+
+    def _confirmed(self, logon: gateway_pb2.Logon, caller: IdentityName) -> gateway_pb2.Logon | End:
+        """The Logon, if it names the strategy that the certificate names."""
+        assert self._identity is not None
+        if self._identity.peer(caller) == Peer(PeerRole.STRATEGY, logon.namespace, logon.strategy):
+            return logon
+        refusal = self._identity.refuse(
+            Reason.LOGON_DISAGREES,
+            f"Logon names strategy {logon.strategy[:MAX_NAME]!r} of namespace {logon.namespace[:MAX_NAME]!r}, and the "
+            f"certificate {caller}",
+        )
+        return End(EndKind.UNBOUND, refusal.text)
 
     async def _serve(self, session: Session, context: _Context) -> None:
         writer = asyncio.create_task(_write(session, context))

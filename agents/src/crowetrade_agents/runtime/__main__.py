@@ -1,12 +1,13 @@
-"""`python -m crowetrade_agents.runtime gateway`, `... strategy --roles feature,signal,portfolio,execution` and
-`... risk-auditor`."""
+"""Process entry points: `python -m crowetrade_agents.runtime strategy --roles feature,signal,portfolio,execution` and,
+where crowetrade-gateway is installed, `... gateway` and `... risk-auditor`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import uvloop
 
@@ -15,6 +16,7 @@ from crowetrade_agents.runtime.config import load_strategy, parse_roles, read_po
 from crowetrade_api.files import STRATEGY_FILE, TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_api.names import ROLES
 from crowetrade_process.exit import failed, write_termination_message
+from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.logs import configure_logging
 
 
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _auditor()
         else:
             _strategy(options.roles)
-    except ConfigurationError as error:
+    except (ConfigurationError, IdentitySettingsError) as error:
         return _failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", error)
     except JournalError as error:
         return _failed(ExitCode.JOURNAL_LOST, "journal_lost", error)
@@ -39,33 +41,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _gateway() -> None:
-    # Imported here, so that a strategy process never loads a venue adapter.
-    from crowetrade_agents.runtime.gateway_pod import run_gateway
-
+    with _needs_gateway_package():
+        from crowetrade_agents.runtime.gateway_pod import run_gateway
     uvloop.run(run_gateway(os.environ))
 
 
 def _auditor() -> None:
-    from crowetrade_agents.runtime.auditor import run_auditor
-
+    with _needs_gateway_package():
+        from crowetrade_agents.runtime.auditor import run_auditor
     uvloop.run(run_auditor(os.environ))
+
+
+@contextlib.contextmanager
+def _needs_gateway_package() -> Iterator[None]:
+    """The image of the agents has neither: a strategy's author ships no venue adapter."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("crowetrade_agents."):
+            raise
+        raise ConfigurationError(
+            "crowetrade-gateway is not installed, as in the image of the agents: run the gateway's image here "
+            "(chart value gateway.image)"
+        ) from error
 
 
 def _strategy(roles_text: str) -> None:
     from crowetrade_agents.runtime.strategy_pod import run_strategy
+    from crowetrade_process.identity.settings import identity_from_environment
 
     roles = parse_roles(roles_text)
     pod = read_pod(os.environ, STRATEGY_FILE)
     config = load_strategy(pod.config_path)
     configure_logging(strategy=config.name, roles=",".join(roles))
-    uvloop.run(run_strategy(config, roles, pod, _write_termination_message))
+    identity = identity_from_environment(os.environ)
+    uvloop.run(run_strategy(config, roles, pod, identity, _write_termination_message))
 
 
 def _write_termination_message(sentence: str) -> None:
     write_termination_message(sentence, os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG))
 
 
-def _failed(code: ExitCode, event: str, error: AgentError) -> int:
+def _failed(code: ExitCode, event: str, error: Exception) -> int:
     return failed(code, event, str(error), os.environ.get(EnvName.TERMINATION_LOG, TERMINATION_LOG))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -17,47 +18,56 @@ from crowetrade_agents.runtime.watchdog import StageWatchdog
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import Role
 from crowetrade_process.health import Health
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.running import running
 from crowetrade_process.stopping import stop_on_signals, unless_stopping
 
 _log = structlog.get_logger(__name__)
 
 
-async def run_over_nats(process: StrategyProcess, url: str) -> None:
+async def run_over_nats(process: StrategyProcess, url: str, identity: Identity | None = None) -> None:
     """Connects, trying without end, and runs; returns when the process is asked to stop."""
     health = process.health
     health.set_ready("bus", False, f"connecting to NATS at {url}")
     connecting = NatsBus.connect(
-        url, name=process.name, on_connection=lambda connected, why: health.set_ready("bus", connected, why)
+        url, name=process.name, on_connection=partial(health.set_ready, "bus"), identity=identity
     )
     market = await unless_stopping(process.stopping, connecting)
     if market is not None:
         await process.run(market)
 
 
-def _over_grpc(clock: Clock) -> OpenSession:
+def _over_grpc(clock: Clock, identity: Identity | None) -> OpenSession:
     # Imported here, so that what runs without a gateway of its own process does without gRPC.
     from crowetrade_agents.order_entry.grpc_client import GrpcSession
 
     def open_session(venue: str, address: str, logon: gateway_pb2.Logon, listener: SessionListener) -> OrderSession:
-        return GrpcSession(venue, address, logon, listener, clock)
+        return GrpcSession(venue, address, logon, listener, clock, identity=identity)
 
     return open_session
 
 
 async def run_strategy(
-    config: StrategyFile, roles: Sequence[Role], pod: Pod, write_termination_message: Callable[[str], None]
+    config: StrategyFile,
+    roles: Sequence[Role],
+    pod: Pod,
+    identity: Identity | None,
+    write_termination_message: Callable[[str], None],
 ) -> None:
     """Runs until SIGTERM or SIGINT."""
     stopping = stop_on_signals()
     health = Health()
     clock = SystemClock()
-    process = StrategyProcess(config, roles, pod.name, pod.config_hash, clock, health, stopping, _over_grpc(clock))
+    open_session = _over_grpc(clock, identity)
+    process = StrategyProcess(config, roles, pod.name, pod.config_hash, clock, health, stopping, open_session)
     watchdog = StageWatchdog(process.running, write_termination_message)
     watchdog.start()
     await health.serve(pod.http_port)
     _log.info("strategy_started", generation=config.generation, config_hash=pod.config_hash)
     try:
-        await run_over_nats(process, pod.nats_url)
+        async with running(identity, partial(health.set_ready, "identity"), stopping):
+            if not stopping.is_set():
+                await run_over_nats(process, pod.nats_url, identity)
     finally:
         await health.stop()
         watchdog.stop()

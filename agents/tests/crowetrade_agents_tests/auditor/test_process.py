@@ -81,7 +81,7 @@ async def auditing(url: str) -> AsyncIterator[Running]:
     async def told(message: Any) -> None:
         auditor.told.append(json.loads(message.data))
 
-    await listener.subscribe("audit.>", cb=told)
+    await listener.subscribe("risk-finding.>", cb=told)
     await listener.flush()
     try:
         yield auditor
@@ -136,15 +136,15 @@ async def forge(bus: Client, quantity: str = "10001", number: int = 1) -> None:
 async def kept(bus: Client) -> int:
     """How far the auditor remembers to have told."""
     try:
-        bucket = await bus.jetstream().key_value(subjects.AUDIT_BUCKET)
-        return int((await bucket.get(subjects.audit_key(NAMESPACE, VENUE))).value or b"0")
+        bucket = await bus.jetstream().key_value(subjects.RISK_AUDITOR_BUCKET)
+        return int((await bucket.get(subjects.risk_auditor_key(NAMESPACE, VENUE))).value or b"0")
     except NotFoundError:
         return 0
 
 
 def violations(limit: str) -> float:
     """The metric."""
-    return float(metrics.AUDIT_VIOLATIONS.labels(NAMESPACE, VENUE, limit)._value.get())
+    return float(metrics.RISK_AUDITOR_VIOLATIONS.labels(NAMESPACE, VENUE, limit)._value.get())
 
 
 async def test_a_real_gateway_is_clean_and_a_forged_order_is_told_within_seconds(
@@ -155,7 +155,7 @@ async def test_a_real_gateway_is_clean_and_a_forged_order_is_told_within_seconds
     async with auditing(nats_server.url) as auditor:
         await auditor.until(lambda: auditor.health.ready, "ready where there is nothing to audit")
         await trade(bus, tmp_path)
-        judged = metrics.AUDIT_ORDERS._value.get
+        judged = metrics.RISK_AUDITOR_ORDERS._value.get
         await auditor.until(lambda: judged() >= 1 and auditor.health.ready, "the real order is judged")
         assert auditor.told == []
 

@@ -23,6 +23,7 @@ from crowetrade_agents.control.grpc_server import ControlServer
 from crowetrade_agents.order_entry.responses import responses_of
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.gateway_pod import GrpcEntry, gateway_on, obey_bus
+from crowetrade_agents.runtime.keys import key_keeper
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_api.files import EnvName, VenueFile
@@ -145,11 +146,13 @@ async def start(bus: Client, folder: Path, *, file: VenueFile | None = None, pod
     """A gateway that serves, with the recording in `folder`."""
     file = file or venue_file(replay={"speed": "max"})
     clock, stop = SystemClock(), asyncio.Event()
-    venue = venue_of(file, {EnvName.DATA_DIRECTORY: str(folder), **env}, clock)
+    environment = {EnvName.DATA_DIRECTORY: str(folder), **env}
+    keeper = key_keeper(file, environment, clock)
+    venue = venue_of(file, environment, clock, keeper)
     entry, kills, known = GrpcEntry(0), Kills(NAMESPACE, VENUE, clock), asyncio.Event()
     control = ControlServer(kills, clock, 0)
     await control.start()
-    process = gateway_on(NatsBus(bus), pod, file, venue, entry, kills, known, clock, Health(), stop)
+    process = gateway_on(NatsBus(bus), pod, file, venue, entry, kills, known, clock, Health(), stop, keeper=keeper)
 
     async def run() -> None:
         obeying = asyncio.create_task(obey_bus(NatsBus(bus), kills, clock, known))

@@ -120,7 +120,8 @@ async def test_while_a_batch_waits_for_the_journal_its_orders_do_not_leave_and_c
     actor.put_kill(kill())
 
     assert venue.sent == ["cancel 1"]
-    assert not kill_progress.acknowledgement(scenario.state, NAME).blocked_unix_ns
+    assert scenario.find(2).reason == "KillSwitchEngaged"  # type: ignore[union-attr]
+    assert not scenario.state.live.kills[NAME].stored
     journal.confirmation.set()
     await settle()
     running.cancel()
@@ -152,6 +153,60 @@ async def test_a_replacement_that_waits_for_the_journal_does_not_leave_either() 
     assert venue.sent == []
     assert scenario.find(1).replace is None  # type: ignore[union-attr]
     assert kill_progress.acknowledgement(scenario.state, NAME).blocked_unix_ns
+
+
+class Told(Hub):
+    """Keeps what strategies are told."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def deliver(self, strategy: str, response: Any) -> None:
+        self.reasons.append(response.execution_report.reason or response.cancel_reject.reason)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [order(3), commands.ReplaceOrder("alpha", cl_ord_id(3), cl_ord_id(1), *(terms().quantity,) * 2, LATER, 0, START)],
+    ids=["an order", "a replacement"],
+)
+async def test_what_comes_after_it_is_refused_without_waiting_for_the_journal(request_: commands.Command) -> None:
+    scenario, journal, hub = with_resting(1), slow_journal(), Told()
+    actor = Gateway(*_parts(scenario, journal, hub))
+    running = asyncio.create_task(actor.run())
+    await actor.put(order(2))
+    await settle()
+    actor.put_kill(kill(kill_pb2.KILL_MODE_BLOCK))
+    assert hub.reasons == []
+
+    await actor.put(request_)
+
+    assert hub.reasons == ["KillSwitchEngaged"]
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert hub.reasons[1:] == ["", "KillSwitchEngaged"]
+
+
+async def test_whom_it_does_not_stop_waits_for_the_journal_as_ever() -> None:
+    scenario, journal, hub = Scenario(), slow_journal(), Told()
+    actor = Gateway(*_parts(scenario, journal, hub))
+    running = asyncio.create_task(actor.run())
+    await actor.put(order(1))
+    await settle()
+    elsewhere = kill(kill_pb2.KILL_MODE_BLOCK)
+    elsewhere.order.namespace, elsewhere.order.scope.namespaces_from = "cl-other", "Same"
+    actor.put_kill(elsewhere)
+    await actor.put(order(2))
+    assert hub.reasons == []
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert hub.reasons == ["", ""]
+
+
+def _parts(scenario: Scenario, journal: Journal, hub: Hub) -> Any:
+    return scenario.state, journal, JournalHead(), Venue(), hub, publish, StillClock()
 
 
 _SIZE = (terms().quantity * 2, terms().price or terms().quantity)

@@ -62,7 +62,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 async def client(server: Server) -> AsyncIterator[Client]:
     """A connection to a server that has the stream of the journal."""
     connected = await nats.connect(server.url)
-    config = StreamConfig.from_response(subjects.journal_stream_config(NAMESPACE, VENUE))
-    await connected.jetstream().add_stream(config)
+    for config in subjects.journal_stream_configs(NAMESPACE, VENUE):
+        await connected.jetstream().add_stream(StreamConfig.from_response(config))
     yield connected
     await connected.close()

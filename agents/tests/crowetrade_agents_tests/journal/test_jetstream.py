@@ -12,7 +12,7 @@ from nats.js.api import StreamConfig
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2 as pb
 from crowetrade_agents.errors import JournalCorrupt, JournalUnavailable
-from crowetrade_agents.journal import jetstream_reader
+from crowetrade_agents.journal import jetstream_reader, snapshots
 from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.integration
 
 STREAM = subjects.journal_stream(NAMESPACE, VENUE)
 JOURNAL = subjects.journal(NAMESPACE, VENUE)
-SNAPSHOTS = subjects.journal_snapshot(NAMESPACE, VENUE)
+SNAPSHOTS = subjects.snapshot_stream(NAMESPACE, VENUE)
+SLOT = subjects.journal_snapshot(NAMESPACE, VENUE, 0)
 WAIT_SECONDS = 20
 
 Recovery = tuple[pb.Books | None, list[pb.JournalEvent], JournalHead]
@@ -55,9 +56,8 @@ async def write(client: Client, sizes: list[int], snapshots_after: list[int]) ->
     return heads[1:]
 
 
-async def stored(client: Client, subject: str) -> int:
-    info = await client.jetstream().stream_info(STREAM, subjects_filter=subject)
-    return (info.state.subjects or {}).get(subject, 0)
+async def stored(client: Client, stream: str) -> int:
+    return (await client.jetstream().stream_info(stream)).state.messages
 
 
 async def test_a_stream_that_does_not_exist_yet_is_waited_for(server: Server) -> None:
@@ -68,7 +68,7 @@ async def test_a_stream_that_does_not_exist_yet_is_waited_for(server: Server) ->
 
 
 async def test_a_stream_that_cannot_be_read_directly_is_named(client: Client) -> None:
-    config = subjects.journal_stream_config(NAMESPACE, VENUE) | {"allow_direct": False}
+    config = subjects.journal_stream_configs(NAMESPACE, VENUE)[0] | {"allow_direct": False}
     await client.jetstream().update_stream(StreamConfig.from_response(config))
     with pytest.raises(JournalUnavailable, match="does not allow direct reads"):
         await recover(client)
@@ -105,7 +105,7 @@ async def test_records_that_are_purged_while_they_are_read_are_missed(
 
 async def test_messages_carry_their_schema(client: Client) -> None:
     await write(client, [1], [1])
-    messages = [await client.jetstream().get_msg(STREAM, seq=sequence) for sequence in (1, 2)]
+    messages = [await client.jetstream().get_msg(stream, seq=1) for stream in (STREAM, SNAPSHOTS)]
     schemas = [(message.headers or {}).get(subjects.SCHEMA_HEADER) for message in messages]
     assert schemas == ["crowetrade.bus.v1.JournalRecord", "crowetrade.bus.v1.JournalSnapshot"]
 
@@ -129,7 +129,7 @@ async def test_an_append_that_is_not_confirmed_ends_the_process_and_its_successo
     with pytest.raises(JournalUnavailable, match="an append was not confirmed"):
         await journal.append(submissions(2, 2), NOW, 1)
     async with asyncio.timeout(WAIT_SECONDS):
-        while await stored(client, JOURNAL) < 2:
+        while await stored(client, STREAM) < 2:
             await asyncio.sleep(0.01)
     assert (await recover(client))[1] == submissions(1, 3)
 
@@ -178,7 +178,7 @@ async def test_snapshot_and_tail_are_what_a_full_read_says(client: Client, recor
 async def test_a_snapshot_that_cannot_be_written_is_named(client: Client) -> None:
     heads = await write(client, [1], [])
     journal = await opened(client)
-    await client.jetstream().delete_stream(STREAM)
+    await client.jetstream().delete_stream(SNAPSHOTS)
     with pytest.raises(JournalUnavailable, match=r"^writing a snapshot failed .* check the NATS pods$"):
         await journal.write_snapshot(books(), heads[0])
 
@@ -190,13 +190,45 @@ async def test_a_record_says_when_it_was_recorded_and_by_whom(client: Client) ->
     assert (record.recorded_unix_ns, record.fencing_token, record.first_sequence) == (NOW, 1, 1)
 
 
-async def test_two_snapshots_are_kept(client: Client) -> None:
+async def intact(client: Client) -> list[int]:
+    """Events on which the intact snapshots stand, newest first."""
+    reader = JetStreamReader(client, NAMESPACE, VENUE)
+    return [snapshot.head.sequence for snapshot in (await reader.read_snapshots()).intact]
+
+
+async def test_each_snapshot_replaces_the_oldest_of_three(client: Client) -> None:
     heads = await write(client, [1, 1, 1, 1], [1, 2, 3, 4])
-    assert await stored(client, SNAPSHOTS) == 2
+    assert await intact(client) == [4, 3, 2]
     # Also by the next process, which did not write those that are there.
-    await (await opened(client)).write_snapshot(books(9), heads[-1])
-    assert await stored(client, SNAPSHOTS) == 2
-    assert await stored(client, JOURNAL) == 4
+    head = await (journal := await opened(client)).append(submissions(5, 1), NOW, 1)
+    await journal.write_snapshot(books(5), head)
+    assert await intact(client) == [5, 4, 3]
+    assert (await stored(client, SNAPSHOTS), await stored(client, STREAM)) == (3, 5)
+    assert heads[-1].sequence == 4
+
+
+async def test_the_newest_two_snapshots_stay_while_another_one_is_written_and_when_its_writer_dies(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "PART_BYTES", 4)
+    heads = await write(client, [1, 1, 1, 1], [1, 2, 3])
+    for _ in range(3):
+        journal = await opened(client)
+        written = 0
+
+        async def dies(subject: str, payload: bytes, replaces: bool, journal: JetStreamJournal = journal) -> None:
+            nonlocal written
+            if written == 1:
+                raise JournalUnavailable("the writer dies")
+            written += 1
+            await JetStreamJournal._publish_part(journal, subject, payload, replaces)
+
+        monkeypatch.setattr(journal, "_publish_part", dies)
+        with pytest.raises(JournalUnavailable, match="the writer dies"):
+            await journal.write_snapshot(books(4), heads[-1])
+        assert await intact(client) == [3, 2]
+    await (await opened(client)).write_snapshot(books(4), heads[-1])
+    assert await intact(client) == [4, 3, 2]
 
 
 @pytest.mark.parametrize("fault", ["content", "sequence", "a part is missing", "not a message"])
@@ -210,20 +242,20 @@ async def test_a_damaged_snapshot_falls_back_to_the_one_before(client: Client, f
     elif fault == "a part is missing":
         part.parts = 2
     payload = b"\xff" if fault == "not a message" else part.SerializeToString()
-    await client.jetstream().publish(SNAPSHOTS, payload)
+    await client.jetstream().publish(SLOT, payload)
     assert await recover(client) == (books(2), submissions(3, 4), heads[-1])
 
 
 async def test_without_an_intact_snapshot_a_whole_journal_is_read_from_its_beginning(client: Client) -> None:
     heads = await write(client, [2, 2], [])
-    await client.jetstream().publish(SNAPSHOTS, b"\xff")
+    await client.jetstream().publish(SLOT, b"\xff")
     assert await recover(client) == (None, submissions(1, 4), heads[-1])
 
 
 async def test_without_an_intact_snapshot_a_trimmed_journal_is_corrupt(client: Client) -> None:
     await write(client, [2, 2, 2], [])
     await client.jetstream().purge_stream(STREAM, seq=2)
-    await client.jetstream().publish(SNAPSHOTS, b"\xff")
+    await client.jetstream().publish(SLOT, b"\xff")
     with pytest.raises(JournalCorrupt, match=r"begins with event 3, and no snapshot .* cannot be decoded"):
         await recover(client)
 
@@ -266,7 +298,7 @@ async def test_nothing_is_appended_to_a_corrupt_journal(client: Client) -> None:
 async def test_a_trimmed_journal_starts_from_its_snapshot_and_goes_on(client: Client) -> None:
     heads = await write(client, [2, 2, 2, 2, 2], [2, 4])
     assert await trim(client, NAMESPACE, VENUE, before_sequence=11) == 3
-    assert await stored(client, JOURNAL) == 4
+    assert await stored(client, STREAM) == 4
     assert await recover(client) == (books(8), submissions(9, 2), heads[-1])
     journal = await opened(client)
     end = await journal.append(submissions(11, 1), NOW, 2)
@@ -289,7 +321,7 @@ async def test_after_trimming_the_older_snapshot_still_starts_a_gateway(client: 
     heads = await write(client, [2, 2, 2, 2, 2], [2, 4])
     await trim(client, NAMESPACE, VENUE, before_sequence=11)
     newest = (await JetStreamReader(client, NAMESPACE, VENUE).read_snapshots()).intact[0]
-    await client.jetstream().delete_msg(STREAM, newest.place)
+    await client.jetstream().delete_msg(SNAPSHOTS, newest.place)
     assert await recover(client) == (books(4), submissions(5, 6), heads[-1])
 
 
@@ -298,14 +330,14 @@ async def test_only_what_was_exported_is_trimmed(client: Client) -> None:
     # Event 4 is in the second record, which therefore stays.
     assert await trim(client, NAMESPACE, VENUE, before_sequence=4) == 3
     assert await trim(client, NAMESPACE, VENUE, before_sequence=1) == 3
-    assert await stored(client, JOURNAL) == 4
+    assert await stored(client, STREAM) == 4
 
 
 async def test_trimming_removes_records_and_no_snapshots(client: Client) -> None:
-    await client.jetstream().publish(SNAPSHOTS, b"\xff")
+    await client.jetstream().publish(subjects.journal_snapshot(NAMESPACE, VENUE, 2), b"\xff")
     await write(client, [2, 2, 2, 2, 2], [2, 4])
     assert await trim(client, NAMESPACE, VENUE, before_sequence=11) == 3
-    assert (await stored(client, JOURNAL), await stored(client, SNAPSHOTS)) == (4, 3)
+    assert (await stored(client, STREAM), await stored(client, SNAPSHOTS)) == (4, 3)
 
 
 @pytest.mark.parametrize("snapshots", [[], [2]])
@@ -313,16 +345,16 @@ async def test_nothing_is_trimmed_without_two_snapshots(client: Client, snapshot
     await write(client, [2, 2, 2], snapshots)
     with pytest.raises(JournalUnavailable, match=f"has {len(snapshots)} of the 2 intact snapshots"):
         await trim(client, NAMESPACE, VENUE, before_sequence=7)
-    assert await stored(client, JOURNAL) == 3
+    assert await stored(client, STREAM) == 3
 
 
 async def test_nothing_is_trimmed_when_a_snapshot_does_not_stand_on_the_journal(client: Client) -> None:
     heads = await write(client, [2, 2, 2], [2])
     for part in split(books(), JournalHead(heads[2].sequence, b"h" * 32)):
-        await client.jetstream().publish(SNAPSHOTS, part)
+        await client.jetstream().publish(SLOT, part)
     with pytest.raises(JournalCorrupt):
         await trim(client, NAMESPACE, VENUE, before_sequence=7)
-    assert await stored(client, JOURNAL) == 3
+    assert await stored(client, STREAM) == 3
 
 
 async def test_what_fails_beside_the_journal_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,8 +364,8 @@ async def test_what_fails_beside_the_journal_is_named(client: Client, monkeypatc
     heads = await write(client, [1, 1, 1], [1, 2])
     journal = await opened(client)
     monkeypatch.setattr("nats.js.client.JetStreamContext.purge_stream", fail)
-    with pytest.raises(JournalUnavailable, match=r"^purging the snapshots that are not needed any more failed"):
-        await journal.write_snapshot(books(), heads[2])
+    # Which needs no purging.
+    await journal.write_snapshot(books(), heads[2])
     with pytest.raises(JournalUnavailable, match=r"^trimming the journal failed"):
         await trim(client, NAMESPACE, VENUE, before_sequence=2)
 

@@ -22,11 +22,13 @@ MAX_EVENTS = 200
 
 class Bench(Protocol):
     """One kind of venue. `abilities`: "market" (quotes can be scripted), "faults", "drop" (a session can be broken from
-    outside), "key" (a wrong API key can be given)."""
+    outside), "key" (another API key can be given: "rightful" is accepted too)."""
 
     name: str
     abilities: frozenset[str]
     instrument: Instrument
+    # What the venue is shown at the next logon.
+    api_key: str
 
     async def start(self, quotes: Sequence[Quote], faults: tuple[Fault, ...], api_key: str) -> VenuePort:
         """A fresh venue with these quotes in lock step, not connected. The key that it wants is "right"."""

@@ -3,6 +3,8 @@ quantity on both sides. A case starts with a venue that is not connected and has
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from crowetrade_agents.domain.instrument import InstrumentId
@@ -449,3 +451,33 @@ async def c33_book_in_force_after_a_logon(venue: Venue) -> None:
     await venue.connect()
     event = await venue.next(QuoteChanged)
     assert (event.sequence, event.book.bid_price) == (2, D("1.0990"))
+
+
+@case(abilities=("key",))
+async def c34_renewal(venue: Venue) -> None:
+    """A session is logged on again with another key while orders go on: none is lost, no session breaks."""
+    await begin(venue)
+    venue.submit(terms("a", price="1.0900"))
+    venue.bench.api_key = "rightful"
+    renewing = asyncio.create_task(venue.port.renew())
+    venue.submit(terms("b", price="1.0901"))
+    await renewing
+    venue.submit(terms("c", price="1.0902"))
+    for name in "abc":
+        assert (await state(venue, name)).status is OrdStatus.NEW
+    assert not venue.of(SessionChanged)
+
+
+@case(abilities=("key",))
+async def c35_renewal_refused(venue: Venue) -> None:
+    """A venue that refuses the new key says so, and the session goes on."""
+    await begin(venue)
+    venue.submit(terms("a", price="1.0900"))
+    venue.bench.api_key = "wrong"
+    renewing = asyncio.create_task(venue.port.renew())
+    venue.submit(terms("b", price="1.0901"))
+    with pytest.raises(LogonRefused, match="key"):
+        await renewing
+    for name in "ab":
+        assert (await state(venue, name)).status is OrdStatus.NEW
+    assert not venue.of(SessionChanged)

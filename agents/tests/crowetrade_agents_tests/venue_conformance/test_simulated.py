@@ -32,11 +32,17 @@ assert cases
 def spec_of(folder: Path, quotes: Sequence[Quote], faults: tuple[Fault, ...]) -> SimulatedSpec:
     path = write_quotes(folder / "quotes.csv", quotes)
     key = hashlib.sha256(b"right").hexdigest()
-    return SimulatedSpec((Recording(path),), speed=None, api_key_sha256=key, faults=faults)
+    return SimulatedSpec(
+        (Recording(path),),
+        speed=None,
+        api_key_sha256=key,
+        previous_api_key_sha256=hashlib.sha256(b"rightful").hexdigest(),
+        faults=faults,
+    )
 
 
-def context_of(api_key: str) -> AdapterContext:
-    return AdapterContext("sim", (EUR_USD,), JumpingClock(START_NS), lambda: {API_KEY: api_key})
+def context_of(bench: Bench) -> AdapterContext:
+    return AdapterContext("sim", (EUR_USD,), JumpingClock(START_NS), lambda: {API_KEY: bench.api_key})
 
 
 class InProcess:
@@ -45,13 +51,15 @@ class InProcess:
     name = "Simulated"
     abilities = ABILITIES
     instrument = EUR_USD
+    api_key = ""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._venue: adapter.SimulatedVenue | None = None
 
     async def start(self, quotes: Sequence[Quote], faults: tuple[Fault, ...], api_key: str) -> VenuePort:
-        self._venue = adapter.make(spec_of(self._folder, quotes, faults), context_of(api_key))
+        self.api_key = api_key
+        self._venue = adapter.make(spec_of(self._folder, quotes, faults), context_of(self))
         return self._venue
 
     async def drop(self) -> None:
@@ -69,6 +77,7 @@ class OverTcp:
     name = "SimulatedServer"
     abilities = ABILITIES
     instrument = EUR_USD
+    api_key = ""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,7 +92,8 @@ class OverTcp:
         self._process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         port = json.loads(await self._process.stdout.readline())["port"]
-        self._venue = client.make(client.ServerSpec(port, lock_step=True), context_of(api_key))
+        self.api_key = api_key
+        self._venue = client.make(client.ServerSpec(port, lock_step=True), context_of(self))
         return self._venue
 
     async def drop(self) -> None:

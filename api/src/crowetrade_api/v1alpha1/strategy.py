@@ -400,6 +400,13 @@ class StrategyStatus(ApiModel):
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
+    admitted_venues: list[Annotated[str, StringConstraints(max_length=104)]] = Field(
+        default_factory=list,
+        description="Venues of other namespaces that admit it, as NAMESPACE/NAME: by this the bus lets it read their "
+        "market data.",
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
     last_signal_time: str | None = Field(
         default=None, description="When the model last gave a signal.", json_schema_extra={"format": "date-time"}
     )

@@ -228,6 +228,11 @@ class QueueModel(DocumentedEnum):
     PRICE_TIME = "PriceTime", "What a level loses without trades was cancelled behind, as long as that can be."
 
 
+def _hash_of_key(alias: str, description: str) -> Any:
+    rule_ = rule("self.matches(r'^[0-9a-f]{64}$')", "must be 64 lower-case hex digits: printf %s KEY | sha256sum")
+    return Field(default=None, alias=alias, max_length=64, description=description, json_schema_extra=rules(rule_))
+
+
 class Simulated(ApiModel):
     """A venue that matches orders against recorded market data: the best bid and offer, or the recorded depth, which
     orders walk. The account's own orders do not move the market."""
@@ -283,15 +288,14 @@ class Simulated(ApiModel):
         description="Whether the account may sell what it does not hold. "
         + " ".join(f"{word}: {word.doc}" for word in ShortSelling),
     )
-    api_key_sha256: str | None = Field(
-        default=None,
-        alias="apiKeySha256",
-        max_length=64,
-        description="SHA-256 of the API key that this venue accepts, in hex: the simulation of a venue with keys. "
+    api_key_sha256: str | None = _hash_of_key(
+        "apiKeySha256",
+        "SHA-256 of the API key that this venue accepts, in hex: the simulation of a venue with keys. "
         "Set it together with spec.credentials.",
-        json_schema_extra=rules(
-            rule("self.matches(r'^[0-9a-f]{64}$')", "must be 64 lower-case hex digits: printf %s KEY | sha256sum")
-        ),
+    )
+    previous_api_key_sha256: str | None = _hash_of_key(
+        "previousApiKeySha256",
+        "SHA-256 of another API key that this venue accepts too, as venues do while a key is rotated.",
     )
 
 
@@ -299,8 +303,42 @@ _VAULT_PATH = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$"
 _VAULT_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 
 
+def _field_of_secret(purpose: str) -> Any:
+    rule_ = rule(f"self.matches(r'{_VAULT_NAME}')", "must be a field name such as api-key")
+    text = f"Field of the secret that holds {purpose}."
+    return Field(default=None, description=text, max_length=128, json_schema_extra=rules(rule_))
+
+
+class CredentialKeys(ApiModel):
+    """Which field of the secret holds which key of the venue. What is not named is not read."""
+
+    api_key: str | None = _field_of_secret("the API key")
+    secret: str | None = _field_of_secret("the API secret, with which requests are signed")
+    passphrase: str | None = _field_of_secret("the passphrase of the API key")
+    fix_password: str | None = _field_of_secret("the password of the FIX logon (tag 554)")
+    tls_key: str | None = _field_of_secret("the private key, PEM, of the TLS client certificate")
+
+    def fields(self) -> dict[str, str]:
+        """The fields of the secret by the names of the keys, as adapters ask for them."""
+        return {key: str(value) for key, value in self.model_dump(by_alias=True, exclude_none=True).items()}
+
+
+_SOME_KEY = rule(
+    "has(self.apiKey) || has(self.secret) || has(self.passphrase) || has(self.fixPassword) || has(self.tlsKey)",
+    "name one key at least, for example {apiKey: api-key}",
+)
+
+
+def _credential_keys() -> Any:
+    return Field(
+        default_factory=lambda: CredentialKeys(api_key="api-key"),
+        description="Which field of the secret holds which key of the venue.",
+        json_schema_extra={"default": {"apiKey": "api-key"}, **rules(_SOME_KEY)},
+    )
+
+
 class VaultCredentials(ApiModel):
-    """The venue's API key in HashiCorp Vault."""
+    """The venue's keys in HashiCorp Vault."""
 
     path: Annotated[str, StringConstraints(max_length=253)] = Field(
         description="Path of the secret, for a KV version 2 engine with data in it: secret/data/venues/kraken.",
@@ -313,10 +351,11 @@ class VaultCredentials(ApiModel):
         "namespace, with audience vault.",
         json_schema_extra=rules(rule(f"self.matches(r'{_VAULT_NAME}')", "must be a Vault role such as venue-kraken")),
     )
-    key: Annotated[str, StringConstraints(max_length=128)] = Field(
-        default="api-key",
-        description="Field of the secret that holds the key.",
-        json_schema_extra=rules(rule(f"self.matches(r'{_VAULT_NAME}')", "must be a field name such as api-key")),
+    keys: CredentialKeys = _credential_keys()
+    engine: Literal["KeyValue", "Dynamic"] = Field(
+        default="KeyValue",
+        description="KeyValue: a KV version 2 engine, asked for a new version every refreshSeconds. Dynamic: an engine "
+        "that makes credentials with a lease, which is renewed while it can be, and replaced before it ends.",
     )
     refresh_seconds: int = Field(
         default=60, description="How often Vault is asked for a new version, in seconds.", ge=5, le=86_400
@@ -324,17 +363,18 @@ class VaultCredentials(ApiModel):
 
 
 class SecretReference(ApiModel):
-    """A Secret in the same namespace, with the venue's key under api-key."""
+    """A Secret in the same namespace, with the venue's keys."""
 
     name: Annotated[str, StringConstraints(max_length=253, min_length=1)] = _name("Name of the Secret.", "a Secret")
+    keys: CredentialKeys = _credential_keys()
 
 
 class Credentials(ApiModel):
-    """Where the gateway finds its venue key. No other pod gets it."""
+    """Where the gateway finds its venue keys. No other pod gets them."""
 
     vault: VaultCredentials | None = Field(default=None, description="HashiCorp Vault: for real venues.")
     secret_ref: SecretReference | None = Field(
-        default=None, description="A Secret with key api-key: for development only, anyone who may read it has the key."
+        default=None, description="A Secret: for development only, anyone who may read it has the keys."
     )
 
 
@@ -630,6 +670,11 @@ class VenueConnection(Resource):
             "(!has(self.spec.simulated.funding) || self.spec.simulated.funding.all(f, f.symbol in listed)) "
             "&& (!has(self.spec.simulated.rollover) || self.spec.simulated.rollover.all(r, r.symbol in listed)))",
             "spec.simulated.funding and spec.simulated.rollover: each symbol must be one of spec.instruments",
+        ),
+        rule(
+            "!has(self.spec.simulated) || !has(self.spec.simulated.previousApiKeySha256) || "
+            "has(self.spec.simulated.apiKeySha256)",
+            "spec.simulated.previousApiKeySha256 is of a second key: write spec.simulated.apiKeySha256, too",
         ),
         rule(
             "has(self.spec.credentials) == (has(self.spec.simulated) && has(self.spec.simulated.apiKeySha256))",

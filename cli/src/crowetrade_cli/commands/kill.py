@@ -56,7 +56,11 @@ def kill(
     nats: Nats = "",
     gateway: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST:PORT", help="Control service of a gateway, besides those that are known."),
+        typer.Option(
+            metavar="[NAME=]HOST:PORT",
+            help="Control service of a gateway, besides those that are known; with TLS, NAME is the one in its "
+            "certificate where HOST is not.",
+        ),
     ] = None,
     kubeconfig: Kubeconfig = "",
     context: Context = "",
@@ -134,7 +138,7 @@ async def _follow(asked: Asked, reach: Reach, show: Show, timeout: float) -> Loo
 
 
 def _check_target(target: str) -> None:
-    host, _, port = target.rpartition(":")
+    host, _, port = target.rpartition("=")[2].rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise WrongUse(f'--gateway "{target}" is no HOST:PORT, such as 10.0.3.7:50052')
 

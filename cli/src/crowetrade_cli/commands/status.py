@@ -100,7 +100,8 @@ async def _kills(gateways: list[Gateway]) -> tuple[list[dict[str, Any]], list[st
 
 
 async def _first_answer(gateway: Gateway) -> list[Any] | None:
-    for answer in asyncio.as_completed([ways.kills_at(target) for target in gateway.targets]):
+    asked = [ways.kills_at(target, gateway.address.server_name) for target in gateway.targets]
+    for answer in asyncio.as_completed(asked):
         try:
             return await answer
         except Failed:
@@ -118,6 +119,7 @@ def _table(title: str, first: str, *columns: str) -> Table:
 
 def _tables(found: Status) -> Group:
     return Group(
+        *([Text(f"NOT PROTECTED: {found.without_identity}", style="bold red")] if found.without_identity else []),
         *(_kill_table(found) if found.kills else ["No KillSwitch is engaged."]),
         *(_breach_table(found) if found.breaches else ["No breach waits to be cleared."]),
         _stopped("Venues", "connected", found.venues, found.venues_total),

@@ -16,7 +16,7 @@ from lightkube.core.generic_client import ALL_NS
 from lightkube.core.resource import NamespacedResource
 from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
 from lightkube.resources.authentication_v1 import SelfSubjectReview
-from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Pod
 from lightkube.types import PatchType
 
 from crowetrade_api.names import GATEWAY_APP, GROUP, NAME_LABEL, VERSION
@@ -83,6 +83,11 @@ class ApiServer:
     async def gateway_pods(self, namespace: str | None) -> Sequence[Pod]:
         """Pods of gateways, of all namespaces where none is named."""
         return await self._listed(Pod, namespace, {NAME_LABEL: GATEWAY_APP})
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The data of a ConfigMap."""
+        with self._sentences():
+            return dict((await self._client.get(ConfigMap, name, namespace=namespace)).data or {})
 
     async def namespace_labels(self) -> Mapping[str, Mapping[str, str]]:
         """Labels of every namespace by its name."""

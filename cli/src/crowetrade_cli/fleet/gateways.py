@@ -13,6 +13,7 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.kill_order import selects_gateway
 from crowetrade_api.names import CONTROL_PORT, VENUE_LABEL, venue_object
 from crowetrade_api.v1alpha1.strategy import venue_refs
+from crowetrade_process.identity.name import service_dns_name
 
 
 class Address(NamedTuple):
@@ -20,6 +21,11 @@ class Address(NamedTuple):
 
     namespace: str
     venue: str
+
+    @property
+    def server_name(self) -> str:
+        """The name in the gateway's certificate."""
+        return service_dns_name(self.namespace, venue_object(self.venue))
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.venue}"
@@ -61,7 +67,7 @@ def gateways_of(
     labels_of = {_address(venue): venue["metadata"].get("labels") or {} for venue in venues}
     found = []
     for address in sorted(labels_of.keys() | guests.keys()):
-        hosts = [*ips[address], f"{venue_object(address.venue)}.{address.namespace}.svc"]
+        hosts = [*ips[address], address.server_name]
         targets = tuple(f"{host}:{CONTROL_PORT}" for host in hosts)
         here = {home: namespaces.get(home) for home in sorted(guests.get(address, ()))}
         found.append(Gateway(address, targets, labels_of.get(address), namespaces.get(address.namespace), here))

@@ -269,7 +269,7 @@ class Kill:
         self._expect(order)
         for target in self.reach.targets:
             self._progress.expect([target])
-            self._start(target, target, order)
+            self._start(target, target, order, "")
         try:
             await asyncio.Event().wait()
         finally:
@@ -280,12 +280,12 @@ class Kill:
         for gateway in concerned(self._known.gateways.values(), order):
             self._progress.expect([gateway.address])
             for target in gateway.targets:
-                self._start(target, str(gateway.address), order)
+                self._start(target, str(gateway.address), order, gateway.address.server_name)
         if not self._direct and not self.reach.targets and self._discovered:
             text = "no gateway is known: name them with --gateway HOST:PORT"
             self._say(Channel.DIRECT, Outcome.NOT_TRIED, text)
 
-    def _start(self, target: str, gateway: str, order: kill_pb2.KillOrder) -> None:
+    def _start(self, target: str, gateway: str, order: kill_pb2.KillOrder, server_name: str) -> None:
         if target in self._direct:
             return
 
@@ -299,7 +299,7 @@ class Kill:
             self._say_direct("")
 
         self._direct[target] = asyncio.create_task(
-            ways.until_it_works(lambda: ways.directly(target, order, acknowledged), failed)
+            ways.until_it_works(lambda: ways.directly(target, order, acknowledged, server_name), failed)
         )
 
     def _say_direct(self, problem: str) -> None:

@@ -75,6 +75,8 @@ class Status:
     strategies_total: int
     venues: Sequence[StoppedRow]
     venues_total: int
+    without_identity: str
+    """Why anybody may do anything; empty where everybody proves who they are."""
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -95,6 +97,7 @@ def status(
         strategies_total=len(strategies),
         venues=_sorted(stopped for item in venues if (stopped := _venue(item)) is not None),
         venues_total=len(venues),
+        without_identity=_without_identity([*strategies, *venues, *limits, *switches]),
     )
 
 
@@ -166,6 +169,14 @@ def _venue(item: Stored) -> StoppedRow | None:
         return None
     why = _worst(conditions, ConditionType.SESSION_ESTABLISHED)
     return StoppedRow(venue.namespace, venue.name, str(phase) or "Unknown", *why)
+
+
+def _without_identity(items: Iterable[Stored]) -> str:
+    for item in items:
+        for told in (item.get("status") or {}).get("conditions") or []:
+            if told.get("type") == ConditionType.IDENTITY_DISABLED.value and told.get("status") == "True":
+                return str(told.get("message", ""))
+    return ""
 
 
 def _worst(conditions: Sequence[Condition], wanted: ConditionType) -> tuple[str, str]:

@@ -17,6 +17,8 @@ from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
 from crowetrade_cli.bus import connect
 from crowetrade_cli.errors import Failed, Refused
 from crowetrade_cli.fleet.progress import Stage, stage_of
+from crowetrade_cli.identity import TLS_FILES
+from crowetrade_process.identity.grpc import open_channel
 
 AGAIN_SECONDS = 1.0
 """Between two tries of one way."""
@@ -39,10 +41,14 @@ async def until_it_works(way: Callable[[], Awaitable[None]], failed: Callable[[s
         await asyncio.sleep(AGAIN_SECONDS)
 
 
-async def directly(target: str, order: kill_pb2.KillOrder, acknowledged: Acknowledged) -> None:
+async def directly(target: str, order: kill_pb2.KillOrder, acknowledged: Acknowledged, server_name: str = "") -> None:
     """Engages the order at the gateway whose control service listens at HOST:PORT, and returns when nothing that it
-    cancels is open there any more. Raises Failed."""
-    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+    cancels is open there any more. Raises Failed.
+
+    With TLS, `server_name` is the name in its certificate; without one it stands before the target, NAME=HOST:PORT, or
+    is the Service in HOST.
+    """
+    async with await _channel(target, server_name) as channel:
         service = control_pb2_grpc.ControlServiceStub(channel)
         try:
             halted = False
@@ -55,9 +61,10 @@ async def directly(target: str, order: kill_pb2.KillOrder, acknowledged: Acknowl
             raise Failed(f"{target} has ended before it had halted")
 
 
-async def kills_at(target: str) -> list[kill_pb2.KillAcknowledgement]:
-    """Kill orders in force at the gateway whose control service listens at HOST:PORT. Raises Failed."""
-    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+async def kills_at(target: str, server_name: str = "") -> list[kill_pb2.KillAcknowledgement]:
+    """Kill orders in force at the gateway whose control service listens at HOST:PORT; `server_name` as for `directly`.
+    Raises Failed."""
+    async with await _channel(target, server_name) as channel:
         service = control_pb2_grpc.ControlServiceStub(channel)
         try:
             response = await service.ListKills(control_pb2.ListKillsRequest(), timeout=ANSWER_SECONDS)
@@ -91,10 +98,15 @@ async def by_the_bus(
     raise Failed(f"NATS at {url} has closed the connection; the order is stored there")
 
 
+async def _channel(target: str, server_name: str) -> grpc.aio.Channel:
+    name, _, address = target.rpartition("=")
+    return open_channel(address, await TLS_FILES.identity(), server_name or name, _OPTIONS)
+
+
 def _sentence(target: str, error: grpc.aio.AioRpcError) -> str:
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:
-            return f"nobody answers at {target}"
+            return f"nobody answers at {target}" + (f" ({error.details()})" if TLS_FILES.directory else "")
         case grpc.StatusCode.UNIMPLEMENTED:
             return f"what answers at {target} is no gateway's control service"
         case code:

@@ -39,10 +39,19 @@ def format_of(file: Path, asked: Format | None) -> Format:
 @contextmanager
 def write_file(file: Path, file_format: Format) -> Iterator[Write]:
     """Writes rows. The file has its name, and is on disk, only when all of it is written."""
+    with (
+        whole_or_nothing(file) as part,
+        (_write_parquet if file_format is Format.PARQUET else _write_jsonl)(part) as write,
+    ):
+        yield write
+
+
+@contextmanager
+def whole_or_nothing(file: Path) -> Iterator[Path]:
+    """What is written to the path that it gives has the file's name, and is on disk, only at the end."""
     part = file.with_name(f".{file.name}.part")
     try:
-        with (_write_parquet if file_format is Format.PARQUET else _write_jsonl)(part) as write:
-            yield write
+        yield part
         _synced(part)
         part.rename(file)
         _synced(file.parent)

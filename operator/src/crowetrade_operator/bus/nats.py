@@ -1,4 +1,4 @@
-"""The bus: NATS with JetStream. Makes the bucket and a stream per venue, puts GatewayConfigs, receives status messages.
+"""The bus: NATS with JetStream. Makes buckets and streams, puts GatewayConfigs, receives status messages.
 
 The operator works without it: `connected` is false, what needs the bus raises BusUnavailable, and a new connection is
 tried for ever: by us, not by the client, so that there is one loop and each failed try says why. After each connect
@@ -19,17 +19,22 @@ from google.protobuf.message import DecodeError
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
-from crowetrade_operator.bus import allowances, kills
+from crowetrade_operator.bus import allowances, audit, kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.reading import read_gateway_status
+from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.errors import BusUnavailable
+from crowetrade_operator.settings import StreamSettings
+from crowetrade_process.audit.chain import End
+from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import connect_options
 
 log = structlog.get_logger()
 
@@ -38,18 +43,32 @@ ENSURE_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
-_ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
+_ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError, IdentityUnavailable)
 Stored = tuple[str, int]
 """What decides whether a GatewayConfig is put again: its revision and the fencing token on record."""
 GatewayListener = Callable[[str, str], None]
 """Namespace and name of the venue (or strategy) whose state changed."""
 
 
+DEFAULT_STREAMS = StreamSettings()
+
+
 class Bus:
     """One connection for the life of the process."""
 
-    def __init__(self, url: str, board: Board) -> None:
+    def __init__(
+        self,
+        url: str,
+        board: Board,
+        identity: Identity | None = None,
+        *,
+        streams: StreamSettings = DEFAULT_STREAMS,
+        audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS,
+    ) -> None:
         self.url = url
+        self._identity = identity
+        self._streams_wanted = streams
+        self._audit_retention_seconds = audit_retention_seconds
         self.board = board
         self.connected = False
         self.problem = "not connected yet"
@@ -133,17 +152,35 @@ class Bus:
         return self._configs.get(subjects.gateway_config_key(namespace, venue))
 
     async def ensure_journal(self, namespace: str, venue: str) -> None:
-        """Makes the stream of a venue's journal as it must be. It outlives the VenueConnection, as the account does."""
+        """Makes the streams of a venue's journal. They outlive the VenueConnection, as the account does."""
         name = subjects.journal_stream(namespace, venue)
         if name in self._streams:
             return
         self._usable()
         assert self._stream is not None
         try:
-            await _ensure_stream(self._stream, _journal_stream(namespace, venue))
+            await ensure_journal(self._stream, namespace, venue, self._streams_wanted)
         except _ERRORS as error:
             raise self._failed(f"make the journal stream of venue {venue}", error) from error
         self._streams.add(name)
+
+    async def audit_ends(self) -> dict[str, End]:
+        """Where the chain of each writer of the audit trail ends."""
+        self._usable()
+        assert self._stream is not None
+        try:
+            return await audit.ends(self._stream)
+        except _ERRORS as error:
+            raise self._failed("read the audit trail", error) from error
+
+    async def has_audit_record(self, place: int, record_hash: bytes) -> bool:
+        """Whether the record at a place of the audit trail's stream is the one with this hash."""
+        self._usable()
+        assert self._stream is not None
+        try:
+            return await audit.has_record(self._stream, place, record_hash)
+        except _ERRORS as error:
+            raise self._failed("read the audit trail", error) from error
 
     async def delete_config(self, namespace: str, venue: str) -> None:
         """Deletes the config: a gateway without one blocks every order."""
@@ -235,6 +272,7 @@ class Bus:
             max_outstanding_pings=2,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnect,
+            **connect_options(self._identity),
         )
 
     async def _drop(self) -> None:
@@ -251,9 +289,10 @@ class Bus:
         # Somebody else may have changed them: the next call looks again.
         self._put.clear()
         self._streams.clear()
-        self._bucket = await _ensure_bucket(self._stream, subjects.CONFIG_BUCKET)
-        self._kills = await _ensure_bucket(self._stream, subjects.KILL_BUCKET)
-        self._allowances = await _ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET)
+        self._bucket = await ensure_bucket(self._stream, subjects.CONFIG_BUCKET, self._streams_wanted)
+        self._kills = await ensure_bucket(self._stream, subjects.KILL_BUCKET, self._streams_wanted)
+        self._allowances = await ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET, self._streams_wanted)
+        await audit.ensure_stream(self._stream, self._audit_retention_seconds)
 
     async def _heard(self, message: Msg) -> None:
         said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")
@@ -340,32 +379,3 @@ def _text(error: Exception) -> str:
 def _stored(config: config_pb2.GatewayConfig) -> Stored:
     """Cleared halts are part of the revision."""
     return config.revision, config.on_record.fencing_token
-
-
-def _journal_stream(namespace: str, venue: str) -> StreamConfig:
-    """Nothing in it expires: gateways trim what they have exported."""
-    return StreamConfig(
-        name=subjects.journal_stream(namespace, venue),
-        subjects=[subjects.journal(namespace, venue), subjects.journal_snapshot(namespace, venue)],
-        storage=StorageType.FILE,
-        retention=RetentionPolicy.LIMITS,
-        allow_direct=True,
-    )
-
-
-async def _ensure_stream(stream: JetStreamContext, wanted: StreamConfig) -> None:
-    assert wanted.name is not None
-    try:
-        found = (await stream.stream_info(wanted.name)).config
-    except nats.js.errors.NotFoundError:
-        await stream.add_stream(wanted)
-        return
-    if sorted(found.subjects or ()) != sorted(wanted.subjects or ()) or not found.allow_direct:
-        await stream.update_stream(found.evolve(subjects=wanted.subjects, allow_direct=True))
-
-
-async def _ensure_bucket(stream: JetStreamContext, name: str) -> KeyValue:
-    try:
-        return await stream.key_value(name)
-    except nats.js.errors.BucketNotFoundError:
-        return await stream.create_key_value(KeyValueConfig(bucket=name, history=1, storage=StorageType.FILE))

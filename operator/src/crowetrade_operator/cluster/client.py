@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -31,6 +32,8 @@ from crowetrade_operator.errors import (
 Object = dict[str, Any]
 REQUEST_SECONDS = 15.0
 PAGE = 500
+WATCH_SECONDS = 300
+_NO_ANSWER = (TimeoutError, aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
 
 
 async def connect(kubeconfig: str) -> Cluster:
@@ -75,6 +78,26 @@ class Cluster:
             if not following:
                 return items, version
             query["continue"] = following
+
+    async def watch(
+        self, resource: ApiResource, version: str, namespace: str = ""
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Changes after a list's resourceVersion, as the type of the event and its object; ends after a while, as
+        watches do. Raises ClusterError when the version is too old, and when there is no answer."""
+        path = resource.path(namespace)
+        query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
+        query["timeoutSeconds"] = str(WATCH_SECONDS)
+        try:
+            response = await self._open("GET", path, query, None, "application/json", WATCH_SECONDS + REQUEST_SECONDS)
+            if response.status != 200:
+                raise _error("watch", path, int(response.status), await _payload(response))
+            async for line in _lines(response.content.iter_any()):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise _error("watch", path, int(event["object"].get("code") or 0), event["object"])
+                yield event["type"], event["object"]
+        except _NO_ANSWER as error:
+            raise _no_answer("watch", path, error) from error
 
     async def apply(self, body: Object, subresource: str = "") -> Object:
         """Server-side apply: we own exactly the fields in the body, whoever had them before."""
@@ -126,9 +149,8 @@ class Cluster:
         code = 0
         try:
             code, payload = await self._send(method, path, query or {}, body, content_type, timeout)
-        except (TimeoutError, aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            reason = str(error) or type(error).__name__
-            raise ClusterUnavailable(verb, path, 0, f"no answer from the API server: {reason}") from error
+        except _NO_ANSWER as error:
+            raise _no_answer(verb, path, error) from error
         finally:
             metrics.API_REQUESTS.labels(verb, resource.plural, str(code)).inc()
             metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
@@ -139,18 +161,41 @@ class Cluster:
     async def _send(
         self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str, timeout: float
     ) -> tuple[int, Object]:
+        response = await self._open(method, path, query, body, content_type, timeout)
+        return int(response.status), await _payload(response)
+
+    async def _open(
+        self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str, timeout: float
+    ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
         await self._api.update_params_for_auth(headers, {}, ["BearerToken"], path, method, body)
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         response = await self._api.rest_client.request(
             method, url, headers=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=timeout)
         )
-        raw = await response.read()
-        try:
-            payload = json.loads(raw) if raw else {}
-        except ValueError:
-            payload = {"message": raw[:500].decode("utf-8", "replace")}
-        return int(response.status), cast(Object, payload)
+        return cast(aiohttp.ClientResponse, response.response)
+
+
+async def _payload(response: aiohttp.ClientResponse) -> Object:
+    raw = await response.read()
+    try:
+        return cast(Object, json.loads(raw) if raw else {})
+    except ValueError:
+        return {"message": raw[:500].decode("utf-8", "replace")}
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """aiohttp's own lines are bounded below the size of an object."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+
+
+def _no_answer(verb: str, path: str, error: Exception) -> ClusterUnavailable:
+    reason = str(error) or type(error).__name__
+    return ClusterUnavailable(verb, path, 0, f"no answer from the API server: {reason}")
 
 
 def _error(verb: str, path: str, code: int, payload: Object) -> ClusterError:

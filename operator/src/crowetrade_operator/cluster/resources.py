@@ -40,6 +40,7 @@ SERVICE_ACCOUNTS = ApiResource("", "v1", "serviceaccounts", "ServiceAccount")
 NETWORK_POLICIES = ApiResource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 DISRUPTION_BUDGETS = ApiResource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace")
+CERTIFICATES = ApiResource("cert-manager.io", "v1", "certificates", "Certificate")
 PODS = ApiResource("", "v1", "pods", "Pod")
 EVENTS = ApiResource("events.k8s.io", "v1", "events", "Event")
 LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease")
@@ -48,4 +49,6 @@ CUSTOM = (STRATEGIES, VENUES, RISK_LIMITS, KILL_SWITCHES)
 CHILDREN = (SERVICE_ACCOUNTS, CONFIG_MAPS, NETWORK_POLICIES, SERVICES, DISRUPTION_BUDGETS, DEPLOYMENTS)
 """Kinds that the operator creates, in the order in which they are applied: the Deployment comes last."""
 WATCHED = (*CUSTOM, *CHILDREN, PODS)
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, EVENTS, LEASES)}
+WATCHED_WITH_CERTIFICATES = (*WATCHED, CERTIFICATES)
+"""Where cert-manager issues identities; elsewhere its kinds may not be there."""
+BY_KIND = {resource.kind: resource for resource in (*WATCHED_WITH_CERTIFICATES, EVENTS, LEASES)}

@@ -17,7 +17,12 @@ import structlog
 from crowetrade.config.v1.kill_pb2 import KillAcknowledgement, KillOrder
 from crowetrade.gateway.v1.control_pb2 import KillRequest
 from crowetrade.gateway.v1.control_pb2_grpc import ControlServiceStub
-from crowetrade_api.names import control_address
+from crowetrade_api.names import control_address, venue_object
+from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.grpc import open_channel
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.name import service_dns_name
 
 log = structlog.get_logger()
 
@@ -41,8 +46,14 @@ class _Sending:
 class DirectOrders:
     """Which orders are sent where, and what was answered."""
 
-    def __init__(self, address: Address = control_address, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        address: Address = control_address,
+        clock: Callable[[], float] = time.monotonic,
+        identity: Identity | None = None,
+    ) -> None:
         self._address = address
+        self._identity = identity
         self._clock = clock
         self._sending: dict[tuple[Place, Place], _Sending] = {}
         self._answers: dict[tuple[Place, Place], tuple[KillAcknowledgement, float]] = {}
@@ -80,19 +91,29 @@ class DirectOrders:
     async def _deliver(self, switch: Place, gateway: Place, order: KillOrder) -> None:
         address, told, request = self._address(*gateway), False, KillRequest(order=order)
         request.order.issued_unix_ns = time.time_ns()
-        async with grpc.aio.insecure_channel(address) as channel:
-            stub = ControlServiceStub(channel)
-            while True:
-                try:
-                    async for response in stub.Kill(request, timeout=CALL_SECONDS):
-                        self._answered(switch, gateway, response.acknowledgement)
-                except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED and not told:
-                        told = True
-                        log.warning(
-                            "kill_order_not_delivered", address=address, kill_switch=switch, error=error.details()
-                        )
+        server = service_dns_name(gateway[0], venue_object(gateway[1]))
+        while True:
+            try:
+                shown = self._shown()
+                async with open_channel(address, self._identity, server) as channel:
+                    # A channel shows one certificate for as long as it is open.
+                    while self._shown() is shown:
+                        try:
+                            async for response in ControlServiceStub(channel).Kill(request, timeout=CALL_SECONDS):
+                                self._answered(switch, gateway, response.acknowledgement)
+                        except grpc.aio.AioRpcError as error:
+                            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED and not told:
+                                told = True
+                                _not_delivered(address, switch, error.details())
+                        await asyncio.sleep(RETRY_SECONDS)
+            except IdentityUnavailable as error:
+                if not told:
+                    told = True
+                    _not_delivered(address, switch, str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _shown(self) -> Credentials | None:
+        return self._identity.credentials if self._identity is not None else None
 
     def _answered(self, switch: Place, gateway: Place, said: KillAcknowledgement) -> None:
         before = self._answers.get((switch, gateway))
@@ -100,3 +121,7 @@ class DirectOrders:
         if before is None or before[0] != said:
             for listener in self._listeners:
                 listener(*switch)
+
+
+def _not_delivered(address: str, switch: Place, why: str | None) -> None:
+    log.warning("kill_order_not_delivered", address=address, kill_switch=switch, error=why)

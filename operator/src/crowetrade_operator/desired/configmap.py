@@ -9,6 +9,7 @@ from typing import Any
 from crowetrade_api.files import (
     STRATEGY_FILE,
     VAULT_AGENT_FILE,
+    VAULT_CA_FILE,
     VENUE_FILE,
     StrategyFile,
     VenueFile,
@@ -18,7 +19,7 @@ from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata
 from crowetrade_operator.desired.vault import agent_config
-from crowetrade_operator.settings import Settings
+from crowetrade_operator.settings import Settings, VaultDelivery
 
 
 def strategy_content(
@@ -44,18 +45,21 @@ def config_hash(content: dict[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def strategy_config_map(strategy: Strategy, content: dict[str, Any]) -> dict[str, Any]:
+def strategy_config_map(strategy: Strategy, content: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The ConfigMap of a strategy."""
-    return _config_map(strategy, {STRATEGY_FILE: json.dumps(content, indent=2, sort_keys=True)})
+    return _config_map(strategy, {STRATEGY_FILE: json.dumps(content, indent=2, sort_keys=True)}, settings)
 
 
 def venue_config_map(venue: VenueConnection, content: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The ConfigMap of a gateway, with Vault Agent's configuration where there is one."""
     data = {VENUE_FILE: json.dumps(content, indent=2, sort_keys=True)}
-    if venue.spec.credentials is not None and venue.spec.credentials.vault is not None:
-        data[VAULT_AGENT_FILE] = agent_config(venue.spec.credentials.vault, settings)
-    return _config_map(venue, data)
+    keys = venue.spec.credentials.vault if venue.spec.credentials is not None else None
+    if keys is not None and settings.vault_delivery == VaultDelivery.SIDECAR:
+        data[VAULT_AGENT_FILE] = agent_config(keys, settings)
+    return _config_map(venue, data, settings)
 
 
-def _config_map(owner: Owner, data: dict[str, str]) -> dict[str, Any]:
+def _config_map(owner: Owner, data: dict[str, str], settings: Settings) -> dict[str, Any]:
+    if settings.vault_ca:
+        data[VAULT_CA_FILE] = settings.vault_ca
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(owner), "data": data}

@@ -6,7 +6,6 @@ from typing import Any
 
 from crowetrade_api.files import (
     CONFIG_DIRECTORY,
-    CREDENTIALS_KEY,
     DATA_DIRECTORY,
     KILL_DIRECTORY,
     SERVICE_ACCOUNT_DIRECTORY,
@@ -27,7 +26,7 @@ from crowetrade_api.names import (
 )
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import Credentials, VenueConnection
-from crowetrade_operator.desired import vault
+from crowetrade_operator.desired import identity, vault
 from crowetrade_operator.desired.metadata import labels, metadata, object_name, selector
 from crowetrade_operator.desired.pod import (
     TMP_MOUNT,
@@ -84,6 +83,7 @@ def _strategy_deployment(strategy: Strategy, role: str, config_hash: str, settin
     agent["ports"] = [port("http", HTTP_PORT)]
     agent["volumeMounts"] = [_config_mount(), TMP_MOUNT]
     pod = pod_spec(object_name(strategy), [agent], [_config_volume(object_name(strategy), STRATEGY_FILE), TMP_VOLUME])
+    identity.add(pod, strategy, object_name(strategy), settings)
     pod_labels = labels(strategy, role)
     return {
         "apiVersion": "apps/v1",
@@ -99,7 +99,7 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
     """The Deployment of a gateway."""
     gateway = container(
         "gateway",
-        settings.agents_image,
+        settings.gateway_image,
         ["gateway"],
         [*environment(settings.nats_url, config_hash), *_kill_environment(settings)],
         venue.spec.resources.to_api(),
@@ -109,15 +109,17 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
     volumes = [_config_volume(object_name(venue), VENUE_FILE), TMP_VOLUME, KILL_VOLUME, API_VOLUME]
     pod = pod_spec(object_name(venue), [gateway], volumes)
     pod["terminationGracePeriodSeconds"] = GATEWAY_GRACE_SECONDS
+    identity.add(pod, venue, object_name(venue), settings)
     for mount in data_mounts(venue.spec.simulated.data) if venue.spec.simulated is not None else ():
         _add_data(pod, mount)
+    annotations = {CONFIG_HASH_ANNOTATION: config_hash}
     if venue.spec.credentials is not None:
-        _add_credentials(pod, venue.spec.credentials, object_name(venue), settings)
+        annotations |= _add_credentials(pod, venue.spec.credentials, object_name(venue), settings)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": metadata(venue),
-        "spec": deployment_spec(selector(venue), labels(venue), {CONFIG_HASH_ANNOTATION: config_hash}, pod),
+        "spec": deployment_spec(selector(venue), labels(venue), annotations, pod),
     }
 
 
@@ -153,12 +155,14 @@ def _add_data(pod: dict[str, Any], mount: DataMount) -> None:
     pod["containers"][0]["volumeMounts"].append({"name": name, "mountPath": path, "readOnly": True})
 
 
-def _add_credentials(pod: dict[str, Any], credentials: Credentials, config_map: str, settings: Settings) -> None:
-    pod["containers"][0]["volumeMounts"].append({**vault.CREDENTIALS_MOUNT, "readOnly": True})
+def _add_credentials(
+    pod: dict[str, Any], credentials: Credentials, config_map: str, settings: Settings
+) -> dict[str, str]:
+    """Returns annotations of the pod."""
     if credentials.vault is not None:
-        pod["initContainers"] = [vault.agent_container(settings)]
-        pod["volumes"] += vault.volumes(config_map)
-    elif credentials.secret_ref is not None:
-        items = [{"key": CREDENTIALS_KEY, "path": CREDENTIALS_KEY}]
-        secret = {"secretName": credentials.secret_ref.name, "items": items, "defaultMode": 0o440}
-        pod["volumes"].append({"name": "credentials", "secret": secret})
+        vault.add_to(pod, credentials.vault, config_map, settings)
+        return vault.injector_annotations(credentials.vault, settings)
+    if credentials.secret_ref is not None:
+        pod["containers"][0]["volumeMounts"].append({**vault.CREDENTIALS_MOUNT, "readOnly": True})
+        pod["volumes"].append(vault.secret_volume(credentials.secret_ref.name, credentials.secret_ref.keys))
+    return {}

@@ -2,9 +2,9 @@
 
 A strategy reaches the bus, DNS and the gateways of its venues that admit it, whatever their namespace. A gateway
 reaches the bus, DNS and the API server, where it watches KillSwitches, and Vault when its key is there; strategies of
-its namespace and those of others that it admits reach it. Its control service, where orders to stop come in, is reached
-from the operator's namespace, and by pods of any namespace that are labelled for it. Metrics and probes come from the
-operator's namespace and the node.
+its namespace and those of others that it admits reach it. Both reach Vault when they have their certificates from it.
+The gateway's control service, where orders to stop come in, is reached from the operator's namespace, and by pods of
+any namespace that are labelled for it. Metrics and probes come from the operator's namespace and the node.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata, selector
 from crowetrade_operator.settings import Peer, Settings
+from crowetrade_process.identity.variables import IdentitySource, IdentityVariable
 
 
 def strategy_policy(strategy: Strategy, venues: Iterable[AnyVenue], settings: Settings) -> dict[str, Any]:
@@ -44,6 +45,8 @@ def strategy_policy(strategy: Strategy, venues: Iterable[AnyVenue], settings: Se
     egress = [_to_bus(settings), _to_dns(settings)]
     if gateways:  # a rule without peers would let everything out
         egress.append({"to": gateways, "ports": [_port(GRPC_PORT)]})
+    if _asks_vault(settings):
+        egress.append(_to_vault(settings))
     return _policy(strategy, [_metrics(settings)], egress)
 
 
@@ -65,8 +68,9 @@ def venue_policy(venue: VenueConnection, bound: Iterable[AnyStrategy], settings:
         "ports": [_port(number) for number in settings.api_server.ports],
     }
     egress = [_to_bus(settings), _to_dns(settings), api_server]
-    if venue.spec.credentials is not None and venue.spec.credentials.vault is not None:
-        egress.append({"to": [_peer(settings.vault)], "ports": [_port(settings.vault.port)]})
+    with_key = venue.spec.credentials is not None and venue.spec.credentials.vault is not None
+    if with_key or _asks_vault(settings):
+        egress.append(_to_vault(settings))
     return _policy(venue, [strategies, control, _metrics(settings)], egress)
 
 
@@ -119,6 +123,15 @@ def _metrics(settings: Settings) -> dict[str, Any]:
 
 def _to_bus(settings: Settings) -> dict[str, Any]:
     return {"to": [_peer(settings.bus)], "ports": [_port(settings.bus.port)]}
+
+
+def _asks_vault(settings: Settings) -> bool:
+    """Whether every pod asks Vault for its certificate."""
+    return settings.identity.get(IdentityVariable.SOURCE) == IdentitySource.VAULT
+
+
+def _to_vault(settings: Settings) -> dict[str, Any]:
+    return {"to": [_peer(settings.vault)], "ports": [_port(settings.vault.port)]}
 
 
 def _to_dns(settings: Settings) -> dict[str, Any]:

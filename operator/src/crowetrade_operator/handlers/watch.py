@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import kopf
 from kopf._core.engines.peering import Identity
 
 from crowetrade_api.names import MANAGED_SELECTOR
-from crowetrade_operator.cluster.resources import CHILDREN, CUSTOM, PODS, ApiResource
+from crowetrade_operator.cluster.resources import CUSTOM, WATCHED, ApiResource
 
 Sink = Callable[[str, dict[str, Any]], None]
 """Takes the type of an event (ADDED, MODIFIED, DELETED, or LISTED) and its object."""
 
 
-def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
+def register(registry: kopf.OperatorRegistry, sink: Sink, watched: Sequence[ApiResource] = WATCHED) -> None:
     """Adds a handler for each kind that the operator watches."""
-    for resource in (*CUSTOM, *CHILDREN, PODS):
+    for resource in watched:
         kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(
             _handler(resource, sink)
         )
@@ -61,7 +61,7 @@ def login(registry: kopf.OperatorRegistry, configuration: Any) -> None:
     kopf.on.login(registry=registry, id="client")(credentials)
 
 
-def settings() -> kopf.OperatorSettings:
+def settings(watched: Sequence[ApiResource] = WATCHED) -> kopf.OperatorSettings:
     """kopf without its events, its scans of CRDs and namespaces, and its limits."""
     out = kopf.OperatorSettings()
     out.posting.enabled = False
@@ -70,7 +70,9 @@ def settings() -> kopf.OperatorSettings:
     out.queueing.idle_timeout = 1.0
     out.queueing.exit_timeout = 0.5
     out.watching.reconnect_backoff = 0.2
-    for resource in (*CHILDREN, PODS):
+    for resource in watched:
+        if resource in CUSTOM:
+            continue
         out.watching.label_selectors[resource.group, resource.version, resource.plural] = MANAGED_SELECTOR
     return out
 
@@ -78,9 +80,12 @@ def settings() -> kopf.OperatorSettings:
 class Watch:
     """kopf in its thread. Events are handed to `sink` in that thread: it must pass them on to its own loop."""
 
-    def __init__(self, configuration: Any, namespaces: tuple[str, ...], sink: Sink) -> None:
+    def __init__(
+        self, configuration: Any, namespaces: tuple[str, ...], sink: Sink, watched: Sequence[ApiResource] = WATCHED
+    ) -> None:
         self._registry = kopf.OperatorRegistry()
-        register(self._registry, sink)
+        self._watched = watched
+        register(self._registry, sink, watched)
         login(self._registry, configuration)
         self._namespaces = namespaces
         self._stop = threading.Event()
@@ -112,7 +117,7 @@ class Watch:
                 # Given, because kopf otherwise asks for the user's name, and the uid of a pod has none.
                 identity=Identity("crowetrade-operator"),
                 registry=self._registry,
-                settings=settings(),
+                settings=settings(self._watched),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 stop_flag=self._stop,

@@ -14,7 +14,7 @@ import structlog
 
 from crowetrade import subjects
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_api.conditions import ConditionType, find
+from crowetrade_api.conditions import ConditionType, find, follow
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.kill_order import kill_order
 from crowetrade_api.names import Key, Kind
@@ -39,7 +39,7 @@ from crowetrade_operator.reconcile import (
 )
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.guests import venues_of
-from crowetrade_operator.reconcile.plan import transition_notes
+from crowetrade_operator.reconcile.plan import transition_notes, without_identity
 from crowetrade_operator.reconcile.pods import ending
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
@@ -420,6 +420,10 @@ class Controller:
         status: Status,
         watched: tuple[ConditionType, ...],
     ) -> None:
+        if not self.context.settings.identity:
+            generation, now = resource.metadata.generation, self.context.now().text
+            disabled = follow(previous.conditions, [without_identity()], generation, now)
+            status = status.model_copy(update={"conditions": [*status.conditions, *disabled]})
         live = self.context.cache.get(key.kind.value, key.namespace, key.name) or {}
         self.context.status.report(key, resource.metadata.uid, live.get("status") or {}, status.to_api())
         for note in transition_notes(previous.conditions, status.conditions, watched):

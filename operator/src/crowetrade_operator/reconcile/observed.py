@@ -203,6 +203,12 @@ class StrategyVenues:
         return not refusal(self.strategy, venue, self.around(venue.name).namespaces)
 
     @property
+    def admitted_beyond(self) -> list[str]:
+        """NAMESPACE/NAME of those of other namespaces that admit the strategy."""
+        found = (venue for venue in self.present.values() if venue.namespace != self.strategy.namespace)
+        return sorted(f"{venue.namespace}/{venue.name}" for venue in found if self.admitted(venue))
+
+    @property
     def unreadable_limits(self) -> Mapping[str, Sequence[str]]:
         """By namespace, of those that have a venue of the strategy: RiskLimits that cannot be read."""
         namespaces = {self.strategy.namespace_of(name): self.around(name) for name in self.strategy.venues}

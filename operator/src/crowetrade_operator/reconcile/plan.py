@@ -209,6 +209,15 @@ _EXPECTED = frozenset(
 )
 
 
+def without_identity() -> Condition:
+    """Says that anybody who reaches the bus may do everything."""
+    text = (
+        "identity.source is None: whoever reaches the bus may write limits, journals and market data. For development "
+        "only; set identity.source of the chart to Vault, CertManager or Files."
+    )
+    return condition(ConditionType.IDENTITY_DISABLED, True, Reason.NO_IDENTITY_SOURCE, text)
+
+
 def paused_condition() -> Condition:
     """Says that the children are left alone."""
     text = "The annotation trading.crowetrade.io/paused is true: children are neither updated nor repaired."

@@ -103,23 +103,3 @@ def _scheduling_failure(pod: str, status: Object) -> tuple[Reason, str] | None:
 def ending(pods: Iterable[Object]) -> bool:
     """Whether one of them is being stopped."""
     return any(pod["metadata"].get("deletionTimestamp") for pod in pods)
-
-
-def sidecar_started(pods: Iterable[Object], name: str) -> bool:
-    """Whether the native sidecar of that name has passed its startup probe in a pod that is not ending."""
-    return any(
-        container.get("name") == name and bool(container.get("started"))
-        for pod in pods
-        if not pod["metadata"].get("deletionTimestamp")
-        for container in (pod.get("status") or {}).get("initContainerStatuses") or []
-    )
-
-
-def container_started(pods: Iterable[Object], name: str) -> bool:
-    """Whether the container of that name runs, so all its volumes are mounted, in a pod that is not ending."""
-    return any(
-        container.get("name") == name and "running" in (container.get("state") or {})
-        for pod in pods
-        if not pod["metadata"].get("deletionTimestamp")
-        for container in (pod.get("status") or {}).get("containerStatuses") or []
-    )

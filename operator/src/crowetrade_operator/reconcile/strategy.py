@@ -13,6 +13,7 @@ from crowetrade_api.names import APPLIED_HASH_ANNOTATION
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.cluster.compare import with_hash
+from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments
 from crowetrade_operator.desired.metadata import object_name
@@ -27,6 +28,8 @@ from crowetrade_operator.reconcile.pods import Workload, workload
 from crowetrade_operator.settings import Settings
 
 Object = dict[str, Any]
+STATUS_SECONDS = 0.5
+"""How soon to look again whether the status is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +78,21 @@ def plan(observed: Observed, settings: Settings) -> Plan:
         strategy_policy(strategy, [venue for venue in venues.present.values() if venues.admitted(venue)], settings),
         service(strategy),
         pod_disruption_budget(strategy),
+        *identity.certificates(strategy, settings),
     ]
     found = references(strategy, venues.present, observed.around.namespace_labels)
     if isinstance(found, Problem):
         return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds)
+    if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues):
+        # The bus lets pods read what the status says when they connect.
+        return Plan(apply=steady, finalizer=True, again=STATUS_SECONDS)
     content = strategy_content(strategy, found, settings)
     deployments = strategy_deployments(strategy, config_hash(content), settings)
     unwanted = _unwanted(observed, deployments)
     held = _held(observed, deployments, unwanted)
     if held:
         return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds, held=held)
-    children = [*steady, strategy_config_map(strategy, content), *deployments]
+    children = [*steady, strategy_config_map(strategy, content, settings), *deployments]
     return Plan(apply=children, delete=unwanted, finalizer=True, again=settings.silent_after_seconds)
 
 

@@ -82,6 +82,7 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
         pnl=pnl,
         orders=_orders(observed, previous),
         risk_limits=_limits_in_force(observed),
+        admitted_venues=observed.venues.admitted_beyond,
         last_signal_time=_last_signal(observed, previous),
         conditions=follow(previous.conditions, conditions, generation, observed.now.text),
     )

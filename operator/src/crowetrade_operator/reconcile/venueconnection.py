@@ -14,13 +14,14 @@ from typing import Any, Literal
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.files import CREDENTIALS_KEY, VENUE_FILE
+from crowetrade_api.files import VENUE_FILE
 from crowetrade_api.gateway_config import AnyVenue, bound_strategies, names_venue, refusal, with_record
 from crowetrade_api.names import name_at, venue_object
 from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
 from crowetrade_api.v1alpha1.venueconnection import (
     MAX_INSTRUMENTS,
+    Credentials,
     JournalStatus,
     SessionStatus,
     VenueConnection,
@@ -30,6 +31,7 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePositionStatus,
 )
 from crowetrade_operator.cluster.events import Note
+from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, venue_config_map, venue_content
 from crowetrade_operator.desired.deployment import venue_deployment
 from crowetrade_operator.desired.networkpolicy import venue_policy
@@ -46,11 +48,12 @@ from crowetrade_operator.reconcile.plan import (
     bounded,
     halted_condition,
     paused_condition,
+    reason_word,
     rfc3339,
     session_condition,
     unix_of,
 )
-from crowetrade_operator.reconcile.pods import Workload, container_started, sidecar_started, workload
+from crowetrade_operator.reconcile.pods import Workload, workload
 from crowetrade_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -59,6 +62,7 @@ WATCHED = (
     ConditionType.READY,
     ConditionType.SESSION_ESTABLISHED,
     ConditionType.STRATEGIES_REFUSED,
+    ConditionType.CREDENTIALS_STALE,
 )
 CASCADE_SECONDS = 10.0
 """Whoever deletes a venue together with its strategies deletes them one after the other."""
@@ -144,6 +148,7 @@ def _children(venue: VenueConnection, around: Surroundings, settings: Settings) 
         venue_policy(venue, bound_strategies(venue, around.traders(), around.namespaces), settings),
         service(venue),
         pod_disruption_budget(venue),
+        *identity.certificates(venue, settings),
     ]
     if not _vault_missing(venue, settings):
         # The generation is in the file but must not restart the gateway; Vault Agent's file must.
@@ -278,9 +283,9 @@ def _conditions(observed: Observed, settings: Settings, refusal: str) -> list[Co
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
     if isinstance(observed.venue, VenueConnection):
-        credentials = _credentials(observed.venue, observed.children, settings)
+        credentials, *more = _credentials(observed, observed.venue, settings)
         parts = [credentials, session] if credentials.status != "True" else [session, credentials]
-        found.append(credentials)
+        found += [credentials, *more]
     else:
         parts = [session]
     if halted is not None and halted.reason not in STOPS_AS_WISHED:
@@ -332,34 +337,70 @@ def _vault_missing(venue: VenueConnection, settings: Settings) -> bool:
     return credentials is not None and credentials.vault is not None and not settings.vault_address
 
 
-def _credentials(venue: VenueConnection, children: Children, settings: Settings) -> Condition:
+def _credentials(observed: Observed, venue: VenueConnection, settings: Settings) -> list[Condition]:
+    """CredentialsReady, then what is wrong beside it."""
     type_ = ConditionType.CREDENTIALS_READY
     wanted = venue.spec.credentials
     if wanted is None:
-        return condition(type_, True, Reason.NOT_REQUIRED, "The venue wants no key.")
+        return [condition(type_, True, Reason.NOT_REQUIRED, "The venue wants no key.")]
     if _vault_missing(venue, settings):
         text = (
             "spec.credentials.vault is set but the operator knows no Vault: set VAULT_ADDR of the operator "
             "(chart value vault.address), or use credentials.secretRef for development."
         )
-        return condition(type_, False, Reason.VAULT_NOT_CONFIGURED, text)
-    pods = children.of_kind("Pod")
+        return [condition(type_, False, Reason.VAULT_NOT_CONFIGURED, text)]
+    return [*_delivery(observed, venue, wanted, settings), *_unencrypted(wanted, settings)]
+
+
+def _delivery(observed: Observed, venue: VenueConnection, wanted: Credentials, settings: Settings) -> list[Condition]:
+    type_, status = ConditionType.CREDENTIALS_READY, observed.gateway.status
+    keys = status.credentials if status is not None and status.HasField("credentials") else None
+    if keys is None:
+        text = f"The gateway has not said yet that it has the keys. {_where(venue, wanted, settings)}"
+        return [condition(type_, False, Reason.WAITING_FOR_CREDENTIALS, text)]
+    problem = f"{_sentence(keys.message)} {_where(venue, wanted, settings)}"
+    if not keys.in_use and keys.reason:
+        return [condition(type_, False, reason_word(keys.reason), problem)]
+    if not keys.in_use:
+        text = "The gateway has the venue's keys; its session says whether the venue takes them."
+        return [condition(type_, True, Reason.DELIVERED, text)]
+    version = f" version {cut(keys.version, 64)} of" if keys.version else ""
+    since = rfc3339(keys.since_unix_ns / 1e9)
+    ready = condition(type_, True, Reason.DELIVERED, f"The gateway uses{version} the venue's keys since {since}.")
+    if not keys.reason:
+        return [ready]
+    text = f"{problem} Until then the gateway trades with the keys that it has; when it starts again it needs new ones."
+    return [ready, condition(ConditionType.CREDENTIALS_STALE, True, reason_word(keys.reason), text)]
+
+
+def _sentence(text: str) -> str:
+    """What a gateway says of its keys, as a sentence."""
+    return f"{text[:1].upper()}{cut(text[1:], 500)}."
+
+
+def _where(venue: VenueConnection, wanted: Credentials, settings: Settings) -> str:
+    """Where the keys are to be, and who says more."""
     account = venue_object(venue.name)
     if wanted.vault is not None:
-        if sidecar_started(pods, "vault-agent"):
-            return condition(type_, True, Reason.DELIVERED, "Vault Agent has delivered the key.")
-        text = (
-            f"Vault Agent has not delivered the key yet. Check that Vault at {settings.vault_address} has role "
-            f"{wanted.vault.role} at auth/{settings.vault_auth_path}, bound to service account {account} in namespace "
-            f"{venue.namespace} with audience vault; that its policy may read {wanted.vault.path}; and that the secret "
-            f"has field {wanted.vault.key}. See kubectl logs deploy/{account} -c vault-agent."
+        return (
+            f"They are in Vault at {settings.vault_address}, path {wanted.vault.path}, for role {wanted.vault.role} of "
+            f"auth/{settings.vault_auth_path}, bound to service account {account} in namespace {venue.namespace} with "
+            f"audience vault. See kubectl logs deploy/{account} -c vault-agent."
         )
-        return condition(type_, False, Reason.WAITING_FOR_CREDENTIALS, text)
-    if container_started(pods, "gateway"):
-        return condition(type_, True, Reason.DELIVERED, "The Secret is mounted.")
+    fields = ", ".join(wanted.secret_ref.keys.fields().values()) if wanted.secret_ref is not None else ""
     name = wanted.secret_ref.name if wanted.secret_ref is not None else ""
-    text = f"Secret {name} with key {CREDENTIALS_KEY} is not mounted yet: create it in namespace {venue.namespace}."
-    return condition(type_, False, Reason.WAITING_FOR_CREDENTIALS, text)
+    return f"They are in Secret {name} of namespace {venue.namespace}, which needs: {fields}."
+
+
+def _unencrypted(wanted: Credentials, settings: Settings) -> list[Condition]:
+    plain = any(part.strip().startswith("http://") for part in settings.vault_address.split(","))
+    if wanted.vault is None or not plain:
+        return []
+    text = (
+        f"The keys come from Vault at {settings.vault_address} over plain http, and so does the token for them: write "
+        "https:// in vault.address of the chart, with vault.caCertificate for an authority of your own."
+    )
+    return [condition(ConditionType.VAULT_UNENCRYPTED, True, Reason.PLAIN_HTTP, text)]
 
 
 def _phase(observed: Observed, conditions: Sequence[Condition], previous: VenueConnectionStatus) -> VenuePhase:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
@@ -21,6 +22,7 @@ from crowetrade_operator.bus import nats as bus_module
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.errors import BusUnavailable
+from crowetrade_operator.settings import StreamSettings
 from crowetrade_operator_tests.samples import account, gateway_status
 from crowetrade_operator_tests.servers import NatsServer, nats_client
 from crowetrade_operator_tests.waiting import counted, end, until
@@ -176,35 +178,58 @@ async def test_a_configuration_is_taken_away_and_that_twice_is_fine(bus: Bus, ot
 
 
 JOURNAL = subjects.journal_stream("desk", "sim-fx")
-SUBJECTS = ["journal.desk.sim-fx", "journal-snapshot.desk.sim-fx"]
+SNAPSHOTS = subjects.snapshot_stream("desk", "sim-fx")
 
 
 async def test_a_new_server_has_a_bucket_and_a_stream_per_venue(bus: Bus, other: Client) -> None:
     assert (await (await bucket_of(other)).status()).history == 1
     for _ in range(2):
         await bus.ensure_journal("desk", "sim-fx")
-    stream = (await other.jetstream().stream_info(JOURNAL)).config
-    assert stream.subjects == SUBJECTS
-    assert (stream.storage, stream.retention, stream.allow_direct) == ("file", "limits", True)
-    assert not stream.deny_delete
-    assert not stream.deny_purge
+    for name, subject, most in (
+        (JOURNAL, "journal.desk.sim-fx", 512 * 2**20),
+        (SNAPSHOTS, "snapshot.desk.sim-fx.*", 64 * 2**20),
+    ):
+        stream = (await other.jetstream().stream_info(name)).config
+        assert (stream.subjects, stream.max_bytes) == ([subject], most)
+        assert (stream.storage, stream.retention, stream.allow_direct) == ("file", "limits", True)
+        assert stream.discard == "new"
+        assert not stream.deny_delete
+        assert not stream.deny_purge
     await bus.ensure_journal("desk", "sim-b")
     await other.jetstream().publish("journal.desk.sim-fx", b"an event")
     assert (await other.jetstream().stream_info(JOURNAL)).state.messages == 1
     assert (await other.jetstream().stream_info(subjects.journal_stream("desk", "sim-b"))).state.messages == 0
 
 
-async def test_a_stream_that_is_other_than_it_must_be_is_corrected_and_keeps_the_rest(
-    nats_url: str, other: Client
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({"subjects": ["journal.desk.other"], "allow_direct": True}, "does not take the subject journal.desk.sim-fx"),
+        ({"subjects": ["journal.desk.sim-fx"]}, "does not allow direct reads: an administrator has to allow them"),
+    ],
+)
+async def test_a_stream_that_is_other_than_it_must_be_is_named_and_left_alone(
+    bus: Bus, other: Client, there: dict[str, Any], said: str
 ) -> None:
-    await other.jetstream().add_stream(StreamConfig(name=JOURNAL, subjects=["journal.desk.sim-fx"], max_age=3600.0))
-    await other.jetstream().publish("journal.desk.sim-fx", b"an event")
-    async with working(Bus(nats_url, Board())) as bus:
-        await until("the bus to be connected", lambda: bus.connected)
+    await other.jetstream().add_stream(StreamConfig(name=JOURNAL, max_age=3600.0, **there))
+    before = (await other.jetstream().stream_info(JOURNAL)).config
+    with pytest.raises(BusUnavailable, match=said):
         await bus.ensure_journal("desk", "sim-fx")
-    found = await other.jetstream().stream_info(JOURNAL)
-    assert (found.config.subjects, found.config.allow_direct, found.config.max_age) == (SUBJECTS, True, 3600.0)
-    assert found.state.messages == 1
+    assert (await other.jetstream().stream_info(JOURNAL)).config == before
+
+
+async def test_a_stream_of_an_earlier_version_is_taken_as_it_is(bus: Bus, other: Client) -> None:
+    both = ["journal.desk.sim-fx", "journal-snapshot.desk.sim-fx"]
+    await other.jetstream().add_stream(StreamConfig(name=JOURNAL, subjects=both, allow_direct=True))
+    await bus.ensure_journal("desk", "sim-fx")
+    assert (await other.jetstream().stream_info(JOURNAL)).config.subjects == both
+
+
+async def test_a_journal_for_which_there_is_no_room_is_named(nats_url: str) -> None:
+    async with working(Bus(nats_url, Board(), streams=StreamSettings(journal_max_bytes=2**60))) as bus:
+        await until("the bus to be connected", lambda: bus.connected)
+        with pytest.raises(BusUnavailable, match=r"no room for stream .*nats.maxFileStore .*nats.journalMaxBytes"):
+            await bus.ensure_journal("desk", "sim-fx")
 
 
 async def test_a_stream_that_is_gone_is_made_again(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade_api.names import CONFIG_HASH_ANNOTATION
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.configmap import config_hash, strategy_content, venue_config_map, venue_content
@@ -16,11 +17,20 @@ from crowetrade_operator.desired.metadata import selector
 from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
 from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
+from crowetrade_operator.settings import VaultDelivery
 from crowetrade_operator_tests.samples import SETTINGS, change, strategy, strategy_manifest, venue, venue_manifest
 
 Object = dict[str, Any]
-WITH_VAULT = replace(SETTINGS, vault_address="http://vault.vault.svc:8200")
-VAULT = {"vault": {"path": "secret/data/venues/sim", "role": "venue-sim", "refreshSeconds": 30}}
+WITH_VAULT = replace(SETTINGS, vault_address="https://vault.vault.svc:8200")
+KEYS = {"apiKey": "api-key", "secret": "api-secret"}
+VAULT = {"vault": {"path": "secret/data/venues/sim", "role": "venue-sim", "keys": KEYS, "refreshSeconds": 30}}
+INJECTED = replace(
+    WITH_VAULT,
+    vault_delivery=VaultDelivery.INJECTOR,
+    vault_ca="PEM",
+    vault_namespace="desk",
+    vault_server_name="vault.internal",
+)
 
 
 def vault_venue() -> VenueConnection:
@@ -28,7 +38,7 @@ def vault_venue() -> VenueConnection:
 
 
 def secret_venue() -> VenueConnection:
-    return venue(change(venue_manifest(), "spec.credentials", {"secretRef": {"name": "sim-key"}}))
+    return venue(change(venue_manifest(), "spec.credentials", {"secretRef": {"name": "sim-key", "keys": KEYS}}))
 
 
 def split() -> Strategy:
@@ -40,6 +50,7 @@ DEPLOYMENTS: dict[str, Object] = {
     "a role of a split strategy": strategy_deployments(split(), "sha256:1", SETTINGS)[2],
     "a gateway": venue_deployment(venue(), "sha256:1", SETTINGS),
     "a gateway with Vault": venue_deployment(vault_venue(), "sha256:1", WITH_VAULT),
+    "a gateway with an injected Vault Agent": venue_deployment(vault_venue(), "sha256:1", INJECTED),
     "a gateway with a Secret": venue_deployment(secret_venue(), "sha256:1", SETTINGS),
 }
 
@@ -74,7 +85,7 @@ def test_every_container_is_bounded_and_probed(case: str) -> None:
     for container in _containers(DEPLOYMENTS[case]):
         assert container["imagePullPolicy"] == "IfNotPresent"
         assert "memory" in container["resources"]["limits"]
-        assert "startupProbe" in container
+        assert "startupProbe" in container or container["name"] == "vault-agent", "it holds up nobody's start"
         mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
         assert "/tmp" in mounts
         volumes = {volume["name"] for volume in _pod(DEPLOYMENTS[case])["volumes"]}
@@ -115,12 +126,18 @@ def test_the_image_of_the_manifest_wins() -> None:
     assert _pod(DEPLOYMENTS["a strategy"])["containers"][0]["image"] == SETTINGS.agents_image
 
 
-def test_vault_agent_starts_first_and_hands_over_by_a_memory_volume() -> None:
+def test_a_gateway_has_an_image_of_its_own() -> None:
+    assert SETTINGS.gateway_image != SETTINGS.agents_image
+    for case in ("a gateway", "a gateway with Vault"):
+        assert _pod(DEPLOYMENTS[case])["containers"][0]["image"] == SETTINGS.gateway_image
+
+
+def test_vault_agent_hands_over_by_a_memory_volume_and_holds_up_no_start() -> None:
     pod = _pod(DEPLOYMENTS["a gateway with Vault"])
     agent = pod["initContainers"][0]
     assert agent["restartPolicy"] == "Always"
     assert agent["image"] == "hashicorp/vault:1.19.0"
-    assert agent["startupProbe"]["exec"]["command"] == ["test", "-s", "/var/run/crowetrade/credentials/api-key"]
+    assert "startupProbe" not in agent, "a gateway without keys still obeys orders to stop"
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes["credentials"]["emptyDir"]["medium"] == "Memory"
     token = volumes["vault-token"]["projected"]["sources"][0]["serviceAccountToken"]
@@ -164,21 +181,105 @@ def test_a_gateway_keeps_kill_orders_in_the_pod_and_watches_where_the_operator_w
 def test_vault_agents_configuration() -> None:
     data = venue_config_map(vault_venue(), venue_content(vault_venue()), WITH_VAULT)["data"]
     config = json.loads(data["vault-agent.json"])
-    assert config["vault"]["address"] == "http://vault.vault.svc:8200"
+    assert config["vault"] == {"address": "https://vault.vault.svc:8200"}
     assert config["auto_auth"]["method"][0]["mount_path"] == "auth/kubernetes"
     assert config["auto_auth"]["method"][0]["config"]["role"] == "venue-sim"
     template = config["template"][0]
     assert template["perms"] == "0440"
-    assert template["contents"] == '{{ with secret "secret/data/venues/sim" }}{{ index .Data.data "api-key" }}{{ end }}'
+    assert template["destination"] == "/var/run/crowetrade/credentials/credentials.json"
+    assert template["contents"] == (
+        '{{ with secret "secret/data/venues/sim" }}{"version":"{{ .Data.metadata.version }}","keys":'
+        '{"apiKey":{{ index .Data.data "api-key" | toJSON }},"secret":{{ index .Data.data "api-secret" | toJSON }}}}'
+        "{{ end }}"
+    )
     assert config["template_config"]["static_secret_render_interval"] == "30s"
 
 
-def test_a_secret_is_mounted_read_only() -> None:
+def test_credentials_with_a_lease_have_no_version() -> None:
+    leased = venue(change(venue_manifest(), "spec.credentials", {"vault": {**VAULT["vault"], "engine": "Dynamic"}}))
+    config = json.loads(venue_config_map(leased, venue_content(leased), WITH_VAULT)["data"]["vault-agent.json"])
+    assert config["template"][0]["contents"].startswith(
+        '{{ with secret "secret/data/venues/sim" }}{"version":"","keys":{"apiKey":{{ index .Data "api-key" | toJSON }},'
+    )
+
+
+def test_vault_agent_knows_the_authority_name_and_namespace_of_vault() -> None:
+    settings = replace(INJECTED, vault_delivery=VaultDelivery.SIDECAR)
+    data = venue_config_map(vault_venue(), venue_content(vault_venue()), settings)["data"]
+    assert json.loads(data["vault-agent.json"])["vault"] == {
+        "address": "https://vault.vault.svc:8200",
+        "ca_cert": "/etc/vault-agent/vault-ca.crt",
+        "tls_server_name": "vault.internal",
+        "namespace": "desk",
+    }
+    assert data["vault-ca.crt"] == "PEM"
+
+
+def test_of_several_vaults_the_agent_is_started_for_one_that_answers() -> None:
+    settings = replace(WITH_VAULT, vault_address="https://a:8200, https://b:8200", vault_ca="PEM")
+    agent = _pod(venue_deployment(vault_venue(), "h", settings))["initContainers"][0]
+    assert agent["command"][:2] == ["sh", "-c"]
+    values = {item["name"]: item["value"] for item in agent["env"]}
+    assert values["VAULT_ADDRESSES"] == "https://a:8200 https://b:8200"
+    assert values["VAULT_CACERT"] == "/etc/vault-agent/vault-ca.crt"
+
+
+DOCUMENTED = {
+    "vault.hashicorp.com/agent-inject": "true",
+    "vault.hashicorp.com/agent-pre-populate": "false",
+    "vault.hashicorp.com/agent-inject-containers": "gateway",
+    "vault.hashicorp.com/agent-inject-secret-credentials.json": "secret/data/venues/sim",
+    "vault.hashicorp.com/agent-inject-perms-credentials.json": "0440",
+    "vault.hashicorp.com/secret-volume-path": "/var/run/crowetrade/credentials",
+    "vault.hashicorp.com/template-static-secret-render-interval": "30s",
+    "vault.hashicorp.com/template-config-exit-on-retry-failure": "false",
+    "vault.hashicorp.com/role": "venue-sim",
+    "vault.hashicorp.com/auth-path": "auth/kubernetes",
+    "vault.hashicorp.com/agent-service-account-token-volume-name": "vault-token",
+    "vault.hashicorp.com/agent-image": "hashicorp/vault:1.19.0",
+    "vault.hashicorp.com/agent-run-as-same-user": "true",
+    "vault.hashicorp.com/service": "https://vault.vault.svc:8200",
+    "vault.hashicorp.com/ca-cert": "/var/run/secrets/vault.hashicorp.com/serviceaccount/vault-ca.crt",
+    "vault.hashicorp.com/tls-server-name": "vault.internal",
+    "vault.hashicorp.com/namespace": "desk",
+}
+"""Of the Vault Agent Injector, as its documentation names them."""
+
+
+def test_the_injectors_annotations_are_those_that_it_documents() -> None:
+    deployment = DEPLOYMENTS["a gateway with an injected Vault Agent"]
+    found = dict(deployment["spec"]["template"]["metadata"]["annotations"])
+    del found[CONFIG_HASH_ANNOTATION]
+    data = venue_config_map(vault_venue(), venue_content(vault_venue()), WITH_VAULT)["data"]
+    rendered = json.loads(data["vault-agent.json"])["template"][0]["contents"]
+    assert "vault-agent.json" not in venue_config_map(vault_venue(), venue_content(vault_venue()), INJECTED)["data"]
+    assert found.pop("vault.hashicorp.com/agent-inject-template-credentials.json") == rendered
+    patch = json.loads(found.pop("vault.hashicorp.com/agent-json-patch"))
+    assert patch == [{"op": "add", "path": "/securityContext/seccompProfile", "value": {"type": "RuntimeDefault"}}]
+    assert found == DOCUMENTED
+
+
+def test_the_injector_finds_the_token_and_nothing_of_the_sidecar() -> None:
+    pod = _pod(DEPLOYMENTS["a gateway with an injected Vault Agent"])
+    assert "initContainers" not in pod
+    assert not {"credentials", "vault-agent"} & {volume["name"] for volume in pod["volumes"]}
+    token, authority = next(item for item in pod["volumes"] if item["name"] == "vault-token")["projected"]["sources"]
+    assert token["serviceAccountToken"]["audience"] == "vault"
+    assert authority["configMap"]["items"] == [{"key": "vault-ca.crt", "path": "vault-ca.crt"}]
+
+
+def test_a_secret_is_mounted_read_only_and_may_come_later() -> None:
     pod = _pod(DEPLOYMENTS["a gateway with a Secret"])
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes["credentials"]["secret"]["secretName"] == "sim-key"
-    assert volumes["credentials"]["secret"]["items"] == [{"key": "api-key", "path": "api-key"}]
+    assert volumes["credentials"]["secret"]["items"] == [
+        {"key": "api-key", "path": "apiKey"},
+        {"key": "api-secret", "path": "secret"},
+    ]
+    assert volumes["credentials"]["secret"]["optional"] is True
     assert "initContainers" not in pod
+    (mount,) = (item for item in pod["containers"][0]["volumeMounts"] if item["name"] == "credentials")
+    assert mount["readOnly"] is True
 
 
 @pytest.mark.parametrize(

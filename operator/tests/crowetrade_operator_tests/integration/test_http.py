@@ -64,5 +64,5 @@ async def test_stalled_work_makes_it_unwell(busy: Desk, case: str, monkeypatch: 
 
 
 async def test_a_stalled_watch_makes_it_unwell(busy: Desk) -> None:
-    busy.parts.audit.stalled = "the watch of Pod is stalled"
+    busy.parts.relist.stalled = "the watch of Pod is stalled"
     assert await _get(busy, "/healthz") == (503, "watch: the watch of Pod is stalled\n")

@@ -28,10 +28,7 @@ async def test_a_venue_has_the_stream_of_its_journal_and_leaves_it_behind(desk: 
     await desk.create(VENUES, venue_manifest())
     await until("the configuration", lambda: configured(desk))
     before = await desk.bus.jetstream().stream_info(name)
-    assert before.config.subjects == [
-        subjects.journal(desk.namespace, "sim-fx"),
-        subjects.journal_snapshot(desk.namespace, "sim-fx"),
-    ]
+    assert before.config.subjects == [subjects.journal(desk.namespace, "sim-fx")]
     await desk.delete(VENUES, "sim-fx")
     await desk.gone(VENUES, "sim-fx")
     assert (await desk.bus.jetstream().stream_info(name)).created == before.created

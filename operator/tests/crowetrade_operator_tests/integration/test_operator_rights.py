@@ -15,7 +15,9 @@ import pytest
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
+    CERTIFICATES,
     CHILDREN,
+    CONFIG_MAPS,
     CUSTOM,
     DEPLOYMENTS,
     EVENTS,
@@ -35,6 +37,7 @@ from crowetrade_operator_tests.integration.test_rearm import PATHS, RBAC, Server
 from crowetrade_operator_tests.samples import kill_manifest, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import until
+from crowetrade_process.audit.verification import KEPT_CONFIG_MAP
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -88,7 +91,12 @@ def test_the_charts_rules_are_what_the_operators_kinds_need() -> None:
     for role in roles:
         assert said(role) == needed()
     (lease,) = [item for item in of_kind(some, "Role") if item["metadata"]["name"] == "crowetrade-operator-lease"]
-    assert said(lease) == rights(LEASES, "create", "get", "update")
+    assert said(lease) == rights(LEASES, "create", "get", "update") | rights(CONFIG_MAPS, "create", "get", "patch")
+    named = {tuple(rule["resourceNames"]) for rule in lease["rules"] if "create" not in rule["verbs"]}
+    assert named == {("crowetrade-operator",), (KEPT_CONFIG_MAP,)}
+    with_certificates = rendered("identity.source=CertManager", "identity.certManager.issuerRef.name=ca")
+    (more,) = [item for item in of_kind(with_certificates, "ClusterRole") if _is_operators(item)]
+    assert said(more) - needed() == rights(CERTIFICATES, *WATCHING, "create", "patch", "delete")
 
 
 def _is_operators(item: Object) -> bool:

@@ -51,10 +51,16 @@ class Server:
         self._connection.close()
 
     def send(
-        self, method: str, path: str, body: Object | None = None, user: str = "", group: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        user: str = "",
+        group: str = "",
+        patch: str = "merge-patch+json",
     ) -> tuple[int, Object]:
         """Status code and answer; without a user it is the administrator who asks."""
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        content = f"application/{patch}" if method == "PATCH" else "application/json"
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": content}
         if user:
             headers["Impersonate-User"] = user

@@ -71,12 +71,20 @@ def seen(of: Strategy, there: Surroundings, labels: Any = None) -> Observed:
 
 def test_an_admitted_strategy_has_its_venue_its_limits_and_its_gateways_address() -> None:
     of = guest()
-    observed = seen(of, around(shared(), of))
+    there = around(shared(), of)
+    observed = seen(of, there)
     status = report(observed, Plan(), "", StrategyStatus())
     assert told(status.conditions, ConditionType.VENUE_CONNECTED).status == "True"
     assert told(status.conditions, ConditionType.RISK_BOUND).status == "True"
     assert status.risk_limits == [LIMIT.name]
-    config_map = next(item for item in plan(observed, SETTINGS).apply if item["kind"] == "ConfigMap")
+    assert status.admitted_venues == ["venues/sim-fx"]
+    early = plan(observed, SETTINGS)
+    assert not [item for item in early.apply if item["kind"] == "Deployment"], "the bus goes by the status"
+    assert early.again == 0.5
+    written = of.model_copy(update={"status": status})
+    planned = plan(seen(written, there), SETTINGS)
+    config_map = next(item for item in planned.apply if item["kind"] == "ConfigMap")
+    assert [item for item in planned.apply if item["kind"] == "Deployment"]
     assert "venue-sim-fx.venues.svc:50051" in config_map["data"]["strategy.json"]
 
 
@@ -103,6 +111,7 @@ def test_a_refusal_is_told_on_both_sides_and_binds_nothing(case: str) -> None:
         assert (found.status, found.reason) == ("False", "VenueNotAllowed")
     assert words in told(status.conditions, ConditionType.VENUE_CONNECTED).message
     assert status.phase == "Pending"
+    assert status.admitted_venues == []
     observed = venueconnection.Observed(at, there, Children(), NOW)
     conditions = venueconnection.report(observed, SETTINGS, "", VenueConnectionStatus()).conditions
     other = told(conditions, ConditionType.STRATEGIES_REFUSED)

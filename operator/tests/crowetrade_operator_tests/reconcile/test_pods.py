@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.reconcile.pods import container_started, rolled_out, sidecar_started, workload
+from crowetrade_operator.reconcile.pods import rolled_out, workload
 
 Object = dict[str, Any]
 
@@ -87,11 +87,3 @@ def test_a_pod_that_ends_is_not_asked() -> None:
     ending, _, _ = FAILURES["a crash loop"]
     ending = {**ending, "metadata": {"name": "p", "deletionTimestamp": "x"}}
     assert workload([deployment(ready=0)], [ending]).reason == "Starting"
-
-
-def test_started_containers() -> None:
-    running = pod({"state": {"running": {}}}, initContainerStatuses=[{"name": "vault-agent", "started": True}])
-    assert container_started([running], "gateway")
-    assert sidecar_started([running], "vault-agent")
-    assert not container_started([pod({"state": {"waiting": {}}})], "gateway")
-    assert not sidecar_started([pod(initContainerStatuses=[{"name": "vault-agent", "started": False}])], "vault-agent")

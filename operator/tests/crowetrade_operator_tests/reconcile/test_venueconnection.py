@@ -51,16 +51,15 @@ from crowetrade_operator_tests.samples import (
 )
 
 Object = dict[str, Any]
-WITH_VAULT = replace(SETTINGS, vault_address="http://vault.vault.svc:8200")
+WITH_VAULT = replace(SETTINGS, vault_address="https://vault.vault.svc:8200")
 EMA = strategy()
 PLAIN = venue()
 GONE = venue(**deleting())
 SUSPENDED = venue(change(venue_manifest(), "spec.suspend", True))
 VAULT = {"vault": {"path": "secret/data/venues/sim", "role": "venue-sim"}}
 KEYED = venue(change(venue_manifest(), "spec.credentials", VAULT))
-WITH_SECRET = venue(change(venue_manifest(), "spec.credentials", {"secretRef": {"name": "sim-key"}}))
-SIDECAR = pod(initContainerStatuses=[{"name": "vault-agent", "started": True}])
-MOUNTED = pod(container={"name": "gateway", "state": {"running": {}}})
+SECRET = {"name": "sim-key", "keys": {"apiKey": "api-key", "secret": "api-secret"}}
+WITH_SECRET = venue(change(venue_manifest(), "spec.credentials", {"secretRef": SECRET}))
 CRASHING = pod(
     container={"name": "gateway", "restartCount": 3, "lastState": {"terminated": {"exitCode": 1, "message": "boom"}}}
 )
@@ -169,6 +168,17 @@ def test_the_file_says_which_generation_it_is() -> None:
 SILENT = silent(enforcing(PLAIN, [EMA], [limit()]))
 REJECTED = {"session": status_pb2.SESSION_STATE_LOGON_REJECTED, "session_message": "bad key"}
 ENDED = {"session": status_pb2.SESSION_STATE_ENDED}
+
+
+def keys(**fields: Any) -> Object:
+    """What a gateway says of its keys."""
+    return {"credentials": status_pb2.CredentialsStatus(**fields)}
+
+
+IN_USE = keys(in_use=True, version="3", since_unix_ns=1_500_000_000 * 10**9)
+STALE = keys(
+    in_use=True, version="3", since_unix_ns=1, reason="VaultAccessDenied", message="Vault denies reading the path"
+)
 CONDITIONS: dict[str, tuple[Observed, Settings, str, str, str, str]] = {
     "all is well: ready": (scene(), SETTINGS, "Ready", "True", "LoggedOn", "Venue sim-fx is logged on."),
     "all is well: session": (scene(), SETTINGS, "SessionEstablished", "True", "LoggedOn", "logged on"),
@@ -182,53 +192,117 @@ CONDITIONS: dict[str, tuple[Observed, Settings, str, str, str, str]] = {
         "set VAULT_ADDR of the operator (chart value vault.address)",
     ),
     "there is no Vault: not ready": (scene(KEYED, NEVER), SETTINGS, "Ready", "False", "VaultNotConfigured", "Vault"),
-    "Vault Agent waits": (
+    "the gateway has not looked for the key": (
         scene(KEYED),
         WITH_VAULT,
         "CredentialsReady",
         "False",
         "WaitingForCredentials",
-        "has role venue-sim at auth/kubernetes, bound to service account venue-sim-fx in namespace desk",
+        "for role venue-sim of auth/kubernetes, bound to service account venue-sim-fx in namespace desk",
     ),
-    "Vault Agent waits: where to look": (
-        scene(KEYED),
+    "no key, and where to look": (
+        scene(KEYED, NEVER),
         WITH_VAULT,
         "CredentialsReady",
         "False",
         "WaitingForCredentials",
         "kubectl logs deploy/venue-sim-fx -c vault-agent",
     ),
-    "Vault Agent has the key": (
-        scene(KEYED, pods=[SIDECAR]),
+    "no key, because Vault is sealed": (
+        scene(KEYED, gateway=keys(reason="VaultSealed", message="Vault at https://v:8200 is sealed: unseal it")),
+        WITH_VAULT,
+        "CredentialsReady",
+        "False",
+        "VaultSealed",
+        "Vault at https://v:8200 is sealed: unseal it.",
+    ),
+    "no key: that comes before the session": (
+        scene(KEYED, gateway=keys(reason="VaultLoginRefused", message="x")),
+        WITH_VAULT,
+        "Ready",
+        "False",
+        "VaultLoginRefused",
+        "X.",
+    ),
+    "a reason that is no word": (
+        scene(KEYED, gateway=keys(reason="what?", message="x")),
+        WITH_VAULT,
+        "CredentialsReady",
+        "False",
+        "GatewayBlocked",
+        "X.",
+    ),
+    "the gateway has the key, and is not logged on": (
+        scene(KEYED, gateway=keys() | REJECTED),
         WITH_VAULT,
         "CredentialsReady",
         "True",
         "Delivered",
-        "Vault Agent has delivered the key",
+        "its session says whether the venue takes them",
+    ),
+    "the venue refuses the key": (
+        scene(KEYED, gateway=keys() | REJECTED),
+        WITH_VAULT,
+        "Ready",
+        "False",
+        "LogonRejected",
+        "bad key",
+    ),
+    "the gateway uses the key": (
+        scene(KEYED, gateway=IN_USE),
+        WITH_VAULT,
+        "CredentialsReady",
+        "True",
+        "Delivered",
+        "uses version 3 of the venue's keys since 2017-07-14T02:40:00",
+    ),
+    "the gateway trades, and Vault denies a new key": (
+        scene(KEYED, gateway=STALE),
+        WITH_VAULT,
+        "CredentialsStale",
+        "True",
+        "VaultAccessDenied",
+        "Until then the gateway trades with the keys that it has",
+    ),
+    "the gateway trades, and Vault denies a new key: it has one": (
+        scene(KEYED, gateway=STALE),
+        WITH_VAULT,
+        "CredentialsReady",
+        "True",
+        "Delivered",
+        "uses version 3",
+    ),
+    "the gateway trades, and Vault denies a new key: ready": (
+        scene(KEYED, gateway=STALE),
+        WITH_VAULT,
+        "Ready",
+        "True",
+        "LoggedOn",
+        "logged on",
+    ),
+    "the keys come over plain http": (
+        scene(KEYED, gateway=IN_USE),
+        replace(WITH_VAULT, vault_address="https://a:8200, http://b:8200"),
+        "VaultUnencrypted",
+        "True",
+        "PlainHttp",
+        "write https:// in vault.address",
     ),
     "the Secret is missing": (
-        scene(WITH_SECRET),
+        scene(WITH_SECRET, NEVER),
         SETTINGS,
         "CredentialsReady",
         "False",
         "WaitingForCredentials",
-        "Secret sim-key with key api-key is not mounted yet: create it in namespace desk.",
+        "They are in Secret sim-key of namespace desk, which needs: api-key, api-secret.",
     ),
     "the Secret is there": (
-        scene(WITH_SECRET, pods=[MOUNTED]),
+        scene(WITH_SECRET, gateway=keys(in_use=True)),
         SETTINGS,
         "CredentialsReady",
         "True",
         "Delivered",
-        "mounted",
-    ),
-    "the key is missing: that comes before the session": (
-        scene(WITH_SECRET, NEVER),
-        SETTINGS,
-        "Ready",
-        "False",
-        "WaitingForCredentials",
-        "create it in namespace desk",
+        "uses the venue's keys",
     ),
     "a refused key": (scene(gateway=REJECTED), SETTINGS, "Ready", "False", "LogonRejected", "bad key"),
     "the gateway starts": (

@@ -420,6 +420,44 @@ class RiskAcknowledgement(_message.Message):
 Global___RiskAcknowledgement: _TypeAlias = RiskAcknowledgement  # noqa: Y015
 
 @_typing.final
+class CredentialsStatus(_message.Message):
+    """The venue's keys as a gateway sees them; never a key itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IN_USE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    in_use: _builtins.bool
+    """True once the venue has accepted a logon with keys of the pod."""
+    version: _builtins.str
+    """Version of the keys that the session was logged on with, as their source counts; empty where it does not."""
+    since_unix_ns: _builtins.int
+    """Wall clock of that logon, nanoseconds since the Unix epoch."""
+    reason: _builtins.str
+    """Why there are no keys, or why newer ones do not come or are not used, CamelCase; empty when nothing is wrong."""
+    message: _builtins.str
+    """A sentence for people about it."""
+    def __init__(
+        self,
+        *,
+        in_use: _builtins.bool = ...,
+        version: _builtins.str = ...,
+        since_unix_ns: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_use", b"in_use", "message", b"message", "reason", b"reason", "since_unix_ns", b"since_unix_ns", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CredentialsStatus: _TypeAlias = CredentialsStatus  # noqa: Y015
+
+@_typing.final
 class GatewayStatus(_message.Message):
     """State of one gateway, sent each second and at every change that matters."""
 
@@ -448,6 +486,7 @@ class GatewayStatus(_message.Message):
     BREACHES_FIELD_NUMBER: _builtins.int
     KILLS_FIELD_NUMBER: _builtins.int
     WATCHES_KILL_SWITCHES_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace of the VenueConnection."""
     venue: _builtins.str
@@ -508,6 +547,10 @@ class GatewayStatus(_message.Message):
     def kills(self) -> _containers.RepeatedCompositeFieldContainer[_kill_pb2.KillAcknowledgement]:
         """Kill orders that this gateway has in force."""
 
+    @_builtins.property
+    def credentials(self) -> Global___CredentialsStatus:
+        """Absent for a venue without credentials."""
+
     def __init__(
         self,
         *,
@@ -534,10 +577,11 @@ class GatewayStatus(_message.Message):
         breaches: _abc.Iterable[Global___Breach] | None = ...,
         kills: _abc.Iterable[_kill_pb2.KillAcknowledgement] | None = ...,
         watches_kill_switches: _builtins.bool = ...,
+        credentials: Global___CredentialsStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "blocked_message", b"blocked_message", "blocked_reason", b"blocked_reason", "breaches", b"breaches", "config_revision", b"config_revision", "fencing_token", b"fencing_token", "journal_sequence", b"journal_sequence", "kills", b"kills", "latency_p99_micros", b"latency_p99_micros", "market_data_sequence", b"market_data_sequence", "namespace", b"namespace", "pod", b"pod", "positions", b"positions", "risk_acknowledgements", b"risk_acknowledgements", "sent_unix_ns", b"sent_unix_ns", "session", b"session", "session_message", b"session_message", "session_since_unix_ns", b"session_since_unix_ns", "throttled_total", b"throttled_total", "utilisation", b"utilisation", "venue", b"venue", "waiting_for", b"waiting_for", "watches_kill_switches", b"watches_kill_switches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "blocked_message", b"blocked_message", "blocked_reason", b"blocked_reason", "breaches", b"breaches", "config_revision", b"config_revision", "credentials", b"credentials", "fencing_token", b"fencing_token", "journal_sequence", b"journal_sequence", "kills", b"kills", "latency_p99_micros", b"latency_p99_micros", "market_data_sequence", b"market_data_sequence", "namespace", b"namespace", "pod", b"pod", "positions", b"positions", "risk_acknowledgements", b"risk_acknowledgements", "sent_unix_ns", b"sent_unix_ns", "session", b"session", "session_message", b"session_message", "session_since_unix_ns", b"session_since_unix_ns", "throttled_total", b"throttled_total", "utilisation", b"utilisation", "venue", b"venue", "waiting_for", b"waiting_for", "watches_kill_switches", b"watches_kill_switches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,35 @@
+"""The certificate that the command line shows to the bus and to gateways: an administrator's, from a directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crowetrade_cli.errors import Failed
+from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.files import FilesSource
+from crowetrade_process.identity.holder import Identity, utc_now
+
+VARIABLE = "CROWETRADE_TLS_DIRECTORY"
+SERVER_NAME_VARIABLE = "CROWETRADE_NATS_SERVER_NAME"
+
+
+class TlsFiles:
+    """Where the files are; empty: connections are plain TCP."""
+
+    def __init__(self) -> None:
+        self.directory = ""
+        self.nats_server_name = ""
+
+    async def identity(self) -> Identity | None:
+        """What the files hold now. Raises Failed."""
+        if not self.directory:
+            return None
+        source = FilesSource(Path(self.directory), None, utc_now)
+        try:
+            return await Identity.once(source, nats_server_name=self.nats_server_name)
+        except IdentityUnavailable as error:
+            raise Failed(f"--tls-directory: {error}") from error
+
+
+TLS_FILES = TlsFiles()
+"""Set by the options that come before the command."""

@@ -1,0 +1,129 @@
+"""What one turn of the loop does with the commands that wait: handle them all, append once, carry out in order.
+
+Group commit: whatever waits becomes one record of the journal, so a burst of orders costs one synced write. Everything
+that the commands asked for follows the append, except for cancels that reduce risk: they leave first, because they must
+not wait for the journal. A cancel of an order that leaves with this very batch follows its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.control.kills import KillCommand
+from crowetrade_agents.domain.orders import OrdStatus
+from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.gateway.commands import Command, FromVenue, NewOrder, ReplaceOrder
+from crowetrade_agents.gateway.effects import Append, Effect, SendCancel, SendOrder, SendReplace
+from crowetrade_agents.gateway.engine import handle
+from crowetrade_agents.gateway.state import GatewayState
+from crowetrade_agents.risk import gate
+from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
+from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.venues.port import Ended, RequestRejected
+
+Approved = ApprovedOrder | ApprovedReplace
+MAX_COMMANDS = 256
+"""Commands of one batch; their events stay far below what one message of the bus may hold."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """`urgent` is carried out first, then `events` are appended as one record, then `after` is carried out in order."""
+
+    urgent: list[SendCancel] = field(default_factory=list)
+    events: list[journal_pb2.JournalEvent] = field(default_factory=list)
+    after: list[Effect] = field(default_factory=list)
+
+
+def take(state: GatewayState, commands: Iterable[Command], now_ns: int, leaving: Iterable[str] = ()) -> Batch:
+    """Handles the commands in order. `leaving`: orders of an earlier batch that have not left yet."""
+    batch = Batch()
+    leaving = set(leaving)
+    for command in commands:
+        for effect in handle(state, command, now_ns):
+            if isinstance(effect, Append):
+                batch.events.append(effect.event)
+            elif isinstance(effect, SendCancel) and effect.urgent and effect.cancel.orig_cl_ord_id not in leaving:
+                batch.urgent.append(effect)
+            else:
+                if isinstance(effect, SendOrder):
+                    leaving.add(effect.order.terms.cl_ord_id)
+                batch.after.append(effect)
+    return batch
+
+
+def leaving_of(batch: Batch) -> dict[str, Approved]:
+    """Orders and replacements of a batch that have not left, by ClOrdID."""
+    found: dict[str, Approved] = {}
+    for effect in batch.after:
+        if isinstance(effect, SendOrder):
+            found[effect.order.terms.cl_ord_id] = effect.order
+        elif isinstance(effect, SendReplace):
+            found[effect.replace.terms.cl_ord_id] = effect.replace
+    return found
+
+
+def take_kill(
+    state: GatewayState, command: KillCommand, now_ns: int, leaving: Mapping[str, Approved]
+) -> tuple[Batch, frozenset[str]]:
+    """Handles a kill order beside a batch whose orders in `leaving` wait for the journal. Those that it stops are
+    refused in the same moment; their ClOrdIDs are returned, and they must not leave."""
+    batch = take(state, (command,), now_ns, leaving)
+    stopped = {
+        name: (approved, refusal)
+        for name, approved in leaving.items()
+        if (refusal := _stops(state, approved)) is not None
+    }
+    refused = [unsent(approved, str(why.reason), why.text, now_ns) for approved, why in stopped.values()]
+    rest = take(state, refused, now_ns, leaving)
+    both = Batch(batch.urgent + rest.urgent, batch.events + rest.events, batch.after + rest.after)
+    return both, frozenset(stopped)
+
+
+def refuses_at_once(state: GatewayState, command: Command) -> bool:
+    """Whether a kill order stops the request, so that it need not wait for its turn to be refused."""
+    if not state.live.kills:
+        return False
+    if isinstance(command, NewOrder):
+        return state.control(command.terms.strategy).state in _STOPPED
+    return isinstance(command, ReplaceOrder) and state.control(command.strategy).state in _STOPPED
+
+
+def unsent(approved: Approved, reason: str, text: str, now_ns: int) -> FromVenue:
+    """What became of an order or a replacement that was journaled and will not leave."""
+    terms = approved.terms
+    if isinstance(approved, ApprovedOrder):
+        return FromVenue(Ended(terms.cl_ord_id, "", OrdStatus.REJECTED, reason, text, now_ns))
+    return FromVenue(
+        RequestRejected(terms.cl_ord_id, approved.orig_cl_ord_id, reason, text, unknown_order=False, at_ns=now_ns)
+    )
+
+
+_STOPPED = (TradingState.BLOCKED, TradingState.HALTED, TradingState.FLATTEN)
+
+
+def _stops(state: GatewayState, approved: Approved) -> Refusal | None:
+    control = state.control(approved.terms.strategy)
+    if control.state is TradingState.FLATTEN if approved.terms.closing else control.state not in _STOPPED:
+        return None
+    text = f"it was stopped before it had left: the strategy is {control.state.value}"
+    return control.refusal or Refusal(Reason.NOT_SENT, text)
+
+
+def emergency_cancels(state: GatewayState) -> Sequence[SendCancel]:
+    """Cancels of every open order, for a gateway whose journal takes no more: they are recorded by its successor, which
+    asks the venue what became of them."""
+    found = []
+    for order in state.books.open.values():
+        cancel = gate.approve_cancel(
+            state.own_id(order.terms.strategy),
+            order.cl_ord_id,
+            order.order_id,
+            order.terms.instrument,
+            order.terms.side,
+            str(Reason.GATEWAY_STOPPING),
+        )
+        found.append(SendCancel(cancel, urgent=True))
+    return found

@@ -1,0 +1,142 @@
+"""The authorizer's process: `python -m crowetrade_operator.authorizer`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Mapping
+
+import nats
+import nats.errors
+import structlog
+import uvloop
+from nats.aio.client import Client
+
+from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
+from crowetrade_operator.authorizer.keys import pair
+from crowetrade_operator.authorizer.service import QUEUE, Authorizer
+from crowetrade_operator.authorizer.settings import AuthorizerSettings, read_settings
+from crowetrade_operator.authorizer.strategies import Strategies
+from crowetrade_operator.cluster.client import connect
+from crowetrade_operator.errors import SettingsError
+from crowetrade_process.exit import failed
+from crowetrade_process.health import Health
+from crowetrade_process.identity.errors import IdentitySettingsError
+from crowetrade_process.identity.holder import Identity, Report
+from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.identity.running import running
+from crowetrade_process.identity.settings import identity_from_environment
+from crowetrade_process.identity.variables import IdentityVariable
+from crowetrade_process.logs import configure_logging
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
+
+RECONNECT_WAIT_SECONDS = 1
+CLOSE_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+class AuthorizerProcess:
+    """One replica, from start to stop."""
+
+    def __init__(self, settings: AuthorizerSettings, environment: Mapping[str, str], stopping: asyncio.Event) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._stopping = stopping
+        self.health = Health()
+
+    async def run(self) -> None:
+        """Runs until `stopping` is set. Raises IdentitySettingsError and SettingsError."""
+        identity = identity_from_environment(self._environment)
+        if identity is None:
+            raise SettingsError(
+                f"{IdentityVariable.SOURCE} is None: without identities there is nothing to authorize; set it to Vault "
+                "or Files, or do not run the authorizer"
+            )
+        for part in ("bus", "strategies"):
+            self.health.set_ready(part, False, "starting")
+        await self.health.serve(self._settings.http_port)
+        log.info("authorizer_starts", http_port=self.health.port)
+        try:
+            async with running(identity, self._ready("identity"), self._stopping):
+                if not self._stopping.is_set():
+                    await unless_stopping(self._stopping, self._serve(identity))
+        finally:
+            await self.health.stop()
+
+    async def _serve(self, identity: Identity) -> None:
+        cluster = await connect(self._settings.kubeconfig)
+        strategies = Strategies(cluster, self._settings.namespaces)
+        tasks = [asyncio.create_task(strategies.run()), asyncio.create_task(self._follow(strategies))]
+        try:
+            client = await self._connect(identity)
+            try:
+                await Authorizer(pair(self._settings.seeds.issuer), identity, strategies).serve(client)
+                self.health.set_ready("bus", True)
+                log.info("authorizer_serves")
+                await asyncio.gather(*tasks)
+            finally:
+                await self._close(client)
+        finally:
+            await cancelled(*tasks)
+            await cluster.close()
+
+    async def _follow(self, strategies: Strategies) -> None:
+        while True:
+            self.health.set_ready("strategies", not strategies.problem, strategies.problem)
+            await strategies.changed.wait()
+            strategies.changed.clear()
+
+    async def _connect(self, identity: Identity) -> Client:
+        ready = self._ready("bus")
+
+        async def disconnected() -> None:
+            ready(False, "the connection to NATS is lost; trying again")
+
+        async def reconnected() -> None:
+            ready(True, "")
+
+        async def failed_once(error: Exception) -> None:
+            log.warning("nats_error", error=str(error) or type(error).__name__)
+
+        return await nats.connect(
+            servers=[self._settings.nats_url],
+            name=QUEUE,
+            nkeys_seed_str=self._settings.seeds.user,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+            disconnected_cb=disconnected,
+            reconnected_cb=reconnected,
+            error_cb=failed_once,
+            **connect_options(identity),
+        )
+
+    async def _close(self, client: Client) -> None:
+        """What was asked is answered; a server that does not answer does not hold us up."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await client.drain()
+        except (nats.errors.Error, OSError, TimeoutError, ssl.SSLError) as error:
+            log.warning("nats_drain_failed", error=str(error) or type(error).__name__)
+
+    def _ready(self, part: str) -> Report:
+        return lambda ok, why: self.health.set_ready(part, ok, why)
+
+
+async def serve(environment: Mapping[str, str]) -> None:
+    """Runs until SIGTERM or SIGINT. Raises SettingsError, IdentitySettingsError."""
+    settings = read_settings(environment)
+    configure_logging(settings.log_level)
+    await AuthorizerProcess(settings, environment, stop_on_signals()).run()
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Entry point; returns the exit code."""
+    configure_logging()
+    termination_log = environment.get(EnvName.TERMINATION_LOG, TERMINATION_LOG)
+    try:
+        uvloop.run(serve(environment))
+    except (SettingsError, IdentitySettingsError) as error:
+        return failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", str(error), termination_log)
+    return ExitCode.STOPPED

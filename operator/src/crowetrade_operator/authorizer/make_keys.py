@@ -1,0 +1,79 @@
+"""`python -m crowetrade_operator.authorizer.make_keys NAMESPACE`: makes the Secret with the authorizer's keys once.
+
+The chart runs it before it installs or upgrades anything. A Secret that is there stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from crowetrade_operator.authorizer.keys import ISSUER_KEY, ISSUER_SEED, USER_KEY, USER_SEED, Seeds
+from crowetrade_operator.cluster.client import Cluster, connect
+from crowetrade_operator.cluster.resources import ApiResource
+from crowetrade_operator.errors import ClusterError, Conflict
+from crowetrade_process.logs import configure_logging
+
+SECRET = "crowetrade-authorizer"
+SECRETS = ApiResource("", "v1", "secrets", "Secret")
+"""Not among the kinds that the operator works with: it may read no Secret."""
+
+log = structlog.get_logger()
+
+
+async def ensure(cluster: Cluster, namespace: str) -> bool:
+    """Whether it was made now. Raises ClusterError, also for a Secret of that name that lacks a key."""
+    labels = {"app.kubernetes.io/part-of": "crowetrade", "app.kubernetes.io/name": SECRET}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET, "namespace": namespace, "labels": labels},
+        "type": "Opaque",
+        "stringData": Seeds.make().secret(),
+    }
+    try:
+        await cluster.create(SECRETS, namespace, secret)
+        return True
+    except Conflict:
+        found = await cluster.get(SECRETS, namespace, SECRET)
+        missing = {USER_SEED, ISSUER_SEED, USER_KEY, ISSUER_KEY} - set(found.get("data") or {})
+        if missing:
+            raise ClusterError(
+                "get",
+                SECRETS.path(namespace, SECRET),
+                0,
+                f"it lacks {', '.join(sorted(missing))}; delete it and upgrade again: every pod then connects anew",
+            ) from None
+        return False
+
+
+async def _run(namespace: str, kubeconfig: str) -> None:
+    cluster = await connect(kubeconfig)
+    try:
+        made = await ensure(cluster, namespace)
+        log.info("authorizer_keys_made" if made else "authorizer_keys_kept", namespace=namespace, secret=SECRET)
+    finally:
+        await cluster.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m crowetrade_operator.authorizer.make_keys", description=__doc__)
+    parser.add_argument("namespace")
+    options = parser.parse_args(arguments)
+    configure_logging()
+    try:
+        asyncio.run(_run(options.namespace, os.environ.get("KUBECONFIG", "")))
+    except ClusterError as error:
+        log.error("authorizer_keys_not_made", error=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

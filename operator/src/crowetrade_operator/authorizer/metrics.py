@@ -1,0 +1,20 @@
+"""Every metric of the authorizer."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_PREFIX = "crowetrade_authorizer"
+
+DECISIONS = Counter(
+    f"{_PREFIX}_decisions",
+    "Connections to the bus that were judged, by role and reason (Allowed, or why not).",
+    ["role", "reason"],
+)
+DECISION_SECONDS = Histogram(
+    f"{_PREFIX}_decision_seconds",
+    "Duration of a decision.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1),
+)
+STRATEGIES = Gauge(f"{_PREFIX}_strategies", "Strategies whose venues are known.")
+WATCH_FAILURES = Counter(f"{_PREFIX}_watch_failures", "Lists and watches of Strategies that ended with an error.")

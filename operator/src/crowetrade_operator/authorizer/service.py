@@ -1,0 +1,131 @@
+"""Answers the server's questions about new connections. It keeps nothing: every replica can answer every question."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nkeys import KeyPair
+
+from crowetrade_operator.authorizer import metrics
+from crowetrade_operator.authorizer.jwt import Request, UnreadableRequest, allow, read_request, refuse
+from crowetrade_operator.authorizer.permissions import Permissions, Venue, permissions
+from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.peer import Reason, Refusal
+from crowetrade_process.identity.roles import Peer, PeerRole
+
+SUBJECT = "$SYS.REQ.USER.AUTH"
+QUEUE = "crowetrade-authorizer"
+ALLOWED = "Allowed"
+
+log = structlog.get_logger()
+
+
+class Judge(Protocol):
+    """Who shows a certificate, and what that is here."""
+
+    def judge(self, certificate_pem: bytes) -> IdentityName | Refusal:
+        """See Identity.judge."""
+        ...
+
+    def peer(self, name: IdentityName) -> Peer:
+        """See Identity.peer."""
+        ...
+
+
+class VenuesOf(Protocol):
+    """Which venues a Strategy trades at."""
+
+    @property
+    def problem(self) -> str:
+        """Why that is not known; empty when it is."""
+        ...
+
+    def venues(self, namespace: str, strategy: str) -> frozenset[Venue] | None:
+        """None when there is no such Strategy."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """About one connection: what it may do, or why it is refused."""
+
+    role: PeerRole
+    who: str
+    granted: Permissions | None
+    reason: str = ALLOWED
+    text: str = ""
+
+
+class Authorizer:
+    """One replica, on one connection in account AUTH."""
+
+    def __init__(self, issuer: KeyPair, judge: Judge, strategies: VenuesOf) -> None:
+        self._issuer = issuer
+        self._judge = judge
+        self._strategies = strategies
+
+    async def serve(self, client: Client) -> None:
+        """Answers from now on; what one replica takes, no other does."""
+        await client.subscribe(SUBJECT, queue=QUEUE, cb=self._answer)
+        await client.flush()
+
+    async def _answer(self, message: Msg) -> None:
+        started = time.monotonic()
+        try:
+            request = read_request(message.data)
+        except UnreadableRequest as error:
+            metrics.DECISIONS.labels(PeerRole.STRANGER, "UnreadableRequest").inc()
+            log.error("authorization_request_unreadable", error=str(error))
+            return
+        decision = self.decide(request)
+        metrics.DECISIONS.labels(decision.role, decision.reason).inc()
+        now = int(time.time())
+        if decision.granted is not None:
+            log.info("connection_allowed", role=decision.role, identity=decision.who, host=request.host)
+            answer = allow(request, decision.granted, self._issuer, now)
+        else:
+            log.warning(
+                "connection_refused",
+                role=decision.role,
+                reason=decision.reason,
+                text=decision.text,
+                identity=decision.who,
+                client=request.client_name,
+                host=request.host,
+            )
+            answer = refuse(request, f"{decision.reason}: {decision.text}", self._issuer, now)
+        await message.respond(answer)
+        metrics.DECISION_SECONDS.observe(time.monotonic() - started)
+
+    def decide(self, request: Request) -> Decision:
+        """What cannot be read, and who is not known, is refused."""
+        if not request.certificate_pem:
+            return _refused(Refusal(Reason.NO_CERTIFICATE, "the client has shown no certificate"))
+        identity = self._judge.judge(request.certificate_pem.encode())
+        if isinstance(identity, Refusal):
+            return _refused(identity)
+        return self._of(identity, self._judge.peer(identity))
+
+    def _of(self, identity: IdentityName, peer: Peer) -> Decision:
+        venues = frozenset[Venue]()
+        if peer.role is PeerRole.STRATEGY:
+            found = self._strategies.venues(peer.namespace, peer.name)
+            if found is None:
+                reason = "StrategiesUnknown" if self._strategies.problem else "StrategyNotFound"
+                text = self._strategies.problem or f"there is no Strategy {peer.name} in namespace {peer.namespace}"
+                return Decision(peer.role, identity.uri, None, reason, text)
+            venues = found
+        granted = permissions(identity, peer, venues)
+        if granted is None:
+            text = f"{identity} is no operator, risk auditor, gateway, strategy or administrator of this installation"
+            return Decision(peer.role, identity.uri, None, Reason.NOT_PERMITTED, text)
+        return Decision(peer.role, identity.uri, granted)
+
+
+def _refused(refusal: Refusal) -> Decision:
+    return Decision(PeerRole.STRANGER, "", None, refusal.reason, refusal.text)

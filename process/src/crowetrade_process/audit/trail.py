@@ -1,0 +1,239 @@
+"""What a process writes to the audit trail.
+
+`record` never waits: events go into a queue bounded by number and size, and one task appends them over a connection of
+its own. What does not fit is counted, and the number is recorded as soon as something can be written again. While the
+bus is away events wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import nats
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from crowetrade import subjects
+from crowetrade.audit.v1 import audit_pb2
+from crowetrade_process.audit import metrics
+from crowetrade_process.audit.chain import End, bounded, digest, seal
+from crowetrade_process.audit.checkpoints import checkpoint
+from crowetrade_process.audit.errors import AuditBroken, AuditUnavailable
+from crowetrade_process.audit.stream import WriterStream
+from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.stopping import cancelled
+
+log = structlog.get_logger()
+
+CAPACITY = 10_000
+CAPACITY_BYTES = 16 * 1024 * 1024
+CHECKPOINT_RECORDS = 256
+CHECKPOINT_SECONDS = 60.0
+RETRY_SECONDS = 1
+FINISH_SECONDS = 2.0
+TRIES_AT_ONCE = 10
+"""So often another process of the same identity may append in between before this one waits."""
+
+_RETRIED = (AuditUnavailable, IdentityUnavailable, NatsError, OSError, TimeoutError)
+
+Connect = Callable[[], Awaitable[Client]]
+
+
+def connecting(url: str, name: str, identity: Identity | None = None) -> Connect:
+    """How a trail connects: for ever, and again when the connection is lost."""
+
+    async def on_error(error: Exception) -> None:
+        log.debug("audit_bus", error=str(error) or type(error).__name__)
+
+    async def connect() -> Client:
+        return await nats.connect(
+            servers=[url],
+            name=name,
+            connect_timeout=2,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RETRY_SECONDS,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            error_cb=on_error,
+            **connect_options(identity),
+        )
+
+    return connect
+
+
+class Trail:
+    """The audit trail of one process."""
+
+    def __init__(
+        self,
+        namespace: str,
+        service_account: str,
+        instance: str,
+        *,
+        identity: Identity | None = None,
+        capacity: int = CAPACITY,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`instance` is the name of the pod; with an identity, which has these names, checkpoints are signed."""
+        self.writer = f"{namespace}.{service_account}"
+        self._subject = subjects.audit(namespace, service_account)
+        self._instance = instance
+        self._identity = identity
+        self._capacity = capacity
+        self._checkpoint_seconds = checkpoint_seconds
+        self._clock_ns = clock_ns
+        self._waiting: deque[audit_pb2.AuditEvent] = deque()
+        self._waiting_bytes = 0
+        self._lost = 0
+        self._arrived = asyncio.Event()
+        self._client: Client | None = None
+        self._end: End | None = None
+        self._sent: set[bytes] = set()
+        self._unvouched = 0
+        self._has_vouched = False
+        self._vouch_at = 0.0
+
+    def record(self, event: audit_pb2.AuditEvent) -> None:
+        """Puts an event into the queue; never waits and never raises."""
+        kept = audit_pb2.AuditEvent()
+        kept.CopyFrom(event)
+        kept.before, kept.after = bounded(event.before), bounded(event.after)
+        kept.at_unix_ns = event.at_unix_ns or self._clock_ns()
+        size = kept.ByteSize()
+        if len(self._waiting) >= self._capacity or self._waiting_bytes + size > CAPACITY_BYTES:
+            self._lost += 1
+            metrics.LOST.inc()
+        else:
+            self._waiting.append(kept)
+            self._waiting_bytes += size
+            metrics.WAITING.set(len(self._waiting))
+        self._arrived.set()
+
+    def record_start(self, what: str) -> None:
+        """This process begins."""
+        self.record(
+            audit_pb2.AuditEvent(
+                action=audit_pb2.ACTION_STARTED, actor=self.writer, proof=audit_pb2.ACTOR_PROOF_SELF, reason=what
+            )
+        )
+
+    @asynccontextmanager
+    async def writing(self, connect: Connect) -> AsyncIterator[None]:
+        """Writes meanwhile; at the end what waits is written and vouched for, within FINISH_SECONDS."""
+        task = asyncio.create_task(self._run(connect))
+        try:
+            yield
+        finally:
+            await cancelled(task)
+            await self._finish()
+
+    async def _run(self, connect: Connect) -> None:
+        while True:
+            try:
+                if self._client is None:
+                    self._client = await connect()
+                await self._wait_for_work()
+                await self._write_all()
+                if self._unvouched and time.monotonic() >= self._vouch_at:
+                    await self._vouch()
+            except _RETRIED as error:
+                why = str(error) or type(error).__name__
+                log.warning("audit_not_written", error=why, waiting=len(self._waiting))
+                await asyncio.sleep(RETRY_SECONDS)
+            except AuditBroken as error:
+                log.error("audit_broken", error=str(error), hint="crowetrade audit verify")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _wait_for_work(self) -> None:
+        """Returns when something waits to be written, or a checkpoint is due."""
+        if self._waiting or self._lost:
+            return
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(max(self._vouch_at - time.monotonic(), 0.0) if self._unvouched else None):
+                await self._arrived.wait()
+        except TimeoutError:
+            return
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            await self._append(self._waiting[0])
+            self._waiting_bytes -= self._waiting.popleft().ByteSize()
+            metrics.WAITING.set(len(self._waiting))
+            if self._unvouched >= CHECKPOINT_RECORDS:
+                await self._vouch()
+        if self._lost:
+            lost = self._lost
+            await self._append(
+                audit_pb2.AuditEvent(
+                    action=audit_pb2.ACTION_RECORDS_LOST,
+                    actor=self.writer,
+                    proof=audit_pb2.ACTOR_PROOF_SELF,
+                    reason="events came faster than the bus took them",
+                    count=lost,
+                    at_unix_ns=self._clock_ns(),
+                )
+            )
+            self._lost -= lost
+
+    async def _vouch(self) -> None:
+        await self._append(None)
+        self._unvouched, self._has_vouched = 0, True
+
+    async def _append(self, event: audit_pb2.AuditEvent | None) -> None:
+        """Appends an event, or a checkpoint of what is there. Raises AuditUnavailable, AuditBroken."""
+        assert self._client is not None
+        stream = WriterStream(self._client, self._subject)
+        for _ in range(TRIES_AT_ONCE):
+            after, self._end = self._end or await stream.end(), None
+            if after.head.record_hash in self._sent:  # what was not confirmed has arrived
+                return self._appended(after, event)
+            now_ns = max(self._clock_ns(), after.head.recorded_unix_ns)
+            content = event or checkpoint(after.head, self.writer, now_ns, self._credentials())
+            payload, head = seal(after.head, self.writer, self._instance, now_ns, content)
+            self._sent.add(digest(payload))
+            place = await stream.append(payload, after)
+            if place is not None:
+                return self._appended(End(head, place), event)
+        raise AuditUnavailable(f"other processes write as {self.writer} all the time")
+
+    def _appended(self, end: End, event: audit_pb2.AuditEvent | None) -> None:
+        self._end = end
+        self._sent.clear()
+        metrics.RECORDS.inc()
+        if event is None:
+            metrics.SIGNED.set(self._identity is not None)
+            return
+        if not self._unvouched:
+            # The first at once: so that a chain which nobody has signed is never an honest one for long.
+            self._vouch_at = time.monotonic() + (self._checkpoint_seconds if self._has_vouched else 0.0)
+        self._unvouched += 1
+
+    def _credentials(self) -> Credentials | None:
+        return self._identity.credentials if self._identity is not None else None
+
+    async def _finish(self) -> None:
+        client = self._client
+        try:
+            if client is not None:
+                async with asyncio.timeout(FINISH_SECONDS):
+                    await self._write_all()
+                    if self._unvouched:
+                        await self._vouch()
+        except (AuditBroken, *_RETRIED) as error:
+            log.warning("audit_not_finished", error=str(error) or type(error).__name__)
+        finally:
+            if self._waiting:
+                log.warning("audit_events_lost", count=len(self._waiting))
+                metrics.LOST.inc(len(self._waiting))
+            if client is not None:
+                await client.close()

@@ -1,0 +1,140 @@
+"""Whether the audit trail is as it was written. Pure.
+
+What the records alone show: a record that was changed, deleted, repeated or swapped, one under another writer's
+subject, a beginning that was cut off and has not expired, a checkpoint that is not the writer's. What takes more: a
+whole chain that was written anew needs authorities (it has no checkpoint with a certificate of theirs), and an end that
+was cut off or written anew needs ends that were kept elsewhere, as the operator keeps them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crowetrade.audit.v1 import audit_pb2
+from crowetrade_process.audit.chain import Chain, End, Head
+from crowetrade_process.audit.checkpoints import Authorities, check_checkpoint
+from crowetrade_process.audit.errors import AuditBroken
+
+PREFIX = "audit."
+KEPT_CONFIG_MAP = "crowetrade-audit"
+"""Where the operator keeps the ends of all chains, in its own namespace: a key for each writer, see `end_text`."""
+RESOURCES_KEY = "resources"
+"""Key beside them: what the audit trail said last about each resource. Writers have a dot in their names."""
+CLOCK_TOLERANCE_NS = 86_400 * 10**9
+"""Between the writers' clocks, the server's (which lets records expire) and the reader's."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is known of one writer's chain."""
+
+    writer: str
+    begins_with: int = 0
+    ends_with: int = 0
+    vouched_to: int = 0
+    """Sequence of the last record that a signed checkpoint vouches for; 0 without one."""
+    signed: int = 0
+    unsigned: int = 0
+    lost: int = 0
+    problem: str = ""
+
+
+class Verification:
+    """Follows the records of all writers, each writer's oldest first."""
+
+    def __init__(
+        self,
+        now_unix_ns: int,
+        retention_seconds: int,
+        authorities: Authorities | None = None,
+        on_record: Mapping[str, End] | None = None,
+    ) -> None:
+        self._now_unix_ns = now_unix_ns
+        self._retention_ns = retention_seconds * 10**9
+        self._authorities = authorities
+        self._on_record = {writer: end.head for writer, end in (on_record or {}).items()}
+        self._chains: dict[str, Chain] = {}
+        self._findings: dict[str, Findings] = {}
+
+    def follow(self, subject: str, payload: bytes) -> None:
+        """The next record that is stored under the subject."""
+        writer = subject.removeprefix(PREFIX)
+        found = self._findings.setdefault(writer, Findings(writer))
+        if found.problem:
+            return
+        chain = self._chains.setdefault(writer, Chain(writer))
+        try:
+            record = chain.follow(payload)
+            self._check_beginning(chain)
+            self._check_on_record(chain)
+            if record.WhichOneof("content") == "checkpoint":
+                self._check_checkpoint(record, chain.before, found)
+            elif record.event.action == audit_pb2.ACTION_RECORDS_LOST:
+                found.lost += record.event.count
+        except AuditBroken as error:
+            found.problem = str(error)
+        found.begins_with, found.ends_with = chain.begins_with, chain.head.sequence
+
+    def finish(self) -> list[Findings]:
+        """What was found, by writer."""
+        for writer, head in self._on_record.items():
+            found = self._findings.setdefault(writer, Findings(writer))
+            if not found.problem and found.ends_with < head.sequence and not self._has_expired(head.recorded_unix_ns):
+                found.problem = (
+                    f"the chain of {writer} ends with record {found.ends_with}, and record {head.sequence} is on "
+                    "record: its end was cut off"
+                )
+        for found in self._findings.values():
+            if self._authorities is not None and not found.problem and not found.signed:
+                found.problem = f"no checkpoint of {found.writer} is signed: nothing shows that it wrote its records"
+        return [self._findings[writer] for writer in sorted(self._findings)]
+
+    def _check_beginning(self, chain: Chain) -> None:
+        if chain.head.sequence == chain.begins_with > 1 and not self._has_expired(chain.expired_unix_ns):
+            raise AuditBroken(
+                f"the chain of {chain.writer} begins with record {chain.begins_with}, and the one before was not older "
+                "than the retention: its beginning was cut off"
+            )
+
+    def _has_expired(self, recorded_unix_ns: int) -> bool:
+        return recorded_unix_ns + self._retention_ns < self._now_unix_ns + CLOCK_TOLERANCE_NS
+
+    def _check_on_record(self, chain: Chain) -> None:
+        wanted = self._on_record.get(chain.writer)
+        if wanted is None or wanted.sequence != chain.head.sequence:
+            return
+        if wanted.record_hash != chain.head.record_hash:
+            raise AuditBroken(f"record {wanted.sequence} of {chain.writer} is not the one that is on record")
+
+    def _check_checkpoint(self, record: audit_pb2.AuditRecord, before: Head, found: Findings) -> None:
+        if check_checkpoint(record, before, self._authorities):
+            found.signed += 1
+            found.vouched_to = before.sequence
+        else:
+            found.unsigned += 1
+
+
+def end_text(end: End) -> str:
+    """An end as it is kept on record: SEQUENCE HASH UNIX-NANOSECONDS PLACE."""
+    head = end.head
+    return f"{head.sequence} {head.record_hash.hex()} {head.recorded_unix_ns} {end.place}"
+
+
+def read_ends(data: Mapping[str, str]) -> dict[str, End]:
+    """The ends in the data of the operator's ConfigMap, by writer. Raises ValueError."""
+    return {writer: _parse_end(kept) for writer, kept in data.items() if writer != RESOURCES_KEY}
+
+
+def parse_ends(text: str) -> dict[str, End]:
+    """The same from the data as JSON. Raises ValueError."""
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise ValueError("not a JSON object of ends by writer")
+    return read_ends({str(writer): str(kept) for writer, kept in data.items()})
+
+
+def _parse_end(text: str) -> End:
+    sequence, record_hash, recorded_unix_ns, place = text.split()
+    return End(Head(int(sequence), bytes.fromhex(record_hash), int(recorded_unix_ns)), int(place))

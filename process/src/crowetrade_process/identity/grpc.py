@@ -1,0 +1,71 @@
+"""gRPC with mutual TLS 1.3.
+
+The library's Python interface sets no lowest version of TLS. So TLS 1.2 is left with a cipher suite for RSA keys (see
+crowetrade_process/__init__.py), and all our keys are EC keys: no handshake of that version can end. A call that came by
+another version than 1.3 is refused as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.peer import Reason, Refusal
+
+_TLS_1_3 = b"TLSv1.3"
+
+Options = Sequence[tuple[str, int | str]]
+
+
+def add_port(server: grpc.aio.Server, address: str, identity: Identity | None) -> int:
+    """Listens at HOST:PORT and returns the port. Raises RuntimeError when it is taken."""
+    if identity is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, _server_credentials(identity))
+
+
+def open_channel(target: str, identity: Identity | None, server: str = "", options: Options = ()) -> grpc.aio.Channel:
+    """A channel to HOST:PORT, whose certificate must have the DNS name `server`, or else that of the Service in HOST.
+
+    It shows the certificate of this moment for as long as it is open: a connection that is there outlives it, and to
+    connect again takes another channel.
+    """
+    if identity is None:
+        return grpc.aio.insecure_channel(target, options=list(options))
+    credentials, name = identity.credentials, server or server_name(target)
+    tls = grpc.ssl_channel_credentials(credentials.bundle_pem, credentials.key_pem, credentials.chain_pem)
+    return grpc.aio.secure_channel(target, tls, options=[*options, ("grpc.ssl_target_name_override", name)])
+
+
+def peer_of(context: grpc.aio.ServicerContext[Any, Any], identity: Identity) -> IdentityName | Refusal:
+    """Who calls, or why the call is to be refused (UNAUTHENTICATED); refusals are counted."""
+    shown = context.auth_context()
+    if list(shown.get("ssl_tls_version", ())) != [_TLS_1_3]:
+        return identity.refuse(Reason.OLD_PROTOCOL, "the connection is not one of TLS 1.3")
+    certificate = next(iter(shown.get("x509_pem_cert", ())), None)
+    if certificate is None:
+        return identity.refuse(Reason.NO_CERTIFICATE, "the connection shows no certificate")
+    return identity.judge(certificate)
+
+
+def server_name(target: str) -> str:
+    """The name that the certificate of HOST:PORT must have: that of a Service without the cluster's domain."""
+    host, _, _ = target.rpartition(":")
+    service, svc, _ = host.partition(".svc.")
+    return f"{service}.svc" if svc else host
+
+
+def _server_credentials(identity: Identity) -> grpc.ServerCredentials:
+    """Asked for at each handshake, by a thread of the library."""
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        credentials = identity.credentials
+        return grpc.ssl_server_certificate_configuration(
+            [(credentials.key_pem, credentials.chain_pem)], root_certificates=credentials.bundle_pem
+        )
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=True)

@@ -1,0 +1,219 @@
+"""Holds the identity of a process and renews it, without touching a connection that is open.
+
+A certificate is asked for again at two thirds of its lifetime, a little earlier by chance, so that not all processes
+ask at once. Whom to trust is asked for much more often: an authority that is added is trusted before the first
+certificate of it is shown, and what is revoked is known soon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Self
+
+import structlog
+from cryptography import x509
+
+from crowetrade_process.identity import metrics
+from crowetrade_process.identity.contexts import CurrentContext, client_context
+from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.peer import Reason, Refusal, Revocations, judge
+from crowetrade_process.identity.roles import Peer, peer_named
+from crowetrade_process.identity.source import Source, Trust
+
+FIRST_WAIT_SECONDS = 0.5
+"""Before the second try, doubling from there to the time between two looks at the trust."""
+JITTER = 0.05
+"""Of a certificate's lifetime."""
+
+Report = Callable[[bool, str], None]
+"""Whether there is an identity, and why not."""
+
+log = structlog.get_logger(__name__)
+
+
+def utc_now() -> datetime:
+    """The time of the system."""
+    return datetime.now(UTC)
+
+
+def renewal_time(not_before: datetime, not_after: datetime, share: float, chance: float) -> datetime:
+    """When to ask for another certificate. `chance` is a number from 0 to 1."""
+    return not_before + (not_after - not_before) * max(share - JITTER * chance, 0.0)
+
+
+class Identity:
+    """The certificate of the process, whom it trusts, and who its peers are."""
+
+    def __init__(
+        self,
+        source: Source,
+        trust_domain: str | None,
+        *,
+        operator_namespace: str = "",
+        administrators: frozenset[str] = frozenset(),
+        nats_server_name: str = "",
+        now: Callable[[], datetime] = utc_now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.nats_server_name = nats_server_name
+        """The DNS name in the certificate of NATS, where it is not the host of its URL."""
+        self._source = source
+        self._trust_domain = trust_domain
+        self._operator_namespace = operator_namespace
+        self._administrators = administrators
+        self._now = now
+        self._sleep = sleep
+        self._report: Report = lambda ok, why: None
+        self._credentials: Credentials | None = None
+        self._trust: Trust | None = None
+        self._revocations = Revocations()
+        self._renew_at = datetime.max.replace(tzinfo=UTC)
+        self._listeners: list[Callable[[], None]] = []
+        self._context: ssl.SSLContext | None = None
+        metrics.ENABLED.set(1)
+
+    @classmethod
+    async def once(cls, source: Source, nats_server_name: str = "") -> Self:
+        """For a client that is soon over: whatever trust domain the certificate is of, and no renewal. Raises
+        IdentityUnavailable."""
+        identity = cls(source, None, nats_server_name=nats_server_name)
+        identity._take_trust(await source.trust())
+        assert identity._trust is not None
+        identity._take_credentials(await source.issue(identity._trust))
+        return identity
+
+    @property
+    def credentials(self) -> Credentials:
+        """What to show and whom to trust now. Raises IdentityUnavailable before `start` has returned."""
+        if self._credentials is None:
+            raise IdentityUnavailable("the process has no certificate yet")
+        return self._credentials
+
+    @property
+    def name(self) -> IdentityName:
+        """The name of this process."""
+        return self.credentials.name
+
+    def client_context(self) -> ssl.SSLContext:
+        """For clients; stays the same object, and each connection that is opened takes what is valid then."""
+        return CurrentContext(self._current_context)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Calls back when the certificate or whom to trust has changed."""
+        self._listeners.append(listener)
+
+    async def start(self, report: Report = lambda ok, why: None) -> None:
+        """Returns with a certificate, however often it has to ask; `report` is called from now on at each change."""
+        self._report = report
+        failures = 0
+        while not await self.refresh():
+            failures += 1
+            await self._sleep(self._wait(failures))
+
+    async def run(self) -> None:
+        """Renews, until it is cancelled."""
+        failures = 0
+        while True:
+            await self._sleep(self._wait(failures))
+            failures = 0 if await self.refresh() else failures + 1
+
+    def judge(self, certificate_pem: bytes) -> IdentityName | Refusal:
+        """Who shows this certificate, or why it is refused; refusals are counted. The caller knows from the TLS library
+        that an authority of ours has issued it."""
+        try:
+            certificate = x509.load_pem_x509_certificate(certificate_pem)
+        except ValueError as error:
+            return self.refuse(Reason.UNREADABLE, f"the certificate cannot be read: {error}")
+        found = judge(certificate, self._trust_domain or self.name.trust_domain, self._revocations, self._now())
+        return self.refuse(found.reason, found.text) if isinstance(found, Refusal) else found
+
+    def peer(self, name: IdentityName) -> Peer:
+        """Who has this name."""
+        return peer_named(name, self._operator_namespace, self._administrators)
+
+    def refuse(self, reason: Reason, text: str) -> Refusal:
+        """Counts and logs a refusal."""
+        metrics.REFUSED_PEERS.labels(reason=reason.value).inc()
+        log.warning("peer_refused", reason=reason.value, error=text)
+        return Refusal(reason, text)
+
+    async def refresh(self) -> bool:
+        """Asks the source for what is due; returns whether everything was there that was asked for."""
+        what = "trust"
+        try:
+            self._take_trust(await self._source.trust())
+            what = "certificate"
+            if self._credentials is None or self._now() >= self._renew_at:
+                assert self._trust is not None
+                self._take_credentials(await self._source.issue(self._trust))
+        except IdentityUnavailable as error:
+            metrics.FAILURES.labels(what=what).inc()
+            log.warning("identity_not_renewed", what=what, error=str(error))
+            self._tell(str(error))
+            return False
+        except Exception as error:  # the top of the loop: without it nobody would renew any more
+            metrics.FAILURES.labels(what=what).inc()
+            log.exception("identity_failed", what=what)
+            self._tell(f"{type(error).__name__}: {error}")
+            return False
+        self._tell("")
+        return True
+
+    def _take_trust(self, trust: Trust) -> None:
+        if trust == self._trust:
+            return
+        self._revocations = Revocations.read(trust)
+        bundle_changed = self._trust is None or trust.bundle_pem != self._trust.bundle_pem
+        self._trust = trust
+        if self._credentials is not None and bundle_changed:
+            self._set(replace(self._credentials, bundle_pem=trust.bundle_pem))
+
+    def _take_credentials(self, credentials: Credentials) -> None:
+        before, self._renew_at = self._credentials, self._next_renewal(credentials)
+        if before is not None and before.chain_pem == credentials.chain_pem:
+            return
+        self._set(credentials)
+        metrics.RENEWALS.inc()
+        log.info(
+            "identity_issued", name=credentials.name.uri, serial=f"{credentials.serial:x}", until=credentials.not_after
+        )
+
+    def _next_renewal(self, credentials: Credentials) -> datetime:
+        share = self._source.renewal_share
+        return renewal_time(credentials.not_before, credentials.not_after, share, random.random())
+
+    def _set(self, credentials: Credentials) -> None:
+        self._context = client_context(credentials)
+        self._credentials = credentials
+        for listener in self._listeners:
+            listener()
+
+    def _tell(self, why: str) -> None:
+        """A process is without identity when its certificate has expired; until then it asks again."""
+        credentials = self._credentials
+        if credentials is None:
+            self._report(False, why)
+            return
+        left = (credentials.not_after - self._now()).total_seconds()
+        metrics.EXPIRY_SECONDS.set(left)
+        self._report(left > 0, f"the certificate has expired; {why}" if left <= 0 else "")
+
+    def _wait(self, failures: int) -> float:
+        """Seconds until the next look: at the latest when the certificate is due."""
+        most = self._source.poll_seconds
+        if failures:
+            return min(FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 16), most) * random.uniform(0.5, 1.0)
+        due = (self._renew_at - self._now()).total_seconds()
+        return min(most, max(due, FIRST_WAIT_SECONDS)) if self._source.renewal_share else most
+
+    def _current_context(self) -> ssl.SSLContext:
+        if self._context is None:
+            raise IdentityUnavailable("the process has no certificate yet")
+        return self._context

@@ -1,0 +1,25 @@
+"""Metrics of the identity, in the default registry; a process with a registry of its own registers them there."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+ENABLED = Gauge(
+    "crowetrade_identity_enabled", "1 when connections are encrypted and both ends have shown a certificate; else 0."
+)
+EXPIRY_SECONDS = Gauge(
+    "crowetrade_identity_expiry_seconds", "Time until the certificate of the process expires; negative afterwards."
+)
+RENEWALS = Counter("crowetrade_identity_renewals_total", "Certificates that the process was issued.")
+FAILURES = Counter(
+    "crowetrade_identity_failures_total", "Tries to get a certificate, or the trust in others, that failed.", ["what"]
+)
+REFUSED_PEERS = Counter(
+    "crowetrade_identity_refused_peers_total", "Peers that were refused because of who they are, by reason.", ["reason"]
+)
+
+
+def register(registry: CollectorRegistry) -> None:
+    """Adds them to a registry."""
+    for metric in (ENABLED, EXPIRY_SECONDS, RENEWALS, FAILURES, REFUSED_PEERS):
+        registry.register(metric)

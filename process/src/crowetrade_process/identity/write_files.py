@@ -1,0 +1,105 @@
+"""`python -m crowetrade_process.identity.write_files`: keeps an identity as files, for a program that is not ours.
+
+Runs beside nats-server: it gets the certificate as every process of ours does, writes it into memory that both share,
+and tells nats-server to read it again. Files are written before the signal and replaced one by one, by rename: the
+program never reads half of one, and reads them only when it starts or is told to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from crowetrade_process.exit import failed
+from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process.identity.errors import IdentitySettingsError
+from crowetrade_process.identity.files import BUNDLE_FILE, CERTIFICATE_FILE, KEY_FILE
+from crowetrade_process.identity.running import running
+from crowetrade_process.identity.settings import identity_from_environment
+from crowetrade_process.identity.variables import IdentityVariable
+from crowetrade_process.logs import configure_logging
+from crowetrade_process.stopping import stop_on_signals
+
+CONFIGURATION_ERROR = 78
+"""EX_CONFIG of sysexits.h."""
+DEFAULT_TERMINATION_LOG = "/dev/termination-log"
+
+log = structlog.get_logger(__name__)
+
+
+def write(credentials: Credentials, directory: Path) -> None:
+    """Writes key, authorities and certificate, readable by their owner alone; the certificate last."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = {
+        KEY_FILE: credentials.key_pem,
+        BUNDLE_FILE: credentials.bundle_pem,
+        CERTIFICATE_FILE: credentials.chain_pem,
+    }
+    for name, content in files.items():
+        temporary = directory / f".{name}"
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        temporary.replace(directory / name)
+
+
+def reload(pid_file: Path) -> None:
+    """Sends SIGHUP to the process of the file; where none runs yet, it reads the files when it starts."""
+    try:
+        os.kill(int(pid_file.read_text()), signal.SIGHUP)
+    except (FileNotFoundError, ProcessLookupError):
+        log.info("nothing_to_reload", pid_file=str(pid_file))
+    except (OSError, ValueError) as error:
+        # The program goes on with the certificate of before, which holds for another third of its lifetime.
+        log.error("reload_failed", pid_file=str(pid_file), error=str(error))
+
+
+async def serve(directory: Path, pid_file: Path, environment: Mapping[str, str]) -> None:
+    """Runs until SIGTERM or SIGINT. Raises IdentitySettingsError."""
+    identity = identity_from_environment(environment)
+    if identity is None:
+        raise IdentitySettingsError(f"{IdentityVariable.SOURCE} is None: there is no identity to write; set it")
+    stopping = stop_on_signals()
+
+    def report(ok: bool, why: str) -> None:
+        if not ok:
+            log.warning("no_identity", why=why)
+
+    async with running(identity, report, stopping):
+        if stopping.is_set():
+            return
+
+        def changed() -> None:
+            write(identity.credentials, directory)
+            reload(pid_file)
+
+        changed()
+        identity.on_change(changed)
+        await stopping.wait()
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m crowetrade_process.identity.write_files", description=__doc__)
+    parser.add_argument(
+        "--directory", type=Path, required=True, help=f"gets {CERTIFICATE_FILE}, {KEY_FILE}, {BUNDLE_FILE}"
+    )
+    parser.add_argument("--reload-pid-file", type=Path, required=True, help="of the process that gets SIGHUP")
+    options = parser.parse_args(arguments)
+    configure_logging()
+    try:
+        asyncio.run(serve(options.directory, options.reload_pid_file, environment))
+    except IdentitySettingsError as error:
+        return failed(CONFIGURATION_ERROR, "configuration_error", str(error), DEFAULT_TERMINATION_LOG)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

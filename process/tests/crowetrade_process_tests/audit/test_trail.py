@@ -1,0 +1,206 @@
+"""The audit trail of a process on a real NATS server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from nats.js.api import StreamConfig
+from nats.js.errors import APIError
+
+from crowetrade import subjects
+from crowetrade.audit.v1 import audit_pb2
+from crowetrade_operator_tests.servers import NatsServer, nats_client
+from crowetrade_operator_tests.waiting import until
+from crowetrade_process.audit import metrics, stream
+from crowetrade_process.audit.chain import End, Head, decode
+from crowetrade_process.audit.checkpoints import Authorities
+from crowetrade_process.audit.trail import Trail, connecting
+from crowetrade_process.audit.verification import Findings, Verification
+from crowetrade_process.identity.files import FilesSource
+from crowetrade_process.identity.holder import Identity, utc_now
+from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
+
+pytestmark = pytest.mark.integration
+NAMESPACE, ACCOUNT = "desk", "venue-sim"
+WRITER = f"{NAMESPACE}.{ACCOUNT}"
+SUBJECT = subjects.audit(NAMESPACE, ACCOUNT)
+RETENTION = subjects.AUDIT_RETENTION_SECONDS
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    server = NatsServer(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
+    """An administrator, and the stream."""
+    async with nats_client(nats_server.url) as found:
+        config = StreamConfig.from_response(subjects.audit_stream_config(RETENTION))
+        await found.jetstream().add_stream(config)
+        yield found
+
+
+def trail(**options: object) -> Trail:
+    return Trail(NAMESPACE, ACCOUNT, "pod-1", **options)  # type: ignore[arg-type]
+
+
+def event(name: str) -> audit_pb2.AuditEvent:
+    return audit_pb2.AuditEvent(action=audit_pb2.ACTION_CHANGED, name=name)
+
+
+async def stored(client: Client) -> list[bytes]:
+    """All records of the writer, oldest first."""
+    jetstream, found = client.jetstream(), []
+    count = (await jetstream.stream_info(subjects.AUDIT_STREAM)).state.last_seq
+    for sequence in range(1, count + 1):
+        found.append((await jetstream.get_msg(subjects.AUDIT_STREAM, sequence)).data or b"")
+    return found
+
+
+def names(records: list[bytes]) -> list[str]:
+    """Names in the events; - for a checkpoint, and the number of lost events."""
+    found = []
+    for payload in records:
+        record = decode(payload, "")
+        said = record.event
+        lost = said.action == audit_pb2.ACTION_RECORDS_LOST
+        found.append("-" if record.HasField("checkpoint") else f"lost {said.count}" if lost else said.name)
+    return found
+
+
+def verified(records: list[bytes], authorities: Authorities | None = None) -> Findings:
+    verification = Verification(time.time_ns(), RETENTION, authorities)
+    for payload in records:
+        verification.follow(SUBJECT, payload)
+    (found,) = verification.finish()
+    return found
+
+
+async def test_events_are_stored_in_order_and_vouched_for(
+    nats_server: NatsServer, client: Client, tmp_path: Path
+) -> None:
+    authority = Authority()
+    files = write_identity(tmp_path / "identity", authority.issue_to(identity_name(ACCOUNT, NAMESPACE)), authority)
+    identity = Identity(FilesSource(files, TRUST_DOMAIN, utc_now), TRUST_DOMAIN)
+    await identity.start()
+    audit = trail(identity=identity)
+    audit.record(event("before the bus is there"))
+    async with audit.writing(connecting(nats_server.url, "test")):
+        await until("the first record and its checkpoint", lambda: _count(client, 2))
+        for number in range(3):
+            audit.record(event(str(number)))
+    records = await stored(client)
+    assert names(records) == ["before the bus is there", "-", "0", "1", "2", "-"]
+    assert verified(records, Authorities(authority.pem)) == Findings(WRITER, 1, 6, vouched_to=5, signed=2)
+
+
+async def test_without_an_identity_nothing_is_signed(nats_server: NatsServer, client: Client) -> None:
+    audit = trail()
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("a"))
+        await until("the record and its checkpoint", lambda: _count(client, 2))
+    records = await stored(client)
+    assert verified(records) == Findings(WRITER, 1, 2, unsigned=1)
+    assert "is signed" in verified(records, Authorities(Authority().pem)).problem
+
+
+async def test_a_checkpoint_follows_after_its_time(nats_server: NatsServer, client: Client) -> None:
+    audit = trail(checkpoint_seconds=0.1)
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("a"))
+        await until("the first checkpoint", lambda: _count(client, 2))
+        audit.record(event("b"))
+        await until("the second checkpoint", lambda: _count(client, 4))
+    assert names(await stored(client)) == ["a", "-", "b", "-"]
+
+
+async def test_two_processes_of_one_identity_extend_one_chain(nats_server: NatsServer, client: Client) -> None:
+    one, two = trail(), trail()
+    connect = connecting(nats_server.url, "test")
+    async with one.writing(connect), two.writing(connect):
+        for number in range(50):
+            one.record(event(f"one {number}"))
+            two.record(event(f"two {number}"))
+        await until("all records and a checkpoint of each", lambda: _count(client, 102))
+    records = await stored(client)
+    found = names(records)
+    assert not verified(records).problem
+    for writer in ("one", "two"):
+        assert [name for name in found if name.startswith(writer)] == [f"{writer} {number}" for number in range(50)]
+
+
+async def test_nothing_waits_while_the_bus_is_away_and_what_is_lost_is_told(
+    nats_server: NatsServer, client: Client
+) -> None:
+    audit, before = trail(capacity=3), metrics.LOST._value.get()
+    nats_server.stop()
+    async with audit.writing(connecting(nats_server.url, "test")):
+        for number in range(5):
+            audit.record(event(str(number)))
+        assert metrics.LOST._value.get() == before + 2
+        nats_server.start()
+        await until("what waited, the loss and a checkpoint", lambda: _count(client, 5))
+    records = await stored(client)
+    assert names(records) == ["0", "1", "2", "lost 2", "-"]
+    assert verified(records).lost == 2
+
+
+async def test_a_record_that_was_not_confirmed_is_stored_once(
+    nats_server: NatsServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "TIMEOUT_SECONDS", 0.3)
+    audit = trail()
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("a"))
+        await until("the first record and its checkpoint", lambda: _count(client, 2))
+        nats_server.freeze()
+        audit.record(event("b"))
+        await until("the append to be given up", lambda: audit._end is None and len(audit._sent) == 1)
+        nats_server.thaw()
+        await until("the second record", lambda: _count(client, 3))
+        audit.record(event("c"))
+    records = await stored(client)
+    assert [name for name in names(records) if name != "-"] == ["a", "b", "c"]
+    assert not verified(records).problem
+
+
+async def test_what_waits_at_the_end_and_cannot_be_written_is_counted(nats_server: NatsServer) -> None:
+    nats_server.stop()
+    before = metrics.LOST._value.get()
+    audit = trail()
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("a"))
+    assert metrics.LOST._value.get() == before + 1
+
+
+async def test_nobody_deletes_or_purges_a_record(client: Client) -> None:
+    jetstream = client.jetstream()
+    await jetstream.publish(SUBJECT, b"x")
+    with pytest.raises(APIError, match="message delete not permitted"):
+        await jetstream.delete_msg(subjects.AUDIT_STREAM, 1)
+    with pytest.raises(APIError, match="stream purge not permitted"):
+        await jetstream.purge_stream(subjects.AUDIT_STREAM)
+    config = StreamConfig.from_response(subjects.audit_stream_config(RETENTION))
+    with pytest.raises(APIError, match="can not cancel deny message deletes"):
+        await jetstream.update_stream(config.evolve(deny_delete=False))
+    with pytest.raises(APIError, match="can not cancel deny purge"):
+        await jetstream.update_stream(config.evolve(deny_purge=False))
+
+
+async def test_a_second_writer_that_does_not_know_the_end_is_refused(client: Client) -> None:
+    writer = stream.WriterStream(client, SUBJECT)
+    empty = End(Head(), 0)
+    assert await writer.append(b"first", empty) == 1
+    assert await writer.append(b"second", empty) is None
+
+
+async def _count(client: Client, wanted: int) -> bool:
+    return (await client.jetstream().stream_info(subjects.AUDIT_STREAM)).state.messages >= wanted

@@ -1,0 +1,253 @@
+"""What a changed audit trail shows, with chains of plain events and certificates of a real authority."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crowetrade.audit.v1 import audit_pb2
+from crowetrade_process.audit.chain import MAX_TEXT_BYTES, End, Head, bounded, head_of, seal
+from crowetrade_process.audit.checkpoints import Authorities, checkpoint
+from crowetrade_process.audit.verification import Findings, Verification, end_text, parse_ends
+from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process_tests.identity.authority import HOUR, Authority, Issued, identity_name
+
+WRITER = "crowetrade-system.crowetrade-operator"
+SUBJECT = f"audit.{WRITER}"
+NAME = identity_name("crowetrade-operator", "crowetrade-system")
+OTHER = identity_name("strategy-a")
+STARTED = datetime.now(UTC).replace(microsecond=0)
+START_NS = int(STARTED.timestamp()) * 10**9
+SECOND = 10**9
+YEAR_SECONDS = 365 * 86_400
+AUTHORITY = Authority()
+
+
+def key(issued: Issued) -> Credentials:
+    """Credentials as a forger might put them together: nothing is checked."""
+    certificate = issued.certificate
+    return Credentials(
+        NAME,
+        issued.pem,
+        issued.key_pem,
+        b"",
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.serial_number,
+    )
+
+
+KEY = key(AUTHORITY.issue_to(NAME))
+
+
+def event(number: int) -> audit_pb2.AuditEvent:
+    return audit_pb2.AuditEvent(action=audit_pb2.ACTION_CHANGED, kind="RiskLimit", name=f"limit-{number}")
+
+
+def written(
+    events: int,
+    signed_with: Credentials | None = KEY,
+    *,
+    every: int = 3,
+    writer: str = WRITER,
+    start: Head | None = None,
+) -> tuple[list[bytes], Head]:
+    """Records of a writer, one each second, with a checkpoint after every so many, and the head."""
+    records, head = [], start or Head()
+    for number in range(1, events + 1):
+        now_ns = max(START_NS, head.recorded_unix_ns) + SECOND
+        payload, head = seal(head, writer, "pod-1", now_ns, event(number))
+        records.append(payload)
+        if number % every == 0:
+            payload, head = seal(head, writer, "pod-1", now_ns, checkpoint(head, writer, now_ns, signed_with))
+            records.append(payload)
+    return records, head
+
+
+# A signature holds random numbers: what hypothesis changes is written once.
+RECORDS, HEAD = written(7)
+
+
+def verify(
+    records: list[bytes],
+    *,
+    authorities: Authorities | None = None,
+    on_record: dict[str, Head] | None = None,
+    retention_seconds: int = YEAR_SECONDS,
+    now_unix_ns: int = START_NS + 3600 * SECOND,
+    subject: str = SUBJECT,
+) -> Findings:
+    verification = Verification(now_unix_ns, retention_seconds, authorities, ends(on_record or {}))
+    for payload in records:
+        verification.follow(subject, payload)
+    (found,) = verification.finish()
+    return found
+
+
+def ends(heads: dict[str, Head]) -> dict[str, End]:
+    """As the operator keeps them."""
+    return {writer: End(head, 1) for writer, head in heads.items()}
+
+
+def trusted() -> Authorities:
+    return Authorities(AUTHORITY.pem)
+
+
+def test_a_trail_as_it_was_written() -> None:
+    records, head = written(7)
+    found = verify(records, authorities=trusted(), on_record={WRITER: head})
+    assert found == Findings(WRITER, 1, 9, vouched_to=7, signed=2)
+
+
+@given(st.data())
+def test_a_byte_that_is_changed_is_found(data: st.DataObject) -> None:
+    records, head = list(RECORDS), HEAD
+    place = data.draw(st.integers(0, len(records) - 1))
+    byte = data.draw(st.integers(0, len(records[place]) - 1))
+    changed = bytearray(records[place])
+    changed[byte] ^= data.draw(st.integers(1, 255))
+    records[place] = bytes(changed)
+    assert verify(records, authorities=trusted(), on_record={WRITER: head}).problem
+
+
+@given(st.data())
+def test_a_record_that_is_deleted_repeated_or_moved_is_found(data: st.DataObject) -> None:
+    records, head = list(RECORDS), HEAD
+    place = data.draw(st.integers(0, len(records) - 1))
+    taken = records.pop(place)
+    back = data.draw(st.none() | st.integers(0, len(records)).filter(lambda to: to != place))
+    if back is not None:
+        records.insert(back, taken)
+        if data.draw(st.booleans()):
+            records.insert(place, taken)
+    assert verify(records, authorities=trusted(), on_record={WRITER: head}).problem
+
+
+@given(st.integers(1, 9))
+def test_an_end_that_is_cut_off_is_found_by_what_is_on_record(cut: int) -> None:
+    records, head = RECORDS, HEAD
+    found = verify(records[:-cut] or [written(1, writer=WRITER)[0][0]], on_record={WRITER: head})
+    assert "its end was cut off" in found.problem
+
+
+def test_without_what_is_on_record_an_end_that_is_cut_off_is_not_found() -> None:
+    assert not verify(written(7)[0][:-2], authorities=trusted()).problem
+
+
+def test_an_end_that_is_written_anew_is_found_by_what_is_on_record() -> None:
+    records, head = written(7)
+    again, _ = seal(head_of(records[-2]), WRITER, "pod-1", head.recorded_unix_ns, event(100))
+    assert not verify([*records[:-1], again], authorities=trusted()).problem
+    found = verify([*records[:-1], again], authorities=trusted(), on_record={WRITER: head})
+    assert found.problem == f"record {head.sequence} of {WRITER} is not the one that is on record"
+
+
+def test_a_chain_that_is_gone_is_found_by_what_is_on_record() -> None:
+    verification = Verification(START_NS, YEAR_SECONDS, on_record=ends({WRITER: Head(9, b"x", START_NS)}))
+    (found,) = verification.finish()
+    assert found.problem.startswith(f"the chain of {WRITER} ends with record 0, and record 9 is on record")
+
+
+def test_a_beginning_may_be_missing_when_it_has_expired_and_not_sooner() -> None:
+    records, _ = written(7)
+    later = START_NS + (YEAR_SECONDS + 86_400) * SECOND
+    assert "its beginning was cut off" in verify(records[3:]).problem
+    found = verify(records[3:], now_unix_ns=later, authorities=trusted())
+    assert (found.problem, found.begins_with, found.signed) == ("", 4, 2)
+
+
+def test_what_expired_is_not_missed_at_the_end_either() -> None:
+    later = START_NS + (YEAR_SECONDS + 86_400) * SECOND
+    verification = Verification(later, YEAR_SECONDS, on_record=ends({WRITER: Head(9, b"x", START_NS)}))
+    assert not verification.finish()[0].problem
+
+
+def test_a_record_under_the_subject_of_another_writer() -> None:
+    found = verify(written(1, writer="desk.venue-sim")[0])
+    assert found.problem == f"record 1 under {WRITER} says that desk.venue-sim wrote it"
+
+
+def test_lost_records_are_counted() -> None:
+    lost = audit_pb2.AuditEvent(action=audit_pb2.ACTION_RECORDS_LOST, count=12)
+    payload, _ = seal(Head(), WRITER, "pod-1", START_NS, lost)
+    assert verify([payload]).lost == 12
+
+
+FORGED: dict[str, tuple[Callable[[], Credentials | None], str]] = {
+    "not signed at all": (
+        lambda: None,
+        f"no checkpoint of {WRITER} is signed: nothing shows that it wrote its records",
+    ),
+    "another authority": (
+        lambda: key(Authority("foreign").issue_to(NAME)),
+        f"the certificate of checkpoint 4 of {WRITER} is not believed",
+    ),
+    "an authority of the same name": (
+        lambda: key(Authority(AUTHORITY.common_name).issue_to(NAME)),
+        "is not believed",
+    ),
+    "another identity of the same authority": (
+        lambda: key(AUTHORITY.issue_to(OTHER)),
+        f"is signed by {OTHER}, who is not {WRITER}",
+    ),
+    "two names": (lambda: key(AUTHORITY.issue(NAME.uri, OTHER.uri)), "has 2 URI names"),
+    "no name": (lambda: key(AUTHORITY.issue()), "has no URI names"),
+    "expired": (lambda: key(AUTHORITY.issue_to(NAME, not_before=STARTED - 2 * HOUR)), "is not believed"),
+    "not yet valid": (lambda: key(AUTHORITY.issue_to(NAME, not_before=STARTED + HOUR)), "is not believed"),
+    "a certificate with another key": (
+        lambda: replace(key(AUTHORITY.issue_to(NAME)), chain_pem=KEY.chain_pem),
+        f"the signature of checkpoint 4 of {WRITER} is wrong",
+    ),
+    "no certificate": (
+        lambda: replace(KEY, chain_pem=b"-----BEGIN CERTIFICATE-----\n"),
+        f"checkpoint 4 of {WRITER} carries a certificate that cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_whoever_is_not_the_writer_cannot_vouch_for_its_chain(case: str) -> None:
+    signed_with, words = FORGED[case]
+    assert words in verify(written(4, signed_with())[0], authorities=trusted()).problem
+
+
+def test_a_checkpoint_vouches_for_the_record_before_it_alone() -> None:
+    records, head = written(3)
+    _, other = written(2)
+    forged, _ = seal(head, WRITER, "pod-1", head.recorded_unix_ns, checkpoint(other, WRITER, START_NS, KEY))
+    found = verify([*records, forged])
+    assert found.problem == f"checkpoint 5 of {WRITER} vouches for record 2 and stands after record 4"
+
+
+def test_old_authorities_are_given_with_new_ones() -> None:
+    new = Authority("next")
+    records, head = written(3)
+    more, _ = written(3, key(new.issue_to(NAME)), start=head)
+    assert verify([*records, *more], authorities=Authorities(AUTHORITY.pem + new.pem)).signed == 2
+    assert "checkpoint 8" in verify([*records, *more], authorities=trusted()).problem
+
+
+def test_unsigned_checkpoints_are_counted_and_later_ones_vouch_for_them() -> None:
+    records, head = written(3, None)
+    more, _ = written(3, start=head)
+    assert verify([*records, *more], authorities=trusted()) == Findings(
+        WRITER, 1, 8, vouched_to=7, signed=1, unsigned=1
+    )
+
+
+def test_ends_on_record_are_read_as_they_are_written() -> None:
+    end = End(Head(7, bytes(range(32)), START_NS), 12)
+    assert parse_ends(f'{{"{WRITER}": "{end_text(end)}", "resources": "{{}}"}}') == {WRITER: end}
+    for wrong in ("[]", "{", '{"a": "7 xy 1 1"}', '{"a": "7"}'):
+        with pytest.raises(ValueError):
+            parse_ends(wrong)
+
+
+def test_a_text_that_is_too_long_is_named_by_its_hash() -> None:
+    assert bounded("x" * MAX_TEXT_BYTES) == "x" * MAX_TEXT_BYTES
+    assert bounded("é" * MAX_TEXT_BYTES).startswith(f'{{"bytes": {2 * MAX_TEXT_BYTES}, "sha256": "')

@@ -1,0 +1,104 @@
+"""One API server and one Vault for all tests; each test has paths, roles and accounts of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crowetrade_agents_tests.conftest import nats_server, nats_url
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests.samples import venue_manifest
+from crowetrade_operator_tests.servers import ApiServer, program, start_api_server
+from tests.vault.servers import METHOD, Vault, VaultAgent, service_account_token
+
+__all__ = ["nats_server", "nats_url"]
+
+_numbers = itertools.count(1)
+REFRESH_SECONDS = 5
+
+
+def _installed() -> bool:
+    try:
+        program("vault")
+        program(METHOD)
+        program("kube-apiserver")
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """An API server of no cluster."""
+    if not _installed():
+        pytest.skip("there is no Vault: run `make cluster-up` once, it builds Vault and kube-apiserver into the cache")
+    server, processes = start_api_server(tmp_path_factory.mktemp("apiserver"))
+    yield server
+    for process in processes:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def vault(api: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
+    """Vault over TLS with a private authority."""
+    server = Vault(tmp_path_factory.mktemp("vault"), api)
+    server.start()
+    yield server
+    server.stop()
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A venue with a key in Vault: path below secret/, role (and policy of that name), and the venue's agent."""
+
+    vault: Vault
+    namespace: str
+    path: str
+    role: str
+    settings: Settings
+    token: str
+    venue: VenueConnection
+    agent: VaultAgent
+
+
+@pytest.fixture
+def keyed(vault: Vault, api: ApiServer, tmp_path: Path) -> Iterator[Callable[..., Keyed]]:
+    """Makes a venue with its role and policy; the agent is not started and Vault has no key yet. Fields are those of
+    spec.credentials.vault; `settings` are the operator's."""
+    made: list[Keyed] = []
+
+    def make(settings: dict[str, Any] | None = None, **fields: Any) -> Keyed:
+        number = next(_numbers)
+        namespace, path, role = f"desk-{number}", f"venues/{number}", f"venue-{number}"
+        credentials = {"path": f"secret/data/{path}", "role": role, "refreshSeconds": REFRESH_SECONDS} | fields
+        manifest = venue_manifest()
+        manifest["spec"]["credentials"] = {"vault": credentials}
+        manifest["metadata"]["namespace"] = namespace
+        venue = VenueConnection.model_validate(manifest)
+        account = f"venue-{venue.name}"
+        operator = Settings(
+            **{
+                "operator_namespace": "system",
+                "vault_address": vault.address,
+                "vault_ca": vault.authority,
+                "vault_server_name": vault.server_name,
+            }
+            | (settings or {})
+        )
+        token = service_account_token(api, namespace, account)
+        vault.allow(role, str(credentials["path"]))
+        vault.bind(role, namespace, account)
+        folder = tmp_path / f"pod-{number}"
+        found = Keyed(vault, namespace, path, role, operator, token, venue, VaultAgent(folder, venue, operator, token))
+        made.append(found)
+        return found
+
+    yield make
+    for item in made:
+        item.agent.stop()

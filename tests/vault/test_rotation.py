@@ -1,0 +1,215 @@
+"""A key is rotated while orders go on: none is lost, the new one is used within the refresh time, and nobody sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nats
+import prometheus_client
+import pytest
+from nats.aio.client import Client
+
+from crowetrade.bus.v1 import orders_pb2, status_pb2
+from crowetrade_agents.runtime.clock import SystemClock
+from crowetrade_agents_tests.conftest import make_bus_resources
+from crowetrade_agents_tests.gateway.harness import (
+    NAMESPACE,
+    VENUE,
+    Running,
+    Trader,
+    configuration,
+    configure,
+    limit,
+    running,
+    session,
+    status_when,
+    venue_file,
+    write_quotes,
+)
+from crowetrade_api.files import EnvName, VenueFile
+from tests.vault.conftest import REFRESH_SECONDS, Keyed
+
+pytestmark = pytest.mark.integration
+
+KEYS = {"apiKey": "api-key", "secret": "api-secret", "fixPassword": "password"}
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Client]:
+    client = await nats.connect(nats_url)
+    await make_bus_resources(client, (NAMESPACE, VENUE))
+    yield client
+    await client.close()
+
+
+def sha256(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def gateway_file(keyed: Keyed, old: str, new: str) -> VenueFile:
+    """venue.json of a venue that takes both keys, as venues do while keys are rotated."""
+    market = {"replay": {"speed": "10"}, "apiKeySha256": sha256(new), "previousApiKeySha256": sha256(old)}
+    content = venue_file(**market).content()
+    credentials = keyed.venue.spec.credentials
+    assert credentials is not None
+    content["spec"]["credentials"] = credentials.to_api()
+    return VenueFile.model_validate(content)
+
+
+@asynccontextmanager
+async def trading(bus: Client, folder: Path, keyed: Keyed, file: VenueFile) -> AsyncIterator[Running]:
+    """A gateway with its agent beside it."""
+    write_quotes(folder, 20_000, quantity="1000000000")
+    limits = [limit("maxOrderQuantity", "10000"), limit("maxPositionQuantity", "1000000000")]
+    await configure(bus, configuration(limits=limits))
+    keyed.agent.start()
+    environment = {EnvName.CREDENTIALS_DIRECTORY.value: str(keyed.agent.credentials)}
+    async with running(bus, folder, file=file, **environment) as gateway:
+        await status_when(bus, lambda status: status.session == status_pb2.SESSION_STATE_LOGGED_ON)
+        yield gateway
+
+
+@dataclass
+class Flow:
+    """Orders one after the other, until it is told to stop."""
+
+    trader: Trader
+    filled: int = 0
+    others: list[orders_pb2.ExecutionReport] = field(default_factory=list)
+    stopping: bool = False
+
+    async def run(self) -> None:
+        """Sends."""
+        while not self.stopping:
+            reports = await self.trader.order("1000")
+            if reports[-1].ord_status == orders_pb2.ORD_STATUS_FILLED:
+                self.filled += 1
+            else:
+                self.others.append(reports[-1])
+
+
+@asynccontextmanager
+async def flowing(trader: Trader) -> AsyncIterator[Flow]:
+    """Orders that all have to be filled."""
+    flow = Flow(trader)
+    task = asyncio.create_task(flow.run())
+    try:
+        yield flow
+    finally:
+        flow.stopping = True
+        await task
+    assert not flow.others
+    assert flow.filled > 0
+
+
+async def test_a_rotated_key_is_used_within_the_refresh_time_and_no_order_is_lost(
+    keyed: Callable[..., Keyed], bus: Client, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    old, new = secrets.token_hex(16), secrets.token_hex(16)
+    it = keyed()
+    it.vault.put(it.path, **{"api-key": old})
+    async with trading(bus, tmp_path, it, gateway_file(it, old, new)) as gateway, session(gateway) as (trader, _):
+        began = await status_when(bus, lambda status: status.credentials.version == "1")
+        async with flowing(trader) as flow:
+            before = flow.filled
+            it.vault.put(it.path, **{"api-key": new})
+            put_ns = SystemClock().now_ns()
+            now = await status_when(bus, lambda status: status.credentials.version == "2")
+        seconds = (now.credentials.since_unix_ns - put_ns) / 1e9
+        record_property("rotation_seconds", round(seconds, 2))
+        record_property("orders_meanwhile", flow.filled - before)
+        print(f"rotated within {seconds:.2f} s, {flow.filled - before} orders meanwhile, 0 lost")
+        assert seconds <= REFRESH_SECONDS
+        assert now.session_since_unix_ns == began.session_since_unix_ns, "the session did not break"
+        assert now.credentials.reason == ""
+        assert old not in "".join(path.read_text() for path in it.agent.credentials.iterdir())
+
+
+async def test_a_new_key_that_the_venue_refuses_is_told_and_trading_goes_on(
+    keyed: Callable[..., Keyed], bus: Client, tmp_path: Path
+) -> None:
+    old, new = secrets.token_hex(16), secrets.token_hex(16)
+    it = keyed()
+    it.vault.put(it.path, **{"api-key": old})
+    async with trading(bus, tmp_path, it, gateway_file(it, old, new)) as gateway, session(gateway) as (trader, _):
+        async with flowing(trader):
+            it.vault.put(it.path, **{"api-key": "wrong"})
+            told = await status_when(bus, lambda status: status.credentials.reason == "CredentialsRefused")
+            assert told.session == status_pb2.SESSION_STATE_LOGGED_ON
+            assert told.credentials.version == "1"
+            assert "the venue does not take version 2 of the keys: the venue refused" in told.credentials.message
+            it.vault.put(it.path, **{"api-key": new})
+            await status_when(bus, lambda status: (status.credentials.version, status.credentials.reason) == ("3", ""))
+
+
+async def test_without_keys_the_gateway_runs_says_why_and_logs_on_when_they_come(
+    keyed: Callable[..., Keyed], bus: Client, tmp_path: Path
+) -> None:
+    key = secrets.token_hex(16)
+    it = keyed()
+    await configure(bus, configuration())
+    write_quotes(tmp_path, 1000)
+    it.agent.start()
+    environment = {EnvName.CREDENTIALS_DIRECTORY.value: str(it.agent.credentials)}
+    async with running(bus, tmp_path, file=gateway_file(it, key, key), **environment):
+        told = await status_when(bus, lambda status: status.credentials.reason == "VaultSecretMissing")
+        assert told.session == status_pb2.SESSION_STATE_CONNECTING
+        assert "the venue's keys are not there" in told.session_message
+        it.vault.put(it.path, **{"api-key": key})
+        await status_when(bus, lambda status: status.session == status_pb2.SESSION_STATE_LOGGED_ON)
+
+
+async def test_the_keys_are_nowhere_but_in_their_file(
+    keyed: Callable[..., Keyed], bus: Client, nats_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Environment and arguments, logs, everything on the bus (status, journal, dlq, market data), metrics. What only a
+    cluster has is searched by tests/e2e/test_vault_key.py."""
+    canaries = [secrets.token_hex(16) for _ in range(4)]
+    old, new, secret, password = canaries
+    it = keyed(keys=KEYS)
+    said: list[bytes] = []
+    listener = await nats.connect(nats_url)
+
+    async def hear(message: nats.aio.msg.Msg) -> None:
+        said.append(message.subject.encode() + message.data + str(message.headers).encode())
+
+    await listener.subscribe(">", cb=hear)
+    rest = {"api-secret": f"{secret}\nsecond line", "password": password}
+    it.vault.put(it.path, **{"api-key": old}, **rest)
+    async with trading(bus, tmp_path, it, gateway_file(it, old, new)) as gateway, session(gateway) as (trader, _):
+        async with flowing(trader):
+            it.vault.put(it.path, **{"api-key": "wrong"}, **rest)
+            await status_when(bus, lambda status: status.credentials.reason == "CredentialsRefused")
+            it.vault.run("kv", "put", f"secret/{it.path}", "-", stdin=f'{{"api-key": "{new}"}}')
+            await status_when(bus, lambda status: status.credentials.reason == "CredentialsRefused")
+            it.vault.put(it.path, **{"api-key": new}, **rest)
+            await status_when(bus, lambda status: status.credentials.version == "4")
+        process = Path(f"/proc/{it.agent.pid}")
+        agent = process.joinpath("environ").read_bytes() + process.joinpath("cmdline").read_bytes()
+        rendered = (it.agent.credentials / "credentials.json").read_text()
+    await listener.close()
+    logs = "".join(capfd.readouterr()) + it.agent.output.read_text()
+    logs += (it.agent.credentials / "vault-agent.log").read_text()
+    searched = {
+        "environment and arguments of Vault Agent": agent,
+        "environment of the gateway": Path("/proc/self/environ").read_bytes(),
+        "arguments of the gateway": Path("/proc/self/cmdline").read_bytes(),
+        "logs": logs.encode(),
+        "bus": b"".join(said),
+        "metrics": prometheus_client.generate_latest(),
+    }
+    assert all(value in rendered for value in (new, secret, password)), "they are where they belong"
+    assert b"journal." in searched["bus"]
+    assert "venue_keys_renewed" in logs
+    assert "receiving dependency" in logs
+    for value in canaries:
+        for form in (value, base64.b64encode(value.encode()).decode(), value.encode().hex()):
+            found = [place for place, content in searched.items() if form.encode() in content]
+            assert not found, f"a key is in {found}"
