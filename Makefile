@@ -203,7 +203,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	@touch $@
 
 # Parts of the tests make what is measured: gateways that share a limit, an API server.
-bench bench-risk: export PYTHONPATH := api/tests:agents/tests:operator/tests
+bench bench-gateway bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
 
 .PHONY: bench
 bench: $(VENV)/agents/.synced $(RECORDED) ## Measure everything: a JSON line per figure, kept in benchmarks/results/

@@ -108,6 +108,7 @@ _GATEWAY: tuple[_Row, ...] = (
     ("read a strategy's signal", _SUB, "signal.desk.trend", False),
     ("go on with its audit trail", _PUB, subjects.audit(NAMESPACE, "venue-sim"), True),
     ("write in the name of another", _PUB, subjects.audit(NAMESPACE, "venue-other"), False),
+    ("read another's audit trail", _PUB, f"{_API}.DIRECT.GET.{subjects.AUDIT_STREAM}", False),
     ("delete the audit trail", _PUB, f"{_API}.STREAM.DELETE.{subjects.AUDIT_STREAM}", False),
 )
 _OPERATOR: tuple[_Row, ...] = (
@@ -119,6 +120,8 @@ _OPERATOR: tuple[_Row, ...] = (
     ("write the configuration of a gateway", _PUB, subjects.key_subject(_CONFIG, _OWN_CONFIG), True),
     ("put and take away kill orders", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), True),
     ("read every status", _SUB, "status.>", True),
+    ("read the audit trail", _PUB, f"{_API}.DIRECT.GET.{subjects.AUDIT_STREAM}", True),
+    ("purge the audit trail", _PUB, f"{_API}.STREAM.PURGE.{subjects.AUDIT_STREAM}", False),
     ("forge market data", _PUB, "md.desk.sim.EUR-USD", False),
     ("read a strategy's signal", _SUB, "signal.desk.trend", False),
     ("read the server's settings", _PUB, subjects.SERVER_FACTS, True),
@@ -137,6 +140,8 @@ _ADMINISTRATOR: tuple[_Row, ...] = (
     ("read a journal", _PUB, f"{subjects.ADMIN_API}.DIRECT.GET.{_JOURNAL}", True),
     ("put a kill order", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), True),
     ("read every status", _SUB, "status.>", True),
+    ("read the audit trail", _PUB, f"{_API}.DIRECT.GET.{subjects.AUDIT_STREAM}", True),
+    ("purge the audit trail", _PUB, f"{_API}.STREAM.PURGE.{subjects.AUDIT_STREAM}", False),
     ("write the configuration of a gateway", _PUB, subjects.key_subject(_CONFIG, _OWN_CONFIG), False),
     ("append to a journal", _PUB, subjects.journal(NAMESPACE, VENUE), False),
     ("forge market data", _PUB, "md.desk.sim.EUR-USD", False),

@@ -39,6 +39,7 @@ from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
 from crowetrade_operator.settings import Settings, from_environment
+from crowetrade_process.audit.refusals import Refusals
 from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
@@ -166,13 +167,7 @@ class Operator:
             settings=settings,
             cluster=cluster,
             cache=cache,
-            bus=Bus(
-                settings.nats_url,
-                Board(),
-                self.identity,
-                streams=settings.streams,
-                audit_retention_seconds=settings.audit_retention_seconds,
-            ),
+            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams),
             direct=DirectOrders(
                 functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
             ),
@@ -183,8 +178,10 @@ class Operator:
         await self._fill(relist)
         trail = Trail(settings.operator_namespace, OPERATOR_ACCOUNT, settings.pod_name, identity=self.identity)
         trail.record_start(f"operator {version('crowetrade-operator')} leads")
+        if self.identity is not None:
+            self.identity.on_refusal(Refusals(trail).refused)
         audit = AuditRecord(
-            cluster, cache, context.bus, trail, settings.operator_namespace, settings.audit_retention_seconds
+            cluster, cache, context.bus, trail, settings.operator_namespace, settings.streams.audit_retention_seconds
         )
         loop = asyncio.get_running_loop()
 

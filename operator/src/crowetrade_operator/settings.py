@@ -82,6 +82,8 @@ class StreamSettings:
     journal_max_bytes: int = 512 * 1024 * 1024
     snapshots_max_bytes: int = 64 * 1024 * 1024
     replicas: int = 1
+    audit_max_bytes: int = 256 * 1024 * 1024
+    audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,6 @@ class Settings:
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
     stop_deadline_seconds: float = 60.0
-    audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
     # A gateway or agent that said nothing for so long counts as silent.
     silent_after_seconds: float = 10.0
     lease_name: str = "crowetrade-operator"
@@ -197,9 +198,6 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         resync_seconds=_number(environment, "RESYNC_SECONDS", _DEFAULTS.resync_seconds, least=1),
         stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", _DEFAULTS.stop_deadline_seconds, least=1),
-        audit_retention_seconds=int(
-            _number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.audit_retention_seconds, least=86_400)
-        ),
         silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", _DEFAULTS.silent_after_seconds, least=2),
         lease_name=environment.get("LEASE_NAME") or _DEFAULTS.lease_name,
         lease=_lease(environment),
@@ -267,6 +265,8 @@ def _streams(environment: Mapping[str, str]) -> StreamSettings:
         int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20)),
         int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20)),
         int(replicas),
+        int(_number(environment, "AUDIT_MAX_BYTES", _DEFAULTS.streams.audit_max_bytes, least=2**20)),
+        int(_number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.streams.audit_retention_seconds, least=86_400)),
     )
 
 

@@ -96,7 +96,7 @@ class SecuredBus:
 
     def directory(self, name: IdentityName, renewed: bool = False) -> Path:
         """The files of an identity; with another certificate when it is renewed."""
-        directory = self.folder / "identities" / f"{name.namespace}.{name.service_account}"
+        directory = self.folder / "identities" / f"{name.trust_domain}.{name.namespace}.{name.service_account}"
         if renewed or not directory.exists():
             write_identity(directory, self.authority.issue_to(name), self.authority)
         return directory
@@ -105,7 +105,7 @@ class SecuredBus:
         """Of a process with this identity."""
         return {
             "IDENTITY_SOURCE": "Files",
-            "IDENTITY_TRUST_DOMAIN": TRUST_DOMAIN,
+            "IDENTITY_TRUST_DOMAIN": name.trust_domain,
             "IDENTITY_DIRECTORY": str(self.directory(name)),
             "IDENTITY_OPERATOR_NAMESPACE": SYSTEM,
             "IDENTITY_ADMINISTRATORS": ADMINISTRATOR.uri,

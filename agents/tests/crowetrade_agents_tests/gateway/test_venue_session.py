@@ -39,6 +39,12 @@ class Venue:
             raise answer
         return answer
 
+    async def renew(self) -> None:
+        self.steps.append("renew")
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+
     async def events(self) -> AsyncIterator[port.VenueEvent]:
         while (event := await self.reports.get()) is not None:
             if isinstance(event, Exception):
@@ -58,7 +64,13 @@ class Running:
     def __init__(self, venue: Venue) -> None:
         self.commands: asyncio.Queue[Command] = asyncio.Queue()
         made: Any = (venue, self.commands.put, lambda: RESUME, venue.prove, venue)
-        self.task = asyncio.create_task(VenueSession(*made).run())
+        self.session = VenueSession(*made)
+        self.logons = 0
+        self.session.logged_on = self._logged_on
+        self.task = asyncio.create_task(self.session.run())
+
+    def _logged_on(self) -> None:
+        self.logons += 1
 
     async def put(self, count: int) -> list[Command]:
         """The next commands."""
@@ -120,3 +132,32 @@ async def test_nothing_is_left_running_when_it_is_cancelled() -> None:
     await asyncio.sleep(0)
 
     assert asyncio.all_tasks() == before
+
+
+async def test_a_session_is_renewed_without_a_word_to_the_queue() -> None:
+    running = Running(venue := Venue(*SNAPSHOTS))
+    await running.put(1)
+    await running.session.renew()
+    assert venue.steps == ["prove", RESUME, "renew"]
+    assert running.logons == 2
+    venue.reports.put_nowait(ALIVE)
+    assert await running.put(1) == [FromVenue(ALIVE)]
+    running.task.cancel()
+
+
+async def test_a_renewal_that_is_refused_leaves_the_session() -> None:
+    running = Running(venue := Venue(SNAPSHOTS[0], port.LogonRefused("the key is wrong")))
+    await running.put(1)
+    with pytest.raises(port.LogonRefused):
+        await running.session.renew()
+    assert running.logons == 1
+    venue.reports.put_nowait(ALIVE)
+    assert await running.put(1) == [FromVenue(ALIVE)]
+    running.task.cancel()
+
+
+async def test_without_a_session_nothing_is_renewed() -> None:
+    venue = Venue()
+    session = VenueSession(venue, asyncio.Queue().put, lambda: RESUME, venue.prove, venue)
+    await session.renew()
+    assert venue.steps == []

@@ -55,3 +55,28 @@ def test_a_queue_model_without_recorded_depth_is_refused(tmp_path: Path) -> None
 def test_a_time_zone_that_there_is_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no time zone 'Mars/Olympus': write an IANA name such as"):
         made(tmp_path, rollover=[{"symbol": "EUR-USD", "longBps": "1", "shortBps": "1", "timeZone": "Mars/Olympus"}])
+
+
+@pytest.mark.parametrize("name", ["rec.csv", "rec.parquet"])
+def test_a_link_on_a_volume_does_not_show_a_key(tmp_path: Path, name: str) -> None:
+    """Finding S7: the first line of a file that a link led to stood in the venue's status."""
+    (tmp_path / "credentials").write_text("canary-7f3a\nsecond line\n")
+    (tmp_path / "data" / "0").mkdir(parents=True)
+    (tmp_path / "data" / "0" / name).symlink_to(tmp_path / "credentials")
+    file = venue_file()
+    recording = file.recordings[0].model_copy(update={"path": f"0/{name}"})
+    with pytest.raises(DataError, match="leads out of its volume, or is no file: put the file itself there") as raised:
+        venue_of(
+            file.model_copy(update={"recordings": [recording]}),
+            {EnvName.DATA_DIRECTORY: str(tmp_path / "data")},
+            JumpingClock(0),
+        )
+    assert "canary" not in str(raised.value)
+
+
+def test_a_link_inside_of_a_volume_is_followed(tmp_path: Path) -> None:
+    write_quotes(tmp_path, 3)
+    (tmp_path / "0" / "..data").mkdir()
+    (tmp_path / "0" / "rec.csv").rename(tmp_path / "0" / "..data" / "rec.csv")
+    (tmp_path / "0" / "rec.csv").symlink_to("..data/rec.csv")
+    assert venue_of(venue_file(), {EnvName.DATA_DIRECTORY: str(tmp_path)}, JumpingClock(0)).features

@@ -62,6 +62,11 @@ class KeyKeeper:
         self._again_ns = 0
         self._agent: Problem | None = None
         self._log_place = (0, 0)
+        self._renewed: Callable[[str, str], None] = lambda version, before: None
+
+    def on_renewal(self, renewed: Callable[[str, str], None]) -> None:
+        """Calls back with the version that the session uses now, and the one before."""
+        self._renewed = renewed
 
     def read(self) -> Mapping[str, str]:
         """The keys that are in the pod now. Raises VenueUnavailable."""
@@ -78,6 +83,7 @@ class KeyKeeper:
         if before is not None and self._in_use is not None and before != self._in_use:
             KEY_RENEWALS.labels("renewed").inc()
             log.info("venue_keys_renewed", version=self._in_use.version, before=before.version)
+            self._renewed(self._in_use.version, before.version)
 
     async def run(self, renew: Callable[[], Awaitable[None]]) -> None:
         """Looks for new keys until it is cancelled; `renew` logs the session on with them."""
@@ -110,16 +116,18 @@ class KeyKeeper:
         )
 
     def _problem(self) -> Problem | None:
-        """What needs a person most: why Vault Agent gets nothing explains why nothing is there."""
-        if self._refused is not None:
+        """What needs a person most. That nothing is there is explained by what Vault Agent says."""
+        unavailable = self._unavailable
+        missing = unavailable is not None and unavailable.reason == Reason.WAITING_FOR_CREDENTIALS
+        if unavailable is not None and not missing:
+            return Problem(unavailable.reason, str(unavailable))
+        if self._refused is not None and not missing:
             found, said = self._refused
             which = f"version {found.version} of the keys" if found.version else "the new keys"
             return Problem(Reason.CREDENTIALS_REFUSED, f"the venue does not take {which}: {said}")
         if self._agent is not None:
             return self._agent
-        if self._unavailable is not None:
-            return Problem(self._unavailable.reason, str(self._unavailable))
-        return None
+        return Problem(unavailable.reason, str(unavailable)) if unavailable is not None else None
 
     def _look(self) -> VenueKeys:
         reading = read_rendered if self._vault is not None else read_mounted

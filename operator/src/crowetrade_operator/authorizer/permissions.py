@@ -15,12 +15,6 @@ from crowetrade import subjects
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.roles import Peer, PeerRole
 
-MAX_PAYLOAD = 1024 * 1024
-"""Bytes of a message; a record of a journal needs them."""
-STRATEGY_PAYLOAD = 64 * 1024
-SUBSCRIPTIONS = 1_000
-STRATEGY_SUBSCRIPTIONS = 200
-
 
 class Account(StrEnum):
     """Accounts of NATS, as nats.conf names them."""
@@ -35,13 +29,11 @@ Venue = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Subjects that may be published and subscribed to (wildcards of NATS), and bounds of one connection."""
+    """Subjects that may be published and subscribed to (wildcards of NATS)."""
 
     account: Account
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
-    max_payload: int = MAX_PAYLOAD
-    max_subscriptions: int = SUBSCRIPTIONS
 
 
 def permissions(identity: IdentityName, peer: Peer, venues: Iterable[Venue] = ()) -> Permissions | None:
@@ -65,8 +57,6 @@ def permissions(identity: IdentityName, peer: Peer, venues: Iterable[Venue] = ()
                 Account.DATA,
                 (*_said_by(namespace, name), *map(subjects.dead_letter, read), inbox),
                 (inbox, *read),
-                STRATEGY_PAYLOAD,
-                STRATEGY_SUBSCRIPTIONS,
             )
         case PeerRole.ADMINISTRATOR:
             kills = subjects.key_subject(subjects.KILL_BUCKET, "kill.>")
@@ -85,6 +75,9 @@ def _operator() -> tuple[str, ...]:
         "$JS.API.STREAM.INFO.*",
         *(line for bucket in written for line in _bucket(bucket)),
         *(subjects.key_subject(bucket, ">") for bucket in written),
+        # It keeps where every chain of the audit trail ends.
+        f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}",
+        f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}.>",
         "$SYS.REQ.USER.INFO",
         subjects.SERVER_FACTS,
     )

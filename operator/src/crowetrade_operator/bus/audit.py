@@ -5,23 +5,26 @@ from __future__ import annotations
 import structlog
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from crowetrade import subjects
+from crowetrade_operator.settings import StreamSettings
 from crowetrade_process.audit.chain import End, Head, digest, head_of
 from crowetrade_process.audit.errors import AuditBroken
 
 log = structlog.get_logger()
 
 
-async def ensure_stream(jetstream: JetStreamContext, retention_seconds: int) -> None:
+async def ensure_stream(jetstream: JetStreamContext, settings: StreamSettings) -> None:
     """Makes it. One that exists is left as it is: to keep records for a shorter time deletes some, which an
-    administrator does."""
-    wanted = StreamConfig.from_response(subjects.audit_stream_config(retention_seconds))
+    administrator does. Without it the audit trail waits, and nothing else does."""
+    wanted = StreamConfig.from_response(
+        subjects.audit_stream_config(settings.audit_retention_seconds, settings.audit_max_bytes, settings.replicas)
+    )
     try:
         found = (await jetstream.stream_info(subjects.AUDIT_STREAM)).config
     except NotFoundError:
-        await jetstream.add_stream(wanted)
+        await _make(jetstream, wanted)
         return
     for setting in ("max_age", "deny_delete", "deny_purge"):
         if getattr(found, setting) != getattr(wanted, setting):
@@ -32,6 +35,14 @@ async def ensure_stream(jetstream: JetStreamContext, retention_seconds: int) -> 
                 wanted=getattr(wanted, setting),
                 hint="an administrator of the bus has to change the stream AUDIT",
             )
+
+
+async def _make(jetstream: JetStreamContext, wanted: StreamConfig) -> None:
+    try:
+        await jetstream.add_stream(wanted)
+    except APIError as error:
+        hint = "give NATS more storage (nats.maxFileStore of the chart), or lower audit.maxBytes"
+        log.error("audit_stream_not_made", error=str(error), hint=hint)
 
 
 async def ends(jetstream: JetStreamContext) -> dict[str, End]:

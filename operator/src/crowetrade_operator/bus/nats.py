@@ -57,18 +57,11 @@ class Bus:
     """One connection for the life of the process."""
 
     def __init__(
-        self,
-        url: str,
-        board: Board,
-        identity: Identity | None = None,
-        *,
-        streams: StreamSettings = DEFAULT_STREAMS,
-        audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS,
+        self, url: str, board: Board, identity: Identity | None = None, *, streams: StreamSettings = DEFAULT_STREAMS
     ) -> None:
         self.url = url
         self._identity = identity
         self._streams_wanted = streams
-        self._audit_retention_seconds = audit_retention_seconds
         self.board = board
         self.connected = False
         self.problem = "not connected yet"
@@ -292,7 +285,7 @@ class Bus:
         self._bucket = await ensure_bucket(self._stream, subjects.CONFIG_BUCKET, self._streams_wanted)
         self._kills = await ensure_bucket(self._stream, subjects.KILL_BUCKET, self._streams_wanted)
         self._allowances = await ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET, self._streams_wanted)
-        await audit.ensure_stream(self._stream, self._audit_retention_seconds)
+        await audit.ensure_stream(self._stream, self._streams_wanted)
 
     async def _heard(self, message: Msg) -> None:
         said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")

@@ -18,7 +18,8 @@ from crowetrade_operator_tests.vault import Vault, service_account_token
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.peer import Reason, Refusal
-from crowetrade_process.identity.settings import IdentityVariable, identity_from_environment
+from crowetrade_process.identity.settings import identity_from_environment
+from crowetrade_process.identity.variables import IdentityVariable
 
 pytestmark = pytest.mark.integration
 SECONDS = 30.0

@@ -8,7 +8,8 @@ import pytest
 
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.roles import Peer, PeerRole
-from crowetrade_process.identity.settings import IdentityVariable, identity_from_environment
+from crowetrade_process.identity.settings import identity_from_environment
+from crowetrade_process.identity.variables import IdentityVariable
 
 from .authority import Authority, identity_name, write_identity
 
