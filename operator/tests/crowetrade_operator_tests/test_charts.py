@@ -49,7 +49,7 @@ def test_the_operator_may_make_kill_switches_and_never_change_one(objects: list[
     assert operator
     for role in operator:
         verbs = {verb for resource, verb in rights(role) if resource == "killswitches"}
-        assert verbs == {"get", "list", "watch", "create"}
+        assert verbs == {"list", "watch", "create"}
 
 
 def test_the_right_to_rearm_goes_to_risk_officers_alone() -> None:

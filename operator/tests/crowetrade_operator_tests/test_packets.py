@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade_api.gateway_config import names_venue
 from crowetrade_operator.desired.metadata import labels
 from crowetrade_operator.desired.networkpolicy import METADATA_NETWORKS, strategy_policy, venue_policy
 from crowetrade_operator.settings import from_environment
@@ -78,8 +79,8 @@ def _policies(*values: str) -> list[Object]:
     settings = from_environment(given | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE})
     return [
         *of_kind(objects, "NetworkPolicy"),
-        *(strategy_policy(item, settings) for item in STRATEGIES),
-        *(venue_policy(item, settings) for item in VENUES),
+        *(strategy_policy(item, [one for one in VENUES if names_venue(item, one)], settings) for item in STRATEGIES),
+        *(venue_policy(item, [one for one in STRATEGIES if names_venue(one, item)], settings) for item in VENUES),
     ]
 
 
