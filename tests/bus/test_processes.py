@@ -23,6 +23,7 @@ from crowetrade_cli.identity import TLS_FILES
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator_tests import waiting
 from crowetrade_operator_tests.authorizer.conftest import make_strategy
 from crowetrade_operator_tests.conftest import api_server, cluster
 from crowetrade_operator_tests.secured_bus import (
@@ -46,6 +47,12 @@ pytestmark = pytest.mark.integration
 STRATEGY = "alpha"
 GATEWAY = identity_of_gateway(NAMESPACE, VENUE)
 JOURNAL = subjects.journal_stream(NAMESPACE, VENUE)
+
+
+@pytest.fixture(autouse=True)
+def _processes_start_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each imports everything; on a busy machine several of them take a while."""
+    monkeypatch.setattr(waiting, "WAIT_SECONDS", 120.0)
 
 
 @pytest.fixture
