@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.synced
 BIN := $(VENV)/bin
-PACKAGES := proto api process operator agents cli
+PACKAGES := proto api process operator agents gateway cli
 # Those of images/agents.Dockerfile.
 IMAGE_PACKAGES := proto api process agents
-TYPED := $(PACKAGES:%=%/src) $(PACKAGES:%=%/tests) tools tests benchmarks
+TYPED := $(PACKAGES:%=%/src) $(wildcard $(PACKAGES:%=%/tests)) tools tests benchmarks
 LAPTOP := .venv-laptop
 PEERS := .venv-peers
-RUN := proto api process agents cli
+RUN := proto api process agents gateway cli
 WHEELS := dist
 RECORDINGS := cli/src/crowetrade_cli/samples/recordings
 RECORDED := $(RECORDINGS)/LICENSE.gym-anytrading
@@ -73,6 +73,14 @@ cluster-down: ## Stop the local cluster
 images: ## Build the images and load them into the cluster
 	@$(PYTHON) -m tools.demo images
 
+.PHONY: pin-images
+pin-images: $(STAMP) ## Write the digests of the base image, NATS and Vault (needs skopeo and their registries)
+	$(BIN)/python -m tools.pin_images
+
+.PHONY: sbom
+sbom: $(STAMP) ## Write what is in each image into images/sbom/ (CycloneDX); `make generate` does it as well
+	$(BIN)/python -m tools.sbom
+
 .PHONY: wheels
 wheels: $(STAMP) $(RECORDED) ## Wheels of all packages, into dist/: pip install dist/*.whl is the command with its samples
 	rm -rf $(WHEELS)
@@ -96,13 +104,16 @@ $(RECORDED): requirements/sample-data.txt images/sample_data.py | $(STAMP)
 	$(call MAKE_RECORDINGS,$(VENV))
 
 .PHONY: lint
-lint: $(STAMP) ## ruff, mypy --strict, import rules, buf lint and breaking
+lint: $(STAMP) ## ruff, mypy --strict, import rules, hadolint, buf, known vulnerabilities (ADVISORIES=required: fail when unknown)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports
+	$(BIN)/hadolint images/*.Dockerfile cli/src/crowetrade_cli/projects/strategy/Dockerfile
 	cd proto && ../$(BIN)/buf lint
 	@$(MAKE) --no-print-directory proto-breaking
+	@$(BIN)/python -m tools.pin_images --list
+	@$(BIN)/python -m tools.advisories $(if $(ADVISORIES),--required)
 
 # The branch that changes are made against; in a clone without it there is nothing to compare with. Nothing is compared
 # across generations either: a break on purpose, before there is a release, adds one to proto/GENERATION.
@@ -164,7 +175,7 @@ test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that
 # added), ARGS='--tests 100' no more tests per mutant, ARGS=--report prints the results of earlier runs.
 .PHONY: mutation
 mutation: $(STAMP) ## Mutation testing of gateway, risk and journal: the score per package, and the survivors
-	cd agents && HYPOTHESIS_PROFILE=mutation PYTHONPATH=.. ../$(BIN)/python -m tools.mutation $(ARGS)
+	cd gateway && HYPOTHESIS_PROFILE=mutation PYTHONPATH=.. ../$(BIN)/python -m tools.mutation $(ARGS)
 
 # A short version is among the integration tests.
 .PHONY: chaos
@@ -192,7 +203,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	@touch $@
 
 # Parts of the tests make what is measured: gateways that share a limit, an API server.
-bench bench-risk: export PYTHONPATH := api/tests:agents/tests:operator/tests
+bench bench-gateway bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
 
 .PHONY: bench
 bench: $(VENV)/agents/.synced $(RECORDED) ## Measure everything: a JSON line per figure, kept in benchmarks/results/

@@ -28,7 +28,7 @@ LATEST = {
 
 def gateway() -> Iterator[Figure]:
     """The order path, a strategy's process, the simulation."""
-    from benchmarks.gateway import engine, order_path, recovery, strategy
+    from benchmarks.gateway import engine, identity, order_path, recovery, strategy
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -37,6 +37,7 @@ def gateway() -> Iterator[Figure]:
         yield from engine.order()
         yield from engine.growth()
         yield from order_path.order_path(folder)
+        yield from identity.identity(_made(folder / "identity"))
         yield from recovery.recovery(_made(folder / "recovery"))
         yield from _if_possible(lambda: strategy.strategy_process(_made(folder / "strategy")), strategy.NotReady)
         yield from _if_possible(simulation, NoSimulation)

@@ -3,10 +3,11 @@
 mutmut starts pytest for each mutant and calls every function through a wrapper, which takes seconds per mutant where
 hundreds of tests cover a function. Here pytest collects once, and a process is forked per mutant. It gives the function
 the code of its mutant and runs the collected tests that cover it until one fails: first those that killed its
-neighbours, then one case of each test, then the others. Results stay where mutmut keeps them (agents/mutants). A second
-run tries the mutants of functions that changed; `--again survived` also those that survived, after a test was added.
+neighbours, then one case of each test, then the others. Results stay where mutmut keeps them (gateway/mutants). A
+second run tries the mutants of functions that changed; `--again survived` also those that survived, after a test was
+added.
 
-Runs in the folder agents, where mutmut finds its configuration and names a mutant as its module is named.
+Runs in the folder gateway, where mutmut finds its configuration and names a mutant as its module is named.
 """
 
 from __future__ import annotations

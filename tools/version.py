@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("proto", "api", "process", "operator", "agents", "cli")
+PACKAGES = ("proto", "api", "process", "operator", "agents", "gateway", "cli")
 # What comes before a version, by file; the version is all that follows up to a quote, a comma, a brace or white space.
 STATED = {
     **{Path(package) / "pyproject.toml": r'^version = "|"crowetrade-[a-z]+(?:\[[a-z,]+\])?==' for package in PACKAGES},

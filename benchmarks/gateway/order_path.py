@@ -51,7 +51,7 @@ def one_at_a_time(folder: Path, url: str) -> Iterator[Figure]:
         with gateway_host(folder, url) as (host, noted):
             async with sessions(host, *STRATEGIES) as opened:
                 for number in range(WARM_UP + ORDERS):
-                    taken.append(await _one(opened[number % len(opened)]))
+                    taken.append(await one_order(opened[number % len(opened)]))
             inside.append(noted)
         await client.close()
 
@@ -64,7 +64,8 @@ def one_at_a_time(folder: Path, url: str) -> Iterator[Figure]:
     yield durations("gateway.append", "ms", appends)
 
 
-async def _one(session: Session) -> int:
+async def one_order(session: Session) -> int:
+    """Nanoseconds from the write to the report PendingNew of an order that is filled then."""
     payload = session.order()
     begin = time.perf_counter_ns()
     await session.send(payload)
@@ -86,7 +87,7 @@ def bursts(folder: Path, url: str) -> Iterator[Figure]:
         with gateway_host(folder, url) as (host, noted):
             async with sessions(host, *STRATEGIES) as opened:
                 for session in opened:
-                    await _one(session)
+                    await one_order(session)
                 for _ in range(BURSTS):
                     payloads = [session.order() for session in opened]
                     ticks.append(time.time_ns())

@@ -42,6 +42,8 @@ from crowetrade.bus.v1 import instrument_pb2, market_data_pb2, orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.order_entry.responses import responses_of
 from crowetrade_api.files import EnvName, VenueFile
+from crowetrade_process.identity.grpc import open_channel
+from crowetrade_process.identity.holder import Identity
 
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -227,11 +229,18 @@ class Session:
 
 
 @asynccontextmanager
-async def sessions(host: GatewayHost, *strategies: str) -> AsyncIterator[list[Session]]:
+async def sessions(
+    host: GatewayHost,
+    *strategies: str,
+    identities: Mapping[str, Identity] = MappingProxyType({}),
+    server_name: str = "",
+) -> AsyncIterator[list[Session]]:
     """Logs each strategy on over a connection of its own, as pods do, and waits until the market is quoted."""
     channels = [
-        grpc.aio.insecure_channel(f"127.0.0.1:{host.port}", options=[("grpc.use_local_subchannel_pool", 1)])
-        for _ in strategies
+        open_channel(
+            f"127.0.0.1:{host.port}", identities.get(strategy), server_name, [("grpc.use_local_subchannel_pool", 1)]
+        )
+        for strategy in strategies
     ]
     try:
         opened = []

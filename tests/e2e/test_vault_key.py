@@ -10,7 +10,6 @@ import secrets
 from tools.demo import install, venue_key
 from tools.demo.kubernetes import Object
 from tools.demo.strategies import with_key
-from tools.demo.wait import wait_for
 
 from tests.e2e import manifests
 from tests.e2e.namespaces import Namespace, of_strategy, of_venue, pod_name
@@ -20,7 +19,7 @@ _HASH_OF_KEY = """
 import hashlib, json, sys, pathlib
 path = pathlib.Path(sys.argv[1])
 key = json.loads(path.read_text())["keys"]["apiKey"] if path.exists() else None
-print(json.dumps(key and hashlib.sha256(key.encode()).hexdigest()))
+print(json.dumps(None if key is None else hashlib.sha256(key.encode()).hexdigest()))
 """
 _PROCESSES = """
 import json, pathlib
@@ -79,28 +78,3 @@ def test_a_wrong_key_is_told_and_a_right_one_needs_no_restart(namespace: Namespa
     venue_key.write(namespace.cluster, path, right)
     namespace.until_condition("venueconnection", manifests.VENUE, "SessionEstablished")
     assert namespace.pod(of_venue(manifests.VENUE))["metadata"]["uid"] == gateway
-
-
-def test_a_rotated_key_is_used_by_the_session_that_trades(namespace: Namespace) -> None:
-    """tests/vault has the orders meanwhile counted; here the pods, the API server and Vault are those of a cluster."""
-    old, new = secrets.token_hex(24), secrets.token_hex(24)
-    key = venue_key.provide(namespace.cluster, namespace.name, manifests.VENUE, old)
-    venue = with_key(
-        manifests.venue(), venue_key.VenueKey(key.path, key.role, hashlib.sha256(new.encode()).hexdigest())
-    )
-    venue["spec"]["simulated"]["previousApiKeySha256"] = key.sha256
-    namespace.apply(manifests.risk_limit(), venue, manifests.strategy("ema"))
-    namespace.until_trading("ema")
-    before = namespace.pod(of_venue(manifests.VENUE))["metadata"]["uid"]
-
-    venue_key.write(namespace.cluster, venue_key.secret_path(namespace.name, manifests.VENUE), new)
-
-    def version() -> str | None:
-        found = namespace.kubectl.get("venueconnection", manifests.VENUE, namespace.name)
-        conditions = {item["type"]: item for item in (found or {}).get("status", {}).get("conditions", [])}
-        said = conditions["CredentialsReady"]["message"]
-        return None if "uses version 2 of" in said else said
-
-    wait_for(version, 60, "the new key to be in use")
-    namespace.until_trading("ema")
-    assert namespace.pod(of_venue(manifests.VENUE))["metadata"]["uid"] == before

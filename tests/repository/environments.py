@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent.parent
 UV = Path(sys.executable).parent / "uv"
 PATIENCE_SECONDS = 120
 AGENTS = ("contracts", "api", "process", "agents")
-COMMAND = (*AGENTS, "cli")
+GATEWAY = (*AGENTS, "gateway")
+COMMAND = (*GATEWAY, "cli")
 OPERATOR = ("contracts", "api", "process", "operator")
 
 

@@ -14,7 +14,7 @@ from crowetrade_api.v1alpha1.killswitch import KillSwitchSpec
 from crowetrade_api.v1alpha1.risklimit import LIMIT_NAMES, ON_BREACH
 from tests.repository.environments import ROOT
 
-SOURCES, TESTS = Path("agents/src/crowetrade_agents"), Path("agents/tests/crowetrade_agents_tests")
+SOURCES, TESTS = Path("gateway/src/crowetrade_agents"), Path("agents/tests/crowetrade_agents_tests")
 NO_TEST = "No test"
 
 

@@ -25,14 +25,17 @@ def test_every_package_has_the_version_written() -> None:
 def test_a_package_needs_the_others_in_the_same_version(package: str) -> None:
     project = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
     assert project["version"] == VERSION
-    ours = [need for need in project["dependencies"] if need.startswith("crowetrade")]
+    needs = [
+        *project["dependencies"],
+        *(need for extra in project.get("optional-dependencies", {}).values() for need in extra),
+    ]
+    ours = [need for need in needs if need.startswith("crowetrade")]
     assert [need for need in ours if re.sub(r"\[.*\]", "", need).partition("==")[2] != VERSION] == []
 
 
-def test_the_operator_starts_agents_of_its_own_version() -> None:
-    assert (
-        Settings(operator_namespace="n").agents_image == f"crowetrade/agents:{installed_version('crowetrade-operator')}"
-    )
+def test_the_operator_starts_agents_and_gateways_of_its_own_version() -> None:
+    settings, own = Settings(operator_namespace="n"), installed_version("crowetrade-operator")
+    assert (settings.agents_image, settings.gateway_image) == (f"crowetrade/agents:{own}", f"crowetrade/gateway:{own}")
 
 
 @pytest.mark.parametrize(

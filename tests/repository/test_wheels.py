@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository.environments import AGENTS, COMMAND, OPERATOR, PATIENCE_SECONDS, ROOT, environment_of, run
+from crowetrade_api.files import ExitCode
+from tests.repository.environments import (
+    AGENTS,
+    COMMAND,
+    GATEWAY,
+    OPERATOR,
+    PATIENCE_SECONDS,
+    ROOT,
+    environment_of,
+    run,
+)
+from tests.repository.test_packages import GATEWAY_MODULES
 
 pytestmark = pytest.mark.integration
 
@@ -79,10 +90,10 @@ def test_the_agents_find_the_model_that_the_dockerfile_of_a_project_installs(
 ) -> None:
     run(installed / "bin" / "crowetrade", "new", "strategy", "slow-river", cwd=tmp_path)
     project = tmp_path / "slow-river"
-    installs = r"^RUN /opt/venv/bin/python (.*) /usr/src/slow-river$"
+    installs = r"^RUN /opt/build/bin/pip --python /opt/venv/bin/python (.*) /usr/src/slow-river$"
     (options,) = re.findall(installs, (project / "Dockerfile").read_text(), re.MULTILINE)
     python = environment_of(AGENTS, wheels, tmp_path / "venv") / "bin" / "python"
-    run(python, *options.split(), project)
+    run(python, "-m", "pip", *options.split(), project)
     assert run(python, "-c", FIND_MODEL, cwd=tmp_path) == "<class 'slow_river.model.SlowRiver'>\n"
 
 
@@ -91,17 +102,38 @@ import importlib, pkgutil, sys
 for name in sys.argv[1:]:
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, name + "."):
-        if not module.name.endswith("__main__"):
+        # The first starts a process; the second needs the extra `testing`.
+        if not module.name.endswith(("__main__", "sdk.testing")):
             importlib.import_module(module.name)
+            print(module.name)
 """
+# Folders that two packages share are not walked from above, because they have no __init__.py.
+SHARED = ("crowetrade", "crowetrade_api", "crowetrade_process")
+NAMESPACES = ("crowetrade_agents", "crowetrade_agents.risk", "crowetrade_agents.runtime")
 
 
 def test_the_command_states_all_that_its_modules_import(installed: Path) -> None:
-    packages = ("crowetrade", "crowetrade_api", "crowetrade_process", "crowetrade_agents", "crowetrade_cli")
-    run(installed / "bin" / "python", "-c", IMPORT_ALL, *packages)
+    run(installed / "bin" / "python", "-c", IMPORT_ALL, *SHARED, *NAMESPACES, "crowetrade_cli")
+    run(installed / "bin" / "python", "-c", "import crowetrade_agents.sdk.testing")
+
+
+def test_the_agents_state_all_that_their_modules_import_and_bring_no_gateway(wheels: Path, tmp_path: Path) -> None:
+    python = environment_of(AGENTS, wheels, tmp_path / "venv") / "bin" / "python"
+    modules = run(python, "-c", IMPORT_ALL, *NAMESPACES, cwd=tmp_path).split()
+    assert "crowetrade_agents.runtime.strategy_pod" in modules
+    assert not GATEWAY_MODULES.intersection(modules)
+    refused = "crowetrade-gateway is not installed"
+    for command in ("gateway", "risk-auditor"):
+        ended = subprocess.run([python, "-m", "crowetrade_agents.runtime", command], capture_output=True, text=True)
+        assert (ended.returncode, refused in ended.stdout + ended.stderr) == (ExitCode.CONFIGURATION_ERROR, True)
+
+
+def test_the_gateway_states_all_that_its_modules_import(wheels: Path, tmp_path: Path) -> None:
+    environment = environment_of(GATEWAY, wheels, tmp_path / "venv")
+    modules = run(environment / "bin" / "python", "-c", IMPORT_ALL, *NAMESPACES).split()
+    assert {"crowetrade_agents.runtime.gateway_pod", "crowetrade_agents.risk.gate"} <= set(modules)
 
 
 def test_the_operator_states_all_that_its_modules_import(wheels: Path, tmp_path: Path) -> None:
     environment = environment_of(OPERATOR, wheels, tmp_path / "venv")
-    packages = ("crowetrade", "crowetrade_api", "crowetrade_process", "crowetrade_operator")
-    run(environment / "bin" / "python", "-c", IMPORT_ALL, *packages)
+    run(environment / "bin" / "python", "-c", IMPORT_ALL, *SHARED, "crowetrade_operator")

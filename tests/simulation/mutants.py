@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-AGENTS = ROOT / "agents" / "src" / "crowetrade_agents"
+GATEWAY = ROOT / "gateway" / "src" / "crowetrade_agents"
 FIRST = 60_000
 
 
@@ -231,7 +231,7 @@ MUTANTS = (
 
 def source(mutant: Mutant) -> str:
     """The file as it is; raises ValueError when the fault has no place in it any more, or more than one."""
-    text = (AGENTS / mutant.path).read_text()
+    text = (GATEWAY / mutant.path).read_text()
     if text.count(mutant.old) != 1:
         raise ValueError(f"{mutant.name}: {mutant.path} has {text.count(mutant.old)} places for it")
     return text
@@ -241,7 +241,7 @@ def found_by(mutant: Mutant, count: int) -> tuple[int, str]:
     """How many of `count` seeds fail with the fault, and which invariants say so."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "crowetrade_agents"
-        shutil.copytree(AGENTS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(GATEWAY, copy, ignore=shutil.ignore_patterns("__pycache__"))
         (copy / mutant.path).write_text(source(mutant).replace(mutant.old, mutant.new))
         command = [
             sys.executable,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tools.demo.clusters import ROOT, Cluster
 
-_PACKAGES = ("proto", "api", "process", "operator", "agents")
+_PACKAGES = ("proto", "api", "process", "operator", "agents", "gateway")
 _SOURCES = (
     "images",
     "requirements",
@@ -26,7 +26,7 @@ _HASH_LENGTH = 12
 
 @dataclass(frozen=True)
 class Images:
-    """Tag under which operator and agents are in the cluster."""
+    """Tag under which our images are in the cluster."""
 
     registry: str
     tag: str
@@ -38,8 +38,13 @@ class Images:
 
     @property
     def agents(self) -> str:
-        """Full name of the image of gateways and strategies."""
+        """Full name of the image of strategies."""
         return f"{self.registry}/agents:{self.tag}"
+
+    @property
+    def gateway(self) -> str:
+        """Full name of the image of gateways and of the risk auditor."""
+        return f"{self.registry}/gateway:{self.tag}"
 
 
 def version() -> str:
@@ -72,7 +77,7 @@ def ensure(cluster: Cluster, report: Callable[[str], None] = print) -> Images:
     """Builds and loads the images that the cluster's nodes lack."""
     images = names(cluster)
     known = _known(cluster)
-    wanted = {"operator": images.operator, "agents": images.agents}
+    wanted = {"operator": images.operator, "agents": images.agents, "gateway": images.gateway}
     missing = {name: image for name, image in wanted.items() if image not in known}
     if not missing:
         report("images: the cluster has them already")

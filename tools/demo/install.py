@@ -61,6 +61,7 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
     return {
         "operator": {"image": {"repository": found.operator.rpartition(":")[0], "tag": found.tag}},
         "agents": {"image": {"repository": found.agents.rpartition(":")[0], "tag": found.tag}},
+        "gateway": {"image": {"repository": found.gateway.rpartition(":")[0], "tag": found.tag}},
         "vault": {
             "address": vault.ADDRESS,
             "image": versions.VAULT_IMAGE,
@@ -73,7 +74,14 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
             "administrators": [vault.ADMINISTRATOR],
             "vault": {"pkiPath": vault.PKI_PATH, "role": vault.PKI_ROLE, "authRole": vault.IDENTITY_ROLE},
         },
-        "nats": {"persistence": {"enabled": cluster.persistent}},
+        # Many venues come and go in the tests, and nothing deletes a journal.
+        "nats": {
+            "image": dict(cluster.nats_image),
+            "persistence": {"enabled": cluster.persistent},
+            "maxFileStore": "32GB",
+            "journalMaxBytes": 128 * 1024 * 1024,
+            "snapshotsMaxBytes": 16 * 1024 * 1024,
+        },
     }
 
 

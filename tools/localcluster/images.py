@@ -254,7 +254,20 @@ def build_from(containerfile: Path, name: str, context: Path) -> None:
         if settings := _pip_settings():
             (Path(folder) / "pip.conf").write_text(settings)
             lent.append(f"--volume={folder}/pip.conf:/etc/pip.conf:ro")
-        arguments = ["bud", "--isolation", "chroot", "--layers", *lent, "-f", str(containerfile.resolve()), "-t", name]
+        # The base is the one that was made here: a digest in the Dockerfile is of the one in the registry.
+        base = f"--build-arg=PYTHON_IMAGE={versions.BASE_IMAGE}"
+        arguments = [
+            "bud",
+            "--isolation",
+            "chroot",
+            "--layers",
+            base,
+            *lent,
+            "-f",
+            str(containerfile.resolve()),
+            "-t",
+            name,
+        ]
         _checked(buildah(*arguments, str(context.resolve()), quiet=False), f"The image {name} could not be built.")
 
 

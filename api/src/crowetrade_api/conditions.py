@@ -53,6 +53,10 @@ class ConditionType(DocumentedEnum):
         "IdentityDisabled",
         "Nobody proves who they are and nothing is encrypted: for development; absent where identities are on.",
     )
+    BUS_DEFICIENT = (
+        "BusDeficient",
+        "The message bus lacks something that is relied upon, or it cannot be read; absent when nothing is missing.",
+    )
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 

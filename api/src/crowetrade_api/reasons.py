@@ -44,6 +44,11 @@ class Reason(DocumentedEnum):
         "KillSwitchEngaged",
         "A KillSwitch is engaged: it stops trading until another person re-arms it.",
     )
+    BUS_WRITES_NOT_SYNCED = "BusWritesNotSynced", "NATS acknowledges writes before they are on disk."
+    BUS_SETTINGS_UNREADABLE = "BusSettingsUnreadable", "Something that is relied upon of NATS cannot be read."
+    BUS_LIMITS_MISSING = "BusLimitsMissing", "A limit of NATS is missing or too small."
+    BUS_PERMISSION_MISSING = "BusPermissionMissing", "The operator may not do on the bus what it has to."
+    BUS_PERMISSIONS_TOO_WIDE = "BusPermissionsTooWide", "The bus does not hold identities to their permissions."
     NO_IDENTITY_SOURCE = "NoIdentitySource", "identity.source of the installation is None."
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something

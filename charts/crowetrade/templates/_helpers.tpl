@@ -32,6 +32,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- join "," $pairs }}
 {{- end }}
 
+{{- /* An image by its digest where it has one, whatever its tag names later. */ -}}
+{{- define "crowetrade.image" -}}
+{{- printf "%s:%s" .repository .tag }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end }}
+
 {{- define "crowetrade.natsUrl" -}}
 {{- .Values.nats.url | default (printf "nats://nats.%s.svc:4222" .Release.Namespace) }}
 {{- end }}

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.js.api import DEFAULT_PREFIX
 
+from crowetrade import subjects
 from crowetrade_cli.errors import Failed
 from crowetrade_cli.identity import TLS_FILES
 from crowetrade_process.identity.nats import connect_options
 
 CONNECT_SECONDS = 5
+
+
+def jetstream_api() -> str:
+    """Prefix of the JetStream API: an administrator, who shows a certificate, is in an account of their own."""
+    return subjects.ADMIN_API if TLS_FILES.directory else DEFAULT_PREFIX
 
 
 @asynccontextmanager
@@ -24,6 +32,9 @@ async def connect(url: str) -> AsyncIterator[Client]:
         return
 
     identity = await TLS_FILES.identity()
+    if identity is not None:
+        # It warns at the end of each connection by TLS, whose protocol the client chooses.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         client = await nats.connect(
             url,

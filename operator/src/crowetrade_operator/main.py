@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -34,13 +35,17 @@ from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
 from crowetrade_operator.handlers.watch import Watch
+from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
 from crowetrade_operator.settings import Settings, from_environment
+from crowetrade_process.audit.refusals import Refusals
+from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.roles import OPERATOR_ACCOUNT
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
@@ -64,6 +69,7 @@ class Parts:
 
     context: Context
     controller: Controller
+    audit: AuditRecord
     relist: Relist
     watch: Watch
 
@@ -132,6 +138,7 @@ class Operator:
                     "bus": parts.context.bus.run(),
                     "status writer": parts.context.status.run(),
                     "recorder": parts.context.recorder.run(),
+                    "audit record": parts.audit.run(),
                     "relist": self._relisting(parts.relist),
                     "Vault roles": parts.context.vault_roles.run(),
                     "watch": self._watching(parts.watch),
@@ -170,6 +177,13 @@ class Operator:
         )
         controller = Controller(context)
         await self._fill(relist)
+        trail = Trail(settings.operator_namespace, OPERATOR_ACCOUNT, settings.pod_name, identity=self.identity)
+        trail.record_start(f"operator {version('crowetrade-operator')} leads")
+        if self.identity is not None:
+            self.identity.on_refusal(Refusals(trail).refused)
+        audit = AuditRecord(
+            cluster, cache, context.bus, trail, settings.operator_namespace, settings.streams.audit_retention_seconds
+        )
         loop = asyncio.get_running_loop()
 
         def sink(type_: str, item: Object) -> None:
@@ -178,9 +192,10 @@ class Operator:
 
         watch = Watch(cluster.configuration, settings.namespaces, sink, watched)
         watch.start()
-        self.parts = Parts(context, controller, relist, watch)
+        self.parts = Parts(context, controller, audit, relist, watch)
         try:
-            yield self.parts
+            async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
+                yield self.parts
         finally:
             controller.queue.close()
             await context.direct.close()

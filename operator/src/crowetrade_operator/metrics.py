@@ -6,10 +6,12 @@ import contextlib
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from crowetrade_process.audit.metrics import register as register_audit_metrics
 from crowetrade_process.identity.metrics import register as register_identity_metrics
 
 REGISTRY = CollectorRegistry()
 _PREFIX = "crowetrade_operator"
+register_audit_metrics(REGISTRY)
 register_identity_metrics(REGISTRY)
 
 RECONCILES = Counter(
@@ -62,8 +64,19 @@ LEADER = Gauge(f"{_PREFIX}_leader", "1 on the replica that reconciles.", registr
 BUS_CONNECTED = Gauge(
     f"{_PREFIX}_bus_connected", "1 when NATS is connected and JetStream is usable.", registry=REGISTRY
 )
+BUS_FAULTS = Gauge(
+    f"{_PREFIX}_bus_faults",
+    "1 for each thing that the bus lacks; see the condition BusDeficient.",
+    ["reason"],
+    registry=REGISTRY,
+)
 BUS_MESSAGES = Counter(
     f"{_PREFIX}_bus_messages", "Status messages received by schema and result.", ["schema", "result"], registry=REGISTRY
+)
+AUDIT_CHAINS_BROKEN = Gauge(
+    f"{_PREFIX}_audit_chains_broken",
+    "Chains of the audit trail that end before what is on record, or do not hold it any more.",
+    registry=REGISTRY,
 )
 CONFIG_PUTS = Counter(f"{_PREFIX}_gateway_config_puts", "GatewayConfigs written to the bus.", registry=REGISTRY)
 EVENTS = Counter(f"{_PREFIX}_events", "Kubernetes events written by reason.", ["reason"], registry=REGISTRY)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from crowetrade import subjects
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
 from crowetrade_process.identity.errors import IdentitySettingsError
@@ -81,6 +82,8 @@ class StreamSettings:
     journal_max_bytes: int = 512 * 1024 * 1024
     snapshots_max_bytes: int = 64 * 1024 * 1024
     replicas: int = 1
+    audit_max_bytes: int = 256 * 1024 * 1024
+    audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     nats_url: str = "nats://nats:4222"
     agents_image: str = f"crowetrade/agents:{version('crowetrade-operator')}"
+    gateway_image: str = f"crowetrade/gateway:{version('crowetrade-operator')}"
     # Environment by which pods get their identity: the operator's own. Empty: nobody proves who they are.
     identity: Mapping[str, str] = field(default_factory=dict)
     # Set: cert-manager writes the certificates that pods read as files.
@@ -154,6 +158,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
         nats_url=nats_url,
         agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
+        gateway_image=environment.get("GATEWAY_IMAGE") or _DEFAULTS.gateway_image,
         identity=_identity(environment),
         issuer=_issuer(environment),
         vault_address=vault_address,
@@ -276,6 +281,8 @@ def _streams(environment: Mapping[str, str]) -> StreamSettings:
         int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20)),
         int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20)),
         int(replicas),
+        int(_number(environment, "AUDIT_MAX_BYTES", _DEFAULTS.streams.audit_max_bytes, least=2**20)),
+        int(_number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.streams.audit_retention_seconds, least=86_400)),
     )
 
 

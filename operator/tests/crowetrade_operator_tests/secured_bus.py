@@ -6,21 +6,22 @@ import asyncio
 import contextlib
 import shutil
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nats
 from nats.aio.client import Client
+from prometheus_client.parser import text_string_to_metric_families
 
 from crowetrade_operator.authorizer.keys import ISSUER_KEY, USER_KEY, Seeds
 from crowetrade_operator_tests.servers import ROOT, Process, free_port, wait_for
-from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, write_identity
 
 CHART_FILES = ROOT / "charts/crowetrade/files/nats"
@@ -53,6 +54,7 @@ class SecuredBus:
     port: int = field(default_factory=free_port)
     monitor_port: int = field(default_factory=free_port)
     server: Process | None = None
+    replicas: list[AuthorizerReplica] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -94,7 +96,7 @@ class SecuredBus:
 
     def directory(self, name: IdentityName, renewed: bool = False) -> Path:
         """The files of an identity; with another certificate when it is renewed."""
-        directory = self.folder / "identities" / f"{name.namespace}.{name.service_account}"
+        directory = self.folder / "identities" / f"{name.trust_domain}.{name.namespace}.{name.service_account}"
         if renewed or not directory.exists():
             write_identity(directory, self.authority.issue_to(name), self.authority)
         return directory
@@ -103,7 +105,7 @@ class SecuredBus:
         """Of a process with this identity."""
         return {
             "IDENTITY_SOURCE": "Files",
-            "IDENTITY_TRUST_DOMAIN": TRUST_DOMAIN,
+            "IDENTITY_TRUST_DOMAIN": name.trust_domain,
             "IDENTITY_DIRECTORY": str(self.directory(name)),
             "IDENTITY_OPERATOR_NAMESPACE": SYSTEM,
             "IDENTITY_ADMINISTRATORS": ADMINISTRATOR.uri,
@@ -113,8 +115,8 @@ class SecuredBus:
 
     async def identity(self, name: IdentityName) -> Identity:
         """In this process."""
-        source = FilesSource(self.directory(name), TRUST_DOMAIN, lambda: datetime.now(UTC))
-        identity = Identity(source, TRUST_DOMAIN, nats_server_name=NATS.dns_name)
+        identity = identity_from_environment(self.environment(name))
+        assert identity is not None
         await identity.start()
         return identity
 
@@ -153,7 +155,16 @@ class SecuredBus:
                 **environment,
             },
         )
-        return AuthorizerReplica(process, port)
+        self.replicas.append(AuthorizerReplica(process, port))
+        return self.replicas[-1]
+
+    def server_log(self) -> str:
+        """What the server has said."""
+        return (self.folder / "nats-server.log").read_text(errors="replace")
+
+    def judged(self, reason: str) -> int:
+        """How many connections the authorizers have judged so (Allowed, or why not), as their metrics say."""
+        return sum(replica.decisions(reason) for replica in self.replicas if replica.process.running)
 
 
 async def _silent(error: Exception) -> None:
@@ -171,6 +182,17 @@ class AuthorizerReplica:
         """Returns when it is ready."""
         wait_for(self.process, f"http://127.0.0.1:{self.http_port}/readyz")
 
+    def decisions(self, reason: str) -> int:
+        """How many connections it has judged so, of all roles."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics", timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return sum(
+            int(sample.value)
+            for family in families
+            for sample in family.samples
+            if sample.name == "crowetrade_authorizer_decisions_total" and sample.labels["reason"] == reason
+        )
+
 
 @contextlib.contextmanager
 def secured_bus(folder: Path) -> Iterator[SecuredBus]:
@@ -180,4 +202,6 @@ def secured_bus(folder: Path) -> Iterator[SecuredBus]:
     try:
         yield bus
     finally:
+        for replica in bus.replicas:
+            replica.process.stop()
         bus.stop()

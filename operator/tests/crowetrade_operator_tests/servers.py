@@ -83,6 +83,11 @@ class Process:
         """Sends it a signal."""
         self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """SIGKILL; returns when it has ended."""
+        self._process.kill()
+        self._process.wait()
+
     def freeze(self) -> None:
         """Stops it where it is; waits until the system says that all its threads stand."""
         self._process.send_signal(signal.SIGSTOP)
@@ -91,6 +96,15 @@ class Process:
     def thaw(self) -> None:
         """Lets it go on."""
         self._process.send_signal(signal.SIGCONT)
+
+    def hang_up(self) -> None:
+        """Sends SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def check(self) -> None:
         """Raises with the end of the log when the process has ended."""
@@ -242,14 +256,25 @@ def _kubeconfig(folder: Path, url: str, token: str) -> Path:
     return path
 
 
-class NatsServer:
-    """A NATS server on one port for its life, which can be stopped and started again; with JetStream unless not."""
+def _tls_configuration(folder: Path, files: Path) -> Path:
+    path = folder / "nats-tls.conf"
+    path.write_text(
+        f'tls {{ cert_file: "{files / "tls.crt"}", key_file: "{files / "tls.key"}", ca_file: "{files / "ca.crt"}", '
+        'verify: true, min_version: "1.3", handshake_first: true }\n'
+    )
+    return path
 
-    def __init__(self, folder: Path, jetstream: bool = True) -> None:
+
+class NatsServer:
+    """A NATS server on one port for its life, which can be stopped and started again; with JetStream unless not, and
+    with mutual TLS alone where it has a directory with tls.crt, tls.key and ca.crt."""
+
+    def __init__(self, folder: Path, jetstream: bool = True, tls: Path | None = None) -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._folder = folder
         self._jetstream = jetstream
+        self._tls = tls
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -258,6 +283,8 @@ class NatsServer:
         command: list[str | Path] = [binary, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(monitor)]
         if self._jetstream:
             command += ["-js", "-sd", self._folder / "jetstream"]
+        if self._tls is not None:
+            command += ["-c", _tls_configuration(self._folder, self._tls)]
         self._process = Process("nats-server", command, self._folder)
         path = "healthz?js-enabled-only=true" if self._jetstream else "varz"
         wait_for(self._process, f"http://127.0.0.1:{monitor}/{path}")
@@ -267,6 +294,18 @@ class NatsServer:
         if self._process is not None:
             self._process.stop()
             self._process = None
+
+    def reload(self) -> None:
+        """Lets it read its files again, and waits until it has."""
+        assert self._process is not None
+        said = self._process.log.read_text().count("Reloaded server configuration")
+        self._process.hang_up()
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.log.read_text().count("Reloaded server configuration") == said:
+            self._process.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nats-server did not read its files again:\n{self._process.tail()}")
+            time.sleep(0.02)
 
     def freeze(self) -> None:
         """Stops it from answering: connections stay."""

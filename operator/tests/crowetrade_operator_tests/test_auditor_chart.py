@@ -25,7 +25,7 @@ def test_it_has_no_right_in_the_cluster() -> None:
     assert "serviceAccountName" not in pod
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["containers"][0]["args"] == ["risk-auditor"]
-    assert pod["containers"][0]["image"].split(":")[0].endswith("/agents")
+    assert pod["containers"][0]["image"].split(":")[0].endswith("/gateway")
 
 
 def test_it_reaches_the_bus_and_names_and_nothing_else() -> None:

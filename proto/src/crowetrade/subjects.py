@@ -171,7 +171,7 @@ def audit(namespace: str, service_account: str) -> str:
     return f"audit.{namespace}.{service_account}"
 
 
-def audit_stream_config(retention_seconds: int) -> dict[str, object]:
+def audit_stream_config(retention_seconds: int, max_bytes: int = -1, replicas: int = 1) -> dict[str, object]:
     """Configuration of the audit trail's stream as the JetStream API takes it (STREAM.CREATE). The operator makes it.
 
     A message can be neither deleted nor purged, by nobody: a server never takes deny_delete and deny_purge back. Where
@@ -185,7 +185,8 @@ def audit_stream_config(retention_seconds: int) -> dict[str, object]:
         "retention": "limits",
         "discard": "new",
         "max_msgs": -1,
-        "max_bytes": -1,
+        "max_bytes": max_bytes,
+        "num_replicas": replicas,
         "max_age": retention_seconds * 1_000_000_000,
         "allow_direct": True,
         "deny_delete": True,

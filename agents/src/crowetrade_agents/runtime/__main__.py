@@ -1,12 +1,13 @@
-"""`python -m crowetrade_agents.runtime gateway`, `... strategy --roles feature,signal,portfolio,execution` and
-`... risk-auditor`."""
+"""Process entry points: `python -m crowetrade_agents.runtime strategy --roles feature,signal,portfolio,execution` and,
+where crowetrade-gateway is installed, `... gateway` and `... risk-auditor`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import uvloop
 
@@ -40,16 +41,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _gateway() -> None:
-    # Imported here, so that a strategy process never loads a venue adapter.
-    from crowetrade_agents.runtime.gateway_pod import run_gateway
-
+    with _needs_gateway_package():
+        from crowetrade_agents.runtime.gateway_pod import run_gateway
     uvloop.run(run_gateway(os.environ))
 
 
 def _auditor() -> None:
-    from crowetrade_agents.runtime.auditor import run_auditor
-
+    with _needs_gateway_package():
+        from crowetrade_agents.runtime.auditor import run_auditor
     uvloop.run(run_auditor(os.environ))
+
+
+@contextlib.contextmanager
+def _needs_gateway_package() -> Iterator[None]:
+    """The image of the agents has neither: a strategy's author ships no venue adapter."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("crowetrade_agents."):
+            raise
+        raise ConfigurationError(
+            "crowetrade-gateway is not installed, as in the image of the agents: run the gateway's image here "
+            "(chart value gateway.image)"
+        ) from error
 
 
 def _strategy(roles_text: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -26,7 +27,13 @@ from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
 from crowetrade_agents_tests.order_entry.http2 import FROZEN_SECONDS, SETTINGS, SETTINGS_TAKEN
 from crowetrade_agents_tests.order_entry.recording_listener import RecordingListener
-from crowetrade_agents_tests.order_entry.requests import VENUE, cl_ord_id
+from crowetrade_agents_tests.order_entry.requests import NAMESPACE, VENUE, cl_ord_id
+from crowetrade_api.names import venue_object
+from crowetrade_process.identity.grpc import add_port
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.name import service_dns_name
+from crowetrade_process_tests.identity.authority import Authority, identity_name
+from crowetrade_process_tests.identity.identities import identity_of
 
 LIMITS = SessionLimits(commands_queued=4)
 
@@ -38,6 +45,8 @@ class Desk:
         self.engine = engine
         self.hub: SessionHub = engine.sessions
         self.port = port
+        self.identity: Identity | None = None
+        """Of strategy alpha; None: connections are plain TCP."""
         self.runs: list[asyncio.Task[None]] = []
 
     def session(self, listener: RecordingListener, strategy: str = "alpha") -> OrderSession:
@@ -47,23 +56,34 @@ class Desk:
         if self.port is None:
             session = InProcessSession(VENUE, self.engine.sessions, logon, listener, clock)
         else:
-            session = GrpcSession(VENUE, f"127.0.0.1:{self.port}", logon, listener, clock)
+            name = service_dns_name(NAMESPACE, venue_object(VENUE))
+            address = f"127.0.0.1:{self.port}"
+            session = GrpcSession(VENUE, address, logon, listener, clock, identity=self.identity, server_name=name)
         self.runs.append(asyncio.create_task(session.run()))
         return session
 
 
-@pytest.fixture(params=["grpc", "in process"])
-async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
-    async with desk_over(request.param) as made:
+@pytest.fixture(params=["grpc", "grpc with tls", "in process"])
+async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Desk]:
+    if request.param != "grpc with tls":
+        async with desk_over(request.param) as made:
+            yield made
+        return
+    authority, gateway = Authority(), identity_name(venue_object(VENUE), NAMESPACE)
+    strategy = identity_name("strategy-alpha", NAMESPACE)
+    server = await identity_of(tmp_path / "gateway", gateway, authority)
+    client = await identity_of(tmp_path / "strategy", strategy, authority)
+    async with desk_over("grpc", server.identity) as made:
+        made.identity = client.identity
         yield made
 
 
 @asynccontextmanager
-async def desk_over(way: str) -> AsyncIterator[Desk]:
+async def desk_over(way: str, identity: Identity | None = None) -> AsyncIterator[Desk]:
     """Started and stopped."""
     async with running(EngineSide(LIMITS)) as engine:
-        server = create_server(engine.sessions)
-        desk = Desk(engine, server.add_insecure_port("127.0.0.1:0") if way == "grpc" else None)
+        server = create_server(engine.sessions, identity)
+        desk = Desk(engine, add_port(server, "127.0.0.1:0", identity) if way == "grpc" else None)
         await server.start()
         yield desk
         for run in desk.runs:

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from crowetrade import subjects
 from crowetrade_agents.journal.jetstream_reader import StreamReader
 from crowetrade_cli.audit.rows import row_of, subject_of
-from crowetrade_cli.bus import connect
+from crowetrade_cli.bus import connect, jetstream_api
 from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_process.audit.errors import AuditBroken
 
@@ -34,7 +34,7 @@ class LiveSource:
     """The audit trail on the bus."""
 
     def __init__(self, client: Client) -> None:
-        self._reader = StreamReader(client, subjects.AUDIT_STREAM, "the audit trail")
+        self._reader = StreamReader(client, subjects.AUDIT_STREAM, "the audit trail", jetstream_api())
 
     async def records(self) -> AsyncIterator[tuple[str, bytes]]:
         """As Source.records: those that are there when the reading begins."""

@@ -15,9 +15,9 @@ from nats.js.api import StreamConfig
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator_tests.servers import nats_client
-from crowetrade_process.audit.chain import Head, head_of
+from crowetrade_process.audit.chain import End, Head, head_of
 from crowetrade_process.audit.trail import Trail, connecting
-from crowetrade_process.audit.verification import head_text
+from crowetrade_process.audit.verification import end_text
 from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.holder import Identity, utc_now
 from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
@@ -34,7 +34,7 @@ class Trails(NamedTuple):
 
     messages: list[Message]
     ca: str
-    heads: str
+    kept: str
 
 
 def changed(before: str, after: str) -> audit_pb2.AuditEvent:
@@ -74,9 +74,12 @@ async def write(url: str, folder: Path) -> Trails:
             await _write(url, Trail(*writer, "pod-1", identity=identity), events)
         messages = await stored(url)
     (folder / "ca.pem").write_bytes(authority.pem)
-    heads = {subject.removeprefix("audit."): head_text(head_of(payload)) for subject, payload in messages}
-    (folder / "heads.json").write_text(json.dumps(heads))
-    return Trails(messages, str(folder / "ca.pem"), str(folder / "heads.json"))
+    kept = {
+        subject.removeprefix("audit."): end_text(End(head_of(payload), place))
+        for place, (subject, payload) in enumerate(messages, 1)
+    }
+    (folder / "kept.json").write_text(json.dumps(kept))
+    return Trails(messages, str(folder / "ca.pem"), str(folder / "kept.json"))
 
 
 async def _write(url: str, trail: Trail, events: list[audit_pb2.AuditEvent]) -> None:
@@ -115,7 +118,7 @@ def trails(nats_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_whole_trail_verifies(nats_url: str, run: Run, trails: Trails) -> None:
-    ended = run("audit", "verify", "--nats", nats_url, "--ca", trails.ca, "--heads", trails.heads)
+    ended = run("audit", "verify", "--nats", nats_url, "--ca", trails.ca, "--kept", trails.kept)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == (
         "crowetrade-system.crowetrade-operator: records 1 to 4 are as they were written, signed up to 3\n"
@@ -127,7 +130,7 @@ def test_it_says_what_it_cannot_find_without_what_is_kept_elsewhere(nats_url: st
     ended = run("audit", "verify", "--nats", nats_url)
     assert ended.code == 0
     assert "signed up to 3 by a certificate that is not judged" in ended.out
-    assert "note: without --operator-namespace or --heads an end that was cut off is not found" in ended.err
+    assert "note: without --operator-namespace or --kept an end that was cut off is not found" in ended.err
     assert "note: without --ca the certificates of checkpoints are taken at their word" in ended.err
 
 
@@ -171,7 +174,7 @@ def test_tampering_is_found(nats_url: str, run: Run, trails: Trails, case: str) 
     tampered = tamper(trails.messages)
     assert tampered != trails.messages
     asyncio.run(replace(nats_url, tampered))
-    ended = run("audit", "verify", "--nats", nats_url, "--ca", trails.ca, "--heads", trails.heads)
+    ended = run("audit", "verify", "--nats", nats_url, "--ca", trails.ca, "--kept", trails.kept)
     assert ended.code == 1
     assert ended.err.startswith("Error: the audit trail is broken: ")
     assert words in ended.err
@@ -187,9 +190,9 @@ def test_a_trail_that_was_written_anew_by_somebody_without_the_key_is_found(
     assert ended.code == 1
     assert "no checkpoint of crowetrade-system.crowetrade-operator is signed" in ended.err
     assert run("audit", "verify", "--nats", nats_url).code == 0
-    heads = {"crowetrade-system.crowetrade-operator": head_text(Head(1, b"x" * 32, 1))}
-    (tmp_path / "old.json").write_text(json.dumps(heads))
-    ended = run("audit", "verify", "--nats", nats_url, "--heads", str(tmp_path / "old.json"))
+    kept = {"crowetrade-system.crowetrade-operator": end_text(End(Head(1, b"x" * 32, 1), 1))}
+    (tmp_path / "old.json").write_text(json.dumps(kept))
+    ended = run("audit", "verify", "--nats", nats_url, "--kept", str(tmp_path / "old.json"))
     assert "record 1 of crowetrade-system.crowetrade-operator is not the one that is on record" in ended.err
 
 
@@ -198,7 +201,7 @@ def test_an_export_verifies_and_one_that_was_edited_does_not(
 ) -> None:
     file = tmp_path / "audit.jsonl"
     assert run("audit", "export", str(file), "--nats", nats_url).out == f"8 records are in {file}\n"
-    ended = run("audit", "verify", str(file), "--ca", trails.ca, "--heads", trails.heads)
+    ended = run("audit", "verify", str(file), "--ca", trails.ca, "--kept", trails.kept)
     assert (ended.code, ended.err) == (0, "")
     assert "crowetrade-operator: records 1 to 4 are as they were written, signed up to 3" in ended.out
     assert run("audit", "export", str(file), "--nats", nats_url).code == 2
@@ -231,8 +234,8 @@ def test_a_bus_without_an_audit_trail(nats_url: str, run: Run) -> None:
 
 WRONG_USE = {
     "no certificates": (["--ca", "{file}"], "holds no certificates in PEM"),
-    "no heads": (["--heads", "{file}"], "cannot be read"),
-    "heads twice": (["--heads", "{file}", "--operator-namespace", "a"], "name either --heads or --operator-namespace"),
+    "nothing kept": (["--kept", "{file}"], "cannot be read"),
+    "kept twice": (["--kept", "{file}", "--operator-namespace", "a"], "name either --kept or --operator-namespace"),
 }
 
 

@@ -72,7 +72,7 @@ def _part(sequence: int, record_hash: bytes = b"h" * 32, **fields: int) -> bytes
         (payloads()[1:], [], "begins with event 2, and no snapshot proves what came before"),
         (payloads(), [_part(11)], "a snapshot stands on event 11, but the journal ends with event 10"),
         (payloads(), [_part(3)], "the record that ends with event 3 is not the one that the snapshot"),
-        (payloads(), [b"\xff"], "the part of a snapshot that is message 6 cannot be decoded"),
+        (payloads(), [b"\xff"], "the part of a snapshot that is message 1 cannot be decoded"),
         (payloads(), [_part(3, part=1, parts=0)], None),
     ],
 )

@@ -70,9 +70,10 @@ def allow(request: Request, granted: Permissions, issuer: KeyPair, now_seconds: 
             "version": _VERSION,
             "pub": {"allow": list(granted.publish)},
             "sub": {"allow": list(granted.subscribe)},
-            "subs": granted.max_subscriptions,
+            # Unlimited here: nats-server holds a connection to the bounds of its own configuration alone.
+            "subs": -1,
             "data": -1,
-            "payload": granted.max_payload,
+            "payload": -1,
         },
     }
     return _answer(request, {"jwt": _encode(user, issuer, now_seconds)}, issuer, now_seconds)

@@ -51,8 +51,8 @@ class AuthorizerProcess:
         identity = identity_from_environment(self._environment)
         if identity is None:
             raise SettingsError(
-                f"{IdentityVariable.SOURCE} is None: without identities there is nothing to authorize; set it "
-                "to Vault or Files, or do not run the authorizer"
+                f"{IdentityVariable.SOURCE} is None: without identities there is nothing to authorize; set it to Vault "
+                "or Files, or do not run the authorizer"
             )
         for part in ("bus", "strategies"):
             self.health.set_ready(part, False, "starting")

@@ -15,12 +15,6 @@ from crowetrade import subjects
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.roles import Peer, PeerRole
 
-MAX_PAYLOAD = 1024 * 1024
-"""Bytes of a message; a record of a journal needs them."""
-STRATEGY_PAYLOAD = 64 * 1024
-SUBSCRIPTIONS = 1_000
-STRATEGY_SUBSCRIPTIONS = 200
-
 
 class Account(StrEnum):
     """Accounts of NATS, as nats.conf names them."""
@@ -35,13 +29,11 @@ Venue = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Subjects that may be published and subscribed to (wildcards of NATS), and bounds of one connection."""
+    """Subjects that may be published and subscribed to (wildcards of NATS)."""
 
     account: Account
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
-    max_payload: int = MAX_PAYLOAD
-    max_subscriptions: int = SUBSCRIPTIONS
 
 
 def permissions(identity: IdentityName, peer: Peer, venues: Iterable[Venue] = ()) -> Permissions | None:
@@ -53,20 +45,18 @@ def permissions(identity: IdentityName, peer: Peer, venues: Iterable[Venue] = ()
         return None
     match peer.role:
         case PeerRole.OPERATOR:
-            return Permissions(Account.DATA, _operator(), (inbox, subjects.STATUS_SUBJECTS))
+            return Permissions(Account.DATA, (*_operator(), *_trail(identity)), (inbox, subjects.STATUS_SUBJECTS))
         case PeerRole.RISK_AUDITOR:
             return Permissions(Account.DATA, _risk_auditor(), (inbox, subjects.MARKET_DATA_SUBJECTS))
         case PeerRole.GATEWAY:
             shares = subjects.key_subject(subjects.ALLOWANCE_BUCKET, subjects.allowance_key(namespace, "*"))
-            return Permissions(Account.DATA, _gateway(namespace, name), (inbox, shares))
+            return Permissions(Account.DATA, (*_gateway(namespace, name), *_trail(identity)), (inbox, shares))
         case PeerRole.STRATEGY:
             read = (*_streams_of(namespace, name), *_market(venues))
             return Permissions(
                 Account.DATA,
                 (*_said_by(namespace, name), *map(subjects.dead_letter, read), inbox),
                 (inbox, *read),
-                STRATEGY_PAYLOAD,
-                STRATEGY_SUBSCRIPTIONS,
             )
         case PeerRole.ADMINISTRATOR:
             kills = subjects.key_subject(subjects.KILL_BUCKET, "kill.>")
@@ -85,6 +75,9 @@ def _operator() -> tuple[str, ...]:
         "$JS.API.STREAM.INFO.*",
         *(line for bucket in written for line in _bucket(bucket)),
         *(subjects.key_subject(bucket, ">") for bucket in written),
+        # It keeps where every chain of the audit trail ends.
+        f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}",
+        f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}.>",
         "$SYS.REQ.USER.INFO",
         subjects.SERVER_FACTS,
     )
@@ -100,6 +93,12 @@ def _bucket(bucket: str) -> tuple[str, ...]:
         f"$JS.API.CONSUMER.DELETE.{stream}.*",
         f"$JS.FC.{stream}.>",
     )
+
+
+def _trail(identity: IdentityName) -> tuple[str, ...]:
+    """Goes on with its own chain of the audit trail, and reads no other."""
+    own = subjects.audit(identity.namespace, identity.service_account)
+    return (own, f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}.{own}")
 
 
 def _risk_auditor() -> tuple[str, ...]:

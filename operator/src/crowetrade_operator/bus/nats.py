@@ -25,12 +25,14 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
-from crowetrade_operator.bus import allowances, kills
+from crowetrade_operator.bus import allowances, audit, kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.reading import read_gateway_status
+from crowetrade_operator.bus.requirements import Fault, faults, gather
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.errors import BusUnavailable
 from crowetrade_operator.settings import StreamSettings
+from crowetrade_process.audit.chain import End
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.nats import connect_options
@@ -64,6 +66,8 @@ class Bus:
         self.board = board
         self.connected = False
         self.problem = "not connected yet"
+        self.faults: tuple[Fault, ...] = ()
+        """What this bus lacks, as of the last look."""
         self._client_error = ""
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
@@ -156,6 +160,24 @@ class Bus:
             raise self._failed(f"make the journal stream of venue {venue}", error) from error
         self._streams.add(name)
 
+    async def audit_ends(self) -> dict[str, End]:
+        """Where the chain of each writer of the audit trail ends."""
+        self._usable()
+        assert self._stream is not None
+        try:
+            return await audit.ends(self._stream)
+        except _ERRORS as error:
+            raise self._failed("read the audit trail", error) from error
+
+    async def has_audit_record(self, place: int, record_hash: bytes) -> bool:
+        """Whether the record at a place of the audit trail's stream is the one with this hash."""
+        self._usable()
+        assert self._stream is not None
+        try:
+            return await audit.has_record(self._stream, place, record_hash)
+        except _ERRORS as error:
+            raise self._failed("read the audit trail", error) from error
+
     async def delete_config(self, namespace: str, venue: str) -> None:
         """Deletes the config: a gateway without one blocks every order."""
         key = subjects.gateway_config_key(namespace, venue)
@@ -232,6 +254,7 @@ class Bus:
             await self._drop()
         else:
             self._mark(True, "")
+            self._found_faults(faults(await gather(self._client, self._identity is not None)))
 
     async def _connect(self) -> Client:
         return await nats.connect(
@@ -266,6 +289,7 @@ class Bus:
         self._bucket = await ensure_bucket(self._stream, subjects.CONFIG_BUCKET, self._streams_wanted)
         self._kills = await ensure_bucket(self._stream, subjects.KILL_BUCKET, self._streams_wanted)
         self._allowances = await ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET, self._streams_wanted)
+        await audit.ensure_stream(self._stream, self._streams_wanted)
 
     async def _heard(self, message: Msg) -> None:
         said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")
@@ -293,6 +317,17 @@ class Bus:
         if self.board.hear_agent(status):
             for listener in self._agent_listeners:
                 listener(status.namespace, status.strategy)
+
+    def _found_faults(self, found: tuple[Fault, ...]) -> None:
+        if found == self.faults:
+            return
+        self.faults = found
+        metrics.BUS_FAULTS.clear()
+        for fault in found:
+            metrics.BUS_FAULTS.labels(fault.reason.value).set(1)
+            log.warning("bus deficient", reason=fault.reason.value, text=fault.text)
+        for listener in self._connection_listeners:
+            listener()
 
     def _mark(self, connected: bool, problem: str) -> None:
         changed = connected != self.connected

@@ -173,7 +173,7 @@ class Cluster:
         response = await self._api.rest_client.request(
             method, url, headers=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=timeout)
         )
-        return cast(aiohttp.ClientResponse, response)
+        return cast(aiohttp.ClientResponse, response.response)
 
 
 async def _payload(response: aiohttp.ClientResponse) -> Object:

@@ -99,7 +99,7 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
     """The Deployment of a gateway."""
     gateway = container(
         "gateway",
-        settings.agents_image,
+        settings.gateway_image,
         ["gateway"],
         [*environment(settings.nats_url, config_hash), *_kill_environment(settings)],
         venue.spec.resources.to_api(),

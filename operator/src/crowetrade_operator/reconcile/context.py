@@ -13,7 +13,15 @@ import structlog
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api import kill_order
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
-from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, CLEAR_HALT_ANNOTATION, FINALIZER, Key, Kind, venue_object
+from crowetrade_api.names import (
+    CHANGED_BY_ANNOTATION,
+    CLEAR_BREACH_ANNOTATION,
+    CLEAR_HALT_ANNOTATION,
+    FINALIZER,
+    Key,
+    Kind,
+    venue_object,
+)
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
@@ -220,7 +228,10 @@ class Context:
             (plan.breaches_cleared, CLEAR_BREACH_ANNOTATION),
         ):
             if done:
-                await self._merge(key, resource.metadata, {"annotations": {annotation: None}})
+                # What is taken away is the operator's change: whoever asked for it is not its author.
+                await self._merge(
+                    key, resource.metadata, {"annotations": {annotation: None, CHANGED_BY_ANNOTATION: None}}
+                )
         if plan.finalizer is False and not await self._drop_finalizer(key, resource.metadata):
             return refusal  # an earlier reconcile has let it go, and has told it
         for note in plan.notes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from crowetrade.config.v1.kill_pb2 import KillAcknowledgement, KillOrder
 from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
@@ -15,6 +17,11 @@ from crowetrade_operator.control import orders as orders_module
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator_tests.servers import free_port
 from crowetrade_operator_tests.waiting import until
+from crowetrade_process.identity.files import FilesSource
+from crowetrade_process.identity.grpc import add_port
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
+from crowetrade_process_tests.identity.identities import identity_of, now
 
 SWITCH, GATEWAY = ("desk", "all"), ("desk", "sim-fx")
 
@@ -50,11 +57,11 @@ class Service(control_pb2_grpc.ControlServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def serving(port: int) -> AsyncIterator[Service]:
+async def serving(port: int, identity: Identity | None = None) -> AsyncIterator[Service]:
     """The service while it runs."""
     service, server = Service(), grpc.aio.server()
     control_pb2_grpc.add_ControlServiceServicer_to_server(service, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    add_port(server, f"127.0.0.1:{port}", identity)
     await server.start()
     try:
         yield service
@@ -63,8 +70,8 @@ async def serving(port: int) -> AsyncIterator[Service]:
 
 
 @contextlib.asynccontextmanager
-async def sending(port: int) -> AsyncIterator[DirectOrders]:
-    direct = DirectOrders(lambda namespace, venue: f"127.0.0.1:{port}")
+async def sending(port: int, identity: Identity | None = None) -> AsyncIterator[DirectOrders]:
+    direct = DirectOrders(lambda namespace, venue: f"127.0.0.1:{port}", identity=identity)
     try:
         yield direct
     finally:
@@ -128,3 +135,49 @@ async def test_an_old_answer_is_none() -> None:
         await direct.close()
         now[0] = 11.0
         assert direct.answer(SWITCH, GATEWAY, 10.0) is None
+
+
+OPERATOR, VENUE = identity_name("crowetrade-operator", "crowetrade"), identity_name("venue-sim-fx", "desk")
+
+
+async def test_an_order_is_sent_from_when_the_operator_has_a_certificate(tmp_path: Path) -> None:
+    port, ours = free_port(), Authority()
+    gateway = await identity_of(tmp_path / "gateway", VENUE, ours)
+    operator = Identity(FilesSource(tmp_path / "operator", TRUST_DOMAIN, now), TRUST_DOMAIN)
+    async with serving(port, gateway.identity) as service, sending(port, operator) as direct:
+        with capture_logs() as logs:
+            direct.want(SWITCH, order(), [GATEWAY])
+            await until("the word that it is not delivered", lambda: bool(logs))
+        assert "has no certificate yet" in logs[0]["error"]
+        write_identity(tmp_path / "operator", ours.issue_to(OPERATOR), ours)
+        assert await operator.refresh()
+        await until("the order", lambda: bool(service.orders))
+
+
+async def test_an_order_goes_to_the_gateway_of_the_venue_alone(tmp_path: Path) -> None:
+    port, ours = free_port(), Authority()
+    other = await identity_of(tmp_path / "other", identity_name("venue-other", "desk"), ours)
+    operator = await identity_of(tmp_path / "operator", OPERATOR, ours)
+    async with serving(port, other.identity) as service, sending(port, operator.identity) as direct:
+        with capture_logs() as logs:
+            direct.want(SWITCH, order(), [GATEWAY])
+            await until("the word that it is not delivered", lambda: bool(logs))
+        assert logs[0]["event"] == "kill_order_not_delivered"
+        assert not service.orders
+
+
+async def test_orders_go_on_when_the_certificates_are_replaced(tmp_path: Path) -> None:
+    port, ours = free_port(), Authority()
+    gateway = await identity_of(tmp_path / "gateway", VENUE, ours)
+    operator = await identity_of(tmp_path / "operator", OPERATOR, ours)
+    async with serving(port, gateway.identity) as service, sending(port, operator.identity) as direct:
+        service.still_open = 0
+        direct.want(SWITCH, order(), [GATEWAY])
+        await until("an order", lambda: bool(service.orders))
+        newer = Authority()
+        await operator.renew(ours.issue_to(OPERATOR), ours, newer)
+        await gateway.renew(newer.issue_to(VENUE), ours, newer)
+        await operator.renew(newer.issue_to(OPERATOR), newer)
+        await gateway.renew(newer.issue_to(VENUE), newer)
+        sent = len(service.orders)
+        await until("orders with the new certificate", lambda: len(service.orders) > sent + 2)

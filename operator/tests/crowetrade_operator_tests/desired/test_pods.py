@@ -126,6 +126,12 @@ def test_the_image_of_the_manifest_wins() -> None:
     assert _pod(DEPLOYMENTS["a strategy"])["containers"][0]["image"] == SETTINGS.agents_image
 
 
+def test_a_gateway_has_an_image_of_its_own() -> None:
+    assert SETTINGS.gateway_image != SETTINGS.agents_image
+    for case in ("a gateway", "a gateway with Vault"):
+        assert _pod(DEPLOYMENTS[case])["containers"][0]["image"] == SETTINGS.gateway_image
+
+
 def test_vault_agent_hands_over_by_a_memory_volume_and_holds_up_no_start() -> None:
     pod = _pod(DEPLOYMENTS["a gateway with Vault"])
     agent = pod["initContainers"][0]

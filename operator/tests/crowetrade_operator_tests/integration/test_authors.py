@@ -22,7 +22,7 @@ from crowetrade_operator_tests.servers import ApiServer, start_api_server
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 DESK = "authors-desk"
-ALICE, BOB, ARGO_CD = "alice", "bob", "system:serviceaccount:argocd:argocd-application-controller"
+ALICE, BOB, CAROL, ARGO_CD = "alice", "bob", "carol", "system:serviceaccount:argocd:argocd-application-controller"
 MUTATING = "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy"
 KINDS = {
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
@@ -51,7 +51,7 @@ def install(api_server: ApiServer, *served: str) -> Iterator[Server]:
     ]
     for item in policies:
         client.make(path_of(item), item)
-    for user in (ALICE, BOB, ARGO_CD):
+    for user in (ALICE, BOB, CAROL, ARGO_CD):
         client.bind(user, "cluster-admin", DESK)
     plain, deadline = limit_manifest(namespace=DESK), time.monotonic() + 30
     while not obeyed(client, plain):
@@ -169,7 +169,10 @@ def test_nothing_stands_between_a_person_and_the_killswitch(validating: Server) 
     assert code == 201, answer
     path = at("killswitches", "stop")
     assert validating.send("PATCH", path, {"spec": {"reason": "other"}}, BOB)[0] == 422
+    forged = {"spec": {"engaged": True}, **by(BOB, {"metadata": {}})}
+    assert validating.send("PATCH", path, forged, CAROL)[0] == 422
     assert validating.send("PATCH", path, {"spec": {"engaged": True, "engagedBy": BOB}}, BOB)[0] == 200
+    assert validating.send("PATCH", path, {"spec": {"mode": "Flatten"}}, BOB)[0] == 200
 
 
 def test_the_api_server_writes_who_it_was(mutating: Server) -> None:

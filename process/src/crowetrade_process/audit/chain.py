@@ -29,6 +29,14 @@ class Head:
     recorded_unix_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a chain ends in the stream: its head, and the sequence of that record in the stream."""
+
+    head: Head
+    place: int
+
+
 def digest(payload: bytes) -> bytes:
     """SHA-256 of a record as it is stored."""
     return hashlib.sha256(payload).digest()

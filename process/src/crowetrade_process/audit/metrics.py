@@ -1,19 +1,16 @@
-"""Metrics of a process' audit trail. Each process registers them where its own are."""
+"""Metrics of the audit trail, in the default registry; a process with a registry of its own registers them there."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-RECORDS = Counter("crowetrade_audit_records_total", "Records written to the audit trail.", registry=None)
+RECORDS = Counter("crowetrade_audit_records_total", "Records written to the audit trail.")
 LOST = Counter(
     "crowetrade_audit_records_lost_total",
     "Events that are not in the audit trail: they came faster than the bus took them, or the process ended first.",
-    registry=None,
 )
-WAITING = Gauge("crowetrade_audit_records_waiting", "Events that wait to be written to the audit trail.", registry=None)
-SIGNED = Gauge(
-    "crowetrade_audit_signed", "1 when the last checkpoint of the audit trail was signed, 0 without.", registry=None
-)
+WAITING = Gauge("crowetrade_audit_records_waiting", "Events that wait to be written to the audit trail.")
+SIGNED = Gauge("crowetrade_audit_signed", "1 when the last checkpoint of the audit trail was signed, 0 without.")
 
 
 def register(registry: CollectorRegistry) -> None:

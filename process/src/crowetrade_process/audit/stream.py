@@ -8,28 +8,18 @@ it was stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NotFoundError
 
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
-from crowetrade_process.audit.chain import Head, head_of
+from crowetrade_process.audit.chain import End, Head, head_of
 from crowetrade_process.audit.errors import AuditUnavailable
 
 TIMEOUT_SECONDS = 5.0
 SCHEMA = audit_pb2.AuditRecord.DESCRIPTOR.full_name
 _WRONG_LAST_SEQUENCE = 10071
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Where a chain ends: its head, and the sequence of that record in the stream."""
-
-    head: Head
-    place: int
 
 
 class WriterStream:

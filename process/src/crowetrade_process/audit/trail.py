@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import nats
 import structlog
@@ -22,18 +21,20 @@ from nats.errors import Error as NatsError
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_process.audit import metrics
-from crowetrade_process.audit.chain import bounded, digest, seal
+from crowetrade_process.audit.chain import End, bounded, digest, seal
 from crowetrade_process.audit.checkpoints import checkpoint
 from crowetrade_process.audit.errors import AuditBroken, AuditUnavailable
-from crowetrade_process.audit.stream import End, WriterStream
+from crowetrade_process.audit.stream import WriterStream
 from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import connect_options
 from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
 
-CAPACITY = 1_000
-CAPACITY_BYTES = 8 * 1024 * 1024
+CAPACITY = 10_000
+CAPACITY_BYTES = 16 * 1024 * 1024
 CHECKPOINT_RECORDS = 256
 CHECKPOINT_SECONDS = 60.0
 RETRY_SECONDS = 1
@@ -41,11 +42,13 @@ FINISH_SECONDS = 2.0
 TRIES_AT_ONCE = 10
 """So often another process of the same identity may append in between before this one waits."""
 
+_RETRIED = (AuditUnavailable, IdentityUnavailable, NatsError, OSError, TimeoutError)
+
 Connect = Callable[[], Awaitable[Client]]
 
 
-def connecting(url: str, name: str, **options: Any) -> Connect:
-    """How a trail connects: for ever, and again when the connection is lost. `options` are those of an identity."""
+def connecting(url: str, name: str, identity: Identity | None = None) -> Connect:
+    """How a trail connects: for ever, and again when the connection is lost."""
 
     async def on_error(error: Exception) -> None:
         log.debug("audit_bus", error=str(error) or type(error).__name__)
@@ -60,7 +63,7 @@ def connecting(url: str, name: str, **options: Any) -> Connect:
             ping_interval=10,
             max_outstanding_pings=2,
             error_cb=on_error,
-            **options,
+            **connect_options(identity),
         )
 
     return connect
@@ -115,6 +118,14 @@ class Trail:
             metrics.WAITING.set(len(self._waiting))
         self._arrived.set()
 
+    def record_start(self, what: str) -> None:
+        """This process begins."""
+        self.record(
+            audit_pb2.AuditEvent(
+                action=audit_pb2.ACTION_STARTED, actor=self.writer, proof=audit_pb2.ACTOR_PROOF_SELF, reason=what
+            )
+        )
+
     @asynccontextmanager
     async def writing(self, connect: Connect) -> AsyncIterator[None]:
         """Writes meanwhile; at the end what waits is written and vouched for, within FINISH_SECONDS."""
@@ -134,7 +145,7 @@ class Trail:
                 await self._write_all()
                 if self._unvouched and time.monotonic() >= self._vouch_at:
                     await self._vouch()
-            except (AuditUnavailable, NatsError, OSError, TimeoutError) as error:
+            except _RETRIED as error:
                 why = str(error) or type(error).__name__
                 log.warning("audit_not_written", error=why, waiting=len(self._waiting))
                 await asyncio.sleep(RETRY_SECONDS)
@@ -218,7 +229,7 @@ class Trail:
                     await self._write_all()
                     if self._unvouched:
                         await self._vouch()
-        except (AuditUnavailable, AuditBroken, NatsError, OSError, TimeoutError) as error:
+        except (AuditBroken, *_RETRIED) as error:
             log.warning("audit_not_finished", error=str(error) or type(error).__name__)
         finally:
             if self._waiting:

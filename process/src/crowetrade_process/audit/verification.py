@@ -3,7 +3,7 @@
 What the records alone show: a record that was changed, deleted, repeated or swapped, one under another writer's
 subject, a beginning that was cut off and has not expired, a checkpoint that is not the writer's. What takes more: a
 whole chain that was written anew needs authorities (it has no checkpoint with a certificate of theirs), and an end that
-was cut off or written anew needs heads that were kept elsewhere, as the operator keeps them.
+was cut off or written anew needs ends that were kept elsewhere, as the operator keeps them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crowetrade.audit.v1 import audit_pb2
-from crowetrade_process.audit.chain import Chain, Head
+from crowetrade_process.audit.chain import Chain, End, Head
 from crowetrade_process.audit.checkpoints import Authorities, check_checkpoint
 from crowetrade_process.audit.errors import AuditBroken
 
 PREFIX = "audit."
-HEADS_CONFIG_MAP = "crowetrade-audit-heads"
-"""Where the operator keeps the heads of all chains, in its own namespace: a key for each writer, see `head_text`."""
+KEPT_CONFIG_MAP = "crowetrade-audit"
+"""Where the operator keeps the ends of all chains, in its own namespace: a key for each writer, see `end_text`."""
+RESOURCES_KEY = "resources"
+"""Key beside them: what the audit trail said last about each resource. Writers have a dot in their names."""
 CLOCK_TOLERANCE_NS = 86_400 * 10**9
 """Between the writers' clocks, the server's (which lets records expire) and the reader's."""
 
@@ -47,12 +49,12 @@ class Verification:
         now_unix_ns: int,
         retention_seconds: int,
         authorities: Authorities | None = None,
-        on_record: Mapping[str, Head] | None = None,
+        on_record: Mapping[str, End] | None = None,
     ) -> None:
         self._now_unix_ns = now_unix_ns
         self._retention_ns = retention_seconds * 10**9
         self._authorities = authorities
-        self._on_record = dict(on_record or {})
+        self._on_record = {writer: end.head for writer, end in (on_record or {}).items()}
         self._chains: dict[str, Chain] = {}
         self._findings: dict[str, Findings] = {}
 
@@ -114,25 +116,25 @@ class Verification:
             found.unsigned += 1
 
 
-def head_text(head: Head) -> str:
-    """A head as it is kept on record: SEQUENCE HASH UNIX-NANOSECONDS."""
-    return f"{head.sequence} {head.record_hash.hex()} {head.recorded_unix_ns}"
+def end_text(end: End) -> str:
+    """An end as it is kept on record: SEQUENCE HASH UNIX-NANOSECONDS PLACE."""
+    head = end.head
+    return f"{head.sequence} {head.record_hash.hex()} {head.recorded_unix_ns} {end.place}"
 
 
-def parse_head(text: str) -> Head:
-    """A head that is kept on record. Raises ValueError."""
-    sequence, record_hash, recorded_unix_ns = text.split()
-    return Head(int(sequence), bytes.fromhex(record_hash), int(recorded_unix_ns))
+def read_ends(data: Mapping[str, str]) -> dict[str, End]:
+    """The ends in the data of the operator's ConfigMap, by writer. Raises ValueError."""
+    return {writer: _parse_end(kept) for writer, kept in data.items() if writer != RESOURCES_KEY}
 
 
-def read_heads(data: Mapping[str, str]) -> dict[str, Head]:
-    """The heads in the data of the operator's ConfigMap, by writer. Raises ValueError."""
-    return {writer: parse_head(kept) for writer, kept in data.items()}
-
-
-def parse_heads(text: str) -> dict[str, Head]:
+def parse_ends(text: str) -> dict[str, End]:
     """The same from the data as JSON. Raises ValueError."""
     data = json.loads(text)
     if not isinstance(data, dict):
-        raise ValueError("not a JSON object of heads by writer")
-    return read_heads({str(writer): str(kept) for writer, kept in data.items()})
+        raise ValueError("not a JSON object of ends by writer")
+    return read_ends({str(writer): str(kept) for writer, kept in data.items()})
+
+
+def _parse_end(text: str) -> End:
+    sequence, record_hash, recorded_unix_ns, place = text.split()
+    return End(Head(int(sequence), bytes.fromhex(record_hash), int(recorded_unix_ns)), int(place))

@@ -76,6 +76,7 @@ class Identity:
         self._revocations = Revocations()
         self._renew_at = datetime.max.replace(tzinfo=UTC)
         self._listeners: list[Callable[[], None]] = []
+        self._refusal_listeners: list[Callable[[Refusal], None]] = []
         self._context: ssl.SSLContext | None = None
         metrics.ENABLED.set(1)
 
@@ -105,6 +106,10 @@ class Identity:
         """For clients; stays the same object, and each connection that is opened takes what is valid then."""
         return CurrentContext(self._current_context)
 
+    def on_refusal(self, listener: Callable[[Refusal], None]) -> None:
+        """Calls back with each peer that is refused."""
+        self._refusal_listeners.append(listener)
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Calls back when the certificate or whom to trust has changed."""
         self._listeners.append(listener)
@@ -113,7 +118,7 @@ class Identity:
         """Returns with a certificate, however often it has to ask; `report` is called from now on at each change."""
         self._report = report
         failures = 0
-        while not await self._refresh():
+        while not await self.refresh():
             failures += 1
             await self._sleep(self._wait(failures))
 
@@ -122,7 +127,7 @@ class Identity:
         failures = 0
         while True:
             await self._sleep(self._wait(failures))
-            failures = 0 if await self._refresh() else failures + 1
+            failures = 0 if await self.refresh() else failures + 1
 
     def judge(self, certificate_pem: bytes) -> IdentityName | Refusal:
         """Who shows this certificate, or why it is refused; refusals are counted. The caller knows from the TLS library
@@ -139,20 +144,24 @@ class Identity:
         return peer_named(name, self._operator_namespace, self._administrators)
 
     def refuse(self, reason: Reason, text: str) -> Refusal:
-        """Counts and logs a refusal."""
+        """Counts, logs and tells a refusal."""
         metrics.REFUSED_PEERS.labels(reason=reason.value).inc()
         log.warning("peer_refused", reason=reason.value, error=text)
-        return Refusal(reason, text)
+        refusal = Refusal(reason, text)
+        for listener in self._refusal_listeners:
+            listener(refusal)
+        return refusal
 
-    async def _refresh(self) -> bool:
-        """Whether everything was there that was asked for."""
+    async def refresh(self) -> bool:
+        """Asks the source for what is due; returns whether everything was there that was asked for."""
         what = "trust"
         try:
             self._take_trust(await self._source.trust())
             what = "certificate"
             if self._credentials is None or self._now() >= self._renew_at:
                 assert self._trust is not None
-                self._take_credentials(await self._source.issue(self._trust))
+                if self._take_credentials(await self._source.issue(self._trust)):
+                    log.info("identity_issued", name=str(self.name), until=str(self.credentials.not_after))
         except IdentityUnavailable as error:
             metrics.FAILURES.labels(what=what).inc()
             log.warning("identity_not_renewed", what=what, error=str(error))
@@ -175,15 +184,14 @@ class Identity:
         if self._credentials is not None and bundle_changed:
             self._set(replace(self._credentials, bundle_pem=trust.bundle_pem))
 
-    def _take_credentials(self, credentials: Credentials) -> None:
+    def _take_credentials(self, credentials: Credentials) -> bool:
+        """Whether they are others than before."""
         before, self._renew_at = self._credentials, self._next_renewal(credentials)
         if before is not None and before.chain_pem == credentials.chain_pem:
-            return
+            return False
         self._set(credentials)
         metrics.RENEWALS.inc()
-        log.info(
-            "identity_issued", name=credentials.name.uri, serial=f"{credentials.serial:x}", until=credentials.not_after
-        )
+        return True
 
     def _next_renewal(self, credentials: Credentials) -> datetime:
         share = self._source.renewal_share

@@ -22,7 +22,7 @@ from crowetrade_process.identity.vault import VaultSettings, VaultSource
 from crowetrade_process.identity.vault_api import VaultServer, parse_addresses
 
 _DURATION = re.compile(r"[1-9][0-9]{0,8}[smh]")
-_PATH = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
 def identity_from_environment(environment: Mapping[str, str]) -> Identity | None:

@@ -16,7 +16,7 @@ from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator_tests.servers import NatsServer, nats_client
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process.audit import metrics, stream
-from crowetrade_process.audit.chain import Head, decode
+from crowetrade_process.audit.chain import End, Head, decode
 from crowetrade_process.audit.checkpoints import Authorities
 from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.audit.verification import Findings, Verification
@@ -197,7 +197,7 @@ async def test_nobody_deletes_or_purges_a_record(client: Client) -> None:
 
 async def test_a_second_writer_that_does_not_know_the_end_is_refused(client: Client) -> None:
     writer = stream.WriterStream(client, SUBJECT)
-    empty = stream.End(Head(), 0)
+    empty = End(Head(), 0)
     assert await writer.append(b"first", empty) == 1
     assert await writer.append(b"second", empty) is None
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade.audit.v1 import audit_pb2
-from crowetrade_process.audit.chain import MAX_TEXT_BYTES, Head, bounded, head_of, seal
+from crowetrade_process.audit.chain import MAX_TEXT_BYTES, End, Head, bounded, head_of, seal
 from crowetrade_process.audit.checkpoints import Authorities, checkpoint
-from crowetrade_process.audit.verification import Findings, Verification, head_text, parse_heads
+from crowetrade_process.audit.verification import Findings, Verification, end_text, parse_ends
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process_tests.identity.authority import HOUR, Authority, Issued, identity_name
 
@@ -82,11 +82,16 @@ def verify(
     now_unix_ns: int = START_NS + 3600 * SECOND,
     subject: str = SUBJECT,
 ) -> Findings:
-    verification = Verification(now_unix_ns, retention_seconds, authorities, on_record)
+    verification = Verification(now_unix_ns, retention_seconds, authorities, ends(on_record or {}))
     for payload in records:
         verification.follow(subject, payload)
     (found,) = verification.finish()
     return found
+
+
+def ends(heads: dict[str, Head]) -> dict[str, End]:
+    """As the operator keeps them."""
+    return {writer: End(head, 1) for writer, head in heads.items()}
 
 
 def trusted() -> Authorities:
@@ -143,7 +148,7 @@ def test_an_end_that_is_written_anew_is_found_by_what_is_on_record() -> None:
 
 
 def test_a_chain_that_is_gone_is_found_by_what_is_on_record() -> None:
-    verification = Verification(START_NS, YEAR_SECONDS, on_record={WRITER: Head(9, b"x", START_NS)})
+    verification = Verification(START_NS, YEAR_SECONDS, on_record=ends({WRITER: Head(9, b"x", START_NS)}))
     (found,) = verification.finish()
     assert found.problem.startswith(f"the chain of {WRITER} ends with record 0, and record 9 is on record")
 
@@ -158,7 +163,7 @@ def test_a_beginning_may_be_missing_when_it_has_expired_and_not_sooner() -> None
 
 def test_what_expired_is_not_missed_at_the_end_either() -> None:
     later = START_NS + (YEAR_SECONDS + 86_400) * SECOND
-    verification = Verification(later, YEAR_SECONDS, on_record={WRITER: Head(9, b"x", START_NS)})
+    verification = Verification(later, YEAR_SECONDS, on_record=ends({WRITER: Head(9, b"x", START_NS)}))
     assert not verification.finish()[0].problem
 
 
@@ -235,12 +240,12 @@ def test_unsigned_checkpoints_are_counted_and_later_ones_vouch_for_them() -> Non
     )
 
 
-def test_heads_on_record_are_read_as_they_are_written() -> None:
-    head = Head(7, bytes(range(32)), START_NS)
-    assert parse_heads(f'{{"{WRITER}": "{head_text(head)}"}}') == {WRITER: head}
-    for wrong in ("[]", "{", '{"a": "7 xy 1"}', '{"a": "7"}'):
+def test_ends_on_record_are_read_as_they_are_written() -> None:
+    end = End(Head(7, bytes(range(32)), START_NS), 12)
+    assert parse_ends(f'{{"{WRITER}": "{end_text(end)}", "resources": "{{}}"}}') == {WRITER: end}
+    for wrong in ("[]", "{", '{"a": "7 xy 1 1"}', '{"a": "7"}'):
         with pytest.raises(ValueError):
-            parse_heads(wrong)
+            parse_ends(wrong)
 
 
 def test_a_text_that_is_too_long_is_named_by_its_hash() -> None:

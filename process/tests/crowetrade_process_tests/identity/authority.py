@@ -112,7 +112,7 @@ class Authority:
         dns_names = (name.dns_name, f"{name.dns_name}.cluster.local")
         return self.issue(name.uri, dns_names=dns_names, key=key, not_before=not_before, lifetime=lifetime)
 
-    def revocations(self, *revoked: Issued, next_update: timedelta = HOUR) -> bytes:
+    def revocations(self, *revoked: Issued | x509.Certificate, next_update: timedelta = HOUR) -> bytes:
         """Its revocation list, PEM; valid from two hours ago."""
         now = datetime.now(UTC)
         builder = (
@@ -122,7 +122,8 @@ class Authority:
             .next_update(now + next_update)
         )
         for item in revoked:
-            entry = x509.RevokedCertificateBuilder().serial_number(item.certificate.serial_number).revocation_date(now)
+            certificate = item.certificate if isinstance(item, Issued) else item
+            entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self.key, SHA256()).public_bytes(Encoding.PEM)
 

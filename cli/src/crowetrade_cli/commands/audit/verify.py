@@ -18,9 +18,9 @@ from crowetrade_cli.commands.journal.options import DEFAULT_NATS, Nats
 from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.fleet.api_server import connect
 from crowetrade_cli.fleet.kubeconfig import find
-from crowetrade_process.audit.chain import Head
+from crowetrade_process.audit.chain import End
 from crowetrade_process.audit.checkpoints import Authorities
-from crowetrade_process.audit.verification import HEADS_CONFIG_MAP, Findings, Verification, parse_heads, read_heads
+from crowetrade_process.audit.verification import KEPT_CONFIG_MAP, Findings, Verification, parse_ends, read_ends
 
 DAY_SECONDS = 86_400
 DEFAULT_DAYS = subjects.AUDIT_RETENTION_SECONDS // DAY_SECONDS
@@ -33,12 +33,12 @@ def verify(
         Path | None,
         typer.Option(help="Certificates (PEM) of the authorities of all identities, old ones too."),
     ] = None,
-    heads: Annotated[
+    kept: Annotated[
         Path | None,
-        typer.Option(help=f"Heads that were kept: the data of ConfigMap {HEADS_CONFIG_MAP} as JSON, old copies too."),
+        typer.Option(help=f"Ends of chains that were kept: the data of ConfigMap {KEPT_CONFIG_MAP} as JSON."),
     ] = None,
     operator_namespace: Annotated[
-        str, typer.Option(help=f"Namespace of the operator, to read ConfigMap {HEADS_CONFIG_MAP} there.")
+        str, typer.Option(help=f"Namespace of the operator, to read ConfigMap {KEPT_CONFIG_MAP} there.")
     ] = "",
     retention_days: Annotated[
         int, typer.Option(min=1, help="How long records are kept: older ones may be missing at the beginning.")
@@ -48,32 +48,32 @@ def verify(
 ) -> None:
     """Verify every writer's chain: that no record was changed, deleted or moved, and who vouches for it.
 
-    That the end was cut off, or a chain deleted, is found with --operator-namespace or --heads alone; that all was
+    That the end was cut off, or a chain deleted, is found with --operator-namespace or --kept alone; that all was
     written anew, with --ca or these. Exit code 0: whole. 1: broken, or it cannot be read; the message names the writer
     and the record.
     """
-    if heads is not None and operator_namespace:
-        raise WrongUse("name either --heads or --operator-namespace")
+    if kept is not None and operator_namespace:
+        raise WrongUse("name either --kept or --operator-namespace")
     authorities = _authorities(ca) if ca is not None else None
-    asyncio.run(_verify(file, nats, authorities, heads, operator_namespace, retention_days, kubeconfig, context))
+    asyncio.run(_verify(file, nats, authorities, kept, operator_namespace, retention_days, kubeconfig, context))
 
 
 async def _verify(
     file: Path | None,
     nats: str,
     authorities: Authorities | None,
-    heads: Path | None,
+    kept: Path | None,
     operator_namespace: str,
     retention_days: int,
     kubeconfig: str,
     context: str,
 ) -> None:
     # Before the records: they are then at least as new.
-    on_record: Mapping[str, Head] | None = None
-    if heads is not None:
-        on_record = _heads_of(heads)
+    on_record: Mapping[str, End] | None = None
+    if kept is not None:
+        on_record = _kept_in_file(kept)
     elif operator_namespace:
-        on_record = await _heads_in(operator_namespace, kubeconfig, context)
+        on_record = await _kept_in_cluster(operator_namespace, kubeconfig, context)
     verification = Verification(time.time_ns(), retention_days * DAY_SECONDS, authorities, on_record)
     async with open_source(file, nats) as source:
         async for subject, payload in source.records():
@@ -83,7 +83,7 @@ async def _verify(
         if not one.problem:
             typer.echo(_summary(one, authorities is not None))
     if on_record is None:
-        typer.echo("note: without --operator-namespace or --heads an end that was cut off is not found", err=True)
+        typer.echo("note: without --operator-namespace or --kept an end that was cut off is not found", err=True)
     if authorities is None:
         typer.echo("note: without --ca the certificates of checkpoints are taken at their word", err=True)
     problems = [one.problem for one in found if one.problem]
@@ -111,20 +111,20 @@ def _authorities(file: Path) -> Authorities:
         raise WrongUse(f"--ca {file} holds no certificates in PEM: {error}") from error
 
 
-def _heads_of(file: Path) -> dict[str, Head]:
+def _kept_in_file(file: Path) -> dict[str, End]:
     try:
-        return parse_heads(file.read_text())
+        return parse_ends(file.read_text())
     except (OSError, ValueError) as error:
         raise WrongUse(
-            f"--heads {file} cannot be read ({error}): write there what kubectl get configmap {HEADS_CONFIG_MAP} -o "
+            f"--kept {file} cannot be read ({error}): write there what kubectl get configmap {KEPT_CONFIG_MAP} -o "
             "jsonpath={.data} says"
         ) from error
 
 
-async def _heads_in(namespace: str, kubeconfig: str, context: str) -> dict[str, Head]:
+async def _kept_in_cluster(namespace: str, kubeconfig: str, context: str) -> dict[str, End]:
     async with connect(find(kubeconfig, context)) as api:
-        data = await api.config_map(namespace, HEADS_CONFIG_MAP)
+        data = await api.config_map(namespace, KEPT_CONFIG_MAP)
     try:
-        return read_heads(data)
+        return read_ends(data)
     except ValueError as error:
-        raise Failed(f"ConfigMap {namespace}/{HEADS_CONFIG_MAP} holds no heads of the audit trail: {error}") from error
+        raise Failed(f"ConfigMap {namespace}/{KEPT_CONFIG_MAP} holds no ends of chains: {error}") from error

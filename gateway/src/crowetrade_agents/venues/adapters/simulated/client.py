@@ -13,6 +13,7 @@ from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, Appro
 from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.codec import frame, read_frame
 from crowetrade_agents.venues.adapters.simulated.requests import Query, Request
+from crowetrade_agents.venues.adapters.simulated.sender import Sender
 from crowetrade_agents.venues.adapters.simulated.spec import API_KEY
 from crowetrade_agents.venues.adapters.simulated.wire import LoggedOn, Logon, Refused, Release, Renew, Renewed, ToClient
 from crowetrade_agents.venues.port import (
@@ -54,6 +55,7 @@ class SimulatedServerVenue:
         self._spec = spec
         self._context = context
         self._writer: asyncio.StreamWriter | None = None
+        self._sender: Sender | None = None
         self._reading: asyncio.Task[None] | None = None
         self._waiting: deque[VenueEvent] = deque()
         self._arrived = asyncio.Event()
@@ -88,18 +90,19 @@ class SimulatedServerVenue:
                 raise LogonRefused(answer.text)
             raise VenueUnavailable("the venue's server closed the connection instead of answering the logon")
         self._writer = writer
+        self._sender = Sender(writer.get_extra_info("socket"), self._not_sent_in_time)
         self._reading = asyncio.create_task(self._read(reader, writer))
         return answer.snapshot
 
     async def renew(self) -> None:
         """Logs on again over the same connection, between what is sent before and after. Raises LogonRefused and
         VenueUnavailable."""
-        if self._writer is None:
+        if self._sender is None:
             raise VenueUnavailable("there is no connection to the venue's server")
         key = self._context.credentials().get(API_KEY)
         self._renewal = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(frame(Renew(key)))
+            self._sender.send(Renew(key))
             async with asyncio.timeout(CONNECT_SECONDS):
                 answer = await self._renewal
         except TimeoutError as error:
@@ -137,8 +140,8 @@ class SimulatedServerVenue:
 
     def release(self, sequence: int) -> None:
         """In lock step: market data up to this sequence is handled."""
-        if self._writer is not None:
-            self._writer.write(frame(Release(sequence)))
+        if self._sender is not None:
+            self._sender.send(Release(sequence))
 
     async def close(self) -> None:
         """Closes the connection and ends `events`."""
@@ -147,10 +150,16 @@ class SimulatedServerVenue:
         await self._drop()
 
     def _send(self, request: Request) -> None:
-        if self._writer is not None:
-            self._writer.write(frame(request))
-            return
-        unsent = requests.not_sent(request, "there is no connection to the venue", self._context.clock.now_ns())
+        if self._sender is not None:
+            self._sender.send(request)
+        else:
+            self._not_sent(request, "there is no connection to the venue")
+
+    def _not_sent_in_time(self, request: Request) -> None:
+        self._not_sent(request, "the gateway was frozen before it had left: decide again")
+
+    def _not_sent(self, request: Request, text: str) -> None:
+        unsent = requests.not_sent(request, text, self._context.clock.now_ns())
         if unsent is not None:
             self._put(unsent)
 
@@ -171,8 +180,7 @@ class SimulatedServerVenue:
                     await self._room.wait()
         except (ValueError, KeyError, TypeError) as error:
             text = f"the venue sent what cannot be read: {error!r}"
-        self._writer = None
-        writer.close()
+        self._end(writer)
         if self._renewal is not None and not self._renewal.done():
             self._renewal.set_exception(VenueUnavailable(text))
         self._put(SessionChanged(SessionState.DISCONNECTED, text))
@@ -187,6 +195,11 @@ class SimulatedServerVenue:
         if reading is not None:
             reading.cancel()
             await asyncio.wait([reading])
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+        if self._writer is not None:
+            self._end(self._writer)
+
+    def _end(self, writer: asyncio.StreamWriter) -> None:
+        if self._sender is not None:
+            self._sender.close()
+        self._writer = self._sender = None
+        writer.close()

@@ -23,6 +23,7 @@ from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
+from crowetrade_agents.runtime.audit import AuditedJournal, gateway_trail, keys_renewed
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
@@ -32,6 +33,8 @@ from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_agents.runtime.without_journal import WithoutJournal
 from crowetrade_agents.venues.port import VenuePort
 from crowetrade_api.files import SERVICE_ACCOUNT_DIRECTORY, VENUE_FILE, EnvName, VenueFile
+from crowetrade_process.audit.refusals import Refusals
+from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.health import Health
 from crowetrade_process.identity.grpc import add_port
 from crowetrade_process.identity.holder import Identity
@@ -74,7 +77,13 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
             await control.start()
             log.info("control_listens", port=control.port)
             venue = venue_of(file, environment, clock, keeper)
-            await _trade(pod, file, venue, keeper, kills, clock, health, stop, identity)
+            trail = gateway_trail(file.namespace, file.name, pod.name, identity)
+            if identity is not None:
+                identity.on_refusal(Refusals(trail).refused)
+            if keeper is not None:
+                keeper.on_renewal(lambda new, old: trail.record(keys_renewed(file.namespace, file.name, new, old)))
+            async with trail.writing(connecting(pod.nats_url, f"{pod.name}-audit", identity)):
+                await _trade(pod, file, venue, keeper, kills, clock, health, stop, identity, trail)
     finally:
         await cancelled(*watching)
         await without_journal.stop()
@@ -117,6 +126,7 @@ async def _trade(
     health: Health,
     stop: asyncio.Event,
     identity: Identity | None,
+    trail: Trail,
 ) -> None:
     def connection(connected: bool, why: str) -> None:
         health.set_ready("bus", connected, why)
@@ -132,7 +142,7 @@ async def _trade(
     try:
         if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is not None:
             entry = GrpcEntry(pod.grpc_port, identity)
-            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop, keeper).run()
+            await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop, keeper, trail).run()
     finally:
         await cancelled(obeying)
         await bus.close()
@@ -170,14 +180,16 @@ def gateway_on(
     health: Health,
     stop: asyncio.Event,
     keeper: KeyKeeper | None = None,
+    trail: Trail | None = None,
 ) -> GatewayProcess:
     """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`."""
+    journal = JetStreamJournal(bus.client, file.namespace, file.name)
     return GatewayProcess(
         name=name,
         file=file,
         venue=venue,
         bus=bus,
-        journal=JetStreamJournal(bus.client, file.namespace, file.name),
+        journal=AuditedJournal(journal, trail, file.namespace, file.name) if trail is not None else journal,
         configurations=_once(kills_known, configurations(bus.client, clock, file.namespace, file.name)),
         ledgers=JetStreamLedgers(bus.client, file.namespace),
         serve_sessions=entry.serve,

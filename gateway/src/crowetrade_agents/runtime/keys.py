@@ -62,6 +62,11 @@ class KeyKeeper:
         self._again_ns = 0
         self._agent: Problem | None = None
         self._log_place = (0, 0)
+        self._renewed: Callable[[str, str], None] = lambda version, before: None
+
+    def on_renewal(self, renewed: Callable[[str, str], None]) -> None:
+        """Calls back with the version that the session uses now, and the one before."""
+        self._renewed = renewed
 
     def read(self) -> Mapping[str, str]:
         """The keys that are in the pod now. Raises VenueUnavailable."""
@@ -78,6 +83,7 @@ class KeyKeeper:
         if before is not None and self._in_use is not None and before != self._in_use:
             KEY_RENEWALS.labels("renewed").inc()
             log.info("venue_keys_renewed", version=self._in_use.version, before=before.version)
+            self._renewed(self._in_use.version, before.version)
 
     async def run(self, renew: Callable[[], Awaitable[None]]) -> None:
         """Looks for new keys until it is cancelled; `renew` logs the session on with them."""

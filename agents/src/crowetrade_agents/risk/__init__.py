@@ -1,1 +1,0 @@
-"""What may leave: the gate decides, nothing here does I/O."""

@@ -1,1 +1,0 @@
-"""Process entry points: configuration, wiring, health, shutdown."""

@@ -1,0 +1,201 @@
+"""A gateway's process with an identity: its ports take TLS 1.3 alone, and kill orders come from few."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
+from crowetrade_agents.runtime.__main__ import main
+from crowetrade_agents_tests.gateway.harness import NAMESPACE, VENUE, venue_file, write_quotes
+from crowetrade_api.files import EnvName
+from crowetrade_api.names import venue_object
+from crowetrade_operator_tests.servers import free_port
+from crowetrade_process.identity.grpc import open_channel
+from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.variables import IdentityVariable
+from crowetrade_process_tests.identity.authority import Authority, identity_name, write_identity
+from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, identity_of
+
+pytestmark = pytest.mark.integration
+SECONDS = 60.0
+OURS = Authority()
+GATEWAY = identity_name(venue_object(VENUE), NAMESPACE)
+
+
+class Pod:
+    """A gateway's process, without a bus."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], process: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.environment = environment
+        self.process = process
+        self.control_port = int(environment[EnvName.CONTROL_PORT])
+
+    def until_it_listens(self) -> None:
+        """Waits for the control service."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            try:
+                with socket.create_connection(("127.0.0.1", self.control_port), 1):
+                    return
+            except OSError:
+                assert time.monotonic() < deadline, (self.folder / "log").read_text()
+                time.sleep(0.05)
+
+    def readiness(self) -> str:
+        """What /readyz says, once it answers."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                with urlopen(f"http://127.0.0.1:{self.environment[EnvName.HTTP_PORT]}/readyz", timeout=5) as answer:
+                    return str(answer.read().decode())
+            except HTTPError as error:
+                return error.read().decode()
+            except OSError:
+                assert time.monotonic() < deadline, (self.folder / "log").read_text()
+                time.sleep(0.05)
+
+
+@contextmanager
+def pod_in(folder: Path) -> Iterator[Pod]:
+    path = folder / "venue.json"
+    path.write_text(json.dumps(venue_file(replay={"speed": "1000"}).content()))
+    write_quotes(folder, 10)
+    environment: dict[str, str] = {
+        EnvName.CONFIG_FILE: str(path),
+        EnvName.DATA_DIRECTORY: str(folder),
+        EnvName.HTTP_PORT: str(free_port()),
+        EnvName.GRPC_PORT: "0",
+        EnvName.CONTROL_PORT: str(free_port()),
+        EnvName.NATS_URL: "nats://127.0.0.1:1",
+        IdentityVariable.SOURCE: "Files",
+        IdentityVariable.DIRECTORY: str(folder / "identity"),
+        IdentityVariable.OPERATOR_NAMESPACE: OPERATOR_NAMESPACE,
+        IdentityVariable.ADMINISTRATORS: ADMINISTRATOR.uri,
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "crowetrade_agents.runtime", "gateway"],
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield Pod(folder, environment, process)
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+
+
+@pytest.fixture(scope="module")
+def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    folder = tmp_path_factory.mktemp("pod")
+    write_identity(folder / "identity", OURS.issue_to(GATEWAY), OURS)
+    with pod_in(folder) as started:
+        started.until_it_listens()
+        yield started
+
+
+def handshake(port: int, files: Path, version: ssl.TLSVersion) -> str | None:
+    """The version of TLS, by a client that offers this one alone."""
+    context = ssl.create_default_context(cafile=str(files / "ca.crt"))
+    context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(files / "tls.crt", files / "tls.key")
+    with (
+        socket.create_connection(("127.0.0.1", port), SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=GATEWAY.dns_name) as wrapped,
+    ):
+        return wrapped.version()
+
+
+def test_its_ports_take_tls_1_3_alone(pod: Pod, tmp_path: Path) -> None:
+    client = write_identity(tmp_path, OURS.issue_to(ADMINISTRATOR), OURS)
+    assert handshake(pod.control_port, client, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+    with pytest.raises(ssl.SSLError, match=r"HANDSHAKE_FAILURE|UNEXPECTED_EOF"):
+        handshake(pod.control_port, client, ssl.TLSVersion.TLSv1_2)
+
+
+OPERATOR = identity_name("crowetrade-operator", OPERATOR_NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    ("caller", "answer"),
+    [
+        (OPERATOR, "OK"),
+        (ADMINISTRATOR, "OK"),
+        (identity_name("strategy-fx", NAMESPACE), "PERMISSION_DENIED"),
+        (GATEWAY, "PERMISSION_DENIED"),
+        (identity_name("crowetrade-operator", NAMESPACE), "PERMISSION_DENIED"),
+        (identity_name("crowetrade-authorizer", OPERATOR_NAMESPACE), "PERMISSION_DENIED"),
+        (identity_name("crowetrade-operator", OPERATOR_NAMESPACE, "other.local"), "UNAUTHENTICATED"),
+    ],
+)
+@pytest.mark.parametrize("method", ["Kill", "ListKills"])
+async def test_the_operator_and_administrators_alone_are_in_control(
+    pod: Pod, caller: IdentityName, answer: str, method: str, tmp_path: Path
+) -> None:
+    other = caller.trust_domain != GATEWAY.trust_domain
+    files = await identity_of(tmp_path, GATEWAY if other else caller, OURS)
+    if other:
+        # Its own source would refuse it.
+        issued = OURS.issue_to(caller)
+        object.__setattr__(files.identity.credentials, "chain_pem", issued.pem)
+        object.__setattr__(files.identity.credentials, "key_pem", issued.key_pem)
+    async with open_channel(f"127.0.0.1:{pod.control_port}", files.identity, GATEWAY.dns_name) as channel:
+        stub = control_pb2_grpc.ControlServiceStub(channel)
+        call = (
+            stub.Kill(control_pb2.KillRequest(), timeout=SECONDS)
+            if method == "Kill"
+            else stub.ListKills(control_pb2.ListKillsRequest(), timeout=SECONDS)
+        )
+        code, said = await call.code(), await call.details()
+    # An order without a name is refused for that alone, where one may be given.
+    expected = "INVALID_ARGUMENT" if (method, answer) == ("Kill", "OK") else answer
+    assert code.name == expected, said
+    if answer == "PERMISSION_DENIED":
+        assert said == f"{caller} is neither the operator nor an administrator: it gives no kill orders"
+
+
+def test_a_pod_without_certificate_says_so_waits_and_goes_on_when_it_has_one(tmp_path: Path) -> None:
+    with pod_in(tmp_path) as pod:
+        deadline = time.monotonic() + SECONDS
+        while "is the Secret mounted" not in (said := pod.readiness()):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.05)
+        assert "identity: cannot read " in said
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", pod.control_port), 1)
+        write_identity(tmp_path / "identity", OURS.issue_to(GATEWAY), OURS)
+        pod.until_it_listens()
+        assert "identity" not in pod.readiness()
+
+
+def test_an_identity_that_cannot_be_ends_the_process_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "venue.json"
+    path.write_text(json.dumps(venue_file(replay={"speed": "1000"}).content()))
+    write_quotes(tmp_path, 10)
+    monkeypatch.setenv(EnvName.CONFIG_FILE, str(path))
+    monkeypatch.setenv(EnvName.DATA_DIRECTORY, str(tmp_path))
+    monkeypatch.setenv(EnvName.NATS_URL, "nats://127.0.0.1:1")
+    monkeypatch.setenv(EnvName.HTTP_PORT, "0")
+    monkeypatch.setenv(IdentityVariable.SOURCE, "Vault")
+    monkeypatch.setenv(IdentityVariable.VAULT_ADDR, "http://vault:8200")
+    assert main(["gateway"]) == 78
+    assert "write https://, or set IDENTITY_VAULT_ALLOW_HTTP to true for development" in capsys.readouterr().out

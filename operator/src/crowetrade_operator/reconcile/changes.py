@@ -1,0 +1,160 @@
+"""What the audit trail says about a change of a resource. Pure.
+
+Who made it is known by an annotation that admission keeps honest (names.CHANGED_BY_ANNOTATION); without it nobody is
+named. The API server tells nobody but its own audit log who deletes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crowetrade.audit.v1 import audit_pb2
+from crowetrade_api.names import (
+    CHANGED_BY_ANNOTATION,
+    CLEAR_BREACH_ANNOTATION,
+    CLEAR_HALT_ANNOTATION,
+    FORCE_DELETE_ANNOTATION,
+    Kind,
+)
+from crowetrade_operator.cluster.client import Object
+from crowetrade_operator.cluster.compare import content_hash
+
+WHILE_AWAY = "found when the operator began to work: changed while none did"
+DELETION_ASKED = "the deletion was asked for; the API server's audit log says by whom"
+GONE = "gone; the API server's audit log says by whom"
+_NOT_SAID = frozenset({CHANGED_BY_ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration"})
+"""Annotations that are no change by themselves: who it was, and a copy of the rest."""
+_OVERRIDES = {
+    CLEAR_HALT_ANNOTATION: audit_pb2.ACTION_OVERRIDE,
+    CLEAR_BREACH_ANNOTATION: audit_pb2.ACTION_OVERRIDE,
+    FORCE_DELETE_ANNOTATION: audit_pb2.ACTION_FORCE_DELETE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the audit trail said last about a resource."""
+
+    kind: str
+    namespace: str
+    name: str
+    hash: str
+
+
+def said(item: Object) -> Object:
+    """What people say of a resource."""
+    return {
+        "labels": item["metadata"].get("labels") or {},
+        "annotations": {key: text for key, text in _annotations(item).items() if key not in _NOT_SAID},
+        "spec": item.get("spec") or {},
+    }
+
+
+def recorded(item: Object) -> Recorded:
+    """To be kept, so that the next operator knows what has changed while none worked."""
+    metadata = item["metadata"]
+    # Half of the hash: it is compared with the hash of an object that nobody chooses to be like another.
+    return Recorded(item["kind"], metadata.get("namespace", ""), metadata["name"], content_hash(said(item))[:32])
+
+
+def events_of(before: Object | None, after: Object | None) -> list[audit_pb2.AuditEvent]:
+    """What happened to a resource: the change itself, and what it means. Empty for what people do not say: status,
+    finalizers."""
+    if after is None:
+        assert before is not None
+        return [_event(audit_pb2.ACTION_DELETED, before, reason=GONE, before=before)]
+    events, author = [], _author(before, after)
+    if before is None:
+        events.append(_event(audit_pb2.ACTION_CREATED, after, author=author, after=after))
+    elif said(before) != said(after):
+        events.append(_event(audit_pb2.ACTION_CHANGED, after, author=author, before=before, after=after))
+    if before is not None and _is_deleted(after) and not _is_deleted(before):
+        events.append(_event(audit_pb2.ACTION_DELETED, after, reason=DELETION_ASKED))
+    old = _annotations(before) if before is not None else {}
+    for annotation, text in _annotations(after).items():
+        if annotation in _OVERRIDES and text != old.get(annotation):
+            reason = f"{annotation.rpartition('/')[2]}: {text}"
+            events.append(_event(_OVERRIDES[annotation], after, author=author, reason=reason))
+    if _engages(before, after) or (before is not None and _engages(after, before)):
+        action = audit_pb2.ACTION_KILL if _is_engaged(after) else audit_pb2.ACTION_REARM
+        events.append(_event(action, after, author=author, reason=str((after.get("spec") or {}).get("reason") or "")))
+    return events
+
+
+def events_while_away(kept: Mapping[str, Recorded], found: Mapping[str, Object]) -> list[audit_pb2.AuditEvent]:
+    """What has changed since the audit trail spoke last, by uid: what it was before and who changed it in between is
+    not known."""
+    events = []
+    for uid, item in found.items():
+        if uid not in kept:
+            events.append(
+                _event(audit_pb2.ACTION_CREATED, item, author=_author(None, item), reason=WHILE_AWAY, after=item)
+            )
+        elif kept[uid] != recorded(item):
+            events.append(
+                _event(audit_pb2.ACTION_CHANGED, item, author=_author(item, item), reason=WHILE_AWAY, after=item)
+            )
+    for uid, gone in kept.items():
+        if uid not in found:
+            event = audit_pb2.AuditEvent(action=audit_pb2.ACTION_DELETED, reason=WHILE_AWAY, uid=uid)
+            event.kind, event.namespace, event.name = gone.kind, gone.namespace, gone.name
+            events.append(event)
+    return events
+
+
+def _event(
+    action: audit_pb2.Action.ValueType,
+    item: Object,
+    *,
+    author: str = "",
+    reason: str = "",
+    before: Object | None = None,
+    after: Object | None = None,
+) -> audit_pb2.AuditEvent:
+    metadata = item["metadata"]
+    return audit_pb2.AuditEvent(
+        action=action,
+        actor=author,
+        proof=audit_pb2.ACTOR_PROOF_API_SERVER if author else audit_pb2.ACTOR_PROOF_UNSPECIFIED,
+        kind=item["kind"],
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        reason=reason,
+        before=_text(before),
+        after=_text(after),
+    )
+
+
+def _text(item: Object | None) -> str:
+    return "" if item is None else json.dumps(said(item), sort_keys=True, separators=(",", ":"))
+
+
+def _author(before: Object | None, after: Object) -> str:
+    """Who is named in the annotation. On a KillSwitch that is engaged admission lets another's name stay, so that it
+    stands in nobody's way: there spec.engagedBy says who engaged it, and a name that was there before says nothing."""
+    named = str(_annotations(after).get(CHANGED_BY_ANNOTATION, ""))
+    if not _is_engaged(after):
+        return named
+    if _engages(before, after) and (by := after["spec"].get("engagedBy")):
+        return str(by)
+    return named if before is None or named != _annotations(before).get(CHANGED_BY_ANNOTATION, "") else ""
+
+
+def _annotations(item: Object) -> Mapping[str, str]:
+    found: Mapping[str, str] = item["metadata"].get("annotations") or {}
+    return found
+
+
+def _is_deleted(item: Object) -> bool:
+    return bool(item["metadata"].get("deletionTimestamp"))
+
+
+def _is_engaged(item: Object) -> bool:
+    return item["kind"] == Kind.KILL_SWITCH.value and (item.get("spec") or {}).get("engaged") is True
+
+
+def _engages(before: Object | None, after: Object) -> bool:
+    return _is_engaged(after) and not (before is not None and _is_engaged(before))

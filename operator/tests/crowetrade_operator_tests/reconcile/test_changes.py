@@ -1,0 +1,157 @@
+"""What the audit trail says about changes of resources, in tables of plain values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from crowetrade.audit.v1 import audit_pb2
+from crowetrade_api.names import (
+    CHANGED_BY_ANNOTATION,
+    CLEAR_BREACH_ANNOTATION,
+    CLEAR_HALT_ANNOTATION,
+    FORCE_DELETE_ANNOTATION,
+)
+from crowetrade_operator.reconcile.changes import (
+    DELETION_ASKED,
+    GONE,
+    WHILE_AWAY,
+    events_of,
+    events_while_away,
+    recorded,
+)
+from crowetrade_operator_tests.samples import UNSET, change, kill_manifest, limit_manifest, venue_manifest
+
+Object = dict[str, Any]
+Row = tuple[str, str, str]
+"""Action, actor and reason of an event."""
+TEXTS = {
+    "by": CHANGED_BY_ANNOTATION,
+    "breach": CLEAR_BREACH_ANNOTATION,
+    "halt": CLEAR_HALT_ANNOTATION,
+    "force": FORCE_DELETE_ANNOTATION,
+    "applied": "kubectl.kubernetes.io/last-applied-configuration",
+}
+
+
+def annotated(item: Object, **annotations: str) -> Object:
+    """With annotations, named as in TEXTS."""
+    return change(item, "metadata.annotations", {TEXTS[name]: text for name, text in annotations.items()})
+
+
+LIMIT = change(limit_manifest(), "metadata.uid", "u1")
+LOOSER = change(LIMIT, "spec.limits.maxOrderQuantity", "9000000")
+VENUE = venue_manifest()
+KILL = change(kill_manifest("all", "desk"), "spec", {"engaged": False, "reason": "test"})
+ENGAGED = change(KILL, "spec", {"engaged": True, "engagedBy": "bob", "reason": "bad data"})
+
+
+def rows(before: Object | None, after: Object | None) -> list[Row]:
+    return [
+        (audit_pb2.Action.Name(event.action).removeprefix("ACTION_"), event.actor, event.reason)
+        for event in events_of(before, after)
+    ]
+
+
+CHANGES: dict[str, tuple[Object | None, Object | None, list[Row]]] = {
+    "a resource is created": (None, annotated(LIMIT, by="alice"), [("CREATED", "alice", "")]),
+    "a resource is created by nobody known": (None, LIMIT, [("CREATED", "", "")]),
+    "a spec is changed": (annotated(LIMIT, by="alice"), annotated(LOOSER, by="bob"), [("CHANGED", "bob", "")]),
+    "a label is changed": (LIMIT, change(LIMIT, "metadata.labels", {"desk": "rates"}), [("CHANGED", "", "")]),
+    "an annotation is changed": (LIMIT, change(LIMIT, "metadata.annotations", {"a": "b"}), [("CHANGED", "", "")]),
+    "the author alone is not a change": (annotated(LIMIT, by="alice"), annotated(LIMIT, by="bob"), []),
+    "what kubectl remembers is not a change": (LIMIT, annotated(LIMIT, applied="{}"), []),
+    "a status is not a change": (LIMIT, change(LIMIT, "status", {"breached": []}), []),
+    "a finalizer is not a change": (LIMIT, change(LIMIT, "metadata.finalizers", ["a.b/c"]), []),
+    "a deletion is asked for": (
+        annotated(LIMIT, by="alice"),
+        change(annotated(LIMIT, by="alice"), "metadata.deletionTimestamp", "2026-03-01T09:00:00Z"),
+        [("DELETED", "", DELETION_ASKED)],
+    ),
+    "a resource is gone": (annotated(LIMIT, by="alice"), None, [("DELETED", "", GONE)]),
+    "a halt is cleared": (
+        VENUE,
+        annotated(VENUE, by="alice", halt="UnknownExecution@7"),
+        [("CHANGED", "alice", ""), ("OVERRIDE", "alice", "clear-halt: UnknownExecution@7")],
+    ),
+    "a breach is cleared": (
+        LIMIT,
+        annotated(LIMIT, by="alice", breach="x: checked"),
+        [("CHANGED", "alice", ""), ("OVERRIDE", "alice", "clear-breach: x: checked")],
+    ),
+    "it is asked for once": (
+        annotated(LIMIT, by="alice", breach="x: checked"),
+        annotated(LOOSER, by="bob", breach="x: checked"),
+        [("CHANGED", "bob", "")],
+    ),
+    "what was asked for is taken away": (annotated(LIMIT, breach="x: checked"), LIMIT, [("CHANGED", "", "")]),
+    "a deletion is forced": (
+        VENUE,
+        annotated(VENUE, by="alice", force="the venue is closed"),
+        [("CHANGED", "alice", ""), ("FORCE_DELETE", "alice", "force-delete: the venue is closed")],
+    ),
+    "a KillSwitch is engaged": (KILL, ENGAGED, [("CHANGED", "bob", ""), ("KILL", "bob", "bad data")]),
+    "a KillSwitch is created engaged": (None, ENGAGED, [("CREATED", "bob", ""), ("KILL", "bob", "bad data")]),
+    "whoever engages is not whoever changed before": (
+        annotated(KILL, by="alice"),
+        annotated(ENGAGED, by="alice"),
+        [("CHANGED", "bob", ""), ("KILL", "bob", "bad data")],
+    ),
+    "an old name on an engaged KillSwitch says nothing": (
+        annotated(ENGAGED, by="alice"),
+        annotated(change(ENGAGED, "spec.mode", "Flatten"), by="alice"),
+        [("CHANGED", "", "")],
+    ),
+    "a new name on an engaged KillSwitch is proven": (
+        annotated(ENGAGED, by="alice"),
+        annotated(change(ENGAGED, "spec.mode", "Flatten"), by="carol"),
+        [("CHANGED", "carol", "")],
+    ),
+    "a KillSwitch is re-armed": (
+        ENGAGED,
+        annotated(KILL, by="carol"),
+        [("CHANGED", "carol", ""), ("REARM", "carol", "test")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_what_is_recorded(case: str) -> None:
+    before, after, expected = CHANGES[case]
+    assert rows(before, after) == expected
+
+
+def test_before_and_after_are_what_people_say() -> None:
+    (event,) = events_of(annotated(LIMIT, by="alice", applied="{}"), annotated(LOOSER, by="bob"))
+    assert (event.kind, event.namespace, event.name, event.uid) == (
+        "RiskLimit",
+        "desk",
+        LIMIT["metadata"]["name"],
+        "u1",
+    )
+    assert event.proof == audit_pb2.ACTOR_PROOF_API_SERVER
+    before, after = json.loads(event.before), json.loads(event.after)
+    assert (before["spec"], after["spec"]) == (LIMIT["spec"], LOOSER["spec"])
+    assert before["annotations"] == after["annotations"] == {}
+    (unknown,) = events_of(LIMIT, LOOSER)
+    assert unknown.proof == audit_pb2.ACTOR_PROOF_UNSPECIFIED
+
+
+def test_what_changed_while_no_operator_worked() -> None:
+    other, gone = change(VENUE, "metadata.name", "new"), change(VENUE, "metadata.name", "gone")
+    kept = {"u1": recorded(LIMIT), "u2": recorded(VENUE), "u3": recorded(gone)}
+    found = {"u1": annotated(LOOSER, by="bob"), "u2": change(VENUE, "status", {}), "u4": other}
+    events = events_while_away(kept, found)
+    assert [(event.action, event.kind, event.name, event.actor) for event in events] == [
+        (audit_pb2.ACTION_CHANGED, "RiskLimit", LIMIT["metadata"]["name"], "bob"),
+        (audit_pb2.ACTION_CREATED, "VenueConnection", "new", ""),
+        (audit_pb2.ACTION_DELETED, "VenueConnection", "gone", ""),
+    ]
+    assert {event.reason for event in events} == {WHILE_AWAY}
+    assert json.loads(events[0].after)["spec"] == LOOSER["spec"]
+
+
+def test_a_resource_without_a_spec_is_recorded_too() -> None:
+    assert rows(None, change(LIMIT, "spec", UNSET)) == [("CREATED", "", "")]

@@ -1,0 +1,176 @@
+"""NATS with mutual TLS, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from crowetrade_operator_tests.servers import NatsServer
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import connect_options
+
+from .authority import HOUR, Authority, identity_name, write_identity
+from .identities import identity_of
+
+pytestmark = pytest.mark.integration
+
+SECONDS = 10
+NATS, STRATEGY = identity_name("nats", "crowetrade"), identity_name("strategy-fx")
+OURS, FOREIGN = Authority(), Authority()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server that takes mutual TLS alone, and whose files may be replaced."""
+    files = write_identity(tmp_path / "server", OURS.issue_to(NATS), OURS)
+    started = NatsServer(tmp_path, jetstream=False, tls=files)
+    started.start()
+    yield started
+    started.stop()
+
+
+@asynccontextmanager
+async def connected(server: NatsServer, identity: Identity | None) -> AsyncIterator[Client]:
+    if identity is not None:
+        identity.nats_server_name = NATS.dns_name
+    client = await nats.connect(
+        server.url,
+        connect_timeout=SECONDS,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.05,
+        allow_reconnect=True,
+        error_cb=_ignore,
+        **connect_options(identity),
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def _ignore(error: Exception) -> None:
+    return
+
+
+async def answers(client: Client) -> bool:
+    """A request that the client answers itself."""
+
+    async def echo(message: Msg) -> None:
+        await message.respond(message.data)
+
+    subscription = await client.subscribe("echo", cb=echo)
+    await client.flush()
+    answer = await client.request("echo", b"!", timeout=SECONDS)
+    await subscription.unsubscribe()
+    return answer.data == b"!"
+
+
+async def test_a_client_with_an_identity_is_connected_by_tls_1_3(server: NatsServer, tmp_path: Path) -> None:
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    async with connected(server, strategy.identity) as client:
+        assert await answers(client)
+        wrapped = client._transport._io_writer.get_extra_info("ssl_object")  # type: ignore[union-attr]
+        assert wrapped.version() == "TLSv1.3"
+        assert client.new_inbox().startswith("_INBOX.desk.strategy-fx.")
+
+
+@pytest.mark.parametrize("what", ["foreign", "expired", "none"])
+async def test_the_server_takes_no_other_client(what: str, server: NatsServer, tmp_path: Path) -> None:
+    old = datetime.now(UTC) - 2 * HOUR
+    issued = {"foreign": FOREIGN.issue_to(STRATEGY), "expired": OURS.issue_to(STRATEGY, not_before=old)}.get(what)
+    context = ssl.create_default_context(cafile=str(write_identity(tmp_path / "ca", OURS.issue(), OURS) / "ca.crt"))
+    if issued is not None:
+        files = write_identity(tmp_path / "strategy", issued, OURS)
+        context.load_cert_chain(files / "tls.crt", files / "tls.key")
+    with pytest.raises((nats.errors.Error, OSError, TimeoutError)):
+        await nats.connect(
+            server.url,
+            tls=context,
+            tls_hostname=NATS.dns_name,
+            tls_handshake_first=True,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            error_cb=_ignore,
+        )
+
+
+async def test_a_client_tells_nothing_to_a_server_in_clear(tmp_path: Path) -> None:
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    got: list[bytes] = []
+
+    async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.15.1","max_payload":1048576,"headers":true}\r\n')
+        got.append(await reader.read(65536))
+        writer.close()
+
+    listening = await asyncio.start_server(pretend, "127.0.0.1", 0)
+    url = f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with listening:
+        with pytest.raises((nats.errors.Error, OSError)):
+            await nats.connect(
+                url,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                connect_timeout=1,
+                error_cb=_ignore,
+                **connect_options(strategy.identity),
+            )
+    assert got
+    # Records of a TLS handshake (RFC 8446, section 5.1), and no CONNECT.
+    assert all(said[:1] == b"\x16" and b"CONNECT" not in said for said in got)
+
+
+@pytest.mark.parametrize("what", ["another name", "a foreign authority"])
+async def test_a_client_refuses_a_server_that_is_not_ours(what: str, tmp_path: Path) -> None:
+    issued = OURS.issue_to(STRATEGY) if what == "another name" else FOREIGN.issue_to(NATS)
+    server = NatsServer(tmp_path, jetstream=False, tls=write_identity(tmp_path / "server", issued, OURS, FOREIGN))
+    server.start()
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    strategy.identity.nats_server_name = NATS.dns_name
+    try:
+        with pytest.raises((nats.errors.Error, OSError)):
+            await nats.connect(
+                server.url,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                error_cb=_ignore,
+                **connect_options(strategy.identity),
+            )
+    finally:
+        server.stop()
+
+
+async def test_the_authority_is_replaced_while_connections_go_on(server: NatsServer, tmp_path: Path) -> None:
+    old, new = OURS, Authority()
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, old)
+    async with connected(server, strategy.identity) as client:
+        assert await answers(client)
+        number = client.client_id
+        # Both are trusted, then the certificates change, then the old authority goes.
+        write_identity(tmp_path / "server", old.issue_to(NATS), old, new)
+        server.reload()
+        await strategy.renew(new.issue_to(STRATEGY), old, new)
+        write_identity(tmp_path / "server", new.issue_to(NATS), old, new)
+        server.reload()
+        await strategy.renew(new.issue_to(STRATEGY), new)
+        write_identity(tmp_path / "server", new.issue_to(NATS), new)
+        server.reload()
+        # No connection was dropped, and another one is made with the certificate of this moment.
+        assert await answers(client)
+        assert client.client_id == number
+        assert client.stats["reconnects"] == 0
+        server.stop()
+        server.start()
+        async with asyncio.timeout(SECONDS):
+            while not client.stats["reconnects"] or not client.is_connected:
+                await asyncio.sleep(0.05)
+        assert await answers(client)

@@ -1,0 +1,112 @@
+"""nats-server gets its certificate, and the next one, from the process beside it; no connection is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nats
+import pytest
+from cryptography import x509
+
+from crowetrade_process.identity.write_files import main
+from crowetrade_process_tests.identity.authority import Authority, identity_name, write_identity
+
+SECONDS = 30.0
+NATS = identity_name("nats", "crowetrade-system")
+CONFIG = """
+listen: "127.0.0.1:-1"
+ports_file_dir: "{folder}"
+pid_file: "{folder}/nats.pid"
+tls {{ cert_file: "{tls}/tls.crt", key_file: "{tls}/tls.key", ca_file: "{tls}/ca.crt", verify: true, min_version: "1.3",
+  handshake_first: true }}
+"""
+
+
+async def until(what: str, check: Callable[[], bool]) -> None:
+    try:
+        async with asyncio.timeout(SECONDS):
+            while not check():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"{what}: not after {SECONDS:.0f} s") from None
+
+
+@contextlib.contextmanager
+def running(*command: str | Path, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(list(map(str, command)), env={**os.environ, **(environment or {})})
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def listening(folder: Path) -> int:
+    """The port that nats-server says it has, 0 before."""
+    for file in folder.glob("*.ports"):
+        _, _, rest = file.read_text().partition("127.0.0.1:")
+        return int(rest.partition('"')[0] or 0)
+    return 0
+
+
+def client_context(authority: Authority, folder: Path) -> ssl.SSLContext:
+    files = write_identity(folder, authority.issue_to(identity_name("client")), authority)
+    context = ssl.create_default_context(cafile=str(files / "ca.crt"))
+    context.load_cert_chain(files / "tls.crt", files / "tls.key")
+    return context
+
+
+async def serial_shown(port: int, context: ssl.SSLContext) -> int:
+    """Of the certificate that a new connection is shown."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=NATS.dns_name)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return x509.load_der_x509_certificate(shown).serial_number
+
+
+@pytest.mark.integration
+async def test_a_renewed_certificate_is_shown_and_open_connections_stay(tmp_path: Path) -> None:
+    authority, tls = Authority(), tmp_path / "tls"
+    first, second = authority.issue_to(NATS), authority.issue_to(NATS)
+    source = write_identity(tmp_path / "source", first, authority)
+    keeper = (sys.executable, "-m", "crowetrade_process.identity.write_files")
+    arguments = (f"--directory={tls}", f"--reload-pid-file={tmp_path / 'nats.pid'}")
+    settings = {"IDENTITY_SOURCE": "Files", "IDENTITY_DIRECTORY": str(source)}
+    (tmp_path / "nats.conf").write_text(CONFIG.format(folder=tmp_path, tls=tls))
+    context = client_context(authority, tmp_path / "client")
+    with running(*keeper, *arguments, environment=settings):
+        await until("the certificate to be written", (tls / "tls.crt").exists)
+        assert {stat.S_IMODE(file.stat().st_mode) for file in tls.iterdir()} == {0o600}
+        with running(Path(sys.executable).parent / "nats-server", "-c", tmp_path / "nats.conf"):
+            await until("nats-server to listen", lambda: listening(tmp_path) > 0)
+            port = listening(tmp_path)
+            client = await nats.connect(
+                f"tls://127.0.0.1:{port}",
+                tls=context,
+                tls_hostname=NATS.dns_name,
+                tls_handshake_first=True,
+                allow_reconnect=False,
+            )
+            assert await serial_shown(port, context) == first.certificate.serial_number
+
+            write_identity(source, second, authority)
+            async with asyncio.timeout(SECONDS):
+                while await serial_shown(port, context) != second.certificate.serial_number:
+                    await asyncio.sleep(0.1)
+            await client.flush()
+            assert client.is_connected
+            await client.close()
+
+
+def test_without_a_source_it_says_what_to_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = [f"--directory={tmp_path}", f"--reload-pid-file={tmp_path / 'pid'}"]
+    assert main(arguments, {"IDENTITY_SOURCE": "None"}) == 78
+    assert "IDENTITY_SOURCE is None: there is no identity to write; set it" in "".join(capfd.readouterr())
