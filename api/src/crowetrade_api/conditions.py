@@ -41,6 +41,10 @@ class ConditionType(DocumentedEnum):
         "VaultUnencrypted",
         "The venue's keys come from Vault over plain http: for development; absent where they do not.",
     )
+    STRATEGIES_REFUSED = (
+        "StrategiesRefused",
+        "Strategies name the venue that spec.allowedStrategies does not admit; absent when there are none.",
+    )
     ENFORCED = "Enforced", "All gateways concerned enforce this version of the RiskLimit."
     BREACHED = "Breached", "A limit was breached, and nobody has cleared it; absent when none is."
     WARNING = "Warning", "The use of a limit is above spec.warnAt; absent when none is."
@@ -63,6 +67,7 @@ class ConditionType(DocumentedEnum):
 WHEN_TRUE_BAD = (
     ConditionType.ORDERS_REFUSED,
     ConditionType.HALTED,
+    ConditionType.STRATEGIES_REFUSED,
     ConditionType.BREACHED,
     ConditionType.WARNING,
     ConditionType.ENGAGED,

@@ -53,6 +53,14 @@ class Reason(DocumentedEnum):
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something
     VENUE_NOT_FOUND = "VenueNotFound", "A VenueConnection that the strategy names does not exist."
+    VENUE_NOT_ALLOWED = (
+        "VenueNotAllowed",
+        "spec.allowedStrategies of a VenueConnection that the strategy names does not admit it.",
+    )
+    STRATEGY_NOT_ALLOWED = (
+        "StrategyNotAllowed",
+        "A Strategy names the VenueConnection, and spec.allowedStrategies does not admit it.",
+    )
     INSTRUMENT_UNKNOWN = "InstrumentUnknown", "A VenueConnection does not declare an instrument of the strategy."
     CURRENCY_MISMATCH = "CurrencyMismatch", "An instrument is quoted in another currency than the capital."
     NO_LIMIT_IN_FORCE = "NoLimitInForce", "No enforced RiskLimit binds an instrument of the strategy."

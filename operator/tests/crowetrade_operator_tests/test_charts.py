@@ -9,7 +9,7 @@ import pytest
 
 from crowetrade_api.names import CONTROL_PORT
 from crowetrade_operator.errors import SettingsError
-from crowetrade_operator.settings import Addresses, Settings, from_environment
+from crowetrade_operator.settings import Peer, Settings, from_environment
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
 
 pytestmark = pytest.mark.integration
@@ -49,7 +49,7 @@ def test_the_operator_may_make_kill_switches_and_never_change_one(objects: list[
     assert operator
     for role in operator:
         verbs = {verb for resource, verb in rights(role) if resource == "killswitches"}
-        assert verbs == {"get", "list", "watch", "create"}
+        assert verbs == {"list", "watch", "create"}
 
 
 def test_the_right_to_rearm_goes_to_risk_officers_alone() -> None:
@@ -71,12 +71,15 @@ def test_policies_deny_and_fail_closed() -> None:
 
 
 def test_the_operator_reads_what_the_chart_sets() -> None:
-    values = ("operator.networkPolicy.apiServer.cidr=10.0.0.1/32", "operator.networkPolicy.apiServer.ports={6443}")
+    values = (
+        "operator.networkPolicy.apiServer.cidrs={10.0.0.1/32,fd00::1/128}",
+        "operator.networkPolicy.apiServer.ports={6443}",
+    )
     (deployment,) = [
         item for item in of_kind(rendered(*values), "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
     ]
     settings = _settings_of(deployment)
-    assert settings.api_server == Addresses("10.0.0.1/32", (6443,))
+    assert settings.api_server == Peer(ports=(6443,), cidrs=("10.0.0.1/32", "fd00::1/128"))
 
 
 @pytest.mark.parametrize("source", ["None", "Vault", "Files"])

@@ -165,8 +165,6 @@ async def gone_through(client: Client) -> None:
         (IdentityName(TRUST_DOMAIN, NAMESPACE, "venue-a.b"), "NotPermitted"),
         (identity_of_strategy(NAMESPACE, "nobody"), "StrategyNotFound"),
         (NATS, "NotPermitted"),
-        # Its nkey's seed is what lets it in, not its certificate.
-        (AUTHORIZER, "NotPermitted"),
         (IdentityName("elsewhere.example", SYSTEM, "crowetrade-operator"), "ForeignTrustDomain"),
     ],
 )
