@@ -98,6 +98,11 @@ LIMIT_BREACHES = Gauge(
     ["namespace", "risk_limit"],
     registry=REGISTRY,
 )
+VAULT_ROLES_WRONG = Gauge(
+    f"{_PREFIX}_vault_roles_wrong",
+    "Venues whose Vault role is missing, is not for their gateway alone, or could not be looked at.",
+    registry=REGISTRY,
+)
 KILL_SWITCH_PENDING = Gauge(
     f"{_PREFIX}_kill_switch_pending",
     "Gateways that have not acknowledged an engaged or re-armed KillSwitch.",
