@@ -17,11 +17,12 @@ from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator_tests.servers import nats_client
 from crowetrade_process.audit.chain import End, Head, head_of
 from crowetrade_process.audit.trail import Trail, connecting
-from crowetrade_process.audit.verification import end_text
+from crowetrade_process.audit.verification import KEPT_CONFIG_MAP, end_text
 from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.holder import Identity, utc_now
 from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
 
+from ..cluster import Cluster
 from ..conftest import Run
 
 pytestmark = pytest.mark.integration
@@ -224,6 +225,22 @@ def test_show_says_who_changed_what(nats_url: str, run: Run, trails: Trails) -> 
     assert [json.loads(line)["reason"] for line in shown] == ["a", "b", "c"]
     assert run("audit", "show", "--nats", nats_url, "--json", "--actor", "bob").out == ""
     assert len(run("audit", "show", "--nats", nats_url, "--json", "--checkpoints").out.splitlines()) == 8
+
+
+def test_what_the_operator_keeps_is_read_in_the_cluster(
+    nats_url: str, run: Run, trails: Trails, cluster: Cluster
+) -> None:
+    kept = json.loads(Path(trails.kept).read_text())
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": KEPT_CONFIG_MAP}}
+    verify = ("audit", "verify", "--nats", nats_url, "--ca", trails.ca, "--operator-namespace", cluster.namespace)
+    assert "not found" in run(*verify).err
+    cluster.apply({**body, "data": {**kept, "resources": "{}"}})
+    ended = run(*verify)
+    assert (ended.code, ended.err) == (0, "")
+    asyncio.run(replace(nats_url, trails.messages[:-1]))
+    assert "its end was cut off" in run(*verify).err
+    cluster.apply({**body, "data": {"a.b": "what is this"}})
+    assert "holds no ends of chains" in run(*verify).err
 
 
 def test_a_bus_without_an_audit_trail(nats_url: str, run: Run) -> None:

@@ -14,6 +14,8 @@ from crowetrade_api.names import venue_object
 from crowetrade_process.audit.trail import Trail
 from crowetrade_process.identity.holder import Identity
 
+TOLD = frozenset({"session_started", "configuration_applied", "kill_changed", "halt_changed", "breach_changed"})
+"""Events of the journal that the audit trail tells, too."""
 PROVEN_CHANNEL = "Api"
 """Of a kill order: admission let nobody else stand in spec.engagedBy."""
 
@@ -58,6 +60,9 @@ class AuditedJournal:
 
 def audit_event(namespace: str, venue: str, event: journal_pb2.JournalEvent) -> audit_pb2.AuditEvent | None:
     """What the audit trail says about an event of the journal; None for what is not of that kind."""
+    kind = event.WhichOneof("event")
+    if kind not in TOLD:  # orders, most of all: they do not wait for more than this
+        return None
     told = audit_pb2.AuditEvent(
         actor=f"{namespace}.{venue_object(venue)}",
         proof=audit_pb2.ACTOR_PROOF_SELF,
@@ -66,7 +71,7 @@ def audit_event(namespace: str, venue: str, event: journal_pb2.JournalEvent) -> 
         name=venue,
         at_unix_ns=event.at_unix_ns,
     )
-    match event.WhichOneof("event"):
+    match kind:
         case "session_started":
             told.action = audit_pb2.ACTION_STARTED
             told.reason = f"gateway with fencing token {event.session_started.fencing_token}"
@@ -78,13 +83,11 @@ def audit_event(namespace: str, venue: str, event: journal_pb2.JournalEvent) -> 
             halted = event.halt_changed
             told.action = audit_pb2.ACTION_OVERRIDE if halted.cleared else audit_pb2.ACTION_HALT
             told.reason = f"{halted.halt}{' cleared' if halted.cleared else ''}: {halted.text}"
-        case "breach_changed":
+        case _:
             breach = event.breach_changed
             told.action = audit_pb2.ACTION_OVERRIDE if breach.cleared else audit_pb2.ACTION_HALT
             told.kind, told.name, told.uid = "RiskLimit", breach.risk_limit, breach.uid
             told.reason = f"{breach.breach}{' cleared' if breach.cleared else ''}: {breach.text}"
-        case _:
-            return None
     return told
 
 

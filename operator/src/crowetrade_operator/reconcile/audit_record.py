@@ -60,7 +60,8 @@ class AuditRecord:
         self._retention_ns = retention_seconds * 10**9
         self._clock_ns = clock_ns
         self._data: dict[str, str] = {}
-        self._broken: dict[str, str] = {}
+        self.broken: dict[str, str] = {}
+        """What is wrong with a chain, by writer."""
         self._found = {item["metadata"]["uid"]: item for kind in sorted(_CUSTOM) for item in cache.of_kind(kind)}
         self._resources = {uid: recorded(item) for uid, item in self._found.items()}
         cache.listen(self._changed)
@@ -112,7 +113,7 @@ class AuditRecord:
 
     def _tell(self, broken: Mapping[str, str]) -> None:
         for writer, why in broken.items():
-            if writer not in self._broken:
+            if writer not in self.broken:
                 log.error("audit_chain_broken", writer=writer, why=why, hint="crowetrade audit verify")
                 self._trail.record(
                     audit_pb2.AuditEvent(
@@ -122,7 +123,7 @@ class AuditRecord:
                         reason=f"the chain of {writer} {why}",
                     )
                 )
-        self._broken = dict(broken)
+        self.broken = dict(broken)
         metrics.AUDIT_CHAINS_BROKEN.set(len(broken))
 
     def _catch_up(self, data: Mapping[str, str]) -> None:

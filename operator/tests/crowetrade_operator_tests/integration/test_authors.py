@@ -196,8 +196,8 @@ def test_server_side_apply_as_argo_cd_does_it(mutating: Server) -> None:
     path = f"{at('risklimits', name)}?fieldManager=argocd-controller&force=true"
     applied = change(body, "spec.limits.maxOrderQuantity", "9")
     for _ in range(2):
-        code, answer = mutating.send("PATCH", path, applied, ARGO_CD, "apply-patch+yaml")
-        assert (code, author(answer)) == (200, ARGO_CD), answer
-    code, again = mutating.send("PATCH", path, applied, ARGO_CD, "apply-patch+yaml")
+        code, answer = mutating.send("PATCH", path, applied, ARGO_CD, patch="apply-patch+yaml")
+        assert (code, author(answer)) == (200, ARGO_CD), answer.get("message")
+    code, again = mutating.send("PATCH", path, applied, ARGO_CD, patch="apply-patch+yaml")
     assert (code, author(again)) == (200, ARGO_CD)
     assert again["metadata"]["generation"] == answer["metadata"]["generation"]
