@@ -19,10 +19,12 @@ def auditor(*values: str) -> dict[str, dict[str, Any]]:
 
 def test_it_has_no_right_in_the_cluster() -> None:
     made = auditor()
-    assert made.keys() == {"Deployment", "NetworkPolicy"}
+    assert made.keys() == {"Deployment", "NetworkPolicy", "ServiceAccount"}
     pod = made["Deployment"]["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
-    assert "serviceAccountName" not in pod
+    assert pod["serviceAccountName"] == NAME
+    bindings = [item for item in rendered() if "Binding" in item["kind"]]
+    assert not [item for item in bindings if NAME in str(item.get("subjects"))]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["containers"][0]["args"] == ["risk-auditor"]
     assert pod["containers"][0]["image"].split(":")[0].endswith("/gateway")
@@ -44,4 +46,4 @@ def test_the_bus_lets_it_in() -> None:
 
 def test_it_can_be_switched_off() -> None:
     assert auditor("riskAuditor.enabled=false") == {}
-    assert auditor("riskAuditor.networkPolicy.enabled=false").keys() == {"Deployment"}
+    assert auditor("riskAuditor.networkPolicy.enabled=false").keys() == {"Deployment", "ServiceAccount"}

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from crowetrade_operator.desired.networkpolicy import strategy_policy, venue_policy
-from crowetrade_operator.settings import Addresses, Peer
+from crowetrade_operator.settings import Peer
 from crowetrade_operator_tests.samples import SETTINGS, change, strategy, strategy_manifest, venue, venue_manifest
 
 Object = dict[str, Any]
@@ -50,7 +50,7 @@ def test_a_gateway_is_reached_by_strategies_of_its_namespace() -> None:
 
 
 def test_a_gateway_watches_kill_switches_at_the_api_server_and_nowhere_else() -> None:
-    settings = replace(SETTINGS, api_server=Addresses("10.0.0.1/32", (6443,)))
+    settings = replace(SETTINGS, api_server=Peer(ports=(6443,), cidrs=("10.0.0.1/32",)))
     rules = [rule for rule in venue_policy(venue(), [], settings)["spec"]["egress"] if "ipBlock" in rule["to"][0]]
     assert rules == [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [{"port": 6443, "protocol": "TCP"}]}]
     assert "ipBlock" not in str(strategy_policy(strategy(), [venue()], settings))
@@ -69,7 +69,7 @@ def test_orders_to_stop_come_from_the_operators_namespace_and_from_labelled_pods
 
 
 def test_a_gateway_reaches_vault_only_when_its_key_is_there() -> None:
-    settings = replace(SETTINGS, vault=Peer({"team": "security"}, {"app": "vault"}, 8200))
+    settings = replace(SETTINGS, vault=Peer({"team": "security"}, {"app": "vault"}, (8200,)))
     keyed = venue(change(venue_manifest(), "spec.credentials", {"vault": {"path": "a", "role": "r"}}))
     last = venue_policy(keyed, [], settings)["spec"]["egress"][-1]
     assert last == {
