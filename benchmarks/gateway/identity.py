@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,13 @@ from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.nats import connect_options
 from crowetrade_process.identity.variables import IdentityVariable
-from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
+from crowetrade_process_tests.identity.authority import (
+    TRUST_DOMAIN,
+    Authority,
+    Issued,
+    identity_name,
+    write_identity,
+)
 
 SESSIONS = 10
 ORDERS_PER_SECOND = 300
@@ -38,6 +44,10 @@ GATEWAY = identity_name(venue_object(VENUE), NAMESPACE)
 NATS = identity_name("nats", "crowetrade")
 
 
+Issues = Mapping[IdentityName, Issued]
+"""Certificates that wait until they are renewed."""
+
+
 class Certificates:
     """Of the gateway, the bus and the strategies, all by one authority."""
 
@@ -45,9 +55,10 @@ class Certificates:
         self._folder = folder
         self.authority = Authority()
 
-    def write(self, name: IdentityName) -> Path:
+    def write(self, name: IdentityName, issued: Issued | None = None) -> Path:
         """Another certificate for the name; returns its directory."""
-        return write_identity(self._folder / name.service_account, self.authority.issue_to(name), self.authority)
+        issued = issued or self.authority.issue_to(name)
+        return write_identity(self._folder / name.service_account, issued, self.authority)
 
     async def identity(self, name: IdentityName) -> Identity:
         """One that has its first certificate."""
@@ -121,8 +132,10 @@ async def _renewals(certificates: Certificates, strategies: dict[str, Identity],
     """gateway.renewal: from the client's write to the report PendingNew, at 300 orders a second, while the gateway and
     all strategies take over RENEWALS certificates each; gateway.renewal_quiet: the same without renewals, just before;
     gateway.renewal_lost: orders without an answer."""
+    names = [GATEWAY, *(identity_.name for identity_ in strategies.values())]
+    issued = [{name: certificates.authority.issue_to(name) for name in names} for _ in range(RENEWALS)]
     quiet, _ = await _orders(opened, asyncio.create_task(asyncio.sleep(QUIET_SECONDS)))
-    taken, lost = await _orders(opened, asyncio.create_task(_renew(certificates, strategies)))
+    taken, lost = await _orders(opened, asyncio.create_task(_renew(certificates, issued, strategies)))
     return [
         durations("gateway.renewal", "ms", taken, renewals=RENEWALS, orders_per_second=ORDERS_PER_SECOND),
         durations("gateway.renewal_quiet", "ms", quiet, orders_per_second=ORDERS_PER_SECOND),
@@ -130,14 +143,15 @@ async def _renewals(certificates: Certificates, strategies: dict[str, Identity],
     ]
 
 
-async def _renew(certificates: Certificates, strategies: dict[str, Identity]) -> None:
-    for _ in range(RENEWALS):
-        certificates.write(GATEWAY)
-        for strategy, identity_ in strategies.items():
-            certificates.write(identity_name(strategy_object(strategy), NAMESPACE))
+async def _renew(certificates: Certificates, issued: Sequence[Issues], strategies: dict[str, Identity]) -> None:
+    """The gateway looks at its files by itself. The strategies of this process renew one after the other, as those of
+    many processes do by chance."""
+    for step in issued:
+        certificates.write(GATEWAY, step[GATEWAY])
+        for identity_ in strategies.values():
+            certificates.write(identity_.name, step[identity_.name])
             await identity_.refresh()
-        # The gateway looks at its files by itself.
-        await asyncio.sleep(FilesSource.poll_seconds + 1)
+            await asyncio.sleep((FilesSource.poll_seconds + 1) / SESSIONS)
 
 
 async def _orders(opened: list[Session], until: asyncio.Task[None]) -> tuple[list[int], int]:

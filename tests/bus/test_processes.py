@@ -18,9 +18,12 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
+from crowetrade_cli.fleet import ways
+from crowetrade_cli.identity import TLS_FILES
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator_tests import waiting
 from crowetrade_operator_tests.authorizer.conftest import make_strategy
 from crowetrade_operator_tests.conftest import api_server, cluster
 from crowetrade_operator_tests.secured_bus import (
@@ -44,6 +47,12 @@ pytestmark = pytest.mark.integration
 STRATEGY = "alpha"
 GATEWAY = identity_of_gateway(NAMESPACE, VENUE)
 JOURNAL = subjects.journal_stream(NAMESPACE, VENUE)
+
+
+@pytest.fixture(autouse=True)
+def _processes_start_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each imports everything; on a busy machine several of them take a while."""
+    monkeypatch.setattr(waiting, "WAIT_SECONDS", 120.0)
 
 
 @pytest.fixture
@@ -164,7 +173,28 @@ def said(process: Process, word: str) -> bool:
     return word in process.log.read_text(errors="replace")
 
 
-async def test_everything_works_under_its_own_permissions(bus: SecuredBus, pods: Pods, cluster: Cluster) -> None:
+async def kill_as_an_administrator(bus: SecuredBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `crowetrade kill` does by the bus."""
+    monkeypatch.setattr(TLS_FILES, "directory", str(bus.directory(ADMINISTRATOR)))
+    monkeypatch.setattr(TLS_FILES, "nats_server_name", NATS.dns_name)
+    obeyed = asyncio.Event()
+
+    def heard(status: status_pb2.GatewayStatus) -> None:
+        if "second" in [kill.name for kill in status.kills]:
+            obeyed.set()
+
+    order = kill_pb2.KillOrder(namespace=NAMESPACE, name="second")
+    killing = asyncio.create_task(ways.by_the_bus(bus.url, order, lambda: None, heard))
+    try:
+        async with asyncio.timeout(30):
+            await obeyed.wait()
+    finally:
+        await end({killing})
+
+
+async def test_everything_works_under_its_own_permissions(
+    bus: SecuredBus, pods: Pods, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await make_strategy(cluster, NAMESPACE, STRATEGY, VENUE)
     for replica in bus.replicas:
         replica.wait_ready()
@@ -191,6 +221,9 @@ async def test_everything_works_under_its_own_permissions(bus: SecuredBus, pods:
         # A kill order of the operator arrives.
         assert await operator.put_kill(kill_pb2.KillOrder(namespace=NAMESPACE, name="first"), 1)
         await until("the kill order to be obeyed", lambda: [kill.name for kill in status().kills] == ["first"])
+
+        # And one of an administrator, who hears that it is obeyed.
+        await kill_as_an_administrator(bus, monkeypatch)
 
         # The successor reads the snapshot that the first one has written as it left, and leaves another one.
         gateway.stop()

@@ -61,11 +61,11 @@ class SecuredBus:
         """Its address."""
         return f"tls://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, access: str = "access-identity.conf") -> None:
         """Starts the server and waits until it answers."""
         config = self.folder / "nats"
         shutil.copytree(CHART_FILES, config, dirs_exist_ok=True)
-        shutil.copy(config / "access-identity.conf", config / "access.conf")
+        shutil.copy(config / access, config / "access.conf")
         (config / "cluster.conf").touch()
         own = self.directory(NATS)
         binary = Path(sys.executable).parent / "nats-server"

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 
 from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
 from crowetrade_agents.runtime.__main__ import main
 from crowetrade_agents_tests.gateway.harness import NAMESPACE, VENUE, venue_file, write_quotes
+from crowetrade_agents_tests.runtime.pods import SECONDS, Pod, pod_in
 from crowetrade_api.files import EnvName
 from crowetrade_api.names import venue_object
-from crowetrade_operator_tests.servers import free_port
 from crowetrade_process.identity.grpc import open_channel
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.variables import IdentityVariable
@@ -30,82 +25,25 @@ from crowetrade_process_tests.identity.authority import Authority, identity_name
 from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, identity_of
 
 pytestmark = pytest.mark.integration
-SECONDS = 60.0
 OURS = Authority()
 GATEWAY = identity_name(venue_object(VENUE), NAMESPACE)
 
 
-class Pod:
-    """A gateway's process, without a bus."""
-
-    def __init__(self, folder: Path, environment: dict[str, str], process: subprocess.Popen[bytes]) -> None:
-        self.folder = folder
-        self.environment = environment
-        self.process = process
-        self.control_port = int(environment[EnvName.CONTROL_PORT])
-
-    def until_it_listens(self) -> None:
-        """Waits for the control service."""
-        deadline = time.monotonic() + SECONDS
-        while True:
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            try:
-                with socket.create_connection(("127.0.0.1", self.control_port), 1):
-                    return
-            except OSError:
-                assert time.monotonic() < deadline, (self.folder / "log").read_text()
-                time.sleep(0.05)
-
-    def readiness(self) -> str:
-        """What /readyz says, once it answers."""
-        deadline = time.monotonic() + SECONDS
-        while True:
-            try:
-                with urlopen(f"http://127.0.0.1:{self.environment[EnvName.HTTP_PORT]}/readyz", timeout=5) as answer:
-                    return str(answer.read().decode())
-            except HTTPError as error:
-                return error.read().decode()
-            except OSError:
-                assert time.monotonic() < deadline, (self.folder / "log").read_text()
-                time.sleep(0.05)
-
-
 @contextmanager
-def pod_in(folder: Path) -> Iterator[Pod]:
+def gateway_in(folder: Path) -> Iterator[Pod]:
+    """A gateway's process, without a bus."""
     path = folder / "venue.json"
     path.write_text(json.dumps(venue_file(replay={"speed": "1000"}).content()))
     write_quotes(folder, 10)
-    environment: dict[str, str] = {
-        EnvName.CONFIG_FILE: str(path),
-        EnvName.DATA_DIRECTORY: str(folder),
-        EnvName.HTTP_PORT: str(free_port()),
-        EnvName.GRPC_PORT: "0",
-        EnvName.CONTROL_PORT: str(free_port()),
-        EnvName.NATS_URL: "nats://127.0.0.1:1",
-        IdentityVariable.SOURCE: "Files",
-        IdentityVariable.DIRECTORY: str(folder / "identity"),
-        IdentityVariable.OPERATOR_NAMESPACE: OPERATOR_NAMESPACE,
-        IdentityVariable.ADMINISTRATORS: ADMINISTRATOR.uri,
-    }
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "crowetrade_agents.runtime", "gateway"],
-            env={**os.environ, **environment},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield Pod(folder, environment, process)
-        finally:
-            process.terminate()
-            process.wait(SECONDS)
+    with pod_in(folder, ["gateway"], path) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
 def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     folder = tmp_path_factory.mktemp("pod")
     write_identity(folder / "identity", OURS.issue_to(GATEWAY), OURS)
-    with pod_in(folder) as started:
+    with gateway_in(folder) as started:
         started.until_it_listens()
         yield started
 
@@ -172,7 +110,7 @@ async def test_the_operator_and_administrators_alone_are_in_control(
 
 
 def test_a_pod_without_certificate_says_so_waits_and_goes_on_when_it_has_one(tmp_path: Path) -> None:
-    with pod_in(tmp_path) as pod:
+    with gateway_in(tmp_path) as pod:
         deadline = time.monotonic() + SECONDS
         while "is the Secret mounted" not in (said := pod.readiness()):
             assert time.monotonic() < deadline, said

@@ -24,6 +24,7 @@ from crowetrade_agents.journal.sqlite import SqliteJournal
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.order_entry.in_process import InProcessEntry
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.keys import key_keeper
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_api.files import VenueFile, data_mounts
@@ -148,7 +149,8 @@ class LocalGateway:
                 journal.close()
 
     async def _one(self, journal: SqliteJournal) -> None:
-        venue = venue_of(self.file, self._environment, self._clock)
+        keeper = key_keeper(self.file, self._environment, self._clock)
+        venue = venue_of(self.file, self._environment, self._clock, keeper)
         bus = self._bus.connect()
         try:
             self._process = GatewayProcess(
@@ -164,6 +166,7 @@ class LocalGateway:
                 health=self._health,
                 stop=self._stop,
                 kills=self._kills,
+                keeper=keeper,
             )
             await self._process.run()
         finally:

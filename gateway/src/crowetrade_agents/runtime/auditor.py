@@ -49,6 +49,8 @@ BEHIND_NS = 10_000_000_000
 STALLED_SECONDS = 120.0
 """Without any progress for so long, the process is not alive."""
 JETSTREAM_SECONDS = 5.0
+BUCKET_BYTES = 16 * 1024 * 1024
+"""Of what it remembers: a number for each journal."""
 
 
 async def run_auditor(environment: Mapping[str, str]) -> None:
@@ -160,7 +162,7 @@ class AuditorProcess:
             return await self._jetstream.key_value(subjects.RISK_AUDITOR_BUCKET)
         except BucketNotFoundError:
             return await self._jetstream.create_key_value(
-                KeyValueConfig(bucket=subjects.RISK_AUDITOR_BUCKET, history=1)
+                KeyValueConfig(bucket=subjects.RISK_AUDITOR_BUCKET, history=1, max_bytes=BUCKET_BYTES)
             )
 
     async def _begin(self, name: Name) -> None:

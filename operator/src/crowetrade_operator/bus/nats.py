@@ -80,6 +80,7 @@ class Bus:
         self._gateway_listeners: list[GatewayListener] = []
         self._agent_listeners: list[GatewayListener] = []
         self._connection_listeners: list[Callable[[], None]] = []
+        self._fault_listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
 
     def on_gateway(self, listener: GatewayListener) -> None:
@@ -93,6 +94,10 @@ class Bus:
     def on_connection(self, listener: Callable[[], None]) -> None:
         """Calls back when the bus became usable or unusable."""
         self._connection_listeners.append(listener)
+
+    def on_faults(self, listener: Callable[[], None]) -> None:
+        """Calls back when the bus lacks something else than before."""
+        self._fault_listeners.append(listener)
 
     async def run(self) -> None:
         """Connects, ensures, and keeps both up until cancelled."""
@@ -326,7 +331,7 @@ class Bus:
         for fault in found:
             metrics.BUS_FAULTS.labels(fault.reason.value).set(1)
             log.warning("bus deficient", reason=fault.reason.value, text=fault.text)
-        for listener in self._connection_listeners:
+        for listener in self._fault_listeners:
             listener()
 
     def _mark(self, connected: bool, problem: str) -> None:

@@ -72,6 +72,7 @@ class Controller:
         context.bus.on_gateway(self.gateway_spoke)
         context.bus.on_agent(self.agent_spoke)
         context.bus.on_connection(self.enqueue_all)
+        context.bus.on_faults(self.enqueue_all)
         context.bus.on_connection(self.look_for_orders)
         context.direct.on_answer(self.gateway_answered)
         context.vault_roles.changed = lambda namespace, name: self.queue.add(Key(Kind.VENUE, namespace, name))

@@ -26,6 +26,10 @@ from crowetrade_operator.settings import StreamSettings
 from crowetrade_operator_tests.samples import account, gateway_status
 from crowetrade_operator_tests.servers import NatsServer, nats_client
 from crowetrade_operator_tests.waiting import counted, end, until
+from crowetrade_process.identity.files import FilesSource
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
+from crowetrade_process_tests.identity.identities import now
 
 pytestmark = pytest.mark.integration
 KEY = subjects.gateway_config_key("desk", "sim-fx")
@@ -359,5 +363,22 @@ async def test_a_server_without_jetstream_cannot_be_used(tmp_path: Path) -> None
             assert not bus.connected
             with pytest.raises(BusUnavailable):
                 await bus.config_keys()
+    finally:
+        server.stop()
+
+
+async def test_it_connects_by_tls_from_when_the_operator_has_a_certificate(tmp_path: Path) -> None:
+    ours, nats_name = Authority(), identity_name("nats", "crowetrade")
+    server = NatsServer(tmp_path, tls=write_identity(tmp_path / "nats", ours.issue_to(nats_name), ours))
+    server.start()
+    files = FilesSource(tmp_path / "operator", TRUST_DOMAIN, now)
+    identity = Identity(files, TRUST_DOMAIN, nats_server_name=nats_name.dns_name)
+    try:
+        async with working(Bus(server.url, Board(), identity=identity)) as found:
+            await until("the word that there is no certificate", lambda: "no certificate yet" in found.problem)
+            name = identity_name("crowetrade-operator", "crowetrade")
+            write_identity(tmp_path / "operator", ours.issue_to(name), ours)
+            assert await identity.refresh()
+            await until("the bus to be connected", lambda: found.connected)
     finally:
         server.stop()

@@ -218,6 +218,7 @@ INSTRUMENT = VENUE["spec"]["instruments"][0]
 ODD_TEXT = 'a"\\\té\u200b\U0001f600\x01<&>'
 STAND_DOWN = "spec.policy.standDown.onDataGapSeconds"
 SELECTOR = "spec.scope.strategySelector"
+KEYS: tuple[Object, ...] = ({}, {"apiKey": "api key"}, {"secret": ""}, {"tlsKey": "client.pem"}, {"nope": "a"})
 CHANGES: tuple[tuple[Object, str, tuple[Any, ...]], ...] = (
     (STRATEGY, "spec", (UNSET, None, [], "x", {})),
     (STRATEGY, "spec.mode", ("Live", "paper", "", 5, None, ["a"], {"a": 1})),
@@ -260,6 +261,9 @@ CHANGES: tuple[tuple[Object, str, tuple[Any, ...]], ...] = (
     (VENUE, "spec.instruments", ([{**INSTRUMENT, "symbol": f"S{number}"} for number in range(501)],)),
     (VENUE, "spec.instruments.0", (None, 5, "x")),
     (VENUE, "spec.credentials", ({}, {"vault": {"path": "/", "role": ""}}, {"secretRef": {"name": "a"}})),
+    (VENUE, "spec.credentials.vault", tuple({"path": "a", "role": "b", "keys": keys} for keys in KEYS)),
+    (VENUE, "spec.credentials.vault", ({"path": "a", "role": "b", "engine": "Static"},)),
+    (VENUE, "spec.simulated.previousApiKeySha256", ("0" * 64, "x")),
     (VENUE, "spec.rateLimits", (None, {"burst": None}, {"burst": 0, "ordersPerSecond": 10**7})),
     (LIMIT, "spec.scope.instruments", (["A", "A", "b", "A"], [None, None], [1, 1], ["A", None])),
     (LIMIT, f"{SELECTOR}.matchExpressions", ([{"key": "a", "operator": "In"}], [{"key": "", "operator": "Foo"}])),

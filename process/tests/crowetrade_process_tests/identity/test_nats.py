@@ -129,6 +129,25 @@ async def test_a_client_tells_nothing_to_a_server_in_clear(tmp_path: Path) -> No
     assert all(said[:1] == b"\x16" and b"CONNECT" not in said for said in got)
 
 
+async def test_a_client_ends_no_handshake_of_tls_1_2(tmp_path: Path) -> None:
+    files = write_identity(tmp_path / "server", OURS.issue_to(NATS), OURS)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files / "tls.crt", files / "tls.key")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    connections: list[object] = []
+    listening = await asyncio.start_server(
+        lambda *connection: connections.append(connection), "127.0.0.1", 0, ssl=context
+    )
+    port = listening.sockets[0].getsockname()[1]
+    async with listening:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection(
+                "127.0.0.1", port, ssl=strategy.identity.client_context(), server_hostname=NATS.dns_name
+            )
+    assert not connections
+
+
 @pytest.mark.parametrize("what", ["another name", "a foreign authority"])
 async def test_a_client_refuses_a_server_that_is_not_ours(what: str, tmp_path: Path) -> None:
     issued = OURS.issue_to(STRATEGY) if what == "another name" else FOREIGN.issue_to(NATS)
