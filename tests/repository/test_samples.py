@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from crowetrade_api.gateway_config import compile_config, unlimited_symbols
+from crowetrade_api.gateway_config import compile_config, uncovered_groups, unlimited_symbols
 from crowetrade_api.kill_order import kill_order
+from crowetrade_api.names import NAMESPACE_NAME_LABEL
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
@@ -85,6 +86,40 @@ def test_the_sample_killswitch_stops_nobody_until_it_is_engaged() -> None:
 def test_a_sample_trades_several_instruments_at_several_venues() -> None:
     pairs = [item for item in _read() if isinstance(item, Strategy) and len(item.venues) > 1]
     assert [len(item.spec.instruments) for item in pairs] == [2]
+
+
+LAYOUT = [
+    item
+    for path in sorted((ROOT / "samples" / "layout").glob("*.yaml"))
+    for item in yaml.safe_load_all(path.read_text())
+]
+
+
+def test_in_the_layout_the_researchers_strategy_is_admitted_and_bound_by_the_platform_teams_limits() -> None:
+    found = [
+        MODELS[item["kind"]].model_validate({**item, "metadata": {"uid": "u", "generation": 1, **item["metadata"]}})
+        for item in LAYOUT
+        if item["kind"] in MODELS
+    ]
+    namespaces = {
+        item["metadata"]["name"]: {**item["metadata"]["labels"], NAMESPACE_NAME_LABEL: item["metadata"]["name"]}
+        for item in LAYOUT
+        if item["kind"] == "Namespace"
+    }
+    assert set(namespaces) == {"cl-venues", "cl-research", "cl-live"}
+    for kind in ("ResourceQuota", "RoleBinding"):
+        assert {item["metadata"]["namespace"] for item in LAYOUT if item["kind"] == kind} == set(namespaces)
+    for labels in namespaces.values():
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    (venue,) = [item for item in found if isinstance(item, VenueConnection)]
+    (strategy,) = [item for item in found if isinstance(item, Strategy)]
+    limits = [item for item in found if isinstance(item, RiskLimit)]
+    config = compile_config(venue, [strategy], limits, namespaces=namespaces)
+    assert [item.strategy for item in config.strategies] == ["eurusd-ema.cl-research"]
+    assert {rule.risk_limit for rule in config.rules} == {"everyone", "research"}
+    assert uncovered_groups(config, "eurusd-ema.cl-research", ["EUR-USD"]) == {}
+    moved = strategy.model_copy(update={"metadata": strategy.metadata.model_copy(update={"namespace": "elsewhere"})})
+    assert not compile_config(venue, [moved], limits, namespaces={**namespaces, "elsewhere": {}}).strategies
 
 
 def test_the_command_comes_with_every_sample() -> None:

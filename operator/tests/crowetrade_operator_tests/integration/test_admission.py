@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import http.client
 import json
@@ -24,6 +25,7 @@ from crowetrade_cli.manifests.go_text import whole_numbers
 from crowetrade_cli.manifests.reading import read
 from crowetrade_operator.cluster.client import connect
 from crowetrade_operator.cluster.resources import CUSTOM, NAMESPACES, ApiResource
+from crowetrade_operator.errors import Conflict
 from crowetrade_operator_tests.conftest import CRDS, install_crds
 from crowetrade_operator_tests.integration.test_crd_server import ACCEPTED, REFUSED
 from crowetrade_operator_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
@@ -166,7 +168,9 @@ async def _prepare(api_server: ApiServer) -> None:
     try:
         await install_crds(cluster)
         await cluster.create(CRDS, "", PROBE_CRD)
-        await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        with contextlib.suppress(Conflict):  # other tests use the name at the same server
+            await cluster.create(NAMESPACES, "", namespace)
 
         async def served() -> bool:
             found = await cluster.get(CRDS, "", PROBE_CRD["metadata"]["name"])

@@ -112,6 +112,10 @@ def test_a_refusal_is_told_on_both_sides_and_binds_nothing(case: str) -> None:
     assert words in told(status.conditions, ConditionType.VENUE_CONNECTED).message
     assert status.phase == "Pending"
     assert status.admitted_venues == []
+    planned = plan(seen(of, there, labels), SETTINGS)
+    (policy,) = [item for item in planned.apply if item["kind"] == "NetworkPolicy"]
+    assert "50051" not in str(policy["spec"]["egress"]), "and has no way there"
+    assert not [item for item in planned.apply if item["kind"] == "Deployment"]
     observed = venueconnection.Observed(at, there, Children(), NOW)
     conditions = venueconnection.report(observed, SETTINGS, "", VenueConnectionStatus()).conditions
     other = told(conditions, ConditionType.STRATEGIES_REFUSED)
