@@ -1,4 +1,4 @@
-"""Every process of ours under its own permissions: the chart's nats-server with TLS, authorizers, and then the operator's
+"""Every process of ours under its own permissions: the chart's nats-server with TLS, an authorizer, and the operator's
 side of the bus, a gateway, a strategy, the risk auditor and the command line as they run in a cluster."""
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from crowetrade import subjects
+from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_operator.bus.board import Board
@@ -175,20 +176,19 @@ async def test_everything_works_under_its_own_permissions(bus: SecuredBus, pods:
         await until("the gateway to serve", lambda: said(gateway, '"order_entry_listens"'))
         strategy = pods.strategy("strategy-1")
 
-        def status():  # type: ignore[no-untyped-def]
+        def status() -> status_pb2.GatewayStatus:
             heard = operator.board.gateway(NAMESPACE, VENUE)
-            return None if heard is None else heard.message
+            return status_pb2.GatewayStatus() if heard is None else heard.message
 
         def connected() -> bool:
-            found = status()
-            return found is not None and any(one.strategy == STRATEGY and one.connected for one in found.accounts)
+            return any(one.strategy == STRATEGY and one.connected for one in status().accounts)
 
         await until("the strategy to be logged on", connected)
         await until("the strategy to report", lambda: bool(operator.board.agents(NAMESPACE, STRATEGY, within=5)))
         await until("orders in the journal", lambda: status().journal_sequence > 2)
         await until("the auditor to follow it", lambda: said(auditor, '"risk_auditor_begins"'))
 
-        # A kill order of the operator arrives, and one of an administrator.
+        # A kill order of the operator arrives.
         assert await operator.put_kill(kill_pb2.KillOrder(namespace=NAMESPACE, name="first"), 1)
         await until("the kill order to be obeyed", lambda: [kill.name for kill in status().kills] == ["first"])
 

@@ -7,9 +7,7 @@ import os
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from tools.demo.errors import DemoError
 from tools.demo.kubernetes import Kubectl
@@ -31,8 +29,6 @@ class Cluster(ABC):
     """Whether nobody but the demo and the tests installs anything in it."""
     persistent = True
     """Whether the cluster has a default storage class for the bus."""
-    nats_image: Mapping[str, str] = MappingProxyType({})
-    """Values of the chart for the image of NATS, where they are not the chart's own."""
 
     @abstractmethod
     def up(self) -> None:
@@ -90,8 +86,6 @@ class LocalCluster(Cluster):
 
     name = "local cluster"
     persistent = False
-    # Images are built here, not pulled, so no registry's digest is theirs.
-    nats_image = MappingProxyType({"digest": ""})
 
     def _tool(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "tools.localcluster", *arguments]

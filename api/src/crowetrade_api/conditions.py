@@ -33,9 +33,17 @@ class ConditionType(DocumentedEnum):
         "CredentialsStale",
         "The gateway trades with a key that it has, and newer ones do not come or are not taken; absent otherwise.",
     )
+    VAULT_ROLE_RIGHT = (
+        "VaultRoleRight",
+        "The venue's Vault role is for its gateway alone; absent where vault.roles of the chart is None.",
+    )
     VAULT_UNENCRYPTED = (
         "VaultUnencrypted",
         "The venue's keys come from Vault over plain http: for development; absent where they do not.",
+    )
+    STRATEGIES_REFUSED = (
+        "StrategiesRefused",
+        "Strategies name the venue that spec.allowedStrategies does not admit; absent when there are none.",
     )
     ENFORCED = "Enforced", "All gateways concerned enforce this version of the RiskLimit."
     BREACHED = "Breached", "A limit was breached, and nobody has cleared it; absent when none is."
@@ -49,12 +57,17 @@ class ConditionType(DocumentedEnum):
         "IdentityDisabled",
         "Nobody proves who they are and nothing is encrypted: for development; absent where identities are on.",
     )
+    BUS_DEFICIENT = (
+        "BusDeficient",
+        "The message bus lacks something that is relied upon, or it cannot be read; absent when nothing is missing.",
+    )
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 
 WHEN_TRUE_BAD = (
     ConditionType.ORDERS_REFUSED,
     ConditionType.HALTED,
+    ConditionType.STRATEGIES_REFUSED,
     ConditionType.BREACHED,
     ConditionType.WARNING,
     ConditionType.ENGAGED,

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from crowetrade_api.model import ApiModel
+from crowetrade_api.names import name_at
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategySpec
 from crowetrade_api.v1alpha1.venueconnection import (
     Instrument,
@@ -132,6 +133,14 @@ class StrategyFile(_File):
             instruments=[ListedInstrument(**instruments[key].model_dump(), venue=key[0]) for key in traded],
         )
 
+    def namespace_of(self, venue: str) -> str:
+        """Namespace of one of the venues."""
+        return self.spec.namespace_of(venue, self.namespace)
+
+    def name_at(self, venue: str) -> str:
+        """What the gateway of one of the venues calls the strategy."""
+        return name_at(self.namespace_of(venue), self.namespace, self.name)
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """Instruments in the order of the manifest, which is the order the model gets them in."""
@@ -227,6 +236,12 @@ class VenueFile(_File):
             spec=venue.spec,
             recordings=recording_files(simulated.data) if simulated is not None else [],
         )
+
+    def content(self) -> dict[str, Any]:
+        """The file as it is written. Whom the venue admits is a matter of the operator."""
+        content = super().content()
+        del content["spec"]["allowedStrategies"]
+        return content
 
     @model_validator(mode="after")
     def _settings_of_its_type(self) -> Self:

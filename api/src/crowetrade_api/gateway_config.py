@@ -10,12 +10,15 @@ gateway. A limit that this operator does not know travels by its name: the gatew
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from crowetrade.config.v1 import config_pb2 as pb
+from crowetrade_api.names import name_at
 from crowetrade_api.reasons import Reason
+from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import Limits, RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import (
@@ -40,9 +43,34 @@ class Halt:
     message: str
 
 
-def bound_strategies(venue: str, strategies: Iterable[AnyStrategy]) -> list[AnyStrategy]:
-    """Strategies that trade at the venue, by name."""
-    return sorted((item for item in strategies if venue in item.venues), key=lambda item: item.name)
+Namespaces = Mapping[str, Labels | None]
+"""metadata.labels of namespaces by their names; None where they are not known."""
+
+
+def names_venue(strategy: AnyStrategy, venue: AnyVenue) -> bool:
+    """Whether the Strategy wants to trade there."""
+    return venue.name in strategy.venues and strategy.namespace_of(venue.name) == venue.namespace
+
+
+def refusal(strategy: AnyStrategy, venue: AnyVenue, namespaces: Namespaces) -> str:
+    """Why a Strategy that names the venue is not bound to it; empty when it is. A venue that cannot be read is halted
+    whoever is bound."""
+    if isinstance(venue, UnreadableVenue):
+        return ""
+    labels = namespaces.get(strategy.namespace)
+    return venue.refusal(strategy.namespace, strategy.metadata.labels, labels)
+
+
+def bound_strategies(
+    venue: AnyVenue, strategies: Iterable[AnyStrategy], namespaces: Namespaces = MappingProxyType({})
+) -> list[AnyStrategy]:
+    """Strategies that trade at the venue and are admitted, by what its gateway calls them."""
+    found = (item for item in strategies if names_venue(item, venue) and not refusal(item, venue, namespaces))
+    return sorted(found, key=lambda item: _name(item, venue))
+
+
+def _name(strategy: AnyStrategy, venue: AnyVenue) -> str:
+    return name_at(venue.namespace, strategy.namespace, strategy.name)
 
 
 def compile_config(
@@ -50,26 +78,35 @@ def compile_config(
     strategies: Iterable[AnyStrategy],
     limits: Iterable[RiskLimit],
     halt: Halt | None = None,
-    terminating: bool = False,
+    terminating: Collection[str] = (),
     venues: Iterable[AnyVenue] = (),
-    namespace_labels: Mapping[str, str] | None = None,
+    namespaces: Namespaces = MappingProxyType({}),
 ) -> pb.GatewayConfig:
-    """Everything that the gateway enforces. All inputs are of one namespace; `halt` stops it whatever they say, and
-    `terminating` says that the namespace is being deleted, and all that is in it. `venues` are all VenueConnections of
-    the namespace, among which limits that count over gateways are split.
+    """Everything that the gateway enforces. `limits` and `venues` are all of the venue's namespace, among whose
+    gateways limits that count over gateways are split; `strategies` are those of any namespace that name one of these
+    venues. `halt` stops it whatever they say. Namespaces that are `terminating` are being deleted, and all that is in
+    them.
 
     `on_record` is left out: it is not part of the revision (see `with_record`).
     """
     strategies, limits = list(strategies), sorted(limits, key=lambda item: item.name)
-    bound = bound_strategies(venue.name, strategies)
     present = {venue.name: venue} | {item.name: item for item in venues}
-    rules = (_rule(limit, venue, bound, _concerned(limit, present.values(), strategies)) for limit in limits)
+    bound = bound_strategies(venue, strategies, namespaces)
+    bound_at = {venue.name: bound}
+    if any(limit.spec.aggregate == "Total" for limit in limits):
+        bound_at |= {name: bound_strategies(item, strategies, namespaces) for name, item in present.items()}
+    rules = (
+        _rule(limit, venue, bound, _concerned(limit, present.values(), bound_at, namespaces), namespaces)
+        for limit in limits
+    )
     why = halting(venue, halt)
     config = pb.GatewayConfig(
         strategies=[
             pb.StrategyBinding(
-                strategy=item.name,
-                state=trading_state(item, terminating),
+                strategy=_name(item, venue),
+                state=pb.TRADING_STATE_SUSPENDED
+                if _is_in_doubt(item, limits, namespaces)
+                else trading_state(item, item.namespace in terminating),
                 flatten_when_deleted=item.flattens,
                 labels=item.metadata.labels,
                 **_capital(item),
@@ -87,7 +124,12 @@ def compile_config(
         ],
         required_limits=[] if isinstance(venue, UnreadableVenue) else sorted(venue.spec.required_limits),
         venue_labels=venue.metadata.labels,
-        namespace_labels=namespace_labels or {},
+        namespace_labels=namespaces.get(venue.namespace) or {},
+        strategy_namespaces={
+            item.namespace: pb.NamespaceLabels(labels=namespaces.get(item.namespace) or {})
+            for item in bound
+            if item.namespace != venue.namespace
+        },
     )
     if config.ByteSize() > MAX_CONFIG_BYTES:
         config = _too_large(config)
@@ -160,13 +202,35 @@ def _capital(strategy: AnyStrategy) -> dict[str, str]:
     return {"capital": capital.amount, "capital_currency": capital.currency}
 
 
-def _concerned(limit: RiskLimit, venues: Iterable[AnyVenue], strategies: Iterable[AnyStrategy]) -> list[str]:
-    """Gateways where the limit binds a strategy, by name."""
-    selected = [item for item in strategies if limit.spec.scope.strategy_selector.matches(item.metadata.labels)]
+def _is_in_doubt(strategy: AnyStrategy, limits: Iterable[RiskLimit], namespaces: Namespaces) -> bool:
+    """Whether it is not known which limits bind it: one selects by labels of its namespace, which cannot be read."""
+    return any(_selects_namespace(limit, strategy, namespaces) is None for limit in limits)
+
+
+def _selects_namespace(limit: RiskLimit, strategy: AnyStrategy, namespaces: Namespaces) -> bool | None:
+    choice = limit.spec.scope.strategy_namespaces
+    return choice.selects(limit.namespace, strategy.namespace, namespaces.get(strategy.namespace))
+
+
+def _selects(limit: RiskLimit, strategy: AnyStrategy, namespaces: Namespaces) -> bool:
+    """Whether the limit binds a strategy that trades at a venue of its namespace; in doubt it does."""
+    in_scope = _selects_namespace(limit, strategy, namespaces) is not False
+    return in_scope and limit.spec.scope.strategy_selector.matches(strategy.metadata.labels)
+
+
+def _concerned(
+    limit: RiskLimit,
+    venues: Iterable[AnyVenue],
+    bound: Mapping[str, Sequence[AnyStrategy]],
+    namespaces: Namespaces,
+) -> list[str]:
+    """Gateways where a limit that counts strategies together binds one, by name."""
+    if limit.spec.aggregate != "Total":
+        return []
     return sorted(
         venue.name
         for venue in venues
-        if _symbols(limit, venue) is not None and any(venue.name in item.venues for item in selected)
+        if _symbols(limit, venue) is not None and any(_selects(limit, item, namespaces) for item in bound[venue.name])
     )
 
 
@@ -188,12 +252,16 @@ def at_venue(instruments: Iterable[str], venue: str) -> list[str]:
 
 
 def _rule(
-    limit: RiskLimit, venue: AnyVenue, bound: Sequence[AnyStrategy], gateways: Sequence[str]
+    limit: RiskLimit,
+    venue: AnyVenue,
+    bound: Sequence[AnyStrategy],
+    gateways: Sequence[str],
+    namespaces: Namespaces,
 ) -> pb.RiskRule | None:
     """The rule at this gateway; none when the scope selects nothing here."""
     spec = limit.spec
     symbols = _symbols(limit, venue)
-    strategies = [item.name for item in bound if spec.scope.strategy_selector.matches(item.metadata.labels)]
+    strategies = [_name(item, venue) for item in bound if _selects(limit, item, namespaces)]
     if symbols is None or not strategies:
         return None
     return pb.RiskRule(
@@ -208,7 +276,7 @@ def _rule(
         currency=spec.currency,
         warn_at=spec.warn_at,
         on_breach=spec.on_breach,
-        gateways=gateways if spec.aggregate == "Total" else [],
+        gateways=gateways,
     )
 
 

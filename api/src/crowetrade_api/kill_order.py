@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from crowetrade.config.v1 import kill_pb2 as pb
 from crowetrade_api.names import API_VERSION, Kind
-from crowetrade_api.v1alpha1.common import LabelSelector, cut
+from crowetrade_api.v1alpha1.common import Labels, LabelSelector, cut
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 
 MODES = {
@@ -26,8 +26,6 @@ MODES = {
 MODE_NAMES = {mode: name for name, mode in MODES.items()}
 REASON_LENGTH = 512
 """Longest spec.reason."""
-
-Labels = Mapping[str, str]
 
 
 def kill_order(switch: KillSwitch | UnreadableKillSwitch) -> pb.KillOrder | None:
@@ -91,21 +89,30 @@ def _selector_manifest(selector: pb.LabelSelector) -> dict[str, Any]:
     return model.to_api() if model is not None else {}
 
 
-def selects_gateway(
-    order: pb.KillOrder, namespace: str, namespace_labels: Labels | None, venue_labels: Labels | None
-) -> bool:
-    """Whether the order concerns the gateway of a VenueConnection; labels that are not known are None."""
+def selects_namespace(order: pb.KillOrder, namespace: str, labels: Labels | None) -> bool:
+    """Whether the order stops gateways and strategies of the namespace; labels that are not known are None."""
     scope = order.scope
-    if scope.namespaces_from == "Same" and namespace != order.namespace:
-        return False
-    if scope.namespaces_from == "Selector" and not _matches(scope.namespace_selector, namespace_labels):
-        return False
-    return _matches(scope.venue_selector, venue_labels)
+    if scope.namespaces_from == "Same":
+        return namespace == order.namespace
+    return scope.namespaces_from != "Selector" or _matches(scope.namespace_selector, labels)
 
 
-def selects_strategy(order: pb.KillOrder, labels: Labels | None) -> bool:
-    """Whether the order stops a strategy at a gateway that it concerns; labels that are not known are None."""
-    return _matches(order.scope.strategy_selector, labels)
+def selects_gateway(
+    order: pb.KillOrder,
+    namespaces: Mapping[str, Labels | None],
+    venue_labels: Labels | None,
+) -> bool:
+    """Whether the order concerns the gateway of a VenueConnection: by its namespace, or by that of a strategy that
+    trades there. `namespaces` are all of these; labels that are not known are None."""
+    found = any(selects_namespace(order, name, labels) for name, labels in namespaces.items())
+    return found and _matches(order.scope.venue_selector, venue_labels)
+
+
+def selects_strategy(order: pb.KillOrder, namespaces: Mapping[str, Labels | None], labels: Labels | None) -> bool:
+    """Whether the order stops a strategy at a gateway that it concerns. `namespaces` are that of the gateway and that
+    of the strategy; labels that are not known are None."""
+    found = any(selects_namespace(order, name, known) for name, known in namespaces.items())
+    return found and _matches(order.scope.strategy_selector, labels)
 
 
 def selects_all_strategies(order: pb.KillOrder) -> bool:

@@ -25,6 +25,10 @@ CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+"""On every namespace, with its name: the API server sets it, so nobody can claim another one's."""
+ENVIRONMENT_LABEL = f"{GROUP}/environment"
+"""On namespaces: in those that are `live` no venue may have its key from a Secret."""
 NAME_LABEL = "app.kubernetes.io/name"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 STRATEGY_LABEL = f"{GROUP}/strategy"
@@ -83,6 +87,18 @@ def strategy_object(strategy: str, role: str = COMBINED_ROLE) -> str:
 def venue_object(venue: str) -> str:
     """Name of a gateway's children."""
     return f"venue-{venue}"
+
+
+def name_at(venue_namespace: str, namespace: str, strategy: str) -> str:
+    """What the gateways of a namespace call a Strategy: its name, and NAME.NAMESPACE where it is of another one. Names
+    hold no dots, so no two strategies share one."""
+    return strategy if namespace == venue_namespace else f"{strategy}.{namespace}"
+
+
+def strategy_of(known_as: str, venue_namespace: str) -> tuple[str, str]:
+    """Namespace and name of the Strategy that the gateways of a namespace call so."""
+    name, _, namespace = known_as.partition(".")
+    return namespace or venue_namespace, name
 
 
 def gateway_address(namespace: str, venue: str, cluster_domain: str = "") -> str:

@@ -44,10 +44,23 @@ class Reason(DocumentedEnum):
         "KillSwitchEngaged",
         "A KillSwitch is engaged: it stops trading until another person re-arms it.",
     )
+    BUS_WRITES_NOT_SYNCED = "BusWritesNotSynced", "NATS acknowledges writes before they are on disk."
+    BUS_SETTINGS_UNREADABLE = "BusSettingsUnreadable", "Something that is relied upon of NATS cannot be read."
+    BUS_LIMITS_MISSING = "BusLimitsMissing", "A limit of NATS is missing or too small."
+    BUS_PERMISSION_MISSING = "BusPermissionMissing", "The operator may not do on the bus what it has to."
+    BUS_PERMISSIONS_TOO_WIDE = "BusPermissionsTooWide", "The bus does not hold identities to their permissions."
     NO_IDENTITY_SOURCE = "NoIdentitySource", "identity.source of the installation is None."
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something
     VENUE_NOT_FOUND = "VenueNotFound", "A VenueConnection that the strategy names does not exist."
+    VENUE_NOT_ALLOWED = (
+        "VenueNotAllowed",
+        "spec.allowedStrategies of a VenueConnection that the strategy names does not admit it.",
+    )
+    STRATEGY_NOT_ALLOWED = (
+        "StrategyNotAllowed",
+        "A Strategy names the VenueConnection, and spec.allowedStrategies does not admit it.",
+    )
     INSTRUMENT_UNKNOWN = "InstrumentUnknown", "A VenueConnection does not declare an instrument of the strategy."
     CURRENCY_MISMATCH = "CurrencyMismatch", "An instrument is quoted in another currency than the capital."
     NO_LIMIT_IN_FORCE = "NoLimitInForce", "No enforced RiskLimit binds an instrument of the strategy."
@@ -75,6 +88,9 @@ class Reason(DocumentedEnum):
     )
     ORDERS_REFUSED = "OrdersRefused", "Orders are refused again and again for the same reason."
     CONFIGURATION_ERROR = "ConfigurationError", "A process refused its configuration; the message is its own."
+    VAULT_ROLE_AS_WANTED = "VaultRoleAsWanted", "The Vault role is bound to the gateway's service account alone."
+    VAULT_ROLE_DIFFERS = "VaultRoleDiffers", "The Vault role is missing, or bound to others than the gateway."
+    VAULT_ROLE_NOT_MANAGED = "VaultRoleNotManaged", "The operator may not manage a role of this name or for this path."
     VAULT_SEALED = "VaultSealed", "Vault is sealed: it gives no keys until it is unsealed."
     VAULT_UNREACHABLE = "VaultUnreachable", "Vault cannot be reached, or answers with an error of its own."
     VAULT_CERTIFICATE_REFUSED = "VaultCertificateRefused", "TLS with Vault fails: a certificate is not trusted."

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.reasons import Reason
-from crowetrade_api.v1alpha1.common import cut
+from crowetrade_api.v1alpha1.common import Labels, cut
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
 
@@ -21,21 +21,30 @@ class Problem:
     message: str
 
 
-def references(strategy: Strategy, venues: Mapping[str, AnyVenue]) -> dict[tuple[str, str], Instrument] | Problem:
-    """The instruments as their venues declare them, or what is missing."""
+def references(
+    strategy: Strategy, venues: Mapping[str, AnyVenue], namespace_labels: Labels | None
+) -> dict[tuple[str, str], Instrument] | Problem:
+    """The instruments as their venues declare them, or what is missing. `venues` are those that the strategy names, by
+    name; `namespace_labels` those of its namespace, None when they are not known."""
     found: dict[tuple[str, str], Instrument] = {}
     for item in strategy.spec.instruments:
         name = item.venue_ref.name
         venue = venues.get(name)
         if venue is None:
-            text = f"VenueConnection {name} does not exist in namespace {strategy.namespace}: create it, or correct "
+            namespace = strategy.namespace_of(name)
+            text = f"VenueConnection {name} does not exist in namespace {namespace}: create it, or correct "
             text += f"spec.instruments[{item.symbol}].venueRef.name."
+            if namespace != strategy.namespace:
+                text += " An operator that is limited to namespaces sees none in others."
             return Problem(Reason.VENUE_NOT_FOUND, text + left_behind(strategy, name))
         if not isinstance(venue, VenueConnection):
             text = (
                 f"VenueConnection {name} does not match the operator's schema ({venue.problem}): its gateway is halted."
             )
             return Problem(Reason.VENUE_UNREADABLE, text)
+        refusal = venue.refusal(strategy.namespace, strategy.metadata.labels, namespace_labels)
+        if refusal:
+            return Problem(Reason.VENUE_NOT_ALLOWED, f"{refusal}. Until then it can send nothing there.")
         declared = next((one for one in venue.spec.instruments if one.symbol == item.symbol), None)
         if declared is None:
             known = cut(", ".join(one.symbol for one in venue.spec.instruments), 256)

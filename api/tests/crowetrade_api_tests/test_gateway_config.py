@@ -68,7 +68,7 @@ def test_trading_state(case: str) -> None:
 def test_a_namespace_that_ends_stops_its_strategies_as_their_deletion_would(
     policy: str, expected: pb.TradingState.ValueType
 ) -> None:
-    config = compile_config(venue(), [strategy_with(deletionPolicy=policy)], [limit()], terminating=True)
+    config = compile_config(venue(), [strategy_with(deletionPolicy=policy)], [limit()], terminating={"desk"})
     assert [item.state for item in config.strategies] == [expected]
 
 

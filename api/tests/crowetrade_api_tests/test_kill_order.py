@@ -31,8 +31,8 @@ def test_one_that_cannot_be_read_is_engaged_for_everybody() -> None:
     order = kill_order(unreadable_kill_switch())
     assert order is not None
     assert order.mode == pb.KILL_MODE_CANCEL
-    assert selects_gateway(order, "another", {}, {})
-    assert selects_strategy(order, {})
+    assert selects_gateway(order, {"another": {}}, {})
+    assert selects_strategy(order, {"another": {}}, {})
     assert "spec.mode" in order.reason
 
 
@@ -89,7 +89,25 @@ SELECTED: dict[str, tuple[pb.KillOrder, str, Object | None, Object | None, bool]
 @pytest.mark.parametrize("case", SELECTED)
 def test_whom_it_concerns(case: str) -> None:
     order, namespace, namespace_labels, venue_labels, selected = SELECTED[case]
-    assert selects_gateway(order, namespace, namespace_labels, venue_labels) is selected
+    assert selects_gateway(order, {namespace: namespace_labels}, venue_labels) is selected
+
+
+def test_it_concerns_a_gateway_by_its_namespace_or_by_that_of_who_trades_there() -> None:
+    order = ordered()
+    assert selects_gateway(order, {"venues": {}, "desk": {}}, {})
+    assert not selects_gateway(order, {"venues": {}, "other": {}}, {})
+    elsewhere = ordered("spec.scope.venueSelector", SELECTOR)
+    assert not selects_gateway(elsewhere, {"venues": {}, "desk": {}}, {}), "the venue has to be selected, too"
+
+
+def test_it_stops_a_strategy_by_the_namespace_of_either_side() -> None:
+    order = ordered("spec.scope.strategySelector", SELECTOR)
+    of_the_desk: dict[str, Object] = {"venues": {}, "desk": {}}
+    of_others: dict[str, Object] = {"venues": {}, "other": {}}
+    assert selects_strategy(order, of_the_desk, {"desk": "fx"})
+    assert not selects_strategy(order, of_the_desk, {"desk": "rates"})
+    assert not selects_strategy(order, of_others, {"desk": "fx"})
+    assert selects_strategy(order, {"desk": {}, "other": {}}, {"desk": "fx"}), "whoever trades at the desk's venue"
 
 
 MODES = st.sampled_from(["Block", "CloseOnly", "Cancel", "Flatten"])

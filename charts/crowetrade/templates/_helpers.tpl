@@ -134,7 +134,7 @@ capabilities: {drop: [ALL]}
   projected:
     defaultMode: 0440
     sources:
-    {{- if include "crowetrade.identityFromVault" . }}
+    {{- if or (include "crowetrade.identityFromVault" .) (include "crowetrade.vaultRoles" .) }}
     - serviceAccountToken: {audience: vault, expirationSeconds: 3600, path: token}
     {{- end }}
     {{- if .Values.vault.caCertificate }}
@@ -147,30 +147,76 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{- /* The way to Vault: items of a NetworkPolicy's egress. */ -}}
-{{- define "crowetrade.identityEgress" -}}
-{{- if include "crowetrade.identityFromVault" . }}
-- to: # Vault, for certificates
-  - namespaceSelector:
-      matchLabels:
-        {{- toYaml .Values.vault.namespaceLabels | nindent 8 }}
-    podSelector:
-      matchLabels:
-        {{- toYaml .Values.vault.podLabels | nindent 8 }}
-  ports:
-  {{- range splitList "," .Values.vault.address }}
-  - {port: {{ (urlParse .).host | splitList ":" | rest | first | default 8200 }}, protocol: TCP}
+{{- /* Networks of a NetworkPolicy's peer: a list's items. Those that hold everything leave out where clouds tell a machine
+its credentials, as the operator's policies do (METADATA_NETWORKS). */ -}}
+{{- define "crowetrade.networks" -}}
+{{- range . }}
+{{- if eq . "0.0.0.0/0" }}
+- ipBlock: {cidr: 0.0.0.0/0, except: [169.254.0.0/16]}
+{{- else if eq . "::/0" }}
+- ipBlock: {cidr: "::/0", except: ["fd00:ec2::254/128", "fd20:ce::254/128", "fe80::/10"]}
+{{- else }}
+- ipBlock: {cidr: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Pods of a NetworkPolicy's peer, by labels of their namespace and their own: a list's item, none without labels. */ -}}
+{{- define "crowetrade.pods" -}}
+{{- if or .namespaceLabels .podLabels }}
+- namespaceSelector:
+    matchLabels: {{ .namespaceLabels | default dict | toJson }}
+  {{- with .podLabels }}
+  podSelector:
+    matchLabels: {{ toJson . }}
   {{- end }}
 {{- end }}
 {{- end }}
 
+{{- /* The ports of URLs separated by commas: a list's items. The second is the port of a URL that names none. */ -}}
+{{- define "crowetrade.urlPorts" -}}
+{{- $ports := list }}
+{{- range splitList "," (index . 0) }}
+{{- $url := urlParse (trim .) }}
+{{- $usual := index $ 1 | default (ternary "80" "443" (eq $url.scheme "http")) }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default $usual) }}
+{{- end }}
+{{- range $ports | uniq }}
+- {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end }}
+
+{{- define "crowetrade.identityEgress" -}}
+{{- if include "crowetrade.identityFromVault" . }}
+{{- include "crowetrade.vaultEgress" . }}
+{{- end }}
+{{- end }}
+
+{{- define "crowetrade.vaultEgress" -}}
+- to: # Vault, for certificates and the roles of venues
+  {{- if .Values.vault.cidrs }}
+  {{- include "crowetrade.networks" .Values.vault.cidrs | nindent 2 }}
+  {{- else }}
+  {{- include "crowetrade.pods" .Values.vault | nindent 2 }}
+  {{- end }}
+  ports:
+  {{- include "crowetrade.urlPorts" (list .Values.vault.address "") | nindent 2 }}
+{{- end }}
+
+{{- /* "true" when the operator looks after the Vault roles of venues. */ -}}
+{{- define "crowetrade.vaultRoles" -}}
+{{- if and .Values.vault.address (ne .Values.vault.roles "None") }}true{{ end }}
+{{- end }}
+
+{{- /* "true" when the operator needs a token for Vault, or the authority of Vault's certificate. */ -}}
+{{- define "crowetrade.operatorUsesVault" -}}
+{{- if or .Values.vault.caCertificate (include "crowetrade.vaultRoles" .) }}true{{ end }}
+{{- end }}
+
 {{- define "crowetrade.dnsEgress" -}}
 - to:
-  - namespaceSelector:
-      matchLabels:
-        {{- toYaml .Values.dns.namespaceLabels | nindent 8 }}
-    podSelector:
-      matchLabels:
-        {{- toYaml .Values.dns.podLabels | nindent 8 }}
+  {{- include "crowetrade.pods" .Values.dns | nindent 2 }}
+  {{- include "crowetrade.networks" .Values.dns.cidrs | nindent 2 }}
   ports:
   - {port: 53, protocol: UDP}
   - {port: 53, protocol: TCP}
@@ -178,12 +224,30 @@ capabilities: {drop: [ALL]}
 
 {{- define "crowetrade.natsEgress" -}}
 - to:
-  - namespaceSelector:
-      matchLabels:
-        {{- include "crowetrade.natsNamespaceLabels" . | nindent 8 }}
-    podSelector:
-      matchLabels:
-        {{- include "crowetrade.natsPodLabels" . | nindent 8 }}
+  {{- if .Values.nats.cidrs }}
+  {{- include "crowetrade.networks" .Values.nats.cidrs | nindent 2 }}
+  {{- else }}
+  {{- include "crowetrade.pods" (dict "namespaceLabels" (include "crowetrade.natsNamespaceLabels" . | fromYaml) "podLabels" (include "crowetrade.natsPodLabels" . | fromYaml)) | nindent 2 }}
+  {{- end }}
   ports:
-  - {port: 4222, protocol: TCP}
+  {{- include "crowetrade.urlPorts" (list (include "crowetrade.natsUrl" .) "4222") | nindent 2 }}
+{{- end }}
+
+{{- define "crowetrade.apiServerEgress" -}}
+- to:
+  {{- include "crowetrade.networks" .Values.operator.networkPolicy.apiServer.cidrs | nindent 2 }}
+  ports:
+  {{- range .Values.operator.networkPolicy.apiServer.ports }}
+  - {port: {{ . }}, protocol: TCP}
+  {{- end }}
+{{- end }}
+
+{{- /* Metrics are read from this namespace and from where monitoring is. */ -}}
+{{- define "crowetrade.metricsIngress" -}}
+- from:
+  - podSelector: {}
+  {{- include "crowetrade.pods" .Values.monitoring | nindent 2 }}
+  {{- include "crowetrade.networks" .Values.monitoring.cidrs | nindent 2 }}
+  ports:
+  - {port: http, protocol: TCP}
 {{- end }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -25,19 +26,18 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Pods that a NetworkPolicy lets through: labels of their namespace and of the pods (empty: all of it)."""
+    """What a NetworkPolicy lets through: pods, by labels of their namespace and their own; networks; the ports of both.
 
-    namespace_labels: Mapping[str, str]
-    pod_labels: Mapping[str, str]
-    port: int
+    Without any label there are no pods in it. Labels of one sort alone are for every namespace, or for all of its pods.
+    """
 
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[int, ...] = ()
+    cidrs: tuple[str, ...] = ()
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Addresses that a NetworkPolicy lets through, and their TCP ports."""
-
-    cidr: str
-    ports: tuple[int, ...]
+    def __bool__(self) -> bool:
+        return bool(self.namespace_labels or self.pod_labels or self.cidrs)
 
 
 class VaultDelivery(StrEnum):
@@ -105,6 +105,8 @@ class Settings:
     vault_address: str = ""
     # Certificates of the authority of Vault's own certificate, PEM; empty: those of the image.
     vault_ca: str = ""
+    # The file with these.
+    vault_ca_file: str = ""
     vault_namespace: str = ""
     vault_server_name: str = ""
     vault_image: str = "hashicorp/vault:1.19.0"
@@ -114,13 +116,15 @@ class Settings:
     # With which the operator itself logs in to look after roles, and its token for that.
     vault_role: str = "crowetrade-operator"
     vault_token_file: str = IDENTITY_TOKEN_FILE
-    vault: Peer = field(default_factory=lambda: Peer({"kubernetes.io/metadata.name": "vault"}, {}, 8200))
-    bus: Peer = field(default_factory=lambda: Peer({}, {"app.kubernetes.io/name": "nats"}, 4222))
-    dns: Peer = field(
-        default_factory=lambda: Peer({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"}, 53)
-    )
+    # Below it lie the paths that the operator may open to the venues of a namespace.
+    vault_managed_prefix: str = "secret/data/venues/{namespace}/"
+    vault: Peer = Peer({"kubernetes.io/metadata.name": "vault"}, {}, (8200,))
+    bus: Peer = Peer({}, {"app.kubernetes.io/name": "nats"}, (4222,))
+    dns: Peer = Peer({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"}, (53,))
     # Where gateways watch KillSwitches.
-    api_server: Addresses = Addresses("0.0.0.0/0", (443, 6443))
+    api_server: Peer = Peer(ports=(443, 6443), cidrs=("0.0.0.0/0", "::/0"))
+    # Who may read metrics, beside the operator's namespace; none by default.
+    monitoring: Peer = Peer(ports=(HTTP_PORT,))
     streams: StreamSettings = StreamSettings()
     cluster_domain: str = ""
     http_port: int = HTTP_PORT
@@ -159,6 +163,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         issuer=_issuer(environment),
         vault_address=vault_address,
         vault_ca=_content("VAULT_CACERT", environment.get("VAULT_CACERT", "")),
+        vault_ca_file=environment.get("VAULT_CACERT", ""),
         vault_namespace=environment.get("VAULT_NAMESPACE", ""),
         vault_server_name=environment.get("VAULT_TLS_SERVER_NAME", ""),
         vault_image=environment.get("VAULT_IMAGE") or _DEFAULTS.vault_image,
@@ -167,28 +172,39 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         vault_roles=_choice(environment, "VAULT_ROLES", _DEFAULTS.vault_roles),
         vault_role=environment.get("VAULT_ROLE") or _DEFAULTS.vault_role,
         vault_token_file=environment.get("VAULT_TOKEN_FILE") or _DEFAULTS.vault_token_file,
+        vault_managed_prefix=_managed_prefix(environment),
         vault=_peer(
             environment,
             "VAULT",
             namespace="kubernetes.io/metadata.name=vault",
             pods="app.kubernetes.io/name=vault",
-            port=_url_port("VAULT_ADDR", vault_address.partition(",")[0], _DEFAULTS.vault.port),
+            addresses=_addresses("VAULT_ADDR", vault_address, {"https": 443, "http": 80}),
         ),
         bus=_peer(
             environment,
             "BUS",
             namespace=f"kubernetes.io/metadata.name={namespace}",
             pods="app.kubernetes.io/name=nats",
-            port=_url_port("NATS_URL", nats_url, _DEFAULTS.bus.port),
+            addresses=_addresses("NATS_URL", nats_url, {"nats": 4222, "tls": 4222}),
         ),
         dns=_peer(
             environment,
             "DNS",
             namespace="kubernetes.io/metadata.name=kube-system",
             pods="k8s-app=kube-dns",
-            port=_DEFAULTS.dns.port,
+            addresses=Addresses(_DEFAULTS.dns.ports),
+            cidrs_replace_labels=False,
         ),
-        api_server=_addresses(environment, "API_SERVER", _DEFAULTS.api_server),
+        api_server=Peer(
+            ports=_ports(environment, "API_SERVER_PORTS", _DEFAULTS.api_server.ports),
+            cidrs=_cidrs(environment, "API_SERVER_CIDRS") or _DEFAULTS.api_server.cidrs,
+        ),
+        monitoring=Peer(
+            _labels("MONITORING_NAMESPACE_LABELS", environment.get("MONITORING_NAMESPACE_LABELS", "")),
+            _labels("MONITORING_POD_LABELS", environment.get("MONITORING_POD_LABELS", "")),
+            _DEFAULTS.monitoring.ports,
+            _cidrs(environment, "MONITORING_CIDRS"),
+        ),
         streams=_streams(environment),
         cluster_domain=environment.get("CLUSTER_DOMAIN", ""),
         http_port=int(_number(environment, "HTTP_PORT", _DEFAULTS.http_port, least=0)),
@@ -235,6 +251,16 @@ def _choice(environment: Mapping[str, str], name: str, default: Choice) -> Choic
         return type(default)(text) if text else default
     except ValueError:
         raise SettingsError(f"{name} is {text!r}: write one of {', '.join(type(default))}") from None
+
+
+def _managed_prefix(environment: Mapping[str, str]) -> str:
+    text = environment.get("VAULT_MANAGED_PREFIX") or _DEFAULTS.vault_managed_prefix
+    if "/{namespace}/" not in text or not text.endswith("/"):
+        raise SettingsError(
+            f"VAULT_MANAGED_PREFIX is {text!r}: without /{{namespace}}/ in it and / at its end, venues of a namespace "
+            f"could read the secrets of another; write one such as {_DEFAULTS.vault_managed_prefix}"
+        )
+    return text
 
 
 def _vault_address(environment: Mapping[str, str]) -> str:
@@ -297,27 +323,74 @@ def _number(environment: Mapping[str, str], name: str, default: float, *, least:
     return value
 
 
-def _peer(environment: Mapping[str, str], prefix: str, *, namespace: str, pods: str, port: int) -> Peer:
-    return Peer(
-        namespace_labels=_labels(
-            f"{prefix}_NAMESPACE_LABELS", environment.get(f"{prefix}_NAMESPACE_LABELS", namespace)
-        ),
-        pod_labels=_labels(f"{prefix}_POD_LABELS", environment.get(f"{prefix}_POD_LABELS", pods)),
-        port=port,
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """What a URL says for a NetworkPolicy: its ports, and the hosts that are addresses, as networks of one."""
+
+    ports: tuple[int, ...]
+    hosts: tuple[str, ...] = ()
+
+
+def _addresses(name: str, urls: str, ports: Mapping[str, int]) -> Addresses:
+    """Reads URLs separated by commas; `ports` are those of the schemes, where a URL has none."""
+    found, hosts = [], []
+    for url in filter(None, (part.strip() for part in urls.split(","))):
+        try:
+            parts = urlsplit(url)
+            found.append(parts.port or ports[parts.scheme])
+        except (ValueError, KeyError):
+            advice = f"write a URL such as {next(iter(ports))}://HOST:PORT"
+            raise SettingsError(f"{name} is {url!r}: {advice}") from None
+        with contextlib.suppress(ValueError):
+            hosts.append(str(ipaddress.ip_network(parts.hostname or "")))
+    return Addresses(tuple(sorted(set(found))), tuple(sorted(set(hosts))))
+
+
+def _peer(
+    environment: Mapping[str, str],
+    prefix: str,
+    *,
+    namespace: str,
+    pods: str,
+    addresses: Addresses,
+    cidrs_replace_labels: bool = True,
+) -> Peer:
+    """Labels and networks from the environment. `namespace` and `pods` are the labels where it says nothing, unless
+    networks are given, which are then all."""
+    cidrs = _cidrs(environment, f"{prefix}_CIDRS") or addresses.hosts
+    if cidrs and cidrs_replace_labels:
+        namespace = pods = ""
+    peer = Peer(
+        _labels(f"{prefix}_NAMESPACE_LABELS", environment.get(f"{prefix}_NAMESPACE_LABELS", namespace)),
+        _labels(f"{prefix}_POD_LABELS", environment.get(f"{prefix}_POD_LABELS", pods)),
+        addresses.ports,
+        cidrs,
     )
+    if not peer:
+        raise SettingsError(
+            f"{prefix}_NAMESPACE_LABELS, {prefix}_POD_LABELS and {prefix}_CIDRS are empty: write where it is, or "
+            "NetworkPolicies would let nothing through"
+        )
+    return peer
 
 
-def _addresses(environment: Mapping[str, str], prefix: str, default: Addresses) -> Addresses:
-    cidr = environment.get(f"{prefix}_CIDR") or default.cidr
+def _cidrs(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    text = environment.get(name, "")
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
-        ipaddress.ip_network(cidr)
+        return tuple(str(ipaddress.ip_network(part)) for part in parts)
     except ValueError:
-        raise SettingsError(f"{prefix}_CIDR is {cidr!r}: write a network such as 10.0.0.0/24") from None
-    text = environment.get(f"{prefix}_PORTS", "")
+        raise SettingsError(
+            f"{name} is {text!r}: write networks separated by commas, such as 10.0.0.0/24,fd00:1::/64"
+        ) from None
+
+
+def _ports(environment: Mapping[str, str], name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    text = environment.get(name, "")
     parts = [part.strip() for part in text.split(",")] if text else []
     if not all(part.isascii() and part.isdigit() and 0 < int(part) < 65536 for part in parts):
-        raise SettingsError(f"{prefix}_PORTS is {text!r}: write ports separated by commas, such as 443,6443")
-    return Addresses(cidr, tuple(map(int, parts)) or default.ports)
+        raise SettingsError(f"{name} is {text!r}: write ports separated by commas, such as 443,6443")
+    return tuple(map(int, parts)) or default
 
 
 def _labels(name: str, text: str) -> dict[str, str]:
@@ -328,10 +401,3 @@ def _labels(name: str, text: str) -> dict[str, str]:
             raise SettingsError(f"{name} is {text!r}: write labels as key=value,key=value")
         labels[key] = value
     return labels
-
-
-def _url_port(name: str, url: str, default: int) -> int:
-    try:
-        return urlsplit(url).port or default
-    except ValueError:
-        raise SettingsError(f"{name} is {url!r}: write a URL with a port such as {default}") from None

@@ -23,6 +23,8 @@ def test_it_has_no_right_in_the_cluster() -> None:
     pod = made["Deployment"]["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["serviceAccountName"] == NAME
+    bindings = [item for item in rendered() if "Binding" in item["kind"]]
+    assert not [item for item in bindings if NAME in str(item.get("subjects"))]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["containers"][0]["args"] == ["risk-auditor"]
     assert pod["containers"][0]["image"].split(":")[0].endswith("/gateway")

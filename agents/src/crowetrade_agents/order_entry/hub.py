@@ -31,6 +31,7 @@ from crowetrade_agents.order_entry.commands import (
 from crowetrade_agents.order_entry.limits import SessionLimits
 from crowetrade_agents.order_entry.port import CommandSink, Response
 from crowetrade_agents.order_entry.session import Account, End, EndKind, Session
+from crowetrade_api.names import name_at
 
 _log = structlog.get_logger(__name__)
 _LEAVING = End(EndKind.LEAVING, "the gateway is leaving: log on again")
@@ -40,8 +41,9 @@ _MILLI_NS = 1_000_000
 class Sessions:
     """Implements SessionHub.
 
-    `is_bound` says whether a strategy of the namespace names this venue; `published` returns MarketData.sequence last
-    published. `changed` is set whenever a session opens, ends or makes progress; whoever waits for it clears it.
+    `is_bound` says of a strategy, by what this gateway calls it, whether it is bound to this venue; `published` returns
+    MarketData.sequence last published. `changed` is set whenever a session opens, ends or makes progress; whoever waits
+    for it clears it.
     """
 
     def __init__(
@@ -125,7 +127,7 @@ class Sessions:
         ends at once, however busy the gateway is."""
         if (refusal := self._refusal(logon)) is not None:
             return refusal
-        strategy = logon.strategy
+        strategy = self._name(logon)
         account = self._accounts.setdefault(strategy, Account(self.limits))
         account.logons.take(self.clock.now_ns())
         session = Session(
@@ -156,9 +158,13 @@ class Sessions:
     def _refusal(self, logon: gateway_pb2.Logon) -> End | None:
         if self._leaving:
             return _LEAVING
-        strategy = logon.strategy
-        if logon.namespace != self._namespace or not self._is_bound(strategy):
-            text = f"strategy {strategy[:63]!a} is not bound to this venue: its spec.instruments must name it"
+        strategy = self._name(logon)
+        # No name holds a dot, so nobody of this namespace can log on as a strategy of another one.
+        if "." in logon.strategy or not self._is_bound(strategy):
+            text = (
+                f"strategy {logon.strategy[:63]!a} of namespace {logon.namespace[:63]!a} is not bound to this venue: "
+                "its spec.instruments must name it, and spec.allowedStrategies of the venue admit it"
+            )
             return End(EndKind.UNBOUND, text)
         account = self._accounts.get(strategy)
         if account is None or account.current is None:
@@ -174,6 +180,10 @@ class Sessions:
         if busy or account.logons.due_ns() > self.clock.now_ns():
             return End(EndKind.EXHAUSTED, f"strategy {strategy!r} logs on too often: wait before the next try")
         return None
+
+    def _name(self, logon: gateway_pb2.Logon) -> str:
+        """What this gateway calls the strategy."""
+        return name_at(self._namespace, logon.namespace, logon.strategy)
 
     def _open(self, strategy: str) -> Session | None:
         account = self._accounts.get(strategy)

@@ -68,11 +68,12 @@ Input = MarketEvent | TargetPosition | Decided | status_pb2.GatewayStatus | None
 
 
 class ExecutionRole:
-    """The execution role of one strategy; a SessionListener for its gateways."""
+    """The execution role of one strategy; a SessionListener for its gateways. `names` is what the gateway of each venue
+    calls the strategy."""
 
     def __init__(
         self,
-        strategy: str,
+        names: Mapping[str, str],
         instruments: Mapping[InstrumentId, Instrument],
         policy: ExecutionPolicy,
         state: AgentState,
@@ -87,9 +88,9 @@ class ExecutionRole:
         self._clock = clock
         self._upstream_ready = upstream_ready
         self._patience = patience or Patience()
-        ids = ClOrdIds(strategy, clock.now_ns())
+        ids = ClOrdIds(clock.now_ns())
         quoting = policy.style is Style.QUOTE
-        self._sender = OrderSender(strategy, ids, policy.time_in_force, clock, self._patience, shadow, quoting)
+        self._sender = OrderSender(names, ids, policy.time_in_force, clock, self._patience, shadow, quoting)
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         # The quotes of the steps handled, and the newest that have arrived.
         self._handled_tops: dict[InstrumentId, TopOfBook] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -47,11 +47,12 @@ class Patience:
 
 
 class OrderSender:
-    """The orders of one strategy. In shadow nothing is sent but cancels, and every decision is logged."""
+    """The orders of one strategy; `names` is what the gateway of each venue calls it. In shadow nothing is sent but
+    cancels, and every decision is logged."""
 
     def __init__(
         self,
-        strategy: str,
+        names: Mapping[str, str],
         ids: ClOrdIds,
         time_in_force: TimeInForce,
         clock: Clock,
@@ -59,7 +60,7 @@ class OrderSender:
         shadow: bool,
         post_only: bool = False,
     ) -> None:
-        self._strategy = strategy
+        self._names = names
         self._ids = ids
         self._time_in_force = TIME_IN_FORCE_TO_WIRE[time_in_force]
         self._clock = clock
@@ -69,9 +70,10 @@ class OrderSender:
 
     async def order(self, stream: VenueStream, instrument: InstrumentId, child: Child, origin: Origin) -> list[str]:
         """Sends a child order; returns its ClOrdID, or nothing when it did not leave."""
+        strategy = self._names[stream.venue]
         order = orders_pb2.NewOrder(
-            cl_ord_id=self._ids.next(),
-            strategy=self._strategy,
+            cl_ord_id=self._ids.next(strategy),
+            strategy=strategy,
             instrument=instrument_to_wire(instrument),
             side=SIDE_TO_WIRE[child.side],
             order_quantity=render(child.quantity),
@@ -103,10 +105,11 @@ class OrderSender:
 
     async def cancel(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> list[str]:
         """Sends cancels of working orders; returns the ClOrdIDs of the orders."""
+        strategy = self._names[stream.venue]
         for cl_ord_id in cl_ord_ids:
             stream.orders.cancel_sent(cl_ord_id)
             _log.info("cancel", venue=stream.venue, cl_ord_id=cl_ord_id)
-            cancel = orders_pb2.Cancel(cl_ord_id=self._ids.next(), orig_cl_ord_id=cl_ord_id, strategy=self._strategy)
+            cancel = orders_pb2.Cancel(cl_ord_id=self._ids.next(strategy), orig_cl_ord_id=cl_ord_id, strategy=strategy)
             if not await stream.send(Request(cancel=cancel)):
                 stream.orders.cancel_unanswered(cl_ord_id)
         return list(cl_ord_ids)

@@ -150,21 +150,27 @@ def _timed(role: str, stage: Stage[In, Out], running: RunningStage) -> Stage[In,
 
 
 async def subscribe_market_data(
-    bus: Bus, namespace: str, venues: Iterable[str], handler: Callable[[MarketEvent], Awaitable[None]]
+    bus: Bus, venues: Iterable[tuple[str, str]], handler: Callable[[MarketEvent], Awaitable[None]]
 ) -> None:
-    """One subscription per venue, so that the order of the venue is kept among its instruments."""
+    """One subscription per venue, of which namespace and name are given, so that the order of the venue is kept among
+    its instruments."""
 
     async def receive(message: pb.MarketData) -> None:
         await handler(market_event(message))
 
-    for venue in venues:
+    for namespace, venue in venues:
         await bus.subscribe(subjects.market_data_of_venue(namespace, venue), pb.MarketData, receive)
 
 
 async def start_features(
-    bus: Bus, context: StageContext, role: Stage[MarketEvent, FeatureVector], instruments: Collection[InstrumentId]
+    bus: Bus,
+    context: StageContext,
+    role: Stage[MarketEvent, FeatureVector],
+    instruments: Collection[InstrumentId],
+    venues: Iterable[tuple[str, str]],
 ) -> None:
-    """Puts the feature role on the bus, for the events of the instruments."""
+    """Puts the feature role on the bus, for the events of the instruments at venues of which namespace and name are
+    given."""
     subject = subjects.features(context.namespace, context.strategy)
 
     async def receive(event: MarketEvent) -> None:
@@ -173,7 +179,7 @@ async def start_features(
             context.state.hold(vector.reason)
             await bus.publish(subject, flow_wire.feature_vector_to_wire(vector))
 
-    await subscribe_market_data(bus, context.namespace, venues_of(instruments), receive)
+    await subscribe_market_data(bus, venues, receive)
 
 
 async def start_signals(bus: Bus, context: StageContext, role: Stage[FeatureVector, Signal]) -> None:
@@ -196,8 +202,3 @@ async def start_portfolio(bus: Bus, context: StageContext, role: Stage[Signal, T
         await bus.publish(subject, flow_wire.target_to_wire(role(flow_wire.signal(message))))
 
     await bus.subscribe(subjects.signals(context.namespace, context.strategy), pb.Signal, receive)
-
-
-def venues_of(instruments: Iterable[InstrumentId]) -> tuple[str, ...]:
-    """The venues of the instruments, in the order in which they come first."""
-    return tuple(dict.fromkeys(instrument.venue for instrument in instruments))

@@ -116,6 +116,11 @@ class StrategyProcess:
             return create_strategy_model(self.config)
 
     @property
+    def _venues(self) -> list[tuple[str, str]]:
+        """Namespace and name of each venue."""
+        return [(self.config.namespace_of(venue), venue) for venue in self.config.venues]
+
+    @property
     def _combined(self) -> bool:
         return set(self.roles) == set(ROLES)
 
@@ -131,14 +136,14 @@ class StrategyProcess:
             else:
                 await execution.on_market_event(event)
 
-        await subscribe_market_data(market, self.config.namespace, self.config.venues, receive)
+        await subscribe_market_data(market, self._venues, receive)
         await market.flush()
 
     async def _start_split(self, market: Bus, execution: ExecutionRole | None) -> None:
         """Each role between its subjects, downstream first."""
         config, context, instruments = self.config, self._context, instrument_ids(self.config)
         if execution is not None:
-            await subscribe_market_data(market, config.namespace, config.venues, execution.on_market_event)
+            await subscribe_market_data(market, self._venues, execution.on_market_event)
             targets = subjects.targets(config.namespace, config.name)
 
             async def receive(message: market_data_pb2.TargetPosition) -> None:
@@ -153,7 +158,7 @@ class StrategyProcess:
         if Role.FEATURE in self.roles:
             with self.running.at_work(Role.FEATURE):
                 feature = feature_role(started(self._models[Role.FEATURE]), context)
-            await start_features(market, context, feature, instruments)
+            await start_features(market, context, feature, instruments, self._venues)
         await market.flush()
         for role in self.roles:
             await market.answer_pings(subjects.handshake(config.namespace, config.name, role))
@@ -165,7 +170,7 @@ class StrategyProcess:
             await self._await_upstream(market)
 
         execution = ExecutionRole(
-            strategy=config.name,
+            names={venue: config.name_at(venue) for venue in config.venues},
             instruments=listings(config),
             policy=execution_policy(config),
             state=self._state,
@@ -174,8 +179,8 @@ class StrategyProcess:
             shadow=shadow(config),
             patience=self.patience,
         )
-        for venue in config.venues:
-            status = subjects.gateway_status(config.namespace, venue)
+        for namespace, venue in self._venues:
+            status = subjects.gateway_status(namespace, venue)
             await market.subscribe(status, status_pb2.GatewayStatus, execution.on_gateway_status)
         return execution
 

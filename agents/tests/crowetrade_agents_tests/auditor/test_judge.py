@@ -247,11 +247,39 @@ SMALLER: dict[str, Any] = {"side": SELL, "order_quantity": "4000", "price": "1.2
 CLOSING: dict[str, Any] = SMALLER | {"closing": True, "ord_type": orders_pb2.ORD_TYPE_MARKET, "price": ""}
 FLATTEN = config_pb2.TRADING_STATE_FLATTEN
 
+
+def guests() -> dict[str, Any]:
+    """Beside alpha and beta, an alpha of the namespace ops."""
+    binds = rule(BASE, "base")
+    binds.strategies.append("alpha.ops")
+    strategies = [
+        config_pb2.StrategyBinding(strategy=name, state=config_pb2.TRADING_STATE_ACTIVE, labels={"desk": "fx"})
+        for name in binds.strategies
+    ]
+    labels = {"ops": config_pb2.NamespaceLabels(labels={"owner": "quants"})}
+    return apply(binds, strategies=strategies, strategy_namespaces=labels)
+
+
+def of_owner(owner: str) -> pb.KillChanged:
+    """A kill order for namespaces with a label."""
+    found = kill(namespaces_from="Selector")
+    found.order.scope.namespace_selector.match_labels["owner"] = owner
+    return found
+
+
 CONTROLS: dict[str, tuple[str, Forge]] = {
     "a kill order that cancels": ("killSwitch", lambda it: it.add(kill_changed=kill()).order()),
     "a kill order that blocks": (
         "killSwitch",
         lambda it: it.add(kill_changed=kill(kill_pb2.KILL_MODE_BLOCK)).order(),
+    ),
+    "a kill order of the guest's own namespace": (
+        "killSwitch",
+        lambda it: it.add(**guests()).add(kill_changed=kill(namespaces_from="Same")).order(strategy="alpha.ops"),
+    ),
+    "a kill order by labels of the guest's namespace": (
+        "killSwitch",
+        lambda it: it.add(**guests()).add(kill_changed=of_owner("quants")).order(strategy="alpha.ops"),
     ),
     "a kill order of a mode that nobody knows": (
         "killSwitch",
@@ -333,6 +361,12 @@ def test_an_order_that_something_stops_is_found(case: str) -> None:
 
 
 ADMITTED: dict[str, Forge] = {
+    "a kill order of a guest's namespace, and another's order": lambda it: (
+        it.add(**guests()).add(kill_changed=kill(namespaces_from="Same")).order()
+    ),
+    "a kill order for namespaces of others": lambda it: (
+        it.add(**guests()).add(kill_changed=of_owner("desk")).order(strategy="alpha.ops")
+    ),
     "a kill order for others": lambda it: it.add(kill_changed=kill(selects="equities")).order(),
     "a kill order of another namespace for its own": lambda it: it.add(
         kill_changed=kill(namespaces_from="Same")

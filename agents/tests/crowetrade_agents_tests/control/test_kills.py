@@ -183,3 +183,38 @@ def test_of_two_kill_orders_the_harder_holds(one: TradingState, other: TradingSt
         Configuration(bindings={"alpha": ACTIVE}), {}, False, "alpha", [Stop(one, REFUSAL), Stop(other, REFUSAL)]
     )
     assert control.state is max(one, other, key=states.index)
+
+
+GUESTS = Configuration(
+    bindings={"alpha": ACTIVE, "alpha.research": ACTIVE, "beta.live": ACTIVE},
+    strategy_labels={"alpha": {"team": "hft"}, "alpha.research": {"team": "fx"}, "beta.live": {"team": "fx"}},
+    namespace_labels={"owner": "platform"},
+    strategy_namespaces={"research": {"owner": "quants"}, "live": {"owner": "desk"}},
+)
+BY_OWNER = kill_pb2.KillScope(
+    namespaces_from="Selector", namespace_selector=kill_pb2.LabelSelector(match_labels={"owner": "quants"})
+)
+
+
+@pytest.mark.parametrize(
+    ("why", "namespace", "scope", "stopped"),
+    [
+        ("of the venue's namespace, everybody", "venues", EVERYBODY_HERE, ["alpha", "alpha.research", "beta.live"]),
+        ("by labels, of every namespace", "venues", FX, ["alpha.research", "beta.live"]),
+        ("of their own namespace, its own", "research", EVERYBODY_HERE, ["alpha.research"]),
+        ("of a namespace that has nobody here", "elsewhere", EVERYBODY_HERE, []),
+        ("by labels of their namespace", "elsewhere", BY_OWNER, ["alpha.research"]),
+    ],
+)
+def test_a_kill_order_stops_strategies_of_other_namespaces_at_this_venue(
+    why: str, namespace: str, scope: kill_pb2.KillScope, stopped: list[str]
+) -> None:
+    orders = [kill_pb2.KillOrder(namespace=namespace, name="stop", mode=CANCEL, scope=scope)]
+    found = [name for name in GUESTS.bindings or {} if any(stops(orders, GUESTS, "venues", name))]
+    assert found == stopped, why
+
+
+def test_before_a_configuration_has_come_an_order_stops_the_strategies_of_its_namespace() -> None:
+    orders = [kill_pb2.KillOrder(namespace="research", name="stop", mode=CANCEL, scope=EVERYBODY_HERE)]
+    names = ("alpha", "alpha.research", "beta.live")
+    assert [name for name in names if any(stops(orders, Configuration(), "venues", name))] == ["alpha.research"]

@@ -358,15 +358,15 @@ def test_the_memory_of_ended_orders_is_bounded() -> None:
 
 
 def test_cl_ord_ids_are_unique_and_name_their_strategy() -> None:
-    ids = ClOrdIds("eurusd-ema", 1_700_000_000_000_000_000)
-    first = [ids.next() for _ in range(3)]
+    ids = ClOrdIds(1_700_000_000_000_000_000)
+    first = [ids.next("eurusd-ema") for _ in range(3)]
     assert first == [f"eurusd-ema-{base36(1_700_000_000_000_000_000)}-{n}" for n in (1, 2, 3)]
     assert int(first[0].split("-")[2], 36) == 1_700_000_000_000_000_000
-    assert ClOrdIds("eurusd-ema", 1_700_000_000_000_000_001).next() not in first
+    assert ClOrdIds(1_700_000_000_000_000_001).next("eurusd-ema") not in first
     assert base36(0) == "0"
 
 
 @pytest.mark.parametrize("start_ns", [0, 1, 1_400_000_000_000_000_000, 2**63 - 1])
 def test_a_run_has_10_to_13_characters(start_ns: int) -> None:
     """The gateway's own requests have a shorter one, so that no strategy can use theirs."""
-    assert re.fullmatch(r"s-[0-9a-z]{10,13}-1", ClOrdIds("s", start_ns).next())
+    assert re.fullmatch(r"s-[0-9a-z]{10,13}-1", ClOrdIds(start_ns).next("s"))

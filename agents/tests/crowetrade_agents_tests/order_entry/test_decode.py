@@ -294,9 +294,11 @@ def test_a_refusal_says_what_it_answers() -> None:
 
 
 def test_the_ids_that_the_execution_role_makes_are_the_strategys_own() -> None:
-    ids = ClOrdIds("alpha", START_NS)
-    assert owns("alpha", ids.next())
-    assert not owns("alph", ids.next())
+    ids = ClOrdIds(START_NS)
+    assert owns("alpha", ids.next("alpha"))
+    assert not owns("alph", ids.next("alpha"))
+    assert owns("alpha.research", ids.next("alpha.research"))
+    assert not owns("alpha", ids.next("alpha.research"))
 
 
 def test_a_request_at_its_size_is_read_and_one_byte_more_is_refused_for_it() -> None:

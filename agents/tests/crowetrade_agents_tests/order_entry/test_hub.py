@@ -99,7 +99,12 @@ async def test_a_session_begins_with_its_snapshot_and_the_heartbeat_deadline(eng
 
 
 @pytest.mark.parametrize(
-    "logon", [requests.logon("gamma"), requests.logon("alpha", namespace="other"), gateway_pb2.Logon()]
+    "logon",
+    [
+        requests.logon("gamma"),
+        requests.logon("alpha", namespace="other"),
+        gateway_pb2.Logon(),
+    ],
 )
 async def test_only_a_bound_strategy_of_the_namespace_gets_a_session(
     engine: EngineSide, logon: gateway_pb2.Logon
@@ -428,3 +433,29 @@ async def test_published_goes_to_every_session_after_the_reports_before_it(engin
     await settle()
     assert alpha.kinds() == ["logon_accepted", "execution_report", "published"]
     assert beta.received[-1].published.sequence == 101
+
+
+async def test_a_strategy_of_another_namespace_has_a_session_of_its_own_beside_its_namesake(engine: EngineSide) -> None:
+    engine.bound |= {"alpha.guests"}
+    own = await logged_on(engine)
+    session = engine.sessions.open(requests.logon("alpha", namespace="guests"))
+    assert isinstance(session, Session), session
+    guest = Carried(session, reads=True)
+    await session.accepted.wait()
+    assert engine.sessions.connected() == {"alpha", "alpha.guests"}
+    assert end_of(own) is None
+    assert await is_served(engine, guest)
+    assert await is_served(engine, own)
+    guest.send(requests.new_order(9, "alpha"))
+    await settle()
+    assert len(engine.orders("alpha")) == len(engine.orders("alpha.guests")) == 1, "nobody sends under another's name"
+
+
+@pytest.mark.parametrize("namespace", [requests.NAMESPACE, "", "guests", "x"])
+async def test_nobody_logs_on_by_what_the_gateway_calls_a_strategy_of_another_namespace(
+    engine: EngineSide, namespace: str
+) -> None:
+    engine.bound |= {"alpha.guests"}
+    refused = engine.sessions.open(requests.logon("alpha.guests", namespace=namespace))
+    assert isinstance(refused, End)
+    assert refused.kind is EndKind.UNBOUND

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ async def execution(
                 await role.on_gateway_status(message)
 
     role = ExecutionRole(
-        strategy=STRATEGY,
+        names=defaultdict(lambda: STRATEGY),
         instruments=listed,
         policy=ExecutionPolicy(
             style=style,

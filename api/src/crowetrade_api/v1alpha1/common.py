@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Annotated, Any, Literal
 
@@ -143,6 +144,12 @@ ObjectName = Annotated[
 """Name of one of our resources in the same namespace."""
 
 
+def section(model: type[BaseModel], description: str, *items: dict[str, str]) -> Any:
+    """A field that holds a model whose fields all have defaults, with CEL rules between them."""
+    schema: dict[str, Any] = {"default": {}, **(rules(*items) if items else {})}
+    return Field(default_factory=model, description=description, json_schema_extra=schema)
+
+
 def name_rule() -> dict[str, str]:
     """Names become parts of Service names, labels and bus subjects: short, and without dots."""
     return rule(
@@ -152,10 +159,31 @@ def name_rule() -> dict[str, str]:
     )
 
 
-class Reference(ApiModel):
-    """Another resource in the same namespace."""
+_NAMESPACE = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+NamespaceName = Annotated[
+    str,
+    StringConstraints(pattern=_NAMESPACE, max_length=63),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                f"self.matches({_raw(_NAMESPACE)})",
+                "must be the name of a namespace: at most 63 characters of lower-case letters, digits and '-'",
+            )
+        )
+    ),
+]
+"""Name of a namespace."""
 
-    name: ObjectName = Field(description="metadata.name of the resource in the same namespace.")
+
+class VenueReference(ApiModel):
+    """A VenueConnection, in this namespace or in another one that admits its strategies."""
+
+    name: ObjectName = Field(description="metadata.name of the VenueConnection.")
+    namespace: NamespaceName | None = Field(
+        default=None,
+        description="Namespace of the VenueConnection; default: that of the Strategy. Of another namespace it must "
+        "admit the Strategy: spec.allowedStrategies of the VenueConnection.",
+    )
 
 
 class LabelRequirement(ApiModel):
@@ -217,6 +245,35 @@ def _holds(requirement: LabelRequirement, labels: dict[str, str]) -> bool:
             return value is None
 
 
+Labels = Mapping[str, str]
+"""metadata.labels."""
+
+
+class NamespaceChoice(ApiModel):
+    """Which namespaces, as listeners of the Gateway API say it."""
+
+    from_: Literal["Same", "All", "Selector"] = Field(default="Same", alias="from")
+    selector: LabelSelector = section(LabelSelector, "Namespaces by their labels, with from: Selector.")
+
+    def selects(self, own: str, namespace: str, labels: Labels | None) -> bool | None:
+        """Whether the resource of namespace `own` means this namespace; None while its labels, which decide it, are not
+        known."""
+        match self.from_:
+            case "All":
+                return True
+            case "Same":
+                return namespace == own
+        return None if labels is None else self.selector.matches(dict(labels))
+
+
+SELECTOR_WRITTEN = rule(
+    "!has(self.from) || self.from != 'Selector' || (has(self.selector) && (has(self.selector.matchLabels) && "
+    "self.selector.matchLabels.size() > 0 || has(self.selector.matchExpressions) && "
+    "self.selector.matchExpressions.size() > 0))",
+    "from: Selector needs a selector with matchLabels or matchExpressions; for every namespace write from: All",
+)
+
+
 _QUANTITY = r"^([0-9]{1,12})(\.[0-9]{1,6})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 Quantity = Annotated[
     str,
@@ -253,12 +310,6 @@ class Resources(ApiModel):
         description="What each pod may use at most; a pod above its memory limit is killed.",
         json_schema_extra={"default": {"memory": "512Mi"}},
     )
-
-
-def section(model: type[BaseModel], description: str, *items: dict[str, str]) -> Any:
-    """A field that holds a model whose fields all have defaults, with CEL rules between them."""
-    schema: dict[str, Any] = {"default": {}, **(rules(*items) if items else {})}
-    return Field(default_factory=model, description=description, json_schema_extra=schema)
 
 
 def cut(text: str, length: int) -> str:

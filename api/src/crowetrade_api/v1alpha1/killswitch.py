@@ -8,20 +8,21 @@ from pydantic import Field, StringConstraints
 
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel, DocumentedEnum
-from crowetrade_api.v1alpha1.common import LabelSelector, name_rule, rule, section
+from crowetrade_api.v1alpha1.common import LabelSelector, NamespaceChoice, name_rule, rule, section
 from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
 
 
-class KillNamespaces(ApiModel):
-    """Namespaces whose gateways obey."""
+class KillNamespaces(NamespaceChoice):
+    """Namespaces whose gateways, and whose strategies wherever they trade, are stopped."""
 
     from_: Literal["Same", "All", "Selector"] = Field(
         default="Same",
         alias="from",
         description="Same: the namespace of the KillSwitch. All: every namespace. Selector: those that selector "
-        "selects. All and Selector need the right to create KillSwitches in every namespace.",
+        "selects. Whoever trades at a gateway of such a namespace is stopped, and so is every strategy of such a "
+        "namespace, at gateways of other namespaces, too. All and Selector need the right to create KillSwitches in "
+        "every namespace.",
     )
-    selector: LabelSelector = section(LabelSelector, "Namespaces by their labels, with from: Selector.")
 
 
 class KillScope(ApiModel):
@@ -29,7 +30,7 @@ class KillScope(ApiModel):
 
     strategy_selector: LabelSelector = section(LabelSelector, "Strategies by their labels; empty selects all.")
     venue_selector: LabelSelector = section(LabelSelector, "VenueConnections by their labels; empty selects all.")
-    namespaces: KillNamespaces = section(KillNamespaces, "Namespaces whose gateways obey.")
+    namespaces: KillNamespaces = section(KillNamespaces, "Namespaces whose gateways and strategies are stopped.")
 
 
 UserName = Annotated[str, StringConstraints(max_length=256)]

@@ -12,9 +12,11 @@ from crowetrade_api.model import ApiModel
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
+    SELECTOR_WRITTEN,
     Currency,
     Fraction,
     LabelSelector,
+    NamespaceChoice,
     PositiveDecimal,
     VenueSymbol,
     name_rule,
@@ -29,22 +31,27 @@ ON_BREACH = ("Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten")
 """From the mildest to the hardest."""
 
 
-class StrategyNamespaces(ApiModel):
-    """Whose strategies."""
+class StrategyNamespaces(NamespaceChoice):
+    """Whose strategies, of those that trade at the venues of this namespace."""
 
-    from_: Literal["Same"] = Field(
-        default="Same",
+    from_: Literal["Same", "All", "Selector"] = Field(
+        default="All",
         alias="from",
-        description="Same: strategies of this namespace. The only value that is accepted until a VenueConnection can "
-        "be shared between namespaces.",
+        description="All: whoever trades at a venue of this namespace. Same: strategies of this namespace alone. "
+        "Selector: those of the namespaces that selector selects.",
     )
 
 
 class Scope(ApiModel):
-    """Whom the limits bind. What is left out matches everything in the namespace."""
+    """Whom the limits bind, of those who trade at the venues of this namespace, whatever namespace they are of. What is
+    left out matches everything."""
 
     strategy_selector: LabelSelector = section(LabelSelector, "Strategies by their labels; empty selects all.")
-    strategy_namespaces: StrategyNamespaces = section(StrategyNamespaces, "Namespaces of the strategies.")
+    strategy_namespaces: StrategyNamespaces = section(
+        StrategyNamespaces,
+        "Whose strategies, of those that trade at the venues of this namespace.",
+        SELECTOR_WRITTEN,
+    )
     venue_selector: LabelSelector = section(LabelSelector, "VenueConnections by their labels; empty selects all.")
     instruments: list[VenueSymbol] = Field(
         default_factory=list,
@@ -182,7 +189,10 @@ LIMIT_NAMES = tuple(to_camel(name) for name in Limits.model_fields)
 class RiskLimitSpec(ApiModel):
     """Whom the limits bind, how they count, and the limits."""
 
-    scope: Scope = section(Scope, "Whom the limits bind. What is left out matches everything in the namespace.")
+    scope: Scope = section(
+        Scope,
+        "Whom the limits bind, of those who trade at this namespace's venues; what is left out matches all.",
+    )
     aggregate: Literal["PerStrategy", "Total"] = Field(
         default="PerStrategy",
         description="PerStrategy: the limits hold for each strategy alone, at each gateway. Total: for all strategies "
@@ -238,7 +248,7 @@ class UtilisationStatus(ApiModel):
 
     name: str = Field(description="Field of spec.limits.", max_length=64)
     venue: str = Field(description="Name of the VenueConnection whose gateway counts it.", max_length=63)
-    key: str = Field(description="What it counts: strategy/venue/symbol, strategy, or - for all.", max_length=192)
+    key: str = Field(description="What it counts: strategy/venue/symbol, strategy, or - for all.", max_length=256)
     used: str = Field(description="Used, in the limit's unit.", max_length=QUANTITY_LENGTH)
     limit: str = Field(description="The limit, in its unit.", max_length=QUANTITY_LENGTH)
     ratio: str = Field(default="", description="used / limit with three decimals.", max_length=24)
@@ -252,10 +262,10 @@ class UtilisationStatus(ApiModel):
 class BreachStatus(ApiModel):
     """A breach that nobody has cleared yet."""
 
-    id: str = Field(description="What the annotation clear-breach has to name.", max_length=192)
+    id: str = Field(description="What the annotation clear-breach has to name.", max_length=256)
     limit: str = Field(description="Field of spec.limits.", max_length=64)
     strategy: str = Field(
-        default="", description="Strategy that it stops; empty for all that are bound.", max_length=63
+        default="", description="Strategy that it stops; empty for all that are bound.", max_length=104
     )
     venue: str = Field(description="VenueConnection whose gateway found it.", max_length=63)
     action: str = Field(description="What is done about it, as spec.onBreach said at that moment.", max_length=16)

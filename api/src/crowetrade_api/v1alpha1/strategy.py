@@ -14,10 +14,10 @@ from crowetrade_api.v1alpha1.common import (
     Fraction,
     PositiveDecimal,
     Probability,
-    Reference,
     Resources,
     Symbol,
     UnsignedDecimal,
+    VenueReference,
     name_rule,
     rule,
     rules,
@@ -46,9 +46,9 @@ class TradedInstrument(ApiModel):
     """One instrument and the venue to trade it on."""
 
     symbol: Symbol = Field(description="Symbol as the VenueConnection declares it in spec.instruments.")
-    venue_ref: Reference = Field(
-        description="The VenueConnection in the same namespace. It may be created later: until then the condition "
-        "VenueConnected names what is missing."
+    venue_ref: VenueReference = Field(
+        description="The VenueConnection, in this namespace or in another one that admits the Strategy. It may be "
+        "created later: until then the condition VenueConnected names what is missing."
     )
 
 
@@ -246,7 +246,15 @@ class StrategySpec(ApiModel):
                 rule(
                     "self.all(a, self.exists_one(b, b.symbol == a.symbol && b.venueRef.name == a.venueRef.name))",
                     "instruments: write each symbol once per venue; the same symbol at two venues is allowed",
-                )
+                ),
+                rule(
+                    # `namespace` is a reserved word of CEL, which Kubernetes escapes so.
+                    "self.all(a, self.all(b, a.venueRef.name != b.venueRef.name || "
+                    "(has(a.venueRef.__namespace__) ? a.venueRef.__namespace__ : '') == "
+                    "(has(b.venueRef.__namespace__) ? b.venueRef.__namespace__ : '')))",
+                    "instruments: one strategy cannot trade at two venues of the same name in two namespaces; write "
+                    "two strategies, and the same venueRef wherever the venue is the same",
+                ),
             ),
         },
     )
@@ -272,6 +280,11 @@ class StrategySpec(ApiModel):
     def venues(self) -> list[str]:
         """Names of the venues, each once, in order."""
         return list(dict.fromkeys(item.venue_ref.name for item in self.instruments))
+
+    def namespace_of(self, venue: str, own: str) -> str:
+        """Namespace of one of the venues; `own` is that of the Strategy."""
+        refs = (item.venue_ref for item in self.instruments)
+        return next((ref.namespace or own for ref in refs if ref.name == venue), own)
 
 
 class AgentsStatus(ApiModel):
@@ -387,6 +400,13 @@ class StrategyStatus(ApiModel):
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
+    admitted_venues: list[Annotated[str, StringConstraints(max_length=104)]] = Field(
+        default_factory=list,
+        description="Venues of other namespaces that admit it, as NAMESPACE/NAME: by this the bus lets it read their "
+        "market data.",
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
     last_signal_time: str | None = Field(
         default=None, description="When the model last gave a signal.", json_schema_extra={"format": "date-time"}
     )
@@ -444,6 +464,10 @@ class Strategy(Resource):
         """Names of the venues, each once, in order."""
         return self.spec.venues
 
+    def namespace_of(self, venue: str) -> str:
+        """Namespace of one of its venues."""
+        return self.spec.namespace_of(venue, self.namespace)
+
     @property
     def flattens(self) -> bool:
         """Whether its deletion closes its positions."""
@@ -458,12 +482,22 @@ class UnreadableStrategy(Unreadable):
     @property
     def venues(self) -> list[str]:
         """Names of the venues, each once, in order."""
-        listed = self.spec.get("instruments") if isinstance(self.spec, dict) else None
-        items = listed if isinstance(listed, list) else []
-        found = [item.get("venueRef") for item in items if isinstance(item, dict)]
-        return list(dict.fromkeys(str(item["name"]) for item in found if isinstance(item, dict) and item.get("name")))
+        return list(dict.fromkeys(str(ref["name"]) for ref in venue_refs(self.spec)))
+
+    def namespace_of(self, venue: str) -> str:
+        """Namespace of one of its venues."""
+        found = (ref.get("namespace") for ref in venue_refs(self.spec) if str(ref["name"]) == venue)
+        return str(next(found, None) or self.namespace)
 
     @property
     def flattens(self) -> bool:
         """Whether its deletion closes its positions."""
         return isinstance(self.spec, dict) and self.spec.get("deletionPolicy") == "Flatten"
+
+
+def venue_refs(spec: Any) -> list[dict[str, Any]]:
+    """What a spec that may not match the schema names as venues, as far as that can be seen."""
+    listed = spec.get("instruments") if isinstance(spec, dict) else None
+    items = listed if isinstance(listed, list) else []
+    found = [item.get("venueRef") for item in items if isinstance(item, dict)]
+    return [ref for ref in found if isinstance(ref, dict) and ref.get("name")]

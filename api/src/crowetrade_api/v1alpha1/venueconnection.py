@@ -10,7 +10,11 @@ from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
+    SELECTOR_WRITTEN,
     Currency,
+    Labels,
+    LabelSelector,
+    NamespaceChoice,
     PositiveDecimal,
     Resources,
     SignedDecimal,
@@ -374,6 +378,26 @@ class Credentials(ApiModel):
     )
 
 
+class AllowedNamespaces(NamespaceChoice):
+    """Namespaces whose strategies may trade."""
+
+    from_: Literal["Same", "All", "Selector"] = Field(
+        default="Same",
+        alias="from",
+        description="Same: the namespace of the VenueConnection. All: every namespace. Selector: those that selector "
+        "selects.",
+    )
+
+
+class AllowedStrategies(ApiModel):
+    """Who may trade at a venue."""
+
+    namespaces: AllowedNamespaces = section(
+        AllowedNamespaces, "Namespaces whose strategies may trade.", SELECTOR_WRITTEN
+    )
+    selector: LabelSelector = section(LabelSelector, "Strategies by their labels; empty admits all of them.")
+
+
 class RateLimits(ApiModel):
     """Most messages that strategies may send to the venue; what is above is refused, not queued. The cancels that the
     gateway makes itself, at a halt or a lost session, always leave."""
@@ -457,6 +481,11 @@ class VenueConnectionSpec(ApiModel):
                 "credentials: set exactly one of vault and secretRef",
             )
         ),
+    )
+    allowed_strategies: AllowedStrategies = section(
+        AllowedStrategies,
+        "Who may trade here, as listeners of the Gateway API say it. RiskLimits and KillSwitches of this namespace "
+        "bind all of them.",
     )
     rate_limits: RateLimits = section(
         RateLimits, "Most messages that strategies may send to the venue; what is above is refused, not queued."
@@ -599,7 +628,8 @@ class VenueConnectionStatus(ApiModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, SessionEstablished, CredentialsReady; Halted when the gateway is, and Paused.",
+        description="Ready, SessionEstablished, CredentialsReady; StrategiesRefused when some are, Halted when the "
+        "gateway is, and Paused.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
@@ -675,6 +705,25 @@ class VenueConnection(Resource):
     status: Annotated[VenueConnectionStatus, LENIENT] = Field(
         default_factory=VenueConnectionStatus, description="How the gateway is doing; written by the operator."
     )
+
+    def refusal(self, namespace: str, strategy_labels: Labels, namespace_labels: Labels | None) -> str:
+        """Why a Strategy of this namespace with these labels may not trade here, with what to do; empty when it may.
+        `namespace_labels` None: they are not known."""
+        allowed, name = self.spec.allowed_strategies, f"VenueConnection {self.namespace}/{self.name}"
+        admitted = allowed.namespaces.selects(self.namespace, namespace, namespace_labels)
+        if admitted is None:
+            return (
+                f"{name} admits namespaces by their labels, and those of namespace {namespace} cannot be read: "
+                "give the operator the right to get the namespace"
+            )
+        if not admitted:
+            return (
+                f"{name} does not admit strategies of namespace {namespace}: who owns it has to select the namespace "
+                "in spec.allowedStrategies.namespaces"
+            )
+        if not allowed.selector.matches(dict(strategy_labels)):
+            return f"{name} admits strategies by their labels: see spec.allowedStrategies.selector there"
+        return ""
 
 
 class UnreadableVenue(Unreadable):

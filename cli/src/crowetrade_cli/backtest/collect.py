@@ -4,7 +4,7 @@ it is in a cluster. Money is exact."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -19,6 +19,7 @@ from crowetrade_agents.risk import gate
 from crowetrade_agents.runtime.backtest.run import Backtest
 from crowetrade_agents.runtime.config import listings
 from crowetrade_api.files import StrategyFile
+from crowetrade_api.names import strategy_of
 from crowetrade_cli.results.result import Fill, Holding, Holdings, LimitUse, Refused
 
 Key = tuple[str, InstrumentId]
@@ -28,14 +29,17 @@ _LimitKey = tuple[str, str, str]
 class Collector:
     """`recorded` is handed to the backtest; `sample` is called when a look at what is held is due."""
 
-    def __init__(self, namespace: str, strategies: Sequence[StrategyFile]) -> None:
+    def __init__(self, namespaces: Mapping[str, str], strategies: Sequence[StrategyFile]) -> None:
+        """`namespaces` are those of the venues, by the venue's name."""
         self.fills: list[Fill] = []
         self.holdings = Holdings()
-        # Funding and rollover by the strategy's name.
+        # Funding and rollover by the strategy's NAMESPACE/NAME.
         self.charges: dict[str, Decimal] = defaultdict(lambda: ZERO)
-        self._namespace = namespace
+        self._namespaces = namespaces
         self._instruments: dict[Key, Instrument] = {
-            (file.name, name): instrument for file in strategies for name, instrument in listings(file).items()
+            (f"{file.namespace}/{file.name}", name): instrument
+            for file in strategies
+            for name, instrument in listings(file).items()
         }
         self._cash: dict[Key, Decimal] = defaultdict(lambda: ZERO)
         self._position: dict[Key, Decimal] = defaultdict(lambda: ZERO)
@@ -68,8 +72,8 @@ class Collector:
             price = mark.book.mid if mark is not None and mark.book.is_usable else None
             position = self._position[key]
             value = ZERO if price is None else _notional(position, price, instrument)
-            venue = self._id(name.venue)
-            row = Holding(at_ns, self._id(strategy), venue, name.symbol, position, self._cash[key], price, value)
+            venue = self._id(name.venue, name.venue)
+            row = Holding(at_ns, strategy, venue, name.symbol, position, self._cash[key], price, value)
             self.holdings.append(row)
 
     @property
@@ -89,7 +93,7 @@ class Collector:
 
     def _executed(self, gateway: Gateway, body: journal_pb2.OrderExecuted, at_ns: int) -> None:
         venue = gateway.state.settings.venue
-        key = ClOrdId.of(body.cl_ord_id).strategy, InstrumentId(venue, body.symbol)
+        key = self._strategy(venue, ClOrdId.of(body.cl_ord_id).strategy), InstrumentId(venue, body.symbol)
         instrument = self._instruments[key]
         side = SIDE_FROM_WIRE[body.side]
         quantity, price, fee = parse(body.quantity), parse(body.price), parse(body.fee)
@@ -100,8 +104,8 @@ class Collector:
         self.fills.append(
             Fill(
                 body.transact_unix_ns or at_ns,
-                self._id(key[0]),
-                self._id(venue),
+                key[0],
+                self._id(venue, venue),
                 body.symbol,
                 "Buy" if side is Side.BUY else "Sell",
                 quantity,
@@ -114,10 +118,11 @@ class Collector:
         )
 
     def _charged(self, gateway: Gateway, body: journal_pb2.PositionCharged) -> None:
-        key = body.strategy, InstrumentId(gateway.state.settings.venue, body.symbol)
+        venue = gateway.state.settings.venue
+        key = self._strategy(venue, body.strategy), InstrumentId(venue, body.symbol)
         amount = parse(body.amount)
         self._cash[key] = CONTEXT.subtract(self._cash[key], amount)
-        self.charges[body.strategy] = CONTEXT.add(self.charges[body.strategy], amount)
+        self.charges[key[0]] = CONTEXT.add(self.charges[key[0]], amount)
 
     def _ended(self, gateway: Gateway, body: journal_pb2.OrderEnded, at_ns: int) -> None:
         order = gateway.state.books.find(body.cl_ord_id)
@@ -140,27 +145,30 @@ class Collector:
         at_ns: int,
     ) -> None:
         venue = gateway.state.settings.venue
-        limit = self._id(risk_limit) if risk_limit else ""
+        limit = self._id(venue, risk_limit) if risk_limit else ""
         key = strategy, venue, symbol, reason, limit
         known = self._refused.get(key)
         if known is None:
-            self._refused[key] = Refused(
-                self._id(strategy), self._id(venue), symbol, reason, limit, text, count, at_ns, at_ns
-            )
+            owner, where = self._strategy(venue, strategy), self._id(venue, venue)
+            self._refused[key] = Refused(owner, where, symbol, reason, limit, text, count, at_ns, at_ns)
         else:
             self._refused[key] = replace(known, count=known.count + count, last_ns=at_ns)
 
     def _used(self, gateway: Gateway) -> None:
         """After an order was approved its use is the greatest so far, or none of its limits moved."""
         for use in gate.utilisation(gateway.state.facts("", gateway.state.live.now_ns)):
-            key = use.risk_limit, use.limit, use.key
+            limit = self._id(gateway.state.settings.venue, use.risk_limit)
+            key = limit, use.limit, use.key
             known = self._uses.get(key)
             if known is None or use.used > Decimal(known.highest):
-                limit = self._id(use.risk_limit)
                 self._uses[key] = LimitUse(limit, use.limit, use.key, render(use.allowed), render(use.used), 0)
 
-    def _id(self, name: str) -> str:
-        return f"{self._namespace}/{name}"
+    def _id(self, venue: str, name: str) -> str:
+        """Of something in the namespace of a venue."""
+        return f"{self._namespaces[venue]}/{name}"
+
+    def _strategy(self, venue: str, known_as: str) -> str:
+        return "/".join(strategy_of(known_as, self._namespaces[venue]))
 
 
 def _notional(signed: Decimal, price: Decimal, instrument: Instrument) -> Decimal:

@@ -55,9 +55,11 @@ def parameters_of(file: StrategyFile) -> Mapping[str, str]:
 def _own_code() -> str:
     digest = hashlib.sha256()
     for package in _PACKAGES:
-        (folder,) = import_module(package).__path__
-        for file in sorted(Path(folder).rglob("*.py")):
-            digest.update(f"{package}/{file.relative_to(folder)}\0{of_file(file)}\n".encode())
+        # What gateways and strategies share and what gateways alone have lie in folders of their own.
+        folders = [Path(folder) for folder in import_module(package).__path__]
+        files = {str(file.relative_to(folder)): file for folder in folders for file in folder.rglob("*.py")}
+        for name, file in sorted(files.items()):
+            digest.update(f"{package}/{name}\0{of_file(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration
@@ -13,15 +14,17 @@ from crowetrade_agents.runtime.strategy import create_strategy_model
 from crowetrade_api.files import StrategyFile, VenueFile
 from crowetrade_api.gateway_config import compile_config
 from crowetrade_api.references import Problem, references
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.local.gateway import file_of
-from crowetrade_cli.local.wanted import wanted
+from crowetrade_cli.local.wanted import Wanted, venues_of, wanted
 from crowetrade_cli.manifests.admission import Manifest
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything of one run but its recordings. `manifests` are as the API server would store them."""
+    """Everything of one run but its recordings. `manifests` are as the API server would store them; those that name no
+    namespace are of `namespace`."""
 
     namespace: str
     manifests: Sequence[Manifest]
@@ -31,13 +34,12 @@ class Plan:
     strategies: Sequence[StrategyFile]
 
 
-def plan_of(manifests: Sequence[Manifest], namespace: str) -> Plan:
-    """Raises WrongUse where there is nothing to run, Failed with a sentence for each strategy that cannot be run."""
-    found = wanted(manifests, namespace)
-    namespaces = sorted({address.namespace for address in (*found.strategies, *found.venues)})
-    if len(namespaces) > 1:
-        listed = ", ".join(namespaces)
-        raise WrongUse(f"the manifests are of the namespaces {listed}, and a backtest runs one: give it those of one")
+def plan_of(
+    manifests: Sequence[Manifest], namespace: str, labels: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+) -> Plan:
+    """`labels` are those of namespaces. Raises WrongUse where there is nothing to run, Failed with a sentence for each
+    strategy that cannot be run."""
+    found = wanted(manifests, namespace, labels)
     if not found.strategies:
         raise WrongUse("no Strategy is among the manifests: name the files or folders that hold one")
     engaged = sorted(address.name for address, switch in found.switches.items() if switch.spec.engaged)
@@ -46,28 +48,42 @@ def plan_of(manifests: Sequence[Manifest], namespace: str) -> Plan:
             f"KillSwitch {', '.join(engaged)} is engaged, so nothing would trade: leave it out, or set spec.engaged to "
             "false"
         )
-    venues = {item.name: item for item in found.venues.values()}
     strategies, problems = [], []
+    traded: dict[str, VenueConnection] = {}
     for strategy in found.strategies.values():
-        resolved = references(strategy, venues)
+        venues = venues_of(strategy, found.venues)
+        resolved = references(strategy, venues, found.namespaces.get(strategy.namespace))
         if isinstance(resolved, Problem):
             problems.append(f"strategy {strategy.name}: {resolved.message}")
-        else:
-            strategies.append(StrategyFile.of(strategy, resolved, dict.fromkeys(strategy.venues, "in this process")))
+            continue
+        for name, venue in venues.items():
+            if traded.setdefault(name, venue) is not venue:
+                raise WrongUse(
+                    f"VenueConnections {traded[name].namespace}/{name} and {venue.namespace}/{name} are both traded "
+                    "at, and a backtest runs one venue of a name: give it the strategies of one of them"
+                )
+        strategies.append(StrategyFile.of(strategy, resolved, dict.fromkeys(strategy.venues, "in this process")))
     if problems:
         raise Failed("\n".join(problems))
-    traded = {name: venues[name] for name in sorted({name for file in strategies for name in file.venues})}
-    items, limits = list(found.strategies.values()), list(found.limits.values())
+    ordered = [traded[name] for name in sorted(traded)]
     return Plan(
-        namespaces[0],
+        namespace,
         manifests,
-        [file_of(venue) for venue in traded.values()],
-        {
-            name: decode(compile_config(venue, items, limits, venues=traded.values()).SerializeToString())
-            for name, venue in traded.items()
-        },
+        [file_of(venue) for venue in ordered],
+        {venue.name: _configuration(venue, ordered, found) for venue in ordered},
         strategies,
     )
+
+
+def _configuration(venue: VenueConnection, traded: Iterable[VenueConnection], found: Wanted) -> Configuration:
+    config = compile_config(
+        venue,
+        found.strategies.values(),
+        [limit for limit in found.limits.values() if limit.namespace == venue.namespace],
+        venues=[item for item in traded if item.namespace == venue.namespace],
+        namespaces=found.namespaces,
+    )
+    return decode(config.SerializeToString())
 
 
 def check_models(plan: Plan) -> None:

@@ -57,7 +57,7 @@ def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | N
     began = perf_counter()
     histories = [recordings.of(file) for file in plan.traded]
     span = span_of(histories, asked)
-    collector = Collector(plan.namespace, plan.strategies)
+    collector = Collector({file.name: file.namespace for file in plan.traded}, plan.strategies)
     backtest = Backtest(
         [(history, plan.configurations[history.file.name]) for history in histories],
         plan.strategies,
@@ -80,9 +80,11 @@ def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | N
     if at_ns > sampled_ns:
         collector.sample(backtest, at_ns)
     return Result(
-        strategies=tuple(_strategy(plan, backtest, collector, one) for one in backtest.strategies),
+        strategies=tuple(_strategy(backtest, collector, one) for one in backtest.strategies),
         instruments={
-            (f"{plan.namespace}/{name.venue}", name.symbol): InstrumentFacts(instrument.multiplier, instrument.currency)
+            (f"{history.file.namespace}/{name.venue}", name.symbol): InstrumentFacts(
+                instrument.multiplier, instrument.currency
+            )
             for history in histories
             for name, instrument in instruments_of(history.file).items()
         },
@@ -90,7 +92,7 @@ def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | N
         holdings=collector.holdings.table(),
         refused=collector.refused,
         limits=collector.limits,
-        data=tuple(file for history in histories for file in _data(plan, history, span)),
+        data=tuple(file for history in histories for file in _data(history, span)),
         code=of_code(plan.strategies),
         manifests=tuple(of_manifest(manifest, plan.namespace) for manifest in plan.manifests),
         first_ns=span.from_ns,
@@ -101,15 +103,15 @@ def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | N
     )
 
 
-def _strategy(plan: Plan, backtest: Backtest, collector: Collector, strategy: BacktestStrategy) -> StrategyFacts:
+def _strategy(backtest: Backtest, collector: Collector, strategy: BacktestStrategy) -> StrategyFacts:
     file = strategy.file
     counters = [
         counted
-        for gateway in backtest.gateways.values()
-        if (counted := gateway.gateway.state.books.counters.get(file.name)) is not None
+        for venue in file.venues
+        if (counted := backtest.gateways[venue].gateway.state.books.counters.get(file.name_at(venue))) is not None
     ]
     return StrategyFacts(
-        namespace=plan.namespace,
+        namespace=file.namespace,
         name=file.name,
         model=model_name(file),
         parameters=parameters_of(file),
@@ -118,14 +120,14 @@ def _strategy(plan: Plan, backtest: Backtest, collector: Collector, strategy: Ba
         orders_sent=sum(counted.sent for counted in counters),
         orders_filled=sum(counted.filled for counted in counters),
         orders_refused=sum(counted.rejected for counted in counters),
-        charges=collector.charges[file.name],
+        charges=collector.charges[f"{file.namespace}/{file.name}"],
         problems=tuple(ProblemFacts(one.reason, one.message, one.count, one.first_ns) for one in strategy.problems),
     )
 
 
-def _data(plan: Plan, history: History, span: Range) -> list[DataFile]:
+def _data(history: History, span: Range) -> list[DataFile]:
     """Of a file with several instruments there is an entry for each."""
-    venue = f"{plan.namespace}/{history.file.name}"
+    venue = f"{history.file.namespace}/{history.file.name}"
     times = history.replay.times
     rows = bisect_left(times, span.to_ns) - bisect_left(times, span.from_ns)
     found = []

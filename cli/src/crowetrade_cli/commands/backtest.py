@@ -145,7 +145,7 @@ def _candidates(paths: Sequence[str], settings: Sequence[Setting], namespace: st
     for variant in variants(reading.manifests, settings):
         new = [one for one in variant.manifests if id(one) not in judged]
         judged.update(zip(map(id, new), admitted(new, namespace), strict=True))
-        plan = plan_of([judged[id(one)] for one in variant.manifests], namespace)
+        plan = plan_of([judged[id(one)] for one in variant.manifests], namespace, reading.namespaces)
         try:
             check_models(plan)
         except ConfigurationError as error:

@@ -9,6 +9,7 @@ from typing import Any
 from lightkube.resources.core_v1 import Pod
 
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
+from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_cli.errors import FORBIDDEN, Refused
 from crowetrade_cli.fleet.api_server import ApiServer
@@ -37,7 +38,9 @@ async def discover(api: ApiServer, namespace: str) -> Fleet:
 async def _look(api: ApiServer, namespace: str | None) -> Fleet:
     venues = await api.objects(VenueConnection, namespace)
     switches = await api.objects(KillSwitch, namespace)
-    return Fleet(namespace, gateways_of(venues, await _pods(api, namespace), await _namespace_labels(api)), switches)
+    strategies = await api.objects(Strategy, namespace)
+    pods, labels = await _pods(api, namespace), await _namespace_labels(api)
+    return Fleet(namespace, gateways_of(venues, pods, labels, strategies), switches)
 
 
 async def _pods(api: ApiServer, namespace: str | None) -> Sequence[Pod]:

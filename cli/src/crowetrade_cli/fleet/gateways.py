@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lightkube.resources.core_v1 import Pod
@@ -12,6 +12,7 @@ from lightkube.resources.core_v1 import Pod
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.kill_order import selects_gateway
 from crowetrade_api.names import CONTROL_PORT, VENUE_LABEL, venue_object
+from crowetrade_api.v1alpha1.strategy import venue_refs
 from crowetrade_process.identity.name import service_dns_name
 
 
@@ -32,19 +33,30 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`targets` are HOST:PORT of its control service, each of which may be the one that answers; labels that are not
-    known are None."""
+    """`targets` are HOST:PORT of its control service, each of which may be the one that answers; `guests` are the other
+    namespaces whose strategies name the venue, with their labels. Labels that are not known are None."""
 
     address: Address
     targets: tuple[str, ...] = ()
     venue_labels: Mapping[str, str] | None = None
     namespace_labels: Mapping[str, str] | None = None
+    guests: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
 
 
 def gateways_of(
-    venues: Iterable[Mapping[str, Any]], pods: Iterable[Pod], namespaces: Mapping[str, Mapping[str, str]]
+    venues: Iterable[Mapping[str, Any]],
+    pods: Iterable[Pod],
+    namespaces: Mapping[str, Mapping[str, str]],
+    strategies: Iterable[Mapping[str, Any]] = (),
 ) -> list[Gateway]:
-    """One per VenueConnection: the pods listen, and its Service leads to them where the cluster's names are known."""
+    """One per VenueConnection, and per one that a Strategy names in another namespace, which the user may not see: the
+    pods listen, and its Service leads to them where the cluster's names are known."""
+    guests: dict[Address, set[str]] = defaultdict(set)
+    for strategy in strategies:
+        home = strategy["metadata"]["namespace"]
+        for ref in venue_refs(strategy.get("spec")):
+            if (where := ref.get("namespace") or home) != home:
+                guests[Address(where, ref["name"])].add(home)
     ips: dict[Address, list[str]] = defaultdict(list)
     for pod in pods:
         labels = (pod.metadata.labels if pod.metadata else None) or {}
@@ -52,14 +64,18 @@ def gateways_of(
         ip = (pod.status.podIP if pod.status else None) or ""
         if ip and VENUE_LABEL in labels:
             ips[Address(namespace, labels[VENUE_LABEL])].append(f"[{ip}]" if ":" in ip else ip)
+    labels_of = {_address(venue): venue["metadata"].get("labels") or {} for venue in venues}
     found = []
-    for venue in venues:
-        metadata = venue["metadata"]
-        address = Address(metadata["namespace"], metadata["name"])
+    for address in sorted(labels_of.keys() | guests.keys()):
         hosts = [*ips[address], address.server_name]
         targets = tuple(f"{host}:{CONTROL_PORT}" for host in hosts)
-        found.append(Gateway(address, targets, metadata.get("labels") or {}, namespaces.get(address.namespace)))
+        here = {home: namespaces.get(home) for home in sorted(guests.get(address, ()))}
+        found.append(Gateway(address, targets, labels_of.get(address), namespaces.get(address.namespace), here))
     return found
+
+
+def _address(venue: Mapping[str, Any]) -> Address:
+    return Address(venue["metadata"]["namespace"], venue["metadata"]["name"])
 
 
 def concerned(gateways: Iterable[Gateway], order: kill_pb2.KillOrder) -> Sequence[Gateway]:
@@ -68,7 +84,7 @@ def concerned(gateways: Iterable[Gateway], order: kill_pb2.KillOrder) -> Sequenc
         (
             one
             for one in gateways
-            if selects_gateway(order, one.address.namespace, one.namespace_labels, one.venue_labels)
+            if selects_gateway(order, {**one.guests, one.address.namespace: one.namespace_labels}, one.venue_labels)
         ),
         key=lambda one: one.address,
     )

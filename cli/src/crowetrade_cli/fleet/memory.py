@@ -103,7 +103,13 @@ class Memory:
 
 def _known(stored: Mapping[str, Any]) -> Known:
     gateways = [
-        Gateway(Address(*one["address"]), tuple(one["targets"]), one["venue_labels"], one["namespace_labels"])
+        Gateway(
+            Address(*one["address"]),
+            tuple(one["targets"]),
+            one["venue_labels"],
+            one["namespace_labels"],
+            one.get("guests") or {},
+        )
         for one in stored["gateways"]
     ]
     return Known(

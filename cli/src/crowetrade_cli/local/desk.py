@@ -21,8 +21,9 @@ from crowetrade_agents.control.kills import everything
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.order_entry.in_process import InProcessEntry
 from crowetrade_api.files import StrategyFile
-from crowetrade_api.gateway_config import compile_config
+from crowetrade_api.gateway_config import compile_config, names_venue
 from crowetrade_api.kill_order import kill_order
+from crowetrade_api.names import name_at
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.meta import Resource
@@ -32,7 +33,7 @@ from crowetrade_cli.local.gateway import LocalGateway, file_of
 from crowetrade_cli.local.state import State
 from crowetrade_cli.local.stops import IN_DOUBT
 from crowetrade_cli.local.strategy import LocalStrategy
-from crowetrade_cli.local.wanted import Address, Wanted
+from crowetrade_cli.local.wanted import Address, Wanted, venues_of
 from crowetrade_cli.local.watchdog import ModelAtWork
 from crowetrade_process.stopping import unless_stopping
 
@@ -163,14 +164,21 @@ class Desk:
 
     def _configure(self) -> None:
         for address, gateway in self.gateways.items():
-            inside = _of(address.namespace, self.strategies)
             limits = _of(address.namespace, self._wanted.limits)
             around = _of(address.namespace, self.venues)
-            gateway.configure(compile_config(self.venues[address], inside, limits, venues=around))
+            config = compile_config(
+                self.venues[address],
+                self.strategies.values(),
+                limits,
+                venues=around,
+                namespaces=self._wanted.namespaces,
+            )
+            gateway.configure(config)
 
     def _let_go(self, address: Address) -> bool:
         """Whether nothing is open at a venue that is taken away, and nobody who is being deleted needs it."""
-        if any(item.deleting and address.name in item.venues for item in _of(address.namespace, self.strategies)):
+        venue = self.venues[address]
+        if any(item.deleting and names_venue(item, venue) for item in self.strategies.values()):
             return False
         if self.gateways[address].problem:
             return True
@@ -197,7 +205,8 @@ class Desk:
                 del self.strategies[address]
                 _log.info("strategy_gone", strategy=address.name)
             return
-        found = references(strategy, {venue.name: venue for venue in _of(address.namespace, self.venues)})
+        labels = self._wanted.namespaces.get(address.namespace)
+        found = references(strategy, venues_of(strategy, self.venues), labels)
         if isinstance(found, Problem):
             self.problems[address] = found.message
             return
@@ -212,7 +221,7 @@ class Desk:
                 return
             _log.info("strategy_restarts", strategy=address.name)
             await running.stop()
-        entries = {name: self._entries[Address(address.namespace, name)] for name in strategy.venues}
+        entries = {name: self._entries[Address(strategy.namespace_of(name), name)] for name in strategy.venues}
         self.running[address] = LocalStrategy(file, entries, self._bus, self._clock)
 
     def accounts(self, address: Address) -> list[tuple[str, status_pb2.StrategyAccount]]:
@@ -220,9 +229,9 @@ class Desk:
         return [
             (venue.name, account)
             for venue, gateway in self.gateways.items()
-            if venue.namespace == address.namespace and gateway.status is not None
+            if gateway.status is not None
             for account in gateway.status.accounts
-            if account.strategy == address.name
+            if account.strategy == name_at(venue.namespace, *address)
         ]
 
     def _exposed(self, address: Address) -> bool:
@@ -234,7 +243,8 @@ class Desk:
     def _stopped(self, address: Address, strategy: Strategy) -> bool:
         """Whether every gateway of a strategy that is being deleted has confirmed that it is stopped."""
         for name in strategy.venues:
-            venue = Address(address.namespace, name)
+            venue = Address(strategy.namespace_of(name), name)
+            known_as = name_at(venue.namespace, *address)
             if venue not in self.gateways:
                 continue
             if self.gateways[venue].problem:
@@ -242,7 +252,7 @@ class Desk:
                     return False  # it may hold something, and is closed when its gateway is back
                 continue
             status = self._confirmed(venue)
-            account = next((one for one in status.accounts if one.strategy == address.name), None) if status else None
+            account = next((one for one in status.accounts if one.strategy == known_as), None) if status else None
             if status is None or (account is not None and not account.stopped):
                 return False
         return True
@@ -264,7 +274,7 @@ def _kill_order(switch: KillSwitch) -> kill_pb2.KillOrder | None:
     order = kill_order(switch)
     if order is not None and order.scope.namespaces_from == "Selector":
         order.scope.namespaces_from = (
-            "All"  # labels of namespaces are not known here, and what is not known is selected
+            "All"  # not every label of a namespace is known here, and what is not known is selected
         )
     return order
 

@@ -11,6 +11,7 @@ from typing import Any
 from crowetrade_agents.errors import JournalError
 from crowetrade_agents.journal.chain import decode, last_sequence
 from crowetrade_agents.journal.sqlite import SqliteReader
+from crowetrade_api.names import strategy_of
 from crowetrade_cli.journal.rows import Row, iso, rows_of
 from crowetrade_cli.local.wanted import Address
 
@@ -21,11 +22,12 @@ _SIDES = {"SIDE_BUY": "Buy", "SIDE_SELL": "Sell"}
 def fill_fields(venue: Address, row: Row) -> dict[str, Any]:
     """An execution for people and for JSON; numbers as the journal has them."""
     event = row.event
+    namespace, strategy = strategy_of(row.strategy, venue.namespace)
     return {
         "time": iso(row.at_unix_ns),
-        "namespace": venue.namespace,
+        "namespace": namespace,
         "venue": venue.name,
-        "strategy": row.strategy,
+        "strategy": strategy,
         "cl_ord_id": row.cl_ord_id,
         "side": _SIDES.get(str(event.get("side")), ""),
         "quantity": event.get("quantity", ""),

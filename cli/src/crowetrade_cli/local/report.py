@@ -15,6 +15,8 @@ from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.status import SESSION_STATES
 from crowetrade_agents.risk.reasons import Reason
+from crowetrade_api.names import strategy_of
+from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_cli.journal.rows import iso
 from crowetrade_cli.local.desk import Desk
 from crowetrade_cli.local.stops import PASSING, StopRow, stops
@@ -190,7 +192,7 @@ def _strategy(desk: Desk, address: Address, stopped: str) -> StrategyRow:
     accounts = desk.accounts(address)
     positions = [item for _, account in accounts for item in account.positions if Decimal(item.quantity)]
     state, why = _state(desk, address, stopped)
-    gateways = [desk.gateways.get(Address(address.namespace, name)) for name in desk.strategies[address].venues]
+    gateways = [desk.gateways.get(where) for where in _venues(desk.strategies[address])]
     known = all(gateway is not None and gateway.status is not None for gateway in gateways)
     return StrategyRow(
         namespace=address.namespace,
@@ -218,8 +220,8 @@ def _state(desk: Desk, address: Address, stopped: str) -> tuple[str, str]:
         return "Failed", problem
     if strategy.spec.suspend:
         return "Suspended", "spec.suspend is true"
-    for name in strategy.venues:
-        gateway = desk.gateways.get(Address(address.namespace, name))
+    for where in _venues(strategy):
+        name, gateway = where.name, desk.gateways.get(where)
         if gateway is not None and gateway.problem:
             return "Halted", f"{name}: {gateway.problem}"
         if gateway is None or gateway.status is None or gateway.status.blocked_reason == Reason.NO_CONFIGURATION:
@@ -236,6 +238,10 @@ def _state(desk: Desk, address: Address, stopped: str) -> tuple[str, str]:
     if said.waiting_reason:
         return said.waiting_reason, said.waiting_message
     return "Trading", desk.held.get(address, "")
+
+
+def _venues(strategy: Strategy) -> list[Address]:
+    return [Address(strategy.namespace_of(name), name) for name in strategy.venues]
 
 
 def _pnl(positions: Iterable[status_pb2.Position]) -> str:
@@ -274,9 +280,10 @@ def _positions(desk: Desk, address: Address) -> list[PositionRow]:
 
 def _order(venue: Address, order: Order) -> OrderRow:
     terms = order.terms
+    namespace, strategy = strategy_of(terms.strategy, venue.namespace)
     return OrderRow(
-        namespace=venue.namespace,
-        strategy=terms.strategy,
+        namespace=namespace,
+        strategy=strategy,
         venue=venue.name,
         cl_ord_id=terms.cl_ord_id,
         symbol=terms.instrument.symbol,

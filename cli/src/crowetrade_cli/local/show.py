@@ -68,7 +68,7 @@ class TableShow:
             table.add_column(column)
         for venue, row in self._fills:
             fill = fill_fields(venue, row)
-            fill["strategy"] = now.label(venue.namespace, row.strategy)
+            fill["strategy"] = now.label(fill["namespace"], fill["strategy"])
             fill["time"] = fill["time"][_CLOCK]
             table.add_row(*(Text(str(fill[name])) for name in _COLUMNS))
         return table
@@ -117,7 +117,7 @@ class PlainShow:
         for address, event in fills:
             fill = fill_fields(address, event)
             typer.echo(
-                f"{fill['time']} {now.label(address.namespace, event.strategy)}: {fill['side']} {fill['quantity']} "
+                f"{fill['time']} {now.label(fill['namespace'], fill['strategy'])}: {fill['side']} {fill['quantity']} "
                 f"{fill['symbol']} at {fill['price']} on {address.name}, fee {fill['fee']}"
             )
 

@@ -39,7 +39,7 @@ class Sources:
         self._seen = self._last = list(self._fingerprint())
         reading = read(self._paths, self._namespace, standard_input=io.BytesIO(self._standard_input))
         self.notes = reading.notes
-        found = wanted(admitted(reading.manifests, self._namespace), self._namespace)
+        found = wanted(admitted(reading.manifests, self._namespace), self._namespace, reading.namespaces)
         self._taken = {*self._seen}
         self.switches = tuple(item.place for item in reading.manifests if item.manifest["kind"] == Kind.KILL_SWITCH)
         return found

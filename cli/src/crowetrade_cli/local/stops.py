@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.kill_order import MODES
-from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, Kind
+from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, Kind, strategy_of
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_cli.local.wanted import Address
 
@@ -61,7 +61,7 @@ def _switches(switches: Switches, statuses: Statuses) -> Iterator[StopRow]:
             kind=Kind.KILL_SWITCH,
             name=address.name,
             action=", ".join(sorted(modes)),
-            stops=tuple(sorted({f"{venue.namespace}/{name}" for venue, kill in kills for name in kill.strategies})),
+            stops=tuple(sorted({_strategy(venue, name) for venue, kill in kills for name in kill.strategies})),
             halted=f"{sum(bool(kill.halted_unix_ns) for _, kill in kills)}/{len(kills)}" if kills else "",
             why=f"KillSwitch {address.name} is engaged: {reason}",
             remedy=_how_to_rearm(switches, address),
@@ -85,11 +85,15 @@ def _breaches(statuses: Statuses) -> Iterator[StopRow]:
                 kind=BREACH,
                 name=breach.breach,
                 action=breach.action if breach.enforced else "Observe",
-                stops=tuple(sorted(f"{venue.namespace}/{name}" for name in _bound(status, breach))),
+                stops=tuple(sorted(_strategy(venue, name) for name in _bound(status, breach))),
                 halted="",
                 why=breach.text,
                 remedy=f'annotate RiskLimit {breach.risk_limit}: {CLEAR_BREACH_ANNOTATION}: "{breach.breach}: why"',
             )
+
+
+def _strategy(venue: Address, known_as: str) -> str:
+    return "/".join(strategy_of(known_as, venue.namespace))
 
 
 def _bound(status: status_pb2.GatewayStatus, breach: status_pb2.Breach) -> set[str]:

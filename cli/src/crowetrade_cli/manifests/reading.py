@@ -38,7 +38,7 @@ def read(
             else:
                 files.append((str(path), documents(_text(_bytes(path), str(path)), str(path))))
     found = select(files, namespace)
-    return Reading(found.manifests, (*notes, *found.notes))
+    return Reading(found.manifests, (*notes, *found.notes), found.namespaces)
 
 
 def _files(path: Path, recursive: bool) -> Iterator[Path]:

@@ -80,5 +80,39 @@ def _scalar_verdict(rule: str, value: str) -> tuple[bool, str]:
 
 
 def _verdict(rule: str, value: Any) -> tuple[bool, str]:
-    result, trouble = evaluated(rule, value)
+    result, trouble = evaluated(rule, _escaped(value) if "__" in rule else value)
     return result is True, trouble
+
+
+def _escaped(value: Any) -> Any:
+    """With the names of fields that are reserved words of CEL as rules have to write them."""
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {f"__{key}__" if key in _RESERVED else key: _escaped(item) for key, item in value.items()}
+
+
+_RESERVED = frozenset(
+    {
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+    }
+)
+"""As the API server's documentation of validation rules lists them."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from crowetrade_api.names import API_VERSION, GROUP
@@ -29,12 +29,16 @@ class Reading:
 
     manifests: tuple[Found, ...]
     notes: tuple[str, ...]
+    # metadata.labels of namespaces whose manifest is among them.
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def select(files: Iterable[tuple[str, list[Document]]], namespace: str) -> Reading:
-    """The documents that are ours. A later one replaces an earlier one of the same kind, namespace and name."""
+    """The documents that are ours, and the labels of namespaces. A later one replaces an earlier one of the same kind,
+    namespace and name."""
     notes: list[str] = []
     by_key: dict[Any, Found] = {}
+    namespaces: dict[str, Mapping[str, str]] = {}
     for found in _objects(files):
         kind, api_version = found.manifest["kind"], found.manifest["apiVersion"]
         if api_version == API_VERSION and kind in KINDS:
@@ -46,9 +50,13 @@ def select(files: Iterable[tuple[str, list[Document]]], namespace: str) -> Readi
             raise Failed(
                 f'{found.place}: no matches for kind "{kind}" in version "{api_version}": the kinds are {_OURS}'
             )
+        elif (api_version, kind) == ("v1", "Namespace"):
+            labels = _metadata(found.manifest, "labels")
+            texts = labels.items() if isinstance(labels, dict) else ()
+            namespaces[str(_metadata(found.manifest, "name"))] = {str(key): str(value) for key, value in texts}
         else:
             notes.append(f"{found.place}: {_named(found.manifest)} is skipped: only {_OURS} matter here")
-    return Reading(tuple(by_key.values()), tuple(notes))
+    return Reading(tuple(by_key.values()), tuple(notes), namespaces)
 
 
 def skipped_kustomization(file: str) -> str:

@@ -387,7 +387,43 @@ def test_without_a_strategy_there_is_nothing_to_run(desk: Path, run: Run) -> Non
     assert (ended.code, "no Strategy is among the manifests" in ended.err) == (2, True)
 
 
-def test_manifests_of_two_namespaces_are_refused(desk: Path, run: Run) -> None:
-    write(desk, change(change(STRATEGY, "metadata.namespace", "other"), "metadata.name", "else"))
+def test_a_strategy_at_a_venue_of_another_namespace_trades_as_one_of_its_own(desk: Path, run: Run) -> None:
+    assert run("backtest", "manifests", "--out", "own").code == 0
+    allowed = {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"kubernetes.io/metadata.name": "desk"}}}}
+    write(
+        desk,
+        change(change(VENUE, "metadata.namespace", "venues"), "spec.allowedStrategies", allowed),
+        change(LIMIT, "metadata.namespace", "venues"),
+        change(STRATEGY, "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": "venues"}),
+    )
+    assert run("backtest", "manifests", "--out", "other").code == 0
+    own, other = fills("own"), fills("other")
+    assert len(own) > 50
+    same = ("at_ns", "side", "quantity", "price", "fee", "symbol", "strategy")
+    assert [[row[name] for name in same] for row in other] == [[row[name] for name in same] for row in own]
+    assert {row["strategy"] for row in other} == {"desk/ema"}
+    assert {row["venue"] for row in other} == {"venues/sim-fx"}
+    figures = [json.loads((desk / name / "metrics.json").read_text())["totals"] for name in ("own", "other")]
+    assert figures[0] == figures[1]
+
+
+def test_who_is_not_admitted_is_named_with_what_to_do(desk: Path, run: Run) -> None:
+    write(
+        desk,
+        change(VENUE, "metadata.namespace", "venues"),
+        change(LIMIT, "metadata.namespace", "venues"),
+        change(STRATEGY, "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": "venues"}),
+    )
     ended = run("backtest", "manifests")
-    assert (ended.code, "are of the namespaces desk, other, and a backtest runs one" in ended.err) == (2, True)
+    words = "VenueConnection venues/sim-fx does not admit strategies of namespace desk"
+    assert (ended.code, words in ended.err) == (1, True)
+
+
+def test_two_venues_of_one_name_are_refused(desk: Path, run: Run) -> None:
+    elsewhere = [
+        change(change(one, "metadata.namespace", "other"), "metadata.name", "else") for one in (STRATEGY, LIMIT)
+    ]
+    (desk / "manifests" / "venue-else.yaml").write_text(yaml.safe_dump(change(VENUE, "metadata.namespace", "other")))
+    write(desk, *elsewhere)
+    ended = run("backtest", "manifests")
+    assert (ended.code, "and a backtest runs one venue of a name" in ended.err) == (2, True)

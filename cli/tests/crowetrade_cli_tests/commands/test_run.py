@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from crowetrade_api_tests.samples import change
+from crowetrade_api_tests.samples import change, kill_manifest
 from crowetrade_cli_tests.conftest import Run
 from crowetrade_cli_tests.desk import LIMIT, PATIENCE_SECONDS, STRATEGY, VENUE, Desk
 
@@ -175,6 +175,28 @@ def test_two_namespaces_are_told_apart(desk: Desk) -> None:
     assert desk.interrupt() == 0
     assert sum(line.startswith("strategy elsewhere/ema: OrdersRefused") for line in desk.lines) == 1
     desk.until("^elsewhere/ema: flat")
+
+
+def test_a_strategy_trades_at_a_venue_of_another_namespace_while_that_admits_it(desk: Desk) -> None:
+    venue = change(VENUE, "metadata.namespace", "venues")
+    admitting = change(venue, "spec.allowedStrategies", {"namespaces": {"from": "All"}})
+    switch = kill_manifest("all", "desk", engaged=False)
+    desk.write(
+        admitting,
+        change(LIMIT, "metadata.namespace", "venues"),
+        change(STRATEGY, "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": "venues"}),
+        switch,
+    )
+    desk.start("--plain")
+    desk.until("^strategy desk/ema: Trading")
+    desk.until(" desk/ema: (Buy|Sell)", times=2)
+    desk.write(change(switch, "spec.engaged", True))
+    desk.until(r"^KillSwitch desk/all: Cancel for desk/ema, 1/1 gateways have halted")
+    desk.write(switch)
+    desk.until("^KillSwitch desk/all: over")
+    desk.write(venue)
+    desk.until("^strategy desk/ema: Failed .*does not admit strategies of namespace desk")
+    assert desk.interrupt() == 0
 
 
 def test_a_journal_that_cannot_be_opened_says_why(desk: Desk) -> None:

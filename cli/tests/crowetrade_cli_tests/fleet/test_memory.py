@@ -11,7 +11,7 @@ from lightkube.resources.core_v1 import Pod
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.names import VENUE_LABEL
-from crowetrade_api_tests.samples import venue_manifest
+from crowetrade_api_tests.samples import change, strategy_manifest, venue_manifest
 from crowetrade_cli.fleet.discovery import Fleet
 from crowetrade_cli.fleet.gateways import Address, Gateway, concerned, gateways_of
 from crowetrade_cli.fleet.memory import Known, Memory
@@ -97,3 +97,26 @@ def test_a_gateway_whose_labels_are_not_known_is_concerned() -> None:
     order = kill_pb2.KillOrder(namespace="desk", name="k", scope=scope)
     unknown = Gateway(Address("desk", "unknown"))
     assert [str(one.address) for one in concerned([unknown, FX, OTHER], order)] == ["desk/unknown"]
+
+
+def test_a_gateway_is_concerned_by_the_namespaces_of_who_trades_there(memory: Memory) -> None:
+    named = change(
+        strategy_manifest("ema", "desk"), "spec.instruments.0.venueRef", {"name": "fx", "namespace": "venues"}
+    )
+    found = gateways_of([venue_manifest("fx", "venues")], [], {"desk": {"team": "a"}}, [named])
+    assert [one.guests for one in found] == [{"desk": {"team": "a"}}]
+    order = kill_pb2.KillOrder(namespace="desk", name="k", scope=kill_pb2.KillScope(namespaces_from="Same"))
+    assert [str(one.address) for one in concerned(found, order)] == ["venues/fx"]
+    memory.learn(CLUSTER, Fleet(None, found, []))
+    assert concerned(memory.of(CLUSTER).gateways.values(), order) == found, "and that is remembered"
+    elsewhere = kill_pb2.KillOrder(namespace="live", name="k", scope=kill_pb2.KillScope(namespaces_from="Same"))
+    assert not concerned(found, elsewhere)
+
+
+def test_a_user_of_one_namespace_knows_the_gateways_of_others_by_their_strategies() -> None:
+    named = change(
+        strategy_manifest("ema", "desk"), "spec.instruments.0.venueRef", {"name": "fx", "namespace": "venues"}
+    )
+    (found,) = gateways_of([], [], {}, [named])
+    assert found.targets == ("venue-fx.venues.svc:50052",)
+    assert found.venue_labels is None

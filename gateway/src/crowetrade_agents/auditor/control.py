@@ -101,12 +101,15 @@ def _concerns(
     ledger: Ledger, config: config_pb2.GatewayConfig | None, order: kill_pb2.KillOrder, strategy: str
 ) -> bool:
     scope = order.scope
-    if scope.namespaces_from == "Same" and ledger.namespace != order.namespace:
+    # A strategy of another namespace is journaled as NAME.NAMESPACE.
+    home = strategy.partition(".")[2] or ledger.namespace
+    if scope.namespaces_from == "Same" and order.namespace not in (ledger.namespace, home):
         return False
     if config is None:
         return True
     binding = ledger.bindings.get(strategy)
-    namespace = scope.namespaces_from != "Selector" or selects(scope.namespace_selector, config.namespace_labels)
+    known = [config.namespace_labels, config.strategy_namespaces[home].labels if home != ledger.namespace else {}]
+    namespace = scope.namespaces_from != "Selector" or any(selects(scope.namespace_selector, one) for one in known)
     return (
         namespace
         and selects(scope.venue_selector, config.venue_labels)

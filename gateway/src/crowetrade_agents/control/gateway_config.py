@@ -56,6 +56,7 @@ def decode(payload: bytes | None) -> Configuration:
         strategy_labels={binding.strategy: dict(binding.labels) for binding in config.strategies},
         venue_labels=dict(config.venue_labels),
         namespace_labels=dict(config.namespace_labels),
+        strategy_namespaces={name: dict(item.labels) for name, item in config.strategy_namespaces.items()},
         capital=_capital(config),
         source=_journaled(config),
     )

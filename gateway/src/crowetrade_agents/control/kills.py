@@ -17,6 +17,7 @@ from crowetrade_agents.control.state import Configuration, Stop
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_api.kill_order import selects_gateway, selects_strategy
+from crowetrade_api.names import strategy_of
 
 STATES = {
     kill_pb2.KILL_MODE_BLOCK: TradingState.BLOCKED,
@@ -120,7 +121,7 @@ def stops(
     """Each order that stops the strategy. What no configuration has told yet (labels) is selected, and a mode that is
     not known cancels."""
     for order in orders:
-        if concerns(order, configuration, namespace) and selects(order, configuration, strategy):
+        if concerns(order, configuration, namespace) and selects(order, configuration, namespace, strategy):
             text = f"KillSwitch {order.namespace}/{order.name} is engaged: {order.reason or 'no reason was given'}"
             yield Stop(state_of(order), Refusal(Reason.KILL_SWITCH_ENGAGED, text))
 
@@ -131,16 +132,20 @@ def state_of(order: kill_pb2.KillOrder) -> TradingState:
 
 
 def concerns(order: kill_pb2.KillOrder, configuration: Configuration, namespace: str) -> bool:
-    """Whether the order is for the gateway of a venue in this namespace."""
-    known = configuration.bindings is not None
-    around = configuration.namespace_labels if known else None
-    here = configuration.venue_labels if known else None
-    return selects_gateway(order, namespace, around, here)
+    """Whether the order is for the gateway of a venue in this namespace. Before a configuration tells who trades there,
+    strategies of the order's own namespace may."""
+    if configuration.bindings is None:
+        return selects_gateway(order, {namespace: None, order.namespace: None}, None)
+    namespaces = {**configuration.strategy_namespaces, namespace: configuration.namespace_labels}
+    return selects_gateway(order, namespaces, configuration.venue_labels)
 
 
-def selects(order: kill_pb2.KillOrder, configuration: Configuration, strategy: str) -> bool:
-    """Whether the order stops the strategy at a gateway that it concerns."""
-    return selects_strategy(order, configuration.strategy_labels.get(strategy))
+def selects(order: kill_pb2.KillOrder, configuration: Configuration, namespace: str, strategy: str) -> bool:
+    """Whether the order stops the strategy at the gateway of a venue in this namespace that it concerns."""
+    around = None if configuration.bindings is None else configuration.namespace_labels
+    home, _ = strategy_of(strategy, namespace)
+    namespaces = {home: configuration.strategy_namespaces.get(home), namespace: around}
+    return selects_strategy(order, namespaces, configuration.strategy_labels.get(strategy))
 
 
 def _harder(current: kill_pb2.KillOrder, order: kill_pb2.KillOrder) -> kill_pb2.KillOrder:

@@ -52,6 +52,8 @@ class Configuration:
     strategy_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     venue_labels: Mapping[str, str] = field(default_factory=dict)
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    # metadata.labels of the other namespaces whose strategies are bound, by name.
+    strategy_namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # Strategy -> capital; none for one that cannot be read.
     capital: Mapping[str, Money] = field(default_factory=dict)
     # The message that it was read from, without `on_record`: it is journaled, so that the journal can be judged again.

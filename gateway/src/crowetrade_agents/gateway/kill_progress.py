@@ -106,7 +106,7 @@ def _strategies(state: GatewayState, order: kill_pb2.KillOrder) -> set[str]:
     if not concerns(order, configuration, state.settings.namespace):
         return set()
     known = set(configuration.bindings or {}) | state.books.owners() - {SUSPENSE}
-    return {name for name in known if selects(order, configuration, name)}
+    return {name for name in known if selects(order, configuration, state.settings.namespace, name)}
 
 
 def _stopped(state: GatewayState, order: kill_pb2.KillOrder) -> Iterator[Order]:

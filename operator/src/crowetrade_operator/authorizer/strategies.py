@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from crowetrade_api.names import Kind
+from crowetrade_api.v1alpha1.strategy import venue_refs
 from crowetrade_operator.authorizer import metrics
 from crowetrade_operator.authorizer.permissions import Venue
 from crowetrade_operator.cluster.client import Cluster, Object
@@ -88,15 +89,13 @@ def _key(item: Object) -> Key:
 
 
 def venues_of(item: Object) -> frozenset[Venue]:
-    """The venues that a Strategy names; what cannot be read is none. The schema of another version may differ."""
+    """The venues that a Strategy names; what cannot be read is none. The schema of another version may differ.
+
+    Of another namespace those count that the operator has found to admit it: who writes a Strategy writes no status.
+    """
     own = item["metadata"]["namespace"]
-    instruments = (item.get("spec") or {}).get("instruments")
-    found = [_reference(instrument, own) for instrument in instruments] if isinstance(instruments, list) else []
-    return frozenset(venue for venue in found if venue is not None)
-
-
-def _reference(instrument: object, own: str) -> Venue | None:
-    reference = instrument.get("venueRef") if isinstance(instrument, Mapping) else None
-    if not isinstance(reference, Mapping) or not isinstance(reference.get("name"), str):
-        return None
-    return own, reference["name"]
+    named = [(str(ref.get("namespace") or own), str(ref["name"])) for ref in venue_refs(item.get("spec"))]
+    status = item.get("status")
+    listed = status.get("admittedVenues") if isinstance(status, Mapping) else None
+    admitted = set(listed) if isinstance(listed, list) else set()
+    return frozenset((place, name) for place, name in named if place == own or f"{place}/{name}" in admitted)

@@ -28,7 +28,8 @@ def strategy_content(
     """strategy.json. `instruments` are those that the venues declare, by venue and symbol; all that the strategy
     trades must be there."""
     gateways = {
-        venue: gateway_address(strategy.namespace, venue, settings.cluster_domain) for venue in strategy.spec.venues
+        venue: gateway_address(strategy.namespace_of(venue), venue, settings.cluster_domain)
+        for venue in strategy.spec.venues
     }
     return StrategyFile.of(strategy, instruments, gateways).content()
 

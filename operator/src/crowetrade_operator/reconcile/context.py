@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -12,7 +12,7 @@ import structlog
 
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api import kill_order
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, names_venue, refusal
 from crowetrade_api.names import (
     CHANGED_BY_ANNOTATION,
     CLEAR_BREACH_ANNOTATION,
@@ -22,6 +22,7 @@ from crowetrade_api.names import (
     Kind,
     venue_object,
 )
+from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
@@ -45,8 +46,10 @@ from crowetrade_operator.errors import (
     NotFound,
 )
 from crowetrade_operator.reconcile import killswitch, loosening
+from crowetrade_operator.reconcile.guests import Guests, venues_of
 from crowetrade_operator.reconcile.observed import Children, Compiled, GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, rfc3339
+from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
 
 log = structlog.get_logger()
@@ -76,7 +79,19 @@ class Context:
     _compiled: dict[str, dict[str, Compiled]] = field(default_factory=dict)
     _terminating: set[str] = field(default_factory=set)
     _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    _namespaces: dict[str, tuple[Mapping[str, str] | None, float]] = field(default_factory=dict)
+    _namespaces: dict[str, tuple[Labels | None, float]] = field(default_factory=dict)
+    guests: Guests = field(init=False)
+    vault_roles: VaultRoleKeeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.guests = Guests(self.cache)
+        self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
+
+    def all_venues(self) -> list[AnyVenue]:
+        """Those of all namespaces in which the operator works."""
+        namespaces = self.cache.namespaces(Kind.VENUE.value)
+        found = (self._all(Kind.VENUE, name, VenueConnection, UnreadableVenue).values() for name in namespaces)
+        return [venue for venues in found for venue in venues]
 
     def now(self) -> Moment:
         """The wall clock."""
@@ -103,20 +118,28 @@ class Context:
         """Every gateway of the namespaces in which the operator works, and what it says about the KillSwitch."""
         place, found = (switch.namespace, switch.name), []
         for namespace in self.cache.namespaces(Kind.VENUE.value):
-            labels, _ = self._namespaces.get(namespace, (None, 0.0))
+            labels = self._labels(namespace)
             for name, venue in self._all(Kind.VENUE, namespace, VenueConnection, UnreadableVenue).items():
                 view = self._gateway(namespace, venue)
                 if view.last is None and view.record_token == 0 and not self._deployed(namespace, name):
                     continue
+                guests = {
+                    item.namespace: self._labels(item.namespace)
+                    for item in self._guests(namespace)
+                    if names_venue(item, venue) and not refusal(item, venue, self._namespaces_around(namespace))
+                }
                 answer = self.direct.answer(place, (namespace, name), self.settings.silent_after_seconds)
-                found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, answer))
+                found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, guests, answer))
         return found
 
     def surroundings(self, namespace: str) -> Surroundings:
-        """All resources of a namespace, and what the bus said about them."""
+        """All resources of a namespace, who trades at its venues, and what the bus said about them."""
         venues = self._all(Kind.VENUE, namespace, VenueConnection, UnreadableVenue)
         limits = self._all(Kind.RISK_LIMIT, namespace, RiskLimit, UnreadableLimit)
+        namespaces = self._namespaces_around(namespace)
         return Surroundings(
+            namespace=namespace,
+            guests=self._guests(namespace),
             strategies=self._all(Kind.STRATEGY, namespace, Strategy, UnreadableStrategy),
             venues=venues,
             limits={name: item for name, item in limits.items() if isinstance(item, RiskLimit)},
@@ -125,17 +148,23 @@ class Context:
             gateway_deployments=frozenset(name for name in venues if self._deployed(namespace, name)),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
-            terminating=namespace in self._terminating,
-            namespace_labels=self._namespaces.get(namespace, (None, 0.0))[0],
+            terminating=frozenset(self._terminating & namespaces.keys()),
+            namespaces=namespaces,
             on_the_bus={name: found for name in venues if (found := self.bus.config(namespace, name)) is not None},
             tightened={name: self._tightened.get((namespace, name), {}) for name in venues},
             compiled=self._compiled.setdefault(namespace, {}),
         )
 
-    def intent_changed(self, namespace: str) -> None:
-        """Somebody changed a resource of the namespace: what gateways have to enforce is compiled anew. A reconcile
-        that runs keeps what it has, and its key is queued again."""
-        self._compiled.pop(namespace, None)
+    def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
+        """Of the venues of a Strategy that are of other namespaces."""
+        namespaces = {strategy.namespace_of(name) for name in strategy.venues} - {strategy.namespace}
+        return {namespace: self.surroundings(namespace) for namespace in sorted(namespaces)}
+
+    def intent_changed(self, namespace: str, beyond: Collection[str] = ()) -> None:
+        """Somebody changed a resource of the namespace, which concerns venues `beyond` it, too: what gateways have to
+        enforce is compiled anew. A reconcile that runs keeps what it has, and its key is queued again."""
+        for place in (namespace, *beyond):
+            self._compiled.pop(place, None)
         if not any(any(self.cache.all(kind.value, namespace)) for kind in Kind):
             self._terminating.discard(namespace)  # it is gone, and another one may get its name
 
@@ -153,7 +182,18 @@ class Context:
             log.warning("labels of the namespace not read", namespace=namespace, error=str(error))
         self._namespaces[namespace] = (found, self.clock())
         if found != labels:
-            self._compiled.pop(namespace, None)
+            self._compiled.clear()
+
+    async def know_around(self, key: Key) -> None:
+        """Reads what is not watched, of all that a reconcile of the key looks at."""
+        namespaces = {key.namespace}
+        if key.kind is Kind.STRATEGY:
+            item = self.cache.get(key.kind.value, key.namespace, key.name)
+            namespaces |= {namespace for namespace, _ in venues_of(item)} if item is not None else set()
+        labelled = namespaces.union(*map(self.guests.homes, namespaces))
+        await asyncio.gather(*map(self.know_namespace, sorted(labelled)))
+        for namespace in sorted(namespaces):
+            await self.know_configs(namespace)
 
     async def know_configs(self, namespace: str) -> None:
         """Reads what is on the bus for the gateways of a namespace, once per connection."""
@@ -164,8 +204,9 @@ class Context:
             log.info("configurations on the bus not read", namespace=namespace, error=str(error))
 
     async def know_namespaces_of_venues(self) -> None:
-        """The same for every namespace that has a gateway."""
-        await asyncio.gather(*map(self.know_namespace, self.cache.namespaces(Kind.VENUE.value)))
+        """Their labels, for every namespace that has a gateway or a strategy that trades in another one."""
+        namespaces = set(self.cache.namespaces(Kind.VENUE.value))
+        await asyncio.gather(*map(self.know_namespace, namespaces.union(*map(self.guests.homes, namespaces))))
 
     def gateway_acknowledged(self, namespace: str, venue: str) -> bool:
         """Whether a gateway has acknowledged rules that it was told to tighten, so that others need wait no more."""
@@ -193,7 +234,7 @@ class Context:
         if found["metadata"].get("deletionTimestamp"):
             log.info("namespace is being deleted", namespace=namespace)
             self._terminating.add(namespace)
-            self._compiled.pop(namespace, None)
+            self._compiled.clear()
 
     def children(self, key: Key) -> Children:
         """Live children of a custom resource."""
@@ -251,6 +292,16 @@ class Context:
         stored = await self.cluster.create(KILL_SWITCHES, order.namespace, body)
         self.cache.put({**stored, "apiVersion": KILL_SWITCHES.api_version, "kind": KILL_SWITCHES.kind})
         return Metadata.model_validate(stored["metadata"])
+
+    def _labels(self, namespace: str) -> Labels | None:
+        return self._namespaces.get(namespace, (None, 0.0))[0]
+
+    def _namespaces_around(self, namespace: str) -> dict[str, Labels | None]:
+        return {name: self._labels(name) for name in (namespace, *self.guests.homes(namespace))}
+
+    def _guests(self, namespace: str) -> list[AnyStrategy]:
+        found = map(self.strategy, self.guests.of(namespace))
+        return [strategy for strategy in found if strategy is not None]
 
     def _deployed(self, namespace: str, venue: str) -> bool:
         return self.cache.get("Deployment", namespace, venue_object(venue)) is not None

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import structlog
 
 from crowetrade import subjects
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_api.conditions import ConditionType, find, follow
+from crowetrade_api.conditions import Condition, ConditionType, find, follow
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.kill_order import kill_order
 from crowetrade_api.names import Key, Kind
@@ -38,7 +38,8 @@ from crowetrade_operator.reconcile import (
     venueconnection,
 )
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.plan import transition_notes, without_identity
+from crowetrade_operator.reconcile.guests import venues_of
+from crowetrade_operator.reconcile.plan import bus_deficient, transition_notes, without_identity
 from crowetrade_operator.reconcile.pods import ending
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
@@ -73,6 +74,7 @@ class Controller:
         context.bus.on_connection(self.enqueue_all)
         context.bus.on_connection(self.look_for_orders)
         context.direct.on_answer(self.gateway_answered)
+        context.vault_roles.changed = lambda namespace, name: self.queue.add(Key(Kind.VENUE, namespace, name))
 
     # --- events to keys
 
@@ -90,8 +92,9 @@ class Controller:
         if item["kind"] == Kind.KILL_SWITCH:
             self._kill_switch_changed(item, gone=after is None)
             return
-        self.context.intent_changed(item["metadata"]["namespace"])
-        for key in self._concerned(_CUSTOM[item["kind"]], item):
+        beyond = _beyond(before) | _beyond(after)
+        self.context.intent_changed(item["metadata"]["namespace"], beyond)
+        for key in self._concerned(_CUSTOM[item["kind"]], item, beyond):
             self.queue.add(key)
 
     def gateway_spoke(self, namespace: str, venue: str) -> None:
@@ -99,9 +102,10 @@ class Controller:
         self.queue.add(Key(Kind.VENUE, namespace, venue))
         self._add_all(Kind.RISK_LIMIT, namespace)
         for item in self.context.cache.all(Kind.STRATEGY.value, namespace):
-            if venue in _venues(item):
+            if (namespace, venue) in venues_of(item):
                 self.queue.add(Key(Kind.STRATEGY, namespace, item["metadata"]["name"]))
-
+        for key in self.context.guests.at(namespace, venue):
+            self.queue.add(key)
         if self.context.gateway_acknowledged(namespace, venue):
             self._add_all(Kind.VENUE, namespace)
         self._kills_reported(namespace, venue)
@@ -145,17 +149,20 @@ class Controller:
             for item in list(self.context.cache.of_kind(kind.value)):
                 self.queue.add(Key(kind, item["metadata"]["namespace"], item["metadata"]["name"]))
 
-    def _concerned(self, kind: Kind, item: Object) -> Iterator[Key]:
-        """The object itself and what depends on it: all in its namespace, since selectors may have changed; and of a
-        VenueConnection all KillSwitches."""
+    def _concerned(self, kind: Kind, item: Object, beyond: Collection[str]) -> Iterator[Key]:
+        """The object itself and what depends on it: all in its namespace, since selectors may have changed, and whoever
+        trades there; of a Strategy the same in the namespaces of its venues; and of a VenueConnection all
+        KillSwitches."""
         namespace = item["metadata"]["namespace"]
         yield Key(kind, namespace, item["metadata"]["name"])
         if kind is Kind.VENUE:
             yield from self._kill_switches()
-        for other in Kind:
-            for found in self.context.cache.all(other.value, namespace):
-                if other is not kind or kind is not Kind.VENUE:
-                    yield Key(other, namespace, found["metadata"]["name"])
+        for place in (namespace, *beyond):
+            for other in Kind:
+                for found in self.context.cache.all(other.value, place):
+                    if other is not kind or kind is not Kind.VENUE:
+                        yield Key(other, place, found["metadata"]["name"])
+            yield from self.context.guests.of(place)
 
     def _add_all(self, kind: Kind, namespace: str) -> None:
         for item in self.context.cache.all(kind.value, namespace):
@@ -199,8 +206,7 @@ class Controller:
     async def reconcile(self, key: Key) -> float | None:
         """Brings one object to where it should be; returns when to look again."""
         if key.kind is not Kind.KILL_SWITCH:
-            await self.context.know_namespace(key.namespace)
-            await self.context.know_configs(key.namespace)
+            await self.context.know_around(key)
         match key.kind:
             case Kind.STRATEGY:
                 return await self._strategy(key)
@@ -227,6 +233,7 @@ class Controller:
             children=context.children(key),
             agents=context.bus.board.agents(key.namespace, key.name, context.settings.silent_after_seconds),
             now=context.now(),
+            beyond=context.surroundings_beyond(resource),
         )
         planned = strategy.plan(observed, context.settings)
         refusal = await context.carry_out(key, resource, planned)
@@ -240,7 +247,9 @@ class Controller:
         self, key: Key, resource: UnreadableStrategy, previous: StrategyStatus
     ) -> float | None:
         context = self.context
-        observed = strategy_deletion.Observed(resource, context.surroundings(key.namespace), context.now())
+        observed = strategy_deletion.Observed(
+            resource, context.surroundings(key.namespace), context.now(), context.surroundings_beyond(resource)
+        )
         planned = unreadable.plan_strategy(observed, context.settings)
         await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
@@ -265,6 +274,7 @@ class Controller:
             around=context.surroundings(key.namespace),
             children=children,
             now=context.now(),
+            vault_role=context.vault_roles.condition(key.namespace, key.name),
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
@@ -412,10 +422,10 @@ class Controller:
         status: Status,
         watched: tuple[ConditionType, ...],
     ) -> None:
-        if not self.context.settings.identity:
+        if beside := self._of_the_installation(key.kind):
             generation, now = resource.metadata.generation, self.context.now().text
-            disabled = follow(previous.conditions, [without_identity()], generation, now)
-            status = status.model_copy(update={"conditions": [*status.conditions, *disabled]})
+            followed = follow(previous.conditions, beside, generation, now)
+            status = status.model_copy(update={"conditions": [*status.conditions, *followed]})
         live = self.context.cache.get(key.kind.value, key.namespace, key.name) or {}
         self.context.status.report(key, resource.metadata.uid, live.get("status") or {}, status.to_api())
         for note in transition_notes(previous.conditions, status.conditions, watched):
@@ -423,6 +433,12 @@ class Controller:
         paused = find(status.conditions, ConditionType.PAUSED)
         if paused is not None and find(previous.conditions, ConditionType.PAUSED) is None:
             log.info("reconciling paused", kind=key.kind, namespace=key.namespace, name=key.name)
+
+    def _of_the_installation(self, kind: Kind) -> list[Condition]:
+        """Conditions that no resource is the cause of."""
+        disabled = [] if self.context.settings.identity else [without_identity()]
+        faults = self.context.bus.faults if kind is Kind.VENUE else ()
+        return [*disabled, *([bus_deficient(faults)] if faults else [])]
 
     async def _resync(self) -> None:
         """Looks at everything again, forgets pods that are gone, and sweeps configurations without a venue."""
@@ -464,8 +480,8 @@ def _intent(item: Object) -> Object:
     return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec")}
 
 
-def _venues(item: Object) -> set[str]:
-    """Of a Strategy that may not match the schema."""
-    listed = (item.get("spec") or {}).get("instruments")
-    found = [one.get("venueRef") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    return {str(one["name"]) for one in found if isinstance(one, dict) and "name" in one}
+def _beyond(item: Object | None) -> set[str]:
+    """Other namespaces that have a venue which a Strategy names."""
+    if item is None or item["kind"] != Kind.STRATEGY:
+        return set()
+    return {namespace for namespace, _ in venues_of(item)} - {item["metadata"]["namespace"]}

@@ -8,11 +8,12 @@ has looked at the venue has.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition, follow
+from crowetrade_api.gateway_config import Namespaces
 from crowetrade_api.kill_order import kill_order, selects_gateway
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut
@@ -46,6 +47,8 @@ class Gateway:
     venue_labels: Mapping[str, str]
     # None when they are not known.
     namespace_labels: Mapping[str, str] | None = None
+    # Other namespaces whose strategies are bound, with their labels.
+    guests: Namespaces = field(default_factory=dict)
     # What it has answered to the order that we sent it directly, if that is fresh.
     answered: kill_pb2.KillAcknowledgement | None = None
 
@@ -53,6 +56,11 @@ class Gateway:
     def name(self) -> str:
         """For people."""
         return f"{self.namespace}/{self.venue}"
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """Its own, and those of the strategies that are bound."""
+        return {**self.guests, self.namespace: self.namespace_labels}
 
     @property
     def heard(self) -> bool:
@@ -187,11 +195,7 @@ def before_the_first() -> list[Condition]:
 
 
 def _selected(order: kill_pb2.KillOrder, gateways: Iterable[Gateway]) -> list[Gateway]:
-    return [
-        gateway
-        for gateway in gateways
-        if selects_gateway(order, gateway.namespace, gateway.namespace_labels, gateway.venue_labels)
-    ]
+    return [gateway for gateway in gateways if selects_gateway(order, gateway.namespaces, gateway.venue_labels)]
 
 
 def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.KillOrder) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config, rule_hash
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, Namespaces, compile_config, refusal, rule_hash
+from crowetrade_api.names import name_at
 from crowetrade_api.reasons import Reason
+from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.reconcile import loosening
 
@@ -61,9 +63,12 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """All resources of a namespace, and what the bus said."""
+    """All resources of a namespace, who trades at its venues, and what the bus said."""
 
+    namespace: str = ""
     strategies: Mapping[str, AnyStrategy] = field(default_factory=dict)
+    # Strategies of other namespaces that name a venue of this one, whether they are admitted or not.
+    guests: Sequence[AnyStrategy] = ()
     venues: Mapping[str, AnyVenue] = field(default_factory=dict)
     limits: Mapping[str, RiskLimit] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
@@ -73,10 +78,10 @@ class Surroundings:
     bus_problem: str = ""
     # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.
     unreadable_limits: Sequence[str] = ()
-    # Whether the namespace is being deleted.
-    terminating: bool = False
-    # metadata.labels of the namespace; None when they are not known.
-    namespace_labels: Mapping[str, str] | None = None
+    # Of the namespace and those of the guests, the ones that are being deleted.
+    terminating: frozenset[str] = frozenset()
+    # metadata.labels of the namespace and those of the guests; None where they are not known.
+    namespaces: Namespaces = field(default_factory=dict)
     # By venue: what is on the bus for its gateway, as far as that is known.
     on_the_bus: Mapping[str, config_pb2.GatewayConfig] = field(default_factory=dict)
     # By venue: the rules that its gateway was told to tighten last, by RiskLimit, with their hashes.
@@ -84,6 +89,16 @@ class Surroundings:
     # By venue; kept from one reconcile to the next, until somebody changes a resource of the namespace.
     compiled: dict[str, Compiled] = field(default_factory=dict)
     _held: dict[str, tuple[Compiled, Mapping[str, Sequence[str]]]] = field(default_factory=dict, init=False)
+
+    @property
+    def namespace_labels(self) -> Labels | None:
+        """metadata.labels of the namespace; None when they are not known."""
+        return self.namespaces.get(self.namespace)
+
+    def traders(self) -> Iterator[AnyStrategy]:
+        """Every Strategy that may name a venue of the namespace."""
+        yield from self.strategies.values()
+        yield from self.guests
 
     def config(self, venue: AnyVenue) -> config_pb2.GatewayConfig:
         """What the gateway of a venue has to enforce now: nothing trades under a limit that cannot be read, and nothing
@@ -129,12 +144,12 @@ class Surroundings:
             halt = _unreadable_limits(self.unreadable_limits) if self.unreadable_limits else None
             config = compile_config(
                 venue,
-                self.strategies.values(),
+                self.traders(),
                 self.limits.values(),
                 halt,
                 self.terminating,
                 self.venues.values(),
-                self.namespace_labels,
+                self.namespaces,
             )
             found = self.compiled[venue.name] = _compiled(config)
         return found
@@ -153,6 +168,51 @@ def _unreadable_limits(names: Sequence[str]) -> Halt:
         f"RiskLimit {', '.join(names)} does not match the operator's schema: upgrade it, or correct or delete the limit"
     )
     return Halt(Reason.LIMIT_UNREADABLE, text)
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyVenues:
+    """The venues of one Strategy by their names, each in the surroundings of its namespace."""
+
+    strategy: AnyStrategy
+    own: Surroundings
+    # By namespace, of the venues that are of another one.
+    beyond: Mapping[str, Surroundings]
+
+    def around(self, venue: str) -> Surroundings:
+        """The surroundings of a venue."""
+        namespace = self.strategy.namespace_of(venue)
+        return self.own if namespace == self.strategy.namespace else self.beyond.get(namespace, Surroundings())
+
+    @property
+    def present(self) -> Mapping[str, AnyVenue]:
+        """Those that exist."""
+        found = ((name, self.around(name).venues.get(name)) for name in self.strategy.venues)
+        return {name: venue for name, venue in found if venue is not None}
+
+    def gateway(self, venue: str) -> GatewayView:
+        """The gateway of a venue."""
+        return self.around(venue).gateway(venue)
+
+    def name_at(self, venue: str) -> str:
+        """What the gateway of a venue calls the strategy."""
+        return name_at(self.strategy.namespace_of(venue), self.strategy.namespace, self.strategy.name)
+
+    def admitted(self, venue: AnyVenue) -> bool:
+        """Whether the venue admits the strategy."""
+        return not refusal(self.strategy, venue, self.around(venue.name).namespaces)
+
+    @property
+    def admitted_beyond(self) -> list[str]:
+        """NAMESPACE/NAME of those of other namespaces that admit the strategy."""
+        found = (venue for venue in self.present.values() if venue.namespace != self.strategy.namespace)
+        return sorted(f"{venue.namespace}/{venue.name}" for venue in found if self.admitted(venue))
+
+    @property
+    def unreadable_limits(self) -> Mapping[str, Sequence[str]]:
+        """By namespace, of those that have a venue of the strategy: RiskLimits that cannot be read."""
+        namespaces = {self.strategy.namespace_of(name): self.around(name) for name in self.strategy.venues}
+        return {name: around.unreadable_limits for name, around in namespaces.items() if around.unreadable_limits}
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,10 @@ def _ready(
 ) -> Condition:
     type_ = ConditionType.READY
     if not rules:
-        text = "The scope selects no strategy at any venue yet; it is in force for the first one that it selects."
+        text = (
+            "The scope selects no strategy at any venue of this namespace yet; it is in force for the first one that "
+            "it selects."
+        )
         return condition(type_, True, Reason.NOTHING_IN_SCOPE, text)
     if not observed.around.bus_connected:
         return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(observed.around.bus_problem))

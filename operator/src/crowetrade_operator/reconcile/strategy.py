@@ -3,8 +3,8 @@ what its status says: see reconcile/strategy_report.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -22,12 +22,14 @@ from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budge
 from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
 from crowetrade_operator.reconcile import strategy_deletion
-from crowetrade_operator.reconcile.observed import Children, Moment, Surroundings
+from crowetrade_operator.reconcile.observed import Children, Moment, StrategyVenues, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, account_of
 from crowetrade_operator.reconcile.pods import Workload, workload
 from crowetrade_operator.settings import Settings
 
 Object = dict[str, Any]
+STATUS_SECONDS = 0.5
+"""How soon to look again whether the status is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Observed:
     children: Children
     agents: Sequence[status_pb2.AgentStatus]
     now: Moment
+    # By namespace, of the venues that are of another one.
+    beyond: Mapping[str, Surroundings] = field(default_factory=dict)
 
     def deployments(self) -> list[Object | None]:
         """Its Deployments as they should be by number and name; None for one that is not there yet."""
@@ -48,7 +52,12 @@ class Observed:
     @property
     def ending(self) -> strategy_deletion.Observed:
         """What is looked at for its end."""
-        return strategy_deletion.Observed(self.strategy, self.around, self.now)
+        return strategy_deletion.Observed(self.strategy, self.around, self.now, self.beyond)
+
+    @property
+    def venues(self) -> StrategyVenues:
+        """Its venues."""
+        return StrategyVenues(self.strategy, self.around, self.beyond)
 
     @property
     def workload(self) -> Workload:
@@ -63,16 +72,20 @@ def plan(observed: Observed, settings: Settings) -> Plan:
         return strategy_deletion.plan(observed.ending, settings)
     if strategy.paused:
         return Plan(finalizer=True, again=settings.silent_after_seconds)
+    venues = observed.venues
     steady = [
         service_account(strategy),
-        strategy_policy(strategy, settings),
+        strategy_policy(strategy, [venue for venue in venues.present.values() if venues.admitted(venue)], settings),
         service(strategy),
         pod_disruption_budget(strategy),
         *identity.certificates(strategy, settings),
     ]
-    found = references(strategy, observed.around.venues)
+    found = references(strategy, venues.present, observed.around.namespace_labels)
     if isinstance(found, Problem):
         return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds)
+    if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues):
+        # The bus lets pods read what the status says when they connect.
+        return Plan(apply=steady, finalizer=True, again=STATUS_SECONDS)
     content = strategy_content(strategy, found, settings)
     deployments = strategy_deployments(strategy, config_hash(content), settings)
     unwanted = _unwanted(observed, deployments)
@@ -114,9 +127,9 @@ def _applied_hash(item: Object) -> str:
 
 def _exposure(observed: Observed) -> str:
     """Positions and open orders in words; what was reported last counts when a gateway is silent. Empty when flat."""
-    strategy = observed.strategy
+    strategy, venues = observed.strategy, observed.venues
     for name in strategy.spec.venues:
-        account = account_of(observed.around.gateway(name), strategy.name)
+        account = account_of(venues.gateway(name), venues.name_at(name))
         if account is not None:
             if account.open_orders:
                 return f"{account.open_orders} open orders at venue {name}"
@@ -124,7 +137,7 @@ def _exposure(observed: Observed) -> str:
             if positions:
                 held = positions[0]
                 return f"position {held.quantity} {held.instrument.symbol} at venue {name}"
-    if all(observed.around.gateway(name).trusted is not None for name in strategy.spec.venues):
+    if all(venues.gateway(name).trusted is not None for name in strategy.spec.venues):
         return ""
     stale = [item for item in strategy.status.position if Decimal(item.quantity) != 0]
     return f"last known position {stale[0].quantity} {stale[0].symbol}" if stale else ""

@@ -5,16 +5,16 @@ The event at the end says what is known: who confirmed, what is left and why, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_api.gateway_config import AnyStrategy
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, names_venue
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.cluster.events import Note
-from crowetrade_operator.reconcile.observed import Moment, Surroundings
+from crowetrade_operator.reconcile.observed import Moment, StrategyVenues, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, account_of, unix_of
 from crowetrade_operator.settings import Settings
 
@@ -28,6 +28,13 @@ class Observed:
     strategy: AnyStrategy
     around: Surroundings
     now: Moment
+    # By namespace, of the venues that are of another one.
+    beyond: Mapping[str, Surroundings] = field(default_factory=dict)
+
+    @property
+    def venues(self) -> StrategyVenues:
+        """Its venues."""
+        return StrategyVenues(self.strategy, self.around, self.beyond)
 
 
 def plan(observed: Observed, settings: Settings) -> Plan:
@@ -79,9 +86,9 @@ def _left(observed: Observed) -> str:
 
 def left_at(observed: Observed, venue: str) -> list[str]:
     """What stays at one venue: as its gateway says, or as it was known last."""
-    strategy = observed.strategy
-    account = account_of(observed.around.gateway(venue), strategy.name)
-    if account is None or observed.around.venues.get(venue) is None:
+    strategy, venues = observed.strategy, observed.venues
+    account = account_of(venues.gateway(venue), venues.name_at(venue))
+    if account is None or venue not in venues.present:
         known = [item for item in strategy.status.position if item.venue == venue and Decimal(item.quantity) != 0]
         return [f"{item.quantity} {item.symbol} at {venue} (last known)" for item in known]
     reasons = {item.instrument.symbol: item for item in account.remaining}
@@ -104,17 +111,20 @@ def waiting_venues(observed: Observed) -> list[str]:
     """Venues whose gateway has not yet confirmed that the strategy is stopped.
 
     Nothing is waited for at a venue that is gone, that never had a gateway, or whose gateway is gone, as when its
-    namespace is deleted and its pod has ended.
+    namespace is deleted and its pod has ended; nor at one that does not admit the strategy and has nothing of it.
     """
     return [
         name
-        for name in observed.strategy.venues
-        if name in observed.around.venues and not _nobody_to_ask(observed.around, name) and not stopped(observed, name)
+        for name, venue in observed.venues.present.items()
+        if not _nobody_to_ask(observed.venues, venue) and not stopped(observed, name)
     ]
 
 
-def _nobody_to_ask(around: Surroundings, name: str) -> bool:
+def _nobody_to_ask(venues: StrategyVenues, venue: AnyVenue) -> bool:
+    name, around = venue.name, venues.around(venue.name)
     view, deployed = around.gateway(name), name in around.gateway_deployments
+    if not venues.admitted(venue) and view.trusted is not None and account_of(view, venues.name_at(name)) is None:
+        return True
     if view.last is None and view.record_token == 0:
         return not deployed or around.bus_connected
     return not deployed and view.status is None and around.bus_connected
@@ -122,23 +132,24 @@ def _nobody_to_ask(around: Surroundings, name: str) -> bool:
 
 def stopped(observed: Observed, venue: str) -> bool:
     """Whether the gateway has the configuration that stops the strategy, and says that it is stopped."""
-    view, around = observed.around.gateway(venue), observed.around
+    venues = observed.venues
+    view, around = venues.gateway(venue), venues.around(venue)
     resource = around.venues.get(venue)
     if resource is None or view.status is None or view.trusted is None:
         return False
     if view.status.config_revision != around.config(resource).revision:
         return False
-    account = account_of(view, observed.strategy.name)
+    account = account_of(view, venues.name_at(venue))
     return account is None or account.stopped
 
 
 def suspended(observed: Observed, venue: str) -> bool:
     """Whether the gateway says that the strategy is stopped, whatever else changed in its configuration since."""
-    view = observed.around.gateway(venue)
-    account = account_of(view, observed.strategy.name) if view.status is not None else None
+    view = observed.venues.gateway(venue)
+    account = account_of(view, observed.venues.name_at(venue)) if view.status is not None else None
     return account.stopped if account is not None else stopped(observed, venue)
 
 
-def flattening(venue: str, strategies: Iterable[AnyStrategy]) -> Sequence[AnyStrategy]:
+def flattening(venue: AnyVenue, strategies: Iterable[AnyStrategy]) -> Sequence[AnyStrategy]:
     """Strategies whose deletion closes positions at the venue."""
-    return [item for item in strategies if venue in item.venues and item.flattens]
+    return [item for item in strategies if names_venue(item, venue) and item.flattens]

@@ -52,6 +52,12 @@ _UNBOUND = (
     Reason.LIMIT_UNREADABLE,
     Reason.LIMIT_UNKNOWN,
 )
+_UNRESOLVED = (
+    Reason.VENUE_NOT_FOUND,
+    Reason.VENUE_NOT_ALLOWED,
+    Reason.INSTRUMENT_UNKNOWN,
+    Reason.CURRENCY_MISMATCH,
+)
 _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
 _BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
@@ -76,13 +82,14 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
         pnl=pnl,
         orders=_orders(observed, previous),
         risk_limits=_limits_in_force(observed),
+        admitted_venues=observed.venues.admitted_beyond,
         last_signal_time=_last_signal(observed, previous),
         conditions=follow(previous.conditions, conditions, generation, observed.now.text),
     )
 
 
 def _conditions(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> list[Condition]:
-    found = references(observed.strategy, observed.around.venues)
+    found = references(observed.strategy, observed.venues.present, observed.around.namespace_labels)
     problem = found if isinstance(found, Problem) else None
     halted = _halted(observed)
     agents = _agents_available(observed, problem, refusal)
@@ -101,15 +108,14 @@ def _conditions(observed: Observed, planned: Plan, refusal: str, previous: Strat
 def _halted(observed: Observed) -> Condition | None:
     """Why one of its gateways refuses its new orders: all orders of everybody, or its own because of a KillSwitch or a
     breach. A halt that nobody asked for comes first."""
-    around, found = observed.around, []
-    for name in observed.strategy.spec.venues:
-        venue = around.venues.get(name)
-        if venue is None:
+    venues, found = observed.venues, []
+    for name, venue in venues.present.items():
+        if not venues.admitted(venue):
             continue
-        view, config = around.gateway(name), around.config(venue)
+        view, config = venues.gateway(name), venues.around(name).config(venue)
         item = halted_condition(name, view, config)
         found += [] if item is None else [item]
-        found += stops(name, view, config, observed.strategy.name)
+        found += stops(name, view, config, venues.name_at(name))
     return min(found, key=lambda item: item.reason in STOPS_AS_WISHED, default=None)
 
 
@@ -149,8 +155,8 @@ def _orders_refused(observed: Observed, halted: Condition | None, previous: Stra
 def _refusals(observed: Observed) -> str:
     """What is refused at present, in words; empty when nothing is."""
     for name in observed.strategy.spec.venues:
-        view = observed.around.gateway(name)
-        account = account_of(view, observed.strategy.name)
+        view = observed.venues.gateway(name)
+        account = account_of(view, observed.venues.name_at(name))
         if view.status is None or account is None:
             continue
         last = account.last_reject
@@ -188,7 +194,7 @@ def _venue_connected(observed: Observed, problem: Problem | None) -> Condition:
     if problem is not None:
         return condition(type_, False, problem.reason, problem.message)
     names = observed.strategy.spec.venues
-    parts = [session_condition(type_, name, observed.around.gateway(name), observed.around) for name in names]
+    parts = [session_condition(type_, name, observed.venues.gateway(name), observed.around) for name in names]
     if all(item.status == "True" for item in parts):
         for reason in (Reason.REPLAY_ENDED, Reason.WAITING_FOR_STRATEGIES):
             found = next((item for item in parts if item.reason == reason), None)
@@ -198,31 +204,35 @@ def _venue_connected(observed: Observed, problem: Problem | None) -> Condition:
 
 
 def _risk_bound(observed: Observed) -> Condition:
-    type_, strategy, around = ConditionType.RISK_BOUND, observed.strategy, observed.around
-    if around.unreadable_limits:
+    type_, strategy, venues = ConditionType.RISK_BOUND, observed.strategy, observed.venues
+    for namespace, limits in venues.unreadable_limits.items():
         text = (
-            f"RiskLimit {', '.join(around.unreadable_limits)} does not match the schema of this operator, so all "
-            "venues of the namespace are halted: upgrade the operator, or correct or delete it."
+            f"RiskLimit {', '.join(limits)} does not match the schema of this operator, so all venues of namespace "
+            f"{namespace} are halted: upgrade the operator, or correct or delete it."
         )
         return condition(type_, False, Reason.LIMIT_UNREADABLE, text)
     parts = []
     for name in strategy.spec.venues:
-        venue = around.venues.get(name)
+        venue = venues.present.get(name)
         if venue is None:
             text = f"No gateway for venue {name} yet, so no limit is in force."
             parts.append(condition(type_, False, Reason.VENUE_NOT_FOUND, text))
             continue
-        config = around.config(venue)
+        if not venues.admitted(venue):
+            text = f"VenueConnection {venue.namespace}/{name} does not admit the strategy, so no limit is in force."
+            parts.append(condition(type_, False, Reason.VENUE_NOT_ALLOWED, text))
+            continue
+        config, known_as = venues.around(name).config(venue), venues.name_at(name)
         symbols = [item.symbol for item in strategy.spec.instruments if item.venue_ref.name == name]
-        missing = unlimited_symbols(config, strategy.name, symbols)
+        missing = unlimited_symbols(config, known_as, symbols)
         if missing:
             text = (
                 f"No enforced RiskLimit binds this strategy for {', '.join(missing)} at venue {name}: all orders are "
-                "refused: create a RiskLimit whose scope selects it."
+                f"refused: create a RiskLimit in namespace {venue.namespace} whose scope selects it."
             )
             parts.append(condition(type_, False, Reason.NO_LIMIT_IN_FORCE, text))
             continue
-        uncovered = uncovered_groups(config, strategy.name, symbols)
+        uncovered = uncovered_groups(config, known_as, symbols)
         if uncovered:
             parts.append(condition(type_, False, Reason.REQUIRED_LIMIT_MISSING, _uncovered(name, uncovered)))
             continue
@@ -248,7 +258,7 @@ def _uncovered(venue: str, uncovered: Mapping[str, Sequence[str]]) -> str:
 
 def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
     """Whether the gateway has confirmed exactly the rules that bind the strategy there."""
-    type_, around, strategy = ConditionType.RISK_BOUND, observed.around, observed.strategy.name
+    type_, around, strategy = ConditionType.RISK_BOUND, observed.venues.around(name), observed.venues.name_at(name)
     view = around.gateway(name)
     if not around.bus_connected:
         return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around.bus_problem))
@@ -303,8 +313,8 @@ def _trading(observed: Observed, parts: Sequence[Condition], halted: Condition |
 
 
 def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condition | None:
-    type_, view = ConditionType.TRADING, observed.around.gateway(venue)
-    account = account_of(view, observed.strategy.name)
+    type_, view = ConditionType.TRADING, observed.venues.gateway(venue)
+    account = account_of(view, observed.venues.name_at(venue))
     if halted is not None:
         return condition(type_, False, halted.reason, halted.message)
     if view.status is not None and view.status.blocked_reason:
@@ -342,7 +352,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
     risk, trading = by_type[ConditionType.RISK_BOUND], by_type[ConditionType.TRADING]
     if observed.strategy.deleting:
         return StrategyPhase.STOPPING
-    if venue.reason in (Reason.VENUE_NOT_FOUND, Reason.INSTRUMENT_UNKNOWN, Reason.CURRENCY_MISMATCH):
+    if venue.reason in _UNRESOLVED:
         has_traded = previous.phase in (StrategyPhase.TRADING, StrategyPhase.DEGRADED)
         return StrategyPhase.DEGRADED if has_traded else StrategyPhase.PENDING
     halted = by_type.get(ConditionType.HALTED)
@@ -364,7 +374,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
 
 def _accounts(observed: Observed) -> list[tuple[str, status_pb2.StrategyAccount]]:
     found = (
-        (name, account_of(observed.around.gateway(name), observed.strategy.name))
+        (name, account_of(observed.venues.gateway(name), observed.venues.name_at(name)))
         for name in observed.strategy.spec.venues
     )
     return [(name, account) for name, account in found if account is not None]
@@ -373,7 +383,7 @@ def _accounts(observed: Observed) -> list[tuple[str, status_pb2.StrategyAccount]
 def _positions(observed: Observed, previous: StrategyStatus) -> list[PositionStatus]:
     """As the gateways say; where that cannot be known, what was known last. A venue that is gone marks nothing."""
     venues = observed.strategy.spec.venues
-    heard = {name for name in venues if observed.around.gateway(name).trusted is not None}
+    heard = {name for name in venues if observed.venues.gateway(name).trusted is not None}
     found = {
         (item.venue, item.symbol): _unmarked(observed, item) for item in previous.position if item.venue not in heard
     }
@@ -396,7 +406,7 @@ def _position(venue: str, item: status_pb2.Position) -> PositionStatus:
 
 
 def _unmarked(observed: Observed, item: PositionStatus) -> PositionStatus:
-    if item.venue in observed.around.venues:
+    if item.venue in observed.venues.present:
         return item
     return item.model_copy(update={"mark_price": "", "mark_time": None})
 
@@ -408,7 +418,7 @@ def _position_summary(observed: Observed, positions: Iterable[PositionStatus]) -
     words = []
     for item in held:
         where = f" at {item.venue}" if symbols.count(item.symbol) > 1 else ""
-        gone = "" if item.venue in observed.around.venues else " (last known)"
+        gone = "" if item.venue in observed.venues.present else " (last known)"
         words.append(f"{item.quantity} {item.symbol}{where}{gone}")
     return ", ".join(words) or "0"
 
@@ -416,7 +426,7 @@ def _position_summary(observed: Observed, positions: Iterable[PositionStatus]) -
 def _profit(observed: Observed, previous: StrategyStatus) -> ProfitStatus | None:
     """Over all venues. What a position at a venue that is gone is worth is not known."""
     accounts = _accounts(observed)
-    gone = any(name not in observed.around.venues for name in observed.strategy.spec.venues)
+    gone = any(name not in observed.venues.present for name in observed.strategy.spec.venues)
     if not accounts:
         known = previous.pnl
         return known.model_copy(update={"unrealized": "", "net": ""}) if known is not None and gone else known

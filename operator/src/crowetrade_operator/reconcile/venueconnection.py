@@ -15,8 +15,8 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
 from crowetrade_api.files import VENUE_FILE
-from crowetrade_api.gateway_config import AnyVenue, with_record
-from crowetrade_api.names import venue_object
+from crowetrade_api.gateway_config import AnyVenue, bound_strategies, names_venue, refusal, with_record
+from crowetrade_api.names import name_at, venue_object
 from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
 from crowetrade_api.v1alpha1.venueconnection import (
@@ -61,10 +61,12 @@ WATCHED = (
     ConditionType.HALTED,
     ConditionType.READY,
     ConditionType.SESSION_ESTABLISHED,
+    ConditionType.STRATEGIES_REFUSED,
     ConditionType.CREDENTIALS_STALE,
 )
 CASCADE_SECONDS = 10.0
 """Whoever deletes a venue together with its strategies deletes them one after the other."""
+SHOWN_REFUSED = 10
 _BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
@@ -76,6 +78,8 @@ class Observed:
     around: Surroundings
     children: Children
     now: Moment
+    # Absent where nobody looks after Vault roles.
+    vault_role: Condition | None = None
 
     @property
     def gateway(self) -> GatewayView:
@@ -101,7 +105,9 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     config = with_record(observed.config, venue.status)
     if venue.deleting:
         return _plan_deletion(observed, config, settings)
-    children = _children(venue, settings) if isinstance(venue, VenueConnection) and not venue.paused else []
+    children = (
+        _children(venue, observed.around, settings) if isinstance(venue, VenueConnection) and not venue.paused else []
+    )
     return Plan(
         apply=children,
         finalizer=True,
@@ -136,12 +142,12 @@ def _cleared_notes(observed: Observed) -> list[Note]:
     return [Note("Normal", EventReason.HALT_CLEARED, "Reconcile", cut(text, 900))]
 
 
-def _children(venue: VenueConnection, settings: Settings) -> list[Object]:
+def _children(venue: VenueConnection, around: Surroundings, settings: Settings) -> list[Object]:
     content = venue_content(venue)
     children = [
         service_account(venue),
         venue_config_map(venue, content, settings),
-        venue_policy(venue, settings),
+        venue_policy(venue, bound_strategies(venue, around.traders(), around.namespaces), settings),
         service(venue),
         pod_disruption_budget(venue),
         *identity.certificates(venue, settings),
@@ -192,16 +198,17 @@ def _flattening(observed: Observed, waited: float) -> list[str]:
     """Strategies that the venue stays open for: being deleted with Flatten and not stopped yet, or with a position and
     perhaps about to be deleted, because a cascade deletes one object after the other."""
     around, name, found = observed.around, observed.venue.name, []
-    for strategy in strategy_deletion.flattening(name, around.strategies.values()):
+    for strategy in strategy_deletion.flattening(observed.venue, around.traders()):
+        known_as = name_at(observed.venue.namespace, strategy.namespace, strategy.name)
         if strategy.deleting:
-            ending = strategy_deletion.Observed(strategy, around, observed.now)
+            ending = strategy_deletion.Observed(strategy, around, observed.now, {observed.venue.namespace: around})
             waits = not strategy_deletion.stopped(ending, name)
         else:
-            account = account_of(around.gateway(name), strategy.name)
+            account = account_of(around.gateway(name), known_as)
             holds = account is not None and any(Decimal(item.quantity) != 0 for item in account.positions)
             waits = holds and waited < CASCADE_SECONDS
         if waits:
-            found.append(strategy.name)
+            found.append(known_as)
     return sorted(found)
 
 
@@ -285,8 +292,30 @@ def _conditions(observed: Observed, settings: Settings, refusal: str) -> list[Co
         parts = [session]
     if halted is not None and halted.reason not in STOPS_AS_WISHED:
         parts.insert(0, condition(ConditionType.READY, False, halted.reason, halted.message))
+    refused = _strategies_refused(observed)
+    found += [refused] if refused is not None else []
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
     return [ready, *found, paused_condition()] if observed.venue.paused else [ready, *found]
+
+
+def _strategies_refused(observed: Observed) -> Condition | None:
+    """Who names this venue and is not admitted; it is told on both sides, and stops nobody else."""
+    venue, around = observed.venue, observed.around
+    if not isinstance(venue, VenueConnection):
+        return None
+    refused = sorted(
+        f"{item.namespace}/{item.name}"
+        for item in around.traders()
+        if names_venue(item, venue) and refusal(item, venue, around.namespaces)
+    )
+    if not refused:
+        return None
+    more = f" and {len(refused) - SHOWN_REFUSED} more" if len(refused) > SHOWN_REFUSED else ""
+    text = (
+        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, and spec.allowedStrategies does not admit them: "
+        "they can send nothing. To let them trade here, select their namespaces and labels there."
+    )
+    return condition(ConditionType.STRATEGIES_REFUSED, True, Reason.STRATEGY_NOT_ALLOWED, text)
 
 
 def _halted(observed: Observed) -> Condition | None:
@@ -322,7 +351,8 @@ def _credentials(observed: Observed, venue: VenueConnection, settings: Settings)
             "(chart value vault.address), or use credentials.secretRef for development."
         )
         return [condition(type_, False, Reason.VAULT_NOT_CONFIGURED, text)]
-    return [*_delivery(observed, venue, wanted, settings), *_unencrypted(wanted, settings)]
+    role = [observed.vault_role] if observed.vault_role is not None else []
+    return [*_delivery(observed, venue, wanted, settings), *role, *_unencrypted(wanted, settings)]
 
 
 def _delivery(observed: Observed, venue: VenueConnection, wanted: Credentials, settings: Settings) -> list[Condition]:

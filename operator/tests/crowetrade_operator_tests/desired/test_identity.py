@@ -96,7 +96,7 @@ def test_cert_manager_is_asked_for_the_name_that_peers_check() -> None:
 
 def test_pods_reach_vault_only_where_it_is_the_source() -> None:
     def ports(settings: Any) -> set[int]:
-        policies = (strategy_policy(strategy(), settings), venue_policy(venue(), settings))
+        policies = (strategy_policy(strategy(), [venue()], settings), venue_policy(venue(), [], settings))
         return {port["port"] for item in policies for rule in item["spec"]["egress"] for port in rule["ports"]}
 
     assert 8200 in ports(FROM_VAULT)

@@ -61,7 +61,36 @@ COSTS: Object = {
     ],
     "shortSelling": "Forbidden",
 }
+BY_LABEL: Object = {"from": "Selector", "selector": {"matchLabels": {"team": "fx"}}}
+
+
+def at_venues(*references: Object) -> Object:
+    """A strategy with an instrument at each of these."""
+    traded = [{"symbol": f"S{number}", "venueRef": item} for number, item in enumerate(references)]
+    return change(strategy_manifest(), "spec.instruments", traded)
+
+
 ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
+    "venues of two namespaces": (
+        STRATEGIES,
+        at_venues({"name": "a"}, {"name": "b", "namespace": "venues"}, {"name": "b", "namespace": "venues"}),
+    ),
+    "strategies of every namespace": (
+        VENUES,
+        change(venue_manifest(), "spec.allowedStrategies", {"namespaces": {"from": "All"}}),
+    ),
+    "strategies of namespaces by label": (
+        VENUES,
+        change(
+            venue_manifest(),
+            "spec.allowedStrategies",
+            {"namespaces": BY_LABEL, "selector": {"matchLabels": {"tier": "one"}}},
+        ),
+    ),
+    "a limit for strategies of namespaces by label": (
+        RISK_LIMITS,
+        change(limit_manifest(), "spec.scope.strategyNamespaces", BY_LABEL),
+    ),
     "the sample of a venue": (VENUES, venue_manifest()),
     "the sample of a strategy": (STRATEGIES, strategy_manifest()),
     "the sample of a limit": (RISK_LIMITS, limit_manifest()),
@@ -95,6 +124,36 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
     "slices": (STRATEGIES, change(strategy_manifest(), "spec.policy.execution.sliceToLimits", True)),
 }
 REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
+    "two venues of one name": (
+        STRATEGIES,
+        at_venues({"name": "a", "namespace": "one"}, {"name": "a", "namespace": "two"}),
+        "cannot trade at two venues of the same name in two namespaces",
+    ),
+    "a venue with and without its namespace": (
+        STRATEGIES,
+        at_venues({"name": "a"}, {"name": "a", "namespace": "two"}),
+        "write two strategies, and the same venueRef wherever the venue is the same",
+    ),
+    "a namespace that cannot be": (
+        STRATEGIES,
+        at_venues({"name": "a", "namespace": "A.b"}),
+        "must be the name of a namespace",
+    ),
+    "a selector of namespaces that selects nothing": (
+        VENUES,
+        change(venue_manifest(), "spec.allowedStrategies", {"namespaces": {"from": "Selector"}}),
+        "from: Selector needs a selector with matchLabels or matchExpressions",
+    ),
+    "a limit whose selector of namespaces is empty": (
+        RISK_LIMITS,
+        change(limit_manifest(), "spec.scope.strategyNamespaces", {"from": "Selector", "selector": {}}),
+        "from: Selector needs a selector",
+    ),
+    "a word that is no choice of namespaces": (
+        VENUES,
+        change(venue_manifest(), "spec.allowedStrategies", {"namespaces": {"from": "Some"}}),
+        "Unsupported value",
+    ),
     "no recording": (VENUES, venue_of([], ["A"]), "spec.simulated.data: Invalid value.* at least 1 items"),
     "a queue model with a sample": (
         VENUES,

@@ -14,7 +14,7 @@ from cryptography import x509
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import SERVICE_ACCOUNTS
 from crowetrade_operator_tests.servers import ApiServer, free_port, program
-from crowetrade_operator_tests.vault import Vault, service_account_token
+from crowetrade_operator_tests.vault_server import Vault, service_account_token
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.peer import Reason, Refusal

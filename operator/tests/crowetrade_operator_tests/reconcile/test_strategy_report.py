@@ -246,14 +246,14 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
         "RiskBound",
         "False",
         "NoLimitInForce",
-        "create a RiskLimit whose scope selects it",
+        "create a RiskLimit in namespace desk whose scope selects it",
     ),
     "a limit that cannot be read, beside one that can": (
         scene(unreadable_limits=["odd"]),
         "RiskBound",
         "False",
         "LimitUnreadable",
-        "RiskLimit odd does not match the schema of this operator, so all venues of the namespace are halted",
+        "RiskLimit odd does not match the schema of this operator, so all venues of namespace desk are halted",
     ),
     "each instrument has a limit at its own venue": (
         each_under_its_own_limit(),

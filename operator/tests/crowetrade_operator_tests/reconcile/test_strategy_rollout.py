@@ -246,7 +246,7 @@ MISSING = {
 @pytest.mark.parametrize("case", MISSING)
 def test_what_is_missing_is_named_with_what_to_do(case: str) -> None:
     around, reason, words = MISSING[case]
-    found = references(last_known("3000", BEFORE) if "with a position" in case else BEFORE, around.venues)
+    found = references(last_known("3000", BEFORE) if "with a position" in case else BEFORE, around.venues, {})
     assert isinstance(found, Problem)
     assert (found.reason, found.message) == (reason, words)
 
@@ -265,7 +265,7 @@ def test_what_is_missing_starts_nothing_and_stops_nothing(case: str) -> None:
 
 def test_the_instruments_are_those_that_the_venues_declare() -> None:
     both = strategy(two_venues())
-    found = references(both, surroundings([both], venues=[venue(), SECOND_VENUE]).venues)
+    found = references(both, surroundings([both], venues=[venue(), SECOND_VENUE]).venues, {})
     assert not isinstance(found, Problem)
     assert sorted(found) == [("sim-b", "GBP-USD"), ("sim-fx", "EUR-USD")]
     assert found["sim-fx", "EUR-USD"].tick_size == "0.00001"

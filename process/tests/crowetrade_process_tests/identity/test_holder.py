@@ -54,7 +54,7 @@ class Clock:
         self.waiting.clear()
         self._changed.set()
         self._changed = asyncio.Event()
-        await asyncio.wait_for(self.waiting.wait(), 10)
+        await asyncio.wait_for(self.waiting.wait(), 60)
 
 
 class SourceOfTests:
@@ -179,7 +179,7 @@ async def test_the_first_certificate_is_waited_for(source: SourceOfTests, clock:
     source.fails = None
     clock.until = START + 2 * HOUR
     clock._changed.set()
-    await asyncio.wait_for(starting, 10)
+    await asyncio.wait_for(starting, 60)
     assert identity.name == NAME
 
 

@@ -12,6 +12,7 @@ data latency). So limits that count per second count in recorded time.
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from crowetrade.bus.v1 import journal_pb2
@@ -44,9 +45,11 @@ class Backtest:
         self.clock = VirtualClock()
         self._to_ns = to_ns
         self.clock.advance(min(_first_ns(history, from_ns) for history, _ in venues))
-        ledgers = MemoryLedgers()
+        ledgers: dict[str, MemoryLedgers] = defaultdict(MemoryLedgers)  # by namespace
         self.gateways = {
-            history.file.name: BacktestGateway(history, configuration, ledgers, self.clock, recorded)
+            history.file.name: BacktestGateway(
+                history, configuration, ledgers[history.file.namespace], self.clock, recorded
+            )
             for history, configuration in venues
         }
         _share(self.gateways.values())

@@ -60,7 +60,7 @@ class BacktestStrategy:
         models = {role: create_strategy_model(file) for role in (Role.FEATURE, Role.SIGNAL)}
         self._target_of = whole_chain(file, models, StageContext(file.namespace, file.name, self._state, clock))
         self._execution = ExecutionRole(
-            strategy=file.name,
+            names={venue: file.name_at(venue) for venue in file.venues},
             instruments=listings(file),
             policy=execution_policy(file),
             state=self._state,
@@ -77,9 +77,11 @@ class BacktestStrategy:
     def log_on(self) -> None:
         """Opens a session with the gateway of each of its venues."""
         for venue in self.file.venues:
-            self._execution.streams[venue].session = _Session(self.file.name, self._gateways[venue], self._clock)
+            self._execution.streams[venue].session = _Session(
+                self.file.name_at(venue), self._gateways[venue], self._clock
+            )
         for venue in self.file.venues:
-            self._gateways[venue].log_on(self.file.name, self._execution)
+            self._gateways[venue].log_on(self.file.name_at(venue), self._execution)
 
     def handle(self, event: MarketEvent) -> None:
         """Handles one event of its instruments; everything that it sends is answered when this returns."""

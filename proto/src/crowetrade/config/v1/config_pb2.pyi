@@ -82,7 +82,7 @@ class StrategyBinding(_message.Message):
     CAPITAL_FIELD_NUMBER: _builtins.int
     CAPITAL_CURRENCY_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
-    """Name of the Strategy."""
+    """Name of the Strategy; NAME.NAMESPACE when it is of another namespace than the venue."""
     state: Global___TradingState.ValueType
     """Whether it may trade; what a gateway does not know counts as suspended."""
     flatten_when_deleted: _builtins.bool
@@ -199,7 +199,7 @@ class RiskRule(_message.Message):
     """What a breach does: Alert, Slow, Block, CloseOnly, Cancel or Flatten; what a gateway does not know counts as Cancel."""
     @_builtins.property
     def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Strategies that it binds, by name."""
+        """Strategies that it binds, as StrategyBinding names them."""
 
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -296,6 +296,50 @@ class ClearedBreach(_message.Message):
 Global___ClearedBreach: _TypeAlias = ClearedBreach  # noqa: Y015
 
 @_typing.final
+class NamespaceLabels(_message.Message):
+    """metadata.labels of a namespace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LABELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Each label."""
+
+    def __init__(
+        self,
+        *,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NamespaceLabels: _TypeAlias = NamespaceLabels  # noqa: Y015
+
+@_typing.final
 class GatewayConfig(_message.Message):
     """Everything that a gateway enforces. Replaces the one before as a whole."""
 
@@ -341,6 +385,27 @@ class GatewayConfig(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class StrategyNamespacesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___NamespaceLabels: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___NamespaceLabels | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REVISION_FIELD_NUMBER: _builtins.int
     STRATEGIES_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
@@ -352,6 +417,7 @@ class GatewayConfig(_message.Message):
     REQUIRED_LIMITS_FIELD_NUMBER: _builtins.int
     VENUE_LABELS_FIELD_NUMBER: _builtins.int
     NAMESPACE_LABELS_FIELD_NUMBER: _builtins.int
+    STRATEGY_NAMESPACES_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """SHA-256 over the serialized message without this field and `on_record`, in hex; acknowledged in
     GatewayStatus.config_revision.
@@ -394,6 +460,12 @@ class GatewayConfig(_message.Message):
     def namespace_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """metadata.labels of the namespace."""
 
+    @_builtins.property
+    def strategy_namespaces(self) -> _containers.MessageMap[_builtins.str, Global___NamespaceLabels]:
+        """The namespaces of strategies that are bound here and are of another one, by name: by their labels a KillSwitch that
+        comes without the operator selects them.
+        """
+
     def __init__(
         self,
         *,
@@ -408,10 +480,11 @@ class GatewayConfig(_message.Message):
         required_limits: _abc.Iterable[_builtins.str] | None = ...,
         venue_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         namespace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        strategy_namespaces: _abc.Mapping[_builtins.str, Global___NamespaceLabels] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["on_record", b"on_record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared_breaches", b"cleared_breaches", "cleared_halts", b"cleared_halts", "halted_message", b"halted_message", "halted_reason", b"halted_reason", "namespace_labels", b"namespace_labels", "on_record", b"on_record", "required_limits", b"required_limits", "revision", b"revision", "rules", b"rules", "strategies", b"strategies", "venue_labels", b"venue_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared_breaches", b"cleared_breaches", "cleared_halts", b"cleared_halts", "halted_message", b"halted_message", "halted_reason", b"halted_reason", "namespace_labels", b"namespace_labels", "on_record", b"on_record", "required_limits", b"required_limits", "revision", b"revision", "rules", b"rules", "strategies", b"strategies", "strategy_namespaces", b"strategy_namespaces", "venue_labels", b"venue_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
