@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark, TopOfBook
 from crowetrade_agents.risk.facts import Exposure
-from crowetrade_agents.risk.valuation import Group, Valuation
+from crowetrade_agents.risk.valuation import BAND, Group, Valuation
 
 INSTRUMENTS = tuple(InstrumentId("sim", f"S{number}") for number in range(6))
 LISTED = {
@@ -49,11 +49,16 @@ class Asked(NamedTuple):
     group: int
 
 
+class Settled(NamedTuple):
+    """What has moved is taken in."""
+
+
 instruments = st.sampled_from(INSTRUMENTS)
 changes = st.one_of(
     st.builds(Moved, st.sampled_from(OWNERS), instruments, st.integers(-9, 9), st.integers(0, 3), st.integers(0, 3)),
     st.builds(Quoted, instruments, st.integers(0, 50)),
     st.builds(Asked, st.integers(0, len(GROUPS) - 1)),
+    st.builds(Settled),
 )
 
 
@@ -68,8 +73,18 @@ def summary(group: Group) -> tuple[object, ...]:
     return totals, group.unvalued, group.orders
 
 
+def assert_ceiling(kept: Group, exact: Group) -> None:
+    """It is there when everything has a value; it is never below the sum, and not far above it."""
+    assert (kept.ceilings is None) is bool(exact.unvalued)
+    if kept.ceilings is not None:
+        for currency, ceiling in kept.ceilings.items():
+            gross = exact.totals[currency].gross if currency in exact.totals else Decimal(0)
+            assert gross <= ceiling <= gross * BAND * BAND
+        assert kept.ceilings.keys() >= exact.totals.keys()
+
+
 @given(st.lists(changes, max_size=60))
-def test_sums_follow_every_exposure_and_every_quote(happened: list[Moved | Quoted | Asked]) -> None:
+def test_sums_follow_every_exposure_and_every_quote(happened: list[Moved | Quoted | Asked | Settled]) -> None:
     """At first everybody holds something of everything, at a quote each."""
     exposures = {(owner, name): Exposure(Decimal(3)) for owner in OWNERS for name in INSTRUMENTS}
     marks = {name: mark(name, 20, 0) for name in INSTRUMENTS}
@@ -86,7 +101,11 @@ def test_sums_follow_every_exposure_and_every_quote(happened: list[Moved | Quote
                 quoted.add(instrument)
             case Asked(place):
                 fresh = Valuation(exposures, {}, LISTED, marks)
+                assert_ceiling(kept.counted(*GROUPS[place]), fresh.group(*GROUPS[place]))
                 assert summary(kept.group(*GROUPS[place])) == summary(fresh.group(*GROUPS[place]))
+            case Settled():
+                kept.settle()
     fresh = Valuation(exposures, {}, LISTED, marks)
     for group in GROUPS:
+        assert_ceiling(kept.counted(*group), fresh.group(*group))
         assert summary(kept.group(*group)) == summary(fresh.group(*group))

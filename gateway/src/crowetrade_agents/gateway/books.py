@@ -34,7 +34,7 @@ from crowetrade_agents.gateway.order import (
 from crowetrade_agents.risk.facts import Account, Exposure
 from crowetrade_agents.risk.limits import max_consecutive_rejects, repeated_execution
 from crowetrade_agents.risk.recent import RecentOrders
-from crowetrade_agents.risk.standing import Tally
+from crowetrade_agents.risk.standing import Tallies, Tally
 from crowetrade_agents.risk.windows import MessageWindows
 from crowetrade_agents.risk.working import WorkingOrders
 
@@ -70,7 +70,7 @@ class Books:
         self.messages = MessageWindows()
         self.counters: dict[str, Counters] = {}
         # What limits on rejects, executions and messages count.
-        self.tallies: dict[str, Tally] = {}
+        self.tallies = Tallies()
         self.buys = MessageWindows()
         self.sells = MessageWindows()
         self.used: dict[str, dict[str, int]] = {}
@@ -204,7 +204,7 @@ class Books:
         order.unknown, order.reason = False, ""
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
         order.changed_ns = at_ns
-        self._tally(order.terms.strategy).rejects = 0
+        self.tallies.took(order.terms.strategy)
 
     def _order_executed(self, at_ns: int, body: journal_pb2.OrderExecuted) -> None:
         order = self._suspense_order(body) if body.suspense else self._known(body.cl_ord_id)
@@ -220,8 +220,8 @@ class Books:
         side = SIDE_FROM_WIRE[body.side]
         signed = CONTEXT.multiply(side.sign, execution.quantity)
         self._move(key, signed, execution.price, execution.fee)
-        tally = self._tally(key[0])
-        tally.executions, tally.rejects = tally.executions + 1, 0
+        self.tallies.add(key[0], executions=1)
+        self.tallies.took(key[0])
         (self.buys if side is Side.BUY else self.sells).add(*key, at_ns)
 
     def _fill(self, order: Order, quantity: Decimal) -> None:
@@ -241,7 +241,7 @@ class Books:
         status = ORD_STATUS_FROM_WIRE[body.ord_status]
         if status is OrdStatus.REJECTED:
             self._reject(order.terms.strategy, at_ns, body.reason, "", body.text, 1)
-            self._tally(order.terms.strategy).rejects += 1
+            self.tallies.add(order.terms.strategy, rejects=1)
         self._end(order, status, order.counted_leaves)
 
     def _order_replaced(self, at_ns: int, body: journal_pb2.OrderReplaced) -> None:
@@ -257,7 +257,7 @@ class Books:
         order.base = OrdStatus.PARTIALLY_FILLED if order.cum else OrdStatus.NEW
         self._works(order)
         self._count_again(order, counted)
-        self._tally(order.terms.strategy).rejects = 0
+        self.tallies.took(order.terms.strategy)
 
     def _request_rejected(self, at_ns: int, body: journal_pb2.RequestRejected) -> None:
         order = self._known(body.orig_cl_ord_id)
@@ -267,7 +267,7 @@ class Books:
         if order.replace is not None and order.replace.cl_ord_id == body.cl_ord_id:
             order.replace = None
             self._by_id.pop(body.cl_ord_id, None)
-            self._tally(order.terms.strategy).rejects += 1
+            self.tallies.add(order.terms.strategy, rejects=1)
         order.changed_ns = at_ns
         if not order.is_open:
             return
@@ -301,8 +301,7 @@ class Books:
 
     def _requests_refused(self, at_ns: int, body: journal_pb2.RequestsRefused) -> None:
         self._reject(body.strategy, at_ns, body.reason, body.risk_limit, body.text, body.count)
-        tally = self._tally(body.strategy)
-        tally.messages, tally.rejects = tally.messages + body.count, tally.rejects + body.rejects
+        self.tallies.add(body.strategy, messages=body.count, rejects=body.rejects)
 
     def _configuration_applied(self, at_ns: int, body: journal_pb2.ConfigurationApplied) -> None:
         self.configuration = body
@@ -341,16 +340,10 @@ class Books:
         by an event of their own."""
         for strategy in cleared.strategies:
             if cleared.limit == max_consecutive_rejects.NAME:
-                self._tally(strategy).rejects = 0
+                self.tallies.took(strategy)
             elif cleared.limit == repeated_execution.NAME:
                 self.buys.forget(strategy)
                 self.sells.forget(strategy)
-
-    def _tally(self, strategy: str) -> Tally:
-        found = self.tallies.get(strategy)
-        if found is None:
-            found = self.tallies[strategy] = Tally()
-        return found
 
     def _known(self, cl_ord_id: str) -> Order:
         order = self._by_id.get(cl_ord_id)
@@ -369,7 +362,7 @@ class Books:
         if not counts:
             return
         self.messages.add(order.terms.strategy, order.terms.instrument, at_ns)
-        self._tally(order.terms.strategy).messages += 1
+        self.tallies.add(order.terms.strategy, messages=1)
         parts = ClOrdId.of(cl_ord_id)
         runs = self.used.setdefault(parts.strategy, {})
         runs[parts.run] = max(parts.number, runs.get(parts.run, 0))
@@ -524,7 +517,8 @@ class Books:
         books.charge_ids = dict.fromkeys(message.charge_ids)
         for kill in message.kills:
             books._kill_changed(0, kill)
-        books.tallies = {item.strategy: Tally(item.messages, item.executions, item.rejects) for item in message.tallies}
+        for tally in message.tallies:
+            books.tallies[tally.strategy] = Tally(tally.messages, tally.executions, tally.rejects)
         books.buys = MessageWindows.from_messages(venue, message.buys)
         books.sells = MessageWindows.from_messages(venue, message.sells)
         for breach in message.breaches:

@@ -37,7 +37,7 @@ from crowetrade_agents.risk.limits.loss import own_capital
 from crowetrade_agents.risk.pnl import Ledger, Ledgers, Scope
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleSet
-from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, problem_of, together
+from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, problem_of
 
 SLOW_NS = SECOND_NS
 """What Slow lets a strategy send: one new order or replacement in so long."""
@@ -268,8 +268,8 @@ def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
     elif limit == max_loss_per_minute.NAME:
         watch.minute.clear()
     elif limit == max_order_to_trade_ratio.NAME:
-        messages, executions = together(watch.owners, turn.books.tallies)
-        baseline = baseline._replace(messages=messages, executions=executions)
+        done = turn.books.tallies.of(watch.owners)
+        baseline = baseline._replace(messages=done.messages, executions=done.executions)
     watch.ledger.high = watch.ledger.value
     _mark(turn, watch, baseline)
     turn.live.judging.settle = True
@@ -346,7 +346,7 @@ def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) ->
     if not baseline.day or (same and owners == previous):
         watch.baseline = baseline._replace(currency=watch.rule.currency)
         return
-    came, went = together(owners - previous, books.tallies), together(previous - owners, books.tallies)
+    came, went = books.tallies.of(owners - previous), books.tallies.of(previous - owners)
     shift = None
     if same:
         scopes = [watch.ledger.scope._replace(owners=some) for some in (owners - previous, previous - owners)]
@@ -357,8 +357,8 @@ def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) ->
     moved = baseline._replace(
         day_start=None if shift is None or start is None else CONTEXT.add(start, shift),
         peak=None if shift is None or peak is None else CONTEXT.add(peak, shift),
-        messages=baseline.messages + came[0] - went[0],
-        executions=baseline.executions + came[1] - went[1],
+        messages=baseline.messages + came.messages - went.messages,
+        executions=baseline.executions + came.executions - went.executions,
         currency=watch.rule.currency,
     )
     _mark(turn, watch, moved)
@@ -455,10 +455,10 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
         return
     value = watch.ledger.value if day and problem_of(watch, facts) is None else None
     if baseline.day != day:
-        messages, executions = together(watch.owners, turn.books.tallies)
+        done = turn.books.tallies.of(watch.owners)
         # By the last quotes, whatever their age: markets rest while days end.
         last = watch.ledger.value if day and watch.ledger.was_known(facts.marks) else None
-        baseline = baseline._replace(day=day, day_start=last, messages=messages, executions=executions)
+        baseline = baseline._replace(day=day, day_start=last, messages=done.messages, executions=done.executions)
     elif baseline.day_start is None:
         baseline = baseline._replace(day_start=value)
     if baseline.peak is None:

@@ -38,6 +38,8 @@ def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[
         supervision.supervise(turn)
     if state.live.kills:
         kill_progress.follow(turn)
+    if state.books.moved or state.live.quoted:
+        state.valuation.settle()
     return turn.effects
 
 

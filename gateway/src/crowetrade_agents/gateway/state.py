@@ -145,6 +145,8 @@ class Live:
     start_sequence: int = 0
     sequence: int = 0
     configuration: Configuration = field(default_factory=Configuration)
+    # A configuration, and what strategies may do as long as nothing else restricts them.
+    controls: tuple[Configuration, dict[str, Control]] = field(default_factory=lambda: (Configuration(), {}))
     # False until the first one arrived, or it is known that there is none.
     configured: bool = False
     # False until the first one that binds strategies is in force.
@@ -228,7 +230,16 @@ class GatewayState:
 
     def control(self, strategy: str) -> Control:
         """What the strategy may do now."""
-        return join(self.live.configuration, self.books.halts, self.live.leaving, strategy, self._stops(strategy))
+        live, books = self.live, self.books
+        if books.halts or books.kills or books.breaches or live.leaving:
+            return join(live.configuration, books.halts, live.leaving, strategy, self._stops(strategy))
+        configuration, known = live.controls
+        if configuration is not live.configuration:
+            live.controls = configuration, known = live.configuration, {}
+        found = known.get(strategy)
+        if found is None:
+            found = known[strategy] = join(configuration, books.halts, False, strategy)
+        return found
 
     def _stops(self, strategy: str) -> Sequence[Stop]:
         books, known = self.books, self.live.kill_stops

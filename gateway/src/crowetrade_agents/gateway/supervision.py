@@ -38,6 +38,7 @@ def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
     turn.live.configuration, turn.live.configured = configuration, True
     turn.state.valuation.forget()
+    turn.books.tallies.forget_sums()
     turn.live.kill_stops.clear()
     _check_record(turn, configuration)
     for halt in sorted(configuration.cleared_halts & turn.books.halts.keys()):

@@ -14,6 +14,7 @@ from crowetrade_agents.risk import fx
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.recent import fingerprint
 from crowetrade_agents.risk.shares import allowed
+from crowetrade_agents.risk.standing import Watch, subject_of, watched
 from crowetrade_agents.risk.valuation import EXACT, Group, Total, Valuation, usable
 from crowetrade_agents.risk.worst_case import EMPTY, Part, larger, worst_case
 
@@ -123,13 +124,15 @@ _UNSET = Decimal("NaN")
 
 class View:
     """What those whom a rule counts hold, with the proposal: `part` is what they hold in its instrument, `largest` the
-    larger side of that with the proposal, in units, and `unit` what one is worth by the mid in the rule's currency, or
-    why nobody can tell."""
+    larger side of that with the proposal, in units, `unit` what one is worth by the mid in the rule's currency, or why
+    nobody can tell, and `ceiling` what their gross notional with the proposal is at most, where that is known without
+    adding anything up."""
 
-    __slots__ = ("group", "largest", "part", "unit")
+    __slots__ = ("ceiling", "group", "largest", "part", "unit")
 
     def __init__(self, group: Group, part: Part, largest: Decimal, unit: Decimal | Refusal) -> None:
         self.group, self.part, self.largest, self.unit = group, part, largest, unit
+        self.ceiling: Decimal | None = None
 
 
 class Case:
@@ -145,6 +148,8 @@ class Case:
         "_unit",
         "_valuation",
         "_view",
+        "_watch",
+        "_watched",
         "facts",
         "proposal",
         "terms",
@@ -164,6 +169,9 @@ class Case:
         self._valuation = facts.valuation
         self._fingerprint = -1
         self._mark: Mark | None = None
+        # Of the last rule that asked.
+        self._watched: Rule | None = None
+        self._watch: Watch | Refusal | None = None
 
     def counted(self, rule: Rule) -> frozenset[str]:
         """Whom the rule counts; the proposal's owner is always among them."""
@@ -211,15 +219,45 @@ class Case:
         """What those whom the rule counts hold, the same for every limit of the rule."""
         owners = self.counted(rule)
         if self._view is None:
-            group = self.valuation.group(owners, rule.symbols)
+            group = self.valuation.counted(owners, rule.symbols)
             part = group.parts.get(self.terms.instrument, EMPTY)
-            self._view = View(group, part, self._largest(part), self._unit_in(rule))
+            self._view = view = View(group, part, self._largest(part), self._unit_in(rule))
+            view.ceiling = self._ceiling(view, rule)
         return self._view
+
+    def _ceiling(self, view: View, rule: Rule) -> Decimal | None:
+        if view.group.ceilings is None or isinstance(view.unit, Refusal):
+            return None
+        total = EXACT.multiply(EXACT.subtract(view.largest, view.part.largest), view.unit)
+        for currency, ceiling in view.group.ceilings.items():
+            rate = self.rate(currency, rule)
+            if isinstance(rate, Refusal):
+                return None
+            total = EXACT.add(ceiling, total) if rate is fx.ONE else EXACT.fma(ceiling, rate, total)
+        return total
+
+    def is_far_below(self, most: Decimal, rule: Rule) -> bool:
+        """Whether gross and net notional of those whom the rule counts are surely at most so much with the proposal;
+        False says nothing."""
+        ceiling = self.view(rule).ceiling
+        return ceiling is not None and ceiling <= most
+
+    def _priced(self, rule: Rule) -> View:
+        """The view with its sums as they are now."""
+        view = self.view(rule)
+        self.valuation.group(view.group.owners, rule.symbols)
+        return view
+
+    def watch(self, rule: Rule) -> Watch | Refusal:
+        """Profit and loss of the rule's subject, the same for every limit of the rule; why it is not known."""
+        if self._watched is not rule or self._watch is None:
+            self._watched, self._watch = rule, watched(rule, subject_of(rule, self.terms.strategy), self.facts)
+        return self._watch
 
     def gross(self, rule: Rule) -> Decimal | Refusal:
         """Gross notional of those whom the rule counts with the proposal, in the rule's currency; a refusal when
         something cannot be valued."""
-        view = self.view(rule)
+        view = self._priced(rule)
         if isinstance(view.unit, Refusal) or view.group.unvalued:
             return self._not_known(view, rule)
         total = EXACT.multiply(EXACT.subtract(view.largest, view.part.largest), view.unit)
@@ -236,7 +274,7 @@ class Case:
     def net(self, rule: Rule, leaves: Decimal) -> Decimal | Refusal:
         """Signed net notional with every working order of the proposal's side filled, if the proposal had these leaves,
         in the rule's currency; a refusal when something cannot be valued."""
-        view = self.view(rule)
+        view = self._priced(rule)
         if isinstance(view.unit, Refusal) or view.group.unvalued:
             return self._not_known(view, rule)
         buying = self.terms.side is Side.BUY

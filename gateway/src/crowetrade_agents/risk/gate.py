@@ -10,7 +10,7 @@ rests and is judged again it is what is still open, because what is executed can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -26,7 +26,6 @@ from crowetrade_agents.risk.limits.limit import Limit, Use, use_of
 from crowetrade_agents.risk.preconditions import control, instrument, limits_in_force, market_data, session
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
-from crowetrade_agents.risk.rules import RuleLimit
 from crowetrade_agents.risk.shares import is_split
 
 __all__ = [
@@ -144,7 +143,10 @@ def _judge_limits(
     tolerated: Set[Reason] = frozenset(),
 ) -> tuple[Refusal | None, tuple[Refusal, ...]]:
     case, terms = Case(proposal, facts), proposal.terms
-    if _all_admit(case, facts.rules.tightest(terms.strategy, terms.instrument), skip):
+    for limit, value, rule in facts.rules.tightest(terms.strategy, terms.instrument):
+        if (skip is None or not skip(limit)) and limit.check(value, case, rule) is not None:
+            break
+    else:
         return None, ()
     # Some limit does not: which one is the first, and what do those say that only observe?
     observed: list[Refusal] = []
@@ -159,13 +161,6 @@ def _judge_limits(
                 return refusal, tuple(observed)
             observed.append(refusal)
     return None, tuple(observed)
-
-
-def _all_admit(case: Case, limits: Iterable[RuleLimit], skip: Callable[[Limit[Any]], bool] | None) -> bool:
-    for limit, value, rule in limits:
-        if (skip is None or not skip(limit)) and limit.check(value, case, rule) is not None:
-            return False
-    return True
 
 
 def _not_for_closing(limit: Limit[Any]) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.domain.numbers import render
-from crowetrade_agents.domain.orders import OrderTerms
+from crowetrade_agents.domain.numbers import REPEATED, render
+from crowetrade_agents.domain.orders import OrderTerms, OrdType, Side
 
 KEPT = 16_384
 _NEVER: dict[str, int] = {}
@@ -20,8 +22,12 @@ _NEVER: dict[str, int] = {}
 
 def fingerprint(terms: OrderTerms) -> int:
     """The hash of an order, the same in every process."""
-    price = "" if terms.price is None else render(terms.price)
-    text = f"{terms.instrument.symbol} {terms.side.value} {render(terms.quantity)} {terms.ord_type.value} {price}"
+    return _fingerprint(terms.instrument.symbol, terms.side, terms.quantity, terms.ord_type, terms.price)
+
+
+@lru_cache(REPEATED)
+def _fingerprint(symbol: str, side: Side, quantity: Decimal, ord_type: OrdType, price: Decimal | None) -> int:
+    text = f"{symbol} {side.value} {render(quantity)} {ord_type.value} {'' if price is None else render(price)}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 

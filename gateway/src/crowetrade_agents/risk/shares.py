@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_DOWN, Context, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.domain.numbers import CONTEXT, ZERO
+from crowetrade_agents.domain.numbers import CONTEXT, REPEATED, ZERO
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.standing import identity
 
@@ -53,14 +54,17 @@ def share_of(rule: Rule, limit: str, shares: Shares) -> Decimal | None:
 
 def allowed(rule: Rule, limit: str, value: Decimal, shares: Shares) -> Decimal | None:
     """What this gateway may use of `value`, rounded down; None when its share is not known."""
-    share = share_of(rule, limit, shares)
-    if share is WHOLE or share is None:
-        return value if share is WHOLE else None
+    if not is_split(rule, limit):
+        return value
+    share = shares.get((identity(rule), limit))
+    if share is None:
+        return None
     if not share.is_finite() or share <= 0:
         return ZERO
     return _whole_things(value, share) if limit in COUNTED else _TOWARD_ZERO.multiply(value, share)
 
 
+@lru_cache(REPEATED)
 def _whole_things(count: Decimal, share: Decimal) -> Decimal:
     """So many of `count`. Shares are rounded down to millionths, so that a third is a little less than one of three: it
     is one all the same. Fewer than 1,000 gateways together never get one too many by that."""

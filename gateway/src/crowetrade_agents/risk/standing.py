@@ -36,6 +36,50 @@ class Tally:
     rejects: int = 0
 
 
+class Tallies(dict[str, Tally]):
+    """By strategy. What several have done together is kept current for whoever has asked for it once."""
+
+    def __init__(self, tallies: Mapping[str, Tally] | None = None) -> None:
+        super().__init__(tallies or {})
+        self._sums: dict[frozenset[str], Tally] = {}
+        self._sums_of: dict[str, list[Tally]] = {}
+
+    def add(self, strategy: str, messages: int = 0, executions: int = 0, rejects: int = 0) -> None:
+        """The strategy has done so much more."""
+        own = self.get(strategy)
+        if own is None:
+            own = self[strategy] = Tally()
+        for tally in (own, *self._sums_of.get(strategy, ())):
+            tally.messages += messages
+            tally.executions += executions
+            tally.rejects += rejects
+
+    def took(self, strategy: str) -> None:
+        """An order of the strategy was taken: its row of rejects is over."""
+        own = self.get(strategy)
+        if own is not None and own.rejects:
+            self.add(strategy, rejects=-own.rejects)
+
+    def of(self, owners: frozenset[str]) -> Tally:
+        """What the owners have done together; not to be changed by whoever asks."""
+        found = self._sums.get(owners)
+        if found is None:
+            counted = [tally for owner, tally in self.items() if owner in owners]
+            found = self._sums[owners] = Tally(
+                sum(tally.messages for tally in counted),
+                sum(tally.executions for tally in counted),
+                sum(tally.rejects for tally in counted),
+            )
+            for owner in owners:
+                self._sums_of.setdefault(owner, []).append(found)
+        return found
+
+    def forget_sums(self) -> None:
+        """Other rules are in force: nobody may ask for some of them any more."""
+        self._sums.clear()
+        self._sums_of.clear()
+
+
 class Baseline(NamedTuple):
     """What a subject is measured from: LossMarked in journal.proto. None is what is not known."""
 
@@ -109,7 +153,7 @@ class Standing:
     watches: Mapping[tuple[str, str], Watch] = field(default_factory=dict)
     ledgers: Ledgers | None = None
     latched: Mapping[Latch, bool] = field(default_factory=dict)
-    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    tallies: Tallies = field(default_factory=Tallies)
     buys: MessageWindows = field(default_factory=MessageWindows)
     sells: MessageWindows = field(default_factory=MessageWindows)
 
@@ -156,18 +200,3 @@ def problem_of(watch: Watch, facts: Facts) -> Refusal | None:
     if problem is None:
         return None
     return Refusal(problem.reason, f"profit and loss is not known: {problem.text}", rule.name)
-
-
-def together(owners: frozenset[str], tallies: Mapping[str, Tally]) -> tuple[int, int]:
-    """Messages and executions of the owners since the journal began."""
-    if len(owners) == 1:
-        (owner,) = owners
-        only = tallies.get(owner)
-        return (only.messages, only.executions) if only is not None else (0, 0)
-    messages = executions = 0
-    for owner in owners:
-        tally = tallies.get(owner)
-        if tally is not None:
-            messages += tally.messages
-            executions += tally.executions
-    return messages, executions

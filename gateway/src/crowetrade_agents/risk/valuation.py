@@ -2,8 +2,11 @@
 
 A group is a set of owners in some symbols: those whom a rule counts, in the instruments that it covers. It keeps what
 they hold in units, and the sums of that in money by currency, so that a rate of exchange moves nothing but the
-conversion. An exposure that moves changes the sums by its difference, and so does a quote when the sums are asked for
-next; after quotes of many instruments they are added up again.
+conversion. An exposure that moves changes the sums by its difference; after a quote they are added up again when they
+are asked for next.
+
+Most decisions need no sum, because a limit is far away: for them there is a ceiling, which the gross sum does not
+exceed as long as each mid stays below what it was once and a quarter more. A quote within its band changes no ceiling.
 
 A unit of an instrument is worth the mid of its last quote x multiplier, in its currency. Sums are exact.
 """
@@ -23,8 +26,8 @@ from crowetrade_agents.risk.worst_case import EMPTY, Accounts, Exposures, Part, 
 
 Key = tuple[str, InstrumentId]
 NEVER = -1
-KEPT_QUOTES = 1_000
-"""Changes of quotes that are remembered: sums that are older are added up again."""
+BAND = Decimal("1.25")
+"""How far a mid may rise, and fall, before ceilings are made again."""
 EXACT = Context(prec=240)
 """Digits for sums of products of four numbers of 38 digits each."""
 
@@ -46,11 +49,22 @@ class Total:
         self.gross, self.up, self.down = gross, up, down
 
 
+class Band:
+    """Mids of an instrument between which its unit is worth at most `ceiling`, in its currency."""
+
+    __slots__ = ("ceiling", "currency", "high", "low")
+
+    def __init__(self, mid: Decimal, listed: Instrument) -> None:
+        self.low, self.high = CONTEXT.divide(mid, BAND), EXACT.multiply(mid, BAND)
+        self.ceiling, self.currency = EXACT.multiply(self.high, listed.multiplier), listed.currency
+
+
 class Group:
     """Sums of some owners in some symbols. `unvalued` holds instruments in which they hold or work something that
-    cannot be valued: no usable quote is known, or the venue lists it no more."""
+    cannot be valued: no usable quote is known, or the venue lists it no more. `ceilings` are at least the gross sums by
+    currency; None while something cannot be valued."""
 
-    __slots__ = ("moved", "orders", "owners", "parts", "quotes", "symbols", "totals", "units", "unvalued")
+    __slots__ = ("bands", "ceilings", "moved", "orders", "owners", "parts", "quotes", "symbols", "totals", "unvalued")
 
     def __init__(self, owners: frozenset[str], symbols: frozenset[str], moved: Iterable[InstrumentId]) -> None:
         self.owners, self.symbols = owners, symbols
@@ -58,11 +72,11 @@ class Group:
         self.totals: dict[str, Total] = {}
         self.orders = 0
         self.unvalued: set[InstrumentId] = set()
-        # What the sums were made of.
-        self.units: dict[InstrumentId, Unit] = {}
-        # Instruments in which somebody traded since the sums were made, and how many quotes had changed by then.
+        self.ceilings: dict[str, Decimal] | None = None
+        # Instruments in which somebody traded since it was looked at; how many quotes had changed when the sums were
+        # made, and how many bands when the ceilings were.
         self.moved = {instrument for instrument in moved if self.covers(instrument)}
-        self.quotes = NEVER
+        self.quotes = self.bands = NEVER
 
     def covers(self, instrument: InstrumentId) -> bool:
         """Whether the group counts what is held in the instrument."""
@@ -88,34 +102,53 @@ class Valuation:
         self._quoted: set[InstrumentId] = set() if quoted is None else quoted
         self._groups: dict[tuple[frozenset[str], frozenset[str]], Group] = {}
         self._groups_of: dict[str, list[Group]] = {}
-        # How many quotes have changed, and of which instruments the last ones were.
-        self._quotes = 0
-        self._changed: list[InstrumentId] = []
+        # Those in which something may have moved.
+        self._touched: set[Group] = set()
+        # How many quotes have changed, and how many of them left a band.
+        self._quotes = self._bands = 0
+        self._band_of: dict[InstrumentId, Band | None] = {}
         self._units: dict[InstrumentId, Unit | None] = {}
         self._pairs: dict[tuple[str, str], tuple[fx.Pair, ...]] = {}
         self._capital: dict[frozenset[str], tuple[Money, ...] | None] = {}
 
     def forget(self) -> None:
         """Other rules are in force: groups that nobody asks for any more go, and so do sums of capital."""
-        for kept in (self._groups, self._groups_of, self._capital):
+        for kept in (self._groups, self._groups_of, self._touched, self._capital):
             kept.clear()
 
     def group(self, owners: frozenset[str], symbols: frozenset[str]) -> Group:
         """The sums of these owners in these symbols (all when empty), as they are now."""
+        found = self.counted(owners, symbols)
+        if found.quotes != self._quotes:
+            self._add_up(found)
+        return found
+
+    def counted(self, owners: frozenset[str], symbols: frozenset[str]) -> Group:
+        """The same, of which parts, orders and ceilings are as they are now."""
         if self._moved or self._quoted:
             self._mark()
         found = self._groups.get((owners, symbols))
         if found is None:
             found = self._open(owners, symbols)
-        if found.quotes != self._quotes:
-            self._reprice(found)
         if found.moved:
             for instrument in found.moved:
                 self._move(found, instrument)
             found.moved.clear()
-        if found.quotes != self._quotes:
-            self._add_up(found)
+        if found.bands != self._bands:
+            self._make_ceilings(found)
         return found
+
+    def settle(self) -> None:
+        """Takes in what has moved, so that the next decision need not; nothing as long as nobody has asked for sums."""
+        if not self._groups:
+            return
+        if self._moved or self._quoted:
+            self._mark()
+        while self._touched:
+            group = self._touched.pop()
+            for instrument in group.moved:
+                self._move(group, instrument)
+            group.moved.clear()
 
     def unit(self, instrument: InstrumentId) -> Unit | None:
         """What one unit is worth; None without a usable quote of the instrument or when the venue does not list it."""
@@ -156,39 +189,42 @@ class Valuation:
             for group in self._groups_of.get(owner, ()):
                 if group.covers(instrument):
                     group.moved.add(instrument)
+                    self._touched.add(group)
         self._moved.clear()
         if self._quoted:
             self._quotes += len(self._quoted)
-            self._changed += self._quoted
-            if len(self._changed) > 2 * KEPT_QUOTES:
-                del self._changed[:-KEPT_QUOTES]
             for instrument in self._quoted:
                 self._units.pop(instrument, None)
+                if instrument in self._band_of:
+                    self._look_at_band(instrument)
             self._quoted.clear()
 
-    def _reprice(self, group: Group) -> None:
-        """Changes the sums by what quotes have changed since they were made, where that is less work than to add them
-        up again and takes or brings no currency."""
-        since = self._quotes - group.quotes
-        if group.quotes == NEVER or since > len(self._changed):
+    def _look_at_band(self, instrument: InstrumentId) -> None:
+        band, book = self._band_of[instrument], usable(instrument, self._marks)
+        if band is None and book is None:
             return
-        changed = {*self._changed[-since:]} & group.parts.keys()
-        if 2 * len(changed) > len(group.parts):
-            return
-        for instrument in changed:
-            buying, selling, largest, _ = group.parts[instrument]
-            if not largest:
+        if band is None or book is None or not band.low <= book.mid <= band.high:
+            self._bands += 1
+            del self._band_of[instrument]
+
+    def _band(self, instrument: InstrumentId) -> Band | None:
+        """The band of an instrument, around the mid at which it was first asked for; None when it has no value."""
+        if instrument not in self._band_of:
+            listed, book = self._instruments.get(instrument), usable(instrument, self._marks)
+            self._band_of[instrument] = None if listed is None or book is None else Band(book.mid, listed)
+        return self._band_of[instrument]
+
+    def _make_ceilings(self, group: Group) -> None:
+        group.bands, group.ceilings = self._bands, None
+        ceilings: dict[str, Decimal] = {}
+        for instrument, part in group.parts.items():
+            if not part.largest:
                 continue
-            old, new = group.units.get(instrument), self.unit(instrument)
-            if old is None or new is None or old.currency != new.currency:
-                group.quotes = NEVER
+            band = self._band(instrument)
+            if band is None or not part.largest.is_finite():
                 return
-            known, move = group.totals[new.currency], EXACT.subtract(new.value, old.value)
-            known.gross = EXACT.fma(largest, move, known.gross)
-            known.up = EXACT.fma(buying, move, known.up)
-            known.down = EXACT.fma(selling, move, known.down)
-            group.units[instrument] = new
-        group.quotes = self._quotes
+            ceilings[band.currency] = EXACT.fma(part.largest, band.ceiling, ceilings.get(band.currency, ZERO))
+        group.ceilings = ceilings
 
     def _move(self, group: Group, instrument: InstrumentId) -> None:
         old = group.parts.get(instrument, EMPTY)
@@ -198,9 +234,8 @@ class Valuation:
             group.parts[instrument] = new
         else:
             group.parts.pop(instrument, None)
-        if group.quotes != self._quotes:
-            return
-        unit = self.unit(instrument)
+        self._move_ceiling(group, instrument, old, new)
+        unit = self.unit(instrument) if group.quotes == self._quotes else None
         known = None if unit is None else group.totals.get(unit.currency)
         if unit is None or known is None or not (old.largest and new.largest.is_finite() and new.largest):
             # What came or went may bring or take a currency.
@@ -210,9 +245,18 @@ class Valuation:
         known.up = EXACT.fma(EXACT.subtract(new.buying, old.buying), unit.value, known.up)
         known.down = EXACT.fma(EXACT.subtract(new.selling, old.selling), unit.value, known.down)
 
+    def _move_ceiling(self, group: Group, instrument: InstrumentId, old: Part, new: Part) -> None:
+        if group.bands != self._bands:
+            return
+        band = self._band(instrument)
+        if group.ceilings is None or band is None or not new.largest.is_finite():
+            group.bands = NEVER
+            return
+        more = EXACT.subtract(new.largest, old.largest)
+        group.ceilings[band.currency] = EXACT.fma(more, band.ceiling, group.ceilings.get(band.currency, ZERO))
+
     def _add_up(self, group: Group) -> None:
         group.totals, group.unvalued, group.quotes = {}, set(), self._quotes
-        units = group.units = {}
         fma, known_units = EXACT.fma, self._units
         for instrument, (buying, selling, largest, _) in group.parts.items():
             if not largest:
@@ -221,7 +265,7 @@ class Valuation:
             if unit is None or not largest.is_finite():
                 group.unvalued.add(instrument)
                 continue
-            value, currency = units[instrument] = unit
+            value, currency = unit
             known = group.totals.get(currency)
             if known is None:
                 known = group.totals[currency] = Total()

@@ -7,7 +7,7 @@ from crowetrade_agents.domain.position import Position
 from crowetrade_agents.risk.facts import Facts
 from crowetrade_agents.risk.pnl import Ledgers, Scope
 from crowetrade_agents.risk.rules import Rule
-from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Tally, Watch, identity, subjects
+from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Tallies, Tally, Watch, identity, subjects
 from crowetrade_agents_tests.risk.values import EUR, D, facts, rules
 
 CAPITAL = {name: Money(D(100_000), "USD") for name in ("ema", "other")}
@@ -34,5 +34,5 @@ def standing(
         (identity(rule), subject): Watch(rule, subject, scope.owners, ledgers[scope], start)
         for subject, scope in scopes.items()
     }
-    known.standing = Standing(watches, ledgers, latched or {}, tallies)
+    known.standing = Standing(watches, ledgers, latched or {}, Tallies(tallies))
     return known

@@ -129,10 +129,12 @@ def own_capital(given: Mapping[str, Money], rule: Rule, subject: str) -> Decimal
 
 
 def _check(kind: Kind, value: Decimal, case: Case, rule: Rule) -> Refusal | None:
-    facts, subject = case.facts, subject_of(rule, case.terms.strategy)
-    found = measured(kind, value, facts, rule, subject)
+    facts, watch = case.facts, case.watch(rule)
+    found = watch if isinstance(watch, Refusal) else loss_of(kind, value, facts, watch)
     if isinstance(found, Loss):
-        if found.room >= 0 or facts.standing.latched.get((identity(rule), kind.name, subject)):
+        if found.lost <= found.allowed:
+            return None
+        if facts.standing.latched.get((identity(rule), kind.name, subject_of(rule, case.terms.strategy))):
             return None
         text = f"{_said(kind, value, found, rule)}: only orders that reduce a position may leave"
         found = Refusal(kind.reason, text, rule.name)

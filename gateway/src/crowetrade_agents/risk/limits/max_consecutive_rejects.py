@@ -34,12 +34,7 @@ def parse(values: Mapping[str, str]) -> int:
 
 def in_a_row(facts: Facts, rule: Rule, subject: str) -> int:
     """Orders in a row that were refused or rejected."""
-    tallies, count = facts.standing.tallies, 0
-    for owner in members(rule, facts) if rule.total else alone(subject):
-        tally = tallies.get(owner)
-        if tally is not None:
-            count += tally.rejects
-    return count
+    return facts.standing.tallies.of(members(rule, facts) if rule.total else alone(subject)).rejects
 
 
 def breach(value: int, facts: Facts, rule: Rule, subject: str) -> str | None:

@@ -25,7 +25,10 @@ NAME = "maxGrossNotional"
 def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     """The sum with the order is not above the limit. An order that brings the worst case in its instrument nearer to
     zero and not past it always may leave; every other one is refused while something cannot be valued."""
-    may, gross = case.allowed(rule, NAME, value), case.gross(rule)
+    may = case.allowed(rule, NAME, value)
+    if may is not None and case.is_far_below(may, rule):
+        return None
+    gross = case.gross(rule)
     if may is not None and not isinstance(gross, Refusal) and gross <= may:
         return None
     if case.approaches_zero(case.counted(rule)):

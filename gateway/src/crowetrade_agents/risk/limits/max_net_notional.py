@@ -27,7 +27,10 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     """The net with the order is not beyond the limit on the order's side. An order that brings the net nearer to zero
     and not past it always may leave; while something cannot be valued, or the share is not known, so may one that
     brings the worst case in its instrument nearer to zero."""
-    may, after = case.allowed(rule, NAME, value), case.net(rule, case.proposal.leaves)
+    may = case.allowed(rule, NAME, value)
+    if may is not None and case.is_far_below(may, rule):
+        return None
+    after = case.net(rule, case.proposal.leaves)
     if may is None or isinstance(after, Refusal):
         if case.approaches_zero(case.counted(rule)):
             return None

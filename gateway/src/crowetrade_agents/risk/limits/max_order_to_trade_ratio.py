@@ -14,7 +14,7 @@ from crowetrade_agents.risk.limits.limit import Limit, Use, amount, parse_amount
 from crowetrade_agents.risk.limits.loss import by_rule
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
-from crowetrade_agents.risk.standing import identity, subject_of, subjects, together
+from crowetrade_agents.risk.standing import identity, subject_of, subjects
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -42,8 +42,8 @@ def today(facts: Facts, rule: Rule, subject: str) -> Traffic | None:
     watch = facts.standing.watches.get((identity(rule), subject))
     if watch is None or not watch.baseline.day:
         return None
-    messages, executions = together(watch.owners, facts.standing.tallies)
-    return Traffic(messages - watch.baseline.messages, executions - watch.baseline.executions)
+    done = facts.standing.tallies.of(watch.owners)
+    return Traffic(done.messages - watch.baseline.messages, done.executions - watch.baseline.executions)
 
 
 def breach(value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None:

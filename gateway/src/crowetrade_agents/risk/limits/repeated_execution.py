@@ -41,8 +41,7 @@ def most(value: Rate, facts: Facts, rule: Rule, strategy: str, instruments: Iter
         if not rule.covers(instrument):
             continue
         for side, windows in ((Side.BUY, standing.buys), (Side.SELL, standing.sells)):
-            symbols = frozenset((instrument.symbol,))
-            count = windows.count(alone(strategy), symbols, facts.now_ns, value.window_ns)
+            count = windows.count(alone(strategy), alone(instrument.symbol), facts.now_ns, value.window_ns)
             if count and (found is None or count > found.executions):
                 found = Repeated(instrument, side, count)
     return found
@@ -56,10 +55,21 @@ def breach(value: Rate, facts: Facts, rule: Rule, subject: str) -> str | None:
 def check(value: Rate, case: Case, rule: Rule) -> Refusal | None:
     """As `breach` for the order's instrument, until that is latched; an order that reduces may leave."""
     facts, strategy = case.facts, case.terms.strategy
+    if _is_far_below(value, facts, case):
+        return None
     text = _said(value, most(value, facts, rule, strategy, (case.terms.instrument,)), rule)
     if text is None or facts.standing.latched.get((identity(rule), NAME, strategy)) or reduces(case.proposal, facts):
         return None
     return Refusal(Reason.REPEATED_EXECUTION, text, rule.name)
+
+
+def _is_far_below(value: Rate, facts: Facts, case: Case) -> bool:
+    """Whether neither side of the order's instrument has more executions; False says nothing."""
+    strategies, symbols = alone(case.terms.strategy), alone(case.terms.instrument.symbol)
+    return all(
+        windows.has_room(strategies, symbols, facts.now_ns, value.window_ns, value.count + 1)
+        for windows in (facts.standing.buys, facts.standing.sells)
+    )
 
 
 def use(value: Rate, sums: Sums, rule: Rule) -> Iterator[Use]:
