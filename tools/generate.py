@@ -1,5 +1,5 @@
 """Writes everything that is generated, or checks it: Python of the .proto files, CRDs, the chart's copy of the CRDs,
-docs/performance.md, the version wherever it stands, and what is in each image.
+docs/performance.md, the table of docs/security.md, the version wherever it stands, and what is in each image.
 
 `python -m tools.generate` writes; `python -m tools.generate --check` generates into a temporary folder and fails on any
 difference, files that should not be there included.
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from crowetrade_api import crd
-from tools import generate_proto, performance, sbom, version
+from tools import bus_operations, generate_proto, performance, sbom, version
 
 ROOT = Path(__file__).parent.parent
 PROTO_AREAS = ("bus", "config", "gateway")
@@ -33,6 +33,7 @@ def write(root: Path) -> None:
         raise RuntimeError("the custom resource definitions could not be generated: see the message above")
     shutil.copytree(root / CRDS, root / CHART_CRDS)
     performance.write(root)
+    bus_operations.write(root, ROOT)
     version.write(root)
     sbom.write(root)
 
@@ -54,7 +55,9 @@ def _content(root: Path) -> dict[Path, bytes]:
         *(root / PROTO_OUT / "crowetrade" / area for area in PROTO_AREAS),
     ]
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
-    single = [root / path for path in (performance.PAGE, *version.STATED) if (root / path).is_file()]
+    single = [
+        root / path for path in (performance.PAGE, bus_operations.PAGE, *version.STATED) if (root / path).is_file()
+    ]
     return {file.relative_to(root): file.read_bytes() for file in files + single if "__pycache__" not in file.parts}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import nats
 import uvloop
 
-from benchmarks.figures import Figure, durations
+from benchmarks.figures import Figure, durations, figure
 from benchmarks.gateway.order_path import ORDERS, WARM_UP, one_order
 from benchmarks.gateway.process import Session, gateway_host, make_bus_resources, sessions, write_files
 from benchmarks.gateway.workload import NAMESPACE, STRATEGIES, VENUE
@@ -109,34 +109,25 @@ async def _measure(certificates: Certificates, places: dict[str, Path], tls_url:
         for way, noted in (("tls", tls_noted), ("plain", plain_noted))
     }
     return [
-        _beside("gateway.order_tls", inside),
-        _beside("gateway.order_tls_outside", {way: taken[WARM_UP:] for way, taken in outside.items()}),
-        renewal,
+        durations("gateway.order_tls", "ms", inside["tls"]),
+        durations("gateway.order_plain", "ms", inside["plain"]),
+        durations("gateway.order_tls_outside", "ms", outside["tls"][WARM_UP:]),
+        durations("gateway.order_plain_outside", "ms", outside["plain"][WARM_UP:]),
+        *renewal,
     ]
 
 
-def _beside(name: str, taken: dict[str, list[int]]) -> Figure:
-    plain = durations("", "ms", taken["plain"])
-    return durations(name, "ms", taken["tls"], plain_p50=plain["p50"], plain_p99=plain["p99"])
-
-
-async def _renewals(certificates: Certificates, strategies: dict[str, Identity], opened: list[Session]) -> Figure:
+async def _renewals(certificates: Certificates, strategies: dict[str, Identity], opened: list[Session]) -> list[Figure]:
     """gateway.renewal: from the client's write to the report PendingNew, at 300 orders a second, while the gateway and
-    all strategies take over RENEWALS certificates each; beside it the same without renewals, just before."""
+    all strategies take over RENEWALS certificates each; gateway.renewal_quiet: the same without renewals, just before;
+    gateway.renewal_lost: orders without an answer."""
     quiet, _ = await _orders(opened, asyncio.create_task(asyncio.sleep(QUIET_SECONDS)))
-    renewing = asyncio.create_task(_renew(certificates, strategies))
-    taken, lost = await _orders(opened, renewing)
-    before = durations("", "ms", quiet)
-    return durations(
-        "gateway.renewal",
-        "ms",
-        taken,
-        orders_lost=lost,
-        renewals=RENEWALS,
-        quiet_p50=before["p50"],
-        quiet_p99=before["p99"],
-        orders_per_second=ORDERS_PER_SECOND,
-    )
+    taken, lost = await _orders(opened, asyncio.create_task(_renew(certificates, strategies)))
+    return [
+        durations("gateway.renewal", "ms", taken, renewals=RENEWALS, orders_per_second=ORDERS_PER_SECOND),
+        durations("gateway.renewal_quiet", "ms", quiet, orders_per_second=ORDERS_PER_SECOND),
+        figure("gateway.renewal_lost", "orders", [lost], of=len(taken)),
+    ]
 
 
 async def _renew(certificates: Certificates, strategies: dict[str, Identity]) -> None:

@@ -9,9 +9,13 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-import crowetrade_agents.metrics as _  # noqa: F401 - registers them
+from crowetrade_agents import metrics as agents_metrics
+from crowetrade_operator import metrics as operator_metrics
+from crowetrade_process.audit import metrics as audit_metrics
 from tests.repository.environments import ROOT
 
+REGISTERING = (agents_metrics, audit_metrics, operator_metrics)
+"""Modules that register what they define."""
 FILES = sorted((ROOT / "monitoring" / "alerts").glob("*.yaml"))
 RULES = [
     pytest.param(rule, id=rule["alert"])
@@ -25,7 +29,8 @@ def _exported() -> set[str]:
     """Names as Prometheus sees them."""
     return {
         name
-        for family in REGISTRY.collect()
+        for registry in (REGISTRY, operator_metrics.REGISTRY)
+        for family in registry.collect()
         for name in (family.name, f"{family.name}_total" if family.type == "counter" else family.name)
     }
 

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.integration
 
 
 @asynccontextmanager
-async def keeping(keyed: Keyed) -> AsyncIterator[KeyKeeper]:
-    """The keys of a gateway that has no venue: whatever it shows is accepted."""
+async def keeping(keyed: Keyed, **environment: str) -> AsyncIterator[KeyKeeper]:
+    """The keys of a gateway that has no venue: whatever it shows is accepted. `environment` is Vault Agent's."""
     assert keyed.venue.spec.credentials is not None
     keeper = KeyKeeper(keyed.agent.credentials, keyed.venue.spec.credentials, SystemClock())
 
@@ -28,7 +28,7 @@ async def keeping(keyed: Keyed) -> AsyncIterator[KeyKeeper]:
         keeper.read()
         keeper.logged_on()
 
-    keyed.agent.start()
+    keyed.agent.start(**environment)
     running = asyncio.create_task(keeper.run(renew))
     try:
         yield keeper

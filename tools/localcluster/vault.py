@@ -51,6 +51,7 @@ vault auth enable -path=kubernetes "$method"
 vault write auth/kubernetes/config kubernetes_host=https://kubernetes.default.svc
 vault secrets enable -path={PKI_PATH} pki
 vault secrets tune -max-lease-ttl=87600h {PKI_PATH}
+vault write {PKI_PATH}/config/crl auto_rebuild=true
 cat /vault/tls/ca.crt /vault/tls/ca.key | vault write {PKI_PATH}/config/ca pem_bundle=-
 accessor=$(vault read -field=accessor sys/auth/kubernetes)
 account="{{{{identity.entity.aliases.$accessor.metadata.service_account_name}}}}"

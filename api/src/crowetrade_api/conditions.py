@@ -33,6 +33,10 @@ class ConditionType(DocumentedEnum):
         "CredentialsStale",
         "The gateway trades with a key that it has, and newer ones do not come or are not taken; absent otherwise.",
     )
+    VAULT_ROLE_RIGHT = (
+        "VaultRoleRight",
+        "The venue's Vault role is for its gateway alone; absent where vault.roles of the chart is None.",
+    )
     VAULT_UNENCRYPTED = (
         "VaultUnencrypted",
         "The venue's keys come from Vault over plain http: for development; absent where they do not.",
@@ -48,6 +52,10 @@ class ConditionType(DocumentedEnum):
     IDENTITY_DISABLED = (
         "IdentityDisabled",
         "Nobody proves who they are and nothing is encrypted: for development; absent where identities are on.",
+    )
+    BUS_DEFICIENT = (
+        "BusDeficient",
+        "The message bus lacks something that is relied upon, or it cannot be read; absent when nothing is missing.",
     )
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 

@@ -44,6 +44,11 @@ class Reason(DocumentedEnum):
         "KillSwitchEngaged",
         "A KillSwitch is engaged: it stops trading until another person re-arms it.",
     )
+    BUS_WRITES_NOT_SYNCED = "BusWritesNotSynced", "NATS acknowledges writes before they are on disk."
+    BUS_SETTINGS_UNREADABLE = "BusSettingsUnreadable", "Something that is relied upon of NATS cannot be read."
+    BUS_LIMITS_MISSING = "BusLimitsMissing", "A limit of NATS is missing or too small."
+    BUS_PERMISSION_MISSING = "BusPermissionMissing", "The operator may not do on the bus what it has to."
+    BUS_PERMISSIONS_TOO_WIDE = "BusPermissionsTooWide", "The bus does not hold identities to their permissions."
     NO_IDENTITY_SOURCE = "NoIdentitySource", "identity.source of the installation is None."
     RECONCILING_PAUSED = "ReconcilingPaused", "The annotation trading.crowetrade.io/paused is true."
     # the user has to do something
@@ -75,6 +80,9 @@ class Reason(DocumentedEnum):
     )
     ORDERS_REFUSED = "OrdersRefused", "Orders are refused again and again for the same reason."
     CONFIGURATION_ERROR = "ConfigurationError", "A process refused its configuration; the message is its own."
+    VAULT_ROLE_AS_WANTED = "VaultRoleAsWanted", "The Vault role is bound to the gateway's service account alone."
+    VAULT_ROLE_DIFFERS = "VaultRoleDiffers", "The Vault role is missing, or bound to others than the gateway."
+    VAULT_ROLE_NOT_MANAGED = "VaultRoleNotManaged", "The operator may not manage a role of this name or for this path."
     VAULT_SEALED = "VaultSealed", "Vault is sealed: it gives no keys until it is unsealed."
     VAULT_UNREACHABLE = "VaultUnreachable", "Vault cannot be reached, or answers with an error of its own."
     VAULT_CERTIFICATE_REFUSED = "VaultCertificateRefused", "TLS with Vault fails: a certificate is not trusted."

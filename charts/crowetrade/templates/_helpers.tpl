@@ -134,7 +134,7 @@ capabilities: {drop: [ALL]}
   projected:
     defaultMode: 0440
     sources:
-    {{- if include "crowetrade.identityFromVault" . }}
+    {{- if or (include "crowetrade.identityFromVault" .) (include "crowetrade.vaultRoles" .) }}
     - serviceAccountToken: {audience: vault, expirationSeconds: 3600, path: token}
     {{- end }}
     {{- if .Values.vault.caCertificate }}
@@ -188,7 +188,12 @@ its credentials, as the operator's policies do (METADATA_NETWORKS). */ -}}
 
 {{- define "crowetrade.identityEgress" -}}
 {{- if include "crowetrade.identityFromVault" . }}
-- to: # Vault, for certificates
+{{- include "crowetrade.vaultEgress" . }}
+{{- end }}
+{{- end }}
+
+{{- define "crowetrade.vaultEgress" -}}
+- to: # Vault, for certificates and the roles of venues
   {{- if .Values.vault.cidrs }}
   {{- include "crowetrade.networks" .Values.vault.cidrs | nindent 2 }}
   {{- else }}
@@ -197,6 +202,15 @@ its credentials, as the operator's policies do (METADATA_NETWORKS). */ -}}
   ports:
   {{- include "crowetrade.urlPorts" (list .Values.vault.address "") | nindent 2 }}
 {{- end }}
+
+{{- /* "true" when the operator looks after the Vault roles of venues. */ -}}
+{{- define "crowetrade.vaultRoles" -}}
+{{- if and .Values.vault.address (ne .Values.vault.roles "None") }}true{{ end }}
+{{- end }}
+
+{{- /* "true" when the operator needs a token for Vault, or the authority of Vault's certificate. */ -}}
+{{- define "crowetrade.operatorUsesVault" -}}
+{{- if or .Values.vault.caCertificate (include "crowetrade.vaultRoles" .) }}true{{ end }}
 {{- end }}
 
 {{- define "crowetrade.dnsEgress" -}}

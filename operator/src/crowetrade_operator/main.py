@@ -140,6 +140,7 @@ class Operator:
                     "recorder": parts.context.recorder.run(),
                     "audit record": parts.audit.run(),
                     "relist": self._relisting(parts.relist),
+                    "Vault roles": parts.context.vault_roles.run(),
                     "watch": self._watching(parts.watch),
                 },
                 PART_SECONDS,

@@ -64,6 +64,12 @@ LEADER = Gauge(f"{_PREFIX}_leader", "1 on the replica that reconciles.", registr
 BUS_CONNECTED = Gauge(
     f"{_PREFIX}_bus_connected", "1 when NATS is connected and JetStream is usable.", registry=REGISTRY
 )
+BUS_FAULTS = Gauge(
+    f"{_PREFIX}_bus_faults",
+    "1 for each thing that the bus lacks; see the condition BusDeficient.",
+    ["reason"],
+    registry=REGISTRY,
+)
 BUS_MESSAGES = Counter(
     f"{_PREFIX}_bus_messages", "Status messages received by schema and result.", ["schema", "result"], registry=REGISTRY
 )
@@ -90,6 +96,11 @@ LIMIT_BREACHES = Gauge(
     f"{_PREFIX}_limit_breaches",
     "Breaches of a RiskLimit that nobody has cleared.",
     ["namespace", "risk_limit"],
+    registry=REGISTRY,
+)
+VAULT_ROLES_WRONG = Gauge(
+    f"{_PREFIX}_vault_roles_wrong",
+    "Venues whose Vault role is missing, is not for their gateway alone, or could not be looked at.",
     registry=REGISTRY,
 )
 KILL_SWITCH_PENDING = Gauge(

@@ -105,6 +105,8 @@ class Settings:
     vault_address: str = ""
     # Certificates of the authority of Vault's own certificate, PEM; empty: those of the image.
     vault_ca: str = ""
+    # The file with these.
+    vault_ca_file: str = ""
     vault_namespace: str = ""
     vault_server_name: str = ""
     vault_image: str = "hashicorp/vault:1.19.0"
@@ -114,6 +116,8 @@ class Settings:
     # With which the operator itself logs in to look after roles, and its token for that.
     vault_role: str = "crowetrade-operator"
     vault_token_file: str = IDENTITY_TOKEN_FILE
+    # Below it lie the paths that the operator may open to the venues of a namespace.
+    vault_managed_prefix: str = "secret/data/venues/{namespace}/"
     vault: Peer = Peer({"kubernetes.io/metadata.name": "vault"}, {}, (8200,))
     bus: Peer = Peer({}, {"app.kubernetes.io/name": "nats"}, (4222,))
     dns: Peer = Peer({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"}, (53,))
@@ -159,6 +163,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         issuer=_issuer(environment),
         vault_address=vault_address,
         vault_ca=_content("VAULT_CACERT", environment.get("VAULT_CACERT", "")),
+        vault_ca_file=environment.get("VAULT_CACERT", ""),
         vault_namespace=environment.get("VAULT_NAMESPACE", ""),
         vault_server_name=environment.get("VAULT_TLS_SERVER_NAME", ""),
         vault_image=environment.get("VAULT_IMAGE") or _DEFAULTS.vault_image,
@@ -167,6 +172,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         vault_roles=_choice(environment, "VAULT_ROLES", _DEFAULTS.vault_roles),
         vault_role=environment.get("VAULT_ROLE") or _DEFAULTS.vault_role,
         vault_token_file=environment.get("VAULT_TOKEN_FILE") or _DEFAULTS.vault_token_file,
+        vault_managed_prefix=_managed_prefix(environment),
         vault=_peer(
             environment,
             "VAULT",
@@ -245,6 +251,16 @@ def _choice(environment: Mapping[str, str], name: str, default: Choice) -> Choic
         return type(default)(text) if text else default
     except ValueError:
         raise SettingsError(f"{name} is {text!r}: write one of {', '.join(type(default))}") from None
+
+
+def _managed_prefix(environment: Mapping[str, str]) -> str:
+    text = environment.get("VAULT_MANAGED_PREFIX") or _DEFAULTS.vault_managed_prefix
+    if "/{namespace}/" not in text or not text.endswith("/"):
+        raise SettingsError(
+            f"VAULT_MANAGED_PREFIX is {text!r}: without /{{namespace}}/ in it and / at its end, venues of a namespace "
+            f"could read the secrets of another; write one such as {_DEFAULTS.vault_managed_prefix}"
+        )
+    return text
 
 
 def _vault_address(environment: Mapping[str, str]) -> str:

@@ -158,8 +158,12 @@ class SecuredBus:
         self.replicas.append(AuthorizerReplica(process, port))
         return self.replicas[-1]
 
-    def refusals(self, reason: str) -> int:
-        """How many connections the authorizers have refused for it, as their metrics say."""
+    def server_log(self) -> str:
+        """What the server has said."""
+        return (self.folder / "nats-server.log").read_text(errors="replace")
+
+    def judged(self, reason: str) -> int:
+        """How many connections the authorizers have judged so (Allowed, or why not), as their metrics say."""
         return sum(replica.decisions(reason) for replica in self.replicas if replica.process.running)
 
 

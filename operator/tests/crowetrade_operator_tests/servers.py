@@ -83,6 +83,11 @@ class Process:
         """Sends it a signal."""
         self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """SIGKILL; returns when it has ended."""
+        self._process.kill()
+        self._process.wait()
+
     def freeze(self) -> None:
         """Stops it where it is; waits until the system says that all its threads stand."""
         self._process.send_signal(signal.SIGSTOP)

@@ -22,6 +22,7 @@ def test_it_has_no_right_in_the_cluster() -> None:
     assert made.keys() == {"Deployment", "NetworkPolicy", "ServiceAccount"}
     pod = made["Deployment"]["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
+    assert pod["serviceAccountName"] == NAME
     bindings = [item for item in rendered() if "Binding" in item["kind"]]
     assert not [item for item in bindings if NAME in str(item.get("subjects"))]
     assert pod["securityContext"]["runAsNonRoot"] is True

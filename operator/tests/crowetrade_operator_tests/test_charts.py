@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crowetrade_api.names import CONTROL_PORT
-from crowetrade_operator.settings import Peer, from_environment
+from crowetrade_operator.errors import SettingsError
+from crowetrade_operator.settings import Peer, Settings, from_environment
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
 
 pytestmark = pytest.mark.integration
@@ -76,11 +78,44 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
     (deployment,) = [
         item for item in of_kind(rendered(*values), "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
     ]
-    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
-    settings = from_environment(
-        {item["name"]: item["value"] for item in env if "value" in item} | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE}
-    )
+    settings = _settings_of(deployment)
     assert settings.api_server == Peer(ports=(6443,), cidrs=("10.0.0.1/32", "fd00::1/128"))
+
+
+@pytest.mark.parametrize("source", ["None", "Vault", "Files"])
+@pytest.mark.parametrize("roles", ["None", "Verify", "Manage"])
+def test_the_operator_has_a_token_for_vault_where_it_needs_one(source: str, roles: str) -> None:
+    objects = rendered(
+        "vault.address=https://vault.vault.svc:8200", f"vault.roles={roles}", f"identity.source={source}"
+    )
+    (deployment,) = named(objects, "Deployment", "crowetrade-operator")
+    pod = deployment["spec"]["template"]["spec"]
+    tokens = [volume for volume in pod["volumes"] if "serviceAccountToken" in str(volume)]
+    names = [volume["name"] for volume in pod["volumes"]]
+    assert len(names) == len(set(names))
+    needs = source == "Vault" or roles != "None"
+    assert len(tokens) == needs
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    settings = _settings_of(deployment)
+    assert settings.vault_roles == roles
+    assert not needs or mounts[tokens[0]["name"]] == str(Path(settings.vault_token_file).parent)
+    (policy,) = named(objects, "NetworkPolicy", "crowetrade-operator")
+    ways = [rule for rule in policy["spec"]["egress"] if {"port": 8200, "protocol": "TCP"} in rule["ports"]]
+    assert len(ways) == needs
+
+
+def test_a_vault_over_plain_http_is_said_to_be_wanted() -> None:
+    values = ("vault.address=http://vault.vault.svc:8200", "vault.delivery=Injector")
+    with pytest.raises(SettingsError, match="IDENTITY_VAULT_ALLOW_HTTP to true for development"):
+        _settings_of(named(rendered(*values), "Deployment", "crowetrade-operator")[0])
+    (deployment,) = named(rendered(*values, "vault.allowHttp=true"), "Deployment", "crowetrade-operator")
+    assert _settings_of(deployment).vault_delivery == "Injector"
+
+
+def _settings_of(deployment: Object) -> Settings:
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    values = {item["name"]: item["value"] for item in env if "value" in item}
+    return from_environment(values | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE})
 
 
 def test_the_operator_reaches_the_control_service_of_gateways() -> None:

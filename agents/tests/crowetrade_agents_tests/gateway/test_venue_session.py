@@ -158,6 +158,6 @@ async def test_a_renewal_that_is_refused_leaves_the_session() -> None:
 
 async def test_without_a_session_nothing_is_renewed() -> None:
     venue = Venue()
-    session = VenueSession(venue, asyncio.Queue().put, lambda: RESUME, venue.prove, venue)
-    await session.renew()
+    made: Any = (venue, asyncio.Queue().put, lambda: RESUME, venue.prove, venue)
+    await VenueSession(*made).renew()
     assert venue.steps == []

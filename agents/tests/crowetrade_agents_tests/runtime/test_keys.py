@@ -121,7 +121,7 @@ def test_a_log_that_is_begun_again_is_read_from_its_beginning(tmp_path: Path) ->
 
 
 def test_only_a_venue_with_credentials_has_a_keeper(tmp_path: Path) -> None:
-    clock, environment = JumpingClock(START_NS), {EnvName.CREDENTIALS_DIRECTORY: str(tmp_path)}
+    clock, environment = JumpingClock(START_NS), {EnvName.CREDENTIALS_DIRECTORY.value: str(tmp_path)}
     assert key_keeper(venue_file(), environment, clock) is None
     file = venue_file()
     keyed = file.model_copy(update={"spec": file.spec.model_copy(update={"credentials": SECRET})})

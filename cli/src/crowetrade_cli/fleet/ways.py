@@ -14,7 +14,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
-from crowetrade_cli.bus import connect
+from crowetrade_cli.bus import connect, jetstream_api
 from crowetrade_cli.errors import Failed, Refused
 from crowetrade_cli.fleet.progress import Stage, stage_of
 from crowetrade_cli.identity import TLS_FILES
@@ -81,7 +81,9 @@ async def by_the_bus(
     async with connect(url) as client:
         statuses = await client.subscribe(subjects.gateway_status("*", "*"))
         try:
-            bucket = await client.jetstream(timeout=ANSWER_SECONDS).key_value(subjects.KILL_BUCKET)
+            bucket = await client.jetstream(prefix=jetstream_api(), timeout=ANSWER_SECONDS).key_value(
+                subjects.KILL_BUCKET
+            )
             await bucket.put(subjects.kill_key(order.namespace, order.name), order.SerializeToString())
         except NotFoundError as error:
             raise Failed(

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_agents.journal.snapshots import SnapshotReader
 from crowetrade_agents.journal.sqlite import SqliteReader
-from crowetrade_cli.bus import connect
+from crowetrade_cli.bus import connect, jetstream_api
 from crowetrade_cli.errors import WrongUse
 from crowetrade_cli.journal.files import Format, format_of, read_file
 
@@ -44,7 +44,7 @@ class LiveSource:
     is_whole = True
 
     def __init__(self, client: Client, namespace: str, venue: str) -> None:
-        self._reader = JetStreamReader(client, namespace, venue)
+        self._reader = JetStreamReader(client, namespace, venue, jetstream_api())
 
     async def snapshots(self) -> SnapshotReader:
         """As Source.snapshots."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 
@@ -20,6 +21,8 @@ from crowetrade_operator.authorizer.settings import AuthorizerSettings, read_set
 from crowetrade_operator.authorizer.strategies import Strategies
 from crowetrade_operator.cluster.client import connect
 from crowetrade_operator.errors import SettingsError
+from crowetrade_process.audit.refusals import Refusals
+from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
 from crowetrade_process.identity.errors import IdentitySettingsError
@@ -72,10 +75,15 @@ class AuthorizerProcess:
         try:
             client = await self._connect(identity)
             try:
-                await Authorizer(pair(self._settings.seeds.issuer), identity, strategies).serve(client)
+                pod = self._environment.get(EnvName.POD_NAME) or socket.gethostname()
+                trail = Trail(identity.name.namespace, identity.name.service_account, pod, identity=identity)
+                trail.record_start("authorizer")
+                authorizer = Authorizer(pair(self._settings.seeds.issuer), identity, strategies, Refusals(trail))
+                await authorizer.serve(client)
                 self.health.set_ready("bus", True)
                 log.info("authorizer_serves")
-                await asyncio.gather(*tasks)
+                async with trail.writing(connecting(self._settings.nats_url, f"{QUEUE}-audit", identity)):
+                    await asyncio.gather(*tasks)
             finally:
                 await self._close(client)
         finally:

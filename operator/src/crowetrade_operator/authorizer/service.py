@@ -14,6 +14,7 @@ from nkeys import KeyPair
 from crowetrade_operator.authorizer import metrics
 from crowetrade_operator.authorizer.jwt import Request, UnreadableRequest, allow, read_request, refuse
 from crowetrade_operator.authorizer.permissions import Permissions, Venue, permissions
+from crowetrade_process.audit.refusals import Refusals
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.peer import Reason, Refusal
 from crowetrade_process.identity.roles import Peer, PeerRole
@@ -64,7 +65,8 @@ class Decision:
 class Authorizer:
     """One replica, on one connection in account AUTH."""
 
-    def __init__(self, issuer: KeyPair, judge: Judge, strategies: VenuesOf) -> None:
+    def __init__(self, issuer: KeyPair, judge: Judge, strategies: VenuesOf, refusals: Refusals) -> None:
+        self._refusals = refusals
         self._issuer = issuer
         self._judge = judge
         self._strategies = strategies
@@ -98,6 +100,7 @@ class Authorizer:
                 client=request.client_name,
                 host=request.host,
             )
+            self._refusals.record(decision.reason, decision.text, decision.who)
             answer = refuse(request, f"{decision.reason}: {decision.text}", self._issuer, now)
         await message.respond(answer)
         metrics.DECISION_SECONDS.observe(time.monotonic() - started)

@@ -28,6 +28,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.bus import allowances, audit, kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.reading import read_gateway_status
+from crowetrade_operator.bus.requirements import Fault, faults, gather
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.errors import BusUnavailable
 from crowetrade_operator.settings import StreamSettings
@@ -65,6 +66,8 @@ class Bus:
         self.board = board
         self.connected = False
         self.problem = "not connected yet"
+        self.faults: tuple[Fault, ...] = ()
+        """What this bus lacks, as of the last look."""
         self._client_error = ""
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
@@ -251,6 +254,7 @@ class Bus:
             await self._drop()
         else:
             self._mark(True, "")
+            self._found_faults(faults(await gather(self._client, self._identity is not None)))
 
     async def _connect(self) -> Client:
         return await nats.connect(
@@ -313,6 +317,17 @@ class Bus:
         if self.board.hear_agent(status):
             for listener in self._agent_listeners:
                 listener(status.namespace, status.strategy)
+
+    def _found_faults(self, found: tuple[Fault, ...]) -> None:
+        if found == self.faults:
+            return
+        self.faults = found
+        metrics.BUS_FAULTS.clear()
+        for fault in found:
+            metrics.BUS_FAULTS.labels(fault.reason.value).set(1)
+            log.warning("bus deficient", reason=fault.reason.value, text=fault.text)
+        for listener in self._connection_listeners:
+            listener()
 
     def _mark(self, connected: bool, problem: str) -> None:
         changed = connected != self.connected

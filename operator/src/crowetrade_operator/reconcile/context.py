@@ -47,6 +47,7 @@ from crowetrade_operator.errors import (
 from crowetrade_operator.reconcile import killswitch, loosening
 from crowetrade_operator.reconcile.observed import Children, Compiled, GatewayView, Moment, Surroundings
 from crowetrade_operator.reconcile.plan import Plan, rfc3339
+from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
 
 log = structlog.get_logger()
@@ -77,6 +78,16 @@ class Context:
     _terminating: set[str] = field(default_factory=set)
     _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     _namespaces: dict[str, tuple[Mapping[str, str] | None, float]] = field(default_factory=dict)
+    vault_roles: VaultRoleKeeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
+
+    def all_venues(self) -> list[AnyVenue]:
+        """Those of all namespaces in which the operator works."""
+        namespaces = self.cache.namespaces(Kind.VENUE.value)
+        found = (self._all(Kind.VENUE, name, VenueConnection, UnreadableVenue).values() for name in namespaces)
+        return [venue for venues in found for venue in venues]
 
     def now(self) -> Moment:
         """The wall clock."""

@@ -14,7 +14,7 @@ import structlog
 
 from crowetrade import subjects
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_api.conditions import ConditionType, find, follow
+from crowetrade_api.conditions import Condition, ConditionType, find, follow
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.kill_order import kill_order
 from crowetrade_api.names import Key, Kind
@@ -38,7 +38,7 @@ from crowetrade_operator.reconcile import (
     venueconnection,
 )
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.plan import transition_notes, without_identity
+from crowetrade_operator.reconcile.plan import bus_deficient, transition_notes, without_identity
 from crowetrade_operator.reconcile.pods import ending
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
@@ -73,6 +73,7 @@ class Controller:
         context.bus.on_connection(self.enqueue_all)
         context.bus.on_connection(self.look_for_orders)
         context.direct.on_answer(self.gateway_answered)
+        context.vault_roles.changed = lambda namespace, name: self.queue.add(Key(Kind.VENUE, namespace, name))
 
     # --- events to keys
 
@@ -265,6 +266,7 @@ class Controller:
             around=context.surroundings(key.namespace),
             children=children,
             now=context.now(),
+            vault_role=context.vault_roles.condition(key.namespace, key.name),
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
@@ -412,10 +414,10 @@ class Controller:
         status: Status,
         watched: tuple[ConditionType, ...],
     ) -> None:
-        if not self.context.settings.identity:
+        if beside := self._of_the_installation(key.kind):
             generation, now = resource.metadata.generation, self.context.now().text
-            disabled = follow(previous.conditions, [without_identity()], generation, now)
-            status = status.model_copy(update={"conditions": [*status.conditions, *disabled]})
+            followed = follow(previous.conditions, beside, generation, now)
+            status = status.model_copy(update={"conditions": [*status.conditions, *followed]})
         live = self.context.cache.get(key.kind.value, key.namespace, key.name) or {}
         self.context.status.report(key, resource.metadata.uid, live.get("status") or {}, status.to_api())
         for note in transition_notes(previous.conditions, status.conditions, watched):
@@ -423,6 +425,12 @@ class Controller:
         paused = find(status.conditions, ConditionType.PAUSED)
         if paused is not None and find(previous.conditions, ConditionType.PAUSED) is None:
             log.info("reconciling paused", kind=key.kind, namespace=key.namespace, name=key.name)
+
+    def _of_the_installation(self, kind: Kind) -> list[Condition]:
+        """Conditions that no resource is the cause of."""
+        disabled = [] if self.context.settings.identity else [without_identity()]
+        faults = self.context.bus.faults if kind is Kind.VENUE else ()
+        return [*disabled, *([bus_deficient(faults)] if faults else [])]
 
     async def _resync(self) -> None:
         """Looks at everything again, forgets pods that are gone, and sweeps configurations without a venue."""

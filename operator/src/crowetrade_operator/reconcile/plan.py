@@ -11,6 +11,7 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import WHEN_TRUE_BAD, Condition, ConditionType, condition
 from crowetrade_api.reasons import Reason
+from crowetrade_operator.bus.requirements import Fault
 from crowetrade_operator.cluster.events import Note
 from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
 
@@ -216,6 +217,11 @@ def without_identity() -> Condition:
         "only; set identity.source of the chart to Vault, CertManager or Files."
     )
     return condition(ConditionType.IDENTITY_DISABLED, True, Reason.NO_IDENTITY_SOURCE, text)
+
+
+def bus_deficient(faults: Sequence[Fault]) -> Condition:
+    """Says what the bus lacks, the worst first."""
+    return condition(ConditionType.BUS_DEFICIENT, True, faults[0].reason, "; ".join(fault.text for fault in faults))
 
 
 def paused_condition() -> Condition:

@@ -76,6 +76,8 @@ class Observed:
     around: Surroundings
     children: Children
     now: Moment
+    # Absent where nobody looks after Vault roles.
+    vault_role: Condition | None = None
 
     @property
     def gateway(self) -> GatewayView:
@@ -322,7 +324,8 @@ def _credentials(observed: Observed, venue: VenueConnection, settings: Settings)
             "(chart value vault.address), or use credentials.secretRef for development."
         )
         return [condition(type_, False, Reason.VAULT_NOT_CONFIGURED, text)]
-    return [*_delivery(observed, venue, wanted, settings), *_unencrypted(wanted, settings)]
+    role = [observed.vault_role] if observed.vault_role is not None else []
+    return [*_delivery(observed, venue, wanted, settings), *role, *_unencrypted(wanted, settings)]
 
 
 def _delivery(observed: Observed, venue: VenueConnection, wanted: Credentials, settings: Settings) -> list[Condition]:

@@ -6,18 +6,21 @@ import time
 
 import pytest
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from tools.bus_operations import NAMESPACE, VENUE
 
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
-from crowetrade_agents.journal.jetstream_reader import StreamReader
+from crowetrade_agents.journal.jetstream_reader import Stored, StreamReader
 from crowetrade_operator.bus import audit
-from crowetrade_operator_tests.secured_bus import ADMINISTRATOR, OPERATOR, SecuredBus, identity_of_gateway
+from crowetrade_operator_tests.secured_bus import ADMINISTRATOR, AUTHORIZER, OPERATOR, SecuredBus, identity_of_gateway
 from crowetrade_operator_tests.waiting import until
+from crowetrade_process.audit.chain import decode
 from crowetrade_process.audit.checkpoints import Authorities
 from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.audit.verification import Verification
 from crowetrade_process.identity.name import IdentityName
+from crowetrade_process_tests.identity.authority import TRUST_DOMAIN
 
 pytestmark = pytest.mark.integration
 EVENTS = 3
@@ -45,18 +48,37 @@ async def test_who_has_an_identity_writes_the_operator_keeps_and_an_administrato
     for name in (identity_of_gateway(NAMESPACE, VENUE), OPERATOR):
         await write(bus, name, operator)
     ends = await audit.ends(operator.jetstream())
-    assert set(ends) == {f"{NAMESPACE}.venue-{VENUE}", f"{OPERATOR.namespace}.{OPERATOR.service_account}"}
+    assert set(ends) >= {f"{NAMESPACE}.venue-{VENUE}", f"{OPERATOR.namespace}.{OPERATOR.service_account}"}
     for end in ends.values():
         assert await audit.has_record(operator.jetstream(), end.place, end.head.record_hash)
         assert not await audit.has_record(operator.jetstream(), end.place, b"x" * 32)
     verification = Verification(time.time_ns(), 86_400, Authorities(bus.authority.pem), ends)
+    for record in await read(bus):
+        verification.follow(record.subject, record.payload)
+    found = verification.finish()
+    assert {one.problem for one in found} == {""}
+    assert all(one.signed >= 1 and one.unsigned == 0 for one in found)
+
+
+async def read(bus: SecuredBus) -> list[Stored]:
+    """The audit trail, as an administrator reads it."""
     async with bus.connected(ADMINISTRATOR) as administrator:
         reader = StreamReader(administrator, subjects.AUDIT_STREAM, "the audit trail", subjects.ADMIN_API)
         await reader.check_stream()
         last = await reader.last_of("audit.>")
-        assert last is not None
-        async for record in reader.messages("audit.>", 1, last.place):
-            verification.follow(record.subject, record.payload)
-    found = verification.finish()
-    assert [one.problem for one in found] == ["", ""]
-    assert all(one.signed >= 1 and one.unsigned == 0 for one in found)
+        return [record async for record in reader.messages("audit.>", 1, last.place)] if last is not None else []
+
+
+async def test_a_stranger_on_the_bus_is_recorded_by_the_authorizer(bus: SecuredBus, operator: Client) -> None:
+    stranger = IdentityName(TRUST_DOMAIN, NAMESPACE, "default")
+    with pytest.raises(NatsError, match="Authorization Violation"):
+        async with bus.connected(stranger):
+            pass
+
+    async def is_recorded() -> bool:
+        own = subjects.audit(AUTHORIZER.namespace, AUTHORIZER.service_account)
+        events = [decode(record.payload, "").event for record in await read(bus) if record.subject == own]
+        refused = [event for event in events if event.action == audit_pb2.ACTION_IDENTITY_REFUSED]
+        return any(event.actor == stranger.uri and "NotPermitted" in event.reason for event in refused)
+
+    await until("the refusal to be recorded", is_recorded)

@@ -100,6 +100,7 @@ class Trail:
         self._sent: set[bytes] = set()
         self._unvouched = 0
         self._has_vouched = False
+        self._problem = ""
         self._vouch_at = 0.0
 
     def record(self, event: audit_pb2.AuditEvent) -> None:
@@ -146,12 +147,17 @@ class Trail:
                 if self._unvouched and time.monotonic() >= self._vouch_at:
                     await self._vouch()
             except _RETRIED as error:
-                why = str(error) or type(error).__name__
-                log.warning("audit_not_written", error=why, waiting=len(self._waiting))
+                self._not_written(str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
             except AuditBroken as error:
                 log.error("audit_broken", error=str(error), hint="crowetrade audit verify")
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _not_written(self, why: str) -> None:
+        """Once for each reason, not each second."""
+        if why != self._problem:
+            log.warning("audit_not_written", error=why, waiting=len(self._waiting))
+        self._problem = why
 
     async def _wait_for_work(self) -> None:
         """Returns when something waits to be written, or a checkpoint is due."""
@@ -207,7 +213,7 @@ class Trail:
         raise AuditUnavailable(f"other processes write as {self.writer} all the time")
 
     def _appended(self, end: End, event: audit_pb2.AuditEvent | None) -> None:
-        self._end = end
+        self._end, self._problem = end, ""
         self._sent.clear()
         metrics.RECORDS.inc()
         if event is None:

@@ -30,15 +30,20 @@ class FilesSource:
         self._directory = directory
         self._trust_domain = trust_domain
         self._now = now
+        self._last: tuple[tuple[bytes, bytes, bytes], Credentials] | None = None
 
     async def issue(self, trust: Trust) -> Credentials:
         """See Source."""
         directory = self._current()
-        chain, key = (_read(directory / name) for name in (CERTIFICATE_FILE, KEY_FILE))
+        files = _read(directory / CERTIFICATE_FILE), _read(directory / KEY_FILE), trust.bundle_pem
+        if self._last is not None and self._last[0] == files:
+            return self._last[1]
         try:
-            return Credentials.read(chain, key, trust.bundle_pem, self._trust_domain, self._now())
+            found = Credentials.read(*files, self._trust_domain, self._now())
         except IdentityUnavailable as error:
             raise IdentityUnavailable(f"{self._directory}: {error}") from error
+        self._last = files, found
+        return found
 
     async def trust(self) -> Trust:
         """See Source."""

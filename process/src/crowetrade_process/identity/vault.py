@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -30,8 +31,10 @@ from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.source import Trust
 from crowetrade_process.identity.vault_api import VaultRefused, VaultServer, call, fetch
 
+log = structlog.get_logger(__name__)
+
 RENEWAL_SHARE = 2 / 3
-TRUST_SECONDS = 30.0
+TRUST_SECONDS = 60.0
 MAX_LABEL = 63
 """Characters of a part of a DNS name (RFC 1035); a service account's name may be longer, and is no server's then."""
 
@@ -114,12 +117,21 @@ class VaultSource:
             bundle = [fetch(server, "GET", f"{pki}/issuer/{issuer}/pem") for issuer in sorted(issuers)]
             # An issuer whose key is elsewhere issues nothing here, and has no list here.
             signing = sorted(issuer for issuer, info in issuers.items() if info.get("key_id"))
-            lists = [fetch(server, "GET", f"{pki}/issuer/{issuer}/crl/pem") for issuer in signing]
+            lists = [_revocation_list(server, f"{pki}/issuer/{issuer}/crl/pem") for issuer in signing]
         except VaultRefused as error:
             raise IdentityUnavailable(f"{error}; is a PKI engine with an issuer mounted at {pki}?") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise IdentityUnavailable(f"what answers at {server.text} is not Vault's PKI at {pki}") from error
         return Trust(_joined(bundle), _joined(lists))
+
+
+def _revocation_list(server: VaultServer, path: str) -> bytes:
+    """Empty where the issuer may sign none: nobody is let in with a certificate of it, and the other issuers stay."""
+    try:
+        return fetch(server, "GET", path)
+    except VaultRefused as error:
+        log.warning("revocation_list_missing", error=str(error))
+        return b""
 
 
 def signing_request(name: IdentityName, key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -26,11 +26,12 @@ _PORTS = {"https": 443, "http": 80}
 
 
 class VaultRefused(IdentityUnavailable):
-    """Vault has answered, and the answer is no: `why` is what it said."""
+    """Vault has answered, and the answer is no: `why` is what it said, `status` the HTTP status."""
 
-    def __init__(self, sentence: str, why: str) -> None:
+    def __init__(self, sentence: str, why: str, status: int) -> None:
         super().__init__(sentence)
         self.why = why
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def call(
     """The JSON that Vault answers. Raises VaultRefused, or IdentityUnavailable when no address answers."""
     answer = fetch(server, method, path, body, token)
     try:
-        found = json.loads(answer)
+        # A write may answer nothing (204).
+        found = json.loads(answer) if answer else {}
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -125,13 +127,13 @@ def _fetch(
         connection.close()
     if len(said) > MAX_BYTES:
         raise IdentityUnavailable(f"Vault at {where} answers to {path} with more than {MAX_BYTES} bytes")
-    if answer.status == http.client.OK:
+    if answer.status in (http.client.OK, http.client.NO_CONTENT):
         return said
     why = _errors(said)
     if answer.status >= http.client.INTERNAL_SERVER_ERROR:
         sealed = "; unseal it" if "sealed" in why.lower() else ""
         raise IdentityUnavailable(f"Vault at {where} answers {answer.status} to {path}: {why}{sealed}")
-    raise VaultRefused(f"Vault at {where} answers {answer.status} to {path}: {why}", why)
+    raise VaultRefused(f"Vault at {where} answers {answer.status} to {path}: {why}", why, answer.status)
 
 
 def _connection(server: VaultServer, address: SplitResult) -> http.client.HTTPConnection:

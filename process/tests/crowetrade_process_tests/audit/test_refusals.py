@@ -31,3 +31,11 @@ def test_a_thousand_refusals_are_two_records() -> None:
         ("Expired: it has expired", 1000),
     ]
     assert {event.action for event in trail.events} == {audit_pb2.ACTION_IDENTITY_REFUSED}
+    assert {event.proof for event in trail.events} == {audit_pb2.ACTOR_PROOF_UNSPECIFIED}
+
+
+def test_whose_certificate_was_believed_is_named() -> None:
+    trail = Recorded()
+    Refusals(trail).record("NotPermitted", "no role", "spiffe://a/ns/b/sa/c")  # type: ignore[arg-type]
+    (event,) = trail.events
+    assert (event.actor, event.proof) == ("spiffe://a/ns/b/sa/c", audit_pb2.ACTOR_PROOF_CERTIFICATE)

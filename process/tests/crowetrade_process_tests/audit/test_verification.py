@@ -227,7 +227,7 @@ def test_a_checkpoint_vouches_for_the_record_before_it_alone() -> None:
 def test_old_authorities_are_given_with_new_ones() -> None:
     new = Authority("next")
     records, head = written(3)
-    more, _ = written(3, key(new.issue_to(NAME)), start=head)
+    more, _ = written(3, key(new.issue_to(NAME, not_before=STARTED)), start=head)
     assert verify([*records, *more], authorities=Authorities(AUTHORITY.pem + new.pem)).signed == 2
     assert "checkpoint 8" in verify([*records, *more], authorities=trusted()).problem
 

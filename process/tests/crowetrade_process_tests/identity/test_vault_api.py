@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.peer import Reason, Refusal, Revocations, judge
+from crowetrade_process.identity.vault import VaultSettings, VaultSource
 from crowetrade_process.identity.vault_api import MAX_BYTES, VaultRefused, VaultServer, call, parse_addresses
+
+from .authority import TRUST_DOMAIN, Authority, identity_name
+from .identities import now
 
 
 class Said(HTTPServer):
@@ -20,6 +27,8 @@ class Said(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.headers: list[dict[str, str]] = []
+        self.at: dict[str, tuple[int, bytes]] = {}
+        """Status and body by path, where they differ from the others."""
 
     @property
     def vault(self) -> VaultServer:
@@ -31,10 +40,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.headers.append(dict(self.headers))
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(self.server.body)))
+        status, body = self.server.at.get(self.path, (self.server.status, self.server.body))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(self.server.body)
+        self.wfile.write(body)
+
+    do_GET = do_LIST = do_POST
 
     def log_message(self, format: str, *arguments: object) -> None:
         return
@@ -76,3 +88,29 @@ def test_what_does_not_help_is_said_in_a_sentence(
     with pytest.raises(IdentityUnavailable, match=sentence) as found:
         call(said.vault, "POST", "sys", {})
     assert type(found.value) is error
+
+
+async def test_an_issuer_without_revocation_list_is_trusted_and_lets_nobody_in(said: Said) -> None:
+    """Vault answers 204 or 404 where an issuer may not sign lists."""
+    listed, other = Authority(), Authority()
+    issuers = {"a": {"key_id": "1"}, "b": {"key_id": "2"}, "c": {"key_id": ""}}
+    said.at = {
+        "/v1/pki/issuers": (200, json.dumps({"data": {"key_info": issuers}}).encode()),
+        "/v1/pki/issuer/a/pem": (200, listed.pem),
+        "/v1/pki/issuer/b/pem": (200, other.pem),
+        "/v1/pki/issuer/c/pem": (200, Authority().pem),
+        "/v1/pki/issuer/a/crl/pem": (200, listed.revocations()),
+        "/v1/pki/issuer/b/crl/pem": (404, b""),
+    }
+    settings = VaultSettings(said.vault, Path("/none"), "kubernetes", "identity", "pki", "crowetrade")
+    trust = await VaultSource(settings, TRUST_DOMAIN, now).trust()
+    assert trust.bundle_pem.count(b"BEGIN CERTIFICATE") == 3
+    known, name = Revocations.read(trust), identity_name("venue-sim")
+    assert judge(listed.issue_to(name).certificate, TRUST_DOMAIN, known, now()) == name
+    found = judge(other.issue_to(name).certificate, TRUST_DOMAIN, known, now())
+    assert isinstance(found, Refusal)
+    assert found.reason is Reason.REVOCATION_UNKNOWN
+    # A server that fails is no issuer without a list: what was known before stays.
+    said.at["/v1/pki/issuer/b/crl/pem"] = (500, b"")
+    with pytest.raises(IdentityUnavailable, match="answers 500 to pki/issuer/b/crl/pem"):
+        await VaultSource(settings, TRUST_DOMAIN, now).trust()

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from crowetrade_agents.journal.snapshots import Verification
 from crowetrade_agents.journal.trim import trim as trim_journal
-from crowetrade_cli.bus import connect
+from crowetrade_cli.bus import connect, jetstream_api
 from crowetrade_cli.commands.journal.options import DEFAULT_NATS, Namespace, Nats, Venue
 from crowetrade_cli.errors import WrongUse
 from crowetrade_cli.journal.files import Format, format_of, write_file
@@ -63,5 +63,5 @@ async def _trim(client: Client, namespace: str, venue: str, written: FileSource,
     again = Verification(())
     async for payload in written.records():
         again.follow(payload)
-    first = await trim_journal(client, namespace, venue, min(exported, again.head.sequence) + 1)
+    first = await trim_journal(client, namespace, venue, min(exported, again.head.sequence) + 1, jetstream_api())
     typer.echo(f"the journal on the bus begins with event {first} now")

@@ -1,0 +1,144 @@
+"""What is relied upon of the bus, and what of it this one lacks. What cannot be read is said as well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from crowetrade import subjects
+from crowetrade_api.reasons import Reason
+
+MAX_PAYLOAD = 1024 * 1024
+"""Bytes of a message that a record of a journal needs."""
+ANSWER_SECONDS = 2.0
+USER_FACTS = "$SYS.REQ.USER.INFO"
+_NEEDED = (
+    "$JS.API.STREAM.CREATE.X",
+    "$JS.API.STREAM.INFO.X",
+    subjects.key_subject(subjects.CONFIG_BUCKET, "x"),
+    subjects.key_subject(subjects.KILL_BUCKET, "x"),
+    subjects.key_subject(subjects.ALLOWANCE_BUCKET, "x"),
+)
+_EXCESSIVE = (
+    "$JS.API.STREAM.PURGE.X",
+    "$JS.API.STREAM.DELETE.X",
+    "$JS.API.STREAM.UPDATE.X",
+    subjects.journal("x", "x"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the bus says of itself; None where it says nothing."""
+
+    max_payload: int
+    # Of each server's VARZ.
+    jetstream: tuple[Mapping[str, Any], ...] | None
+    max_storage: int | None
+    # `permissions` of the operator's user; without identities nobody has any.
+    permissions: Mapping[str, Any] | None = None
+    identified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is missing, with what to do."""
+
+    reason: Reason
+    text: str
+
+
+async def gather(client: Client, identified: bool) -> Facts:
+    """Asks; an answer that does not come is none."""
+    varz = await _ask(client, subjects.SERVER_FACTS)
+    info = await _ask(client, "$JS.API.INFO")
+    user = await _ask(client, USER_FACTS) if identified else None
+    jetstream = None if varz is None else ((varz.get("data") or {}).get("jetstream") or {}).get("config")
+    return Facts(
+        max_payload=client.max_payload,
+        jetstream=None if jetstream is None else (jetstream,),
+        max_storage=None if info is None else (info.get("limits") or {}).get("max_storage"),
+        permissions=None if user is None else ((user.get("data") or {}).get("permissions") or {}),
+        identified=identified,
+    )
+
+
+async def _ask(client: Client, subject: str) -> dict[str, Any] | None:
+    try:
+        answer = await client.request(subject, b"", timeout=ANSWER_SECONDS)
+        found = json.loads(answer.data)
+    except (NatsError, TimeoutError, OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def faults(facts: Facts) -> tuple[Fault, ...]:
+    """What is missing, the worst first."""
+    return (*_writes(facts), *_rights(facts), *_bounds(facts))
+
+
+def _writes(facts: Facts) -> Iterable[Fault]:
+    if facts.jetstream is None:
+        yield Fault(
+            Reason.BUS_SETTINGS_UNREADABLE,
+            "whether NATS syncs every write to disk cannot be read: set jetstream.sync_interval to always, and export "
+            f"{subjects.SERVER_FACTS} of the system account to the operator's",
+        )
+    elif not all(config.get("sync_always") for config in facts.jetstream):
+        yield Fault(
+            Reason.BUS_WRITES_NOT_SYNCED,
+            "NATS acknowledges a write before it is on disk, so a crash may lose orders: set jetstream.sync_interval "
+            "to always",
+        )
+
+
+def _rights(facts: Facts) -> Iterable[Fault]:
+    if not facts.identified:
+        return
+    if facts.permissions is None:
+        text = "what the operator may do on the bus cannot be read: NATS does not answer $SYS.REQ.USER.INFO"
+        yield Fault(Reason.BUS_SETTINGS_UNREADABLE, text)
+        return
+    missing = [subject for subject in _NEEDED if not allows(facts.permissions, subject)]
+    if missing:
+        text = f"the operator may not publish to {', '.join(missing)}: is crowetrade-authorizer of this version?"
+        yield Fault(Reason.BUS_PERMISSION_MISSING, text)
+    if excessive := [subject for subject in _EXCESSIVE if allows(facts.permissions, subject)]:
+        text = (
+            f"the operator may publish to {', '.join(excessive)}, so the bus does not hold identities to their "
+            "permissions: let NATS ask crowetrade-authorizer (auth_callout)"
+        )
+        yield Fault(Reason.BUS_PERMISSIONS_TOO_WIDE, text)
+
+
+def _bounds(facts: Facts) -> Iterable[Fault]:
+    if facts.max_payload < MAX_PAYLOAD:
+        text = f"NATS takes messages of at most {facts.max_payload} bytes: set max_payload to 1MB"
+        yield Fault(Reason.BUS_LIMITS_MISSING, text)
+    if facts.max_storage is None:
+        yield Fault(Reason.BUS_SETTINGS_UNREADABLE, "the limits of the operator's account on NATS cannot be read")
+    elif facts.max_storage <= 0:
+        text = "the account on NATS may fill the whole store: set max_file of its jetstream"
+        yield Fault(Reason.BUS_LIMITS_MISSING, text)
+
+
+def allows(permissions: Mapping[str, Any], subject: str) -> bool:
+    """Whether permissions as NATS tells them let a subject be published; without any everything may be."""
+    publish = permissions.get("publish") or {}
+    allowed, denied = publish.get("allow"), publish.get("deny") or ()
+    if any(matches(pattern, subject) for pattern in denied):
+        return False
+    return allowed is None or any(matches(pattern, subject) for pattern in allowed)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subject is one of a pattern of NATS (`*` is one token, `>` at the end at least one)."""
+    parts, tokens = pattern.split("."), subject.split(".")
+    if parts[-1] == ">":
+        return len(tokens) >= len(parts) and matches(".".join([*parts[:-1], "*"]), ".".join(tokens[: len(parts)]))
+    return len(parts) == len(tokens) and all(part in ("*", token) for part, token in zip(parts, tokens, strict=True))

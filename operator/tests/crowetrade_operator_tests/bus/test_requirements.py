@@ -1,0 +1,79 @@
+"""What a bus lacks is named, and what it does not say is named, too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from crowetrade_api.reasons import Reason
+from crowetrade_operator.authorizer.permissions import permissions
+from crowetrade_operator.bus.requirements import Facts, allows, faults, gather, matches
+from crowetrade_operator_tests.servers import nats_client
+from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.roles import Peer, PeerRole
+
+OPERATOR = permissions(IdentityName("crowetrade.local", "system", "crowetrade-operator"), Peer(PeerRole.OPERATOR))
+assert OPERATOR is not None
+RIGHTS = {"publish": {"allow": list(OPERATOR.publish)}, "subscribe": {"allow": list(OPERATOR.subscribe)}}
+GOOD = Facts(1024 * 1024, ({"sync_always": True},), 8_000_000_000, RIGHTS, identified=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "words"),
+    [
+        (replace(GOOD, jetstream=None), Reason.BUS_SETTINGS_UNREADABLE, "syncs every write to disk cannot be read"),
+        (replace(GOOD, jetstream=({"sync_always": True}, {})), Reason.BUS_WRITES_NOT_SYNCED, "sync_interval to always"),
+        (replace(GOOD, max_payload=65536), Reason.BUS_LIMITS_MISSING, "at most 65536 bytes: set max_payload to 1MB"),
+        (replace(GOOD, max_storage=-1), Reason.BUS_LIMITS_MISSING, "may fill the whole store: set max_file"),
+        (replace(GOOD, max_storage=None), Reason.BUS_SETTINGS_UNREADABLE, "limits of the operator's account"),
+        (replace(GOOD, permissions=None), Reason.BUS_SETTINGS_UNREADABLE, "may do on the bus cannot be read"),
+        (replace(GOOD, permissions={}), Reason.BUS_PERMISSIONS_TOO_WIDE, "let NATS ask crowetrade-authorizer"),
+        (
+            replace(GOOD, permissions={"publish": {"allow": ["$JS.API.STREAM.*.*"]}}),
+            Reason.BUS_PERMISSION_MISSING,
+            "may not publish to $KV.crowetrade-config.x",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(facts: Facts, reason: Reason, words: str) -> None:
+    found = faults(facts)
+    assert found[0].reason is reason
+    assert words in found[0].text
+
+
+def test_what_the_authorizer_gives_the_operator_lacks_nothing() -> None:
+    assert faults(GOOD) == ()
+
+
+def test_without_identities_nobody_asks_for_permissions() -> None:
+    assert faults(replace(GOOD, identified=False, permissions=None)) == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "expected"),
+    [
+        ("a.b", "a.b", True),
+        ("a.b", "a.c", False),
+        ("a.*", "a.b", True),
+        ("a.*", "a.b.c", False),
+        ("a.>", "a.b.c", True),
+        ("a.>", "a", False),
+        (">", "a", True),
+        ("*.b", "a.b", True),
+    ],
+)
+def test_wildcards_are_those_of_nats(pattern: str, subject: str, expected: bool) -> None:
+    assert matches(pattern, subject) is expected
+
+
+def test_what_is_denied_is_not_allowed() -> None:
+    assert not allows({"publish": {"deny": ["a.>"]}}, "a.b")
+    assert allows({"publish": {"deny": ["a.>"]}}, "b")
+
+
+@pytest.mark.integration
+async def test_a_server_as_it_comes_lacks_what_is_relied_upon(nats_url: str) -> None:
+    async with nats_client(nats_url) as client:
+        found = {fault.reason for fault in faults(await gather(client, identified=False))}
+    assert found == {Reason.BUS_SETTINGS_UNREADABLE, Reason.BUS_LIMITS_MISSING}

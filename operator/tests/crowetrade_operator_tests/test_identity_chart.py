@@ -1,0 +1,150 @@
+"""The chart's part in identities: who gets what, by identity.source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.settings import Issuer, from_environment
+from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
+from crowetrade_process.identity.settings import identity_from_environment
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+ADMINISTRATOR = "spiffe://desk.example/ns/people/sa/alice"
+COMMON = ("identity.trustDomain=desk.example", f"identity.administrators={{{ADMINISTRATOR}}}")
+VAULT = (
+    *COMMON,
+    "identity.source=Vault",
+    "vault.address=https://vault.vault.svc:8200",
+    "vault.caCertificate=-----BEGIN CERTIFICATE-----MII",
+)
+NONE = rendered()
+FROM_VAULT = rendered(*VAULT)
+FROM_CERT_MANAGER = rendered(*COMMON, "identity.source=CertManager", "identity.certManager.issuerRef.name=desk")
+PODS = {
+    "crowetrade-operator": ("Deployment", "operator"),
+    "crowetrade-authorizer": ("Deployment", "authorizer"),
+    "crowetrade-risk-auditor": ("Deployment", "risk-auditor"),
+    "nats": ("StatefulSet", "identity"),
+}
+
+
+def pod(objects: list[Object], name: str) -> Object:
+    (found,) = [item for item in of_kind(objects, PODS[name][0]) if item["metadata"]["name"] == name]
+    spec: Object = found["spec"]["template"]["spec"]
+    return spec
+
+
+def container(objects: list[Object], name: str) -> Object:
+    spec = pod(objects, name)
+    (found,) = [
+        item for item in [*spec["containers"], *spec.get("initContainers", [])] if item["name"] == PODS[name][1]
+    ]
+    return dict(found)
+
+
+def environment(objects: list[Object], name: str) -> dict[str, str]:
+    return {item["name"]: item["value"] for item in container(objects, name)["env"] if "value" in item}
+
+
+def names(objects: list[Object], *kinds: str) -> set[str]:
+    return {item["metadata"]["name"] for item in of_kind(objects, *kinds)}
+
+
+def test_without_identities_there_is_no_authorizer_and_no_tls() -> None:
+    assert "crowetrade-authorizer" not in names(NONE, "Deployment", "ServiceAccount", "ClusterRole", "NetworkPolicy")
+    assert not of_kind(NONE, "Job")
+    (config,) = [item for item in of_kind(NONE, "ConfigMap") if item["metadata"]["name"] == "nats"]
+    assert "tls {" not in config["data"]["access.conf"]
+    assert environment(NONE, "crowetrade-operator")["IDENTITY_SOURCE"] == "None"
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_every_pod_is_told_where_its_identity_is(name: str) -> None:
+    for objects in (FROM_VAULT, FROM_CERT_MANAGER):
+        identity = identity_from_environment(environment(objects, name))
+        assert identity is not None
+        assert pod(objects, name)["serviceAccountName"] == name
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_from_vault_each_pod_has_a_token_for_vault_alone(name: str) -> None:
+    (volume,) = [item for item in pod(FROM_VAULT, name)["volumes"] if item["name"] == "vault"]
+    token, authority = volume["projected"]["sources"]
+    assert token["serviceAccountToken"]["audience"] == "vault"
+    (mount,) = [item for item in container(FROM_VAULT, name)["volumeMounts"] if item["name"] == "vault"]
+    path = authority["configMap"]["items"][0]["path"]
+    assert environment(FROM_VAULT, name)["VAULT_CACERT"] == f"{mount['mountPath']}/{path}"
+    assert authority["configMap"]["name"] in names(FROM_VAULT, "ConfigMap")
+
+
+def test_cert_manager_is_asked_for_a_certificate_of_each_pod() -> None:
+    certificates = {item["metadata"]["name"]: item["spec"] for item in of_kind(FROM_CERT_MANAGER, "Certificate")}
+    assert set(certificates) == set(PODS)
+    for name, spec in certificates.items():
+        assert spec["uris"] == [f"spiffe://desk.example/ns/{SYSTEM_NAMESPACE}/sa/{name}"]
+        assert f"{name}.{SYSTEM_NAMESPACE}.svc" in spec["dnsNames"]
+        volumes = [item for item in pod(FROM_CERT_MANAGER, name)["volumes"] if item["name"] == "identity"]
+        assert [item["secret"]["secretName"] for item in volumes] == [spec["secretName"]]
+
+
+def test_the_operator_hands_on_what_the_chart_says() -> None:
+    env = environment(FROM_CERT_MANAGER, "crowetrade-operator") | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE}
+    settings = from_environment(env)
+    assert settings.issuer == Issuer("desk", "ClusterIssuer", "cert-manager.io")
+    assert settings.identity["IDENTITY_SOURCE"] == "Files"
+    assert settings.identity["IDENTITY_ADMINISTRATORS"] == ADMINISTRATOR
+    roles = [item for item in of_kind(FROM_CERT_MANAGER, "ClusterRole") if "operator" in item["metadata"]["name"]]
+    assert "certificates" in str(roles)
+    assert "cert-manager" not in str(of_kind(FROM_VAULT, "ClusterRole"))
+
+
+def test_the_authorizer_reads_strategies_and_nothing_else() -> None:
+    (role,) = [
+        item for item in of_kind(FROM_VAULT, "ClusterRole") if item["metadata"]["name"] == "crowetrade-authorizer"
+    ]
+    assert role["rules"] == [
+        {"apiGroups": ["trading.crowetrade.io"], "resources": ["strategies"], "verbs": ["get", "list", "watch"]}
+    ]
+    some = rendered(*VAULT, "operator.namespaces={desk-a,desk-b}")
+    bound = [
+        item for item in of_kind(some, "RoleBinding", "ClusterRoleBinding") if "authorizer" in str(item["roleRef"])
+    ]
+    namespaces = {item["metadata"].get("namespace") for item in bound if "keys" not in item["metadata"]["name"]}
+    assert namespaces == {"desk-a", "desk-b"}
+
+
+def test_two_authorizers_that_a_drain_takes_one_by_one() -> None:
+    (deployment,) = [
+        item for item in of_kind(FROM_VAULT, "Deployment") if item["metadata"]["name"] == "crowetrade-authorizer"
+    ]
+    assert deployment["spec"]["replicas"] == 2
+    assert "crowetrade-authorizer" in names(FROM_VAULT, "PodDisruptionBudget")
+    assert "podAntiAffinity" in deployment["spec"]["template"]["spec"]["affinity"]
+
+
+def test_secrets_may_be_touched_by_the_hook_alone() -> None:
+    roles = [item for item in of_kind(FROM_VAULT, "Role", "ClusterRole") if "secrets" in str(item["rules"])]
+    assert [item["metadata"]["name"] for item in roles] == ["crowetrade-authorizer-keys"]
+    (role,) = roles
+    assert "helm.sh/hook" in role["metadata"]["annotations"]
+    assert {tuple(rule["verbs"]): rule.get("resourceNames") for rule in role["rules"]} == {
+        ("create",): None,
+        ("get",): ["crowetrade-authorizer"],
+    }
+
+
+def test_three_servers_of_nats_prove_to_each_other_who_they_are() -> None:
+    three = rendered(*VAULT, "nats.replicas=3")
+    (config,) = [item for item in of_kind(three, "ConfigMap") if item["metadata"]["name"] == "nats"]
+    assert "verify: true" in config["data"]["cluster.conf"]
+    (stateful,) = of_kind(three, "StatefulSet")
+    env = {item["name"]: item.get("value") for item in stateful["spec"]["template"]["spec"]["containers"][0]["env"]}
+    # The host in the route is a name in the certificate of service account `nats`.
+    assert env["CLUSTER_ROUTE"] == f"nats-route://nats.{SYSTEM_NAMESPACE}.svc:6222"
+    assert environment(three, "crowetrade-operator")["BUS_REPLICAS"] == "3"
+    assert "nats" in names(three, "PodDisruptionBudget")
+    (policy,) = [item for item in of_kind(three, "NetworkPolicy") if item["metadata"]["name"] == "nats"]
+    assert "cluster" in {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
