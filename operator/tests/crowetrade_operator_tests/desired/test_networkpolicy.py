@@ -83,3 +83,8 @@ def test_a_gateway_reaches_vault_only_when_its_key_is_there() -> None:
     }
     secret = venue(change(venue_manifest(), "spec.credentials", {"secretRef": {"name": "s"}}))
     assert "8200" not in str(venue_policy(secret, settings)["spec"]["egress"])
+
+
+def test_what_has_no_port_is_not_reached_because_a_rule_without_ports_would_open_all() -> None:
+    settings = replace(SETTINGS, api_server=Peer(cidrs=("10.0.0.1/32",)))
+    assert "10.0.0.1" not in str(venue_policy(venue(), settings)["spec"]["egress"])
