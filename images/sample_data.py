@@ -1,4 +1,4 @@
-"""Writes the sample recordings of the agents' image from the gym-anytrading wheel: sample_data.py WHEELS OUT.
+"""Writes the sample recordings of the gateway's image from a wheel of gym-anytrading: sample_data.py WHEELS OUT.
 
 The wheel (MIT) ships two tables of real prices. They are copied row by row into the columns of CroweTrade's bars
 (ts_ns, open, high, low, close, volume; ts_ns is the open time of the bar, nanoseconds since the Unix epoch, UTC);

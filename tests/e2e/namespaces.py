@@ -13,7 +13,7 @@ from tools.demo.kubernetes import Kubectl, Object, missing_condition
 from tools.demo.wait import wait_for
 
 PYTHON = "/opt/venv/bin/python"
-"""In the agents image."""
+"""In every image of ours."""
 LABELS = {"app.kubernetes.io/part-of": "crowetrade-e2e"}
 """Of what a test makes outside its namespace, so that the next run finds what an interrupted one left."""
 READY_SECONDS = 180.0

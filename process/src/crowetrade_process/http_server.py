@@ -49,7 +49,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
 
 
 class HttpServer(ThreadingMixIn, TCPServer):
-    """Listens from when it is made, by default on all IPv4 addresses; port 0 lets the system choose.
+    """Listens from when it is made, by default on all addresses, of IPv6 too; port 0 lets the system choose.
 
     Raises OSError when the port is taken.
     """
@@ -58,13 +58,22 @@ class HttpServer(ThreadingMixIn, TCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, handler: Callable[..., BoundedHandler], address: str = "0.0.0.0") -> None:
+    def __init__(self, port: int, handler: Callable[..., BoundedHandler], address: str = "") -> None:
+        # One socket for both families, where the host has both.
+        if not address and socket.has_dualstack_ipv6():
+            self.address_family = socket.AF_INET6
         super().__init__((address, port), handler)
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         # In the order in which they were opened.
         self._open: dict[socket.socket, None] = {}
         self._changing = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, name="http", daemon=True)
+
+    def server_bind(self) -> None:
+        """Binds; what is for all addresses takes IPv4 as well, whatever the host's default."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     @property
     def port(self) -> int:

@@ -161,6 +161,23 @@ async def test_the_oldest_connection_makes_room(server: HttpServer, monkeypatch:
         writer.close()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_it_answers_by_both_families(server: HttpServer, address: str) -> None:
+    if ":" in address and not socket.has_dualstack_ipv6():
+        pytest.skip("this host has no IPv6")
+    reader, writer = await asyncio.open_connection(address, server.port)
+    writer.write(FINE)
+    assert (await reader.read()).endswith(b"\r\n\r\nfine\n")
+    writer.close()
+
+
+async def test_one_address_is_that_address_alone() -> None:
+    server = HttpServer(0, Handler, "127.0.0.1")
+    assert server.address_family == socket.AF_INET
+    assert server.server_address[0] == "127.0.0.1"
+    server.server_close()
+
+
 async def test_a_port_that_is_taken(server: HttpServer) -> None:
     with pytest.raises(OSError, match="in use"):
         HttpServer(server.port, Handler)

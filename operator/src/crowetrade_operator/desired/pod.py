@@ -47,7 +47,7 @@ def environment(nats_url: str, config_hash: str) -> list[dict[str, Any]]:
 def container(
     name: str, image: str, arguments: list[str], env: list[dict[str, Any]], resources: dict[str, Any]
 ) -> dict[str, Any]:
-    """A container of the agents image, whose entry point is `python -m crowetrade_agents.runtime`.
+    """A container of an image of ours, whose entry point is `python -m crowetrade_agents.runtime`.
 
     An image of a user is built from it and keeps that. Liveness is slow on purpose: a restart costs more.
     """

@@ -116,3 +116,8 @@ def test_a_strategy_that_no_venue_admits_has_no_way_to_a_gateway() -> None:
     egress = strategy_policy(strategy(), [], SETTINGS)["spec"]["egress"]
     assert _ports(egress) == {(4222, "TCP"), (53, "UDP"), (53, "TCP")}
     assert all(rule["to"] for rule in egress)
+
+
+def test_what_has_no_port_is_not_reached_because_a_rule_without_ports_would_open_all() -> None:
+    settings = replace(SETTINGS, api_server=Peer(cidrs=("10.0.0.1/32",)))
+    assert "10.0.0.1" not in str(venue_policy(venue(), [], settings)["spec"]["egress"])
