@@ -84,7 +84,7 @@ class SimulatedData(ApiModel):
     sample: Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = (
         Field(
             default=None,
-            description="A recording that ships with the gateway image: eurusd-1h (EUR/USD, hourly ask bars of 2017) or "
+            description="A recording in the gateway image: eurusd-1h (EUR/USD, hourly ask bars of 2017) or "
             "googl-1d (Alphabet class A, daily bars of 2009 to 2018).",
             json_schema_extra=rules(
                 rule(
