@@ -239,6 +239,22 @@ async def test_a_trimmed_journal_is_audited_from_its_oldest_snapshot(nats_server
     await bus.close()
 
 
+async def test_a_bucket_that_the_bus_has_lost_is_made_again(nats_server: NatsServer, tmp_path: Path) -> None:
+    bus = await nats.connect(nats_server.url)
+    jetstream, key = bus.jetstream(), subjects.risk_auditor_key(NAMESPACE, VENUE)
+    async with auditing(nats_server.url) as auditor:
+        await trade(bus, tmp_path)
+        await auditor.until(lambda: not auditor.health.waiting, "the journal is audited")
+        await jetstream.delete_key_value(subjects.RISK_AUDITOR_BUCKET)
+        async with running(bus, tmp_path):
+            known = await journaled(bus)
+        await auditor.until(lambda: bool(auditor.health.waiting), "the loss is noticed")
+        await auditor.until(lambda: not auditor.health.waiting, "it goes on")
+        entry = await (await jetstream.key_value(subjects.RISK_AUDITOR_BUCKET)).get(key)
+    assert int(entry.value or b"0") >= known
+    await bus.close()
+
+
 async def test_it_is_not_ready_while_the_bus_does_not_answer(nats_server: NatsServer, tmp_path: Path) -> None:
     bus = await nats.connect(nats_server.url)
     await trade(bus, tmp_path)

@@ -13,7 +13,12 @@ from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
 from crowetrade_agents_tests.risk.values import EUR, order
 
-SOURCE = Path(crowetrade_agents.__file__).parent
+# Two packages have modules of this name.
+FILES = {
+    path.relative_to(folder).as_posix(): path
+    for folder in map(Path, crowetrade_agents.__path__)
+    for path in folder.rglob("*.py")
+}
 ALLOWED = {"risk/gate.py", "risk/approved.py"}
 
 
@@ -44,11 +49,10 @@ def _names(tree: ast.AST) -> Iterator[str]:
 
 
 def test_nothing_else_in_the_package_names_the_seal() -> None:
-    files = {path.relative_to(SOURCE).as_posix(): path for path in SOURCE.rglob("*.py")}
-    assert set(files) >= ALLOWED
+    assert set(FILES) >= ALLOWED
     naming = {
         name
-        for name, path in files.items()
+        for name, path in FILES.items()
         if any("_seal" in part.split(".") for part in _names(ast.parse(path.read_text())))
     }
     assert naming == ALLOWED
@@ -56,8 +60,8 @@ def test_nothing_else_in_the_package_names_the_seal() -> None:
 
 def test_the_key_itself_is_used_by_the_gate_alone() -> None:
     users = {
-        path.relative_to(SOURCE).as_posix()
-        for path in SOURCE.rglob("*.py")
+        name
+        for name, path in FILES.items()
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "KEY" and ast.unparse(node.value) == "_seal"
     }

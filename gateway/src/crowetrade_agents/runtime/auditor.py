@@ -133,6 +133,8 @@ class AuditorProcess:
             except (NatsError, OSError, TimeoutError, JournalUnavailable) as error:
                 log.warning("risk_auditor_interrupted", error=str(error) or type(error).__name__)
                 self._report(self._clock.now_ns(), f"the bus does not answer ({error or type(error).__name__})")
+                # A bus that has lost its disk has no bucket any more: the next round makes it again.
+                self._bucket, discovered_ns = None, 0
             self._progress()
             await self._clock.wait_until(now_ns + ROUND_NS)
 
