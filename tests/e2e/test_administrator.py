@@ -1,5 +1,5 @@
-"""An administrator's certificate stops a gateway directly, with the API server and the bus out of reach; nobody
-else's, and no certificate at all, does."""
+"""An administrator's certificate stops a gateway directly, with the API server and the bus out of reach; without one
+nobody does. Certificates of others are tried in agents/tests (runtime/test_gateway_identity.py)."""
 
 from __future__ import annotations
 
