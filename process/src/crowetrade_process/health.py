@@ -37,13 +37,17 @@ class Health:
         refresh: Callable[[], None] = lambda: None,
     ) -> None:
         """`live` and `refresh` are called in the event loop; `refresh` before the metrics of `registry` are read."""
-        self._live = live or {}
+        self._live = dict(live or {})
         self._registry = registry
         self._refresh = refresh
         self._waiting: dict[str, str] = {}
         self._named: set[str] = set()
         self._server: HttpServer | None = None
         self.port = 0
+
+    def set_live(self, name: str, check: Check) -> None:
+        """Adds a check of liveness, called in the event loop: a sentence when the process must start again."""
+        self._live[name] = check
 
     def set_ready(self, name: str, ok: bool, why: str = "") -> None:
         """Says whether the part `name` is ready; `why` not goes to whoever asks /readyz."""

@@ -9,6 +9,7 @@ by the execution role (roles/execution.py), and in a paced replay or live the ne
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -27,8 +28,31 @@ from crowetrade_process.identity.nats import connect_options
 
 REASON_HEADER = "Crowetrade-Dead-Letter-Reason"
 RECONNECT_WAIT_SECONDS = 1
+STALLED_SECONDS = 60.0
+
+OnConnection = Callable[[bool, str], None]
 
 _log = structlog.get_logger(__name__)
+
+
+class Attempts:
+    """Whether the client goes on trying to connect: each try that fails is heard of, about once a second. nats-py was
+    seen to stop trying without a word when its server was killed on a busy node; the process must then start again."""
+
+    def __init__(self, report: OnConnection, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._report = report
+        self._monotonic = monotonic
+        self._waiting_since: float | None = None
+
+    def __call__(self, connected: bool, why: str) -> None:
+        """As `on_connection` of NatsBus.connect."""
+        self._waiting_since = None if connected else self._monotonic()
+        self._report(connected, why)
+
+    def stalled(self) -> str:
+        """A sentence when nothing was tried for STALLED_SECONDS; empty otherwise."""
+        silent = 0.0 if self._waiting_since is None else self._monotonic() - self._waiting_since
+        return f"no attempt to reach NATS for {silent:.0f} s" if silent > STALLED_SECONDS else ""
 
 
 class NatsBus:
@@ -42,10 +66,11 @@ class NatsBus:
         cls,
         url: str,
         name: str,
-        on_connection: Callable[[bool, str], None] = lambda connected, why: None,
+        on_connection: OnConnection = lambda connected, why: None,
         identity: Identity | None = None,
     ) -> NatsBus:
-        """Connects, trying without end; `on_connection(connected, why not)` is called at every change."""
+        """Connects, trying without end; `on_connection(connected, why not)` is called at every change, and at every
+        attempt that fails."""
 
         async def connected() -> None:
             on_connection(True, "")

@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from crowetrade.gateway.v1 import gateway_pb2
-from crowetrade_agents.bus.nats import NatsBus
+from crowetrade_agents.bus.nats import Attempts, NatsBus
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.order_entry.port import OrderSession, SessionListener
 from crowetrade_agents.runtime.clock import SystemClock
@@ -29,9 +29,9 @@ async def run_over_nats(process: StrategyProcess, url: str, identity: Identity |
     """Connects, trying without end, and runs; returns when the process is asked to stop."""
     health = process.health
     health.set_ready("bus", False, f"connecting to NATS at {url}")
-    connecting = NatsBus.connect(
-        url, name=process.name, on_connection=partial(health.set_ready, "bus"), identity=identity
-    )
+    attempts = Attempts(partial(health.set_ready, "bus"))
+    health.set_live("bus", attempts.stalled)
+    connecting = NatsBus.connect(url, name=process.name, on_connection=attempts, identity=identity)
     market = await unless_stopping(process.stopping, connecting)
     if market is not None:
         await process.run(market)

@@ -13,7 +13,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2 as pb
 from crowetrade_agents.bus import local
 from crowetrade_agents.bus.local import MOST_WAITING, LocalBus, matches
-from crowetrade_agents.bus.nats import REASON_HEADER, NatsBus
+from crowetrade_agents.bus.nats import REASON_HEADER, STALLED_SECONDS, Attempts, NatsBus
 from crowetrade_agents.bus.port import Bus, Handler
 
 from ..messages import EUR, origin, quote, wire
@@ -261,3 +261,22 @@ async def test_a_handler_that_never_ends_does_not_keep_a_connection_from_closing
 )
 def test_subjects_match_as_in_nats(pattern: str, subject: str, expected: bool) -> None:
     assert matches(pattern, subject) == expected
+
+
+def test_a_client_that_no_longer_tries_is_not_alive() -> None:
+    now, reported = [0.0], list[tuple[bool, str]]()
+    attempts = Attempts(lambda connected, why: reported.append((connected, why)), lambda: now[0])
+    now[0] = 10 * STALLED_SECONDS
+    assert attempts.stalled() == "", "nothing was tried yet: something else is waited for"
+    attempts(False, "refused")
+    now[0] += STALLED_SECONDS
+    assert attempts.stalled() == ""
+    attempts(False, "refused again")
+    now[0] += STALLED_SECONDS
+    assert attempts.stalled() == "", "it goes on trying"
+    now[0] += 1
+    assert attempts.stalled() == "no attempt to reach NATS for 61 s"
+    attempts(True, "")
+    now[0] += 10 * STALLED_SECONDS
+    assert attempts.stalled() == ""
+    assert reported == [(False, "refused"), (False, "refused again"), (True, "")]

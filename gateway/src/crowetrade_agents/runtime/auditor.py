@@ -30,7 +30,7 @@ from crowetrade_agents.auditor.fleet import Fleet, Name
 from crowetrade_agents.auditor.following import HOLD_NS, Auditor
 from crowetrade_agents.auditor.judge import CONTROLS, KNOWN
 from crowetrade_agents.auditor.marks import Quote
-from crowetrade_agents.bus.nats import NatsBus
+from crowetrade_agents.bus.nats import Attempts, NatsBus
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, read_pod
@@ -72,9 +72,9 @@ async def run_auditor(environment: Mapping[str, str]) -> None:
 
 
 async def _audit(pod: Pod, identity: Identity | None, health: Health, progress: Progress, stop: asyncio.Event) -> None:
-    connecting = NatsBus.connect(
-        pod.nats_url, name=pod.name, on_connection=partial(health.set_ready, "bus"), identity=identity
-    )
+    attempts = Attempts(partial(health.set_ready, "bus"))
+    health.set_live("bus", attempts.stalled)
+    connecting = NatsBus.connect(pod.nats_url, name=pod.name, on_connection=attempts, identity=identity)
     bus = await unless_stopping(stop, connecting)
     if bus is None:
         return

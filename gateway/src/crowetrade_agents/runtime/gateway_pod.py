@@ -12,7 +12,7 @@ import structlog
 
 from crowetrade_agents import metrics
 from crowetrade_agents.allowances.jetstream import JetStreamLedgers
-from crowetrade_agents.bus.nats import NatsBus
+from crowetrade_agents.bus.nats import Attempts, NatsBus
 from crowetrade_agents.control.file import KillFile
 from crowetrade_agents.control.grpc_server import ControlServer
 from crowetrade_agents.control.kubernetes import ApiServer, KillSwitchWatch
@@ -133,7 +133,9 @@ async def _trade(
         if not connected:
             kills.problem = why
 
-    connecting = NatsBus.connect(pod.nats_url, name=pod.name, on_connection=connection, identity=identity)
+    attempts = Attempts(connection)
+    health.set_live("bus", attempts.stalled)
+    connecting = NatsBus.connect(pod.nats_url, name=pod.name, on_connection=attempts, identity=identity)
     bus = await unless_stopping(stop, connecting)
     if bus is None:
         return
