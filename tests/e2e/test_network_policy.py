@@ -15,7 +15,8 @@ from tests.e2e import manifests
 from tests.e2e.namespaces import PYTHON, Namespace, of_strategy, of_venue, pod_name
 
 LISTENS = 8000
-# A refusal is an answer: the packet has passed, and something has sent one back. Policies drop without a word.
+# A refusal is an answer: the packet has passed, and something has sent one back. Policies drop without a word, names that
+# are asked for as well.
 _ANSWERS = """
 import json, socket, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 def answers(target):
     try:
         socket.create_connection(target, timeout=8).close()
-    except TimeoutError:
+    except (TimeoutError, socket.gaierror):
         return False
     except OSError:
         pass
@@ -167,7 +168,7 @@ def test_a_namespace_that_is_closed_lets_its_strategies_trade_and_a_bystander_no
         reached = _reached(trading, "bystander", {name: targets[name] for name in ("Vault", "API server", "metadata")})
         return f"the bystander reaches {sorted(reached)}" if reached else None
 
-    wait_for(probe, 30, "the policy to be in force")
+    wait_for(probe, 120, "the policy to be in force")
     others = {name: target for name, target in targets.items() if not name.startswith("strategy")}
     assert _reached(trading, "strategy", others) == REACHED["strategy"]
     before = trading.filled("ema")

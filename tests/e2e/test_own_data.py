@@ -92,7 +92,7 @@ def claim(namespace: Namespace, kubectl: Kubectl, cluster: Cluster, deleted: lis
             "containers": [
                 {
                     "name": "writer",
-                    "image": images.names(cluster).agents,
+                    "image": images.names(cluster).gateway,
                     "command": [PYTHON, "-c", _WRITER, folder, _quotes()],
                     "securityContext": {"runAsUser": 0, "runAsNonRoot": False},
                     "volumeMounts": [{"name": "node", "mountPath": "/tmp"}],
