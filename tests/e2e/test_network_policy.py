@@ -15,8 +15,8 @@ from tests.e2e import manifests
 from tests.e2e.namespaces import PYTHON, Namespace, of_strategy, of_venue, pod_name
 
 LISTENS = 8000
-# A refusal is an answer: the packet has passed, and something has sent one back. Policies drop without a word, names that
-# are asked for as well.
+# A refusal is an answer: the packet has passed, and something has sent one back. Policies drop without a
+# word, a lookup of a name as well.
 _ANSWERS = """
 import json, socket, sys
 from concurrent.futures import ThreadPoolExecutor
