@@ -147,13 +147,16 @@ class Operator:
             )
 
     async def _reconcile(self, parts: Parts) -> None:
-        """Reconciles, once the gateways that worked before have been heard: with each new leader, all strategies would
-        be not Ready for a moment, and whoever watches them would be told so."""
+        """Reconciles, once the bus can be used and the gateways that worked before have been heard: with each new
+        leader, all strategies would be not Ready for a moment, and whoever watches them would be told so."""
         context, heard = parts.context, asyncio.Event()
         context.bus.on_gateway(lambda *_: heard.set())
+        context.bus.on_connection(heard.set)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_WORDS_SECONDS):
-                while any(context.bus.board.gateway(*venue) is None for venue in _working_venues(context.cache)):
+                while (venues := _working_venues(context.cache)) and (
+                    not context.bus.connected or any(context.bus.board.gateway(*venue) is None for venue in venues)
+                ):
                     heard.clear()
                     await heard.wait()
         await parts.controller.run()

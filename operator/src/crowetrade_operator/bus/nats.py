@@ -258,8 +258,9 @@ class Bus:
             self._mark(False, self._client_error if isinstance(error, nats.errors.NoServersError) else _text(error))
             await self._drop()
         else:
-            self._mark(True, "")
+            # First what it lacks: no resource is reported without it for a moment.
             self._found_faults(faults(await gather(self._client, self._identity is not None)))
+            self._mark(True, "")
 
     async def _connect(self) -> Client:
         return await nats.connect(

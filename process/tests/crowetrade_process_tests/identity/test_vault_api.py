@@ -40,6 +40,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.headers.append(dict(self.headers))
+        # What is not read when the connection is closed resets it, and the answer may be lost.
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         status, body = self.server.at.get(self.path, (self.server.status, self.server.body))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
