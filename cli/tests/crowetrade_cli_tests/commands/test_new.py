@@ -70,7 +70,9 @@ def test_a_name_that_cannot_be_used_writes_nothing(name: str, tmp_path: Path, ru
 def test_the_samples_are_those_of_the_repository(tmp_path: Path, run: Run) -> None:
     ended = run("new", "samples", "--out", tmp_path / "samples")
     assert (ended.code, ended.err) == (0, "")
-    assert _texts(tmp_path / "samples") == _texts(Path(__file__).parents[4] / "samples")
+    # layout/ is for a cluster: namespaces, quotas and people's rights are nothing that a laptop runs.
+    wanted = _texts(Path(__file__).parents[4] / "samples")
+    assert _texts(tmp_path / "samples") == {name: text for name, text in wanted.items() if "/" not in name}
     again = run("new", "samples", "--out", tmp_path / "samples")
     assert again.code == 1
     assert "is there already" in again.err

@@ -80,7 +80,7 @@ def test_who_engaged_it_does_not_rearm_it_and_another_person_does(
 
 
 def test_what_may_not_be_changed_is_stopped_by_a_second_killswitch(cluster: Cluster, policies: None, run: Run) -> None:
-    command = ("kill", "all", "--reason", "r", "-n", cluster.namespace, "--plain", "--timeout", "0.1")
+    command = ("kill", "all", "--reason", "r", "-n", cluster.namespace, "--plain", "--timeout", "2")
     run(*command, "-l", "desk=fx")
     run(*command, "-l", "desk=rates")
     first, second = sorted(cluster.list("killswitches"), key=lambda item: str(item["metadata"]["name"]))
