@@ -21,6 +21,7 @@ from crowetrade_operator.desired.configmap import venue_config_map, venue_conten
 from crowetrade_operator.desired.deployment import venue_deployment
 from crowetrade_operator.desired.vault import AGENT_DIRECTORY, TOKEN_DIRECTORY
 from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests import vault_server
 from crowetrade_operator_tests.servers import TOKEN, ApiServer, Process, free_port, program, wait_for
 
 ROOT_TOKEN = "root"
@@ -145,30 +146,25 @@ class Vault:
 
 
 def service_account_token(api: ApiServer, namespace: str, account: str) -> str:
-    """A token for Vault alone, as the kubelet projects it into a pod."""
+    """A token for Vault alone, as the kubelet projects it; the account is made when it is not there."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     base = f"{api.url}/api/v1/namespaces"
 
-    def post(path: str, body: Mapping[str, Any]) -> Any:
+    def create(path: str, body: Mapping[str, Any]) -> None:
         request = urllib.request.Request(f"{base}{path}", json.dumps(body).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
-                return json.loads(answer.read())
+            urllib.request.urlopen(request, timeout=10, context=context).close()
         except urllib.error.HTTPError as error:
             if error.code != 409:  # it is there already
                 raise
-            return None
 
-    post("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    post(f"/{namespace}/serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
-    wanted = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"audiences": ["vault"], "expirationSeconds": 3600},
-    }
-    return str(post(f"/{namespace}/serviceaccounts/{account}/token", wanted)["status"]["token"])
+    create("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    create(
+        f"/{namespace}/serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}
+    )
+    return vault_server.service_account_token(api, namespace, account, seconds=3600)
 
 
 class VaultAgent:

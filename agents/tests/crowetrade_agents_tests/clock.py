@@ -1,4 +1,4 @@
-"""Clocks of tests: one that the test moves by hand, and one that jumps to whoever waits for it."""
+"""Clocks of tests: one that the test moves by hand, one that jumps to whoever waits for it, and the monotonic one."""
 
 from __future__ import annotations
 
@@ -80,3 +80,13 @@ async def settle() -> None:
     """Lets every task run that is ready, and those that it makes ready."""
     for _ in range(50):
         await asyncio.sleep(0)
+
+
+class Stopwatch:
+    """The monotonic clock of a process that may be frozen."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds

@@ -166,12 +166,14 @@ def _pairs(digits: str) -> list[str]:
     return [digits[place : place + 2] for place in range(0, len(digits), 2)]
 
 
-def service_account_token(server: ApiServer, namespace: str, account: str, audience: str = AUDIENCE) -> str:
-    """A token as the kubelet projects it."""
+def service_account_token(
+    server: ApiServer, namespace: str, account: str, audience: str = AUDIENCE, seconds: int = 600
+) -> str:
+    """A token as the kubelet projects it, valid for so many seconds."""
     context = ssl.create_default_context(cafile=str(server.kubeconfig.parent / "certificates" / "apiserver.crt"))
     request = urllib.request.Request(
         f"{server.url}/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token",
-        data=json.dumps({"spec": {"audiences": [audience], "expirationSeconds": 600}}).encode(),
+        data=json.dumps({"spec": {"audiences": [audience], "expirationSeconds": seconds}}).encode(),
         method="POST",
         headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
     )

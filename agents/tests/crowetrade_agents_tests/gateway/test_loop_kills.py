@@ -14,7 +14,7 @@ from crowetrade_agents.errors import JournalUnavailable, Overtaken
 from crowetrade_agents.gateway import commands, kill_progress
 from crowetrade_agents.gateway.loop import FROZEN_SECONDS, TICK_NS, Gateway
 from crowetrade_agents.journal.port import JournalHead
-from crowetrade_agents_tests.clock import settle
+from crowetrade_agents_tests.clock import Stopwatch, settle
 from crowetrade_agents_tests.gateway.scenario import SECOND, START, Scenario, cl_ord_id, terms
 from crowetrade_agents_tests.gateway.test_loop import Hub, Journal, SlowJournal, publish
 
@@ -156,7 +156,7 @@ async def test_a_replacement_that_waits_for_the_journal_does_not_leave_either() 
 
 
 class Told(Hub):
-    """Keeps what strategies are told."""
+    """Keeps what is reported to strategies."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -256,16 +256,6 @@ async def test_a_re_arming_is_obeyed_in_its_place_among_kill_orders() -> None:
     await settle()
     running.cancel()
     assert venue.sent == ["order 1"]
-
-
-class Stopwatch:
-    """The monotonic clock of a process that may be frozen."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture

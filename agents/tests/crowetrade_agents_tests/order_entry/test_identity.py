@@ -72,6 +72,19 @@ async def desk_of(folder: Path, gateway: Files) -> AsyncIterator[Desk]:
         await server.stop(grace=0)
 
 
+def session_at(desk: Desk, strategy: Files, listener: RecordingListener) -> GrpcSession:
+    """A session of the strategy with this certificate, not running yet."""
+    return GrpcSession(
+        VENUE,
+        desk.target,
+        requests.logon(),
+        listener,
+        desk.engine.clock,
+        identity=strategy.identity,
+        server_name=GATEWAY.dns_name,
+    )
+
+
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with desk_of(tmp_path, await identity_of(tmp_path / "gateway", GATEWAY, OURS)) as made:
@@ -113,15 +126,7 @@ async def test_who_is_revoked_does_not_log_on(tmp_path: Path) -> None:
     async with desk_of(tmp_path, gateway) as desk:
         alpha = Files(tmp_path / "alpha", OURS.issue_to(ALPHA), OURS)
         await alpha.identity.start()
-        session = GrpcSession(
-            VENUE,
-            desk.target,
-            requests.logon(),
-            listener := RecordingListener(),
-            desk.engine.clock,
-            identity=alpha.identity,
-            server_name=GATEWAY.dns_name,
-        )
+        session = session_at(desk, alpha, listener := RecordingListener())
         shown = x509.load_pem_x509_certificate(alpha.identity.credentials.chain_pem)
         await gateway.renew(issued, OURS, revocations=OURS.revocations(shown))
         run = asyncio.create_task(session.run())
@@ -136,15 +141,7 @@ async def test_a_session_goes_on_while_certificates_and_their_authority_are_repl
     gateway = await identity_of(tmp_path / "gateway", GATEWAY, old)
     alpha = await identity_of(tmp_path / "alpha", ALPHA, old)
     async with desk_of(tmp_path, gateway) as desk:
-        session = GrpcSession(
-            VENUE,
-            desk.target,
-            requests.logon(),
-            listener := RecordingListener(),
-            desk.engine.clock,
-            identity=alpha.identity,
-            server_name=GATEWAY.dns_name,
-        )
+        session = session_at(desk, alpha, listener := RecordingListener())
         run = asyncio.create_task(session.run())
         await listener.until(lambda listener: "logon" in listener.names())
         number = 0

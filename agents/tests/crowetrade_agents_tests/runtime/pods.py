@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -55,6 +55,14 @@ class Pod:
             except OSError:
                 assert time.monotonic() < deadline, (self.folder / "log").read_text()
                 time.sleep(0.05)
+
+    def until_readiness(self, wanted: Callable[[str], bool]) -> str:
+        """Waits until what /readyz says is as wanted, and returns it."""
+        deadline = time.monotonic() + SECONDS
+        while not wanted(said := self.readiness()):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.05)
+        return said
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from crowetrade_agents_tests.gateway.harness import venue_file, write_quotes
 from crowetrade_agents_tests.runtime.config_files import strategy_json
-from crowetrade_agents_tests.runtime.pods import SECONDS, pod_in
+from crowetrade_agents_tests.runtime.pods import pod_in
 from crowetrade_api.files import EnvName
 from crowetrade_operator_tests.servers import NatsServer
 from crowetrade_process.identity.variables import IdentityVariable
@@ -38,12 +37,10 @@ def test_it_connects_once_it_has_its_certificate(command: str, server: NatsServe
     write_quotes(tmp_path, 10)
     bus = {EnvName.NATS_URL: server.url, IdentityVariable.NATS_SERVER_NAME: NATS.dns_name}
     with pod_in(tmp_path, [command], configuration, {str(name): value for name, value in bus.items()}) as pod:
-        deadline = time.monotonic() + SECONDS
-        while "is the Secret mounted" not in (said := pod.readiness()):
-            assert time.monotonic() < deadline, said
-            time.sleep(0.05)
+        pod.until_readiness(lambda said: "is the Secret mounted" in said)
         write_identity(tmp_path / "identity", OURS.issue_to(identity_name("a-pod")), OURS)
-        while any(f"{part}:" in said for part in ("identity", "bus")) or said.startswith("starting"):
-            assert time.monotonic() < deadline, said
-            time.sleep(0.05)
-            said = pod.readiness()
+        pod.until_readiness(_has_both)
+
+
+def _has_both(said: str) -> bool:
+    return not said.startswith("starting") and not any(f"{part}:" in said for part in ("identity", "bus"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,10 +110,7 @@ async def test_the_operator_and_administrators_alone_are_in_control(
 
 def test_a_pod_without_certificate_says_so_waits_and_goes_on_when_it_has_one(tmp_path: Path) -> None:
     with gateway_in(tmp_path) as pod:
-        deadline = time.monotonic() + SECONDS
-        while "is the Secret mounted" not in (said := pod.readiness()):
-            assert time.monotonic() < deadline, said
-            time.sleep(0.05)
+        said = pod.until_readiness(lambda said: "is the Secret mounted" in said)
         assert "identity: cannot read " in said
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", pod.control_port), 1)

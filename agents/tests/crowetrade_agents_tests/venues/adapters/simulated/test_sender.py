@@ -12,6 +12,7 @@ import pytest
 from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.sender import FROZEN_SECONDS, TICK_SECONDS, Sender
+from crowetrade_agents_tests.clock import Stopwatch
 
 from ...values import EUR_USD, approved, terms
 
@@ -19,16 +20,6 @@ ORDER = requests.of(approved(terms("a")))
 REPLACE = Replace(terms("b"), "a", "")
 CANCEL = Cancel("c", "a", "")
 QUERY = Query("a", "", EUR_USD.id)
-
-
-class Stopwatch:
-    """The monotonic clock of a process that may be frozen."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
