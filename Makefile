@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PACKAGES := proto api process operator agents gateway cli
 # Those of images/agents.Dockerfile.
 IMAGE_PACKAGES := proto api process agents
-TYPED := $(PACKAGES:%=%/src) $(wildcard $(PACKAGES:%=%/tests)) tools tests benchmarks
+TYPED := $(PACKAGES:%=%/src) $(wildcard $(PACKAGES:%=%/tests)) tools tests benchmarks conftest.py
 LAPTOP := .venv-laptop
 PEERS := .venv-peers
 RUN := proto api process agents gateway cli

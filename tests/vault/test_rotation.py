@@ -35,6 +35,7 @@ from crowetrade_agents_tests.gateway.harness import (
     write_quotes,
 )
 from crowetrade_api.files import EnvName, VenueFile
+from crowetrade_process.logs import configure_logging
 from tests.vault.conftest import REFRESH_SECONDS, Keyed
 
 pytestmark = pytest.mark.integration
@@ -177,6 +178,7 @@ async def test_the_keys_are_nowhere_but_in_their_file(
 ) -> None:
     """Environment and arguments, logs, everything on the bus (status, journal, dlq, market data), metrics. What only a
     cluster has is searched by tests/e2e/test_vault_key.py."""
+    configure_logging("DEBUG")
     canaries = [secrets.token_hex(16) for _ in range(4)]
     old, new, secret, password = canaries
     it = keyed(keys=KEYS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,12 +17,9 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
-    """What was logged; logging is as before afterwards."""
-    yield lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    logging.getLogger().handlers.clear()
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
+    """What was logged."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_line_has_its_event_its_fields_and_what_was_bound(lines: Lines) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 import pytest
-import structlog
 
 from crowetrade_agents import sdk
 from crowetrade_agents.domain.flow import MarketEvent, Signal, TargetPosition
@@ -30,12 +29,9 @@ from ..runtime.config_files import strategy_config
 
 
 @pytest.fixture(autouse=True)
-def json_logs() -> Iterator[None]:
+def json_logs() -> None:
     """As in a pod; without it each failure is drawn for a terminal, with every local variable."""
     configure_logging()
-    yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 class Works(sdk.Model):
