@@ -24,7 +24,7 @@ from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
-from crowetrade_operator.reconcile import strategy
+from crowetrade_operator.decide import strategy
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
 from crowetrade_operator.settings import Settings

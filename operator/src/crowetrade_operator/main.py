@@ -26,9 +26,10 @@ from crowetrade_operator import metrics
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
-from crowetrade_operator.cluster.client import Cluster, Object, connect
+from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.resources import WATCHED, WATCHED_WITH_CERTIFICATES
 from crowetrade_operator.cluster.status import StatusWriter

@@ -11,7 +11,8 @@ from crowetrade_api.names import Kind
 from crowetrade_api.v1alpha1.strategy import venue_refs
 from crowetrade_operator.authorizer import metrics
 from crowetrade_operator.authorizer.permissions import Venue
-from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import BY_KIND
 from crowetrade_operator.errors import ClusterError
 

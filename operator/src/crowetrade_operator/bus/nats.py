@@ -27,8 +27,9 @@ from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
 from crowetrade_operator.bus import allowances, audit, kills
 from crowetrade_operator.bus.board import Board
+from crowetrade_operator.bus.facts import gather
 from crowetrade_operator.bus.reading import read_gateway_status
-from crowetrade_operator.bus.requirements import Fault, faults, gather
+from crowetrade_operator.bus.requirements import Fault, faults
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.errors import BusUnavailable
 from crowetrade_operator.settings import StreamSettings

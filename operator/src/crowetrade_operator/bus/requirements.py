@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
 from crowetrade import subjects
 from crowetrade_api.reasons import Reason
 
 MAX_PAYLOAD = 1024 * 1024
 """Bytes of a message that a record of a journal needs."""
-ANSWER_SECONDS = 2.0
-USER_FACTS = "$SYS.REQ.USER.INFO"
 _NEEDED = (
     "$JS.API.STREAM.CREATE.X",
     "$JS.API.STREAM.INFO.X",
@@ -51,30 +45,6 @@ class Fault:
 
     reason: Reason
     text: str
-
-
-async def gather(client: Client, identified: bool) -> Facts:
-    """Asks; an answer that does not come is none."""
-    varz = await _ask(client, subjects.SERVER_FACTS)
-    info = await _ask(client, "$JS.API.INFO")
-    user = await _ask(client, USER_FACTS) if identified else None
-    jetstream = None if varz is None else ((varz.get("data") or {}).get("jetstream") or {}).get("config")
-    return Facts(
-        max_payload=client.max_payload,
-        jetstream=None if jetstream is None else (jetstream,),
-        max_storage=None if info is None else (info.get("limits") or {}).get("max_storage"),
-        permissions=None if user is None else ((user.get("data") or {}).get("permissions") or {}),
-        identified=identified,
-    )
-
-
-async def _ask(client: Client, subject: str) -> dict[str, Any] | None:
-    try:
-        answer = await client.request(subject, b"", timeout=ANSWER_SECONDS)
-        found = json.loads(answer.data)
-    except (NatsError, TimeoutError, OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def faults(facts: Facts) -> tuple[Fault, ...]:

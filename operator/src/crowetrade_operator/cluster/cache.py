@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
-from crowetrade_operator.cluster.client import Object
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import ApiResource
 
 Address = tuple[str, str, str]

@@ -19,6 +19,7 @@ from kubernetes.aio import config as kube_config
 
 from crowetrade_api.names import FIELD_MANAGER
 from crowetrade_operator import metrics
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
 from crowetrade_operator.errors import (
     ClusterError,
@@ -29,7 +30,6 @@ from crowetrade_operator.errors import (
     NotFound,
 )
 
-Object = dict[str, Any]
 REQUEST_SECONDS = 15.0
 PAGE = 500
 WATCH_SECONDS = 300

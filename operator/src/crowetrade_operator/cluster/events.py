@@ -7,30 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 import structlog
 
 from crowetrade_api.names import API_VERSION, FIELD_MANAGER
 from crowetrade_api.v1alpha1.meta import Metadata
 from crowetrade_operator import metrics
-from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.cluster.resources import EVENTS
 from crowetrade_operator.errors import ClusterError, NamespaceTerminating
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What happened to one object."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    action: str
-    text: str
 
 
 class Recorder:

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 import structlog
 
 from crowetrade_operator import metrics
-from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import LEASES
 from crowetrade_operator.errors import ClusterError, Conflict, NotFound
 from crowetrade_operator.settings import LeaseTimes

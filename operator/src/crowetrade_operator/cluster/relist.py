@@ -16,7 +16,8 @@ import structlog
 from crowetrade_api.names import MANAGED_SELECTOR
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Cache, version_of
-from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import CUSTOM, WATCHED, ApiResource
 
 log = structlog.get_logger()

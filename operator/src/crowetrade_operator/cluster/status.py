@@ -17,7 +17,8 @@ import structlog
 
 from crowetrade_api.names import API_VERSION, Key, Kind
 from crowetrade_operator import metrics
-from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, NotFound
 
 log = structlog.get_logger()

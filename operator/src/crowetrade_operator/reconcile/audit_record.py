@@ -22,10 +22,11 @@ from crowetrade_api.names import Kind
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
-from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import CONFIG_MAPS
+from crowetrade_operator.decide.changes import Recorded, events_of, events_while_away, recorded
 from crowetrade_operator.errors import BusUnavailable, ClusterError, NotFound
-from crowetrade_operator.reconcile.changes import Recorded, events_of, events_while_away, recorded
 from crowetrade_process.audit.chain import End
 from crowetrade_process.audit.trail import Trail
 from crowetrade_process.audit.verification import KEPT_CONFIG_MAP, RESOURCES_KEY, end_text, read_ends

@@ -31,12 +31,16 @@ from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnec
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
-from crowetrade_operator.cluster.client import Cluster, Object
+from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.events import Recorder
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESPACES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
+from crowetrade_operator.decide import killswitch, loosening
+from crowetrade_operator.decide.observed import Children, Compiled, GatewayView, Moment, Surroundings
+from crowetrade_operator.decide.plan import Plan, rfc3339
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
@@ -45,10 +49,7 @@ from crowetrade_operator.errors import (
     NamespaceTerminating,
     NotFound,
 )
-from crowetrade_operator.reconcile import killswitch, loosening
 from crowetrade_operator.reconcile.guests import Guests, venues_of
-from crowetrade_operator.reconcile.observed import Children, Compiled, GatewayView, Moment, Surroundings
-from crowetrade_operator.reconcile.plan import Plan, rfc3339
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
 

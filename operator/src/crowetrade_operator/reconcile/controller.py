@@ -25,22 +25,23 @@ from crowetrade_api.v1alpha1.strategy import StrategyStatus, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import owner_key
-from crowetrade_operator.cluster.client import Object
-from crowetrade_operator.cluster.events import Note
-from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
-from crowetrade_operator.reconcile import (
+from crowetrade_operator.cluster.objects import Note, Object
+from crowetrade_operator.decide import (
     killswitch,
     risklimit,
     strategy,
     strategy_deletion,
-    strategy_report,
+    strategy_status,
     unreadable,
     venueconnection,
+    venueconnection_status,
 )
+from crowetrade_operator.decide.observed import ObservedVenue
+from crowetrade_operator.decide.plan import bus_deficient, transition_notes, without_identity
+from crowetrade_operator.decide.pods import ending
+from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.guests import venues_of
-from crowetrade_operator.reconcile.plan import bus_deficient, transition_notes, without_identity
-from crowetrade_operator.reconcile.pods import ending
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
 log = structlog.get_logger()
@@ -240,8 +241,8 @@ class Controller:
         refusal = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
-        status = strategy_report.report(observed, planned, refusal, previous)
-        self._report(key, resource, previous, status, strategy_report.WATCHED)
+        status = strategy_status.report(observed, planned, refusal, previous)
+        self._report(key, resource, previous, status, strategy_status.WATCHED)
         return _again(planned.again, refusal)
 
     async def _unreadable_strategy(
@@ -270,7 +271,7 @@ class Controller:
         children = context.children(key)
         if ending(children.of_kind("Pod")):
             await context.look_whether_terminating(key.namespace)
-        observed = venueconnection.Observed(
+        observed = ObservedVenue(
             venue=resource,
             around=context.surroundings(key.namespace),
             children=children,
@@ -282,8 +283,8 @@ class Controller:
         refusal = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
-        status = venueconnection.report(observed, context.settings, refusal, previous)
-        self._report(key, resource, previous, status, venueconnection.WATCHED)
+        status = venueconnection_status.report(observed, context.settings, refusal, previous)
+        self._report(key, resource, previous, status, venueconnection_status.WATCHED)
         return _again(planned.again, refusal)
 
     async def _risk_limit(self, key: Key) -> float | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 from crowetrade_api.names import Key, Kind
 from crowetrade_api.v1alpha1.strategy import venue_refs
 from crowetrade_operator.cluster.cache import Cache
-
-Object = dict[str, Any]
+from crowetrade_operator.cluster.objects import Object
 
 
 def venues_of(item: Object) -> set[tuple[str, str]]:

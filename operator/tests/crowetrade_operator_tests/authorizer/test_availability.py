@@ -13,7 +13,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from crowetrade import subjects
-from crowetrade_operator.bus.requirements import faults, gather
+from crowetrade_operator.bus.facts import gather
+from crowetrade_operator.bus.requirements import faults
 from crowetrade_operator.bus.streams import ensure_journal
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import STRATEGIES

@@ -48,7 +48,7 @@ def test_an_overtaken_gateway_is_not_believed_while_its_successor_speaks() -> No
 
 
 def test_a_lower_token_is_heard_when_nobody_else_reports_any_more() -> None:
-    """Whether it is believed is decided against the record: see reconcile/test_venueconnection.py."""
+    """Whether it is believed is decided against the record: see decide/test_venue.py."""
     clock = Clock()
     board = Board(clock)
     board.hear_gateway(gateway_status(fencing_token=7, pod="before"))

@@ -8,7 +8,8 @@ import pytest
 
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.authorizer.permissions import permissions
-from crowetrade_operator.bus.requirements import Facts, allows, faults, gather, matches
+from crowetrade_operator.bus.facts import gather
+from crowetrade_operator.bus.requirements import Facts, allows, faults, matches
 from crowetrade_operator_tests.servers import nats_client
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.roles import Peer, PeerRole

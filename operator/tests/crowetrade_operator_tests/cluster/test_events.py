@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from crowetrade_api.v1alpha1.meta import Metadata
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.events import Note, Recorder, event_body
+from crowetrade_operator.cluster.events import Recorder, event_body
+from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.cluster.resources import EVENTS, NAMESPACES
 from crowetrade_operator_tests.waiting import counted
 

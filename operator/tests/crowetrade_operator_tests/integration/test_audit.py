@@ -16,8 +16,8 @@ from crowetrade_api.names import CHANGED_BY_ANNOTATION, CLEAR_HALT_ANNOTATION
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, KILL_SWITCHES, RISK_LIMITS, VENUES
+from crowetrade_operator.decide.changes import WHILE_AWAY
 from crowetrade_operator.reconcile import audit_record
-from crowetrade_operator.reconcile.changes import WHILE_AWAY
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, running
 from crowetrade_operator_tests.samples import kill_manifest, limit_manifest, venue_manifest

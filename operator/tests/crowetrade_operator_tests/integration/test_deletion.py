@@ -15,8 +15,8 @@ from crowetrade_api.names import FORCE_DELETE_ANNOTATION, Kind
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, NAMESPACES, PODS, RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator.errors import NotFound
 from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, trading
-from crowetrade_operator_tests.reconcile.scenes import position
 from crowetrade_operator_tests.samples import account, change, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.waiting import until
 

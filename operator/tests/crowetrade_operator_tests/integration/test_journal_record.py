@@ -10,8 +10,8 @@ from crowetrade import subjects
 from crowetrade_api.names import CLEAR_HALT_ANNOTATION
 from crowetrade_operator.bus import board
 from crowetrade_operator.cluster.resources import STRATEGIES, VENUES
+from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, trading
-from crowetrade_operator_tests.reconcile.scenes import position
 from crowetrade_operator_tests.samples import account, venue_manifest
 from crowetrade_operator_tests.waiting import until
 

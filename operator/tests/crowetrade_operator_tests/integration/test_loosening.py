@@ -10,8 +10,8 @@ import pytest
 from crowetrade import subjects
 from crowetrade.config.v1 import config_pb2
 from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator_tests.decide.scenes import two_venues
 from crowetrade_operator_tests.integration.desk import Desk
-from crowetrade_operator_tests.reconcile.scenes import two_venues
 from crowetrade_operator_tests.samples import account, change, gateway_status, limit_manifest, venue_manifest
 from crowetrade_operator_tests.waiting import end, until
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, saying, trading
-from crowetrade_operator_tests.reconcile.scenes import position
 from crowetrade_operator_tests.samples import (
     UNSET,
     account,

@@ -8,8 +8,8 @@ import pytest
 
 from crowetrade_api.names import CONFIG_HASH_ANNOTATION
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, STRATEGIES
+from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, trading
-from crowetrade_operator_tests.reconcile.scenes import position
 from crowetrade_operator_tests.samples import account
 from crowetrade_operator_tests.waiting import until
 

@@ -12,13 +12,14 @@ from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.events import Note, Recorder
+from crowetrade_operator.cluster.events import Recorder
+from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, EVENTS, NAMESPACES, STRATEGIES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
+from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.errors import ClusterUnavailable, Conflict, NotFound
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.plan import Plan
 from crowetrade_operator_tests.samples import SETTINGS, strategy_manifest
 
 pytestmark = pytest.mark.integration

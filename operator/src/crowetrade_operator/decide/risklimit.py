@@ -20,10 +20,10 @@ from crowetrade_api.v1alpha1.risklimit import (
     RiskSummary,
     UtilisationStatus,
 )
-from crowetrade_operator.cluster.events import Note
-from crowetrade_operator.reconcile.observed import GatewayView, Moment, Surroundings
-from crowetrade_operator.reconcile.plan import Plan, bus_message, paused_condition, rfc3339
-from crowetrade_operator.reconcile.stops import clearing
+from crowetrade_operator.cluster.objects import Note
+from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
+from crowetrade_operator.decide.plan import Plan, bus_message, paused_condition, rfc3339
+from crowetrade_operator.decide.stops import clearing
 
 WATCHED = (ConditionType.ENFORCED, ConditionType.WARNING)
 SHOWN_USES, SHOWN_BREACHES = 10, 16

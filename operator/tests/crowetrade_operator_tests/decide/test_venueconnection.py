@@ -19,10 +19,12 @@ from crowetrade_api.names import (
     PAUSED_ANNOTATION,
 )
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
-from crowetrade_operator.reconcile.observed import Children, GatewayView
-from crowetrade_operator.reconcile.venueconnection import CASCADE_SECONDS, Observed, plan, report
+from crowetrade_operator.decide.observed import Children, GatewayView, ObservedVenue
+from crowetrade_operator.decide.venueconnection import plan
+from crowetrade_operator.decide.venueconnection_deletion import CASCADE_SECONDS
+from crowetrade_operator.decide.venueconnection_status import report
 from crowetrade_operator.settings import Settings
-from crowetrade_operator_tests.reconcile.scenes import (
+from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
     applied,
@@ -80,16 +82,16 @@ def scene(
     accounts: Sequence[status_pb2.StrategyAccount] | None = None,
     gateway: Object | None = None,
     **around: Any,
-) -> Observed:
+) -> ObservedVenue:
     """A venue that one strategy trades at, but for what is given. `gateway` are fields of its gateway's status."""
     said = view or fresh(enforcing(resource, traders, [limit()], accounts, **(gateway or {})))
     found = surroundings(traders, venues=[resource], gateways={resource.name: said}, **around)
     items = [deployment(ready), *pods] if children is None else children
-    return Observed(resource, found, Children(items), NOW)
+    return ObservedVenue(resource, found, Children(items), NOW)
 
 
 def status_of(
-    observed: Observed,
+    observed: ObservedVenue,
     previous: VenueConnectionStatus | None = None,
     refusal: str = "",
     settings: Settings = SETTINGS,
@@ -179,7 +181,7 @@ IN_USE = keys(in_use=True, version="3", since_unix_ns=1_500_000_000 * 10**9)
 STALE = keys(
     in_use=True, version="3", since_unix_ns=1, reason="VaultAccessDenied", message="Vault denies reading the path"
 )
-CONDITIONS: dict[str, tuple[Observed, Settings, str, str, str, str]] = {
+CONDITIONS: dict[str, tuple[ObservedVenue, Settings, str, str, str, str]] = {
     "all is well: ready": (scene(), SETTINGS, "Ready", "True", "LoggedOn", "Venue sim-fx is logged on."),
     "all is well: session": (scene(), SETTINGS, "SessionEstablished", "True", "LoggedOn", "logged on"),
     "no key is wanted": (scene(), SETTINGS, "CredentialsReady", "True", "NotRequired", "wants no key"),
@@ -376,7 +378,7 @@ def test_paused_is_a_condition_while_it_lasts() -> None:
 
 ORDERS = [account(open_orders=1)]
 ANOTHER = {"config_revision": "another"}
-PHASES: dict[str, tuple[Observed, str, str]] = {
+PHASES: dict[str, tuple[ObservedVenue, str, str]] = {
     "is logged on": (scene(), "Starting", "Connected"),
     "is deleted": (scene(GONE), "Connected", "Stopping"),
     "waits for a Vault": (scene(KEYED, NEVER), "", "Pending"),
@@ -476,7 +478,7 @@ def test_the_session_of_a_gateway_that_fell_silent_is_unknown() -> None:
 # --- deletion
 
 
-def gone(view: GatewayView, resource: AnyVenue = GONE, **fields: Any) -> Observed:
+def gone(view: GatewayView, resource: AnyVenue = GONE, **fields: Any) -> ObservedVenue:
     return scene(resource, view, **fields)
 
 
@@ -493,7 +495,7 @@ HALTED = confirming().status
 WITH_ORDER = confirming([account(open_orders=1)]).status
 assert HALTED is not None
 assert WITH_ORDER is not None
-WAITING: dict[str, Observed] = {
+WAITING: dict[str, ObservedVenue] = {
     "an order is open": gone(confirming([account(open_orders=1)])),
     "the gateway has not heard of it": gone(confirming(config_revision="another")),
     "the gateway that confirmed is silent now": gone(silent(HALTED)),
@@ -517,7 +519,7 @@ def test_deletion_waits_and_halts_the_gateway(case: str) -> None:
 
 LATE = venue(**deleting(SETTINGS.stop_deadline_seconds))
 FORCED = venue(annotations={FORCE_DELETE_ANNOTATION: "true"}, **deleting())
-ENDS: dict[str, tuple[Observed, list[tuple[str, str]], str]] = {
+ENDS: dict[str, tuple[ObservedVenue, list[tuple[str, str]], str]] = {
     "the gateway has confirmed": (gone(confirming()), [("Normal", "Halted")], "no order is open"),
     "the gateway never worked": (gone(NEVER, ready=0), [], ""),
     "the Deployment and its gateway are gone": (
@@ -664,7 +666,7 @@ def test_the_annotation_stays_until_the_gateway_has_carried_it_out() -> None:
 
 # --- halts
 
-HALTS: dict[str, tuple[Observed, str, str]] = {
+HALTS: dict[str, tuple[ObservedVenue, str, str]] = {
     "in the words of the gateway": (
         scene(gateway={"blocked_reason": "PositionDifference", "blocked_message": "venue 5, books 7; annotate ..."}),
         "PositionDifference",
@@ -771,20 +773,20 @@ def flattening(name: str = "ema", **metadata: Any) -> AnyStrategy:
     return strategy(change(strategy_manifest(name), "spec.deletionPolicy", "Flatten"), **metadata)
 
 
-def cascade(trader: AnyStrategy, own: status_pb2.StrategyAccount, seconds: float = 1.0) -> Observed:
+def cascade(trader: AnyStrategy, own: status_pb2.StrategyAccount, seconds: float = 1.0) -> ObservedVenue:
     """A venue that was deleted so long ago, without an open order, and one strategy there."""
     return scene(venue(**deleting(seconds)), traders=[trader], accounts=[own])
 
 
 HOLDS = account(positions=[position("-91000")])
-STAYS: dict[str, Observed] = {
+STAYS: dict[str, ObservedVenue] = {
     "a strategy that is deleted and still closes": cascade(flattening(**deleting()), HOLDS),
     "the same shortly before the deadline": cascade(
         flattening(**deleting()), HOLDS, SETTINGS.stop_deadline_seconds - 1
     ),
     "a strategy with a position that is deleted a moment later": cascade(flattening(), HOLDS),
 }
-GOES: dict[str, Observed] = {
+GOES: dict[str, ObservedVenue] = {
     "the strategy has stopped": cascade(flattening(**deleting()), account(stopped=True)),
     "it does not flatten": cascade(strategy(**deleting()), HOLDS),
     "nobody deletes the strategy": cascade(flattening(), HOLDS, CASCADE_SECONDS),

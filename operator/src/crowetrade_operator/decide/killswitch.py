@@ -26,8 +26,8 @@ from crowetrade_api.v1alpha1.killswitch import (
     TimeToHalt,
     UnreadableKillSwitch,
 )
-from crowetrade_operator.reconcile.observed import GatewayView, Moment
-from crowetrade_operator.reconcile.plan import bounded, bus_message, rfc3339, unix_of
+from crowetrade_operator.decide.observed import GatewayView, Moment
+from crowetrade_operator.decide.plan import bounded, bus_message, rfc3339, unix_of
 
 WATCHED = (ConditionType.ENGAGED, ConditionType.ACKNOWLEDGED)
 SHOWN = 32

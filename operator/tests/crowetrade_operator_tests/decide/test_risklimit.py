@@ -11,9 +11,9 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import ConditionType, find
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
-from crowetrade_operator.reconcile.observed import GatewayView
-from crowetrade_operator.reconcile.risklimit import Observed, notes, plan, report, venue_of
-from crowetrade_operator_tests.reconcile.scenes import (
+from crowetrade_operator.decide.observed import GatewayView
+from crowetrade_operator.decide.risklimit import Observed, notes, plan, report, venue_of
+from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
     enforcing,

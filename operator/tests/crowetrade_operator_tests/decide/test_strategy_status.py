@@ -13,10 +13,10 @@ from crowetrade_api.gateway_config import AnyVenue
 from crowetrade_api.names import PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
-from crowetrade_operator.reconcile.observed import Children, GatewayView
-from crowetrade_operator.reconcile.strategy import Observed, plan
-from crowetrade_operator.reconcile.strategy_report import report
-from crowetrade_operator_tests.reconcile.scenes import (
+from crowetrade_operator.decide.observed import Children, GatewayView
+from crowetrade_operator.decide.strategy import Observed, plan
+from crowetrade_operator.decide.strategy_status import report
+from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
     applied,

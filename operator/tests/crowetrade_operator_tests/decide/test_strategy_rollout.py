@@ -12,9 +12,9 @@ from crowetrade_api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
-from crowetrade_operator.reconcile.observed import Children, GatewayView, Surroundings
-from crowetrade_operator.reconcile.strategy import Observed, plan
-from crowetrade_operator_tests.reconcile.scenes import (
+from crowetrade_operator.decide.observed import Children, GatewayView, Surroundings
+from crowetrade_operator.decide.strategy import Observed, plan
+from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
     applied,

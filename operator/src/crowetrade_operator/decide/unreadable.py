@@ -12,9 +12,9 @@ from crowetrade_api.conditions import Condition, ConditionType, condition, follo
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.risklimit import RiskLimitStatus, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy
-from crowetrade_operator.reconcile import strategy_deletion
-from crowetrade_operator.reconcile.observed import Moment
-from crowetrade_operator.reconcile.plan import Plan
+from crowetrade_operator.decide import strategy_deletion
+from crowetrade_operator.decide.observed import Moment
+from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.settings import Settings
 
 STRATEGY_WATCHED = (ConditionType.READY,)

@@ -14,7 +14,7 @@ from crowetrade_api.names import (
     CLEAR_HALT_ANNOTATION,
     FORCE_DELETE_ANNOTATION,
 )
-from crowetrade_operator.reconcile.changes import (
+from crowetrade_operator.decide.changes import (
     DELETION_ASKED,
     GONE,
     WHILE_AWAY,

@@ -23,7 +23,7 @@ from crowetrade_api.v1alpha1.strategy import (
 )
 from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP
 from crowetrade_operator.cluster.compare import is_applied, with_hash
-from crowetrade_operator.reconcile.plan import (
+from crowetrade_operator.decide.plan import (
     STOPS_AS_WISHED,
     Plan,
     account_of,
@@ -34,11 +34,11 @@ from crowetrade_operator.reconcile.plan import (
     rfc3339,
     session_condition,
 )
-from crowetrade_operator.reconcile.pods import rolled_out
-from crowetrade_operator.reconcile.risklimit import acknowledgement
-from crowetrade_operator.reconcile.stops import stops
-from crowetrade_operator.reconcile.strategy import Observed
-from crowetrade_operator.reconcile.strategy_deletion import suspended, waiting_venues
+from crowetrade_operator.decide.pods import rolled_out
+from crowetrade_operator.decide.risklimit import acknowledgement
+from crowetrade_operator.decide.stops import stops
+from crowetrade_operator.decide.strategy import Observed
+from crowetrade_operator.decide.strategy_deletion import suspended, waiting_venues
 
 WATCHED = (ConditionType.HALTED, ConditionType.READY, ConditionType.TRADING, ConditionType.ORDERS_REFUSED)
 REFUSED_AGAIN = 2

@@ -18,8 +18,8 @@ from crowetrade_api.names import (
     FORCE_DELETE_ANNOTATION,
     Kind,
 )
-from crowetrade_operator.cluster.client import Object
 from crowetrade_operator.cluster.compare import content_hash
+from crowetrade_operator.cluster.objects import Object
 
 WHILE_AWAY = "found when the operator began to work: changed while none did"
 DELETION_ASKED = "the deletion was asked for; the API server's audit log says by whom"

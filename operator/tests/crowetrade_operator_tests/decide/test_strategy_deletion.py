@@ -11,9 +11,9 @@ from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.names import FORCE_DELETE_ANNOTATION
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_operator.reconcile.observed import GatewayView
-from crowetrade_operator.reconcile.strategy_deletion import Observed, plan, waiting_venues
-from crowetrade_operator_tests.reconcile.scenes import (
+from crowetrade_operator.decide.observed import GatewayView
+from crowetrade_operator.decide.strategy_deletion import Observed, plan, waiting_venues
+from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
     deleting,

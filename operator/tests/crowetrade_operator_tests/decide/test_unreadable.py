@@ -6,9 +6,9 @@ from crowetrade_api.conditions import ConditionType
 from crowetrade_api.v1alpha1.meta import read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import StrategyStatus
-from crowetrade_operator.reconcile import strategy_deletion
-from crowetrade_operator.reconcile.unreadable import plan_strategy, report_limit, report_strategy
-from crowetrade_operator_tests.reconcile.scenes import NOW, deleting, surroundings, told
+from crowetrade_operator.decide import strategy_deletion
+from crowetrade_operator.decide.unreadable import plan_strategy, report_limit, report_strategy
+from crowetrade_operator_tests.decide.scenes import NOW, deleting, surroundings, told
 from crowetrade_operator_tests.samples import SETTINGS, change, limit_manifest, stored, unreadable_strategy
 
 KNOWN = StrategyStatus.model_validate(

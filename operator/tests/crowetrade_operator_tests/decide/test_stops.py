@@ -11,10 +11,10 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import ConditionType, find
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import StrategyStatus
-from crowetrade_operator.reconcile.strategy import plan
-from crowetrade_operator.reconcile.strategy_report import report
-from crowetrade_operator_tests.reconcile.scenes import enforcing, fresh, silent, told
-from crowetrade_operator_tests.reconcile.test_strategy_report import EMA, scene
+from crowetrade_operator.decide.strategy import plan
+from crowetrade_operator.decide.strategy_status import report
+from crowetrade_operator_tests.decide.scenes import enforcing, fresh, silent, told
+from crowetrade_operator_tests.decide.test_strategy_status import EMA, scene
 from crowetrade_operator_tests.samples import SETTINGS, change, limit, limit_manifest, venue, venue_manifest
 
 Object = dict[str, Any]

@@ -1,23 +1,15 @@
-"""VenueConnection: one gateway, its configuration on the bus, and a safe end.
-
-Its status is the record of the gateway's journal: the highest fencing token and sequence that were reported. They go
-down only when a person has cleared the halt JournalBelowRecord and the gateway has confirmed that.
-"""
+"""What a VenueConnection's status says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.files import VENUE_FILE
-from crowetrade_api.gateway_config import AnyVenue, bound_strategies, names_venue, refusal, with_record
-from crowetrade_api.names import name_at, venue_object
-from crowetrade_api.reasons import EventReason, Reason
+from crowetrade_api.gateway_config import names_venue, refusal
+from crowetrade_api.names import venue_object
+from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
 from crowetrade_api.v1alpha1.venueconnection import (
     MAX_INSTRUMENTS,
@@ -30,33 +22,19 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePhase,
     VenuePositionStatus,
 )
-from crowetrade_operator.cluster.events import Note
-from crowetrade_operator.desired import identity
-from crowetrade_operator.desired.configmap import config_hash, venue_config_map, venue_content
-from crowetrade_operator.desired.deployment import venue_deployment
-from crowetrade_operator.desired.networkpolicy import venue_policy
-from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
-from crowetrade_operator.desired.service import service
-from crowetrade_operator.desired.serviceaccount import service_account
-from crowetrade_operator.reconcile import strategy_deletion
-from crowetrade_operator.reconcile.observed import Children, GatewayView, Moment, Surroundings
-from crowetrade_operator.reconcile.plan import (
+from crowetrade_operator.decide.observed import ObservedVenue
+from crowetrade_operator.decide.plan import (
     SESSION_NAMES,
     STOPS_AS_WISHED,
-    Plan,
-    account_of,
     bounded,
     halted_condition,
     paused_condition,
     reason_word,
     rfc3339,
     session_condition,
-    unix_of,
 )
-from crowetrade_operator.reconcile.pods import Workload, workload
 from crowetrade_operator.settings import Settings
 
-Object = dict[str, Any]
 WATCHED = (
     ConditionType.HALTED,
     ConditionType.READY,
@@ -64,192 +42,12 @@ WATCHED = (
     ConditionType.STRATEGIES_REFUSED,
     ConditionType.CREDENTIALS_STALE,
 )
-CASCADE_SECONDS = 10.0
-"""Whoever deletes a venue together with its strategies deletes them one after the other."""
 SHOWN_REFUSED = 10
 _BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """All that is looked at for one VenueConnection, readable or not."""
-
-    venue: AnyVenue
-    around: Surroundings
-    children: Children
-    now: Moment
-    # Absent where nobody looks after Vault roles.
-    vault_role: Condition | None = None
-
-    @property
-    def gateway(self) -> GatewayView:
-        """Its gateway on the bus."""
-        return self.around.gateway(self.venue.name)
-
-    @property
-    def config(self) -> config_pb2.GatewayConfig:
-        """What the gateway has to enforce."""
-        return self.around.config(self.venue)
-
-    @property
-    def workload(self) -> Workload:
-        """Its Deployment and pods."""
-        deployment = self.children.get("Deployment", venue_object(self.venue.name))
-        return workload([deployment], self.children.of_kind("Pod"))
-
-
-def plan(observed: Observed, settings: Settings) -> Plan:
-    """What to write. Pausing leaves the children alone, and so does a spec that cannot be read; the configuration goes
-    out all the same."""
-    venue = observed.venue
-    config = with_record(observed.config, venue.status)
-    if venue.deleting:
-        return _plan_deletion(observed, config, settings)
-    children = (
-        _children(venue, observed.around, settings) if isinstance(venue, VenueConnection) and not venue.paused else []
-    )
-    return Plan(
-        apply=children,
-        finalizer=True,
-        config=config,
-        journal=True,
-        halts_cleared=_halts_cleared(observed),
-        notes=_cleared_notes(observed),
-        again=settings.silent_after_seconds,
-    )
-
-
-def _halts_cleared(observed: Observed) -> bool:
-    """Whether the gateway has carried out the annotation clear-halt, and the status has the record that holds now.
-
-    The annotation is carried out once: left there, it would clear a later halt of the same name as soon as it came.
-    """
-    status, venue = observed.gateway.status, observed.venue
-    if not venue.cleared_halts or status is None:
-        return False
-    stored = venue.status
-    return (
-        status.config_revision == observed.config.revision
-        and status.fencing_token == stored.session.fencing_token
-        and status.journal_sequence >= stored.journal.sequence
-    )
-
-
-def _cleared_notes(observed: Observed) -> list[Note]:
-    if not _halts_cleared(observed):
-        return []
-    text = f"The gateway has confirmed that a person cleared {', '.join(observed.venue.cleared_halts)}."
-    return [Note("Normal", EventReason.HALT_CLEARED, "Reconcile", cut(text, 900))]
-
-
-def _children(venue: VenueConnection, around: Surroundings, settings: Settings) -> list[Object]:
-    content = venue_content(venue)
-    children = [
-        service_account(venue),
-        venue_config_map(venue, content, settings),
-        venue_policy(venue, bound_strategies(venue, around.traders(), around.namespaces), settings),
-        service(venue),
-        pod_disruption_budget(venue),
-        *identity.certificates(venue, settings),
-    ]
-    if not _vault_missing(venue, settings):
-        # The generation is in the file but must not restart the gateway; Vault Agent's file must.
-        data = {**children[1]["data"], VENUE_FILE: config_hash(content)}
-        children.append(venue_deployment(venue, config_hash(data), settings))
-    return children
-
-
-def _plan_deletion(observed: Observed, config: config_pb2.GatewayConfig, settings: Settings) -> Plan:
-    released, note = _released(observed, config, settings)
-    if not released:
-        return Plan(config=config, journal=True, again=1.0)
-    notes = [note] if note is not None else []
-    return Plan(finalizer=False, delete_config=True, notes=notes)
-
-
-def _released(observed: Observed, config: config_pb2.GatewayConfig, settings: Settings) -> tuple[bool, Note | None]:
-    """Whether nothing is left to wait for, and what to tell about it."""
-    venue, view = observed.venue, observed.gateway
-    if venue.force_delete:
-        text = "Deleted by force: the gateway was not asked whether its orders are cancelled. Check them at the venue."
-        return True, _note("Warning", EventReason.FORCE_DELETED, text)
-    deployment = observed.children.get("Deployment", venue_object(venue.name))
-    if view.last is None and view.record_token == 0 and observed.workload.ready == 0:
-        return True, None
-    if deployment is None and view.status is None and observed.around.bus_connected:
-        return True, _last_words(observed)
-    waited = observed.now.unix - unix_of(venue.metadata.deletion_timestamp or observed.now.text)
-    flattening = _flattening(observed, waited)
-    status = view.status if view.trusted is not None else None
-    confirmed = status is not None and status.config_revision == config.revision and _open_orders(status) == 0
-    if confirmed and not flattening:
-        return True, _confirmed(observed)
-    if waited >= settings.stop_deadline_seconds:
-        missing = f"that {', '.join(flattening)} has closed its positions" if flattening else "that no order is open"
-        text = (
-            f"The gateway has not confirmed within {settings.stop_deadline_seconds:g} s {missing}; deleting it all the "
-            f"same.{_held(observed)} Check {_account(venue)} at the venue."
-        )
-        return True, _note("Warning", EventReason.STOP_DEADLINE_EXCEEDED, text)
-    return False, None
-
-
-def _flattening(observed: Observed, waited: float) -> list[str]:
-    """Strategies that the venue stays open for: being deleted with Flatten and not stopped yet, or with a position and
-    perhaps about to be deleted, because a cascade deletes one object after the other."""
-    around, name, found = observed.around, observed.venue.name, []
-    for strategy in strategy_deletion.flattening(observed.venue, around.traders()):
-        known_as = name_at(observed.venue.namespace, strategy.namespace, strategy.name)
-        if strategy.deleting:
-            ending = strategy_deletion.Observed(strategy, around, observed.now, {observed.venue.namespace: around})
-            waits = not strategy_deletion.stopped(ending, name)
-        else:
-            account = account_of(around.gateway(name), known_as)
-            holds = account is not None and any(Decimal(item.quantity) != 0 for item in account.positions)
-            waits = holds and waited < CASCADE_SECONDS
-        if waits:
-            found.append(known_as)
-    return sorted(found)
-
-
-def _confirmed(observed: Observed) -> Note:
-    held = _held(observed)
-    text = f"The gateway has confirmed that no order is open.{held}"
-    if held:
-        return _note("Warning", EventReason.POSITION_LEFT, f"{text} Nobody closes it: check it at the venue.")
-    return _note("Normal", EventReason.HALTED, text)
-
-
-def _last_words(observed: Observed) -> Note:
-    """What is known of the orders of a gateway that is gone, as when its whole namespace is deleted."""
-    last = observed.gateway.trusted
-    if last is not None and _open_orders(last) == 0:
-        held = _held(observed)
-        text = f"The gateway is gone; the last that it reported is that no order is open.{held}"
-        return _note("Warning", EventReason.POSITION_LEFT, text) if held else _note("Normal", EventReason.HALTED, text)
-    text = (
-        f"The gateway is gone and has not confirmed that no order is open.{_held(observed)} "
-        f"Check {_account(observed.venue)} at the venue."
-    )
-    return _note("Warning", EventReason.GATEWAY_GONE, text)
-
-
-def _held(observed: Observed) -> str:
-    """A sentence about what the account holds; empty when it is flat."""
-    held = [item for item in _positions(observed, observed.venue.status) if Decimal(item.quantity) != 0]
-    return f" The account holds {', '.join(f'{item.quantity} {item.symbol}' for item in held)}." if held else ""
-
-
-def _account(venue: AnyVenue) -> str:
-    return f"account {venue.spec.account}" if isinstance(venue, VenueConnection) else "the account"
-
-
-def _note(type_: Literal["Normal", "Warning"], reason: EventReason, text: str) -> Note:
-    return Note(type_, reason, "Delete", cut(text, 900))
-
-
 def report(
-    observed: Observed, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue, settings: Settings, refusal: str, previous: VenueConnectionStatus
 ) -> VenueConnectionStatus:
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
@@ -262,13 +60,13 @@ def report(
         session=_session(observed, previous) if status is not None else previous.session,
         journal=_journal(observed, previous),
         orders=_orders(status) if status is not None and believed else previous.orders,
-        positions=_positions(observed, previous),
+        positions=positions(observed, previous),
         config_revision=cut(status.config_revision, 80) if status is not None else previous.config_revision,
         conditions=follow(previous.conditions, conditions, generation, observed.now.text),
     )
 
 
-def record_cleared(observed: Observed) -> bool:
+def record_cleared(observed: ObservedVenue) -> bool:
     """Whether a person has said that a journal below the record is right, and the gateway goes on."""
     view, config = observed.gateway, observed.config
     cleared = any(name.partition("@")[0] == Reason.JOURNAL_BELOW_RECORD for name in config.cleared_halts)
@@ -281,7 +79,7 @@ def record_cleared(observed: Observed) -> bool:
     )
 
 
-def _conditions(observed: Observed, settings: Settings, refusal: str) -> list[Condition]:
+def _conditions(observed: ObservedVenue, settings: Settings, refusal: str) -> list[Condition]:
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
     if isinstance(observed.venue, VenueConnection):
@@ -298,7 +96,7 @@ def _conditions(observed: Observed, settings: Settings, refusal: str) -> list[Co
     return [ready, *found, paused_condition()] if observed.venue.paused else [ready, *found]
 
 
-def _strategies_refused(observed: Observed) -> Condition | None:
+def _strategies_refused(observed: ObservedVenue) -> Condition | None:
     """Who names this venue and is not admitted; it is told on both sides, and stops nobody else."""
     venue, around = observed.venue, observed.around
     if not isinstance(venue, VenueConnection):
@@ -318,13 +116,13 @@ def _strategies_refused(observed: Observed) -> Condition | None:
     return condition(ConditionType.STRATEGIES_REFUSED, True, Reason.STRATEGY_NOT_ALLOWED, text)
 
 
-def _halted(observed: Observed) -> Condition | None:
+def _halted(observed: ObservedVenue) -> Condition | None:
     if record_cleared(observed):
         return None
     return halted_condition(observed.venue.name, observed.gateway, observed.config)
 
 
-def _session_established(observed: Observed, refusal: str) -> Condition:
+def _session_established(observed: ObservedVenue, refusal: str) -> Condition:
     type_ = ConditionType.SESSION_ESTABLISHED
     if refusal:
         return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
@@ -334,18 +132,18 @@ def _session_established(observed: Observed, refusal: str) -> Condition:
     return session_condition(type_, observed.venue.name, observed.gateway, observed.around)
 
 
-def _vault_missing(venue: VenueConnection, settings: Settings) -> bool:
+def vault_missing(venue: VenueConnection, settings: Settings) -> bool:
     credentials = venue.spec.credentials
     return credentials is not None and credentials.vault is not None and not settings.vault_address
 
 
-def _credentials(observed: Observed, venue: VenueConnection, settings: Settings) -> list[Condition]:
+def _credentials(observed: ObservedVenue, venue: VenueConnection, settings: Settings) -> list[Condition]:
     """CredentialsReady, then what is wrong beside it."""
     type_ = ConditionType.CREDENTIALS_READY
     wanted = venue.spec.credentials
     if wanted is None:
         return [condition(type_, True, Reason.NOT_REQUIRED, "The venue wants no key.")]
-    if _vault_missing(venue, settings):
+    if vault_missing(venue, settings):
         text = (
             "spec.credentials.vault is set but the operator knows no Vault: set VAULT_ADDR of the operator "
             "(chart value vault.address), or use credentials.secretRef for development."
@@ -355,7 +153,9 @@ def _credentials(observed: Observed, venue: VenueConnection, settings: Settings)
     return [*_delivery(observed, venue, wanted, settings), *role, *_unencrypted(wanted, settings)]
 
 
-def _delivery(observed: Observed, venue: VenueConnection, wanted: Credentials, settings: Settings) -> list[Condition]:
+def _delivery(
+    observed: ObservedVenue, venue: VenueConnection, wanted: Credentials, settings: Settings
+) -> list[Condition]:
     type_, status = ConditionType.CREDENTIALS_READY, observed.gateway.status
     keys = status.credentials if status is not None and status.HasField("credentials") else None
     if keys is None:
@@ -406,7 +206,7 @@ def _unencrypted(wanted: Credentials, settings: Settings) -> list[Condition]:
     return [condition(ConditionType.VAULT_UNENCRYPTED, True, Reason.PLAIN_HTTP, text)]
 
 
-def _phase(observed: Observed, conditions: Sequence[Condition], previous: VenueConnectionStatus) -> VenuePhase:
+def _phase(observed: ObservedVenue, conditions: Sequence[Condition], previous: VenueConnectionStatus) -> VenuePhase:
     venue = observed.venue
     if venue.deleting:
         return VenuePhase.STOPPING
@@ -433,15 +233,15 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: VenueC
 _UP = (VenuePhase.CONNECTED, VenuePhase.ENDED, VenuePhase.DEGRADED, VenuePhase.SUSPENDED, VenuePhase.HALTED)
 
 
-def _suspending(observed: Observed, previous: VenueConnectionStatus) -> VenuePhase:
+def _suspending(observed: ObservedVenue, previous: VenueConnectionStatus) -> VenuePhase:
     status = observed.gateway.status
-    if status is None or _open_orders(status):
+    if status is None or open_orders(status):
         return VenuePhase.STOPPING
     halted = previous.phase == VenuePhase.SUSPENDED or status.config_revision == observed.config.revision
     return VenuePhase.SUSPENDED if halted else VenuePhase.STOPPING
 
 
-def _session(observed: Observed, previous: VenueConnectionStatus) -> SessionStatus:
+def _session(observed: ObservedVenue, previous: VenueConnectionStatus) -> SessionStatus:
     """As the gateway reports it; token and pod stay those on record while its journal is below the record."""
     status, record = observed.gateway.last, previous.session
     assert status is not None
@@ -456,7 +256,7 @@ def _session(observed: Observed, previous: VenueConnectionStatus) -> SessionStat
     )
 
 
-def _journal(observed: Observed, previous: VenueConnectionStatus) -> JournalStatus:
+def _journal(observed: ObservedVenue, previous: VenueConnectionStatus) -> JournalStatus:
     """The highest sequence; of a journal below the record only once a person has said that this is right."""
     status = observed.gateway.trusted
     if status is not None:
@@ -466,7 +266,7 @@ def _journal(observed: Observed, previous: VenueConnectionStatus) -> JournalStat
     return previous.journal
 
 
-def _positions(observed: Observed, previous: VenueConnectionStatus) -> list[VenuePositionStatus]:
+def positions(observed: ObservedVenue, previous: VenueConnectionStatus) -> list[VenuePositionStatus]:
     """What the account holds; what was known last while the gateway cannot be believed."""
     status = observed.gateway.trusted
     if status is None:
@@ -482,14 +282,14 @@ def _positions(observed: Observed, previous: VenueConnectionStatus) -> list[Venu
     return [found[symbol] for symbol in sorted(found)][:MAX_INSTRUMENTS]
 
 
-def _open_orders(status: status_pb2.GatewayStatus) -> int:
+def open_orders(status: status_pb2.GatewayStatus) -> int:
     return sum(account.open_orders for account in status.accounts)
 
 
 def _orders(status: status_pb2.GatewayStatus) -> VenueOrdersStatus:
     micros = status.latency_p99_micros
     return VenueOrdersStatus(
-        open=_open_orders(status),
+        open=open_orders(status),
         sent_total=bounded(sum(account.sent_total for account in status.accounts)),
         filled_total=bounded(sum(account.filled_total for account in status.accounts)),
         rejected_total=bounded(sum(account.rejected_total for account in status.accounts)),

@@ -13,9 +13,9 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, names_venue
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.common import cut
-from crowetrade_operator.cluster.events import Note
-from crowetrade_operator.reconcile.observed import Moment, StrategyVenues, Surroundings
-from crowetrade_operator.reconcile.plan import Plan, account_of, unix_of
+from crowetrade_operator.cluster.objects import Note
+from crowetrade_operator.decide.observed import Moment, StrategyVenues, Surroundings
+from crowetrade_operator.decide.plan import Plan, account_of, unix_of
 from crowetrade_operator.settings import Settings
 
 MESSAGE_LENGTH = 900

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import WHEN_TRUE_BAD, Condition, ConditionType, condition
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.bus.requirements import Fault
-from crowetrade_operator.cluster.events import Note
-from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
+from crowetrade_operator.cluster.objects import Note, Object
+from crowetrade_operator.decide.observed import GatewayView, Surroundings
 
-Object = dict[str, Any]
 MAX_COUNT = 2**63 - 1
 
 SESSION_NAMES = {

@@ -1,18 +1,22 @@
 """Strategy: its agents, and a safe end. What it may do travels by the gateways: see crowetrade_api.gateway_config;
-what its status says: see reconcile/strategy_report.py."""
+what its status says: see decide/strategy_status.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.names import APPLIED_HASH_ANNOTATION
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.cluster.compare import with_hash
+from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.decide import strategy_deletion
+from crowetrade_operator.decide.observed import Children, Moment, StrategyVenues, Surroundings
+from crowetrade_operator.decide.plan import Plan, account_of
+from crowetrade_operator.decide.pods import Workload, workload
 from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments
@@ -21,13 +25,8 @@ from crowetrade_operator.desired.networkpolicy import strategy_policy
 from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
 from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
-from crowetrade_operator.reconcile import strategy_deletion
-from crowetrade_operator.reconcile.observed import Children, Moment, StrategyVenues, Surroundings
-from crowetrade_operator.reconcile.plan import Plan, account_of
-from crowetrade_operator.reconcile.pods import Workload, workload
 from crowetrade_operator.settings import Settings
 
-Object = dict[str, Any]
 STATUS_SECONDS = 0.5
 """How soon to look again whether the status is written."""
 

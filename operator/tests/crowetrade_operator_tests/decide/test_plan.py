@@ -10,8 +10,8 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut
-from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
-from crowetrade_operator.reconcile.plan import (
+from crowetrade_operator.decide.observed import GatewayView, Surroundings
+from crowetrade_operator.decide.plan import (
     account_of,
     paused_condition,
     rfc3339,
@@ -19,7 +19,7 @@ from crowetrade_operator.reconcile.plan import (
     transition_notes,
     unix_of,
 )
-from crowetrade_operator_tests.reconcile.scenes import NEVER, fresh, silent
+from crowetrade_operator_tests.decide.scenes import NEVER, fresh, silent
 from crowetrade_operator_tests.samples import account, gateway_status
 
 CONNECTED = Surroundings()

@@ -15,10 +15,10 @@ from crowetrade_api.conditions import ConditionType
 from crowetrade_api.gateway_config import compile_config, revision_of, rule_hash
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_operator.reconcile.loosening import Change, awaited, change, held, holding, tightened
-from crowetrade_operator.reconcile.observed import GatewayView, Surroundings
-from crowetrade_operator.reconcile.risklimit import Observed, report
-from crowetrade_operator_tests.reconcile.scenes import NOW, fresh, surroundings, told, two_venues
+from crowetrade_operator.decide.loosening import Change, awaited, change, held, holding, tightened
+from crowetrade_operator.decide.observed import GatewayView, Surroundings
+from crowetrade_operator.decide.risklimit import Observed, report
+from crowetrade_operator_tests.decide.scenes import NOW, fresh, surroundings, told, two_venues
 from crowetrade_operator_tests.samples import (
     account,
     gateway_status,

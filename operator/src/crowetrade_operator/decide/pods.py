@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from crowetrade_api.files import ExitCode
 from crowetrade_api.reasons import Reason
+from crowetrade_operator.cluster.objects import Object
 
-Object = dict[str, Any]
 CRASHES = 2
 
 

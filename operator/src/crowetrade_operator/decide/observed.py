@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
+from crowetrade_api.conditions import Condition
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, Namespaces, compile_config, refusal, rule_hash
-from crowetrade_api.names import name_at
+from crowetrade_api.names import name_at, venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
-from crowetrade_operator.reconcile import loosening
-
-Object = dict[str, Any]
+from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.decide import loosening
+from crowetrade_operator.decide.pods import Workload, workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +236,31 @@ class Moment:
 
     text: str
     unix: float
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedVenue:
+    """All that is looked at for one VenueConnection, readable or not."""
+
+    venue: AnyVenue
+    around: Surroundings
+    children: Children
+    now: Moment
+    # Absent where nobody looks after Vault roles.
+    vault_role: Condition | None = None
+
+    @property
+    def gateway(self) -> GatewayView:
+        """Its gateway on the bus."""
+        return self.around.gateway(self.venue.name)
+
+    @property
+    def config(self) -> config_pb2.GatewayConfig:
+        """What the gateway has to enforce."""
+        return self.around.config(self.venue)
+
+    @property
+    def workload(self) -> Workload:
+        """Its Deployment and pods."""
+        deployment = self.children.get("Deployment", venue_object(self.venue.name))
+        return workload([deployment], self.children.of_kind("Pod"))

@@ -10,12 +10,12 @@ from crowetrade_api.conditions import ConditionType
 from crowetrade_api.gateway_config import Namespaces, compile_config
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
-from crowetrade_operator.reconcile import strategy_deletion, venueconnection
-from crowetrade_operator.reconcile.observed import Children, Surroundings
-from crowetrade_operator.reconcile.plan import Plan
-from crowetrade_operator.reconcile.strategy import Observed, plan
-from crowetrade_operator.reconcile.strategy_report import report
-from crowetrade_operator_tests.reconcile.scenes import NOW, deleting, fresh, position, told
+from crowetrade_operator.decide import strategy_deletion, venueconnection, venueconnection_status
+from crowetrade_operator.decide.observed import Children, ObservedVenue, Surroundings
+from crowetrade_operator.decide.plan import Plan
+from crowetrade_operator.decide.strategy import Observed, plan
+from crowetrade_operator.decide.strategy_status import report
+from crowetrade_operator_tests.decide.scenes import NOW, deleting, fresh, position, told
 from crowetrade_operator_tests.samples import (
     SETTINGS,
     account,
@@ -116,8 +116,8 @@ def test_a_refusal_is_told_on_both_sides_and_binds_nothing(case: str) -> None:
     (policy,) = [item for item in planned.apply if item["kind"] == "NetworkPolicy"]
     assert "50051" not in str(policy["spec"]["egress"]), "and has no way there"
     assert not [item for item in planned.apply if item["kind"] == "Deployment"]
-    observed = venueconnection.Observed(at, there, Children(), NOW)
-    conditions = venueconnection.report(observed, SETTINGS, "", VenueConnectionStatus()).conditions
+    observed = ObservedVenue(at, there, Children(), NOW)
+    conditions = venueconnection_status.report(observed, SETTINGS, "", VenueConnectionStatus()).conditions
     other = told(conditions, ConditionType.STRATEGIES_REFUSED)
     assert (other.status, other.reason) == ("True", "StrategyNotAllowed")
     assert "desk/ema" in other.message
@@ -141,18 +141,18 @@ def test_a_namespace_with_the_label_is_admitted_and_one_whose_labels_are_unknown
 
 def test_nothing_is_refused_where_everybody_is_admitted() -> None:
     of, at = guest(), shared()
-    observed = venueconnection.Observed(at, around(at, of), Children(), NOW)
-    status = venueconnection.report(observed, SETTINGS, "", VenueConnectionStatus())
+    observed = ObservedVenue(at, around(at, of), Children(), NOW)
+    status = venueconnection_status.report(observed, SETTINGS, "", VenueConnectionStatus())
     assert not [item for item in status.conditions if item.type == ConditionType.STRATEGIES_REFUSED]
 
 
 def test_the_gateways_policy_lets_in_who_is_admitted() -> None:
     of, at = guest(), shared()
-    wanted = venueconnection.plan(venueconnection.Observed(at, around(at, of), Children(), NOW), SETTINGS)
+    wanted = venueconnection.plan(ObservedVenue(at, around(at, of), Children(), NOW), SETTINGS)
     (policy,) = [item for item in wanted.apply if item["kind"] == "NetworkPolicy"]
     assert "'desk'" in str(policy["spec"]["ingress"][0]["from"][1])
     closed = shared({})
-    wanted = venueconnection.plan(venueconnection.Observed(closed, around(closed, of), Children(), NOW), SETTINGS)
+    wanted = venueconnection.plan(ObservedVenue(closed, around(closed, of), Children(), NOW), SETTINGS)
     (policy,) = [item for item in wanted.apply if item["kind"] == "NetworkPolicy"]
     assert len(policy["spec"]["ingress"][0]["from"]) == 1
 
@@ -194,8 +194,8 @@ def test_a_venue_that_ends_waits_for_a_guest_that_flattens() -> None:
     )
     at = venue(change(venue_manifest(namespace="venues"), "spec.allowedStrategies", ALL), **deleting())
     there = around(at, closing, [account(GUEST, stopped=False, positions=[position("3000")])])
-    planned = venueconnection.plan(venueconnection.Observed(at, there, Children(), NOW), SETTINGS)
+    planned = venueconnection.plan(ObservedVenue(at, there, Children(), NOW), SETTINGS)
     assert planned.finalizer is None, "it waits"
     flat = around(at, closing, [account(GUEST, stopped=True)])
-    planned = venueconnection.plan(venueconnection.Observed(at, flat, Children(), NOW), SETTINGS)
+    planned = venueconnection.plan(ObservedVenue(at, flat, Children(), NOW), SETTINGS)
     assert planned.finalizer is False

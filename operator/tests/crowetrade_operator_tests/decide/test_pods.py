@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.reconcile.pods import rolled_out, workload
+from crowetrade_operator.decide.pods import rolled_out, workload
 
 Object = dict[str, Any]
 

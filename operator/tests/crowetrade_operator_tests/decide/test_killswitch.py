@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crowetrade.config.v1 import kill_pb2 as pb
 from crowetrade_api.conditions import ConditionType
 from crowetrade_api.v1alpha1.killswitch import KillState, KillSwitchStatus
-from crowetrade_operator.reconcile.killswitch import (
+from crowetrade_operator.decide.killswitch import (
     AnyKillSwitch,
     Gateway,
     Observed,
@@ -22,9 +22,9 @@ from crowetrade_operator.reconcile.killswitch import (
     relay,
     report,
 )
-from crowetrade_operator.reconcile.observed import GatewayView
-from crowetrade_operator.reconcile.plan import transition_notes
-from crowetrade_operator_tests.reconcile.scenes import NEVER, NOW, UNIX, fresh, silent, told
+from crowetrade_operator.decide.observed import GatewayView
+from crowetrade_operator.decide.plan import transition_notes
+from crowetrade_operator_tests.decide.scenes import NEVER, NOW, UNIX, fresh, silent, told
 from crowetrade_operator_tests.samples import (
     change,
     gateway_status,

@@ -1,0 +1,18 @@
+"""What the API server stores, as plain values: objects, and notes that become Events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What happened to one object."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    action: str
+    text: str

@@ -1,0 +1,91 @@
+"""VenueConnection: one gateway and its configuration on the bus.
+
+Its status is the record of the gateway's journal: the highest fencing token and sequence that were reported. They go
+down only when a person has cleared the halt JournalBelowRecord and the gateway has confirmed that.
+"""
+
+from __future__ import annotations
+
+from crowetrade_api.files import VENUE_FILE
+from crowetrade_api.gateway_config import bound_strategies, with_record
+from crowetrade_api.reasons import EventReason
+from crowetrade_api.v1alpha1.common import cut
+from crowetrade_api.v1alpha1.venueconnection import (
+    VenueConnection,
+)
+from crowetrade_operator.cluster.objects import Note, Object
+from crowetrade_operator.decide import venueconnection_deletion
+from crowetrade_operator.decide.observed import ObservedVenue, Surroundings
+from crowetrade_operator.decide.plan import (
+    Plan,
+)
+from crowetrade_operator.decide.venueconnection_status import vault_missing
+from crowetrade_operator.desired import identity
+from crowetrade_operator.desired.configmap import config_hash, venue_config_map, venue_content
+from crowetrade_operator.desired.deployment import venue_deployment
+from crowetrade_operator.desired.networkpolicy import venue_policy
+from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
+from crowetrade_operator.desired.service import service
+from crowetrade_operator.desired.serviceaccount import service_account
+from crowetrade_operator.settings import Settings
+
+
+def plan(observed: ObservedVenue, settings: Settings) -> Plan:
+    """What to write. Pausing leaves the children alone, and so does a spec that cannot be read; the configuration goes
+    out all the same."""
+    venue = observed.venue
+    config = with_record(observed.config, venue.status)
+    if venue.deleting:
+        return venueconnection_deletion.plan(observed, config, settings)
+    children = (
+        _children(venue, observed.around, settings) if isinstance(venue, VenueConnection) and not venue.paused else []
+    )
+    return Plan(
+        apply=children,
+        finalizer=True,
+        config=config,
+        journal=True,
+        halts_cleared=_halts_cleared(observed),
+        notes=_cleared_notes(observed),
+        again=settings.silent_after_seconds,
+    )
+
+
+def _halts_cleared(observed: ObservedVenue) -> bool:
+    """Whether the gateway has carried out the annotation clear-halt, and the status has the record that holds now.
+
+    The annotation is carried out once: left there, it would clear a later halt of the same name as soon as it came.
+    """
+    status, venue = observed.gateway.status, observed.venue
+    if not venue.cleared_halts or status is None:
+        return False
+    stored = venue.status
+    return (
+        status.config_revision == observed.config.revision
+        and status.fencing_token == stored.session.fencing_token
+        and status.journal_sequence >= stored.journal.sequence
+    )
+
+
+def _cleared_notes(observed: ObservedVenue) -> list[Note]:
+    if not _halts_cleared(observed):
+        return []
+    text = f"The gateway has confirmed that a person cleared {', '.join(observed.venue.cleared_halts)}."
+    return [Note("Normal", EventReason.HALT_CLEARED, "Reconcile", cut(text, 900))]
+
+
+def _children(venue: VenueConnection, around: Surroundings, settings: Settings) -> list[Object]:
+    content = venue_content(venue)
+    children = [
+        service_account(venue),
+        venue_config_map(venue, content, settings),
+        venue_policy(venue, bound_strategies(venue, around.traders(), around.namespaces), settings),
+        service(venue),
+        pod_disruption_budget(venue),
+        *identity.certificates(venue, settings),
+    ]
+    if not vault_missing(venue, settings):
+        # The generation is in the file but must not restart the gateway; Vault Agent's file must.
+        data = {**children[1]["data"], VENUE_FILE: config_hash(content)}
+        children.append(venue_deployment(venue, config_hash(data), settings))
+    return children
