@@ -18,7 +18,26 @@ from crowetrade_cli.errors import CliError
 from crowetrade_cli.identity import SERVER_NAME_VARIABLE, TLS_FILES, VARIABLE
 from crowetrade_process.audit.errors import AuditError
 
-COMMANDS = ("run", "kill", "rearm", "clear-breach", "status", "backtest", "compare", "data", "journal", "audit", "new")
+COMMANDS = (
+    "run",
+    "status",
+    "describe",
+    "top",
+    "logs",
+    "suspend",
+    "resume",
+    "kill",
+    "rearm",
+    "clear-breach",
+    "backtest",
+    "compare",
+    "data",
+    "journal",
+    "audit",
+    "new",
+    "support-bundle",
+    "completion",
+)
 """In the order of the help. Each is the name of a module in commands/, with _ for -: one with commands of its own has
 an `app`, one without has a function of its name."""
 
