@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from crowetrade_agents.errors import AgentError
+from crowetrade_cli.commands.completion import complete_for_kubectl
 from crowetrade_cli.errors import CliError
 from crowetrade_cli.identity import SERVER_NAME_VARIABLE, TLS_FILES, VARIABLE
 from crowetrade_process.audit.errors import AuditError
@@ -96,6 +97,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (CliError, AgentError, AuditError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code if isinstance(error, CliError) else 1)
+
+
+def complete() -> None:
+    """`kubectl_complete-crowetrade WORD...`: kubectl runs it for `kubectl crowetrade WORD...` and TAB."""
+    complete_for_kubectl(application())
 
 
 def _program() -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,28 +26,25 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="The shell that reads it.")]) -> None:
+def completion(
+    context: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell that reads it.")]
+) -> None:
     """Print a script that completes crowetrade: source <(crowetrade completion bash)."""
-    _ask(f"source_{shell.value}")
+    _ask(context.find_root().command, f"source_{shell.value}")
 
 
-def complete_for_kubectl() -> None:
-    """`kubectl_complete-crowetrade WORD...`: kubectl runs it for `kubectl crowetrade WORD...` and TAB.
-
-    It writes a line for each word that may come last, and then a directive.
-    """
+def complete_for_kubectl(command_line: Callable[..., Any]) -> None:
+    """Writes a line for each word that may come last in the process's arguments, and then a directive."""
     words = [PROGRAM, *sys.argv[1:]]
     os.environ |= {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
-    _ask("complete_bash")
+    _ask(command_line, "complete_bash")
     typer.echo(ONLY_THESE)
 
 
-def _ask(instruction: str) -> None:
-    from crowetrade_cli.main import application  # all commands, which nothing else here needs
-
+def _ask(command_line: Callable[..., Any], instruction: str) -> None:
     os.environ[VARIABLE] = instruction
     try:
         with contextlib.suppress(SystemExit):
-            application()(prog_name=PROGRAM)
+            command_line(prog_name=PROGRAM)
     finally:
         del os.environ[VARIABLE]
