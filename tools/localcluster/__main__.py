@@ -72,7 +72,9 @@ def _run(options: argparse.Namespace) -> int:
         case "status":
             return cluster.status()
         case "build":
-            preparation.prepare(binaries=options.only != "images", container_images=options.only != "binaries")
+            preparation.prepare(
+                binaries=options.only != "images", container_images=options.only != "binaries", for_tests=True
+            )
         case "load":
             host.require_root()
             _load(options.image)
