@@ -42,7 +42,7 @@ def _programs() -> set[str]:
 def _path(program: str) -> Path:
     if program == "kubectl":
         return wheels.kubectl()
-    return wheels.nats_server() if program == "nats-server" else build.binary(program)
+    return wheels.program(program) if program in wheels.PROGRAMS else build.binary(program)
 
 
 def _load(name: str) -> None:

@@ -22,6 +22,8 @@ def prepare(*, binaries: bool = True, container_images: bool = True, for_tests: 
         build.remove_scratch()
         images.remove_scratch()
         wheels.fetch()
+        if for_tests:
+            wheels.fetch_for_tests()
         with ThreadPoolExecutor(max_workers=2) as pool:
             compiled = pool.submit(_compile, groups, binaries)
             built = pool.submit(_images, compiled) if container_images else None

@@ -10,6 +10,7 @@ COREDNS = "v1.14.7"
 HELM = "v3.22.0"
 VAULT = "v1.19.0"
 VAULT_KUBERNETES_AUTH = "v0.21.0"
+VAULT_REDIS = "v0.7.0"
 NATS = "2.15.1"
 CERT_MANAGER = "v1.21.2"
 CERT_MANAGER_KINDS = ("certificates", "certificaterequests", "issuers", "clusterissuers")
