@@ -36,6 +36,7 @@ from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
 from crowetrade_operator.handlers.watch import Watch
+from crowetrade_operator.leadership import Leadership
 from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
@@ -126,12 +127,12 @@ class Operator:
         await unless_stopping(self.stopping, elector.acquire(), PART_SECONDS)
         if self.stopping.is_set():
             return
-        everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster)}
+        everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster, elector)}
         await self._first_end(everything, ALL_SECONDS)
 
-    async def _work(self, cluster: Cluster) -> None:
+    async def _work(self, cluster: Cluster, leadership: Leadership) -> None:
         """What the leader does, until cancelled."""
-        async with self._leading(cluster) as parts:
+        async with self._leading(cluster.while_leading(leadership.seconds_left), leadership) as parts:
             log.info("working", namespaces=self.settings.namespaces or "all")
             await self._first_end(
                 {
@@ -163,7 +164,7 @@ class Operator:
         await parts.controller.run()
 
     @contextlib.asynccontextmanager
-    async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
+    async def _leading(self, cluster: Cluster, leadership: Leadership) -> AsyncIterator[Parts]:
         """Everything that only the leader has; at the end the last statuses and events are written."""
         settings, cache = self.settings, Cache()
         watched = WATCHED_WITH_CERTIFICATES if settings.issuer is not None else WATCHED
@@ -172,7 +173,7 @@ class Operator:
             settings=settings,
             cluster=cluster,
             cache=cache,
-            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams),
+            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams, leadership=leadership),
             direct=DirectOrders(
                 functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
             ),
@@ -249,7 +250,8 @@ class Operator:
         ended = next((task for task in done if task.get_name() != "stop"), None)
         if ended is not None:
             error = ended.exception()
-            raise RuntimeError(f"{ended.get_name()} has ended; restarting the operator") from error
+            cause = f": {error}" if error is not None else ""
+            raise RuntimeError(f"{ended.get_name()} has ended{cause}; restarting the operator") from error
 
     def _stalled_reconcile(self) -> str:
         seconds = self.parts.controller.queue.longest_running() if self.parts else 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -50,8 +50,14 @@ async def connect(kubeconfig: str) -> Cluster:
 class Cluster:
     """Requests to the API server, counted, with typed errors."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Any, seconds_left: Callable[[], float] | None = None) -> None:
         self._api = api
+        self._seconds_left = seconds_left
+
+    def while_leading(self, seconds_left: Callable[[], float]) -> Cluster:
+        """The same connections for the leader: every write must be over within `seconds_left()`, which is asked right
+        before it is sent; at 0 it is refused as ClusterUnavailable. Reads go through."""
+        return Cluster(self._api, seconds_left)
 
     @property
     def configuration(self) -> Any:
@@ -169,6 +175,11 @@ class Cluster:
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
         await self._api.update_params_for_auth(headers, {}, ["BearerToken"], path, method, body)
+        if method != "GET" and self._seconds_left is not None:
+            # Nothing is awaited from here until aiohttp writes: the process may be frozen at any time.
+            timeout = min(timeout, self._seconds_left())
+            if timeout <= 0.0:
+                raise ClusterUnavailable(method.lower(), path, 0, "not sent: the Lease may be another's")
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         response = await self._api.rest_client.request(
             method, url, headers=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=timeout)
