@@ -60,6 +60,12 @@ SECONDS_SINCE_EVENT = Gauge(
 WATCH_STALLED = Gauge(
     f"{_PREFIX}_watch_stalled", "1 when a list found changes that the watch did not bring in time.", registry=REGISTRY
 )
+NAMESPACE_UNREADABLE = Gauge(
+    f"{_PREFIX}_namespace_unreadable",
+    "1 for each namespace that the operator may not read, or in which a kind is missing: nothing is changed there.",
+    ["namespace"],
+    registry=REGISTRY,
+)
 LEADER = Gauge(f"{_PREFIX}_leader", "1 on the replica that reconciles.", registry=REGISTRY)
 LOOP_LAG = Gauge(
     f"{_PREFIX}_loop_lag_seconds",

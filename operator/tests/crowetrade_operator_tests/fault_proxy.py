@@ -48,6 +48,10 @@ class FaultProxy:
         self.spoiled: Counter[Fault] = Counter()
         self.too_early = 0
         """Requests that came again before the time that a Retry-After had named."""
+        self.lease_seconds = 0.0
+        """How much longer each request for a Lease takes."""
+        self.writes: list[float] = []
+        """When requests came that change something other than a Lease, on the clock of the loop."""
         self._server = server
         self._rng = random.Random(seed)
         self._slow_seconds = slow_seconds
@@ -80,10 +84,16 @@ class FaultProxy:
                 await runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        # Before anything is waited for: the body of a client that has gone cannot be read.
+        await request.read()
         fault = self._choose(request)
         if fault is not None:
             self.spoiled[fault] += 1
         place, now = (request.method, request.path), asyncio.get_running_loop().time()
+        if "/leases/" in request.path:
+            await asyncio.sleep(self.lease_seconds)
+        elif request.method != "GET":
+            self.writes.append(now)
         # A little earlier counts as obeyed: the two clocks start at different ends of the line.
         if now < self._not_before.pop(place, 0.0) - 0.05:
             self.too_early += 1

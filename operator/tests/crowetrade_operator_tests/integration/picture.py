@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from crowetrade_api.names import MANAGED_SELECTOR
+from crowetrade_api.names import APPLIED_HASH_ANNOTATION, MANAGED_SELECTOR
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CHILDREN, CUSTOM
 
@@ -20,6 +19,10 @@ _OF_THE_RUN = {
     "observedGeneration",
     "clusterIP",
     "clusterIPs",
+    # Hashes over what holds uids.
+    APPLIED_HASH_ANNOTATION,
+    "configRevision",
+    "hash",
 }
 
 
@@ -29,8 +32,7 @@ async def picture(cluster: Cluster, namespace: str) -> dict[str, Any]:
     for resource in (*CUSTOM, *CHILDREN):
         items, _ = await cluster.list(resource, namespace, "" if resource in CUSTOM else MANAGED_SELECTOR)
         for item in items:
-            plain = json.dumps(_without(item), sort_keys=True).replace(namespace, "NAMESPACE")
-            found[f"{resource.kind} {item['metadata']['name']}"] = json.loads(plain)
+            found[f"{resource.kind} {item['metadata']['name']}"] = _without(item)
     return found
 
 
@@ -50,3 +52,11 @@ def _without(value: Any) -> Any:
     if isinstance(value, list):
         return [_without(item) for item in value]
     return value
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Where two pictures differ, and how."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = sorted(one.keys() | other.keys())
+        return [line for name in names for line in differences(one.get(name), other.get(name), f"{place}/{name}")]
+    return [] if one == other else [f"{place}: {one!r} and {other!r}"]

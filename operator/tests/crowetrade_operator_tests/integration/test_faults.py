@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
+from crowetrade_api.names import MANAGED_SELECTOR
 from crowetrade_operator.cluster import client
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
+    CHILDREN,
     CONFIG_MAPS,
-    NAMESPACES,
+    CUSTOM,
     NETWORK_POLICIES,
     RISK_LIMITS,
     SERVICES,
@@ -31,7 +33,7 @@ from crowetrade_operator.errors import NotFound
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.fault_proxy import FaultProxy
 from crowetrade_operator_tests.integration.desk import Desk, running, trading
-from crowetrade_operator_tests.integration.picture import generations, picture
+from crowetrade_operator_tests.integration.picture import differences, generations, picture
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import until
@@ -41,17 +43,17 @@ Object = dict[str, Any]
 SECONDS = float(os.environ.get("CROWETRADE_FAULT_SECONDS", "8"))
 SEED = int(os.environ.get("CROWETRADE_FAULT_SEED", "1"))
 SHARE = 0.1
+PAUSE_SECONDS = 0.2
 STRATEGIES_MADE = 6
 
 
 async def _work(desk: Desk) -> None:
-    """What users and others do, in any order; it ends with the same objects whatever the order was."""
+    """What users and others do: the same each time."""
     rng = random.Random(SEED)
     await desk.create(VENUES, venue_manifest("other"))
     for number in range(STRATEGIES_MADE):
         await desk.create(STRATEGIES, strategy_manifest(f"s{number}"))
-    until_then = asyncio.get_running_loop().time() + SECONDS
-    while asyncio.get_running_loop().time() < until_then:
+    for _ in range(round(SECONDS / PAUSE_SECONDS)):
         name = f"s{rng.randrange(STRATEGIES_MADE)}"
         match rng.randrange(5):
             case 0:
@@ -70,15 +72,18 @@ async def _work(desk: Desk) -> None:
                 await desk.delete(STRATEGIES, name)
                 await desk.gone(STRATEGIES, name)
                 await desk.create(STRATEGIES, strategy_manifest(name))
-        await asyncio.sleep(rng.uniform(0.0, 0.3))
+        await asyncio.sleep(rng.uniform(0.0, 2 * PAUSE_SECONDS))
     for number in range(STRATEGIES_MADE):
         wanted = strategy_manifest(f"s{number}")["spec"]
         await desk.patch(STRATEGIES, f"s{number}", {"spec": {**wanted, "suspend": number % 2 == 0}})
 
 
-async def _namespace(cluster: Cluster, name: str) -> str:
-    await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    return name
+async def _clean(cluster: Cluster, namespace: str) -> None:
+    """As it was before. No operator works and there is no garbage collector here."""
+    for resource in (*CUSTOM, *CHILDREN):
+        for item in (await cluster.list(resource, namespace, "" if resource in CUSTOM else MANAGED_SELECTOR))[0]:
+            await cluster.merge(resource, namespace, item["metadata"]["name"], {"metadata": {"finalizers": None}})
+            await cluster.delete(resource, namespace, item["metadata"]["name"])
 
 
 async def test_afterwards_everything_is_as_if_nothing_had_been(
@@ -98,9 +103,9 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
     ):
         through = replace(settings, kubeconfig=str(proxy.kubeconfig(tmp_path)))
 
-        async def run(name: str, share: float) -> tuple[Object, dict[str, int]]:
-            async with running(replace(through, operator_namespace=name, namespaces=(name,))) as operator:
-                desk = Desk(cluster, name, bus, operator)
+        async def run(share: float) -> tuple[Object, dict[str, int]]:
+            async with running(through) as operator:
+                desk = Desk(cluster, namespace, bus, operator)
                 async with trading(desk):
                     proxy.share = share
                     try:
@@ -108,26 +113,26 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
                     finally:
                         proxy.share = 0.0
                     await desk.idle()
-                    return await settled(desk), await generations(cluster, name)
+                    return await settled(), await generations(cluster, namespace)
 
-        async def settled(desk: Desk) -> Object:
+        async def settled() -> Object:
             seen: list[Object] = []
 
             async def check() -> bool:
-                seen.append(await picture(cluster, desk.namespace))
+                seen.append(await picture(cluster, namespace))
                 await asyncio.sleep(0.5)
                 return len(seen) > 3 and seen[-1] == seen[-4] and (not wanted or seen[-1] == wanted)
 
             try:
                 await until("everything to settle", check)
-            except AssertionError:
-                assert seen[-1] == wanted
-                raise
+            except AssertionError as error:
+                raise AssertionError("\n".join(differences(seen[-1], wanted or seen[-4]))) from error
             return seen[-1]
 
         wanted: Object = {}
-        wanted, undisturbed = await run(namespace, 0.0)
-        _, disturbed = await run(await _namespace(cluster, f"{namespace}-faults"), SHARE)
+        wanted, undisturbed = await run(0.0)
+        await _clean(cluster, namespace)
+        _, disturbed = await run(SHARE)
         told = ", ".join(f"{count} x {fault.value}" for fault, count in sorted(proxy.spoiled.items()))
         sys.stderr.write(f"spoiled in {SECONDS:g} s: {told}\n")
         assert proxy.spoiled.total() > 5
