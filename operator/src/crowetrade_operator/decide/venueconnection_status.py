@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.gateway_config import names_venue, refusal
+from crowetrade_api.gateway_config import refusal, uses_venue
 from crowetrade_api.names import venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
@@ -28,7 +28,8 @@ from crowetrade_operator.decide.plan import (
     STOPS_AS_WISHED,
     bounded,
     halted_condition,
-    paused_condition,
+    observed_generation,
+    paused,
     reason_word,
     rfc3339,
     session_condition,
@@ -51,8 +52,8 @@ def report(
 ) -> VenueConnectionStatus:
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
-    conditions = _conditions(observed, settings, refusal)
-    generation = venue.metadata.generation
+    conditions = _conditions(observed, settings, refusal, previous)
+    generation = observed_generation(venue, previous.observed_generation)
     believed = observed.gateway.trusted is not None
     return VenueConnectionStatus(
         observed_generation=generation,
@@ -79,7 +80,9 @@ def record_cleared(observed: ObservedVenue) -> bool:
     )
 
 
-def _conditions(observed: ObservedVenue, settings: Settings, refusal: str) -> list[Condition]:
+def _conditions(
+    observed: ObservedVenue, settings: Settings, refusal: str, previous: VenueConnectionStatus
+) -> list[Condition]:
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
     if isinstance(observed.venue, VenueConnection):
@@ -93,7 +96,7 @@ def _conditions(observed: ObservedVenue, settings: Settings, refusal: str) -> li
     refused = _strategies_refused(observed)
     found += [refused] if refused is not None else []
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
-    return [ready, *found, paused_condition()] if observed.venue.paused else [ready, *found]
+    return [ready, *found, *paused(observed.venue, previous.observed_generation)]
 
 
 def _strategies_refused(observed: ObservedVenue) -> Condition | None:
@@ -104,13 +107,14 @@ def _strategies_refused(observed: ObservedVenue) -> Condition | None:
     refused = sorted(
         f"{item.namespace}/{item.name}"
         for item in around.traders()
-        if names_venue(item, venue) and refusal(item, venue, around.namespaces)
+        if uses_venue(item, venue) and refusal(item, venue, around.namespaces)
     )
     if not refused:
         return None
     more = f" and {len(refused) - SHOWN_REFUSED} more" if len(refused) > SHOWN_REFUSED else ""
     text = (
-        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, and spec.allowedStrategies does not admit them: "
+        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, or have left something there, and "
+        "spec.allowedStrategies does not admit them: "
         "they can send nothing. To let them trade here, select their namespaces and labels there."
     )
     return condition(ConditionType.STRATEGIES_REFUSED, True, Reason.STRATEGY_NOT_ALLOWED, text)

@@ -12,7 +12,7 @@ import structlog
 
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api import kill_order
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, names_venue, refusal
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, refusal, uses_venue
 from crowetrade_api.names import (
     CHANGED_BY_ANNOTATION,
     CLEAR_BREACH_ANNOTATION,
@@ -127,7 +127,7 @@ class Context:
                 guests = {
                     item.namespace: self._labels(item.namespace)
                     for item in self._guests(namespace)
-                    if names_venue(item, venue) and not refusal(item, venue, self._namespaces_around(namespace))
+                    if uses_venue(item, venue) and not refusal(item, venue, self._namespaces_around(namespace))
                 }
                 answer = self.direct.answer(place, (namespace, name), self.settings.silent_after_seconds)
                 found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, guests, answer))
@@ -158,7 +158,8 @@ class Context:
 
     def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
         """Of the venues of a Strategy that are of other namespaces."""
-        namespaces = {strategy.namespace_of(name) for name in strategy.venues} - {strategy.namespace}
+        named = {strategy.namespace_of(name) for name in strategy.venues}
+        namespaces = named.union(item.namespace for item in strategy.status.venues) - {strategy.namespace}
         return {namespace: self.surroundings(namespace) for namespace in sorted(namespaces)}
 
     def intent_changed(self, namespace: str, beyond: Collection[str] = ()) -> None:

@@ -41,7 +41,7 @@ from crowetrade_operator.decide.plan import bus_deficient, transition_notes, wit
 from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.guests import venues_of
+from crowetrade_operator.reconcile.guests import left_by, venues_of
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
 log = structlog.get_logger()
@@ -476,10 +476,11 @@ def _again(planned: float | None, refusal: str) -> float | None:
 
 
 def _intent(item: Object) -> Object:
-    """What users say: everything but status and bookkeeping."""
+    """What users say, and what a Strategy has left at venues: everything but the rest of the status and bookkeeping."""
     metadata = item["metadata"]
     names = ("uid", "generation", "labels", "annotations", "deletionTimestamp", "finalizers")
-    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec")}
+    left = left_by(item) if item["kind"] == Kind.STRATEGY else None
+    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec"), "left": left}
 
 
 def _beyond(item: Object | None) -> set[str]:
