@@ -80,6 +80,8 @@ class Surroundings:
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     # Venues that have (or had) a gateway Deployment.
     gateway_deployments: frozenset[str] = frozenset()
+    # Of these, the ones whose gateway is being replaced.
+    restarting: frozenset[str] = frozenset()
     bus_connected: bool = True
     bus_problem: str = ""
     # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.

@@ -51,8 +51,11 @@ class Plan:
     notes: Sequence[Note] = ()
     # Seconds after which to look again even if nothing happens.
     again: float | None = None
-    # Why a change of the agents is held back; empty when it is not.
+    # Why a change of the agents, or of the gateway, is held back; empty when it is not.
     held: str = ""
+    held_reason: Reason = Reason.WAITING_FOR_FLAT
+    # Whether a gateway that runs is restarted.
+    restarts: bool = False
 
 
 def rfc3339(unix: float) -> str:

@@ -22,10 +22,12 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePhase,
     VenuePositionStatus,
 )
+from crowetrade_operator.decide import venueconnection_rollout
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
     SESSION_NAMES,
     STOPS_AS_WISHED,
+    Plan,
     bounded,
     halted_condition,
     observed_generation,
@@ -48,11 +50,11 @@ _BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
 def report(
-    observed: ObservedVenue, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: str, previous: VenueConnectionStatus
 ) -> VenueConnectionStatus:
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
-    conditions = _conditions(observed, settings, refusal, previous)
+    conditions = _conditions(observed, planned, settings, refusal, previous)
     generation = observed_generation(venue, previous.observed_generation)
     believed = observed.gateway.trusted is not None
     return VenueConnectionStatus(
@@ -81,7 +83,7 @@ def record_cleared(observed: ObservedVenue) -> bool:
 
 
 def _conditions(
-    observed: ObservedVenue, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: str, previous: VenueConnectionStatus
 ) -> list[Condition]:
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
@@ -89,6 +91,9 @@ def _conditions(
         credentials, *more = _credentials(observed, observed.venue, settings)
         parts = [credentials, session] if credentials.status != "True" else [session, credentials]
         found += [credentials, *more]
+        if not observed.venue.deleting:
+            carried_out = previous.observed_generation
+            found.append(venueconnection_rollout.progressing(observed, observed.venue, planned, carried_out))
     else:
         parts = [session]
     if halted is not None and halted.reason not in STOPS_AS_WISHED:

@@ -41,6 +41,7 @@ from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
 from crowetrade_operator.decide.observed import Children, Compiled, GatewayView, Moment, Surroundings
 from crowetrade_operator.decide.plan import Plan, rfc3339
+from crowetrade_operator.decide.pods import restarting
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
@@ -75,6 +76,8 @@ class Context:
     recorder: Recorder
     wall_clock: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
+    # Gateways that a reconcile is about to restart: their Deployments do not say so yet.
+    restarts: set[tuple[str, str]] = field(default_factory=set)
     _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
     _compiled: dict[str, dict[str, Compiled]] = field(default_factory=dict)
@@ -147,6 +150,7 @@ class Context:
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
             gateways={name: self._gateway(namespace, venue) for name, venue in venues.items()},
             gateway_deployments=frozenset(name for name in venues if self._deployed(namespace, name)),
+            restarting=frozenset(name for name in venues if self._is_restarting(namespace, name)),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=frozenset(self._terminating & namespaces.keys()),
@@ -307,6 +311,10 @@ class Context:
 
     def _deployed(self, namespace: str, venue: str) -> bool:
         return self.cache.get("Deployment", namespace, venue_object(venue)) is not None
+
+    def _is_restarting(self, namespace: str, venue: str) -> bool:
+        deployment = self.cache.get("Deployment", namespace, venue_object(venue))
+        return (namespace, venue) in self.restarts or (deployment is not None and restarting(deployment))
 
     def _resource(self, key: Key, model: type[R], unreadable: type[U]) -> R | U | None:
         """One custom resource as its model; parsed once a version."""

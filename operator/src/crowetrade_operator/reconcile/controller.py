@@ -280,10 +280,15 @@ class Controller:
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
-        refusal = await context.carry_out(key, resource, planned)
+        if planned.restarts:
+            context.restarts.add((key.namespace, key.name))
+        try:
+            refusal = await context.carry_out(key, resource, planned)
+        finally:
+            context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
-        status = venueconnection_status.report(observed, context.settings, refusal, previous)
+        status = venueconnection_status.report(observed, planned, context.settings, refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
         return _again(planned.again, refusal)
 

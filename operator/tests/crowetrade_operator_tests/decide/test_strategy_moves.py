@@ -109,7 +109,7 @@ def test_the_config_map_says_for_which_venues_it_is() -> None:
     assert strategy_moves.configured_for(None) == set()
 
 
-SERVED = {
+SERVED: dict[str, tuple[VenueConnection, Strategy | UnreadableStrategy, int | None]] = {
     "the venue that it names": (NEW, naming(), TRADING),
     "the one before, until it is decided that it is left": (OLD, naming("sim-b", AT_OLD), TRADING),
     "the one that it has left": (OLD, naming("sim-b", LEAVES_OLD), CLOSE_ONLY),
