@@ -120,8 +120,25 @@ class Reason(DocumentedEnum):
     MODEL_FAILING = "ModelFailing", "The model raises errors or gives numbers that cannot be used."
     STAGE_FAILED = "StageFailed", "A stage of the agents raised an error; the message is its own."
     DATA_GAP = "DataGap", "Market data has stopped for longer than policy.standDown allows."
+    QUOTA_EXCEEDED = "QuotaExceeded", "A ResourceQuota leaves no room for a pod."
+    LIMIT_RANGE_VIOLATED = "LimitRangeViolated", "A LimitRange does not admit the resources of a pod."
+    POD_SECURITY_VIOLATED = "PodSecurityViolated", "The namespace's Pod Security level does not admit a pod."
+    ADMISSION_DENIED = "AdmissionDenied", "An admission webhook or policy does not admit a pod."
+    POD_REFUSED = "PodRefused", "The API server refuses a pod for another reason; the message is its own."
+    UNSCHEDULABLE = "Unschedulable", "No node takes a pod."
+    IMAGE_PULL_FAILED = "ImagePullFailed", "A node cannot get the image of a pod."
+    MOUNT_FAILED = (
+        "MountFailed",
+        "A volume of a pod cannot be mounted; the message names what is missing.",
+    )
+    SANDBOX_FAILED = "SandboxFailed", "A node cannot give a pod its network."
+    CONTAINER_FAILED = "ContainerFailed", "A node cannot create or start a container of a pod."
+    OUT_OF_MEMORY = "OutOfMemory", "A container was killed because it used more memory than its limit."
     CRASHING = "Crashing", "A container ends again and again."
-    UNAVAILABLE = "Unavailable", "A pod has no node, cannot get its image or cannot start."
+    EVICTED = "Evicted", "A node has evicted a pod."
+    POD_FAILED = "PodFailed", "A node has refused or ended a pod; the message is its own."
+    NODE_LOST = "NodeLost", "The node of a pod does not answer."
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded", "Pods were not ready in time, and nothing says why."
     DISCONNECTED = "Disconnected", "The session with the venue is lost; the gateway tries again."
     AGENT_NOT_CONNECTED = "AgentNotConnected", "The execution agent has no session with a gateway."
     GATEWAY_BLOCKED = "GatewayBlocked", "A gateway refuses all orders for a reason that this operator does not know."

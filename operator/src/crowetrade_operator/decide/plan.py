@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
@@ -50,16 +49,6 @@ class Plan:
     again: float | None = None
     # Why a change of the agents is held back; empty when it is not.
     held: str = ""
-
-
-def rfc3339(unix: float) -> str:
-    """A wall-clock time as Kubernetes writes it, in whole seconds."""
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def unix_of(text: str) -> float:
-    """Seconds since the Unix epoch of a time that Kubernetes wrote."""
-    return datetime.fromisoformat(text).timestamp()
 
 
 def account_of(view: GatewayView, strategy: str) -> status_pb2.StrategyAccount | None:

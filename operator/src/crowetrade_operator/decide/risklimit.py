@@ -22,8 +22,9 @@ from crowetrade_api.v1alpha1.risklimit import (
 )
 from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan, bus_message, paused_condition, rfc3339
+from crowetrade_operator.decide.plan import Plan, bus_message, paused_condition
 from crowetrade_operator.decide.stops import clearing
+from crowetrade_operator.decide.times import rfc3339
 
 WATCHED = (ConditionType.ENFORCED, ConditionType.WARNING)
 SHOWN_USES, SHOWN_BREACHES = 10, 16

@@ -31,14 +31,14 @@ from crowetrade_operator.decide.plan import (
     bus_message,
     halted_condition,
     paused_condition,
-    rfc3339,
     session_condition,
 )
-from crowetrade_operator.decide.pods import rolled_out
+from crowetrade_operator.decide.pods import BROKEN, rolled_out
 from crowetrade_operator.decide.risklimit import acknowledgement
 from crowetrade_operator.decide.stops import stops
 from crowetrade_operator.decide.strategy import Observed
 from crowetrade_operator.decide.strategy_deletion import suspended, waiting_venues
+from crowetrade_operator.decide.times import rfc3339
 
 WATCHED = (ConditionType.HALTED, ConditionType.READY, ConditionType.TRADING, ConditionType.ORDERS_REFUSED)
 REFUSED_AGAIN = 2
@@ -59,7 +59,6 @@ _UNRESOLVED = (
     Reason.CURRENCY_MISMATCH,
 )
 _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
-_BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
 def report(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> StrategyStatus:
@@ -360,7 +359,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
         return StrategyPhase.HALTED
     if observed.strategy.spec.suspend:
         return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
-    if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER):
+    if agents.reason in BROKEN or agents.reason == Reason.REFUSED_BY_CLUSTER:
         return StrategyPhase.DEGRADED
     if risk.reason in _UNBOUND:
         return StrategyPhase.PENDING

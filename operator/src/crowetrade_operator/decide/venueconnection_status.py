@@ -30,9 +30,10 @@ from crowetrade_operator.decide.plan import (
     halted_condition,
     paused_condition,
     reason_word,
-    rfc3339,
     session_condition,
 )
+from crowetrade_operator.decide.pods import BROKEN
+from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.settings import Settings
 
 WATCHED = (
@@ -43,7 +44,6 @@ WATCHED = (
     ConditionType.CREDENTIALS_STALE,
 )
 SHOWN_REFUSED = 10
-_BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
 def report(
@@ -127,7 +127,7 @@ def _session_established(observed: ObservedVenue, refusal: str) -> Condition:
     if refusal:
         return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
     work = observed.workload
-    if observed.gateway.status is None and work.reason in _BROKEN:
+    if observed.gateway.status is None and work.reason in BROKEN:
         return condition(type_, False, work.reason, work.message)
     return session_condition(type_, observed.venue.name, observed.gateway, observed.around)
 
@@ -227,7 +227,7 @@ def _phase(observed: ObservedVenue, conditions: Sequence[Condition], previous: V
     if ready.status == "True":
         return VenuePhase.ENDED if session.reason == Reason.REPLAY_ENDED else VenuePhase.CONNECTED
     was_up = previous.phase in _UP
-    return VenuePhase.DEGRADED if was_up or session.reason in _BROKEN else VenuePhase.STARTING
+    return VenuePhase.DEGRADED if was_up or session.reason in BROKEN else VenuePhase.STARTING
 
 
 _UP = (VenuePhase.CONNECTED, VenuePhase.ENDED, VenuePhase.DEGRADED, VenuePhase.SUSPENDED, VenuePhase.HALTED)
