@@ -10,8 +10,9 @@ from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import WHEN_TRUE_BAD, Condition, ConditionType, condition
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.bus.requirements import Fault
+from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.objects import Note, Object
-from crowetrade_operator.decide.observed import GatewayView, Surroundings
+from crowetrade_operator.decide.observed import Children, GatewayView, Surroundings
 
 MAX_COUNT = 2**63 - 1
 
@@ -49,6 +50,13 @@ class Plan:
     again: float | None = None
     # Why a change of the agents is held back; empty when it is not.
     held: str = ""
+
+
+def outdated(plan: Plan, children: Children) -> bool:
+    """Whether a Deployment is not yet as the plan wants it."""
+    deployments = [item for item in plan.apply if item["kind"] == "Deployment"]
+    live = [children.get("Deployment", item["metadata"]["name"]) for item in deployments]
+    return any(not is_applied(with_hash(item), found) for item, found in zip(deployments, live, strict=True))
 
 
 def account_of(view: GatewayView, strategy: str) -> status_pb2.StrategyAccount | None:

@@ -22,7 +22,7 @@ from crowetrade_api.v1alpha1.strategy import (
     StrategySummary,
 )
 from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP
-from crowetrade_operator.cluster.compare import is_applied, with_hash
+from crowetrade_operator.decide.health import STOPPED_ON_PURPOSE, health
 from crowetrade_operator.decide.plan import (
     STOPS_AS_WISHED,
     Plan,
@@ -30,6 +30,7 @@ from crowetrade_operator.decide.plan import (
     bounded,
     bus_message,
     halted_condition,
+    outdated,
     paused_condition,
     session_condition,
 )
@@ -58,6 +59,7 @@ _UNRESOLVED = (
     Reason.INSTRUMENT_UNKNOWN,
     Reason.CURRENCY_MISMATCH,
 )
+_ON_THE_WAY = (Reason.STOPPING, Reason.WAITING_FOR_GATEWAY)
 _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
 
 
@@ -98,10 +100,14 @@ def _conditions(observed: Observed, planned: Plan, refusal: str, previous: Strat
     parts = [venue, agents, risk] if problem is not None else [agents, venue, risk]
     stops = [item for item in (_stopping_halt(ConditionType.READY, halted), _failing(observed)) if item is not None]
     ready = all_of(ConditionType.READY, [*stops, *parts], Reason.AVAILABLE, _ready_message(observed, trading))
-    conditions = [ready, agents, venue, risk, trading, _progressing(observed, planned, problem)]
+    moving = _moving(observed, planned, problem, trading)
+    strategy = observed.strategy
+    generation = strategy.metadata.generation
+    known = health(ready, previous, generation, observed.now, moving, _stopped(trading, halted))
+    conditions = [ready, agents, venue, risk, trading, *known]
     extra = (_orders_refused(observed, halted, previous), halted)
     conditions += [item for item in extra if item is not None]
-    return [*conditions, paused_condition()] if observed.strategy.paused else conditions
+    return [*conditions, paused_condition()] if strategy.paused else conditions
 
 
 def _halted(observed: Observed) -> Condition | None:
@@ -328,21 +334,20 @@ def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condi
     return None
 
 
-def _progressing(observed: Observed, planned: Plan, problem: Problem | None) -> Condition:
-    type_ = ConditionType.PROGRESSING
+def _moving(observed: Observed, planned: Plan, problem: Problem | None, trading: Condition) -> Condition | None:
+    """What is still to be done although the strategy may be Ready; None when it is as its spec says."""
+    type_ = ConditionType.RECONCILING
     if planned.held:
         return condition(type_, True, Reason.WAITING_FOR_FLAT, planned.held)
-    if problem is not None:
-        return condition(type_, False, problem.reason, "Nothing is rolled out until this is solved: " + problem.message)
-    outdated = [
-        item["metadata"]["name"]
-        for item in planned.apply
-        if item["kind"] == "Deployment"
-        and not is_applied(with_hash(item), observed.children.get("Deployment", item["metadata"]["name"]))
-    ]
-    if outdated or not all(rolled_out(item) for item in observed.deployments()):
+    rolling = outdated(planned, observed.children) or not all(rolled_out(item) for item in observed.deployments())
+    if problem is None and rolling:
         return condition(type_, True, Reason.ROLLING_OUT, "The agents are being brought to the present configuration.")
-    return condition(type_, False, Reason.AS_DESIRED, "The agents run the present configuration.")
+    return trading if trading.reason in _ON_THE_WAY else None
+
+
+def _stopped(trading: Condition, halted: Condition | None) -> Condition | None:
+    """Why it is stopped on purpose, once it is."""
+    return next((item for item in (trading, halted) if item is not None and item.reason in STOPPED_ON_PURPOSE), None)
 
 
 def _phase(observed: Observed, conditions: Sequence[Condition], previous: StrategyStatus) -> StrategyPhase:

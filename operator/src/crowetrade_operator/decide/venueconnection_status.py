@@ -22,17 +22,20 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePhase,
     VenuePositionStatus,
 )
+from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
     SESSION_NAMES,
     STOPS_AS_WISHED,
+    Plan,
     bounded,
     halted_condition,
+    outdated,
     paused_condition,
     reason_word,
     session_condition,
 )
-from crowetrade_operator.decide.pods import BROKEN
+from crowetrade_operator.decide.pods import BROKEN, rolled_out
 from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.settings import Settings
 
@@ -47,11 +50,11 @@ SHOWN_REFUSED = 10
 
 
 def report(
-    observed: ObservedVenue, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: str, previous: VenueConnectionStatus
 ) -> VenueConnectionStatus:
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
-    conditions = _conditions(observed, settings, refusal)
+    conditions = _conditions(observed, planned, settings, refusal, previous)
     generation = venue.metadata.generation
     believed = observed.gateway.trusted is not None
     return VenueConnectionStatus(
@@ -79,7 +82,9 @@ def record_cleared(observed: ObservedVenue) -> bool:
     )
 
 
-def _conditions(observed: ObservedVenue, settings: Settings, refusal: str) -> list[Condition]:
+def _conditions(
+    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: str, previous: VenueConnectionStatus
+) -> list[Condition]:
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
     if isinstance(observed.venue, VenueConnection):
@@ -93,7 +98,41 @@ def _conditions(observed: ObservedVenue, settings: Settings, refusal: str) -> li
     refused = _strategies_refused(observed)
     found += [refused] if refused is not None else []
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
+    generation = observed.venue.metadata.generation
+    stopped = halted if _is_stopped(observed, halted) else None
+    found += health(ready, previous, generation, observed.now, _moving(observed, planned, halted), stopped)
     return [ready, *found, paused_condition()] if observed.venue.paused else [ready, *found]
+
+
+def _moving(observed: ObservedVenue, planned: Plan, halted: Condition | None) -> Condition | None:
+    """What is still to be done although the venue may be Ready; None when it is as its spec says."""
+    type_, venue = ConditionType.RECONCILING, observed.venue
+    if not isinstance(venue, VenueConnection) or venue.paused:
+        return None
+    deployment = observed.children.get("Deployment", venue_object(venue.name))
+    if outdated(planned, observed.children) or not rolled_out(deployment):
+        return condition(type_, True, Reason.ROLLING_OUT, "The gateway is being brought to the present configuration.")
+    suspended = halted is not None and halted.reason == Reason.VENUE_SUSPENDED
+    if venue.spec.suspend and not _is_stopped(observed, halted):
+        text = "The gateway has not confirmed yet that no order is open."
+        return condition(type_, True, Reason.STOPPING, text)
+    if suspended and not venue.spec.suspend:
+        return condition(type_, True, Reason.WAITING_FOR_GATEWAY, "The gateway has not resumed yet.")
+    return None
+
+
+def _is_stopped(observed: ObservedVenue, halted: Condition | None) -> bool:
+    """Whether the gateway has confirmed that it is suspended and that no order is open."""
+    venue, status = observed.venue, observed.gateway.status
+    return (
+        isinstance(venue, VenueConnection)
+        and venue.spec.suspend
+        and halted is not None
+        and halted.reason == Reason.VENUE_SUSPENDED
+        and status is not None
+        and status.config_revision == observed.config.revision
+        and not open_orders(status)
+    )
 
 
 def _strategies_refused(observed: ObservedVenue) -> Condition | None:

@@ -289,7 +289,7 @@ class Controller:
         refusal = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
-        status = venueconnection_status.report(observed, context.settings, refusal, previous)
+        status = venueconnection_status.report(observed, planned, context.settings, refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
         return _again(planned.again, refusal)
 
