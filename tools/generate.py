@@ -1,5 +1,6 @@
 """Writes everything that is generated, or checks it: Python of the .proto files, CRDs, the chart's copy of the CRDs,
-docs/performance.md, the table of docs/security.md, the version wherever it stands, and what is in each image.
+docs/performance.md, docs/reference, the table of docs/security.md, the version wherever it stands, and what is in each
+image.
 
 `python -m tools.generate` writes; `python -m tools.generate --check` generates into a temporary folder and fails on any
 difference, files that should not be there included.
@@ -14,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from crowetrade_api import crd
-from tools import bus_operations, generate_proto, performance, sbom, version
+from tools import bus_operations, generate_proto, performance, reference, sbom, version
 
 ROOT = Path(__file__).parent.parent
 PROTO_AREAS = ("bus", "config", "gateway")
@@ -34,6 +35,7 @@ def write(root: Path) -> None:
     shutil.copytree(root / CRDS, root / CHART_CRDS)
     performance.write(root)
     bus_operations.write(root, ROOT)
+    reference.write(root)
     version.write(root)
     sbom.write(root)
 
@@ -52,6 +54,7 @@ def _content(root: Path) -> dict[Path, bytes]:
         root / CRDS,
         root / CHART_CRDS,
         root / sbom.FOLDER,
+        root / reference.FOLDER,
         *(root / PROTO_OUT / "crowetrade" / area for area in PROTO_AREAS),
     ]
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
