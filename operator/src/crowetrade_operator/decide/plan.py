@@ -52,6 +52,21 @@ class Plan:
     held: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a child could not be written."""
+
+    reason: Reason
+    text: str
+
+
+def name_taken(refusal: Refusal | None) -> list[Condition]:
+    """Says that an object of somebody else has the name of a child; empty when none has."""
+    if refusal is None or refusal.reason != Reason.NAME_TAKEN:
+        return []
+    return [condition(ConditionType.NAME_TAKEN, True, refusal.reason, refusal.text)]
+
+
 def rfc3339(unix: float) -> str:
     """A wall-clock time as Kubernetes writes it, in whole seconds."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -26,10 +26,12 @@ from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.decide.plan import (
     STOPS_AS_WISHED,
     Plan,
+    Refusal,
     account_of,
     bounded,
     bus_message,
     halted_condition,
+    name_taken,
     paused_condition,
     rfc3339,
     session_condition,
@@ -62,7 +64,7 @@ _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
 _BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
-def report(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> StrategyStatus:
+def report(observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus) -> StrategyStatus:
     """The new status; `previous` is the one that was reported last."""
     strategy = observed.strategy
     conditions = _conditions(observed, planned, refusal, previous)
@@ -88,7 +90,9 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
     )
 
 
-def _conditions(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> list[Condition]:
+def _conditions(
+    observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus
+) -> list[Condition]:
     found = references(observed.strategy, observed.venues.present, observed.around.namespace_labels)
     problem = found if isinstance(found, Problem) else None
     halted = _halted(observed)
@@ -101,7 +105,7 @@ def _conditions(observed: Observed, planned: Plan, refusal: str, previous: Strat
     ready = all_of(ConditionType.READY, [*stops, *parts], Reason.AVAILABLE, _ready_message(observed, trading))
     conditions = [ready, agents, venue, risk, trading, _progressing(observed, planned, problem)]
     extra = (_orders_refused(observed, halted, previous), halted)
-    conditions += [item for item in extra if item is not None]
+    conditions += [*(item for item in extra if item is not None), *name_taken(refusal)]
     return [*conditions, paused_condition()] if observed.strategy.paused else conditions
 
 
@@ -178,10 +182,10 @@ def _ready_message(observed: Observed, trading: Condition) -> str:
     return trading.message
 
 
-def _agents_available(observed: Observed, problem: Problem | None, refusal: str) -> Condition:
+def _agents_available(observed: Observed, problem: Problem | None, refusal: Refusal | None) -> Condition:
     type_, work = ConditionType.AGENTS_AVAILABLE, observed.workload
-    if refusal:
-        return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
+    if refusal is not None:
+        return condition(type_, False, refusal.reason, refusal.text)
     if work.available:
         return condition(type_, True, Reason.AVAILABLE, work.message)
     if problem is not None and all(item is None for item in observed.deployments()):
@@ -360,7 +364,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
         return StrategyPhase.HALTED
     if observed.strategy.spec.suspend:
         return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
-    if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER):
+    if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN):
         return StrategyPhase.DEGRADED
     if risk.reason in _UNBOUND:
         return StrategyPhase.PENDING
