@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade_operator import metrics
 from crowetrade_operator.cluster.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -18,6 +19,7 @@ from crowetrade_operator.cluster.resources import (
     STRATEGIES,
     ApiResource,
 )
+from crowetrade_operator.reconcile import writes
 from crowetrade_operator_tests.integration.desk import Desk, condition_of, trading
 from crowetrade_operator_tests.samples import change, strategy_manifest
 from crowetrade_operator_tests.waiting import counted, until
@@ -88,7 +90,6 @@ async def condition_of_strategy(desk: Desk, type_: str) -> Object:
     return condition_of(await desk.get(STRATEGIES, "ema"), type_)
 
 
-TEMPLATE = ("spec", "template")
 THEIRS: dict[str, tuple[ApiResource, str, Any]] = {
     "kubectl set env": (
         DEPLOYMENTS,
@@ -326,6 +327,36 @@ async def test_a_change_of_ours_leaves_what_others_have_added(desk: Desk) -> Non
         await desk.idle()
         containers = (await desk.get(DEPLOYMENTS, AGENTS))["spec"]["template"]["spec"]["containers"]
         assert {item["name"] for item in containers} == {"agent", "proxy"}
+
+
+async def test_who_undoes_each_repair_is_told_once_and_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writes, "FIRST_DELAY", 1.0)
+    other = Other(desk, "other-operator")
+    repaired, hijack = {"kind": "Service", "cause": "repair"}, {"spec": {"selector": {"x": "y"}}}
+    async with trading(desk):
+        before, count = await desk.get(SERVICES, GATEWAY), counted("child_writes", **repaired)
+        for _ in range(writes.AT_ONCE):
+            await other.patch(SERVICES, GATEWAY, hijack)
+            await put_back(desk, SERVICES, GATEWAY, before)
+        event = await desk.told("sim-fx", "ChildContested")
+        assert event["type"] == "Warning"
+        assert event["note"].startswith("Service venue-sim-fx: spec.selector changed by other-operator, and put back. ")
+        assert "less and less often" in event["note"]
+
+        changed = await other.patch(SERVICES, GATEWAY, hijack)
+        await desk.noticed({**changed, "kind": "Service"})
+        assert (await desk.get(SERVICES, GATEWAY))["spec"]["selector"]["x"] == "y"
+        assert counted("child_writes", **repaired) == count + writes.AT_ONCE
+
+        async def back() -> bool:
+            return content(await desk.get(SERVICES, GATEWAY)) == content(before)
+
+        await until("the next repair", back)
+        await desk.idle()
+        assert len(await desk.events("sim-fx", "ChildContested")) == 1
+        assert len(await desk.events("sim-fx", "ChildRepaired")) == writes.AT_ONCE - 1
+        series = [item for family in metrics.CHILD_WRITTEN_OFTEN.collect() for item in family.samples]
+        assert {"kind": "Service", "namespace": desk.namespace, "name": GATEWAY} in [item.labels for item in series]
 
 
 async def test_a_deleted_child_is_told(desk: Desk) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from crowetrade_operator import metrics
 from crowetrade_operator.reconcile.writes import Writes
-from crowetrade_operator_tests.waiting import counted
 
 CHILD = ("Deployment", "desk-of-writes", "strategy-ema")
 
@@ -22,8 +22,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def often() -> float:
-    return counted("child_written_often", namespace=CHILD[1])
+def often() -> int:
+    """Series of the alert's metric."""
+    (family,) = metrics.CHILD_WRITTEN_OFTEN.collect()
+    return sum(sample.labels["namespace"] == CHILD[1] for sample in family.samples)
 
 
 def repair_when_due(writes: Writes, clock: Clock, count: int) -> list[float]:
