@@ -78,7 +78,7 @@ def progress(observed: ObservedVenue, settings: Settings = SETTINGS, before: int
     """What is planned, and how the status tells it."""
     planned = plan(observed, settings)
     previous = VenueConnectionStatus(observed_generation=before)
-    status = report(observed, planned, settings, "", previous)
+    status = report(observed, planned, settings, None, previous)
     return planned, told(status.conditions, ConditionType.RECONCILING)
 
 
