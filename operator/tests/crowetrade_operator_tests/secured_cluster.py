@@ -37,11 +37,13 @@ class SecuredCluster(SecuredBus):
 
     network: str = field(default_factory=_network)
     servers: dict[int, Process] = field(default_factory=dict)
+    entry: int = 0
+    """To which clients of the tests connect; they hear of the others when they are connected."""
 
     @property
     def url(self) -> str:
-        """Of the first one; a client hears of the others when it is connected."""
-        return self.url_of(0)
+        """Of the entry."""
+        return self.url_of(self.entry)
 
     def url_of(self, number: int) -> str:
         """The address of one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +29,8 @@ NAMESPACE, VENUE = "desk", "sim"
 STREAM = subjects.journal_stream(NAMESPACE, VENUE)
 RECONNECTING = {"allow_reconnect": True, "max_reconnect_attempts": -1, "reconnect_time_wait": 0.1}
 SETTINGS = StreamSettings(replicas=SERVERS)
+PATIENCE_SECONDS = 90.0
+"""An election takes seconds, and a successor that reads meanwhile gives up after ten and tries again."""
 STARTED = journal_pb2.SessionStarted()
 
 
@@ -74,7 +76,7 @@ class Writer:
                 self.task.result()
             return len(self.acknowledged) >= wanted
 
-        await until("records to be acknowledged", check)
+        await until("records to be acknowledged", check, PATIENCE_SECONDS)
 
 
 @asynccontextmanager
@@ -103,7 +105,7 @@ def leader(info: StreamInfo) -> int:
 
 @pytest.mark.parametrize("killed", ["a follower", "the leader"])
 async def test_one_server_is_killed_and_nothing_that_was_acknowledged_is_lost(
-    killed: str, cluster_of_nats: SecuredCluster, record_property: Callable[[str, object], None]
+    killed: str, cluster_of_nats: SecuredCluster
 ) -> None:
     async with cluster_of_nats.connected(OPERATOR, **RECONNECTING) as operator:
         jetstream = operator.jetstream()
@@ -112,6 +114,8 @@ async def test_one_server_is_killed_and_nothing_that_was_acknowledged_is_lost(
         assert info.cluster is not None
         assert len(info.cluster.replicas or ()) == SERVERS - 1
         victim = leader(info) if killed == "the leader" else (leader(info) + 1) % SERVERS
+        # The harder case: the gateway's own connection ends with the server.
+        cluster_of_nats.entry = victim
         async with writing(cluster_of_nats) as writer:
             await writer.goes_on()
             cluster_of_nats.kill(victim)
@@ -121,8 +125,7 @@ async def test_one_server_is_killed_and_nothing_that_was_acknowledged_is_lost(
             cluster_of_nats.wait_ready(victim)
             await until("the server to catch up", partial(has, cluster_of_nats, victim, before_its_return))
             await writer.goes_on()
-        record_property("records", len(writer.acknowledged))
-        record_property("successors", writer.successors)
+        cluster_of_nats.entry = 0
         async with cluster_of_nats.connected(identity_of_gateway(NAMESPACE, VENUE), **RECONNECTING) as gateway:
             found = await recorded(gateway)
         assert set(writer.acknowledged) <= found
