@@ -46,6 +46,7 @@ def significant(status: Object) -> Object:
         "phase",
         "state",
         "conditions",
+        "venues",
         "gateways",
         "acknowledgements",
         "pending",

@@ -41,7 +41,8 @@ from crowetrade_operator.decide.plan import bus_deficient, transition_notes, wit
 from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.guests import venues_of
+from crowetrade_operator.reconcile.guests import left_by, venues_of
+from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
 log = structlog.get_logger()
@@ -235,13 +236,16 @@ class Controller:
         previous = StrategyStatus.model_validate(self._previous(key, resource))
         if isinstance(resource, UnreadableStrategy):
             return await self._unreadable_strategy(key, resource, previous)
+        children, now = context.children(key), context.now()
+        warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
         observed = strategy.Observed(
             strategy=resource,
             around=context.surroundings(key.namespace),
-            children=context.children(key),
+            children=children,
             agents=context.bus.board.agents(key.namespace, key.name, context.settings.silent_after_seconds),
-            now=context.now(),
+            now=now,
             beyond=context.surroundings_beyond(resource),
+            warnings=warnings,
         )
         planned = strategy.plan(observed, context.settings)
         refusal = await context.carry_out(key, resource, planned)
@@ -274,22 +278,29 @@ class Controller:
             self._kills.pop((key.namespace, key.name), None)
             self._gone(key)
             return None
-        children = context.children(key)
+        children, now = context.children(key), context.now()
+        warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
         if ending(children.of_kind("Pod")):
             await context.look_whether_terminating(key.namespace)
         observed = ObservedVenue(
             venue=resource,
             around=context.surroundings(key.namespace),
             children=children,
-            now=context.now(),
+            now=now,
             vault_role=context.vault_roles.condition(key.namespace, key.name),
+            warnings=warnings,
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
-        refusal = await context.carry_out(key, resource, planned)
+        if planned.restarts:
+            context.restarts.add((key.namespace, key.name))
+        try:
+            refusal = await context.carry_out(key, resource, planned)
+        finally:
+            context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
-        status = venueconnection_status.report(observed, context.settings, refusal, previous)
+        status = venueconnection_status.report(observed, planned, context.settings, refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
         return _again(planned.again, refusal)
 
@@ -484,10 +495,11 @@ def _again(planned: float | None, refusal: str) -> float | None:
 
 
 def _intent(item: Object) -> Object:
-    """What users say: everything but status and bookkeeping."""
+    """What users say, and what a Strategy has left at venues: everything but the rest of the status and bookkeeping."""
     metadata = item["metadata"]
     names = ("uid", "generation", "labels", "annotations", "deletionTimestamp", "finalizers")
-    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec")}
+    left = left_by(item) if item["kind"] == Kind.STRATEGY else None
+    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec"), "left": left}
 
 
 def _beyond(item: Object | None) -> set[str]:
