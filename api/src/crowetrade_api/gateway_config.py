@@ -172,11 +172,12 @@ def _too_large(config: pb.GatewayConfig) -> pb.GatewayConfig:
 
 
 def revision_of(config: pb.GatewayConfig) -> str:
-    """SHA-256 over the message without `revision` and `on_record`, serialized deterministically, in hex."""
+    """SHA-256 over the message without `revision`, `on_record` and `epoch`, serialized deterministically, in hex."""
     hashed = pb.GatewayConfig()
     hashed.CopyFrom(config)
     hashed.ClearField("revision")
     hashed.ClearField("on_record")
+    hashed.ClearField("epoch")
     return hashlib.sha256(hashed.SerializeToString(deterministic=True)).hexdigest()
 
 

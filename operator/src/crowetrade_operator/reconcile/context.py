@@ -74,6 +74,8 @@ class Context:
     direct: DirectOrders
     status: StatusWriter
     recorder: Recorder
+    # Namespaces that cannot be read, and why; see Relist.
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     wall_clock: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
     # Gateways that a reconcile is about to restart: their Deployments do not say so yet.
@@ -135,6 +137,10 @@ class Context:
                 answer = self.direct.answer(place, (namespace, name), self.settings.silent_after_seconds)
                 found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, guests, answer))
         return found
+
+    def may_work_in(self, namespace: str) -> bool:
+        """Whether everything in the namespace can be seen: what is not seen would count as not there."""
+        return "" not in self.unreadable and namespace not in self.unreadable
 
     def surroundings(self, namespace: str) -> Surroundings:
         """All resources of a namespace, who trades at its venues, and what the bus said about them."""

@@ -207,6 +207,8 @@ class Controller:
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one object to where it should be; returns when to look again."""
+        if not self.context.may_work_in(key.namespace) and not self._is_known_kill_switch(key):
+            return None
         if key.kind is not Kind.KILL_SWITCH:
             await self.context.know_around(key)
         match key.kind:
@@ -218,6 +220,10 @@ class Controller:
                 return await self._risk_limit(key)
             case Kind.KILL_SWITCH:
                 return await self._kill_switch(key)
+
+    def _is_known_kill_switch(self, key: Key) -> bool:
+        """It stops gateways of other namespaces, too, so it is relayed for as long as it is known."""
+        return key.kind is Kind.KILL_SWITCH and self.context.kill_switch(key) is not None
 
     async def _strategy(self, key: Key) -> float | None:
         context = self.context
@@ -460,7 +466,8 @@ class Controller:
                 log.info("configurations not swept", error=str(error))
 
     async def sweep(self) -> None:
-        """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in."""
+        """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in and can
+        read."""
         known = {
             subjects.gateway_config_key(item["metadata"]["namespace"], item["metadata"]["name"])
             for item in self.context.cache.of_kind(Kind.VENUE.value)
@@ -469,7 +476,8 @@ class Controller:
         for key in await self.context.bus.config_keys():
             prefix, _, rest = key.partition(".")
             namespace, _, venue = rest.partition(".")
-            if prefix == "gateway" and key not in known and (not allowed or namespace in allowed):
+            ours = (not allowed or namespace in allowed) and self.context.may_work_in(namespace)
+            if prefix == "gateway" and key not in known and ours:
                 await self.context.bus.release_shares(namespace, venue)
                 await self.context.bus.delete_config(namespace, venue)
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
