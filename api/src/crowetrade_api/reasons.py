@@ -26,7 +26,10 @@ class Reason(DocumentedEnum):
     STARTING = "Starting", "Pods start, or the gateway has not reported yet."
     ROLLING_OUT = "RollingOut", "The agents, or the gateway, are brought to the present configuration."
     WAITING_FOR_FLAT = "WaitingForFlat", "A change of the agents waits until there is no position and no open order."
-    WAITING_FOR_QUIET = "WaitingForQuiet", "A change of the gateway waits until no order is open there."
+    WAITING_FOR_QUIET = (
+        "WaitingForQuiet",
+        "A change of the gateway waits until no order is open, and nothing is held that could not be closed then.",
+    )
     WAITING_FOR_TURN = "WaitingForTurn", "A change of the gateway waits until others of the namespace have restarted."
     CLOSE_ONLY = "CloseOnly", "At a venue that the spec names no more, orders may only reduce positions."
     CONNECTING = "Connecting", "The gateway connects to its venue."
