@@ -21,7 +21,11 @@ class ConditionType(DocumentedEnum):
     VENUE_CONNECTED = "VenueConnected", "The venues exist, declare the instruments, and their gateways are logged on."
     RISK_BOUND = "RiskBound", "Enforced RiskLimits bind every instrument, and the gateways have confirmed them."
     TRADING = "Trading", "The gateways accept orders of the strategy, and its agents can send them."
-    PROGRESSING = "Progressing", "A change of the agents is rolled out, or waits for it."
+    PROGRESSING = "Progressing", "A change of the agents or of the gateway is rolled out, or waits for it."
+    LEFT_BEHIND = (
+        "LeftBehind",
+        "The strategy may hold something at a venue that its spec names no more; absent when nothing is left.",
+    )
     ORDERS_REFUSED = "OrdersRefused", "Orders of the strategy are refused again and again for the same reason."
     HALTED = (
         "Halted",
@@ -71,6 +75,7 @@ class ConditionType(DocumentedEnum):
 WHEN_TRUE_BAD = (
     ConditionType.ORDERS_REFUSED,
     ConditionType.HALTED,
+    ConditionType.LEFT_BEHIND,
     ConditionType.STRATEGIES_REFUSED,
     ConditionType.NAME_TAKEN,
     ConditionType.BREACHED,

@@ -58,6 +58,15 @@ def rolled_out(deployment: Object | None) -> bool:
     return current and int(status.get("updatedReplicas") or 0) >= 1
 
 
+def restarting(deployment: Object) -> bool:
+    """Whether its pod is being replaced; one that has not come up within the Deployment's deadline does not count."""
+    conditions = (deployment.get("status") or {}).get("conditions") or []
+    failed = any(item.get("reason") == "ProgressDeadlineExceeded" for item in conditions)
+    observed = int((deployment.get("status") or {}).get("observedGeneration") or 0)
+    current = observed >= int(deployment["metadata"].get("generation") or 0)
+    return _ready_replicas(deployment) == 0 and not (failed and current)
+
+
 def _failure(pods: list[Object]) -> tuple[Reason, str] | None:
     """The worst that a pod says; the youngest pod is believed first."""
     for pod in reversed(pods):

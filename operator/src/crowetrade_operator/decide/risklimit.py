@@ -22,7 +22,7 @@ from crowetrade_api.v1alpha1.risklimit import (
 )
 from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan, bus_message, paused_condition, rfc3339
+from crowetrade_operator.decide.plan import Plan, bus_message, paused, rfc3339
 from crowetrade_operator.decide.stops import clearing
 
 WATCHED = (ConditionType.ENFORCED, ConditionType.WARNING)
@@ -166,7 +166,8 @@ def _conditions(
         second = condition(enforced, False, Reason.OBSERVE_ONLY, text)
     else:
         second = condition(enforced, True, ready.reason, ready.message)
-    return [ready, second, paused_condition()] if observed.limit.paused else [ready, second]
+    # A limit is in force whether it is paused or not.
+    return [ready, second, *paused(observed.limit, observed.limit.metadata.generation)]
 
 
 def _ready(

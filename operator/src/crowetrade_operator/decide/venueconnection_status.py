@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.gateway_config import names_venue, refusal
+from crowetrade_api.gateway_config import refusal, uses_venue
 from crowetrade_api.names import venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
@@ -22,15 +22,18 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePhase,
     VenuePositionStatus,
 )
+from crowetrade_operator.decide import venueconnection_rollout
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
     SESSION_NAMES,
     STOPS_AS_WISHED,
+    Plan,
     Refusal,
     bounded,
     halted_condition,
     name_taken,
-    paused_condition,
+    observed_generation,
+    paused,
     reason_word,
     rfc3339,
     session_condition,
@@ -50,12 +53,12 @@ _BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
 def report(
-    observed: ObservedVenue, settings: Settings, refusal: Refusal | None, previous: VenueConnectionStatus
+    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: Refusal | None, previous: VenueConnectionStatus
 ) -> VenueConnectionStatus:
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
-    conditions = _conditions(observed, settings, refusal)
-    generation = venue.metadata.generation
+    conditions = _conditions(observed, planned, settings, refusal, previous)
+    generation = observed_generation(venue, previous.observed_generation)
     believed = observed.gateway.trusted is not None
     return VenueConnectionStatus(
         observed_generation=generation,
@@ -82,13 +85,18 @@ def record_cleared(observed: ObservedVenue) -> bool:
     )
 
 
-def _conditions(observed: ObservedVenue, settings: Settings, refusal: Refusal | None) -> list[Condition]:
+def _conditions(
+    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: Refusal | None, previous: VenueConnectionStatus
+) -> list[Condition]:
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
     if isinstance(observed.venue, VenueConnection):
         credentials, *more = _credentials(observed, observed.venue, settings)
         parts = [credentials, session] if credentials.status != "True" else [session, credentials]
         found += [credentials, *more]
+        if not observed.venue.deleting:
+            carried_out = previous.observed_generation
+            found.append(venueconnection_rollout.progressing(observed, observed.venue, planned, carried_out))
     else:
         parts = [session]
     if halted is not None and halted.reason not in STOPS_AS_WISHED:
@@ -96,7 +104,7 @@ def _conditions(observed: ObservedVenue, settings: Settings, refusal: Refusal | 
     refused = _strategies_refused(observed)
     found += [*([refused] if refused is not None else []), *name_taken(refusal)]
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
-    return [ready, *found, paused_condition()] if observed.venue.paused else [ready, *found]
+    return [ready, *found, *paused(observed.venue, previous.observed_generation)]
 
 
 def _strategies_refused(observed: ObservedVenue) -> Condition | None:
@@ -107,13 +115,14 @@ def _strategies_refused(observed: ObservedVenue) -> Condition | None:
     refused = sorted(
         f"{item.namespace}/{item.name}"
         for item in around.traders()
-        if names_venue(item, venue) and refusal(item, venue, around.namespaces)
+        if uses_venue(item, venue) and refusal(item, venue, around.namespaces)
     )
     if not refused:
         return None
     more = f" and {len(refused) - SHOWN_REFUSED} more" if len(refused) > SHOWN_REFUSED else ""
     text = (
-        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, and spec.allowedStrategies does not admit them: "
+        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, or have left something there, and "
+        "spec.allowedStrategies does not admit them: "
         "they can send nothing. To let them trade here, select their namespaces and labels there."
     )
     return condition(ConditionType.STRATEGIES_REFUSED, True, Reason.STRATEGY_NOT_ALLOWED, text)

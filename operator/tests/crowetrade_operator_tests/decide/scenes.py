@@ -104,7 +104,7 @@ def all_ours(item: Object) -> Object:
     return {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}
 
 
-def live(item: Object, ready: int = 1, **status: int) -> Object:
+def live(item: Object, ready: int = 1, **status: Any) -> Object:
     """A child as the API server holds it after our apply; a Deployment with so many ready pods."""
     stored = with_hash(item)
     of_server = {"uid": f"uid-{item['metadata']['name']}", "generation": 1, "managedFields": [all_ours(stored)]}

@@ -101,7 +101,7 @@ def status_of(
     refusal: Refusal | None = None,
     settings: Settings = SETTINGS,
 ) -> VenueConnectionStatus:
-    return report(observed, settings, refusal, previous or VenueConnectionStatus())
+    return report(observed, plan(observed, settings), settings, refusal, previous or VenueConnectionStatus())
 
 
 # --- children
