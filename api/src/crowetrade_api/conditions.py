@@ -24,6 +24,10 @@ class ConditionType(DocumentedEnum):
     RECONCILING = "Reconciling", "It moves towards what its spec says; kstatus, Flux and Argo CD wait for it."
     STALLED = "Stalled", "It will not become Ready without a person; absent otherwise."
     SUSPENDED = "Suspended", "Somebody has stopped it on purpose; absent otherwise."
+    LEFT_BEHIND = (
+        "LeftBehind",
+        "The strategy may hold something at a venue that its spec names no more; absent when nothing is left.",
+    )
     ORDERS_REFUSED = "OrdersRefused", "Orders of the strategy are refused again and again for the same reason."
     HALTED = (
         "Halted",
@@ -70,6 +74,7 @@ WHEN_TRUE_BAD = (
     ConditionType.STALLED,
     ConditionType.ORDERS_REFUSED,
     ConditionType.HALTED,
+    ConditionType.LEFT_BEHIND,
     ConditionType.STRATEGIES_REFUSED,
     ConditionType.BREACHED,
     ConditionType.WARNING,

@@ -9,7 +9,7 @@ class Reason(DocumentedEnum):
     """Why a condition has its status."""
 
     # good
-    AS_DESIRED = "AsDesired", "The agents run the present configuration."
+    AS_DESIRED = "AsDesired", "The agents, or the gateway, run the present configuration."
     AVAILABLE = "Available", "All pods are ready."
     LOGGED_ON = "LoggedOn", "The gateway is logged on at its venue."
     REPLAY_ENDED = "ReplayEnded", "The recording of a simulated venue has been played to its end."
@@ -24,8 +24,11 @@ class Reason(DocumentedEnum):
     NOT_ENGAGED = "NotEngaged", "The KillSwitch is not engaged, and no gateway has it in force."
     # on the way
     STARTING = "Starting", "Pods start, or the gateway has not reported yet."
-    ROLLING_OUT = "RollingOut", "The agents are brought to the present configuration."
+    ROLLING_OUT = "RollingOut", "The agents, or the gateway, are brought to the present configuration."
     WAITING_FOR_FLAT = "WaitingForFlat", "A change of the agents waits until there is no position and no open order."
+    WAITING_FOR_QUIET = "WaitingForQuiet", "A change of the gateway waits until no order is open there."
+    WAITING_FOR_TURN = "WaitingForTurn", "A change of the gateway waits until others of the namespace have restarted."
+    CLOSE_ONLY = "CloseOnly", "At a venue that the spec names no more, orders may only reduce positions."
     CONNECTING = "Connecting", "The gateway connects to its venue."
     WAITING_FOR_GATEWAY = "WaitingForGateway", "A gateway has not confirmed its present configuration."
     WAITING_FOR_CREDENTIALS = "WaitingForCredentials", "The venue's key has not reached the gateway's pod."
@@ -79,6 +82,11 @@ class Reason(DocumentedEnum):
         "ReconcilingPaused",
         "The annotation trading.crowetrade.io/paused is true.",
         "Take the annotation away when the operator is to go on.",
+    )
+    PAUSED_UNREADABLE = (
+        "PausedUnreadable",
+        "The annotation trading.crowetrade.io/paused is neither true nor false, so nothing is paused.",
+        "Write true, or take the annotation away.",
     )
     # the user has to do something
     VENUE_NOT_FOUND = (

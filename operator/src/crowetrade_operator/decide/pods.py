@@ -71,6 +71,13 @@ def rolled_out(deployment: Object | None) -> bool:
     return deployment is not None and _seen(deployment) and int(_status(deployment).get("updatedReplicas") or 0) >= 1
 
 
+def restarting(deployment: Object) -> bool:
+    """Whether its pod is being replaced; one that has not come up within the Deployment's deadline does not count."""
+    progressing = _condition(deployment, "Progressing") or {}
+    failed = progressing.get("reason") == "ProgressDeadlineExceeded"
+    return ready_pods([deployment]) == 0 and not (failed and _seen(deployment))
+
+
 def ending(pods: Iterable[Object]) -> bool:
     """Whether one of them is being stopped."""
     return any(pod["metadata"].get("deletionTimestamp") for pod in pods)

@@ -23,7 +23,7 @@ from crowetrade_api.v1alpha1.risklimit import (
 from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan, bus_message, paused_condition
+from crowetrade_operator.decide.plan import Plan, bus_message, paused
 from crowetrade_operator.decide.stops import clearing
 from crowetrade_operator.decide.times import rfc3339
 
@@ -162,7 +162,8 @@ def _conditions(
 ) -> list[Condition]:
     everywhere = _everywhere(observed, rules, waiting, problems)
     found = [_ready(observed, rules, waiting, everywhere), _enforced(observed, everywhere)]
-    return [*found, paused_condition()] if observed.limit.paused else found
+    # A limit is in force whether it is paused or not.
+    return [*found, *paused(observed.limit, observed.limit.metadata.generation)]
 
 
 def _enforced(observed: Observed, everywhere: Condition) -> Condition:

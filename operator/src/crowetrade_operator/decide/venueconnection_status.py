@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.gateway_config import names_venue, refusal
+from crowetrade_api.gateway_config import refusal, uses_venue
 from crowetrade_api.names import venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
@@ -22,6 +22,7 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePhase,
     VenuePositionStatus,
 )
+from crowetrade_operator.decide import venueconnection_rollout
 from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
@@ -30,12 +31,13 @@ from crowetrade_operator.decide.plan import (
     Plan,
     bounded,
     halted_condition,
-    outdated,
-    paused_condition,
+    observed_generation,
+    paused,
+    paused_rollout,
     reason_word,
     session_condition,
 )
-from crowetrade_operator.decide.pods import BROKEN, rolled_out
+from crowetrade_operator.decide.pods import BROKEN
 from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.settings import Settings
 
@@ -55,7 +57,7 @@ def report(
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
     conditions = _conditions(observed, planned, settings, refusal, previous)
-    generation = venue.metadata.generation
+    generation = observed_generation(venue, previous.observed_generation)
     believed = observed.gateway.trusted is not None
     return VenueConnectionStatus(
         observed_generation=generation,
@@ -98,20 +100,23 @@ def _conditions(
     refused = _strategies_refused(observed)
     found += [refused] if refused is not None else []
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
-    generation = observed.venue.metadata.generation
-    stopped = halted if _is_stopped(observed, halted) else None
-    found += health(ready, previous, generation, observed.now, _moving(observed, planned, halted), stopped)
-    return [ready, *found, paused_condition()] if observed.venue.paused else [ready, *found]
+    venue = observed.venue
+    if venue.paused:
+        found.append(paused_rollout(previous.observed_generation))
+    else:
+        stopped = halted if _is_stopped(observed, halted) else None
+        moving = _moving(observed, planned, halted)
+        found += health(ready, previous, venue.metadata.generation, observed.now, moving, stopped)
+    return [ready, *found, *paused(venue, previous.observed_generation)]
 
 
 def _moving(observed: ObservedVenue, planned: Plan, halted: Condition | None) -> Condition | None:
     """What is still to be done although the venue may be Ready; None when it is as its spec says."""
     type_, venue = ConditionType.RECONCILING, observed.venue
-    if not isinstance(venue, VenueConnection) or venue.paused:
+    if not isinstance(venue, VenueConnection):
         return None
-    deployment = observed.children.get("Deployment", venue_object(venue.name))
-    if outdated(planned, observed.children) or not rolled_out(deployment):
-        return condition(type_, True, Reason.ROLLING_OUT, "The gateway is being brought to the present configuration.")
+    if not venue.deleting and (rolling := venueconnection_rollout.moving(observed, venue, planned)) is not None:
+        return rolling
     suspended = halted is not None and halted.reason == Reason.VENUE_SUSPENDED
     if venue.spec.suspend and not _is_stopped(observed, halted):
         text = "The gateway has not confirmed yet that no order is open."
@@ -143,13 +148,14 @@ def _strategies_refused(observed: ObservedVenue) -> Condition | None:
     refused = sorted(
         f"{item.namespace}/{item.name}"
         for item in around.traders()
-        if names_venue(item, venue) and refusal(item, venue, around.namespaces)
+        if uses_venue(item, venue) and refusal(item, venue, around.namespaces)
     )
     if not refused:
         return None
     more = f" and {len(refused) - SHOWN_REFUSED} more" if len(refused) > SHOWN_REFUSED else ""
     text = (
-        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, and spec.allowedStrategies does not admit them: "
+        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, or have left something there, and "
+        "spec.allowedStrategies does not admit them: "
         "they can send nothing. To let them trade here, select their namespaces and labels there."
     )
     return condition(ConditionType.STRATEGIES_REFUSED, True, Reason.STRATEGY_NOT_ALLOWED, text)

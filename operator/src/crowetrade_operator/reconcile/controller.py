@@ -41,7 +41,7 @@ from crowetrade_operator.decide.plan import bus_deficient, transition_notes, wit
 from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.guests import venues_of
+from crowetrade_operator.reconcile.guests import left_by, venues_of
 from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
@@ -208,6 +208,8 @@ class Controller:
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one object to where it should be; returns when to look again."""
+        if not self.context.may_work_in(key.namespace) and not self._is_known_kill_switch(key):
+            return None
         if key.kind is not Kind.KILL_SWITCH:
             await self.context.know_around(key)
         match key.kind:
@@ -219,6 +221,10 @@ class Controller:
                 return await self._risk_limit(key)
             case Kind.KILL_SWITCH:
                 return await self._kill_switch(key)
+
+    def _is_known_kill_switch(self, key: Key) -> bool:
+        """It stops gateways of other namespaces, too, so it is relayed for as long as it is known."""
+        return key.kind is Kind.KILL_SWITCH and self.context.kill_switch(key) is not None
 
     async def _strategy(self, key: Key) -> float | None:
         context = self.context
@@ -286,7 +292,12 @@ class Controller:
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
-        refusal = await context.carry_out(key, resource, planned)
+        if planned.restarts:
+            context.restarts.add((key.namespace, key.name))
+        try:
+            refusal = await context.carry_out(key, resource, planned)
+        finally:
+            context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
         status = venueconnection_status.report(observed, planned, context.settings, refusal, previous)
@@ -461,7 +472,8 @@ class Controller:
                 log.info("configurations not swept", error=str(error))
 
     async def sweep(self) -> None:
-        """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in."""
+        """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in and can
+        read."""
         known = {
             subjects.gateway_config_key(item["metadata"]["namespace"], item["metadata"]["name"])
             for item in self.context.cache.of_kind(Kind.VENUE.value)
@@ -470,7 +482,8 @@ class Controller:
         for key in await self.context.bus.config_keys():
             prefix, _, rest = key.partition(".")
             namespace, _, venue = rest.partition(".")
-            if prefix == "gateway" and key not in known and (not allowed or namespace in allowed):
+            ours = (not allowed or namespace in allowed) and self.context.may_work_in(namespace)
+            if prefix == "gateway" and key not in known and ours:
                 await self.context.bus.release_shares(namespace, venue)
                 await self.context.bus.delete_config(namespace, venue)
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
@@ -482,10 +495,11 @@ def _again(planned: float | None, refusal: str) -> float | None:
 
 
 def _intent(item: Object) -> Object:
-    """What users say: everything but status and bookkeeping."""
+    """What users say, and what a Strategy has left at venues: everything but the rest of the status and bookkeeping."""
     metadata = item["metadata"]
     names = ("uid", "generation", "labels", "annotations", "deletionTimestamp", "finalizers")
-    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec")}
+    left = left_by(item) if item["kind"] == Kind.STRATEGY else None
+    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec"), "left": left}
 
 
 def _beyond(item: Object | None) -> set[str]:

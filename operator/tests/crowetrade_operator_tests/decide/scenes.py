@@ -99,7 +99,7 @@ def surroundings(
     )
 
 
-def live(item: Object, ready: int = 1, **status: int) -> Object:
+def live(item: Object, ready: int = 1, **status: Any) -> Object:
     """A child as the API server holds it after our apply; a Deployment with so many ready pods."""
     stored = with_hash(item)
     stored = {**stored, "metadata": {**stored["metadata"], "uid": f"uid-{item['metadata']['name']}", "generation": 1}}
