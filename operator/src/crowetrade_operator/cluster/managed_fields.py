@@ -93,7 +93,12 @@ def below(fields: Fields, step: Step) -> Fields | None:
 def _items(fields: Fields) -> Iterator[tuple[Object, Fields]]:
     for key, found in fields.items():
         if key.startswith("k:"):
-            yield json.loads(key[2:]), found
+            yield _keys(key), found
+
+
+@functools.lru_cache(maxsize=4096)
+def _keys(key: str) -> Object:
+    return cast(Object, json.loads(key.removeprefix("k:")))
 
 
 def lost(wanted: Any, fields: Fields, path: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:

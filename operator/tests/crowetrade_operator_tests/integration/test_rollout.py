@@ -62,7 +62,7 @@ async def test_immediate_does_not_wait(desk: Desk) -> None:
 
 
 async def test_another_topology_replaces_the_deployments(desk: Desk) -> None:
-    roles = [f"strategy-ema-{role}" for role in ("feature", "signal", "portfolio", "execution")]
+    roles = [f"agent-{role}-ema" for role in ("feature", "signal", "portfolio", "execution")]
     async with trading(desk):
         await desk.patch(STRATEGIES, "ema", {"spec": {"agents": {"topology": "Split"}}})
         for name in roles:
