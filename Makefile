@@ -128,6 +128,7 @@ proto-breaking: $(STAMP)
 .PHONY: generate
 generate: $(STAMP) ## Regenerate CRDs, the chart's CRDs and the Python of the .proto files
 	$(BIN)/python -m tools.generate
+	PYTHONPATH=api/tests:process/tests:agents/tests:operator/tests $(BIN)/python -m tests.gitops.argocd
 
 .PHONY: generate-proto
 generate-proto: $(STAMP) ## Regenerate the Python of the .proto files only

@@ -75,10 +75,13 @@ class Cluster:
         """One object."""
         return await self._request("GET", "get", resource, resource.path(namespace, name))
 
-    async def list(self, resource: ApiResource, namespace: str = "", selector: str = "") -> tuple[list[Object], str]:
-        """All objects of a kind with the list's resourceVersion, read in pages."""
+    async def list(
+        self, resource: ApiResource, namespace: str = "", selector: str = "", fields: str = ""
+    ) -> tuple[list[Object], str]:
+        """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages."""
         items: list[Object] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self._request("GET", "list", resource, resource.path(namespace), query)
             for item in page.get("items") or []:

@@ -35,13 +35,15 @@ from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.compare import controller_uid
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.pod_events import PodEvents
 from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESPACES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
 from crowetrade_operator.decide.observed import Children, Compiled, GatewayView, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan, rfc3339
+from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.pods import restarting
+from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
@@ -86,11 +88,13 @@ class Context:
     _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     _namespaces: dict[str, tuple[Labels | None, float]] = field(default_factory=dict)
     guests: Guests = field(init=False)
+    pod_events: PodEvents = field(init=False)
     vault_roles: VaultRoleKeeper = field(init=False)
     child_writer: ChildWriter = field(init=False)
 
     def __post_init__(self) -> None:
         self.guests = Guests(self.cache)
+        self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
         self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
 

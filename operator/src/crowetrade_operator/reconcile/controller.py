@@ -42,6 +42,7 @@ from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.guests import left_by, venues_of
+from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
 log = structlog.get_logger()
@@ -235,13 +236,16 @@ class Controller:
         previous = StrategyStatus.model_validate(self._previous(key, resource))
         if isinstance(resource, UnreadableStrategy):
             return await self._unreadable_strategy(key, resource, previous)
+        children, now = context.children(key), context.now()
+        warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
         observed = strategy.Observed(
             strategy=resource,
             around=context.surroundings(key.namespace),
-            children=context.children(key),
+            children=children,
             agents=context.bus.board.agents(key.namespace, key.name, context.settings.silent_after_seconds),
-            now=context.now(),
+            now=now,
             beyond=context.surroundings_beyond(resource),
+            warnings=warnings,
         )
         planned = strategy.plan(observed, context.settings)
         applied = await context.carry_out(key, resource, planned)
@@ -274,15 +278,17 @@ class Controller:
             self._kills.pop((key.namespace, key.name), None)
             self._gone(key)
             return None
-        children = context.children(key)
+        children, now = context.children(key), context.now()
+        warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
         if ending(children.of_kind("Pod")):
             await context.look_whether_terminating(key.namespace)
         observed = ObservedVenue(
             venue=resource,
             around=context.surroundings(key.namespace),
             children=children,
-            now=context.now(),
+            now=now,
             vault_role=context.vault_roles.condition(key.namespace, key.name),
+            warnings=warnings,
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)

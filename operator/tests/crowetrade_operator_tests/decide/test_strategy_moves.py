@@ -242,7 +242,7 @@ def test_with_a_position_a_move_waits_and_the_old_venue_stays_reachable() -> Non
     assert "sim-fx" in str(policy)
     assert "sim-b" in str(policy)
     status = report(observed, planned, None, observed.strategy.status)
-    assert told(status.conditions, ConditionType.PROGRESSING).reason == "WaitingForFlat"
+    assert told(status.conditions, ConditionType.RECONCILING).reason == "WaitingForFlat"
     trading = told(status.conditions, ConditionType.TRADING)
     assert (trading.status, trading.reason) == ("False", "WaitingForFlat")
     assert "The agents still run at sim-fx" in trading.message
@@ -331,9 +331,10 @@ def test_what_cannot_be_found_leaves_what_runs_as_it_is(case: str) -> None:
     assert state_at(OLD, of) == TRADING
     status = report(observed, planned, None, of.status)
     assert {item.name: item.use for item in status.venues} == {"sim-fx": "Trading"}
-    for type_ in (ConditionType.VENUE_CONNECTED, ConditionType.PROGRESSING):
+    # It is waited for a while, because what is missing may be applied a moment later.
+    for type_, truth in ((ConditionType.VENUE_CONNECTED, "False"), (ConditionType.RECONCILING, "True")):
         found = told(status.conditions, type_)
-        assert (found.status, found.reason) == ("False", reason)
+        assert (found.status, found.reason) == (truth, reason)
         assert "What runs is the previous configuration, at sim-fx." in found.message
     assert told(status.conditions, ConditionType.READY).reason == reason
     trading = told(status.conditions, ConditionType.TRADING)
@@ -354,7 +355,7 @@ def test_while_paused_nothing_claims_that_the_new_spec_runs() -> None:
     status = report(observed, plan(observed, SETTINGS), None, previous)
     assert status.observed_generation == 2
     assert {item.observed_generation for item in status.conditions} == {2}
-    found = told(status.conditions, ConditionType.PROGRESSING)
+    found = told(status.conditions, ConditionType.RECONCILING)
     assert (found.status, found.reason) == ("False", "ReconcilingPaused")
     assert "What runs is the spec of generation 2." in found.message
 
