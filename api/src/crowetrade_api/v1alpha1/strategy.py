@@ -218,7 +218,7 @@ class Agents(ApiModel):
     update_policy: Literal["WhenFlat", "Immediate"] = Field(
         default="WhenFlat",
         description="When a change that restarts the agents is rolled out. WhenFlat: not before the strategy has no "
-        "position and no open order, at venues that it leaves, too; the condition Progressing says that it waits. At a "
+        "position and no open order, at venues that it leaves, too; the condition Reconciling says that it waits. At a "
         "venue that the spec names no more, orders may only reduce positions meanwhile. Immediate: at once. A strategy "
         "of style Quote nearly always has an open order, so set Immediate there: its orders are cancelled first.",
     )
@@ -461,8 +461,8 @@ class StrategyStatus(ApiModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, AgentsAvailable, VenueConnected, RiskBound, Trading, Progressing; OrdersRefused, Halted, "
-        "LeftBehind and Paused when they have something to say.",
+        description="Ready, AgentsAvailable, VenueConnected, RiskBound, Trading, Reconciling; Stalled, Suspended, "
+        "OrdersRefused, Halted, LeftBehind and Paused when they have something to say.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

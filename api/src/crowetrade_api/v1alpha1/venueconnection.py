@@ -523,7 +523,7 @@ class VenueConnectionSpec(ApiModel):
         default="WhenQuiet",
         description="When a change that restarts the gateway is rolled out, an upgrade of the operator included. "
         "WhenQuiet: only while no order is open there, and nothing is held that spec.instruments lists no more; the "
-        "condition Progressing says that it waits. Immediate: without that wait; open orders are cancelled first. "
+        "condition Reconciling says that it waits. Immediate: without that wait; open orders are cancelled first. "
         "Either way at most so many gateways of a namespace restart at once as gateway.restartsAtOnce of the chart "
         "says. A restart loses no position.",
     )
@@ -636,8 +636,8 @@ class VenueConnectionStatus(ApiModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, SessionEstablished, CredentialsReady, Progressing; StrategiesRefused when some are, "
-        "Halted when the gateway is, and Paused.",
+        description="Ready, SessionEstablished, CredentialsReady, Reconciling; Stalled, Suspended, Halted, "
+        "StrategiesRefused and Paused when they have something to say.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

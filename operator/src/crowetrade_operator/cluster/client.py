@@ -75,10 +75,13 @@ class Cluster:
         """One object."""
         return await self._request("GET", "get", resource, resource.path(namespace, name))
 
-    async def list(self, resource: ApiResource, namespace: str = "", selector: str = "") -> tuple[list[Object], str]:
-        """All objects of a kind with the list's resourceVersion, read in pages."""
+    async def list(
+        self, resource: ApiResource, namespace: str = "", selector: str = "", fields: str = ""
+    ) -> tuple[list[Object], str]:
+        """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages."""
         items: list[Object] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self._request("GET", "list", resource, resource.path(namespace), query)
             for item in page.get("items") or []:
@@ -114,6 +117,22 @@ class Cluster:
         path = resource.path(body["metadata"]["namespace"], body["metadata"]["name"], subresource)
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._request("PATCH", "apply", resource, path, query, body, "application/apply-patch+yaml")
+
+    async def apply_new(self, body: Object) -> Object:
+        """Server-side apply that creates, and never changes what is there: that raises Conflict.
+
+        No stored object has the version 1, so an object that is there fails the comparison of versions.
+        """
+        return await self.apply({**body, "metadata": {**body["metadata"], "resourceVersion": "1"}})
+
+    async def find(self, resource: ApiResource, namespace: str, name: str) -> Object | None:
+        """One object, by the right to list; None when it is not there."""
+        query = {"fieldSelector": f"metadata.name={name}", "limit": "1"}
+        page = await self._request("GET", "list", resource, resource.path(namespace), query)
+        return next(
+            ({"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page.get("items") or ()),
+            None,
+        )
 
     async def merge(self, resource: ApiResource, namespace: str, name: str, patch: Object) -> Object:
         """JSON merge patch; put metadata.resourceVersion in it to be refused when the object changed."""

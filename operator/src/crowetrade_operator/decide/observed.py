@@ -16,6 +16,7 @@ from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide import loosening
+from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings
 from crowetrade_operator.decide.pods import Workload, workload
 
 
@@ -289,6 +290,7 @@ class ObservedVenue:
     now: Moment
     # Absent where nobody looks after Vault roles.
     vault_role: Condition | None = None
+    warnings: PodWarnings = field(default_factory=PodWarnings)
 
     @property
     def gateway(self) -> GatewayView:
@@ -304,4 +306,5 @@ class ObservedVenue:
     def workload(self) -> Workload:
         """Its Deployment and pods."""
         deployment = self.children.get("Deployment", venue_object(self.venue.name))
-        return workload([deployment], self.children.of_kind("Pod"))
+        around = Circumstances(self.now.unix, "spec.resources", self.warnings)
+        return workload([deployment], self.children.of_kind("Pod"), around)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
@@ -14,8 +13,9 @@ from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.meta import Resource
 from crowetrade_operator.bus.requirements import Fault
+from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.objects import Note, Object
-from crowetrade_operator.decide.observed import GatewayView, Surroundings
+from crowetrade_operator.decide.observed import Children, GatewayView, Surroundings
 
 MAX_COUNT = 2**63 - 1
 
@@ -58,14 +58,26 @@ class Plan:
     restarts: bool = False
 
 
-def rfc3339(unix: float) -> str:
-    """A wall-clock time as Kubernetes writes it, in whole seconds."""
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a child could not be written."""
+
+    reason: Reason
+    text: str
 
 
-def unix_of(text: str) -> float:
-    """Seconds since the Unix epoch of a time that Kubernetes wrote."""
-    return datetime.fromisoformat(text).timestamp()
+def name_taken(refusal: Refusal | None) -> list[Condition]:
+    """Says that an object of somebody else has the name of a child; empty when none has."""
+    if refusal is None or refusal.reason != Reason.NAME_TAKEN:
+        return []
+    return [condition(ConditionType.NAME_TAKEN, True, refusal.reason, refusal.text)]
+
+
+def outdated(plan: Plan, children: Children) -> bool:
+    """Whether a Deployment is not yet as the plan wants it."""
+    deployments = [item for item in plan.apply if item["kind"] == "Deployment"]
+    live = [children.get("Deployment", item["metadata"]["name"]) for item in deployments]
+    return any(not is_applied(with_hash(item), found) for item, found in zip(deployments, live, strict=True))
 
 
 def bounded(count: int) -> int:
@@ -245,9 +257,9 @@ def observed_generation(resource: Resource, previous: int) -> int:
 
 
 def paused_rollout(carried_out: int) -> Condition:
-    """Progressing while reconciling is paused."""
+    """Reconciling while reconciling is paused."""
     text = f"Nothing is rolled out while the annotation {PAUSED_ANNOTATION} is true. {_behind(carried_out)}."
-    return condition(ConditionType.PROGRESSING, False, Reason.RECONCILING_PAUSED, text)
+    return condition(ConditionType.RECONCILING, False, Reason.RECONCILING_PAUSED, text)
 
 
 def _behind(carried_out: int) -> str:

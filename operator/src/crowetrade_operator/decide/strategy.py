@@ -16,7 +16,8 @@ from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide import strategy_deletion, strategy_moves
 from crowetrade_operator.decide.observed import Children, Moment, StrategyVenues, Surroundings
 from crowetrade_operator.decide.plan import Plan
-from crowetrade_operator.decide.pods import Workload, workload
+from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings
+from crowetrade_operator.decide.pods import Workload, ready_pods, workload
 from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments
@@ -42,6 +43,7 @@ class Observed:
     now: Moment
     # By namespace, of the venues that are of another one.
     beyond: Mapping[str, Surroundings] = field(default_factory=dict)
+    warnings: PodWarnings = field(default_factory=PodWarnings)
 
     def deployments(self) -> list[Object | None]:
         """Its Deployments as they should be by number and name; None for one that is not there yet."""
@@ -66,7 +68,8 @@ class Observed:
     @property
     def workload(self) -> Workload:
         """Its Deployments and pods."""
-        return workload(self.deployments(), self.children.of_kind("Pod"))
+        around = Circumstances(self.now.unix, "spec.agents.resources", self.warnings)
+        return workload(self.deployments(), self.children.of_kind("Pod"), around)
 
 
 def plan(observed: Observed, settings: Settings) -> Plan:
@@ -115,7 +118,7 @@ def _held(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[
         found is not None and _applied_hash(with_hash(wanted)) != _applied_hash(found)
         for wanted, found in zip(deployments, live, strict=True)
     )
-    running = workload(observed.children.of_kind("Deployment"), ()).ready > 0
+    running = ready_pods(observed.children.of_kind("Deployment")) > 0
     if not (changed or unwanted) or not running or observed.strategy.spec.agents.update_policy == "Immediate":
         return ""
     exposure = strategy_moves.exposure(observed.venues)

@@ -23,26 +23,29 @@ from crowetrade_api.v1alpha1.strategy import (
     VenueUse,
 )
 from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP, Instrument
-from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.decide import strategy_moves
+from crowetrade_operator.decide.health import STOPPED_ON_PURPOSE, health
 from crowetrade_operator.decide.observed import GatewayView
 from crowetrade_operator.decide.plan import (
     STOPS_AS_WISHED,
     Plan,
+    Refusal,
     bounded,
     bus_message,
     halted_condition,
+    name_taken,
     observed_generation,
+    outdated,
     paused,
     paused_rollout,
-    rfc3339,
     session_condition,
 )
-from crowetrade_operator.decide.pods import rolled_out
+from crowetrade_operator.decide.pods import BROKEN, rolled_out
 from crowetrade_operator.decide.risklimit import acknowledgement
 from crowetrade_operator.decide.stops import stops
 from crowetrade_operator.decide.strategy import Observed
 from crowetrade_operator.decide.strategy_deletion import suspended, waiting_venues
+from crowetrade_operator.decide.times import rfc3339
 
 WATCHED = (
     ConditionType.HALTED,
@@ -68,11 +71,11 @@ _UNRESOLVED = (
     Reason.INSTRUMENT_UNKNOWN,
     Reason.CURRENCY_MISMATCH,
 )
+_ON_THE_WAY = (Reason.STOPPING, Reason.WAITING_FOR_GATEWAY)
 _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
-_BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
-def report(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> StrategyStatus:
+def report(observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus) -> StrategyStatus:
     """The new status; `previous` is the one that was reported last."""
     strategy = observed.strategy
     conditions = _conditions(observed, planned, refusal, previous)
@@ -100,7 +103,9 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
     )
 
 
-def _conditions(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> list[Condition]:
+def _conditions(
+    observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus
+) -> list[Condition]:
     found = _references(observed)
     problem = found if isinstance(found, Problem) else None
     halted = _halted(observed)
@@ -111,10 +116,17 @@ def _conditions(observed: Observed, planned: Plan, refusal: str, previous: Strat
     parts = [venue, agents, risk] if problem is not None else [agents, venue, risk]
     stops = [item for item in (_stopping_halt(ConditionType.READY, halted), _failing(observed)) if item is not None]
     ready = all_of(ConditionType.READY, [*stops, *parts], Reason.AVAILABLE, _ready_message(observed, trading))
-    conditions = [ready, agents, venue, risk, trading, _progressing(observed, planned, problem, previous)]
+    moving = _moving(observed, planned, problem, trading)
+    strategy, now = observed.strategy, observed.now
+    stopped = _stopped(trading, halted)
+    if strategy.paused:
+        known = [paused_rollout(previous.observed_generation)]
+    else:
+        known = health(ready, previous, strategy.metadata.generation, now, moving, stopped)
+    conditions = [ready, agents, venue, risk, trading, *known]
     extra = (_orders_refused(observed, halted, previous), halted, _left_behind(observed))
-    conditions += [item for item in extra if item is not None]
-    return [*conditions, *paused(observed.strategy, previous.observed_generation)]
+    conditions += [*(item for item in extra if item is not None), *name_taken(refusal)]
+    return [*conditions, *paused(strategy, previous.observed_generation)]
 
 
 def _references(observed: Observed) -> Mapping[tuple[str, str], Instrument] | Problem:
@@ -215,10 +227,10 @@ def _ready_message(observed: Observed, trading: Condition) -> str:
     return trading.message
 
 
-def _agents_available(observed: Observed, problem: Problem | None, refusal: str) -> Condition:
+def _agents_available(observed: Observed, problem: Problem | None, refusal: Refusal | None) -> Condition:
     type_, work = ConditionType.AGENTS_AVAILABLE, observed.workload
-    if refusal:
-        return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
+    if refusal is not None:
+        return condition(type_, False, refusal.reason, refusal.text)
     if work.available:
         return condition(type_, True, Reason.AVAILABLE, work.message)
     if problem is not None and all(item is None for item in observed.deployments()):
@@ -393,24 +405,20 @@ def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condi
     return None
 
 
-def _progressing(observed: Observed, planned: Plan, problem: Problem | None, previous: StrategyStatus) -> Condition:
-    type_ = ConditionType.PROGRESSING
-    if observed.strategy.paused:
-        return paused_rollout(previous.observed_generation)
+def _moving(observed: Observed, planned: Plan, problem: Problem | None, trading: Condition) -> Condition | None:
+    """What is still to be done although the strategy may be Ready; None when it is as its spec says."""
+    type_ = ConditionType.RECONCILING
     if planned.held:
         return condition(type_, True, Reason.WAITING_FOR_FLAT, planned.held)
-    if problem is not None:
-        text = f"Nothing is rolled out until this is solved: {problem.message}{_goes_on(observed)}"
-        return condition(type_, False, problem.reason, text)
-    outdated = [
-        item["metadata"]["name"]
-        for item in planned.apply
-        if item["kind"] == "Deployment"
-        and not is_applied(with_hash(item), observed.children.get("Deployment", item["metadata"]["name"]))
-    ]
-    if outdated or not all(rolled_out(item) for item in observed.deployments()):
+    rolling = outdated(planned, observed.children) or not all(rolled_out(item) for item in observed.deployments())
+    if problem is None and rolling:
         return condition(type_, True, Reason.ROLLING_OUT, "The agents are being brought to the present configuration.")
-    return condition(type_, False, Reason.AS_DESIRED, "The agents run the present configuration.")
+    return trading if trading.reason in _ON_THE_WAY else None
+
+
+def _stopped(trading: Condition, halted: Condition | None) -> Condition | None:
+    """Why it is stopped on purpose, once it is."""
+    return next((item for item in (trading, halted) if item is not None and item.reason in STOPPED_ON_PURPOSE), None)
 
 
 def _phase(observed: Observed, conditions: Sequence[Condition], previous: StrategyStatus) -> StrategyPhase:
@@ -427,7 +435,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
         return StrategyPhase.HALTED
     if observed.strategy.spec.suspend:
         return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
-    if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER):
+    if agents.reason in (*BROKEN, Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN):
         return StrategyPhase.DEGRADED
     if risk.reason in _UNBOUND:
         return StrategyPhase.PENDING

@@ -18,8 +18,8 @@ from crowetrade_operator.decide import strategy_deletion
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
     Plan,
-    unix_of,
 )
+from crowetrade_operator.decide.times import unix_of
 from crowetrade_operator.decide.venueconnection_status import open_orders, positions
 from crowetrade_operator.settings import Settings
 

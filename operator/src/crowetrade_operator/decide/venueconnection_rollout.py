@@ -11,10 +11,10 @@ from crowetrade_api.conditions import Condition, ConditionType, condition
 from crowetrade_api.names import APPLIED_HASH_ANNOTATION, venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_operator.cluster.compare import is_applied, with_hash
+from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide.observed import ObservedVenue
-from crowetrade_operator.decide.plan import Plan, paused_rollout
+from crowetrade_operator.decide.plan import Plan, outdated
 from crowetrade_operator.decide.pods import rolled_out
 from crowetrade_operator.settings import Settings
 
@@ -76,21 +76,16 @@ def _waits_for_turn(observed: ObservedVenue, settings: Settings) -> Restart | No
     )
 
 
-def progressing(observed: ObservedVenue, venue: VenueConnection, planned: Plan, carried_out: int) -> Condition:
-    """How far a change of the gateway is. `carried_out` is the generation that was observed before."""
-    type_ = ConditionType.PROGRESSING
-    if venue.paused:
-        return paused_rollout(carried_out)
+def moving(observed: ObservedVenue, venue: VenueConnection, planned: Plan) -> Condition | None:
+    """How far a change of the gateway is; None when it runs the present configuration."""
+    type_ = ConditionType.RECONCILING
     if planned.held:
         return condition(type_, True, planned.held_reason, planned.held)
-    live = observed.children.get("Deployment", venue_object(venue.name))
-    wanted = next((item for item in planned.apply if item["kind"] == "Deployment"), None)
-    if wanted is None:
-        text = "Nothing is rolled out until the operator knows a Vault: see condition CredentialsReady."
-        return condition(type_, False, Reason.VAULT_NOT_CONFIGURED, text)
-    if not is_applied(with_hash(wanted), live) or not rolled_out(live):
-        return condition(type_, True, Reason.ROLLING_OUT, "The gateway is brought to the present configuration.")
-    return condition(type_, False, Reason.AS_DESIRED, "The gateway runs the present configuration.")
+    if outdated(planned, observed.children) or not rolled_out(
+        observed.children.get("Deployment", venue_object(venue.name))
+    ):
+        return condition(type_, True, Reason.ROLLING_OUT, "The gateway is being brought to the present configuration.")
+    return None
 
 
 def _applied_hash(item: Object) -> str:

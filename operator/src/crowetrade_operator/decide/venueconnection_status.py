@@ -23,19 +23,24 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePositionStatus,
 )
 from crowetrade_operator.decide import venueconnection_rollout
+from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
     SESSION_NAMES,
     STOPS_AS_WISHED,
     Plan,
+    Refusal,
     bounded,
     halted_condition,
+    name_taken,
     observed_generation,
     paused,
+    paused_rollout,
     reason_word,
-    rfc3339,
     session_condition,
 )
+from crowetrade_operator.decide.pods import BROKEN
+from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.settings import Settings
 
 WATCHED = (
@@ -46,11 +51,15 @@ WATCHED = (
     ConditionType.CREDENTIALS_STALE,
 )
 SHOWN_REFUSED = 10
-_BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
+_REFUSED = (Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN)
 
 
 def report(
-    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue,
+    planned: Plan,
+    settings: Settings,
+    refusal: Refusal | None,
+    previous: VenueConnectionStatus,
 ) -> VenueConnectionStatus:
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
@@ -83,7 +92,11 @@ def record_cleared(observed: ObservedVenue) -> bool:
 
 
 def _conditions(
-    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue,
+    planned: Plan,
+    settings: Settings,
+    refusal: Refusal | None,
+    previous: VenueConnectionStatus,
 ) -> list[Condition]:
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
@@ -91,17 +104,51 @@ def _conditions(
         credentials, *more = _credentials(observed, observed.venue, settings)
         parts = [credentials, session] if credentials.status != "True" else [session, credentials]
         found += [credentials, *more]
-        if not observed.venue.deleting:
-            carried_out = previous.observed_generation
-            found.append(venueconnection_rollout.progressing(observed, observed.venue, planned, carried_out))
     else:
         parts = [session]
     if halted is not None and halted.reason not in STOPS_AS_WISHED:
         parts.insert(0, condition(ConditionType.READY, False, halted.reason, halted.message))
     refused = _strategies_refused(observed)
-    found += [refused] if refused is not None else []
+    found += [*([refused] if refused is not None else []), *name_taken(refusal)]
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
-    return [ready, *found, *paused(observed.venue, previous.observed_generation)]
+    venue = observed.venue
+    if venue.paused:
+        found.append(paused_rollout(previous.observed_generation))
+    else:
+        stopped = halted if _is_stopped(observed, halted) else None
+        moving = _moving(observed, planned, halted)
+        found += health(ready, previous, venue.metadata.generation, observed.now, moving, stopped)
+    return [ready, *found, *paused(venue, previous.observed_generation)]
+
+
+def _moving(observed: ObservedVenue, planned: Plan, halted: Condition | None) -> Condition | None:
+    """What is still to be done although the venue may be Ready; None when it is as its spec says."""
+    type_, venue = ConditionType.RECONCILING, observed.venue
+    if not isinstance(venue, VenueConnection):
+        return None
+    if not venue.deleting and (rolling := venueconnection_rollout.moving(observed, venue, planned)) is not None:
+        return rolling
+    suspended = halted is not None and halted.reason == Reason.VENUE_SUSPENDED
+    if venue.spec.suspend and not _is_stopped(observed, halted):
+        text = "The gateway has not confirmed yet that no order is open."
+        return condition(type_, True, Reason.STOPPING, text)
+    if suspended and not venue.spec.suspend:
+        return condition(type_, True, Reason.WAITING_FOR_GATEWAY, "The gateway has not resumed yet.")
+    return None
+
+
+def _is_stopped(observed: ObservedVenue, halted: Condition | None) -> bool:
+    """Whether the gateway has confirmed that it is suspended and that no order is open."""
+    venue, status = observed.venue, observed.gateway.status
+    return (
+        isinstance(venue, VenueConnection)
+        and venue.spec.suspend
+        and halted is not None
+        and halted.reason == Reason.VENUE_SUSPENDED
+        and status is not None
+        and status.config_revision == observed.config.revision
+        and not open_orders(status)
+    )
 
 
 def _strategies_refused(observed: ObservedVenue) -> Condition | None:
@@ -131,12 +178,12 @@ def _halted(observed: ObservedVenue) -> Condition | None:
     return halted_condition(observed.venue.name, observed.gateway, observed.config)
 
 
-def _session_established(observed: ObservedVenue, refusal: str) -> Condition:
+def _session_established(observed: ObservedVenue, refusal: Refusal | None) -> Condition:
     type_ = ConditionType.SESSION_ESTABLISHED
-    if refusal:
-        return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
+    if refusal is not None:
+        return condition(type_, False, refusal.reason, refusal.text)
     work = observed.workload
-    if observed.gateway.status is None and work.reason in _BROKEN:
+    if observed.gateway.status is None and work.reason in BROKEN:
         return condition(type_, False, work.reason, work.message)
     return session_condition(type_, observed.venue.name, observed.gateway, observed.around)
 
@@ -229,14 +276,14 @@ def _phase(observed: ObservedVenue, conditions: Sequence[Condition], previous: V
     assert ready is not None
     assert session is not None
     assert credentials is not None
-    if credentials.reason == Reason.VAULT_NOT_CONFIGURED or session.reason == Reason.REFUSED_BY_CLUSTER:
+    if credentials.reason == Reason.VAULT_NOT_CONFIGURED or session.reason in _REFUSED:
         return VenuePhase.PENDING
     if session.reason == Reason.LOGON_REJECTED:
         return VenuePhase.REFUSED
     if ready.status == "True":
         return VenuePhase.ENDED if session.reason == Reason.REPLAY_ENDED else VenuePhase.CONNECTED
     was_up = previous.phase in _UP
-    return VenuePhase.DEGRADED if was_up or session.reason in _BROKEN else VenuePhase.STARTING
+    return VenuePhase.DEGRADED if was_up or session.reason in BROKEN else VenuePhase.STARTING
 
 
 _UP = (VenuePhase.CONNECTED, VenuePhase.ENDED, VenuePhase.DEGRADED, VenuePhase.SUSPENDED, VenuePhase.HALTED)

@@ -14,11 +14,10 @@ from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.decide.observed import GatewayView, Surroundings
 from crowetrade_operator.decide.plan import (
     paused,
-    rfc3339,
     session_condition,
     transition_notes,
-    unix_of,
 )
+from crowetrade_operator.decide.times import rfc3339, unix_of
 from crowetrade_operator_tests.decide.scenes import NEVER, fresh, silent
 from crowetrade_operator_tests.samples import account, gateway_status, strategy
 

@@ -85,8 +85,8 @@ def progress(observed: ObservedVenue, settings: Settings = SETTINGS, before: int
     """What is planned, and how the status tells it."""
     planned = plan(observed, settings)
     previous = VenueConnectionStatus(observed_generation=before)
-    status = report(observed, planned, settings, "", previous)
-    return planned, told(status.conditions, ConditionType.PROGRESSING)
+    status = report(observed, planned, settings, None, previous)
+    return planned, told(status.conditions, ConditionType.RECONCILING)
 
 
 HELD: dict[str, tuple[ObservedVenue, Settings, str, str]] = {
@@ -209,7 +209,8 @@ def test_what_needs_no_restart_causes_none(case: str) -> None:
         resource = venue(change(manifest, path, value), generation=2)
     planned, found = progress(seen(resource, WORKING, restarting=frozenset({"sim-a"})))
     assert not planned.restarts
-    assert (found.status, found.reason) == ("False", "AsDesired")
+    # A suspension is under way until the gateway has confirmed it.
+    assert found.reason == ("Stopping" if case == "suspend" else "AsDesired")
 
 
 def test_while_paused_nothing_claims_that_the_new_spec_runs() -> None:
@@ -228,17 +229,18 @@ def _deployment(generation: int = 2, **status: Any) -> Object:
     return {**found, "metadata": {**found["metadata"], "generation": generation}}
 
 
+TOO_LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
 TURNS: dict[str, tuple[Object, bool]] = {
     "ready": (_deployment(observedGeneration=2), False),
     "applied, and its controller has not seen that": (_deployment(observedGeneration=1), True),
     "its pod is not ready": (_deployment(observedGeneration=2, readyReplicas=0), True),
     "its pod is of the template before": (_deployment(observedGeneration=2, updatedReplicas=0), True),
     "it did not come up in time": (
-        _deployment(observedGeneration=2, readyReplicas=0, conditions=[{"reason": "ProgressDeadlineExceeded"}]),
+        _deployment(observedGeneration=2, readyReplicas=0, conditions=[TOO_LATE]),
         False,
     ),
     "it did not come up in time, and was changed since": (
-        _deployment(observedGeneration=1, readyReplicas=0, conditions=[{"reason": "ProgressDeadlineExceeded"}]),
+        _deployment(observedGeneration=1, readyReplicas=0, conditions=[TOO_LATE]),
         True,
     ),
 }
