@@ -25,7 +25,9 @@ def named(objects: list[Object], kind: str, name: str) -> list[Object]:
 
 
 def rights(role: Object) -> set[tuple[str, str]]:
-    return {(resource, verb) for rule in role.get("rules", []) for resource in rule["resources"] for verb in rule["verbs"]}
+    return {
+        (resource, verb) for rule in role.get("rules", []) for resource in rule["resources"] for verb in rule["verbs"]
+    }
 
 
 def test_gateways_may_read_kill_switches_and_nothing_else() -> None:
