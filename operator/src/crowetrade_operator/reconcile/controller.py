@@ -86,9 +86,9 @@ class Controller:
         item = after or before
         assert item is not None
         if item["kind"] not in _CUSTOM:
-            owner = owner_key(item)
-            if owner is not None:
-                self.queue.add(owner)
+            for owner in {owner_key(seen) for seen in (before, after) if seen is not None}:
+                if owner is not None:
+                    self.queue.add(owner)
             return
         if before is not None and after is not None and _intent(before) == _intent(after):
             return
@@ -248,12 +248,12 @@ class Controller:
             warnings=warnings,
         )
         planned = strategy.plan(observed, context.settings)
-        refusal = await context.carry_out(key, resource, planned)
+        applied = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
-        status = strategy_status.report(observed, planned, refusal, previous)
+        status = strategy_status.report(observed, planned, applied.refusal, previous)
         self._report(key, resource, previous, status, strategy_status.WATCHED)
-        return _again(planned.again, refusal)
+        return _earlier(planned.again, applied.again)
 
     async def _unreadable_strategy(
         self, key: Key, resource: UnreadableStrategy, previous: StrategyStatus
@@ -295,14 +295,14 @@ class Controller:
         if planned.restarts:
             context.restarts.add((key.namespace, key.name))
         try:
-            refusal = await context.carry_out(key, resource, planned)
+            applied = await context.carry_out(key, resource, planned)
         finally:
             context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
-        status = venueconnection_status.report(observed, planned, context.settings, refusal, previous)
+        status = venueconnection_status.report(observed, planned, context.settings, applied.refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
-        return _again(planned.again, refusal)
+        return _earlier(planned.again, applied.again)
 
     async def _risk_limit(self, key: Key) -> float | None:
         context = self.context
@@ -464,6 +464,7 @@ class Controller:
         while True:
             await asyncio.sleep(self.context.settings.resync_seconds)
             self.context.status.doubt()
+            self.context.child_writer.writes.forget_old()
             self.enqueue_all()
             self.context.bus.board.forget_silent_agents(AGENT_MEMORY_SECONDS)
             try:
@@ -489,9 +490,8 @@ class Controller:
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
 
 
-def _again(planned: float | None, refusal: str) -> float | None:
-    """A refusal may be gone when a quota is raised: look again, but not often."""
-    return 30.0 if refusal else planned
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
 
 
 def _intent(item: Object) -> Object:
