@@ -130,7 +130,12 @@ def _of(manifest: Object, status: Status | None = None, generation: int = 0) -> 
     """As the operator has seen it last, unless a later generation is given."""
     seen = status.observed_generation if status is not None else 1
     metadata = {**manifest["metadata"], "namespace": "desk", "generation": generation or seen}
-    return {**manifest, "metadata": metadata} | ({"status": status.to_api()} if status is not None else {})
+    item = {**manifest, "metadata": metadata}
+    if status is None:
+        return item
+    # What is read of it: figures would change these files without a reason.
+    read = {name: value for name, value in status.to_api().items() if name in ("observedGeneration", "conditions")}
+    return {**item, "status": read}
 
 
 def without_status(item: Object) -> Object:
