@@ -210,7 +210,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         http_port=int(_number(environment, "HTTP_PORT", _DEFAULTS.http_port, least=0)),
         workers=int(_number(environment, "WORKERS", _DEFAULTS.workers, least=1)),
         status_writes_per_second=_number(
-            environment, "STATUS_WRITES_PER_SECOND", _DEFAULTS.status_writes_per_second, least=0.1
+            environment, "STATUS_WRITES_PER_SECOND", _DEFAULTS.status_writes_per_second, least=1
         ),
         resync_seconds=_number(environment, "RESYNC_SECONDS", _DEFAULTS.resync_seconds, least=1),
         stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", _DEFAULTS.stop_deadline_seconds, least=1),

@@ -69,6 +69,11 @@ class Process:
             env=None if environment is None else {**os.environ, **environment},
         )
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Ends the process."""
         self._process.terminate()
