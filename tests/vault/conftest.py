@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
+from nats.aio.client import Client
 
-from crowetrade_agents_tests.conftest import nats_server, nats_url
+from crowetrade_agents_tests.conftest import make_bus_resources, nats_server, nats_url
+from crowetrade_agents_tests.gateway.harness import NAMESPACE, VENUE
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.samples import venue_manifest
@@ -51,6 +54,15 @@ def vault(api: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Client]:
+    """A bus with what a gateway needs."""
+    client = await nats.connect(nats_url)
+    await make_bus_resources(client, (NAMESPACE, VENUE))
+    yield client
+    await client.close()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 from crowetrade_operator_tests.servers import Wire
 from tests.vault.conftest import Keyed
+from tests.vault.keeping import keeping, log_on, says
 from tests.vault.servers import Vault, until
-from tests.vault.test_failures import keeping, log_on, says
 
 pytestmark = pytest.mark.integration
 

@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
 
-from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents.runtime.keys import KeyKeeper
 from crowetrade_agents.venues.port import VenueUnavailable
-from crowetrade_process.stopping import cancelled
 from tests.vault.conftest import Keyed
+from tests.vault.keeping import keeping, log_on, says
 from tests.vault.servers import until
 
 pytestmark = pytest.mark.integration
-
-
-@asynccontextmanager
-async def keeping(keyed: Keyed, **environment: str) -> AsyncIterator[KeyKeeper]:
-    """The keys of a gateway that has no venue: whatever it shows is accepted. `environment` is Vault Agent's."""
-    assert keyed.venue.spec.credentials is not None
-    keeper = KeyKeeper(keyed.agent.credentials, keyed.venue.spec.credentials, SystemClock())
-
-    async def renew() -> None:
-        keeper.read()
-        keeper.logged_on()
-
-    keyed.agent.start(**environment)
-    running = asyncio.create_task(keeper.run(renew))
-    try:
-        yield keeper
-    finally:
-        assert keyed.agent.runs, "nothing crash-loops"
-        await cancelled(running)
-
-
-async def log_on(keeper: KeyKeeper) -> None:
-    """As a session does, again and again."""
-
-    def tried() -> bool:
-        try:
-            keeper.read()
-        except VenueUnavailable:
-            return False
-        keeper.logged_on()
-        return True
-
-    await until(tried, keeper.status)
-
-
-async def says(keeper: KeyKeeper, reason: str, *words: str) -> None:
-    """Waits for what the gateway reports."""
-    await until(lambda: keeper.status().reason == reason, keeper.status)
-    for word in words:
-        assert word in keeper.status().message
 
 
 DENIED: dict[str, tuple[Callable[[Keyed], object], Callable[[Keyed], object], str, tuple[str, ...]]] = {
@@ -174,18 +130,3 @@ async def test_the_path_of_another_venue_is_refused_with_this_ones_token(keyed: 
     assert mine.vault.answer(token, f"secret/data/{other.path}") == 403
     with pytest.raises(AssertionError, match="not authorized"):
         mine.vault.login(other.role, mine.token)
-
-
-async def test_credentials_with_a_lease_are_replaced_before_it_ends(keyed: Callable[..., Keyed]) -> None:
-    """The engine is KV version 1, whose secrets may have a lease (field ttl): it is built into every Vault."""
-    it = keyed(
-        path="leased/venue", engine="Dynamic", refreshSeconds=3600, keys={"apiKey": "user", "secret": "password"}
-    )
-    it.vault.run("secrets", "enable", "-path=leased", "-version=1", "kv")
-    it.vault.run("write", "leased/venue", "-", stdin='{"user": "a", "password": "p1", "ttl": "6s"}')
-    async with keeping(it) as keeper:
-        await log_on(keeper)
-        assert keeper.read() == {"apiKey": "a", "secret": "p1"}
-        it.vault.run("write", "leased/venue", "-", stdin='{"user": "a", "password": "p2", "ttl": "6s"}')
-        await until(lambda: keeper.read() == {"apiKey": "a", "secret": "p2"}, keeper.status, seconds=15)
-        assert keeper.status().version == ""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import nats
@@ -17,98 +13,24 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from crowetrade.bus.v1 import orders_pb2, status_pb2
+from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.runtime.clock import SystemClock
-from crowetrade_agents_tests.conftest import make_bus_resources
 from crowetrade_agents_tests.gateway.harness import (
-    NAMESPACE,
-    VENUE,
-    Running,
-    Trader,
     configuration,
     configure,
-    limit,
     running,
     session,
     status_when,
-    venue_file,
     write_quotes,
 )
-from crowetrade_api.files import EnvName, VenueFile
+from crowetrade_api.files import EnvName
 from crowetrade_process.logs import configure_logging
 from tests.vault.conftest import REFRESH_SECONDS, Keyed
+from tests.vault.gateway import flowing, gateway_file, takes_both, trading
 
 pytestmark = pytest.mark.integration
 
 KEYS = {"apiKey": "api-key", "secret": "api-secret", "fixPassword": "password"}
-
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[Client]:
-    client = await nats.connect(nats_url)
-    await make_bus_resources(client, (NAMESPACE, VENUE))
-    yield client
-    await client.close()
-
-
-def sha256(value: str) -> str:
-    return hashlib.sha256(value.encode()).hexdigest()
-
-
-def gateway_file(keyed: Keyed, old: str, new: str) -> VenueFile:
-    """venue.json of a venue that takes both keys, as venues do while keys are rotated."""
-    keys = {"apiKeySha256": sha256(new), "previousApiKeySha256": sha256(old)}
-    content = venue_file(rate_limits=None, replay={"speed": "10"}, **keys).content()
-    credentials = keyed.venue.spec.credentials
-    assert credentials is not None
-    content["spec"]["credentials"] = credentials.to_api()
-    return VenueFile.model_validate(content)
-
-
-@asynccontextmanager
-async def trading(bus: Client, folder: Path, keyed: Keyed, file: VenueFile) -> AsyncIterator[Running]:
-    """A gateway with its agent beside it."""
-    write_quotes(folder, 20_000, quantity="1000000000")
-    limits = [limit("maxOrderQuantity", "10000"), limit("maxPositionQuantity", "1000000000")]
-    await configure(bus, configuration(limits=limits))
-    keyed.agent.start()
-    environment = {EnvName.CREDENTIALS_DIRECTORY.value: str(keyed.agent.credentials)}
-    async with running(bus, folder, file=file, **environment) as gateway:
-        await status_when(bus, lambda status: status.session == status_pb2.SESSION_STATE_LOGGED_ON)
-        yield gateway
-
-
-@dataclass
-class Flow:
-    """Orders one after the other, until it is told to stop."""
-
-    trader: Trader
-    filled: int = 0
-    others: list[orders_pb2.ExecutionReport] = field(default_factory=list)
-    stopping: bool = False
-
-    async def run(self) -> None:
-        """Sends."""
-        while not self.stopping:
-            reports = await self.trader.order("1000")
-            if reports[-1].ord_status == orders_pb2.ORD_STATUS_FILLED:
-                self.filled += 1
-            else:
-                self.others.append(reports[-1])
-
-
-@asynccontextmanager
-async def flowing(trader: Trader) -> AsyncIterator[Flow]:
-    """Orders that all have to be filled."""
-    flow = Flow(trader)
-    task = asyncio.create_task(flow.run())
-    try:
-        yield flow
-    finally:
-        flow.stopping = True
-        await task
-    assert not flow.others
-    assert flow.filled > 0
 
 
 async def test_a_rotated_key_is_used_within_the_refresh_time_and_no_order_is_lost(
@@ -117,7 +39,10 @@ async def test_a_rotated_key_is_used_within_the_refresh_time_and_no_order_is_los
     old, new = secrets.token_hex(16), secrets.token_hex(16)
     it = keyed()
     it.vault.put(it.path, **{"api-key": old})
-    async with trading(bus, tmp_path, it, gateway_file(it, old, new)) as gateway, session(gateway) as (trader, _):
+    async with (
+        trading(bus, tmp_path, it, gateway_file(it, **takes_both(old, new))) as gateway,
+        session(gateway) as (trader, _),
+    ):
         began = await status_when(bus, lambda status: status.credentials.version == "1")
         async with flowing(trader) as flow:
             before = flow.filled
@@ -140,7 +65,7 @@ async def test_a_new_key_that_the_venue_refuses_is_told_and_trading_goes_on(
     old, new = secrets.token_hex(16), secrets.token_hex(16)
     it = keyed()
     it.vault.put(it.path, **{"api-key": old})
-    file = gateway_file(it, old, new)
+    file = gateway_file(it, **takes_both(old, new))
     async with trading(bus, tmp_path, it, file) as gateway, session(gateway) as (trader, _), flowing(trader):
         it.vault.put(it.path, **{"api-key": "wrong"})
         told = await status_when(bus, lambda status: status.credentials.reason == "CredentialsRefused")
@@ -160,7 +85,7 @@ async def test_without_keys_the_gateway_runs_says_why_and_logs_on_when_they_come
     write_quotes(tmp_path, 1000)
     it.agent.start()
     environment = {EnvName.CREDENTIALS_DIRECTORY.value: str(it.agent.credentials)}
-    async with running(bus, tmp_path, file=gateway_file(it, key, key), **environment):
+    async with running(bus, tmp_path, file=gateway_file(it, **takes_both(key, key)), **environment):
         told = await status_when(bus, lambda status: status.credentials.reason == "VaultSecretMissing")
         assert told.session == status_pb2.SESSION_STATE_CONNECTING
         assert "the venue's keys are not there" in told.session_message
@@ -191,7 +116,10 @@ async def test_the_keys_are_nowhere_but_in_their_file(
     await listener.subscribe(">", cb=hear)
     rest = {"api-secret": f"{secret}\nsecond line", "password": password}
     it.vault.put(it.path, **{"api-key": old}, **rest)
-    async with trading(bus, tmp_path, it, gateway_file(it, old, new)) as gateway, session(gateway) as (trader, _):
+    async with (
+        trading(bus, tmp_path, it, gateway_file(it, **takes_both(old, new))) as gateway,
+        session(gateway) as (trader, _),
+    ):
         async with flowing(trader):
             it.vault.put(it.path, **{"api-key": "wrong"}, **rest)
             await status_when(bus, lambda status: status.credentials.reason == "CredentialsRefused")

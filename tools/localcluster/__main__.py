@@ -42,7 +42,7 @@ def _programs() -> set[str]:
 def _path(program: str) -> Path:
     if program == "kubectl":
         return wheels.kubectl()
-    return wheels.nats_server() if program == "nats-server" else build.binary(program)
+    return wheels.program(program) if program in wheels.PROGRAMS else build.binary(program)
 
 
 def _load(name: str) -> None:
@@ -72,7 +72,9 @@ def _run(options: argparse.Namespace) -> int:
         case "status":
             return cluster.status()
         case "build":
-            preparation.prepare(binaries=options.only != "images", container_images=options.only != "binaries")
+            preparation.prepare(
+                binaries=options.only != "images", container_images=options.only != "binaries", for_tests=True
+            )
         case "load":
             host.require_root()
             _load(options.image)

@@ -1,6 +1,7 @@
 """Builds the Go programs, once per version, into the cache.
 
-A group is a folder below go/ with a go.mod and a go.sum: `go install pkg@version` refuses modules with replace lines.
+A group is a folder below go/ with a go.mod and a go.sum, because `go install pkg@version` refuses modules with replace
+lines; and with a main.go where no module in the proxy has the program.
 The key of its output is made of all that decides it, so that a changed pin never finds an old program.
 """
 
@@ -43,6 +44,8 @@ class Group:
     rename: tuple[tuple[str, str], ...] = ()
     module_files: tuple[tuple[str, str, str], ...] = field(default=())
     """Files taken out of a module's source: (module, path inside, name in the cache)."""
+    tests_only: bool = field(default=False, repr=False)
+    """No cluster needs it."""
 
 
 GROUPS = (
@@ -65,6 +68,17 @@ GROUPS = (
     ),
     Group("vault", versions.VAULT, ("vault",), build_flags=("-tags", "minimal")),
     Group("vault-kubernetes-auth", versions.VAULT_KUBERNETES_AUTH, ("vault-plugin-auth-kubernetes",)),
+    Group("vault-redis", versions.VAULT_REDIS, ("vault-plugin-database-redis",), tests_only=True),
+    Group(
+        "cert-manager",
+        versions.CERT_MANAGER,
+        ("cert-manager",),
+        module_files=tuple(
+            ("github.com/cert-manager/cert-manager", f"deploy/crds/cert-manager.io_{plural}.yaml", f"{plural}.yaml")
+            for plural in versions.CERT_MANAGER_KINDS
+        ),
+        tests_only=True,
+    ),
 )
 """In the order in which `up` needs them."""
 
@@ -76,7 +90,7 @@ def source(group: Group) -> Path:
 def key(group: Group) -> str:
     """Version for people, digest for certainty."""
     parts = [repr(group), platform.machine()]
-    parts += [(source(group) / name).read_text() for name in ("go.mod", "go.sum")]
+    parts += [path.read_text() for path in sorted(source(group).iterdir())]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     return f"{group.name}-{group.version}-{digest}"
 

@@ -108,7 +108,10 @@ def pause() -> Image:
 
 
 def nats() -> Image:
-    files = {"nats-server": _copy(wheels.nats_server), "nats-server.conf": lambda to: to.write_text(_NATS_SETTINGS)}
+    files = {
+        "nats-server": _copy(lambda: wheels.program("nats-server")),
+        "nats-server.conf": lambda to: to.write_text(_NATS_SETTINGS),
+    }
     return Image(versions.NATS_IMAGE, _NATS, wheels.output().name + _NATS_SETTINGS, files)
 
 

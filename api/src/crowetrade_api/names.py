@@ -24,6 +24,8 @@ CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
 """User who made the last change of a resource, as the API server knows them: admission lets nobody else be named."""
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
+VENUES_ANNOTATION = f"{GROUP}/venues"
+"""On the ConfigMap of a strategy: NAMESPACE/NAME of the venues that its agents are configured for, with commas."""
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 """On every namespace, with its name: the API server sets it, so nobody can claim another one's."""
@@ -77,6 +79,16 @@ class Key(NamedTuple):
     kind: Kind
     namespace: str
     name: str
+
+
+class VenueAddress(NamedTuple):
+    """Address of one VenueConnection."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
 
 
 def strategy_object(strategy: str, role: str = COMBINED_ROLE) -> str:

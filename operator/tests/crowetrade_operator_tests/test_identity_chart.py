@@ -55,7 +55,7 @@ def names(objects: list[Object], *kinds: str) -> set[str]:
 
 def test_without_identities_there_is_no_authorizer_and_no_tls() -> None:
     assert "crowetrade-authorizer" not in names(NONE, "Deployment", "ServiceAccount", "ClusterRole", "NetworkPolicy")
-    assert not of_kind(NONE, "Job")
+    assert names(NONE, "Job") == {"crowetrade-uninstall"}
     (config,) = [item for item in of_kind(NONE, "ConfigMap") if item["metadata"]["name"] == "nats"]
     assert "tls {" not in config["data"]["access.conf"]
     assert environment(NONE, "crowetrade-operator")["IDENTITY_SOURCE"] == "None"

@@ -62,7 +62,10 @@ def _of_reading(text: str, path: str) -> Problem:
     if "no secret exists at" in text:
         said = f"Vault has no secret at {path}, or its last version is deleted: write it, or correct the path"
         return Problem(Reason.VAULT_SECRET_MISSING, said)
-    if _code(text) in (400, 403):
+    if _code(text) == 400:
+        said = f"Vault makes no credentials at {path}{_quoted(text)}: correct the path, or make the engine's role"
+        return Problem(Reason.VAULT_SECRET_MISSING, said)
+    if _code(text) == 403:
         said = f"Vault denies reading {path}{_quoted(text)}: give the role a policy with capability read on {path}"
         return Problem(Reason.VAULT_ACCESS_DENIED, said)
     return _of_server(text, login=False)

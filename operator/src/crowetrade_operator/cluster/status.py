@@ -26,7 +26,7 @@ from crowetrade_api.names import API_VERSION, Key, Kind
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.errors import ClusterError, ClusterUnavailable, NotFound
+from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound
 
 log = structlog.get_logger()
 
@@ -59,6 +59,7 @@ def significant(status: Object) -> Object:
         "phase",
         "state",
         "conditions",
+        "venues",
         "gateways",
         "acknowledgements",
         "pending",
@@ -237,7 +238,7 @@ class StatusWriter:
             await self._cluster.apply(body, "status")
         except NotFound:
             result = "gone"
-        except ClusterUnavailable as error:
+        except (ClusterUnavailable, Conflict) as error:
             result = "retried"
             log.warning("status not written, trying again", key=str(key), error=str(error))
             self._known.pop(key, None)

@@ -12,7 +12,7 @@ import structlog
 
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api import kill_order
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, counts_over_gateways, names_venue, refusal
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, counts_over_gateways, refusal, uses_venue
 from crowetrade_api.names import (
     CHANGED_BY_ANNOTATION,
     CLEAR_BREACH_ANNOTATION,
@@ -35,12 +35,15 @@ from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.pod_events import PodEvents
 from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESPACES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
 from crowetrade_operator.decide.observed import Children, GatewayView, Kept, Lazy, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan, rfc3339
+from crowetrade_operator.decide.plan import Plan
+from crowetrade_operator.decide.pods import restarting
+from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
@@ -73,10 +76,14 @@ class Context:
     direct: DirectOrders
     status: StatusWriter
     recorder: Recorder
+    # Namespaces that cannot be read, and why; see Relist.
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     wall_clock: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
     # Called when the labels of a namespace have changed, or when it is being deleted.
     on_namespace: Callable[[str], None] = lambda namespace: None
+    # Gateways that a reconcile is about to restart: their Deployments do not say so yet.
+    restarts: set[tuple[str, str]] = field(default_factory=set)
     _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
     _compiled: dict[str, dict[str, Kept]] = field(default_factory=dict)
@@ -84,10 +91,12 @@ class Context:
     _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     _namespaces: dict[str, tuple[Labels | None, float]] = field(default_factory=dict)
     traders: Traders = field(init=False)
+    pod_events: PodEvents = field(init=False)
     vault_roles: VaultRoleKeeper = field(init=False)
 
     def __post_init__(self) -> None:
         self.traders = Traders(self.cache)
+        self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
 
     def all_venues(self) -> list[AnyVenue]:
@@ -129,11 +138,15 @@ class Context:
                 guests = {
                     item.namespace: self._labels(item.namespace)
                     for item in self._guests(namespace)
-                    if names_venue(item, venue) and not refusal(item, venue, self._namespaces_around(namespace))
+                    if uses_venue(item, venue) and not refusal(item, venue, self._namespaces_around(namespace))
                 }
                 answer = self.direct.answer(place, (namespace, name), self.settings.silent_after_seconds)
                 found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, guests, answer))
         return found
+
+    def may_work_in(self, namespace: str) -> bool:
+        """Whether everything in the namespace can be seen: what is not seen would count as not there."""
+        return "" not in self.unreadable and namespace not in self.unreadable
 
     def surroundings(self, namespace: str) -> Surroundings:
         """Venues and limits of a namespace, who trades there, and what the bus said about them. What is by venue is
@@ -152,6 +165,7 @@ class Context:
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
             gateways=Lazy(venues, lambda name: self._gateway(namespace, venues[name])),
             gateway_deployments=Lazy(venues, lambda name: self._deployed(namespace, name) or None),
+            restarting=Lazy(venues, lambda name: self._is_restarting(namespace, name) or None),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=frozenset(self._terminating & namespaces.keys()),
@@ -163,7 +177,8 @@ class Context:
 
     def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
         """Of the venues of a Strategy that are of other namespaces."""
-        namespaces = {strategy.namespace_of(name) for name in strategy.venues} - {strategy.namespace}
+        named = {strategy.namespace_of(name) for name in strategy.venues}
+        namespaces = named.union(item.namespace for item in strategy.status.venues) - {strategy.namespace}
         return {namespace: self.surroundings(namespace) for namespace in sorted(namespaces)}
 
     def counts_over_gateways(self, namespace: str) -> bool:
@@ -333,6 +348,10 @@ class Context:
 
     def _deployed(self, namespace: str, venue: str) -> bool:
         return self.cache.get("Deployment", namespace, venue_object(venue)) is not None
+
+    def _is_restarting(self, namespace: str, venue: str) -> bool:
+        deployment = self.cache.get("Deployment", namespace, venue_object(venue))
+        return (namespace, venue) in self.restarts or (deployment is not None and restarting(deployment))
 
     def _resource(self, key: Key, model: type[R], unreadable: type[U]) -> R | U | None:
         """One custom resource as its model; parsed once a version."""

@@ -21,7 +21,7 @@ from crowetrade_api.names import Key, Kind, strategy_of
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
-from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy
+from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy, VenueUse
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.news import GatewayNews, News
@@ -43,8 +43,9 @@ from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.figures import Figures
+from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
-from crowetrade_operator.reconcile.traders import Place, venues_of
+from crowetrade_operator.reconcile.traders import Place, left_by, venues_of
 
 log = structlog.get_logger()
 
@@ -87,7 +88,7 @@ class Controller:
         context.vault_roles.changed = lambda namespace, name: self.queue.add(Key(Kind.VENUE, namespace, name))
         context.on_namespace = self.namespace_changed
         self.figures = Figures(self.queue, context.status)
-        # Strategies that wait for something in their accounts: figures are news to them.
+        # Who waits until something is closed or flat: figures are news to them.
         self._waiting: set[Key] = set()
         # By venue: the revision that its gateway was to have when it was looked at last.
         self._revisions: dict[Key, str] = {}
@@ -121,15 +122,21 @@ class Controller:
                 self._add_all(Kind.VENUE, namespace)
             self._kills_reported(namespace, venue)
             return
-        self.figures.add(Key(Kind.VENUE, namespace, venue))
+        self._add_figures(Key(Kind.VENUE, namespace, venue))
         for name in self.context.cache.names(Kind.RISK_LIMIT.value, namespace):
             self.queue.add_after(Key(Kind.RISK_LIMIT, namespace, name), LIMITS_SECONDS)
         for known_as, found in (news.accounts or {}).items():
             key = Key(Kind.STRATEGY, *strategy_of(known_as, namespace))
-            if found is News.STATE or key in self._waiting:
+            if found is News.STATE:
                 self.queue.add(key)
             else:
-                self.figures.add(key)
+                self._add_figures(key)
+
+    def _add_figures(self, key: Key) -> None:
+        if key in self._waiting:
+            self.queue.add(key)
+        else:
+            self.figures.add(key)
 
     def _look_at_all_of(self, namespace: str, venue: str) -> None:
         """The venue, who trades there, and the limits that may bind them."""
@@ -283,6 +290,8 @@ class Controller:
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one object to where it should be; returns when to look again."""
+        if not self.context.may_work_in(key.namespace) and not self._is_known_kill_switch(key):
+            return None
         if key.kind is not Kind.KILL_SWITCH:
             await self.context.know_around(key)
         match key.kind:
@@ -295,6 +304,10 @@ class Controller:
             case Kind.KILL_SWITCH:
                 return await self._kill_switch(key)
 
+    def _is_known_kill_switch(self, key: Key) -> bool:
+        """It stops gateways of other namespaces, too, so it is relayed for as long as it is known."""
+        return key.kind is Kind.KILL_SWITCH and self.context.kill_switch(key) is not None
+
     async def _strategy(self, key: Key) -> float | None:
         context = self.context
         resource = context.strategy(key)
@@ -306,28 +319,36 @@ class Controller:
         previous = StrategyStatus.model_validate(self._previous(key, resource))
         if isinstance(resource, UnreadableStrategy):
             return await self._unreadable_strategy(key, resource, previous)
+        children, now = context.children(key), context.now()
+        warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
         observed = strategy.Observed(
             strategy=resource,
             around=context.surroundings(key.namespace),
-            children=context.children(key),
+            children=children,
             agents=context.bus.board.agents(key.namespace, key.name, context.settings.silent_after_seconds),
-            now=context.now(),
+            now=now,
             beyond=context.surroundings_beyond(resource),
+            warnings=warnings,
         )
         planned = strategy.plan(observed, context.settings)
         refusal = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
         status = strategy_status.report(observed, planned, refusal, previous)
-        if planned.held or status.phase == StrategyPhase.STOPPING:
+        leaves = any(item.use == VenueUse.CLOSE_ONLY for item in status.venues)
+        self._wait_for_figures(key, bool(planned.held) or leaves or status.phase == StrategyPhase.STOPPING)
+        self._report(key, resource, previous, status, strategy_status.WATCHED)
+        refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
+        if not observed.workload.available or (refused is not None and refused.status == "True"):
+            # That changes with time, and no event says so.
+            return _again(planned.again or context.settings.silent_after_seconds, refusal)
+        return _again(planned.again, refusal)
+
+    def _wait_for_figures(self, key: Key, waits: bool) -> None:
+        if waits:
             self._waiting.add(key)
         else:
             self._waiting.discard(key)
-        self._report(key, resource, previous, status, strategy_status.WATCHED)
-        refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
-        if refused is not None and refused.status == "True":
-            return context.settings.silent_after_seconds  # that ends with time, and nobody says so
-        return _again(planned.again, refusal)
 
     async def _unreadable_strategy(
         self, key: Key, resource: UnreadableStrategy, previous: StrategyStatus
@@ -351,25 +372,34 @@ class Controller:
             context.bus.board.forget_gateway(key.namespace, key.name)
             self._kills.pop((key.namespace, key.name), None)
             self._revisions.pop(key, None)
+            self._waiting.discard(key)
             self._gone(key)
             return None
-        children = context.children(key)
+        children, now = context.children(key), context.now()
+        warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
         if ending(children.of_kind("Pod")):
             await context.look_whether_terminating(key.namespace)
         observed = ObservedVenue(
             venue=resource,
             around=context.surroundings(key.namespace),
             children=children,
-            now=context.now(),
+            now=now,
             vault_role=context.vault_roles.condition(key.namespace, key.name),
+            warnings=warnings,
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
-        refusal = await context.carry_out(key, resource, planned)
+        if planned.restarts:
+            context.restarts.add((key.namespace, key.name))
+        try:
+            refusal = await context.carry_out(key, resource, planned)
+        finally:
+            context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
         self._configured(key, observed.config.revision)
-        status = venueconnection_status.report(observed, context.settings, refusal, previous)
+        self._wait_for_figures(key, bool(planned.held))
+        status = venueconnection_status.report(observed, planned, context.settings, refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
         return _again(planned.again, refusal)
 
@@ -559,7 +589,8 @@ class Controller:
             self.notice_silence()
 
     async def sweep(self) -> None:
-        """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in."""
+        """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in and can
+        read."""
         known = {
             subjects.gateway_config_key(item["metadata"]["namespace"], item["metadata"]["name"])
             for item in self.context.cache.of_kind(Kind.VENUE.value)
@@ -568,7 +599,8 @@ class Controller:
         for key in await self.context.bus.config_keys():
             prefix, _, rest = key.partition(".")
             namespace, _, venue = rest.partition(".")
-            if prefix == "gateway" and key not in known and (not allowed or namespace in allowed):
+            ours = (not allowed or namespace in allowed) and self.context.may_work_in(namespace)
+            if prefix == "gateway" and key not in known and ours:
                 await self.context.bus.release_shares(namespace, venue)
                 await self.context.bus.delete_config(namespace, venue)
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
@@ -580,10 +612,11 @@ def _again(planned: float | None, refusal: str) -> float | None:
 
 
 def _intent(item: Object) -> Object:
-    """What users say: everything but status and bookkeeping."""
+    """What users say, and what a Strategy has left at venues: everything but the rest of the status and bookkeeping."""
     metadata = item["metadata"]
     names = ("uid", "generation", "labels", "annotations", "deletionTimestamp")
-    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec")}
+    left = left_by(item) if item["kind"] == Kind.STRATEGY else None
+    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec"), "left": left}
 
 
 def _binding(item: Object | None) -> Object | None:
@@ -595,7 +628,7 @@ def _binding(item: Object | None) -> Object | None:
     found = {name: metadata.get(name) for name in names}
     if isinstance(spec, dict):
         spec = {name: value for name, value in spec.items() if name not in AGENTS_READ}
-    return {"metadata": found, "spec": spec}
+    return {"metadata": found, "spec": spec, "left": left_by(item)}
 
 
 def _venues(item: Object | None) -> set[Place]:

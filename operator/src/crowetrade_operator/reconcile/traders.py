@@ -1,4 +1,4 @@
-"""Which Strategies name which venues: what happens to a venue concerns them, and they concern it."""
+"""Which Strategies use which venues: what happens to a venue concerns them, and they concern it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from crowetrade_api.names import Key, Kind
-from crowetrade_api.v1alpha1.strategy import venue_refs
+from crowetrade_api.v1alpha1.strategy import recorded_venues, venue_refs
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.objects import Object
 
@@ -15,7 +15,17 @@ Place = tuple[str, str]
 
 
 def venues_of(item: Object) -> set[Place]:
-    """The venues that a Strategy names, which may not match the schema."""
+    """The venues of a Strategy, which may not match the schema, and those that it has left."""
+    return _named(item) | recorded_venues(item.get("status")).keys()
+
+
+def left_by(item: Object) -> dict[Place, str]:
+    """Of venues that the spec of a Strategy names no more and that still serve it: what it may do there."""
+    named = _named(item)
+    return {venue: use for venue, use in recorded_venues(item.get("status")).items() if venue not in named}
+
+
+def _named(item: Object) -> set[Place]:
     own = item["metadata"]["namespace"]
     return {(str(ref.get("namespace") or own), str(ref["name"])) for ref in venue_refs(item.get("spec"))}
 
@@ -26,18 +36,18 @@ class Traders:
     def __init__(self, cache: Cache) -> None:
         self._venues: dict[Key, set[Place]] = {}
         self._at: dict[Place, set[Key]] = defaultdict(set)
-        # By namespace: Strategies of others, with the number of its venues that they name.
+        # By namespace: Strategies of others, with the number of its venues that they use.
         self._guests: dict[str, Counter[Key]] = defaultdict(Counter)
         for item in cache.of_kind(Kind.STRATEGY.value):
             self._changed(None, item)
         cache.listen(self._changed)
 
     def at(self, namespace: str, venue: str) -> Iterable[Key]:
-        """Strategies that name this venue, whether they are admitted or not, in no order."""
+        """Strategies that use this venue, whether they are admitted or not, in no order."""
         return self._at.get((namespace, venue), ())
 
     def guests(self, namespace: str) -> list[Key]:
-        """Strategies of other namespaces that name a venue of this one, whether they are admitted or not."""
+        """Strategies of other namespaces that use a venue of this one, whether they are admitted or not."""
         return sorted(self._guests.get(namespace, ()))
 
     def homes(self, namespace: str) -> set[str]:

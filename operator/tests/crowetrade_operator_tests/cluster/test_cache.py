@@ -55,12 +55,35 @@ def test_children_are_found_by_their_owner() -> None:
 
 def test_a_list_finds_what_a_watch_lost() -> None:
     cache = Cache()
-    for name in ("kept", "gone", "young"):
-        cache.put(strategy(name, version=5 if name != "young" else 50))
+    for name in ("kept", "gone"):
+        cache.put(strategy(name, version=5))
     cache.begin_list()
+    cache.put(strategy("young", version=50))
     missed = cache.replace(STRATEGIES, "", [strategy("kept", 5), strategy("new", 7)], "20")
     assert sorted(item["metadata"]["name"] for item in missed) == ["gone", "new"]
     assert sorted(item["metadata"]["name"] for item in cache.all("Strategy", "desk")) == ["kept", "new", "young"]
+
+
+def test_a_list_is_the_truth_also_when_versions_have_gone_back() -> None:
+    """etcd was restored from a backup: what is known is newer by number, and is not there any more."""
+    cache = Cache()
+    for name in ("older", "same", "lost"):
+        cache.put(strategy(name, version=500))
+    cache.begin_list()
+    missed = cache.replace(STRATEGIES, "", [strategy("older", 3), strategy("same", 500)], "20")
+    assert sorted(item["metadata"]["name"] for item in missed) == ["lost", "older"]
+    assert cache.put(strategy("older", version=21)), "the watch goes on from the list"
+
+
+def test_what_came_while_a_list_was_read_is_newer_than_the_list() -> None:
+    cache = Cache()
+    cache.put(strategy(version=5))
+    cache.begin_list()
+    cache.put(strategy(version=9))
+    assert cache.replace(STRATEGIES, "", [strategy(version=7)], "8") == []
+    found = cache.get("Strategy", "desk", "ema")
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == "9"
 
 
 def test_a_list_does_not_bring_back_what_was_deleted_while_it_was_read() -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config, names_venue
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config, uses_venue
 from crowetrade_api.names import FINALIZER
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan, rfc3339
+from crowetrade_operator.decide.plan import Plan
+from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator_tests.samples import account, change, gateway_status, limit, strategy_manifest, venue
 
 Object = dict[str, Any]
@@ -90,7 +91,7 @@ def surroundings(
         views = {**views, item.name: seen}
     defaults: Object = {"gateway_deployments": frozenset(item.name for item in at)}
     return Surroundings(
-        traders={one.name: [item for item in strategies if names_venue(item, one)] for one in at},
+        traders={one.name: [item for item in strategies if uses_venue(item, one)] for one in at},
         venues={item.name: item for item in at},
         limits={item.name: item for item in under},
         gateways=views,
@@ -98,7 +99,7 @@ def surroundings(
     )
 
 
-def live(item: Object, ready: int = 1, **status: int) -> Object:
+def live(item: Object, ready: int = 1, **status: Any) -> Object:
     """A child as the API server holds it after our apply; a Deployment with so many ready pods."""
     stored = with_hash(item)
     stored = {**stored, "metadata": {**stored["metadata"], "uid": f"uid-{item['metadata']['name']}", "generation": 1}}

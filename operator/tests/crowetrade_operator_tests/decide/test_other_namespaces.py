@@ -117,7 +117,7 @@ def test_a_refusal_is_told_on_both_sides_and_binds_nothing(case: str) -> None:
     assert "50051" not in str(policy["spec"]["egress"]), "and has no way there"
     assert not [item for item in planned.apply if item["kind"] == "Deployment"]
     observed = ObservedVenue(at, there, Children(), NOW)
-    conditions = venueconnection_status.report(observed, SETTINGS, "", VenueConnectionStatus()).conditions
+    conditions = venueconnection_status.report(observed, Plan(), SETTINGS, "", VenueConnectionStatus()).conditions
     other = told(conditions, ConditionType.STRATEGIES_REFUSED)
     assert (other.status, other.reason) == ("True", "StrategyNotAllowed")
     assert "desk/ema" in other.message
@@ -142,7 +142,7 @@ def test_a_namespace_with_the_label_is_admitted_and_one_whose_labels_are_unknown
 def test_nothing_is_refused_where_everybody_is_admitted() -> None:
     of, at = guest(), shared()
     observed = ObservedVenue(at, around(at, of), Children(), NOW)
-    status = venueconnection_status.report(observed, SETTINGS, "", VenueConnectionStatus())
+    status = venueconnection_status.report(observed, Plan(), SETTINGS, "", VenueConnectionStatus())
     assert not [item for item in status.conditions if item.type == ConditionType.STRATEGIES_REFUSED]
 
 

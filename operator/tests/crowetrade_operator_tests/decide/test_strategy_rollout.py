@@ -143,6 +143,10 @@ def test_a_change_is_rolled_out(case: str) -> None:
 UNCHANGED = {
     "nothing was changed": BEFORE,
     "suspend travels by the gateways": SUSPENDED,
+    "deletionPolicy": strategy(change(strategy_manifest(), "spec.deletionPolicy", "Flatten"), generation=2),
+    "updatePolicy": strategy(change(strategy_manifest(), "spec.agents", {"updatePolicy": "Immediate"}), generation=2),
+    "a label": strategy(labels={"desk": "rates"}, generation=2),
+    "an annotation": strategy(annotations={"note": "x"}, generation=2),
 }
 
 

@@ -157,7 +157,7 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
     "all is well: venue": (TRADING, "VenueConnected", "True", "LoggedOn", "Logged on at sim-fx."),
     "all is well: risk": (TRADING, "RiskBound", "True", "LimitsInForce", "In force: fx-desk."),
     "all is well: trading": (TRADING, "Trading", "True", "OrdersAccepted", "accepted at sim-fx"),
-    "all is well: progressing": (TRADING, "Progressing", "False", "AsDesired", "present configuration"),
+    "all is well: reconciling": (TRADING, "Reconciling", "False", "AsDesired", "as its spec says"),
     # agents
     "pods start": (scene(ready=0), "AgentsAvailable", "False", "Starting", "0 of 1 pods"),
     "pods crash": (scene(ready=0, pods=[CRASHING]), "AgentsAvailable", "False", "Crashing", "boom"),
@@ -184,7 +184,7 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
     ),
     # venue
     "no venue: the reason comes first": (NO_VENUE, "Ready", "False", "VenueNotFound", "create it"),
-    "no venue: nothing is rolled out": (NO_VENUE, "Progressing", "False", "VenueNotFound", "until this is solved"),
+    "no venue yet": (NO_VENUE, "Reconciling", "True", "VenueNotFound", "VenueConnection"),
     "no venue: no limit": (NO_VENUE, "RiskBound", "False", "VenueNotFound", "No gateway for venue sim-fx yet"),
     "the bus is down: venue": (NO_BUS, "VenueConnected", "Unknown", "BusUnavailable", "connection refused"),
     "the bus is down: risk": (NO_BUS, "RiskBound", "Unknown", "BusUnavailable", "connection refused"),
@@ -362,10 +362,10 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
         "has not resumed the strategy yet",
     ),
     # progressing
-    "a change waits": (WAITS_FOR_FLAT, "Progressing", "True", "WaitingForFlat", "1 open orders at venue sim-fx"),
+    "a change waits": (WAITS_FOR_FLAT, "Reconciling", "True", "WaitingForFlat", "1 open orders at venue sim-fx"),
     "a change is rolled out": (
         Observed(CHANGED, surroundings([CHANGED]), TRADING.children, [], NOW),
-        "Progressing",
+        "Reconciling",
         "True",
         "RollingOut",
         "being brought to the present configuration",
@@ -378,7 +378,7 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
             [],
             NOW,
         ),
-        "Progressing",
+        "Reconciling",
         "True",
         "RollingOut",
         "being brought",

@@ -97,7 +97,7 @@ def status_of(
     refusal: str = "",
     settings: Settings = SETTINGS,
 ) -> VenueConnectionStatus:
-    return report(observed, settings, refusal, previous or VenueConnectionStatus())
+    return report(observed, plan(observed, settings), settings, refusal, previous or VenueConnectionStatus())
 
 
 # --- children

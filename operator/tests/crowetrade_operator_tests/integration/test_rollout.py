@@ -32,7 +32,7 @@ async def test_a_change_waits_for_flat_and_is_rolled_out_then(desk: Desk) -> Non
         await desk.holds("1000 EUR-USD")
         before = await _runs(desk)
         await desk.patch(STRATEGIES, "ema", FASTER)
-        await desk.condition(STRATEGIES, "ema", "Progressing", "True", "WaitingForFlat")
+        await desk.condition(STRATEGIES, "ema", "Reconciling", "True", "WaitingForFlat")
         await desk.idle()
         assert await _runs(desk) == before
 
@@ -44,7 +44,7 @@ async def test_a_change_waits_for_flat_and_is_rolled_out_then(desk: Desk) -> Non
 
         await until("the change to be rolled out", rolled)
         await desk.deployment_ready("strategy-ema")
-        await desk.condition(STRATEGIES, "ema", "Progressing", "False", "AsDesired")
+        await desk.condition(STRATEGIES, "ema", "Reconciling", "False", "AsDesired")
 
 
 async def test_immediate_does_not_wait(desk: Desk) -> None:

@@ -72,6 +72,11 @@ class Authority:
         """Its own certificate."""
         return self.certificate.public_bytes(Encoding.PEM)
 
+    @property
+    def key_pem(self) -> bytes:
+        """Its private key."""
+        return _pem(self.key)
+
     def issue(
         self,
         *uris: str,
@@ -97,8 +102,7 @@ class Authority:
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), True)
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return Issued(builder.sign(self.key, SHA256()), private)
+        return Issued(builder.sign(self.key, SHA256()), _pem(key))
 
     def issue_to(
         self,
@@ -126,6 +130,10 @@ class Authority:
             entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self.key, SHA256()).public_bytes(Encoding.PEM)
+
+
+def _pem(key: Key) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def write_identity(directory: Path, issued: Issued, *trusted: Authority, revocations: bytes = b"") -> Path:
