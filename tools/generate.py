@@ -1,5 +1,6 @@
-"""Writes everything that is generated, or checks it: Python of the .proto files, CRDs, the chart's copy of the CRDs,
-docs/performance.md, the table of docs/security.md, the version wherever it stands, and what is in each image.
+"""Writes everything that is generated, or checks it: Python of the .proto files, CRDs, the chart's copies of CRDs and
+alerts, docs/performance.md, docs/reference, the table of docs/security.md, the version wherever it stands, and what is
+in each image.
 
 `python -m tools.generate` writes; `python -m tools.generate --check` generates into a temporary folder and fails on any
 difference, files that should not be there included.
@@ -14,26 +15,30 @@ import tempfile
 from pathlib import Path
 
 from crowetrade_api import crd
-from tools import bus_operations, generate_proto, performance, sbom, version
+from tools import bus_operations, generate_proto, performance, reference, sbom, version
 
 ROOT = Path(__file__).parent.parent
 PROTO_AREAS = ("bus", "config", "gateway")
 CRDS = Path("crds")
 CHART_CRDS = Path("charts/crowetrade/files/crds")
+ALERTS = Path("monitoring/alerts")
+CHART_ALERTS = Path("charts/crowetrade/files/alerts")
 PROTO_OUT = Path("proto/src")
 
 
 def write(root: Path) -> None:
     """Generates everything below `root` as it lies in the repository."""
-    for folder in (CRDS, CHART_CRDS, *(PROTO_OUT / "crowetrade" / area for area in PROTO_AREAS)):
+    for folder in (CRDS, CHART_CRDS, CHART_ALERTS, *(PROTO_OUT / "crowetrade" / area for area in PROTO_AREAS)):
         shutil.rmtree(root / folder, ignore_errors=True)
     (root / PROTO_OUT).mkdir(parents=True, exist_ok=True)
     generate_proto.generate(root / PROTO_OUT)
     if crd.main([str(root / CRDS)]) != 0:
         raise RuntimeError("the custom resource definitions could not be generated: see the message above")
     shutil.copytree(root / CRDS, root / CHART_CRDS)
+    shutil.copytree(ROOT / ALERTS, root / CHART_ALERTS)
     performance.write(root)
     bus_operations.write(root, ROOT)
+    reference.write(root)
     version.write(root)
     sbom.write(root)
 
@@ -51,7 +56,9 @@ def _content(root: Path) -> dict[Path, bytes]:
     folders = [
         root / CRDS,
         root / CHART_CRDS,
+        root / CHART_ALERTS,
         root / sbom.FOLDER,
+        root / reference.FOLDER,
         *(root / PROTO_OUT / "crowetrade" / area for area in PROTO_AREAS),
     ]
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]

@@ -49,8 +49,8 @@ def test_when_flat_waits_for_the_position(namespace: Namespace) -> None:
 
     def waiting() -> str | None:
         conditions = namespace.status("strategy", "ema").get("conditions", [])
-        reason = next((c["reason"] for c in conditions if c["type"] == "Progressing"), None)
-        return None if reason == "WaitingForFlat" else f"Progressing: {reason}"
+        reason = next((c["reason"] for c in conditions if c["type"] == "Reconciling"), None)
+        return None if reason == "WaitingForFlat" else f"Reconciling: {reason}"
 
     namespace.until(waiting, "the strategy to say that it waits to be flat")
     assert pod_name(namespace.pod(of_strategy("ema"))) == old_pod

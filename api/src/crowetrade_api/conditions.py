@@ -21,7 +21,13 @@ class ConditionType(DocumentedEnum):
     VENUE_CONNECTED = "VenueConnected", "The venues exist, declare the instruments, and their gateways are logged on."
     RISK_BOUND = "RiskBound", "Enforced RiskLimits bind every instrument, and the gateways have confirmed them."
     TRADING = "Trading", "The gateways accept orders of the strategy, and its agents can send them."
-    PROGRESSING = "Progressing", "A change of the agents is rolled out, or waits for it."
+    RECONCILING = "Reconciling", "It moves towards what its spec says; kstatus, Flux and Argo CD wait for it."
+    STALLED = "Stalled", "It will not become Ready without a person; absent otherwise."
+    SUSPENDED = "Suspended", "Somebody has stopped it on purpose; absent otherwise."
+    LEFT_BEHIND = (
+        "LeftBehind",
+        "The strategy may hold something at a venue that its spec names no more; absent when nothing is left.",
+    )
     ORDERS_REFUSED = "OrdersRefused", "Orders of the strategy are refused again and again for the same reason."
     HALTED = (
         "Halted",
@@ -61,13 +67,20 @@ class ConditionType(DocumentedEnum):
         "BusDeficient",
         "The message bus lacks something that is relied upon, or it cannot be read; absent when nothing is missing.",
     )
+    NAME_TAKEN = (
+        "NameTaken",
+        "An object that somebody else made has the name of a child; absent when none has.",
+    )
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 
 WHEN_TRUE_BAD = (
+    ConditionType.STALLED,
     ConditionType.ORDERS_REFUSED,
     ConditionType.HALTED,
+    ConditionType.LEFT_BEHIND,
     ConditionType.STRATEGIES_REFUSED,
+    ConditionType.NAME_TAKEN,
     ConditionType.BREACHED,
     ConditionType.WARNING,
     ConditionType.ENGAGED,

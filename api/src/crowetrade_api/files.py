@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -87,10 +87,12 @@ class _File(ApiModel):
     namespace: str
     name: str
     generation: int = 0
+    # Fields of the spec that travel by the bus or are a matter of the operator.
+    _left_out: ClassVar[set[str]] = {"suspend"}
 
     def content(self) -> dict[str, Any]:
-        """The file as it is written. `suspend` travels by the bus and is left out, so suspending restarts nothing."""
-        return self.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"spec": {"suspend"}})
+        """The file as it is written, without what the process has no use for: a change of that restarts nothing."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"spec": self._left_out})
 
 
 class CredentialsFile(ApiModel):
@@ -111,6 +113,7 @@ class ListedInstrument(Instrument):
 class StrategyFile(_File):
     """strategy.json."""
 
+    _left_out: ClassVar[set[str]] = {"suspend", "deletion_policy", "agents"}
     spec: StrategySpec
     # Address of each venue's gateway.
     gateways: dict[str, str]
@@ -221,6 +224,7 @@ def _recording_file(item: SimulatedData, numbers: dict[tuple[str, str], int]) ->
 class VenueFile(_File):
     """venue.json."""
 
+    _left_out: ClassVar[set[str]] = {"suspend", "allowed_strategies", "required_limits", "update_policy", "resources"}
     spec: VenueConnectionSpec
     # Where the recordings of a simulated venue are.
     recordings: list[RecordingFile] = Field(default_factory=list)
@@ -236,12 +240,6 @@ class VenueFile(_File):
             spec=venue.spec,
             recordings=recording_files(simulated.data) if simulated is not None else [],
         )
-
-    def content(self) -> dict[str, Any]:
-        """The file as it is written. Whom the venue admits is a matter of the operator."""
-        content = super().content()
-        del content["spec"]["allowedStrategies"]
-        return content
 
     @model_validator(mode="after")
     def _settings_of_its_type(self) -> Self:

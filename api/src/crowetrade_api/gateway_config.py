@@ -20,7 +20,7 @@ from crowetrade_api.names import name_at
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import Limits, RiskLimit
-from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
+from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy, VenueUse
 from crowetrade_api.v1alpha1.venueconnection import (
     LIMITS_OF_GROUP,
     UnreadableVenue,
@@ -48,8 +48,18 @@ Namespaces = Mapping[str, Labels | None]
 
 
 def names_venue(strategy: AnyStrategy, venue: AnyVenue) -> bool:
-    """Whether the Strategy wants to trade there."""
+    """Whether the spec of the Strategy names it."""
     return venue.name in strategy.venues and strategy.namespace_of(venue.name) == venue.namespace
+
+
+def uses_venue(strategy: AnyStrategy, venue: AnyVenue) -> bool:
+    """Whether the Strategy trades there, wants to, or may have left something there."""
+    return names_venue(strategy, venue) or _recorded_use(strategy, venue) is not None
+
+
+def _recorded_use(strategy: AnyStrategy, venue: AnyVenue) -> VenueUse | None:
+    address = (venue.namespace, venue.name)
+    return next((item.use for item in strategy.status.venues if item.address == address), None)
 
 
 def refusal(strategy: AnyStrategy, venue: AnyVenue, namespaces: Namespaces) -> str:
@@ -64,8 +74,8 @@ def refusal(strategy: AnyStrategy, venue: AnyVenue, namespaces: Namespaces) -> s
 def bound_strategies(
     venue: AnyVenue, strategies: Iterable[AnyStrategy], namespaces: Namespaces = MappingProxyType({})
 ) -> list[AnyStrategy]:
-    """Strategies that trade at the venue and are admitted, by what its gateway calls them."""
-    found = (item for item in strategies if names_venue(item, venue) and not refusal(item, venue, namespaces))
+    """Strategies that trade at the venue or have left it, and are admitted, by what its gateway calls them."""
+    found = (item for item in strategies if uses_venue(item, venue) and not refusal(item, venue, namespaces))
     return sorted(found, key=lambda item: _name(item, venue))
 
 
@@ -106,7 +116,7 @@ def compile_config(
                 strategy=_name(item, venue),
                 state=pb.TRADING_STATE_SUSPENDED
                 if _is_in_doubt(item, limits, namespaces)
-                else trading_state(item, item.namespace in terminating),
+                else _trading_state_at(venue, item, item.namespace in terminating),
                 flatten_when_deleted=item.flattens,
                 labels=item.metadata.labels,
                 **_capital(item),
@@ -162,11 +172,12 @@ def _too_large(config: pb.GatewayConfig) -> pb.GatewayConfig:
 
 
 def revision_of(config: pb.GatewayConfig) -> str:
-    """SHA-256 over the message without `revision` and `on_record`, serialized deterministically, in hex."""
+    """SHA-256 over the message without `revision`, `on_record` and `epoch`, serialized deterministically, in hex."""
     hashed = pb.GatewayConfig()
     hashed.CopyFrom(config)
     hashed.ClearField("revision")
     hashed.ClearField("on_record")
+    hashed.ClearField("epoch")
     return hashlib.sha256(hashed.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -193,6 +204,14 @@ def trading_state(strategy: AnyStrategy, terminating: bool = False) -> pb.Tradin
         return pb.TRADING_STATE_FLATTEN if strategy.flattens else pb.TRADING_STATE_SUSPENDED
     suspended = isinstance(strategy, UnreadableStrategy) or strategy.spec.suspend
     return pb.TRADING_STATE_SUSPENDED if suspended else pb.TRADING_STATE_ACTIVE
+
+
+def _trading_state_at(venue: AnyVenue, strategy: AnyStrategy, terminating: bool) -> pb.TradingState.ValueType:
+    """At a venue that the spec names no more it may only reduce what it has there, once its new venues are found. Until
+    then its agents run as before."""
+    state = trading_state(strategy, terminating)
+    left = not names_venue(strategy, venue) and _recorded_use(strategy, venue) == VenueUse.CLOSE_ONLY
+    return pb.TRADING_STATE_CLOSE_ONLY if left and state == pb.TRADING_STATE_ACTIVE else state
 
 
 def _capital(strategy: AnyStrategy) -> dict[str, str]:

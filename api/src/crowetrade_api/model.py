@@ -28,13 +28,16 @@ class ApiModel(BaseModel):
 
 
 class DocumentedEnum(StrEnum):
-    """A list of words, each with a line of documentation: `NAME = "Word", "What it means."`."""
+    """A list of words, each with a line of documentation: `NAME = "Word", "What it means."`; a word that wants a person
+    to act has a second line, which says what to do."""
 
     doc: str
+    remedy: str
 
-    def __new__(cls, value: str, doc: str = "") -> Self:
+    def __new__(cls, value: str, doc: str = "", remedy: str = "") -> Self:
         """The member is its word; a look-up by the word alone passes no documentation."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.doc = doc
+        member.remedy = remedy
         return member

@@ -24,6 +24,8 @@ CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
 """User who made the last change of a resource, as the API server knows them: admission lets nobody else be named."""
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
+VENUES_ANNOTATION = f"{GROUP}/venues"
+"""On the ConfigMap of a strategy: NAMESPACE/NAME of the venues that its agents are configured for, with commas."""
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 """On every namespace, with its name: the API server sets it, so nobody can claim another one's."""
@@ -79,14 +81,34 @@ class Key(NamedTuple):
     name: str
 
 
+class VenueAddress(NamedTuple):
+    """Address of one VenueConnection."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
 def strategy_object(strategy: str, role: str = COMBINED_ROLE) -> str:
-    """Name of a strategy's children; in Split each role has its Deployment."""
-    return f"strategy-{strategy}" if role == COMBINED_ROLE else f"strategy-{strategy}-{role}"
+    """Name of a strategy's children; in Split each role has its Deployment.
+
+    The role comes first: no role has a hyphen, so no other strategy, kind or role has a child of the same name.
+    """
+    return f"strategy-{strategy}" if role == COMBINED_ROLE else f"agent-{role}-{strategy}"
 
 
 def venue_object(venue: str) -> str:
     """Name of a gateway's children."""
     return f"venue-{venue}"
+
+
+def child_names(key: Key) -> tuple[str, ...]:
+    """Every name that a Deployment of a resource may have."""
+    if key.kind is Kind.VENUE:
+        return (venue_object(key.name),)
+    return tuple(strategy_object(key.name, role) for role in (COMBINED_ROLE, *ROLES))
 
 
 def name_at(venue_namespace: str, namespace: str, strategy: str) -> str:

@@ -49,6 +49,58 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- .Values.nats.podLabels | default (dict "app.kubernetes.io/name" "nats") | toYaml }}
 {{- end }}
 
+{{- /* Labels of a pod beside its selector's: none that changes with the version, so that an upgrade restarts what it
+changes and nothing else. */ -}}
+{{- define "crowetrade.podLabels" -}}
+app.kubernetes.io/part-of: crowetrade
+{{- with .labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Annotations of a pod: the component's values, and its own. */ -}}
+{{- define "crowetrade.podAnnotations" -}}
+{{- with merge (dict) (index . 1) ((index . 0).annotations | default dict) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* Where the pods of a component may run, and with what credentials their images are pulled. */ -}}
+{{- define "crowetrade.scheduling" -}}
+{{- $root := index . 0 }}
+{{- with index . 1 }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - {name: {{ . }}}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Further environment of a component: a list's items. */ -}}
+{{- define "crowetrade.env" -}}
+{{- range $name, $value := .env }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
 {{- define "crowetrade.restrictedPod" -}}
 runAsNonRoot: true
 runAsUser: 65532

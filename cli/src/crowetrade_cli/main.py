@@ -14,11 +14,31 @@ from typing import Annotated
 import typer
 
 from crowetrade_agents.errors import AgentError
+from crowetrade_cli.commands.completion import complete_for_kubectl
 from crowetrade_cli.errors import CliError
 from crowetrade_cli.identity import SERVER_NAME_VARIABLE, TLS_FILES, VARIABLE
 from crowetrade_process.audit.errors import AuditError
 
-COMMANDS = ("run", "kill", "rearm", "clear-breach", "status", "backtest", "compare", "data", "journal", "audit", "new")
+COMMANDS = (
+    "run",
+    "status",
+    "describe",
+    "top",
+    "logs",
+    "suspend",
+    "resume",
+    "kill",
+    "rearm",
+    "clear-breach",
+    "backtest",
+    "compare",
+    "data",
+    "journal",
+    "audit",
+    "new",
+    "support-bundle",
+    "completion",
+)
 """In the order of the help. Each is the name of a module in commands/, with _ for -: one with commands of its own has
 an `app`, one without has a function of its name."""
 
@@ -77,6 +97,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (CliError, AgentError, AuditError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code if isinstance(error, CliError) else 1)
+
+
+def complete() -> None:
+    """`kubectl_complete-crowetrade WORD...`: kubectl runs it for `kubectl crowetrade WORD...` and TAB."""
+    complete_for_kubectl(application())
 
 
 def _program() -> str:

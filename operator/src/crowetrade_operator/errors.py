@@ -2,6 +2,7 @@
 
 OperatorError
 ├── SettingsError           the environment is wrong: say what to set, and stop
+├── LeaseLost               this replica leads no more: stop all work, and let the process start again
 ├── ClusterError            the API server answered with an error
 │   ├── ClusterUnavailable    may be retried: connection, 429, 5xx
 │   ├── Conflict              may be retried after reading again: 409
@@ -20,6 +21,10 @@ class OperatorError(Exception):
 
 class SettingsError(OperatorError):
     """A setting is missing or cannot be read."""
+
+
+class LeaseLost(OperatorError):
+    """The Lease is not ours any more, or may be another's."""
 
 
 class ClusterError(OperatorError):

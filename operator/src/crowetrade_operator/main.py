@@ -12,7 +12,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -36,6 +36,7 @@ from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
 from crowetrade_operator.handlers.watch import Watch
+from crowetrade_operator.leadership import Leadership
 from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
@@ -59,6 +60,8 @@ LOOP_TICK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0
 # Gateways speak each second.
 FIRST_WORDS_SECONDS = 5.0
+# Between two looks whether a namespace that could not be read can be read now.
+ASK_AGAIN_SECONDS = 5.0
 # After this a task that was cancelled is cancelled again. What the leader runs may close a connection meanwhile, all of
 # it together may write the last statuses and wait for kopf.
 PART_SECONDS, ALL_SECONDS = 3.0, 20.0
@@ -72,7 +75,8 @@ class Parts:
     controller: Controller
     audit: AuditRecord
     relist: Relist
-    watch: Watch
+    watches: list[Watch]
+    watch: Callable[[tuple[str, ...]], Watch]
 
 
 class Operator:
@@ -126,12 +130,12 @@ class Operator:
         await unless_stopping(self.stopping, elector.acquire(), PART_SECONDS)
         if self.stopping.is_set():
             return
-        everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster)}
+        everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster, elector)}
         await self._first_end(everything, ALL_SECONDS)
 
-    async def _work(self, cluster: Cluster) -> None:
+    async def _work(self, cluster: Cluster, leadership: Leadership) -> None:
         """What the leader does, until cancelled."""
-        async with self._leading(cluster) as parts:
+        async with self._leading(cluster.while_leading(leadership.seconds_left), leadership) as parts:
             log.info("working", namespaces=self.settings.namespaces or "all")
             await self._first_end(
                 {
@@ -141,8 +145,9 @@ class Operator:
                     "recorder": parts.context.recorder.run(),
                     "audit record": parts.audit.run(),
                     "relist": self._relisting(parts.relist),
+                    "unreadable namespaces": self._asking_again(parts),
                     "Vault roles": parts.context.vault_roles.run(),
-                    "watch": self._watching(parts.watch),
+                    "watch": self._watching(parts.watches),
                 },
                 PART_SECONDS,
             )
@@ -163,7 +168,7 @@ class Operator:
         await parts.controller.run()
 
     @contextlib.asynccontextmanager
-    async def _leading(self, cluster: Cluster) -> AsyncIterator[Parts]:
+    async def _leading(self, cluster: Cluster, leadership: Leadership) -> AsyncIterator[Parts]:
         """Everything that only the leader has; at the end the last statuses and events are written."""
         settings, cache = self.settings, Cache()
         watched = WATCHED_WITH_CERTIFICATES if settings.issuer is not None else WATCHED
@@ -172,12 +177,13 @@ class Operator:
             settings=settings,
             cluster=cluster,
             cache=cache,
-            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams),
+            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams, leadership=leadership),
             direct=DirectOrders(
                 functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
             ),
             status=StatusWriter(cluster, settings.status_writes_per_second),
             recorder=Recorder(cluster, settings.pod_name),
+            unreadable=relist.unreadable,
         )
         controller = Controller(context)
         await self._fill(relist)
@@ -194,35 +200,40 @@ class Operator:
             with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
                 loop.call_soon_threadsafe(_take, cache, relist, type_, item)
 
-        watch = Watch(cluster.configuration, settings.namespaces, sink, watched)
-        watch.start()
-        self.parts = Parts(context, controller, audit, relist, watch)
+        def watch(namespaces: tuple[str, ...]) -> Watch:
+            started = Watch(cluster.configuration, tuple(filter(None, namespaces)), sink, watched)
+            started.start()
+            return started
+
+        watches = [watch(relist.readable)]
+        self.parts = Parts(context, controller, audit, relist, watches, watch)
         try:
             async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
                 yield self.parts
         finally:
             controller.queue.close()
             await context.direct.close()
-            watch.stop()
+            for one in watches:
+                one.stop()
             if self.stopping.is_set():  # and not because the Lease is lost: then another writes already
                 with contextlib.suppress(TimeoutError, ClusterError):
                     async with asyncio.timeout(SHUTDOWN_SECONDS):
                         await context.status.drain()
                         await context.recorder.drain()
-            await loop.run_in_executor(None, watch.join, SHUTDOWN_SECONDS)
+            for one in watches:
+                await loop.run_in_executor(None, one.join, SHUTDOWN_SECONDS)
             self.parts = None
 
     async def _fill(self, relist: Relist) -> None:
-        """The first list; tried again until the API server answers, says what is missing when it refuses."""
+        """The first list; tried again until the API server answers and a namespace can be read."""
         while True:
             try:
                 await relist.fill()
             except ClusterError as error:
-                hint = "are the CRDs installed?" if error.code == 404 else "does the ClusterRole allow it?"
-                log.error("cannot list what to watch", error=str(error), hint=hint if error.code in (403, 404) else "")
-                await asyncio.sleep(self.settings.lease.retry)
-            else:
+                log.error("cannot list what to watch", error=str(error))
+            if relist.readable:
                 return
+            await asyncio.sleep(self.settings.lease.retry)
 
     async def _relisting(self, relist: Relist) -> None:
         while True:
@@ -232,12 +243,24 @@ class Operator:
             except ClusterError as error:
                 log.warning("relist failed, trying again later", error=str(error))
 
-    async def _watching(self, watch: Watch) -> None:
-        """Ends when kopf's thread has ended."""
-        while watch.alive:  # noqa: ASYNC110 - a thread has no asyncio event
+    async def _asking_again(self, parts: Parts) -> None:
+        """Namespaces that could not be read are worked in from when they can be read."""
+        while True:
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            try:
+                if found := await parts.relist.ask_again():
+                    parts.watches.append(parts.watch(tuple(found)))
+                    parts.controller.enqueue_all()
+            except ClusterError as error:
+                log.warning("namespaces not asked for, trying again later", error=str(error))
+
+    async def _watching(self, watches: list[Watch]) -> None:
+        """Ends when a thread of kopf has ended."""
+        while all(watch.alive for watch in watches):  # noqa: ASYNC110 - a thread has no asyncio event
             await asyncio.sleep(LOOP_TICK_SECONDS)
-        if watch.error is not None:
-            log.error("kopf ended", error=repr(watch.error))
+        for watch in watches:
+            if watch.error is not None:
+                log.error("kopf ended", error=repr(watch.error))
 
     async def _first_end(self, coroutines: dict[str, Coroutine[Any, Any, Any]], patience: float) -> None:
         """Runs all until the first ends, then cancels the rest. Anything but `stop` must not end."""
@@ -249,7 +272,8 @@ class Operator:
         ended = next((task for task in done if task.get_name() != "stop"), None)
         if ended is not None:
             error = ended.exception()
-            raise RuntimeError(f"{ended.get_name()} has ended; restarting the operator") from error
+            cause = f": {error}" if error is not None else ""
+            raise RuntimeError(f"{ended.get_name()} has ended{cause}; restarting the operator") from error
 
     def _stalled_reconcile(self) -> str:
         seconds = self.parts.controller.queue.longest_running() if self.parts else 0.0

@@ -47,6 +47,18 @@ API_SECONDS = Histogram(
 APPLIES_SKIPPED = Counter(
     f"{_PREFIX}_applies_skipped", "Writes that were not made because they would change nothing.", registry=REGISTRY
 )
+CHILD_WRITES = Counter(
+    f"{_PREFIX}_child_writes",
+    "Children written, by kind and cause: create, update (our content changed), repair (somebody else changed it).",
+    ["kind", "cause"],
+    registry=REGISTRY,
+)
+CHILD_WRITTEN_OFTEN = Gauge(
+    f"{_PREFIX}_child_written_often",
+    "1 for each child that was written more than 5 times in 10 minutes, until it is not written for 10 minutes.",
+    ["kind", "namespace", "name"],
+    registry=REGISTRY,
+)
 STATUS_WRITES = Counter(
     f"{_PREFIX}_status_writes", "Status writes by kind and result.", ["kind", "result"], registry=REGISTRY
 )
@@ -60,7 +72,18 @@ SECONDS_SINCE_EVENT = Gauge(
 WATCH_STALLED = Gauge(
     f"{_PREFIX}_watch_stalled", "1 when a list found changes that the watch did not bring in time.", registry=REGISTRY
 )
+NAMESPACE_UNREADABLE = Gauge(
+    f"{_PREFIX}_namespace_unreadable",
+    "1 for each namespace that the operator may not read, or in which a kind is missing: nothing is changed there.",
+    ["namespace"],
+    registry=REGISTRY,
+)
 LEADER = Gauge(f"{_PREFIX}_leader", "1 on the replica that reconciles.", registry=REGISTRY)
+LOOP_LAG = Gauge(
+    f"{_PREFIX}_loop_lag_seconds",
+    "How much later than asked the event loop went on, at most, since the Lease was renewed last.",
+    registry=REGISTRY,
+)
 BUS_CONNECTED = Gauge(
     f"{_PREFIX}_bus_connected", "1 when NATS is connected and JetStream is usable.", registry=REGISTRY
 )

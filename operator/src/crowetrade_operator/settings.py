@@ -129,6 +129,8 @@ class Settings:
     cluster_domain: str = ""
     http_port: int = HTTP_PORT
     workers: int = 8
+    # Of one namespace.
+    gateway_restarts_at_once: int = 1
     # Status writes a second, over all objects.
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
@@ -209,6 +211,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         cluster_domain=environment.get("CLUSTER_DOMAIN", ""),
         http_port=int(_number(environment, "HTTP_PORT", _DEFAULTS.http_port, least=0)),
         workers=int(_number(environment, "WORKERS", _DEFAULTS.workers, least=1)),
+        gateway_restarts_at_once=int(
+            _number(environment, "GATEWAY_RESTARTS_AT_ONCE", _DEFAULTS.gateway_restarts_at_once, least=1)
+        ),
         status_writes_per_second=_number(
             environment, "STATUS_WRITES_PER_SECOND", _DEFAULTS.status_writes_per_second, least=0.1
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from crowetrade_api.names import CONTROL_PORT
 from crowetrade_operator.errors import SettingsError
 from crowetrade_operator.settings import Peer, Settings, from_environment
-from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
+from crowetrade_operator_tests.charts import CHART, SYSTEM_NAMESPACE, of_kind, rendered
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -23,7 +25,8 @@ def named(objects: list[Object], kind: str, name: str) -> list[Object]:
 
 
 def rights(role: Object) -> set[tuple[str, str]]:
-    return {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    rules = role.get("rules", [])
+    return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
 
 def test_gateways_may_read_kill_switches_and_nothing_else() -> None:
@@ -61,6 +64,13 @@ def test_the_right_to_rearm_goes_to_risk_officers_alone() -> None:
     assert not {"rearm", "delete", "deletecollection", "*"} & {verb for _, verb in rights(engager)}
 
 
+def test_rules_that_the_cluster_aggregates_are_left_out() -> None:
+    """Whoever compares the chart with the cluster, as Argo CD does, would see a difference for ever."""
+    aggregated = [role for role in of_kind(EVERYWHERE, "ClusterRole") if "aggregationRule" in role]
+    assert aggregated
+    assert not [role["metadata"]["name"] for role in aggregated if "rules" in role]
+
+
 def test_policies_deny_and_fail_closed() -> None:
     policies = of_kind(EVERYWHERE, "ValidatingAdmissionPolicy")
     bindings = {item["spec"]["policyName"]: item for item in of_kind(EVERYWHERE, "ValidatingAdmissionPolicyBinding")}
@@ -74,12 +84,14 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
     values = (
         "operator.networkPolicy.apiServer.cidrs={10.0.0.1/32,fd00::1/128}",
         "operator.networkPolicy.apiServer.ports={6443}",
+        "gateway.restartsAtOnce=4",
     )
     (deployment,) = [
         item for item in of_kind(rendered(*values), "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
     ]
     settings = _settings_of(deployment)
     assert settings.api_server == Peer(ports=(6443,), cidrs=("10.0.0.1/32", "fd00::1/128"))
+    assert settings.gateway_restarts_at_once == 4
 
 
 @pytest.mark.parametrize("source", ["None", "Vault", "Files"])
@@ -122,3 +134,31 @@ def test_the_operator_reaches_the_control_service_of_gateways() -> None:
     (policy,) = named(EVERYWHERE, "NetworkPolicy", "crowetrade-operator")
     ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
     assert CONTROL_PORT in ports
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_an_upgrade_of_the_chart_alone_does_not_restart_the_bus(replicas: int, tmp_path: Path) -> None:
+    before, after = (
+        of_kind(rendered(f"nats.replicas={replicas}", chart=chart), "StatefulSet")
+        for chart in (CHART, _of_another_version(tmp_path))
+    )
+    assert before[0]["metadata"]["labels"] != after[0]["metadata"]["labels"], "it is another version"
+    assert before[0]["spec"] == after[0]["spec"]
+
+
+def test_another_file_of_settings_restarts_the_bus() -> None:
+    alone, clustered = (
+        of_kind(rendered(f"nats.replicas={replicas}"), "StatefulSet")[0]["spec"]["template"]["metadata"]["annotations"]
+        for replicas in (1, 3)
+    )
+    assert alone != clustered
+
+
+def _of_another_version(folder: Path) -> Path:
+    chart = folder / "crowetrade"
+    shutil.copytree(CHART, chart)
+    text = (chart / "Chart.yaml").read_text()
+    found = re.sub(r"(?m)^(version|appVersion): .*$", r'\1: "9.9.9"', text)
+    assert found != text
+    (chart / "Chart.yaml").write_text(found)
+    return chart

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import nats.errors
 
@@ -34,9 +35,9 @@ async def until(what: str, check: Callable[[], Awaitable[bool] | bool], seconds:
     raise AssertionError(f"not within {seconds:g} s: {what} ({last!r})")
 
 
-async def end(tasks: set[asyncio.Task[None]]) -> None:
+async def end(tasks: set[asyncio.Task[Any]]) -> None:
     """Cancels until all have ended: `wait_for` of Python 3.11, which nats-py uses, may swallow a cancellation."""
-    pending = set(tasks)
+    pending: set[asyncio.Task[Any]] = set(tasks)
     while pending:
         for task in pending:
             task.cancel()

@@ -127,7 +127,7 @@ class KillSwitchStatus(ApiModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Engaged, Acknowledged.",
+        description="Ready, Engaged, Acknowledged, Reconciling; Stalled when a person has to look.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -53,6 +53,12 @@ class Resource(ApiModel):
         return self.metadata.annotations.get(PAUSED_ANNOTATION, "").lower() == "true"
 
     @property
+    def unreadable_pause(self) -> str:
+        """Value of that annotation when it is neither true nor false; empty when it can be read, or is not there."""
+        given = self.metadata.annotations.get(PAUSED_ANNOTATION, "")
+        return "" if given.lower() in ("true", "false") else given
+
+    @property
     def force_delete(self) -> bool:
         """Whether the annotation asks to let go without waiting for the gateway."""
         return self.metadata.annotations.get(FORCE_DELETE_ANNOTATION, "").lower() == "true"

@@ -308,7 +308,8 @@ class RiskLimitStatus(ApiModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, Enforced; Breached and Warning when they are; Paused when reconciling is.",
+        description="Ready, Enforced, Reconciling; Stalled, Breached, Warning and Paused when they have something to "
+        "say.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

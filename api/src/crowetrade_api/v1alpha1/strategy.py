@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel, DocumentedEnum
+from crowetrade_api.names import VenueAddress
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
     Currency,
@@ -217,8 +218,9 @@ class Agents(ApiModel):
     update_policy: Literal["WhenFlat", "Immediate"] = Field(
         default="WhenFlat",
         description="When a change that restarts the agents is rolled out. WhenFlat: not before the strategy has no "
-        "position and no open order; the condition Progressing says that it waits. Immediate: at once. A strategy of "
-        "style Quote nearly always has an open order, so set Immediate there: its orders are cancelled first.",
+        "position and no open order, at venues that it leaves, too; the condition Reconciling says that it waits. At a "
+        "venue that the spec names no more, orders may only reduce positions meanwhile. Immediate: at once. A strategy "
+        "of style Quote nearly always has an open order, so set Immediate there: its orders are cancelled first.",
     )
 
 
@@ -299,7 +301,10 @@ class PositionStatus(ApiModel):
     """One position, as the gateway reports it: prices are rounded, the journal is exact."""
 
     symbol: str = Field(description="Instrument symbol.", max_length=32)
-    venue: str = Field(description="Name of the VenueConnection.", max_length=63)
+    venue: str = Field(
+        description="Name of the VenueConnection; NAMESPACE/NAME where the name now means another venue.",
+        max_length=127,
+    )
     quantity: str = Field(description="Signed quantity in units of the base asset.", max_length=QUANTITY_LENGTH)
     average_price: str = Field(
         default="", description="Average entry price in the quote currency.", max_length=QUANTITY_LENGTH
@@ -312,6 +317,12 @@ class PositionStatus(ApiModel):
     mark_time: str | None = Field(
         default=None,
         description="When the gateway received that price.",
+        json_schema_extra={"format": "date-time"},
+    )
+    last_known_time: str | None = Field(
+        default=None,
+        description="Set when nobody reports the position any more, because the venue is gone or its gateway is "
+        "silent: until then it was known.",
         json_schema_extra={"format": "date-time"},
     )
 
@@ -327,6 +338,11 @@ class ProfitStatus(ApiModel):
     fees: str = Field(default="", description="Fees paid.", max_length=QUANTITY_LENGTH)
     net: str = Field(
         default="", description="realized + unrealized - fees; empty when unknown.", max_length=QUANTITY_LENGTH
+    )
+    last_known_time: str | None = Field(
+        default=None,
+        description="Set when a venue is gone or its gateway is silent: until then its part of the amounts was known.",
+        json_schema_extra={"format": "date-time"},
     )
 
 
@@ -375,6 +391,32 @@ class StrategyPhase(DocumentedEnum):
     UNKNOWN = "", "The operator has not written it yet."
 
 
+class VenueUse(DocumentedEnum):
+    """What a strategy may do at a venue."""
+
+    TRADING = "Trading", "Its orders are accepted there."
+    CLOSE_ONLY = (
+        "CloseOnly",
+        "The spec does not name it any more: orders may only reduce what is held there, until nothing is left.",
+    )
+
+
+class BoundVenueStatus(ApiModel):
+    """One venue whose gateway has the strategy among those that it serves."""
+
+    namespace: str = Field(description="Namespace of the VenueConnection.", max_length=63)
+    name: str = Field(description="Name of the VenueConnection.", max_length=63)
+    use: VenueUse = Field(
+        default=VenueUse.TRADING,
+        description="What the strategy may do there. " + " ".join(f"{word}: {word.doc}" for word in VenueUse),
+    )
+
+    @property
+    def address(self) -> VenueAddress:
+        """Namespace and name."""
+        return VenueAddress(self.namespace, self.name)
+
+
 class StrategyStatus(ApiModel):
     """How the strategy is doing; written by the operator."""
 
@@ -386,6 +428,13 @@ class StrategyStatus(ApiModel):
     summary: StrategySummary = Field(default_factory=StrategySummary, description="Strings for columns.")
     agents: AgentsStatus = Field(default_factory=AgentsStatus, description="Agents that are ready.")
     config_hash: str = Field(default="", description="Hash of the configuration that the agents run.", max_length=80)
+    venues: list[BoundVenueStatus] = Field(
+        default_factory=list,
+        description="Venues that serve the strategy: those of the spec once they are found, and those that it named "
+        "before for as long as its agents trade there or something is left. A deletion asks all of them.",
+        max_length=64,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["namespace", "name"]},
+    )
     position: list[PositionStatus] = Field(
         default_factory=list,
         description="Positions, as the gateways report them.",
@@ -404,7 +453,7 @@ class StrategyStatus(ApiModel):
         default_factory=list,
         description="Venues of other namespaces that admit it, as NAMESPACE/NAME: by this the bus lets it read their "
         "market data.",
-        max_length=16,
+        max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     last_signal_time: str | None = Field(
@@ -412,8 +461,8 @@ class StrategyStatus(ApiModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, AgentsAvailable, VenueConnected, RiskBound, Trading, Progressing; OrdersRefused, Halted "
-        "and Paused when they have something to say.",
+        description="Ready, AgentsAvailable, VenueConnected, RiskBound, Trading, Reconciling; Stalled, Suspended, "
+        "OrdersRefused, Halted, LeftBehind and Paused when they have something to say.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
@@ -501,3 +550,14 @@ def venue_refs(spec: Any) -> list[dict[str, Any]]:
     items = listed if isinstance(listed, list) else []
     found = [item.get("venueRef") for item in items if isinstance(item, dict)]
     return [ref for ref in found if isinstance(ref, dict) and ref.get("name")]
+
+
+def recorded_venues(status: Any) -> dict[tuple[str, str], str]:
+    """Of status.venues, as far as they can be seen: namespace and name, and what the strategy may do there."""
+    listed = status.get("venues") if isinstance(status, dict) else None
+    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    return {
+        (str(item["namespace"]), str(item["name"])): str(item.get("use"))
+        for item in items
+        if item.get("namespace") and item.get("name")
+    }

@@ -519,6 +519,14 @@ class VenueConnectionSpec(ApiModel):
         json_schema_extra={"default": list(REQUIRED_LIMITS), "x-kubernetes-list-type": "set"},
     )
     resources: Resources = section(Resources, "Computing resources of the gateway's pod.")
+    update_policy: Literal["WhenQuiet", "Immediate"] = Field(
+        default="WhenQuiet",
+        description="When a change that restarts the gateway is rolled out, an upgrade of the operator included. "
+        "WhenQuiet: only while no order is open there, and nothing is held that spec.instruments lists no more; the "
+        "condition Reconciling says that it waits. Immediate: without that wait; open orders are cancelled first. "
+        "Either way at most so many gateways of a namespace restart at once as gateway.restartsAtOnce of the chart "
+        "says. A restart loses no position.",
+    )
     suspend: bool = Field(
         default=False,
         description="True halts the gateway without restarting it: new orders of all strategies are refused and open "
@@ -628,8 +636,8 @@ class VenueConnectionStatus(ApiModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Ready, SessionEstablished, CredentialsReady; StrategiesRefused when some are, Halted when the "
-        "gateway is, and Paused.",
+        description="Ready, SessionEstablished, CredentialsReady, Reconciling; Stalled, Suspended, Halted, "
+        "StrategiesRefused and Paused when they have something to say.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -17,3 +18,13 @@ Nats = Annotated[
         "--nats", metavar="URL", envvar="CROWETRADE_NATS", help="Address of the bus; remembered for this cluster."
     ),
 ]
+
+
+class Format(StrEnum):
+    """How a command shows what it found."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="For people, or for programs.")]

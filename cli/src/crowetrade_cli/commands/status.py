@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_text
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_cli.commands.cluster import Context, Kubeconfig, Namespace
+from crowetrade_cli.commands.cluster import Context, Format, Kubeconfig, Namespace, Output
 from crowetrade_cli.errors import Failed, Refused
 from crowetrade_cli.fleet import ways
 from crowetrade_cli.fleet.api_server import ApiServer, connect
@@ -34,7 +34,7 @@ def status(
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")] = False,
     kubeconfig: Kubeconfig = "",
     context: Context = "",
-    json: Annotated[bool, typer.Option("--json", help="As a JSON object.")] = False,
+    output: Output = Format.TABLE,
 ) -> None:
     """Show who does not trade and why: KillSwitches engaged, breaches not cleared, strategies and venues stopped.
 
@@ -47,10 +47,10 @@ def status(
     except Refused:
         raise
     except Failed as error:
-        _show_kills_at_gateways(config, where, str(error), json)
+        _show_kills_at_gateways(config, where, str(error), output is Format.JSON)
         raise
-    if json:
-        typer.echo(json_text.dumps(found.to_json()))
+    if output is Format.JSON:
+        typer.echo(json.dumps(found.to_json()))
     else:
         Console().print(_tables(found))
 
@@ -78,7 +78,7 @@ def _show_kills_at_gateways(config: SingleConfig, namespace: str | None, problem
         return
     kills, silent = asyncio.run(_kills(gateways))
     if as_json:
-        typer.echo(json_text.dumps({"problem": problem, "kills": kills, "silent": silent}))
+        typer.echo(json.dumps({"problem": problem, "kills": kills, "silent": silent}))
         return
     table = _table("Kill orders, as the gateways say", "Gateway", "KillSwitch", "Mode", "Open", "By", "Reason")
     for row in kills:

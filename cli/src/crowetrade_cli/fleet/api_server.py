@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import httpx2
 from lightkube import ApiError, AsyncClient
 from lightkube.config.kubeconfig import SingleConfig
-from lightkube.core.client import LabelSelector
+from lightkube.core.client import FieldSelector, LabelSelector
 from lightkube.core.exceptions import ConfigError
 from lightkube.core.generic_client import ALL_NS
-from lightkube.core.resource import NamespacedResource
+from lightkube.core.resource import NamespacedResource, api_info
 from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
 from lightkube.resources.authentication_v1 import SelfSubjectReview
-from lightkube.resources.core_v1 import ConfigMap, Namespace, Pod
+from lightkube.resources.core_v1 import ConfigMap, Event, Namespace, Pod
 from lightkube.types import PatchType
 
 from crowetrade_api.names import GATEWAY_APP, GROUP, NAME_LABEL, VERSION
@@ -34,6 +34,7 @@ LIST_TRIES, LIST_AGAIN_SECONDS = 10, 0.2
 
 Kind = type[Strategy] | type[VenueConnection] | type[RiskLimit] | type[KillSwitch]
 Object = dict[str, Any]
+Labels = Mapping[str, str]
 N = TypeVar("N", bound=NamespacedResource)
 _RESOURCES: dict[type[Resource], type[GenericNamespacedResource]] = {
     kind: create_namespaced_resource(GROUP, VERSION, kind.__name__, kind.PLURAL)
@@ -84,6 +85,40 @@ class ApiServer:
         """Pods of gateways, of all namespaces where none is named."""
         return await self._listed(Pod, namespace, {NAME_LABEL: GATEWAY_APP})
 
+    async def pods(self, namespace: str | None, labels: Labels) -> Sequence[Pod]:
+        """Pods with these labels, of all namespaces where none is named."""
+        return await self._listed(Pod, namespace, labels)
+
+    async def log(
+        self, namespace: str, pod: str, container: str, *, tail: int, since: int | None = None, follow: bool = False
+    ) -> AsyncIterator[str]:
+        """Lines of a container's log; `since` in seconds before now."""
+        with self._sentences():
+            lines = self._client.log(
+                pod,
+                namespace=namespace,
+                container=container,
+                follow=follow,
+                since=since,
+                tail_lines=tail,
+                newlines=False,
+            )
+            async for line in lines:
+                yield line
+
+    async def events(self, namespace: str, kind: str = "", name: str = "") -> list[Object]:
+        """Events of a namespace, or of one object, the oldest first: at, about, type, reason, message."""
+        fields: FieldSelector | None = {"involvedObject.kind": kind, "involvedObject.name": name} if name else None
+        with self._sentences():
+            found = [item async for item in self._client.list(Event, namespace=namespace, fields=fields)]
+        return sorted((_event(item) for item in found), key=lambda event: str(event["at"]))
+
+    async def everything(
+        self, resource: type[NamespacedResource], namespace: str | None, labels: Labels
+    ) -> list[Object]:
+        """Objects of any kind as they are stored, with these labels."""
+        return [_with_kind(item) for item in await self._listed(resource, namespace, labels)]
+
     async def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
         """The data of a ConfigMap."""
         with self._sentences():
@@ -95,13 +130,14 @@ class ApiServer:
             found = [item.metadata async for item in self._client.list(Namespace)]
         return {item.name: dict(item.labels or {}) for item in found if item is not None and item.name is not None}
 
-    async def _listed(self, resource: type[N], namespace: str | None, labels: LabelSelector | None = None) -> list[N]:
+    async def _listed(self, resource: type[N], namespace: str | None, labels: Labels | None = None) -> list[N]:
+        wanted: LabelSelector = dict(labels or {})
         tries_left = LIST_TRIES
         while True:
             tries_left -= 1
             try:
                 with self._sentences():
-                    found = self._client.list(resource, namespace=namespace or ALL_NS, labels=labels)
+                    found = self._client.list(resource, namespace=namespace or ALL_NS, labels=wanted)
                     return [item async for item in found]
             except Refused as error:
                 # Of a kind that nobody has asked for yet, the API server has to read its cache first.
@@ -127,6 +163,25 @@ class ApiServer:
             raise Failed(f"{self.address} cannot be reached ({error or type(error).__name__})") from error
         except (ConfigError, KeyError, ValueError) as error:
             raise Failed(f"no credentials for {self.address}: {' '.join(str(error).split())}") from error
+
+
+def _with_kind(item: Any) -> Object:
+    """As it is stored; a list leaves the kind out."""
+    info = api_info(item).resource
+    version = f"{info.group}/{info.version}" if info.group else info.version
+    return {"apiVersion": version, "kind": info.kind, **item.to_dict()}
+
+
+def _event(event: Event) -> Object:
+    at = event.eventTime or event.lastTimestamp or event.firstTimestamp
+    about = event.involvedObject
+    return {
+        "at": at.isoformat() if at is not None else "",
+        "about": f"{about.kind}/{about.name}" if about is not None else "",
+        "type": event.type or "",
+        "reason": event.reason or "",
+        "message": event.message or "",
+    }
 
 
 @asynccontextmanager

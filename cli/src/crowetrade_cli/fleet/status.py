@@ -79,7 +79,7 @@ class Status:
     """Why anybody may do anything; empty where everybody proves who they are."""
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """For `--output json`."""
         return asdict(self)
 
 
@@ -91,11 +91,11 @@ def status(
 ) -> Status:
     """The rows of these stored objects."""
     return Status(
-        kills=_sorted(kill for item in switches if (kill := _kill(item)) is not None),
-        breaches=_sorted(row for item in limits for row in _breaches(item)),
-        strategies=_sorted(stopped for item in strategies if (stopped := _strategy(item)) is not None),
+        kills=_sorted(kill for item in switches if (kill := kill_of(item)) is not None),
+        breaches=_sorted(row for item in limits for row in breaches_of(item)),
+        strategies=_sorted(stopped for item in strategies if (stopped := stopped_strategy(item)) is not None),
         strategies_total=len(strategies),
-        venues=_sorted(stopped for item in venues if (stopped := _venue(item)) is not None),
+        venues=_sorted(stopped for item in venues if (stopped := stopped_venue(item)) is not None),
         venues_total=len(venues),
         without_identity=_without_identity([*strategies, *venues, *limits, *switches]),
     )
@@ -113,7 +113,8 @@ def kill_said(gateway: str, said: kill_pb2.KillAcknowledgement) -> dict[str, Any
     }
 
 
-def _kill(item: Stored) -> KillRow | None:
+def kill_of(item: Stored) -> KillRow | None:
+    """None where it is not engaged, and no gateway has it in force."""
     switch = read(dict(item), KillSwitch, UnreadableKillSwitch)
     order, told = kill_order(switch), switch.status
     if order is None and told.state in (KillState.ARMED, KillState.UNKNOWN):
@@ -133,7 +134,8 @@ def _kill(item: Stored) -> KillRow | None:
     )
 
 
-def _breaches(item: Stored) -> Iterable[BreachRow]:
+def breaches_of(item: Stored) -> Iterable[BreachRow]:
+    """Of one RiskLimit."""
     limit = read(dict(item), RiskLimit, UnreadableLimit)
     for breach in limit.status.breached:
         yield BreachRow(
@@ -149,7 +151,8 @@ def _breaches(item: Stored) -> Iterable[BreachRow]:
         )
 
 
-def _strategy(item: Stored) -> StoppedRow | None:
+def stopped_strategy(item: Stored) -> StoppedRow | None:
+    """None where it trades."""
     strategy = read(dict(item), Strategy, UnreadableStrategy)
     if isinstance(strategy, UnreadableStrategy):
         return StoppedRow(strategy.namespace, strategy.name, "Halted", "Unreadable", strategy.problem)
@@ -160,7 +163,8 @@ def _strategy(item: Stored) -> StoppedRow | None:
     return StoppedRow(strategy.namespace, strategy.name, str(phase) or "Unknown", *why)
 
 
-def _venue(item: Stored) -> StoppedRow | None:
+def stopped_venue(item: Stored) -> StoppedRow | None:
+    """None where it is connected."""
     venue = read(dict(item), VenueConnection, UnreadableVenue)
     if isinstance(venue, UnreadableVenue):
         return StoppedRow(venue.namespace, venue.name, "Halted", "Unreadable", venue.problem)

@@ -163,7 +163,7 @@ def test_status_says_who_is_stopped_and_why(cluster: Cluster, run: Run) -> None:
     cluster.write_status("strategy", "ema", {"phase": "Halted", "conditions": [halted]})
     cluster.write_status("strategy", "pair", {"phase": "Trading"})
     cluster.write_status("venueconnection", "sim-fx", {"phase": "Connected"})
-    ended = run("status", "-n", cluster.namespace, "--json")
+    ended = run("status", "-n", cluster.namespace, "-o", "json")
     assert (ended.code, ended.err) == (0, "")
     found = json.loads(ended.out)
     [kill], [breach], [strategy] = found["kills"], found["breaches"], found["strategies"]
@@ -199,13 +199,13 @@ def test_with_the_api_server_down_the_gateways_are_asked(
     desk = gateway(cluster.namespace, "sim-fx")
     kubeconfig = remembered(run, desk.target)
     run("kill", "--all", "--reason", "drill", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "--plain")
-    ended = run("status", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "--json")
+    ended = run("status", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "-o", "json")
     assert ended.code == 1
     assert "cannot be reached" in ended.err
     [kill] = json.loads(ended.out)["kills"]
     assert (kill["gateway"], kill["mode"], kill["reason"]) == (f"{cluster.namespace}/sim-fx", "Cancel", "drill")
     desk.stop()
-    silent = run("status", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "--json")
+    silent = run("status", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "-o", "json")
     assert json.loads(silent.out)["silent"] == [f"{cluster.namespace}/sim-fx"]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from crowetrade_api.names import Kind
-from crowetrade_api.v1alpha1.strategy import venue_refs
+from crowetrade_api.v1alpha1.strategy import recorded_venues, venue_refs
 from crowetrade_operator.authorizer import metrics
 from crowetrade_operator.authorizer.permissions import Venue
 from crowetrade_operator.cluster.client import Cluster
@@ -99,4 +99,5 @@ def venues_of(item: Object) -> frozenset[Venue]:
     status = item.get("status")
     listed = status.get("admittedVenues") if isinstance(status, Mapping) else None
     admitted = set(listed) if isinstance(listed, list) else set()
-    return frozenset((place, name) for place, name in named if place == own or f"{place}/{name}" in admitted)
+    found = {*named, *recorded_venues(status)}  # until its agents are configured anew they run as before
+    return frozenset((place, name) for place, name in found if place == own or f"{place}/{name}" in admitted)

@@ -3,13 +3,17 @@
 The operator works without it: `connected` is false, what needs the bus raises BusUnavailable, and a new connection is
 tried for ever: by us, not by the client, so that there is one loop and each failed try says why. After each connect
 everything is ensured and put again, because the server may have been replaced by an empty one.
+
+A GatewayConfig carries the epoch of the leader that wrote it and is written by compare-and-set: what a later leader
+wrote is not replaced, whenever a write of an earlier one arrives. Each leader writes each configuration once, so that
+its epoch is there; gateways see the revision that they have and do nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import nats
 import nats.errors
@@ -31,7 +35,8 @@ from crowetrade_operator.bus.facts import gather
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.bus.requirements import Fault, faults
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
-from crowetrade_operator.errors import BusUnavailable
+from crowetrade_operator.errors import BusUnavailable, OperatorError
+from crowetrade_operator.leadership import Alone, Leadership
 from crowetrade_operator.settings import StreamSettings
 from crowetrade_process.audit.chain import End
 from crowetrade_process.identity.errors import IdentityUnavailable
@@ -46,8 +51,8 @@ CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 _ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError, IdentityUnavailable)
-Stored = tuple[str, int]
-"""What decides whether a GatewayConfig is put again: its revision and the fencing token on record."""
+Stored = tuple[str, int, int]
+"""What decides whether a GatewayConfig is put again: its revision, the fencing token on record, and its epoch."""
 GatewayListener = Callable[[str, str], None]
 """Namespace and name of the venue (or strategy) whose state changed."""
 
@@ -59,9 +64,16 @@ class Bus:
     """One connection for the life of the process."""
 
     def __init__(
-        self, url: str, board: Board, identity: Identity | None = None, *, streams: StreamSettings = DEFAULT_STREAMS
+        self,
+        url: str,
+        board: Board,
+        identity: Identity | None = None,
+        *,
+        streams: StreamSettings = DEFAULT_STREAMS,
+        leadership: Leadership | None = None,
     ) -> None:
         self.url = url
+        self._leadership: Leadership = leadership or Alone()
         self._identity = identity
         self._streams_wanted = streams
         self.board = board
@@ -118,24 +130,31 @@ class Bus:
         self._mark(False, "closed")
 
     async def put_config(self, namespace: str, venue: str, config: config_pb2.GatewayConfig) -> bool:
-        """Puts the config unless it is there already; returns whether it was written.
+        """Puts the config unless it is there already; returns whether it was written. Raises BusUnavailable, also when
+        another one wrote at the same time or a later leader has written.
 
         The sequence on record rises with every order: it goes out with the next change, and at each new gateway.
         """
-        key, wanted = subjects.gateway_config_key(namespace, venue), _stored(config)
-        if self.connected and self._put.get(key) == wanted:
+        key = subjects.gateway_config_key(namespace, venue)
+        if self.connected and self._put.get(key) == _stored(config, self._leadership.epoch):
             return False
         bucket = self._usable()
         try:
-            if await self._found(bucket, key) == wanted:
-                self._put[key] = wanted
+            found, revision = await self._read(bucket, key)
+            await self._lead_past(found)
+            wanted = config_pb2.GatewayConfig()
+            wanted.CopyFrom(config)
+            wanted.epoch = self._leadership.epoch
+            stored = _stored(wanted, wanted.epoch)
+            if found is not None and _stored(found, found.epoch) == stored:
+                self._put[key] = stored
                 return False
-            async with asyncio.timeout(REQUEST_SECONDS):
-                await bucket.put(key, config.SerializeToString(deterministic=True))
+            async with self._write():
+                await bucket.update(key, wanted.SerializeToString(deterministic=True), last=revision)
         except _ERRORS as error:
             raise self._failed("put the gateway configuration", error) from error
-        self._put[key] = wanted
-        self._configs[key] = config
+        self._put[key] = stored
+        self._configs[key] = wanted
         metrics.CONFIG_PUTS.inc()
         return True
 
@@ -145,7 +164,7 @@ class Bus:
         if key in self._configs or not self.connected:
             return
         try:
-            await self._found(self._usable(), key)
+            await self._read(self._usable(), key)
         except _ERRORS as error:
             raise self._failed("read the gateway configuration", error) from error
 
@@ -161,7 +180,8 @@ class Bus:
         self._usable()
         assert self._stream is not None
         try:
-            await ensure_journal(self._stream, namespace, venue, self._streams_wanted)
+            async with self._write():
+                await ensure_journal(self._stream, namespace, venue, self._streams_wanted)
         except _ERRORS as error:
             raise self._failed(f"make the journal stream of venue {venue}", error) from error
         self._streams.add(name)
@@ -189,9 +209,11 @@ class Bus:
         key = subjects.gateway_config_key(namespace, venue)
         bucket = self._usable()
         try:
-            if await self._found(bucket, key) is not None:
-                async with asyncio.timeout(REQUEST_SECONDS):
-                    await bucket.delete(key)
+            found, revision = await self._read(bucket, key)
+            await self._lead_past(found)
+            if found is not None:
+                async with self._write():
+                    await bucket.delete(key, last=revision)
         except _ERRORS as error:
             raise self._failed("delete the gateway configuration", error) from error
         self._put.pop(key, None)
@@ -212,7 +234,7 @@ class Bus:
         """Puts an engaged kill order unless it is there already; returns whether it was written."""
         bucket = self._usable_kills()
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with self._write():
                 return await kills.put(bucket, order, now_ns)
         except _ERRORS as error:
             raise self._failed(f"put the order of KillSwitch {order.name}", error) from error
@@ -221,7 +243,7 @@ class Bus:
         """Takes away the order of a KillSwitch that is re-armed; returns whether there was one."""
         bucket = self._usable_kills()
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with self._write():
                 return await kills.remove(bucket, namespace, name, uid, generation)
         except _ERRORS as error:
             raise self._failed(f"take away the order of KillSwitch {name}", error) from error
@@ -240,7 +262,7 @@ class Bus:
         self._usable()
         assert self._allowances is not None
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with self._write():
                 return await allowances.release(self._allowances, namespace, venue)
         except _ERRORS as error:
             raise self._failed(f"take away the shares of venue {venue}", error) from error
@@ -363,18 +385,38 @@ class Bus:
         self._wake.set()
         return BusUnavailable(f"could not {what} at NATS {self.url}: {_text(error)}")
 
-    async def _found(self, bucket: KeyValue, key: str) -> Stored | None:
+    async def _read(self, bucket: KeyValue, key: str) -> tuple[config_pb2.GatewayConfig | None, int]:
+        """What is under a key, and its revision: no configuration where there was none or it was deleted, an empty one
+        where it cannot be read."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 entry = await bucket.get(key)
-        except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError):
-            return None
+        except nats.js.errors.KeyNotFoundError as error:
+            return None, (error.entry.revision or 0) if error.entry is not None else 0
         try:
             found = config_pb2.GatewayConfig.FromString(entry.value or b"")
         except DecodeError:
-            return "", 0
+            return config_pb2.GatewayConfig(), entry.revision or 0
         self._configs[key] = found
-        return _stored(found)
+        return found, entry.revision or 0
+
+    async def _lead_past(self, found: config_pb2.GatewayConfig | None) -> None:
+        """Does nothing unless a later leader has written: then the Lease says who leads."""
+        if found is None or found.epoch <= self._leadership.epoch:
+            return
+        try:
+            await self._leadership.raise_epoch(found.epoch)
+        except OperatorError as error:
+            raise BusUnavailable(f"the leader of epoch {found.epoch} has written: {error}") from error
+
+    @contextlib.asynccontextmanager
+    async def _write(self) -> AsyncIterator[None]:
+        """Around a write: it is over before another one may lead."""
+        left = self._leadership.seconds_left()
+        if left <= 0.0:
+            raise BusUnavailable("not written: the Lease may be another's")
+        async with asyncio.timeout(min(REQUEST_SECONDS, left)):
+            yield
 
     async def _on_error(self, error: Exception) -> None:
         self._client_error = _text(error)
@@ -391,6 +433,6 @@ def _text(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _stored(config: config_pb2.GatewayConfig) -> Stored:
+def _stored(config: config_pb2.GatewayConfig, epoch: int) -> Stored:
     """Cleared halts are part of the revision."""
-    return config.revision, config.on_record.fencing_token
+    return config.revision, config.on_record.fencing_token, epoch

@@ -1,8 +1,10 @@
 """What the API server holds, as far as the operator watches it: our kinds, and the children by our label.
 
 Two writers: watch events one by one, and from time to time a full list that finds what a watch lost (a relist after
-"410 Gone" brings no deletions). The newer resourceVersion wins; an object that was deleted while the list was read
-does not come back. Readers get the stored dictionaries and must not change them.
+"410 Gone" brings no deletions). Of two events the newer resourceVersion wins. A list is the truth, also where its
+versions are older than what is known: versions go back when etcd is restored from a backup. Only what came or went by
+an event while the list was read may be newer than the list. Readers get the stored dictionaries and must not change
+them.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
+from crowetrade_operator.cluster import managed_fields
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.cluster.resources import ApiResource
+from crowetrade_operator.cluster.resources import CERTIFICATES, CHILDREN, ApiResource
 
 Address = tuple[str, str, str]
 """Kind, namespace and name."""
@@ -20,6 +23,7 @@ Listener = Callable[[Object | None, Object | None], None]
 """Called with the object before (None: it is new) and after (None: it is gone)."""
 
 _CUSTOM = {kind.value for kind in Kind}
+_CHILDREN = {resource.kind for resource in (*CHILDREN, CERTIFICATES)}
 
 
 def address_of(item: Object) -> Address:
@@ -28,7 +32,8 @@ def address_of(item: Object) -> Address:
 
 
 def owner_key(item: Object) -> Key | None:
-    """The custom resource that a child belongs to, by its labels."""
+    """The custom resource that a child is about, by its labels: anybody can set them, so that they say nothing about
+    whose it is."""
     labels = item["metadata"].get("labels") or {}
     namespace = item["metadata"].get("namespace", "")
     if STRATEGY_LABEL in labels:
@@ -53,6 +58,7 @@ class Cache:
         self._owned: dict[Key, dict[Address, Object]] = defaultdict(dict)
         self._changes: Counter[tuple[str, str]] = Counter()
         self._deleted: dict[str, int] = {}
+        self._stored_since_list: set[Address] = set()
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
@@ -81,7 +87,7 @@ class Cache:
         return sorted(namespace for (found, namespace), items in self._kinds.items() if found == kind and items)
 
     def owned(self, key: Key) -> list[Object]:
-        """Children of a custom resource, by its labels."""
+        """Objects about a custom resource, by their labels."""
         return list(self._owned.get(key, {}).values())
 
     def put(self, item: Object) -> bool:
@@ -92,6 +98,11 @@ class Cache:
         known = self._items.get(address)
         if known is not None and version_of(known) >= version_of(item):
             return False
+        self._stored_since_list.add(address)
+        self._store(address, known, item)
+        return True
+
+    def _store(self, address: Address, known: Object | None, item: Object) -> None:
         if known is not None:
             self._unindex(address, known)
         slim = _slim(item)
@@ -101,7 +112,6 @@ class Cache:
         if owner is not None:
             self._owned[owner][address] = slim
         self._tell(known, slim)
-        return True
 
     def remove(self, item: Object) -> bool:
         """Forgets an object, if it is still the one with that uid."""
@@ -116,20 +126,34 @@ class Cache:
         return True
 
     def begin_list(self) -> None:
-        """Called before a list is read: deletions from here on outlive what the list says."""
+        """Called before a list is read: what comes and goes from here on may be newer than what the list says."""
         self._deleted.clear()
+        self._stored_since_list.clear()
 
     def replace(self, resource: ApiResource, namespace: str, items: Iterable[Object], version: str) -> list[Object]:
         """Takes over a full list; returns the objects that had been missed or were wrongly kept."""
         listed = {address_of(item): item for item in items}
-        missed = [item for item in listed.values() if self.put(item)]
+        missed = [item for item in listed.values() if self._take_from_list(item)]
         limit = int(version) if version.isdigit() else 0
         for address, known in list(self._items.items()):
             in_scope = address[0] == resource.kind and namespace in ("", address[1])
-            if in_scope and address not in listed and version_of(known) <= limit:
+            is_newer = address in self._stored_since_list and version_of(known) > limit
+            if in_scope and address not in listed and not is_newer:
                 missed.append(known)
                 self.remove(known)
         return missed
+
+    def _take_from_list(self, item: Object) -> bool:
+        address = address_of(item)
+        known = self._items.get(address)
+        if known is None or address in self._stored_since_list:
+            return self.put(item)
+        if (version_of(known), known["metadata"].get("uid")) == (version_of(item), item["metadata"].get("uid")):
+            return False
+        if item["metadata"].get("uid", "") in self._deleted:
+            return False
+        self._store(address, known, item)
+        return True
 
     def _unindex(self, address: Address, item: Object) -> None:
         self._kinds[address[0], address[1]].pop(address[2], None)
@@ -149,6 +173,9 @@ class Cache:
 
 
 def _slim(item: Object) -> Object:
-    """managedFields are most of an object and nobody here reads them."""
+    """managedFields are most of an object: of children what is kept of them is shared, and of others nobody reads
+    them."""
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    if item["kind"] in _CHILDREN:
+        metadata["managedFields"] = managed_fields.kept(item["metadata"].get("managedFields") or ())
     return {**item, "metadata": metadata}

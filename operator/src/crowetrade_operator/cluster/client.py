@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -32,6 +32,9 @@ from crowetrade_operator.errors import (
 
 REQUEST_SECONDS = 15.0
 PAGE = 500
+# A server that asks to wait is obeyed so many times, as client-go does (there: 10), each time for at most so long.
+THROTTLED_TRIES = 5
+LONGEST_RETRY_AFTER_SECONDS = 30.0
 WATCH_SECONDS = 300
 _NO_ANSWER = (TimeoutError, aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
 
@@ -50,8 +53,14 @@ async def connect(kubeconfig: str) -> Cluster:
 class Cluster:
     """Requests to the API server, counted, with typed errors."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Any, seconds_left: Callable[[], float] | None = None) -> None:
         self._api = api
+        self._seconds_left = seconds_left
+
+    def while_leading(self, seconds_left: Callable[[], float]) -> Cluster:
+        """The same connections for the leader: every write must be over within `seconds_left()`, which is asked right
+        before it is sent; at 0 it is refused as ClusterUnavailable. Reads go through."""
+        return Cluster(self._api, seconds_left)
 
     @property
     def configuration(self) -> Any:
@@ -66,10 +75,13 @@ class Cluster:
         """One object."""
         return await self._request("GET", "get", resource, resource.path(namespace, name))
 
-    async def list(self, resource: ApiResource, namespace: str = "", selector: str = "") -> tuple[list[Object], str]:
-        """All objects of a kind with the list's resourceVersion, read in pages."""
+    async def list(
+        self, resource: ApiResource, namespace: str = "", selector: str = "", fields: str = ""
+    ) -> tuple[list[Object], str]:
+        """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages."""
         items: list[Object] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self._request("GET", "list", resource, resource.path(namespace), query)
             for item in page.get("items") or []:
@@ -104,8 +116,22 @@ class Cluster:
         resource = BY_KIND[body["kind"]]
         path = resource.path(body["metadata"]["namespace"], body["metadata"]["name"], subresource)
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return await self._request(
-            "PATCH", "apply", resource, path, query, body, "application/apply-patch+yaml", timeout=REQUEST_SECONDS
+        return await self._request("PATCH", "apply", resource, path, query, body, "application/apply-patch+yaml")
+
+    async def apply_new(self, body: Object) -> Object:
+        """Server-side apply that creates, and never changes what is there: that raises Conflict.
+
+        No stored object has the version 1, so an object that is there fails the comparison of versions.
+        """
+        return await self.apply({**body, "metadata": {**body["metadata"], "resourceVersion": "1"}})
+
+    async def find(self, resource: ApiResource, namespace: str, name: str) -> Object | None:
+        """One object, by the right to list; None when it is not there."""
+        query = {"fieldSelector": f"metadata.name={name}", "limit": "1"}
+        page = await self._request("GET", "list", resource, resource.path(namespace), query)
+        return next(
+            ({"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page.get("items") or ()),
+            None,
         )
 
     async def merge(self, resource: ApiResource, namespace: str, name: str, patch: Object) -> Object:
@@ -143,32 +169,36 @@ class Cluster:
         query: dict[str, str] | None = None,
         body: Object | None = None,
         content_type: str = "application/json",
-        timeout: float = REQUEST_SECONDS,
     ) -> Object:
-        started = time.monotonic()
-        code = 0
-        try:
-            code, payload = await self._send(method, path, query or {}, body, content_type, timeout)
-        except _NO_ANSWER as error:
-            raise _no_answer(verb, path, error) from error
-        finally:
-            metrics.API_REQUESTS.labels(verb, resource.plural, str(code)).inc()
-            metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
-        if 200 <= code <= 299:
-            return payload
+        for tries_left in reversed(range(THROTTLED_TRIES)):
+            started = time.monotonic()
+            code = 0
+            try:
+                response = await self._open(method, path, query or {}, body, content_type, REQUEST_SECONDS)
+                code, payload = int(response.status), await _payload(response)
+            except _NO_ANSWER as error:
+                raise _no_answer(verb, path, error) from error
+            finally:
+                metrics.API_REQUESTS.labels(verb, resource.plural, str(code)).inc()
+                metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
+            if 200 <= code <= 299:
+                return payload
+            wait = _retry_after(response)
+            if wait is None or tries_left == 0:
+                break
+            await asyncio.sleep(wait)
         raise _error(verb, path, code, payload)
-
-    async def _send(
-        self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str, timeout: float
-    ) -> tuple[int, Object]:
-        response = await self._open(method, path, query, body, content_type, timeout)
-        return int(response.status), await _payload(response)
 
     async def _open(
         self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str, timeout: float
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
         await self._api.update_params_for_auth(headers, {}, ["BearerToken"], path, method, body)
+        if method != "GET" and self._seconds_left is not None:
+            # Nothing is awaited from here until aiohttp writes: the process may be frozen at any time.
+            timeout = min(timeout, self._seconds_left())
+            if timeout <= 0.0:
+                raise ClusterUnavailable(method.lower(), path, 0, "not sent: the Lease may be another's")
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         response = await self._api.rest_client.request(
             method, url, headers=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=timeout)
@@ -191,6 +221,15 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds after which the server wants to be asked again; None when it has not said so. It has not carried out the
+    request then: API Priority and Fairness and the limits of requests in flight answer in this way."""
+    said = response.headers.get("Retry-After", "")
+    if (response.status != 429 and response.status < 500) or not said.isdigit():
+        return None
+    return min(float(said), LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _no_answer(verb: str, path: str, error: Exception) -> ClusterUnavailable:

@@ -17,9 +17,12 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.cluster.resources import EVENTS
-from crowetrade_operator.errors import ClusterError, NamespaceTerminating
+from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NamespaceTerminating
 
 log = structlog.get_logger()
+
+PAUSES = (0.5, 2.0, 5.0)
+"""Seconds between tries to write one event; others wait behind it."""
 
 
 class Recorder:
@@ -52,13 +55,26 @@ class Recorder:
             await self._write(*self._queue.get_nowait())
 
     async def _write(self, kind: str, metadata: Metadata, note: Note) -> None:
-        try:
-            await self._cluster.create(EVENTS, metadata.namespace, event_body(kind, metadata, note, self._instance))
+        body = event_body(kind, metadata, note, self._instance)
+        for pause in (*PAUSES, None):
+            try:
+                await self._cluster.create(EVENTS, metadata.namespace, body)
+            except NamespaceTerminating:
+                log.debug("event not written: the namespace is being deleted", reason=note.reason)
+                return
+            except Conflict:
+                pass  # it has been written, and the answer was lost
+            except ClusterUnavailable as error:
+                if pause is not None:
+                    await asyncio.sleep(pause)
+                    continue
+                log.warning("event not written", reason=note.reason, error=str(error))
+                return
+            except ClusterError as error:
+                log.warning("event not written", reason=note.reason, error=str(error))
+                return
             metrics.EVENTS.labels(note.reason).inc()
-        except NamespaceTerminating:
-            log.debug("event not written: the namespace is being deleted", reason=note.reason)
-        except ClusterError as error:
-            log.warning("event not written", reason=note.reason, error=str(error))
+            return
 
 
 def event_body(kind: str, metadata: Metadata, note: Note, instance: str) -> Object:

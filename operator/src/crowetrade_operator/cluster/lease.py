@@ -1,26 +1,48 @@
 """Leader election by a Lease: one replica works, the others wait (client-go's algorithm).
 
-The clocks of two machines may differ: a lease counts as expired when it has not changed for its duration on OUR
-clock, not by the time that is written in it. Released at shutdown, so that the next replica does not have to wait.
+Two never work at once. A candidate takes a Lease that has not changed for its whole duration since the candidate saw it
+change. The leader begins no write when the renew deadline, which is shorter, has passed since the START of its last
+successful renewal, because nobody can have seen that renewal before; and a write that has begun is given up before the
+Lease can pass to another. Each try to renew is bounded by what is left of the deadline. Before each write the leader
+looks at the clock, so one that was frozen writes nothing when it thaws.
+
+No time of another machine is compared: neither the time written in the Lease nor the wall clock decides anything.
+`leaseTransitions` is the epoch of what the leader writes to the bus: it rises with each leader, also when a container
+is restarted under the same name, and the leader gives up when it finds another epoch than its own in the Lease.
+Released at shutdown, so that the next replica does not have to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import structlog
 
 from crowetrade_operator import metrics
+from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import LEASES
-from crowetrade_operator.errors import ClusterError, Conflict, NotFound
+from crowetrade_operator.errors import ClusterError, Conflict, LeaseLost, NotFound
 from crowetrade_operator.settings import LeaseTimes
 
 log = structlog.get_logger()
+
+SLOW_LOOP_SECONDS = 0.5
+"""From here on the message about a lost Lease names the lag of the event loop as a cause."""
+
+
+def elapsed() -> float:
+    """Seconds on a clock that nobody sets and that goes on while the machine is suspended, where there is one."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 def _now() -> str:
@@ -28,7 +50,7 @@ def _now() -> str:
 
 
 class Elector:
-    """One candidate of one Lease."""
+    """One candidate of one Lease; when it has acquired it, the Leadership of all that the process writes."""
 
     def __init__(
         self,
@@ -37,7 +59,7 @@ class Elector:
         name: str,
         identity: str,
         times: LeaseTimes,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
@@ -45,35 +67,73 @@ class Elector:
         self.identity = identity
         self._times = times
         self._clock = clock
+        # Whole seconds are what a Lease can say.
+        self._duration = math.ceil(times.duration)
         self._seen: tuple[str, float] = ("", 0.0)
+        self._epoch = 0
+        self._renewed = float("-inf")
+        # Of the Lease as it was last written by us.
+        self._version = 0
+        self._renewing = asyncio.Lock()
+        self._lost: LeaseLost | None = None
+
+    @property
+    def epoch(self) -> int:
+        """`leaseTransitions` since this replica leads."""
+        return self._epoch
+
+    def seconds_left(self) -> float:
+        """Within which a write that begins now must be over; 0 when none may begin."""
+        if self._lost is not None:
+            return 0.0
+        age = self._clock() - self._renewed
+        return self._duration - age if age < self._times.renew else 0.0
 
     async def acquire(self) -> None:
         """Waits until this replica leads."""
-        while not await self._try():  # noqa: ASYNC110 - the Lease has no event to wait for
+        while not await self._try_to_take():  # noqa: ASYNC110 - the Lease has no event to wait for
             await asyncio.sleep(self._times.retry)
         metrics.LEADER.set(1)
-        log.info("leading", identity=self.identity, lease=self._name)
+        log.info("leading", identity=self.identity, lease=self._name, epoch=self._epoch)
 
-    async def hold(self) -> None:
-        """Renews the Lease; returns when it is lost, and the caller must stop all work at once."""
-        renewed = self._clock()
+    async def hold(self) -> NoReturn:
+        """Renews the Lease for as long as that succeeds. Raises LeaseLost, and the caller must stop all work."""
+        failure, lag = "", 0.0
         try:
             while True:
-                await asyncio.sleep(self._times.retry)
-                if await self._try():
-                    renewed = self._clock()
-                elif self._clock() - renewed > self._times.renew:
-                    log.error("lease lost: stop working", identity=self.identity, lease=self._name)
-                    return
+                lag = max(lag, await self._pause())
+                metrics.LOOP_LAG.set(lag)
+                left = self._renewed + self._times.renew - self._clock()
+                if self._lost is not None or left <= 0.0:
+                    raise self._lost or LeaseLost(self._why_not_renewed(failure, lag))
+                try:
+                    # Two tries at least, because the second may find another connection.
+                    async with asyncio.timeout(min(left, self._times.renew / 2)), self._renewing:
+                        await self._renew(self._epoch)
+                except (ClusterError, TimeoutError) as error:
+                    failure = str(error) or "the API server did not answer in time"
+                    log.warning("lease not renewed", error=failure, seconds_left=round(self.seconds_left(), 1))
+                else:
+                    failure, lag = "", 0.0
         finally:
+            self._renewed = float("-inf")
             metrics.LEADER.set(0)
+
+    async def raise_epoch(self, above: int) -> None:
+        """Makes the epoch higher than one that was found on the bus. Epochs went back when the Lease was deleted or
+        etcd was restored from a backup; otherwise another one leads, and then this fails. Raises ClusterError."""
+        async with self._renewing:
+            if self._epoch <= above:
+                log.warning("epoch raised: the bus has a later one", epoch=self._epoch, found=above)
+                await self._renew(above + 1)
 
     async def release(self) -> None:
         """Gives the Lease back, if it is ours."""
+        self._renewed = float("-inf")
         metrics.LEADER.set(0)
         try:
             lease = await self._cluster.get(LEASES, self._namespace, self._name)
-            if lease["spec"].get("holderIdentity") != self.identity:
+            if not self._is_ours(lease):
                 return
             lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
             await self._cluster.replace(LEASES, self._namespace, self._name, lease)
@@ -81,39 +141,86 @@ class Elector:
         except ClusterError as error:
             log.warning("could not release the lease; the next leader waits for it to expire", error=str(error))
 
-    async def _try(self) -> bool:
-        """Takes or renews the Lease; false when another holds it or the API server does not answer."""
+    async def _pause(self) -> float:
+        """Waits until the next try, or the end of the deadline; returns how much later than asked it went on."""
+        before = self._clock()
+        asked = max(0.0, min(self._times.retry, self._renewed + self._times.renew - before))
+        await asyncio.sleep(asked)
+        return max(0.0, self._clock() - before - asked)
+
+    def _why_not_renewed(self, failure: str, lag: float) -> str:
+        words = [f"the Lease {self._name} was not renewed for {self._clock() - self._renewed:.1f} s"]
+        words += [f"the last try failed: {failure}"] if failure else []
+        if lag >= SLOW_LOOP_SECONDS:
+            words.append(
+                f"the process stood still for {lag:.1f} s: the node is overloaded, or its CPU limit is too low"
+            )
+        return "; ".join(words)
+
+    def _is_ours(self, lease: Object) -> bool:
+        spec = lease.get("spec") or {}
+        return (spec.get("holderIdentity"), spec.get("leaseTransitions")) == (self.identity, self._epoch)
+
+    async def _renew(self, epoch: int) -> None:
+        """Writes the Lease again with this epoch. Raises LeaseLost when it is not ours any more, ClusterError when it
+        could not be written."""
+        started = self._clock()
+        try:
+            lease = await self._cluster.get(LEASES, self._namespace, self._name)
+        except NotFound:
+            raise self._lose(f"the Lease {self._name} was deleted") from None
+        if not self._is_ours(lease):
+            raise self._lose(f"{lease['spec'].get('holderIdentity') or 'nobody'} holds the Lease {self._name}")
+        if version_of(lease) < self._version:
+            raise self._lose(
+                f"the API server has an older Lease {self._name} than was written: etcd was restored from a backup, "
+                "and everything is read again"
+            )
+        lease["spec"] |= {
+            "leaseDurationSeconds": self._duration,
+            "renewTime": _now(),
+            "leaseTransitions": epoch,
+        }
+        self._written(await self._cluster.replace(LEASES, self._namespace, self._name, lease), started)
+
+    def _lose(self, why: str) -> LeaseLost:
+        self._lost = LeaseLost(why)
+        return self._lost
+
+    async def _try_to_take(self) -> bool:
+        """Whether the Lease was taken; not when another one holds it or the API server does not answer."""
         try:
             async with asyncio.timeout(self._times.renew):
-                return await self._attempt()
+                return await self._take()
         except (ClusterError, TimeoutError) as error:
             log.warning("leader election", error=str(error) or type(error).__name__)
             return False
 
-    async def _attempt(self) -> bool:
+    async def _take(self) -> bool:
+        started = self._clock()
         try:
             lease = await self._cluster.get(LEASES, self._namespace, self._name)
         except NotFound:
-            return await self._create()
+            return await self._create(started)
         spec = lease.setdefault("spec", {})
         holder = spec.get("holderIdentity") or ""
         if holder not in ("", self.identity) and not self._expired(lease):
             return False
-        if holder != self.identity:
-            spec["acquireTime"] = _now()
-            spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + 1
         spec |= {
             "holderIdentity": self.identity,
-            "leaseDurationSeconds": max(1, int(self._times.duration)),
+            "leaseDurationSeconds": self._duration,
+            "acquireTime": _now(),
             "renewTime": _now(),
+            "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1,
         }
         try:
-            await self._cluster.replace(LEASES, self._namespace, self._name, lease)
+            stored = await self._cluster.replace(LEASES, self._namespace, self._name, lease)
         except Conflict:
             return False
+        self._written(stored, started)
         return True
 
-    async def _create(self) -> bool:
+    async def _create(self, started: float) -> bool:
         now = _now()
         body: Object = {
             "apiVersion": LEASES.api_version,
@@ -121,22 +228,27 @@ class Elector:
             "metadata": {"name": self._name, "namespace": self._namespace},
             "spec": {
                 "holderIdentity": self.identity,
-                "leaseDurationSeconds": max(1, int(self._times.duration)),
+                "leaseDurationSeconds": self._duration,
                 "acquireTime": now,
                 "renewTime": now,
-                "leaseTransitions": 0,
+                "leaseTransitions": 1,
             },
         }
         try:
-            await self._cluster.create(LEASES, self._namespace, body)
+            stored = await self._cluster.create(LEASES, self._namespace, body)
         except Conflict:
             return False
+        self._written(stored, started)
         return True
+
+    def _written(self, lease: Object, started: float) -> None:
+        self._epoch, self._version = int(lease["spec"]["leaseTransitions"]), version_of(lease)
+        self._renewed = started
 
     def _expired(self, lease: Object) -> bool:
         version = lease["metadata"]["resourceVersion"]
         if self._seen[0] != version:
             self._seen = (version, self._clock())
             return False
-        duration = float(lease["spec"].get("leaseDurationSeconds") or self._times.duration)
+        duration = float(lease["spec"].get("leaseDurationSeconds") or self._duration)
         return self._clock() - self._seen[1] > duration

@@ -16,3 +16,11 @@ class Note:
     reason: str
     action: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodWarning:
+    """What a node warned of when it could not start a pod."""
+
+    reason: str
+    note: str

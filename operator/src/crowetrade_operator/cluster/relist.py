@@ -3,13 +3,17 @@
 The list at the start means that no decision is ever made from half of the objects. A later list that finds a change
 which the watch has not brought shortly after is the sign of a stalled watch, which looks exactly like a quiet cluster
 otherwise.
+
+A namespace in which one kind cannot be listed, because it is forbidden or not there, is not worked in at all: limits
+that nobody sees would not be in force. The others go on, and it is asked for again until it can be read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -19,6 +23,7 @@ from crowetrade_operator.cluster.cache import Cache, version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import CUSTOM, WATCHED, ApiResource
+from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 
 log = structlog.get_logger()
 
@@ -42,6 +47,8 @@ class Relist:
         self._clock = clock
         self._kinds = watched
         self._watched: dict[str, int] = {}
+        self.unreadable: dict[str, str] = {}
+        """Why a namespace cannot be read; the empty name stands for all."""
         self._last_event = clock()
         self.stalled = ""
 
@@ -56,14 +63,27 @@ class Relist:
         """How long the watch has been silent; a quiet cluster is silent, too."""
         return self._clock() - self._last_event
 
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The namespaces that can be read; one empty name stands for all."""
+        return tuple(namespace for namespace in self._namespaces if namespace not in self.unreadable)
+
     async def fill(self) -> None:
-        """Reads everything into the cache."""
-        for resource in self._kinds:
-            await self._list(resource)
+        """Reads everything into the cache, of the namespaces that can be read."""
+        for namespace in self._namespaces:
+            if await self._list(namespace) is None:
+                self._forget(namespace)
+
+    async def ask_again(self) -> list[str]:
+        """Reads the namespaces that could not be read; returns those that can be read now."""
+        return [name for name in list(self.unreadable) if await self._list(name) is not None]
 
     async def check(self, grace: float = GRACE_SECONDS) -> None:
         """One check: what the list finds must have come by the watch when the grace is over."""
-        newest = {resource.kind: await self._list(resource) for resource in self._kinds}
+        newest: Counter[str] = Counter()
+        for namespace in self.readable:
+            for kind, version in (await self._list(namespace) or {}).items():
+                newest[kind] = max(newest[kind], version)
         behind = self._behind(newest)
         if behind:
             await asyncio.sleep(grace)
@@ -73,16 +93,38 @@ class Relist:
         if behind:
             log.error("watch stalled", kinds=behind)
 
-    def _behind(self, newest: dict[str, int]) -> list[str]:
+    def _behind(self, newest: Mapping[str, int]) -> list[str]:
         return sorted(kind for kind, version in newest.items() if version > self._watched.get(kind, 0))
 
-    async def _list(self, resource: ApiResource) -> int:
-        """Lists one kind into the cache; returns the newest version that was missing there."""
-        newest = 0
-        for namespace in self._namespaces:
+    async def _list(self, namespace: str) -> dict[str, int] | None:
+        """Lists all kinds of a namespace into the cache; returns the newest version of each that was missing there, and
+        None when the namespace cannot be read. Raises ClusterUnavailable."""
+        newest = {}
+        for resource in self._kinds:
             self._cache.begin_list()
             selector = "" if resource in CUSTOM else MANAGED_SELECTOR
-            items, version = await self._cluster.list(resource, namespace, selector)
+            try:
+                items, version = await self._cluster.list(resource, namespace, selector)
+            except (ClusterRefused, NotFound) as error:
+                self._not_read(namespace, resource, error)
+                return None
             missed = self._cache.replace(resource, namespace, items, version)
-            newest = max([newest, *(version_of(item) for item in missed)])
+            newest[resource.kind] = max((version_of(item) for item in missed), default=0)
+        if self.unreadable.pop(namespace, None) is not None:
+            metrics.NAMESPACE_UNREADABLE.remove(namespace)
+            log.info("namespace can be read", namespace=namespace or "all")
         return newest
+
+    def _not_read(self, namespace: str, resource: ApiResource, error: ClusterError) -> None:
+        hint = "is the CRD installed?" if error.code == 404 else "does a role of the operator allow it?"
+        text = f"{resource.plural} cannot be listed, so nothing is changed there: {error.message}; {hint}"
+        metrics.NAMESPACE_UNREADABLE.labels(namespace).set(1)
+        if self.unreadable.get(namespace) != text:
+            log.error("namespace cannot be read", namespace=namespace or "all", error=text)
+        self.unreadable[namespace] = text
+
+    def _forget(self, namespace: str) -> None:
+        """What was read of it already is half of the objects."""
+        for resource in self._kinds:
+            self._cache.begin_list()
+            self._cache.replace(resource, namespace, (), "0")

@@ -19,7 +19,7 @@ from crowetrade_api.names import API_VERSION, Key, Kind
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.errors import ClusterError, ClusterUnavailable, NotFound
+from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound
 
 log = structlog.get_logger()
 
@@ -46,6 +46,7 @@ def significant(status: Object) -> Object:
         "phase",
         "state",
         "conditions",
+        "venues",
         "gateways",
         "acknowledgements",
         "pending",
@@ -151,11 +152,14 @@ class StatusWriter:
             await self._cluster.apply(body, "status")
         except NotFound:
             result = "gone"
-        except ClusterUnavailable as error:
-            result = "retried"
-            log.warning("status not written, trying again", key=str(key), error=str(error))
+        except (ClusterUnavailable, Conflict) as error:
             self._known.pop(key, None)
-            self._pending.setdefault(key, pending)
+            if isinstance(error, Conflict) and pending.uid in error.message:
+                result = "gone"  # another object has the name now
+            else:
+                result = "retried"
+                log.warning("status not written, trying again", key=str(key), error=str(error))
+                self._pending.setdefault(key, pending)
         except ClusterError as error:
             result = "refused"
             self._known.pop(key, None)

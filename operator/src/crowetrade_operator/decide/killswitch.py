@@ -26,8 +26,10 @@ from crowetrade_api.v1alpha1.killswitch import (
     TimeToHalt,
     UnreadableKillSwitch,
 )
+from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import GatewayView, Moment
-from crowetrade_operator.decide.plan import bounded, bus_message, rfc3339, unix_of
+from crowetrade_operator.decide.plan import bounded, bus_message
+from crowetrade_operator.decide.times import rfc3339, unix_of
 
 WATCHED = (ConditionType.ENGAGED, ConditionType.ACKNOWLEDGED)
 SHOWN = 32
@@ -181,7 +183,10 @@ def _status(
     observed: Observed, previous: KillSwitchStatus, conditions: Sequence[Condition], **fields: object
 ) -> KillSwitchStatus:
     generation = observed.switch.metadata.generation
-    followed = follow(previous.conditions, conditions, generation, observed.now.text)
+    acknowledged = next(item for item in conditions if item.type == ConditionType.ACKNOWLEDGED)
+    ready = condition(ConditionType.READY, acknowledged.status, acknowledged.reason, acknowledged.message)
+    known = [ready, *health(ready, previous, generation, observed.now)]
+    followed = follow(previous.conditions, [*conditions, *known], generation, observed.now.text)
     return KillSwitchStatus.model_validate({"observed_generation": generation, "conditions": followed, **fields})
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import Condition
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, Namespaces, compile_config, refusal, rule_hash
-from crowetrade_api.names import name_at, venue_object
+from crowetrade_api.names import VenueAddress, name_at, venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide import loosening
+from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings
 from crowetrade_operator.decide.pods import Workload, workload
 
 
@@ -52,6 +54,11 @@ class GatewayView:
         unknown = self.last is None or self.below_record or self.last.fencing_token < self.record_token
         return None if unknown else self.last
 
+    def account(self, strategy: str) -> status_pb2.StrategyAccount | None:
+        """The account of a strategy in the last status, if that can be believed."""
+        accounts = self.trusted.accounts if self.trusted is not None else ()
+        return next((account for account in accounts if account.strategy == strategy), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -74,6 +81,8 @@ class Surroundings:
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     # Venues that have (or had) a gateway Deployment.
     gateway_deployments: frozenset[str] = frozenset()
+    # Of these, the ones whose gateway is being replaced.
+    restarting: frozenset[str] = frozenset()
     bus_connected: bool = True
     bus_problem: str = ""
     # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.
@@ -170,7 +179,7 @@ def _unreadable_limits(names: Sequence[str]) -> Halt:
     return Halt(Reason.LIMIT_UNREADABLE, text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StrategyVenues:
     """The venues of one Strategy by their names, each in the surroundings of its namespace."""
 
@@ -179,28 +188,61 @@ class StrategyVenues:
     # By namespace, of the venues that are of another one.
     beyond: Mapping[str, Surroundings]
 
-    def around(self, venue: str) -> Surroundings:
-        """The surroundings of a venue."""
-        namespace = self.strategy.namespace_of(venue)
-        return self.own if namespace == self.strategy.namespace else self.beyond.get(namespace, Surroundings())
+    @cached_property
+    def addresses(self) -> Mapping[str, VenueAddress]:
+        """Those that the spec names and those that it has left, by what the strategy calls them: the name, or
+        NAMESPACE/NAME of one whose name now means another."""
+        strategy = self.strategy
+        found = {name: VenueAddress(strategy.namespace_of(name), name) for name in strategy.venues}
+        for item in strategy.status.venues:
+            if item.address not in found.values():
+                found[item.name if item.name not in found else str(item.address)] = item.address
+        return found
 
     @property
+    def left(self) -> list[str]:
+        """Those that the spec names no more."""
+        return [name for name in self.addresses if name not in self.strategy.venues]
+
+    def called(self, venue: AnyVenue) -> str:
+        """What the strategy calls a venue that it uses."""
+        return next(name for name, address in self.addresses.items() if address == (venue.namespace, venue.name))
+
+    def around(self, venue: str) -> Surroundings:
+        """The surroundings of a venue."""
+        return self._namespace(self.addresses[venue].namespace)
+
+    def _namespace(self, namespace: str) -> Surroundings:
+        return self.own if namespace == self.strategy.namespace else self.beyond.get(namespace, Surroundings())
+
+    @cached_property
     def present(self) -> Mapping[str, AnyVenue]:
         """Those that exist."""
-        found = ((name, self.around(name).venues.get(name)) for name in self.strategy.venues)
+        found = ((name, self.around(name).venues.get(address.name)) for name, address in self.addresses.items())
         return {name: venue for name, venue in found if venue is not None}
 
     def gateway(self, venue: str) -> GatewayView:
         """The gateway of a venue."""
-        return self.around(venue).gateway(venue)
+        return self.around(venue).gateway(self.addresses[venue].name)
+
+    def account(self, venue: str) -> status_pb2.StrategyAccount | None:
+        """The strategy's account in the last status of a gateway, if that can be believed."""
+        return self.gateway(venue).account(self.name_at(venue))
 
     def name_at(self, venue: str) -> str:
         """What the gateway of a venue calls the strategy."""
-        return name_at(self.strategy.namespace_of(venue), self.strategy.namespace, self.strategy.name)
+        return name_at(self.addresses[venue].namespace, self.strategy.namespace, self.strategy.name)
 
     def admitted(self, venue: AnyVenue) -> bool:
         """Whether the venue admits the strategy."""
-        return not refusal(self.strategy, venue, self.around(venue.name).namespaces)
+        return not refusal(self.strategy, venue, self._namespace(venue.namespace).namespaces)
+
+    def configured(self, venue: str) -> bool:
+        """Whether the gateway of a venue that exists reports, and has all that it has to enforce now."""
+        status, around = self.gateway(venue).status, self.around(venue)
+        if status is None or self.gateway(venue).trusted is None:
+            return False
+        return status.config_revision == around.config(self.present[venue]).revision
 
     @property
     def admitted_beyond(self) -> list[str]:
@@ -211,7 +253,7 @@ class StrategyVenues:
     @property
     def unreadable_limits(self) -> Mapping[str, Sequence[str]]:
         """By namespace, of those that have a venue of the strategy: RiskLimits that cannot be read."""
-        namespaces = {self.strategy.namespace_of(name): self.around(name) for name in self.strategy.venues}
+        namespaces = {address.namespace: self.around(name) for name, address in self.addresses.items()}
         return {name: around.unreadable_limits for name, around in namespaces.items() if around.unreadable_limits}
 
 
@@ -248,6 +290,7 @@ class ObservedVenue:
     now: Moment
     # Absent where nobody looks after Vault roles.
     vault_role: Condition | None = None
+    warnings: PodWarnings = field(default_factory=PodWarnings)
 
     @property
     def gateway(self) -> GatewayView:
@@ -263,4 +306,5 @@ class ObservedVenue:
     def workload(self) -> Workload:
         """Its Deployment and pods."""
         deployment = self.children.get("Deployment", venue_object(self.venue.name))
-        return workload([deployment], self.children.of_kind("Pod"))
+        around = Circumstances(self.now.unix, "spec.resources", self.warnings)
+        return workload([deployment], self.children.of_kind("Pod"), around)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import WHEN_TRUE_BAD, Condition, ConditionType, condition
+from crowetrade_api.names import PAUSED_ANNOTATION
 from crowetrade_api.reasons import Reason
+from crowetrade_api.v1alpha1.common import cut
+from crowetrade_api.v1alpha1.meta import Resource
 from crowetrade_operator.bus.requirements import Fault
+from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.objects import Note, Object
-from crowetrade_operator.decide.observed import GatewayView, Surroundings
+from crowetrade_operator.decide.observed import Children, GatewayView, Surroundings
 
 MAX_COUNT = 2**63 - 1
 
@@ -48,25 +51,33 @@ class Plan:
     notes: Sequence[Note] = ()
     # Seconds after which to look again even if nothing happens.
     again: float | None = None
-    # Why a change of the agents is held back; empty when it is not.
+    # Why a change of the agents, or of the gateway, is held back; empty when it is not.
     held: str = ""
+    held_reason: Reason = Reason.WAITING_FOR_FLAT
+    # Whether a gateway that runs is restarted.
+    restarts: bool = False
 
 
-def rfc3339(unix: float) -> str:
-    """A wall-clock time as Kubernetes writes it, in whole seconds."""
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a child could not be written."""
+
+    reason: Reason
+    text: str
 
 
-def unix_of(text: str) -> float:
-    """Seconds since the Unix epoch of a time that Kubernetes wrote."""
-    return datetime.fromisoformat(text).timestamp()
+def name_taken(refusal: Refusal | None) -> list[Condition]:
+    """Says that an object of somebody else has the name of a child; empty when none has."""
+    if refusal is None or refusal.reason != Reason.NAME_TAKEN:
+        return []
+    return [condition(ConditionType.NAME_TAKEN, True, refusal.reason, refusal.text)]
 
 
-def account_of(view: GatewayView, strategy: str) -> status_pb2.StrategyAccount | None:
-    """The strategy's account in the last status of the gateway, if that can be believed."""
-    status = view.trusted
-    accounts = status.accounts if status is not None else ()
-    return next((account for account in accounts if account.strategy == strategy), None)
+def outdated(plan: Plan, children: Children) -> bool:
+    """Whether a Deployment is not yet as the plan wants it."""
+    deployments = [item for item in plan.apply if item["kind"] == "Deployment"]
+    live = [children.get("Deployment", item["metadata"]["name"]) for item in deployments]
+    return any(not is_applied(with_hash(item), found) for item, found in zip(deployments, live, strict=True))
 
 
 def bounded(count: int) -> int:
@@ -222,7 +233,34 @@ def bus_deficient(faults: Sequence[Fault]) -> Condition:
     return condition(ConditionType.BUS_DEFICIENT, True, faults[0].reason, "; ".join(fault.text for fault in faults))
 
 
-def paused_condition() -> Condition:
-    """Says that the children are left alone."""
-    text = "The annotation trading.crowetrade.io/paused is true: children are neither updated nor repaired."
-    return condition(ConditionType.PAUSED, True, Reason.RECONCILING_PAUSED, text)
+def paused(resource: Resource, carried_out: int) -> list[Condition]:
+    """Says that the children are left alone, or that the annotation which asks for it cannot be read. `carried_out` is
+    the generation of the spec that the children are of, 0 when there is none yet."""
+    type_, generation = ConditionType.PAUSED, resource.metadata.generation
+    if resource.paused:
+        text = f"The annotation {PAUSED_ANNOTATION} is true: children are neither updated nor repaired."
+        if carried_out != generation:
+            text += f" {_behind(carried_out)}; the spec is of generation {generation} and waits."
+        return [condition(type_, True, Reason.RECONCILING_PAUSED, text)]
+    if resource.unreadable_pause:
+        text = (
+            f"The annotation {PAUSED_ANNOTATION} is {cut(resource.unreadable_pause, 64)!r}, so nothing is paused: "
+            "write true, or take it away."
+        )
+        return [condition(type_, False, Reason.PAUSED_UNREADABLE, text)]
+    return []
+
+
+def observed_generation(resource: Resource, previous: int) -> int:
+    """The generation that a status speaks of: while reconciling is paused, a change of the spec is not observed."""
+    return previous if resource.paused else resource.metadata.generation
+
+
+def paused_rollout(carried_out: int) -> Condition:
+    """Reconciling while reconciling is paused."""
+    text = f"Nothing is rolled out while the annotation {PAUSED_ANNOTATION} is true. {_behind(carried_out)}."
+    return condition(ConditionType.RECONCILING, False, Reason.RECONCILING_PAUSED, text)
+
+
+def _behind(carried_out: int) -> str:
+    return f"What runs is the spec of generation {carried_out}" if carried_out else "Nothing runs yet"

@@ -1,15 +1,37 @@
-"""What pods and Deployments say about themselves: is it available, and if not, why. Pure."""
+"""What pods and Deployments say about themselves: is it available, and if not, why and what to do. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from crowetrade_api.files import ExitCode
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.decide.pod_failures import Circumstances, Failure, created, failure_of, overdue
+from crowetrade_operator.decide.pod_refusals import refusal_of
 
-CRASHES = 2
+BROKEN = frozenset(
+    {
+        Reason.CONFIGURATION_ERROR,
+        Reason.QUOTA_EXCEEDED,
+        Reason.LIMIT_RANGE_VIOLATED,
+        Reason.POD_SECURITY_VIOLATED,
+        Reason.ADMISSION_DENIED,
+        Reason.POD_REFUSED,
+        Reason.UNSCHEDULABLE,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.MOUNT_FAILED,
+        Reason.SANDBOX_FAILED,
+        Reason.CONTAINER_FAILED,
+        Reason.OUT_OF_MEMORY,
+        Reason.CRASHING,
+        Reason.EVICTED,
+        Reason.POD_FAILED,
+        Reason.NODE_LOST,
+        Reason.PROGRESS_DEADLINE_EXCEEDED,
+    }
+)
+"""Reasons for which pods do not become ready by themselves, or not soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,78 +49,89 @@ class Workload:
         return self.ready >= self.desired > 0
 
 
-def workload(deployments: Iterable[Object | None], pods: Iterable[Object]) -> Workload:
+def workload(deployments: Iterable[Object | None], pods: Iterable[Object], around: Circumstances) -> Workload:
     """State of the Deployments (None: not created yet) with their pods."""
     found = list(deployments)
-    ready = sum(min(1, _ready_replicas(item)) for item in found)
-    failure = _failure(sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", ""))))
+    ready = ready_pods(found)
     if ready >= len(found) > 0:
         return Workload(ready, len(found), Reason.AVAILABLE, f"{ready} of {len(found)} pods are ready.")
+    failure = _failure(found, sorted(pods, key=created), around)
     if failure is not None:
         return Workload(ready, len(found), *failure)
-    message = f"{ready} of {len(found)} pods are ready."
-    return Workload(ready, len(found), Reason.STARTING, message)
+    return Workload(ready, len(found), Reason.STARTING, f"{ready} of {len(found)} pods are ready.")
 
 
-def _ready_replicas(deployment: Object | None) -> int:
-    if deployment is None:
-        return 0
-    status = deployment.get("status") or {}
-    if int(status.get("observedGeneration") or 0) < int(deployment["metadata"].get("generation") or 0):
-        return 0
-    return min(int(status.get("readyReplicas") or 0), int(status.get("updatedReplicas") or 0))
+def ready_pods(deployments: Iterable[Object | None]) -> int:
+    """How many of the Deployments have a ready pod of their present template."""
+    return sum(min(1, _ready_replicas(item)) for item in deployments)
 
 
 def rolled_out(deployment: Object | None) -> bool:
     """Whether the Deployment controller has brought the last template to all pods."""
-    if deployment is None:
-        return False
-    status = deployment.get("status") or {}
-    current = int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
-    return current and int(status.get("updatedReplicas") or 0) >= 1
+    return deployment is not None and _seen(deployment) and int(_status(deployment).get("updatedReplicas") or 0) >= 1
 
 
-def _failure(pods: list[Object]) -> tuple[Reason, str] | None:
-    """The worst that a pod says; the youngest pod is believed first."""
-    for pod in reversed(pods):
-        if pod["metadata"].get("deletionTimestamp"):
-            continue
-        status = pod.get("status") or {}
-        for container in [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]:
-            failure = _container_failure(pod["metadata"]["name"], container)
-            if failure is not None:
-                return failure
-        failure = _scheduling_failure(pod["metadata"]["name"], status)
-        if failure is not None:
-            return failure
-    return None
-
-
-def _container_failure(pod: str, container: Object) -> tuple[Reason, str] | None:
-    state = container.get("state") or {}
-    waiting = state.get("waiting") or {}
-    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
-    if ended and ended.get("exitCode") == ExitCode.CONFIGURATION_ERROR:
-        said = str(ended.get("message") or "").strip() or "the process refused its configuration and said no more"
-        return Reason.CONFIGURATION_ERROR, said
-    if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
-        said = f"Pod {pod} cannot get its image {container.get('image', '')}: {waiting.get('message', '')}"
-        return Reason.UNAVAILABLE, said.strip()
-    if waiting.get("reason") in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
-        return Reason.UNAVAILABLE, f"Pod {pod} cannot start: {waiting.get('message', waiting['reason'])}"
-    if ended and int(container.get("restartCount") or 0) >= CRASHES and not container.get("ready"):
-        said = str(ended.get("message") or "").strip() or f"see kubectl logs {pod} --previous"
-        return Reason.CRASHING, f"Pod {pod} keeps ending with exit code {ended.get('exitCode')}: {said}"
-    return None
-
-
-def _scheduling_failure(pod: str, status: Object) -> tuple[Reason, str] | None:
-    for item in status.get("conditions") or []:
-        if item.get("type") == "PodScheduled" and item.get("status") == "False":
-            return Reason.UNAVAILABLE, f"Pod {pod} has no node: {item.get('message', '')}"
-    return None
+def restarting(deployment: Object) -> bool:
+    """Whether its pod is being replaced; one that has not come up within the Deployment's deadline does not count."""
+    progressing = _condition(deployment, "Progressing") or {}
+    failed = progressing.get("reason") == "ProgressDeadlineExceeded"
+    return ready_pods([deployment]) == 0 and not (failed and _seen(deployment))
 
 
 def ending(pods: Iterable[Object]) -> bool:
     """Whether one of them is being stopped."""
     return any(pod["metadata"].get("deletionTimestamp") for pod in pods)
+
+
+def _status(deployment: Object) -> Object:
+    return deployment.get("status") or {}
+
+
+def _seen(deployment: Object) -> bool:
+    """Whether the Deployment controller speaks of the present spec."""
+    observed = int(_status(deployment).get("observedGeneration") or 0)
+    return observed >= int(deployment["metadata"].get("generation") or 0)
+
+
+def _ready_replicas(deployment: Object | None) -> int:
+    if deployment is None or not _seen(deployment):
+        return 0
+    status = _status(deployment)
+    return min(int(status.get("readyReplicas") or 0), int(status.get("updatedReplicas") or 0))
+
+
+def _failure(deployments: list[Object | None], pods: list[Object], around: Circumstances) -> Failure | None:
+    """Why pods are missing: what the API server refuses, what the youngest pod says, then the older ones; the deadline
+    of a rollout says least."""
+    waiting = [item for item in deployments if item is not None and _seen(item) and _ready_replicas(item) == 0]
+    for item in waiting:
+        refused = _condition(item, "ReplicaFailure")
+        if refused is not None and refused.get("status") == "True":
+            return refusal_of(item, str(refused.get("message") or ""), around.resources_field)
+    youngest = len(pods) - 1
+    for number in range(youngest, -1, -1):
+        failure = failure_of(pods[number], number == youngest, around)
+        if failure is not None:
+            return failure
+    for pod in reversed(pods):
+        failure = overdue(pod, around)
+        if failure is not None:
+            return failure
+    return next((late for item in waiting if (late := _too_late(item)) is not None), None)
+
+
+def _condition(deployment: Object, type_: str) -> Object | None:
+    found = _status(deployment).get("conditions") or []
+    return next((item for item in found if item.get("type") == type_), None)
+
+
+def _too_late(deployment: Object) -> Failure | None:
+    progressing = _condition(deployment, "Progressing")
+    if progressing is None or progressing.get("reason") != "ProgressDeadlineExceeded":
+        return None
+    name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
+    text = (
+        f"Deployment {name} has no ready pod {deployment['spec'].get('progressDeadlineSeconds', 600)} s after its last "
+        f"change: see kubectl describe deployment {name} -n {namespace}, and kubectl logs deployment/{name}."
+    )
+    return Reason.PROGRESS_DEADLINE_EXCEEDED, text

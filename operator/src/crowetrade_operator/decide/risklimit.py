@@ -21,9 +21,11 @@ from crowetrade_api.v1alpha1.risklimit import (
     UtilisationStatus,
 )
 from crowetrade_operator.cluster.objects import Note
+from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan, bus_message, paused_condition, rfc3339
+from crowetrade_operator.decide.plan import Plan, bus_message, paused
 from crowetrade_operator.decide.stops import clearing
+from crowetrade_operator.decide.times import rfc3339
 
 WATCHED = (ConditionType.ENFORCED, ConditionType.WARNING)
 SHOWN_USES, SHOWN_BREACHES = 10, 16
@@ -141,6 +143,7 @@ def report(observed: Observed, previous: RiskLimitStatus) -> RiskLimitStatus:
     count = len(rules) - len(waiting) - len(problems)
     generation = observed.limit.metadata.generation
     conditions = _conditions(observed, rules, waiting, problems)
+    conditions += health(conditions[0], previous, generation, observed.now)
     conditions += [_is_breached(observed.limit, breached)] if breached else []
     conditions += _warned(observed.limit, uses, previous)
     return RiskLimitStatus(
@@ -157,22 +160,46 @@ def report(observed: Observed, previous: RiskLimitStatus) -> RiskLimitStatus:
 def _conditions(
     observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: list[str], problems: Mapping[str, str]
 ) -> list[Condition]:
-    ready, enforced = _ready(observed, rules, waiting, problems), ConditionType.ENFORCED
-    if ready.status != "True" or ready.reason == Reason.NOTHING_IN_SCOPE:
-        status = "Unknown" if ready.status == "Unknown" else "False"
-        second = condition(enforced, "Unknown" if status == "Unknown" else "False", ready.reason, ready.message)
-    elif observed.limit.spec.enforcement == "Observe":
+    everywhere = _everywhere(observed, rules, waiting, problems)
+    found = [_ready(observed, rules, waiting, everywhere), _enforced(observed, everywhere)]
+    # A limit is in force whether it is paused or not.
+    return [*found, *paused(observed.limit, observed.limit.metadata.generation)]
+
+
+def _enforced(observed: Observed, everywhere: Condition) -> Condition:
+    type_ = ConditionType.ENFORCED
+    if everywhere.status != "True" or everywhere.reason == Reason.NOTHING_IN_SCOPE:
+        return condition(
+            type_, "Unknown" if everywhere.status == "Unknown" else "False", everywhere.reason, everywhere.message
+        )
+    if observed.limit.spec.enforcement == "Observe":
         text = "spec.enforcement is Observe: breaches are counted and logged, orders pass."
-        second = condition(enforced, False, Reason.OBSERVE_ONLY, text)
-    else:
-        second = condition(enforced, True, ready.reason, ready.message)
-    return [ready, second, paused_condition()] if observed.limit.paused else [ready, second]
+        return condition(type_, False, Reason.OBSERVE_ONLY, text)
+    return condition(type_, True, everywhere.reason, everywhere.message)
 
 
 def _ready(
+    observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: Sequence[str], everywhere: Condition
+) -> Condition:
+    """Whether all is done that can be done now: a gateway that does not run enforces the limit before it accepts an
+    order, so none is waited for. Enforced says whether it is in force everywhere."""
+    held, others = _held(observed, rules)
+    awaited = (set(waiting) - set(held)) | set(others)
+    runs = any(observed.around.gateway(name).status is not None for name in awaited)
+    if everywhere.reason == Reason.WAITING_FOR_GATEWAY and not runs:
+        text = (
+            f"Accepted. No report comes from the gateways of {', '.join(sorted(awaited))}: one that starts enforces it "
+            "before it accepts an order."
+        )
+        return condition(ConditionType.READY, True, Reason.ACCEPTED, text)
+    return condition(ConditionType.READY, everywhere.status, everywhere.reason, everywhere.message)
+
+
+def _everywhere(
     observed: Observed, rules: Mapping[str, config_pb2.RiskRule], waiting: list[str], problems: Mapping[str, str]
 ) -> Condition:
-    type_ = ConditionType.READY
+    """Whether this version is in force at all gateways concerned."""
+    type_ = ConditionType.ENFORCED
     if not rules:
         text = (
             "The scope selects no strategy at any venue of this namespace yet; it is in force for the first one that "

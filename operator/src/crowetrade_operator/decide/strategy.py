@@ -5,18 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from functools import cached_property
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_api.names import APPLIED_HASH_ANNOTATION
+from crowetrade_api.names import APPLIED_HASH_ANNOTATION, VenueAddress
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.decide import strategy_deletion
+from crowetrade_operator.decide import strategy_deletion, strategy_moves
 from crowetrade_operator.decide.observed import Children, Moment, StrategyVenues, Surroundings
-from crowetrade_operator.decide.plan import Plan, account_of
-from crowetrade_operator.decide.pods import Workload, workload
+from crowetrade_operator.decide.plan import Plan
+from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings
+from crowetrade_operator.decide.pods import Workload, ready_pods, workload
 from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments
@@ -31,7 +32,7 @@ STATUS_SECONDS = 0.5
 """How soon to look again whether the status is written."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observed:
     """All that is looked at for one Strategy."""
 
@@ -42,6 +43,7 @@ class Observed:
     now: Moment
     # By namespace, of the venues that are of another one.
     beyond: Mapping[str, Surroundings] = field(default_factory=dict)
+    warnings: PodWarnings = field(default_factory=PodWarnings)
 
     def deployments(self) -> list[Object | None]:
         """Its Deployments as they should be by number and name; None for one that is not there yet."""
@@ -53,15 +55,21 @@ class Observed:
         """What is looked at for its end."""
         return strategy_deletion.Observed(self.strategy, self.around, self.now, self.beyond)
 
-    @property
+    @cached_property
     def venues(self) -> StrategyVenues:
         """Its venues."""
         return StrategyVenues(self.strategy, self.around, self.beyond)
 
+    @cached_property
+    def runs_at(self) -> set[VenueAddress]:
+        """The venues that its agents are configured for."""
+        return strategy_moves.configured_for(self.children.get("ConfigMap", object_name(self.strategy)))
+
     @property
     def workload(self) -> Workload:
         """Its Deployments and pods."""
-        return workload(self.deployments(), self.children.of_kind("Pod"))
+        around = Circumstances(self.now.unix, "spec.agents.resources", self.warnings)
+        return workload(self.deployments(), self.children.of_kind("Pod"), around)
 
 
 def plan(observed: Observed, settings: Settings) -> Plan:
@@ -82,8 +90,10 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     found = references(strategy, venues.present, observed.around.namespace_labels)
     if isinstance(found, Problem):
         return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds)
-    if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues):
-        # The bus lets pods read what the status says when they connect.
+    left = observed.runs_at - {venues.addresses[name] for name in strategy.venues}
+    recorded = {item.address for item in strategy.status.venues}
+    if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues) or not left <= recorded:
+        # The bus lets pods read what the status says when they connect; and what is left must not be forgotten.
         return Plan(apply=steady, finalizer=True, again=STATUS_SECONDS)
     content = strategy_content(strategy, found, settings)
     deployments = strategy_deployments(strategy, config_hash(content), settings)
@@ -108,10 +118,10 @@ def _held(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[
         found is not None and _applied_hash(with_hash(wanted)) != _applied_hash(found)
         for wanted, found in zip(deployments, live, strict=True)
     )
-    running = workload(observed.children.of_kind("Deployment"), ()).ready > 0
+    running = ready_pods(observed.children.of_kind("Deployment")) > 0
     if not (changed or unwanted) or not running or observed.strategy.spec.agents.update_policy == "Immediate":
         return ""
-    exposure = _exposure(observed)
+    exposure = strategy_moves.exposure(observed.venues)
     if not exposure:
         return ""
     return (
@@ -122,21 +132,3 @@ def _held(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[
 
 def _applied_hash(item: Object) -> str:
     return str((item["metadata"].get("annotations") or {}).get(APPLIED_HASH_ANNOTATION, ""))
-
-
-def _exposure(observed: Observed) -> str:
-    """Positions and open orders in words; what was reported last counts when a gateway is silent. Empty when flat."""
-    strategy, venues = observed.strategy, observed.venues
-    for name in strategy.spec.venues:
-        account = account_of(venues.gateway(name), venues.name_at(name))
-        if account is not None:
-            if account.open_orders:
-                return f"{account.open_orders} open orders at venue {name}"
-            positions = [item for item in account.positions if Decimal(item.quantity) != 0]
-            if positions:
-                held = positions[0]
-                return f"position {held.quantity} {held.instrument.symbol} at venue {name}"
-    if all(venues.gateway(name).trusted is not None for name in strategy.spec.venues):
-        return ""
-    stale = [item for item in strategy.status.position if Decimal(item.quantity) != 0]
-    return f"last known position {stale[0].quantity} {stale[0].symbol}" if stale else ""

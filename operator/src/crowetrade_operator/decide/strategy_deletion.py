@@ -8,20 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, names_venue
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, uses_venue
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.decide.observed import Moment, StrategyVenues, Surroundings
-from crowetrade_operator.decide.plan import Plan, account_of, unix_of
+from crowetrade_operator.decide.plan import Plan
+from crowetrade_operator.decide.times import unix_of
 from crowetrade_operator.settings import Settings
 
 MESSAGE_LENGTH = 900
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observed:
     """All that is looked at for the end of one Strategy."""
 
@@ -31,9 +33,9 @@ class Observed:
     # By namespace, of the venues that are of another one.
     beyond: Mapping[str, Surroundings] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def venues(self) -> StrategyVenues:
-        """Its venues."""
+        """Its venues, those included that it has left."""
         return StrategyVenues(self.strategy, self.around, self.beyond)
 
 
@@ -62,8 +64,8 @@ def _let_go(reason: EventReason, text: str) -> Plan:
 
 def _ended(observed: Observed) -> list[Note]:
     """How it stopped; a position that is left although it should be closed, or that is not sure, is a warning."""
-    confirmed = [name for name in observed.strategy.venues if stopped(observed, name)]
-    absent = [name for name in observed.strategy.venues if name not in confirmed]
+    confirmed = [name for name in observed.venues.addresses if stopped(observed, name)]
+    absent = [name for name in observed.venues.addresses if name not in confirmed]
     text = []
     if confirmed:
         text.append(f"The gateway of {', '.join(confirmed)} has confirmed that no order is open.")
@@ -80,14 +82,14 @@ def _ended(observed: Observed) -> list[Note]:
 
 def _left(observed: Observed) -> str:
     """A sentence that names the positions that stay and why; empty when there is none."""
-    found = [item for name in observed.strategy.venues for item in left_at(observed, name)]
+    found = [item for name in observed.venues.addresses for item in left_at(observed, name)]
     return f" Left: {'; '.join(found)}." if found else ""
 
 
 def left_at(observed: Observed, venue: str) -> list[str]:
     """What stays at one venue: as its gateway says, or as it was known last."""
     strategy, venues = observed.strategy, observed.venues
-    account = account_of(venues.gateway(venue), venues.name_at(venue))
+    account = venues.account(venue)
     if account is None or venue not in venues.present:
         known = [item for item in strategy.status.position if item.venue == venue and Decimal(item.quantity) != 0]
         return [f"{item.quantity} {item.symbol} at {venue} (last known)" for item in known]
@@ -115,15 +117,15 @@ def waiting_venues(observed: Observed) -> list[str]:
     """
     return [
         name
-        for name, venue in observed.venues.present.items()
-        if not _nobody_to_ask(observed.venues, venue) and not stopped(observed, name)
+        for name in observed.venues.present
+        if not _nobody_to_ask(observed.venues, name) and not stopped(observed, name)
     ]
 
 
-def _nobody_to_ask(venues: StrategyVenues, venue: AnyVenue) -> bool:
-    name, around = venue.name, venues.around(venue.name)
-    view, deployed = around.gateway(name), name in around.gateway_deployments
-    if not venues.admitted(venue) and view.trusted is not None and account_of(view, venues.name_at(name)) is None:
+def _nobody_to_ask(venues: StrategyVenues, name: str) -> bool:
+    venue, around, view = venues.present[name], venues.around(name), venues.gateway(name)
+    deployed = venue.name in around.gateway_deployments
+    if not venues.admitted(venue) and view.trusted is not None and venues.account(name) is None:
         return True
     if view.last is None and view.record_token == 0:
         return not deployed or around.bus_connected
@@ -133,23 +135,19 @@ def _nobody_to_ask(venues: StrategyVenues, venue: AnyVenue) -> bool:
 def stopped(observed: Observed, venue: str) -> bool:
     """Whether the gateway has the configuration that stops the strategy, and says that it is stopped."""
     venues = observed.venues
-    view, around = venues.gateway(venue), venues.around(venue)
-    resource = around.venues.get(venue)
-    if resource is None or view.status is None or view.trusted is None:
+    if venue not in venues.present or not venues.configured(venue):
         return False
-    if view.status.config_revision != around.config(resource).revision:
-        return False
-    account = account_of(view, venues.name_at(venue))
+    account = venues.account(venue)
     return account is None or account.stopped
 
 
 def suspended(observed: Observed, venue: str) -> bool:
     """Whether the gateway says that the strategy is stopped, whatever else changed in its configuration since."""
     view = observed.venues.gateway(venue)
-    account = account_of(view, observed.venues.name_at(venue)) if view.status is not None else None
+    account = observed.venues.account(venue) if view.status is not None else None
     return account.stopped if account is not None else stopped(observed, venue)
 
 
 def flattening(venue: AnyVenue, strategies: Iterable[AnyStrategy]) -> Sequence[AnyStrategy]:
     """Strategies whose deletion closes positions at the venue."""
-    return [item for item in strategies if names_venue(item, venue) and item.flattens]
+    return [item for item in strategies if uses_venue(item, venue) and item.flattens]

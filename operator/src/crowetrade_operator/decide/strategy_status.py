@@ -20,27 +20,40 @@ from crowetrade_api.v1alpha1.strategy import (
     StrategyPhase,
     StrategyStatus,
     StrategySummary,
+    VenueUse,
 )
-from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP
-from crowetrade_operator.cluster.compare import is_applied, with_hash
+from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP, Instrument
+from crowetrade_operator.decide import strategy_moves
+from crowetrade_operator.decide.health import STOPPED_ON_PURPOSE, health
+from crowetrade_operator.decide.observed import GatewayView
 from crowetrade_operator.decide.plan import (
     STOPS_AS_WISHED,
     Plan,
-    account_of,
+    Refusal,
     bounded,
     bus_message,
     halted_condition,
-    paused_condition,
-    rfc3339,
+    name_taken,
+    observed_generation,
+    outdated,
+    paused,
+    paused_rollout,
     session_condition,
 )
-from crowetrade_operator.decide.pods import rolled_out
+from crowetrade_operator.decide.pods import BROKEN, rolled_out
 from crowetrade_operator.decide.risklimit import acknowledgement
 from crowetrade_operator.decide.stops import stops
 from crowetrade_operator.decide.strategy import Observed
 from crowetrade_operator.decide.strategy_deletion import suspended, waiting_venues
+from crowetrade_operator.decide.times import rfc3339
 
-WATCHED = (ConditionType.HALTED, ConditionType.READY, ConditionType.TRADING, ConditionType.ORDERS_REFUSED)
+WATCHED = (
+    ConditionType.HALTED,
+    ConditionType.READY,
+    ConditionType.TRADING,
+    ConditionType.ORDERS_REFUSED,
+    ConditionType.LEFT_BEHIND,
+)
 REFUSED_AGAIN = 2
 """So many refusals in a row for one reason are no accident."""
 REFUSED_WITHIN_NS = 60_000_000_000
@@ -58,26 +71,28 @@ _UNRESOLVED = (
     Reason.INSTRUMENT_UNKNOWN,
     Reason.CURRENCY_MISMATCH,
 )
+_ON_THE_WAY = (Reason.STOPPING, Reason.WAITING_FOR_GATEWAY)
 _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
-_BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
 
 
-def report(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> StrategyStatus:
+def report(observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus) -> StrategyStatus:
     """The new status; `previous` is the one that was reported last."""
     strategy = observed.strategy
     conditions = _conditions(observed, planned, refusal, previous)
     positions, pnl = _positions(observed, previous), _profit(observed, previous)
     work = observed.workload
-    generation = strategy.metadata.generation
+    generation = observed_generation(strategy, previous.observed_generation)
+    moves = not strategy.paused and not isinstance(_references(observed), Problem)
     return StrategyStatus(
         observed_generation=generation,
         phase=_phase(observed, conditions, previous),
         summary=StrategySummary(
-            venues=cut(",".join(strategy.spec.venues), 512),
+            venues=cut(",".join([*strategy.spec.venues, *(f"{name} (left)" for name in observed.venues.left)]), 512),
             position=cut(_position_summary(observed, positions), 512),
         ),
         agents=AgentsStatus(ready=work.ready, desired=work.desired, summary=f"{work.ready}/{work.desired}"),
         config_hash=_config_hash(observed, previous),
+        venues=strategy_moves.bound(observed.venues, observed.runs_at, moves),
         position=positions,
         pnl=pnl,
         orders=_orders(observed, previous),
@@ -88,21 +103,56 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
     )
 
 
-def _conditions(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> list[Condition]:
-    found = references(observed.strategy, observed.venues.present, observed.around.namespace_labels)
+def _conditions(
+    observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus
+) -> list[Condition]:
+    found = _references(observed)
     problem = found if isinstance(found, Problem) else None
     halted = _halted(observed)
     agents = _agents_available(observed, problem, refusal)
     venue = _venue_connected(observed, problem)
     risk = _risk_bound(observed)
-    trading = _trading(observed, [agents, venue, risk], halted)
+    trading = _trading(observed, planned, problem, [agents, venue, risk], halted)
     parts = [venue, agents, risk] if problem is not None else [agents, venue, risk]
     stops = [item for item in (_stopping_halt(ConditionType.READY, halted), _failing(observed)) if item is not None]
     ready = all_of(ConditionType.READY, [*stops, *parts], Reason.AVAILABLE, _ready_message(observed, trading))
-    conditions = [ready, agents, venue, risk, trading, _progressing(observed, planned, problem)]
-    extra = (_orders_refused(observed, halted, previous), halted)
-    conditions += [item for item in extra if item is not None]
-    return [*conditions, paused_condition()] if observed.strategy.paused else conditions
+    moving = _moving(observed, planned, problem, trading)
+    strategy, now = observed.strategy, observed.now
+    stopped = _stopped(trading, halted)
+    if strategy.paused:
+        known = [paused_rollout(previous.observed_generation)]
+    else:
+        known = health(ready, previous, strategy.metadata.generation, now, moving, stopped)
+    conditions = [ready, agents, venue, risk, trading, *known]
+    extra = (_orders_refused(observed, halted, previous), halted, _left_behind(observed))
+    conditions += [*(item for item in extra if item is not None), *name_taken(refusal)]
+    return [*conditions, *paused(strategy, previous.observed_generation)]
+
+
+def _references(observed: Observed) -> Mapping[tuple[str, str], Instrument] | Problem:
+    return references(observed.strategy, observed.venues.present, observed.around.namespace_labels)
+
+
+def _left_behind(observed: Observed) -> Condition | None:
+    """What it may hold at venues that the spec names no more, and how it gets rid of that."""
+    left = strategy_moves.left_behind(observed.venues)
+    uses = {item.address: item.use for item in observed.strategy.status.venues}
+    left = {name: text for name, text in left.items() if uses[observed.venues.addresses[name]] == VenueUse.CLOSE_ONLY}
+    if not left:
+        return None
+    held = "; ".join(f"{text} at {name}" for name, text in left.items())
+    text = f"spec.instruments does not name {', '.join(left)} any more, and there is left: {held}. "
+    if any(observed.venues.addresses[name] in observed.runs_at for name in left):
+        text += "The agents still run there, and their orders may only reduce it."
+    else:
+        text += (
+            "No agent closes it: name the venue in spec.instruments again, engage a KillSwitch of mode Flatten, or "
+            "delete the Strategy with deletionPolicy Flatten, which asks the gateways of all these venues."
+        )
+    gone = [name for name in left if name not in observed.venues.present]
+    if gone:
+        text += f" VenueConnection {', '.join(gone)} is gone: check account and positions at the venue."
+    return condition(ConditionType.LEFT_BEHIND, True, Reason.CLOSE_ONLY, text)
 
 
 def _halted(observed: Observed) -> Condition | None:
@@ -154,9 +204,8 @@ def _orders_refused(observed: Observed, halted: Condition | None, previous: Stra
 
 def _refusals(observed: Observed) -> str:
     """What is refused at present, in words; empty when nothing is."""
-    for name in observed.strategy.spec.venues:
-        view = observed.venues.gateway(name)
-        account = account_of(view, observed.venues.name_at(name))
+    for name in observed.venues.addresses:
+        view, account = observed.venues.gateway(name), observed.venues.account(name)
         if view.status is None or account is None:
             continue
         last = account.last_reject
@@ -178,10 +227,10 @@ def _ready_message(observed: Observed, trading: Condition) -> str:
     return trading.message
 
 
-def _agents_available(observed: Observed, problem: Problem | None, refusal: str) -> Condition:
+def _agents_available(observed: Observed, problem: Problem | None, refusal: Refusal | None) -> Condition:
     type_, work = ConditionType.AGENTS_AVAILABLE, observed.workload
-    if refusal:
-        return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
+    if refusal is not None:
+        return condition(type_, False, refusal.reason, refusal.text)
     if work.available:
         return condition(type_, True, Reason.AVAILABLE, work.message)
     if problem is not None and all(item is None for item in observed.deployments()):
@@ -192,7 +241,7 @@ def _agents_available(observed: Observed, problem: Problem | None, refusal: str)
 def _venue_connected(observed: Observed, problem: Problem | None) -> Condition:
     type_ = ConditionType.VENUE_CONNECTED
     if problem is not None:
-        return condition(type_, False, problem.reason, problem.message)
+        return condition(type_, False, problem.reason, f"{problem.message}{_goes_on(observed)}")
     names = observed.strategy.spec.venues
     parts = [session_condition(type_, name, observed.venues.gateway(name), observed.around) for name in names]
     if all(item.status == "True" for item in parts):
@@ -262,7 +311,7 @@ def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
     view = around.gateway(name)
     if not around.bus_connected:
         return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around.bus_problem))
-    account = account_of(view, strategy)
+    account = view.account(strategy)
     if view.status is None or account is None:
         text = f"The gateway of venue {name} has not confirmed the limits yet."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
@@ -282,14 +331,34 @@ def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
     return condition(type_, True, Reason.LIMITS_IN_FORCE, f"In force at venue {name}.")
 
 
-def _trading(observed: Observed, parts: Sequence[Condition], halted: Condition | None) -> Condition:
-    """True while the gateways accept the strategy's orders, and its agents can send them."""
-    type_, strategy = ConditionType.TRADING, observed.strategy
+def _goes_on(observed: Observed) -> str:
+    """A sentence about what runs although the spec cannot be carried out; empty when nothing does."""
+    if not observed.runs_at or observed.workload.ready == 0:
+        return ""
+    return f" What runs is the previous configuration, at {', '.join(_running_at(observed))}."
+
+
+def _running_at(observed: Observed) -> list[str]:
+    """The venues that its agents are configured for, by what the strategy calls them."""
+    return [name for name, address in observed.venues.addresses.items() if address in observed.runs_at]
+
+
+def _trading(
+    observed: Observed,
+    planned: Plan,
+    problem: Problem | None,
+    parts: Sequence[Condition],
+    halted: Condition | None,
+) -> Condition:
+    """True while the gateways accept the strategy's orders, and its agents can send them. It speaks of what runs, which
+    may be the configuration before."""
+    type_, strategy, names = ConditionType.TRADING, observed.strategy, observed.strategy.spec.venues
     if strategy.deleting:
         waiting = ", ".join(waiting_venues(observed.ending))
         return condition(type_, False, Reason.STOPPING, f"Being deleted; waiting for {waiting or 'nothing more'}.")
     if strategy.spec.suspend:
-        waiting = ", ".join(name for name in strategy.spec.venues if not suspended(observed.ending, name))
+        asked = [*names, *(name for name in observed.venues.left if name in observed.venues.present)]
+        waiting = ", ".join(name for name in asked if not suspended(observed.ending, name))
         if waiting:
             text = f"Suspending: waiting for the gateway of {waiting} to confirm that no order is open."
             return condition(type_, False, Reason.STOPPING, text)
@@ -297,24 +366,31 @@ def _trading(observed: Observed, parts: Sequence[Condition], halted: Condition |
     stopped = _stopping_halt(type_, halted)
     if stopped is not None:
         return stopped
+    if problem is not None and _goes_on(observed):
+        names = _running_at(observed)
+        sessions = [session_condition(type_, name, observed.venues.gateway(name), observed.around) for name in names]
+        parts = [parts[0], *sessions]
+    elif planned.held and not observed.runs_at <= {observed.venues.addresses[name] for name in names}:
+        text = f"The agents still run at {', '.join(_running_at(observed))}. {planned.held}"
+        return condition(type_, False, Reason.WAITING_FOR_FLAT, text)
     for part in parts:
         if part.status != "True" or part.reason == Reason.REPLAY_ENDED:
             return condition(type_, "Unknown" if part.status == "Unknown" else "False", part.reason, part.message)
-    for name in strategy.spec.venues:
+    for name in names:
         refused = _refusing(observed, name, halted)
         if refused is not None:
             return refused
-    problem = _problem(observed, (*_FAILING, Reason.DATA_GAP))
-    if problem is not None:
-        return condition(type_, False, problem.reason, problem.message)
-    text = f"Orders are accepted at {', '.join(strategy.spec.venues)}."
+    fails = _problem(observed, (*_FAILING, Reason.DATA_GAP))
+    if fails is not None:
+        return condition(type_, False, fails.reason, fails.message)
+    text = f"Orders are accepted at {', '.join(names)}{', as configured before' if problem is not None else ''}."
     waits = next((part.message for part in parts if part.reason == Reason.WAITING_FOR_STRATEGIES), "")
     return condition(type_, True, Reason.ORDERS_ACCEPTED, f"{text} {waits}".strip())
 
 
 def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condition | None:
     type_, view = ConditionType.TRADING, observed.venues.gateway(venue)
-    account = account_of(view, observed.venues.name_at(venue))
+    account = observed.venues.account(venue)
     if halted is not None:
         return condition(type_, False, halted.reason, halted.message)
     if view.status is not None and view.status.blocked_reason:
@@ -329,21 +405,20 @@ def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condi
     return None
 
 
-def _progressing(observed: Observed, planned: Plan, problem: Problem | None) -> Condition:
-    type_ = ConditionType.PROGRESSING
+def _moving(observed: Observed, planned: Plan, problem: Problem | None, trading: Condition) -> Condition | None:
+    """What is still to be done although the strategy may be Ready; None when it is as its spec says."""
+    type_ = ConditionType.RECONCILING
     if planned.held:
         return condition(type_, True, Reason.WAITING_FOR_FLAT, planned.held)
-    if problem is not None:
-        return condition(type_, False, problem.reason, "Nothing is rolled out until this is solved: " + problem.message)
-    outdated = [
-        item["metadata"]["name"]
-        for item in planned.apply
-        if item["kind"] == "Deployment"
-        and not is_applied(with_hash(item), observed.children.get("Deployment", item["metadata"]["name"]))
-    ]
-    if outdated or not all(rolled_out(item) for item in observed.deployments()):
+    rolling = outdated(planned, observed.children) or not all(rolled_out(item) for item in observed.deployments())
+    if problem is None and rolling:
         return condition(type_, True, Reason.ROLLING_OUT, "The agents are being brought to the present configuration.")
-    return condition(type_, False, Reason.AS_DESIRED, "The agents run the present configuration.")
+    return trading if trading.reason in _ON_THE_WAY else None
+
+
+def _stopped(trading: Condition, halted: Condition | None) -> Condition | None:
+    """Why it is stopped on purpose, once it is."""
+    return next((item for item in (trading, halted) if item is not None and item.reason in STOPPED_ON_PURPOSE), None)
 
 
 def _phase(observed: Observed, conditions: Sequence[Condition], previous: StrategyStatus) -> StrategyPhase:
@@ -360,7 +435,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
         return StrategyPhase.HALTED
     if observed.strategy.spec.suspend:
         return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
-    if agents.reason in (*_BROKEN, Reason.REFUSED_BY_CLUSTER):
+    if agents.reason in (*BROKEN, Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN):
         return StrategyPhase.DEGRADED
     if risk.reason in _UNBOUND:
         return StrategyPhase.PENDING
@@ -373,28 +448,36 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
 
 
 def _accounts(observed: Observed) -> list[tuple[str, status_pb2.StrategyAccount]]:
-    found = (
-        (name, account_of(observed.venues.gateway(name), observed.venues.name_at(name)))
-        for name in observed.strategy.spec.venues
-    )
+    found = ((name, observed.venues.account(name)) for name in observed.venues.addresses)
     return [(name, account) for name, account in found if account is not None]
 
 
 def _positions(observed: Observed, previous: StrategyStatus) -> list[PositionStatus]:
-    """As the gateways say; where that cannot be known, what was known last. A venue that is gone marks nothing."""
-    venues = observed.strategy.spec.venues
-    heard = {name for name in venues if observed.venues.gateway(name).trusted is not None}
-    found = {
-        (item.venue, item.symbol): _unmarked(observed, item) for item in previous.position if item.venue not in heard
+    """As the gateways say; where that cannot be known, what was known last, with the time until which it was known."""
+    venues = observed.venues
+    believed = {
+        name for name in venues.addresses if name in venues.present and venues.gateway(name).trusted is not None
     }
-    for name, account in _accounts(observed):
-        for item in account.positions:
-            position = _position(name, item)
+    found = {
+        (item.venue, item.symbol): _last_known(observed, item)
+        for item in previous.position
+        if item.venue in venues.addresses and item.venue not in believed
+    }
+    for name in believed:
+        account = venues.account(name)
+        for item in account.positions if account is not None else ():
+            position = _position(name, item, _silent_since(venues.gateway(name)))
             found[name, position.symbol] = position
     return [found[key] for key in sorted(found)][:64]
 
 
-def _position(venue: str, item: status_pb2.Position) -> PositionStatus:
+def _silent_since(view: GatewayView) -> str | None:
+    """When a gateway that reports no more said something last."""
+    silent = view.status is None and view.last is not None
+    return rfc3339(view.last.sent_unix_ns / 1e9) if silent and view.last is not None else None
+
+
+def _position(venue: str, item: status_pb2.Position, last_known_time: str | None) -> PositionStatus:
     return PositionStatus(
         symbol=cut(item.instrument.symbol, 32),
         venue=venue,
@@ -402,13 +485,17 @@ def _position(venue: str, item: status_pb2.Position) -> PositionStatus:
         average_price=fitting(item.average_price),
         mark_price=fitting(item.mark_price),
         mark_time=rfc3339(item.mark_unix_ns / 1e9) if item.mark_unix_ns else None,
+        last_known_time=last_known_time,
     )
 
 
-def _unmarked(observed: Observed, item: PositionStatus) -> PositionStatus:
+def _last_known(observed: Observed, item: PositionStatus) -> PositionStatus:
+    """At a venue that is gone nothing marks it any more. Of a gateway that has not spoken yet since this operator began
+    to work nothing is said: it may be about to."""
     if item.venue in observed.venues.present:
         return item
-    return item.model_copy(update={"mark_price": "", "mark_time": None})
+    since = item.last_known_time or observed.now.text
+    return item.model_copy(update={"mark_price": "", "mark_time": None, "last_known_time": since})
 
 
 def _position_summary(observed: Observed, positions: Iterable[PositionStatus]) -> str:
@@ -425,11 +512,16 @@ def _position_summary(observed: Observed, positions: Iterable[PositionStatus]) -
 
 def _profit(observed: Observed, previous: StrategyStatus) -> ProfitStatus | None:
     """Over all venues. What a position at a venue that is gone is worth is not known."""
-    accounts = _accounts(observed)
-    gone = any(name not in observed.venues.present for name in observed.strategy.spec.venues)
+    accounts, venues = _accounts(observed), observed.venues
+    gone = any(name not in venues.present for name in venues.addresses)
+    silent = min((since for name, _ in accounts if (since := _silent_since(venues.gateway(name)))), default=None)
+    before = previous.pnl.last_known_time if previous.pnl is not None else None
+    since = (before or observed.now.text) if gone else silent
     if not accounts:
         known = previous.pnl
-        return known.model_copy(update={"unrealized": "", "net": ""}) if known is not None and gone else known
+        if known is None or not gone:
+            return known
+        return known.model_copy(update={"unrealized": "", "net": "", "last_known_time": since})
     positions = [item for _, account in accounts for item in account.positions]
     realized = _sum(item.realized_pnl for item in positions)
     fees = _sum(item.fees for item in positions)
@@ -443,6 +535,7 @@ def _profit(observed: Observed, previous: StrategyStatus) -> ProfitStatus | None
         unrealized=fitting(unrealized),
         fees=fitting(fees),
         net=fitting(net),
+        last_known_time=since,
     )
 
 

@@ -13,6 +13,7 @@ from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.risklimit import RiskLimitStatus, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy
 from crowetrade_operator.decide import strategy_deletion
+from crowetrade_operator.decide.health import Reported, health
 from crowetrade_operator.decide.observed import Moment
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.settings import Settings
@@ -40,7 +41,7 @@ def report_strategy(strategy: UnreadableStrategy, previous: StrategyStatus, now:
         update={
             "observed_generation": strategy.metadata.generation,
             "phase": phase,
-            "conditions": _conditions(types, Reason.STRATEGY_UNREADABLE, text, previous.conditions, strategy, now),
+            "conditions": _conditions(types, Reason.STRATEGY_UNREADABLE, text, previous, strategy, now),
         }
     )
 
@@ -55,7 +56,7 @@ def report_limit(limit: UnreadableLimit, previous: RiskLimitStatus, now: Moment)
     return previous.model_copy(
         update={
             "observed_generation": limit.metadata.generation,
-            "conditions": _conditions(types, Reason.LIMIT_UNREADABLE, text, previous.conditions, limit, now),
+            "conditions": _conditions(types, Reason.LIMIT_UNREADABLE, text, previous, limit, now),
         }
     )
 
@@ -64,9 +65,11 @@ def _conditions(
     types: Sequence[ConditionType],
     reason: Reason,
     text: str,
-    previous: Sequence[Condition],
+    previous: Reported,
     resource: UnreadableStrategy | UnreadableLimit,
     now: Moment,
 ) -> list[Condition]:
+    generation = resource.metadata.generation
     current = [condition(type_, False, reason, text) for type_ in types]
-    return follow(previous, current, resource.metadata.generation, now.text)
+    current += health(current[0], previous, generation, now)
+    return follow(previous.conditions, current, generation, now.text)

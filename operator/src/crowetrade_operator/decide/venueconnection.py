@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from crowetrade_api.files import VENUE_FILE
 from crowetrade_api.gateway_config import bound_strategies, with_record
-from crowetrade_api.reasons import EventReason
+from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.venueconnection import (
     VenueConnection,
 )
 from crowetrade_operator.cluster.objects import Note, Object
-from crowetrade_operator.decide import venueconnection_deletion
+from crowetrade_operator.decide import venueconnection_deletion, venueconnection_rollout
 from crowetrade_operator.decide.observed import ObservedVenue, Surroundings
 from crowetrade_operator.decide.plan import (
     Plan,
@@ -37,11 +37,21 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
     config = with_record(observed.config, venue.status)
     if venue.deleting:
         return venueconnection_deletion.plan(observed, config, settings)
-    children = (
-        _children(venue, observed.around, settings) if isinstance(venue, VenueConnection) and not venue.paused else []
-    )
+    children: list[Object] = []
+    restart = None
+    if isinstance(venue, VenueConnection) and not venue.paused:
+        children = _children(venue, observed.around, settings)
+        deployment = next((item for item in children if item["kind"] == "Deployment"), None)
+        restart = venueconnection_rollout.restart(observed, venue, deployment, settings) if deployment else None
+    held = restart.held if restart is not None else ""
+    if held:
+        # The ConfigMap, too: a pod that restarts by itself must read what it was made for.
+        children = [item for item in children if item["kind"] not in ("ConfigMap", "Deployment")]
     return Plan(
         apply=children,
+        held=held,
+        held_reason=restart.reason if restart is not None else Reason.ROLLING_OUT,
+        restarts=restart is not None and not held,
         finalizer=True,
         config=config,
         journal=True,

@@ -18,9 +18,8 @@ from crowetrade_operator.decide import strategy_deletion
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
     Plan,
-    account_of,
-    unix_of,
 )
+from crowetrade_operator.decide.times import unix_of
 from crowetrade_operator.decide.venueconnection_status import open_orders, positions
 from crowetrade_operator.settings import Settings
 
@@ -73,9 +72,9 @@ def _flattening(observed: ObservedVenue, waited: float) -> list[str]:
         known_as = name_at(observed.venue.namespace, strategy.namespace, strategy.name)
         if strategy.deleting:
             ending = strategy_deletion.Observed(strategy, around, observed.now, {observed.venue.namespace: around})
-            waits = not strategy_deletion.stopped(ending, name)
+            waits = not strategy_deletion.stopped(ending, ending.venues.called(observed.venue))
         else:
-            account = account_of(around.gateway(name), known_as)
+            account = around.gateway(name).account(known_as)
             holds = account is not None and any(Decimal(item.quantity) != 0 for item in account.positions)
             waits = holds and waited < CASCADE_SECONDS
         if waits:

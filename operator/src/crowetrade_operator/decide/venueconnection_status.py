@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.gateway_config import names_venue, refusal
+from crowetrade_api.gateway_config import refusal, uses_venue
 from crowetrade_api.names import venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
@@ -22,17 +22,25 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePhase,
     VenuePositionStatus,
 )
+from crowetrade_operator.decide import venueconnection_rollout
+from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
     SESSION_NAMES,
     STOPS_AS_WISHED,
+    Plan,
+    Refusal,
     bounded,
     halted_condition,
-    paused_condition,
+    name_taken,
+    observed_generation,
+    paused,
+    paused_rollout,
     reason_word,
-    rfc3339,
     session_condition,
 )
+from crowetrade_operator.decide.pods import BROKEN
+from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.settings import Settings
 
 WATCHED = (
@@ -43,16 +51,20 @@ WATCHED = (
     ConditionType.CREDENTIALS_STALE,
 )
 SHOWN_REFUSED = 10
-_BROKEN = (Reason.CONFIGURATION_ERROR, Reason.CRASHING, Reason.UNAVAILABLE)
+_REFUSED = (Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN)
 
 
 def report(
-    observed: ObservedVenue, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue,
+    planned: Plan,
+    settings: Settings,
+    refusal: Refusal | None,
+    previous: VenueConnectionStatus,
 ) -> VenueConnectionStatus:
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
-    conditions = _conditions(observed, settings, refusal)
-    generation = venue.metadata.generation
+    conditions = _conditions(observed, planned, settings, refusal, previous)
+    generation = observed_generation(venue, previous.observed_generation)
     believed = observed.gateway.trusted is not None
     return VenueConnectionStatus(
         observed_generation=generation,
@@ -79,7 +91,13 @@ def record_cleared(observed: ObservedVenue) -> bool:
     )
 
 
-def _conditions(observed: ObservedVenue, settings: Settings, refusal: str) -> list[Condition]:
+def _conditions(
+    observed: ObservedVenue,
+    planned: Plan,
+    settings: Settings,
+    refusal: Refusal | None,
+    previous: VenueConnectionStatus,
+) -> list[Condition]:
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
     if isinstance(observed.venue, VenueConnection):
@@ -91,9 +109,46 @@ def _conditions(observed: ObservedVenue, settings: Settings, refusal: str) -> li
     if halted is not None and halted.reason not in STOPS_AS_WISHED:
         parts.insert(0, condition(ConditionType.READY, False, halted.reason, halted.message))
     refused = _strategies_refused(observed)
-    found += [refused] if refused is not None else []
+    found += [*([refused] if refused is not None else []), *name_taken(refusal)]
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
-    return [ready, *found, paused_condition()] if observed.venue.paused else [ready, *found]
+    venue = observed.venue
+    if venue.paused:
+        found.append(paused_rollout(previous.observed_generation))
+    else:
+        stopped = halted if _is_stopped(observed, halted) else None
+        moving = _moving(observed, planned, halted)
+        found += health(ready, previous, venue.metadata.generation, observed.now, moving, stopped)
+    return [ready, *found, *paused(venue, previous.observed_generation)]
+
+
+def _moving(observed: ObservedVenue, planned: Plan, halted: Condition | None) -> Condition | None:
+    """What is still to be done although the venue may be Ready; None when it is as its spec says."""
+    type_, venue = ConditionType.RECONCILING, observed.venue
+    if not isinstance(venue, VenueConnection):
+        return None
+    if not venue.deleting and (rolling := venueconnection_rollout.moving(observed, venue, planned)) is not None:
+        return rolling
+    suspended = halted is not None and halted.reason == Reason.VENUE_SUSPENDED
+    if venue.spec.suspend and not _is_stopped(observed, halted):
+        text = "The gateway has not confirmed yet that no order is open."
+        return condition(type_, True, Reason.STOPPING, text)
+    if suspended and not venue.spec.suspend:
+        return condition(type_, True, Reason.WAITING_FOR_GATEWAY, "The gateway has not resumed yet.")
+    return None
+
+
+def _is_stopped(observed: ObservedVenue, halted: Condition | None) -> bool:
+    """Whether the gateway has confirmed that it is suspended and that no order is open."""
+    venue, status = observed.venue, observed.gateway.status
+    return (
+        isinstance(venue, VenueConnection)
+        and venue.spec.suspend
+        and halted is not None
+        and halted.reason == Reason.VENUE_SUSPENDED
+        and status is not None
+        and status.config_revision == observed.config.revision
+        and not open_orders(status)
+    )
 
 
 def _strategies_refused(observed: ObservedVenue) -> Condition | None:
@@ -104,13 +159,14 @@ def _strategies_refused(observed: ObservedVenue) -> Condition | None:
     refused = sorted(
         f"{item.namespace}/{item.name}"
         for item in around.traders()
-        if names_venue(item, venue) and refusal(item, venue, around.namespaces)
+        if uses_venue(item, venue) and refusal(item, venue, around.namespaces)
     )
     if not refused:
         return None
     more = f" and {len(refused) - SHOWN_REFUSED} more" if len(refused) > SHOWN_REFUSED else ""
     text = (
-        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, and spec.allowedStrategies does not admit them: "
+        f"{', '.join(refused[:SHOWN_REFUSED])}{more} name this venue, or have left something there, and "
+        "spec.allowedStrategies does not admit them: "
         "they can send nothing. To let them trade here, select their namespaces and labels there."
     )
     return condition(ConditionType.STRATEGIES_REFUSED, True, Reason.STRATEGY_NOT_ALLOWED, text)
@@ -122,12 +178,12 @@ def _halted(observed: ObservedVenue) -> Condition | None:
     return halted_condition(observed.venue.name, observed.gateway, observed.config)
 
 
-def _session_established(observed: ObservedVenue, refusal: str) -> Condition:
+def _session_established(observed: ObservedVenue, refusal: Refusal | None) -> Condition:
     type_ = ConditionType.SESSION_ESTABLISHED
-    if refusal:
-        return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
+    if refusal is not None:
+        return condition(type_, False, refusal.reason, refusal.text)
     work = observed.workload
-    if observed.gateway.status is None and work.reason in _BROKEN:
+    if observed.gateway.status is None and work.reason in BROKEN:
         return condition(type_, False, work.reason, work.message)
     return session_condition(type_, observed.venue.name, observed.gateway, observed.around)
 
@@ -220,14 +276,14 @@ def _phase(observed: ObservedVenue, conditions: Sequence[Condition], previous: V
     assert ready is not None
     assert session is not None
     assert credentials is not None
-    if credentials.reason == Reason.VAULT_NOT_CONFIGURED or session.reason == Reason.REFUSED_BY_CLUSTER:
+    if credentials.reason == Reason.VAULT_NOT_CONFIGURED or session.reason in _REFUSED:
         return VenuePhase.PENDING
     if session.reason == Reason.LOGON_REJECTED:
         return VenuePhase.REFUSED
     if ready.status == "True":
         return VenuePhase.ENDED if session.reason == Reason.REPLAY_ENDED else VenuePhase.CONNECTED
     was_up = previous.phase in _UP
-    return VenuePhase.DEGRADED if was_up or session.reason in _BROKEN else VenuePhase.STARTING
+    return VenuePhase.DEGRADED if was_up or session.reason in BROKEN else VenuePhase.STARTING
 
 
 _UP = (VenuePhase.CONNECTED, VenuePhase.ENDED, VenuePhase.DEGRADED, VenuePhase.SUSPENDED, VenuePhase.HALTED)

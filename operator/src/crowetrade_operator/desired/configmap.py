@@ -14,7 +14,7 @@ from crowetrade_api.files import (
     StrategyFile,
     VenueFile,
 )
-from crowetrade_api.names import gateway_address
+from crowetrade_api.names import VENUES_ANNOTATION, VenueAddress, gateway_address
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata
@@ -46,8 +46,12 @@ def config_hash(content: dict[str, Any]) -> str:
 
 
 def strategy_config_map(strategy: Strategy, content: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The ConfigMap of a strategy."""
-    return _config_map(strategy, {STRATEGY_FILE: json.dumps(content, indent=2, sort_keys=True)}, settings)
+    """The ConfigMap of a strategy. It says for which venues, so that what the agents run is known after the spec has
+    changed."""
+    item = _config_map(strategy, {STRATEGY_FILE: json.dumps(content, indent=2, sort_keys=True)}, settings)
+    venues = sorted(str(VenueAddress(strategy.namespace_of(name), name)) for name in strategy.venues)
+    item["metadata"]["annotations"] = {VENUES_ANNOTATION: ",".join(venues)}
+    return item
 
 
 def venue_config_map(venue: VenueConnection, content: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -12,7 +12,7 @@ import structlog
 
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api import kill_order
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, names_venue, refusal
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, refusal, uses_venue
 from crowetrade_api.names import (
     CHANGED_BY_ANNOTATION,
     CLEAR_BREACH_ANNOTATION,
@@ -20,6 +20,7 @@ from crowetrade_api.names import (
     FINALIZER,
     Key,
     Kind,
+    child_names,
     venue_object,
 )
 from crowetrade_api.v1alpha1.common import Labels
@@ -28,27 +29,28 @@ from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection
-from crowetrade_operator import metrics
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.compare import is_applied, with_hash
+from crowetrade_operator.cluster.compare import controller_uid
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.pod_events import PodEvents
 from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESPACES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
 from crowetrade_operator.decide.observed import Children, Compiled, GatewayView, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan, rfc3339
+from crowetrade_operator.decide.plan import Plan
+from crowetrade_operator.decide.pods import restarting
+from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
-    ClusterRefused,
     Conflict,
-    NamespaceTerminating,
     NotFound,
 )
+from crowetrade_operator.reconcile.children import Applied, ChildWriter
 from crowetrade_operator.reconcile.guests import Guests, venues_of
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
@@ -73,8 +75,12 @@ class Context:
     direct: DirectOrders
     status: StatusWriter
     recorder: Recorder
+    # Namespaces that cannot be read, and why; see Relist.
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     wall_clock: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
+    # Gateways that a reconcile is about to restart: their Deployments do not say so yet.
+    restarts: set[tuple[str, str]] = field(default_factory=set)
     _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
     _compiled: dict[str, dict[str, Compiled]] = field(default_factory=dict)
@@ -82,11 +88,15 @@ class Context:
     _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     _namespaces: dict[str, tuple[Labels | None, float]] = field(default_factory=dict)
     guests: Guests = field(init=False)
+    pod_events: PodEvents = field(init=False)
     vault_roles: VaultRoleKeeper = field(init=False)
+    child_writer: ChildWriter = field(init=False)
 
     def __post_init__(self) -> None:
         self.guests = Guests(self.cache)
+        self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
+        self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
 
     def all_venues(self) -> list[AnyVenue]:
         """Those of all namespaces in which the operator works."""
@@ -127,11 +137,15 @@ class Context:
                 guests = {
                     item.namespace: self._labels(item.namespace)
                     for item in self._guests(namespace)
-                    if names_venue(item, venue) and not refusal(item, venue, self._namespaces_around(namespace))
+                    if uses_venue(item, venue) and not refusal(item, venue, self._namespaces_around(namespace))
                 }
                 answer = self.direct.answer(place, (namespace, name), self.settings.silent_after_seconds)
                 found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, guests, answer))
         return found
+
+    def may_work_in(self, namespace: str) -> bool:
+        """Whether everything in the namespace can be seen: what is not seen would count as not there."""
+        return "" not in self.unreadable and namespace not in self.unreadable
 
     def surroundings(self, namespace: str) -> Surroundings:
         """All resources of a namespace, who trades at its venues, and what the bus said about them."""
@@ -147,6 +161,7 @@ class Context:
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
             gateways={name: self._gateway(namespace, venue) for name, venue in venues.items()},
             gateway_deployments=frozenset(name for name in venues if self._deployed(namespace, name)),
+            restarting=frozenset(name for name in venues if self._is_restarting(namespace, name)),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=frozenset(self._terminating & namespaces.keys()),
@@ -158,7 +173,8 @@ class Context:
 
     def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
         """Of the venues of a Strategy that are of other namespaces."""
-        namespaces = {strategy.namespace_of(name) for name in strategy.venues} - {strategy.namespace}
+        named = {strategy.namespace_of(name) for name in strategy.venues}
+        namespaces = named.union(item.namespace for item in strategy.status.venues) - {strategy.namespace}
         return {namespace: self.surroundings(namespace) for namespace in sorted(namespaces)}
 
     def intent_changed(self, namespace: str, beyond: Collection[str] = ()) -> None:
@@ -238,20 +254,22 @@ class Context:
             self._compiled.clear()
 
     def children(self, key: Key) -> Children:
-        """Live children of a custom resource."""
-        return Children(self.cache.owned(key))
+        """Live children of a custom resource: what it controls, and the pods of its Deployments."""
+        owner = self.cache.get(key.kind.value, key.namespace, key.name)
+        uid = owner["metadata"]["uid"] if owner is not None else ""
+        return Children([item for item in self.cache.owned(key) if uid and _belongs(item, key, uid)])
 
-    async def carry_out(self, key: Key, resource: Resource, plan: Plan) -> str:
-        """Writes what the plan asks for; returns why the API server refused a child, or nothing."""
+    async def carry_out(self, key: Key, resource: Resource, plan: Plan) -> Applied:
+        """Writes what the plan asks for; returns what came of the children."""
         if plan.finalizer is True:
             await self._ensure_finalizer(key, resource.metadata)
         if plan.journal:
             await self._ensure_journal(key)
         if plan.config is not None:
             await self._put_config(key, plan.config)
-        refusal = await self._apply(plan.apply)
+        applied = await self.child_writer.apply(key, resource.metadata, plan.apply)
         for item in plan.delete:
-            await self._delete(item)
+            await self.child_writer.delete(item)
         if plan.delete_config:
             await self._delete_config(key)
         for done, annotation in (
@@ -264,10 +282,10 @@ class Context:
                     key, resource.metadata, {"annotations": {annotation: None, CHANGED_BY_ANNOTATION: None}}
                 )
         if plan.finalizer is False and not await self._drop_finalizer(key, resource.metadata):
-            return refusal  # an earlier reconcile has let it go, and has told it
+            return applied  # an earlier reconcile has let it go, and has told it
         for note in plan.notes:
             self.recorder.record(key.kind.value, resource.metadata, note)
-        return refusal
+        return applied
 
     async def relay(self, switch: killswitch.AnyKillSwitch, wanted: killswitch.Relay) -> bool:
         """Puts an order on the bus or takes it away, and sends it directly where the gateway is not heard; returns
@@ -305,7 +323,11 @@ class Context:
         return [strategy for strategy in found if strategy is not None]
 
     def _deployed(self, namespace: str, venue: str) -> bool:
-        return self.cache.get("Deployment", namespace, venue_object(venue)) is not None
+        return self.children(Key(Kind.VENUE, namespace, venue)).get("Deployment", venue_object(venue)) is not None
+
+    def _is_restarting(self, namespace: str, venue: str) -> bool:
+        deployment = self.cache.get("Deployment", namespace, venue_object(venue))
+        return (namespace, venue) in self.restarts or (deployment is not None and restarting(deployment))
 
     def _resource(self, key: Key, model: type[R], unreadable: type[U]) -> R | U | None:
         """One custom resource as its model; parsed once a version."""
@@ -350,29 +372,6 @@ class Context:
         if known is None:
             return venue.status.session.fencing_token, venue.status.journal.sequence
         return known["session"]["fencingToken"], known["journal"]["sequence"]
-
-    async def _apply(self, children: Sequence[Object]) -> str:
-        """Applies what differs. A refusal (quota, admission, immutable field) becomes words for the status."""
-        for child in children:
-            desired = with_hash(child)
-            metadata = child["metadata"]
-            live = self.cache.get(child["kind"], metadata["namespace"], metadata["name"])
-            if is_applied(desired, live):
-                metrics.APPLIES_SKIPPED.inc()
-                continue
-            try:
-                self.cache.put(await self.cluster.apply(desired))
-            except ClusterRefused as error:
-                tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
-                tell("child refused", kind=child["kind"], name=metadata["name"], error=str(error))
-                return f"The API server refused {child['kind']} {metadata['name']}: {error.message}"
-            log.info("applied", kind=child["kind"], namespace=metadata["namespace"], name=metadata["name"])
-        return ""
-
-    async def _delete(self, item: Object) -> None:
-        metadata = item["metadata"]
-        await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
-        log.info("deleted", kind=item["kind"], namespace=metadata["namespace"], name=metadata["name"])
 
     async def _ensure_journal(self, key: Key) -> None:
         """A gateway without its stream cannot journal, so it sends nothing; its status says that the bus is down."""
@@ -433,3 +432,12 @@ class Context:
         if stored["metadata"].get("uid") != metadata.uid:
             raise Conflict("patch", f"{key.kind} {key.name}", 409, "another object has the name now")
         return stored
+
+
+def _belongs(item: Object, key: Key, uid: str) -> bool:
+    """Whether the resource controls it. Of a pod, a ReplicaSet of a Deployment of its name does."""
+    if item["kind"] != "Pod":
+        return controller_uid(item) == uid
+    owners = item["metadata"].get("ownerReferences") or ()
+    sets = (owner["name"] for owner in owners if owner.get("controller") and owner["kind"] == "ReplicaSet")
+    return any(name.rpartition("-")[0] in child_names(key) for name in sets)

@@ -41,7 +41,8 @@ from crowetrade_operator.decide.plan import bus_deficient, transition_notes, wit
 from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.guests import venues_of
+from crowetrade_operator.reconcile.guests import left_by, venues_of
+from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
 log = structlog.get_logger()
@@ -85,9 +86,9 @@ class Controller:
         item = after or before
         assert item is not None
         if item["kind"] not in _CUSTOM:
-            owner = owner_key(item)
-            if owner is not None:
-                self.queue.add(owner)
+            for owner in {owner_key(seen) for seen in (before, after) if seen is not None}:
+                if owner is not None:
+                    self.queue.add(owner)
             return
         if before is not None and after is not None and _intent(before) == _intent(after):
             return
@@ -207,6 +208,8 @@ class Controller:
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one object to where it should be; returns when to look again."""
+        if not self.context.may_work_in(key.namespace) and not self._is_known_kill_switch(key):
+            return None
         if key.kind is not Kind.KILL_SWITCH:
             await self.context.know_around(key)
         match key.kind:
@@ -219,6 +222,10 @@ class Controller:
             case Kind.KILL_SWITCH:
                 return await self._kill_switch(key)
 
+    def _is_known_kill_switch(self, key: Key) -> bool:
+        """It stops gateways of other namespaces, too, so it is relayed for as long as it is known."""
+        return key.kind is Kind.KILL_SWITCH and self.context.kill_switch(key) is not None
+
     async def _strategy(self, key: Key) -> float | None:
         context = self.context
         resource = context.strategy(key)
@@ -229,21 +236,24 @@ class Controller:
         previous = StrategyStatus.model_validate(self._previous(key, resource))
         if isinstance(resource, UnreadableStrategy):
             return await self._unreadable_strategy(key, resource, previous)
+        children, now = context.children(key), context.now()
+        warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
         observed = strategy.Observed(
             strategy=resource,
             around=context.surroundings(key.namespace),
-            children=context.children(key),
+            children=children,
             agents=context.bus.board.agents(key.namespace, key.name, context.settings.silent_after_seconds),
-            now=context.now(),
+            now=now,
             beyond=context.surroundings_beyond(resource),
+            warnings=warnings,
         )
         planned = strategy.plan(observed, context.settings)
-        refusal = await context.carry_out(key, resource, planned)
+        applied = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
-        status = strategy_status.report(observed, planned, refusal, previous)
+        status = strategy_status.report(observed, planned, applied.refusal, previous)
         self._report(key, resource, previous, status, strategy_status.WATCHED)
-        return _again(planned.again, refusal)
+        return _earlier(planned.again, applied.again)
 
     async def _unreadable_strategy(
         self, key: Key, resource: UnreadableStrategy, previous: StrategyStatus
@@ -268,24 +278,31 @@ class Controller:
             self._kills.pop((key.namespace, key.name), None)
             self._gone(key)
             return None
-        children = context.children(key)
+        children, now = context.children(key), context.now()
+        warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
         if ending(children.of_kind("Pod")):
             await context.look_whether_terminating(key.namespace)
         observed = ObservedVenue(
             venue=resource,
             around=context.surroundings(key.namespace),
             children=children,
-            now=context.now(),
+            now=now,
             vault_role=context.vault_roles.condition(key.namespace, key.name),
+            warnings=warnings,
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
-        refusal = await context.carry_out(key, resource, planned)
+        if planned.restarts:
+            context.restarts.add((key.namespace, key.name))
+        try:
+            applied = await context.carry_out(key, resource, planned)
+        finally:
+            context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
-        status = venueconnection_status.report(observed, context.settings, refusal, previous)
+        status = venueconnection_status.report(observed, planned, context.settings, applied.refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
-        return _again(planned.again, refusal)
+        return _earlier(planned.again, applied.again)
 
     async def _risk_limit(self, key: Key) -> float | None:
         context = self.context
@@ -447,6 +464,7 @@ class Controller:
         while True:
             await asyncio.sleep(self.context.settings.resync_seconds)
             self.context.status.doubt()
+            self.context.child_writer.writes.forget_old()
             self.enqueue_all()
             self.context.bus.board.forget_silent_agents(AGENT_MEMORY_SECONDS)
             try:
@@ -455,7 +473,8 @@ class Controller:
                 log.info("configurations not swept", error=str(error))
 
     async def sweep(self) -> None:
-        """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in."""
+        """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in and can
+        read."""
         known = {
             subjects.gateway_config_key(item["metadata"]["namespace"], item["metadata"]["name"])
             for item in self.context.cache.of_kind(Kind.VENUE.value)
@@ -464,22 +483,23 @@ class Controller:
         for key in await self.context.bus.config_keys():
             prefix, _, rest = key.partition(".")
             namespace, _, venue = rest.partition(".")
-            if prefix == "gateway" and key not in known and (not allowed or namespace in allowed):
+            ours = (not allowed or namespace in allowed) and self.context.may_work_in(namespace)
+            if prefix == "gateway" and key not in known and ours:
                 await self.context.bus.release_shares(namespace, venue)
                 await self.context.bus.delete_config(namespace, venue)
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
 
 
-def _again(planned: float | None, refusal: str) -> float | None:
-    """A refusal may be gone when a quota is raised: look again, but not often."""
-    return 30.0 if refusal else planned
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
 
 
 def _intent(item: Object) -> Object:
-    """What users say: everything but status and bookkeeping."""
+    """What users say, and what a Strategy has left at venues: everything but the rest of the status and bookkeeping."""
     metadata = item["metadata"]
     names = ("uid", "generation", "labels", "annotations", "deletionTimestamp", "finalizers")
-    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec")}
+    left = left_by(item) if item["kind"] == Kind.STRATEGY else None
+    return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec"), "left": left}
 
 
 def _beyond(item: Object | None) -> set[str]:

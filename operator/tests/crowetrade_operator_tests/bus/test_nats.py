@@ -17,11 +17,11 @@ from nats.js.kv import KeyValue
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2, status_pb2
-from crowetrade.config.v1 import config_pb2
+from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator.bus import nats as bus_module
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
-from crowetrade_operator.errors import BusUnavailable
+from crowetrade_operator.errors import BusUnavailable, LeaseLost
 from crowetrade_operator.settings import StreamSettings
 from crowetrade_operator_tests.samples import account, gateway_status
 from crowetrade_operator_tests.servers import NatsServer, nats_client
@@ -148,6 +148,107 @@ async def test_the_next_leader_does_not_put_what_is_there_already(bus: Bus, nats
     async with working(Bus(nats_url, Board())) as second:
         await until("the second bus to be connected", lambda: second.connected)
         assert not await second.put_config("desk", "sim-fx", config("r1"))
+
+
+class Led:
+    """The leadership of one leader, which ends when a test says so."""
+
+    def __init__(self, epoch: int, leads: bool = True) -> None:
+        self.epoch = epoch
+        self.leads = leads
+
+    def seconds_left(self) -> float:
+        return 15.0 if self.leads else 0.0
+
+    async def raise_epoch(self, above: int) -> None:
+        if not self.leads:
+            raise LeaseLost("another holds the Lease")
+        self.epoch = above + 1
+
+
+async def epoch_on(client: Client) -> int:
+    entry = await (await bucket_of(client)).get(KEY)
+    return config_pb2.GatewayConfig.FromString(entry.value or b"").epoch
+
+
+async def test_the_next_leader_puts_its_epoch_once_and_an_earlier_one_writes_no_more(
+    nats_url: str, other: Client
+) -> None:
+    """Whatever the earlier one has found before: here it has read what the next one then replaced."""
+    earlier, later = Led(3), Led(4)
+    async with (
+        working(Bus(nats_url, Board(), leadership=earlier)) as first,
+        working(Bus(nats_url, Board(), leadership=later)) as second,
+    ):
+        await until("both to be connected", lambda: first.connected and second.connected)
+        assert await first.put_config("desk", "sim-fx", config("r1"))
+        assert await epoch_on(other) == 3
+        assert await second.put_config("desk", "sim-fx", config("r1")), "the epoch"
+        assert not await second.put_config("desk", "sim-fx", config("r1"))
+        assert (await stored(other), await epoch_on(other)) == ("r1", 4)
+        earlier.leads = False
+        for refused in (first.put_config("desk", "sim-fx", config("r0")), first.delete_config("desk", "sim-fx")):
+            with pytest.raises(BusUnavailable, match="the leader of epoch 4 has written: another holds the Lease"):
+                await refused
+        assert (await stored(other), await epoch_on(other)) == ("r1", 4)
+
+
+async def test_a_write_between_reading_and_writing_is_not_overwritten(
+    bus: Bus, other: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier leader that looked in time and writes too late."""
+    await bus.put_config("desk", "sim-fx", config("r1"))
+    read = bus._read
+
+    async def overtaken(bucket: KeyValue, key: str) -> tuple[config_pb2.GatewayConfig | None, int]:
+        found = await read(bucket, key)
+        await (await bucket_of(other)).put(KEY, config("theirs").SerializeToString())
+        return found
+
+    monkeypatch.setattr(bus, "_read", overtaken)
+    for refused in (bus.put_config("desk", "sim-fx", config("r2")), bus.delete_config("desk", "sim-fx")):
+        with pytest.raises(BusUnavailable, match="wrong last sequence"):
+            await refused
+        assert await stored(other) == "theirs"
+
+
+async def test_a_leader_whose_epoch_went_back_leads_past_what_the_bus_knows(nats_url: str, other: Client) -> None:
+    """The Lease was deleted or is of a backup; without this nobody could configure any gateway again."""
+    leadership = Led(9)
+    async with working(Bus(nats_url, Board(), leadership=leadership)) as bus:
+        await until("the bus to be connected", lambda: bus.connected)
+        await bus.put_config("desk", "sim-fx", config("r1"))
+        leadership.epoch = 2
+        assert await bus.put_config("desk", "sim-fx", config("r2"))
+        assert (await stored(other), await epoch_on(other)) == ("r2", 10)
+
+
+async def test_who_may_lead_no_more_writes_nothing(nats_url: str, other: Client) -> None:
+    leadership = Led(1)
+    async with working(Bus(nats_url, Board(), leadership=leadership)) as bus:
+        await until("the bus to be connected", lambda: bus.connected)
+        await bus.put_config("desk", "sim-fx", config("r1"))
+        leadership.leads = False
+        for refused in (
+            bus.put_config("desk", "sim-fx", config("r2")),
+            bus.delete_config("desk", "sim-fx"),
+            bus.put_kill(kill_pb2.KillOrder(namespace="desk", name="all", uid="u", generation=1), 1),
+            bus.remove_kill("desk", "all", "u", 2),
+            bus.ensure_journal("desk", "sim-fx"),
+            bus.release_shares("desk", "sim-fx"),
+        ):
+            with pytest.raises(BusUnavailable, match="not written: the Lease may be another's"):
+                await refused
+        assert await stored(other) == "r1"
+
+
+async def test_what_was_deleted_can_be_put_again(bus: Bus, other: Client) -> None:
+    """A venue that is made again under its name."""
+    await bus.put_config("desk", "sim-fx", config("r1"))
+    await bus.delete_config("desk", "sim-fx")
+    await bus.delete_config("desk", "sim-fx")
+    assert await bus.put_config("desk", "sim-fx", config("r1"))
+    assert await stored(other) == "r1"
 
 
 async def test_what_somebody_put_in_its_place_is_replaced(

@@ -17,7 +17,9 @@ def strategy(name: str = "ema", version: int = 1, uid: str = "") -> Object:
 def child(name: str, owner: str = "ema", version: int = 1) -> Object:
     labels = {"trading.crowetrade.io/strategy": owner}
     metadata = {"name": name, "namespace": "desk", "uid": name, "resourceVersion": str(version), "labels": labels}
-    return {"kind": "Deployment", "metadata": {**metadata, "managedFields": [{"big": "x"}]}}
+    reference: Object = {"f:metadata": {"f:ownerReferences": {f'k:{{"uid":"{name}"}}': {}}}, "f:spec": {}}
+    managed = [{"manager": "m", "operation": "Apply", "time": f"at-{name}", "fieldsV1": reference}]
+    return {"kind": "Deployment", "metadata": {**metadata, "managedFields": managed}}
 
 
 def test_the_newer_version_wins() -> None:
@@ -55,12 +57,35 @@ def test_children_are_found_by_their_owner() -> None:
 
 def test_a_list_finds_what_a_watch_lost() -> None:
     cache = Cache()
-    for name in ("kept", "gone", "young"):
-        cache.put(strategy(name, version=5 if name != "young" else 50))
+    for name in ("kept", "gone"):
+        cache.put(strategy(name, version=5))
     cache.begin_list()
+    cache.put(strategy("young", version=50))
     missed = cache.replace(STRATEGIES, "", [strategy("kept", 5), strategy("new", 7)], "20")
     assert sorted(item["metadata"]["name"] for item in missed) == ["gone", "new"]
     assert sorted(item["metadata"]["name"] for item in cache.all("Strategy", "desk")) == ["kept", "new", "young"]
+
+
+def test_a_list_is_the_truth_also_when_versions_have_gone_back() -> None:
+    """etcd was restored from a backup: what is known is newer by number, and is not there any more."""
+    cache = Cache()
+    for name in ("older", "same", "lost"):
+        cache.put(strategy(name, version=500))
+    cache.begin_list()
+    missed = cache.replace(STRATEGIES, "", [strategy("older", 3), strategy("same", 500)], "20")
+    assert sorted(item["metadata"]["name"] for item in missed) == ["lost", "older"]
+    assert cache.put(strategy("older", version=21)), "the watch goes on from the list"
+
+
+def test_what_came_while_a_list_was_read_is_newer_than_the_list() -> None:
+    cache = Cache()
+    cache.put(strategy(version=5))
+    cache.begin_list()
+    cache.put(strategy(version=9))
+    assert cache.replace(STRATEGIES, "", [strategy(version=7)], "8") == []
+    found = cache.get("Strategy", "desk", "ema")
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == "9"
 
 
 def test_a_list_does_not_bring_back_what_was_deleted_while_it_was_read() -> None:
@@ -94,7 +119,7 @@ def test_namespaces_of_a_kind_are_those_that_hold_one() -> None:
     assert cache.namespaces("KillSwitch") == []
 
 
-def test_listeners_hear_before_and_after_and_managed_fields_are_not_kept() -> None:
+def test_listeners_hear_before_and_after() -> None:
     heard: list[tuple[bool, bool]] = []
     cache = Cache()
     cache.listen(lambda before, after: heard.append((before is not None, after is not None)))
@@ -102,5 +127,14 @@ def test_listeners_hear_before_and_after_and_managed_fields_are_not_kept() -> No
     cache.put(child("a", version=2))
     cache.remove(child("a", version=3))
     assert heard == [(False, True), (True, True), (True, False)]
-    cache.put(child("b"))
-    assert "managedFields" not in next(cache.of_kind("Deployment"))["metadata"]
+
+
+def test_managed_fields_are_kept_of_children_alone_and_shared_between_them() -> None:
+    cache = Cache()
+    for name in ("a", "b"):
+        cache.put(child(name))
+    one, other = (item["metadata"]["managedFields"] for item in cache.of_kind("Deployment"))
+    assert one == [{"manager": "m", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]
+    assert one[0] is other[0]
+    cache.put({**strategy(), "metadata": {**strategy()["metadata"], "managedFields": [{"big": "x"}]}})
+    assert "managedFields" not in next(cache.of_kind("Strategy"))["metadata"]

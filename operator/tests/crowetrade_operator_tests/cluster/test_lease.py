@@ -12,7 +12,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.resources import LEASES
-from crowetrade_operator.errors import NotFound
+from crowetrade_operator.errors import LeaseLost, NotFound
 from crowetrade_operator.settings import LeaseTimes
 from crowetrade_operator_tests.servers import Wire
 from crowetrade_operator_tests.waiting import counted, end, until
@@ -47,9 +47,9 @@ def candidate(cluster: Cluster, namespace: str, clock: Clock) -> Candidate:
 
 
 @pytest.fixture
-async def tasks() -> AsyncIterator[set[asyncio.Task[None]]]:
+async def tasks() -> AsyncIterator[set[asyncio.Task[Any]]]:
     """Candidates that wait, ended with the test."""
-    started: set[asyncio.Task[None]] = set()
+    started: set[asyncio.Task[Any]] = set()
     yield started
     await end(started)
 
@@ -70,7 +70,7 @@ async def holds(cluster: Cluster, namespace: str, identity: str, seconds: int = 
         return await cluster.create(LEASES, namespace, body)
 
 
-async def tries(task: asyncio.Task[None], more: int = 3) -> None:
+async def tries(task: asyncio.Task[Any], more: int = 3) -> None:
     """Waits until a candidate has asked so many times more in vain."""
     before = counted("api_requests", verb="get", resource="leases")
     await until("the candidate to try", lambda: counted("api_requests", verb="get", resource="leases") >= before + more)
@@ -78,7 +78,7 @@ async def tries(task: asyncio.Task[None], more: int = 3) -> None:
 
 
 async def test_one_leads_and_the_next_follows_at_once_when_it_releases(
-    cluster: Cluster, namespace: str, candidate: Candidate, tasks: set[asyncio.Task[None]]
+    cluster: Cluster, namespace: str, candidate: Candidate, tasks: set[asyncio.Task[Any]]
 ) -> None:
     first, second = candidate("first"), candidate("second")
     await first.acquire()
@@ -90,10 +90,11 @@ async def test_one_leads_and_the_next_follows_at_once_when_it_releases(
     async with asyncio.timeout(10):
         await waiting
     spec = await held(cluster, namespace)
-    assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("second", 1)
+    assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("second", 2)
+    assert (first.seconds_left(), second.epoch) == (0.0, 2)
 
 
-async def test_of_two_that_start_together_one_leads(candidate: Candidate, tasks: set[asyncio.Task[None]]) -> None:
+async def test_of_two_that_start_together_one_leads(candidate: Candidate, tasks: set[asyncio.Task[Any]]) -> None:
     both = {asyncio.create_task(candidate(name).acquire()) for name in ("a", "b")}
     tasks |= both
     done, waiting = await asyncio.wait(both, timeout=10, return_when=asyncio.FIRST_COMPLETED)
@@ -102,7 +103,7 @@ async def test_of_two_that_start_together_one_leads(candidate: Candidate, tasks:
 
 
 async def test_a_holder_that_vanished_is_followed_when_the_lease_has_not_changed_for_its_duration(
-    cluster: Cluster, namespace: str, candidate: Candidate, clock: Clock, tasks: set[asyncio.Task[None]]
+    cluster: Cluster, namespace: str, candidate: Candidate, clock: Clock, tasks: set[asyncio.Task[Any]]
 ) -> None:
     """By our own clock: what the holder wrote into it is a time of another machine, here one of the year 2099."""
     await holds(cluster, namespace, "vanished", seconds=5)
@@ -121,24 +122,104 @@ async def test_a_holder_that_vanished_is_followed_when_the_lease_has_not_changed
     assert (await held(cluster, namespace))["holderIdentity"] == "next"
 
 
-async def test_who_leads_already_goes_on_after_a_restart_under_the_same_name(
-    cluster: Cluster, namespace: str, candidate: Candidate
-) -> None:
-    await candidate("same").acquire()
+async def test_a_restart_under_the_same_name_leads_at_once_under_an_epoch_of_its_own(candidate: Candidate) -> None:
+    """So what runs under the name already, if anything does, leads no more."""
+    before, after = candidate("same"), candidate("same")
+    await before.acquire()
     async with asyncio.timeout(10):
-        await candidate("same").acquire()
-    assert (await held(cluster, namespace))["leaseTransitions"] == 0
+        await after.acquire()
+    assert (before.epoch, after.epoch) == (1, 2)
+    with pytest.raises(LeaseLost, match="same holds the Lease"):
+        async with asyncio.timeout(10):
+            await before.hold()
+
+
+async def test_a_lease_that_was_not_renewed_in_time_is_lost_and_the_error_says_why(
+    wired: Cluster, wire: Wire, namespace: str, clock: Clock, tasks: set[asyncio.Task[Any]]
+) -> None:
+    """From the deadline on nothing is written, some time before another one may lead."""
+    leader = Elector(wired, namespace, NAME, "leader", TIMES, clock)
+    await leader.acquire()
+    assert leader.seconds_left() == 15.0
+    clock.now = 9.0
+    assert leader.seconds_left() == 6.0, "a write must be over before the Lease may be another's"
+    clock.now = 10.0
+    assert leader.seconds_left() == 0.0
+    clock.now = 0.0
+    await wire.cut()
+    holding = asyncio.create_task(leader.hold())
+    tasks.add(holding)
+    await tries(holding)
+    clock.now = 10.0
+    with pytest.raises(LeaseLost, match=r"not renewed for 10.0 s; the last try failed: .*no answer from the API serv"):
+        async with asyncio.timeout(10):
+            await holding
+
+
+async def test_a_process_that_stood_still_is_told_as_the_cause(
+    candidate: Candidate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = candidate("leader")
+    await leader.acquire()
+
+    async def frozen(_seconds: float) -> None:
+        clock.now = 40.0
+
+    monkeypatch.setattr(asyncio, "sleep", frozen)
+    with pytest.raises(LeaseLost, match=r"stood still for 40.0 s: the node is overloaded, or its CPU limit is too low"):
+        await leader.hold()
+
+
+async def test_a_lease_that_was_deleted_is_lost(cluster: Cluster, namespace: str, candidate: Candidate) -> None:
+    """Another one may have made it again."""
+    leader = candidate("leader")
+    await leader.acquire()
+    await cluster.delete(LEASES, namespace, NAME)
+    with pytest.raises(LeaseLost, match="was deleted"):
+        async with asyncio.timeout(10):
+            await leader.hold()
+
+
+async def test_a_lease_older_than_what_was_written_tells_that_etcd_was_restored(
+    cluster: Cluster, namespace: str, candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader starts again, because what it knows of all other objects is of another history, too."""
+    leader = candidate("leader")
+    await leader.acquire()
+    restored = await cluster.get(LEASES, namespace, NAME)
+    async with asyncio.timeout(10):
+        await leader.raise_epoch(above=leader.epoch)
+    restored["spec"]["leaseTransitions"] = leader.epoch
+
+    async def get(*_: object) -> Object:
+        return restored
+
+    monkeypatch.setattr(cluster, "get", get)
+    with pytest.raises(LeaseLost, match="etcd was restored from a backup"):
+        async with asyncio.timeout(10):
+            await leader.hold()
+
+
+async def test_the_leader_alone_can_raise_the_epoch(cluster: Cluster, namespace: str, candidate: Candidate) -> None:
+    """A bus that knows a later one, because the Lease is of a backup, is led past; a leader of the past is told so."""
+    leader = candidate("leader")
+    await leader.acquire()
+    await leader.raise_epoch(above=7)
+    assert (leader.epoch, (await held(cluster, namespace))["leaseTransitions"]) == (8, 8)
+    await holds(cluster, namespace, "another")
+    with pytest.raises(LeaseLost, match="another holds the Lease"):
+        await leader.raise_epoch(above=9)
+    assert (leader.epoch, leader.seconds_left()) == (8, 0.0)
 
 
 async def test_the_lease_is_renewed_while_it_is_held(
-    cluster: Cluster, namespace: str, candidate: Candidate, clock: Clock, tasks: set[asyncio.Task[None]]
+    cluster: Cluster, namespace: str, candidate: Candidate, tasks: set[asyncio.Task[Any]]
 ) -> None:
     leader = candidate("leader")
     await leader.acquire()
     before = (await held(cluster, namespace))["renewTime"]
     holding = asyncio.create_task(leader.hold())
     tasks.add(holding)
-    clock.now = 1000.0
 
     async def renewed() -> bool:
         return bool((await held(cluster, namespace))["renewTime"] != before)
@@ -149,24 +230,22 @@ async def test_the_lease_is_renewed_while_it_is_held(
 
 
 async def test_who_has_lost_the_lease_is_told_and_does_not_release_it(
-    cluster: Cluster, namespace: str, candidate: Candidate, clock: Clock, tasks: set[asyncio.Task[None]]
+    cluster: Cluster, namespace: str, candidate: Candidate
 ) -> None:
     leader = candidate("leader")
     await leader.acquire()
-    holding = asyncio.create_task(leader.hold())
-    tasks.add(holding)
     await holds(cluster, namespace, "thief")
-    await tries(holding)
-    clock.now = TIMES.renew + 1.0
-    async with asyncio.timeout(10):
-        await holding
+    with pytest.raises(LeaseLost, match="thief holds the Lease"):
+        async with asyncio.timeout(10):
+            await leader.hold()
+    assert leader.seconds_left() == 0.0
     assert metrics.REGISTRY.get_sample_value("crowetrade_operator_leader") == 0.0
     await leader.release()
     assert (await held(cluster, namespace))["holderIdentity"] == "thief"
 
 
 async def test_without_the_api_server_nobody_leads_and_nothing_breaks(
-    wired: Cluster, wire: Wire, cluster: Cluster, namespace: str, clock: Clock, tasks: set[asyncio.Task[None]]
+    wired: Cluster, wire: Wire, cluster: Cluster, namespace: str, clock: Clock, tasks: set[asyncio.Task[Any]]
 ) -> None:
     elector = Elector(wired, namespace, NAME, "alone", TIMES, clock)
     await wire.cut()

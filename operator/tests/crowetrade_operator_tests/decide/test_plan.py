@@ -8,19 +8,18 @@ import pytest
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition
+from crowetrade_api.names import PAUSED_ANNOTATION
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.decide.observed import GatewayView, Surroundings
 from crowetrade_operator.decide.plan import (
-    account_of,
-    paused_condition,
-    rfc3339,
+    paused,
     session_condition,
     transition_notes,
-    unix_of,
 )
+from crowetrade_operator.decide.times import rfc3339, unix_of
 from crowetrade_operator_tests.decide.scenes import NEVER, fresh, silent
-from crowetrade_operator_tests.samples import account, gateway_status
+from crowetrade_operator_tests.samples import account, gateway_status, strategy
 
 CONNECTED = Surroundings()
 SESSION, READY, TRADING = ConditionType.SESSION_ESTABLISHED, ConditionType.READY, ConditionType.TRADING
@@ -217,12 +216,43 @@ def test_text_that_does_not_fit_is_cut() -> None:
 
 def test_the_account_is_that_of_the_strategy_even_when_the_gateway_is_silent() -> None:
     last = gateway_status(accounts=[account("other"), account("ema", open_orders=2)])
-    found = account_of(silent(last), "ema")
+    found = silent(last).account("ema")
     assert found is not None
     assert found.open_orders == 2
-    assert account_of(silent(last), "third") is None
-    assert account_of(NEVER, "ema") is None
+    assert silent(last).account("third") is None
+    assert NEVER.account("ema") is None
 
 
-def test_paused_names_its_annotation() -> None:
-    assert "trading.crowetrade.io/paused" in paused_condition().message
+PAUSED = {
+    "paused, and what runs is the present spec": (
+        "true",
+        2,
+        "True",
+        "ReconcilingPaused",
+        "neither updated nor repaired.",
+    ),
+    "paused, and the spec was changed since": ("True", 1, "True", "ReconcilingPaused", "the spec of generation 1; the"),
+    "paused from the beginning": (
+        "true",
+        0,
+        "True",
+        "ReconcilingPaused",
+        "Nothing runs yet; the spec is of generation 2",
+    ),
+    "a word that means nothing": ("yes", 2, "False", "PausedUnreadable", "is 'yes', so nothing is paused: write true"),
+    "a number": ("1", 2, "False", "PausedUnreadable", "is '1'"),
+}
+
+
+@pytest.mark.parametrize("case", PAUSED)
+def test_the_annotation_that_pauses_is_answered(case: str) -> None:
+    value, carried_out, truth, reason, words = PAUSED[case]
+    (found,) = paused(strategy(annotations={PAUSED_ANNOTATION: value}, generation=2), carried_out)
+    assert (found.type, found.status, found.reason) == ("Paused", truth, reason)
+    assert PAUSED_ANNOTATION in found.message
+    assert words in found.message
+
+
+@pytest.mark.parametrize("annotations", [{}, {PAUSED_ANNOTATION: "false"}, {PAUSED_ANNOTATION: ""}])
+def test_what_is_not_paused_says_nothing_of_it(annotations: dict[str, str]) -> None:
+    assert paused(strategy(annotations=annotations), 1) == []

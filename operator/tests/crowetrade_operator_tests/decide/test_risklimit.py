@@ -168,8 +168,8 @@ def test_numbers_of_any_length_fit() -> None:
 
 def test_paused_is_a_condition_while_it_lasts() -> None:
     paused = status_of(scene(limit(annotations={PAUSED_ANNOTATION: "true"})))
-    assert [item.type for item in paused.conditions] == ["Ready", "Enforced", "Paused"]
-    assert [item.type for item in status_of(scene()).conditions] == ["Ready", "Enforced"]
+    assert [item.type for item in paused.conditions] == ["Ready", "Enforced", "Paused", "Reconciling"]
+    assert [item.type for item in status_of(scene()).conditions] == ["Ready", "Enforced", "Reconciling"]
 
 
 def at_both(there: GatewayView) -> Observed:

@@ -143,6 +143,10 @@ def test_a_change_is_rolled_out(case: str) -> None:
 UNCHANGED = {
     "nothing was changed": BEFORE,
     "suspend travels by the gateways": SUSPENDED,
+    "deletionPolicy": strategy(change(strategy_manifest(), "spec.deletionPolicy", "Flatten"), generation=2),
+    "updatePolicy": strategy(change(strategy_manifest(), "spec.agents", {"updatePolicy": "Immediate"}), generation=2),
+    "a label": strategy(labels={"desk": "rates"}, generation=2),
+    "an annotation": strategy(annotations={"note": "x"}, generation=2),
 }
 
 
@@ -167,7 +171,7 @@ def _config_hash(items: Sequence[Object]) -> str:
 
 
 def test_another_topology_deletes_the_deployments_of_the_one_before() -> None:
-    roles = ["strategy-ema-feature", "strategy-ema-signal", "strategy-ema-portfolio", "strategy-ema-execution"]
+    roles = ["agent-feature-ema", "agent-signal-ema", "agent-portfolio-ema", "agent-execution-ema"]
     split = plan(seen(SPLIT, None, None, running()), SETTINGS)
     assert names(split.apply) == roles
     assert names(split.delete) == ["strategy-ema"]

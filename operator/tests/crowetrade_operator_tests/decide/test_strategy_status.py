@@ -11,9 +11,11 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import ConditionType
 from crowetrade_api.gateway_config import AnyVenue
 from crowetrade_api.names import PAUSED_ANNOTATION
+from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
 from crowetrade_operator.decide.observed import Children, GatewayView
+from crowetrade_operator.decide.plan import Refusal
 from crowetrade_operator.decide.strategy import Observed, plan
 from crowetrade_operator.decide.strategy_status import report
 from crowetrade_operator_tests.decide.scenes import (
@@ -81,7 +83,12 @@ def scene(
     return Observed(resource, found, Children(children), agents, NOW)
 
 
-def status_of(observed: Observed, previous: StrategyStatus | None = None, refusal: str = "") -> StrategyStatus:
+REFUSAL = Refusal(Reason.REFUSED_BY_CLUSTER, "The API server refused Deployment strategy-ema: exceeded quota")
+
+
+def status_of(
+    observed: Observed, previous: StrategyStatus | None = None, refusal: Refusal | None = None
+) -> StrategyStatus:
     return report(observed, plan(observed, SETTINGS), refusal, previous or StrategyStatus())
 
 
@@ -157,7 +164,7 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
     "all is well: venue": (TRADING, "VenueConnected", "True", "LoggedOn", "Logged on at sim-fx."),
     "all is well: risk": (TRADING, "RiskBound", "True", "LimitsInForce", "In force: fx-desk."),
     "all is well: trading": (TRADING, "Trading", "True", "OrdersAccepted", "accepted at sim-fx"),
-    "all is well: progressing": (TRADING, "Progressing", "False", "AsDesired", "present configuration"),
+    "all is well: reconciling": (TRADING, "Reconciling", "False", "AsDesired", "as its spec says"),
     # agents
     "pods start": (scene(ready=0), "AgentsAvailable", "False", "Starting", "0 of 1 pods"),
     "pods crash": (scene(ready=0, pods=[CRASHING]), "AgentsAvailable", "False", "Crashing", "boom"),
@@ -184,7 +191,7 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
     ),
     # venue
     "no venue: the reason comes first": (NO_VENUE, "Ready", "False", "VenueNotFound", "create it"),
-    "no venue: nothing is rolled out": (NO_VENUE, "Progressing", "False", "VenueNotFound", "until this is solved"),
+    "no venue yet": (NO_VENUE, "Reconciling", "True", "VenueNotFound", "VenueConnection"),
     "no venue: no limit": (NO_VENUE, "RiskBound", "False", "VenueNotFound", "No gateway for venue sim-fx yet"),
     "the bus is down: venue": (NO_BUS, "VenueConnected", "Unknown", "BusUnavailable", "connection refused"),
     "the bus is down: risk": (NO_BUS, "RiskBound", "Unknown", "BusUnavailable", "connection refused"),
@@ -362,10 +369,10 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
         "has not resumed the strategy yet",
     ),
     # progressing
-    "a change waits": (WAITS_FOR_FLAT, "Progressing", "True", "WaitingForFlat", "1 open orders at venue sim-fx"),
+    "a change waits": (WAITS_FOR_FLAT, "Reconciling", "True", "WaitingForFlat", "1 open orders at venue sim-fx"),
     "a change is rolled out": (
         Observed(CHANGED, surroundings([CHANGED]), TRADING.children, [], NOW),
-        "Progressing",
+        "Reconciling",
         "True",
         "RollingOut",
         "being brought to the present configuration",
@@ -378,7 +385,7 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
             [],
             NOW,
         ),
-        "Progressing",
+        "Reconciling",
         "True",
         "RollingOut",
         "being brought",
@@ -417,7 +424,10 @@ def test_conditions(case: str) -> None:
 
 
 def test_a_refused_child_is_told_in_the_words_of_the_api_server() -> None:
-    status = status_of(TRADING, refusal="The API server refused Deployment strategy-ema: exceeded quota")
+    status = status_of(
+        TRADING,
+        refusal=REFUSAL,
+    )
     for type_ in (ConditionType.READY, ConditionType.AGENTS_AVAILABLE, ConditionType.TRADING):
         found = told(status.conditions, type_)
         assert (found.status, found.reason) == ("False", "RefusedByCluster")

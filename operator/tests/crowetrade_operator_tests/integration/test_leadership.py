@@ -145,7 +145,7 @@ async def test_a_watch_that_ends_ends_the_process(settings: Settings, cluster: C
         await working(operator, task)
         await _something_is_done(cluster, namespace)
         assert operator.parts is not None
-        operator.parts.watch.stop()
+        operator.parts.watches[0].stop()
         with pytest.raises(RuntimeError, match="work has ended") as found:
             async with asyncio.timeout(15):
                 await task

@@ -67,7 +67,7 @@ def needed() -> set[Right]:
     for resource in (STRATEGIES, VENUES):
         found |= rights(resource, "update", subresource="finalizers")
     found |= rights(KILL_SWITCHES, "create") | rights(PODS, *WATCHING)
-    return found | rights(NAMESPACES, "get") | rights(EVENTS, "create")
+    return found | rights(NAMESPACES, "get") | rights(EVENTS, "create", "list")
 
 
 def said(role: Object) -> set[Right]:

@@ -418,8 +418,9 @@ class GatewayConfig(_message.Message):
     VENUE_LABELS_FIELD_NUMBER: _builtins.int
     NAMESPACE_LABELS_FIELD_NUMBER: _builtins.int
     STRATEGY_NAMESPACES_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
-    """SHA-256 over the serialized message without this field and `on_record`, in hex; acknowledged in
+    """SHA-256 over the serialized message without this field, `on_record` and `epoch`, in hex; acknowledged in
     GatewayStatus.config_revision.
     """
     halted_reason: _builtins.str
@@ -428,6 +429,10 @@ class GatewayConfig(_message.Message):
     """
     halted_message: _builtins.str
     """A sentence for people about it."""
+    epoch: _builtins.int
+    """leaseTransitions of the operator's Lease when its leader wrote this. Each write is a compare-and-set, and no leader
+    replaces what has a higher epoch than its own.
+    """
     @_builtins.property
     def strategies(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyBinding]:
         """Strategies that may use the gateway; all others are refused."""
@@ -481,10 +486,11 @@ class GatewayConfig(_message.Message):
         venue_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         namespace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         strategy_namespaces: _abc.Mapping[_builtins.str, Global___NamespaceLabels] | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["on_record", b"on_record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared_breaches", b"cleared_breaches", "cleared_halts", b"cleared_halts", "halted_message", b"halted_message", "halted_reason", b"halted_reason", "namespace_labels", b"namespace_labels", "on_record", b"on_record", "required_limits", b"required_limits", "revision", b"revision", "rules", b"rules", "strategies", b"strategies", "strategy_namespaces", b"strategy_namespaces", "venue_labels", b"venue_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared_breaches", b"cleared_breaches", "cleared_halts", b"cleared_halts", "epoch", b"epoch", "halted_message", b"halted_message", "halted_reason", b"halted_reason", "namespace_labels", b"namespace_labels", "on_record", b"on_record", "required_limits", b"required_limits", "revision", b"revision", "rules", b"rules", "strategies", b"strategies", "strategy_namespaces", b"strategy_namespaces", "venue_labels", b"venue_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,154 @@
+"""`crowetrade describe`, `top`, `suspend`, `resume`, `logs`, `support-bundle` and `completion` against a real API
+server; logs of real pods are read by tests/e2e/test_kubectl.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from crowetrade_api_tests.samples import strategy_manifest, venue_manifest
+from crowetrade_cli_tests.cluster import Cluster
+from crowetrade_cli_tests.conftest import Run
+
+pytestmark = pytest.mark.integration
+CANARY = "c4n4ry-0f-7h3-k3y"
+BIN = Path(sys.executable).parent
+
+
+def test_suspend_and_resume(cluster: Cluster, run: Run) -> None:
+    cluster.apply(strategy_manifest("ema", cluster.namespace), venue_manifest("sim-fx", cluster.namespace))
+    where = ("-n", cluster.namespace)
+    done = run("suspend", "ema", "venue/sim-fx", *where)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        f"Strategy {cluster.namespace}/ema is suspended.",
+        f"VenueConnection {cluster.namespace}/sim-fx is suspended.",
+    ]
+    assert cluster.get("strategy", "ema")["spec"]["suspend"] is True
+    assert cluster.get("venueconnection", "sim-fx")["spec"]["suspend"] is True
+    assert run("suspend", "ema", *where).out == f"Strategy {cluster.namespace}/ema is suspended already.\n"
+    run("resume", "strategy/ema", *where)
+    assert cluster.get("strategy", "ema")["spec"]["suspend"] is False
+
+
+def test_nothing_is_written_when_a_name_is_wrong(cluster: Cluster, run: Run) -> None:
+    cluster.apply(strategy_manifest("ema", cluster.namespace))
+    refused = run("suspend", "ema", "risk/desk", "-n", cluster.namespace)
+    assert (refused.code, "write strategy/NAME or venueconnection/NAME" in refused.err) == (2, True)
+    assert cluster.get("strategy", "ema")["spec"]["suspend"] is False
+    missing = run("suspend", "nobody", "-n", cluster.namespace)
+    assert (missing.code, '"nobody" not found' in missing.err) == (1, True)
+
+
+def test_describe(cluster: Cluster, run: Run) -> None:
+    cluster.apply(strategy_manifest("ema", cluster.namespace), venue_manifest("sim-fx", cluster.namespace))
+    why = {
+        "type": "Trading",
+        "status": "False",
+        "reason": "VenueNotConnected",
+        "message": "sim-fx is not connected",
+        "lastTransitionTime": "2026-11-26T06:00:00Z",
+    }
+    cluster.write_status("strategy", "ema", {"phase": "Pending", "observedGeneration": 1, "conditions": [why]})
+    cluster.write_status("venueconnection", "sim-fx", {"phase": "Starting", "observedGeneration": 1})
+    found = json.loads(run("describe", "ema", "-n", cluster.namespace, "-o", "json").out)
+    assert (found["trades"], found["reason"]) == (False, "VenueNotConnected")
+    assert [cause["what"] for cause in found["causes"]] == [f"VenueConnection {cluster.namespace}/sim-fx"]
+    assert found["conditions"] == [why]
+    text = run("describe", "ema", "-n", cluster.namespace).out
+    assert "does not trade (Pending). VenueNotConnected: sim-fx is not connected" in " ".join(text.split())
+
+
+def test_top(cluster: Cluster, run: Run) -> None:
+    for name, net in (("ema", "12.5"), ("pair", "-3")):
+        cluster.apply(strategy_manifest(name, cluster.namespace))
+        cluster.write_status("strategy", name, {"phase": "Trading", "pnl": {"currency": "USD", "net": net}})
+    found = json.loads(run("top", "-n", cluster.namespace, "--sort", "pnl", "-o", "json").out)
+    assert [(row["name"], row["net"]) for row in found] == [("pair", "-3"), ("ema", "12.5")]
+    assert "12.5 USD" in run("top", "-n", cluster.namespace).out
+
+
+def test_logs_of_nobody(cluster: Cluster, run: Run) -> None:
+    cluster.apply(strategy_manifest("ema", cluster.namespace))
+    ended = run("logs", "ema", "-n", cluster.namespace)
+    assert (ended.code, "has no pod" in ended.err, "crowetrade describe strategy/ema" in ended.err) == (1, True, True)
+    assert run("logs", "ema", "--role", "boss", "-n", cluster.namespace).code == 2
+
+
+def test_a_support_bundle_has_what_helps_and_no_key(cluster: Cluster, run: Run, tmp_path: Path) -> None:
+    labels = {"app.kubernetes.io/managed-by": "crowetrade-operator"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "venue-sim-fx", "labels": labels},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "serviceAccountName": "gateway",
+            "nodeName": "nowhere",
+            "containers": [{"name": "gateway", "image": "x", "env": [{"name": "API_KEY", "value": CANARY}]}],
+        },
+    }
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "k", "labels": labels},
+        "stringData": {"k": CANARY},
+    }
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gateway", "labels": labels}}
+    annotated = venue_manifest("sim-fx", cluster.namespace)
+    annotated["metadata"]["annotations"] = {"note": f"password={CANARY}"}
+    cluster.apply(account, secret, pod, annotated, strategy_manifest("ema", cluster.namespace))
+    file = tmp_path / "bundle.tar.gz"
+    done = run("support-bundle", "--file", file, "-n", cluster.namespace)
+    assert done.code == 0
+    with tarfile.open(file) as archive:
+        texts = {
+            member.name.removeprefix("crowetrade-support/"): content.read().decode()
+            for member in archive.getmembers()
+            if (content := archive.extractfile(member)) is not None
+        }
+    assert not [name for name, text in texts.items() if CANARY in text or CANARY.encode().hex() in text]
+    assert "eurusd" in texts[f"resources/venueconnections/{cluster.namespace}/sim-fx.yaml"]
+    assert "REDACTED" in texts[f"children/pod/{cluster.namespace}/venue-sim-fx.yaml"]
+    assert "version.txt" in texts
+    assert not [name for name in texts if "secret" in name]
+    # No kubelet runs here: what could not be read is named, and the rest is there.
+    assert f"log of {cluster.namespace}/venue-sim-fx/gateway" in texts["missing.txt"]
+    assert "not in it: log of" in done.err
+    again = run("support-bundle", "--file", file, "-n", cluster.namespace)
+    assert (again.code, "is there already" in again.err) == (2, True)
+
+
+def test_a_support_bundle_of_somebody_without_rights_says_what_is_missing(
+    cluster: Cluster, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "bundle.tar.gz"
+    done = run("support-bundle", "--file", file, "-n", cluster.namespace, "--kubeconfig", cluster.server.powerless)
+    assert done.code == 0
+    assert 'not in it: strategies: strategies.trading.crowetrade.io is forbidden: User "powerless"' in done.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_for_a_shell(shell: str) -> None:
+    script = subprocess.run(
+        [BIN / "crowetrade", "completion", shell], capture_output=True, text=True, check=True
+    ).stdout
+    assert "_CROWETRADE_COMPLETE=complete_" + shell in script
+
+
+def test_bash_completes_commands() -> None:
+    asked = f"""PATH={BIN}:$PATH; source <(crowetrade completion bash)
+COMP_WORDS=(crowetrade susp); COMP_CWORD=1; _crowetrade_completion crowetrade; echo "${{COMPREPLY[@]}}" """
+    found = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["suspend"]
+
+
+def test_kubectl_completes_commands() -> None:
+    command = [str(BIN / "kubectl_complete-crowetrade"), "re"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert (sorted(found[:-1]), found[-1]) == (["rearm", "resume"], ":4")

@@ -1,0 +1,116 @@
+"""Why does it not trade: the causes of a table of clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crowetrade_api_tests.samples import limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_cli.fleet.answer import Answer, answer_for_strategy, answer_for_venue
+
+Object = dict[str, Any]
+AT = "2026-01-05T09:00:00Z"
+
+
+def told(manifest: Object, phase: str, *conditions: tuple[str, str, str, str], seen: int = 1) -> Object:
+    listed = [
+        {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": "2026-01-05T09:00:00Z",
+        }
+        for kind, status, reason, message in conditions
+    ]
+    status = {"phase": phase, "conditions": listed, "observedGeneration": seen}
+    return {**manifest, "metadata": {**manifest["metadata"], "generation": 1}, "status": status}
+
+
+def trading() -> Object:
+    return told(strategy_manifest(), "Trading", ("Trading", "True", "OrdersAccepted", ""))
+
+
+def halted(reason: str, message: str) -> Object:
+    return told(strategy_manifest(), "Halted", ("Halted", "True", reason, message))
+
+
+def connected() -> Object:
+    return told(venue_manifest(), "Connected")
+
+
+def engaged(namespace: str = "desk", name: str = "fx") -> Object:
+    return {
+        "apiVersion": "trading.crowetrade.io/v1alpha1",
+        "kind": "KillSwitch",
+        "metadata": {"name": name, "namespace": namespace, "uid": "1", "generation": 1},
+        "spec": {"engaged": True, "reason": "drill", "engagedBy": "alice"},
+    }
+
+
+def what(answer: Answer) -> list[str]:
+    return [cause.what for cause in answer.causes]
+
+
+def test_what_trades_has_no_cause() -> None:
+    answer = answer_for_strategy(trading(), [connected()], [limit_manifest()], [])
+    assert (answer.trades, answer.state, answer.causes) == (True, "Trading", [])
+
+
+def test_a_kill_switch() -> None:
+    stopped = halted("KillSwitchEngaged", "KillSwitch desk/fx is engaged: drill")
+    answer = answer_for_strategy(stopped, [connected()], [], [engaged(), engaged("elsewhere", "other")])
+    assert (answer.trades, answer.reason) == (False, "KillSwitchEngaged")
+    assert what(answer) == ["KillSwitch desk/fx"]
+    assert answer.causes[0].why == "engaged by alice: drill"
+    assert "crowetrade rearm fx -n desk" in answer.causes[0].next
+
+
+def test_a_kill_switch_that_stops_somebody_else_is_no_cause() -> None:
+    assert what(answer_for_strategy(trading(), [connected()], [], [engaged()])) == []
+
+
+def test_a_breach_of_its_own_and_not_that_of_a_neighbour() -> None:
+    breach = {
+        "limit": "maxDailyLoss",
+        "action": "Block",
+        "since": "2026-01-05T09:00:00Z",
+        "message": "lost 21000 of 20000",
+    }
+    mine = {**breach, "id": "fx-desk/ema@sim-fx-88", "strategy": "ema", "venue": "sim-fx"}
+    other = {**breach, "id": "fx-desk/pair@sim-fx-89", "strategy": "pair", "venue": "sim-fx"}
+    limit = {**limit_manifest(), "status": {"breached": [mine, other]}}
+    answer = answer_for_strategy(halted("LimitBreached", "fx-desk"), [connected()], [limit], [])
+    assert what(answer) == ["RiskLimit desk/fx-desk"]
+    assert answer.causes[0].next == "crowetrade clear-breach fx-desk fx-desk/ema@sim-fx-88 -n desk --reason ..."
+
+
+def test_a_venue_that_is_not_connected() -> None:
+    why = ("SessionEstablished", "False", "CredentialsMissing", "Vault has no venues/sim-fx")
+    venue = told(venue_manifest(), "Starting", why)
+    stopped = told(strategy_manifest(), "Pending", ("Trading", "False", "VenueNotConnected", "sim-fx is not connected"))
+    answer = answer_for_strategy(stopped, [venue, told(venue_manifest("other"), "Starting")], [], [])
+    assert (answer.reason, what(answer)) == ("VenueNotConnected", ["VenueConnection desk/sim-fx"])
+    assert answer.causes[0].why == "Starting: Vault has no venues/sim-fx"
+
+
+def test_a_venue_that_is_not_there() -> None:
+    assert what(answer_for_strategy(trading(), [], [], [])) == ["VenueConnection desk/sim-fx"]
+
+
+def test_a_suspension_says_how_it_ends() -> None:
+    manifest = strategy_manifest()
+    manifest["spec"]["suspend"] = True
+    answer = answer_for_strategy(told(manifest, "Suspended"), [connected()], [], [])
+    assert answer.causes[0].next == "crowetrade resume strategy/ema -n desk"
+
+
+def test_a_spec_that_nobody_has_looked_at() -> None:
+    answer = answer_for_strategy(told(strategy_manifest(), "Trading", seen=0), [connected()], [], [])
+    assert "generation 0 of it and not at 1" in answer.causes[0].why
+
+
+def test_a_venue_of_its_own() -> None:
+    stopped = told(venue_manifest(), "Halted", ("Halted", "True", "KillSwitchEngaged", "KillSwitch fx is engaged"))
+    answer = answer_for_venue(stopped, [engaged()])
+    assert (answer.trades, what(answer)) == (False, ["KillSwitch desk/fx"])
+    assert answer_for_venue(connected(), [engaged()]).causes == []

@@ -1,0 +1,287 @@
+"""Why one pod is not ready: what the scheduler, the kubelet and the node controller write into its status. Pure.
+
+A volume that cannot be mounted is told in events alone: the pod says ContainerCreating for ever. `stuck` says for
+which pods the events have to be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crowetrade_api.files import ExitCode
+from crowetrade_api.reasons import Reason
+from crowetrade_operator.cluster.objects import Object, PodWarning
+from crowetrade_operator.decide.times import unix_of
+
+Failure = tuple[Reason, str]
+"""Why, and in words what it is and what to do."""
+
+CRASHES = 2
+"""So many ends of a container are no accident."""
+STUCK_SECONDS = 5.0
+"""Longer than this after it got its node, a pod has mounted its volumes."""
+RECENT_SECONDS = 600.0
+"""So long a pod that was evicted says why its successor is not ready yet."""
+OVERDUE_SECONDS = 30.0
+"""So long after the end of its grace period a pod that is deleted is gone, if its node lives."""
+SHOWN_KEYS = 10
+_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
+_IMAGE_MORE = ("RegistryUnavailable", "SignatureValidationFailed")
+_CREATION = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError")
+_WAITS = ("ContainerCreating", "PodInitializing")
+_MISSING = re.compile(r'\b(configmap|secret|persistentvolumeclaim) "([^"]+)" not found', re.IGNORECASE)
+_MISSING_KEY = re.compile(r'volume "([^"]+)" : .*references non-existent (?:config|secret) key: (\S+)')
+_MISSING_VARIABLE = re.compile(r"couldn't find key (\S+) in (ConfigMap|Secret) [^/\s]+/(\S+)")
+_KINDS = {"configmap": "ConfigMap", "secret": "Secret", "persistentvolumeclaim": "PersistentVolumeClaim"}
+
+
+@dataclass(frozen=True, slots=True)
+class PodWarnings:
+    """What the events of a namespace say about pods that do not start."""
+
+    # By uid of the pod.
+    last: Mapping[str, PodWarning] = field(default_factory=dict)
+    # Keys of ConfigMaps in which one is missed, by the name of the ConfigMap.
+    keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known besides what pods and Deployments say."""
+
+    # Seconds since the Unix epoch.
+    now: float
+    # Where the resource says what its pods ask for and may use.
+    resources_field: str
+    warnings: PodWarnings = field(default_factory=PodWarnings)
+
+
+def sentence(text: str) -> str:
+    """Text of others, with a full stop."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def created(pod: Object) -> tuple[str, str]:
+    """To sort pods by age; those of the same second by name."""
+    return str(pod["metadata"].get("creationTimestamp", "")), str(pod["metadata"]["name"])
+
+
+def stuck(pod: Object, now: float) -> bool:
+    """Whether the pod has had a node for some time, and none of its containers has started."""
+    status = pod.get("status") or {}
+    scheduled = _condition(status, "PodScheduled")
+    if _ends(pod) or status.get("phase") != "Pending" or scheduled is None or scheduled.get("status") != "True":
+        return False
+    waits = [((item.get("state") or {}).get("waiting") or {}).get("reason") for item in _containers(status)]
+    return now - unix_of(scheduled["lastTransitionTime"]) >= STUCK_SECONDS and all(item in _WAITS for item in waits)
+
+
+def missed_config_map(pod: Object, warned: PodWarning) -> str | None:
+    """The ConfigMap that lacks a key which the pod mounts."""
+    found = _MISSING_KEY.search(warned.note)
+    kind, name = _source(pod, found[1]) if found else ("", "")
+    return name if kind == "ConfigMap" else None
+
+
+def failure_of(pod: Object, youngest: bool, around: Circumstances) -> Failure | None:
+    """What keeps the pod from being ready; None when it says nothing, or is being deleted."""
+    if _ends(pod):
+        return None
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed":
+        return _ended(pod, youngest, around)
+    for container in _containers(status):
+        failure = _container_failure(pod, container, around.resources_field)
+        if failure is not None:
+            return failure
+    return _scheduling_failure(pod, around.resources_field) or _mount_failure(pod, around) or _node_lost(pod)
+
+
+def overdue(pod: Object, around: Circumstances) -> Failure | None:
+    """A pod that is deleted and does not go: nobody says any more that it has ended."""
+    if not _ends(pod) or around.now - unix_of(pod["metadata"]["deletionTimestamp"]) < OVERDUE_SECONDS:
+        return None
+    name, node = pod["metadata"]["name"], _node(pod)
+    text = (
+        f"Pod {name} was deleted and should have ended at {pod['metadata']['deletionTimestamp']}, but its node {node} "
+        "does not confirm it. See kubectl describe node. When it is sure that it runs no more (the node is off), "
+        f"kubectl delete pod {name} -n {_namespace(pod)} --force lets another one start."
+    )
+    return Reason.NODE_LOST, text
+
+
+def _ends(pod: Object) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def _namespace(pod: Object) -> str:
+    return str(pod["metadata"].get("namespace", ""))
+
+
+def _node(pod: Object) -> str:
+    return str((pod.get("spec") or {}).get("nodeName") or "(none)")
+
+
+def _condition(status: Object, type_: str) -> Object | None:
+    return next((item for item in status.get("conditions") or [] if item.get("type") == type_), None)
+
+
+def _containers(status: Object) -> Iterator[Object]:
+    yield from status.get("initContainerStatuses") or []
+    yield from status.get("containerStatuses") or []
+
+
+def _container_failure(pod: Object, container: Object, resources_field: str) -> Failure | None:
+    state, name = container.get("state") or {}, pod["metadata"]["name"]
+    waiting = state.get("waiting") or {}
+    reason, said = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
+    if container.get("ready"):
+        return None
+    if reason in (*_IMAGE, *_IMAGE_MORE):
+        text = f"Pod {name} cannot get its image {container.get('image', '')}: {sentence(said or reason)}"
+        return Reason.IMAGE_PULL_FAILED, f"{text} Check the image's name, and that its node may pull it."
+    if reason in _CREATION:
+        return _creation_failure(pod, container, said or reason)
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if not ended or ended.get("exitCode") == 0:
+        return None
+    message = str(ended.get("message") or "").strip()
+    if ended.get("exitCode") == ExitCode.CONFIGURATION_ERROR:
+        return Reason.CONFIGURATION_ERROR, message or "the process refused its configuration and said no more"
+    if ended.get("reason") == "OOMKilled":
+        return Reason.OUT_OF_MEMORY, _out_of_memory(pod, str(container.get("name")), resources_field)
+    if int(container.get("restartCount") or 0) >= CRASHES:
+        told = message or f"see kubectl logs {name} -n {_namespace(pod)} -c {container.get('name')} --previous"
+        return Reason.CRASHING, f"Pod {name} keeps ending with exit code {ended.get('exitCode')}: {told}"
+    return None
+
+
+def _creation_failure(pod: Object, container: Object, said: str) -> Failure:
+    what = f"Container {container.get('name')} of pod {pod['metadata']['name']} cannot start"
+    missing = _missing(said, _namespace(pod))
+    if missing:
+        return Reason.MOUNT_FAILED, f"{what}: {missing}"
+    if key := _MISSING_VARIABLE.search(said):
+        return Reason.MOUNT_FAILED, f"{what}: {key[2]} {key[3]} has no key {key[1]}: add it."
+    return Reason.CONTAINER_FAILED, f"{what}: {sentence(said)}"
+
+
+def _out_of_memory(pod: Object, container: str, resources_field: str) -> str:
+    spec = pod.get("spec") or {}
+    of_pod = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    found: Object = next((item for item in of_pod if item.get("name") == container), {})
+    limit = ((found.get("resources") or {}).get("limits") or {}).get("memory")
+    killed = f"Container {container} of pod {pod['metadata']['name']} was killed"
+    if limit is None:
+        return (
+            f"{killed} because its node {_node(pod)} had no memory left: reserve what it needs in "
+            f"{resources_field}.requests.memory."
+        )
+    return f"{killed} because it used more than its limit of {limit} of memory: raise {resources_field}.limits.memory."
+
+
+def _scheduling_failure(pod: Object, resources_field: str) -> Failure | None:
+    scheduled = _condition(pod.get("status") or {}, "PodScheduled")
+    if scheduled is None or scheduled.get("status") != "False":
+        return None
+    # The second half says why evicting others would not help.
+    said = str(scheduled.get("message") or scheduled.get("reason") or "").partition(" preemption:")[0]
+    what = f"No node takes pod {pod['metadata']['name']}"
+    missing = _missing(said, _namespace(pod))
+    if missing:
+        return Reason.MOUNT_FAILED, f"{what}: {missing}"
+    if "unbound immediate PersistentVolumeClaims" in said:
+        claims = ", ".join(_claims(pod))
+        text = f"PersistentVolumeClaim {claims} is not bound: see kubectl describe pvc {claims} -n {_namespace(pod)}."
+        return Reason.MOUNT_FAILED, f"{what}: {text}"
+    remedy = f" Add room to the cluster, or lower {resources_field}.requests." if "Insufficient " in said else ""
+    return Reason.UNSCHEDULABLE, f"{what}: {sentence(said)}{remedy}"
+
+
+def _mount_failure(pod: Object, around: Circumstances) -> Failure | None:
+    warned = around.warnings.last.get(str(pod["metadata"].get("uid", "")))
+    if warned is None or not stuck(pod, around.now):
+        return None
+    what = f"Pod {pod['metadata']['name']} cannot start"
+    if warned.reason == "FailedCreatePodSandBox":
+        return Reason.SANDBOX_FAILED, f"{what} on node {_node(pod)}: {sentence(warned.note)}"
+    missing = _missing(warned.note, _namespace(pod)) or _missing_key(pod, warned, around.warnings.keys)
+    return Reason.MOUNT_FAILED, f"{what}: {missing or sentence(warned.note)}"
+
+
+def _missing(said: str, namespace: str) -> str:
+    """What does not exist, in words; empty when it is something else."""
+    found = _MISSING.search(said)
+    if found is None:
+        return ""
+    kind = _KINDS[found[1].lower()]
+    return f"{kind} {found[2]} does not exist in namespace {namespace}: create it, or correct the name in the manifest."
+
+
+def _missing_key(pod: Object, warned: PodWarning, keys: Mapping[str, Sequence[str]]) -> str:
+    """Which key is missing where, and those that are there if they may be known; of a Secret they may not."""
+    found = _MISSING_KEY.search(warned.note)
+    if found is None:
+        return ""
+    (kind, name), key, namespace = _source(pod, found[1]), found[2], _namespace(pod)
+    what = f"{kind} {name} of namespace {namespace} has no key {key}"
+    if kind != "ConfigMap" or name not in keys:
+        return f"{what}: add it, or correct the name in the manifest. See kubectl describe {kind.lower()} {name}."
+    there = ", ".join(sorted(keys[name])[:SHOWN_KEYS]) or "none"
+    more = f" and {len(keys[name]) - SHOWN_KEYS} more" if len(keys[name]) > SHOWN_KEYS else ""
+    return f"{what}, it has {there}{more}: add the key, or correct the name in the manifest."
+
+
+def _source(pod: Object, volume: str) -> tuple[str, str]:
+    """Kind and name of what a volume of the pod has its files from."""
+    volumes = (pod.get("spec") or {}).get("volumes") or []
+    found: Object = next((item for item in volumes if item.get("name") == volume), {})
+    if "configMap" in found:
+        return "ConfigMap", str(found["configMap"].get("name"))
+    if "secret" in found:
+        return "Secret", str(found["secret"].get("secretName"))
+    return "Volume", volume
+
+
+def _claims(pod: Object) -> list[str]:
+    volumes = (pod.get("spec") or {}).get("volumes") or []
+    return [str(item["persistentVolumeClaim"]["claimName"]) for item in volumes if "persistentVolumeClaim" in item]
+
+
+def _ended(pod: Object, youngest: bool, around: Circumstances) -> Failure | None:
+    """A pod that its node has refused or ended stays as an object; its Deployment makes another one."""
+    status, name = pod["status"], pod["metadata"]["name"]
+    changes = [item["lastTransitionTime"] for item in status.get("conditions") or [] if item.get("lastTransitionTime")]
+    since = unix_of(max([pod["metadata"]["creationTimestamp"], *changes]))
+    if not youngest and around.now - since >= RECENT_SECONDS:
+        return None
+    reason, said = str(status.get("reason") or "Failed"), sentence(str(status.get("message") or "no message").strip())
+    if reason == "Evicted":
+        text = (
+            f"Pod {name} was evicted from node {_node(pod)}: {said} Kubernetes starts another one; if it happens "
+            f"again, reserve what the pod needs in {around.resources_field}.requests."
+        )
+        return Reason.EVICTED, text
+    return (
+        Reason.POD_FAILED,
+        f"Node {_node(pod)} has ended pod {name} ({reason}): {said} Kubernetes starts another one.",
+    )
+
+
+def _node_lost(pod: Object) -> Failure | None:
+    """The node controller alone says that a pod is not ready whose containers are: their node has stopped reporting."""
+    status = pod.get("status") or {}
+    ready, containers = _condition(status, "Ready"), _condition(status, "ContainersReady")
+    gates = (pod.get("spec") or {}).get("readinessGates")
+    if gates or ready is None or containers is None:
+        return None
+    if (ready.get("status"), containers.get("status")) != ("False", "True"):
+        return None
+    name, node = pod["metadata"]["name"], _node(pod)
+    text = (
+        f"Node {node} of pod {name} does not answer. After 5 minutes Kubernetes starts another pod elsewhere; kubectl "
+        f"delete pod {name} -n {_namespace(pod)} --wait=false makes it do so now."
+    )
+    return Reason.NODE_LOST, text

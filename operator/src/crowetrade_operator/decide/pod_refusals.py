@@ -1,0 +1,64 @@
+"""Why the API server makes no pod: the words of the condition ReplicaFailure, sorted by who said them. Pure.
+
+The words are those of Kubernetes' admission plugins (resourcequota, limitranger, podsecurity, webhook,
+validatingadmissionpolicy), which have no other form than text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from crowetrade_api.reasons import Reason
+from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.decide.pod_failures import Failure, sentence
+
+_PREFIX = re.compile(r'^pods "[^"]*" is forbidden: ')
+"""It has the name of a pod that never was, a new one with each try."""
+_QUOTA = re.compile(r"(?:exceeded|failed) quota: ([^:,\s]+)")
+_NO_QUOTA = ("insufficient quota to ", "status unknown for quota")
+_LIMIT_RANGE = re.compile(r"(?:minimum|maximum) \S+ usage per |max limit to request ratio per ")
+_POD_SECURITY = "violates PodSecurity "
+_WEBHOOK = re.compile(r'(admission webhook|failed calling webhook) "([^"]+)"')
+_POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)'")
+_AGAIN = "Kubernetes tries again by itself, at intervals that grow to 17 minutes."
+
+
+def refusal_of(deployment: Object, said: str, resources_field: str) -> Failure:
+    """The refusal with its remedy. `resources_field` is where the resource says what its pods ask for."""
+    name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
+    said = _PREFIX.sub("", said.strip()) or "it says no more"
+    what = f"No pod can be made for Deployment {name}: {sentence(said)}"
+    for reason, remedy in _sorted(said, namespace, resources_field):
+        return reason, f"{what} {remedy} {_AGAIN}"
+    return Reason.POD_REFUSED, f"{what} {_AGAIN}"
+
+
+def _sorted(said: str, namespace: str, field: str) -> list[Failure]:
+    """At most one: whose refusal it is, and what to do."""
+    if quota := _QUOTA.search(said):
+        name = quota[1]
+        if "must specify " in said:
+            return [(Reason.QUOTA_EXCEEDED, f"ResourceQuota {name} wants it: set it under {field}.")]
+        text = f"Raise ResourceQuota {name} of namespace {namespace}, free what it counts, or ask for less in {field}."
+        return [(Reason.QUOTA_EXCEEDED, text)]
+    if any(words in said for words in _NO_QUOTA):
+        return [(Reason.QUOTA_EXCEEDED, f"See kubectl describe resourcequota -n {namespace}.")]
+    if _LIMIT_RANGE.search(said):
+        text = f"Set {field} within the LimitRange of namespace {namespace}, or change the LimitRange."
+        return [(Reason.LIMIT_RANGE_VIOLATED, text)]
+    if _POD_SECURITY in said:
+        text = (
+            "What the operator asks for passes the level restricted, so something adds to its pods: look for an "
+            f"injected container, or change the label pod-security.kubernetes.io/enforce of namespace {namespace}."
+        )
+        return [(Reason.POD_SECURITY_VIOLATED, text)]
+    if webhook := _WEBHOOK.search(said):
+        if webhook[1] == "failed calling webhook":
+            text = f"The webhook {webhook[2]} does not answer: mend it, or exempt namespace {namespace} from it."
+        else:
+            text = f"Ask who runs the webhook {webhook[2]}, or exempt namespace {namespace} from it."
+        return [(Reason.ADMISSION_DENIED, text)]
+    if policy := _POLICY.search(said):
+        text = f"Ask who wrote ValidatingAdmissionPolicy {policy[1]}, or exempt namespace {namespace} from it."
+        return [(Reason.ADMISSION_DENIED, text)]
+    return []

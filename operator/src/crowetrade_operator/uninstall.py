@@ -1,0 +1,86 @@
+"""`python -m crowetrade_operator.uninstall`: the last step of `helm uninstall`, when no operator is left.
+
+Takes the operator's finalizer off every resource, so that each can be deleted although nobody is there who stops its
+trading first. Nothing is deleted: gateways and agents run on as they are, and an operator that is installed again puts
+the finalizers back and carries on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+
+import structlog
+
+from crowetrade_api.names import FINALIZER
+from crowetrade_operator.cluster.client import Cluster, connect
+from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
+from crowetrade_operator.errors import ClusterError, Conflict, NotFound
+from crowetrade_process.logs import configure_logging
+
+TRIES = 5
+log = structlog.get_logger()
+
+
+async def release(cluster: Cluster, namespaces: tuple[str, ...]) -> int:
+    """Takes the finalizer off everything in these namespaces, or in all without any; returns how many had it.
+
+    Raises ClusterError. A kind that is gone, as CRDs are with crds.keep=false, has nothing to release.
+    """
+    released = 0
+    for resource in CUSTOM:
+        for namespace in namespaces or ("",):
+            try:
+                items, _ = await cluster.list(resource, namespace)
+            except NotFound:
+                continue
+            for item in items:
+                released += await _release(cluster, resource, item)
+    return released
+
+
+async def _release(cluster: Cluster, resource: ApiResource, item: Object) -> bool:
+    namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
+    for _ in range(TRIES):
+        metadata = item["metadata"]
+        others = [one for one in metadata.get("finalizers") or [] if one != FINALIZER]
+        if len(others) == len(metadata.get("finalizers") or []):
+            return False
+        patch = {"metadata": {"finalizers": others, "resourceVersion": metadata["resourceVersion"]}}
+        try:
+            await cluster.merge(resource, namespace, name, patch)
+        except Conflict:
+            item = await cluster.get(resource, namespace, name)
+            continue
+        except NotFound:
+            return False
+        log.info("finalizer released", kind=resource.kind, namespace=namespace, name=name)
+        return True
+    raise Conflict("patch", resource.path(namespace, name), 409, f"it changed {TRIES} times meanwhile")
+
+
+async def _run(environment: Mapping[str, str]) -> int:
+    namespaces = tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip())
+    cluster = await connect(environment.get("KUBECONFIG", ""))
+    try:
+        released = await release(cluster, namespaces)
+    except ClusterError as error:
+        log.error("finalizers not released", error=str(error), hint="run it again, or remove them with kubectl patch")
+        return 1
+    finally:
+        await cluster.close()
+    log.info("finalizers released", resources=released)
+    return 0
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    configure_logging()
+    return asyncio.run(_run(os.environ))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

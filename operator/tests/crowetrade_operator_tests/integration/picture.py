@@ -1,0 +1,62 @@
+"""Everything that is in a namespace, without what differs between two runs that did the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crowetrade_api.names import APPLIED_HASH_ANNOTATION, MANAGED_SELECTOR
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.resources import CHILDREN, CUSTOM
+
+Object = dict[str, Any]
+_OF_THE_RUN = {
+    "uid",
+    "resourceVersion",
+    "managedFields",
+    "creationTimestamp",
+    "lastTransitionTime",
+    "generation",
+    "observedGeneration",
+    "clusterIP",
+    "clusterIPs",
+    # Hashes over what holds uids.
+    APPLIED_HASH_ANNOTATION,
+    "configRevision",
+    "hash",
+}
+
+
+async def picture(cluster: Cluster, namespace: str) -> dict[str, Any]:
+    """Our resources with their statuses and all children, by kind and name."""
+    found: dict[str, Any] = {}
+    for resource in (*CUSTOM, *CHILDREN):
+        items, _ = await cluster.list(resource, namespace, "" if resource in CUSTOM else MANAGED_SELECTOR)
+        for item in items:
+            found[f"{resource.kind} {item['metadata']['name']}"] = _without(item)
+    return found
+
+
+async def generations(cluster: Cluster, namespace: str) -> dict[str, int]:
+    """How often each child's spec was written so that something changed."""
+    found = {}
+    for resource in CHILDREN:
+        items, _ = await cluster.list(resource, namespace, MANAGED_SELECTOR)
+        for item in items:
+            found[f"{resource.kind} {item['metadata']['name']}"] = int(item["metadata"].get("generation") or 0)
+    return found
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without(item) for name, item in value.items() if name not in _OF_THE_RUN}
+    if isinstance(value, list):
+        return [_without(item) for item in value]
+    return value
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Where two pictures differ, and how."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = sorted(one.keys() | other.keys())
+        return [line for name in names for line in differences(one.get(name), other.get(name), f"{place}/{name}")]
+    return [] if one == other else [f"{place}: {one!r} and {other!r}"]

@@ -1,0 +1,177 @@
+"""Two operators as processes on one API server: the leader is killed, frozen, or cannot renew in time. Never do both
+write, and the other one is soon at work.
+
+`make chaos` runs it with the times of the chart (CROWETRADE_LEASE_SECONDS=15,10,2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, LEASES, SERVICES, STRATEGIES, VENUES
+from crowetrade_operator_tests.fault_proxy import FaultProxy
+from crowetrade_operator_tests.integration.picture import generations
+from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
+from crowetrade_operator_tests.servers import ApiServer, Process, free_port
+from crowetrade_operator_tests.waiting import end, until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+DURATION, RENEW, RETRY = (float(part) for part in os.environ.get("CROWETRADE_LEASE_SECONDS", "6,4,0.5").split(","))
+# Beyond the duration: the next try of the one that waits, its first list, and a busy machine.
+FAILOVER_SECONDS = DURATION + RETRY + 5.0
+
+
+@dataclass(slots=True)
+class Replica:
+    """One operator and its line to the API server."""
+
+    name: str
+    process: Process
+    proxy: FaultProxy
+
+    @property
+    def last_write(self) -> float:
+        return self.proxy.writes[-1] if self.proxy.writes else float("-inf")
+
+
+@dataclass(slots=True)
+class Pair:
+    """Two operators that compete, and somebody who always gives them something to do."""
+
+    cluster: Cluster
+    namespace: str
+    replicas: dict[str, Replica]
+
+    async def lease(self) -> Object:
+        spec: Object = (await self.cluster.get(LEASES, self.namespace, "crowetrade-operator"))["spec"]
+        return spec
+
+    async def leads(self) -> Replica:
+        """Waits until one has made everything; returns it."""
+
+        async def check() -> bool:
+            return bool(await self.cluster.get(DEPLOYMENTS, self.namespace, "strategy-ema"))
+
+        await until("one of them to work", check)
+        return self.replicas[str((await self.lease())["holderIdentity"])]
+
+    def other(self, one: Replica) -> Replica:
+        return next(replica for replica in self.replicas.values() if replica is not one)
+
+    async def taken_over(self, before: Replica) -> float:
+        """Waits until the other one writes; returns when it did so first."""
+        after = self.other(before)
+        assert not after.proxy.writes, "both write"
+        await until(f"{after.name} to write", lambda: bool(after.proxy.writes))
+        return after.proxy.writes[0]
+
+    async def edits(self) -> None:
+        """Takes away a child again and again: whoever leads makes it again."""
+        for number in itertools.count():
+            with contextlib.suppress(Exception):
+                await self.cluster.delete(SERVICES, self.namespace, "strategy-ema")
+                changed = {"metadata": {"labels": {"number": str(number)}}}
+                await self.cluster.merge(STRATEGIES, self.namespace, "ema", changed)
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def pair(
+    api_server: ApiServer, cluster: Cluster, namespace: str, nats_url: str, tmp_path: Path
+) -> AsyncIterator[Pair]:
+    await cluster.create(VENUES, namespace, venue_manifest(namespace=namespace))
+    await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
+    async with contextlib.AsyncExitStack() as stack:
+        replicas = {}
+        for name in ("operator-0", "operator-1"):
+            folder = tmp_path / name
+            folder.mkdir()
+            proxy = await stack.enter_async_context(FaultProxy(api_server, 1, slow_seconds=0.0).running())
+            environment = {
+                "OPERATOR_NAMESPACE": namespace,
+                "NAMESPACES": namespace,
+                "POD_NAME": name,
+                "NATS_URL": nats_url,
+                "KUBECONFIG": str(proxy.kubeconfig(folder)),
+                "HTTP_PORT": str(free_port()),
+                "TERMINATION_LOG": str(folder / "termination"),
+                "LEASE_DURATION_SECONDS": str(DURATION),
+                "LEASE_RENEW_SECONDS": str(RENEW),
+                "LEASE_RETRY_SECONDS": str(RETRY),
+            }
+            command: list[str | Path] = [sys.executable, "-m", "crowetrade_operator.main"]
+            replicas[name] = Replica(name, Process(name, command, folder, environment), proxy)
+            stack.callback(replicas[name].process.kill)
+        found = Pair(cluster, namespace, replicas)
+        editing = asyncio.create_task(found.edits())
+        try:
+            yield found
+        finally:
+            await end({editing})
+
+
+def _tell(figure: str, seconds: float) -> None:
+    sys.stderr.write(f"{figure} {seconds:.1f} s with a Lease of {DURATION:g}/{RENEW:g}/{RETRY:g}\n")
+
+
+async def test_a_leader_that_is_killed_while_it_writes_is_followed_when_its_lease_expires(pair: Pair) -> None:
+    leader, now = await pair.leads(), asyncio.get_running_loop().time
+    epoch = (await pair.lease())["leaseTransitions"]
+    await asyncio.sleep(RETRY)
+    leader.process.kill()
+    killed = now()
+    seconds = await pair.taken_over(leader) - killed
+    _tell("operator.failover.kill_seconds", seconds)
+    assert seconds < FAILOVER_SECONDS
+    assert (await pair.lease())["leaseTransitions"] == epoch + 1
+    written = await generations(pair.cluster, pair.namespace)
+    deployments = {name: number for name, number in written.items() if name.startswith(DEPLOYMENTS.kind)}
+    assert set(deployments.values()) == {1}, "nobody is restarted"
+
+
+async def test_a_leader_that_is_stopped_is_followed_at_once(pair: Pair) -> None:
+    leader, now = await pair.leads(), asyncio.get_running_loop().time
+    leader.process.send(signal.SIGTERM)
+    asked = now()
+    seconds = await pair.taken_over(leader) - asked
+    _tell("operator.failover.graceful_seconds", seconds)
+    assert seconds < DURATION
+    await until("it to end", lambda: not leader.process.running)
+    assert leader.last_write < pair.other(leader).proxy.writes[0]
+
+
+async def test_a_leader_that_was_frozen_writes_nothing_when_it_thaws(pair: Pair) -> None:
+    """It has work to do and does not know that another one leads."""
+    leader = await pair.leads()
+    leader.process.freeze()
+    taken = await pair.taken_over(leader)
+    leader.process.thaw()
+    await until("it to notice and end", lambda: not leader.process.running)
+    assert leader.last_write < taken
+    assert "lease has ended" in leader.process.log.read_text()
+    assert "stood still for" in leader.process.log.read_text()
+
+
+async def test_a_leader_that_cannot_renew_in_time_stops_before_another_one_begins(pair: Pair) -> None:
+    """Each of its requests for the Lease takes longer than the deadline; all others are as fast as ever."""
+    leader = await pair.leads()
+    leader.proxy.lease_seconds = DURATION
+    taken = await pair.taken_over(leader)
+    assert leader.last_write < taken
+    assert taken - leader.last_write > (DURATION - RENEW) / 2
+    leader.proxy.lease_seconds = 0.0
+    await until("it to end", lambda: not leader.process.running)
+    assert "was not renewed for" in leader.process.log.read_text()

@@ -1,0 +1,334 @@
+"""Pods that a real cluster does not let start: quota, LimitRange, Pod Security, webhooks, policies, scheduler.
+
+kube-controller-manager and kube-scheduler work here as in every cluster. There is no kubelet: what it writes when a
+volume cannot be mounted is written as it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from crowetrade_api.reasons import Reason
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    STRATEGIES,
+    VENUES,
+    ApiResource,
+)
+from crowetrade_operator.decide.pod_failures import Circumstances
+from crowetrade_operator.decide.pods import workload
+from crowetrade_operator.errors import ClusterError
+from crowetrade_operator_tests.integration.desk import Desk, condition_of
+from crowetrade_operator_tests.samples import change, strategy_manifest, venue_manifest
+from crowetrade_operator_tests.servers import ApiServer, Process, program, start_api_server
+from crowetrade_operator_tests.waiting import until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+QUOTAS = ApiResource("", "v1", "resourcequotas", "ResourceQuota")
+LIMIT_RANGES = ApiResource("", "v1", "limitranges", "LimitRange")
+NODES = ApiResource("", "v1", "nodes", "Node")
+CORE_EVENTS = ApiResource("", "v1", "events", "Event")
+ADMISSION = "admissionregistration.k8s.io"
+WEBHOOKS = ApiResource(ADMISSION, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration")
+POLICIES = ApiResource(ADMISSION, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy")
+BINDINGS = ApiResource(ADMISSION, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding")
+CONTROLLERS = "deployment-controller,replicaset-controller,resourcequota-controller"
+NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "node-1"},
+    "status": {
+        "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+        "capacity": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A control plane of its own: its controllers would make pods for the Deployments of all other tests."""
+    folder = tmp_path_factory.mktemp("control-plane")
+    server, processes = start_api_server(folder)
+    for name, *flags in (("kube-controller-manager", f"--controllers={CONTROLLERS}"), ("kube-scheduler",)):
+        common = [f"--kubeconfig={server.kubeconfig}", "--leader-elect=false", "--secure-port=0"]
+        processes.insert(0, Process(name, [program(name), *common, *flags], folder))
+    yield server
+    for process in processes:
+        process.stop()
+
+
+@pytest.fixture
+async def node(cluster: Cluster) -> None:
+    """A node that takes pods: admission taints new ones, and no node controller takes the taint away."""
+    found, _ = await cluster.list(NODES)
+    if not found:
+        await cluster.create(NODES, "", NODE)
+        await cluster.merge(NODES, "", "node-1", {"spec": {"taints": None}})
+
+
+def quota(**hard: str) -> Object:
+    names = {name.replace("_", "."): amount for name, amount in hard.items()}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": names}}
+
+
+def limit_range(memory: str) -> Object:
+    limits = [{"type": "Container", "max": {"memory": memory}}]
+    return {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}, "spec": {"limits": limits}}
+
+
+def of_namespace(namespace: str) -> Object:
+    return {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+
+
+def webhook(namespace: str) -> Object:
+    """One that nobody serves."""
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    hook = {
+        "name": "pods.example.com",
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "namespaceSelector": of_namespace(namespace),
+        "rules": [rule],
+        "sideEffects": "None",
+    }
+    return {
+        "apiVersion": f"{ADMISSION}/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": namespace},
+        "webhooks": [hook],
+    }
+
+
+def policy(namespace: str) -> list[tuple[ApiResource, Object]]:
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false", "message": "only images of ours"}],
+    }
+    binding = {
+        "policyName": namespace,
+        "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": of_namespace(namespace)},
+    }
+    return [
+        (
+            resource,
+            {"apiVersion": f"{ADMISSION}/v1", "kind": resource.kind, "metadata": {"name": namespace}, "spec": it},
+        )
+        for resource, it in ((POLICIES, spec), (BINDINGS, binding))
+    ]
+
+
+def deployment(**pod: Any) -> Object:
+    labels = {"app": "x"}
+    container = {"name": "agent", "image": "x", "resources": {"limits": {"memory": "512Mi"}}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "x"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container], **pod}},
+        },
+    }
+
+
+Setup = Callable[[Cluster, str], Awaitable[None]]
+
+
+def creating(resource: ApiResource, body: Object) -> Setup:
+    async def create(cluster: Cluster, namespace: str) -> None:
+        await cluster.create(resource, namespace, body)
+
+    return create
+
+
+async def _restricted(cluster: Cluster, namespace: str) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    await cluster.merge(NAMESPACES, "", namespace, {"metadata": {"labels": labels}})
+
+
+async def _webhook(cluster: Cluster, namespace: str) -> None:
+    await cluster.create(WEBHOOKS, "", webhook(namespace))
+    await _pods_are_refused(cluster, namespace)
+
+
+async def _policy(cluster: Cluster, namespace: str) -> None:
+    for resource, body in policy(namespace):
+        await cluster.create(resource, "", body)
+    await _pods_are_refused(cluster, namespace)
+
+
+async def _pods_are_refused(cluster: Cluster, namespace: str) -> None:
+    """The API server takes a moment to learn of it: until then, it lets pods pass."""
+    body = {"metadata": {"generateName": "probe-"}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
+
+    async def check() -> bool:
+        try:
+            await cluster.create(PODS, namespace, body)
+        except ClusterError:
+            return True
+        return False
+
+    await until("pods to be refused", check)
+
+
+async def _nothing(cluster: Cluster, namespace: str) -> None:
+    pass
+
+
+NO_CLAIM = {"name": "v", "persistentVolumeClaim": {"claimName": "ticks"}}
+CASES: dict[str, tuple[Setup, Object, Reason, str]] = {
+    "a-quota": (creating(QUOTAS, quota(pods="0")), deployment(), Reason.QUOTA_EXCEEDED, "Raise ResourceQuota team"),
+    "a-quota-of-what-is-not-said": (
+        creating(QUOTAS, quota(limits_cpu="4")),
+        deployment(),
+        Reason.QUOTA_EXCEEDED,
+        "ResourceQuota team wants it: set it under spec.resources",
+    ),
+    "a-limit-range": (
+        creating(LIMIT_RANGES, limit_range("256Mi")),
+        deployment(),
+        Reason.LIMIT_RANGE_VIOLATED,
+        "maximum memory usage per Container is 256Mi, but limit is 512Mi.",
+    ),
+    "pod-security": (_restricted, deployment(), Reason.POD_SECURITY_VIOLATED, "allowPrivilegeEscalation != false"),
+    "a-webhook": (_webhook, deployment(), Reason.ADMISSION_DENIED, "The webhook pods.example.com does not answer"),
+    "a-policy": (_policy, deployment(), Reason.ADMISSION_DENIED, "denied request: only images of ours."),
+    "a-priority": (
+        _nothing,
+        deployment(priorityClassName="nobody"),
+        Reason.POD_REFUSED,
+        "no PriorityClass with name nobody was found",
+    ),
+    "no-node-for-it": (
+        _nothing,
+        deployment(nodeSelector={"disk": "fast"}),
+        Reason.UNSCHEDULABLE,
+        "1 node(s) didn't match Pod's node affinity/selector.",
+    ),
+    "no-claim": (
+        _nothing,
+        deployment(volumes=[NO_CLAIM]),
+        Reason.MOUNT_FAILED,
+        "PersistentVolumeClaim ticks does not exist in namespace no-claim",
+    ),
+}
+
+
+async def test_the_words_of_a_real_cluster_are_understood(cluster: Cluster, node: None) -> None:
+    await asyncio.gather(*(_understood(cluster, case) for case in CASES))
+
+
+async def _understood(cluster: Cluster, namespace: str) -> None:
+    setup, body, reason, words = CASES[namespace]
+    await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    await setup(cluster, namespace)
+    await cluster.create(DEPLOYMENTS, namespace, body)
+    found = ["nothing", ""]
+
+    async def check() -> bool:
+        live = await cluster.get(DEPLOYMENTS, namespace, "x")
+        pods, _ = await cluster.list(PODS, namespace, "app=x")
+        said = workload([live], pods, Circumstances(0.0, "spec.resources"))
+        found[:] = [said.reason, said.message]
+        return said.reason == reason and words in said.message
+
+    try:
+        await until(f"{reason}: {words}", check)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; {namespace} says {found}") from None
+
+
+async def test_a_quota_is_named_and_the_condition_clears_when_it_is_raised(desk: Desk) -> None:
+    await desk.create(QUOTAS, quota(pods="1"))
+    await _counted(desk)
+    await desk.create(VENUES, venue_manifest())
+    await until("the gateway's pod", lambda: _pods_of(desk, 1))
+    await desk.create(STRATEGIES, change(strategy_manifest(), "spec.agents", {"topology": "Split"}))
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "QuotaExceeded")
+    await desk.phase(STRATEGIES, "ema", "Degraded")
+    found = condition_of(await desk.get(STRATEGIES, "ema"), "Ready")
+    assert found["reason"] == "QuotaExceeded"
+    assert "Raise ResourceQuota team" in found["message"]
+
+    await desk.patch(QUOTAS, "team", {"spec": {"hard": {"pods": "9"}}})
+    await until("all pods", lambda: _pods_of(desk, 5))
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Starting")
+
+
+async def test_a_limit_range_is_told_until_the_strategy_keeps_to_it(desk: Desk) -> None:
+    await desk.create(LIMIT_RANGES, limit_range("256Mi"))
+    await desk.create(VENUES, change(venue_manifest(), "spec.resources", {"limits": {"memory": "256Mi"}}))
+    await desk.create(STRATEGIES, strategy_manifest())
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "LimitRangeViolated")
+    await desk.condition(VENUES, "sim-fx", "SessionEstablished", "False", "Starting")
+    await desk.patch(STRATEGIES, "ema", {"spec": {"agents": {"resources": {"limits": {"memory": "256Mi"}}}}})
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Starting")
+
+
+async def test_what_a_gateway_mounts_and_is_not_there_is_named(desk: Desk, node: None) -> None:
+    await desk.create(CONFIG_MAPS, {"metadata": {"name": "wrong-key"}, "data": {"Quotes.csv": "ts_ns,close"}})
+    data = [{"configMap": {"name": "wrong-key", "key": "quotes.csv"}}]
+    await desk.create(VENUES, change(venue_manifest(), "spec.simulated.data", data))
+    await until("the gateway's pod", lambda: _pods_of(desk, 1))
+    pods, _ = await desk.cluster.list(PODS, desk.namespace)
+    await _kubelet_cannot_mount(
+        desk,
+        pods[0],
+        'MountVolume.SetUp failed for volume "data-0" : configmap references non-existent config key: quotes.csv',
+    )
+    await desk.condition(VENUES, "sim-fx", "Ready", "False", "MountFailed")
+    said = condition_of(await desk.get(VENUES, "sim-fx"), "Ready")["message"]
+    assert "ConfigMap wrong-key of namespace" in said
+    assert "has no key quotes.csv, it has Quotes.csv" in said
+
+
+async def _counted(desk: Desk) -> None:
+    """The quota is in force when its controller has counted what there is."""
+
+    async def check() -> bool:
+        return "used" in (await desk.get(QUOTAS, "team"))["status"]
+
+    await until("the quota to be counted", check)
+
+
+async def _pods_of(desk: Desk, count: int) -> bool:
+    pods, _ = await desk.cluster.list(PODS, desk.namespace)
+    return len(pods) == count
+
+
+async def _kubelet_cannot_mount(desk: Desk, pod: Object, note: str) -> None:
+    metadata = pod["metadata"]
+    waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}, "restartCount": 0, "ready": False, "image": "x"}
+    status = {"phase": "Pending", "containerStatuses": [{"name": "gateway", "imageID": "", **waiting}]}
+    event = {
+        "metadata": {"name": f"{metadata['name']}.1"},
+        "involvedObject": {
+            "kind": "Pod",
+            "namespace": desk.namespace,
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "apiVersion": "v1",
+        },
+        "reason": "FailedMount",
+        "message": note,
+        "type": "Warning",
+        "source": {"component": "kubelet", "host": "node-1"},
+        "count": 3,
+        "firstTimestamp": "2026-01-05T10:00:00Z",
+        "lastTimestamp": "2026-01-05T10:00:08Z",
+    }
+    await desk.create(CORE_EVENTS, event)
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": metadata["name"], "namespace": desk.namespace}}
+    await desk.cluster.apply({**body, "status": status}, "status")

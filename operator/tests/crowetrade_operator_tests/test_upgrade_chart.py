@@ -1,0 +1,81 @@
+"""A chart of the next version restarts what its images change, and nothing else; uninstalling has its last step."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
+from crowetrade_operator_tests.servers import ROOT, program
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+VALUES = ("identity.source=Files", "nats.replicas=3")
+
+
+def templates(objects: list[Object]) -> dict[str, Object]:
+    """Pod templates by workload."""
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": item["spec"]["template"]
+        for item in of_kind(objects, "Deployment", "StatefulSet")
+    }
+
+
+def test_the_version_of_the_chart_restarts_nothing(tmp_path: Path) -> None:
+    """The bus above all: its restart stops every gateway for a moment."""
+    chart = shutil.copytree(ROOT / "charts/crowetrade", tmp_path / "crowetrade")
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": "9.9.9", "appVersion": "9.9.9"}))
+    command = [str(program("helm")), "template", "crowetrade", str(chart), "-n", SYSTEM_NAMESPACE]
+    command += [part for value in VALUES for part in ("--set", value)]
+    done = subprocess.run([*command, "--kube-version", "1.30.0"], capture_output=True, text=True, check=True)
+    following = templates([item for item in yaml.safe_load_all(done.stdout) if item])
+    assert "9.9.9" in done.stdout
+    assert following == templates(rendered(*VALUES))
+
+
+def test_a_changed_configuration_restarts_the_bus() -> None:
+    """The other side: the sum over nats.conf is there for something."""
+    one, three = (templates(rendered(f"nats.replicas={number}"))["StatefulSet/nats"] for number in (1, 3))
+    sums = {template["metadata"]["annotations"]["checksum/config"] for template in (one, three)}
+    assert len(sums) == 2
+
+
+@pytest.mark.parametrize("namespaces", ["", "desk-a,desk-b"])
+def test_the_last_step_has_the_rights_that_it_needs_and_no_more(namespaces: str) -> None:
+    objects = rendered(*([f"operator.namespaces={{{namespaces}}}"] if namespaces else []))
+    own = [item for item in objects if item["metadata"]["name"] == "crowetrade-uninstall"]
+    assert all(item["metadata"]["annotations"]["helm.sh/hook"] == "post-delete" for item in own)
+    (role,) = of_kind(own, "ClusterRole")
+    assert [(rule["apiGroups"], sorted(rule["verbs"])) for rule in role["rules"]] == [
+        (["trading.crowetrade.io"], ["get", "list", "patch"])
+    ]
+    bound = {item["metadata"].get("namespace", "") for item in of_kind(own, "RoleBinding", "ClusterRoleBinding")}
+    assert bound == (set(namespaces.split(",")) if namespaces else {""})
+    (job,) = of_kind(own, "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-1] == "crowetrade_operator.uninstall"
+    assert container["env"] == [{"name": "NAMESPACES", "value": namespaces}]
+
+
+def test_alerts_and_pods_for_the_prometheus_operator() -> None:
+    assert not of_kind(rendered(), "PodMonitor", "PrometheusRule")
+    labels = "monitoring.prometheusRule.labels.release=prom"
+    objects = rendered("monitoring.podMonitor.enabled=true", "monitoring.prometheusRule.enabled=true", labels)
+    files = sorted(path.stem for path in (ROOT / "monitoring/alerts").glob("*.yaml"))
+    rules = of_kind(objects, "PrometheusRule")
+    assert sorted(item["metadata"]["name"] for item in rules) == [f"crowetrade-{name}" for name in files]
+    for item in rules:
+        source = yaml.safe_load((ROOT / f"monitoring/alerts/{item['metadata']['name'][11:]}.yaml").read_text())
+        assert item["spec"] == source
+        assert item["metadata"]["labels"]["release"] == "prom"
+    selectors = [item["spec"]["selector"]["matchLabels"] for item in of_kind(objects, "PodMonitor")]
+    assert selectors == [
+        {"app.kubernetes.io/part-of": "crowetrade"},
+        {"app.kubernetes.io/managed-by": "crowetrade-operator"},
+    ]
