@@ -45,6 +45,8 @@ class FaultProxy:
 
     def __init__(self, server: ApiServer, seed: int, slow_seconds: float) -> None:
         self.share = 0.0
+        self.next: list[Fault] = []
+        """What becomes of the next requests, whatever the share."""
         self.spoiled: Counter[Fault] = Counter()
         self.too_early = 0
         """Requests that came again before the time that a Retry-After had named."""
@@ -108,6 +110,8 @@ class FaultProxy:
         return await self._forward(request, fault)
 
     def _choose(self, request: web.Request) -> Fault | None:
+        if self.next:
+            return self.next.pop(0)
         if self._rng.random() >= self.share:
             return None
         if request.query.get("watch") == "true":
