@@ -52,6 +52,8 @@ class FaultProxy:
         """Requests that came again before the time that a Retry-After had named."""
         self.lease_seconds = 0.0
         """How much longer each request for a Lease takes."""
+        self.asked = False
+        """Whether anybody has asked for a Lease."""
         self.writes: list[float] = []
         """When requests came that change something other than a Lease, on the clock of the loop."""
         self._server = server
@@ -93,6 +95,7 @@ class FaultProxy:
             self.spoiled[fault] += 1
         place, now = (request.method, request.path), asyncio.get_running_loop().time()
         if "/leases/" in request.path:
+            self.asked = True
             await asyncio.sleep(self.lease_seconds)
         elif request.method != "GET":
             self.writes.append(now)
