@@ -128,6 +128,7 @@ proto-breaking: $(STAMP)
 .PHONY: generate
 generate: $(STAMP) ## Regenerate CRDs, the chart's CRDs and the Python of the .proto files
 	$(BIN)/python -m tools.generate
+	PYTHONPATH=api/tests:process/tests:agents/tests:operator/tests $(BIN)/python -m tests.gitops.argocd
 
 .PHONY: generate-proto
 generate-proto: $(STAMP) ## Regenerate the Python of the .proto files only
@@ -210,7 +211,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	@touch $@
 
 # Parts of the tests make what is measured: gateways that share a limit, an API server.
-bench bench-gateway bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
+bench bench-gateway bench-operator bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
 
 .PHONY: bench
 bench: $(VENV)/agents/.synced $(RECORDED) ## Measure everything: a JSON line per figure, kept in benchmarks/results/
@@ -231,6 +232,11 @@ $(PEERS)/.synced: requirements/peers.txt $(STAMP)
 bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: the same trades, and how fast; sweeps; the demo's first fill
 	$(BIN)/python -m pytest -q tests/peers
 	$(BIN)/python -m benchmarks backtest
+	$(BIN)/python -m tools.performance
+
+.PHONY: bench-operator
+bench-operator: $(STAMP) ## Measure the operator with a fleet: BENCH_STRATEGIES, BENCH_VENUES, BENCH_NAMESPACES, BENCH_GROWTH
+	$(BIN)/python -m benchmarks operator
 	$(BIN)/python -m tools.performance
 
 .PHONY: bench-risk

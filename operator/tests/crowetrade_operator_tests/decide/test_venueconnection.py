@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,9 +19,11 @@ from crowetrade_api.names import (
     FORCE_DELETE_ANNOTATION,
     PAUSED_ANNOTATION,
 )
+from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
-from crowetrade_operator.decide.observed import Children, GatewayView, ObservedVenue
-from crowetrade_operator.decide.venueconnection import plan
+from crowetrade_operator.decide.observed import Children, GatewayView, Kept, ObservedVenue
+from crowetrade_operator.decide.plan import Refusal
+from crowetrade_operator.decide.venueconnection import LOOK_AGAIN_SECONDS, plan
 from crowetrade_operator.decide.venueconnection_deletion import CASCADE_SECONDS
 from crowetrade_operator.decide.venueconnection_status import report
 from crowetrade_operator.settings import Settings
@@ -90,10 +93,13 @@ def scene(
     return ObservedVenue(resource, found, Children(items), NOW)
 
 
+REFUSAL = Refusal(Reason.REFUSED_BY_CLUSTER, "The API server refused Deployment venue-sim-fx: exceeded quota")
+
+
 def status_of(
     observed: ObservedVenue,
     previous: VenueConnectionStatus | None = None,
-    refusal: str = "",
+    refusal: Refusal | None = None,
     settings: Settings = SETTINGS,
 ) -> VenueConnectionStatus:
     return report(observed, plan(observed, settings), settings, refusal, previous or VenueConnectionStatus())
@@ -113,7 +119,7 @@ def test_a_venue_has_its_children_in_the_order_in_which_the_pod_needs_them() -> 
         "Deployment",
     ]
     assert planned.finalizer is True
-    assert planned.again == SETTINGS.silent_after_seconds
+    assert planned.again == LOOK_AGAIN_SECONDS
     assert planned.config is not None
     assert [item.strategy for item in planned.config.strategies] == ["ema"]
 
@@ -360,7 +366,10 @@ def test_conditions(case: str) -> None:
 
 
 def test_a_refused_child_is_told_in_the_words_of_the_api_server() -> None:
-    status = status_of(scene(), refusal="The API server refused Deployment venue-sim-fx: exceeded quota")
+    status = status_of(
+        scene(),
+        refusal=REFUSAL,
+    )
     for type_ in (ConditionType.READY, ConditionType.SESSION_ESTABLISHED):
         found = told(status.conditions, type_)
         assert (found.status, found.reason) == ("False", "RefusedByCluster")
@@ -705,7 +714,7 @@ def test_what_is_too_large_to_be_put_is_halted_and_says_so() -> None:
     many = [strategy(strategy_manifest(f"{'s' * 30}-{number}")) for number in range(1000)]
     limits = {name: limit(limit_manifest(name)) for name in (f"limit-{number}" for number in range(30))}
     observed = scene(view=NEVER, traders=many)
-    observed = replace(observed, around=replace(observed.around, limits=limits, compiled={}))
+    observed = replace(observed, around=replace(observed.around, limits=limits, compiled=defaultdict(Kept)))
     config = plan(observed, SETTINGS).config
     assert config is not None
     assert config.ByteSize() < 2000
