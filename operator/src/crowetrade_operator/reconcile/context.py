@@ -27,7 +27,7 @@ from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
-from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
+from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy, venues_of
 from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
@@ -51,7 +51,7 @@ from crowetrade_operator.errors import (
     NotFound,
 )
 from crowetrade_operator.reconcile.children import Applied, ChildWriter
-from crowetrade_operator.reconcile.guests import Guests, venues_of
+from crowetrade_operator.reconcile.guests import Guests
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
 
@@ -161,7 +161,6 @@ class Context:
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
             gateways={name: self._gateway(namespace, venue) for name, venue in venues.items()},
             gateway_deployments=frozenset(name for name in venues if self._deployed(namespace, name)),
-            restarting=frozenset(name for name in venues if self._is_restarting(namespace, name)),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=frozenset(self._terminating & namespaces.keys()),
@@ -170,6 +169,11 @@ class Context:
             tightened={name: self._tightened.get((namespace, name), {}) for name in venues},
             compiled=self._compiled.setdefault(namespace, {}),
         )
+
+    def restarting_gateways(self, namespace: str) -> frozenset[str]:
+        """Venues of a namespace whose gateways are being replaced."""
+        names = (item["metadata"]["name"] for item in self.cache.all(Kind.VENUE.value, namespace))
+        return frozenset(name for name in names if self._is_restarting(namespace, name))
 
     def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
         """Of the venues of a Strategy that are of other namespaces."""

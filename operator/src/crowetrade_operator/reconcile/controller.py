@@ -21,7 +21,7 @@ from crowetrade_api.names import Key, Kind
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
-from crowetrade_api.v1alpha1.strategy import StrategyStatus, UnreadableStrategy
+from crowetrade_api.v1alpha1.strategy import StrategyStatus, UnreadableStrategy, venues_of
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import owner_key
@@ -41,7 +41,7 @@ from crowetrade_operator.decide.plan import bus_deficient, transition_notes, wit
 from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.guests import left_by, venues_of
+from crowetrade_operator.reconcile.guests import left_by
 from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 
@@ -287,6 +287,7 @@ class Controller:
             around=context.surroundings(key.namespace),
             children=children,
             now=now,
+            restarting=context.restarting_gateways(key.namespace),
             vault_role=context.vault_roles.condition(key.namespace, key.name),
             warnings=warnings,
         )

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from crowetrade_api.names import Key, Kind
-from crowetrade_api.v1alpha1.strategy import recorded_venues, venue_refs
+from crowetrade_api.names import Key, Kind, VenueAddress
+from crowetrade_api.v1alpha1.strategy import named_venues, recorded_venues, venues_of
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.objects import Object
 
 
-def venues_of(item: Object) -> set[tuple[str, str]]:
-    """Namespace and name of the venues of a Strategy, which may not match the schema, and of those that it has left."""
-    return _named(item) | recorded_venues(item.get("status")).keys()
-
-
-def left_by(item: Object) -> dict[tuple[str, str], str]:
+def left_by(item: Object) -> dict[VenueAddress, str]:
     """Of venues that the spec of a Strategy names no more and that still serve it: what it may do there."""
-    named = _named(item)
-    return {venue: use for venue, use in recorded_venues(item.get("status")).items() if venue not in named}
-
-
-def _named(item: Object) -> set[tuple[str, str]]:
-    own = item["metadata"]["namespace"]
-    return {(str(ref.get("namespace") or own), str(ref["name"])) for ref in venue_refs(item.get("spec"))}
+    named = named_venues(item)
+    return {venue: use for venue, use in recorded_venues(item).items() if venue not in named}
 
 
 class Guests:
