@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.figures import Figure, durations
 from crowetrade.bus.v1 import instrument_pb2, status_pb2
-from crowetrade_api.names import FINALIZER, Key, Kind, control_address
+from crowetrade_api.names import FIELD_MANAGER, FINALIZER, Key, Kind, control_address
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
@@ -121,7 +121,10 @@ async def rounds() -> list[int]:
         observed = strategy.Observed(resource, around, context.children(key), (), context.now())
         for child in strategy.plan(observed, settings).apply:
             live = with_hash(child)
+            ours: Object = {f"f:{name}": {} for name in live if name not in ("apiVersion", "kind")}
+            entry = {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": ours}
             metadata = {**live["metadata"], "uid": f"uid-{key.name}", "resourceVersion": "1", "generation": 1}
+            metadata["managedFields"] = [entry]
             cache.put({**live, "metadata": metadata, "status": READY})
     taken = []
     for round_ in range(ROUNDS):

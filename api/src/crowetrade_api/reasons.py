@@ -9,7 +9,7 @@ class Reason(DocumentedEnum):
     """Why a condition has its status."""
 
     # good
-    AS_DESIRED = "AsDesired", "The agents, or the gateway, run the present configuration."
+    AS_DESIRED = "AsDesired", "It is as its spec says."
     AVAILABLE = "Available", "All pods are ready."
     LOGGED_ON = "LoggedOn", "The gateway is logged on at its venue."
     REPLAY_ENDED = "ReplayEnded", "The recording of a simulated venue has been played to its end."

@@ -127,7 +127,7 @@ def test_two_authorizers_that_a_drain_takes_one_by_one() -> None:
 
 
 def test_secrets_may_be_touched_by_the_hook_alone() -> None:
-    roles = [item for item in of_kind(FROM_VAULT, "Role", "ClusterRole") if "secrets" in str(item["rules"])]
+    roles = [item for item in of_kind(FROM_VAULT, "Role", "ClusterRole") if "secrets" in str(item.get("rules"))]
     assert [item["metadata"]["name"] for item in roles] == ["crowetrade-authorizer-keys"]
     (role,) = roles
     assert "helm.sh/hook" in role["metadata"]["annotations"]
