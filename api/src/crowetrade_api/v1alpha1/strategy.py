@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
@@ -552,12 +553,24 @@ def venue_refs(spec: Any) -> list[dict[str, Any]]:
     return [ref for ref in found if isinstance(ref, dict) and ref.get("name")]
 
 
-def recorded_venues(status: Any) -> dict[tuple[str, str], str]:
-    """Of status.venues, as far as they can be seen: namespace and name, and what the strategy may do there."""
+def named_venues(item: Mapping[str, Any]) -> set[VenueAddress]:
+    """Venues that the spec of a stored Strategy names, which may not match the schema."""
+    own = item["metadata"]["namespace"]
+    return {VenueAddress(str(ref.get("namespace") or own), str(ref["name"])) for ref in venue_refs(item.get("spec"))}
+
+
+def recorded_venues(item: Mapping[str, Any]) -> dict[VenueAddress, str]:
+    """status.venues of a stored Strategy, as far as they can be seen: what it may do at each."""
+    status = item.get("status")
     listed = status.get("venues") if isinstance(status, dict) else None
-    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return {
-        (str(item["namespace"]), str(item["name"])): str(item.get("use"))
-        for item in items
-        if item.get("namespace") and item.get("name")
+        VenueAddress(str(one["namespace"]), str(one["name"])): str(one.get("use"))
+        for one in found
+        if one.get("namespace") and one.get("name")
     }
+
+
+def venues_of(item: Mapping[str, Any]) -> set[VenueAddress]:
+    """Venues that a stored Strategy names, and those that it may have left something at."""
+    return named_venues(item) | recorded_venues(item).keys()

@@ -12,7 +12,7 @@ from lightkube.resources.core_v1 import Pod
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.kill_order import selects_gateway
 from crowetrade_api.names import CONTROL_PORT, VENUE_LABEL, venue_object
-from crowetrade_api.v1alpha1.strategy import venue_refs
+from crowetrade_api.v1alpha1.strategy import venues_of
 from crowetrade_process.identity.name import service_dns_name
 
 
@@ -49,14 +49,14 @@ def gateways_of(
     namespaces: Mapping[str, Mapping[str, str]],
     strategies: Iterable[Mapping[str, Any]] = (),
 ) -> list[Gateway]:
-    """One per VenueConnection, and per one that a Strategy names in another namespace, which the user may not see: the
-    pods listen, and its Service leads to them where the cluster's names are known."""
+    """One per VenueConnection, and per one that a Strategy names or has left in another namespace, which the user may
+    not see: the pods listen, and its Service leads to them where the cluster's names are known."""
     guests: dict[Address, set[str]] = defaultdict(set)
     for strategy in strategies:
         home = strategy["metadata"]["namespace"]
-        for ref in venue_refs(strategy.get("spec")):
-            if (where := ref.get("namespace") or home) != home:
-                guests[Address(where, ref["name"])].add(home)
+        for venue in venues_of(strategy):
+            if venue.namespace != home:
+                guests[Address(*venue)].add(home)
     ips: dict[Address, list[str]] = defaultdict(list)
     for pod in pods:
         labels = (pod.metadata.labels if pod.metadata else None) or {}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from crowetrade_api.names import Kind
-from crowetrade_api.v1alpha1.strategy import recorded_venues, venue_refs
+from crowetrade_api.v1alpha1.strategy import venues_of
 from crowetrade_operator.authorizer import metrics
 from crowetrade_operator.authorizer.permissions import Venue
 from crowetrade_operator.cluster.client import Cluster
@@ -58,7 +58,7 @@ class Strategies:
         while True:
             try:
                 items, version = await self._cluster.list(_RESOURCE, place)
-                self._known[place] = {_key(item): venues_of(item) for item in items}
+                self._known[place] = {_key(item): readable_venues(item) for item in items}
                 self._unread.discard(place)
                 self._tell()
                 while True:
@@ -76,7 +76,7 @@ class Strategies:
             if type_ == "DELETED":
                 known.pop(_key(item), None)
             elif type_ != "BOOKMARK":
-                known[_key(item)] = venues_of(item)
+                known[_key(item)] = readable_venues(item)
             self._tell()
         return version
 
@@ -89,15 +89,14 @@ def _key(item: Object) -> Key:
     return item["metadata"]["namespace"], item["metadata"]["name"]
 
 
-def venues_of(item: Object) -> frozenset[Venue]:
-    """The venues that a Strategy names; what cannot be read is none. The schema of another version may differ.
+def readable_venues(item: Object) -> frozenset[Venue]:
+    """The venues that a Strategy names, and those that it has left: its agents run there until they are configured for
+    others. What cannot be read is none: the schema of another version may differ.
 
     Of another namespace those count that the operator has found to admit it: who writes a Strategy writes no status.
     """
     own = item["metadata"]["namespace"]
-    named = [(str(ref.get("namespace") or own), str(ref["name"])) for ref in venue_refs(item.get("spec"))]
     status = item.get("status")
     listed = status.get("admittedVenues") if isinstance(status, Mapping) else None
     admitted = set(listed) if isinstance(listed, list) else set()
-    found = {*named, *recorded_venues(status)}  # until its agents are configured anew they run as before
-    return frozenset((place, name) for place, name in found if place == own or f"{place}/{name}" in admitted)
+    return frozenset(venue for venue in venues_of(item) if venue.namespace == own or str(venue) in admitted)

@@ -27,7 +27,7 @@ from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
-from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
+from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy, venues_of
 from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
@@ -52,7 +52,7 @@ from crowetrade_operator.errors import (
     NotFound,
 )
 from crowetrade_operator.reconcile.children import Applied, ChildWriter
-from crowetrade_operator.reconcile.traders import Traders, venues_of
+from crowetrade_operator.reconcile.traders import Traders
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
 
@@ -167,7 +167,6 @@ class Context:
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
             gateways=Lazy(venues, lambda name: self._gateway(namespace, venues[name])),
             gateway_deployments=Lazy(venues, lambda name: self._deployed(namespace, name) or None),
-            restarting=Lazy(venues, lambda name: self._is_restarting(namespace, name) or None),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=frozenset(self._terminating & namespaces.keys()),
@@ -176,6 +175,11 @@ class Context:
             tightened=Lazy(venues, lambda name: self._tightened.get((namespace, name))),
             compiled=dict(compiled),
         )
+
+    def restarting_gateways(self, namespace: str) -> frozenset[str]:
+        """Venues of a namespace whose gateways are being replaced."""
+        names = (item["metadata"]["name"] for item in self.cache.all(Kind.VENUE.value, namespace))
+        return frozenset(name for name in names if self._is_restarting(namespace, name))
 
     def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
         """Of the venues of a Strategy that are of other namespaces."""

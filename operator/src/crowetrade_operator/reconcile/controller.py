@@ -21,7 +21,7 @@ from crowetrade_api.names import Key, Kind, strategy_of
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
-from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy, VenueUse
+from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy, VenueUse, venues_of
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.news import GatewayNews, News
@@ -45,7 +45,7 @@ from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.figures import Figures
 from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
-from crowetrade_operator.reconcile.traders import Place, left_by, venues_of
+from crowetrade_operator.reconcile.traders import left_by
 
 log = structlog.get_logger()
 
@@ -234,7 +234,7 @@ class Controller:
                 self.context.compile_again(key.namespace)
                 yield from self._all_of(Kind.VENUE, key.namespace)
 
-    def _of_venues(self, places: Iterable[Place]) -> Iterator[Key]:
+    def _of_venues(self, places: Iterable[VenueAddress]) -> Iterator[Key]:
         """Another Strategy is bound at these venues, or one less, or in another way."""
         for namespace, name in places:
             self.context.compile_again(namespace, name)
@@ -384,6 +384,7 @@ class Controller:
             around=context.surroundings(key.namespace),
             children=children,
             now=now,
+            restarting=context.restarting_gateways(key.namespace),
             vault_role=context.vault_roles.condition(key.namespace, key.name),
             warnings=warnings,
         )
@@ -631,5 +632,5 @@ def _binding(item: Object | None) -> Object | None:
     return {"metadata": found, "spec": spec, "left": left_by(item)}
 
 
-def _venues(item: Object | None) -> set[Place]:
+def _venues(item: Object | None) -> set[VenueAddress]:
     return venues_of(item) if item is not None else set()

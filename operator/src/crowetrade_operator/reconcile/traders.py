@@ -5,37 +5,24 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from crowetrade_api.names import Key, Kind
-from crowetrade_api.v1alpha1.strategy import recorded_venues, venue_refs
+from crowetrade_api.names import Key, Kind, VenueAddress
+from crowetrade_api.v1alpha1.strategy import named_venues, recorded_venues, venues_of
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.objects import Object
 
-Place = tuple[str, str]
-"""Namespace and name of a VenueConnection."""
 
-
-def venues_of(item: Object) -> set[Place]:
-    """The venues of a Strategy, which may not match the schema, and those that it has left."""
-    return _named(item) | recorded_venues(item.get("status")).keys()
-
-
-def left_by(item: Object) -> dict[Place, str]:
+def left_by(item: Object) -> dict[VenueAddress, str]:
     """Of venues that the spec of a Strategy names no more and that still serve it: what it may do there."""
-    named = _named(item)
-    return {venue: use for venue, use in recorded_venues(item.get("status")).items() if venue not in named}
-
-
-def _named(item: Object) -> set[Place]:
-    own = item["metadata"]["namespace"]
-    return {(str(ref.get("namespace") or own), str(ref["name"])) for ref in venue_refs(item.get("spec"))}
+    named = named_venues(item)
+    return {venue: use for venue, use in recorded_venues(item).items() if venue not in named}
 
 
 class Traders:
     """An index that follows the cache; what an event costs does not depend on how many Strategies there are."""
 
     def __init__(self, cache: Cache) -> None:
-        self._venues: dict[Key, set[Place]] = {}
-        self._at: dict[Place, set[Key]] = defaultdict(set)
+        self._venues: dict[Key, set[VenueAddress]] = {}
+        self._at: dict[VenueAddress, set[Key]] = defaultdict(set)
         # By namespace: Strategies of others, with the number of its venues that they use.
         self._guests: dict[str, Counter[Key]] = defaultdict(Counter)
         for item in cache.of_kind(Kind.STRATEGY.value):
@@ -44,7 +31,7 @@ class Traders:
 
     def at(self, namespace: str, venue: str) -> Iterable[Key]:
         """Strategies that use this venue, whether they are admitted or not, in no order."""
-        return self._at.get((namespace, venue), ())
+        return self._at.get(VenueAddress(namespace, venue), ())
 
     def guests(self, namespace: str) -> list[Key]:
         """Strategies of other namespaces that use a venue of this one, whether they are admitted or not."""
@@ -72,7 +59,7 @@ class Traders:
         else:
             self._venues.pop(key, None)
 
-    def _forget(self, key: Key, place: Place) -> None:
+    def _forget(self, key: Key, place: VenueAddress) -> None:
         self._at[place].discard(key)
         if not self._at[place]:
             del self._at[place]

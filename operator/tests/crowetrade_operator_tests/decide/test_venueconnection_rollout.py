@@ -67,13 +67,13 @@ def seen(
     view: GatewayView | None = None,
     children: Sequence[Object] | None = None,
     ready: int = 1,
-    **around: Any,
+    restarting: frozenset[str] = frozenset(),
 ) -> ObservedVenue:
     """A venue whose children are those of before, and a gateway that reports these accounts."""
     said = view or fresh(enforcing(resource, [strategy()], [limit()], accounts))
-    found = surroundings([strategy()], venues=[resource], gateways={resource.name: said}, **around)
+    found = surroundings([strategy()], venues=[resource], gateways={resource.name: said})
     items = running(ready) if children is None else children
-    return ObservedVenue(resource, found, Children(items), NOW)
+    return ObservedVenue(resource, found, Children(items), NOW, restarting)
 
 
 def running(ready: int = 1) -> list[Object]:
