@@ -128,6 +128,7 @@ proto-breaking: $(STAMP)
 .PHONY: generate
 generate: $(STAMP) ## Regenerate CRDs, the chart's CRDs and the Python of the .proto files
 	$(BIN)/python -m tools.generate
+	PYTHONPATH=api/tests:process/tests:agents/tests:operator/tests $(BIN)/python -m tests.gitops.argocd
 
 .PHONY: generate-proto
 generate-proto: $(STAMP) ## Regenerate the Python of the .proto files only
@@ -179,8 +180,15 @@ mutation: $(STAMP) ## Mutation testing of gateway, risk and journal: the score p
 
 # A short version is among the integration tests.
 .PHONY: chaos
-chaos: $(STAMP) ## Kill gateway and venue again and again, compare order by order; ROUNDS=200 SEED=1 KIND=frozen
+chaos: $(STAMP) ## Kill gateway and venue again and again, compare order by order; ROUNDS=200 SEED=1 KIND=frozen. Then the operator
 	$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind '$(KIND)')
+	$(MAKE) --no-print-directory chaos-operator
+
+.PHONY: chaos-operator
+chaos-operator: $(STAMP) cluster-binaries ## Kill and freeze operators, spoil requests for SECONDS=120, restart and restore the control plane
+	CROWETRADE_CHAOS=1 CROWETRADE_FAULT_SECONDS=$(or $(SECONDS),120) CROWETRADE_FAULT_SEED=$(or $(SEED),1) \
+	CROWETRADE_LEASE_SECONDS=15,10,2 $(BIN)/python -m pytest -s --log-level=CRITICAL \
+	$(addprefix operator/tests/crowetrade_operator_tests/integration/test_,failover.py faults.py control_plane.py)
 
 # The operator's integration tests run a real API server; the first run compiles it (cached afterwards).
 .PHONY: cluster-binaries

@@ -1,5 +1,6 @@
 """The reference pages in docs/reference, from what they describe: kinds from the CRDs' schemas, commands from the
-command line, metrics from where they are made, settings from the chart's values and their comments."""
+command line, metrics from where they are made, settings from the chart's values and their comments, conditions and
+reasons from their lists."""
 
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ import yaml
 from typer.cli import get_docs_for_click
 
 from crowetrade_api import crd
+from crowetrade_api.conditions import WHEN_TRUE_BAD, ConditionType
+from crowetrade_api.model import DocumentedEnum
+from crowetrade_api.reasons import EventReason, Reason, WaitingReason
 from crowetrade_cli.main import application
 
 ROOT = Path(__file__).parent.parent
@@ -34,8 +38,8 @@ _KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z][A-Za-z0-9]*):(?: +(?P<value>
 def write(root: Path) -> None:
     """Writes every page below `root`."""
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    for name, text in (("kinds", kinds()), ("cli", cli()), ("metrics", metrics()), ("settings", settings())):
-        (root / FOLDER / f"{name}.md").write_text(text)
+    for page in (kinds, cli, metrics, settings, conditions, reasons):
+        (root / FOLDER / f"{page.__name__}.md").write_text(page())
 
 
 def kinds() -> str:
@@ -82,6 +86,38 @@ def settings() -> str:
     """Every value of the chart."""
     rows = _values((ROOT / VALUES).read_text())
     return _head("Settings", f"`{VALUES}`") + "\n" + _table(("value", "default", "what it is"), rows)
+
+
+def conditions() -> str:
+    """Every condition, and which of its statuses is the good one."""
+    rows = [(f"`{item}`", "False" if item in WHEN_TRUE_BAD else "True", item.doc) for item in _sorted(ConditionType)]
+    text = (
+        "`kubectl describe` shows them; programs read them. Those that tools for GitOps read are explained in\n"
+        "[gitops.md](../gitops.md). A condition says why in a reason: [reasons.md](reasons.md).\n"
+    )
+    head = _head("Conditions", "`api/src/crowetrade_api/conditions.py`")
+    return f"{head}\n{text}\n" + _table(("condition", "good when", "what True says"), rows)
+
+
+def reasons() -> str:
+    """Every reason of a condition and of an event, and why agents wait, with what to do."""
+    parts = [_head("Reasons", "`api/src/crowetrade_api/reasons.py`")]
+    parts.append(
+        "The message beside a reason names the object, the field and the remedy; here is what is always true. Where\n"
+        "nothing is to be done, it passes by itself, or is as somebody wants it.\n"
+    )
+    for title, words in (
+        ("Of conditions", Reason),
+        ("Of events alone", EventReason),
+        ("Why an agent does not trade", WaitingReason),
+    ):
+        rows = [(f"`{item}`", item.doc, item.remedy) for item in _sorted(words)]
+        parts.append(f"## {title}\n\n" + _table(("reason", "what it says", "what to do"), rows))
+    return "\n".join(parts)
+
+
+def _sorted(words: type[DocumentedEnum]) -> list[DocumentedEnum]:
+    return sorted(words, key=str)
 
 
 def _head(title: str, source: str) -> str:

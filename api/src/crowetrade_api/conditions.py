@@ -67,6 +67,10 @@ class ConditionType(DocumentedEnum):
         "BusDeficient",
         "The message bus lacks something that is relied upon, or it cannot be read; absent when nothing is missing.",
     )
+    NAME_TAKEN = (
+        "NameTaken",
+        "An object that somebody else made has the name of a child; absent when none has.",
+    )
     PAUSED = "Paused", "Reconciling is paused by an annotation: children are neither updated nor repaired."
 
 
@@ -76,6 +80,7 @@ WHEN_TRUE_BAD = (
     ConditionType.HALTED,
     ConditionType.LEFT_BEHIND,
     ConditionType.STRATEGIES_REFUSED,
+    ConditionType.NAME_TAKEN,
     ConditionType.BREACHED,
     ConditionType.WARNING,
     ConditionType.ENGAGED,

@@ -92,13 +92,23 @@ class VenueAddress(NamedTuple):
 
 
 def strategy_object(strategy: str, role: str = COMBINED_ROLE) -> str:
-    """Name of a strategy's children; in Split each role has its Deployment."""
-    return f"strategy-{strategy}" if role == COMBINED_ROLE else f"strategy-{strategy}-{role}"
+    """Name of a strategy's children; in Split each role has its Deployment.
+
+    The role comes first: no role has a hyphen, so no other strategy, kind or role has a child of the same name.
+    """
+    return f"strategy-{strategy}" if role == COMBINED_ROLE else f"agent-{role}-{strategy}"
 
 
 def venue_object(venue: str) -> str:
     """Name of a gateway's children."""
     return f"venue-{venue}"
+
+
+def child_names(key: Key) -> tuple[str, ...]:
+    """Every name that a Deployment of a resource may have."""
+    if key.kind is Kind.VENUE:
+        return (venue_object(key.name),)
+    return tuple(strategy_object(key.name, role) for role in (COMBINED_ROLE, *ROLES))
 
 
 def name_at(venue_namespace: str, namespace: str, strategy: str) -> str:

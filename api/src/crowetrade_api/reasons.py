@@ -9,7 +9,7 @@ class Reason(DocumentedEnum):
     """Why a condition has its status."""
 
     # good
-    AS_DESIRED = "AsDesired", "The agents, or the gateway, run the present configuration."
+    AS_DESIRED = "AsDesired", "It is as its spec says."
     AVAILABLE = "Available", "All pods are ready."
     LOGGED_ON = "LoggedOn", "The gateway is logged on at its venue."
     REPLAY_ENDED = "ReplayEnded", "The recording of a simulated venue has been played to its end."
@@ -26,7 +26,10 @@ class Reason(DocumentedEnum):
     STARTING = "Starting", "Pods start, or the gateway has not reported yet."
     ROLLING_OUT = "RollingOut", "The agents, or the gateway, are brought to the present configuration."
     WAITING_FOR_FLAT = "WaitingForFlat", "A change of the agents waits until there is no position and no open order."
-    WAITING_FOR_QUIET = "WaitingForQuiet", "A change of the gateway waits until no order is open there."
+    WAITING_FOR_QUIET = (
+        "WaitingForQuiet",
+        "A change of the gateway waits until no order is open, and nothing is held that could not be closed then.",
+    )
     WAITING_FOR_TURN = "WaitingForTurn", "A change of the gateway waits until others of the namespace have restarted."
     CLOSE_ONLY = "CloseOnly", "At a venue that the spec names no more, orders may only reduce positions."
     CONNECTING = "Connecting", "The gateway connects to its venue."
@@ -357,6 +360,11 @@ class Reason(DocumentedEnum):
     NO_CONFIGURATION = "NoConfiguration", "A gateway has not received its configuration."
     GATEWAY_SILENT = "GatewaySilent", "A gateway has stopped reporting."
     BUS_UNAVAILABLE = "BusUnavailable", "The message bus cannot be used, so the state is not known."
+    NAME_TAKEN = (
+        "NameTaken",
+        "An object that somebody else made has the name of a child, which the message tells: it is left as it is.",
+        "Rename or delete that object, or give the resource another name.",
+    )
     REFUSED_BY_CLUSTER = (
         "RefusedByCluster",
         "The API server refused a child, as by a quota or an admission policy.",
@@ -365,7 +373,7 @@ class Reason(DocumentedEnum):
 
 
 class EventReason(DocumentedEnum):
-    """Reason of an event that is not the transition of a condition: how a deletion went."""
+    """Reason of an event that is not the transition of a condition: how a deletion went, or what was repaired."""
 
     STOPPED = "Stopped", "The gateways confirmed that the strategy has no open order and what it holds."
     HALT_CLEARED = (
@@ -384,6 +392,11 @@ class EventReason(DocumentedEnum):
     FORCE_DELETED = "ForceDeleted", "The annotation force-delete skipped the wait for the gateway."
     STOP_DEADLINE_EXCEEDED = "StopDeadlineExceeded", "Deleted although a gateway did not confirm in time."
     POSITION_LEFT = "PositionLeft", "A position is left at a venue after a deletion; the message says which and why."
+    CHILD_REPAIRED = "ChildRepaired", "Somebody changed or deleted a child, and it is as it should be again."
+    CHILD_CONTESTED = (
+        "ChildContested",
+        "Somebody changes a child again each time that it is repaired: it is repaired less and less often.",
+    )
     GATEWAY_GONE = "GatewayGone", "The gateway is gone and has not confirmed that no order is open."
 
 

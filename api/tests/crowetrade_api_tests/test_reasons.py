@@ -16,9 +16,10 @@ LISTS: list[type[DocumentedEnum]] = [ConditionType, Reason, EventReason, Waiting
 
 
 @pytest.mark.parametrize("words", LISTS)
-def test_every_word_is_documented_in_one_line(words: type[DocumentedEnum]) -> None:
+def test_every_word_is_documented_in_one_line_and_its_remedy_in_another(words: type[DocumentedEnum]) -> None:
     for word in words:
         assert re.fullmatch(r"[^\n]+\.", word.doc), word
+        assert re.fullmatch(r"([A-Z][^\n]+\.)?", word.remedy), word
 
 
 @pytest.mark.parametrize("words", LISTS)

@@ -250,6 +250,7 @@ class Operator:
             try:
                 if found := await parts.relist.ask_again():
                     parts.watches.append(parts.watch(tuple(found)))
+                    parts.controller.enqueue_all()
             except ClusterError as error:
                 log.warning("namespaces not asked for, trying again later", error=str(error))
 

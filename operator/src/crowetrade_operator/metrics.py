@@ -47,6 +47,18 @@ API_SECONDS = Histogram(
 APPLIES_SKIPPED = Counter(
     f"{_PREFIX}_applies_skipped", "Writes that were not made because they would change nothing.", registry=REGISTRY
 )
+CHILD_WRITES = Counter(
+    f"{_PREFIX}_child_writes",
+    "Children written, by kind and cause: create, update (our content changed), repair (somebody else changed it).",
+    ["kind", "cause"],
+    registry=REGISTRY,
+)
+CHILD_WRITTEN_OFTEN = Gauge(
+    f"{_PREFIX}_child_written_often",
+    "1 for each child that was written more than 5 times in 10 minutes, until it is not written for 10 minutes.",
+    ["kind", "namespace", "name"],
+    registry=REGISTRY,
+)
 STATUS_WRITES = Counter(
     f"{_PREFIX}_status_writes", "Status writes by kind and result.", ["kind", "result"], registry=REGISTRY
 )

@@ -60,13 +60,15 @@ class Process:
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        self._out: IO[bytes] = self.log.open("wb")
+        self._command, self._folder = command, folder
+        self._environment = None if environment is None else {**os.environ, **environment}
+        self.start()
+
+    def start(self) -> None:
+        """Starts it; again after it has ended, with the same command."""
+        self._out: IO[bytes] = self.log.open("ab")
         self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=self._out,
-            stderr=subprocess.STDOUT,
-            env=None if environment is None else {**os.environ, **environment},
+            self._command, cwd=self._folder, stdout=self._out, stderr=subprocess.STDOUT, env=self._environment
         )
 
     @property
@@ -157,6 +159,49 @@ class ApiServer:
         path = folder / "kubeconfig"
         path.write_text(json.dumps(config))
         return path
+
+
+class ControlPlane:
+    """An API server and its etcd that a test may stop, start again, and restore from a backup."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server, (self.api, self.etcd) = start_api_server(folder)
+        self._folder = folder
+
+    def start_again(self, *killed: Process) -> None:
+        """Kills them and starts them again; returns when the API server is ready."""
+        for process in killed:
+            process.kill()
+        for process in reversed(killed):
+            process.start()
+        self._wait()
+
+    def back_up(self) -> None:
+        """Keeps what etcd has stored now."""
+        self._copy("etcd", "backup")
+
+    def restore(self) -> None:
+        """Takes etcd and the API server back to the backup."""
+        self._copy("backup", "etcd")
+
+    def stop(self) -> None:
+        """Ends both."""
+        self.api.stop()
+        self.etcd.stop()
+
+    def _copy(self, source: str, target: str) -> None:
+        for process in (self.api, self.etcd):
+            process.kill()
+        shutil.rmtree(self._folder / target, ignore_errors=True)
+        shutil.copytree(self._folder / source, self._folder / target)
+        for process in (self.etcd, self.api):
+            process.start()
+        self._wait()
+
+    def _wait(self) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        _wait_ready(self.api, self.server.url, context)
 
 
 TOKEN = "test-admin-token"

@@ -14,11 +14,11 @@ from crowetrade_operator.errors import NotFound
 WAIT_SECONDS = 30.0
 
 
-async def until(what: str, check: Callable[[], Awaitable[bool] | bool]) -> None:
+async def until(what: str, check: Callable[[], Awaitable[bool] | bool], seconds: float = WAIT_SECONDS) -> None:
     """Asks again and again until the check holds."""
     last: BaseException | None = None
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + WAIT_SECONDS
+    deadline = loop.time() + seconds
     try:
         async with asyncio.timeout_at(deadline):
             # Looked at as well: a library that swallows the cancellation does not make us wait for ever.
@@ -32,7 +32,7 @@ async def until(what: str, check: Callable[[], Awaitable[bool] | bool]) -> None:
                 await asyncio.sleep(0.02)
     except TimeoutError:
         pass
-    raise AssertionError(f"not within {WAIT_SECONDS:g} s: {what} ({last!r})")
+    raise AssertionError(f"not within {seconds:g} s: {what} ({last!r})")
 
 
 async def end(tasks: set[asyncio.Task[Any]]) -> None:

@@ -4,6 +4,9 @@ Each attempt sends Logon first; the session is up from LogonAccepted on. The lis
 run in the order of the stream, so that a snapshot and the reports after it are never mixed. Either end notices by
 itself when the other becomes silent: heartbeats are sent three times per deadline of the gateway, and answered.
 
+With an identity, a session ends with the certificate with which it was opened: the gateway sees to that. The client
+leaves a little earlier and logs on with the certificate of then, after the gateway has taken all that was sent.
+
 A session that a newer one of the same strategy takes over (ABORTED) is not opened again: SessionTakenOver ends the
 process.
 """
@@ -27,6 +30,7 @@ from crowetrade_agents.errors import SessionTakenOver
 from crowetrade_agents.order_entry.port import Request, Response, SessionListener, progress_request
 from crowetrade_agents.order_entry.responses import hand_over
 from crowetrade_agents.order_entry.silence import until_silent
+from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.grpc import open_channel
 from crowetrade_process.identity.holder import Identity
 
@@ -46,6 +50,8 @@ CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 _MILLI_NS = 1_000_000
+LEAVE_BEFORE_NS = 5_000 * _MILLI_NS
+"""Before the certificate of the session ends."""
 _HEARTBEAT = Request(heartbeat=gateway_pb2.Heartbeat())
 
 
@@ -92,6 +98,7 @@ class GrpcSession:
         self._up = False
         self._heard_ns = 0
         self._given_up = ""
+        self._left = False
         self._accepted = False
         self._conversation: asyncio.Task[tuple[grpc.StatusCode, str]] | None = None
 
@@ -110,11 +117,14 @@ class GrpcSession:
         wait_ns = self._timing.minimum_wait_ns
         while not self._closing.is_set():
             # Another channel each time: it shows the certificate of this moment.
+            shown = None if self._identity is None else self._identity.credentials
             async with open_channel(self._address, self._identity, self._server_name, CHANNEL_OPTIONS) as channel:
-                was_up, why = await self._one_session(GatewayServiceStub(channel).OrderSession())
+                was_up, why = await self._one_session(GatewayServiceStub(channel).OrderSession(), shown)
             if self._closing.is_set():
                 return
             self._listener.on_down(self._venue, why)
+            if self._left:
+                continue
             wait_ns = self._timing.minimum_wait_ns if was_up else min(2 * wait_ns, self._timing.maximum_wait_ns)
             await self._pause(int(wait_ns * random.uniform(0.5, 1.0)))
 
@@ -148,7 +158,7 @@ class GrpcSession:
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await call.done_writing()
 
-    async def _one_session(self, call: _Call) -> tuple[bool, str]:
+    async def _one_session(self, call: _Call, shown: Credentials | None) -> tuple[bool, str]:
         """Whether the session was up, and why it is not any more; raises SessionTakenOver.
 
         The conversation is a task of its own, because cancelling the call does not wake up whoever waits for it to be
@@ -156,8 +166,9 @@ class GrpcSession:
         """
         self._call = call
         self._given_up = ""
+        self._left = False
         self._accepted = False
-        self._conversation = asyncio.create_task(self._converse(call))
+        self._conversation = asyncio.create_task(self._converse(call, shown))
         try:
             await asyncio.wait((self._conversation,))
         finally:
@@ -170,9 +181,11 @@ class GrpcSession:
         if code is grpc.StatusCode.ABORTED:
             raise SessionTakenOver(f"a newer session of strategy {self._logon.strategy} took over at {self._venue}")
         reason = self._given_up or f"{details or 'ended the session'} ({code.name})"
+        if self._left:
+            reason = "the certificate of the session ends: logging on with another one"
         return self._accepted, f"gateway of {self._venue} at {self._address}: {reason}"
 
-    async def _converse(self, call: _Call) -> tuple[grpc.StatusCode, str]:
+    async def _converse(self, call: _Call, shown: Credentials | None) -> tuple[grpc.StatusCode, str]:
         """From Logon to the status that ends the stream."""
         helpers = [asyncio.create_task(self._give_up_late_logon())]
         try:
@@ -183,6 +196,8 @@ class GrpcSession:
                     self._accepted = True
                     helpers.pop().cancel()
                     helpers = [asyncio.create_task(helper) for helper in self._alive(call, response.logon_accepted)]
+                    if shown is not None:
+                        helpers.append(asyncio.create_task(self._leave_in_time(call, shown)))
                     await self._log_on(call, response.logon_accepted)
                 else:
                     hand_over(response, self._venue, self._listener)
@@ -216,6 +231,17 @@ class GrpcSession:
     async def _give_up_silent(self, deadline_ns: int) -> None:
         await until_silent(self._clock, deadline_ns, lambda: self._heard_ns)
         self._give_up(f"nothing came for {deadline_ns // _MILLI_NS} ms")
+
+    async def _leave_in_time(self, call: _Call, shown: Credentials) -> None:
+        """Ends our side of the stream, unless there is no other certificate: the gateway then reads all that was sent
+        and ends its side."""
+        await self._clock.wait_until(int(shown.not_after.timestamp()) * 1_000 * _MILLI_NS - LEAVE_BEFORE_NS)
+        if self._identity is None or self._identity.credentials.not_after <= shown.not_after:
+            return
+        self._left, self._up = True, False
+        async with self._writing:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await call.done_writing()
 
     async def _give_up_late_logon(self) -> None:
         await self._clock.wait_until(self._clock.now_ns() + self._timing.logon_deadline_ns)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 from typing import NoReturn
 
 import grpc
@@ -17,11 +18,13 @@ from google.protobuf.message import DecodeError
 
 from crowetrade.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from crowetrade_agents.order_entry.hub import Sessions
+from crowetrade_agents.order_entry.limits import SECOND_NS
 from crowetrade_agents.order_entry.port import Request, Response
 from crowetrade_agents.order_entry.session import End, EndKind, Session
 from crowetrade_agents.order_entry.silence import until_silent
-from crowetrade_process.identity.grpc import peer_of
+from crowetrade_process.identity.grpc import end_of_certificate, peer_of
 from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.metrics import EXPIRED_SESSIONS
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.peer import Reason, Refusal
 from crowetrade_process.identity.roles import Peer, PeerRole
@@ -54,6 +57,7 @@ _CODES = {
     EndKind.UNBOUND: grpc.StatusCode.UNAUTHENTICATED,
     EndKind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EndKind.SILENT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    EndKind.EXPIRED: grpc.StatusCode.UNAUTHENTICATED,
     EndKind.VIOLATION: grpc.StatusCode.INVALID_ARGUMENT,
     EndKind.BROKEN: grpc.StatusCode.INTERNAL,
 }
@@ -61,6 +65,7 @@ _UNREADABLE = End(EndKind.VIOLATION, "the message cannot be decoded as OrderSess
 _RESET = End(EndKind.BROKEN, "the stream was reset")
 _NO_LOGON = End(EndKind.VIOLATION, "the first message of a session is Logon")
 _LOGON_TOO_LATE = End(EndKind.SILENT, "no Logon came in time")
+_EXPIRED = End(EndKind.EXPIRED, "the certificate with which the session was opened has ended: log on with another one")
 _TOO_MANY_WAIT = End(EndKind.EXHAUSTED, "too many streams wait for their Logon; the oldest makes way")
 
 
@@ -95,7 +100,7 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
         if isinstance(opened, End):
             await _abort(context, opened)
         try:
-            await self._serve(opened, context)
+            await self._serve(opened, context, None if caller is None else end_of_certificate(context))
         finally:
             # A stream that was reset ends here, cancelled: the session has ended then without anybody's word.
             opened.end(_RESET)
@@ -113,13 +118,15 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
         )
         return End(EndKind.UNBOUND, refusal.text)
 
-    async def _serve(self, session: Session, context: _Context) -> None:
+    async def _serve(self, session: Session, context: _Context, certificate_ends: datetime | None) -> None:
         writer = asyncio.create_task(_write(session, context))
         tasks = [
             writer,
             asyncio.create_task(session.read(lambda: _receive(session, context))),
             asyncio.create_task(self._watch(session)),
         ]
+        if certificate_ends is not None:
+            tasks.append(asyncio.create_task(self._end_at(session, certificate_ends)))
         try:
             await session.over.wait()
             await self._finish(writer)
@@ -141,6 +148,12 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
         deadline_ns = self._limits.heartbeat_deadline_ns
         await until_silent(self._clock, deadline_ns, session.last_heard_ns)
         session.end(End(EndKind.SILENT, f"nothing came for {deadline_ns // 1_000_000} ms"))
+
+    async def _end_at(self, session: Session, certificate_ends: datetime) -> None:
+        """Nobody goes on with a certificate that has ended; a client of ours has left before."""
+        await self._clock.wait_until(int(certificate_ends.timestamp()) * SECOND_NS)
+        EXPIRED_SESSIONS.inc()
+        session.end(_EXPIRED)
 
     async def _logon(self, context: _Context) -> gateway_pb2.Logon | End:
         """The first message of a stream, if it is a Logon and comes in time."""

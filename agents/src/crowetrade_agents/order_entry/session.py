@@ -30,6 +30,7 @@ class EndKind(Enum):
     UNBOUND = "Unbound"
     EXHAUSTED = "Exhausted"
     SILENT = "Silent"
+    EXPIRED = "Expired"
     VIOLATION = "Violation"
     BROKEN = "Broken"
 

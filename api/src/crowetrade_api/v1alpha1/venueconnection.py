@@ -522,9 +522,10 @@ class VenueConnectionSpec(ApiModel):
     update_policy: Literal["WhenQuiet", "Immediate"] = Field(
         default="WhenQuiet",
         description="When a change that restarts the gateway is rolled out, an upgrade of the operator included. "
-        "WhenQuiet: only while no order is open there; the condition Reconciling says that it waits. Immediate: "
-        "without that wait; open orders are cancelled first. Either way at most so many gateways of a namespace "
-        "restart at once as gateway.restartsAtOnce of the chart says. A restart loses no position.",
+        "WhenQuiet: only while no order is open there, and nothing is held that spec.instruments lists no more; the "
+        "condition Reconciling says that it waits. Immediate: without that wait; open orders are cancelled first. "
+        "Either way at most so many gateways of a namespace restart at once as gateway.restartsAtOnce of the chart "
+        "says. A restart loses no position.",
     )
     suspend: bool = Field(
         default=False,

@@ -161,6 +161,6 @@ def test_annotations() -> None:
 
 def test_names() -> None:
     assert strategy_object("x") == "strategy-x"
-    assert strategy_object("x", "signal") == "strategy-x-signal"
+    assert strategy_object("x", "signal") == "agent-signal-x"
     assert gateway_address("ns", "v") == "venue-v.ns.svc:50051"
     assert gateway_address("ns", "v", "cluster.local") == "venue-v.ns.svc.cluster.local:50051"

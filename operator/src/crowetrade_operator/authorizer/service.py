@@ -29,7 +29,7 @@ log = structlog.get_logger()
 class Judge(Protocol):
     """Who shows a certificate, and what that is here."""
 
-    def judge(self, certificate_pem: bytes) -> IdentityName | Refusal:
+    def judge(self, certificate_pem: bytes, *, connection_is_open: bool = False) -> IdentityName | Refusal:
         """See Identity.judge."""
         ...
 
@@ -109,7 +109,9 @@ class Authorizer:
         """What cannot be read, and who is not known, is refused."""
         if not request.certificate_pem:
             return _refused(Refusal(Reason.NO_CERTIFICATE, "the client has shown no certificate"))
-        identity = self._judge.judge(request.certificate_pem.encode())
+        # nats-server has looked at the time when the connection was opened, and asks about it again whenever its own
+        # certificate is renewed: one that has ended is that of a connection that is open.
+        identity = self._judge.judge(request.certificate_pem.encode(), connection_is_open=True)
         if isinstance(identity, Refusal):
             return _refused(identity)
         return self._of(identity, self._judge.peer(identity))

@@ -13,8 +13,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
+from crowetrade_operator.cluster import managed_fields
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.cluster.resources import ApiResource
+from crowetrade_operator.cluster.resources import CERTIFICATES, CHILDREN, ApiResource
 
 Address = tuple[str, str, str]
 """Kind, namespace and name."""
@@ -22,6 +23,7 @@ Listener = Callable[[Object | None, Object | None], None]
 """Called with the object before (None: it is new) and after (None: it is gone)."""
 
 _CUSTOM = {kind.value for kind in Kind}
+_CHILDREN = {resource.kind for resource in (*CHILDREN, CERTIFICATES)}
 
 
 def address_of(item: Object) -> Address:
@@ -30,7 +32,8 @@ def address_of(item: Object) -> Address:
 
 
 def owner_key(item: Object) -> Key | None:
-    """The custom resource that a child belongs to, by its labels."""
+    """The custom resource that a child is about, by its labels: anybody can set them, so that they say nothing about
+    whose it is."""
     labels = item["metadata"].get("labels") or {}
     namespace = item["metadata"].get("namespace", "")
     if STRATEGY_LABEL in labels:
@@ -88,7 +91,7 @@ class Cache:
         return sorted(namespace for (found, namespace), items in self._kinds.items() if found == kind and items)
 
     def owned(self, key: Key) -> list[Object]:
-        """Children of a custom resource, by its labels."""
+        """Objects about a custom resource, by their labels."""
         return list(self._owned.get(key, {}).values())
 
     def put(self, item: Object) -> bool:
@@ -174,6 +177,9 @@ class Cache:
 
 
 def _slim(item: Object) -> Object:
-    """managedFields are most of an object and nobody here reads them."""
+    """managedFields are most of an object: of children what is kept of them is shared, and of others nobody reads
+    them."""
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    if item["kind"] in _CHILDREN:
+        metadata["managedFields"] = managed_fields.kept(item["metadata"].get("managedFields") or ())
     return {**item, "metadata": metadata}

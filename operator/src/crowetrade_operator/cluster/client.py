@@ -118,6 +118,22 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._request("PATCH", "apply", resource, path, query, body, "application/apply-patch+yaml")
 
+    async def apply_new(self, body: Object) -> Object:
+        """Server-side apply that creates, and never changes what is there: that raises Conflict.
+
+        No stored object has the version 1, so an object that is there fails the comparison of versions.
+        """
+        return await self.apply({**body, "metadata": {**body["metadata"], "resourceVersion": "1"}})
+
+    async def find(self, resource: ApiResource, namespace: str, name: str) -> Object | None:
+        """One object, by the right to list; None when it is not there."""
+        query = {"fieldSelector": f"metadata.name={name}", "limit": "1"}
+        page = await self._request("GET", "list", resource, resource.path(namespace), query)
+        return next(
+            ({"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page.get("items") or ()),
+            None,
+        )
+
     async def merge(self, resource: ApiResource, namespace: str, name: str, patch: Object) -> Object:
         """JSON merge patch; put metadata.resourceVersion in it to be refused when the object changed."""
         path = resource.path(namespace, name)

@@ -1,32 +1,76 @@
-"""Would an apply change anything? Pure: desired object and live object in, yes or no out.
+"""Would an apply change anything? Pure: desired object and live object in, what differs out.
 
 Server-side apply of an object that is already as wanted is a request that changes nothing; with thousands of objects
 these requests are most of the load. An apply is skipped when the hash of what we applied last is the hash of what we
-want, and each field that we own still has our value (otherwise somebody changed it, and it is repaired).
+want, and nobody has changed it since. What is ours is said by managedFields (see managed_fields.py), never by the
+values: the API server normalises some, admission may overrule others, and what others add beside our fields is theirs.
+
+Where something added opens what should be closed, nobody may add anything: those fields are compared as equal.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from crowetrade_api.names import APPLIED_HASH_ANNOTATION
+from crowetrade_operator.cluster.managed_fields import Step, dotted, lost, ours, writer
+from crowetrade_operator.cluster.objects import Object
 
-_LIST_KEYS = ("name", "mountPath", "containerPort", "type")
-_SUFFIXES = {
-    "m": Decimal("0.001"),
-    "k": Decimal(10) ** 3,
-    "M": Decimal(10) ** 6,
-    "G": Decimal(10) ** 9,
-    "T": Decimal(10) ** 12,
-    "Ki": Decimal(2) ** 10,
-    "Mi": Decimal(2) ** 20,
-    "Gi": Decimal(2) ** 30,
-    "Ti": Decimal(2) ** 40,
+Path = tuple[str, ...]
+
+
+def _paths(prefix: str, *names: str) -> tuple[Path, ...]:
+    return tuple((*prefix.split("."), name) for name in names)
+
+
+ONLY_OURS: dict[str, tuple[Path, ...]] = {
+    "NetworkPolicy": _paths("spec", "podSelector", "policyTypes", "ingress", "egress"),
+    "PodDisruptionBudget": _paths("spec", "selector", "minAvailable", "maxUnavailable"),
+    "Service": _paths(
+        "spec",
+        "selector",
+        "type",
+        "ports",
+        "externalIPs",
+        "externalName",
+        "loadBalancerIP",
+        "loadBalancerClass",
+        "publishNotReadyAddresses",
+    ),
+    # Pods that share the node's network are beyond every NetworkPolicy.
+    "Deployment": _paths("spec.template.spec", "hostNetwork", "hostPID", "hostIPC"),
+    "Certificate": _paths(
+        "spec",
+        "commonName",
+        "subject",
+        "literalSubject",
+        "dnsNames",
+        "uris",
+        "ipAddresses",
+        "emailAddresses",
+        "otherNames",
+        "isCA",
+        "usages",
+        "nameConstraints",
+        "secretTemplate",
+        "additionalOutputFormats",
+        "keystores",
+    ),
 }
-_QUANTITY_FIELDS = frozenset({"cpu", "memory", "sizeLimit", "ephemeral-storage"})
+"""By kind: fields that hold what we want and nothing beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A field of a child that somebody else has changed, removed or added."""
+
+    field: str
+    # Who wrote it, as their client calls itself; empty when that is not known.
+    writer: str = ""
 
 
 def content_hash(content: Any) -> str:
@@ -35,51 +79,64 @@ def content_hash(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def with_hash(desired: dict[str, Any]) -> dict[str, Any]:
+def with_hash(desired: Object) -> Object:
     """The object with the hash of its own content in an annotation."""
     metadata = desired["metadata"]
     annotations = {**metadata.get("annotations", {}), APPLIED_HASH_ANNOTATION: content_hash(desired)}
     return {**desired, "metadata": {**metadata, "annotations": annotations}}
 
 
-def is_applied(desired: dict[str, Any], live: dict[str, Any] | None) -> bool:
-    """Whether the live object carries our hash and every field of the desired one (which has its hash, too)."""
-    if live is None:
-        return False
-    wanted = desired["metadata"]["annotations"][APPLIED_HASH_ANNOTATION]
-    found = live["metadata"].get("annotations", {}).get(APPLIED_HASH_ANNOTATION)
-    return bool(wanted == found) and _within(desired, live, "")
+def controller_uid(item: Object) -> str:
+    """uid of the object that controls it; empty when none does. A child is ours by this alone."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return next((str(owner.get("uid", "")) for owner in owners if owner.get("controller")), "")
 
 
-def _within(desired: Any, live: Any, field: str) -> bool:
-    if isinstance(desired, dict):
-        if not desired and live is None:
-            return True
-        return isinstance(live, dict) and all(_within(value, live.get(key), key) for key, value in desired.items())
-    if isinstance(desired, list):
-        if not desired:
-            return not live
-        return isinstance(live, list) and _list_within(desired, live)
-    if field in _QUANTITY_FIELDS:
-        return _quantity(desired) == _quantity(live)
-    return bool(desired == live)
+def is_applied(desired: Object, live: Object | None) -> bool:
+    """Whether the live object has our content, and all of it is still ours."""
+    return live is not None and has_content(desired, live) and not drifts(desired, live)
 
 
-def _list_within(desired: list[Any], live: list[Any]) -> bool:
-    if len(desired) != len(live):
-        return False
-    for key in _LIST_KEYS:
-        if all(isinstance(item, dict) and key in item for item in (*desired, *live)):
-            by_key = {item[key]: item for item in live}
-            return all(item[key] in by_key and _within(item, by_key[item[key]], "") for item in desired)
-    return all(_within(wanted, found, "") for wanted, found in zip(desired, live, strict=True))
+def has_content(desired: Object, live: Object) -> bool:
+    """Whether the last apply was of this content (which has its hash), whatever others have changed since."""
+    found = (live["metadata"].get("annotations") or {}).get(APPLIED_HASH_ANNOTATION)
+    return bool(found == desired["metadata"]["annotations"][APPLIED_HASH_ANNOTATION])
 
 
-def _quantity(text: Any) -> Decimal | None:
-    """A resource quantity as a number; the API server writes 1024Mi as 1Gi."""
-    digits = str(text).rstrip("mkMGTi")
-    suffix = str(text)[len(digits) :]
-    try:
-        return Decimal(digits) * (_SUFFIXES[suffix] if suffix else 1)
-    except (InvalidOperation, KeyError):
-        return None
+def drifts(desired: Object, live: Object) -> list[Drift]:
+    """What others have changed of an object that has our content."""
+    metadata = {name: desired["metadata"][name] for name in ("labels", "annotations") if name in desired["metadata"]}
+    content = {name: value for name, value in desired.items() if name not in ("apiVersion", "kind", "metadata")}
+    fields, wanted = ours(live), {"metadata": metadata, **content}
+    paths: list[tuple[Step, ...]] = list(lost(wanted, fields)) if fields else [(name,) for name in wanted]
+    paths += [path for path in _beyond(desired, live) if path not in paths]
+    if controller_uid(desired) != controller_uid(live):
+        paths.append(("metadata", "ownerReferences"))
+    return [Drift(dotted(path), writer(live, path)) for path in paths]
+
+
+def without_others(desired: Object, live: Object) -> Object | None:
+    """The JSON merge patch that takes away what others have added where only we may write; None when it is nothing.
+
+    An apply takes back what is ours and leaves what others have beside it.
+    """
+    patch: Object = {}
+    for path in _beyond(desired, live):
+        inner = patch
+        for step in path[:-1]:
+            inner = inner.setdefault(step, {})
+        inner[path[-1]] = _at(desired, path)
+    return patch or None
+
+
+def _beyond(desired: Object, live: Object) -> Iterator[Path]:
+    for path in ONLY_OURS.get(desired["kind"], ()):
+        wanted, found = _at(desired, path), _at(live, path)
+        if found != wanted and not (wanted in (None, [], False) and found in (None, [], False)):
+            yield path
+
+
+def _at(item: Any, path: Path) -> Any:
+    for step in path:
+        item = item.get(step) if isinstance(item, dict) else None
+    return item

@@ -58,6 +58,21 @@ class Plan:
     restarts: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a child could not be written."""
+
+    reason: Reason
+    text: str
+
+
+def name_taken(refusal: Refusal | None) -> list[Condition]:
+    """Says that an object of somebody else has the name of a child; empty when none has."""
+    if refusal is None or refusal.reason != Reason.NAME_TAKEN:
+        return []
+    return [condition(ConditionType.NAME_TAKEN, True, refusal.reason, refusal.text)]
+
+
 def outdated(plan: Plan, children: Children) -> bool:
     """Whether a Deployment is not yet as the plan wants it."""
     deployments = [item for item in plan.apply if item["kind"] == "Deployment"]

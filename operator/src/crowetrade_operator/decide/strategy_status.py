@@ -29,9 +29,11 @@ from crowetrade_operator.decide.observed import GatewayView
 from crowetrade_operator.decide.plan import (
     STOPS_AS_WISHED,
     Plan,
+    Refusal,
     bounded,
     bus_message,
     halted_condition,
+    name_taken,
     observed_generation,
     outdated,
     paused,
@@ -73,7 +75,7 @@ _ON_THE_WAY = (Reason.STOPPING, Reason.WAITING_FOR_GATEWAY)
 _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
 
 
-def report(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> StrategyStatus:
+def report(observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus) -> StrategyStatus:
     """The new status; `previous` is the one that was reported last."""
     strategy = observed.strategy
     conditions = _conditions(observed, planned, refusal, previous)
@@ -101,7 +103,9 @@ def report(observed: Observed, planned: Plan, refusal: str, previous: StrategySt
     )
 
 
-def _conditions(observed: Observed, planned: Plan, refusal: str, previous: StrategyStatus) -> list[Condition]:
+def _conditions(
+    observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus
+) -> list[Condition]:
     found = _references(observed)
     problem = found if isinstance(found, Problem) else None
     halted = _halted(observed)
@@ -121,7 +125,7 @@ def _conditions(observed: Observed, planned: Plan, refusal: str, previous: Strat
         known = health(ready, previous, strategy.metadata.generation, now, moving, stopped)
     conditions = [ready, agents, venue, risk, trading, *known]
     extra = (_orders_refused(observed, halted, previous), halted, _left_behind(observed))
-    conditions += [item for item in extra if item is not None]
+    conditions += [*(item for item in extra if item is not None), *name_taken(refusal)]
     return [*conditions, *paused(strategy, previous.observed_generation)]
 
 
@@ -223,10 +227,10 @@ def _ready_message(observed: Observed, trading: Condition) -> str:
     return trading.message
 
 
-def _agents_available(observed: Observed, problem: Problem | None, refusal: str) -> Condition:
+def _agents_available(observed: Observed, problem: Problem | None, refusal: Refusal | None) -> Condition:
     type_, work = ConditionType.AGENTS_AVAILABLE, observed.workload
-    if refusal:
-        return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
+    if refusal is not None:
+        return condition(type_, False, refusal.reason, refusal.text)
     if work.available:
         return condition(type_, True, Reason.AVAILABLE, work.message)
     if problem is not None and all(item is None for item in observed.deployments()):
@@ -389,6 +393,10 @@ def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condi
     account = observed.venues.account(venue)
     if halted is not None:
         return condition(type_, False, halted.reason, halted.message)
+    found = observed.venues.present.get(venue)
+    if found is not None and not observed.venues.admitted(found):
+        text = f"VenueConnection {found.namespace}/{found.name} does not admit the strategy, so its orders are refused."
+        return condition(type_, False, Reason.VENUE_NOT_ALLOWED, text)
     if view.status is not None and view.status.blocked_reason:
         text = f"The gateway of venue {venue} has not received its configuration yet, so it refuses every order."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
@@ -431,7 +439,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
         return StrategyPhase.HALTED
     if observed.strategy.spec.suspend:
         return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
-    if agents.reason in BROKEN or agents.reason == Reason.REFUSED_BY_CLUSTER:
+    if agents.reason in (*BROKEN, Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN):
         return StrategyPhase.DEGRADED
     if risk.reason in _UNBOUND:
         return StrategyPhase.PENDING

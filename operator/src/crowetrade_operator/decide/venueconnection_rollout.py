@@ -4,7 +4,9 @@ namespace at once. So neither a change of many manifests nor an upgrade of the o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
+from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition
 from crowetrade_api.names import APPLIED_HASH_ANNOTATION, venue_object
 from crowetrade_api.reasons import Reason
@@ -40,18 +42,26 @@ def _waits_for_quiet(observed: ObservedVenue, venue: VenueConnection) -> Restart
     if venue.spec.update_policy == "Immediate":
         return None
     status = observed.gateway.trusted
-    if status is not None:
-        opened = sum(account.open_orders for account in status.accounts)
-        if opened == 0:
-            return None
-        what = f"{opened} {'order is' if opened == 1 else 'orders are'} open"
+    if status is None:
+        what = "no order is open: what is open is not known, because the gateway has not reported"
+    elif opened := sum(account.open_orders for account in status.accounts):
+        what = f"no order is open: {opened} {'order is' if opened == 1 else 'orders are'}"
+    elif held := _taken_away(status, venue):
+        what = f"nothing is held that spec.instruments lists no more, and that nobody could close then: {held}"
     else:
-        what = "what is open there is not known, because the gateway has not reported"
+        return None
     return Restart(
-        f"A change of the gateway waits until no order is open: {what}. "
+        f"A change of the gateway waits until {what}. "
         "Set spec.updatePolicy to Immediate to roll it out at once; open orders are then cancelled.",
         Reason.WAITING_FOR_QUIET,
     )
+
+
+def _taken_away(status: status_pb2.GatewayStatus, venue: VenueConnection) -> str:
+    """Positions in instruments that the spec does not list, in words."""
+    listed = {item.symbol for item in venue.spec.instruments}
+    positions = [item for item in status.positions if item.instrument.symbol not in listed]
+    return ", ".join(f"{item.quantity} {item.instrument.symbol}" for item in positions if Decimal(item.quantity) != 0)
 
 
 def _waits_for_turn(observed: ObservedVenue, settings: Settings) -> Restart | None:

@@ -29,8 +29,10 @@ from crowetrade_operator.decide.plan import (
     SESSION_NAMES,
     STOPS_AS_WISHED,
     Plan,
+    Refusal,
     bounded,
     halted_condition,
+    name_taken,
     observed_generation,
     paused,
     paused_rollout,
@@ -49,10 +51,15 @@ WATCHED = (
     ConditionType.CREDENTIALS_STALE,
 )
 SHOWN_REFUSED = 10
+_REFUSED = (Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN)
 
 
 def report(
-    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue,
+    planned: Plan,
+    settings: Settings,
+    refusal: Refusal | None,
+    previous: VenueConnectionStatus,
 ) -> VenueConnectionStatus:
     """The new status; `previous` is the one that was reported last."""
     venue, status = observed.venue, observed.gateway.status or observed.gateway.last
@@ -85,7 +92,11 @@ def record_cleared(observed: ObservedVenue) -> bool:
 
 
 def _conditions(
-    observed: ObservedVenue, planned: Plan, settings: Settings, refusal: str, previous: VenueConnectionStatus
+    observed: ObservedVenue,
+    planned: Plan,
+    settings: Settings,
+    refusal: Refusal | None,
+    previous: VenueConnectionStatus,
 ) -> list[Condition]:
     session, halted = _session_established(observed, refusal), _halted(observed)
     found = [session] if halted is None else [session, halted]
@@ -98,7 +109,7 @@ def _conditions(
     if halted is not None and halted.reason not in STOPS_AS_WISHED:
         parts.insert(0, condition(ConditionType.READY, False, halted.reason, halted.message))
     refused = _strategies_refused(observed)
-    found += [refused] if refused is not None else []
+    found += [*([refused] if refused is not None else []), *name_taken(refusal)]
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
     venue = observed.venue
     if venue.paused:
@@ -165,10 +176,10 @@ def _halted(observed: ObservedVenue) -> Condition | None:
     return halted_condition(observed.venue.name, observed.gateway, observed.config)
 
 
-def _session_established(observed: ObservedVenue, refusal: str) -> Condition:
+def _session_established(observed: ObservedVenue, refusal: Refusal | None) -> Condition:
     type_ = ConditionType.SESSION_ESTABLISHED
-    if refusal:
-        return condition(type_, False, Reason.REFUSED_BY_CLUSTER, refusal)
+    if refusal is not None:
+        return condition(type_, False, refusal.reason, refusal.text)
     work = observed.workload
     if observed.gateway.status is None and work.reason in BROKEN:
         return condition(type_, False, work.reason, work.message)
@@ -263,7 +274,7 @@ def _phase(observed: ObservedVenue, conditions: Sequence[Condition], previous: V
     assert ready is not None
     assert session is not None
     assert credentials is not None
-    if credentials.reason == Reason.VAULT_NOT_CONFIGURED or session.reason == Reason.REFUSED_BY_CLUSTER:
+    if credentials.reason == Reason.VAULT_NOT_CONFIGURED or session.reason in _REFUSED:
         return VenuePhase.PENDING
     if session.reason == Reason.LOGON_REJECTED:
         return VenuePhase.REFUSED

@@ -123,7 +123,8 @@ def _selectors(peer: Peer) -> list[dict[str, Any]]:
     if not peer.namespace_labels and not peer.pod_labels:
         return networks
     # An empty selector is every namespace, and one that is missing the policy's own.
-    pods: dict[str, Any] = {"namespaceSelector": {"matchLabels": dict(peer.namespace_labels)}}
+    every: dict[str, Any] = {"namespaceSelector": {}}
+    pods = {"namespaceSelector": {"matchLabels": dict(peer.namespace_labels)}} if peer.namespace_labels else every
     if peer.pod_labels:
         pods["podSelector"] = {"matchLabels": dict(peer.pod_labels)}
     return [pods, *networks]

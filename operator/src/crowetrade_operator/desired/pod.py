@@ -78,6 +78,8 @@ def deployment_spec(
     """spec of a Deployment of one replica. Recreate: two at once would fight for the session."""
     return {
         "replicas": 1,
+        # A rollout stops by our own annotation `paused`, which the status tells; this one would stop it in silence.
+        "paused": False,
         "revisionHistoryLimit": 2,
         "progressDeadlineSeconds": 120,
         "strategy": {"type": "Recreate"},

@@ -15,7 +15,7 @@ def _port(name: str, number: int) -> dict[str, Any]:
 
 def service(owner: Owner) -> dict[str, Any]:
     """A gateway gets an address; a strategy a headless Service, for metrics only."""
-    spec: dict[str, Any] = {"selector": selector(owner), "ports": [_port("http", HTTP_PORT)]}
+    spec: dict[str, Any] = {"type": "ClusterIP", "selector": selector(owner), "ports": [_port("http", HTTP_PORT)]}
     if isinstance(owner, VenueConnection):
         spec["ports"] = [_port("grpc", GRPC_PORT), _port("control", CONTROL_PORT), *spec["ports"]]
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -20,6 +20,7 @@ from crowetrade_api.names import (
     FINALIZER,
     Key,
     Kind,
+    child_names,
     venue_object,
 )
 from crowetrade_api.v1alpha1.common import Labels
@@ -28,11 +29,10 @@ from crowetrade_api.v1alpha1.meta import Metadata, Resource, Unreadable, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection
-from crowetrade_operator import metrics
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.compare import is_applied, with_hash
+from crowetrade_operator.cluster.compare import controller_uid
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.pod_events import PodEvents
@@ -47,11 +47,10 @@ from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
-    ClusterRefused,
     Conflict,
-    NamespaceTerminating,
     NotFound,
 )
+from crowetrade_operator.reconcile.children import Applied, ChildWriter
 from crowetrade_operator.reconcile.traders import Traders, venues_of
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
@@ -93,11 +92,13 @@ class Context:
     traders: Traders = field(init=False)
     pod_events: PodEvents = field(init=False)
     vault_roles: VaultRoleKeeper = field(init=False)
+    child_writer: ChildWriter = field(init=False)
 
     def __post_init__(self) -> None:
         self.traders = Traders(self.cache)
         self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
+        self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
 
     def all_venues(self) -> list[AnyVenue]:
         """Those of all namespaces in which the operator works."""
@@ -276,20 +277,22 @@ class Context:
             self._namespace_changed(namespace)
 
     def children(self, key: Key) -> Children:
-        """Live children of a custom resource."""
-        return Children(self.cache.owned(key))
+        """Live children of a custom resource: what it controls, and the pods of its Deployments."""
+        owner = self.cache.get(key.kind.value, key.namespace, key.name)
+        uid = owner["metadata"]["uid"] if owner is not None else ""
+        return Children([item for item in self.cache.owned(key) if uid and _belongs(item, key, uid)])
 
-    async def carry_out(self, key: Key, resource: Resource, plan: Plan) -> str:
-        """Writes what the plan asks for; returns why the API server refused a child, or nothing."""
+    async def carry_out(self, key: Key, resource: Resource, plan: Plan) -> Applied:
+        """Writes what the plan asks for; returns what came of the children."""
         if plan.finalizer is True:
             await self._ensure_finalizer(key, resource.metadata)
         if plan.journal:
             await self._ensure_journal(key)
         if plan.config is not None:
             await self._put_config(key, plan.config)
-        refusal = await self._apply(plan.apply)
+        applied = await self.child_writer.apply(key, resource.metadata, plan.apply)
         for item in plan.delete:
-            await self._delete(item)
+            await self.child_writer.delete(item)
         if plan.delete_config:
             await self._delete_config(key)
         for done, annotation in (
@@ -302,10 +305,10 @@ class Context:
                     key, resource.metadata, {"annotations": {annotation: None, CHANGED_BY_ANNOTATION: None}}
                 )
         if plan.finalizer is False and not await self._drop_finalizer(key, resource.metadata):
-            return refusal  # an earlier reconcile has let it go, and has told it
+            return applied  # an earlier reconcile has let it go, and has told it
         for note in plan.notes:
             self.recorder.record(key.kind.value, resource.metadata, note)
-        return refusal
+        return applied
 
     async def relay(self, switch: killswitch.AnyKillSwitch, wanted: killswitch.Relay) -> bool:
         """Puts an order on the bus or takes it away, and sends it directly where the gateway is not heard; returns
@@ -347,7 +350,7 @@ class Context:
         return [strategy for strategy in found if strategy is not None]
 
     def _deployed(self, namespace: str, venue: str) -> bool:
-        return self.cache.get("Deployment", namespace, venue_object(venue)) is not None
+        return self.children(Key(Kind.VENUE, namespace, venue)).get("Deployment", venue_object(venue)) is not None
 
     def _is_restarting(self, namespace: str, venue: str) -> bool:
         deployment = self.cache.get("Deployment", namespace, venue_object(venue))
@@ -396,29 +399,6 @@ class Context:
         if known is None:
             return venue.status.session.fencing_token, venue.status.journal.sequence
         return known["session"]["fencingToken"], known["journal"]["sequence"]
-
-    async def _apply(self, children: Sequence[Object]) -> str:
-        """Applies what differs. A refusal (quota, admission, immutable field) becomes words for the status."""
-        for child in children:
-            desired = with_hash(child)
-            metadata = child["metadata"]
-            live = self.cache.get(child["kind"], metadata["namespace"], metadata["name"])
-            if is_applied(desired, live):
-                metrics.APPLIES_SKIPPED.inc()
-                continue
-            try:
-                self.cache.put(await self.cluster.apply(desired))
-            except ClusterRefused as error:
-                tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
-                tell("child refused", kind=child["kind"], name=metadata["name"], error=str(error))
-                return f"The API server refused {child['kind']} {metadata['name']}: {error.message}"
-            log.info("applied", kind=child["kind"], namespace=metadata["namespace"], name=metadata["name"])
-        return ""
-
-    async def _delete(self, item: Object) -> None:
-        metadata = item["metadata"]
-        await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
-        log.info("deleted", kind=item["kind"], namespace=metadata["namespace"], name=metadata["name"])
 
     async def _ensure_journal(self, key: Key) -> None:
         """A gateway without its stream cannot journal, so it sends nothing; its status says that the bus is down."""
@@ -479,3 +459,12 @@ class Context:
         if stored["metadata"].get("uid") != metadata.uid:
             raise Conflict("patch", f"{key.kind} {key.name}", 409, "another object has the name now")
         return stored
+
+
+def _belongs(item: Object, key: Key, uid: str) -> bool:
+    """Whether the resource controls it. Of a pod, a ReplicaSet of a Deployment of its name does."""
+    if item["kind"] != "Pod":
+        return controller_uid(item) == uid
+    owners = item["metadata"].get("ownerReferences") or ()
+    sets = (owner["name"] for owner in owners if owner.get("controller") and owner["kind"] == "ReplicaSet")
+    return any(name.rpartition("-")[0] in child_names(key) for name in sets)

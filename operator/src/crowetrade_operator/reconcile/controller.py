@@ -100,9 +100,9 @@ class Controller:
         item = after or before
         assert item is not None
         if item["kind"] not in _CUSTOM:
-            owner = owner_key(item)
-            if owner is not None:
-                self.queue.add(owner)
+            for owner in {owner_key(seen) for seen in (before, after) if seen is not None}:
+                if owner is not None:
+                    self.queue.add(owner)
             return
         if before is not None and after is not None and _intent(before) == _intent(after):
             if _record(before) != _record(after):
@@ -333,18 +333,19 @@ class Controller:
             warnings=warnings,
         )
         planned = strategy.plan(observed, context.settings)
-        refusal = await context.carry_out(key, resource, planned)
+        applied = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
-        status = strategy_status.report(observed, planned, refusal, previous)
+        status = strategy_status.report(observed, planned, applied.refusal, previous)
         leaves = any(item.use == VenueUse.CLOSE_ONLY for item in status.venues)
         self._wait_for_figures(key, bool(planned.held) or leaves or status.phase == StrategyPhase.STOPPING)
         self._report(key, resource, previous, status, strategy_status.WATCHED)
         refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
+        again = planned.again
         if not observed.workload.available or (refused is not None and refused.status == "True"):
             # That changes with time, and no event says so.
-            return _again(planned.again or context.settings.silent_after_seconds, refusal)
-        return _again(planned.again, refusal)
+            again = again or context.settings.silent_after_seconds
+        return _earlier(again, applied.again)
 
     def _wait_for_figures(self, key: Key, waits: bool) -> None:
         if waits:
@@ -394,16 +395,16 @@ class Controller:
         if planned.restarts:
             context.restarts.add((key.namespace, key.name))
         try:
-            refusal = await context.carry_out(key, resource, planned)
+            applied = await context.carry_out(key, resource, planned)
         finally:
             context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
         self._configured(key, observed.config.revision)
         self._wait_for_figures(key, bool(planned.held))
-        status = venueconnection_status.report(observed, planned, context.settings, refusal, previous)
+        status = venueconnection_status.report(observed, planned, context.settings, applied.refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
-        return _again(planned.again, refusal)
+        return _earlier(planned.again, applied.again)
 
     def _configured(self, key: Key, revision: str) -> None:
         """Who trades at a venue is looked at again when its gateway has had the time to confirm what is new for it: as
@@ -579,6 +580,7 @@ class Controller:
                 for key in keys[part::parts]:
                     self.context.status.doubt(key)
                     self.queue.add(key, first=False)
+            self.context.child_writer.writes.forget_old()
             self.context.bus.board.forget_silent_agents(AGENT_MEMORY_SECONDS)
             try:
                 await self.sweep()
@@ -608,9 +610,8 @@ class Controller:
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
 
 
-def _again(planned: float | None, refusal: str) -> float | None:
-    """A refusal may be gone when a quota is raised: look again, but not often."""
-    return 30.0 if refusal else planned
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
 
 
 def _intent(item: Object) -> Object:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from crowetrade_operator.cluster.resources import STRATEGIES
 from crowetrade_operator.settings import StreamSettings
 from crowetrade_operator_tests.authorizer.conftest import make_strategy
 from crowetrade_operator_tests.secured_bus import (
+    AUTHORIZER,
     NATS,
     OPERATOR,
     SecuredBus,
@@ -30,6 +32,7 @@ from crowetrade_operator_tests.secured_bus import (
 )
 from crowetrade_operator_tests.servers import ApiServer, Wire, nats_client
 from crowetrade_operator_tests.waiting import until
+from crowetrade_process_tests.identity.authority import write_identity
 
 pytestmark = pytest.mark.integration
 GATEWAY = identity_of_gateway("desk", "sim")
@@ -101,6 +104,47 @@ async def test_a_renewed_certificate_of_the_server_closes_no_connection(
         await gateway.publish("status.desk.gateway.sim", b"after")
         assert (await subscription.next_msg(timeout=5)).data == b"after"
         assert lost == []
+
+
+async def renew_certificate_of_server(bus: SecuredBus) -> None:
+    """With which it asks again about every connection; returns when it is through."""
+    bus.directory(NATS, renewed=True)
+    assert bus.server is not None
+    before = bus.server_log().count("Reloaded server configuration")
+    bus.server.send(signal.SIGHUP)
+    await until("the server to be through", lambda: bus.server_log().count("Reloaded server configuration") > before)
+
+
+async def test_a_connection_outlives_its_certificate_and_not_its_revocation(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
+) -> None:
+    """The server asks again whenever its own certificate is renewed."""
+    authorizer = bus.directory(AUTHORIZER)
+    write_identity(
+        authorizer, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=bus.authority.revocations()
+    )
+    replica = bus.start_authorizer(api_server.kubeconfig)
+    await asyncio.to_thread(replica.wait_ready)
+    begins = datetime.now(UTC) - timedelta(minutes=1)
+    issued = bus.authority.issue_to(GATEWAY, not_before=begins, lifetime=timedelta(seconds=66))
+    write_identity(bus.directory(GATEWAY), issued, bus.authority)
+    closed = asyncio.Event()
+
+    async def when_closed() -> None:
+        closed.set()
+
+    async with bus.connected(OPERATOR) as operator, bus.connected(GATEWAY, closed_cb=when_closed) as gateway:
+        await until("the certificate to end", lambda: datetime.now(UTC) > begins + timedelta(seconds=67))
+        await renew_certificate_of_server(bus)
+        assert await hears(operator, gateway, "status.desk.gateway.sim")
+        (authorizer / "ca.crl").write_bytes(bus.authority.revocations(issued))
+
+        async def refused() -> bool:
+            await renew_certificate_of_server(bus)
+            return closed.is_set()
+
+        await until("the connection to be closed", refused)
+        assert bus.judged("Revoked") == 1
 
 
 async def test_what_an_open_bus_has_stored_is_there_when_identities_are_turned_on(

@@ -17,7 +17,9 @@ def strategy(name: str = "ema", version: int = 1, uid: str = "") -> Object:
 def child(name: str, owner: str = "ema", version: int = 1) -> Object:
     labels = {"trading.crowetrade.io/strategy": owner}
     metadata = {"name": name, "namespace": "desk", "uid": name, "resourceVersion": str(version), "labels": labels}
-    return {"kind": "Deployment", "metadata": {**metadata, "managedFields": [{"big": "x"}]}}
+    reference: Object = {"f:metadata": {"f:ownerReferences": {f'k:{{"uid":"{name}"}}': {}}}, "f:spec": {}}
+    managed = [{"manager": "m", "operation": "Apply", "time": f"at-{name}", "fieldsV1": reference}]
+    return {"kind": "Deployment", "metadata": {**metadata, "managedFields": managed}}
 
 
 def test_the_newer_version_wins() -> None:
@@ -117,7 +119,7 @@ def test_namespaces_of_a_kind_are_those_that_hold_one() -> None:
     assert cache.namespaces("KillSwitch") == []
 
 
-def test_listeners_hear_before_and_after_and_managed_fields_are_not_kept() -> None:
+def test_listeners_hear_before_and_after() -> None:
     heard: list[tuple[bool, bool]] = []
     cache = Cache()
     cache.listen(lambda before, after: heard.append((before is not None, after is not None)))
@@ -125,5 +127,14 @@ def test_listeners_hear_before_and_after_and_managed_fields_are_not_kept() -> No
     cache.put(child("a", version=2))
     cache.remove(child("a", version=3))
     assert heard == [(False, True), (True, True), (True, False)]
-    cache.put(child("b"))
-    assert "managedFields" not in next(cache.of_kind("Deployment"))["metadata"]
+
+
+def test_managed_fields_are_kept_of_children_alone_and_shared_between_them() -> None:
+    cache = Cache()
+    for name in ("a", "b"):
+        cache.put(child(name))
+    one, other = (item["metadata"]["managedFields"] for item in cache.of_kind("Deployment"))
+    assert one == [{"manager": "m", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]
+    assert one[0] is other[0]
+    cache.put({**strategy(), "metadata": {**strategy()["metadata"], "managedFields": [{"big": "x"}]}})
+    assert "managedFields" not in next(cache.of_kind("Strategy"))["metadata"]

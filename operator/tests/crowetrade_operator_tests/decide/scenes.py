@@ -9,7 +9,7 @@ from typing import Any
 from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config, uses_venue
-from crowetrade_api.names import FINALIZER
+from crowetrade_api.names import FIELD_MANAGER, FINALIZER
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
@@ -99,10 +99,17 @@ def surroundings(
     )
 
 
+def all_ours(item: Object) -> Object:
+    """The entry in managedFields that says that we have applied all of it."""
+    fields: Object = {f"f:{name}": {} for name in item if name not in ("apiVersion", "kind")}
+    return {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}
+
+
 def live(item: Object, ready: int = 1, **status: Any) -> Object:
     """A child as the API server holds it after our apply; a Deployment with so many ready pods."""
     stored = with_hash(item)
-    stored = {**stored, "metadata": {**stored["metadata"], "uid": f"uid-{item['metadata']['name']}", "generation": 1}}
+    of_server = {"uid": f"uid-{item['metadata']['name']}", "generation": 1, "managedFields": [all_ours(stored)]}
+    stored = {**stored, "metadata": {**stored["metadata"], **of_server}}
     if item["kind"] != "Deployment":
         return stored
     return {**stored, "status": {"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": ready, **status}}

@@ -93,7 +93,7 @@ def true(status: Any) -> set[str]:
 
 def venue_status(seen: Any, previous: VenueConnectionStatus | None = None) -> VenueConnectionStatus:
     planned = venueconnection.plan(seen, SETTINGS)
-    return venueconnection_status.report(seen, planned, SETTINGS, "", previous or VenueConnectionStatus())
+    return venueconnection_status.report(seen, planned, SETTINGS, None, previous or VenueConnectionStatus())
 
 
 def test_a_strategy() -> None:

@@ -73,7 +73,7 @@ def test_an_admitted_strategy_has_its_venue_its_limits_and_its_gateways_address(
     of = guest()
     there = around(shared(), of)
     observed = seen(of, there)
-    status = report(observed, Plan(), "", StrategyStatus())
+    status = report(observed, Plan(), None, StrategyStatus())
     assert told(status.conditions, ConditionType.VENUE_CONNECTED).status == "True"
     assert told(status.conditions, ConditionType.RISK_BOUND).status == "True"
     assert status.risk_limits == [LIMIT.name]
@@ -105,7 +105,7 @@ def test_a_refusal_is_told_on_both_sides_and_binds_nothing(case: str) -> None:
     of, at = guest(), shared(allowed)
     there = around(at, of, labels=labels)
     assert not there.config(at).strategies
-    status = report(seen(of, there, labels), Plan(), "", StrategyStatus())
+    status = report(seen(of, there, labels), Plan(), None, StrategyStatus())
     for type_ in (ConditionType.VENUE_CONNECTED, ConditionType.RISK_BOUND, ConditionType.TRADING):
         found = told(status.conditions, type_)
         assert (found.status, found.reason) == ("False", "VenueNotAllowed")
@@ -117,7 +117,7 @@ def test_a_refusal_is_told_on_both_sides_and_binds_nothing(case: str) -> None:
     assert "50051" not in str(policy["spec"]["egress"]), "and has no way there"
     assert not [item for item in planned.apply if item["kind"] == "Deployment"]
     observed = ObservedVenue(at, there, Children(), NOW)
-    conditions = venueconnection_status.report(observed, Plan(), SETTINGS, "", VenueConnectionStatus()).conditions
+    conditions = venueconnection_status.report(observed, Plan(), SETTINGS, None, VenueConnectionStatus()).conditions
     other = told(conditions, ConditionType.STRATEGIES_REFUSED)
     assert (other.status, other.reason) == ("True", "StrategyNotAllowed")
     assert "desk/ema" in other.message
@@ -132,7 +132,7 @@ def test_a_namespace_with_the_label_is_admitted_and_one_whose_labels_are_unknown
     status = report(
         Observed(of, Surroundings(namespace="desk"), Children(), [], NOW, {"venues": around(at, of)}),
         Plan(),
-        "",
+        None,
         StrategyStatus(),
     )
     found = told(status.conditions, ConditionType.VENUE_CONNECTED)
@@ -142,7 +142,7 @@ def test_a_namespace_with_the_label_is_admitted_and_one_whose_labels_are_unknown
 def test_nothing_is_refused_where_everybody_is_admitted() -> None:
     of, at = guest(), shared()
     observed = ObservedVenue(at, around(at, of), Children(), NOW)
-    status = venueconnection_status.report(observed, Plan(), SETTINGS, "", VenueConnectionStatus())
+    status = venueconnection_status.report(observed, Plan(), SETTINGS, None, VenueConnectionStatus())
     assert not [item for item in status.conditions if item.type == ConditionType.STRATEGIES_REFUSED]
 
 

@@ -23,7 +23,7 @@ Object = dict[str, Any]
 def status_of(*, at: Object | None = None, **gateway: Any) -> StrategyStatus:
     """Of a strategy whose gateway says this as well; `at` are settings of its scene."""
     observed = scene(gateway=gateway, **(at or {}))
-    return report(observed, plan(observed, SETTINGS), "", StrategyStatus())
+    return report(observed, plan(observed, SETTINGS), None, StrategyStatus())
 
 
 def kill(*strategies: str) -> kill_pb2.KillAcknowledgement:

@@ -92,7 +92,7 @@ def running() -> list[Object]:
 
 def use_of(observed: Observed, planned: Plan | None = None) -> dict[str, str]:
     """status.venues that is reported."""
-    status = report(observed, planned or plan(observed, SETTINGS), "", observed.strategy.status)
+    status = report(observed, planned or plan(observed, SETTINGS), None, observed.strategy.status)
     return {item.name: item.use for item in status.venues}
 
 
@@ -224,12 +224,12 @@ def test_a_position_at_a_venue_that_is_gone_is_not_forgotten() -> None:
     known = {"symbol": "EUR-USD", "venue": "sim-fx", "quantity": "-175000", "markPrice": "1.1"}
     status = StrategyStatus.model_validate({**of.status.to_api(), "position": [known]})
     observed = seen(of.model_copy(update={"status": status}), children=[], venues=[NEW])
-    said = report(observed, plan(observed, SETTINGS), "", status)
+    said = report(observed, plan(observed, SETTINGS), None, status)
     assert {item.name: item.use for item in said.venues} == {"sim-fx": "CloseOnly", "sim-b": "Trading"}
     (last,) = said.position
     assert (last.quantity, last.mark_price, last.last_known_time) == ("-175000", "", NOW.text)
     assert "last known position -175000 EUR-USD at sim-fx" in told(said.conditions, ConditionType.LEFT_BEHIND).message
-    later = report(seen(of.model_copy(update={"status": said}), children=[], venues=[NEW]), Plan(), "", said)
+    later = report(seen(of.model_copy(update={"status": said}), children=[], venues=[NEW]), Plan(), None, said)
     assert later.position == said.position, "the time is that at which it was known last"
 
 
@@ -241,7 +241,7 @@ def test_with_a_position_a_move_waits_and_the_old_venue_stays_reachable() -> Non
     (policy,) = [item for item in planned.apply if item["kind"] == "NetworkPolicy"]
     assert "sim-fx" in str(policy)
     assert "sim-b" in str(policy)
-    status = report(observed, planned, "", observed.strategy.status)
+    status = report(observed, planned, None, observed.strategy.status)
     assert told(status.conditions, ConditionType.RECONCILING).reason == "WaitingForFlat"
     trading = told(status.conditions, ConditionType.TRADING)
     assert (trading.status, trading.reason) == ("False", "WaitingForFlat")
@@ -290,7 +290,7 @@ def test_nothing_is_rolled_out_before_the_status_remembers_what_is_left() -> Non
 
 def test_after_an_immediate_move_it_is_said_how_to_get_rid_of_what_is_left() -> None:
     observed = seen(naming("sim-b", LEAVES_OLD, AT_NEW), LONG, [])
-    status = report(observed, plan(observed, SETTINGS), "", observed.strategy.status)
+    status = report(observed, plan(observed, SETTINGS), None, observed.strategy.status)
     left = told(status.conditions, ConditionType.LEFT_BEHIND)
     assert left.reason == "CloseOnly"
     assert "name the venue in spec.instruments again" in left.message
@@ -329,7 +329,7 @@ def test_what_cannot_be_found_leaves_what_runs_as_it_is(case: str) -> None:
     (policy,) = [item for item in planned.apply if item["kind"] == "NetworkPolicy"]
     assert "sim-fx" in str(policy), "its agents still reach the venue"
     assert state_at(OLD, of) == TRADING
-    status = report(observed, planned, "", of.status)
+    status = report(observed, planned, None, of.status)
     assert {item.name: item.use for item in status.venues} == {"sim-fx": "Trading"}
     # It is waited for a while, because what is missing may be applied a moment later.
     for type_, truth in ((ConditionType.VENUE_CONNECTED, "False"), (ConditionType.RECONCILING, "True")):
@@ -344,7 +344,7 @@ def test_what_cannot_be_found_leaves_what_runs_as_it_is(case: str) -> None:
 
 def test_trading_as_configured_before_needs_the_old_gateway() -> None:
     observed = seen(naming("sim-x", AT_OLD), views={"sim-fx": silent(gateway_status(accounts=FLAT))})
-    trading = told(report(observed, Plan(), "", observed.strategy.status).conditions, ConditionType.TRADING)
+    trading = told(report(observed, Plan(), None, observed.strategy.status).conditions, ConditionType.TRADING)
     assert (trading.status, trading.reason) == ("Unknown", "GatewaySilent")
 
 
@@ -352,7 +352,7 @@ def test_while_paused_nothing_claims_that_the_new_spec_runs() -> None:
     of = naming("sim-b", AT_OLD, metadata={"annotations": {PAUSED_ANNOTATION: "true"}, "generation": 3})
     previous = of.status.model_copy(update={"observed_generation": 2})
     observed = seen(of, LONG)
-    status = report(observed, plan(observed, SETTINGS), "", previous)
+    status = report(observed, plan(observed, SETTINGS), None, previous)
     assert status.observed_generation == 2
     assert {item.observed_generation for item in status.conditions} == {2}
     found = told(status.conditions, ConditionType.RECONCILING)
@@ -401,7 +401,7 @@ def test_a_venue_in_another_namespace_is_left_like_any_other() -> None:
         namespaces=namespaces,
     )
     here = surroundings([of], venues=[OLD], namespaces={"desk": {}})
-    status = report(Observed(of, here, Children(), [], NOW, {"venues": beyond}), Plan(), "", of.status)
+    status = report(Observed(of, here, Children(), [], NOW, {"venues": beyond}), Plan(), None, of.status)
     assert [(item.namespace, item.use) for item in status.venues] == [("desk", "Trading"), ("venues", "CloseOnly")]
     assert "position 7 EUR-USD at venues/sim-fx" in told(status.conditions, ConditionType.LEFT_BEHIND).message
     assert [(item.venue, item.quantity) for item in status.position] == [("venues/sim-fx", "7")]

@@ -171,7 +171,7 @@ def _config_hash(items: Sequence[Object]) -> str:
 
 
 def test_another_topology_deletes_the_deployments_of_the_one_before() -> None:
-    roles = ["strategy-ema-feature", "strategy-ema-signal", "strategy-ema-portfolio", "strategy-ema-execution"]
+    roles = ["agent-feature-ema", "agent-signal-ema", "agent-portfolio-ema", "agent-execution-ema"]
     split = plan(seen(SPLIT, None, None, running()), SETTINGS)
     assert names(split.apply) == roles
     assert names(split.delete) == ["strategy-ema"]

@@ -11,9 +11,11 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import ConditionType
 from crowetrade_api.gateway_config import AnyVenue
 from crowetrade_api.names import PAUSED_ANNOTATION
+from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
 from crowetrade_operator.decide.observed import Children, GatewayView
+from crowetrade_operator.decide.plan import Refusal
 from crowetrade_operator.decide.strategy import Observed, plan
 from crowetrade_operator.decide.strategy_status import report
 from crowetrade_operator_tests.decide.scenes import (
@@ -81,7 +83,12 @@ def scene(
     return Observed(resource, found, Children(children), agents, NOW)
 
 
-def status_of(observed: Observed, previous: StrategyStatus | None = None, refusal: str = "") -> StrategyStatus:
+REFUSAL = Refusal(Reason.REFUSED_BY_CLUSTER, "The API server refused Deployment strategy-ema: exceeded quota")
+
+
+def status_of(
+    observed: Observed, previous: StrategyStatus | None = None, refusal: Refusal | None = None
+) -> StrategyStatus:
     return report(observed, plan(observed, SETTINGS), refusal, previous or StrategyStatus())
 
 
@@ -417,7 +424,10 @@ def test_conditions(case: str) -> None:
 
 
 def test_a_refused_child_is_told_in_the_words_of_the_api_server() -> None:
-    status = status_of(TRADING, refusal="The API server refused Deployment strategy-ema: exceeded quota")
+    status = status_of(
+        TRADING,
+        refusal=REFUSAL,
+    )
     for type_ in (ConditionType.READY, ConditionType.AGENTS_AVAILABLE, ConditionType.TRADING):
         found = told(status.conditions, type_)
         assert (found.status, found.reason) == ("False", "RefusedByCluster")

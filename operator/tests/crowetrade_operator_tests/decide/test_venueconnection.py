@@ -19,8 +19,10 @@ from crowetrade_api.names import (
     FORCE_DELETE_ANNOTATION,
     PAUSED_ANNOTATION,
 )
+from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.decide.observed import Children, GatewayView, Kept, ObservedVenue
+from crowetrade_operator.decide.plan import Refusal
 from crowetrade_operator.decide.venueconnection import LOOK_AGAIN_SECONDS, plan
 from crowetrade_operator.decide.venueconnection_deletion import CASCADE_SECONDS
 from crowetrade_operator.decide.venueconnection_status import report
@@ -91,10 +93,13 @@ def scene(
     return ObservedVenue(resource, found, Children(items), NOW)
 
 
+REFUSAL = Refusal(Reason.REFUSED_BY_CLUSTER, "The API server refused Deployment venue-sim-fx: exceeded quota")
+
+
 def status_of(
     observed: ObservedVenue,
     previous: VenueConnectionStatus | None = None,
-    refusal: str = "",
+    refusal: Refusal | None = None,
     settings: Settings = SETTINGS,
 ) -> VenueConnectionStatus:
     return report(observed, plan(observed, settings), settings, refusal, previous or VenueConnectionStatus())
@@ -361,7 +366,10 @@ def test_conditions(case: str) -> None:
 
 
 def test_a_refused_child_is_told_in_the_words_of_the_api_server() -> None:
-    status = status_of(scene(), refusal="The API server refused Deployment venue-sim-fx: exceeded quota")
+    status = status_of(
+        scene(),
+        refusal=REFUSAL,
+    )
     for type_ in (ConditionType.READY, ConditionType.SESSION_ESTABLISHED):
         found = told(status.conditions, type_)
         assert (found.status, found.reason) == ("False", "RefusedByCluster")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crowetrade.bus.v1 import status_pb2
+from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.conditions import Condition, ConditionType
 from crowetrade_api.names import PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
@@ -48,6 +48,13 @@ AFTER = venue(change(venue_manifest(), "spec.simulated.replay.speed", "7"), gene
 IMMEDIATE = venue(
     change(change(venue_manifest(), "spec.simulated.replay.speed", "7"), "spec.updatePolicy", "Immediate"), generation=2
 )
+OTHER_INSTRUMENT = venue(
+    change(change(venue_manifest(), "spec.instruments.0.symbol", "BTC-USD"), "spec.simulated.data.0.symbol", "BTC-USD"),
+    generation=2,
+)
+HELD_EURO = status_pb2.AccountPosition(
+    instrument=instrument_pb2.InstrumentId(venue="sim-fx", symbol="EUR-USD"), quantity="-5"
+)
 UPGRADED = replace(SETTINGS, gateway_image="crowetrade/gateway:next")
 WORKING = [account(open_orders=2)]
 FLAT = [account(positions=[position("1000")])]
@@ -78,19 +85,19 @@ def progress(observed: ObservedVenue, settings: Settings = SETTINGS, before: int
     """What is planned, and how the status tells it."""
     planned = plan(observed, settings)
     previous = VenueConnectionStatus(observed_generation=before)
-    status = report(observed, planned, settings, "", previous)
+    status = report(observed, planned, settings, None, previous)
     return planned, told(status.conditions, ConditionType.RECONCILING)
 
 
 HELD: dict[str, tuple[ObservedVenue, Settings, str, str]] = {
-    "open orders": (seen(accounts=WORKING), SETTINGS, "WaitingForQuiet", "until no order is open: 2 orders are open."),
+    "open orders": (seen(accounts=WORKING), SETTINGS, "WaitingForQuiet", "until no order is open: 2 orders are. Set"),
     "an open order of one of two strategies": (
         seen(accounts=[account(), account("mm", open_orders=1)]),
         SETTINGS,
         "WaitingForQuiet",
-        "1 order is open. Set spec.updatePolicy to Immediate",
+        "1 order is. Set spec.updatePolicy to Immediate",
     ),
-    "an upgrade, with open orders": (seen(BEFORE, WORKING), UPGRADED, "WaitingForQuiet", "2 orders are open"),
+    "an upgrade, with open orders": (seen(BEFORE, WORKING), UPGRADED, "WaitingForQuiet", "2 orders are"),
     "an upgrade, and the gateway has not spoken to the new operator": (
         seen(BEFORE, view=NEVER),
         UPGRADED,
@@ -101,7 +108,13 @@ HELD: dict[str, tuple[ObservedVenue, Settings, str, str]] = {
         seen(view=silent(gateway_status(accounts=WORKING))),
         SETTINGS,
         "WaitingForQuiet",
-        "2 orders are open",
+        "2 orders are",
+    ),
+    "a position in an instrument that is taken away": (
+        seen(OTHER_INSTRUMENT, view=fresh(enforcing(OTHER_INSTRUMENT, [strategy()], [limit()], positions=[HELD_EURO]))),
+        SETTINGS,
+        "WaitingForQuiet",
+        "until nothing is held that spec.instruments lists no more, and that nobody could close then: -5 EUR-USD. Set",
     ),
     "another gateway restarts": (
         seen(accounts=FLAT, restarting=frozenset({"sim-a"})),
@@ -140,6 +153,10 @@ def test_a_change_waits(case: str) -> None:
 ROLLED: dict[str, tuple[ObservedVenue, Settings]] = {
     "no order is open": (seen(accounts=FLAT), SETTINGS),
     "an upgrade, and no order is open": (seen(BEFORE, FLAT), UPGRADED),
+    "a position in an instrument that stays": (
+        seen(view=fresh(enforcing(AFTER, [strategy()], [limit()], positions=[HELD_EURO]))),
+        SETTINGS,
+    ),
     "Immediate": (seen(IMMEDIATE, WORKING), SETTINGS),
     "its own restart is under way": (seen(accounts=FLAT, restarting=frozenset({"sim-fx"})), SETTINGS),
     "fewer than may": (

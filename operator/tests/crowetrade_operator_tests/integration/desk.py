@@ -164,13 +164,23 @@ class Desk:
             )
             return reported is None or _without_empty_lists(reported) == _without_empty_lists(item.get("status", {}))
 
+        waits_for: list[str] = []
+
         async def check() -> bool:
             works = len(queue) > 0 or queue.longest_running() > 0.0
-            return not works and all(
-                written(kind, item) for kind in Kind for item in context.cache.all(kind.value, self.namespace)
+            waits_for[:] = ["the queue"] if works else []
+            waits_for.extend(
+                f"the status of {kind} {item['metadata']['name']}"
+                for kind in Kind
+                for item in context.cache.all(kind.value, self.namespace)
+                if not written(kind, item)
             )
+            return not waits_for
 
-        await until("the operator to be idle", check)
+        try:
+            await until("the operator to be idle", check)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {', '.join(waits_for)}") from None
 
     async def noticed(self, item: Object) -> None:
         """Waits until the operator has seen this version of an object and done what it does about it."""

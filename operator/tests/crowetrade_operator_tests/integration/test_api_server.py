@@ -7,9 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 
+from crowetrade import subjects
+from crowetrade.config.v1 import config_pb2
+from crowetrade_operator import main, metrics
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import LEASES, RISK_LIMITS, VENUES, ApiResource
+from crowetrade_operator.cluster.resources import (
+    CONFIG_MAPS,
+    LEASES,
+    NAMESPACES,
+    RISK_LIMITS,
+    VENUES,
+    WATCHED,
+    ApiResource,
+)
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
 from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
@@ -79,3 +91,63 @@ async def test_without_rights_it_waits_for_them_instead_of_working_with_half_of_
             return bool((await cluster.get(VENUES, namespace, "sim-fx"))["metadata"]["finalizers"])
 
         await until("it to work", finalizer)
+
+
+async def test_a_namespace_that_is_forbidden_stops_nobody_and_is_picked_up_when_it_comes(
+    api_server: ApiServer,
+    cluster: Cluster,
+    namespace: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One kind is enough: limits that nobody sees would not be in force. Nothing there is touched, not even what is on
+    the bus for a gateway whose VenueConnection nobody sees."""
+    monkeypatch.setattr(main, "ASK_AGAIN_SECONDS", 0.1)
+    other = f"{namespace}-other"
+    await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    await _allow(cluster, namespace, "work", _may(["*"], ["*"], ["*"]))
+    seen = [resource.plural for resource in WATCHED if resource is not RISK_LIMITS]
+    await _allow(cluster, other, "some", _may(["*"], ["*"], seen))
+    for place in (namespace, other):
+        await cluster.create(VENUES, place, venue_manifest(namespace=place))
+    both = replace(settings, kubeconfig=str(api_server.powerless), namespaces=(other, namespace))
+    async with nats_client(settings.nats_url) as bus:
+        left = config_pb2.GatewayConfig(revision="r1")
+        await _on_the_bus(bus, other, left)
+        async with running(both) as operator:
+            assert operator.parts is not None
+
+            async def works(place: str) -> bool:
+                return bool((await cluster.get(VENUES, place, "sim-fx"))["metadata"]["finalizers"])
+
+            await until("it to work where it can read", lambda: works(namespace))
+            relist = operator.parts.relist
+            assert relist.readable == (namespace,)
+            assert "risklimits cannot be listed, so nothing is changed there" in relist.unreadable[other]
+            assert "does a role of the operator allow it?" in relist.unreadable[other]
+            assert _unreadable(other) == 1.0
+            operator.parts.controller.enqueue_all()
+            await operator.parts.controller.sweep()
+            venue = await cluster.get(VENUES, other, "sim-fx")
+            assert ("finalizers" in venue["metadata"], venue.get("status")) == (False, None)
+            desk = Desk(cluster, other, bus, operator)
+            assert await desk.config() == left
+
+            await _allow(cluster, other, "rest", _may(["*"], ["*"], ["*"]))
+            await until("it to work there, too", lambda: works(other))
+            assert (relist.unreadable, _unreadable(other)) == ({}, None)
+            await cluster.create(VENUES, other, venue_manifest("later", other))
+            await until("the watch to bring what comes later", lambda: _has(cluster, other, "venue-later"))
+
+
+async def _has(cluster: Cluster, namespace: str, name: str) -> bool:
+    return bool(await cluster.get(CONFIG_MAPS, namespace, name))
+
+
+def _unreadable(namespace: str) -> float | None:
+    return metrics.REGISTRY.get_sample_value("crowetrade_operator_namespace_unreadable", {"namespace": namespace})
+
+
+async def _on_the_bus(bus: Client, namespace: str, config: config_pb2.GatewayConfig) -> None:
+    bucket = await bus.jetstream().create_key_value(bucket=subjects.CONFIG_BUCKET)
+    await bucket.put(subjects.gateway_config_key(namespace, "sim-fx"), config.SerializeToString())

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crowetrade_api.files import VENUE_FILE, EnvName
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator_tests.integration.desk import Desk
+from crowetrade_operator_tests.integration.processes import gateway
 from crowetrade_operator_tests.integration.test_killswitch import state
 from crowetrade_operator_tests.samples import kill_manifest, limit_manifest, strategy_manifest, venue_manifest
-from crowetrade_operator_tests.servers import ROOT, TOKEN, ApiServer, NatsServer, free_port
+from crowetrade_operator_tests.servers import ApiServer, NatsServer
 from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
-SAMPLES = ROOT / "cli/src/crowetrade_cli/samples/recordings"
 
 
 @contextlib.asynccontextmanager
@@ -35,45 +31,9 @@ async def trading_gateway(
     await desk.create(RISK_LIMITS, limit_manifest())
     await desk.create(STRATEGIES, strategy_manifest())
     await desk.deployment_ready("venue-sim-fx")
-    account, port = folder / "account", free_port()
-    account.mkdir()
-    (account / "token").write_text(TOKEN)
-    (account / "ca.crt").write_bytes((api_server.kubeconfig.parent / "certificates" / "apiserver.crt").read_bytes())
-    (folder / VENUE_FILE).write_text((await desk.get(CONFIG_MAPS, "venue-sim-fx"))["data"][VENUE_FILE])
-    environment = {
-        EnvName.POD_NAME: "venue-sim-fx-0",
-        EnvName.NATS_URL: nats_url,
-        EnvName.CONFIG_FILE: str(folder / VENUE_FILE),
-        EnvName.SAMPLE_DIRECTORY: str(SAMPLES),
-        EnvName.HTTP_PORT: "0",
-        EnvName.GRPC_PORT: "0",
-        EnvName.CONTROL_PORT: str(port),
-        EnvName.KILL_DIRECTORY: str(folder / "kills"),
-        EnvName.API_SERVER_HOST: "127.0.0.1",
-        EnvName.API_SERVER_PORT: api_server.url.rpartition(":")[2],
-        EnvName.SERVICE_ACCOUNT_DIRECTORY: str(account),
-    }
-    if watches:
-        environment[EnvName.KILL_NAMESPACES] = desk.namespace
-    with (folder / "gateway.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "crowetrade_agents.runtime",
-            "gateway",
-            env={**os.environ, **{str(name): value for name, value in environment.items()}},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            # A process takes long to start on a busy machine: it has this time besides that of the condition.
-            await until("the gateway's process", lambda: b"control_listens" in (folder / "gateway.log").read_bytes())
-            await desk.condition(VENUES, "sim-fx", "SessionEstablished", "True")
-            yield port
-        finally:
-            process.kill()
-            await process.wait()
-            print((folder / "gateway.log").read_text()[-3000:])  # noqa: T201 - shown when the test fails
+    async with gateway(desk, api_server, nats_url, folder, watches=watches) as (_, port):
+        await desk.condition(VENUES, "sim-fx", "SessionEstablished", "True")
+        yield port
 
 
 async def test_engaged_acknowledged_and_rearmed(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.cluster.resources import DEPLOYMENTS, RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator_tests.decide.scenes import position
-from crowetrade_operator_tests.integration.desk import Desk, saying, trading
+from crowetrade_operator_tests.integration.desk import Desk, trading
 from crowetrade_operator_tests.samples import (
     UNSET,
     account,
@@ -22,35 +22,6 @@ from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
-FOREIGN: Object = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "strategy-ema"},
-    "spec": {
-        "selector": {"matchLabels": {"app": "somebody-elses"}},
-        "template": {
-            "metadata": {"labels": {"app": "somebody-elses"}},
-            "spec": {"containers": [{"name": "agent", "image": "other"}]},
-        },
-    },
-}
-
-
-async def test_a_deployment_of_somebody_else_with_our_name(desk: Desk) -> None:
-    """Its selector cannot be changed, so the API server refuses ours."""
-    await desk.create(DEPLOYMENTS, FOREIGN)
-    await desk.create(VENUES, venue_manifest())
-    await desk.create(STRATEGIES, strategy_manifest())
-    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "RefusedByCluster")
-    await desk.phase(STRATEGIES, "ema", "Degraded")
-    await desk.deployment_ready("venue-sim-fx")
-    async with saying(desk, accounts=[account()]):
-        await desk.condition(VENUES, "sim-fx", "Ready", "True")
-
-        await desk.delete(DEPLOYMENTS, "strategy-ema")
-        await desk.patch(STRATEGIES, "ema", {"metadata": {"labels": {"touched": "yes"}}})
-        await desk.deployment_ready("strategy-ema")
-        await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "True")
 
 
 async def test_a_limit_that_our_models_cannot_read_halts_its_namespace_until_it_is_gone(desk: Desk) -> None:

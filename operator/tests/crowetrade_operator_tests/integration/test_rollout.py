@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from crowetrade_api.names import CONFIG_HASH_ANNOTATION
+from crowetrade_api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, STRATEGIES
 from crowetrade_operator_tests.decide.scenes import position
-from crowetrade_operator_tests.integration.desk import Desk, trading
+from crowetrade_operator_tests.integration.desk import Desk, condition_of, trading
 from crowetrade_operator_tests.samples import account
 from crowetrade_operator_tests.waiting import until
 
@@ -61,8 +61,29 @@ async def test_immediate_does_not_wait(desk: Desk) -> None:
         await until("the change to be rolled out", rolled)
 
 
+async def test_while_paused_a_change_waits_and_nothing_claims_that_it_runs(desk: Desk) -> None:
+    async with trading(desk):
+        before, generation = await _runs(desk), (await desk.get(STRATEGIES, "ema"))["metadata"]["generation"]
+        await desk.patch(STRATEGIES, "ema", {"metadata": {"annotations": {PAUSED_ANNOTATION: "yes"}}})
+        await desk.condition(STRATEGIES, "ema", "Paused", "False", "PausedUnreadable")
+        await desk.patch(STRATEGIES, "ema", {"metadata": {"annotations": {PAUSED_ANNOTATION: "true"}}})
+        await desk.condition(STRATEGIES, "ema", "Paused", "True", "ReconcilingPaused")
+        await desk.noticed(await desk.patch(STRATEGIES, "ema", FASTER))
+        stored = await desk.get(STRATEGIES, "ema")
+        assert stored["metadata"]["generation"] == generation + 1
+        assert stored["status"]["observedGeneration"] == generation
+        assert condition_of(stored, "Progressing")["reason"] == "ReconcilingPaused"
+        assert await _runs(desk) == before
+        await desk.patch(STRATEGIES, "ema", {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
+
+        async def rolled() -> bool:
+            return (await _runs(desk))[0] != before[0]
+
+        await until("the change to be rolled out", rolled)
+
+
 async def test_another_topology_replaces_the_deployments(desk: Desk) -> None:
-    roles = [f"strategy-ema-{role}" for role in ("feature", "signal", "portfolio", "execution")]
+    roles = [f"agent-{role}-ema" for role in ("feature", "signal", "portfolio", "execution")]
     async with trading(desk):
         await desk.patch(STRATEGIES, "ema", {"spec": {"agents": {"topology": "Split"}}})
         for name in roles:

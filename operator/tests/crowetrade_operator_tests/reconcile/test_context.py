@@ -19,6 +19,7 @@ from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.errors import ClusterUnavailable, Conflict, NotFound
+from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator_tests.samples import SETTINGS, strategy_manifest
 
@@ -107,7 +108,7 @@ async def test_how_it_ended_is_told_once(context: Context, cluster: Cluster, key
 async def test_without_the_bus_children_are_written_all_the_same(context: Context, cluster: Cluster, key: Key) -> None:
     resource = await create(cluster, key.namespace)
     child = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": key.namespace}}
-    assert await context.carry_out(key, resource, Plan(apply=[child], delete_config=True)) == ""
+    assert await context.carry_out(key, resource, Plan(apply=[child], delete_config=True)) == Applied()
     assert (await cluster.get(CONFIG_MAPS, key.namespace, "c"))["metadata"]["name"] == "c"
 
 
@@ -120,8 +121,10 @@ async def test_a_child_that_is_refused_is_named_and_later_ones_wait(
     def child(name: str) -> Object:
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": key.namespace}}
 
-    refusal = await context.carry_out(key, resource, Plan(apply=[child("a"), child("NOT A NAME"), child("b")]))
-    assert refusal.startswith("The API server refused ConfigMap NOT A NAME: ")
+    applied = await context.carry_out(key, resource, Plan(apply=[child("a"), child("NOT A NAME"), child("b")]))
+    assert applied.refusal is not None
+    assert applied.refusal.text.startswith("The API server refused ConfigMap NOT A NAME: ")
+    assert applied.again == REFUSED_SECONDS
     assert (await cluster.get(CONFIG_MAPS, key.namespace, "a"))["metadata"]["name"] == "a"
     with pytest.raises(NotFound):
         await cluster.get(CONFIG_MAPS, key.namespace, "b")

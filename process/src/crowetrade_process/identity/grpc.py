@@ -8,9 +8,11 @@ another version than 1.3 is refused as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import grpc
+from cryptography import x509
 
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import IdentityName
@@ -50,6 +52,12 @@ def peer_of(context: grpc.aio.ServicerContext[Any, Any], identity: Identity) -> 
     if certificate is None:
         return identity.refuse(Reason.NO_CERTIFICATE, "the connection shows no certificate")
     return identity.judge(certificate)
+
+
+def end_of_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> datetime:
+    """When the certificate ends that a caller has shown whom `peer_of` has let in."""
+    (certificate,) = context.auth_context()["x509_pem_cert"]
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 
 def server_name(target: str) -> str:

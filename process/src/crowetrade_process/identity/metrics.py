@@ -17,9 +17,13 @@ FAILURES = Counter(
 REFUSED_PEERS = Counter(
     "crowetrade_identity_refused_peers_total", "Peers that were refused because of who they are, by reason.", ["reason"]
 )
+EXPIRED_SESSIONS = Counter(
+    "crowetrade_identity_expired_sessions_total",
+    "Sessions that the gateway ended because the certificate with which they were opened had ended.",
+)
 
 
 def register(registry: CollectorRegistry) -> None:
     """Adds them to a registry."""
-    for metric in (ENABLED, EXPIRY_SECONDS, RENEWALS, FAILURES, REFUSED_PEERS):
+    for metric in (ENABLED, EXPIRY_SECONDS, RENEWALS, FAILURES, REFUSED_PEERS, EXPIRED_SESSIONS):
         registry.register(metric)

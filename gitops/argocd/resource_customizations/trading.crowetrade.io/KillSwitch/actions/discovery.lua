@@ -1,0 +1,1 @@
+return {engage = {disabled = obj.spec.engaged == true}}

@@ -1,0 +1,232 @@
+"""Writes children: what differs from what is wanted is applied, what others have changed is repaired and told.
+
+A child is ours when its controller reference has the uid of its owner. An object of somebody else with the name of a
+child is left as it is, which the owner's status tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from crowetrade_api.names import Key
+from crowetrade_api.reasons import EventReason, Reason
+from crowetrade_api.v1alpha1.common import cut
+from crowetrade_api.v1alpha1.meta import Metadata
+from crowetrade_operator import metrics
+from crowetrade_operator.cluster.cache import Address, Cache, address_of, owner_key
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.compare import (
+    Drift,
+    controller_uid,
+    drifts,
+    has_content,
+    with_hash,
+    without_others,
+)
+from crowetrade_operator.cluster.events import Recorder
+from crowetrade_operator.cluster.objects import Note, Object
+from crowetrade_operator.cluster.resources import BY_KIND
+from crowetrade_operator.decide.plan import Refusal
+from crowetrade_operator.errors import ClusterRefused, Conflict, NamespaceTerminating
+from crowetrade_operator.reconcile.writes import Writes
+
+log = structlog.get_logger()
+
+NAME_TAKEN_SECONDS = 3.0
+"""How soon to look again whether a name is free: the watch brings only objects with our label."""
+REFUSED_SECONDS = 30.0
+"""A refusal may be gone when a quota is raised: look again, but not often."""
+SHOWN_FIELDS = 5
+_INSTEAD = {
+    "spec.paused": " To keep the operator from changing children, set the annotation trading.crowetrade.io/paused on "
+    "their owner.",
+    "spec.replicas": " One pod at a time holds a session, so there is never more than one replica; spec.suspend of the "
+    "owner stops it.",
+}
+"""By field: what to do instead of changing it."""
+_FIGHT = (
+    " It is changed again each time. From now on it is repaired less and less often: find out who writes it, and stop "
+    "that."
+)
+
+
+@dataclass(slots=True)
+class Applied:
+    """What came of applying the children of a resource."""
+
+    refusal: Refusal | None = None
+    # Seconds after which to look again because something could not be written now.
+    again: float | None = None
+
+    def look_again(self, seconds: float) -> None:
+        """The earliest time counts."""
+        self.again = seconds if self.again is None else min(self.again, seconds)
+
+
+@dataclass(slots=True)
+class ChildWriter:
+    """Writes children of all owners."""
+
+    cluster: Cluster
+    cache: Cache
+    recorder: Recorder
+    writes: Writes = field(default_factory=Writes)
+    # Children that somebody else deleted while their owner wanted them.
+    _deleted: set[Address] = field(default_factory=set)
+    # uids of those that we have deleted.
+    _unwanted: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.cache.listen(self._changed)
+
+    def is_ours(self, item: Object, owner: Metadata) -> bool:
+        """Whether the owner controls it."""
+        return controller_uid(item) == owner.uid
+
+    async def apply(self, key: Key, owner: Metadata, children: Sequence[Object]) -> Applied:
+        """Applies what differs. What is refused (quota, admission, immutable field, a name that is taken) becomes words
+        for the status, and later children wait: each may need those before it."""
+        done = Applied()
+        for child in children:
+            try:
+                await self._bring(key, owner, with_hash(child), done)
+            except ClusterRefused as error:
+                tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
+                kind, name = child["kind"], child["metadata"]["name"]
+                tell("child refused", kind=kind, name=name, error=str(error))
+                text = f"The API server refused {kind} {name}: {error.message}"
+                done.refusal = Refusal(Reason.REFUSED_BY_CLUSTER, text)
+                done.look_again(REFUSED_SECONDS)
+            if done.refusal is not None:
+                break
+        return done
+
+    async def delete(self, item: Object) -> None:
+        """Deletes a child that is not wanted any more."""
+        metadata = item["metadata"]
+        self._unwanted.add(metadata["uid"])
+        await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
+        log.info("deleted", kind=item["kind"], namespace=metadata["namespace"], name=metadata["name"])
+
+    async def _bring(self, key: Key, owner: Metadata, desired: Object, done: Applied) -> None:
+        address = address_of(desired)
+        live = self.cache.get(*address)
+        if live is None:
+            wait = self.writes.seconds_until_repair(address) if address in self._deleted else 0.0
+            if wait:
+                done.look_again(wait)
+                return
+            live = await self._create(key, owner, desired)
+            if live is None:
+                return
+        if not self._may_write(desired, live, owner):
+            done.refusal = _taken(desired, key)
+            done.look_again(NAME_TAKEN_SECONDS)
+            return
+        await self._update(key, owner, desired, live, done)
+
+    def _may_write(self, desired: Object, live: Object, owner: Metadata) -> bool:
+        """Ours, or it has our content, which names the owner's uid, and somebody took its owner away."""
+        return self.is_ours(live, owner) or (not controller_uid(live) and has_content(desired, live))
+
+    async def _create(self, key: Key, owner: Metadata, desired: Object) -> Object | None:
+        """Creates it, or returns the object that is there although the watch, which selects our label, has not brought
+        it."""
+        address = address_of(desired)
+        try:
+            stored = await self.cluster.apply_new(desired)
+        except Conflict:
+            live = await self.cluster.find(BY_KIND[desired["kind"]], address[1], address[2])
+            if live is None:  # gone since: the reconcile is repeated
+                raise
+            return live
+        self._stored(stored, "create")
+        if address in self._deleted:
+            self._deleted.discard(address)
+            self.writes.wrote(address, repair=True)
+            self._tell(key, owner, f"{_named(desired)} was deleted, and was made again.", address)
+        return None
+
+    async def _update(self, key: Key, owner: Metadata, desired: Object, live: Object, done: Applied) -> None:
+        address, current = address_of(desired), has_content(desired, live)
+        found = drifts(desired, live) if current else []
+        if current and not found:
+            metrics.APPLIES_SKIPPED.inc()
+            return
+        wait = self.writes.seconds_until_repair(address) if current else 0.0
+        if wait:
+            done.look_again(wait)
+            return
+        stored = await self._apply(desired, live["metadata"]["uid"])
+        self._deleted.discard(address)  # somebody took away the label that the watch selects
+        self._stored(stored, "repair" if current else "update")
+        self.writes.wrote(address, repair=current)
+        if current:
+            self._tell(key, owner, _repaired(desired, found), address)
+
+    async def _apply(self, desired: Object, uid: str) -> Object:
+        stored = await self.cluster.apply({**desired, "metadata": {**desired["metadata"], "uid": uid}})
+        patch = without_others(desired, stored)
+        if patch is None:
+            return stored
+        metadata = stored["metadata"]
+        patch["metadata"] = {"resourceVersion": metadata["resourceVersion"]}
+        resource = BY_KIND[desired["kind"]]
+        return await self.cluster.merge(resource, metadata["namespace"], metadata["name"], patch)
+
+    def _stored(self, stored: Object, cause: str) -> None:
+        self.cache.put(stored)
+        kind, namespace, name = address_of(stored)
+        metrics.CHILD_WRITES.labels(kind, cause).inc()
+        log.info("applied", kind=kind, namespace=namespace, name=name, cause=cause)
+
+    def _tell(self, key: Key, owner: Metadata, text: str, address: Address) -> None:
+        """One event per repair; of a fight its beginning alone."""
+        repairs = self.writes.repairs(address)
+        if repairs < self.writes.at_once:
+            note = Note("Normal", EventReason.CHILD_REPAIRED, "Repair", cut(text, 900))
+        elif repairs == self.writes.at_once:
+            note = Note("Warning", EventReason.CHILD_CONTESTED, "Repair", cut(text, 700) + _FIGHT)
+        else:
+            kind, namespace, name = address
+            log.info("contested child repaired", kind=kind, namespace=namespace, name=name, repairs=repairs)
+            return
+        self.recorder.record(key.kind.value, owner, note)
+
+    def _changed(self, before: Object | None, after: Object | None) -> None:
+        if before is None or after is not None:
+            return
+        uid, key = before["metadata"].get("uid", ""), owner_key(before)
+        if uid in self._unwanted:
+            self._unwanted.discard(uid)
+            return
+        owner = (self.cache.get(*key) or {}).get("metadata", {}) if key is not None else {}
+        if owner and owner["uid"] == controller_uid(before) and not owner.get("deletionTimestamp"):
+            self._deleted.add(address_of(before))
+
+
+def _named(item: Object) -> str:
+    return f"{item['kind']} {item['metadata']['name']}"
+
+
+def _taken(desired: Object, key: Key) -> Refusal:
+    kind, metadata = desired["kind"], desired["metadata"]
+    name, namespace = metadata["name"], metadata["namespace"]
+    text = (
+        f"{kind} {name} is there already, and {key.kind} {key.name} has not made it, so it is left as it is. "
+        f"Rename it, or delete it when nobody needs it (kubectl delete {kind.lower()} {name} -n {namespace}), "
+        f"or give the {key.kind} another name."
+    )
+    return Refusal(Reason.NAME_TAKEN, text)
+
+
+def _repaired(desired: Object, found: Sequence[Drift]) -> str:
+    fields = [drift.field for drift in found]
+    more = f" and {len(fields) - SHOWN_FIELDS} more" if len(fields) > SHOWN_FIELDS else ""
+    writers = list(dict.fromkeys(drift.writer for drift in found if drift.writer))
+    by = f" by {', '.join(writers)}" if writers else ""
+    instead = "".join(_INSTEAD.get(name, "") for name in fields)
+    return f"{_named(desired)}: {', '.join(fields[:SHOWN_FIELDS])}{more} changed{by}, and put back.{instead}"

@@ -1,0 +1,158 @@
+"""`nats.replicas: 3`: a server that is killed takes nothing with it that was acknowledged, and it catches up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+from nats.aio.client import Client
+from nats.js.api import StreamInfo
+
+from crowetrade import subjects
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.errors import JournalUnavailable, Overtaken
+from crowetrade_agents.journal.jetstream import JetStreamJournal
+from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
+from crowetrade_operator.settings import StreamSettings
+from crowetrade_operator_tests.secured_bus import OPERATOR, identity_of_gateway
+from crowetrade_operator_tests.secured_cluster import SERVERS, SecuredCluster, secured_cluster
+from crowetrade_operator_tests.servers import ApiServer
+from crowetrade_operator_tests.waiting import end, until
+
+pytestmark = pytest.mark.integration
+NAMESPACE, VENUE = "desk", "sim"
+STREAM = subjects.journal_stream(NAMESPACE, VENUE)
+RECONNECTING = {"allow_reconnect": True, "max_reconnect_attempts": -1, "reconnect_time_wait": 0.1}
+SETTINGS = StreamSettings(replicas=SERVERS)
+PATIENCE_SECONDS = 90.0
+"""An election takes seconds, and a successor that reads meanwhile gives up after ten and tries again."""
+STARTED = journal_pb2.SessionStarted()
+
+
+@dataclass
+class Writer:
+    """The journal of a gateway: after an append that is not confirmed its successor reads it, as in a cluster."""
+
+    client: Client
+    acknowledged: list[int] = field(default_factory=list)
+    """Times of the records that the bus has confirmed."""
+    successors: int = 0
+    task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Appends without a pause."""
+        journal = await self._open()
+        while True:
+            now_ns = time.time_ns()
+            try:
+                await journal.append([journal_pb2.JournalEvent(at_unix_ns=now_ns, session_started=STARTED)], now_ns, 1)
+                self.acknowledged.append(now_ns)
+            except (JournalUnavailable, Overtaken):
+                self.successors += 1
+                journal = await self._open()
+
+    async def _open(self) -> JetStreamJournal:
+        while True:
+            journal = JetStreamJournal(self.client, NAMESPACE, VENUE)
+            try:
+                async for _ in (await journal.open()).events:
+                    pass
+            except JournalUnavailable:
+                await asyncio.sleep(0.1)
+            else:
+                return journal
+
+    async def goes_on(self, records: int = 20) -> None:
+        """Waits until so many more are confirmed."""
+        wanted = len(self.acknowledged) + records
+
+        def check() -> bool:
+            if self.task is not None and self.task.done():
+                self.task.result()
+            return len(self.acknowledged) >= wanted
+
+        await until("records to be acknowledged", check, PATIENCE_SECONDS)
+
+
+@asynccontextmanager
+async def writing(cluster: SecuredCluster) -> AsyncIterator[Writer]:
+    async with cluster.connected(identity_of_gateway(NAMESPACE, VENUE), **RECONNECTING) as client:
+        writer = Writer(client)
+        writer.task = asyncio.create_task(writer.run())
+        try:
+            yield writer
+        finally:
+            await end({writer.task})
+
+
+async def recorded(client: Client) -> set[int]:
+    """Times of all records; the chain is checked while they are read."""
+    recovered = await JetStreamJournal(client, NAMESPACE, VENUE).open()
+    return {event.at_unix_ns async for event in recovered.events}
+
+
+def leader(info: StreamInfo) -> int:
+    """Number of the server that leads the stream."""
+    assert info.cluster is not None
+    assert info.cluster.leader is not None
+    return int(info.cluster.leader.rpartition("-")[2])
+
+
+@pytest.mark.parametrize("killed", ["a follower", "the leader"])
+async def test_one_server_is_killed_and_nothing_that_was_acknowledged_is_lost(
+    killed: str, cluster_of_nats: SecuredCluster
+) -> None:
+    async with cluster_of_nats.connected(OPERATOR, **RECONNECTING) as operator:
+        jetstream = operator.jetstream()
+        info = await jetstream.stream_info(STREAM)
+        assert info.config.num_replicas == SERVERS
+        assert info.cluster is not None
+        assert len(info.cluster.replicas or ()) == SERVERS - 1
+        victim = leader(info) if killed == "the leader" else (leader(info) + 1) % SERVERS
+        # The harder case: the gateway's own connection ends with the server.
+        cluster_of_nats.entry = victim
+        async with writing(cluster_of_nats) as writer:
+            await writer.goes_on()
+            cluster_of_nats.kill(victim)
+            await writer.goes_on()
+            before_its_return = len(writer.acknowledged)
+            cluster_of_nats.start_server(victim)
+            cluster_of_nats.wait_ready(victim)
+            await until("the server to catch up", partial(has, cluster_of_nats, victim, before_its_return))
+            await writer.goes_on()
+        cluster_of_nats.entry = 0
+        async with cluster_of_nats.connected(identity_of_gateway(NAMESPACE, VENUE), **RECONNECTING) as gateway:
+            found = await recorded(gateway)
+        assert set(writer.acknowledged) <= found
+        for number in range(SERVERS):
+            await until(f"server {number} to have all", partial(has, cluster_of_nats, number, len(found)))
+
+
+def has(cluster: SecuredCluster, number: int, records: int) -> bool:
+    return cluster.stored(number, STREAM) >= records
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, api_server: ApiServer) -> object:
+    """With two authorizers, as the chart has them."""
+    with secured_cluster(tmp_path_factory.mktemp("nats")) as cluster:
+        for number in (0, 1):
+            cluster.start_authorizer(api_server.kubeconfig, number, NATS_URL=cluster.url_of(number))
+        yield cluster
+
+
+@pytest.fixture
+async def cluster_of_nats(servers: SecuredCluster, cluster: object) -> SecuredCluster:
+    """With an empty journal that the operator has made; `cluster` brings the CRDs that authorizers watch."""
+    for replica in servers.replicas:
+        replica.wait_ready()
+    async with servers.connected(OPERATOR) as client:
+        jetstream = client.jetstream()
+        await ensure_journal(jetstream, NAMESPACE, VENUE, SETTINGS)
+        await ensure_bucket(jetstream, subjects.CONFIG_BUCKET, SETTINGS)
+    return servers

@@ -1,0 +1,150 @@
+"""A strategy that trades at a real gateway is moved to another one: what it holds there is never orphaned."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crowetrade.config.v1 import config_pb2
+from crowetrade_api.names import VENUES_ANNOTATION
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests.integration.desk import Desk, condition_of, running
+from crowetrade_operator_tests.integration.processes import agents, gateway
+from crowetrade_operator_tests.samples import change, limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_operator_tests.servers import ApiServer, nats_client
+from crowetrade_operator_tests.waiting import until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+FAST: Object = {"speed": "36000", "loop": True, "maxGapSeconds": "3600"}
+
+
+def _eager() -> Object:
+    """It trades within a second, holds a position nearly always, and closes it when it is deleted."""
+    manifest = change(strategy_manifest(), "spec.model.parameters", {"fast": 3, "slow": 8})
+    manifest = change(manifest, "spec.policy.entryGate", {"minProbEdge": "0.5"})
+    return change(manifest, "spec.deletionPolicy", "Flatten")
+
+
+def _to(venue: str, policy: str = "WhenFlat") -> Object:
+    instruments = [{"symbol": "EUR-USD", "venueRef": {"name": venue}}]
+    return {"spec": {"instruments": instruments, "agents": {"updatePolicy": policy}}}
+
+
+@contextlib.asynccontextmanager
+async def _two_gateways(
+    desk: Desk, api_server: ApiServer, nats_url: str, folder: Path
+) -> AsyncIterator[dict[str, int]]:
+    """The strategy at sim-fx, and sim-b beside it; yields the ports of their order entry."""
+    for name in ("sim-fx", "sim-b"):
+        await desk.create(VENUES, change(venue_manifest(name), "spec.simulated.replay", FAST))
+    await desk.create(RISK_LIMITS, limit_manifest())
+    await desk.create(STRATEGIES, _eager())
+    for name in ("venue-sim-fx", "venue-sim-b", "strategy-ema"):
+        await desk.deployment_ready(name)
+    async with (
+        gateway(desk, api_server, nats_url, folder / "sim-fx") as (old, _),
+        gateway(desk, api_server, nats_url, folder / "sim-b", "sim-b") as (new, _),
+    ):
+        for name in ("sim-fx", "sim-b"):
+            await desk.condition(VENUES, name, "SessionEstablished", "True")
+        yield {"sim-fx": old, "sim-b": new}
+
+
+async def _status(desk: Desk) -> Object:
+    status: Object = (await desk.get(STRATEGIES, "ema"))["status"]
+    return status
+
+
+async def _holds_something(desk: Desk, venue: str = "sim-fx") -> bool:
+    return any(item["venue"] == venue and Decimal(item["quantity"]) != 0 for item in (await _status(desk))["position"])
+
+
+async def _is_told(desk: Desk, venue: str, state: config_pb2.TradingState.ValueType) -> bool:
+    return [item.state for item in (await desk.config(venue)).strategies] == [state]
+
+
+async def _agents_run_at(desk: Desk) -> str:
+    return str((await desk.get(CONFIG_MAPS, "strategy-ema"))["metadata"]["annotations"][VENUES_ANNOTATION])
+
+
+async def test_its_agents_close_what_they_have_before_they_move(
+    desk: Desk, api_server: ApiServer, nats_url: str, tmp_path: Path
+) -> None:
+    async with (
+        _two_gateways(desk, api_server, nats_url, tmp_path) as ports,
+        agents(desk, nats_url, tmp_path / "agents", ports),
+    ):
+        await until("a position at the old venue", lambda: _holds_something(desk))
+
+        await desk.patch(STRATEGIES, "ema", _to("sim-x"))
+        await desk.condition(STRATEGIES, "ema", "VenueConnected", "False", "VenueNotFound")
+        await desk.idle()
+        assert await _is_told(desk, "sim-fx", config_pb2.TRADING_STATE_ACTIVE), "a typo stops nobody"
+        before = (await _status(desk))["orders"]["sentTotal"]
+
+        async def goes_on() -> bool:
+            status = await _status(desk)
+            trading = condition_of({"status": status}, "Trading")
+            return bool(status["orders"]["sentTotal"] > before and trading["status"] == "True")
+
+        await until("orders at the old venue", goes_on)
+        await until("a position again", lambda: _holds_something(desk))
+
+        await desk.patch(STRATEGIES, "ema", _to("sim-b"))
+        await until("CloseOnly", lambda: _is_told(desk, "sim-fx", config_pb2.TRADING_STATE_CLOSE_ONLY))
+
+        async def moved() -> bool:
+            return await _agents_run_at(desk) == f"{desk.namespace}/sim-b"
+
+        await until("the move", moved)
+
+        async def served() -> bool:
+            return [item["name"] for item in (await _status(desk))["venues"]] == ["sim-b"]
+
+        await until("nothing to be left", served)
+        heard = desk.parts.context.bus.board.gateway(desk.namespace, "sim-fx")
+        assert heard is not None
+        assert [item.quantity for item in heard.message.positions if Decimal(item.quantity) != 0] == []
+
+        async def unbound() -> bool:
+            return not (await desk.config("sim-fx")).strategies
+
+        await until("the old gateway to serve it no more", unbound)
+
+
+async def test_what_an_immediate_move_leaves_is_flattened_by_a_deletion_under_another_operator(
+    cluster: Cluster, namespace: str, api_server: ApiServer, nats_url: str, settings: Settings, tmp_path: Path
+) -> None:
+    async with nats_client(nats_url) as bus, contextlib.AsyncExitStack() as gateways:
+        async with running(settings) as operator:
+            desk = Desk(cluster, namespace, bus, operator)
+            ports = await gateways.enter_async_context(_two_gateways(desk, api_server, nats_url, tmp_path))
+            async with agents(desk, nats_url, tmp_path / "agents", ports):
+                await until("a position at the old venue", lambda: _holds_something(desk))
+            # Without agents nothing is reduced, so that something is left for sure.
+            await desk.patch(STRATEGIES, "ema", _to("sim-b", "Immediate"))
+
+            async def moved() -> bool:
+                return await _agents_run_at(desk) == f"{namespace}/sim-b"
+
+            await until("the move", moved)
+            await desk.condition(STRATEGIES, "ema", "LeftBehind", "True", "CloseOnly")
+        async with running(settings) as operator:
+            desk = Desk(cluster, namespace, bus, operator)
+            await desk.idle()
+            await desk.condition(STRATEGIES, "ema", "LeftBehind", "True", "CloseOnly")
+            await desk.delete(STRATEGIES, "ema")
+            await until("Flatten", lambda: _is_told(desk, "sim-fx", config_pb2.TRADING_STATE_FLATTEN))
+            await desk.gone(STRATEGIES, "ema")
+            event = await desk.told("ema", "Stopped")
+            assert event["type"] == "Normal"
+            assert "sim-b, sim-fx has confirmed" in event["note"]
+            assert not await desk.events("ema", "PositionLeft")

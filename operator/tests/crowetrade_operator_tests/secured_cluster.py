@@ -1,0 +1,129 @@
+"""Three servers of NATS as the chart makes them: its own ConfigMap and the environment of its StatefulSet, rendered.
+
+Each server has an address of its own on the loopback, as pods have, and the name of their Service leads to all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crowetrade_operator.authorizer.keys import ISSUER_KEY, USER_KEY
+from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
+from crowetrade_operator_tests.secured_bus import NATS, SYSTEM, SecuredBus
+from crowetrade_operator_tests.servers import Process, wait_for
+
+SERVERS = 3
+CHART = ("identity.source=Files", f"nats.replicas={SERVERS}", "nats.maxFileStore=8GB")
+assert SYSTEM == SYSTEM_NAMESPACE
+
+
+def _network() -> str:
+    """Of the loopback (127.0.0.0/8), unlikely to be that of tests beside this one."""
+    return f"127.{random.randint(2, 254)}.{random.randint(2, 254)}"
+
+
+@dataclass
+class SecuredCluster(SecuredBus):
+    """The servers, numbered as their pods."""
+
+    network: str = field(default_factory=_network)
+    servers: dict[int, Process] = field(default_factory=dict)
+    entry: int = 0
+    """To which clients of the tests connect; they hear of the others when they are connected."""
+
+    @property
+    def url(self) -> str:
+        """Of the entry."""
+        return self.url_of(self.entry)
+
+    def url_of(self, number: int) -> str:
+        """The address of one."""
+        return f"tls://{self.address_of(number)}:4222"
+
+    def address_of(self, number: int) -> str:
+        """As of its pod."""
+        return f"{self.network}.{number + 1}"
+
+    def start(self, access: str = "") -> None:
+        """Starts all and waits until JetStream works on each."""
+        objects = rendered(*CHART)
+        (config,) = [item for item in of_kind(objects, "ConfigMap") if item["metadata"]["name"] == "nats"]
+        (stateful,) = of_kind(objects, "StatefulSet")
+        (self.container,) = stateful["spec"]["template"]["spec"]["containers"]
+        for name, text in config["data"].items():
+            (self.folder / name).write_text(text)
+        names = "\n".join(f"{self.address_of(number)} nats.{SYSTEM}.svc" for number in range(SERVERS))
+        (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}\n")
+        for number in range(SERVERS):
+            self.start_server(number)
+        for number in range(SERVERS):
+            self.wait_ready(number)
+
+    def start_server(self, number: int) -> None:
+        """Starts one, with what it has stored."""
+        files, address = self.directory(NATS), self.address_of(number)
+        given = {item["name"]: str(item["value"]) for item in self.container["env"] if "value" in item}
+        environment = given | {
+            "POD_NAME": f"nats-{number}",
+            "STORE_DIRECTORY": str(self.folder / f"jetstream-{number}"),
+            "TLS_CERT_FILE": str(files / "tls.crt"),
+            "TLS_KEY_FILE": str(files / "tls.key"),
+            "TLS_CA_FILE": str(files / "ca.crt"),
+            "AUTHORIZER_USER": self.seeds[USER_KEY],
+            "AUTHORIZER_ISSUER": self.seeds[ISSUER_KEY],
+        }
+        binary = Path(sys.executable).parent / "nats-server"
+        # A pod has one address, and this machine has many.
+        own = ["-a", address, "--cluster_listen", f"nats://{address}:6222", "--cluster_advertise", f"{address}:6222"]
+        command = [*_with_hosts(self.folder / "hosts"), str(binary), "-c", str(self.folder / "nats.conf"), *own]
+        self.servers[number] = Process(f"nats-{number}", command, self.folder, environment)
+
+    def wait_ready(self, number: int) -> None:
+        """The chart's own readiness probe."""
+        probe = self.container["readinessProbe"]["httpGet"]["path"]
+        wait_for(self.servers[number], f"http://{self.address_of(number)}:8222{probe}")
+
+    def kill(self, number: int) -> None:
+        """SIGKILL."""
+        self.servers.pop(number).kill()
+
+    def stop(self) -> None:
+        """Ends all."""
+        while self.servers:
+            self.servers.popitem()[1].stop()
+
+    def stored(self, number: int, stream: str) -> int:
+        """How many messages of a stream this very server has."""
+        url = f"http://{self.address_of(number)}:8222/jsz?accounts=true&streams=true"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            accounts: list[dict[str, Any]] = json.load(answer).get("account_details") or []
+        found = [item for account in accounts for item in account.get("stream_detail") or [] if item["name"] == stream]
+        return int(found[0]["state"]["messages"]) if found else 0
+
+
+def _with_hosts(hosts: Path) -> list[str | Path]:
+    """Runs a command with this /etc/hosts, which nobody else sees."""
+    unprivileged = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return ["unshare", "--mount", *unprivileged, "sh", "-c", f'mount --bind "{hosts}" /etc/hosts && exec "$0" "$@"']
+
+
+@contextlib.contextmanager
+def secured_cluster(folder: Path) -> Iterator[SecuredCluster]:
+    """Servers without an authorizer; everything that is started on them ends with them."""
+    cluster = SecuredCluster(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        for replica in cluster.replicas:
+            replica.process.stop()
+        cluster.stop()
