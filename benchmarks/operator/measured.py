@@ -42,11 +42,21 @@ class OperatorProcess:
     async def samples(self) -> dict[str, list[tuple[Mapping[str, str], float]]]:
         """Every metric by its name: labels and value."""
         found: dict[str, list[tuple[Mapping[str, str], float]]] = {}
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self._port}/metrics") as answer:
-            for family in text_string_to_metric_families(await answer.text()):
-                for sample in family.samples:
-                    found.setdefault(sample.name, []).append((sample.labels, sample.value))
+        for family in text_string_to_metric_families(await self._metrics()):
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append((sample.labels, sample.value))
         return found
+
+    async def _metrics(self) -> str:
+        """Asks again while its event loop is too busy to answer."""
+        async with aiohttp.ClientSession() as session:
+            while True:
+                async with session.get(f"http://127.0.0.1:{self._port}/metrics") as answer:
+                    text = await answer.text()
+                if answer.status == 200:
+                    return text
+                self.process.check()
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def counts(self) -> Counts:
         """What it has done so far; nothing while it does not answer yet."""

@@ -393,6 +393,10 @@ def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condi
     account = observed.venues.account(venue)
     if halted is not None:
         return condition(type_, False, halted.reason, halted.message)
+    found = observed.venues.present.get(venue)
+    if found is not None and not observed.venues.admitted(found):
+        text = f"VenueConnection {found.namespace}/{found.name} does not admit the strategy, so its orders are refused."
+        return condition(type_, False, Reason.VENUE_NOT_ALLOWED, text)
     if view.status is not None and view.status.blocked_reason:
         text = f"The gateway of venue {venue} has not received its configuration yet, so it refuses every order."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)

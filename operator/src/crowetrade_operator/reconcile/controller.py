@@ -17,7 +17,7 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find, follow
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.kill_order import kill_order
-from crowetrade_api.names import Key, Kind, strategy_of
+from crowetrade_api.names import CLEAR_HALT_ANNOTATION, Key, Kind, strategy_of
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
@@ -105,6 +105,8 @@ class Controller:
                     self.queue.add(owner)
             return
         if before is not None and after is not None and _intent(before) == _intent(after):
+            if _record(before) != _record(after):
+                self.queue.add(Key(_CUSTOM[item["kind"]], item["metadata"]["namespace"], item["metadata"]["name"]))
             return
         if item["kind"] == Kind.KILL_SWITCH:
             self._kill_switch_changed(item, gone=after is None)
@@ -339,10 +341,11 @@ class Controller:
         self._wait_for_figures(key, bool(planned.held) or leaves or status.phase == StrategyPhase.STOPPING)
         self._report(key, resource, previous, status, strategy_status.WATCHED)
         refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
+        again = planned.again
         if not observed.workload.available or (refused is not None and refused.status == "True"):
             # That changes with time, and no event says so.
-            return _earlier(planned.again or context.settings.silent_after_seconds, applied.again)
-        return _earlier(planned.again, applied.again)
+            again = again or context.settings.silent_after_seconds
+        return _earlier(again, applied.again)
 
     def _wait_for_figures(self, key: Key, waits: bool) -> None:
         if waits:
@@ -618,6 +621,14 @@ def _intent(item: Object) -> Object:
     names = ("uid", "generation", "labels", "annotations", "deletionTimestamp")
     left = left_by(item) if item["kind"] == Kind.STRATEGY else None
     return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec"), "left": left}
+
+
+def _record(item: Object) -> object:
+    """Of the status of a VenueConnection, what its gateway is told when it is stored: the fencing token on record, and
+    the whole record while a person clears a halt."""
+    status = item.get("status") or {}
+    cleared = CLEAR_HALT_ANNOTATION in (item["metadata"].get("annotations") or {})
+    return (status.get("session") or {}).get("fencingToken"), cleared and status.get("journal")
 
 
 def _binding(item: Object | None) -> Object | None:

@@ -1,0 +1,173 @@
+"""Which keys an event concerns: exactly these are looked at again, however many others there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from crowetrade.bus.v1 import status_pb2
+from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FINALIZER, Key
+from crowetrade_operator.bus.news import GatewayNews, News
+from crowetrade_operator.cluster.cache import Cache
+from crowetrade_operator.reconcile.controller import Controller
+from crowetrade_operator_tests.reconcile.test_indexes import operator
+from crowetrade_operator_tests.samples import (
+    account,
+    change,
+    gateway_status,
+    limit_manifest,
+    strategy_manifest,
+    venue_manifest,
+)
+
+Object = dict[str, Any]
+STRATEGIES = [f"Strategy desk/s{number}" for number in range(5)]
+AT_A, AT_B = STRATEGIES[:3], STRATEGIES[3:]
+"""Who trades at venue a, and at venue b."""
+
+
+class World:
+    """A namespace with two venues, whose queue is empty, and another one that nothing concerns."""
+
+    def __init__(self) -> None:
+        self.cache = Cache()
+        self.version = 0
+        self.controller: Controller = operator(self.cache)
+        for name in ("a", "b"):
+            self.put(venue_manifest(name))
+        for number in range(5):
+            self.put(self.strategy(f"s{number}", "a" if number < 3 else "b"))
+        self.put(change(limit_manifest("limit"), "spec.aggregate", "PerStrategy"))
+        self.put(venue_manifest("a", "other"))
+        self.put(change(strategy_manifest("s0", "other"), "spec.instruments.0.venueRef.name", "a"))
+        self.put(limit_manifest("limit", "other"))
+        self.taken()
+
+    @staticmethod
+    def strategy(name: str, venue: str) -> Object:
+        return change(strategy_manifest(name), "spec.instruments.0.venueRef.name", venue)
+
+    def put(self, manifest: Object, status: Object | None = None, **metadata: Any) -> None:
+        self.version += 1
+        known = self.cache.get(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        uid = known["metadata"]["uid"] if known is not None else f"uid-{self.version}"
+        own = {"uid": uid, "resourceVersion": str(self.version), "generation": 1}
+        self.cache.put({**manifest, "metadata": {**manifest["metadata"], **own, **metadata}, "status": status or {}})
+
+    def taken(self) -> list[str]:
+        """What waits now, and what waits for its turn; taken away."""
+        queue = self.controller.queue
+        keys = {*queue._dirty, *queue._timers}
+        queue._dirty.clear()
+        queue._since.clear()
+        for timer in queue._timers.values():
+            timer.cancel()
+        queue._timers.clear()
+        return sorted(_text(key) for key in keys)
+
+
+def _text(key: Key) -> str:
+    return f"{key.kind.value} {key.namespace}/{key.name}"
+
+
+VENUE_A, VENUE_B, LIMIT = "VenueConnection desk/a", "VenueConnection desk/b", "RiskLimit desk/limit"
+EVENTS: dict[str, tuple[Callable[[World], None], list[str]]] = {
+    "a model is edited": (
+        lambda world: world.put(change(world.strategy("s0", "a"), "spec.model.parameters", {"fast": 5}), generation=2),
+        ["Strategy desk/s0"],
+    ),
+    "a strategy is suspended": (
+        lambda world: world.put(change(world.strategy("s0", "a"), "spec.suspend", True), generation=2),
+        [LIMIT, "Strategy desk/s0", VENUE_A],
+    ),
+    "a strategy moves": (
+        lambda world: world.put(world.strategy("s0", "b"), generation=2),
+        [LIMIT, "Strategy desk/s0", VENUE_A, VENUE_B],
+    ),
+    "a strategy gets its finalizer": (lambda world: world.put(world.strategy("s0", "a"), finalizers=[FINALIZER]), []),
+    "a strategy's status is written": (lambda world: world.put(world.strategy("s0", "a"), {"phase": "Trading"}), []),
+    "what a strategy has left is recorded": (
+        lambda world: world.put(
+            world.strategy("s0", "a"), {"venues": [{"namespace": "desk", "name": "b", "use": "CloseOnly"}]}
+        ),
+        [LIMIT, "Strategy desk/s0", VENUE_A, VENUE_B],
+    ),
+    "a venue is edited": (
+        lambda world: world.put(change(venue_manifest("a"), "spec.suspend", True), generation=2),
+        [LIMIT, *AT_A, VENUE_A],
+    ),
+    "a venue's figures are written": (lambda world: world.put(venue_manifest("a"), {"journal": {"sequence": 7}}), []),
+    "a venue's token is on record": (
+        lambda world: world.put(venue_manifest("a"), {"session": {"fencingToken": 7}}),
+        [VENUE_A],
+    ),
+    "a limit is edited": (
+        lambda world: world.put(change(limit_manifest("limit"), "spec.aggregate", "PerStrategy"), generation=2),
+        [LIMIT, VENUE_A, VENUE_B],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EVENTS)
+async def test_of_an_event_at_the_api_server(case: str) -> None:
+    world, (event, expected) = World(), EVENTS[case][:]
+    event(world)
+    assert world.taken() == sorted(expected)
+
+
+async def test_the_record_that_a_person_has_cleared_is_looked_at_when_it_is_stored() -> None:
+    world = World()
+    cleared = {CLEAR_HALT_ANNOTATION: "JournalBelowRecord"}
+    world.put(venue_manifest("a"), {"journal": {"sequence": 7}}, annotations=cleared)
+    world.taken()
+    world.put(venue_manifest("a"), {"journal": {"sequence": 3}}, annotations=cleared)
+    assert world.taken() == [VENUE_A]
+
+
+async def test_a_limit_that_counts_over_gateways_makes_all_venues_one() -> None:
+    world = World()
+    world.put(change(limit_manifest("limit"), "spec.aggregate", "Total"), generation=2)
+    world.taken()
+    world.put(change(world.strategy("s0", "a"), "spec.suspend", True), generation=2)
+    assert world.taken() == [LIMIT, "Strategy desk/s0", VENUE_A, VENUE_B]
+
+
+async def test_of_what_a_gateway_says() -> None:
+    world = World()
+    spoke = world.controller.gateway_spoke
+    spoke("desk", "a", GatewayNews(News.STATE))
+    assert world.taken() == [LIMIT, *AT_A, VENUE_A]
+    spoke("desk", "a", GatewayNews(News.NOTHING, {"s0": News.STATE, "s1": News.FIGURES}))
+    assert world.taken() == [LIMIT, "Strategy desk/s0"], "figures wait for their turn"
+    spoke("desk", "a", GatewayNews(News.FIGURES, {"s0.other": News.STATE}))
+    assert world.taken() == [LIMIT, "Strategy other/s0"]
+
+
+async def test_of_what_an_agent_says() -> None:
+    world = World()
+    world.controller.agent_spoke("desk", "s0", News.FIGURES)
+    assert world.taken() == []
+    world.controller.agent_spoke("desk", "s0", News.STATE)
+    assert world.taken() == ["Strategy desk/s0"]
+
+
+async def test_of_silence() -> None:
+    world = World()
+    board = world.controller.context.bus.board
+    now = [0.0]
+    board.clock = lambda: now[0]
+    board.hear_gateway(gateway_status(accounts=[account("s3")], name="b"))
+    board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="s0", pod="p"))
+    world.controller.notice_silence()
+    assert world.taken() == []
+    now[0] = 10.1
+    world.controller.notice_silence()
+    assert world.taken() == [LIMIT, "Strategy desk/s0", *AT_B, VENUE_B]
+
+
+async def test_of_a_namespace_whose_labels_have_changed() -> None:
+    world = World()
+    world.controller.namespace_changed("desk")
+    assert world.taken() == [LIMIT, *STRATEGIES, VENUE_A, VENUE_B]
