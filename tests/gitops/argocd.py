@@ -81,7 +81,7 @@ def _strategies() -> Iterator[tuple[str, Case]]:
 
 def _venue_status(seen: Any, previous: VenueConnectionStatus | None = None) -> VenueConnectionStatus:
     planned = venueconnection.plan(seen, SETTINGS)
-    return venueconnection_status.report(seen, planned, SETTINGS, "", previous or VenueConnectionStatus())
+    return venueconnection_status.report(seen, planned, SETTINGS, None, previous or VenueConnectionStatus())
 
 
 def _venues() -> Iterator[tuple[str, Case]]:
