@@ -180,8 +180,15 @@ mutation: $(STAMP) ## Mutation testing of gateway, risk and journal: the score p
 
 # A short version is among the integration tests.
 .PHONY: chaos
-chaos: $(STAMP) ## Kill gateway and venue again and again, compare order by order; ROUNDS=200 SEED=1 KIND=frozen
+chaos: $(STAMP) ## Kill gateway and venue again and again, compare order by order; ROUNDS=200 SEED=1 KIND=frozen. Then the operator
 	$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind '$(KIND)')
+	$(MAKE) --no-print-directory chaos-operator
+
+.PHONY: chaos-operator
+chaos-operator: $(STAMP) cluster-binaries ## Kill and freeze operators, spoil requests for SECONDS=120, restart and restore the control plane
+	CROWETRADE_CHAOS=1 CROWETRADE_FAULT_SECONDS=$(or $(SECONDS),120) CROWETRADE_FAULT_SEED=$(or $(SEED),1) \
+	CROWETRADE_LEASE_SECONDS=15,10,2 $(BIN)/python -m pytest -s --log-level=CRITICAL \
+	$(addprefix operator/tests/crowetrade_operator_tests/integration/test_,failover.py faults.py control_plane.py)
 
 # The operator's integration tests run a real API server; the first run compiles it (cached afterwards).
 .PHONY: cluster-binaries
@@ -204,7 +211,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	@touch $@
 
 # Parts of the tests make what is measured: gateways that share a limit, an API server.
-bench bench-gateway bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
+bench bench-gateway bench-operator bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
 
 .PHONY: bench
 bench: $(VENV)/agents/.synced $(RECORDED) ## Measure everything: a JSON line per figure, kept in benchmarks/results/
@@ -225,6 +232,11 @@ $(PEERS)/.synced: requirements/peers.txt $(STAMP)
 bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: the same trades, and how fast; sweeps; the demo's first fill
 	$(BIN)/python -m pytest -q tests/peers
 	$(BIN)/python -m benchmarks backtest
+	$(BIN)/python -m tools.performance
+
+.PHONY: bench-operator
+bench-operator: $(STAMP) ## Measure the operator with a fleet: BENCH_STRATEGIES, BENCH_VENUES, BENCH_NAMESPACES, BENCH_GROWTH
+	$(BIN)/python -m benchmarks operator
 	$(BIN)/python -m tools.performance
 
 .PHONY: bench-risk

@@ -25,9 +25,8 @@ def named(objects: list[Object], kind: str, name: str) -> list[Object]:
 
 
 def rights(role: Object) -> set[tuple[str, str]]:
-    return {
-        (resource, verb) for rule in role.get("rules", []) for resource in rule["resources"] for verb in rule["verbs"]
-    }
+    rules = role.get("rules", [])
+    return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
 
 def test_gateways_may_read_kill_switches_and_nothing_else() -> None:

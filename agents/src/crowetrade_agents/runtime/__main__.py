@@ -18,6 +18,7 @@ from crowetrade_api.names import ROLES
 from crowetrade_process.exit import failed, write_termination_message
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.logs import configure_logging
+from crowetrade_process.memory_dumps import forbid_memory_dumps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _gateway() -> None:
     with _needs_gateway_package():
         from crowetrade_agents.runtime.gateway_pod import run_gateway
+    # The venue's keys are in its memory.
+    forbid_memory_dumps()
     uvloop.run(run_gateway(os.environ))
 
 

@@ -29,8 +29,10 @@ PATIENCE_SECONDS = 20
 class EngineSide:
     """Accepts logons, answers orders with New, refuses malformed ones, and keeps what it handled."""
 
-    def __init__(self, limits: SessionLimits | None = None, *, queue_size: int = 500) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self, limits: SessionLimits | None = None, *, queue_size: int = 500, clock: ManualClock | None = None
+    ) -> None:
+        self.clock = clock or ManualClock()
         self.queue: asyncio.Queue[SessionCommand] = asyncio.Queue(queue_size)
         self.in_hand: SessionCommand | None = None
         self.handled: list[SessionCommand] = []

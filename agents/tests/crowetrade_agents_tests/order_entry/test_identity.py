@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import grpc
@@ -16,16 +19,17 @@ from crowetrade_agents.order_entry.grpc_client import GrpcSession
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.limits import SessionLimits
 from crowetrade_agents.order_entry.port import Request, Response
-from crowetrade_agents_tests.clock import SECOND_NS
+from crowetrade_agents_tests.clock import SECOND_NS, ManualClock
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
 from crowetrade_agents_tests.order_entry.recording_listener import RecordingListener
 from crowetrade_agents_tests.order_entry.requests import NAMESPACE, VENUE
 from crowetrade_api.names import venue_object
 from crowetrade_process.identity.grpc import add_port, open_channel
+from crowetrade_process.identity.metrics import EXPIRED_SESSIONS
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.peer import Reason
-from crowetrade_process_tests.identity.authority import Authority, identity_name
+from crowetrade_process_tests.identity.authority import Authority, Issued, identity_name
 from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, Files, identity_of, refused
 
 OURS = Authority()
@@ -64,7 +68,8 @@ class Desk:
 
 @asynccontextmanager
 async def desk_of(folder: Path, gateway: Files) -> AsyncIterator[Desk]:
-    async with running(EngineSide(SessionLimits())) as engine:
+    """Its clock stands at the time of the system, by which certificates hold."""
+    async with running(EngineSide(SessionLimits(), clock=ManualClock(time.time_ns()))) as engine:
         server = create_server(engine.sessions, gateway.identity)
         port = add_port(server, "127.0.0.1:0", gateway.identity)
         await server.start()
@@ -169,5 +174,80 @@ async def test_a_session_goes_on_while_certificates_and_their_authority_are_repl
             while listener.names()[-1] != "logon":
                 await desk.engine.clock.advance(SECOND_NS // 20)
         await is_served()
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+HEARTBEAT_NS = 3 * SECOND_NS
+
+
+async def pass_time(desk: Desk, nanoseconds: int) -> None:
+    """A little, and leaves the heartbeats the time for real round trips."""
+    await desk.engine.clock.advance(nanoseconds)
+    await asyncio.sleep(0.05)
+
+
+def short_lived() -> Issued:
+    """For another half minute."""
+    return OURS.issue_to(ALPHA, lifetime=timedelta(seconds=90))
+
+
+async def test_a_session_ends_with_its_certificate_and_goes_on_with_the_next_and_no_order_is_lost(
+    tmp_path: Path,
+) -> None:
+    gateway = await identity_of(tmp_path / "gateway", GATEWAY, OURS)
+    alpha = Files(tmp_path / "alpha", short_lived(), OURS)
+    await alpha.identity.start()
+    async with desk_of(tmp_path, gateway) as desk:
+        session = session_at(desk, alpha, listener := RecordingListener())
+        run = asyncio.create_task(session.run())
+        await listener.until(lambda listener: "logon" in listener.names())
+        await alpha.renew(OURS.issue_to(ALPHA), OURS)
+        sent: list[int] = []
+
+        async def send() -> None:
+            for number in count(1):
+                if await session.send(requests.new_order(number)):
+                    sent.append(number)
+                await asyncio.sleep(0.002)
+
+        sending = asyncio.create_task(send())
+        expired = float(EXPIRED_SESSIONS._value.get())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while listener.names().count("logon") < 2:
+                await pass_time(desk, HEARTBEAT_NS)
+        before = len(sent)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(sent) < before + 10:
+                await asyncio.sleep(0.01)
+        sending.cancel()
+        await listener.until(
+            lambda listener: {("report", requests.cl_ord_id(number)) for number in sent} <= set(listener.calls)
+        )
+        downs = [why for name, why in listener.calls if name == "down"]
+        assert len(downs) == 1
+        assert "the certificate of the session ends: logging on with another one" in str(downs[0])
+        assert float(EXPIRED_SESSIONS._value.get()) == expired, "the client has left by itself"
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_the_gateway_ends_the_session_of_a_client_that_has_no_other_certificate(tmp_path: Path) -> None:
+    gateway = await identity_of(tmp_path / "gateway", GATEWAY, OURS)
+    alpha = Files(tmp_path / "alpha", short_lived(), OURS)
+    await alpha.identity.start()
+    async with desk_of(tmp_path, gateway) as desk:
+        session = session_at(desk, alpha, listener := RecordingListener())
+        run = asyncio.create_task(session.run())
+        await listener.until(lambda listener: "logon" in listener.names())
+        expired = float(EXPIRED_SESSIONS._value.get())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "down" not in listener.names():
+                await pass_time(desk, HEARTBEAT_NS)
+        why = next(str(argument) for name, argument in listener.calls if name == "down")
+        assert "the certificate with which the session was opened has ended" in why
+        assert "UNAUTHENTICATED" in why
+        # The TLS library goes by the time of the system and lets it in again: each session ends so.
+        assert float(EXPIRED_SESSIONS._value.get()) > expired
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)

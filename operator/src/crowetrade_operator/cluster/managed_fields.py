@@ -93,29 +93,29 @@ def below(fields: Fields, step: Step) -> Fields | None:
 def _items(fields: Fields) -> Iterator[tuple[Object, Fields]]:
     for key, found in fields.items():
         if key.startswith("k:"):
-            yield json.loads(key[2:]), found
+            yield _keys(key), found
+
+
+@functools.lru_cache(maxsize=4096)
+def _keys(key: str) -> Object:
+    return cast(Object, json.loads(key.removeprefix("k:")))
 
 
 def lost(wanted: Any, fields: Fields, path: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
     """Paths to what we want and the set of fields lacks."""
-    if not fields:  # a leaf: ours as a whole
-        return
-    if isinstance(wanted, list):
-        if all(isinstance(item, dict) for item in wanted):
-            for item in wanted:
-                yield from _lost_at(item, item, fields, path)
-        return
+    for step, value in _parts(wanted):
+        found = below(fields, step)
+        if found is None:
+            if value not in ({}, []):  # which the API server leaves out
+                yield (*path, step)
+        elif found:  # otherwise a leaf, ours as a whole
+            yield from lost(value, found, (*path, step))
+
+
+def _parts(wanted: Any) -> Iterable[tuple[Step, Any]]:
     if isinstance(wanted, dict):
-        for name, value in wanted.items():
-            yield from _lost_at(name, value, fields, path)
-
-
-def _lost_at(step: Step, wanted: Any, fields: Fields, path: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
-    found = below(fields, step)
-    if found is None and wanted not in ({}, []):
-        yield (*path, step)
-    elif found is not None:
-        yield from lost(wanted, found, (*path, step))
+        return wanted.items()
+    return [(item, item) for item in wanted if isinstance(item, dict)] if isinstance(wanted, list) else ()
 
 
 def dotted(path: Sequence[Step]) -> str:

@@ -161,6 +161,7 @@ class ChildWriter:
             done.look_again(wait)
             return
         stored = await self._apply(desired, live["metadata"]["uid"])
+        self._deleted.discard(address)  # somebody took away the label that the watch selects
         self._stored(stored, "repair" if current else "update")
         self.writes.wrote(address, repair=current)
         if current:

@@ -167,6 +167,15 @@ async def test_what_cannot_be_closed_is_named_when_the_strategy_goes(desk: Desk)
         assert "900 EUR-USD at sim-fx (BelowMinQuantity: 1000 at least)" in event["note"]
 
 
+REPLICA_SET = {
+    "apiVersion": "apps/v1",
+    "kind": "ReplicaSet",
+    "name": "venue-sim-fx-5d4f8c7b9",
+    "uid": "5d4f8c7b-0000-0000-0000-000000000000",
+    "controller": True,
+}
+
+
 @contextlib.asynccontextmanager
 async def _with_gateway_pod(desk: Desk) -> AsyncIterator[None]:
     """A gateway that trades for a strategy with Flatten, and its pod, which takes its time when it is stopped."""
@@ -175,7 +184,12 @@ async def _with_gateway_pod(desk: Desk) -> AsyncIterator[None]:
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": "venue-sim-fx-1", "labels": labels, "finalizers": ["example.com/still-stopping"]},
+            "metadata": {
+                "name": "venue-sim-fx-1",
+                "labels": labels,
+                "finalizers": ["example.com/still-stopping"],
+                "ownerReferences": [REPLICA_SET],
+            },
             "spec": {
                 "serviceAccountName": "venue-sim-fx",
                 "automountServiceAccountToken": False,

@@ -83,7 +83,7 @@ async def test_while_paused_a_change_waits_and_nothing_claims_that_it_runs(desk:
 
 
 async def test_another_topology_replaces_the_deployments(desk: Desk) -> None:
-    roles = [f"strategy-ema-{role}" for role in ("feature", "signal", "portfolio", "execution")]
+    roles = [f"agent-{role}-ema" for role in ("feature", "signal", "portfolio", "execution")]
     async with trading(desk):
         await desk.patch(STRATEGIES, "ema", {"spec": {"agents": {"topology": "Split"}}})
         for name in roles:
