@@ -45,7 +45,7 @@ async def test_an_upgrade_restarts_gateways_in_turn_and_while_they_are_quiet(
             await desk.idle()
         async with running(replace(settings, gateway_image=NEXT)) as operator:
             desk = Desk(cluster, namespace, bus, operator)
-            await desk.condition(VENUES, "sim-fx", "Progressing", "True", "WaitingForQuiet")
+            await desk.condition(VENUES, "sim-fx", "Reconciling", "True", "WaitingForQuiet")
             for number in range(1, len(AT_ONCE) + 1):
 
                 async def restarted(expected: int = number) -> bool:
@@ -55,11 +55,11 @@ async def test_an_upgrade_restarts_gateways_in_turn_and_while_they_are_quiet(
                 await desk.idle()
                 done = await _upgraded(desk)
                 assert len(done) == number, "one at once"
-                waiting = [condition_of(await desk.get(VENUES, name), "Progressing") for name in set(AT_ONCE) - done]
+                waiting = [condition_of(await desk.get(VENUES, name), "Reconciling") for name in set(AT_ONCE) - done]
                 assert {item["reason"] for item in waiting} <= {"WaitingForTurn"}
                 for name in done:
                     await desk.deployment_ready(f"venue-{name}")
-            await desk.condition(VENUES, "sim-fx", "Progressing", "True", "WaitingForQuiet")
+            await desk.condition(VENUES, "sim-fx", "Reconciling", "True", "WaitingForQuiet")
             assert "sim-fx" not in await _upgraded(desk)
 
             gateway.says(accounts=[account()])
@@ -69,4 +69,4 @@ async def test_an_upgrade_restarts_gateways_in_turn_and_while_they_are_quiet(
 
             await until("the last gateway of the next version", all_restarted)
             await desk.deployment_ready("venue-sim-fx")
-            await desk.condition(VENUES, "sim-fx", "Progressing", "False", "AsDesired")
+            await desk.condition(VENUES, "sim-fx", "Reconciling", "False", "AsDesired")

@@ -72,7 +72,7 @@ async def test_while_paused_a_change_waits_and_nothing_claims_that_it_runs(desk:
         stored = await desk.get(STRATEGIES, "ema")
         assert stored["metadata"]["generation"] == generation + 1
         assert stored["status"]["observedGeneration"] == generation
-        assert condition_of(stored, "Progressing")["reason"] == "ReconcilingPaused"
+        assert condition_of(stored, "Reconciling")["reason"] == "ReconcilingPaused"
         assert await _runs(desk) == before
         await desk.patch(STRATEGIES, "ema", {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
 
