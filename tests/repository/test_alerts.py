@@ -11,10 +11,12 @@ from prometheus_client import REGISTRY
 
 from crowetrade_agents import metrics as agents_metrics
 from crowetrade_operator import metrics as operator_metrics
+from crowetrade_operator.authorizer import metrics as authorizer_metrics
 from crowetrade_process.audit import metrics as audit_metrics
+from crowetrade_process.identity import metrics as identity_metrics
 from tests.repository.environments import ROOT
 
-REGISTERING = (agents_metrics, audit_metrics, operator_metrics)
+REGISTERING = (agents_metrics, audit_metrics, authorizer_metrics, identity_metrics, operator_metrics)
 """Modules that register what they define."""
 FILES = sorted((ROOT / "monitoring" / "alerts").glob("*.yaml"))
 RULES = [

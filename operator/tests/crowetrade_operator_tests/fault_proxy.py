@@ -45,11 +45,15 @@ class FaultProxy:
 
     def __init__(self, server: ApiServer, seed: int, slow_seconds: float) -> None:
         self.share = 0.0
+        self.next: list[Fault] = []
+        """What becomes of the next requests, whatever the share."""
         self.spoiled: Counter[Fault] = Counter()
         self.too_early = 0
         """Requests that came again before the time that a Retry-After had named."""
         self.lease_seconds = 0.0
         """How much longer each request for a Lease takes."""
+        self.asked = False
+        """Whether anybody has asked for a Lease."""
         self.writes: list[float] = []
         """When requests came that change something other than a Lease, on the clock of the loop."""
         self._server = server
@@ -91,6 +95,7 @@ class FaultProxy:
             self.spoiled[fault] += 1
         place, now = (request.method, request.path), asyncio.get_running_loop().time()
         if "/leases/" in request.path:
+            self.asked = True
             await asyncio.sleep(self.lease_seconds)
         elif request.method != "GET":
             self.writes.append(now)
@@ -108,6 +113,8 @@ class FaultProxy:
         return await self._forward(request, fault)
 
     def _choose(self, request: web.Request) -> Fault | None:
+        if self.next:
+            return self.next.pop(0)
         if self._rng.random() >= self.share:
             return None
         if request.query.get("watch") == "true":

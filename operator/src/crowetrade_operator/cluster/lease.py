@@ -169,13 +169,13 @@ class Elector:
             lease = await self._cluster.get(LEASES, self._namespace, self._name)
         except NotFound:
             raise self._lose(f"the Lease {self._name} was deleted") from None
-        if not self._is_ours(lease):
-            raise self._lose(f"{lease['spec'].get('holderIdentity') or 'nobody'} holds the Lease {self._name}")
         if version_of(lease) < self._version:
             raise self._lose(
                 f"the API server has an older Lease {self._name} than was written: etcd was restored from a backup, "
                 "and everything is read again"
             )
+        if not self._is_ours(lease):
+            raise self._lose(f"{lease['spec'].get('holderIdentity') or 'nobody'} holds the Lease {self._name}")
         lease["spec"] |= {
             "leaseDurationSeconds": self._duration,
             "renewTime": _now(),

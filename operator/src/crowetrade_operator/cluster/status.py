@@ -239,13 +239,10 @@ class StatusWriter:
         except NotFound:
             result = "gone"
         except (ClusterUnavailable, Conflict) as error:
+            result = "retried"
+            log.warning("status not written, trying again", key=str(key), error=str(error))
             self._known.pop(key, None)
-            if isinstance(error, Conflict) and pending.uid in error.message:
-                result = "gone"  # another object has the name now
-            else:
-                result = "retried"
-                log.warning("status not written, trying again", key=str(key), error=str(error))
-                self._pending.setdefault(key, pending)
+            self._pending.setdefault(key, pending)
         except ClusterError as error:
             result = "refused"
             self._known.pop(key, None)

@@ -47,6 +47,7 @@ from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
+    ClusterUnavailable,
     Conflict,
     NotFound,
 )
@@ -201,7 +202,8 @@ class Context:
             self._compiled.pop(namespace, None)
 
     async def know_namespace(self, namespace: str) -> None:
-        """Reads the labels of a namespace if what is known is old. What cannot be read stays as it was known."""
+        """Reads the labels of a namespace if what is known is old. What cannot be read stays as it was known: also that
+        nothing is known, where the API server has not answered."""
         if not self._is_old(namespace):
             return
         labels, _ = self._namespaces.get(namespace, (None, 0.0))
@@ -212,6 +214,8 @@ class Context:
             found = stored["metadata"].get("labels") or {}
         except (ClusterError, TimeoutError) as error:
             log.warning("labels of the namespace not read", namespace=namespace, error=str(error))
+            if isinstance(error, (ClusterUnavailable, TimeoutError)) and namespace not in self._namespaces:
+                return
         self._namespaces[namespace] = (found, self.clock())
         if found != labels:
             self._namespace_changed(namespace)
@@ -225,13 +229,18 @@ class Context:
         self.on_namespace(namespace)
 
     async def know_around(self, key: Key) -> None:
-        """Reads what is not watched, of all that a reconcile of the key looks at."""
+        """Reads what is not watched, of all that a reconcile of the key looks at. Raises ClusterUnavailable when the
+        labels of a namespace were never read: a strategy would lose the venue of another one because of one request."""
         namespaces = {key.namespace}
         if key.kind is Kind.STRATEGY:
             item = self.cache.get(key.kind.value, key.namespace, key.name)
             namespaces |= {namespace for namespace, _ in venues_of(item)} if item is not None else set()
         labelled = namespaces.union(*map(self.traders.homes, namespaces))
         await asyncio.gather(*map(self.know_namespace, sorted(filter(self._is_old, labelled))))
+        if unknown := sorted(labelled - self._namespaces.keys()):
+            raise ClusterUnavailable(
+                "get", NAMESPACES.path("", unknown[0]), 0, "the labels of the namespace are not known"
+            )
         for namespace in sorted(namespaces):
             await self.know_configs(namespace)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from crowetrade_operator.errors import (
     NamespaceTerminating,
     NotFound,
 )
+from crowetrade_operator_tests.fault_proxy import Fault, FaultProxy
 from crowetrade_operator_tests.samples import change, limit_manifest
 from crowetrade_operator_tests.servers import ApiServer, Wire, free_port
 from crowetrade_operator_tests.waiting import counted
@@ -176,3 +178,50 @@ async def test_apply_owns_its_fields_and_leaves_the_others_alone(cluster: Cluste
     await cluster.create(CONFIG_MAPS, namespace, config_map("a", theirs="1", ours="1"))
     body = {**config_map("a", ours="2"), "metadata": {"name": "a", "namespace": namespace}}
     assert (await cluster.apply(body))["data"] == {"theirs": "1", "ours": "2"}
+
+
+async def test_a_server_that_asks_to_wait_is_asked_again_after_that_time(
+    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """Not for ever: each caller has its own way to try again."""
+    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
+        through = await connect(str(proxy.kubeconfig(tmp_path)))
+        proxy.next.append(Fault.THROTTLED)
+        started = time.monotonic()
+        await through.create(CONFIG_MAPS, namespace, config_map("a"))
+        assert time.monotonic() - started >= 1.0
+        assert (await cluster.get(CONFIG_MAPS, namespace, "a"))["metadata"]["name"] == "a"
+        assert (proxy.spoiled[Fault.THROTTLED], proxy.too_early) == (1, 0)
+        proxy.next += [Fault.ERROR]
+        with pytest.raises(ClusterUnavailable, match="a fault of the test"):
+            await through.get(CONFIG_MAPS, namespace, "a")
+        await through.close()
+
+
+async def test_a_leader_writes_only_while_it_leads_and_reads_always(cluster: Cluster, namespace: str) -> None:
+    left = [10.0]
+    leading = cluster.while_leading(lambda: left[0])
+    await leading.create(CONFIG_MAPS, namespace, config_map("a", x="1"))
+    left[0] = 0.0
+    body = {**config_map("a", x="2"), "metadata": {"name": "a", "namespace": namespace}}
+    for refused in (
+        leading.create(CONFIG_MAPS, namespace, config_map("b")),
+        leading.apply(body),
+        leading.merge(CONFIG_MAPS, namespace, "a", {"data": {"x": "2"}}),
+        leading.replace(CONFIG_MAPS, namespace, "a", body),
+        leading.delete(CONFIG_MAPS, namespace, "a"),
+    ):
+        with pytest.raises(ClusterUnavailable, match="not sent: the Lease may be another's"):
+            await refused
+    assert (await leading.get(CONFIG_MAPS, namespace, "a"))["data"] == {"x": "1"}
+    items, _ = await leading.list(CONFIG_MAPS, namespace, "mine=yes")
+    assert [item["metadata"]["name"] for item in items] == ["a"]
+
+
+async def test_a_write_is_given_up_before_the_lease_may_be_anothers(wired: Cluster, wire: Wire, namespace: str) -> None:
+    leading = wired.while_leading(lambda: 0.2)
+    wire.fall_silent()
+    started = time.monotonic()
+    with pytest.raises(ClusterUnavailable, match="no answer from the API server"):
+        await leading.create(CONFIG_MAPS, namespace, config_map("a"))
+    assert time.monotonic() - started < client.REQUEST_SECONDS / 2

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from crowetrade_api.v1alpha1.meta import Metadata
-from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster import events
+from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.events import Recorder, event_body
 from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.cluster.resources import EVENTS, NAMESPACES
+from crowetrade_operator_tests.fault_proxy import Fault, FaultProxy
+from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import counted
 
 pytestmark = pytest.mark.integration
@@ -67,3 +71,21 @@ def test_long_texts_are_cut_to_what_the_api_server_takes() -> None:
     assert len(body["note"]) == 1000
     assert len(body["reportingInstance"]) == 128
     assert body["metadata"]["name"].startswith("ema.")
+
+
+async def test_an_event_whose_answer_was_lost_is_there_once_and_one_that_failed_is_tried_again(
+    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "PAUSES", (0.0,))
+    before = counted("events", reason="Told")
+    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
+        through = await connect(str(proxy.kubeconfig(tmp_path)))
+        recorder = Recorder(through, "operator-0")
+        for fault in (Fault.ANSWER_LOST, Fault.ERROR):
+            proxy.next.append(fault)
+            recorder.record("Strategy", _metadata(namespace), _note("Told", fault))
+            await recorder.drain()
+        await through.close()
+    found, _ = await cluster.list(EVENTS, namespace)
+    assert sorted(item["note"] for item in found) == sorted((Fault.ANSWER_LOST, Fault.ERROR))
+    assert counted("events", reason="Told") == before + 2

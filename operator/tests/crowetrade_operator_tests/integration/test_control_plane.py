@@ -112,7 +112,7 @@ async def test_etcd_restored_from_a_backup_is_noticed_and_what_it_holds_is_in_fo
             desk = Desk(client, "desk", bus, operator)
             await _rules(desk, "fx-desk")
             assert [item.strategy for item in (await desk.config()).strategies] == ["ema"]
-            assert (await desk.config()).epoch > epoch
+            assert (await desk.config()).epoch >= epoch
             lease = await client.get(LEASES, "desk", settings.lease_name)
             assert lease["spec"]["leaseTransitions"] == (await desk.config()).epoch
             await desk.idle()

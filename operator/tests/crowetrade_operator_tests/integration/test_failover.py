@@ -60,12 +60,18 @@ class Pair:
         return spec
 
     async def leads(self) -> Replica:
-        """Waits until one has made everything; returns it."""
+        """Waits until both have started and one has made everything; returns it."""
 
-        async def check() -> bool:
+        async def led() -> bool:
+            return bool((await self.lease())["holderIdentity"])
+
+        async def made() -> bool:
             return bool(await self.cluster.get(DEPLOYMENTS, self.namespace, "strategy-ema"))
 
-        await until("one of them to work", check)
+        await until("one of them to lead", led)
+        replicas = self.replicas.values()
+        await until("the other one to ask for the Lease", lambda: all(replica.proxy.asked for replica in replicas))
+        await until("one of them to work", made)
         return self.replicas[str((await self.lease())["holderIdentity"])]
 
     def other(self, one: Replica) -> Replica:

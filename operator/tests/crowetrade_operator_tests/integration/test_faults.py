@@ -112,7 +112,6 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
                         await _work(desk)
                     finally:
                         proxy.share = 0.0
-                    await desk.idle()
                     return await settled(), await generations(cluster, namespace)
 
         async def settled() -> Object:

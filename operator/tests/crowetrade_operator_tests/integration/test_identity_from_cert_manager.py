@@ -50,7 +50,7 @@ def controllers(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory)
         pytest.skip(f"a real cert-manager is needed: {error}")
     kubectl = [str(program("kubectl")), f"--kubeconfig={api_server.kubeconfig}"]
     crds = [f"--filename={path}" for path in sorted(binary.parent.glob("*.yaml"))]
-    subprocess.run([*kubectl, "apply", *crds], check=True, capture_output=True)
+    subprocess.run([*kubectl, "apply", "--server-side", "--force-conflicts", *crds], check=True, capture_output=True)
     subprocess.run([*kubectl, "wait", "--for=condition=Established", *crds], check=True, capture_output=True)
     process = Process(
         "cert-manager", [binary, f"--kubeconfig={api_server.kubeconfig}"], tmp_path_factory.mktemp("cert-manager")

@@ -18,7 +18,7 @@ from crowetrade_operator.cluster.resources import CONFIG_MAPS, EVENTS, NAMESPACE
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide.plan import Plan
-from crowetrade_operator.errors import ClusterUnavailable, Conflict, NotFound
+from crowetrade_operator.errors import ClusterRefused, ClusterUnavailable, Conflict, NotFound
 from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator_tests.samples import SETTINGS, strategy_manifest
@@ -155,3 +155,28 @@ async def test_labels_of_a_namespace_are_read_when_they_are_old_and_kept_when_th
     now[0] = 122.0
     await context.know_namespace(key.namespace)
     assert context.surroundings(key.namespace).namespace_labels == changed
+
+
+async def test_labels_that_were_never_read_are_waited_for_unless_they_may_not_be_read(
+    context: Context, cluster: Cluster, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new leader whose first request for them fails would take venues away from strategies of other namespaces."""
+    get, errors = cluster.get, [ClusterUnavailable("get", "/", 500, "etcd is gone")]
+
+    async def fails_once(*where: Any) -> Object:
+        if errors:
+            raise errors.pop()
+        return await get(*where)
+
+    monkeypatch.setattr(cluster, "get", fails_once)
+    with pytest.raises(ClusterUnavailable, match="the labels of the namespace are not known"):
+        await context.know_around(key)
+    await context.know_around(key)
+    assert context.surroundings(key.namespace).namespace_labels == {"kubernetes.io/metadata.name": key.namespace}
+
+    async def forbidden(*_: object) -> Object:
+        raise ClusterRefused("get", "/", 403, "forbidden")
+
+    monkeypatch.setattr(cluster, "get", forbidden)
+    await context.know_around(Key(Kind.STRATEGY, "another", "ema"))
+    assert context.surroundings("another").namespace_labels is None
