@@ -17,7 +17,7 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find, follow
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.kill_order import kill_order
-from crowetrade_api.names import CLEAR_HALT_ANNOTATION, Key, Kind, strategy_of
+from crowetrade_api.names import CLEAR_HALT_ANNOTATION, Key, Kind, VenueAddress, strategy_of
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
