@@ -211,7 +211,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	@touch $@
 
 # Parts of the tests make what is measured: gateways that share a limit, an API server.
-bench bench-gateway bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
+bench bench-gateway bench-operator bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
 
 .PHONY: bench
 bench: $(VENV)/agents/.synced $(RECORDED) ## Measure everything: a JSON line per figure, kept in benchmarks/results/
@@ -232,6 +232,11 @@ $(PEERS)/.synced: requirements/peers.txt $(STAMP)
 bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: the same trades, and how fast; sweeps; the demo's first fill
 	$(BIN)/python -m pytest -q tests/peers
 	$(BIN)/python -m benchmarks backtest
+	$(BIN)/python -m tools.performance
+
+.PHONY: bench-operator
+bench-operator: $(STAMP) ## Measure the operator with a fleet: BENCH_STRATEGIES, BENCH_VENUES, BENCH_NAMESPACES, BENCH_GROWTH
+	$(BIN)/python -m benchmarks operator
 	$(BIN)/python -m tools.performance
 
 .PHONY: bench-risk

@@ -1,8 +1,8 @@
 """`python -m benchmarks [PART ...]`: measures, prints a JSON line per figure and keeps the lines.
 
 Parts: gateway, backtest, operator, risk; without any, all. The lines of a run go to benchmarks/results/TIME.jsonl,
-those of gateway, backtest and risk to latest.jsonl, latest-backtest.jsonl and latest-risk.jsonl beside it as well, of
-which docs/performance.md is made. A figure that cannot be measured in this tree is left out, and a line says why.
+those of each part to a latest*.jsonl of its own beside it as well, of which docs/performance.md is made.
+A figure that cannot be measured in this tree is left out, and a line says why.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 LATEST = {
     "gateway": RESULTS / "latest.jsonl",
     "backtest": RESULTS / "latest-backtest.jsonl",
+    "operator": RESULTS / "latest-operator.jsonl",
     "risk": RESULTS / "latest-risk.jsonl",
 }
 
@@ -57,10 +58,14 @@ def backtest() -> Iterator[Figure]:
 
 
 def operator() -> Iterator[Figure]:
-    """The operator."""
-    from benchmarks.operator import reconcile
+    """The operator with a fleet; see benchmarks/operator/fleet.py for how large it is."""
+    from benchmarks.operator.fleet import plan_from
+    from benchmarks.operator.run import fleet
+    from benchmarks.risk.fleet import NoApiServer
 
-    yield from reconcile()
+    with tempfile.TemporaryDirectory() as name:
+        yield figures.python_loop()
+        yield from _if_possible(lambda: fleet(Path(name), plan_from()), NoApiServer)
 
 
 def risk() -> Iterator[Figure]:

@@ -71,6 +71,11 @@ def refusal(strategy: AnyStrategy, venue: AnyVenue, namespaces: Namespaces) -> s
     return venue.refusal(strategy.namespace, strategy.metadata.labels, labels)
 
 
+def counts_over_gateways(limit: RiskLimit) -> bool:
+    """Whether it is split among all gateways of its namespace where it binds a Strategy."""
+    return limit.spec.aggregate == "Total"
+
+
 def bound_strategies(
     venue: AnyVenue, strategies: Iterable[AnyStrategy], namespaces: Namespaces = MappingProxyType({})
 ) -> list[AnyStrategy]:
@@ -93,9 +98,9 @@ def compile_config(
     namespaces: Namespaces = MappingProxyType({}),
 ) -> pb.GatewayConfig:
     """Everything that the gateway enforces. `limits` and `venues` are all of the venue's namespace, among whose
-    gateways limits that count over gateways are split; `strategies` are those of any namespace that name one of these
-    venues. `halt` stops it whatever they say. Namespaces that are `terminating` are being deleted, and all that is in
-    them.
+    gateways limits that count over gateways are split; `strategies` are those of any namespace that name the venue, and
+    with such a limit all that name one of `venues`. `halt` stops it whatever they say. Namespaces that are
+    `terminating` are being deleted, and all that is in them.
 
     `on_record` is left out: it is not part of the revision (see `with_record`).
     """
@@ -103,7 +108,7 @@ def compile_config(
     present = {venue.name: venue} | {item.name: item for item in venues}
     bound = bound_strategies(venue, strategies, namespaces)
     bound_at = {venue.name: bound}
-    if any(limit.spec.aggregate == "Total" for limit in limits):
+    if any(map(counts_over_gateways, limits)):
         bound_at |= {name: bound_strategies(item, strategies, namespaces) for name, item in present.items()}
     rules = (
         _rule(limit, venue, bound, _concerned(limit, present.values(), bound_at, namespaces), namespaces)
@@ -244,7 +249,7 @@ def _concerned(
     namespaces: Namespaces,
 ) -> list[str]:
     """Gateways where a limit that counts strategies together binds one, by name."""
-    if limit.spec.aggregate != "Total":
+    if not counts_over_gateways(limit):
         return []
     return sorted(
         venue.name
@@ -289,7 +294,7 @@ def _rule(
         generation=limit.metadata.generation,
         strategies=strategies,
         symbols=symbols,
-        aggregate_total=spec.aggregate == "Total",
+        aggregate_total=counts_over_gateways(limit),
         enforce=spec.enforcement == "Enforce",
         limits=_limits(spec.limits, venue.name),
         currency=spec.currency,

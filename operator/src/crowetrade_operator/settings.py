@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -145,6 +146,7 @@ class Settings:
 
 
 _DEFAULTS = Settings(operator_namespace="")
+_SHARD = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -215,12 +217,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             _number(environment, "GATEWAY_RESTARTS_AT_ONCE", _DEFAULTS.gateway_restarts_at_once, least=1)
         ),
         status_writes_per_second=_number(
-            environment, "STATUS_WRITES_PER_SECOND", _DEFAULTS.status_writes_per_second, least=0.1
+            environment, "STATUS_WRITES_PER_SECOND", _DEFAULTS.status_writes_per_second, least=1
         ),
         resync_seconds=_number(environment, "RESYNC_SECONDS", _DEFAULTS.resync_seconds, least=1),
         stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", _DEFAULTS.stop_deadline_seconds, least=1),
         silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", _DEFAULTS.silent_after_seconds, least=2),
-        lease_name=environment.get("LEASE_NAME") or _DEFAULTS.lease_name,
+        lease_name=_lease_name(environment),
         lease=_lease(environment),
         log_level=(environment.get("LOG_LEVEL") or _DEFAULTS.log_level).upper(),
         kubeconfig=environment.get("KUBECONFIG", ""),
@@ -299,6 +301,21 @@ def _streams(environment: Mapping[str, str]) -> StreamSettings:
         int(_number(environment, "AUDIT_MAX_BYTES", _DEFAULTS.streams.audit_max_bytes, least=2**20)),
         int(_number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.streams.audit_retention_seconds, least=86_400)),
     )
+
+
+def _lease_name(environment: Mapping[str, str]) -> str:
+    """Each shard has a Lease of its own, so that its operator works beside those of the others."""
+    name, shard = environment.get("LEASE_NAME") or _DEFAULTS.lease_name, environment.get("SHARD", "")
+    if not shard:
+        return name
+    if not _SHARD.fullmatch(shard):
+        raise SettingsError(f"SHARD is {shard!r}: write small letters, digits and dashes, at most 40, such as fx-1")
+    if not environment.get("NAMESPACES", "").strip():
+        raise SettingsError(
+            f"SHARD is {shard!r} and NAMESPACES is empty, which means all: two operators would work on the same "
+            "objects; write the namespaces of this shard, each in one shard alone"
+        )
+    return f"{name}-{shard}"
 
 
 def _lease(environment: Mapping[str, str]) -> LeaseTimes:

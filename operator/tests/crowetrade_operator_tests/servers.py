@@ -71,6 +71,11 @@ class Process:
             self._command, cwd=self._folder, stdout=self._out, stderr=subprocess.STDOUT, env=self._environment
         )
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Ends the process."""
         self._process.terminate()

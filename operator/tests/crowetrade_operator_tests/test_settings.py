@@ -13,6 +13,15 @@ WRONG = {
     "no namespace": ({"OPERATOR_NAMESPACE": ""}, "OPERATOR_NAMESPACE is not set"),
     "workers that are no number": ({"WORKERS": "many"}, "WORKERS is 'many': write a number such as 8"),
     "no worker": ({"WORKERS": "0"}, "at least 1"),
+    "a budget for less than one status a second": (
+        {"STATUS_WRITES_PER_SECOND": "0.5"},
+        "STATUS_WRITES_PER_SECOND is '0.5': write a number of at least 1",
+    ),
+    "a shard of everything": ({"SHARD": "fx"}, "SHARD is 'fx' and NAMESPACES is empty"),
+    "a shard that no Lease can have in its name": (
+        {"SHARD": "FX/1", "NAMESPACES": "desk"},
+        "SHARD is 'FX/1': write",
+    ),
     "an endless deadline": ({"STOP_DEADLINE_SECONDS": "inf"}, "STOP_DEADLINE_SECONDS"),
     "labels without a value": ({"BUS_POD_LABELS": "nats"}, "key=value,key=value"),
     "a port that is none": ({"NATS_URL": "nats://a:b"}, "NATS_URL"),

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import Message
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade_operator.bus.news import GatewayNews, News, agent_news, gateway_news
 
 M = TypeVar("M", bound=Message)
 
@@ -35,6 +36,9 @@ class Board:
         self.clock = clock
         self._gateways: dict[tuple[str, str], Heard[status_pb2.GatewayStatus]] = {}
         self._agents: dict[tuple[str, str], dict[str, Heard[status_pb2.AgentStatus]]] = {}
+        # Whose silence was noticed.
+        self._silent_gateways: set[tuple[str, str]] = set()
+        self._silent_agents: set[tuple[str, str, str]] = set()
 
     def gateway(self, namespace: str, venue: str) -> Heard[status_pb2.GatewayStatus] | None:
         """What the gateway said last."""
@@ -47,8 +51,8 @@ class Board:
         heard = self._agents.get((namespace, strategy), {}).values()
         return [one.message for one in heard if one.at >= since]
 
-    def hear_gateway(self, message: status_pb2.GatewayStatus) -> bool:
-        """Keeps the message; returns whether anything but its time is new.
+    def hear_gateway(self, message: status_pb2.GatewayStatus) -> GatewayNews:
+        """Keeps the message; returns what is new in it: everything, after a silence that was noticed.
 
         A gateway that was overtaken is ignored while its successor reports. When nobody with a higher token does, the
         message is kept: whoever reads it compares the token with the one on record in the VenueConnection's status
@@ -58,40 +62,55 @@ class Board:
         before = self._gateways.get(key)
         overtaken = before is not None and message.fencing_token < before.message.fencing_token
         if before is not None and overtaken and self.clock() - before.at <= SUCCESSOR_SECONDS:
-            return False
+            return GatewayNews(News.NOTHING)
         self._gateways[key] = Heard(message, self.clock())
-        return before is None or _differs(before.message, message)
+        was_silent = key in self._silent_gateways
+        self._silent_gateways.discard(key)
+        return gateway_news(before.message if before is not None and not was_silent else None, message)
 
-    def hear_agent(self, message: status_pb2.AgentStatus) -> bool:
-        """Keeps the message; tells whether anything but its time is new."""
-        pods = self._agents.setdefault((message.namespace, message.strategy), {})
+    def hear_agent(self, message: status_pb2.AgentStatus) -> News:
+        """Keeps the message; returns how much of it is new: everything, after a silence that was noticed."""
+        key = (message.namespace, message.strategy)
+        pods = self._agents.setdefault(key, {})
         before = pods.get(message.pod)
         pods[message.pod] = Heard(message, self.clock())
-        return before is None or _differs(before.message, message)
+        was_silent = (*key, message.pod) in self._silent_agents
+        self._silent_agents.discard((*key, message.pod))
+        return agent_news(before.message if before is not None and not was_silent else None, message)
+
+    def notice_silence(self, seconds: float) -> tuple[list[tuple[str, str]], set[tuple[str, str]]]:
+        """Gateways, by namespace and venue, and Strategies, by namespace and name, of which a pod has said nothing for
+        so many seconds; each is returned once, until it is heard again."""
+        limit = self.clock() - seconds
+        gateways = [
+            key for key, heard in self._gateways.items() if heard.at < limit and key not in self._silent_gateways
+        ]
+        self._silent_gateways.update(gateways)
+        agents = [
+            (*key, pod)
+            for key, pods in self._agents.items()
+            for pod, heard in pods.items()
+            if heard.at < limit and (*key, pod) not in self._silent_agents
+        ]
+        self._silent_agents.update(agents)
+        return gateways, {(namespace, name) for namespace, name, _ in agents}
 
     def forget_gateway(self, namespace: str, venue: str) -> None:
         """The VenueConnection is gone."""
         self._gateways.pop((namespace, venue), None)
+        self._silent_gateways.discard((namespace, venue))
 
     def forget_strategy(self, namespace: str, strategy: str) -> None:
         """The Strategy is gone."""
-        self._agents.pop((namespace, strategy), None)
+        for pod in self._agents.pop((namespace, strategy), {}):
+            self._silent_agents.discard((namespace, strategy, pod))
 
     def forget_silent_agents(self, older_than: float) -> None:
         """Drops pods that said nothing for so many seconds: their names do not come back."""
         limit = self.clock() - older_than
         for key, pods in list(self._agents.items()):
-            self._agents[key] = {pod: heard for pod, heard in pods.items() if heard.at >= limit}
-            if not self._agents[key]:
+            for pod in [pod for pod, heard in pods.items() if heard.at < limit]:
+                del pods[pod]
+                self._silent_agents.discard((*key, pod))
+            if not pods:
                 del self._agents[key]
-
-
-def _differs(before: Message, after: Message) -> bool:
-    first, second = type(before)(), type(after)()
-    first.CopyFrom(before)
-    second.CopyFrom(after)
-    for message in (first, second):
-        message.ClearField("sent_unix_ns")
-        if isinstance(message, status_pb2.GatewayStatus):
-            message.ClearField("market_data_sequence")  # counts every quote, and no status has it
-    return first != second

@@ -32,6 +32,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.bus import allowances, audit, kills
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.facts import gather
+from crowetrade_operator.bus.news import GatewayNews, News
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.bus.requirements import Fault, faults
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
@@ -53,7 +54,8 @@ CLOSE_SECONDS = 2.0
 _ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError, IdentityUnavailable)
 Stored = tuple[str, int, int]
 """What decides whether a GatewayConfig is put again: its revision, the fencing token on record, and its epoch."""
-GatewayListener = Callable[[str, str], None]
+GatewayListener = Callable[[str, str, GatewayNews], None]
+AgentListener = Callable[[str, str, News], None]
 """Namespace and name of the venue (or strategy) whose state changed."""
 
 
@@ -91,7 +93,7 @@ class Bus:
         self._configs: dict[str, config_pb2.GatewayConfig] = {}
         self._streams: set[str] = set()
         self._gateway_listeners: list[GatewayListener] = []
-        self._agent_listeners: list[GatewayListener] = []
+        self._agent_listeners: list[AgentListener] = []
         self._connection_listeners: list[Callable[[], None]] = []
         self._fault_listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
@@ -100,7 +102,7 @@ class Bus:
         """Calls back when a gateway said something new."""
         self._gateway_listeners.append(listener)
 
-    def on_agent(self, listener: GatewayListener) -> None:
+    def on_agent(self, listener: AgentListener) -> None:
         """Calls back when an agent said something new."""
         self._agent_listeners.append(listener)
 
@@ -338,14 +340,16 @@ class Bus:
         metrics.BUS_MESSAGES.labels(schema, "read").inc()
 
     def _heard_gateway(self, status: status_pb2.GatewayStatus) -> None:
-        if self.board.hear_gateway(status):
+        news = self.board.hear_gateway(status)
+        if news:
             for listener in self._gateway_listeners:
-                listener(status.namespace, status.venue)
+                listener(status.namespace, status.venue, news)
 
     def _heard_agent(self, status: status_pb2.AgentStatus) -> None:
-        if self.board.hear_agent(status):
+        news = self.board.hear_agent(status)
+        if news is not News.NOTHING:
             for listener in self._agent_listeners:
-                listener(status.namespace, status.strategy)
+                listener(status.namespace, status.strategy, news)
 
     def _found_faults(self, found: tuple[Fault, ...]) -> None:
         if found == self.faults:

@@ -74,6 +74,10 @@ class Cache:
         items = self._kinds.get((kind, namespace), {})
         return (items[name] for name in sorted(items))
 
+    def names(self, kind: str, namespace: str) -> list[str]:
+        """Names of all objects of a kind in a namespace, in no order."""
+        return list(self._kinds.get((kind, namespace), ()))
+
     def changes(self, kind: str, namespace: str) -> int:
         """Grows with each change of an object of the kind in the namespace."""
         return self._changes[kind, namespace]

@@ -1,16 +1,23 @@
-"""Status writes, coalesced: per object at most one a second (limits and KillSwitches: ten), within a budget for all,
-significant ones first.
+"""Status writes, coalesced: per object at most one a second (limits and KillSwitches: ten), within a budget for all.
 
 Positions and counters change with every trade; conditions and phases change rarely and matter. A status that waits is
 replaced by a newer one, never queued behind it. Unchanged ones are not written.
+
+There are three lines, each in the order of what may be written first: what people wait for, other significant changes,
+and the rest. The rest alone is held to the budget, so that a significant change does not wait for it; a bound of its
+own keeps a cluster that breaks all at once from taking the API server. An object that changes without end is slowed
+down: it takes nothing from others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import structlog
@@ -26,7 +33,13 @@ log = structlog.get_logger()
 PER_OBJECT_SECONDS = 1.0
 QUICK_SECONDS = 0.1
 """For a KillSwitch, and for a RiskLimit whose conditions change: people wait for them to be in force."""
-IDLE_SECONDS = 0.05
+SIGNIFICANT_FACTOR = 10.0
+"""How many significant statuses may be written for each of the rest."""
+RESTLESS_WRITES = 30
+RESTLESS_SECONDS = 5.0
+"""After so many significant changes in a row an object is written once in so many seconds."""
+LOOK_SECONDS = 0.05
+WRITERS = 4
 
 
 @dataclass(slots=True)
@@ -58,19 +71,54 @@ def significant(status: Object) -> Object:
     return part
 
 
+class Bucket:
+    """So many a second, and as many at once."""
+
+    def __init__(self, per_second: float, at_once: float, now: float) -> None:
+        self._per_second = per_second
+        self._at_once = at_once
+        self._tokens = at_once
+        self._filled = now
+
+    def wait(self, now: float) -> float:
+        """Seconds until one may be taken; 0 when it may be now."""
+        self._tokens = min(self._at_once, self._tokens + (now - self._filled) * self._per_second)
+        self._filled = now
+        return 0.0 if self._tokens >= 1.0 else (1.0 - self._tokens) / self._per_second
+
+    def take(self) -> None:
+        """Takes one."""
+        self._tokens -= 1.0
+
+
+class Line(IntEnum):
+    """Who is written before whom."""
+
+    QUICK = 0
+    SIGNIFICANT = 1
+    REGULAR = 2
+
+
 class StatusWriter:
     """Keeps the newest status of each object and writes it when it is its turn."""
 
     def __init__(self, cluster: Cluster, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
-        self._per_second = per_second
         self._clock = clock
-        self._tokens = per_second
-        self._filled = clock()
+        self._per_second = per_second
+        budget = Bucket(per_second, per_second, clock())
+        important = Bucket(per_second * SIGNIFICANT_FACTOR, per_second * SIGNIFICANT_FACTOR, clock())
+        self._buckets = {Line.QUICK: important, Line.SIGNIFICANT: important, Line.REGULAR: budget}
         self._pending: dict[Key, Pending] = {}
+        # (when it may be written, since when it waits, key); an entry whose status is written or has moved on to
+        # another line is skipped.
+        self._lines: dict[Line, list[tuple[float, float, Key]]] = {line: [] for line in Line}
         self._known: dict[Key, tuple[str, Object]] = {}
         self._last: dict[Key, float] = {}
+        self._restless: dict[Key, Bucket] = {}
+        self._writing: set[Key] = set()
         self._arrived = asyncio.Event()
+        self._regular_written = asyncio.Event()
 
     def known(self, key: Key, uid: str) -> Object | None:
         """The status that was last reported for this object by us, whether it is written already or not."""
@@ -91,54 +139,92 @@ class StatusWriter:
         urgent = significant(before) != significant(status) or (pending is not None and pending.significant)
         since = pending.since if pending is not None else self._clock()
         self._pending[key] = Pending(status, uid, urgent, since)
+        if pending is None or urgent != pending.significant:
+            self._queue(key)
         metrics.STATUS_PENDING.set(len(self._pending))
-        self._arrived.set()
         return True
 
-    def doubt(self) -> None:
-        """Forgets what was written, so that the next reports are compared with what the API server has."""
-        self._known.clear()
+    def doubt(self, key: Key) -> None:
+        """Forgets what was written, so that the next report is compared with what the API server has."""
+        self._known.pop(key, None)
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
-        for table in (self._pending, self._known, self._last):
+        for table in (self._pending, self._known, self._last, self._restless):
             table.pop(key, None)
 
     async def run(self) -> None:
         """Writes until cancelled."""
-        while True:
-            if not self._pending:
-                self._arrived.clear()
-                await self._arrived.wait()
-            key = self._next()
-            if key is None:
-                await asyncio.sleep(IDLE_SECONDS)
-            else:
-                await self._write(key)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WRITERS):
+                group.create_task(self._write_on())
 
     async def drain(self) -> None:
         """Writes what waits, now: at shutdown."""
-        for key in sorted(self._pending, key=lambda key: not self._pending[key].significant):
+        for key in sorted(self._pending, key=lambda key: (_line(key, self._pending[key]), self._pending[key].since)):
             await self._write(key)
 
-    def _next(self) -> Key | None:
-        """Whose turn it is; None when nothing may be written."""
-        now = self._clock()
-        self._tokens = min(self._per_second, self._tokens + (now - self._filled) * self._per_second)
-        self._filled = now
-        if self._tokens < 1.0 and self._per_second >= 1.0:
-            return None
-        due = [
-            key
-            for key, pending in self._pending.items()
-            if now - self._last.get(key, float("-inf")) >= _pause(key, pending.significant)
-        ]
-        return min(due, key=lambda key: turn(key, self._pending[key]), default=None)
+    async def regular_turn(self) -> None:
+        """Waits until another regular status would not have to wait for long: whoever makes one for each turn makes no
+        more than can be written."""
+        await asyncio.sleep(1.0 / self._per_second)
+        while len(self._lines[Line.REGULAR]) >= max(1.0, self._per_second):
+            self._regular_written.clear()
+            await self._regular_written.wait()
+
+    async def _write_on(self) -> None:
+        while True:
+            key, wait = self._next()
+            if key is not None:
+                await self._write(key)
+                continue
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait and min(wait, LOOK_SECONDS)):
+                    await self._arrived.wait()
+
+    def _queue(self, key: Key) -> None:
+        pending = self._pending[key]
+        line = _line(key, pending)
+        due = self._last.get(key, float("-inf")) + _pause(key, pending.significant)
+        if line is not Line.REGULAR and key in self._restless:
+            due = max(due, self._clock() + self._restless[key].wait(self._clock()))
+        heapq.heappush(self._lines[line], (max(due, pending.since), pending.since, key))
+        self._arrived.set()
+
+    def _next(self) -> tuple[Key | None, float | None]:
+        """Whose turn it is, or how long nobody's; for None, until something arrives."""
+        now, waits = self._clock(), list[float]()
+        for line, entries in self._lines.items():
+            while entries and not self._is_in(line, entries[0]):
+                heapq.heappop(entries)
+            if not entries:
+                continue
+            wait = max(entries[0][0] - now, self._buckets[line].wait(now))
+            if wait <= 0:
+                self._buckets[line].take()
+                return heapq.heappop(entries)[2], None
+            waits.append(wait)
+        return None, min(waits, default=None)
+
+    def _is_in(self, line: Line, entry: tuple[float, float, Key]) -> bool:
+        """Whether the entry stands for what waits; what is being written is queued again when it is done."""
+        _, since, key = entry
+        pending = self._pending.get(key)
+        return (
+            pending is not None and (_line(key, pending), pending.since) == (line, since) and key not in self._writing
+        )
 
     async def _write(self, key: Key) -> None:
-        pending = self._pending.pop(key)
-        self._tokens -= 1.0
-        self._last[key] = self._clock()
+        pending, now = self._pending.pop(key), self._clock()
+        self._last[key] = now
+        self._writing.add(key)
+        if pending.significant and key.kind is not Kind.KILL_SWITCH:
+            restless = self._restless.setdefault(key, Bucket(1.0 / RESTLESS_SECONDS, RESTLESS_WRITES, now))
+            restless.wait(now)
+            restless.take()
+        if not pending.significant:
+            self._regular_written.set()
         self._known[key] = (pending.uid, pending.status)
         metrics.STATUS_PENDING.set(len(self._pending))
         body: dict[str, Any] = {
@@ -164,16 +250,25 @@ class StatusWriter:
             result = "refused"
             self._known.pop(key, None)
             log.error("status refused by the API server", key=str(key), error=str(error))
+        finally:
+            self._writing.discard(key)
+            if key in self._pending:
+                self._queue(key)
         metrics.STATUS_WRITES.labels(key.kind.value, result).inc()
 
 
-def turn(key: Key, pending: Pending) -> tuple[float, bool, float]:
-    """Sorts those that wait: first what people wait for (a limit of many gateways comes after the statuses of them all,
-    and would wait for the budget behind them), then significant ones, then the longest waiting."""
-    return _pause(key, pending.significant), not pending.significant, pending.since
+def _line(key: Key, pending: Pending) -> Line:
+    """People wait for a KillSwitch and for a limit to be in force; a limit of many gateways comes after the statuses of
+    them all, and would wait behind them."""
+    if _is_quick(key, pending.significant):
+        return Line.QUICK
+    return Line.SIGNIFICANT if pending.significant else Line.REGULAR
+
+
+def _is_quick(key: Key, urgent: bool) -> bool:
+    return key.kind is Kind.KILL_SWITCH or (key.kind is Kind.RISK_LIMIT and urgent)
 
 
 def _pause(key: Key, urgent: bool) -> float:
     """Seconds between two writes of one status."""
-    quick = key.kind is Kind.KILL_SWITCH or (key.kind is Kind.RISK_LIMIT and urgent)
-    return min(QUICK_SECONDS, PER_OBJECT_SECONDS) if quick else PER_OBJECT_SECONDS
+    return min(QUICK_SECONDS, PER_OBJECT_SECONDS) if _is_quick(key, urgent) else PER_OBJECT_SECONDS

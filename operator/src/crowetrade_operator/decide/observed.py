@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import Condition
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, Namespaces, compile_config, refusal, rule_hash
+from crowetrade_api.gateway_config import (
+    AnyStrategy,
+    AnyVenue,
+    Halt,
+    Namespaces,
+    compile_config,
+    counts_over_gateways,
+    refusal,
+    rule_hash,
+)
 from crowetrade_api.names import VenueAddress, name_at, venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import Labels
@@ -18,6 +29,32 @@ from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide import loosening
 from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings
 from crowetrade_operator.decide.pods import Workload, workload
+
+V = TypeVar("V")
+
+
+class Lazy(Mapping[str, V]):
+    """Values by name, each made when it is first asked for, and the same from then on. A name for which None is made
+    is not there."""
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], V | None]) -> None:
+        self._names = frozenset(names)
+        self._make = make
+        self._made: dict[str, V | None] = {}
+
+    def __getitem__(self, name: str) -> V:
+        if name not in self._made:
+            self._made[name] = self._make(name) if name in self._names else None
+        found = self._made[name]
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in sorted(self._names) if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +105,28 @@ class Compiled:
     hashes: Mapping[str, str]
 
 
+@dataclass(slots=True)
+class Kept:
+    """The configuration of one gateway, once it is compiled. When something that it is made of changes, another one
+    takes its place: who was looking at the world before keeps this one to themselves."""
+
+    compiled: Compiled | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """All resources of a namespace, who trades at its venues, and what the bus said."""
+    """The venues and limits of a namespace, who trades there, and what the bus said."""
 
     namespace: str = ""
-    strategies: Mapping[str, AnyStrategy] = field(default_factory=dict)
-    # Strategies of other namespaces that name a venue of this one, whether they are admitted or not.
-    guests: Sequence[AnyStrategy] = ()
+    # By venue: every Strategy that uses it, whether it is admitted or not.
+    traders: Mapping[str, Sequence[AnyStrategy]] = field(default_factory=dict)
     venues: Mapping[str, AnyVenue] = field(default_factory=dict)
     limits: Mapping[str, RiskLimit] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     # Venues that have (or had) a gateway Deployment.
-    gateway_deployments: frozenset[str] = frozenset()
+    gateway_deployments: Collection[str] = ()
+    # Of these, the ones whose gateway is being replaced.
+    restarting: Collection[str] = ()
     bus_connected: bool = True
     bus_problem: str = ""
     # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.
@@ -93,8 +139,8 @@ class Surroundings:
     on_the_bus: Mapping[str, config_pb2.GatewayConfig] = field(default_factory=dict)
     # By venue: the rules that its gateway was told to tighten last, by RiskLimit, with their hashes.
     tightened: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    # By venue; kept from one reconcile to the next, until somebody changes a resource of the namespace.
-    compiled: dict[str, Compiled] = field(default_factory=dict)
+    # By venue; kept from one reconcile to the next.
+    compiled: Mapping[str, Kept] = field(default_factory=lambda: defaultdict(Kept))
     _held: dict[str, tuple[Compiled, Mapping[str, Sequence[str]]]] = field(default_factory=dict, init=False)
 
     @property
@@ -102,10 +148,9 @@ class Surroundings:
         """metadata.labels of the namespace; None when they are not known."""
         return self.namespaces.get(self.namespace)
 
-    def traders(self) -> Iterator[AnyStrategy]:
-        """Every Strategy that may name a venue of the namespace."""
-        yield from self.strategies.values()
-        yield from self.guests
+    def traders_at(self, venue: AnyVenue) -> Sequence[AnyStrategy]:
+        """Every Strategy that uses the venue, whether it is admitted or not."""
+        return self.traders.get(venue.name, ())
 
     def config(self, venue: AnyVenue) -> config_pb2.GatewayConfig:
         """What the gateway of a venue has to enforce now: nothing trades under a limit that cannot be read, and nothing
@@ -130,9 +175,9 @@ class Surroundings:
         wanted, present = self._compile(venue), self.on_the_bus.get(venue.name)
         if present is None or present.revision == wanted.config.revision:
             return wanted, {}
-        all_wanted = {item.name: self._compile(item).config for item in self.venues.values()}
+        all_wanted = Lazy(self.venues, lambda name: self._compile(self.venues[name]).config)
         deployed = {name: config for name, config in self.on_the_bus.items() if name in self.gateway_deployments}
-        unacknowledged = {name: self._unacknowledged(name) for name in deployed}
+        unacknowledged = Lazy(deployed, self._unacknowledged)
         held = loosening.held(venue.name, all_wanted, {**deployed, venue.name: present}, unacknowledged)
         if not held:
             return wanted, {}
@@ -145,21 +190,29 @@ class Surroundings:
         return [name for name, hash_ in self.tightened.get(venue, {}).items() if hash_ not in said]
 
     def _compile(self, venue: AnyVenue) -> Compiled:
-        """Done once: all strategies of a namespace ask for it each time that their gateway reports."""
-        found = self.compiled.get(venue.name)
-        if found is None:
+        """Done once: all who trade there ask for it each time that their gateway reports."""
+        kept = self.compiled[venue.name]
+        if kept.compiled is None:
             halt = _unreadable_limits(self.unreadable_limits) if self.unreadable_limits else None
             config = compile_config(
                 venue,
-                self.traders(),
+                self._bound_with(venue),
                 self.limits.values(),
                 halt,
                 self.terminating,
                 self.venues.values(),
                 self.namespaces,
             )
-            found = self.compiled[venue.name] = _compiled(config)
-        return found
+            kept.compiled = _compiled(config)
+        return kept.compiled
+
+    def _bound_with(self, venue: AnyVenue) -> Iterable[AnyStrategy]:
+        """Strategies that the configuration of the venue depends on: those that name another venue count only where a
+        limit is split among the gateways that it binds."""
+        if not any(counts_over_gateways(limit) for limit in self.limits.values()):
+            return self.traders_at(venue)
+        found = (item for name in {*self.venues, venue.name} for item in self.traders.get(name, ()))
+        return {(item.namespace, item.name): item for item in found}.values()
 
     def gateway(self, venue: str) -> GatewayView:
         """The gateway of a venue."""
@@ -286,8 +339,6 @@ class ObservedVenue:
     around: Surroundings
     children: Children
     now: Moment
-    # Venues of its namespace whose gateways are being replaced.
-    restarting: frozenset[str] = frozenset()
     # Absent where nobody looks after Vault roles.
     vault_role: Condition | None = None
     warnings: PodWarnings = field(default_factory=PodWarnings)

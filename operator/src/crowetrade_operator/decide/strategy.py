@@ -78,7 +78,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     if strategy.deleting:
         return strategy_deletion.plan(observed.ending, settings)
     if strategy.paused:
-        return Plan(finalizer=True, again=settings.silent_after_seconds)
+        return Plan(finalizer=True)
     venues = observed.venues
     steady = [
         service_account(strategy),
@@ -89,7 +89,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     ]
     found = references(strategy, venues.present, observed.around.namespace_labels)
     if isinstance(found, Problem):
-        return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds)
+        return Plan(apply=steady, finalizer=True)
     left = observed.runs_at - {venues.addresses[name] for name in strategy.venues}
     recorded = {item.address for item in strategy.status.venues}
     if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues) or not left <= recorded:
@@ -100,9 +100,9 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     unwanted = _unwanted(observed, deployments)
     held = _held(observed, deployments, unwanted)
     if held:
-        return Plan(apply=steady, finalizer=True, again=settings.silent_after_seconds, held=held)
+        return Plan(apply=steady, finalizer=True, held=held)
     children = [*steady, strategy_config_map(strategy, content, settings), *deployments]
-    return Plan(apply=children, delete=unwanted, finalizer=True, again=settings.silent_after_seconds)
+    return Plan(apply=children, delete=unwanted, finalizer=True)
 
 
 def _unwanted(observed: Observed, deployments: Iterable[Object]) -> list[Object]:

@@ -26,7 +26,7 @@ def plan_strategy(observed: strategy_deletion.Observed, settings: Settings) -> P
     """Its children stay as they are."""
     if observed.strategy.deleting:
         return strategy_deletion.plan(observed, settings)
-    return Plan(finalizer=True, again=settings.silent_after_seconds)
+    return Plan(finalizer=True)
 
 
 def report_strategy(strategy: UnreadableStrategy, previous: StrategyStatus, now: Moment) -> StrategyStatus:

@@ -29,6 +29,9 @@ from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
 from crowetrade_operator.settings import Settings
 
+LOOK_AGAIN_SECONDS = 60.0
+"""Labels of namespaces, by which Strategies are admitted, are not watched."""
+
 
 def plan(observed: ObservedVenue, settings: Settings) -> Plan:
     """What to write. Pausing leaves the children alone, and so does a spec that cannot be read; the configuration goes
@@ -57,7 +60,7 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
         journal=True,
         halts_cleared=_halts_cleared(observed),
         notes=_cleared_notes(observed),
-        again=settings.silent_after_seconds,
+        again=settings.silent_after_seconds if held else LOOK_AGAIN_SECONDS,
     )
 
 
@@ -89,7 +92,7 @@ def _children(venue: VenueConnection, around: Surroundings, settings: Settings) 
     children = [
         service_account(venue),
         venue_config_map(venue, content, settings),
-        venue_policy(venue, bound_strategies(venue, around.traders(), around.namespaces), settings),
+        venue_policy(venue, bound_strategies(venue, around.traders_at(venue), around.namespaces), settings),
         service(venue),
         pod_disruption_budget(venue),
         *identity.certificates(venue, settings),

@@ -68,7 +68,7 @@ def _flattening(observed: ObservedVenue, waited: float) -> list[str]:
     """Strategies that the venue stays open for: being deleted with Flatten and not stopped yet, or with a position and
     perhaps about to be deleted, because a cascade deletes one object after the other."""
     around, name, found = observed.around, observed.venue.name, []
-    for strategy in strategy_deletion.flattening(observed.venue, around.traders()):
+    for strategy in strategy_deletion.flattening(observed.venue, around.traders_at(observed.venue)):
         known_as = name_at(observed.venue.namespace, strategy.namespace, strategy.name)
         if strategy.deleting:
             ending = strategy_deletion.Observed(strategy, around, observed.now, {observed.venue.namespace: around})

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
-from crowetrade_api.gateway_config import refusal, uses_venue
+from crowetrade_api.gateway_config import refusal
 from crowetrade_api.names import venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
@@ -157,9 +157,7 @@ def _strategies_refused(observed: ObservedVenue) -> Condition | None:
     if not isinstance(venue, VenueConnection):
         return None
     refused = sorted(
-        f"{item.namespace}/{item.name}"
-        for item in around.traders()
-        if uses_venue(item, venue) and refusal(item, venue, around.namespaces)
+        f"{item.namespace}/{item.name}" for item in around.traders_at(venue) if refusal(item, venue, around.namespaces)
     )
     if not refused:
         return None

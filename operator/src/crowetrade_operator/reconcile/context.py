@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -12,7 +12,7 @@ import structlog
 
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api import kill_order
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, refusal, uses_venue
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, counts_over_gateways, refusal, uses_venue
 from crowetrade_api.names import (
     CHANGED_BY_ANNOTATION,
     CLEAR_BREACH_ANNOTATION,
@@ -40,7 +40,7 @@ from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESP
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
-from crowetrade_operator.decide.observed import Children, Compiled, GatewayView, Moment, Surroundings
+from crowetrade_operator.decide.observed import Children, GatewayView, Kept, Lazy, Moment, Surroundings
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.pods import restarting
 from crowetrade_operator.decide.times import rfc3339
@@ -51,7 +51,7 @@ from crowetrade_operator.errors import (
     NotFound,
 )
 from crowetrade_operator.reconcile.children import Applied, ChildWriter
-from crowetrade_operator.reconcile.guests import Guests
+from crowetrade_operator.reconcile.traders import Traders
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
 
@@ -79,21 +79,23 @@ class Context:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     wall_clock: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
+    # Called when the labels of a namespace have changed, or when it is being deleted.
+    on_namespace: Callable[[str], None] = lambda namespace: None
     # Gateways that a reconcile is about to restart: their Deployments do not say so yet.
     restarts: set[tuple[str, str]] = field(default_factory=set)
     _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
-    _compiled: dict[str, dict[str, Compiled]] = field(default_factory=dict)
+    _compiled: dict[str, dict[str, Kept]] = field(default_factory=dict)
     _terminating: set[str] = field(default_factory=set)
     _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     _namespaces: dict[str, tuple[Labels | None, float]] = field(default_factory=dict)
-    guests: Guests = field(init=False)
+    traders: Traders = field(init=False)
     pod_events: PodEvents = field(init=False)
     vault_roles: VaultRoleKeeper = field(init=False)
     child_writer: ChildWriter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.guests = Guests(self.cache)
+        self.traders = Traders(self.cache)
         self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
         self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
@@ -148,32 +150,31 @@ class Context:
         return "" not in self.unreadable and namespace not in self.unreadable
 
     def surroundings(self, namespace: str) -> Surroundings:
-        """All resources of a namespace, who trades at its venues, and what the bus said about them."""
+        """Venues and limits of a namespace, who trades there, and what the bus said about them. What is by venue is
+        made when it is asked for: most look at one venue of many."""
         venues = self._all(Kind.VENUE, namespace, VenueConnection, UnreadableVenue)
         limits = self._all(Kind.RISK_LIMIT, namespace, RiskLimit, UnreadableLimit)
         namespaces = self._namespaces_around(namespace)
+        compiled = self._compiled.setdefault(namespace, {})
+        for name in venues.keys() - compiled.keys():
+            compiled[name] = Kept()
         return Surroundings(
             namespace=namespace,
-            guests=self._guests(namespace),
-            strategies=self._all(Kind.STRATEGY, namespace, Strategy, UnreadableStrategy),
+            traders=Lazy(venues, lambda name: self._traders_at(namespace, name)),
             venues=venues,
             limits={name: item for name, item in limits.items() if isinstance(item, RiskLimit)},
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
-            gateways={name: self._gateway(namespace, venue) for name, venue in venues.items()},
-            gateway_deployments=frozenset(name for name in venues if self._deployed(namespace, name)),
+            gateways=Lazy(venues, lambda name: self._gateway(namespace, venues[name])),
+            gateway_deployments=Lazy(venues, lambda name: self._deployed(namespace, name) or None),
+            restarting=Lazy(venues, lambda name: self._is_restarting(namespace, name) or None),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=frozenset(self._terminating & namespaces.keys()),
             namespaces=namespaces,
-            on_the_bus={name: found for name in venues if (found := self.bus.config(namespace, name)) is not None},
-            tightened={name: self._tightened.get((namespace, name), {}) for name in venues},
-            compiled=self._compiled.setdefault(namespace, {}),
+            on_the_bus=Lazy(venues, lambda name: self.bus.config(namespace, name)),
+            tightened=Lazy(venues, lambda name: self._tightened.get((namespace, name))),
+            compiled=dict(compiled),
         )
-
-    def restarting_gateways(self, namespace: str) -> frozenset[str]:
-        """Venues of a namespace whose gateways are being replaced."""
-        names = (item["metadata"]["name"] for item in self.cache.all(Kind.VENUE.value, namespace))
-        return frozenset(name for name in names if self._is_restarting(namespace, name))
 
     def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
         """Of the venues of a Strategy that are of other namespaces."""
@@ -181,19 +182,29 @@ class Context:
         namespaces = named.union(item.namespace for item in strategy.status.venues) - {strategy.namespace}
         return {namespace: self.surroundings(namespace) for namespace in sorted(namespaces)}
 
-    def intent_changed(self, namespace: str, beyond: Collection[str] = ()) -> None:
-        """Somebody changed a resource of the namespace, which concerns venues `beyond` it, too: what gateways have to
-        enforce is compiled anew. A reconcile that runs keeps what it has, and its key is queued again."""
-        for place in (namespace, *beyond):
-            self._compiled.pop(place, None)
+    def counts_over_gateways(self, namespace: str) -> bool:
+        """Whether a RiskLimit of the namespace is split among gateways: what concerns one then concerns all."""
+        limits = self._all(Kind.RISK_LIMIT, namespace, RiskLimit, UnreadableLimit).values()
+        return any(isinstance(limit, RiskLimit) and counts_over_gateways(limit) for limit in limits)
+
+    def compile_again(self, namespace: str, venue: str = "") -> None:
+        """Something has changed of what the gateway of a venue, or all of a namespace, have to enforce. A reconcile
+        that runs keeps what it has, and its key is queued again."""
+        compiled = self._compiled.get(namespace, {})
+        for name in [venue] if venue and not self.counts_over_gateways(namespace) else list(compiled):
+            compiled[name] = Kept()
+
+    def forget_namespace(self, namespace: str) -> None:
+        """Nothing is left in it, and another one may get its name."""
         if not any(any(self.cache.all(kind.value, namespace)) for kind in Kind):
-            self._terminating.discard(namespace)  # it is gone, and another one may get its name
+            self._terminating.discard(namespace)
+            self._compiled.pop(namespace, None)
 
     async def know_namespace(self, namespace: str) -> None:
         """Reads the labels of a namespace if what is known is old. What cannot be read stays as it was known."""
-        labels, at = self._namespaces.get(namespace, (None, float("-inf")))
-        if self.clock() - at < NAMESPACE_SECONDS:
+        if not self._is_old(namespace):
             return
+        labels, _ = self._namespaces.get(namespace, (None, 0.0))
         found = labels
         try:
             async with asyncio.timeout(NAMESPACE_READ_SECONDS):
@@ -203,7 +214,15 @@ class Context:
             log.warning("labels of the namespace not read", namespace=namespace, error=str(error))
         self._namespaces[namespace] = (found, self.clock())
         if found != labels:
-            self._compiled.clear()
+            self._namespace_changed(namespace)
+
+    def _is_old(self, namespace: str) -> bool:
+        _, at = self._namespaces.get(namespace, (None, float("-inf")))
+        return self.clock() - at >= NAMESPACE_SECONDS
+
+    def _namespace_changed(self, namespace: str) -> None:
+        self._compiled.clear()
+        self.on_namespace(namespace)
 
     async def know_around(self, key: Key) -> None:
         """Reads what is not watched, of all that a reconcile of the key looks at."""
@@ -211,8 +230,8 @@ class Context:
         if key.kind is Kind.STRATEGY:
             item = self.cache.get(key.kind.value, key.namespace, key.name)
             namespaces |= {namespace for namespace, _ in venues_of(item)} if item is not None else set()
-        labelled = namespaces.union(*map(self.guests.homes, namespaces))
-        await asyncio.gather(*map(self.know_namespace, sorted(labelled)))
+        labelled = namespaces.union(*map(self.traders.homes, namespaces))
+        await asyncio.gather(*map(self.know_namespace, sorted(filter(self._is_old, labelled))))
         for namespace in sorted(namespaces):
             await self.know_configs(namespace)
 
@@ -227,7 +246,7 @@ class Context:
     async def know_namespaces_of_venues(self) -> None:
         """Their labels, for every namespace that has a gateway or a strategy that trades in another one."""
         namespaces = set(self.cache.namespaces(Kind.VENUE.value))
-        await asyncio.gather(*map(self.know_namespace, namespaces.union(*map(self.guests.homes, namespaces))))
+        await asyncio.gather(*map(self.know_namespace, namespaces.union(*map(self.traders.homes, namespaces))))
 
     def gateway_acknowledged(self, namespace: str, venue: str) -> bool:
         """Whether a gateway has acknowledged rules that it was told to tighten, so that others need wait no more."""
@@ -255,7 +274,7 @@ class Context:
         if found["metadata"].get("deletionTimestamp"):
             log.info("namespace is being deleted", namespace=namespace)
             self._terminating.add(namespace)
-            self._compiled.clear()
+            self._namespace_changed(namespace)
 
     def children(self, key: Key) -> Children:
         """Live children of a custom resource: what it controls, and the pods of its Deployments."""
@@ -320,10 +339,14 @@ class Context:
         return self._namespaces.get(namespace, (None, 0.0))[0]
 
     def _namespaces_around(self, namespace: str) -> dict[str, Labels | None]:
-        return {name: self._labels(name) for name in (namespace, *self.guests.homes(namespace))}
+        return {name: self._labels(name) for name in (namespace, *self.traders.homes(namespace))}
+
+    def _traders_at(self, namespace: str, venue: str) -> list[AnyStrategy]:
+        found = map(self.strategy, sorted(self.traders.at(namespace, venue)))
+        return [strategy for strategy in found if strategy is not None]
 
     def _guests(self, namespace: str) -> list[AnyStrategy]:
-        found = map(self.strategy, self.guests.of(namespace))
+        found = map(self.strategy, self.traders.guests(namespace))
         return [strategy for strategy in found if strategy is not None]
 
     def _deployed(self, namespace: str, venue: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 
 import structlog
 
@@ -17,13 +17,14 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find, follow
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.kill_order import kill_order
-from crowetrade_api.names import Key, Kind
+from crowetrade_api.names import Key, Kind, VenueAddress, strategy_of
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
-from crowetrade_api.v1alpha1.strategy import StrategyStatus, UnreadableStrategy, venues_of
+from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy, VenueUse, venues_of
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator import metrics
+from crowetrade_operator.bus.news import GatewayNews, News
 from crowetrade_operator.cluster.cache import owner_key
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.decide import (
@@ -41,9 +42,10 @@ from crowetrade_operator.decide.plan import bus_deficient, transition_notes, wit
 from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator.reconcile.guests import left_by
+from crowetrade_operator.reconcile.figures import Figures
 from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
+from crowetrade_operator.reconcile.traders import Place, left_by
 
 log = structlog.get_logger()
 
@@ -53,6 +55,12 @@ WITHOUT_OBJECT_SECONDS = 5.0
 and deleted must not come back because a gateway's word is late."""
 NO_NAMESPACE_SECONDS = 30.0
 RELAY_SECONDS = 1.0
+LIMITS_SECONDS = 1.0
+"""How often at most a RiskLimit is looked at because of what is used of it, or of who is bound by it."""
+CONFIRM_SECONDS = 2.0
+SILENCE_LOOK_SECONDS = 0.5
+AGENTS_READ = frozenset({"model", "policy", "agents"})
+"""Sections of spec of a Strategy that no gateway's configuration depends on."""
 Resources = AnyStrategy | AnyVenue | RiskLimit | UnreadableLimit | killswitch.AnyKillSwitch
 Status = StrategyStatus | VenueConnectionStatus | RiskLimitStatus | KillSwitchStatus
 _CUSTOM = {kind.value: kind for kind in Kind}
@@ -78,6 +86,12 @@ class Controller:
         context.bus.on_connection(self.look_for_orders)
         context.direct.on_answer(self.gateway_answered)
         context.vault_roles.changed = lambda namespace, name: self.queue.add(Key(Kind.VENUE, namespace, name))
+        context.on_namespace = self.namespace_changed
+        self.figures = Figures(self.queue, context.status)
+        # Who waits until something is closed or flat: figures are news to them.
+        self._waiting: set[Key] = set()
+        # By venue: the revision that its gateway was to have when it was looked at last.
+        self._revisions: dict[Key, str] = {}
 
     # --- events to keys
 
@@ -95,23 +109,52 @@ class Controller:
         if item["kind"] == Kind.KILL_SWITCH:
             self._kill_switch_changed(item, gone=after is None)
             return
-        beyond = _beyond(before) | _beyond(after)
-        self.context.intent_changed(item["metadata"]["namespace"], beyond)
-        for key in self._concerned(_CUSTOM[item["kind"]], item, beyond):
+        for key in self._concerned(before, after):
             self.queue.add(key)
+        if after is None:
+            self.context.forget_namespace(item["metadata"]["namespace"])
 
-    def gateway_spoke(self, namespace: str, venue: str) -> None:
-        """A gateway said something new: it concerns its venue, its strategies and all limits."""
+    def gateway_spoke(self, namespace: str, venue: str, news: GatewayNews) -> None:
+        """A gateway said something new: whom it concerns is looked at again, for figures when it is their turn."""
+        if news.gateway is News.STATE:
+            self._look_at_all_of(namespace, venue)
+            if self.context.gateway_acknowledged(namespace, venue):
+                self._add_all(Kind.VENUE, namespace)
+            self._kills_reported(namespace, venue)
+            return
+        self._add_figures(Key(Kind.VENUE, namespace, venue))
+        for name in self.context.cache.names(Kind.RISK_LIMIT.value, namespace):
+            self.queue.add_after(Key(Kind.RISK_LIMIT, namespace, name), LIMITS_SECONDS)
+        for known_as, found in (news.accounts or {}).items():
+            key = Key(Kind.STRATEGY, *strategy_of(known_as, namespace))
+            if found is News.STATE:
+                self.queue.add(key)
+            else:
+                self._add_figures(key)
+
+    def _add_figures(self, key: Key) -> None:
+        if key in self._waiting:
+            self.queue.add(key)
+        else:
+            self.figures.add(key)
+
+    def _look_at_all_of(self, namespace: str, venue: str) -> None:
+        """The venue, who trades there, and the limits that may bind them."""
         self.queue.add(Key(Kind.VENUE, namespace, venue))
         self._add_all(Kind.RISK_LIMIT, namespace)
-        for item in self.context.cache.all(Kind.STRATEGY.value, namespace):
-            if (namespace, venue) in venues_of(item):
-                self.queue.add(Key(Kind.STRATEGY, namespace, item["metadata"]["name"]))
-        for key in self.context.guests.at(namespace, venue):
+        for key in self.context.traders.at(namespace, venue):
             self.queue.add(key)
-        if self.context.gateway_acknowledged(namespace, venue):
-            self._add_all(Kind.VENUE, namespace)
-        self._kills_reported(namespace, venue)
+
+    def namespace_changed(self, namespace: str) -> None:
+        """Its labels have changed, or it is being deleted: that concerns all in it, and who trades there or from
+        there."""
+        for kind in Kind:
+            self._add_all(kind, namespace)
+        for key in self.context.traders.guests(namespace):
+            self.queue.add(key)
+        for item in self.context.cache.all(Kind.STRATEGY.value, namespace):
+            for place in venues_of(item):
+                self.queue.add(Key(Kind.VENUE, *place))
 
     def gateway_answered(self, namespace: str, name: str) -> None:
         """A gateway has answered to a kill order that it was sent directly."""
@@ -142,34 +185,71 @@ class Controller:
         for item in self.context.cache.of_kind(Kind.KILL_SWITCH.value):
             yield Key(Kind.KILL_SWITCH, item["metadata"]["namespace"], item["metadata"]["name"])
 
-    def agent_spoke(self, namespace: str, strategy_name: str) -> None:
+    def agent_spoke(self, namespace: str, strategy_name: str, news: News) -> None:
         """An agent said something new."""
-        self.queue.add(Key(Kind.STRATEGY, namespace, strategy_name))
+        key = Key(Kind.STRATEGY, namespace, strategy_name)
+        if news is News.STATE:
+            self.queue.add(key)
+        else:
+            self.figures.add(key)
+
+    def notice_silence(self) -> None:
+        """Who has said nothing for too long is looked at again, and who depends on them."""
+        gateways, strategies = self.context.bus.board.notice_silence(self.context.settings.silent_after_seconds)
+        for place in gateways:
+            self._look_at_all_of(*place)
+        for place in strategies:
+            self.queue.add(Key(Kind.STRATEGY, *place))
 
     def enqueue_all(self) -> None:
-        """Everything is looked at again: after a reconnect, and from time to time."""
-        for kind in Kind:
-            for item in list(self.context.cache.of_kind(kind.value)):
-                self.queue.add(Key(kind, item["metadata"]["namespace"], item["metadata"]["name"]))
+        """Everything is looked at again, after what somebody waits for."""
+        for key in self._everything():
+            self.queue.add(key, first=False)
 
-    def _concerned(self, kind: Kind, item: Object, beyond: Collection[str]) -> Iterator[Key]:
-        """The object itself and what depends on it: all in its namespace, since selectors may have changed, and whoever
-        trades there; of a Strategy the same in the namespaces of its venues; and of a VenueConnection all
-        KillSwitches."""
-        namespace = item["metadata"]["namespace"]
-        yield Key(kind, namespace, item["metadata"]["name"])
-        if kind is Kind.VENUE:
-            yield from self._kill_switches()
-        for place in (namespace, *beyond):
-            for other in Kind:
-                for found in self.context.cache.all(other.value, place):
-                    if other is not kind or kind is not Kind.VENUE:
-                        yield Key(other, place, found["metadata"]["name"])
-            yield from self.context.guests.of(place)
+    def _everything(self) -> list[Key]:
+        return [
+            Key(kind, item["metadata"]["namespace"], item["metadata"]["name"])
+            for kind in Kind
+            for item in self.context.cache.of_kind(kind.value)
+        ]
+
+    def _concerned(self, before: Object | None, after: Object | None) -> Iterator[Key]:
+        """The object itself and what depends on it, and what has to be compiled again."""
+        item = after or before
+        assert item is not None
+        key = Key(_CUSTOM[item["kind"]], item["metadata"]["namespace"], item["metadata"]["name"])
+        yield key
+        match key.kind:
+            case Kind.STRATEGY:
+                if _binding(before) != _binding(after):
+                    yield from self._of_venues(_venues(before) | _venues(after))
+            case Kind.VENUE:
+                self.context.compile_again(key.namespace)
+                yield from self._kill_switches()
+                yield from self.context.traders.at(key.namespace, key.name)
+                yield from self._all_of(Kind.RISK_LIMIT, key.namespace)
+                if self.context.counts_over_gateways(key.namespace):
+                    yield from self._all_of(Kind.VENUE, key.namespace)
+            case Kind.RISK_LIMIT:
+                self.context.compile_again(key.namespace)
+                yield from self._all_of(Kind.VENUE, key.namespace)
+
+    def _of_venues(self, places: Iterable[Place]) -> Iterator[Key]:
+        """Another Strategy is bound at these venues, or one less, or in another way."""
+        for namespace, name in places:
+            self.context.compile_again(namespace, name)
+            yield Key(Kind.VENUE, namespace, name)
+            if self.context.counts_over_gateways(namespace):
+                yield from self._all_of(Kind.VENUE, namespace)
+            for key in self._all_of(Kind.RISK_LIMIT, namespace):
+                self.queue.add_after(key, LIMITS_SECONDS)
+
+    def _all_of(self, kind: Kind, namespace: str) -> Iterator[Key]:
+        return (Key(kind, namespace, name) for name in self.context.cache.names(kind.value, namespace))
 
     def _add_all(self, kind: Kind, namespace: str) -> None:
-        for item in self.context.cache.all(kind.value, namespace):
-            self.queue.add(Key(kind, namespace, item["metadata"]["name"]))
+        for key in self._all_of(kind, namespace):
+            self.queue.add(key)
 
     # --- work
 
@@ -179,6 +259,8 @@ class Controller:
             for _ in range(self.context.settings.workers):
                 group.create_task(work(self.queue, self.handle))
             group.create_task(self._resync())
+            group.create_task(self._notice_silence())
+            group.create_task(self.figures.run())
             group.create_task(self._look_for_orders_without_object())
 
     async def handle(self, key: Key) -> None:
@@ -231,6 +313,7 @@ class Controller:
         resource = context.strategy(key)
         if resource is None:
             context.bus.board.forget_strategy(key.namespace, key.name)
+            self._waiting.discard(key)
             self._gone(key)
             return None
         previous = StrategyStatus.model_validate(self._previous(key, resource))
@@ -252,8 +335,20 @@ class Controller:
         if planned.finalizer is False:
             return None
         status = strategy_status.report(observed, planned, applied.refusal, previous)
+        leaves = any(item.use == VenueUse.CLOSE_ONLY for item in status.venues)
+        self._wait_for_figures(key, bool(planned.held) or leaves or status.phase == StrategyPhase.STOPPING)
         self._report(key, resource, previous, status, strategy_status.WATCHED)
+        refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
+        if not observed.workload.available or (refused is not None and refused.status == "True"):
+            # That changes with time, and no event says so.
+            return _earlier(planned.again or context.settings.silent_after_seconds, applied.again)
         return _earlier(planned.again, applied.again)
+
+    def _wait_for_figures(self, key: Key, waits: bool) -> None:
+        if waits:
+            self._waiting.add(key)
+        else:
+            self._waiting.discard(key)
 
     async def _unreadable_strategy(
         self, key: Key, resource: UnreadableStrategy, previous: StrategyStatus
@@ -276,6 +371,8 @@ class Controller:
         if resource is None:
             context.bus.board.forget_gateway(key.namespace, key.name)
             self._kills.pop((key.namespace, key.name), None)
+            self._revisions.pop(key, None)
+            self._waiting.discard(key)
             self._gone(key)
             return None
         children, now = context.children(key), context.now()
@@ -287,7 +384,6 @@ class Controller:
             around=context.surroundings(key.namespace),
             children=children,
             now=now,
-            restarting=context.restarting_gateways(key.namespace),
             vault_role=context.vault_roles.condition(key.namespace, key.name),
             warnings=warnings,
         )
@@ -301,9 +397,20 @@ class Controller:
             context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
+        self._configured(key, observed.config.revision)
+        self._wait_for_figures(key, bool(planned.held))
         status = venueconnection_status.report(observed, planned, context.settings, applied.refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
         return _earlier(planned.again, applied.again)
+
+    def _configured(self, key: Key, revision: str) -> None:
+        """Who trades at a venue is looked at again when its gateway has had the time to confirm what is new for it: as
+        long as it has not, they say so."""
+        if self._revisions.get(key) == revision:
+            return
+        self._revisions[key] = revision
+        for trader in self.context.traders.at(key.namespace, key.name):
+            self.queue.add_after(trader, CONFIRM_SECONDS)
 
     async def _risk_limit(self, key: Key) -> float | None:
         context = self.context
@@ -327,7 +434,7 @@ class Controller:
         warned = find(status.conditions, ConditionType.WARNING) is not None
         metrics.LIMIT_WARNING.labels(key.namespace, key.name).set(warned)
         metrics.LIMIT_BREACHES.labels(key.namespace, key.name).set(len(status.breached))
-        return context.settings.silent_after_seconds
+        return None
 
     async def _kill_switch(self, key: Key) -> float | None:
         context = self.context
@@ -461,17 +568,26 @@ class Controller:
         return [*disabled, *([bus_deficient(faults)] if faults else [])]
 
     async def _resync(self) -> None:
-        """Looks at everything again, forgets pods that are gone, and sweeps configurations without a venue."""
+        """Looks at everything again, a part each second, so that nobody waits behind all of it; forgets pods that are
+        gone, and sweeps configurations without a venue."""
         while True:
-            await asyncio.sleep(self.context.settings.resync_seconds)
-            self.context.status.doubt()
+            keys, parts = self._everything(), max(1, int(self.context.settings.resync_seconds))
+            for part in range(parts):
+                await asyncio.sleep(self.context.settings.resync_seconds / parts)
+                for key in keys[part::parts]:
+                    self.context.status.doubt(key)
+                    self.queue.add(key, first=False)
             self.context.child_writer.writes.forget_old()
-            self.enqueue_all()
             self.context.bus.board.forget_silent_agents(AGENT_MEMORY_SECONDS)
             try:
                 await self.sweep()
             except BusUnavailable as error:
                 log.info("configurations not swept", error=str(error))
+
+    async def _notice_silence(self) -> None:
+        while True:
+            await asyncio.sleep(SILENCE_LOOK_SECONDS)
+            self.notice_silence()
 
     async def sweep(self) -> None:
         """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in and can
@@ -498,13 +614,22 @@ def _earlier(one: float | None, other: float | None) -> float | None:
 def _intent(item: Object) -> Object:
     """What users say, and what a Strategy has left at venues: everything but the rest of the status and bookkeeping."""
     metadata = item["metadata"]
-    names = ("uid", "generation", "labels", "annotations", "deletionTimestamp", "finalizers")
+    names = ("uid", "generation", "labels", "annotations", "deletionTimestamp")
     left = left_by(item) if item["kind"] == Kind.STRATEGY else None
     return {"metadata": {name: metadata.get(name) for name in names}, "spec": item.get("spec"), "left": left}
 
 
-def _beyond(item: Object | None) -> set[str]:
-    """Other namespaces that have a venue which a Strategy names."""
-    if item is None or item["kind"] != Kind.STRATEGY:
-        return set()
-    return {namespace for namespace, _ in venues_of(item)} - {item["metadata"]["namespace"]}
+def _binding(item: Object | None) -> Object | None:
+    """What gateways have to know of a Strategy: everything but what its agents alone read."""
+    if item is None:
+        return None
+    metadata, spec = item["metadata"], item.get("spec")
+    names = ("uid", "labels", "annotations", "deletionTimestamp")
+    found = {name: metadata.get(name) for name in names}
+    if isinstance(spec, dict):
+        spec = {name: value for name, value in spec.items() if name not in AGENTS_READ}
+    return {"metadata": found, "spec": spec, "left": left_by(item)}
+
+
+def _venues(item: Object | None) -> set[VenueAddress]:
+    return venues_of(item) if item is not None else set()

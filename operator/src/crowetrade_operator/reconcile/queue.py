@@ -5,6 +5,9 @@ As client-go's workqueue: a key is *dirty* (it has to be done), *processing* (a 
 dirty while a worker had it; it is queued again when the worker is done). So no event is lost: a key that is added
 after its worker started is done once more. Failures come back after an exponential delay with jitter, so that many
 failing keys do not come back together.
+
+Two lines lead to the workers: what somebody waits for goes before what is only looked at again. Of every few keys one
+is taken from the second line, so that it moves on under any load.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_DELAY = 0.2
 LAST_DELAY = 60.0
+SECOND_LINE_EVERY = 8
 
 
 class WorkQueue(Generic[K]):
@@ -28,9 +32,14 @@ class WorkQueue(Generic[K]):
     def __init__(self, clock: Callable[[], float] = time.monotonic, rng: Callable[[], float] = random.random) -> None:
         self._clock = clock
         self._random = rng
-        self._ready: deque[K] = deque()
+        # A key may be in both lines, when it was added to the first one while it waited in the second: it is taken
+        # once, and what is left of it is skipped.
+        self._first: deque[K] = deque()
+        self._second: deque[K] = deque()
+        self._taken = 0
         self._since: dict[K, float] = {}
-        self._dirty: set[K] = set()
+        # Dirty keys; True for those of the first line.
+        self._dirty: dict[K, bool] = {}
         self._processing: dict[K, float] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
@@ -38,18 +47,18 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._dirty) - sum(key in self._dirty for key in self._processing)
 
-    def add(self, key: K) -> None:
-        """Marks the key dirty; does nothing when it waits already."""
-        if self._closed or key in self._dirty:
+    def add(self, key: K, *, first: bool = True) -> None:
+        """Marks the key dirty; does nothing when it waits already in that line, or in the first one."""
+        if self._closed or (key in self._dirty and (self._dirty[key] or not first)):
             return
-        self._dirty.add(key)
+        self._dirty[key] = first
         self._since.setdefault(key, self._clock())
         if key not in self._processing:
             self._push(key)
 
-    def add_after(self, key: K, seconds: float) -> None:
+    def add_after(self, key: K, seconds: float, *, first: bool = False) -> None:
         """Adds the key later; the earlier of two times wins."""
         if self._closed:
             return
@@ -59,7 +68,7 @@ class WorkQueue(Generic[K]):
             if timer.when() <= loop.time() + seconds:
                 return
             timer.cancel()
-        self._timers[key] = loop.call_later(seconds, self._due, key)
+        self._timers[key] = loop.call_later(seconds, self._due, key, first)
 
     def failed(self, key: K) -> float:
         """Adds the key after its next delay: 0.2 s, 0.4 s ... 60 s, each times 0.5 to 1.5. Returns the delay."""
@@ -75,11 +84,10 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Waits for a key and hands it to the caller, who calls `done` when finished."""
-        while not self._ready:
+        while (key := self._next()) is None:
             self._arrived.clear()
             await self._arrived.wait()
-        key = self._ready.popleft()
-        self._dirty.discard(key)
+        del self._dirty[key]
         self._since.pop(key, None)
         self._processing[key] = self._clock()
         return key
@@ -105,13 +113,25 @@ class WorkQueue(Generic[K]):
         """Seconds that the longest running worker has run."""
         return self._clock() - min(self._processing.values()) if self._processing else 0.0
 
+    def _next(self) -> K | None:
+        self._taken += 1
+        lines = [self._first, self._second]
+        if self._taken % SECOND_LINE_EVERY == 0:
+            lines.reverse()
+        for line in lines:
+            while line:
+                key = line.popleft()
+                if key in self._dirty and key not in self._processing:
+                    return key
+        return None
+
     def _push(self, key: K) -> None:
-        self._ready.append(key)
+        (self._first if self._dirty[key] else self._second).append(key)
         self._arrived.set()
 
-    def _due(self, key: K) -> None:
+    def _due(self, key: K, first: bool) -> None:
         self._timers.pop(key, None)
-        self.add(key)
+        self.add(key, first=first)
 
 
 async def work(queue: WorkQueue[K], handle: Callable[[K], Awaitable[None]]) -> None:

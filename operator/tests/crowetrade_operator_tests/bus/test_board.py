@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_operator.bus.board import SUCCESSOR_SECONDS, Board
+from crowetrade_operator.bus.news import News
 from crowetrade_operator_tests.samples import gateway_status
 
 
@@ -15,12 +16,23 @@ class Clock:
         return self.now
 
 
-def test_only_news_counts() -> None:
-    board = Board()
-    assert board.hear_gateway(gateway_status())
-    assert not board.hear_gateway(gateway_status(sent_unix_ns=2))
-    assert not board.hear_gateway(gateway_status(sent_unix_ns=3, market_data_sequence=9))
-    assert board.hear_gateway(gateway_status(sent_unix_ns=4, throttled_total=1))
+def test_whoever_falls_silent_is_noticed_once_and_all_is_new_when_they_are_heard_again() -> None:
+    clock = Clock()
+    board = Board(clock)
+    agent = status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a")
+    board.hear_gateway(gateway_status())
+    board.hear_agent(agent)
+    clock.now = 10.0
+    assert board.notice_silence(10.0) == ([], set())
+    clock.now = 10.1
+    assert board.notice_silence(10.0) == ([("desk", "sim-fx")], {("desk", "ema")})
+    assert board.notice_silence(10.0) == ([], set())
+    assert board.hear_gateway(gateway_status()).gateway is News.STATE
+    assert board.hear_agent(agent) is News.STATE
+    assert not board.hear_gateway(gateway_status())
+    assert board.hear_agent(agent) is News.NOTHING
+    clock.now = 30.0
+    assert board.notice_silence(10.0) == ([("desk", "sim-fx")], {("desk", "ema")})
 
 
 def test_a_repeated_message_is_fresh() -> None:
@@ -64,10 +76,9 @@ def test_a_lower_token_is_heard_when_nobody_else_reports_any_more() -> None:
 def test_agents_by_pod_and_forgetting() -> None:
     clock = Clock()
     board = Board(clock)
-    assert board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a"))
+    board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a"))
     clock.now = 100.0
-    assert board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="b"))
-    assert not board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="b", sent_unix_ns=1))
+    board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="b"))
     assert [agent.pod for agent in board.agents("desk", "ema", within=100.0)] == ["a", "b"]
     assert [agent.pod for agent in board.agents("desk", "ema", within=99.0)] == ["b"]
     board.forget_silent_agents(50.0)

@@ -115,8 +115,8 @@ async def test_what_cannot_be_read_is_counted_and_the_next_message_is_heard(bus:
 async def test_listeners_hear_news_and_no_repetition(bus: Bus, other: Client) -> None:
     gateways: list[tuple[str, str]] = []
     agents: list[tuple[str, str]] = []
-    bus.on_gateway(lambda namespace, name: gateways.append((namespace, name)))
-    bus.on_agent(lambda namespace, name: agents.append((namespace, name)))
+    bus.on_gateway(lambda namespace, name, _: gateways.append((namespace, name)))
+    bus.on_agent(lambda namespace, name, _: agents.append((namespace, name)))
     for number in range(3):
         await say(other, gateway_status(sent_unix_ns=number), GATEWAY)
     await say(other, status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a"), AGENT)

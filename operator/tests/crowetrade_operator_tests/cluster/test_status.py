@@ -10,9 +10,9 @@ import pytest
 
 from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import RISK_LIMITS
-from crowetrade_operator.cluster.status import Pending, StatusWriter, turn
-from crowetrade_operator_tests.samples import limit_manifest
+from crowetrade_operator.cluster.resources import RISK_LIMITS, VENUES, ApiResource
+from crowetrade_operator.cluster.status import RESTLESS_SECONDS, RESTLESS_WRITES, StatusWriter
+from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import Wire
 from crowetrade_operator_tests.waiting import counted, end, until
 
@@ -115,7 +115,7 @@ async def test_doubt_compares_with_the_api_server_again(writer: Writer) -> None:
     writer.report("a", said("ours"))
     await writer.status.drain()
     assert not writer.report("a", said("ours"), live=said("theirs"))
-    writer.status.doubt()
+    writer.status.doubt(writer.key("a"))
     assert writer.report("a", said("ours"), live=said("theirs"))
 
 
@@ -128,44 +128,36 @@ async def test_what_is_forgotten_is_not_written(writer: Writer) -> None:
     assert writer.known("a") is None
 
 
-async def test_significant_ones_are_written_first(writer: Writer) -> None:
-    """A condition that changes does not wait behind a hundred positions that do."""
-    for name in ("b", "c"):
+async def test_what_people_wait_for_is_written_first_then_what_is_significant_then_figures(
+    cluster: Cluster, namespace: str
+) -> None:
+    """A condition does not wait behind a hundred positions, and a limit that comes into force waits behind neither."""
+    writer = Writer(cluster, namespace)
+    for name in ("calm", "late", "venue"):
+        manifest = venue_manifest(name, namespace)
+        writer.uids[name] = (await cluster.create(VENUES, namespace, manifest))["metadata"]["uid"]
+    for name in ("figures", "limit"):
         await writer.object(name)
-    writer.report("a", said("figures"), live=said("before"))
-    writer.report("b", said("state", generation=2), live=said("before"))
-    writer.report("c", said("state", generation=2), live=said("before"))
-    writer.report("c", said("figures after it", generation=2), live=said("before"))
+
+    def report(kind: Kind, name: str, status: Object) -> None:
+        writer.clock.now += 0.1
+        writer.status.report(Key(kind, namespace, name), writer.uids[name], said("before"), status)
+
+    report(Kind.RISK_LIMIT, "figures", said("after"))
+    report(Kind.VENUE, "calm", {"observedGeneration": 1, "orders": {}})
+    report(Kind.VENUE, "venue", {"observedGeneration": 2})
+    report(Kind.VENUE, "late", {"observedGeneration": 2})
+    report(Kind.VENUE, "venue", {"observedGeneration": 2, "orders": {}})
+    report(Kind.RISK_LIMIT, "limit", said("in force", generation=2))
     await writer.status.drain()
-    order = sorted(
-        "abc", key={name: int((await writer.live(name))["metadata"]["resourceVersion"]) for name in "abc"}.__getitem__
-    )
-    assert order == ["b", "c", "a"]
 
+    async def version(resource: ApiResource, name: str) -> int:
+        return int((await cluster.get(resource, namespace, name))["metadata"]["resourceVersion"])
 
-def test_a_limit_in_force_and_a_kill_switch_do_not_wait_behind_twenty_strategies() -> None:
-    def pending(significant: bool, since: float) -> Pending:
-        return Pending({}, "uid", significant, since)
-
-    waiting = {
-        Key(Kind.STRATEGY, "desk", "figures"): pending(False, 1.0),
-        Key(Kind.STRATEGY, "desk", "early"): pending(True, 2.0),
-        Key(Kind.VENUE, "desk", "late"): pending(True, 3.0),
-        Key(Kind.RISK_LIMIT, "desk", "figures"): pending(False, 4.0),
-        Key(Kind.RISK_LIMIT, "desk", "limit"): pending(True, 5.0),
-        Key(Kind.KILL_SWITCH, "desk", "figures"): pending(False, 6.0),
-    }
-
-    order = sorted(waiting, key=lambda key: turn(key, waiting[key]))
-
-    assert [f"{key.kind.value} {key.name}" for key in order] == [
-        "RiskLimit limit",
-        "KillSwitch figures",
-        "Strategy early",
-        "VenueConnection late",
-        "Strategy figures",
-        "RiskLimit figures",
-    ]
+    places = [(RISK_LIMITS, "figures"), (RISK_LIMITS, "limit")]
+    places += [(VENUES, name) for name in ("calm", "late", "venue")]
+    versions = {name: await version(resource, name) for resource, name in places}
+    assert sorted(versions, key=versions.__getitem__) == ["limit", "venue", "late", "figures", "calm"]
 
 
 async def test_one_object_is_written_at_most_once_a_second(writer: Writer, tasks: set[asyncio.Task[None]]) -> None:
@@ -194,17 +186,46 @@ async def test_a_limit_that_comes_into_force_is_not_held_up_for_a_second(
     await until("the second status", lambda: written() == before + 2)
 
 
-async def test_all_objects_share_a_budget(cluster: Cluster, namespace: str, tasks: set[asyncio.Task[None]]) -> None:
+async def test_all_objects_share_a_budget_and_what_is_significant_does_not_wait_for_it(
+    cluster: Cluster, namespace: str, tasks: set[asyncio.Task[None]]
+) -> None:
     writer, before = Writer(cluster, namespace, per_second=2.0), written()
-    for name in "abc":
+    for name in "abcd":
         await writer.object(name)
-        writer.report(name, said("first"))
+    for name in "abc":
+        writer.report(name, said("figures"), live=said("before"))
     tasks.add(asyncio.create_task(writer.status.run()))
     await until("two statuses", lambda: written() == before + 2)
     await writer.clock.asked_again()
     assert written() == before + 2
+    writer.report("d", said("state", generation=2), live=said("before"))
+    await until("the significant one", lambda: written() == before + 3)
+    await writer.clock.asked_again()
+    assert written() == before + 3
     writer.clock.now += 0.5
-    await until("the third status", lambda: written() == before + 3)
+    await until("the third status", lambda: written() == before + 4)
+
+
+async def test_an_object_that_changes_without_end_is_slowed_down_and_takes_nothing_from_others(
+    writer: Writer, tasks: set[asyncio.Task[None]]
+) -> None:
+    await writer.object("b")
+    tasks.add(asyncio.create_task(writer.status.run()))
+    for number in range(RESTLESS_WRITES):
+        before = written()
+        writer.report("a", said("flapping", generation=number + 2))
+        writer.clock.now += 0.1
+        await until("a status", lambda before=before: written() == before + 1)  # type: ignore[misc]
+    before = written()
+    # Three seconds have gone by, in which the next one was earned in part.
+    writer.report("a", said("flapping", generation=1000))
+    writer.clock.now += 1.0
+    await writer.clock.asked_again()
+    assert written() == before
+    writer.report("b", said("calm", generation=2))
+    await until("the other object's", lambda: written() == before + 1)
+    writer.clock.now += RESTLESS_SECONDS
+    await until("its next one", lambda: written() == before + 2)
 
 
 async def test_an_object_that_is_gone_is_no_error(writer: Writer) -> None:

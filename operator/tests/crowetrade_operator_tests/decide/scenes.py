@@ -8,7 +8,7 @@ from typing import Any
 
 from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config
+from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_config, uses_venue
 from crowetrade_api.names import FIELD_MANAGER, FINALIZER
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.compare import with_hash
@@ -91,7 +91,7 @@ def surroundings(
         views = {**views, item.name: seen}
     defaults: Object = {"gateway_deployments": frozenset(item.name for item in at)}
     return Surroundings(
-        strategies={item.name: item for item in strategies},
+        traders={one.name: [item for item in strategies if uses_venue(item, one)] for one in at},
         venues={item.name: item for item in at},
         limits={item.name: item for item in under},
         gateways=views,

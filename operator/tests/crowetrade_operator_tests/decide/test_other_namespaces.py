@@ -59,13 +59,13 @@ def around(at: VenueConnection, of: Strategy, said: list[Any] | None = None, lab
         limits={LIMIT.name: LIMIT},
         gateways={at.name: fresh(status)},
         gateway_deployments=frozenset({at.name}),
-        guests=[of],
+        traders={at.name: [of]},
         namespaces=namespaces,
     )
 
 
 def seen(of: Strategy, there: Surroundings, labels: Any = None) -> Observed:
-    here = Surroundings(namespace="desk", strategies={of.name: of}, namespaces={"desk": labels or {}})
+    here = Surroundings(namespace="desk", namespaces={"desk": labels or {}})
     return Observed(of, here, Children(), [], NOW, {"venues": there})
 
 

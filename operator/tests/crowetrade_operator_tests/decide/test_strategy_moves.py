@@ -397,7 +397,7 @@ def test_a_venue_in_another_namespace_is_left_like_any_other() -> None:
         limits={limit_there.name: limit_there},
         gateways={"sim-fx": fresh(holds)},
         gateway_deployments=frozenset({"sim-fx"}),
-        guests=[of],
+        traders={"sim-fx": [of]},
         namespaces=namespaces,
     )
     here = surroundings([of], venues=[OLD], namespaces={"desk": {}})

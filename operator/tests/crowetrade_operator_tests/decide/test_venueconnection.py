@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,9 +21,9 @@ from crowetrade_api.names import (
 )
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
-from crowetrade_operator.decide.observed import Children, GatewayView, ObservedVenue
+from crowetrade_operator.decide.observed import Children, GatewayView, Kept, ObservedVenue
 from crowetrade_operator.decide.plan import Refusal
-from crowetrade_operator.decide.venueconnection import plan
+from crowetrade_operator.decide.venueconnection import LOOK_AGAIN_SECONDS, plan
 from crowetrade_operator.decide.venueconnection_deletion import CASCADE_SECONDS
 from crowetrade_operator.decide.venueconnection_status import report
 from crowetrade_operator.settings import Settings
@@ -118,7 +119,7 @@ def test_a_venue_has_its_children_in_the_order_in_which_the_pod_needs_them() -> 
         "Deployment",
     ]
     assert planned.finalizer is True
-    assert planned.again == SETTINGS.silent_after_seconds
+    assert planned.again == LOOK_AGAIN_SECONDS
     assert planned.config is not None
     assert [item.strategy for item in planned.config.strategies] == ["ema"]
 
@@ -713,7 +714,7 @@ def test_what_is_too_large_to_be_put_is_halted_and_says_so() -> None:
     many = [strategy(strategy_manifest(f"{'s' * 30}-{number}")) for number in range(1000)]
     limits = {name: limit(limit_manifest(name)) for name in (f"limit-{number}" for number in range(30))}
     observed = scene(view=NEVER, traders=many)
-    observed = replace(observed, around=replace(observed.around, limits=limits, compiled={}))
+    observed = replace(observed, around=replace(observed.around, limits=limits, compiled=defaultdict(Kept)))
     config = plan(observed, SETTINGS).config
     assert config is not None
     assert config.ByteSize() < 2000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowetrade_operator.reconcile.queue import WorkQueue, work
+from crowetrade_operator.reconcile.queue import SECOND_LINE_EVERY, WorkQueue, work
 
 
 async def _until_idle(queue: WorkQueue[str], running: Counter[str]) -> None:
@@ -68,6 +68,38 @@ async def test_many_events_become_one_reconcile() -> None:
     assert len(queue) == 0, "not while a worker has it"
     queue.done("a")
     assert len(queue) == 1
+
+
+async def test_what_somebody_waits_for_goes_before_what_is_only_looked_at_again() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for key in ("old-1", "old-2", "old-3"):
+        queue.add(key, first=False)
+    queue.add("edited")
+    queue.add("old-3")
+    queue.add("old-3", first=False)
+    assert [await queue.get() for _ in range(4)] == ["edited", "old-3", "old-1", "old-2"]
+    assert len(queue) == 0
+
+
+async def test_a_key_that_became_urgent_while_a_worker_had_it_comes_once_more() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", first=False)
+    assert await queue.get() == "a"
+    queue.add("b", first=False)
+    queue.add("a", first=False)
+    queue.add("a")
+    queue.done("a")
+    assert [await queue.get() for _ in range(2)] == ["a", "b"]
+    assert len(queue) == 0
+
+
+async def test_the_second_line_moves_on_under_any_load() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("resync", first=False)
+    for number in range(100):
+        queue.add(f"edit-{number}")
+    taken = [await queue.get() for _ in range(SECOND_LINE_EVERY)]
+    assert "resync" in taken
 
 
 async def test_failures_come_back_later_each_time_with_jitter() -> None:

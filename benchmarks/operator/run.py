@@ -1,0 +1,382 @@
+"""The figures of one run, in the order in which they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import uvloop
+from nats.aio.client import Client
+
+from benchmarks.figures import Figure, cpu_seconds, figure, rss_mib
+from benchmarks.nats_server import nats_server
+from benchmarks.operator import raw
+from benchmarks.operator.fleet import Fleet, Plan
+from benchmarks.operator.load import MODE, SESSION
+from benchmarks.operator.measured import Counts, OperatorProcess, Watched, until
+from benchmarks.risk.fleet import api_server
+from crowetrade_api.names import MANAGED_SELECTOR
+from crowetrade_operator.cluster.client import connect
+from crowetrade_operator.cluster.resources import (
+    CHILDREN,
+    CONFIG_MAPS,
+    CUSTOM,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    STRATEGIES,
+    ApiResource,
+)
+from crowetrade_operator_tests.conftest import install_crds
+from crowetrade_operator_tests.servers import ApiServer, Process
+
+Object = dict[str, Any]
+SYSTEM = "bench-system"
+EDITS, REPAIRS, SESSIONS = 100, 5, 3
+EDIT_SECONDS = 10.0
+"""An edit or a repair that takes longer has not been made: it counts as having taken so long."""
+WRITERS = 32
+EDITED: dict[ApiResource, Object] = {
+    SERVICE_ACCOUNTS: {"automountServiceAccountToken": True},
+    CONFIG_MAPS: {"data": {"strategy.json": "{}"}},
+    NETWORK_POLICIES: {"spec": {"egress": []}},
+    SERVICES: {"spec": {"publishNotReadyAddresses": None, "selector": {"app.kubernetes.io/name": "other"}}},
+    DISRUPTION_BUDGETS: {"spec": {"maxUnavailable": "50%"}},
+    DEPLOYMENTS: {"spec": {"replicas": 3}},
+}
+"""By kind of child: what somebody else writes."""
+
+
+def fleet(folder: Path, plan: Plan) -> Iterator[Figure]:
+    """Every figure of `make bench-operator`. Raises NoApiServer."""
+    for size in plan.growth:
+        place = folder / f"growth-{size}"
+        place.mkdir()
+        with api_server(place) as server, nats_server(place, synced=False) as url:
+            yield uvloop.run(_growth(place, server, url, size))
+    place = folder / "fleet"
+    place.mkdir()
+    with api_server(place) as server, nats_server(place, synced=False) as url:
+        figures = list[Figure]()
+        uvloop.run(_Run(place, server, url, plan).figures(figures))
+    yield from figures
+
+
+async def _growth(folder: Path, server: ApiServer, nats_url: str, size: int) -> Figure:
+    """Milliseconds per Strategy from the first child to the last, all in one namespace, 100 at a venue."""
+    run = _Run(folder, server, nats_url, Plan(Fleet(size, -(-size // 100), 1)))
+    async with run.connected():
+        await run.create()
+        operator = run.start("growth")
+        seconds = await run.cold(operator)
+        cpu = cpu_seconds(operator.pid)
+        operator.process.stop()
+    notes = {"cpu_ms": round(cpu * 1000 / size, 1), "venues": run.fleet.venues}
+    return figure(f"operator.cold.ms_per_strategy.{size}", "ms", [seconds * 1000 / size], **notes)
+
+
+class _Run:
+    """One API server, one bus and one fleet."""
+
+    def __init__(self, folder: Path, server: ApiServer, nats_url: str, plan: Plan) -> None:
+        self.folder = folder
+        self.server = server
+        self.nats_url = nats_url
+        self.plan = plan
+        self.fleet = plan.fleet
+        self.sizes = {
+            "strategies": plan.fleet.strategies,
+            "venues": plan.fleet.venues,
+            "namespaces": plan.fleet.namespaces,
+        }
+        self._random = random.Random(5)
+
+    async def figures(self, found: list[Figure]) -> None:
+        """Takes all, in order."""
+
+        def keep(name: str, unit: str, values: list[float], **notes: object) -> None:
+            found.append(figure(f"operator.{name}", unit, values, **notes, **self.sizes))
+            print(f"{name} is measured", file=sys.stderr, flush=True)
+
+        async with self.connected():
+            await self.create()
+            operator = self.start("first")
+            seconds = await self.cold(operator)
+            counts, children = await operator.quiet(), len(CHILDREN) * self._owners
+            keep("cold.requests_per_child", "", [counts.requests / children], requests=counts.requests)
+            operator.process.stop()
+            bare = await raw.seconds(self.cluster)
+            keep(
+                "cold.share_of_raw",
+                "",
+                [bare / seconds],
+                operator_seconds=round(seconds, 2),
+                raw_seconds=round(bare, 2),
+            )
+            await self._ready_deployments()
+            operator = self.start("second")
+            with self._load() as load:
+                async with Watched(self.cluster, STRATEGIES).following() as strategies:
+                    await self._all_trade(strategies, load)
+                    await self._speaking(operator, keep)
+                    await self._significant(strategies, keep)
+                    await self._edits(keep)
+                    keep("rss_mib", "MiB", [rss_mib(operator.pid)])
+                    await self._repairs(keep)
+                    await self._say(MODE, b"same")
+                    await operator.quiet()
+                    await self._idle(operator, keep)
+                    await self._restart(operator, keep)
+
+    # --- before
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Connected to the API server and to the bus, with nothing left over at the end."""
+        self.cluster, self._processes = await connect(str(self.server.kubeconfig)), list[Process]()
+        self.bus: Client = await nats.connect(self.nats_url)
+        try:
+            yield
+        finally:
+            for process in self._processes:
+                process.stop()
+            await self.bus.close()
+            await self.cluster.close()
+
+    async def create(self) -> None:
+        """Namespaces and resources of the fleet."""
+        await install_crds(self.cluster)
+        for name in [SYSTEM, *self.fleet.namespace_names()]:
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            await self.cluster.create(NAMESPACES, "", body)
+        resources = {resource.kind: resource for resource in CUSTOM}
+
+        async def create(item: Object) -> None:
+            await self.cluster.create(resources[item["kind"]], item["metadata"]["namespace"], item)
+
+        await _each(self.fleet.manifests(), create)
+
+    def start(self, name: str) -> OperatorProcess:
+        """Another replica of the operator."""
+        environment = {
+            "KUBECONFIG": str(self.server.kubeconfig),
+            "OPERATOR_NAMESPACE": SYSTEM,
+            "NATS_URL": self.nats_url,
+            "LOG_LEVEL": "WARNING",
+        }
+        operator = OperatorProcess(self.folder, name, environment)
+        self._processes.append(operator.process)
+        return operator
+
+    @property
+    def _owners(self) -> int:
+        return self.fleet.strategies + self.fleet.venues
+
+    async def cold(self, operator: OperatorProcess) -> float:
+        """Seconds from the first child to the last."""
+
+        async def begun() -> bool:
+            return (await operator.counts()).applied(SERVICE_ACCOUNTS) > 0
+
+        async def complete() -> bool:
+            return (await operator.counts()).applied(DEPLOYMENTS) >= self._owners
+
+        return -await until("the first child", begun) + await until("all children", complete)
+
+    async def _ready_deployments(self) -> None:
+        """What the Deployment controller and kubelets would say."""
+        items, _ = await self.cluster.list(DEPLOYMENTS, "", MANAGED_SELECTOR)
+
+        async def patch(item: Object) -> None:
+            name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
+            status = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}
+            # Edits change the generation, and nobody writes the status again.
+            status["observedGeneration"] = item["metadata"]["generation"] + EDITS
+            body: Object = {"metadata": {"namespace": namespace, "name": name}, "status": status}
+            body |= {"apiVersion": DEPLOYMENTS.api_version, "kind": DEPLOYMENTS.kind}
+            await self.cluster.apply(body, "status")
+
+        await _each(items, patch)
+
+    @contextlib.contextmanager
+    def _load(self) -> Iterator[Process]:
+        sizes = map(str, self.sizes.values())
+        command: list[str | Path] = [sys.executable, "-m", "benchmarks.operator.load", self.nats_url, *sizes]
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        process = Process("load", command, self.folder, {"PYTHONPATH": path})
+        try:
+            yield process
+        finally:
+            process.stop()
+
+    async def _all_trade(self, strategies: Watched, load: Process) -> None:
+        def trade() -> bool:
+            load.check()
+            items = strategies.objects.values()
+            return all(_is(item, "Trading", "True") and _is(item, "VenueConnected", "True") for item in items)
+
+        if await strategies.until(trade, 1_800) is None:
+            odd = [item for item in strategies.objects.values() if not _is(item, "Trading", "True")]
+            raise RuntimeError(f"{len(odd)} Strategies do not trade, as {odd[:1]}")
+
+    # --- figures
+
+    async def _speaking(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
+        """Everybody reports, and everything changes."""
+        cpu, before = cpu_seconds(operator.pid), await operator.counts()
+        await asyncio.sleep(self.plan.seconds)
+        after, used = await operator.counts(), cpu_seconds(operator.pid) - cpu
+        reconciles = (after.reconciles - before.reconciles) / self.plan.seconds
+        keep("speaking.cpu_cores", "", [used / self.plan.seconds], reconciles_per_second=reconciles)
+        written = after.status_writes - before.status_writes
+        keep("status.writes_per_second", "1/s", [written / self.plan.seconds])
+
+    async def _significant(self, strategies: Watched, keep: Callable[..., None]) -> None:
+        """From a gateway's word that its session is lost, or back, until the status of each of its Strategies has
+        it."""
+        taken = []
+        for number in range(2 * SESSIONS):
+            namespace, name = self.fleet.venue_places()[number // 2]
+            theirs = [place[:2] for place in self.fleet.strategy_places() if place[0::2] == (namespace, name)]
+            wanted, began = "False" if number % 2 == 0 else "True", time.monotonic()
+            await self._say(SESSION, f"{namespace}/{name}".encode())
+            for place in theirs:
+                says = functools.partial(_says, strategies, place, wanted)
+                at = await strategies.until(says, 60)
+                taken.append(60.0 if at is None else at - began)
+        keep("status.significant_p99_s", "s", taken)
+
+    async def _edits(self, keep: Callable[..., None]) -> None:
+        """From the edit of a Strategy until its ConfigMap is updated, one after the other."""
+        taken = []
+        async with Watched(self.cluster, CONFIG_MAPS).following() as config_maps:
+            for number in range(EDITS):
+                namespace, name, _ = self._random.choice(self.fleet.strategy_places())
+                taken.append(await self._edit(config_maps, namespace, name, 100 + number) * 1000)
+        keep("edit.p50_ms", "ms", taken)
+        keep("edit.p99_ms", "ms", taken)
+
+    async def _edit(self, config_maps: Watched, namespace: str, name: str, slow: int) -> float:
+        """Seconds from the write until the ConfigMap has it."""
+        place, began = (namespace, f"strategy-{name}"), time.monotonic()
+        patch = {"spec": {"model": {"parameters": {"slow": slow}}}}
+        await self.cluster.merge(STRATEGIES, namespace, name, patch)
+
+        def updated() -> bool:
+            return any(
+                f'"slow":{slow}' in text.replace(" ", "") for text in config_maps.objects[place]["data"].values()
+            )
+
+        at = await config_maps.until(updated, 120.0)
+        return 120.0 if at is None else at - began
+
+    async def _repairs(self, keep: Callable[..., None]) -> None:
+        """From the deletion of a child until it is there again; from somebody else's write until it is as before."""
+        deleted, edited, left = [], [], []
+        for resource, patch in EDITED.items():
+            async with Watched(self.cluster, resource).following() as children:
+                for _ in range(REPAIRS):
+                    namespace, name, _ = self._random.choice(self.fleet.strategy_places())
+                    place = namespace, f"strategy-{name}"
+                    uid, began = _uid(children, place), time.monotonic()
+                    await self.cluster.delete(resource, *place)
+                    at = await children.until(functools.partial(_is_another, children, place, uid), EDIT_SECONDS)
+                    deleted.append((EDIT_SECONDS if at is None else at - began) * 1000)
+                    before, began = _content(children, place), time.monotonic()
+                    written = await self.cluster.merge(resource, *place, patch)
+                    version = int(written["metadata"]["resourceVersion"])
+                    as_before = functools.partial(_is_as_before, children, place, before, version)
+                    at = await children.until(as_before, EDIT_SECONDS)
+                    left += [resource.kind] if at is None else []
+                    edited.append((EDIT_SECONDS if at is None else at - began) * 1000)
+        keep("drift.deleted_ms", "ms", deleted)
+        keep("drift.edited_ms", "ms", edited, not_repaired=sorted(set(left)))
+
+    async def _idle(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
+        """Everybody reports the same."""
+        cpu, before = cpu_seconds(operator.pid), await operator.counts()
+        await asyncio.sleep(self.plan.seconds)
+        after, used = await operator.counts(), cpu_seconds(operator.pid) - cpu
+        cores = round(used / self.plan.seconds, 3)
+        requests = after.requests - before.requests
+        keep("idle.requests", "", [requests * 60 / self.plan.seconds], seconds=self.plan.seconds, cpu_cores=cores)
+
+    async def _restart(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
+        """A new process, then another one that takes over from one that is killed, then from one that ends."""
+        operator.process.stop()
+        third = self.start("third")
+
+        async def reconciled() -> bool:
+            counts = await third.counts()
+            return counts.strategies_reconciled >= self.fleet.strategies and not counts.waiting
+
+        keep("restart.seconds", "s", [await until("all reconciled once", reconciled) - third.began])
+        counts: Counts = await third.quiet()
+        keep("restart.writes", "", [counts.writes], statuses=counts.status_writes)
+        namespace, name, _ = self.fleet.strategy_places()[0]
+        async with Watched(self.cluster, CONFIG_MAPS).following() as config_maps:
+            fourth = self.start("fourth")
+            await asyncio.sleep(5)
+            third.process.kill()
+            keep("failover.kill_seconds", "s", [await self._edit(config_maps, namespace, name, 1_001)])
+            await fourth.quiet()
+            self.start("fifth")
+            await asyncio.sleep(5)
+            stopping = asyncio.get_running_loop().run_in_executor(None, fourth.process.stop)
+            keep("failover.graceful_seconds", "s", [await self._edit(config_maps, namespace, name, 1_002)])
+            await stopping
+
+    async def _say(self, subject: str, text: bytes) -> None:
+        await self.bus.publish(subject, text)
+        await self.bus.flush()
+
+
+def _is(item: Object, type_: str, status: str) -> bool:
+    conditions = (item.get("status") or {}).get("conditions") or []
+    return any(one["type"] == type_ and one["status"] == status for one in conditions)
+
+
+def _says(strategies: Watched, place: tuple[str, str], connected: str) -> bool:
+    return _is(strategies.objects[place], "VenueConnected", connected)
+
+
+def _uid(children: Watched, place: tuple[str, str]) -> str:
+    return str(children.objects[place]["metadata"]["uid"]) if place in children.objects else ""
+
+
+def _is_another(children: Watched, place: tuple[str, str], uid: str) -> bool:
+    return _uid(children, place) not in ("", uid)
+
+
+def _content(children: Watched, place: tuple[str, str]) -> Object:
+    return {name: value for name, value in children.objects[place].items() if name not in ("metadata", "status")}
+
+
+def _is_as_before(children: Watched, place: tuple[str, str], before: Object, version: int) -> bool:
+    seen = int(children.objects[place]["metadata"]["resourceVersion"])
+    return seen > version and _content(children, place) == before
+
+
+async def _each(items: Any, write: Callable[[Object], Any]) -> None:
+    """Writes all, several at a time."""
+    waiting = iter(items)
+
+    async def writer() -> None:
+        for item in waiting:
+            await write(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(WRITERS):
+            group.create_task(writer())
