@@ -125,6 +125,8 @@ class Surroundings:
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     # Venues that have (or had) a gateway Deployment.
     gateway_deployments: Collection[str] = ()
+    # Of these, the ones whose gateway is being replaced.
+    restarting: Collection[str] = ()
     bus_connected: bool = True
     bus_problem: str = ""
     # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.
@@ -337,8 +339,6 @@ class ObservedVenue:
     around: Surroundings
     children: Children
     now: Moment
-    # Venues of its namespace whose gateways are being replaced.
-    restarting: frozenset[str] = frozenset()
     # Absent where nobody looks after Vault roles.
     vault_role: Condition | None = None
     warnings: PodWarnings = field(default_factory=PodWarnings)

@@ -66,7 +66,7 @@ def _taken_away(status: status_pb2.GatewayStatus, venue: VenueConnection) -> str
 
 def _waits_for_turn(observed: ObservedVenue, settings: Settings) -> Restart | None:
     """A gateway that does not come up keeps its turn until its Deployment gives up, so that a bad image stops few."""
-    others = sorted(observed.restarting - {observed.venue.name})
+    others = sorted({*observed.around.restarting} - {observed.venue.name})
     if len(others) < settings.gateway_restarts_at_once:
         return None
     return Restart(

@@ -167,6 +167,7 @@ class Context:
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
             gateways=Lazy(venues, lambda name: self._gateway(namespace, venues[name])),
             gateway_deployments=Lazy(venues, lambda name: self._deployed(namespace, name) or None),
+            restarting=Lazy(venues, lambda name: self._is_restarting(namespace, name) or None),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=frozenset(self._terminating & namespaces.keys()),
@@ -175,11 +176,6 @@ class Context:
             tightened=Lazy(venues, lambda name: self._tightened.get((namespace, name))),
             compiled=dict(compiled),
         )
-
-    def restarting_gateways(self, namespace: str) -> frozenset[str]:
-        """Venues of a namespace whose gateways are being replaced."""
-        names = (item["metadata"]["name"] for item in self.cache.all(Kind.VENUE.value, namespace))
-        return frozenset(name for name in names if self._is_restarting(namespace, name))
 
     def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
         """Of the venues of a Strategy that are of other namespaces."""

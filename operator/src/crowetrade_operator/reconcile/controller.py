@@ -387,7 +387,6 @@ class Controller:
             around=context.surroundings(key.namespace),
             children=children,
             now=now,
-            restarting=context.restarting_gateways(key.namespace),
             vault_role=context.vault_roles.condition(key.namespace, key.name),
             warnings=warnings,
         )

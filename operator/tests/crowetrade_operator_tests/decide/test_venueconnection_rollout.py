@@ -71,9 +71,9 @@ def seen(
 ) -> ObservedVenue:
     """A venue whose children are those of before, and a gateway that reports these accounts."""
     said = view or fresh(enforcing(resource, [strategy()], [limit()], accounts))
-    found = surroundings([strategy()], venues=[resource], gateways={resource.name: said})
+    found = surroundings([strategy()], venues=[resource], gateways={resource.name: said}, restarting=restarting)
     items = running(ready) if children is None else children
-    return ObservedVenue(resource, found, Children(items), NOW, restarting)
+    return ObservedVenue(resource, found, Children(items), NOW)
 
 
 def running(ready: int = 1) -> list[Object]:
