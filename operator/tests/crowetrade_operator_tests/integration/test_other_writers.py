@@ -83,7 +83,7 @@ async def at_rest(desk: Desk, resource: ApiResource, name: str) -> None:
     await desk.idle()
     assert (await desk.get(resource, name))["metadata"]["resourceVersion"] == version
     assert counted("api_requests", verb="apply", code="200") == applied
-    assert (await condition_of_strategy(desk, "Progressing"))["reason"] == "AsDesired"
+    assert (await condition_of_strategy(desk, "Reconciling"))["reason"] == "AsDesired"
 
 
 async def condition_of_strategy(desk: Desk, type_: str) -> Object:
@@ -136,7 +136,7 @@ async def test_what_others_add_beside_ours_stays_and_nothing_is_written_for_it(d
             await desk.noticed({**changed, "kind": resource.kind})
             if resource is DEPLOYMENTS:
                 await desk.deployment_ready(name)
-                await desk.condition(STRATEGIES, "ema", "Progressing", "False", "AsDesired")
+                await desk.condition(STRATEGIES, "ema", "Reconciling", "False", "AsDesired")
             assert content(await desk.get(resource, name)) == content(changed), what
             await at_rest(desk, resource, name)
 
@@ -280,7 +280,7 @@ async def test_what_is_ours_is_put_back_within_a_second_and_told_once(desk: Desk
             assert field in note, what
             if resource is DEPLOYMENTS:
                 await desk.deployment_ready(name)
-                await desk.condition(STRATEGIES, "ema", "Progressing", "False", "AsDesired")
+                await desk.condition(STRATEGIES, "ema", "Reconciling", "False", "AsDesired")
             await at_rest(desk, resource, name)
             assert len(await desk.events(owner, "ChildRepaired")) == told + 1, what
 
@@ -307,7 +307,7 @@ QUANTITIES = [
 @pytest.mark.parametrize("resources", QUANTITIES)
 async def test_amounts_that_the_api_server_writes_otherwise_are_the_same(desk: Desk, resources: Object) -> None:
     async with trading(desk, change(strategy_manifest(), "spec.agents", {"resources": resources})):
-        await desk.condition(STRATEGIES, "ema", "Progressing", "False", "AsDesired")
+        await desk.condition(STRATEGIES, "ema", "Reconciling", "False", "AsDesired")
         await at_rest(desk, DEPLOYMENTS, AGENTS)
 
 
