@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from crowetrade_process.identity.grpc import add_port
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import service_dns_name
 from crowetrade_process_tests.identity.authority import Authority, identity_name
-from crowetrade_process_tests.identity.identities import identity_of
+from crowetrade_process_tests.identity.identities import Files, identity_of
 
 LIMITS = SessionLimits(commands_queued=4)
 
@@ -72,7 +73,10 @@ async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     authority, gateway = Authority(), identity_name(venue_object(VENUE), NAMESPACE)
     strategy = identity_name("strategy-alpha", NAMESPACE)
     server = await identity_of(tmp_path / "gateway", gateway, authority)
-    client = await identity_of(tmp_path / "strategy", strategy, authority)
+    # The clock of these tests is ahead of that of the system, and a session ends with its certificate.
+    issued = authority.issue_to(strategy, lifetime=timedelta(days=3650))
+    client = Files(tmp_path / "strategy", issued, authority)
+    await client.identity.start()
     async with desk_over("grpc", server.identity) as made:
         made.identity = client.identity
         yield made
