@@ -62,7 +62,9 @@ def _owned(live: Any, fields: Object) -> Any:
         return live
     if isinstance(live, list):
         return [_owned(_item(live, name), fields[name]) for name in names]
-    return {name.removeprefix("f:"): _owned(live[name.removeprefix("f:")], fields[name]) for name in names}
+    # What was applied as false or empty may not be stored.
+    stored = {name: live[name.removeprefix("f:")] for name in names if name.removeprefix("f:") in live}
+    return {name.removeprefix("f:"): _owned(value, fields[name]) for name, value in stored.items()}
 
 
 def _item(items: Sequence[Any], name: str) -> Any:
