@@ -108,7 +108,7 @@ class _Run:
 
         def keep(name: str, unit: str, values: list[float], **notes: object) -> None:
             found.append(figure(f"operator.{name}", unit, values, **notes, **self.sizes))
-            print(f"{name} is measured", file=sys.stderr, flush=True)
+            print(f"{name}: {found[-1]['p50']} {unit}".rstrip(), file=sys.stderr, flush=True)
 
         async with self.connected():
             await self.create()
