@@ -108,7 +108,7 @@ class _Run:
 
         def keep(name: str, unit: str, values: list[float], **notes: object) -> None:
             found.append(figure(f"operator.{name}", unit, values, **notes, **self.sizes))
-            print(f"{name} is measured", file=sys.stderr, flush=True)
+            print(f"{name}: {found[-1]['p50']} {unit}".rstrip(), file=sys.stderr, flush=True)
 
         async with self.connected():
             await self.create()
@@ -248,7 +248,7 @@ class _Run:
         it."""
         taken = []
         for number in range(2 * SESSIONS):
-            namespace, name = self.fleet.venue_places()[number // 2]
+            namespace, name = self.fleet.venue_places()[number // 2 % self.fleet.venues]
             theirs = [place[:2] for place in self.fleet.strategy_places() if place[0::2] == (namespace, name)]
             wanted, began = "False" if number % 2 == 0 else "True", time.monotonic()
             await self._say(SESSION, f"{namespace}/{name}".encode())
