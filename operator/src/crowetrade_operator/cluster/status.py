@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import structlog
 
 from crowetrade_api.names import API_VERSION, Key, Kind
 from crowetrade_operator import metrics
+from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound
@@ -114,6 +116,8 @@ class StatusWriter:
         # another line is skipped.
         self._lines: dict[Line, list[tuple[float, float, Key]]] = {line: [] for line in Line}
         self._known: dict[Key, tuple[str, Object]] = {}
+        # resourceVersion that the last write made.
+        self._versions: dict[Key, int] = {}
         self._last: dict[Key, float] = {}
         self._restless: dict[Key, Bucket] = {}
         self._writing: set[Key] = set()
@@ -148,9 +152,19 @@ class StatusWriter:
         """Forgets what was written, so that the next report is compared with what the API server has."""
         self._known.pop(key, None)
 
+    def is_overwritten(self, key: Key, item: Object) -> bool:
+        """Whether somebody wrote another status after our last one. It may have been us: a request whose answer was
+        given up may still arrive, even at another object of the same name, because uids do not count for a status."""
+        found = self._known.get(key)
+        if found is None or key in self._pending or key in self._writing:
+            return False
+        uid, status = found
+        later = version_of(item) > self._versions.get(key, sys.maxsize)
+        return uid == item["metadata"]["uid"] and later and item.get("status") != status
+
     def forget(self, key: Key) -> None:
         """The object is gone."""
-        for table in (self._pending, self._known, self._last, self._restless):
+        for table in (self._pending, self._known, self._versions, self._last, self._restless):
             table.pop(key, None)
 
     async def run(self) -> None:
@@ -235,7 +249,7 @@ class StatusWriter:
         }
         result = "written"
         try:
-            await self._cluster.apply(body, "status")
+            self._versions[key] = version_of(await self._cluster.apply(body, "status"))
         except NotFound:
             result = "gone"
         except (ClusterUnavailable, Conflict) as error:

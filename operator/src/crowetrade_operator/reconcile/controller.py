@@ -105,8 +105,12 @@ class Controller:
                     self.queue.add(owner)
             return
         if before is not None and after is not None and _intent(before) == _intent(after):
-            if _record(before) != _record(after):
-                self.queue.add(Key(_CUSTOM[item["kind"]], item["metadata"]["namespace"], item["metadata"]["name"]))
+            key = Key(_CUSTOM[item["kind"]], item["metadata"]["namespace"], item["metadata"]["name"])
+            if self.context.status.is_overwritten(key, after):
+                self.context.status.doubt(key)
+                self.queue.add(key)
+            elif _record(before) != _record(after):
+                self.queue.add(key)
             return
         if item["kind"] == Kind.KILL_SWITCH:
             self._kill_switch_changed(item, gone=after is None)

@@ -263,3 +263,22 @@ async def test_without_the_api_server_it_is_tried_again_and_a_newer_one_wins(
         return bool((await cluster.get(RISK_LIMITS, namespace, "a"))["status"] == said("second"))
 
     await until("the newer status", there)
+
+
+async def test_a_status_that_another_request_overwrote_is_noticed(writer: Writer) -> None:
+    """As one of ours does that arrives after its answer was given up."""
+    key = writer.key("a")
+    writer.report("a", said("ours"))
+    await writer.status.drain()
+    ours = await writer.live("a")
+    assert not writer.status.is_overwritten(key, ours)
+    late = {**ours, "status": said("late")}
+    applied = {"metadata": {"name": "a", "namespace": writer.namespace}, "status": said("late")}
+    await writer.cluster.apply({"apiVersion": ours["apiVersion"], "kind": ours["kind"], **applied}, "status")
+    found = await writer.live("a")
+    assert writer.status.is_overwritten(key, found)
+    assert not writer.status.is_overwritten(key, late), "an event of before our own write"
+    other = {**found, "metadata": {**found["metadata"], "uid": "another"}}
+    assert not writer.status.is_overwritten(key, other)
+    writer.report("a", said("newer"))
+    assert not writer.status.is_overwritten(key, found), "what waits to be written will be compared with it"

@@ -128,11 +128,16 @@ class Desk:
 
     async def phase(self, resource: ApiResource, name: str, phase: str) -> None:
         """Waits for a phase."""
+        found: list[Object] = [{}]
 
         async def check() -> bool:
-            return bool((await self.get(resource, name)).get("status", {}).get("phase") == phase)
+            found[0] = (await self.get(resource, name)).get("status", {})
+            return bool(found[0].get("phase") == phase)
 
-        await until(f"{name} in phase {phase}", check)
+        try:
+            await until(f"{name} in phase {phase}", check)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {found[0].get('phase')}: {found[0].get('conditions')}") from None
 
     async def deployment_ready(self, name: str, ready: int = 1) -> None:
         """What the Deployment controller and kubelet would do."""

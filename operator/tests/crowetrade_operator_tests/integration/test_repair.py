@@ -92,3 +92,12 @@ async def test_paused_leaves_the_children_alone_until_it_is_taken_back(
             return all(item["type"] != "Paused" for item in conditions)
 
         await until("the condition Paused to be gone", said_no_more)
+
+
+async def test_a_status_that_somebody_overwrote_is_written_again(desk: Desk) -> None:
+    async with trading(desk):
+        live = await desk.get(STRATEGIES, "ema")
+        stale = {**live["status"], "phase": "Stopping"}
+        body = {"metadata": {"name": "ema", "namespace": desk.namespace}, "status": stale}
+        await desk.cluster.apply({"apiVersion": live["apiVersion"], "kind": live["kind"], **body}, "status")
+        await desk.phase(STRATEGIES, "ema", "Trading")
