@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
@@ -345,11 +345,11 @@ class Controller:
         self._wait_for_figures(key, bool(planned.held) or leaves or status.phase == StrategyPhase.STOPPING)
         self._report(key, resource, previous, status, strategy_status.WATCHED)
         refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
-        again = planned.again
-        if not observed.workload.available or (refused is not None and refused.status == "True"):
+        moves = _is_moving(status.conditions) or not observed.workload.available
+        if moves or (refused is not None and refused.status == "True"):
             # That changes with time, and no event says so.
-            again = again or context.settings.silent_after_seconds
-        return _earlier(again, applied.again)
+            return _earlier(planned.again, applied.again, context.settings.silent_after_seconds)
+        return _earlier(planned.again, applied.again)
 
     def _wait_for_figures(self, key: Key, waits: bool) -> None:
         if waits:
@@ -408,6 +408,8 @@ class Controller:
         self._wait_for_figures(key, bool(planned.held))
         status = venueconnection_status.report(observed, planned, context.settings, applied.refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
+        if _is_moving(status.conditions):
+            return _earlier(planned.again, applied.again, context.settings.silent_after_seconds)
         return _earlier(planned.again, applied.again)
 
     def _configured(self, key: Key, revision: str) -> None:
@@ -441,7 +443,7 @@ class Controller:
         warned = find(status.conditions, ConditionType.WARNING) is not None
         metrics.LIMIT_WARNING.labels(key.namespace, key.name).set(warned)
         metrics.LIMIT_BREACHES.labels(key.namespace, key.name).set(len(status.breached))
-        return None
+        return context.settings.silent_after_seconds if _is_moving(status.conditions) else None
 
     async def _kill_switch(self, key: Key) -> float | None:
         context = self.context
@@ -614,8 +616,14 @@ class Controller:
                 log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
 
 
-def _earlier(one: float | None, other: float | None) -> float | None:
-    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
+def _earlier(*times: float | None) -> float | None:
+    return min((seconds for seconds in times if seconds is not None), default=None)
+
+
+def _is_moving(conditions: Sequence[Condition]) -> bool:
+    """Whether it is on its way: a pod may get stuck there, or patience may end, and no event says so."""
+    found = find(conditions, ConditionType.RECONCILING)
+    return found is not None and found.status == "True"
 
 
 def _intent(item: Object) -> Object:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator.decide import health
 from crowetrade_operator_tests.integration.desk import Desk, saying
 from crowetrade_operator_tests.samples import account, limit_manifest, strategy_manifest, venue_manifest
 
@@ -31,3 +32,13 @@ async def test_from_manifests_to_trading(desk: Desk) -> None:
     config = await desk.config()
     assert [item.strategy for item in config.strategies] == ["ema"]
     assert [item.risk_limit for item in config.rules] == ["fx-desk"]
+
+
+async def test_what_stays_on_its_way_becomes_stalled_without_any_event(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience ends with time, which brings no event."""
+    monkeypatch.setattr(health, "GRACE_SECONDS", 1.0)
+    await desk.create(STRATEGIES, strategy_manifest())
+    await desk.condition(STRATEGIES, "ema", "Stalled", "True", "VenueNotFound")
+    await desk.condition(STRATEGIES, "ema", "Reconciling", "False", "VenueNotFound")
