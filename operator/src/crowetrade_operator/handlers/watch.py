@@ -8,6 +8,8 @@ other pods and ConfigMaps of the cluster never come here.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Sequence
@@ -88,7 +90,9 @@ class Watch:
         register(self._registry, sink, watched)
         login(self._registry, configuration)
         self._namespaces = namespaces
-        self._stop = threading.Event()
+        # Of its own loop: for a flag of threads kopf keeps a thread waiting, and would never end by itself.
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
         self.ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self.error: BaseException | None = None
@@ -104,7 +108,8 @@ class Watch:
 
     def stop(self) -> None:
         """Asks kopf to end."""
-        self._stop.set()
+        with contextlib.suppress(RuntimeError):  # it has ended, and its loop is closed
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self, seconds: float) -> None:
         """Waits for the end; called in an executor, never in the loop."""
@@ -113,6 +118,7 @@ class Watch:
     def _run(self) -> None:
         try:
             kopf.run(
+                loop=self._loop,
                 standalone=True,
                 # Given, because kopf otherwise asks for the user's name, and the uid of a pod has none.
                 identity=Identity("crowetrade-operator"),
@@ -125,3 +131,5 @@ class Watch:
             )
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which ends the process
             self.error = error
+        finally:
+            self._loop.close()
