@@ -48,7 +48,8 @@ async def generations(cluster: Cluster, namespace: str) -> dict[str, int]:
 
 def _without(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without(item) for name, item in value.items() if name not in _OF_THE_RUN}
+        # An apply that takes the last item away leaves no list, and one that never had any leaves an empty one.
+        return {name: _without(item) for name, item in value.items() if name not in _OF_THE_RUN and item != []}
     if isinstance(value, list):
         return [_without(item) for item in value]
     return value
