@@ -153,6 +153,23 @@ def creating(resource: ApiResource, body: Object) -> Setup:
     return create
 
 
+def _limited(body: Object) -> Setup:
+    async def create(cluster: Cluster, namespace: str) -> None:
+        await cluster.create(QUOTAS, namespace, body)
+        await _counted(cluster, namespace)
+
+    return create
+
+
+async def _counted(cluster: Cluster, namespace: str) -> None:
+    """The quota is in force when its controller has counted what there is."""
+
+    async def check() -> bool:
+        return "used" in (await cluster.get(QUOTAS, namespace, "team"))["status"]
+
+    await until("the quota to be counted", check)
+
+
 async def _restricted(cluster: Cluster, namespace: str) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await cluster.merge(NAMESPACES, "", namespace, {"metadata": {"labels": labels}})
@@ -189,9 +206,9 @@ async def _nothing(cluster: Cluster, namespace: str) -> None:
 
 NO_CLAIM = {"name": "v", "persistentVolumeClaim": {"claimName": "ticks"}}
 CASES: dict[str, tuple[Setup, Object, Reason, str]] = {
-    "a-quota": (creating(QUOTAS, quota(pods="0")), deployment(), Reason.QUOTA_EXCEEDED, "Raise ResourceQuota team"),
+    "a-quota": (_limited(quota(pods="0")), deployment(), Reason.QUOTA_EXCEEDED, "Raise ResourceQuota team"),
     "a-quota-of-what-is-not-said": (
-        creating(QUOTAS, quota(limits_cpu="4")),
+        _limited(quota(limits_cpu="4")),
         deployment(),
         Reason.QUOTA_EXCEEDED,
         "ResourceQuota team wants it: set it under spec.resources",
@@ -252,7 +269,7 @@ async def _understood(cluster: Cluster, namespace: str) -> None:
 
 async def test_a_quota_is_named_and_the_condition_clears_when_it_is_raised(desk: Desk) -> None:
     await desk.create(QUOTAS, quota(pods="1"))
-    await _counted(desk)
+    await _counted(desk.cluster, desk.namespace)
     await desk.create(VENUES, venue_manifest())
     await until("the gateway's pod", lambda: _pods_of(desk, 1))
     await desk.create(STRATEGIES, change(strategy_manifest(), "spec.agents", {"topology": "Split"}))
@@ -292,15 +309,6 @@ async def test_what_a_gateway_mounts_and_is_not_there_is_named(desk: Desk, node:
     said = condition_of(await desk.get(VENUES, "sim-fx"), "Ready")["message"]
     assert "ConfigMap wrong-key of namespace" in said
     assert "has no key quotes.csv, it has Quotes.csv" in said
-
-
-async def _counted(desk: Desk) -> None:
-    """The quota is in force when its controller has counted what there is."""
-
-    async def check() -> bool:
-        return "used" in (await desk.get(QUOTAS, "team"))["status"]
-
-    await until("the quota to be counted", check)
 
 
 async def _pods_of(desk: Desk, count: int) -> bool:
