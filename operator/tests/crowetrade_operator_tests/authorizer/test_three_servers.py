@@ -28,9 +28,7 @@ from crowetrade_operator_tests.waiting import end, until
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(
-        "CROWETRADE_CHAOS" not in os.environ, reason="elections take long: make chaos"
-    ),
+    pytest.mark.skipif("CROWETRADE_CHAOS" not in os.environ, reason="elections take long: make chaos"),
 ]
 NAMESPACE, VENUE = "desk", "sim"
 STREAM = subjects.journal_stream(NAMESPACE, VENUE)
