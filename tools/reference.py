@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,4 +199,4 @@ def _sentence(text: str) -> str:
 def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(_sentence(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return textwrap.dedent("\n".join(lines)) + "\n"
+    return "\n".join(lines) + "\n"

@@ -149,6 +149,11 @@ _DEFAULTS = Settings(operator_namespace="")
 _SHARD = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Reads the settings, or raises a SettingsError that names the variable and says what to write."""
     namespace = environment.get("OPERATOR_NAMESPACE", "")
@@ -159,7 +164,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         operator_namespace=namespace,
         pod_name=environment.get("POD_NAME") or socket.gethostname(),
-        namespaces=tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip()),
+        namespaces=names(environment.get("NAMESPACES", "")),
         nats_url=nats_url,
         agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
         gateway_image=environment.get("GATEWAY_IMAGE") or _DEFAULTS.gateway_image,

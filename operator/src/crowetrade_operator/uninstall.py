@@ -19,6 +19,7 @@ from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
 from crowetrade_operator.errors import ClusterError, Conflict, NotFound
+from crowetrade_operator.settings import names
 from crowetrade_process.logs import configure_logging
 
 TRIES = 5
@@ -63,10 +64,9 @@ async def _release(cluster: Cluster, resource: ApiResource, item: Object) -> boo
 
 
 async def _run(environment: Mapping[str, str]) -> int:
-    namespaces = tuple(part.strip() for part in environment.get("NAMESPACES", "").split(",") if part.strip())
     cluster = await connect(environment.get("KUBECONFIG", ""))
     try:
-        released = await release(cluster, namespaces)
+        released = await release(cluster, names(environment.get("NAMESPACES", "")))
     except ClusterError as error:
         log.error("finalizers not released", error=str(error), hint="run it again, or remove them with kubectl patch")
         return 1

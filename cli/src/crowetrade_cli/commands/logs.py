@@ -62,7 +62,7 @@ def _labels(wanted: Reference, role: str) -> dict[str, str]:
     return {NAME_LABEL: AGENT_APP, STRATEGY_LABEL: wanted.name} | ({ROLE_LABEL: role} if role else {})
 
 
-def main_container(pod: Pod) -> str:
+def _main_container(pod: Pod) -> str:
     """The one that is ours: helpers such as Vault Agent come after it."""
     containers: Sequence[object] = (pod.spec.containers if pod.spec else None) or []
     return str(getattr(containers[0], "name", "")) if containers else ""
@@ -73,6 +73,6 @@ async def _follow(
 ) -> None:
     name = (pod.metadata.name if pod.metadata else None) or ""
     prefix = f"{name} " if prefixed else ""
-    async for line in api.log(namespace, name, main_container(pod), follow=follow, since=since, tail=tail):
+    async for line in api.log(namespace, name, _main_container(pod), follow=follow, since=since, tail=tail):
         sys.stdout.write(f"{prefix}{line}\n")
         sys.stdout.flush()

@@ -92,7 +92,7 @@ def _place(item: Stored) -> tuple[str, str]:
 
 
 def _outdated(item: Stored) -> Iterator[Cause]:
-    """Its status speaks of an older spec, or of none."""
+    """Its status is about an older spec, or there is none."""
     generation = int(item["metadata"].get("generation") or 0)
     seen = int((item.get("status") or {}).get("observedGeneration") or 0)
     if seen < generation:

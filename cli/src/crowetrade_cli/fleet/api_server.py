@@ -19,7 +19,7 @@ from lightkube.resources.authentication_v1 import SelfSubjectReview
 from lightkube.resources.core_v1 import ConfigMap, Event, Namespace, Pod
 from lightkube.types import PatchType
 
-from crowetrade_api.names import GATEWAY_APP, GROUP, NAME_LABEL, VERSION
+from crowetrade_api.names import GROUP, VERSION
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.meta import Resource
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
@@ -80,10 +80,6 @@ class ApiServer:
         """The object after each value has taken its place, by JSON pointer (RFC 6902, add)."""
         patch = [{"op": "add", "path": path, "value": value} for path, value in values.items()]
         return await self._patch(kind, namespace, name, patch, PatchType.JSON)
-
-    async def gateway_pods(self, namespace: str | None) -> Sequence[Pod]:
-        """Pods of gateways, of all namespaces where none is named."""
-        return await self._listed(Pod, namespace, {NAME_LABEL: GATEWAY_APP})
 
     async def pods(self, namespace: str | None, labels: Labels) -> Sequence[Pod]:
         """Pods with these labels, of all namespaces where none is named."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightkube.resources.core_v1 import Pod
 
+from crowetrade_api.names import GATEWAY_APP, NAME_LABEL
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
@@ -46,7 +47,7 @@ async def _look(api: ApiServer, namespace: str | None) -> Fleet:
 async def _pods(api: ApiServer, namespace: str | None) -> Sequence[Pod]:
     """None where the user may not list pods: gateways are then found by the names of their Services."""
     try:
-        return await api.gateway_pods(namespace)
+        return await api.pods(namespace, {NAME_LABEL: GATEWAY_APP})
     except Refused:
         return []
 

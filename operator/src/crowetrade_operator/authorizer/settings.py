@@ -13,6 +13,7 @@ from crowetrade_api.files import EnvName
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.authorizer.keys import ISSUER_SEED, USER_SEED, Seeds, pair
 from crowetrade_operator.errors import SettingsError
+from crowetrade_operator.settings import names
 
 KEYS_DIRECTORY = "/var/run/crowetrade/authorizer"
 
@@ -51,7 +52,7 @@ def read_settings(environment: Mapping[str, str]) -> AuthorizerSettings:
     return AuthorizerSettings(
         nats_url=url,
         seeds=_seeds(Path(environment.get(Variable.KEYS_DIRECTORY, "") or KEYS_DIRECTORY)),
-        namespaces=tuple(filter(None, (part.strip() for part in environment.get(Variable.NAMESPACES, "").split(",")))),
+        namespaces=names(environment.get(Variable.NAMESPACES, "")),
         kubeconfig=environment.get(Variable.KUBECONFIG, ""),
         http_port=int(port),
         log_level=(environment.get(Variable.LOG_LEVEL) or "INFO").upper(),

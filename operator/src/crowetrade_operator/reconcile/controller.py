@@ -345,11 +345,17 @@ class Controller:
         self._wait_for_figures(key, bool(planned.held) or leaves or status.phase == StrategyPhase.STOPPING)
         self._report(key, resource, previous, status, strategy_status.WATCHED)
         refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
-        moves = _is_moving(status.conditions) or not observed.workload.available
-        if moves or (refused is not None and refused.status == "True"):
-            # That changes with time, and no event says so.
-            return _earlier(planned.again, applied.again, context.settings.silent_after_seconds)
-        return _earlier(planned.again, applied.again)
+        # That changes with time, too.
+        changes = not observed.workload.available or (refused is not None and refused.status == "True")
+        return _earlier(planned.again, applied.again, self._again(status.conditions, changes))
+
+    def _again(self, conditions: Sequence[Condition], changes: bool = False) -> float | None:
+        """When to look again at what changes with time, which no event says. While it is on its way a pod may get
+        stuck, or patience may end."""
+        moving = find(conditions, ConditionType.RECONCILING)
+        if changes or (moving is not None and moving.status == "True"):
+            return self.context.settings.silent_after_seconds
+        return None
 
     def _wait_for_figures(self, key: Key, waits: bool) -> None:
         if waits:
@@ -408,9 +414,7 @@ class Controller:
         self._wait_for_figures(key, bool(planned.held))
         status = venueconnection_status.report(observed, planned, context.settings, applied.refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
-        if _is_moving(status.conditions):
-            return _earlier(planned.again, applied.again, context.settings.silent_after_seconds)
-        return _earlier(planned.again, applied.again)
+        return _earlier(planned.again, applied.again, self._again(status.conditions))
 
     def _configured(self, key: Key, revision: str) -> None:
         """Who trades at a venue is looked at again when its gateway has had the time to confirm what is new for it: as
@@ -443,7 +447,7 @@ class Controller:
         warned = find(status.conditions, ConditionType.WARNING) is not None
         metrics.LIMIT_WARNING.labels(key.namespace, key.name).set(warned)
         metrics.LIMIT_BREACHES.labels(key.namespace, key.name).set(len(status.breached))
-        return context.settings.silent_after_seconds if _is_moving(status.conditions) else None
+        return self._again(status.conditions)
 
     async def _kill_switch(self, key: Key) -> float | None:
         context = self.context
@@ -618,12 +622,6 @@ class Controller:
 
 def _earlier(*times: float | None) -> float | None:
     return min((seconds for seconds in times if seconds is not None), default=None)
-
-
-def _is_moving(conditions: Sequence[Condition]) -> bool:
-    """Whether it is on its way: a pod may get stuck there, or patience may end, and no event says so."""
-    found = find(conditions, ConditionType.RECONCILING)
-    return found is not None and found.status == "True"
 
 
 def _intent(item: Object) -> Object:
