@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.market import TopOfBook
-from crowetrade_agents.domain.numbers import CONTEXT, round_down, round_up, total
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO, round_down, round_up, total
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.execution.own_orders import WorkingOrder
 from crowetrade_agents.execution.policy import ExecutionPolicy, Style
@@ -65,11 +65,15 @@ def plan_child(
     policy: ExecutionPolicy,
     instrument: Instrument,
     cap: Decimal | None = None,
+    reduce_only: bool = False,
 ) -> Plan:
     """Target against position and working orders; quantities signed, in the instrument's units.
 
-    `cap` is the largest quantity that the gateway's limits let pass, as far as that was learned.
+    `cap` is the largest quantity that the gateway's limits let pass, as far as that was learned; with `reduce_only`
+    orders may only bring the position nearer to zero.
     """
+    if reduce_only:
+        target = max(min(target, max(position, ZERO)), min(position, ZERO))
     missing = CONTEXT.subtract(target, position)
     cancels = tuple(order.cl_ord_id for order in working if _is_unwanted(order, missing, working, top))
     side = Side.BUY if missing > 0 else Side.SELL

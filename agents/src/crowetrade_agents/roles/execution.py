@@ -319,7 +319,8 @@ class ExecutionRole:
     async def _pursue(self, name: InstrumentId, quantity: Decimal, origin: Origin, venue: str) -> list[str]:
         """Cancels and orders what one target asks for; returns the orders whose answers are to be awaited."""
         stream = self.streams[name.venue]
-        tops = self._tops(name, venue)
+        tops, now_ns = self._tops(name, venue), self._pause_clock_ns()
+        reduces = self._refusals.reduce_only(name, now_ns)
         plan = plan_child(
             target=quantity,
             position=stream.orders.position(name),
@@ -328,10 +329,11 @@ class ExecutionRole:
             policy=self._policy,
             instrument=self._instruments[name],
             cap=self._refusals.cap(name),
+            reduce_only=reduces,
         )
         self._state.quantity_unknown = plan.idle is IdleReason.NO_QUOTED_QUANTITY
         child, idle = plan.child, plan.idle
-        if child is not None and self._refusals.must_wait(name, child.side, child.quantity, self._pause_clock_ns()):
+        if child is not None and self._refusals.must_wait(name, child.side, child.quantity, now_ns, reduces=reduces):
             child, idle = None, IdleReason.BACKING_OFF
         if idle is not None:
             metrics.count_hold(idle)

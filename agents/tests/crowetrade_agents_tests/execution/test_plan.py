@@ -48,10 +48,10 @@ def plan(
     top: TopOfBook | None = TOP,
     policy: ExecutionPolicy = POLICY,
     cap: int | None = None,
+    reduce_only: bool = False,
 ) -> Plan:
-    return plan_child(
-        Decimal(target), Decimal(position), orders, top, policy, EUR_USD, None if cap is None else Decimal(cap)
-    )
+    largest = None if cap is None else Decimal(cap)
+    return plan_child(Decimal(target), Decimal(position), orders, top, policy, EUR_USD, largest, reduce_only)
 
 
 def child(side: Side, quantity: int, price: str | None) -> Child:
@@ -72,6 +72,9 @@ def child(side: Side, quantity: int, price: str | None) -> Child:
         (plan(100_000, orders=(working(BUY, 90_000),)), child(BUY, 10_000, "1.10021")),
         (plan(100_000, policy=NO_CAP, cap=30_999), child(BUY, 30_000, "1.10021")),
         (plan(20_000, policy=NO_CAP, cap=30_999), child(BUY, 20_000, "1.10021")),
+        (plan(-100_000, 94_000, policy=NO_CAP, reduce_only=True), child(SELL, 94_000, "1.09989")),
+        (plan(100_000, -94_000, policy=NO_CAP, reduce_only=True), child(BUY, 94_000, "1.10021")),
+        (plan(50_000, 94_000, policy=NO_CAP, reduce_only=True), child(SELL, 44_000, "1.09989")),
     ],
     ids=[
         "buys what the cap allows",
@@ -84,6 +87,9 @@ def child(side: Side, quantity: int, price: str | None) -> Child:
         "counts what works",
         "cut to what limits let pass",
         "a cap above what is needed",
+        "a long position is closed, not turned around",
+        "nor is a short one",
+        "a part is closed",
     ],
 )
 def test_a_child_is_ordered(given_plan: Plan, expected: Child) -> None:
@@ -102,6 +108,8 @@ def test_a_child_is_ordered(given_plan: Plan, expected: Child) -> None:
         (plan(100_000, top=replace(TOP, ask_quantity=Decimal(9_999))), IdleReason.BELOW_MIN_QUANTITY),
         (plan(100_000, top=replace(TOP, ask_quantity=Decimal(0))), IdleReason.BELOW_MIN_QUANTITY),
         (plan(100_000, policy=NO_CAP, cap=999), IdleReason.BELOW_MIN_QUANTITY),
+        (plan(100_000, 94_000, policy=NO_CAP, reduce_only=True), IdleReason.AT_TARGET),
+        (plan(-100_000, policy=NO_CAP, reduce_only=True), IdleReason.AT_TARGET),
     ],
 )
 def test_nothing_is_ordered_for_a_reason(given_plan: Plan, reason: IdleReason) -> None:

@@ -467,6 +467,23 @@ async def test_the_other_side_does_not_wait() -> None:
         assert running.quantities == ["11000", "9000", "20000"]
 
 
+async def test_where_only_reducing_is_admitted_a_target_on_the_other_side_closes_what_is_held() -> None:
+    """Found on a cluster: 94000 were held for ever, because 194000 would have turned the position around."""
+    async with execution(lock_step=False) as running:
+        await running.event(1, "94000")
+
+        def only_reduce(order: orders_pb2.NewOrder) -> tuple[str, str, str] | None:
+            held = running.gateway.positions[EUR]
+            reduces = order.side == market_data_pb2.SIDE_SELL and Decimal(order.order_quantity) <= held
+            return None if reduces else ("CloseOnly", "", "it may only reduce its positions")
+
+        running.gateway.refuse = only_reduce
+        for event in range(2, 6):
+            await running.event(event, "-100000")
+        assert running.quantities == ["94000", "194000", "94000", "100000"]
+        assert running.gateway.positions[EUR] == 0
+
+
 async def test_sliced_orders_go_out_in_the_size_that_passes() -> None:
     async with execution(lock_step=False, slice_to_limits=True) as running:
         running.gateway.refuse = too_large(10_000)  # type: ignore[assignment]

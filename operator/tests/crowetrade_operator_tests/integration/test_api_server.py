@@ -126,8 +126,10 @@ async def test_a_namespace_that_is_forbidden_stops_nobody_and_is_picked_up_when_
             assert "risklimits cannot be listed, so nothing is changed there" in relist.unreadable[other]
             assert "does a role of the operator allow it?" in relist.unreadable[other]
             assert _unreadable(other) == 1.0
-            operator.parts.controller.enqueue_all()
-            await operator.parts.controller.sweep()
+            controller = operator.parts.controller
+            controller.enqueue_all()
+            await until("the bus to be connected", lambda: controller.context.bus.connected)
+            await controller.sweep()
             venue = await cluster.get(VENUES, other, "sim-fx")
             assert ("finalizers" in venue["metadata"], venue.get("status")) == (False, None)
             desk = Desk(cluster, other, bus, operator)
