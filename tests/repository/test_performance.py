@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+from benchmarks.backtest.manifests import plan
+from benchmarks.backtest.peers.task import Bar, Task
+from benchmarks.backtest.runs import written
 from benchmarks.figures import figure
 from benchmarks.goals import GOALS
 from tools.performance import page
@@ -46,3 +50,12 @@ def test_the_page_ends_with_a_line_for_each_run() -> None:
         "- `a` to `b`: Monday on m, Python 3.12, revision r1",
         "- `c` to `c`: Tuesday on m, Python 3.12, revision r2",
     ]
+
+
+def test_backtests_are_measured_under_every_limit_there_is(tmp_path: Path) -> None:
+    """They run with `make bench-backtest` only, so that a limit that is new would stop them unseen."""
+    rows = written(tmp_path, "bars.csv", [Bar(0, 1.0, 1.0, 1.0, 1.0)])
+
+    planned, _ = plan(Task(rows, 10, 20))
+
+    assert len(planned.traded) == 1
