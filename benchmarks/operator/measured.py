@@ -104,6 +104,11 @@ class Counts:
         return self._sum("crowetrade_operator_status_writes_total")
 
     @property
+    def renewed(self) -> float:
+        """Of the status writes, those that say nothing new but the time."""
+        return self._sum("crowetrade_operator_status_writes_total", lambda labels: labels["result"] == "renewed")
+
+    @property
     def reconciles(self) -> float:
         """Of all kinds."""
         return self._sum("crowetrade_operator_reconciles_total")

@@ -305,13 +305,14 @@ class _Run:
         keep("drift.edited_ms", "ms", edited, not_repaired=sorted(set(left)))
 
     async def _idle(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
-        """Everybody reports the same."""
+        """Everybody reports the same. Statuses that are written again for their time alone are counted apart."""
         cpu, before = cpu_seconds(operator.pid), await operator.counts()
         await asyncio.sleep(self.plan.seconds)
         after, used = await operator.counts(), cpu_seconds(operator.pid) - cpu
         cores = round(used / self.plan.seconds, 3)
-        requests = after.requests - before.requests
-        keep("idle.requests", "", [requests * 60 / self.plan.seconds], seconds=self.plan.seconds, cpu_cores=cores)
+        renewed = after.renewed - before.renewed
+        requests = (after.requests - before.requests - renewed) * 60 / self.plan.seconds
+        keep("idle.requests", "", [requests], seconds=self.plan.seconds, cpu_cores=cores, renewed=renewed)
 
     async def _restart(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
         """A new process, then another one that takes over from one that is killed, then from one that ends."""

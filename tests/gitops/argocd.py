@@ -16,10 +16,10 @@ from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimitStatus
 from crowetrade_api.v1alpha1.strategy import StrategyStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide import killswitch, risklimit, venueconnection, venueconnection_status
 from crowetrade_operator.decide.health import GRACE_SECONDS, PATIENCE_SECONDS
 from crowetrade_operator.decide.observed import Moment
-from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator_tests.decide import test_killswitch, test_risklimit, test_strategy_status, test_venueconnection
 from crowetrade_operator_tests.decide.scenes import NEVER, UNIX, enforcing, fresh, pod, silent
 from crowetrade_operator_tests.samples import (

@@ -93,7 +93,11 @@ def test_names_and_columns() -> None:
     }
     assert all(value["categories"] == ["crowetrade"] for value in names.values())
     columns = [item["name"] for item in MODELS["Strategy"].COLUMNS if "priority" not in item]
-    assert columns == ["Mode", "Phase", "Venues", "Agents", "Position", "PnL", "Last Signal", "Age"]
+    assert columns == ["Mode", "Phase", "Venues", "Agents", "Position", "PnL", "Last Signal", "Reported", "Age"]
+    for model in MODELS.values():
+        assert {"name": "Reported", "type": "date", "jsonPath": ".status.lastReportTime"}.items() <= dict(
+            next(item for item in model.COLUMNS if item["name"] == "Reported")
+        ).items()
 
 
 def test_columns_point_to_fields_that_exist() -> None:

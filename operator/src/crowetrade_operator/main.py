@@ -1,8 +1,8 @@
 """The operator's process: `python -m crowetrade_operator.main`.
 
-Order of start: settings, HTTP, API server, Lease. Only the leader goes on: list everything, watch (kopf), bus,
-workers. When the Lease is lost, or anything that must run for ever ends, the process ends, and Kubernetes starts it
-anew with nothing left over.
+Order of start: settings, HTTP, API server, Lease. Only the leader goes on: list everything, watch (kopf our own kinds,
+Watches the rest), bus, workers. When the Lease is lost, or anything that must run for ever ends, the process ends, and
+Kubernetes starts it anew with nothing left over.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.relist import Relist
-from crowetrade_operator.cluster.resources import WATCHED, WATCHED_WITH_CERTIFICATES
+from crowetrade_operator.cluster.resources import Role, watched
 from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.cluster.watch import Watches
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, SettingsError
 from crowetrade_operator.handlers.watch import Watch
@@ -75,8 +76,10 @@ class Parts:
     controller: Controller
     audit: AuditRecord
     relist: Relist
-    watches: list[Watch]
-    watch: Callable[[tuple[str, ...]], Watch]
+    # Of kopf: another one for namespaces that could not be read before.
+    kopf: list[Watch]
+    watch: Callable[[tuple[str, ...]], None]
+    watches: Watches
 
 
 class Operator:
@@ -147,7 +150,8 @@ class Operator:
                     "relist": self._relisting(parts.relist),
                     "unreadable namespaces": self._asking_again(parts),
                     "Vault roles": parts.context.vault_roles.run(),
-                    "watch": self._watching(parts.watches),
+                    "watches": parts.watches.run(),
+                    "kopf": self._watching(parts.kopf),
                 },
                 PART_SECONDS,
             )
@@ -171,8 +175,8 @@ class Operator:
     async def _leading(self, cluster: Cluster, leadership: Leadership) -> AsyncIterator[Parts]:
         """Everything that only the leader has; at the end the last statuses and events are written."""
         settings, cache = self.settings, Cache()
-        watched = WATCHED_WITH_CERTIFICATES if settings.issuer is not None else WATCHED
-        relist = Relist(cluster, cache, settings.namespaces, watched=watched)
+        kinds = watched(everywhere=not settings.namespaces, certificates=settings.issuer is not None)
+        relist = Relist(cluster, cache, settings.namespaces, kinds=kinds)
         context = Context(
             settings=settings,
             cluster=cluster,
@@ -200,27 +204,31 @@ class Operator:
             with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
                 loop.call_soon_threadsafe(_take, cache, relist, type_, item)
 
-        def watch(namespaces: tuple[str, ...]) -> Watch:
-            started = Watch(cluster.configuration, tuple(filter(None, namespaces)), sink, watched)
-            started.start()
-            return started
+        threads = list[Watch]()
+        rest = [resource for resource in kinds if resource.role is not Role.OWN]
+        watches = Watches(cluster, relist, functools.partial(_take, cache, relist), rest)
 
-        watches = [watch(relist.readable)]
-        self.parts = Parts(context, controller, audit, relist, watches, watch)
+        def watch(namespaces: tuple[str, ...]) -> None:
+            threads.append(Watch(cluster.configuration, tuple(filter(None, namespaces)), sink))
+            threads[-1].start()
+            watches.start(namespaces)
+
+        watch(relist.readable)
+        self.parts = Parts(context, controller, audit, relist, threads, watch, watches)
         try:
             async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
                 yield self.parts
         finally:
             controller.queue.close()
             await context.direct.close()
-            for one in watches:
+            for one in threads:
                 one.stop()
             if self.stopping.is_set():  # and not because the Lease is lost: then another writes already
                 with contextlib.suppress(TimeoutError, ClusterError):
                     async with asyncio.timeout(SHUTDOWN_SECONDS):
                         await context.status.drain()
                         await context.recorder.drain()
-            for one in watches:
+            for one in threads:
                 await loop.run_in_executor(None, one.join, SHUTDOWN_SECONDS)
             self.parts = None
 
@@ -249,18 +257,18 @@ class Operator:
             await asyncio.sleep(ASK_AGAIN_SECONDS)
             try:
                 if found := await parts.relist.ask_again():
-                    parts.watches.append(parts.watch(tuple(found)))
+                    parts.watch(tuple(found))
                     parts.controller.enqueue_all()
             except ClusterError as error:
                 log.warning("namespaces not asked for, trying again later", error=str(error))
 
-    async def _watching(self, watches: list[Watch]) -> None:
+    async def _watching(self, threads: list[Watch]) -> None:
         """Ends when a thread of kopf has ended."""
-        while all(watch.alive for watch in watches):  # noqa: ASYNC110 - a thread has no asyncio event
+        while all(thread.alive for thread in threads):  # noqa: ASYNC110 - a thread has no asyncio event
             await asyncio.sleep(LOOP_TICK_SECONDS)
-        for watch in watches:
-            if watch.error is not None:
-                log.error("kopf ended", error=repr(watch.error))
+        for thread in threads:
+            if thread.error is not None:
+                log.error("kopf ended", error=repr(thread.error))
 
     async def _first_end(self, coroutines: dict[str, Coroutine[Any, Any, Any]], patience: float) -> None:
         """Runs all until the first ends, then cancels the rest. Anything but `stop` must not end."""

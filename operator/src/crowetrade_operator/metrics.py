@@ -60,7 +60,10 @@ CHILD_WRITTEN_OFTEN = Gauge(
     registry=REGISTRY,
 )
 STATUS_WRITES = Counter(
-    f"{_PREFIX}_status_writes", "Status writes by kind and result.", ["kind", "result"], registry=REGISTRY
+    f"{_PREFIX}_status_writes",
+    "Status writes by kind and result; renewed: nothing was new but the time.",
+    ["kind", "result"],
+    registry=REGISTRY,
 )
 STATUS_PENDING = Gauge(f"{_PREFIX}_status_pending", "Objects whose status waits to be written.", registry=REGISTRY)
 WATCH_EVENTS = Counter(

@@ -9,7 +9,15 @@ from pydantic import Field, StringConstraints
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import LabelSelector, NamespaceChoice, name_rule, rule, section
-from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+from crowetrade_api.v1alpha1.meta import (
+    LENIENT,
+    REPORTED,
+    Metadata,
+    Resource,
+    Unreadable,
+    printer_column,
+    reported_column,
+)
 
 
 class KillNamespaces(NamespaceChoice):
@@ -104,6 +112,7 @@ class KillSwitchStatus(ApiModel):
     """What the gateways say; written by the operator."""
 
     observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    last_report_time: str | None = Field(default=None, description=REPORTED, json_schema_extra={"format": "date-time"})
     state: KillState = Field(default=KillState.UNKNOWN, description="Armed, Engaging, Halted or Rearming.")
     engaged_by: str = Field(default="", description="spec.engagedBy while it is engaged.", max_length=256)
     engaged_since: str | None = Field(
@@ -160,6 +169,7 @@ class KillSwitch(Resource):
         printer_column("Still Open", ".status.stillOpenCount", "integer", description="Orders that are still open."),
         printer_column("Reason", ".spec.reason", description="Why it is engaged."),
         printer_column("By", ".spec.engagedBy", priority=1, description="Who engaged it."),
+        reported_column(),
         printer_column("Age", ".metadata.creationTimestamp", "date", description="Time since it was created."),
     ]
 

@@ -126,9 +126,19 @@ LENIENT = WrapValidator(_leniently)
 """For the status of a resource: what cannot be read is left out, nothing is refused."""
 
 
+REPORTED = "When the operator last wrote this status. It does so from time to time although nothing has changed."
+"""Of status.lastReportTime, which every kind has: it grows old when no operator works."""
+
+
 def printer_column(
     name: str, path: str, type_: str = "string", priority: int = 0, description: str = ""
 ) -> dict[str, Any]:
     """One column of `kubectl get`; priority 1 shows with -o wide only."""
     column: dict[str, Any] = {"name": name, "type": type_, "jsonPath": path, "description": description}
     return column | ({"priority": priority} if priority else {})
+
+
+def reported_column() -> dict[str, Any]:
+    """Grows old when no operator works."""
+    text = "Time since the operator wrote the status; more than 20 minutes: no operator works."
+    return printer_column("Reported", ".status.lastReportTime", "date", description=text)

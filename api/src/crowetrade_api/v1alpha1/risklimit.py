@@ -24,7 +24,15 @@ from crowetrade_api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+from crowetrade_api.v1alpha1.meta import (
+    LENIENT,
+    REPORTED,
+    Metadata,
+    Resource,
+    Unreadable,
+    printer_column,
+    reported_column,
+)
 
 CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
 ON_BREACH = ("Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten")
@@ -284,6 +292,7 @@ class RiskLimitStatus(ApiModel):
     """Where the limits are in force and how much of them is used; written by the operator."""
 
     observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    last_report_time: str | None = Field(default=None, description=REPORTED, json_schema_extra={"format": "date-time"})
     summary: RiskSummary = Field(default_factory=RiskSummary, description="Strings for columns.")
     gateways: GatewaysStatus = Field(
         default_factory=GatewaysStatus, description="Gateways that enforce this generation."
@@ -333,6 +342,7 @@ class RiskLimit(Resource):
         printer_column(
             "Breached", ".status.breached[*].limit", description="Limits that are breached and not cleared."
         ),
+        reported_column(),
         printer_column("Age", ".metadata.creationTimestamp", "date", description="Time since it was created."),
         printer_column(
             "Ready", '.status.conditions[?(@.type=="Ready")].status', priority=1, description="Condition Ready."

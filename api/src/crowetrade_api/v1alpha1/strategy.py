@@ -25,7 +25,15 @@ from crowetrade_api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+from crowetrade_api.v1alpha1.meta import (
+    LENIENT,
+    REPORTED,
+    Metadata,
+    Resource,
+    Unreadable,
+    printer_column,
+    reported_column,
+)
 
 ENTRY_POINT = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 BUILT_IN_MODELS = ("ema-crossover", "market-maker", "mean-reversion", "pair-reversion")
@@ -422,6 +430,7 @@ class StrategyStatus(ApiModel):
     """How the strategy is doing; written by the operator."""
 
     observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    last_report_time: str | None = Field(default=None, description=REPORTED, json_schema_extra={"format": "date-time"})
     phase: StrategyPhase = Field(
         default=StrategyPhase.UNKNOWN,
         description="One word for people, derived from the conditions. Programs use the conditions.",
@@ -494,6 +503,7 @@ class Strategy(Resource):
         printer_column("Position", ".status.summary.position", description="Positions."),
         printer_column("PnL", ".status.pnl.net", description="Realised and unrealised profit less fees."),
         printer_column("Last Signal", ".status.lastSignalTime", "date", description="Time since the last signal."),
+        reported_column(),
         printer_column("Age", ".metadata.creationTimestamp", "date", description="Time since it was created."),
         printer_column(
             "Ready", '.status.conditions[?(@.type=="Ready")].status', priority=1, description="Condition Ready."

@@ -25,7 +25,15 @@ from crowetrade_api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+from crowetrade_api.v1alpha1.meta import (
+    LENIENT,
+    REPORTED,
+    Metadata,
+    Resource,
+    Unreadable,
+    printer_column,
+    reported_column,
+)
 
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"
@@ -619,6 +627,7 @@ class VenueConnectionStatus(ApiModel):
     """How the gateway is doing; written by the operator."""
 
     observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    last_report_time: str | None = Field(default=None, description=REPORTED, json_schema_extra={"format": "date-time"})
     phase: VenuePhase = Field(
         default=VenuePhase.UNKNOWN, description="One word for people, derived from the conditions."
     )
@@ -699,6 +708,7 @@ class VenueConnection(Resource):
         printer_column(
             "Throttled", ".status.orders.throttledTotal", "integer", description="Orders and cancels refused."
         ),
+        reported_column(),
         printer_column("Age", ".metadata.creationTimestamp", "date", description="Time since it was created."),
         printer_column(
             "Ready", '.status.conditions[?(@.type=="Ready")].status', priority=1, description="Condition Ready."

@@ -15,15 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
 from crowetrade_operator.cluster import managed_fields
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.cluster.resources import CERTIFICATES, CHILDREN, ApiResource
+from crowetrade_operator.cluster.resources import BY_KIND, ApiResource, Path, Role
 
 Address = tuple[str, str, str]
 """Kind, namespace and name."""
 Listener = Callable[[Object | None, Object | None], None]
 """Called with the object before (None: it is new) and after (None: it is gone)."""
-
-_CUSTOM = {kind.value for kind in Kind}
-_CHILDREN = {resource.kind for resource in (*CHILDREN, CERTIFICATES)}
 
 
 def address_of(item: Object) -> Address:
@@ -112,10 +109,11 @@ class Cache:
         slim = _slim(item)
         self._items[address] = slim
         self._kinds[address[0], address[1]][address[2]] = slim
-        owner = owner_key(slim) if address[0] not in _CUSTOM else None
+        owner = owner_key(slim) if BY_KIND[address[0]].role is not Role.OWN else None
         if owner is not None:
             self._owned[owner][address] = slim
-        self._tell(known, slim)
+        if known is None or not _same(known, slim):
+            self._tell(known, slim)
 
     def remove(self, item: Object) -> bool:
         """Forgets an object, if it is still the one with that uid."""
@@ -178,8 +176,30 @@ class Cache:
 
 def _slim(item: Object) -> Object:
     """managedFields are most of an object: of children what is kept of them is shared, and of others nobody reads
-    them."""
+    them. The content of children is kept as far as it is compared or decided from."""
+    resource = BY_KIND[item["kind"]]
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
-    if item["kind"] in _CHILDREN:
+    if resource.role is Role.OWN:
+        return {**item, "metadata": metadata}
+    if resource.role is Role.CHILD:
         metadata["managedFields"] = managed_fields.kept(item["metadata"].get("managedFields") or ())
-    return {**item, "metadata": metadata}
+    slim: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+    for path in resource.kept:
+        _copy(item, slim, path)
+    return slim
+
+
+def _copy(source: Object, target: Object, path: Path) -> None:
+    for step in path[:-1]:
+        found = source.get(step)
+        if not isinstance(found, dict):
+            return
+        source, target = found, target.setdefault(step, {})
+    if path[-1] in source:
+        target[path[-1]] = source[path[-1]]
+
+
+def _same(before: Object, after: Object) -> bool:
+    """Whether nothing that is kept differs but the version: as when somebody writes a status that nobody here reads."""
+    metadata = {**after["metadata"], "resourceVersion": before["metadata"].get("resourceVersion")}
+    return before == {**after, "metadata": metadata}

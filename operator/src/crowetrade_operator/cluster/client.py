@@ -36,6 +36,9 @@ PAGE = 500
 THROTTLED_TRIES = 5
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 WATCH_SECONDS = 300
+_JSON = "application/json"
+_METADATA_LIST = f"{_JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,{_JSON}"
+_METADATA = f"{_JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io,{_JSON}"
 _NO_ANSWER = (TimeoutError, aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
 
 
@@ -46,7 +49,11 @@ async def connect(kubeconfig: str) -> Cluster:
         await kube_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
     else:
         kube_config.load_incluster_config(client_configuration=configuration)
-    configuration.connection_pool_maxsize = 64
+    # Each watch holds a connection; how many requests there are at once is bounded by who makes them.
+    configuration.connection_pool_maxsize = 0
+    # Without, aiohttp looks for a .netrc and for proxies with each request, in another thread. proxy-url of a
+    # kubeconfig counts all the same.
+    configuration.client_session_kwargs = {"trust_env": False}
     return Cluster(kube.ApiClient(configuration=configuration))
 
 
@@ -76,38 +83,51 @@ class Cluster:
         return await self._request("GET", "get", resource, resource.path(namespace, name))
 
     async def list(
-        self, resource: ApiResource, namespace: str = "", selector: str = "", fields: str = ""
+        self,
+        resource: ApiResource,
+        namespace: str = "",
+        selector: str = "",
+        fields: str = "",
+        *,
+        metadata_only: bool = False,
     ) -> tuple[list[Object], str]:
         """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages."""
         items: list[Object] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         query |= {"fieldSelector": fields} if fields else {}
+        accept = _METADATA_LIST if metadata_only else _JSON
         while True:
-            page = await self._request("GET", "list", resource, resource.path(namespace), query)
-            for item in page.get("items") or []:
-                items.append({"apiVersion": resource.api_version, "kind": resource.kind, **item})
+            page = await self._request("GET", "list", resource, resource.path(namespace), query, accept=accept)
+            items += (_typed(item, resource) for item in page.get("items") or ())
             version, following = page["metadata"].get("resourceVersion", ""), page["metadata"].get("continue")
             if not following:
                 return items, version
             query["continue"] = following
 
     async def watch(
-        self, resource: ApiResource, version: str, namespace: str = ""
+        self,
+        resource: ApiResource,
+        version: str,
+        namespace: str = "",
+        selector: str = "",
+        *,
+        metadata_only: bool = False,
     ) -> AsyncIterator[tuple[str, Object]]:
         """Changes after a list's resourceVersion, as the type of the event and its object; ends after a while, as
         watches do. Raises ClusterError when the version is too old, and when there is no answer."""
         path = resource.path(namespace)
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
-        query["timeoutSeconds"] = str(WATCH_SECONDS)
+        query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": selector} if selector else {})
+        accept = _METADATA if metadata_only else _JSON
         try:
-            response = await self._open("GET", path, query, None, "application/json", WATCH_SECONDS + REQUEST_SECONDS)
+            response = await self._open("GET", path, query, None, _JSON, WATCH_SECONDS + REQUEST_SECONDS, accept)
             if response.status != 200:
                 raise _error("watch", path, int(response.status), await _payload(response))
             async for line in _lines(response.content.iter_any()):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise _error("watch", path, int(event["object"].get("code") or 0), event["object"])
-                yield event["type"], event["object"]
+                yield event["type"], _typed(event["object"], resource)
         except _NO_ANSWER as error:
             raise _no_answer("watch", path, error) from error
 
@@ -129,10 +149,7 @@ class Cluster:
         """One object, by the right to list; None when it is not there."""
         query = {"fieldSelector": f"metadata.name={name}", "limit": "1"}
         page = await self._request("GET", "list", resource, resource.path(namespace), query)
-        return next(
-            ({"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page.get("items") or ()),
-            None,
-        )
+        return next((_typed(item, resource) for item in page.get("items") or ()), None)
 
     async def merge(self, resource: ApiResource, namespace: str, name: str, patch: Object) -> Object:
         """JSON merge patch; put metadata.resourceVersion in it to be refused when the object changed."""
@@ -168,13 +185,14 @@ class Cluster:
         path: str,
         query: dict[str, str] | None = None,
         body: Object | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> Object:
         for tries_left in reversed(range(THROTTLED_TRIES)):
             started = time.monotonic()
             code = 0
             try:
-                response = await self._open(method, path, query or {}, body, content_type, REQUEST_SECONDS)
+                response = await self._open(method, path, query or {}, body, content_type, REQUEST_SECONDS, accept)
                 code, payload = int(response.status), await _payload(response)
             except _NO_ANSWER as error:
                 raise _no_answer(verb, path, error) from error
@@ -190,9 +208,16 @@ class Cluster:
         raise _error(verb, path, code, payload)
 
     async def _open(
-        self, method: str, path: str, query: dict[str, str], body: Object | None, content_type: str, timeout: float
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        body: Object | None,
+        content_type: str,
+        timeout: float,
+        accept: str,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
         await self._api.update_params_for_auth(headers, {}, ["BearerToken"], path, method, body)
         if method != "GET" and self._seconds_left is not None:
             # Nothing is awaited from here until aiohttp writes: the process may be frozen at any time.
@@ -204,6 +229,11 @@ class Cluster:
             method, url, headers=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=timeout)
         )
         return cast(aiohttp.ClientResponse, response.response)
+
+
+def _typed(item: Object, resource: ApiResource) -> Object:
+    """Items of lists do not say what they are, and metadata alone is a kind of its own."""
+    return {**item, "apiVersion": resource.api_version, "kind": resource.kind}
 
 
 async def _payload(response: aiohttp.ClientResponse) -> Object:

@@ -19,49 +19,7 @@ from typing import Any
 from crowetrade_api.names import APPLIED_HASH_ANNOTATION
 from crowetrade_operator.cluster.managed_fields import Step, dotted, lost, ours, writer
 from crowetrade_operator.cluster.objects import Object
-
-Path = tuple[str, ...]
-
-
-def _paths(prefix: str, *names: str) -> tuple[Path, ...]:
-    return tuple((*prefix.split("."), name) for name in names)
-
-
-ONLY_OURS: dict[str, tuple[Path, ...]] = {
-    "NetworkPolicy": _paths("spec", "podSelector", "policyTypes", "ingress", "egress"),
-    "PodDisruptionBudget": _paths("spec", "selector", "minAvailable", "maxUnavailable"),
-    "Service": _paths(
-        "spec",
-        "selector",
-        "type",
-        "ports",
-        "externalIPs",
-        "externalName",
-        "loadBalancerIP",
-        "loadBalancerClass",
-        "publishNotReadyAddresses",
-    ),
-    # Pods that share the node's network are beyond every NetworkPolicy.
-    "Deployment": _paths("spec.template.spec", "hostNetwork", "hostPID", "hostIPC"),
-    "Certificate": _paths(
-        "spec",
-        "commonName",
-        "subject",
-        "literalSubject",
-        "dnsNames",
-        "uris",
-        "ipAddresses",
-        "emailAddresses",
-        "otherNames",
-        "isCA",
-        "usages",
-        "nameConstraints",
-        "secretTemplate",
-        "additionalOutputFormats",
-        "keystores",
-    ),
-}
-"""By kind: fields that hold what we want and nothing beside it."""
+from crowetrade_operator.cluster.resources import BY_KIND, Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +88,7 @@ def without_others(desired: Object, live: Object) -> Object | None:
 
 
 def _beyond(desired: Object, live: Object) -> Iterator[Path]:
-    for path in ONLY_OURS.get(desired["kind"], ()):
+    for path in BY_KIND[desired["kind"]].only_ours:
         wanted, found = _at(desired, path), _at(live, path)
         if found != wanted and not (wanted in (None, [], False) and found in (None, [], False)):
             yield path

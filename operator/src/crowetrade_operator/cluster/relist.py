@@ -17,12 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from crowetrade_api.names import MANAGED_SELECTOR
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Cache, version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.cluster.resources import CUSTOM, WATCHED, ApiResource
+from crowetrade_operator.cluster.resources import ApiResource, watched
 from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 
 log = structlog.get_logger()
@@ -39,14 +38,18 @@ class Relist:
         cache: Cache,
         namespaces: tuple[str, ...],
         clock: Callable[[], float] = time.monotonic,
-        watched: Sequence[ApiResource] = WATCHED,
+        kinds: Sequence[ApiResource] = watched(),
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._namespaces = namespaces or ("",)
         self._clock = clock
-        self._kinds = watched
+        self._kinds = kinds
         self._watched: dict[str, int] = {}
+        # By kind and namespace: up to which version its list was read last.
+        self._versions: dict[tuple[str, str], str] = {}
+        # The cache tells what came while a list was read, of one list at a time.
+        self._listing = asyncio.Lock()
         self.unreadable: dict[str, str] = {}
         """Why a namespace cannot be read; the empty name stands for all."""
         self._last_event = clock()
@@ -73,6 +76,16 @@ class Relist:
         for namespace in self._namespaces:
             if await self._list(namespace) is None:
                 self._forget(namespace)
+
+    def version(self, resource: ApiResource, namespace: str) -> str:
+        """Up to which version a kind of a namespace has been read: its watch begins there."""
+        return self._versions[resource.kind, namespace]
+
+    async def list_again(self, resource: ApiResource, namespace: str) -> str:
+        """Reads one kind of a namespace, because its watch may have lost something; returns up to which version. Raises
+        ClusterError."""
+        await self._take(resource, namespace)
+        return self.version(resource, namespace)
 
     async def ask_again(self) -> list[str]:
         """Reads the namespaces that could not be read; returns those that can be read now."""
@@ -101,19 +114,26 @@ class Relist:
         None when the namespace cannot be read. Raises ClusterUnavailable."""
         newest = {}
         for resource in self._kinds:
-            self._cache.begin_list()
-            selector = "" if resource in CUSTOM else MANAGED_SELECTOR
             try:
-                items, version = await self._cluster.list(resource, namespace, selector)
+                missed = await self._take(resource, namespace)
             except (ClusterRefused, NotFound) as error:
                 self._not_read(namespace, resource, error)
                 return None
-            missed = self._cache.replace(resource, namespace, items, version)
             newest[resource.kind] = max((version_of(item) for item in missed), default=0)
         if self.unreadable.pop(namespace, None) is not None:
             metrics.NAMESPACE_UNREADABLE.remove(namespace)
             log.info("namespace can be read", namespace=namespace or "all")
         return newest
+
+    async def _take(self, resource: ApiResource, namespace: str) -> list[Object]:
+        """Lists one kind of a namespace into the cache; returns what was missing there or had gone."""
+        async with self._listing:
+            self._cache.begin_list()
+            items, version = await self._cluster.list(
+                resource, namespace, resource.selector, metadata_only=resource.metadata_only
+            )
+            self._versions[resource.kind, namespace] = version
+            return self._cache.replace(resource, namespace, items, version)
 
     def _not_read(self, namespace: str, resource: ApiResource, error: ClusterError) -> None:
         hint = "is the CRD installed?" if error.code == 404 else "does a role of the operator allow it?"

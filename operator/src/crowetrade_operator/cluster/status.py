@@ -1,7 +1,8 @@
 """Status writes, coalesced: per object at most one a second (limits and KillSwitches: ten), within a budget for all.
 
 Positions and counters change with every trade; conditions and phases change rarely and matter. A status that waits is
-replaced by a newer one, never queued behind it. Unchanged ones are not written.
+replaced by a newer one, never queued behind it. Unchanged ones are written once in REPORT_SECONDS with another
+lastReportTime, as regular ones, so that whoever reads a status sees whether an operator works.
 
 There are three lines, each in the order of what may be written first: what people wait for, other significant changes,
 and the rest. The rest alone is held to the budget, so that a significant change does not wait for it; a bound of its
@@ -28,6 +29,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound
 
 log = structlog.get_logger()
@@ -40,6 +42,9 @@ SIGNIFICANT_FACTOR = 10.0
 RESTLESS_WRITES = 30
 RESTLESS_SECONDS = 5.0
 """After so many significant changes in a row an object is written once in so many seconds."""
+REPORT_SECONDS = 600.0
+"""How old a status may become before it is written again although nothing has changed."""
+REPORT_TIME = "lastReportTime"
 LOOK_SECONDS = 0.05
 WRITERS = 4
 
@@ -52,6 +57,8 @@ class Pending:
     uid: str
     significant: bool
     since: float
+    # Whether nothing is new but the time.
+    renews: bool
 
 
 def significant(status: Object) -> Object:
@@ -71,6 +78,11 @@ def significant(status: Object) -> Object:
     part["agents"] = (status.get("agents") or {}).get("summary")
     part["session"] = (status.get("session") or {}).get("state")
     return part
+
+
+def _said(status: Object) -> Object:
+    """Without the time at which it was said."""
+    return {name: value for name, value in status.items() if name != REPORT_TIME}
 
 
 class Bucket:
@@ -104,8 +116,15 @@ class Line(IntEnum):
 class StatusWriter:
     """Keeps the newest status of each object and writes it when it is its turn."""
 
-    def __init__(self, cluster: Cluster, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        per_second: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._cluster = cluster
+        self._wall_clock = wall_clock
         self._clock = clock
         self._per_second = per_second
         budget = Bucket(per_second, per_second, clock())
@@ -133,20 +152,25 @@ class StatusWriter:
         return found[1] if found is not None and found[0] == uid else None
 
     def report(self, key: Key, uid: str, live: Object, status: Object) -> bool:
-        """Takes a status to be written; tells whether it differs from the one before."""
+        """Takes a status to be written; tells whether it has to be."""
         before = self.known(key, uid)
         if before is None:
             before = live
-        if before == status:
+        pending, renews = self._pending.get(key), _said(before) == _said(status)
+        if renews and (pending is not None or not self._is_old(before)):
             return False
-        pending = self._pending.get(key)
         urgent = significant(before) != significant(status) or (pending is not None and pending.significant)
         since = pending.since if pending is not None else self._clock()
-        self._pending[key] = Pending(status, uid, urgent, since)
+        self._pending[key] = Pending(status, uid, urgent, since, renews)
         if pending is None or urgent != pending.significant:
             self._queue(key)
         metrics.STATUS_PENDING.set(len(self._pending))
         return True
+
+    def _is_old(self, status: Object) -> bool:
+        """Also when it is of a time that has not come: the clock was put back."""
+        reported = status.get(REPORT_TIME)
+        return not reported or abs(self._wall_clock() - unix_of(reported)) >= REPORT_SECONDS
 
     def doubt(self, key: Key) -> None:
         """Forgets what was written, so that the next report is compared with what the API server has."""
@@ -239,15 +263,16 @@ class StatusWriter:
             restless.take()
         if not pending.significant:
             self._regular_written.set()
-        self._known[key] = (pending.uid, pending.status)
+        status = {**pending.status, REPORT_TIME: rfc3339(self._wall_clock())}
+        self._known[key] = (pending.uid, status)
         metrics.STATUS_PENDING.set(len(self._pending))
         body: dict[str, Any] = {
             "apiVersion": API_VERSION,
             "kind": key.kind.value,
             "metadata": {"name": key.name, "namespace": key.namespace, "uid": pending.uid},
-            "status": pending.status,
+            "status": status,
         }
-        result = "written"
+        result = "renewed" if pending.renews else "written"
         try:
             self._versions[key] = version_of(await self._cluster.apply(body, "status"))
         except NotFound:

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from crowetrade_api.conditions import Condition, ConditionType, condition, find
 from crowetrade_api.reasons import Reason
+from crowetrade_operator.cluster.times import unix_of
 from crowetrade_operator.decide.observed import Moment
-from crowetrade_operator.decide.times import unix_of
 
 GRACE_SECONDS = 60.0
 """So long something that wants a person may be missing: the rest of what was applied with it comes meanwhile."""

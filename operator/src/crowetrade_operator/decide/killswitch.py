@@ -26,10 +26,10 @@ from crowetrade_api.v1alpha1.killswitch import (
     TimeToHalt,
     UnreadableKillSwitch,
 )
+from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import GatewayView, Moment
 from crowetrade_operator.decide.plan import bounded, bus_message
-from crowetrade_operator.decide.times import rfc3339, unix_of
 
 WATCHED = (ConditionType.ENGAGED, ConditionType.ACKNOWLEDGED)
 SHOWN = 32

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from crowetrade_api.files import ExitCode
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.objects import Object, PodWarning
-from crowetrade_operator.decide.times import unix_of
+from crowetrade_operator.cluster.times import unix_of
 
 Failure = tuple[Reason, str]
 """Why, and in words what it is and what to do."""

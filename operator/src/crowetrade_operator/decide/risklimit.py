@@ -21,11 +21,11 @@ from crowetrade_api.v1alpha1.risklimit import (
     UtilisationStatus,
 )
 from crowetrade_operator.cluster.objects import Note
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
 from crowetrade_operator.decide.plan import Plan, bus_message, paused
 from crowetrade_operator.decide.stops import clearing
-from crowetrade_operator.decide.times import rfc3339
 
 WATCHED = (ConditionType.ENFORCED, ConditionType.WARNING)
 SHOWN_USES, SHOWN_BREACHES = 10, 16

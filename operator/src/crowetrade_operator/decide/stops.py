@@ -9,8 +9,8 @@ from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition
 from crowetrade_api.kill_order import MODE_NAMES
 from crowetrade_api.reasons import Reason
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide.observed import GatewayView
-from crowetrade_operator.decide.times import rfc3339
 
 HARMLESS = ("Alert", "Slow")
 """Actions of a breach that refuse no order for good. What is not known counts as Cancel."""

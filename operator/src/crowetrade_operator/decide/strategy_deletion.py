@@ -15,9 +15,9 @@ from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, uses_venue
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.cluster.objects import Note
+from crowetrade_operator.cluster.times import unix_of
 from crowetrade_operator.decide.observed import Moment, StrategyVenues, Surroundings
 from crowetrade_operator.decide.plan import Plan
-from crowetrade_operator.decide.times import unix_of
 from crowetrade_operator.settings import Settings
 
 MESSAGE_LENGTH = 900

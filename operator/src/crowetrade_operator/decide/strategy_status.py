@@ -23,6 +23,7 @@ from crowetrade_api.v1alpha1.strategy import (
     VenueUse,
 )
 from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP, Instrument
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide import strategy_moves
 from crowetrade_operator.decide.health import STOPPED_ON_PURPOSE, health
 from crowetrade_operator.decide.observed import GatewayView
@@ -45,7 +46,6 @@ from crowetrade_operator.decide.risklimit import acknowledgement
 from crowetrade_operator.decide.stops import stops
 from crowetrade_operator.decide.strategy import Observed
 from crowetrade_operator.decide.strategy_deletion import suspended, waiting_venues
-from crowetrade_operator.decide.times import rfc3339
 
 WATCHED = (
     ConditionType.HALTED,

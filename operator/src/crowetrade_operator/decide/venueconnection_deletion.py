@@ -14,12 +14,12 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenueConnection,
 )
 from crowetrade_operator.cluster.objects import Note
+from crowetrade_operator.cluster.times import unix_of
 from crowetrade_operator.decide import strategy_deletion
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
     Plan,
 )
-from crowetrade_operator.decide.times import unix_of
 from crowetrade_operator.decide.venueconnection_status import open_orders, positions
 from crowetrade_operator.settings import Settings
 

@@ -22,6 +22,7 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenuePhase,
     VenuePositionStatus,
 )
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide import venueconnection_rollout
 from crowetrade_operator.decide.health import health
 from crowetrade_operator.decide.observed import ObservedVenue
@@ -40,7 +41,6 @@ from crowetrade_operator.decide.plan import (
     session_condition,
 )
 from crowetrade_operator.decide.pods import BROKEN
-from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.settings import Settings
 
 WATCHED = (

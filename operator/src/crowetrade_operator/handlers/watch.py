@@ -1,9 +1,8 @@
-"""kopf watches; its handlers only put objects into the cache, whose listeners add keys to the queue.
+"""kopf watches our own kinds; its handlers only put objects into the cache, whose listeners add keys to the queue.
 
 kopf runs in a thread with an event loop of its own: when it ends it cancels every task of its loop that it does not
 know, and in the main thread it would take over the process's signals. `on.event` alone: the other decorators of kopf
-keep their own state in annotations and patch objects. The children are selected by our label at the API server, so
-other pods and ConfigMaps of the cluster never come here.
+keep their own state in annotations and patch objects. Children are watched by cluster/watch.py.
 """
 
 from __future__ import annotations
@@ -12,22 +11,21 @@ import asyncio
 import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import kopf
 from kopf._core.engines.peering import Identity
 
-from crowetrade_api.names import MANAGED_SELECTOR
-from crowetrade_operator.cluster.resources import CUSTOM, WATCHED, ApiResource
+from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
 
 Sink = Callable[[str, dict[str, Any]], None]
 """Takes the type of an event (ADDED, MODIFIED, DELETED, or LISTED) and its object."""
 
 
-def register(registry: kopf.OperatorRegistry, sink: Sink, watched: Sequence[ApiResource] = WATCHED) -> None:
-    """Adds a handler for each kind that the operator watches."""
-    for resource in watched:
+def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
+    """Adds a handler for each of our kinds."""
+    for resource in CUSTOM:
         kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(
             _handler(resource, sink)
         )
@@ -63,7 +61,7 @@ def login(registry: kopf.OperatorRegistry, configuration: Any) -> None:
     kopf.on.login(registry=registry, id="client")(credentials)
 
 
-def settings(watched: Sequence[ApiResource] = WATCHED) -> kopf.OperatorSettings:
+def settings() -> kopf.OperatorSettings:
     """kopf without its events, its scans of CRDs and namespaces, and its limits."""
     out = kopf.OperatorSettings()
     out.posting.enabled = False
@@ -72,22 +70,15 @@ def settings(watched: Sequence[ApiResource] = WATCHED) -> kopf.OperatorSettings:
     out.queueing.idle_timeout = 1.0
     out.queueing.exit_timeout = 0.5
     out.watching.reconnect_backoff = 0.2
-    for resource in watched:
-        if resource in CUSTOM:
-            continue
-        out.watching.label_selectors[resource.group, resource.version, resource.plural] = MANAGED_SELECTOR
     return out
 
 
 class Watch:
     """kopf in its thread. Events are handed to `sink` in that thread: it must pass them on to its own loop."""
 
-    def __init__(
-        self, configuration: Any, namespaces: tuple[str, ...], sink: Sink, watched: Sequence[ApiResource] = WATCHED
-    ) -> None:
+    def __init__(self, configuration: Any, namespaces: tuple[str, ...], sink: Sink) -> None:
         self._registry = kopf.OperatorRegistry()
-        self._watched = watched
-        register(self._registry, sink, watched)
+        register(self._registry, sink)
         login(self._registry, configuration)
         self._namespaces = namespaces
         # Of its own loop: for a flag of threads kopf keeps a thread waiting, and would never end by itself.
@@ -123,7 +114,7 @@ class Watch:
                 # Given, because kopf otherwise asks for the user's name, and the uid of a pod has none.
                 identity=Identity("crowetrade-operator"),
                 registry=self._registry,
-                settings=settings(self._watched),
+                settings=settings(),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 stop_flag=self._stop,

@@ -24,7 +24,7 @@ from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.cluster.resources import CONFIG_MAPS
+from crowetrade_operator.cluster.resources import BY_KIND, CONFIG_MAPS, Role
 from crowetrade_operator.decide.changes import Recorded, events_of, events_while_away, recorded
 from crowetrade_operator.errors import BusUnavailable, ClusterError, NotFound
 from crowetrade_process.audit.chain import End
@@ -37,7 +37,6 @@ KEEP_SECONDS = 30.0
 RETRY_SECONDS = 2.0
 MAX_RESOURCES_BYTES = 700_000
 """A ConfigMap holds 1 MiB."""
-_CUSTOM = frozenset(kind.value for kind in Kind)
 
 
 class AuditRecord:
@@ -63,14 +62,14 @@ class AuditRecord:
         self._data: dict[str, str] = {}
         self.broken: dict[str, str] = {}
         """What is wrong with a chain, by writer."""
-        self._found = {item["metadata"]["uid"]: item for kind in sorted(_CUSTOM) for item in cache.of_kind(kind)}
+        self._found = {item["metadata"]["uid"]: item for kind in Kind for item in cache.of_kind(kind)}
         self._resources = {uid: recorded(item) for uid, item in self._found.items()}
         cache.listen(self._changed)
 
     def _changed(self, before: Object | None, after: Object | None) -> None:
         item = after or before
         assert item is not None
-        if item["kind"] not in _CUSTOM:
+        if BY_KIND[item["kind"]].role is not Role.OWN:
             return
         for event in events_of(before, after):
             self._trail.record(event)

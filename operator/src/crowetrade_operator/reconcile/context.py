@@ -38,12 +38,12 @@ from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.pod_events import PodEvents
 from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESPACES
 from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
 from crowetrade_operator.decide.observed import Children, GatewayView, Kept, Lazy, Moment, Surroundings
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.pods import restarting
-from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
@@ -59,7 +59,7 @@ from crowetrade_operator.settings import Settings
 log = structlog.get_logger()
 
 NAMESPACE_SECONDS = 60.0
-"""How old what is known of a namespace may be; it cannot be watched by an operator of some namespaces."""
+"""How old what is known of a namespace may be that is not watched: an operator of some namespaces cannot."""
 NAMESPACE_READ_SECONDS = 2.0
 R = TypeVar("R", bound=Resource)
 U = TypeVar("U", bound=Unreadable)
@@ -100,6 +100,7 @@ class Context:
         self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
         self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
+        self.cache.listen(self._namespace_seen)
 
     def all_venues(self) -> list[AnyVenue]:
         """Those of all namespaces in which the operator works."""
@@ -211,7 +212,7 @@ class Context:
         try:
             async with asyncio.timeout(NAMESPACE_READ_SECONDS):
                 stored = await self.cluster.get(NAMESPACES, "", namespace)
-            found = stored["metadata"].get("labels") or {}
+            found = _labels(stored)
         except (ClusterError, TimeoutError) as error:
             log.warning("labels of the namespace not read", namespace=namespace, error=str(error))
             if isinstance(error, (ClusterUnavailable, TimeoutError)) and namespace not in self._namespaces:
@@ -221,8 +222,30 @@ class Context:
             self._namespace_changed(namespace)
 
     def _is_old(self, namespace: str) -> bool:
+        if self._watched(namespace) is not None:
+            return False
         _, at = self._namespaces.get(namespace, (None, float("-inf")))
         return self.clock() - at >= NAMESPACE_SECONDS
+
+    def _watched(self, namespace: str) -> Object | None:
+        return self.cache.get(NAMESPACES.kind, "", namespace)
+
+    def _namespace_seen(self, before: Object | None, after: Object | None) -> None:
+        """The watch has brought a namespace; that an operator of some namespaces does not have."""
+        item = after or before
+        if item is None or item["kind"] != NAMESPACES.kind:
+            return
+        name = item["metadata"]["name"]
+        known = _labels(before) if before is not None else self._namespaces.pop(name, (None, 0.0))[0]
+        ends = after is not None and bool(after["metadata"].get("deletionTimestamp"))
+        if ends and name not in self._terminating:
+            log.info("namespace is being deleted", namespace=name)
+            self._terminating.add(name)
+            self._namespace_changed(name)
+        elif not ends:
+            self._terminating.discard(name)  # gone, and perhaps another one has its name
+        if (_labels(after) if after is not None else None) != known:
+            self._namespace_changed(name)
 
     def _namespace_changed(self, namespace: str) -> None:
         self._compiled.clear()
@@ -237,7 +260,7 @@ class Context:
             namespaces |= {namespace for namespace, _ in venues_of(item)} if item is not None else set()
         labelled = namespaces.union(*map(self.traders.homes, namespaces))
         await asyncio.gather(*map(self.know_namespace, sorted(filter(self._is_old, labelled))))
-        if unknown := sorted(labelled - self._namespaces.keys()):
+        if unknown := sorted(name for name in labelled if name not in self._namespaces and not self._watched(name)):
             raise ClusterUnavailable(
                 "get", NAMESPACES.path("", unknown[0]), 0, "the labels of the namespace are not known"
             )
@@ -345,6 +368,9 @@ class Context:
         return Metadata.model_validate(stored["metadata"])
 
     def _labels(self, namespace: str) -> Labels | None:
+        watched = self._watched(namespace)
+        if watched is not None:
+            return _labels(watched)
         return self._namespaces.get(namespace, (None, 0.0))[0]
 
     def _namespaces_around(self, namespace: str) -> dict[str, Labels | None]:
@@ -468,6 +494,10 @@ class Context:
         if stored["metadata"].get("uid") != metadata.uid:
             raise Conflict("patch", f"{key.kind} {key.name}", 409, "another object has the name now")
         return stored
+
+
+def _labels(namespace: Object) -> Labels:
+    return cast(Labels, namespace["metadata"].get("labels") or {})
 
 
 def _belongs(item: Object, key: Key, uid: str) -> bool:

@@ -27,6 +27,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.bus.news import GatewayNews, News
 from crowetrade_operator.cluster.cache import owner_key
 from crowetrade_operator.cluster.objects import Note, Object
+from crowetrade_operator.cluster.resources import BY_KIND, Role
 from crowetrade_operator.decide import (
     killswitch,
     risklimit,
@@ -63,7 +64,6 @@ AGENTS_READ = frozenset({"model", "policy", "agents"})
 """Sections of spec of a Strategy that no gateway's configuration depends on."""
 Resources = AnyStrategy | AnyVenue | RiskLimit | UnreadableLimit | killswitch.AnyKillSwitch
 Status = StrategyStatus | VenueConnectionStatus | RiskLimitStatus | KillSwitchStatus
-_CUSTOM = {kind.value: kind for kind in Kind}
 
 
 class Controller:
@@ -99,13 +99,13 @@ class Controller:
         """An object came, changed or went."""
         item = after or before
         assert item is not None
-        if item["kind"] not in _CUSTOM:
+        if BY_KIND[item["kind"]].role is not Role.OWN:
             for owner in {owner_key(seen) for seen in (before, after) if seen is not None}:
                 if owner is not None:
                     self.queue.add(owner)
             return
         if before is not None and after is not None and _intent(before) == _intent(after):
-            key = Key(_CUSTOM[item["kind"]], item["metadata"]["namespace"], item["metadata"]["name"])
+            key = Key(Kind(item["kind"]), item["metadata"]["namespace"], item["metadata"]["name"])
             if self.context.status.is_overwritten(key, after):
                 self.context.status.doubt(key)
                 self.queue.add(key)
@@ -223,7 +223,7 @@ class Controller:
         """The object itself and what depends on it, and what has to be compiled again."""
         item = after or before
         assert item is not None
-        key = Key(_CUSTOM[item["kind"]], item["metadata"]["namespace"], item["metadata"]["name"])
+        key = Key(Kind(item["kind"]), item["metadata"]["namespace"], item["metadata"]["name"])
         yield key
         match key.kind:
             case Kind.STRATEGY:

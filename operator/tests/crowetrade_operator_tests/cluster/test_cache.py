@@ -14,12 +14,12 @@ def strategy(name: str = "ema", version: int = 1, uid: str = "") -> Object:
     return stored(strategy_manifest(name), resourceVersion=str(version), uid=uid or f"uid-{name}")
 
 
-def child(name: str, owner: str = "ema", version: int = 1) -> Object:
+def child(name: str, owner: str = "ema", version: int = 1, **content: Object) -> Object:
     labels = {"trading.crowetrade.io/strategy": owner}
     metadata = {"name": name, "namespace": "desk", "uid": name, "resourceVersion": str(version), "labels": labels}
     reference: Object = {"f:metadata": {"f:ownerReferences": {f'k:{{"uid":"{name}"}}': {}}}, "f:spec": {}}
     managed = [{"manager": "m", "operation": "Apply", "time": f"at-{name}", "fieldsV1": reference}]
-    return {"kind": "Deployment", "metadata": {**metadata, "managedFields": managed}}
+    return {"kind": "Deployment", "metadata": {**metadata, "managedFields": managed}, **content}
 
 
 def test_the_newer_version_wins() -> None:
@@ -124,9 +124,30 @@ def test_listeners_hear_before_and_after() -> None:
     cache = Cache()
     cache.listen(lambda before, after: heard.append((before is not None, after is not None)))
     cache.put(child("a"))
-    cache.put(child("a", version=2))
+    cache.put(child("a", version=2, status={"replicas": 1}))
     cache.remove(child("a", version=3))
     assert heard == [(False, True), (True, True), (True, False)]
+
+
+def test_of_a_child_the_content_that_matters_is_kept_and_a_change_of_the_rest_wakes_nobody() -> None:
+    heard: list[Object | None] = []
+    cache = Cache()
+    cache.listen(lambda _, after: heard.append(after))
+    pod_spec = {"hostNetwork": True, "containers": [{"name": "agent"}]}
+    spec = {"progressDeadlineSeconds": 600, "replicas": 1, "template": {"spec": pod_spec}}
+    cache.put(child("a", spec=spec, status={"replicas": 1}))
+    found = cache.get("Deployment", "desk", "a")
+    assert found is not None
+    assert found["spec"] == {"progressDeadlineSeconds": 600, "template": {"spec": {"hostNetwork": True}}}
+    assert found["status"] == {"replicas": 1}
+
+    cache.put(child("a", version=2, spec={**spec, "replicas": 2}, status={"replicas": 1}))
+    assert len(heard) == 1
+    found = cache.get("Deployment", "desk", "a")
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == "2", "the version is known all the same"
+    cache.put(child("a", version=3, spec=spec, status={"replicas": 2}))
+    assert len(heard) == 2
 
 
 def test_managed_fields_are_kept_of_children_alone_and_shared_between_them() -> None:

@@ -107,7 +107,7 @@ def test_what_others_added_where_only_we_write_is_taken_away_and_the_rest_stays(
 
 
 def test_empty_lists_and_maps_may_be_left_out_of_what_is_ours() -> None:
-    raw: Object = {"kind": "X", "metadata": {"name": "a"}, "spec": {"rules": [], "labels": {}, "on": False}}
+    raw: Object = {"kind": "ConfigMap", "metadata": {"name": "a"}, "spec": {"rules": [], "labels": {}, "on": False}}
     desired, item = with_hash(raw), live(raw)
     left_out: Object = {"f:metadata": {}, "f:spec": {"f:on": {}}}
     item["metadata"]["managedFields"] = [{**all_ours(desired), "fieldsV1": left_out}]

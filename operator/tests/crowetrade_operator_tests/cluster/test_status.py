@@ -11,7 +11,8 @@ import pytest
 from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import RISK_LIMITS, VENUES, ApiResource
-from crowetrade_operator.cluster.status import RESTLESS_SECONDS, RESTLESS_WRITES, StatusWriter
+from crowetrade_operator.cluster.status import REPORT_SECONDS, RESTLESS_SECONDS, RESTLESS_WRITES, StatusWriter
+from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import Wire
 from crowetrade_operator_tests.waiting import counted, end, until
@@ -23,8 +24,8 @@ Object = dict[str, Any]
 class Clock:
     """A clock that tests set, and that counts how often it was asked."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
         self.asked = 0
 
     def __call__(self) -> float:
@@ -44,7 +45,8 @@ class Writer:
         self.cluster = cluster
         self.namespace = namespace
         self.clock = Clock()
-        self.status = StatusWriter(cluster, per_second, self.clock)
+        self.wall = Clock(1_795_000_000.0)
+        self.status = StatusWriter(cluster, per_second, self.clock, self.wall)
         self.uids: dict[str, str] = {}
 
     async def object(self, name: str) -> None:
@@ -60,6 +62,15 @@ class Writer:
 
     def known(self, name: str) -> Object | None:
         return self.status.known(self.key(name), self.uids[name])
+
+    def now(self, status: Object) -> Object:
+        """As it is stored when it is written now."""
+        return {**status, "lastReportTime": rfc3339(self.wall.now)}
+
+    async def said(self, name: str) -> Object:
+        """What is stored, without the time."""
+        status = (await self.live(name)).get("status") or {}
+        return {field: value for field, value in status.items() if field != "lastReportTime"}
 
     async def live(self, name: str) -> Object:
         return await self.cluster.get(RISK_LIMITS, self.namespace, name)
@@ -96,17 +107,17 @@ async def test_a_status_that_waits_is_replaced_by_a_newer_one(writer: Writer) ->
     assert writer.report("a", said("second"))
     assert writer.known("a") == said("second"), "the next report is compared with it"
     await writer.status.drain()
-    assert (await writer.live("a"))["status"] == said("second")
+    assert await writer.said("a") == said("second")
     assert written() == before + 1
 
 
 async def test_what_does_not_differ_is_not_written(writer: Writer) -> None:
     before = written()
-    assert not writer.report("a", said("same"), live=said("same")), "it is so at the API server"
-    assert writer.report("a", said("new"), live=said("same"))
-    assert not writer.report("a", said("new"), live=said("same")), "it waits already"
+    assert not writer.report("a", said("same"), live=writer.now(said("same"))), "it is so at the API server"
+    assert writer.report("a", said("new"), live=writer.now(said("same")))
+    assert not writer.report("a", said("new"), live=writer.now(said("same"))), "it waits already"
     await writer.status.drain()
-    assert not writer.report("a", said("new"), live=said("same")), "it is written, and the watch is late"
+    assert not writer.report("a", said("new"), live=writer.now(said("same"))), "it is written, and the watch is late"
     assert written() == before + 1
 
 
@@ -117,6 +128,29 @@ async def test_doubt_compares_with_the_api_server_again(writer: Writer) -> None:
     assert not writer.report("a", said("ours"), live=said("theirs"))
     writer.status.doubt(writer.key("a"))
     assert writer.report("a", said("ours"), live=said("theirs"))
+
+
+async def test_a_status_that_has_grown_old_is_written_again_although_nothing_is_new(writer: Writer) -> None:
+    async def reported() -> str:
+        await writer.status.drain()
+        return str((await writer.live("a"))["status"]["lastReportTime"])
+
+    renewed = counted("status_writes", kind="RiskLimit", result="renewed")
+    assert writer.report("a", said("same"))
+    assert unix_of(await reported()) == writer.wall.now
+    writer.wall.now += REPORT_SECONDS - 1
+    assert not writer.report("a", said("same"))
+    writer.status.doubt(writer.key("a"))
+    assert not writer.report("a", said("same"), live=(await writer.live("a"))["status"]), (
+        "nor after a look at what is stored"
+    )
+    writer.wall.now += 1
+    assert writer.report("a", said("same"), live=(await writer.live("a"))["status"])
+    assert not writer.report("a", said("same")), "it waits already"
+    assert unix_of(await reported()) == writer.wall.now
+    assert counted("status_writes", kind="RiskLimit", result="renewed") == renewed + 1
+    writer.wall.now -= 2 * REPORT_SECONDS
+    assert writer.report("a", said("same")), "the clock was put back: that time would not come for long"
 
 
 async def test_what_is_forgotten_is_not_written(writer: Writer) -> None:
@@ -260,7 +294,7 @@ async def test_without_the_api_server_it_is_tried_again_and_a_newer_one_wins(
     writer.clock.now += 1.0
 
     async def there() -> bool:
-        return bool((await cluster.get(RISK_LIMITS, namespace, "a"))["status"] == said("second"))
+        return await Writer(cluster, namespace).said("a") == said("second")
 
     await until("the newer status", there)
 

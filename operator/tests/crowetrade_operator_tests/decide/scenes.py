@@ -12,9 +12,9 @@ from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_c
 from crowetrade_api.names import FIELD_MANAGER, FINALIZER
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.compare import with_hash
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
 from crowetrade_operator.decide.plan import Plan
-from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator_tests.samples import account, change, gateway_status, limit, strategy_manifest, venue
 
 Object = dict[str, Any]

@@ -13,10 +13,10 @@ from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimitStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide import killswitch, risklimit, venueconnection, venueconnection_status
 from crowetrade_operator.decide.health import GRACE_SECONDS, PATIENCE_SECONDS, health
 from crowetrade_operator.decide.observed import Children, GatewayView, Moment
-from crowetrade_operator.decide.times import rfc3339
 from crowetrade_operator_tests.decide import test_killswitch, test_risklimit, test_strategy_status, test_venueconnection
 from crowetrade_operator_tests.decide.scenes import NEVER, NOW, UNIX, enforcing, fresh, silent
 from crowetrade_operator_tests.samples import SETTINGS, account, change, limit, venue, venue_manifest

@@ -11,13 +11,13 @@ from crowetrade_api.conditions import Condition, ConditionType, condition
 from crowetrade_api.names import PAUSED_ANNOTATION
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut
+from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator.decide.observed import GatewayView, Surroundings
 from crowetrade_operator.decide.plan import (
     paused,
     session_condition,
     transition_notes,
 )
-from crowetrade_operator.decide.times import rfc3339, unix_of
 from crowetrade_operator_tests.decide.scenes import NEVER, fresh, silent
 from crowetrade_operator_tests.samples import account, gateway_status, strategy
 

@@ -8,9 +8,9 @@ import pytest
 
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.objects import PodWarning
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings, missed_config_map, stuck
 from crowetrade_operator.decide.pods import BROKEN, ready_pods, rolled_out, workload
-from crowetrade_operator.decide.times import rfc3339
 
 Object = dict[str, Any]
 NOW = 1_767_607_200.0

@@ -15,6 +15,7 @@ _OF_THE_RUN = {
     "managedFields",
     "creationTimestamp",
     "lastTransitionTime",
+    "lastReportTime",
     "generation",
     "observedGeneration",
     "clusterIP",

@@ -19,8 +19,8 @@ from crowetrade_operator.cluster.resources import (
     NAMESPACES,
     RISK_LIMITS,
     VENUES,
-    WATCHED,
     ApiResource,
+    watched,
 )
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
@@ -106,7 +106,7 @@ async def test_a_namespace_that_is_forbidden_stops_nobody_and_is_picked_up_when_
     other = f"{namespace}-other"
     await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
     await _allow(cluster, namespace, "work", _may(["*"], ["*"], ["*"]))
-    seen = [resource.plural for resource in WATCHED if resource is not RISK_LIMITS]
+    seen = [resource.plural for resource in watched() if resource is not RISK_LIMITS]
     await _allow(cluster, other, "some", _may(["*"], ["*"], seen))
     for place in (namespace, other):
         await cluster.create(VENUES, place, venue_manifest(namespace=place))

@@ -140,7 +140,7 @@ async def test_a_crd_that_is_replaced_is_followed_and_one_that_is_taken_away_is_
             await client.delete(CRDS, "", LIMITS_CRD)
             await _rules(desk)
             await desk.condition(STRATEGIES, "ema", "Ready", "False", "NoLimitInForce")
-            with pytest.raises(RuntimeError, match="watch has ended"):
+            with pytest.raises(RuntimeError, match="kopf has ended"):
                 async with asyncio.timeout(120):
                     await task
             async with started(settings) as (waiting, task):

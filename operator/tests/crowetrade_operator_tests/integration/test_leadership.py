@@ -145,9 +145,9 @@ async def test_a_watch_that_ends_ends_the_process(settings: Settings, cluster: C
         await working(operator, task)
         await _something_is_done(cluster, namespace)
         assert operator.parts is not None
-        operator.parts.watches[0].stop()
+        operator.parts.kopf[0].stop()
         with pytest.raises(RuntimeError, match="work has ended") as found:
             async with asyncio.timeout(15):
                 await task
-        assert "watch has ended" in str(found.value.__cause__)
+        assert "kopf has ended" in str(found.value.__cause__)
         assert await _holder(cluster, namespace) == ""

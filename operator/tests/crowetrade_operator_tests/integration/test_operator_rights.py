@@ -16,15 +16,11 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
     CERTIFICATES,
-    CHILDREN,
     CONFIG_MAPS,
-    CUSTOM,
     DEPLOYMENTS,
-    EVENTS,
     KILL_SWITCHES,
+    KINDS,
     LEASES,
-    NAMESPACES,
-    PODS,
     RISK_LIMITS,
     STRATEGIES,
     VENUES,
@@ -44,10 +40,9 @@ Object = dict[str, Any]
 Right = tuple[str, str, str]
 """Group, resource with subresource, verb."""
 ACCOUNT = f"system:serviceaccount:{SYSTEM_NAMESPACE}:crowetrade-operator"
-WATCHING = ("list", "watch")
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
-MANAGED = tuple(item for item in CUSTOM if item is not KILL_SWITCHES)
-"""Kinds whose metadata it changes: finalizers, and annotations that are carried out."""
+EVERYWHERE = {("", "namespaces", "list"), ("", "namespaces", "watch")}
+"""What a Role of a namespace cannot grant."""
 
 
 def rights(resource: ApiResource, *verbs: str, subresource: str = "") -> set[Right]:
@@ -55,19 +50,14 @@ def rights(resource: ApiResource, *verbs: str, subresource: str = "") -> set[Rig
     return {(resource.group, name, verb) for verb in verbs}
 
 
-def needed() -> set[Right]:
-    """By what the operator does with its kinds."""
+def needed(*kinds: ApiResource) -> set[Right]:
+    """By the table of kinds: of these, or of all that are in every installation."""
     found: set[Right] = set()
-    for resource in CUSTOM:
-        found |= rights(resource, *WATCHING) | rights(resource, "patch", subresource="status")
-    for resource in MANAGED:
-        found |= rights(resource, "patch")
-    for resource in CHILDREN:
-        found |= rights(resource, *WATCHING, "create", "patch", "delete")
-    for resource in (STRATEGIES, VENUES):
-        found |= rights(resource, "update", subresource="finalizers")
-    found |= rights(KILL_SWITCHES, "create") | rights(PODS, *WATCHING)
-    return found | rights(NAMESPACES, "get") | rights(EVENTS, "create", "list")
+    for resource in kinds or [item for item in KINDS if item not in (CERTIFICATES, LEASES)]:
+        found |= rights(resource, *resource.verbs.split())
+        for subresource, verbs in resource.subresources:
+            found |= rights(resource, *verbs.split(), subresource=subresource)
+    return found
 
 
 def said(role: Object) -> set[Right]:
@@ -89,14 +79,14 @@ def test_the_charts_rules_are_what_the_operators_kinds_need() -> None:
     roles = [item for item in of_kind(some, "Role") if _is_operators(item)]
     assert [item["metadata"]["namespace"] for item in roles] == ["a", "b"]
     for role in roles:
-        assert said(role) == needed()
+        assert said(role) == needed() - EVERYWHERE
     (lease,) = [item for item in of_kind(some, "Role") if item["metadata"]["name"] == "crowetrade-operator-lease"]
-    assert said(lease) == rights(LEASES, "create", "get", "update") | rights(CONFIG_MAPS, "create", "get", "patch")
+    assert said(lease) == needed(LEASES) | rights(CONFIG_MAPS, "create", "get", "patch")
     named = {tuple(rule["resourceNames"]) for rule in lease["rules"] if "create" not in rule["verbs"]}
     assert named == {("crowetrade-operator",), (KEPT_CONFIG_MAP,)}
     with_certificates = rendered("identity.source=CertManager", "identity.certManager.issuerRef.name=ca")
     (more,) = [item for item in of_kind(with_certificates, "ClusterRole") if _is_operators(item)]
-    assert said(more) - needed() == rights(CERTIFICATES, *WATCHING, "create", "patch", "delete")
+    assert said(more) - needed() == needed(CERTIFICATES)
 
 
 def _is_operators(item: Object) -> bool:
@@ -151,7 +141,7 @@ def allowed(server: Server, namespace: str, right: Right) -> bool:
 
 
 def test_the_api_server_gives_it_every_right_that_it_needs_and_no_other(installed: Server, namespace: str) -> None:
-    wanted = needed()
+    wanted = needed() - EVERYWHERE
     missing = [right for right in sorted(wanted) if not allowed(installed, namespace, right)]
     assert missing == []
     resources = {(group, resource) for group, resource, _ in wanted} | {

@@ -1,0 +1,71 @@
+"""Watches children, pods and namespaces, from where they were listed.
+
+kopf watches our own kinds; it keeps whole objects, and what it does with each event costs as much as the reconcile that
+the event leads to. Of children the API server sends what is compared, or metadata alone (see resources.py).
+
+A watch that ends in time goes on from the last version that it has brought. One that breaks, or whose version is too
+old, lists its kind again: an API server that comes back from a backup counts from an earlier version, and would send
+nothing until it has caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.relist import Relist
+from crowetrade_operator.cluster.resources import ApiResource
+from crowetrade_operator.errors import ClusterError
+
+log = structlog.get_logger()
+
+FIRST_DELAY = 0.2
+LAST_DELAY = 10.0
+Sink = Callable[[str, Object], None]
+"""Takes the type of an event (ADDED, MODIFIED, DELETED) and its object."""
+
+
+class Watches:
+    """One watch for each kind and namespace."""
+
+    def __init__(self, cluster: Cluster, relist: Relist, sink: Sink, kinds: Sequence[ApiResource]) -> None:
+        self._cluster = cluster
+        self._relist = relist
+        self._sink = sink
+        self._kinds = kinds
+        self._started: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+
+    def start(self, namespaces: Iterable[str]) -> None:
+        """Watches these, too, which have been listed; one empty name stands for all."""
+        self._started.put_nowait(tuple(namespaces))
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for namespace in await self._started.get():
+                    for resource in self._kinds:
+                        group.create_task(self._follow(resource, namespace))
+
+    async def _follow(self, resource: ApiResource, namespace: str) -> None:
+        version, delay = self._relist.version(resource, namespace), FIRST_DELAY
+        while True:
+            try:
+                version = version or await self._relist.list_again(resource, namespace)
+                async for type_, item in self._cluster.watch(
+                    resource, version, namespace, resource.selector, metadata_only=resource.metadata_only
+                ):
+                    version, delay = item["metadata"]["resourceVersion"], FIRST_DELAY
+                    if type_ != "BOOKMARK":
+                        self._sink(type_, item)
+            except ClusterError as error:
+                tell = log.info if delay < LAST_DELAY else log.warning
+                tell("watch broken, listing again", kind=resource.kind, namespace=namespace or "all", error=str(error))
+                version = ""
+                await asyncio.sleep(delay * (0.5 + random.random()))
+                delay = min(LAST_DELAY, 2.0 * delay)

@@ -1,0 +1,100 @@
+"""A watch begins where the list ended, asks for no more than is needed, and lists again when it is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.cluster.cache import Cache
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.relist import Relist
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, SERVICES, ApiResource
+from crowetrade_operator.cluster.watch import Watches
+from crowetrade_operator_tests.waiting import until
+from crowetrade_process.stopping import cancelled
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+KINDS = (CONFIG_MAPS, SERVICES)
+
+
+def _ours(resource: ApiResource, name: str, managed_by: str = "crowetrade-operator", **content: Any) -> Object:
+    metadata = {"name": name, "labels": {"app.kubernetes.io/managed-by": managed_by}}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **content}
+
+
+class Scene:
+    """A cache that is filled from one namespace, and what its watches have brought."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self.cache = Cache()
+        self.relist = Relist(cluster, self.cache, (namespace,), kinds=KINDS)
+        self.brought: list[tuple[str, str]] = []
+        self._watches = Watches(cluster, self.relist, self._take, KINDS)
+        self._namespace = namespace
+
+    def _take(self, type_: str, item: Object) -> None:
+        self.brought.append((type_, item["metadata"]["name"]))
+        if type_ == "DELETED":
+            self.cache.remove(item)
+        else:
+            self.cache.put(item)
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        self._watches.start((self._namespace,))
+        task = asyncio.create_task(self._watches.run())
+        try:
+            yield
+        finally:
+            await cancelled(task)
+
+
+async def test_what_came_between_the_list_and_the_watch_is_brought(cluster: Cluster, namespace: str) -> None:
+    await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "listed", data={"a": "1"}))
+    scene = Scene(cluster, namespace)
+    await scene.relist.fill()
+    await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "between", data={"a": "1"}))
+    await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "theirs", managed_by="Helm"))
+    spec = {"selector": {"app": "x"}, "ports": [{"port": 80}]}
+    await cluster.create(SERVICES, namespace, _ours(SERVICES, "service", spec=spec))
+    async with scene.watching():
+        await until("both", lambda: len(scene.brought) == 2)
+        assert sorted(scene.brought) == [("ADDED", "between"), ("ADDED", "service")]
+        for name in ("listed", "between"):
+            found = scene.cache.get("ConfigMap", namespace, name)
+            assert found is not None
+            assert sorted(found) == ["apiVersion", "kind", "metadata"], "of a ConfigMap the metadata is enough"
+            assert found["metadata"]["managedFields"]
+        service = scene.cache.get("Service", namespace, "service")
+        assert service is not None
+        assert service["spec"]["selector"] == {"app": "x"}, "what is compared is kept"
+        assert "clusterIP" not in service["spec"]
+        await cluster.delete(CONFIG_MAPS, namespace, "listed")
+        await until("the deletion", lambda: scene.cache.get("ConfigMap", namespace, "listed") is None)
+
+
+async def test_a_watch_that_is_refused_leads_to_a_list(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "gone"))
+    scene = Scene(cluster, namespace)
+    await scene.relist.fill()
+    await cluster.delete(CONFIG_MAPS, namespace, "gone")
+    known, asked = scene.relist.version, set[str]()
+
+    def none_at_first(resource: ApiResource, place: str) -> str:
+        first = resource.kind not in asked
+        asked.add(resource.kind)
+        return "none" if first else known(resource, place)
+
+    monkeypatch.setattr(scene.relist, "version", none_at_first)
+    async with scene.watching():
+        await until("the list", lambda: scene.cache.get("ConfigMap", namespace, "gone") is None)
+        await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "after"))
+        await until("the watch to go on", lambda: ("ADDED", "after") in scene.brought)
+    assert ("DELETED", "gone") not in scene.brought
