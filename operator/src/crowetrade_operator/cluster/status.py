@@ -28,7 +28,8 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound
+from crowetrade_operator.cluster.undeclared import UndeclaredFields, undeclared_fields
+from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound, NotInSchema
 
 log = structlog.get_logger()
 
@@ -121,6 +122,9 @@ class StatusWriter:
         self._last: dict[Key, float] = {}
         self._restless: dict[Key, Bucket] = {}
         self._writing: set[Key] = set()
+        self.undeclared = UndeclaredFields(clock)
+        self.on_undeclared: Callable[[], None] = lambda: None
+        """Called when a CRD turns out to declare less than this operator reports, or more than before."""
         self._arrived = asyncio.Event()
         self._regular_written = asyncio.Event()
 
@@ -137,6 +141,8 @@ class StatusWriter:
         before = self.known(key, uid)
         if before is None:
             before = live
+            if before == self.undeclared.declared(key.kind, status):
+                return False
         if before == status:
             return False
         pending = self._pending.get(key)
@@ -160,7 +166,8 @@ class StatusWriter:
             return False
         uid, status = found
         later = version_of(item) > self._versions.get(key, sys.maxsize)
-        return uid == item["metadata"]["uid"] and later and item.get("status") != status
+        declared = self.undeclared.declared(key.kind, status)
+        return uid == item["metadata"]["uid"] and later and item.get("status") != declared
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
@@ -241,22 +248,32 @@ class StatusWriter:
             self._regular_written.set()
         self._known[key] = (pending.uid, pending.status)
         metrics.STATUS_PENDING.set(len(self._pending))
+        status = self.undeclared.declared(key.kind, pending.status)
         body: dict[str, Any] = {
             "apiVersion": API_VERSION,
             "kind": key.kind.value,
             "metadata": {"name": key.name, "namespace": key.namespace, "uid": pending.uid},
-            "status": pending.status,
+            "status": status,
         }
         result = "written"
         try:
             self._versions[key] = version_of(await self._cluster.apply(body, "status"))
+            if self.undeclared.taken(key.kind, status):
+                log.info("the CRD declares fields of the status that it did not before", kind=key.kind)
+                self.on_undeclared()
         except NotFound:
             result = "gone"
+        except NotInSchema as error:
+            result = "retried"
+            self._retry(key, pending)
+            if self.undeclared.refused(key.kind, status, undeclared_fields(error.message)):
+                fields = self.undeclared.of(key.kind)
+                log.error("the CRD is older than the operator: upgrade the CRDs", kind=key.kind, left_out=fields)
+                self.on_undeclared()
         except (ClusterUnavailable, Conflict) as error:
             result = "retried"
             log.warning("status not written, trying again", key=str(key), error=str(error))
-            self._known.pop(key, None)
-            self._pending.setdefault(key, pending)
+            self._retry(key, pending)
         except ClusterError as error:
             result = "refused"
             self._known.pop(key, None)
@@ -266,6 +283,10 @@ class StatusWriter:
             if key in self._pending:
                 self._queue(key)
         metrics.STATUS_WRITES.labels(key.kind.value, result).inc()
+
+    def _retry(self, key: Key, pending: Pending) -> None:
+        self._known.pop(key, None)
+        self._pending.setdefault(key, pending)
 
 
 def _line(key: Key, pending: Pending) -> Line:
