@@ -67,6 +67,10 @@ class ConditionType(DocumentedEnum):
         "BusDeficient",
         "The message bus lacks something that is relied upon, or it cannot be read; absent when nothing is missing.",
     )
+    SCHEMA_OUTDATED = (
+        "SchemaOutdated",
+        "The CRD in the cluster is older than the operator, so a part of the status is left out; absent otherwise.",
+    )
     NAME_TAKEN = (
         "NameTaken",
         "An object that somebody else made has the name of a child; absent when none has.",
@@ -80,6 +84,7 @@ WHEN_TRUE_BAD = (
     ConditionType.HALTED,
     ConditionType.LEFT_BEHIND,
     ConditionType.STRATEGIES_REFUSED,
+    ConditionType.SCHEMA_OUTDATED,
     ConditionType.NAME_TAKEN,
     ConditionType.BREACHED,
     ConditionType.WARNING,

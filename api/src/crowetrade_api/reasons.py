@@ -81,6 +81,11 @@ class Reason(DocumentedEnum):
         "identity.source of the installation is None.",
         "Set identity.source of the chart to Vault, CertManager or Files.",
     )
+    CRD_OLDER_THAN_OPERATOR = (
+        "CrdOlderThanOperator",
+        "The CRD does not declare fields that the operator reports.",
+        "Upgrade the CRDs to the version of the operator: `helm upgrade`, or apply those of the release.",
+    )
     RECONCILING_PAUSED = (
         "ReconcilingPaused",
         "The annotation trading.crowetrade.io/paused is true.",

@@ -8,7 +8,8 @@ OperatorError
 │   ├── Conflict              may be retried after reading again: 409
 │   ├── NotFound              the object is gone: 404
 │   └── ClusterRefused        is not retried soon: other 4xx (forbidden, invalid)
-│       └── NamespaceTerminating  nothing new may be made there: no reason to worry anybody
+│       ├── NamespaceTerminating  nothing new may be made there: no reason to worry anybody
+│       └── NotInSchema           the CRD does not declare a field: it is of another version
 └── BusUnavailable          may be retried: NATS cannot be reached or has no JetStream
 """
 
@@ -54,6 +55,10 @@ class ClusterRefused(ClusterError):
 
 class NamespaceTerminating(ClusterRefused):
     """The namespace is being deleted: what is in it may be changed and deleted, nothing may come."""
+
+
+class NotInSchema(ClusterRefused):
+    """The CRD does not declare fields of the status that was sent; the message names them."""
 
 
 class BusUnavailable(OperatorError):

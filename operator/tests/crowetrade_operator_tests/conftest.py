@@ -99,10 +99,10 @@ async def install_crds(client: Cluster) -> None:
         except NotFound:
             await client.create(CRDS, "", body)
     for resource in CUSTOM:
-        await _served(client, resource)
+        await served(client, resource)
 
 
-async def _served(client: Cluster, resource: ApiResource) -> None:
+async def served(client: Cluster, resource: ApiResource) -> None:
     """The kind is established, and a list of it is answered: the one comes a little before the other."""
 
     async def check() -> bool:

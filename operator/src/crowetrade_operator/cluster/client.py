@@ -21,6 +21,7 @@ from crowetrade_api.names import FIELD_MANAGER
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
+from crowetrade_operator.cluster.undeclared import undeclared_fields
 from crowetrade_operator.errors import (
     ClusterError,
     ClusterRefused,
@@ -28,6 +29,7 @@ from crowetrade_operator.errors import (
     Conflict,
     NamespaceTerminating,
     NotFound,
+    NotInSchema,
 )
 
 REQUEST_SECONDS = 15.0
@@ -273,6 +275,8 @@ def _error(verb: str, path: str, code: int, payload: Object) -> ClusterError:
         return NotFound(verb, path, code, message)
     if code == 409:
         return Conflict(verb, path, code, message)
+    if undeclared_fields(message):  # with 500, although it is not the server's fault
+        return NotInSchema(verb, path, code, message)
     if code == 429 or code >= 500:
         return ClusterUnavailable(verb, path, code, message)
     causes = (payload.get("details") or {}).get("causes") or []

@@ -136,8 +136,12 @@ class Relist:
             return self._cache.replace(resource, namespace, items, version)
 
     def _not_read(self, namespace: str, resource: ApiResource, error: ClusterError) -> None:
-        hint = "is the CRD installed?" if error.code == 404 else "does a role of the operator allow it?"
-        text = f"{resource.plural} cannot be listed, so nothing is changed there: {error.message}; {hint}"
+        hint = (
+            f"is its CRD installed, and does it serve {resource.version}?"
+            if error.code == 404
+            else "does a role of the operator allow it?"
+        )
+        text = f"{resource.plural} cannot be listed, so nothing is changed there: {error.message.strip()}; {hint}"
         metrics.NAMESPACE_UNREADABLE.labels(namespace).set(1)
         if self.unreadable.get(namespace) != text:
             log.error("namespace cannot be read", namespace=namespace or "all", error=text)

@@ -30,7 +30,8 @@ from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.times import rfc3339, unix_of
-from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound
+from crowetrade_operator.cluster.undeclared import UndeclaredFields, undeclared_fields
+from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound, NotInSchema
 
 log = structlog.get_logger()
 
@@ -140,6 +141,9 @@ class StatusWriter:
         self._last: dict[Key, float] = {}
         self._restless: dict[Key, Bucket] = {}
         self._writing: set[Key] = set()
+        self.undeclared = UndeclaredFields(clock)
+        self.on_undeclared: Callable[[], None] = lambda: None
+        """Called when a CRD turns out to declare less than this operator reports, or more than before."""
         self._arrived = asyncio.Event()
         self._regular_written = asyncio.Event()
 
@@ -154,10 +158,11 @@ class StatusWriter:
     def report(self, key: Key, uid: str, live: Object, status: Object) -> bool:
         """Takes a status to be written; tells whether it has to be."""
         before = self.known(key, uid)
+        told = status
         if before is None:
-            before = live
-        pending, renews = self._pending.get(key), _said(before) == _said(status)
-        if renews and (pending is not None or not self._is_old(before)):
+            before, told = live, self.undeclared.declared(key.kind, status)
+        pending, renews = self._pending.get(key), _said(before) == _said(told)
+        if renews and (pending is not None or not self._is_old(before) or REPORT_TIME not in told):
             return False
         urgent = significant(before) != significant(status) or (pending is not None and pending.significant)
         since = pending.since if pending is not None else self._clock()
@@ -184,7 +189,8 @@ class StatusWriter:
             return False
         uid, status = found
         later = version_of(item) > self._versions.get(key, sys.maxsize)
-        return uid == item["metadata"]["uid"] and later and item.get("status") != status
+        declared = self.undeclared.declared(key.kind, status)
+        return uid == item["metadata"]["uid"] and later and item.get("status") != declared
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
@@ -266,6 +272,7 @@ class StatusWriter:
         status = {**pending.status, REPORT_TIME: rfc3339(self._wall_clock())}
         self._known[key] = (pending.uid, status)
         metrics.STATUS_PENDING.set(len(self._pending))
+        status = self.undeclared.declared(key.kind, status)
         body: dict[str, Any] = {
             "apiVersion": API_VERSION,
             "kind": key.kind.value,
@@ -275,13 +282,22 @@ class StatusWriter:
         result = "renewed" if pending.renews else "written"
         try:
             self._versions[key] = version_of(await self._cluster.apply(body, "status"))
+            if self.undeclared.taken(key.kind, status):
+                log.info("the CRD declares fields of the status that it did not before", kind=key.kind)
+                self.on_undeclared()
         except NotFound:
             result = "gone"
+        except NotInSchema as error:
+            result = "retried"
+            self._retry(key, pending)
+            if self.undeclared.refused(key.kind, status, undeclared_fields(error.message)):
+                fields = self.undeclared.of(key.kind)
+                log.error("the CRD is older than the operator: upgrade the CRDs", kind=key.kind, left_out=fields)
+                self.on_undeclared()
         except (ClusterUnavailable, Conflict) as error:
             result = "retried"
             log.warning("status not written, trying again", key=str(key), error=str(error))
-            self._known.pop(key, None)
-            self._pending.setdefault(key, pending)
+            self._retry(key, pending)
         except ClusterError as error:
             result = "refused"
             self._known.pop(key, None)
@@ -291,6 +307,10 @@ class StatusWriter:
             if key in self._pending:
                 self._queue(key)
         metrics.STATUS_WRITES.labels(key.kind.value, result).inc()
+
+    def _retry(self, key: Key, pending: Pending) -> None:
+        self._known.pop(key, None)
+        self._pending.setdefault(key, pending)
 
 
 def _line(key: Key, pending: Pending) -> Line:

@@ -233,6 +233,15 @@ def bus_deficient(faults: Sequence[Fault]) -> Condition:
     return condition(ConditionType.BUS_DEFICIENT, True, faults[0].reason, "; ".join(fault.text for fault in faults))
 
 
+def schema_outdated(fields: Sequence[str]) -> Condition:
+    """Says that the CRD of the kind is older than the operator, and what is left out for that."""
+    text = (
+        f"The CRD of this kind is older than the operator and does not declare {', '.join(fields)}: they are left out, "
+        "and forgotten when the operator restarts. Upgrade the CRDs."
+    )
+    return condition(ConditionType.SCHEMA_OUTDATED, True, Reason.CRD_OLDER_THAN_OPERATOR, text)
+
+
 def paused(resource: Resource, carried_out: int) -> list[Condition]:
     """Says that the children are left alone, or that the annotation which asks for it cannot be read. `carried_out` is
     the generation of the spec that the children are of, 0 when there is none yet."""

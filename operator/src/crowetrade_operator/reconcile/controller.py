@@ -39,7 +39,7 @@ from crowetrade_operator.decide import (
     venueconnection_status,
 )
 from crowetrade_operator.decide.observed import ObservedVenue
-from crowetrade_operator.decide.plan import bus_deficient, transition_notes, without_identity
+from crowetrade_operator.decide.plan import bus_deficient, schema_outdated, transition_notes, without_identity
 from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
@@ -85,6 +85,7 @@ class Controller:
         context.bus.on_faults(self.enqueue_all)
         context.bus.on_connection(self.look_for_orders)
         context.direct.on_answer(self.gateway_answered)
+        context.status.on_undeclared = self.enqueue_all
         context.vault_roles.changed = lambda namespace, name: self.queue.add(Key(Kind.VENUE, namespace, name))
         context.on_namespace = self.namespace_changed
         self.figures = Figures(self.queue, context.status)
@@ -578,7 +579,12 @@ class Controller:
         """Conditions that no resource is the cause of."""
         disabled = [] if self.context.settings.identity else [without_identity()]
         faults = self.context.bus.faults if kind is Kind.VENUE else ()
-        return [*disabled, *([bus_deficient(faults)] if faults else [])]
+        left_out = self.context.status.undeclared.of(kind)
+        return [
+            *disabled,
+            *([bus_deficient(faults)] if faults else []),
+            *([schema_outdated(left_out)] if left_out else []),
+        ]
 
     async def _resync(self) -> None:
         """Looks at everything again, a part each second, so that nobody waits behind all of it; forgets pods that are

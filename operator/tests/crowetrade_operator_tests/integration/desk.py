@@ -167,7 +167,10 @@ class Desk:
             reported = context.status.known(
                 Key(kind, self.namespace, item["metadata"]["name"]), item["metadata"]["uid"]
             )
-            return reported is None or _without_empty_lists(reported) == _without_empty_lists(item.get("status", {}))
+            if reported is None:
+                return True
+            declared = context.status.undeclared.declared(kind, reported)
+            return _without_empty_lists(declared) == _without_empty_lists(item.get("status", {}))
 
         waits_for: list[str] = []
 
