@@ -9,7 +9,15 @@ from pydantic import Field, StringConstraints
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import LabelSelector, NamespaceChoice, name_rule, rule, section
-from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+from crowetrade_api.v1alpha1.meta import (
+    LENIENT,
+    NOT_OBSERVED,
+    Metadata,
+    ObservedGeneration,
+    Resource,
+    Unreadable,
+    printer_column,
+)
 
 
 class KillNamespaces(NamespaceChoice):
@@ -103,7 +111,7 @@ class StillOpen(ApiModel):
 class KillSwitchStatus(ApiModel):
     """What the gateways say; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    observed_generation: ObservedGeneration = NOT_OBSERVED
     state: KillState = Field(default=KillState.UNKNOWN, description="Armed, Engaging, Halted or Rearming.")
     engaged_by: str = Field(default="", description="spec.engagedBy while it is engaged.", max_length=256)
     engaged_since: str | None = Field(

@@ -24,7 +24,15 @@ from crowetrade_api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+from crowetrade_api.v1alpha1.meta import (
+    LENIENT,
+    NOT_OBSERVED,
+    Metadata,
+    ObservedGeneration,
+    Resource,
+    Unreadable,
+    printer_column,
+)
 
 CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
 ON_BREACH = ("Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten")
@@ -283,7 +291,7 @@ class RiskSummary(ApiModel):
 class RiskLimitStatus(ApiModel):
     """Where the limits are in force and how much of them is used; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    observed_generation: ObservedGeneration = NOT_OBSERVED
     summary: RiskSummary = Field(default_factory=RiskSummary, description="Strings for columns.")
     gateways: GatewaysStatus = Field(
         default_factory=GatewaysStatus, description="Gateways that enforce this generation."

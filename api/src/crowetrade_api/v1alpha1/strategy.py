@@ -25,7 +25,15 @@ from crowetrade_api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+from crowetrade_api.v1alpha1.meta import (
+    LENIENT,
+    NOT_OBSERVED,
+    Metadata,
+    ObservedGeneration,
+    Resource,
+    Unreadable,
+    printer_column,
+)
 
 ENTRY_POINT = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 BUILT_IN_MODELS = ("ema-crossover", "market-maker", "mean-reversion", "pair-reversion")
@@ -421,7 +429,7 @@ class BoundVenueStatus(ApiModel):
 class StrategyStatus(ApiModel):
     """How the strategy is doing; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    observed_generation: ObservedGeneration = NOT_OBSERVED
     phase: StrategyPhase = Field(
         default=StrategyPhase.UNKNOWN,
         description="One word for people, derived from the conditions. Programs use the conditions.",

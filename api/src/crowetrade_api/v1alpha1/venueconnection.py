@@ -25,7 +25,15 @@ from crowetrade_api.v1alpha1.common import (
     rules,
     section,
 )
-from crowetrade_api.v1alpha1.meta import LENIENT, Metadata, Resource, Unreadable, printer_column
+from crowetrade_api.v1alpha1.meta import (
+    LENIENT,
+    NOT_OBSERVED,
+    Metadata,
+    ObservedGeneration,
+    Resource,
+    Unreadable,
+    printer_column,
+)
 
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"
@@ -618,7 +626,7 @@ class VenuePhase(DocumentedEnum):
 class VenueConnectionStatus(ApiModel):
     """How the gateway is doing; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    observed_generation: ObservedGeneration = NOT_OBSERVED
     phase: VenuePhase = Field(
         default=VenuePhase.UNKNOWN, description="One word for people, derived from the conditions."
     )
