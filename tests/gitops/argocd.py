@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from crowetrade_api import crd
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimitStatus
 from crowetrade_api.v1alpha1.strategy import StrategyStatus
@@ -93,6 +94,7 @@ def _venues() -> Iterator[tuple[str, Case]]:
     pulling = _venue_status(pulls)
     halted = {"blocked_reason": "VenueSuspended", "blocked_message": "spec.suspend is true"}
     suspended = _venue_status(of.scene(of.SUSPENDED, gateway=halted))
+    yield "new", Case(_of(manifest), "Progressing")
     yield "connected", Case(_of(manifest, running), "Healthy")
     yield "restarting", Case(_of(manifest, _venue_status(restarting, running)), "Progressing")
     image = _venue_status(replace(pulls, now=later(GRACE_SECONDS)), pulling)
@@ -103,6 +105,7 @@ def _venues() -> Iterator[tuple[str, Case]]:
 def _limits() -> Iterator[tuple[str, Case]]:
     of, manifest = test_risklimit, limit_manifest()
     behind = of.scene(view=fresh(enforcing(venue(), [], [])))
+    yield "new", Case(_of(manifest), "Progressing")
     yield "in-force", Case(_of(manifest, of.status_of(of.scene())), "Healthy")
     yield "waiting", Case(_of(manifest, of.status_of(behind)), "Progressing")
     yield "gateway-down", Case(_of(manifest, of.status_of(of.scene(view=NEVER))), "Healthy")
@@ -117,6 +120,7 @@ def _kills() -> Iterator[tuple[str, Case]]:
     first = killswitch.report(waits, KillSwitchStatus())
     long = killswitch.report(replace(waits, now=later(PATIENCE_SECONDS)), first)
     halted = of.status_of(of.observed(of.gateway(of.says(of.acknowledged()))))
+    yield "new", Case(_of(armed), "Progressing")
     yield "armed", Case(_of(armed, of.status_of(of.observed(of=of.REARMED))), "Healthy")
     yield "engaging", Case(_of(engaged, first), "Progressing")
     yield "halted", Case(_of(engaged, halted), "Healthy")
@@ -132,7 +136,7 @@ def _of(manifest: Object, status: Status | None = None, generation: int = 0) -> 
     metadata = {**manifest["metadata"], "namespace": "desk", "generation": generation or seen}
     item = {**manifest, "metadata": metadata}
     if status is None:
-        return item
+        return {**item, "status": crd.NOT_YET_WRITTEN}
     # What is read of it: figures would change these files without a reason.
     read = {name: value for name, value in status.to_api().items() if name in ("observedGeneration", "conditions")}
     return {**item, "status": read}

@@ -11,6 +11,7 @@ import yaml
 from lupa.lua51 import LuaRuntime, lua_type
 
 from crowetrade_api import crd
+from crowetrade_operator_tests.kstatus import kstatus
 from tests.gitops.argocd import ACTIONS, COMMAND, CONFIG_MAP, GROUP, KINDS, ROOT, documents
 
 Object = dict[str, Any]
@@ -57,19 +58,6 @@ def script(kind: str, path: str) -> str:
     return (ROOT / GROUP / kind / path).read_text()
 
 
-def kstatus(item: Object) -> str:
-    """By the rules of kstatus (cli-utils, pkg/kstatus/status) for kinds that it does not know."""
-    status = item.get("status", {})
-    conditions = status.get("conditions", [])
-    if status.get("observedGeneration", item["metadata"]["generation"]) != item["metadata"]["generation"]:
-        return "InProgress"
-    for condition in conditions:
-        if condition["type"] in ("Reconciling", "Stalled") and condition["status"] == "True":
-            return {"Reconciling": "InProgress", "Stalled": "Failed"}[condition["type"]]
-    ready = next((condition["status"] for condition in conditions if condition["type"] == "Ready"), "True")
-    return "Current" if ready == "True" else "InProgress"
-
-
 def test_the_files_are_what_the_operator_decides() -> None:
     wanted = documents()
     differing = [str(path) for path, text in wanted.items() if not _is(path, text)]
@@ -89,13 +77,9 @@ def test_health(kind: str, path: str, expected: Object) -> None:
 
 @pytest.mark.parametrize(("kind", "path", "expected"), CASES, ids=[f"{kind}/{path}" for kind, path, _ in CASES])
 def test_kstatus_and_argo_cd_agree(kind: str, path: str, expected: Object) -> None:
-    """kstatus takes what has no status at all for current, and knows no suspension."""
-    item = read(kind, path)
-    if "status" not in item:
-        assert kstatus(item) == "Current"
-        return
+    """kstatus knows no suspension."""
     same = {"Healthy": "Current", "Suspended": "Current", "Progressing": "InProgress", "Degraded": "Failed"}
-    assert kstatus(item) == same[expected["status"]]
+    assert kstatus(read(kind, path)) == same[expected["status"]]
 
 
 def test_one_check_does_for_every_kind() -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from crowetrade_api.names import CATEGORY, GROUP, VERSION
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
-from crowetrade_api.v1alpha1.meta import Resource
+from crowetrade_api.v1alpha1.meta import NOT_OBSERVED, Resource
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
@@ -27,6 +27,8 @@ KINDS: tuple[AnyKind, ...] = (
     KillSwitch,
 )
 HEADER = "# Generated from api/src/crowetrade_api/v1alpha1 by `make generate`. Do not edit.\n"
+NOT_YET_WRITTEN = {"observedGeneration": NOT_OBSERVED}
+"""The status of a resource that has none yet."""
 _DROPPED = {"title", "pattern", "$defs", "additionalProperties"}
 _KEPT_ORDER = ("description", "type", "format", "enum", "default")
 
@@ -74,7 +76,7 @@ def _nullable_dropped(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_defaults(schema: Any) -> Any:
-    """A status is written by the operator alone: the API server fills nothing in."""
+    """A status is written by the operator alone: the API server fills nothing into it."""
     if isinstance(schema, list):
         return [_without_defaults(item) for item in schema]
     if isinstance(schema, dict):
@@ -87,7 +89,7 @@ def schema_of(model: type[Resource]) -> dict[str, Any]:
     full = model.model_json_schema(by_alias=True)
     definitions = {name: _nullable_dropped(value) for name, value in full.get("$defs", {}).items()}
     properties = {name: structural(full["properties"][name], definitions) for name in ("spec", "status")}
-    properties["status"] = _without_defaults(properties["status"])
+    properties["status"] = {**_without_defaults(properties["status"]), "default": NOT_YET_WRITTEN}
     return {
         "description": " ".join((model.__doc__ or "").split()),
         "type": "object",

@@ -11,8 +11,10 @@ from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import LabelSelector, NamespaceChoice, name_rule, rule, section
 from crowetrade_api.v1alpha1.meta import (
     LENIENT,
+    NOT_OBSERVED,
     REPORTED,
     Metadata,
+    ObservedGeneration,
     Resource,
     Unreadable,
     printer_column,
@@ -111,7 +113,7 @@ class StillOpen(ApiModel):
 class KillSwitchStatus(ApiModel):
     """What the gateways say; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    observed_generation: ObservedGeneration = NOT_OBSERVED
     last_report_time: str | None = Field(default=None, description=REPORTED, json_schema_extra={"format": "date-time"})
     state: KillState = Field(default=KillState.UNKNOWN, description="Armed, Engaging, Halted or Rearming.")
     engaged_by: str = Field(default="", description="spec.engagedBy while it is engaged.", max_length=256)

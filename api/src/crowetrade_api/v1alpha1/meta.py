@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
 from crowetrade_api.model import ApiModel
 from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
+
+NOT_OBSERVED = -1
+"""status.observedGeneration of a resource that no operator has looked at, by the schema's default: kstatus, and so Flux
+and kpt, would take a new resource without it for current."""
+ObservedGeneration = Annotated[
+    int,
+    Field(
+        description=(
+            "metadata.generation that this status was made for; -1 before an operator has looked at the resource, 0 "
+            "where reconciling was paused before anything ran."
+        ),
+        ge=NOT_OBSERVED,
+    ),
+]
 
 
 class Metadata(ApiModel):

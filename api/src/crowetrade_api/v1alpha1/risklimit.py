@@ -26,8 +26,10 @@ from crowetrade_api.v1alpha1.common import (
 )
 from crowetrade_api.v1alpha1.meta import (
     LENIENT,
+    NOT_OBSERVED,
     REPORTED,
     Metadata,
+    ObservedGeneration,
     Resource,
     Unreadable,
     printer_column,
@@ -291,7 +293,7 @@ class RiskSummary(ApiModel):
 class RiskLimitStatus(ApiModel):
     """Where the limits are in force and how much of them is used; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    observed_generation: ObservedGeneration = NOT_OBSERVED
     last_report_time: str | None = Field(default=None, description=REPORTED, json_schema_extra={"format": "date-time"})
     summary: RiskSummary = Field(default_factory=RiskSummary, description="Strings for columns.")
     gateways: GatewaysStatus = Field(

@@ -27,8 +27,10 @@ from crowetrade_api.v1alpha1.common import (
 )
 from crowetrade_api.v1alpha1.meta import (
     LENIENT,
+    NOT_OBSERVED,
     REPORTED,
     Metadata,
+    ObservedGeneration,
     Resource,
     Unreadable,
     printer_column,
@@ -429,7 +431,7 @@ class BoundVenueStatus(ApiModel):
 class StrategyStatus(ApiModel):
     """How the strategy is doing; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    observed_generation: ObservedGeneration = NOT_OBSERVED
     last_report_time: str | None = Field(default=None, description=REPORTED, json_schema_extra={"format": "date-time"})
     phase: StrategyPhase = Field(
         default=StrategyPhase.UNKNOWN,

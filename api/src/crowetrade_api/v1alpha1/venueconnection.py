@@ -27,8 +27,10 @@ from crowetrade_api.v1alpha1.common import (
 )
 from crowetrade_api.v1alpha1.meta import (
     LENIENT,
+    NOT_OBSERVED,
     REPORTED,
     Metadata,
+    ObservedGeneration,
     Resource,
     Unreadable,
     printer_column,
@@ -626,7 +628,7 @@ class VenuePhase(DocumentedEnum):
 class VenueConnectionStatus(ApiModel):
     """How the gateway is doing; written by the operator."""
 
-    observed_generation: int = Field(default=0, description="metadata.generation that this status was made for.", ge=0)
+    observed_generation: ObservedGeneration = NOT_OBSERVED
     last_report_time: str | None = Field(default=None, description=REPORTED, json_schema_extra={"format": "date-time"})
     phase: VenuePhase = Field(
         default=VenuePhase.UNKNOWN, description="One word for people, derived from the conditions."

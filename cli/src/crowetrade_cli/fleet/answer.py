@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from crowetrade_api.reasons import Reason
+from crowetrade_api.v1alpha1.meta import NOT_OBSERVED
 from crowetrade_api.v1alpha1.strategy import venue_refs
 from crowetrade_cli.fleet.status import (
     BreachRow,
@@ -92,13 +93,18 @@ def _place(item: Stored) -> tuple[str, str]:
 
 
 def _outdated(item: Stored) -> Iterator[Cause]:
-    """Its status is about an older spec, or there is none."""
+    """Its status is about an older spec, or nobody has written one."""
     generation = int(item["metadata"].get("generation") or 0)
-    seen = int((item.get("status") or {}).get("observedGeneration") or 0)
+    seen = int((item.get("status") or {}).get("observedGeneration", NOT_OBSERVED))
     if seen < generation:
+        said = (
+            f"has looked at generation {seen} of it and not at {generation}"
+            if seen > 0
+            else "has not carried it out yet"
+        )
         yield Cause(
             f"{item['kind']} {'/'.join(_place(item))}",
-            f"the operator has looked at generation {seen} of it and not at {generation}",
+            f"the operator {said}",
             "is the operator running? kubectl get pods -A -l app.kubernetes.io/name=crowetrade-operator",
         )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from crowetrade_api_tests.samples import limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_cli.fleet.answer import Answer, answer_for_strategy, answer_for_venue
 
@@ -104,9 +106,13 @@ def test_a_suspension_says_how_it_ends() -> None:
     assert answer.causes[0].next == "crowetrade resume strategy/ema -n desk"
 
 
-def test_a_spec_that_nobody_has_looked_at() -> None:
-    answer = answer_for_strategy(told(strategy_manifest(), "Trading", seen=0), [connected()], [], [])
-    assert "generation 0 of it and not at 1" in answer.causes[0].why
+@pytest.mark.parametrize(("seen", "why"), [(1, "looked at generation 1 of it and not"), (-1, "not carried it out")])
+def test_a_spec_that_nobody_has_looked_at(seen: int, why: str) -> None:
+    item = told(strategy_manifest(), "Trading", seen=seen)
+    item["metadata"]["generation"] = 2
+    (cause,) = answer_for_strategy(item, [connected()], [limit_manifest()], []).causes
+    assert why in cause.why
+    assert cause.next.startswith("is the operator running?")
 
 
 def test_a_venue_of_its_own() -> None:

@@ -76,12 +76,12 @@ def refusal(manifest: dict[str, Any]) -> str:
     return verdict.message
 
 
-def test_what_is_admitted_has_the_defaults_and_no_status() -> None:
+def test_what_is_admitted_has_the_defaults_and_no_status_of_its_own() -> None:
     manifest = change(strategy_manifest(), "status", {"phase": "Trading"})
     verdict = judge(manifest)
     assert isinstance(verdict, Admitted)
     assert verdict.manifest["spec"]["deletionPolicy"] == "Cancel"
-    assert "status" not in verdict.manifest
+    assert verdict.manifest["status"] == {"observedGeneration": -1}
     assert "deletionPolicy" not in manifest["spec"]
 
 

@@ -244,7 +244,7 @@ def schema_outdated(fields: Sequence[str]) -> Condition:
 
 def paused(resource: Resource, carried_out: int) -> list[Condition]:
     """Says that the children are left alone, or that the annotation which asks for it cannot be read. `carried_out` is
-    the generation of the spec that the children are of, 0 when there is none yet."""
+    the generation of the spec that the children are of, less than 1 when there is none yet."""
     type_, generation = ConditionType.PAUSED, resource.metadata.generation
     if resource.paused:
         text = f"The annotation {PAUSED_ANNOTATION} is true: children are neither updated nor repaired."
@@ -262,7 +262,7 @@ def paused(resource: Resource, carried_out: int) -> list[Condition]:
 
 def observed_generation(resource: Resource, previous: int) -> int:
     """The generation that a status speaks of: while reconciling is paused, a change of the spec is not observed."""
-    return previous if resource.paused else resource.metadata.generation
+    return max(previous, 0) if resource.paused else resource.metadata.generation
 
 
 def paused_rollout(carried_out: int) -> Condition:
@@ -272,4 +272,4 @@ def paused_rollout(carried_out: int) -> Condition:
 
 
 def _behind(carried_out: int) -> str:
-    return f"What runs is the spec of generation {carried_out}" if carried_out else "Nothing runs yet"
+    return f"What runs is the spec of generation {carried_out}" if carried_out > 0 else "Nothing runs yet"

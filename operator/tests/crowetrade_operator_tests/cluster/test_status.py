@@ -272,7 +272,7 @@ async def test_an_object_that_is_gone_is_no_error(writer: Writer) -> None:
 
 async def test_what_the_schema_refuses_does_not_count_as_written(writer: Writer) -> None:
     before = written("refused")
-    writer.report("a", {"observedGeneration": -1})
+    writer.report("a", {"observedGeneration": -2})
     await writer.status.drain()
     assert written("refused") == before + 1
     assert writer.known("a") is None

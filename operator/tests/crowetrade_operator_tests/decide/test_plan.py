@@ -234,11 +234,12 @@ PAUSED = {
     "paused, and the spec was changed since": ("True", 1, "True", "ReconcilingPaused", "the spec of generation 1; the"),
     "paused from the beginning": (
         "true",
-        0,
+        -1,
         "True",
         "ReconcilingPaused",
         "Nothing runs yet; the spec is of generation 2",
     ),
+    "paused from the beginning, and told so": ("true", 0, "True", "ReconcilingPaused", "Nothing runs yet; the spec"),
     "a word that means nothing": ("yes", 2, "False", "PausedUnreadable", "is 'yes', so nothing is paused: write true"),
     "a number": ("1", 2, "False", "PausedUnreadable", "is '1'"),
 }

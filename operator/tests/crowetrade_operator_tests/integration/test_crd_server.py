@@ -10,6 +10,7 @@ import pytest
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator.errors import ClusterRefused
+from crowetrade_operator_tests.kstatus import kstatus
 from crowetrade_operator_tests.samples import (
     UNSET,
     change,
@@ -292,3 +293,38 @@ async def test_five_hundred_instruments_and_recordings_are_within_the_costs_of_t
     more = change(venue_of([CLAIM], [*symbols, "ONE-MORE"]), "metadata.name", "more")
     with pytest.raises(ClusterRefused, match="at most 500 items"):
         await create(cluster, namespace, VENUES, more)
+
+
+NEW = {
+    "Strategy": (STRATEGIES, strategy_manifest()),
+    "VenueConnection": (VENUES, venue_manifest()),
+    "RiskLimit": (RISK_LIMITS, limit_manifest()),
+    "KillSwitch": (KILL_SWITCHES, kill_manifest()),
+}
+
+
+@pytest.mark.parametrize("kind", NEW)
+async def test_a_new_resource_is_not_current_before_an_operator_has_looked_at_it(
+    cluster: Cluster, namespace: str, kind: str
+) -> None:
+    resource, manifest = NEW[kind]
+    created = await create(cluster, namespace, resource, manifest)
+    assert created["status"] == {"observedGeneration": -1}
+    name = created["metadata"]["name"]
+    stored = await cluster.get(resource, namespace, name)
+    assert stored["status"] == {"observedGeneration": -1}
+    assert kstatus(stored) == "InProgress"
+
+
+async def test_the_default_of_a_status_is_nobody_s_and_goes_with_the_first_that_is_written(
+    cluster: Cluster, namespace: str
+) -> None:
+    created = await create(cluster, namespace, STRATEGIES, strategy_manifest())
+    owned = [item["fieldsV1"] for item in created["metadata"]["managedFields"]]
+    assert not any("f:status" in fields for fields in owned)
+    metadata = {"name": created["metadata"]["name"], "namespace": namespace}
+    written = {"observedGeneration": 1, "phase": "Trading"}
+    body = {"apiVersion": created["apiVersion"], "kind": created["kind"], "metadata": metadata, "status": written}
+    assert (await cluster.apply(body, "status"))["status"] == written
+    labelled = await cluster.merge(STRATEGIES, namespace, metadata["name"], {"metadata": {"labels": {"desk": "rates"}}})
+    assert labelled["status"] == written

@@ -10,7 +10,8 @@ from crowetrade_api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, STRATEGIES
 from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, condition_of, trading
-from crowetrade_operator_tests.samples import account
+from crowetrade_operator_tests.kstatus import kstatus
+from crowetrade_operator_tests.samples import account, change, strategy_manifest
 from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -80,6 +81,14 @@ async def test_while_paused_a_change_waits_and_nothing_claims_that_it_runs(desk:
             return (await _runs(desk))[0] != before[0]
 
         await until("the change to be rolled out", rolled)
+
+
+async def test_what_is_paused_from_the_beginning_is_not_taken_for_carried_out(desk: Desk) -> None:
+    annotated = change(strategy_manifest(), "metadata.annotations", {PAUSED_ANNOTATION: "true"})
+    await desk.create(STRATEGIES, annotated)
+    await desk.condition(STRATEGIES, "ema", "Paused", "True", "ReconcilingPaused")
+    stored = await desk.get(STRATEGIES, "ema")
+    assert (stored["status"]["observedGeneration"], kstatus(stored)) == (0, "InProgress")
 
 
 async def test_another_topology_replaces_the_deployments(desk: Desk) -> None:

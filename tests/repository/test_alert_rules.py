@@ -1,0 +1,222 @@
+"""Every alert fires when it should and is silent when it should be: Prometheus's own engine evaluates the rules."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crowetrade_operator_tests.servers import program
+from tests.repository.environments import ROOT
+
+pytestmark = pytest.mark.integration
+FILES = sorted((ROOT / "monitoring/alerts").glob("*.yaml"))
+RULES: dict[str, dict[str, Any]] = {
+    rule["alert"]: rule
+    for file in FILES
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+}
+OFTEN = 'crowetrade_operator_child_written_often{kind="Deployment",namespace="desk",name="strategy-ema",pod="a"}'
+UNREADABLE = 'crowetrade_operator_namespace_unreadable{namespace="desk",pod="a"}'
+REFUSED = 'crowetrade_identity_refused_peers_total{pod="venue-a",reason="Revoked"}'
+DECISIONS = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="StrategyNotFound"}'
+ALLOWED = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="Allowed"}'
+ENABLED, EXPIRY = 'crowetrade_identity_enabled{pod="a"}', 'crowetrade_identity_expiry_seconds{pod="a"}'
+EXPIRED = 'crowetrade_identity_expired_sessions_total{pod="venue-a"}'
+VIOLATIONS = 'crowetrade_risk_auditor_violations_total{namespace="desk",venue="sim",limit="maxOrderRate"}'
+NOT_JUDGED = 'crowetrade_risk_auditor_not_judged_total{namespace="desk",venue="sim",limit="maxGrossNotional"}'
+LAG = 'crowetrade_risk_auditor_lag_seconds{namespace="desk",venue="sim"}'
+OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
+LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
+LOST = 'crowetrade_audit_records_lost_total{pod="a"}'
+
+
+@dataclass(frozen=True)
+class Case:
+    """Samples of series, one a minute in promtool's notation, and the alert's text then; None where nothing fires."""
+
+    alert: str
+    series: dict[str, str]
+    at: str
+    summary: str | None = None
+    labels: str = ""
+
+
+CASES: dict[str, Case] = {
+    "a chain of the audit trail is broken": Case(
+        "CroweTradeAuditTrailBroken",
+        {'crowetrade_operator_audit_chains_broken{pod="a"}': "0 1"},
+        "1m",
+        "the audit trail was cut off or written anew",
+    ),
+    "every chain is whole": Case(
+        "CroweTradeAuditTrailBroken", {'crowetrade_operator_audit_chains_broken{pod="a"}': "0 0"}, "1m"
+    ),
+    "records are lost": Case(
+        "CroweTradeAuditRecordsLost", {LOST: "0x10 5x10"}, "12m", "5 events are not in the audit trail", "pod=a"
+    ),
+    "records were lost long ago": Case("CroweTradeAuditRecordsLost", {LOST: "5x30"}, "20m"),
+    "a child is written often": Case(
+        "CroweTradeChildWrittenOften",
+        {OFTEN: "1x5"},
+        "2m",
+        "Deployment desk/strategy-ema was written more than 5 times in 10 minutes",
+        "kind=Deployment,namespace=desk,name=strategy-ema",
+    ),
+    "a child is written often no more": Case("CroweTradeChildWrittenOften", {OFTEN: "1 1 1 stale"}, "4m"),
+    "a certificate is about to end": Case(
+        "CroweTradeIdentityNotRenewed", {ENABLED: "1x5", EXPIRY: "610-60x5"}, "3m", "a gets no new certificate", "pod=a"
+    ),
+    "a certificate is renewed in time": Case(
+        "CroweTradeIdentityNotRenewed", {ENABLED: "1x5", EXPIRY: "1300 1240 3600 3540 3480"}, "4m"
+    ),
+    "a process without an identity has no certificate": Case(
+        "CroweTradeIdentityNotRenewed", {ENABLED: "0x5", EXPIRY: "0x5"}, "4m"
+    ),
+    "the first peer is refused": Case(
+        "CroweTradePeersRefused",
+        {REFUSED: "_x20 1x20"},
+        "22m",
+        "venue-a refuses peers: Revoked",
+        "pod=venue-a,reason=Revoked",
+    ),
+    "one more peer is refused": Case(
+        "CroweTradePeersRefused",
+        {REFUSED: "3x20 4x20"},
+        "22m",
+        "venue-a refuses peers: Revoked",
+        "pod=venue-a,reason=Revoked",
+    ),
+    "peers were refused long ago": Case("CroweTradePeersRefused", {REFUSED: "_x5 3x40"}, "30m"),
+    "the first connection to the bus is refused": Case(
+        "CroweTradeConnectionsRefused",
+        {DECISIONS: "_x20 1x20", ALLOWED: "1+1x40"},
+        "22m",
+        "The bus refuses a strategy: StrategyNotFound",
+        "role=strategy,reason=StrategyNotFound",
+    ),
+    "one more connection is refused": Case(
+        "CroweTradeConnectionsRefused",
+        {DECISIONS: "3x20 4x20", ALLOWED: "1+1x40"},
+        "22m",
+        "The bus refuses a strategy: StrategyNotFound",
+        "role=strategy,reason=StrategyNotFound",
+    ),
+    "connections are allowed": Case("CroweTradeConnectionsRefused", {DECISIONS: "3x40", ALLOWED: "_x20 1+1x20"}, "22m"),
+    "a session outlived its certificate": Case(
+        "CroweTradeSessionsExpire",
+        {EXPIRED: "0x10 1x10"},
+        "12m",
+        "venue-a has ended a session whose certificate had ended",
+        "pod=venue-a",
+    ),
+    "no session outlives its certificate": Case("CroweTradeSessionsExpire", {EXPIRED: "0x20"}, "12m"),
+    "a namespace cannot be read": Case(
+        "CroweTradeNamespaceUnreadable",
+        {UNREADABLE: "1x10"},
+        "6m",
+        "the operator cannot read namespace desk and changes nothing there",
+        "namespace=desk",
+    ),
+    "a namespace could not be read for a moment": Case(
+        "CroweTradeNamespaceUnreadable", {UNREADABLE: "1x3 stale"}, "6m"
+    ),
+    "two replicas and none works": Case(
+        "CroweTradeNoLeader",
+        {f'crowetrade_operator_leader{{pod="{pod}"}}': "0x5" for pod in "ab"},
+        "3m",
+        "no operator works",
+    ),
+    "no replica is left": Case(
+        "CroweTradeNoLeader", {'crowetrade_operator_leader{pod="a"}': "1 stale"}, "5m", "no operator works"
+    ),
+    "one of two replicas works": Case(
+        "CroweTradeNoLeader",
+        {'crowetrade_operator_leader{pod="a"}': "0x5", 'crowetrade_operator_leader{pod="b"}': "1x5"},
+        "5m",
+    ),
+    "the event loop stood still": Case(
+        "CroweTradeOperatorStandsStill", {LAGS: "0 3"}, "1m", "the operator's event loop stood still for 3 s"
+    ),
+    "the event loop goes on": Case("CroweTradeOperatorStandsStill", {LAGS: "0 1.5"}, "1m"),
+    "a change waits": Case(
+        "CroweTradeQueueOld",
+        {OLDEST: "0 40 100"},
+        "2m",
+        "a has left a change waiting for more than 30 s",
+        "pod=a",
+    ),
+    "a change waits no more": Case("CroweTradeQueueOld", {OLDEST: "0 40 0"}, "2m"),
+    "an order should not have left": Case(
+        "CroweTradeOrderShouldNotHaveLeft",
+        {VIOLATIONS: "0x10 1x10"},
+        "12m",
+        "desk/sim: maxOrderRate was broken",
+        "namespace=desk,venue=sim,limit=maxOrderRate",
+    ),
+    "every order was right": Case("CroweTradeOrderShouldNotHaveLeft", {VIOLATIONS: "0x20"}, "12m"),
+    "the auditor is behind": Case(
+        "CroweTradeRiskAuditorBehind",
+        {LAG: "31+60x5"},
+        "2m",
+        "orders of desk/sim are not judged again",
+        "namespace=desk,venue=sim",
+    ),
+    "the auditor keeps up": Case("CroweTradeRiskAuditorBehind", {LAG: "1x5"}, "2m"),
+    "no auditor runs": Case("CroweTradeRiskAuditorGone", {}, "6m", "no risk-auditor runs"),
+    "an auditor runs and has judged nothing yet": Case(
+        "CroweTradeRiskAuditorGone", {'crowetrade_risk_auditor_orders_total{pod="a"}': "0x10"}, "6m"
+    ),
+    "limits are not judged": Case(
+        "CroweTradeLimitsNotJudged",
+        {NOT_JUDGED: "0x10 1x40"},
+        "30m",
+        "maxGrossNotional of desk/sim could not be judged again",
+        "namespace=desk,venue=sim,limit=maxGrossNotional",
+    ),
+    "every limit is judged": Case("CroweTradeLimitsNotJudged", {NOT_JUDGED: "0x40"}, "30m"),
+}
+
+
+def _labels(case: Case) -> dict[str, str]:
+    given = dict(part.split("=") for part in case.labels.split(",") if part)
+    return {**given, **RULES[case.alert]["labels"]}
+
+
+def _group(name: str, case: Case) -> dict[str, Any]:
+    """A test as promtool takes it; a description has no placeholders."""
+    annotations = {"summary": case.summary, "description": RULES[case.alert]["annotations"]["description"]}
+    expected = [] if case.summary is None else [{"exp_labels": _labels(case), "exp_annotations": annotations}]
+    return {
+        "name": name,
+        "interval": "1m",
+        "input_series": [{"series": series, "values": values} for series, values in case.series.items()],
+        "alert_rule_test": [{"eval_time": case.at, "alertname": case.alert, "exp_alerts": expected}],
+    }
+
+
+def _promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [str(program("promtool")), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_each_alert_fires_and_is_silent_as_it_should(tmp_path: Path) -> None:
+    groups = [_group(name, case) for name, case in CASES.items()]
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": [str(file) for file in FILES], "tests": groups}))
+    done = _promtool("test", "rules", tmp_path / "test.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_shown_to_fire_and_to_be_silent() -> None:
+    for fires in (True, False):
+        assert {case.alert for case in CASES.values() if (case.summary is not None) is fires} == set(RULES)
+
+
+def test_the_rules_are_without_fault() -> None:
+    done = _promtool("check", "rules", "--lint=all", "--lint-fatal", *FILES)
+    assert done.returncode == 0, done.stdout + done.stderr
