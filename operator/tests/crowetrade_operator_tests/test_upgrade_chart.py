@@ -16,6 +16,12 @@ from crowetrade_operator_tests.servers import ROOT, program
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 VALUES = ("identity.source=Files", "nats.replicas=3")
+SETTINGS = {
+    "Files": (),
+    "Vault": ("vault.address=https://vault:8200",),
+    "CertManager": ("identity.certManager.issuerRef.name=ca",),
+}
+NEXT = ("tag=9.9.9", f"digest=sha256:{'0b' * 32}")
 
 
 def templates(objects: list[Object]) -> dict[str, Object]:
@@ -37,6 +43,32 @@ def test_the_version_of_the_chart_restarts_nothing(tmp_path: Path) -> None:
     following = templates([item for item in yaml.safe_load_all(done.stdout) if item])
     assert "9.9.9" in done.stdout
     assert following == templates(rendered(*VALUES))
+
+
+@pytest.mark.parametrize("source", ["Files", "Vault", "CertManager"])
+def test_images_of_the_next_version_do_not_restart_the_bus(source: str) -> None:
+    """Also not where a container beside NATS, of the operator's image, keeps its certificate."""
+    values = (f"identity.source={source}", *SETTINGS[source])
+    images = [f"{name}.image.{part}" for name in ("operator", "agents", "gateway") for part in NEXT]
+    before, after = (templates(rendered(*values, *extra)) for extra in ((), images))
+    assert after["StatefulSet/nats"] == before["StatefulSet/nats"]
+    assert {name for name in before if before[name] != after[name]} == set(before) - {"StatefulSet/nats"}
+    (keeper,) = after["StatefulSet/nats"]["spec"]["initContainers"]
+    assert keeper["image"] == "docker.io/crowetrade/operator:0.1.0"
+
+
+def test_the_container_that_keeps_the_certificate_of_the_bus_comes_from_where_the_operator_comes_from() -> None:
+    def image(*values: str) -> str:
+        pod = templates(rendered("identity.source=Files", *values))["StatefulSet/nats"]["spec"]
+        return str(pod["initContainers"][0]["image"])
+
+    assert image("operator.image.repository=mirror/operator") == "mirror/operator:0.1.0"
+    own = (
+        "nats.certificateImage.repository=own/keeper",
+        "nats.certificateImage.tag=v2",
+        f"nats.certificateImage.{NEXT[1]}",
+    )
+    assert image("operator.image.repository=mirror/operator", *own) == f"own/keeper:v2@{NEXT[1].partition('=')[2]}"
 
 
 def test_a_changed_configuration_restarts_the_bus() -> None:

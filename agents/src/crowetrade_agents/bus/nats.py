@@ -24,13 +24,10 @@ from crowetrade import subjects
 from crowetrade_agents import metrics
 from crowetrade_agents.bus.port import Handler, M
 from crowetrade_process.identity.holder import Identity
-from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.identity.nats import BusClient, OnConnection
 
 REASON_HEADER = "Crowetrade-Dead-Letter-Reason"
-RECONNECT_WAIT_SECONDS = 1
 STALLED_SECONDS = 60.0
-
-OnConnection = Callable[[bool, str], None]
 
 _log = structlog.get_logger(__name__)
 
@@ -71,29 +68,7 @@ class NatsBus:
     ) -> NatsBus:
         """Connects, trying without end; `on_connection(connected, why not)` is called at every change, and at every
         attempt that fails."""
-
-        async def connected() -> None:
-            on_connection(True, "")
-
-        async def disconnected() -> None:
-            on_connection(False, "the connection to NATS is lost; trying again")
-
-        async def failed(error: Exception) -> None:
-            _log.warning("nats_error", error=str(error) or type(error).__name__)
-            if not client.is_connected:
-                on_connection(False, f"NATS at {url} can't be reached ({error}); trying again")
-
-        client = Client()
-        await client.connect(
-            servers=[url],
-            name=name,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
-            reconnected_cb=connected,
-            disconnected_cb=disconnected,
-            error_cb=failed,
-            **connect_options(identity),
-        )
+        client = await BusClient.open(url, name, identity, on_connection)
         on_connection(True, "")
         return cls(client)
 

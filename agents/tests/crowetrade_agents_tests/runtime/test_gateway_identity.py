@@ -7,7 +7,9 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,10 +19,12 @@ from crowetrade_agents_tests.gateway.harness import NAMESPACE, VENUE, venue_file
 from crowetrade_agents_tests.runtime.pods import SECONDS, Pod, pod_in
 from crowetrade_api.files import EnvName
 from crowetrade_api.names import venue_object
+from crowetrade_operator_tests.waiting import until
 from crowetrade_process.identity.grpc import open_channel
 from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.peer import Reason
 from crowetrade_process.identity.variables import IdentityVariable
-from crowetrade_process_tests.identity.authority import Authority, identity_name, write_identity
+from crowetrade_process_tests.identity.authority import HOUR, Authority, identity_name, write_identity
 from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, identity_of
 
 pytestmark = pytest.mark.integration
@@ -65,6 +69,28 @@ def test_its_ports_take_tls_1_3_alone(pod: Pod, tmp_path: Path) -> None:
     assert handshake(pod.control_port, client, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
     with pytest.raises(ssl.SSLError, match=r"HANDSHAKE_FAILURE|UNEXPECTED_EOF"):
         handshake(pod.control_port, client, ssl.TLSVersion.TLSv1_2)
+
+
+@pytest.mark.parametrize(
+    ("authority", "shift", "reason"),
+    [
+        (OURS, -2 * HOUR, Reason.EXPIRED),
+        (OURS, HOUR, Reason.NOT_YET_VALID),
+        (Authority(), 0 * HOUR, Reason.FOREIGN_AUTHORITY),
+    ],
+)
+async def test_who_is_refused_by_the_tls_library_is_counted_with_the_reason(
+    pod: Pod, authority: Authority, shift: timedelta, reason: Reason, tmp_path: Path
+) -> None:
+    issued = authority.issue_to(OPERATOR, not_before=datetime.now(UTC) + shift)
+    # In TLS 1.3 a client learns only later that its certificate was not taken.
+    handshake(pod.control_port, write_identity(tmp_path, issued, OURS), ssl.TLSVersion.TLSv1_3)
+    await until("the refusal to be counted", lambda: f'refused_peers_total{{reason="{reason}"}} 1.0' in metrics_of(pod))
+
+
+def metrics_of(pod: Pod) -> str:
+    with urlopen(f"http://127.0.0.1:{pod.environment[EnvName.HTTP_PORT]}/metrics", timeout=SECONDS) as answer:
+        return str(answer.read().decode())
 
 
 OPERATOR = identity_name("crowetrade-operator", OPERATOR_NAMESPACE)

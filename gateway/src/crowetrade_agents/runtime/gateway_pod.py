@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from crowetrade_process.audit.refusals import Refusals
 from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.health import Health
 from crowetrade_process.identity.grpc import add_port
+from crowetrade_process.identity.handshakes import counted_handshakes
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.running import running
 from crowetrade_process.identity.settings import identity_from_environment
@@ -70,9 +71,10 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
     watching = [asyncio.create_task(watch.run()) for watch in watches_of(environment, kills, clock)]
     try:
         without_journal.start()
-        async with running(identity, partial(health.set_ready, "identity"), stop):
+        async with running(identity, partial(health.set_ready, "identity"), stop), AsyncExitStack() as stack:
             if stop.is_set():
                 return
+            stack.enter_context(counted_handshakes(identity))
             # Before everything else: kill orders need neither bus nor journal.
             await control.start()
             log.info("control_listens", port=control.port)

@@ -55,16 +55,16 @@ def read_request(token: bytes) -> Request:
         raise UnreadableRequest(f"{type(error).__name__}: {error}") from error
 
 
-def allow(request: Request, granted: Permissions, issuer: KeyPair, now_seconds: int) -> bytes:
-    """The answer that lets a connection in.
+def allow(request: Request, granted: Permissions, ends: int, issuer: KeyPair, now_seconds: int) -> bytes:
+    """The answer that lets a connection in until `ends` (Unix time in seconds): then the server closes it.
 
-    It has no expiry: a certificate that is renewed needs no new connection. It names no user: a server that reloads
-    its configuration (its own certificate was renewed) closes the connections of users that are not in it; for those
-    without a name it asks again.
+    It names no user: a server that reloads its configuration (its own certificate was renewed) closes the connections
+    of users that are not in it; for those without a name it asks again.
     """
     user = {
         "sub": request.user_key,
         "aud": granted.account.value,
+        "exp": ends,
         "nats": {
             "type": "user",
             "version": _VERSION,

@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Mapping
 
-import nats
 import nats.errors
 import structlog
 import uvloop
@@ -27,14 +26,13 @@ from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.holder import Identity, Report
-from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.identity.nats import BusClient
 from crowetrade_process.identity.running import running
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
-RECONNECT_WAIT_SECONDS = 1
 CLOSE_SECONDS = 2.0
 
 log = structlog.get_logger()
@@ -97,28 +95,8 @@ class AuthorizerProcess:
             strategies.changed.clear()
 
     async def _connect(self, identity: Identity) -> Client:
-        ready = self._ready("bus")
-
-        async def disconnected() -> None:
-            ready(False, "the connection to NATS is lost; trying again")
-
-        async def reconnected() -> None:
-            ready(True, "")
-
-        async def failed_once(error: Exception) -> None:
-            log.warning("nats_error", error=str(error) or type(error).__name__)
-
-        return await nats.connect(
-            servers=[self._settings.nats_url],
-            name=QUEUE,
-            nkeys_seed_str=self._settings.seeds.user,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
-            disconnected_cb=disconnected,
-            reconnected_cb=reconnected,
-            error_cb=failed_once,
-            **connect_options(identity),
-        )
+        seed = self._settings.seeds.user
+        return await BusClient.open(self._settings.nats_url, QUEUE, identity, self._ready("bus"), nkeys_seed_str=seed)
 
     async def _close(self, client: Client) -> None:
         """What was asked is answered; a server that does not answer does not hold us up."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+from cryptography import x509
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nkeys import KeyPair
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 class Judge(Protocol):
     """Who shows a certificate, and what that is here."""
 
-    def judge(self, certificate_pem: bytes, *, connection_is_open: bool = False) -> IdentityName | Refusal:
+    def judge(self, certificate_pem: bytes) -> IdentityName | Refusal:
         """See Identity.judge."""
         ...
 
@@ -60,6 +61,8 @@ class Decision:
     granted: Permissions | None
     reason: str = ALLOWED
     text: str = ""
+    ends: int = 0
+    """When the certificate ends that was shown, and with it the connection: Unix time in seconds."""
 
 
 class Authorizer:
@@ -89,7 +92,7 @@ class Authorizer:
         now = int(time.time())
         if decision.granted is not None:
             log.info("connection_allowed", role=decision.role, identity=decision.who, host=request.host)
-            answer = allow(request, decision.granted, self._issuer, now)
+            answer = allow(request, decision.granted, decision.ends, self._issuer, now)
         else:
             log.warning(
                 "connection_refused",
@@ -109,14 +112,14 @@ class Authorizer:
         """What cannot be read, and who is not known, is refused."""
         if not request.certificate_pem:
             return _refused(Refusal(Reason.NO_CERTIFICATE, "the client has shown no certificate"))
-        # nats-server has looked at the time when the connection was opened, and asks about it again whenever its own
-        # certificate is renewed: one that has ended is that of a connection that is open.
-        identity = self._judge.judge(request.certificate_pem.encode(), connection_is_open=True)
+        certificate = request.certificate_pem.encode()
+        identity = self._judge.judge(certificate)
         if isinstance(identity, Refusal):
             return _refused(identity)
-        return self._of(identity, self._judge.peer(identity))
+        ends = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+        return self._of(identity, self._judge.peer(identity), int(ends.timestamp()))
 
-    def _of(self, identity: IdentityName, peer: Peer) -> Decision:
+    def _of(self, identity: IdentityName, peer: Peer, ends: int) -> Decision:
         venues = frozenset[Venue]()
         if peer.role is PeerRole.STRATEGY:
             found = self._strategies.venues(peer.namespace, peer.name)
@@ -129,7 +132,7 @@ class Authorizer:
         if granted is None:
             text = f"{identity} is no operator, risk auditor, gateway, strategy or administrator of this installation"
             return Decision(peer.role, identity.uri, None, Reason.NOT_PERMITTED, text)
-        return Decision(peer.role, identity.uri, granted)
+        return Decision(peer.role, identity.uri, granted, ends=ends)
 
 
 def _refused(refusal: Refusal) -> Decision:

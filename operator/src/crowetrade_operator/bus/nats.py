@@ -85,6 +85,10 @@ class Bus:
         """What this bus lacks, as of the last look."""
         self._client_error = ""
         self._client: Client | None = None
+        self._replaced: Client | None = None
+        """The connection before this one: answers to what was asked may still come by it."""
+        self._shown: bytes | None = None
+        """The certificate with which the connection was opened."""
         self._stream: JetStreamContext | None = None
         self._bucket: KeyValue | None = None
         self._kills: KeyValue | None = None
@@ -97,6 +101,8 @@ class Bus:
         self._connection_listeners: list[Callable[[], None]] = []
         self._fault_listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
+        if identity is not None:
+            identity.on_change(self._wake.set)
 
     def on_gateway(self, listener: GatewayListener) -> None:
         """Calls back when a gateway said something new."""
@@ -270,13 +276,15 @@ class Bus:
             raise self._failed(f"take away the shares of venue {venue}", error) from error
 
     async def _once(self) -> None:
+        replaced, self._replaced = self._replaced, None
+        await self._close(replaced)
         try:
             if self._client is None or not self._client.is_connected:
                 await self._drop()
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    self._client = await self._connect()
-                    await self._client.subscribe(subjects.STATUS_SUBJECTS, cb=self._heard)
-                self._stream = self._client.jetstream(timeout=REQUEST_SECONDS)
+                await self._open()
+            elif self._certificate() != self._shown:
+                await self._renew()
+            assert self._client is not None
             await self._ensure()
         except _ERRORS as error:
             # "No servers" is what the client says when it gives up; why, it has said before.
@@ -287,25 +295,67 @@ class Bus:
             self._found_faults(faults(await gather(self._client, self._identity is not None)))
             self._mark(True, "")
 
+    async def _renew(self) -> None:
+        """NATS ends the connection when the certificate ends that it was opened with, so another one takes its place
+        before that. As long as none can be had, the present one is used."""
+        before = self._client
+        try:
+            await self._open()
+        except _ERRORS as error:
+            log.warning("bus_connection_not_renewed", error=self._client_error or _text(error))
+            return
+        self._replaced = before
+        log.info("bus_connection_renewed")
+
+    async def _open(self) -> None:
+        """From now on there is another connection."""
+        certificate = self._certificate()
+        client = await self._connect()
+        self._client, self._shown = client, certificate
+        self._stream = client.jetstream(timeout=REQUEST_SECONDS)
+
     async def _connect(self) -> Client:
-        return await nats.connect(
-            servers=[self.url],
-            name="crowetrade-operator",
-            connect_timeout=2,
-            # It counts the tries of the first connection, too, and ends them when there were more than this.
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            allow_reconnect=False,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            error_cb=self._on_error,
-            disconnected_cb=self._on_disconnect,
-            **connect_options(self._identity),
-        )
+        """A connection that answers."""
+        client = Client()
+
+        async def on_disconnect() -> None:
+            self._on_disconnect(client)
+
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client.connect(
+                    servers=[self.url],
+                    name="crowetrade-operator",
+                    connect_timeout=2,
+                    # It counts the tries of the first connection, too, and ends them when there were more than this.
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    allow_reconnect=False,
+                    ping_interval=10,
+                    max_outstanding_pings=2,
+                    error_cb=self._on_error,
+                    disconnected_cb=on_disconnect,
+                    **connect_options(self._identity),
+                )
+                await client.subscribe(subjects.STATUS_SUBJECTS, cb=self._heard)
+                await client.flush()
+        except _ERRORS:
+            await self._close(client)
+            raise
+        return client
+
+    def _certificate(self) -> bytes | None:
+        return self._identity.credentials.chain_pem if self._identity is not None else None
 
     async def _drop(self) -> None:
-        """Closes what is left of a connection; a server that does not answer does not hold us up."""
-        client, self._client = self._client, None
+        """Closes what is left of connections."""
+        left = (self._client, self._replaced)
+        self._client = self._replaced = None
+        for client in left:
+            await self._close(client)
+
+    async def _close(self, client: Client | None) -> None:
+        """A server that does not answer does not hold us up."""
         if client is not None:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -426,8 +476,8 @@ class Bus:
         self._client_error = _text(error)
         log.debug("bus", error=self._client_error)
 
-    async def _on_disconnect(self) -> None:
-        if self._client is not None:  # and it was not us who closed it
+    def _on_disconnect(self, client: Client) -> None:
+        if self._client is client:  # and it was not us who closed it
             self._mark(False, "connection lost, connecting again")
             self._wake.set()
 

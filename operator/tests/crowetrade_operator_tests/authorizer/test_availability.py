@@ -7,14 +7,20 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from crowetrade import subjects
+from crowetrade.bus.v1 import journal_pb2
+from crowetrade_agents.journal.jetstream import JetStreamJournal
+from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.facts import gather
+from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.bus.requirements import faults
 from crowetrade_operator.bus.streams import ensure_journal
 from crowetrade_operator.cluster.client import Cluster
@@ -31,7 +37,10 @@ from crowetrade_operator_tests.secured_bus import (
     secured_bus,
 )
 from crowetrade_operator_tests.servers import ApiServer, Wire, nats_client
-from crowetrade_operator_tests.waiting import until
+from crowetrade_operator_tests.waiting import end, until
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.nats import BusClient
 from crowetrade_process_tests.identity.authority import write_identity
 
 pytestmark = pytest.mark.integration
@@ -115,27 +124,38 @@ async def renew_certificate_of_server(bus: SecuredBus) -> None:
     await until("the server to be through", lambda: bus.server_log().count("Reloaded server configuration") > before)
 
 
-async def test_a_connection_outlives_its_certificate_and_not_its_revocation(
-    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
-) -> None:
-    """The server asks again whenever its own certificate is renewed."""
-    authorizer = bus.directory(AUTHORIZER)
-    write_identity(
-        authorizer, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=bus.authority.revocations()
-    )
-    replica = bus.start_authorizer(api_server.kubeconfig)
-    await asyncio.to_thread(replica.wait_ready)
-    begins = datetime.now(UTC) - timedelta(minutes=1)
-    issued = bus.authority.issue_to(GATEWAY, not_before=begins, lifetime=timedelta(seconds=66))
-    write_identity(bus.directory(GATEWAY), issued, bus.authority)
+async def test_a_connection_ends_with_its_certificate(bus: SecuredBus, cluster: Cluster, api_server: ApiServer) -> None:
+    await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig).wait_ready)
+    issued = certificate_for_seconds(bus, GATEWAY, 10)
     closed = asyncio.Event()
 
     async def when_closed() -> None:
         closed.set()
 
     async with bus.connected(OPERATOR) as operator, bus.connected(GATEWAY, closed_cb=when_closed) as gateway:
-        await until("the certificate to end", lambda: datetime.now(UTC) > begins + timedelta(seconds=67))
+        assert await hears(operator, gateway, "status.desk.gateway.sim")
+        # What the server thinks of its own certificate changes nothing in that.
         await renew_certificate_of_server(bus)
+        assert not closed.is_set()
+        await until("the connection to be closed", closed.is_set)
+        assert abs((datetime.now(UTC) - issued.not_valid_after_utc).total_seconds()) < 3
+
+
+async def test_a_connection_ends_when_its_certificate_is_revoked_and_that_of_the_server_renewed(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
+) -> None:
+    """The server asks again whenever its own certificate is renewed."""
+    authorizer, issued = bus.directory(AUTHORIZER), bus.authority.issue_to(GATEWAY)
+    unrevoked = bus.authority.revocations()
+    write_identity(authorizer, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=unrevoked)
+    write_identity(bus.directory(GATEWAY), issued, bus.authority)
+    await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig).wait_ready)
+    closed = asyncio.Event()
+
+    async def when_closed() -> None:
+        closed.set()
+
+    async with bus.connected(OPERATOR) as operator, bus.connected(GATEWAY, closed_cb=when_closed) as gateway:
         assert await hears(operator, gateway, "status.desk.gateway.sim")
         (authorizer / "ca.crl").write_bytes(bus.authority.revocations(issued))
 
@@ -145,6 +165,123 @@ async def test_a_connection_outlives_its_certificate_and_not_its_revocation(
 
         await until("the connection to be closed", refused)
         assert bus.judged("Revoked") == 1
+
+
+async def test_a_client_comes_back_with_its_subscriptions_when_an_authorizer_answers_again(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
+) -> None:
+    """Without one, a server whose certificate is renewed closes every connection, and says that it is refused. nats-py
+    by itself takes that for the last word."""
+    replica = bus.start_authorizer(api_server.kubeconfig)
+    await asyncio.to_thread(replica.wait_ready)
+    told: list[bool] = []
+    identity = await bus.identity(OPERATOR)
+    operator = await BusClient.open(bus.url, "operator", identity, lambda connected, why: told.append(connected))
+    try:
+        heard = await operator.subscribe("status.desk.gateway.sim")
+        await operator.flush()
+        replica.process.kill()
+        await renew_certificate_of_server(bus)
+        # Refused at least twice while it reconnects.
+        await until("the connection to be refused", lambda: told.count(False) >= 3)
+        again = bus.start_authorizer(api_server.kubeconfig, 1)
+        await asyncio.to_thread(again.wait_ready)
+        await until("the operator to be connected", lambda: told[-1:] == [True])
+        async with bus.connected(GATEWAY) as gateway:
+            await gateway.publish("status.desk.gateway.sim", b"said")
+            assert (await heard.next_msg(timeout=5)).data == b"said"
+    finally:
+        await operator.close()
+
+
+async def test_a_renewed_certificate_renews_the_connection_and_no_append_is_lost(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway's journal: an append whose answer is lost ends the gateway."""
+    replica = bus.start_authorizer(api_server.kubeconfig)
+    await asyncio.to_thread(replica.wait_ready)
+    async with bus.connected(OPERATOR) as operator:
+        await ensure_journal(operator.jetstream(), "desk", "sim", StreamSettings())
+    identity, told = await bus.identity(GATEWAY), list[bool]()
+    gateway = await BusClient.open(bus.url, "gateway", identity, lambda connected, why: told.append(connected))
+    why_no_other, refused, appended = gateway._why_no_other, list[str](), 0
+
+    async def noted() -> str:
+        refused.append(await why_no_other())
+        return refused[-1]
+
+    monkeypatch.setattr(gateway, "_why_no_other", noted)
+
+    async def append() -> None:
+        nonlocal appended
+        journal = JetStreamJournal(gateway, "desk", "sim")
+        async for _ in (await journal.open()).events:
+            pass
+        while True:
+            now_ns = time.time_ns()
+            event = journal_pb2.JournalEvent(at_unix_ns=now_ns, session_started=journal_pb2.SessionStarted())
+            await journal.append([event], now_ns, 1)
+            appended += 1
+
+    async def goes_on() -> None:
+        wanted = appended + 50
+        await until("records to be appended", lambda: appending.done() or appended >= wanted)
+        assert not appending.done(), appending.exception()
+
+    appending = asyncio.create_task(append())
+    try:
+        await goes_on()
+        for renewals in (1, 2, 3):
+            await renew(bus, identity)
+            await until("the connection to be another", partial(was_replaced, gateway, renewals))
+            await goes_on()
+        assert told == [True] * 3
+        # Without an authorizer there is no other connection, and the present one is kept.
+        replica.process.kill()
+        await renew(bus, identity)
+        await until("it to be refused", lambda: any(refused))
+        await goes_on()
+        assert (gateway.stats["reconnects"], told) == (3, [True] * 3)
+    finally:
+        await end({appending})
+        await gateway.close()
+
+
+async def test_the_operators_connection_is_replaced_when_its_certificate_is_renewed(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
+) -> None:
+    await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig).wait_ready)
+    identity, told = await bus.identity(OPERATOR), list[bool]()
+    board = Bus(bus.url, Board(), identity)
+    board.on_connection(lambda: told.append(board.connected))
+    running = asyncio.create_task(board.run())
+    try:
+        await until("the operator to be connected", lambda: board.connected)
+        before = board._client
+        await renew(bus, identity)
+        await until("another connection", lambda: board._client is not before)
+        await board.ensure_journal("desk", "sim")
+        assert told == [True]
+    finally:
+        await end({running})
+
+
+def was_replaced(client: Client, times: int) -> bool:
+    return client.stats["reconnects"] == times
+
+
+async def renew(bus: SecuredBus, identity: Identity) -> None:
+    """Another certificate, in its last third as far as the holder of the identity knows."""
+    bus.directory(identity.name, renewed=True)
+    assert await identity.refresh()
+
+
+def certificate_for_seconds(bus: SecuredBus, name: IdentityName, seconds: int) -> x509.Certificate:
+    """Puts a certificate into the files of an identity that ends so soon."""
+    begins = datetime.now(UTC) - timedelta(minutes=1)
+    issued = bus.authority.issue_to(name, not_before=begins, lifetime=timedelta(seconds=60 + seconds))
+    write_identity(bus.directory(name), issued, bus.authority)
+    return issued.certificate
 
 
 async def test_what_an_open_bus_has_stored_is_there_when_identities_are_turned_on(

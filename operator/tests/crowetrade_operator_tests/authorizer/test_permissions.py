@@ -142,16 +142,16 @@ def test_only_a_chain_that_the_server_has_verified_counts() -> None:
     assert read_request(token({"nats": unverified})).certificate_pem == ""
 
 
-def test_an_answer_is_bound_to_the_server_and_the_connection_and_names_no_user() -> None:
+def test_an_answer_is_bound_to_the_server_the_connection_and_its_certificate_and_names_no_user() -> None:
     issuer, request = pair(Seeds.make().issuer), read_request(token({"nats": ASKED}))
     found = granted(IdentityName("crowetrade.local", "desk", "venue-sim"))
     assert found is not None
-    answer = claims_of(allow(request, found, issuer, 1_700_000_000))
+    answer = claims_of(allow(request, found, 1_700_003_600, issuer, 1_700_000_000))
     assert (answer["aud"], answer["sub"], answer["iss"]) == ("NSERVER", "UUSER", issuer.public_key.decode())
     user = claims_of(answer["nats"]["jwt"].encode())
-    assert (user["aud"], user["sub"]) == ("DATA", "UUSER")
-    # A name would end the connection when the server reads its configuration again; an expiry would end it, too.
-    assert not {"name", "exp"} & user.keys()
+    assert (user["aud"], user["sub"], user["exp"]) == ("DATA", "UUSER", 1_700_003_600)
+    # It would end the connection when the server reads its configuration again.
+    assert "name" not in user
     assert user["nats"]["pub"]["allow"] == list(found.publish)
     refused = claims_of(refuse(request, "Revoked: it is revoked", issuer, 1_700_000_000))["nats"]
     assert (refused["error"], "jwt" in refused) == ("Revoked: it is revoked", False)

@@ -8,12 +8,12 @@ bus is away events wait.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import nats
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -28,7 +28,7 @@ from crowetrade_process.audit.stream import WriterStream
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
-from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.identity.nats import BusClient
 from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
@@ -50,20 +50,9 @@ Connect = Callable[[], Awaitable[Client]]
 def connecting(url: str, name: str, identity: Identity | None = None) -> Connect:
     """How a trail connects: for ever, and again when the connection is lost."""
 
-    async def on_error(error: Exception) -> None:
-        log.debug("audit_bus", error=str(error) or type(error).__name__)
-
     async def connect() -> Client:
-        return await nats.connect(
-            servers=[url],
-            name=name,
-            connect_timeout=2,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RETRY_SECONDS,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            error_cb=on_error,
-            **connect_options(identity),
+        return await BusClient.open(
+            url, name, identity, errors_at=logging.DEBUG, ping_interval=10, max_outstanding_pings=2
         )
 
     return connect

@@ -129,20 +129,14 @@ class Identity:
             await self._sleep(self._wait(failures))
             failures = 0 if await self.refresh() else failures + 1
 
-    def judge(self, certificate_pem: bytes, *, connection_is_open: bool = False) -> IdentityName | Refusal:
+    def judge(self, certificate_pem: bytes) -> IdentityName | Refusal:
         """Who shows this certificate, or why it is refused; refusals are counted. The caller knows from the TLS library
-        that an authority of ours has issued it, and says whether it may have ended since."""
+        that an authority of ours has issued it."""
         try:
             certificate = x509.load_pem_x509_certificate(certificate_pem)
         except ValueError as error:
             return self.refuse(Reason.UNREADABLE, f"the certificate cannot be read: {error}")
-        found = judge(
-            certificate,
-            self._trust_domain or self.name.trust_domain,
-            self._revocations,
-            self._now(),
-            connection_is_open=connection_is_open,
-        )
+        found = judge(certificate, self._trust_domain or self.name.trust_domain, self._revocations, self._now())
         return self.refuse(found.reason, found.text) if isinstance(found, Refusal) else found
 
     def peer(self, name: IdentityName) -> Peer:

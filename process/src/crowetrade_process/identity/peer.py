@@ -97,18 +97,9 @@ class Revocations:
 
 
 def judge(
-    certificate: x509.Certificate,
-    trust_domain: str,
-    revocations: Revocations,
-    now: datetime,
-    *,
-    connection_is_open: bool = False,
+    certificate: x509.Certificate, trust_domain: str, revocations: Revocations, now: datetime
 ) -> IdentityName | Refusal:
-    """Who shows this certificate, or why it is refused.
-
-    Of a connection that is open, the certificate may have ended since, and its authority may be gone: then it is
-    refused only if it is known to be revoked.
-    """
+    """Who shows this certificate, or why it is refused."""
     try:
         uris = uris_of(certificate)
     except IdentityError as error:
@@ -128,15 +119,11 @@ def judge(
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         return Refusal(Reason.WRONG_KEY, f"the key of {name} is no EC key on P-256")
-    ended = now > certificate.not_valid_after_utc
-    if ended and not connection_is_open:
+    if now > certificate.not_valid_after_utc:
         return Refusal(Reason.EXPIRED, f"the certificate of {name} has expired")
     if now < certificate.not_valid_before_utc:
         return Refusal(Reason.NOT_YET_VALID, f"the certificate of {name} is not valid yet")
-    refusal = revocations.judge(certificate, now)
-    if refusal is None or (ended and refusal.reason is Reason.REVOCATION_UNKNOWN):
-        return name
-    return refusal
+    return revocations.judge(certificate, now) or name
 
 
 def _signed(item: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
