@@ -28,7 +28,7 @@ def test_get_and_wait(namespace: Namespace) -> None:
     ]
     namespace.until_filled("ema")
     strategies = kubectl("get", "strat", "-n", name)
-    for column in ("MODE", "PHASE", "VENUES", "AGENTS", "POSITION", "PNL", "LAST SIGNAL", "AGE"):
+    for column in ("MODE", "PHASE", "VENUES", "AGENTS", "POSITION", "PNL", "LAST SIGNAL", "REPORTED", "AGE"):
         assert column in strategies
     assert "1/1" in strategies
     venues = kubectl("get", "venue", "-n", name)

@@ -61,9 +61,18 @@ def login(registry: kopf.OperatorRegistry, configuration: Any) -> None:
     kopf.on.login(registry=registry, id="client")(credentials)
 
 
+class _NoEssence(kopf.AnnotationsDiffBaseStorage):
+    """kopf copies of each object what handlers of changes compare, for every event. There are no such handlers."""
+
+    def build(self, **_: Any) -> Any:
+        """Nothing is compared."""
+        return {}
+
+
 def settings() -> kopf.OperatorSettings:
-    """kopf without its events, its scans of CRDs and namespaces, and its limits."""
+    """kopf without its events, its scans of CRDs and namespaces, its limits, and its record of what has changed."""
     out = kopf.OperatorSettings()
+    out.persistence.diffbase_storage = _NoEssence()
     out.posting.enabled = False
     out.scanning.disabled = True
     out.peering.standalone = True

@@ -34,11 +34,13 @@ class Scene:
         self.cache = Cache()
         self.relist = Relist(cluster, self.cache, (namespace,), kinds=KINDS)
         self.brought: list[tuple[str, str]] = []
+        self.sent: dict[str, Object] = {}
         self._watches = Watches(cluster, self.relist, self._take, KINDS)
         self._namespace = namespace
 
     def _take(self, type_: str, item: Object) -> None:
         self.brought.append((type_, item["metadata"]["name"]))
+        self.sent[item["metadata"]["name"]] = item
         if type_ == "DELETED":
             self.cache.remove(item)
         else:
@@ -65,6 +67,7 @@ async def test_what_came_between_the_list_and_the_watch_is_brought(cluster: Clus
     async with scene.watching():
         await until("both", lambda: len(scene.brought) == 2)
         assert sorted(scene.brought) == [("ADDED", "between"), ("ADDED", "service")]
+        assert "data" not in scene.sent["between"], "the API server sends no content"
         for name in ("listed", "between"):
             found = scene.cache.get("ConfigMap", namespace, name)
             assert found is not None

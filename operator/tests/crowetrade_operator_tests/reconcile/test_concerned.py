@@ -171,3 +171,30 @@ async def test_of_a_namespace_whose_labels_have_changed() -> None:
     world = World()
     world.controller.namespace_changed("desk")
     assert world.taken() == [LIMIT, *STRATEGIES, VENUE_A, VENUE_B]
+
+
+def namespace(version: int, team: str, uid: str = "uid-desk", **metadata: Any) -> Object:
+    own = {"name": "desk", "uid": uid, "resourceVersion": str(version), "labels": {"team": team}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {**own, **metadata}}
+
+
+async def test_of_a_namespace_that_the_watch_brings() -> None:
+    world, everything = World(), [LIMIT, *STRATEGIES, VENUE_A, VENUE_B]
+    context = world.controller.context
+    world.cache.put(namespace(100, "fx"))
+    assert world.taken() == everything
+    assert context.surroundings("desk").namespace_labels == {"team": "fx"}
+    await context.know_namespace("desk")  # it is not read, for nobody is there to ask
+    world.cache.put(namespace(101, "fx", annotations={"seen": "yes"}))
+    assert world.taken() == []
+    world.cache.put(namespace(102, "rates"))
+    assert world.taken() == everything
+    assert context.surroundings("desk").namespace_labels == {"team": "rates"}
+
+    ending = namespace(103, "rates", deletionTimestamp="2026-01-05T09:00:00Z")
+    world.cache.put(ending)
+    assert world.taken() == everything
+    assert context.surroundings("desk").terminating == {"desk"}
+    world.cache.remove(ending)
+    world.cache.put(namespace(105, "rates", uid="uid-of-its-successor"))
+    assert context.surroundings("desk").terminating == frozenset()
