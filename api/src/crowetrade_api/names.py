@@ -37,6 +37,7 @@ STRATEGY_LABEL = f"{GROUP}/strategy"
 VENUE_LABEL = f"{GROUP}/venue"
 ROLE_LABEL = f"{GROUP}/role"
 CONTROL_LABEL = f"{GROUP}/control"
+SHARD_LABEL = f"{GROUP}/shard"
 """On pods, with value "true": they may reach the control service of gateways."""
 
 GATEWAY_APP = "crowetrade-gateway"

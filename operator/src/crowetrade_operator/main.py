@@ -13,7 +13,7 @@ import functools
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -32,6 +32,7 @@ from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.resources import Role, watched
+from crowetrade_operator.cluster.shard import Shard
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.cluster.watch import Watches
 from crowetrade_operator.control.orders import DirectOrders
@@ -133,8 +134,52 @@ class Operator:
         await unless_stopping(self.stopping, elector.acquire(), PART_SECONDS)
         if self.stopping.is_set():
             return
-        everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": self._work(cluster, elector)}
+        work = self._work_in_shard if self.settings.shard_label else self._work
+        everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": work(cluster, elector)}
         await self._first_end(everything, ALL_SECONDS)
+
+    async def _work_in_shard(self, cluster: Cluster, leadership: Leadership) -> None:
+        """Works where the label of a namespace says so, until cancelled. When that changes, all work ends before a
+        namespace is given up, and begins again with those that are left."""
+        settings = self.settings
+        shard = Shard(
+            cluster.while_leading(leadership.seconds_left),
+            settings.operator_namespace,
+            settings.shard_label,
+            settings.lease_name,
+            settings.lease_name.removesuffix(f"-{settings.shard_label}"),
+            settings.lease.duration,
+        )
+        while True:
+            namespaces = await self._settled(shard)
+            self.settings = replace(settings, namespaces=namespaces)
+            tasks = {asyncio.create_task(self._shard_changed(shard))}
+            if namespaces:
+                tasks.add(asyncio.create_task(self._work(cluster, leadership)))
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await cancelled(*tasks, again_seconds=ALL_SECONDS)
+            for task in done:
+                task.result()
+
+    async def _settled(self, shard: Shard) -> tuple[str, ...]:
+        while True:
+            try:
+                return await shard.settle()
+            except ClusterError as error:
+                log.warning("namespaces of the shard not settled, trying again", error=str(error))
+            await asyncio.sleep(self.settings.lease.retry)
+
+    async def _shard_changed(self, shard: Shard) -> None:
+        """Ends when work has to begin or to end somewhere."""
+        while True:
+            try:
+                if await shard.look():
+                    return
+            except ClusterError as error:
+                log.warning("namespaces of the shard not listed, trying again", error=str(error))
+            await asyncio.sleep(self.settings.lease.retry)
 
     async def _work(self, cluster: Cluster, leadership: Leadership) -> None:
         """What the leader does, until cancelled."""

@@ -95,6 +95,8 @@ class Settings:
     pod_name: str = "operator"
     # Namespaces to work in; empty means all.
     namespaces: tuple[str, ...] = ()
+    # Value of the label by which namespaces are chosen; empty: they are not chosen by a label.
+    shard_label: str = ""
     nats_url: str = "nats://nats:4222"
     agents_image: str = f"crowetrade/agents:{version('crowetrade-operator')}"
     gateway_image: str = f"crowetrade/gateway:{version('crowetrade-operator')}"
@@ -165,6 +167,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         operator_namespace=namespace,
         pod_name=environment.get("POD_NAME") or socket.gethostname(),
         namespaces=names(environment.get("NAMESPACES", "")),
+        shard_label="" if environment.get("NAMESPACES", "").strip() else environment.get("SHARD", ""),
         nats_url=nats_url,
         agents_image=environment.get("AGENTS_IMAGE") or _DEFAULTS.agents_image,
         gateway_image=environment.get("GATEWAY_IMAGE") or _DEFAULTS.gateway_image,
@@ -315,11 +318,6 @@ def _lease_name(environment: Mapping[str, str]) -> str:
         return name
     if not _SHARD.fullmatch(shard):
         raise SettingsError(f"SHARD is {shard!r}: write small letters, digits and dashes, at most 40, such as fx-1")
-    if not environment.get("NAMESPACES", "").strip():
-        raise SettingsError(
-            f"SHARD is {shard!r} and NAMESPACES is empty, which means all: two operators would work on the same "
-            "objects; write the namespaces of this shard, each in one shard alone"
-        )
     return f"{name}-{shard}"
 
 

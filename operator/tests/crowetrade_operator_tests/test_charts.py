@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crowetrade_api.names import CONTROL_PORT
+from crowetrade_api.names import CONTROL_PORT, SHARD_LABEL
 from crowetrade_operator.errors import SettingsError
 from crowetrade_operator.settings import Peer, Settings, from_environment
 from crowetrade_operator_tests.charts import CHART, SYSTEM_NAMESPACE, of_kind, rendered
@@ -162,3 +163,31 @@ def _of_another_version(folder: Path) -> Path:
     assert found != text
     (chart / "Chart.yaml").write_text(found)
     return chart
+
+
+def test_each_shard_has_an_operator_that_may_claim_namespaces() -> None:
+    sharded = rendered("operator.shards={fx,rates}")
+    found = {item["metadata"]["name"]: item for item in of_kind(sharded, "Deployment")}
+    assert "crowetrade-operator" not in found
+    for shard in ("fx", "rates"):
+        spec = found[f"crowetrade-operator-{shard}"]["spec"]
+        selector, labels = spec["selector"]["matchLabels"], spec["template"]["metadata"]["labels"]
+        assert selector[SHARD_LABEL] == shard
+        assert selector.items() <= labels.items()
+        environment = {item["name"]: item.get("value", "") for item in spec["template"]["spec"]["containers"][0]["env"]}
+        settings = from_environment({**environment, "OPERATOR_NAMESPACE": "x", "CERTIFICATE_ISSUER_NAME": ""})
+        assert (settings.shard_label, settings.namespaces) == (shard, ())
+        assert settings.lease_name == f"crowetrade-operator-{shard}"
+    (role,) = named(sharded, "Role", "crowetrade-operator-lease")
+    assert {("leases", verb) for verb in ("create", "get", "list", "update")} <= rights(role)
+    assert not any("resourceNames" in rule for rule in role["rules"] if "list" in rule["verbs"])
+    (everywhere,) = named(sharded, "ClusterRole", "crowetrade-operator")
+    assert ("namespaces", "list") in rights(everywhere)
+    (alone,) = named(EVERYWHERE, "ClusterRole", "crowetrade-operator")
+    assert ("namespaces", "list") not in rights(alone)
+
+
+def test_namespaces_are_chosen_by_label_or_by_name_and_not_by_both() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        rendered("operator.shards={fx}", "operator.namespaces={desk}")
+    assert "leave one of them empty" in refused.value.stderr

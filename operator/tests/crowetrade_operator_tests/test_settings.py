@@ -17,7 +17,6 @@ WRONG = {
         {"STATUS_WRITES_PER_SECOND": "0.5"},
         "STATUS_WRITES_PER_SECOND is '0.5': write a number of at least 1",
     ),
-    "a shard of everything": ({"SHARD": "fx"}, "SHARD is 'fx' and NAMESPACES is empty"),
     "a shard that no Lease can have in its name": (
         {"SHARD": "FX/1", "NAMESPACES": "desk"},
         "SHARD is 'FX/1': write",

@@ -124,7 +124,8 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
 
 
 def _kill_environment(settings: Settings) -> list[dict[str, Any]]:
-    namespaces = ",".join(settings.namespaces) or "*"
+    # Which namespaces a label chooses changes, and gateways are not restarted for that.
+    namespaces = "*" if settings.shard_label else ",".join(settings.namespaces) or "*"
     return [
         {"name": EnvName.KILL_DIRECTORY.value, "value": KILL_DIRECTORY},
         {"name": EnvName.KILL_NAMESPACES.value, "value": namespaces},
