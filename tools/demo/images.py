@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +76,19 @@ def names(cluster: Cluster) -> Images:
 def ensure(cluster: Cluster, report: Callable[[str], None] = print) -> Images:
     """Builds and loads the images that the cluster's nodes lack."""
     images = names(cluster)
+    provide(cluster, {"operator": images.operator, "agents": images.agents, "gateway": images.gateway}, report)
+    return images
+
+
+def provide(cluster: Cluster, wanted: Mapping[str, str], report: Callable[[str], None] = print) -> None:
+    """Builds and loads those of these images, by the name of their Dockerfile, that the cluster's nodes lack."""
     known = _known(cluster)
-    wanted = {"operator": images.operator, "agents": images.agents, "gateway": images.gateway}
     missing = {name: image for name, image in wanted.items() if image not in known}
     if not missing:
         report("images: the cluster has them already")
-        return images
+        return
 
-    def provide(item: tuple[str, str]) -> None:
+    def load(item: tuple[str, str]) -> None:
         name, image = item
         report(f"images: building {image}")
         cluster.build(ROOT / "images" / f"{name}.Dockerfile", image)
@@ -91,8 +96,7 @@ def ensure(cluster: Cluster, report: Callable[[str], None] = print) -> Images:
         cluster.load(image)
 
     with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
-        list(pool.map(provide, missing.items()))
-    return images
+        list(pool.map(load, missing.items()))
 
 
 def _known(cluster: Cluster) -> set[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from tools.demo import administrator, images
 from tools.demo.clusters import ROOT, Cluster, choose
@@ -43,12 +44,32 @@ def install(cluster: Cluster | None = None, report: Callable[[str], None] = prin
         built = pool.submit(images.ensure, where, report)
         pool.submit(where.install_vault).result()
         found = built.result()
-    _helm(where, found, report)
-    wait_for(lambda: not_ready(where), READY_SECONDS, "the operator and the bus to be ready", report=report)
+    report(f"helm: installing {RELEASE} {found.tag}")
+    release(where, values(where, found))
+    until_ready(where, report)
     if identified():
         administrator.issue(where, administrator.directory())
     report(f"CroweTrade is installed in namespace {NAMESPACE}")
     return Installation(where, found)
+
+
+def release(cluster: Cluster, given: Mapping[str, object], chart: Path = CHART) -> None:
+    """Installs or upgrades the release with these values, and returns before it is ready."""
+    command = [*cluster.helm(), "upgrade", "--install", RELEASE, str(chart), "-n", NAMESPACE, "--create-namespace"]
+    with exclusive(paths.cache() / "install.lock", "install CroweTrade"):
+        if cluster.ours:
+            _forget_interrupted(cluster.kubectl())
+        run([*command, "-f", "-"], stdin=json.dumps(given), timeout=300)
+
+
+def rollback(cluster: Cluster) -> None:
+    """Back to the release before."""
+    run([*cluster.helm(), "rollback", RELEASE, "-n", NAMESPACE], timeout=300)
+
+
+def until_ready(cluster: Cluster, report: Callable[[str], None] = print) -> None:
+    """Waits until the operator and the bus are ready."""
+    wait_for(lambda: not_ready(cluster), READY_SECONDS, "the operator and the bus to be ready", report=report)
 
 
 def uninstall(cluster: Cluster) -> None:
@@ -128,15 +149,6 @@ def _last_line(kubectl: Kubectl, pod: str) -> str:
         return kubectl("logs", "-n", NAMESPACE, pod, "--previous", "--tail=1").strip()
     except CommandFailed:
         return ""
-
-
-def _helm(cluster: Cluster, found: Images, report: Callable[[str], None]) -> None:
-    report(f"helm: installing {RELEASE} {found.tag}")
-    command = [*cluster.helm(), "upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "--create-namespace"]
-    with exclusive(paths.cache() / "install.lock", "install CroweTrade"):
-        if cluster.ours:
-            _forget_interrupted(cluster.kubectl())
-        run([*command, "-f", "-"], stdin=json.dumps(values(cluster, found)), timeout=300)
 
 
 def _forget_interrupted(kubectl: Kubectl) -> None:

@@ -118,8 +118,7 @@ def _held(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[
         found is not None and _applied_hash(with_hash(wanted)) != _applied_hash(found)
         for wanted, found in zip(deployments, live, strict=True)
     )
-    running = ready_pods(observed.children.of_kind("Deployment")) > 0
-    if not (changed or unwanted) or not running or observed.strategy.spec.agents.update_policy == "Immediate":
+    if not (changed or unwanted) or not _run(observed) or observed.strategy.spec.agents.update_policy == "Immediate":
         return ""
     exposure = strategy_moves.exposure(observed.venues)
     if not exposure:
@@ -128,6 +127,14 @@ def _held(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[
         f"A change waits until the strategy is flat: {exposure}. "
         "Set spec.agents.updatePolicy to Immediate to roll it out at once."
     )
+
+
+def _run(observed: Observed) -> bool:
+    """Whether agents do their work, so that a restart would take something away. Those whose gateway restarts are not
+    ready meanwhile, and still work: an upgrade would otherwise restart all of them with the gateways."""
+    if ready_pods(observed.children.of_kind("Deployment")) > 0:
+        return True
+    return any(not agent.problems for agent in observed.agents)
 
 
 def _applied_hash(item: Object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,6 +47,10 @@ SUSPENDED = strategy(change(strategy_manifest(), "spec.suspend", True), generati
 IMMEDIATE = strategy(
     change(change(strategy_manifest(), "spec.model.parameters.fast", 13), "spec.agents", {"updatePolicy": "Immediate"}),
     generation=2,
+)
+REPORTING = status_pb2.AgentStatus(namespace="desk", strategy="ema", waiting_reason="GatewayUnreachable")
+FAILING = status_pb2.AgentStatus(
+    namespace="desk", strategy="ema", problems=[status_pb2.AgentProblem(reason="ModelFailing")]
 )
 SECOND_VENUE = venue(change(venue_manifest("sim-b"), "spec.instruments.0.symbol", "GBP-USD"))
 
@@ -99,6 +104,10 @@ HELD = {
         seen(last_known("3000"), None, fresh(saying()), running(), record=4),
         "last known position 3000 EUR-USD",
     ),
+    "agents that are not ready because their gateway restarts": (
+        replace(seen(AFTER, None, silent(saying(positions=[position("1000")])), running(ready=0)), agents=[REPORTING]),
+        "position 1000 EUR-USD at venue sim-fx",
+    ),
     "another topology while there is a position": (
         seen(SPLIT, [account(positions=[position("1000")])], None, running()),
         "position 1000 EUR-USD",
@@ -123,6 +132,10 @@ ROLLED = {
     "a position that is zero again": seen(AFTER, [account(positions=[position("0.00")])], None, running()),
     "Immediate with a position": seen(IMMEDIATE, [account(positions=[position("1000")])], None, running()),
     "no pod runs that could be restarted": seen(AFTER, [account(positions=[position("1000")])], None, running(ready=0)),
+    "agents that are not ready and have a problem of their own": replace(
+        seen(AFTER, [account(positions=[position("1000")])], None, running(ready=0)),
+        agents=[FAILING],
+    ),
     "a gateway that was never heard, and no position known": seen(AFTER, None, NEVER, running()),
     "a gateway that was never heard, and the last known position is zero": seen(
         last_known("0"), None, NEVER, running()

@@ -1,0 +1,137 @@
+"""An upgrade and its rollback while strategies trade: the bus stays, gateways restart one after another, agents as
+their strategies allow, and no order or position is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tools.demo import images, install
+from tools.demo.clusters import Cluster
+from tools.demo.kubernetes import Kubectl, Object
+
+from tests.e2e import manifests
+from tests.e2e.journal import read_journal
+from tests.e2e.namespaces import Namespace, of_strategy, of_venue
+
+VENUES = ("east", "west")
+AT_ONCE, WHEN_FLAT = "at-once", "when-flat"
+HOLDS = {"name": "ema-crossover", "parameters": {"fast": 20, "slow": 60}}
+
+
+def test_strategies_trade_through_an_upgrade_and_a_rollback(
+    cluster: Cluster, kubectl: Kubectl, namespace: Namespace, tmp_path: Path
+) -> None:
+    east, west = (manifests.venue(name) for name in VENUES)
+    at_once = manifests.strategy(AT_ONCE, "east", agents={"updatePolicy": "Immediate"})
+    namespace.apply(manifests.risk_limit(), east, west, at_once, manifests.strategy(WHEN_FLAT, "west", model=HOLDS))
+    namespace.until_filled(AT_ONCE)
+    namespace.until_filled(WHEN_FLAT)
+    now = images.names(cluster)
+    following = replace(now, tag=f"{now.tag}-next")
+    images.provide(cluster, {"agents": following.agents, "gateway": following.gateway})
+    bus, patient = _bus(kubectl), _uid(namespace.pod(of_strategy(WHEN_FLAT)))
+    try:
+        install.release(cluster, _values(cluster, now, following), _next_chart(tmp_path))
+        _until_runs(namespace, following)
+        _assert_trades_on(namespace)
+        install.rollback(cluster)
+        _until_runs(namespace, now)
+        _assert_trades_on(namespace)
+    except BaseException:
+        install.install(cluster)
+        raise
+    assert _bus(kubectl) == bus, "the bus has not restarted"
+    assert _uid(namespace.pod(of_strategy(WHEN_FLAT))) == patient, "it was never flat, so its agents are the same"
+    _assert_nothing_is_lost(namespace, AT_ONCE, "east")
+    _assert_nothing_is_lost(namespace, WHEN_FLAT, "west")
+
+
+def _values(cluster: Cluster, now: images.Images, following: images.Images) -> dict[str, Any]:
+    """New images of gateways and agents, and another setting of the operator, which restarts it. Its image stays: where
+    processes have identities the bus's pod has it too, and the bus of this cluster has no disk that outlives a pod."""
+    operator: dict[str, Any] = json.loads(json.dumps(install.values(cluster, now)["operator"]))
+    return {**install.values(cluster, following), "operator": {**operator, "env": {"RESYNC_SECONDS": "250"}}}
+
+
+def _next_chart(folder: Path) -> Path:
+    chart = shutil.copytree(install.CHART, folder / "chart")
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": "9.9.9", "appVersion": "9.9.9"}))
+    return chart
+
+
+def _until_runs(namespace: Namespace, wanted: images.Images) -> None:
+    """Waits until gateways, and agents that need not be flat, have these images: one gateway after another."""
+    expected = {of_venue(name): wanted.gateway for name in VENUES} | {of_strategy(AT_ONCE): wanted.agents}
+
+    def probe() -> str | None:
+        missing = [selector for selector, image in expected.items() if not _runs(namespace.pods(selector), image)]
+        return f"{', '.join(missing)} do not run {wanted.tag} yet" if missing else None
+
+    namespace.until(probe, "the images to be rolled out")
+    first, second = sorted((namespace.pod(of_venue(name)) for name in VENUES), key=_created)
+    assert _created(second) >= _ready_since(first), "two gateways restarted at once"
+    namespace.until_trading(AT_ONCE, WHEN_FLAT)
+
+
+def _runs(pods: list[Object], image: str) -> bool:
+    return [pod["spec"]["containers"][0]["image"] for pod in pods] == [image] and _condition(pods[0])[
+        "status"
+    ] == "True"
+
+
+def _assert_trades_on(namespace: Namespace) -> None:
+    for name in (AT_ONCE, WHEN_FLAT):
+        namespace.until_filled(name, more_than=namespace.filled(name))
+
+
+def _assert_nothing_is_lost(namespace: Namespace, strategy: str, venue: str) -> None:
+    namespace.patch("strategy", strategy, {"spec": {"suspend": True}})
+    namespace.until_condition("strategy", strategy, "Trading", "False", "Suspended")
+    journal = read_journal(namespace, venue)
+    fills, tokens = journal.fills(strategy), [session.fencing_token for session in journal.sessions()]
+    assert journal.broken_link() is None
+    assert len({fill.exec_id for fill in fills}) == len(fills)
+    assert len(tokens) >= 3, "before the upgrade, after it, and after the rollback"
+    assert tokens == sorted(set(tokens))
+
+    def agrees() -> str | None:
+        positions = namespace.status("strategy", strategy).get("position", [])
+        seen = sum((Decimal(entry["quantity"]) for entry in positions), Decimal(0))
+        return None if seen == journal.position(strategy) else f"status {seen}, journal {journal.position(strategy)}"
+
+    namespace.until(agrees, f"status and journal to hold the same position of {strategy}")
+
+
+def _bus(kubectl: Kubectl) -> list[tuple[str, int]]:
+    pods = kubectl.list("pods", install.NAMESPACE, "app.kubernetes.io/name=nats")
+    return [(_uid(pod), sum(one["restartCount"] for one in pod["status"]["containerStatuses"])) for pod in pods]
+
+
+def _uid(pod: Object) -> str:
+    uid: str = pod["metadata"]["uid"]
+    return uid
+
+
+def _condition(pod: Object) -> Object:
+    conditions = pod["status"].get("conditions", [])
+    return next((item for item in conditions if item["type"] == "Ready"), {"status": "Unknown"})
+
+
+def _created(pod: Object) -> datetime:
+    return _time(pod["metadata"]["creationTimestamp"])
+
+
+def _ready_since(pod: Object) -> datetime:
+    return _time(_condition(pod)["lastTransitionTime"])
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
