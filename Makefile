@@ -17,6 +17,8 @@ RECORDINGS := cli/src/crowetrade_cli/samples/recordings
 RECORDED := $(RECORDINGS)/LICENSE.gym-anytrading
 COVERAGE := 85
 K ?=
+# Processes that share the unit and integration tests, a file at a time: they wait for servers more than they compute.
+JOBS ?= 3
 
 define CHECK_PYTHON
 $(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -164,8 +166,8 @@ simulate: $(STAMP) ## Seeds of the simulation until one fails; SEED=123 STEPS=30
 	$(BIN)/python -m tests.simulation $(SEED) $(if $(STEPS),--steps $(STEPS))
 
 .PHONY: test-coverage
-test-coverage: $(STAMP) $(RECORDED) ## Unit and integration tests, branch coverage of at least $(COVERAGE) %
-	$(BIN)/python -m pytest -m 'not e2e' --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
+test-coverage: $(STAMP) $(RECORDED) ## Unit and integration tests in JOBS=3 processes, branch coverage of at least $(COVERAGE) %
+	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile --durations=30 --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that match

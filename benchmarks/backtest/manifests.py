@@ -26,12 +26,30 @@ CAPITAL = 10**15
 CLAIM = "recordings"
 """A claim is the folder of its name below the folder of data; there the recordings have to be."""
 _NAMESPACE = "default"
+_MUCH = str(CAPITAL)
 _LIMITS = {
     "maxOrderQuantity": str(2 * LOT),
     "maxOrderNotional": str(5 * LOT),
-    "maxPositionQuantity": str(LOT),
+    "priceCollarBps": "1000",
     "maxOrderRate": {"count": 1000, "perSeconds": 1},
+    "maxOpenOrders": 1000,
+    "maxPositionQuantity": str(LOT),
+    "maxGrossNotional": _MUCH,
+    "maxNetNotional": _MUCH,
+    "maxConcentration": "1",
+    "maxDailyLoss": _MUCH,
+    "maxDrawdown": "1",
+    "maxLossPerMinute": "1",
+    "maxConsecutiveRejects": 1000,
+    "maxDataAgeSeconds": str(7 * 24 * 3600),
+    "duplicateWindowMillis": 1,
+    "repeatedExecution": {"count": 1000, "perSeconds": 1},
+    "maxOrderToTradeRatio": "1000",
+    "selfMatchPrevention": True,
+    "restrictedInstruments": ["NOT-USD"],
+    "tradingHours": {"calendar": "24/7"},
 }
+"""Every limit there is, none of which is reached."""
 
 
 def plan(task: Task, capital: int = CAPITAL) -> tuple[Plan, Recordings]:
@@ -74,7 +92,7 @@ def _venue(task: Task) -> Manifest:
 
 
 def _limit() -> Manifest:
-    return _manifest("RiskLimit", "limits", {"scope": {}, "limits": _LIMITS})
+    return _manifest("RiskLimit", "limits", {"scope": {}, "currency": "USD", "limits": _LIMITS})
 
 
 def _strategy(task: Task, capital: int) -> Manifest:
