@@ -221,8 +221,8 @@ bench: $(VENV)/agents/.synced $(RECORDED) ## Measure everything: a JSON line per
 	$(BIN)/python -m benchmarks
 
 .PHONY: bench-gateway
-bench-gateway: $(VENV)/agents/.synced ## Measure the order path, and write benchmarks/results/latest.jsonl and docs/performance.md
-	$(BIN)/python -m benchmarks gateway
+bench-gateway: $(VENV)/agents/.synced ## Measure the order path, with TLS and without, and write docs/performance.md
+	$(BIN)/python -m benchmarks gateway identity
 	$(BIN)/python -m tools.performance
 
 # What CroweTrade's backtests are measured beside: libraries that nothing else here needs.

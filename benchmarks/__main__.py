@@ -1,7 +1,8 @@
 """`python -m benchmarks [PART ...]`: measures, prints a JSON line per figure and keeps the lines.
 
-Parts: gateway, backtest, operator, risk; without any, all. The lines of a run go to benchmarks/results/TIME.jsonl,
-those of each part to a latest*.jsonl of its own beside it as well, of which docs/performance.md is made.
+Parts: gateway, identity, backtest, operator, risk; without any, all. The lines of a run go to
+benchmarks/results/TIME.jsonl, those of each part to a latest*.jsonl of its own beside it as well, of which
+docs/performance.md is made.
 A figure that cannot be measured in this tree is left out, and a line says why.
 """
 
@@ -21,6 +22,7 @@ from benchmarks.simulation import NoSimulation, simulation
 RESULTS = Path(__file__).parent / "results"
 LATEST = {
     "gateway": RESULTS / "latest.jsonl",
+    "identity": RESULTS / "latest-identity.jsonl",
     "backtest": RESULTS / "latest-backtest.jsonl",
     "operator": RESULTS / "latest-operator.jsonl",
     "risk": RESULTS / "latest-risk.jsonl",
@@ -29,7 +31,7 @@ LATEST = {
 
 def gateway() -> Iterator[Figure]:
     """The order path, a strategy's process, the simulation."""
-    from benchmarks.gateway import engine, identity, order_path, recovery, strategy
+    from benchmarks.gateway import engine, order_path, recovery, strategy
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -38,10 +40,18 @@ def gateway() -> Iterator[Figure]:
         yield from engine.order()
         yield from engine.growth()
         yield from order_path.order_path(folder)
-        yield from identity.identity(_made(folder / "identity"))
         yield from recovery.recovery(_made(folder / "recovery"))
         yield from _if_possible(lambda: strategy.strategy_process(_made(folder / "strategy")), strategy.NotReady)
         yield from _if_possible(simulation, NoSimulation)
+
+
+def identity() -> Iterator[Figure]:
+    """The price of TLS, and of renewing certificates while orders flow."""
+    from benchmarks.gateway.identity import identity as measure
+
+    with tempfile.TemporaryDirectory() as name:
+        yield figures.python_loop()
+        yield from measure(Path(name))
 
 
 def backtest() -> Iterator[Figure]:
@@ -84,6 +94,7 @@ def risk() -> Iterator[Figure]:
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "gateway": gateway,
+    "identity": identity,
     "backtest": backtest,
     "operator": operator,
     "risk": risk,

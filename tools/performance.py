@@ -15,7 +15,13 @@ from benchmarks.goals import GOALS
 ROOT = Path(__file__).parent.parent
 SOURCES = tuple(
     Path("benchmarks/results") / name
-    for name in ("latest.jsonl", "latest-backtest.jsonl", "latest-operator.jsonl", "latest-risk.jsonl")
+    for name in (
+        "latest.jsonl",
+        "latest-identity.jsonl",
+        "latest-backtest.jsonl",
+        "latest-operator.jsonl",
+        "latest-risk.jsonl",
+    )
 )
 PAGE = Path("docs/performance.md")
 KEYS = ("p50", "p99", "max")

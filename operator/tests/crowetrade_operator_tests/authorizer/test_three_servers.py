@@ -25,6 +25,8 @@ from crowetrade_operator_tests.secured_bus import OPERATOR, identity_of_gateway
 from crowetrade_operator_tests.secured_cluster import SERVERS, SecuredCluster, secured_cluster
 from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import end, until
+from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.nats import BusClient
 
 pytestmark = [
     pytest.mark.integration,
@@ -32,7 +34,6 @@ pytestmark = [
 ]
 NAMESPACE, VENUE = "desk", "sim"
 STREAM = subjects.journal_stream(NAMESPACE, VENUE)
-RECONNECTING = {"allow_reconnect": True, "max_reconnect_attempts": -1, "reconnect_time_wait": 0.1}
 SETTINGS = StreamSettings(replicas=SERVERS)
 PATIENCE_SECONDS = 90.0
 """An election takes seconds, and a successor that reads meanwhile gives up after ten and tries again."""
@@ -85,8 +86,18 @@ class Writer:
 
 
 @asynccontextmanager
+async def reconnecting(cluster: SecuredCluster, name: IdentityName) -> AsyncIterator[BusClient]:
+    """As our processes are connected: also after a server that has lost its authorizer has refused them."""
+    client = await BusClient.open(cluster.url, name.service_account, await cluster.identity(name))
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
 async def writing(cluster: SecuredCluster) -> AsyncIterator[Writer]:
-    async with cluster.connected(identity_of_gateway(NAMESPACE, VENUE), **RECONNECTING) as client:
+    async with reconnecting(cluster, identity_of_gateway(NAMESPACE, VENUE)) as client:
         writer = Writer(client)
         writer.task = asyncio.create_task(writer.run())
         try:
@@ -131,7 +142,7 @@ def leader(info: StreamInfo) -> int:
 async def test_one_server_is_killed_and_nothing_that_was_acknowledged_is_lost(
     killed: str, cluster_of_nats: SecuredCluster
 ) -> None:
-    async with cluster_of_nats.connected(OPERATOR, **RECONNECTING) as operator:
+    async with reconnecting(cluster_of_nats, OPERATOR) as operator:
         info = await led(operator)
         assert info.config.num_replicas == SERVERS
         assert info.cluster is not None
