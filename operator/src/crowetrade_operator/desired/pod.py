@@ -23,6 +23,16 @@ CONTAINER_SECURITY: dict[str, Any] = {
 TMP_VOLUME: dict[str, Any] = {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}
 TMP_MOUNT: dict[str, Any] = {"name": "tmp", "mountPath": "/tmp"}
 
+# What is written outside of volumes is the log, which the kubelet rotates, and /tmp.
+STORAGE_REQUESTS: dict[str, str] = {"ephemeral-storage": "64Mi"}
+STORAGE_LIMITS: dict[str, str] = {"ephemeral-storage": "512Mi"}
+
+
+def with_storage(resources: dict[str, Any]) -> dict[str, Any]:
+    """The same, with what a container may write to its node: one without a limit may fill it, and evict others."""
+    requests = {**STORAGE_REQUESTS, **resources.get("requests", {})}
+    return {**resources, "requests": requests, "limits": {**STORAGE_LIMITS, **resources.get("limits", {})}}
+
 
 def probe(path: str, period: int, failures: int) -> dict[str, Any]:
     """A probe of the container's HTTP server."""
@@ -57,7 +67,7 @@ def container(
         "imagePullPolicy": "IfNotPresent",
         "args": arguments,
         "env": env,
-        "resources": resources,
+        "resources": with_storage(resources),
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",

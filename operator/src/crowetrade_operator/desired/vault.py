@@ -19,7 +19,7 @@ from crowetrade_api.files import (
     VAULT_CA_FILE,
 )
 from crowetrade_api.v1alpha1.venueconnection import CredentialKeys, VaultCredentials
-from crowetrade_operator.desired.pod import CONTAINER_SECURITY, TMP_MOUNT
+from crowetrade_operator.desired.pod import CONTAINER_SECURITY, TMP_MOUNT, with_storage
 from crowetrade_operator.settings import Settings, VaultDelivery
 
 AUDIENCE = "vault"
@@ -142,7 +142,7 @@ def agent_container(settings: Settings) -> dict[str, Any]:
         "restartPolicy": "Always",
         "command": ["sh", "-c", _SEVERAL] if several else ["vault", "agent", configuration],
         "env": [{"name": "HOME", "value": "/tmp"}, *(_several_environment(settings) if several else [])],
-        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "resources": with_storage({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}),
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [

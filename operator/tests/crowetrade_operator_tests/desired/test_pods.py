@@ -331,10 +331,11 @@ def test_a_gateway_has_time_to_close_positions_and_the_resources_of_its_manifest
     resources = {"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi"}}
     pod = _pod(venue_deployment(venue(change(venue_manifest(), "spec.resources", resources)), "h", SETTINGS))
     assert pod["terminationGracePeriodSeconds"] == 45
-    assert pod["containers"][0]["resources"] == resources
+    storage = {"requests": {"ephemeral-storage": "64Mi"}, "limits": {"ephemeral-storage": "512Mi"}}
+    assert pod["containers"][0]["resources"] == {part: {**storage[part], **resources[part]} for part in resources}
     assert _pod(DEPLOYMENTS["a gateway with Vault"])["containers"][0]["resources"] == {
-        "requests": {"cpu": "50m", "memory": "128Mi"},
-        "limits": {"memory": "512Mi"},
+        "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
+        "limits": {"memory": "512Mi", "ephemeral-storage": "512Mi"},
     }
 
 
