@@ -1,8 +1,12 @@
-"""Without the bus the operator says that it knows nothing, looks after the children, and catches up afterwards."""
+"""Without the bus the operator says that it knows nothing, looks after the children, and catches up afterwards.
+
+`make chaos` takes it away for two minutes (CROWETRADE_BUS_SECONDS).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +21,7 @@ from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
+SECONDS = float(os.environ.get("CROWETRADE_BUS_SECONDS", "0"))
 
 
 @pytest.fixture
@@ -43,6 +48,7 @@ async def test_a_bus_that_is_down_and_comes_back_empty(desk: Desk, nats_server: 
 
         await until("the child to be made again without the bus", made_again)
 
+        await asyncio.sleep(SECONDS)
         nats_server.forget()
         await asyncio.to_thread(nats_server.start)
 
