@@ -48,7 +48,7 @@ def test_each_limit_alone_accuses_nobody(limit: str) -> None:
 
 @pytest.mark.parametrize("limit", VALUES)
 def test_a_gate_that_forgets_a_limit_is_found(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    forgetful = replace(KNOWN[limit], check=lambda value, case, rule: None)
+    forgetful = replace(KNOWN[limit], compile=lambda value, counted: lambda case: None)
     if forgetful.breach is not None:
         forgetful = replace(forgetful, breach=lambda value, facts, rule, subject: None)
     monkeypatch.setattr(rules, "KNOWN", {**KNOWN, limit: forgetful})

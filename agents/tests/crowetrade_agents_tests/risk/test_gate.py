@@ -27,6 +27,7 @@ from crowetrade_agents_tests.risk.values import (
     SECOND,
     D,
     case,
+    check,
     facts,
     held,
     market,
@@ -174,7 +175,7 @@ def _naive(given: list[Rule], known: Facts) -> tuple[Refusal | None, tuple[Refus
     observed: list[Refusal] = []
     for item in given:
         for limit, value in item.limits:
-            refusal = limit.check(value, case(order(), known), item)
+            refusal = check(limit, value, case(order(), known), item)
             if refusal is not None and item.enforce:
                 return refusal, tuple(observed)
             if refusal is not None:

@@ -101,24 +101,6 @@ def test_what_binds() -> None:
     assert len(given) == 3
 
 
-def test_the_tightest_of_limits_that_are_measured_alike_decides() -> None:
-    tight = {**LIMITS, "maxOrderQuantity": {"value": "1"}, "maxOrderRate": {"count": "1", "perSeconds": "1"}}
-    loose, alone, together = rule(), rule(tight, risk_limit="tight"), rule(aggregate_total=True, risk_limit="together")
-    minute = rule({"maxOrderRate": {"count": "5", "perSeconds": "60"}}, risk_limit="minute")
-    deciding = [
-        (limit.name, item.name) for limit, _, item in rules(loose, alone, together, minute).tightest("ema", EUR)
-    ]
-    assert sorted(deciding) == [
-        ("maxOrderNotional", "desk"),
-        ("maxOrderQuantity", "tight"),
-        ("maxOrderRate", "minute"),
-        ("maxOrderRate", "tight"),
-        ("maxOrderRate", "together"),
-        ("maxPositionQuantity", "desk"),
-        ("maxPositionQuantity", "together"),
-    ]
-
-
 def test_without_rules_nothing_binds() -> None:
     assert RuleSet() == RuleSet(())
     assert RuleSet().binding("ema", EUR) == ()
@@ -127,8 +109,8 @@ def test_without_rules_nothing_binds() -> None:
 def test_strangers_do_not_grow_the_lookup() -> None:
     given = rules(rule())
     for number in range(100):
-        given.tightest(f"stranger-{number}", EUR)
-    assert len(given._bound) == len(given._tightest) == 0
+        given.binding(f"stranger-{number}", EUR)
+    assert len(given._bound) == 0
 
 
 def test_an_empty_message_is_a_rule_that_binds_nobody() -> None:

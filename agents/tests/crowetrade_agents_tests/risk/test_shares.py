@@ -13,7 +13,7 @@ from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.shares import SPLIT, allowed, share_of
 from crowetrade_agents_tests.risk.limits.exposures import exposure
-from crowetrade_agents_tests.risk.values import EUR, NOW, D, case, facts, market, order, reason, rule, sent
+from crowetrade_agents_tests.risk.values import EUR, NOW, D, case, check, facts, market, order, reason, rule, sent
 
 SHARED = rule(aggregate_total=True, gateways=["sim-a", "sim-fx"])
 WHOLE: dict[str, tuple[str, dict[str, str]]] = {
@@ -33,7 +33,7 @@ WHOLE: dict[str, tuple[str, dict[str, str]]] = {
 def test_a_share_is_what_may_be_used(name: str, share: str | None, expected: str | None) -> None:
     limit, (_, values) = KNOWN[name], WHOLE[name]
     shares = {} if share is None else {("uid-1", name): D(share)}
-    refusal = limit.check(limit.parse(values), case(order(), facts(shares=shares)), SHARED)
+    refusal = check(limit, limit.parse(values), case(order(), facts(shares=shares)), SHARED)
     refused = {None: None, "limit": limit.reason, "share": Reason.SHARE_UNKNOWN}[expected]
     assert reason(refusal) is refused
     if expected == "limit":
@@ -47,7 +47,7 @@ def test_a_limit_that_is_not_split_needs_none(name: str, changes: dict[str, Any]
     given: dict[str, Any] = {"aggregate_total": True, "gateways": ["sim-a", "sim-fx"], **changes}
     whole = rule(**given)
     limit = KNOWN[name]
-    assert limit.check(limit.parse(WHOLE[name][1]), case(order(), facts()), whole) is None
+    assert check(limit, limit.parse(WHOLE[name][1]), case(order(), facts()), whole) is None
 
 
 def test_the_share_of_another_rule_or_limit_is_none() -> None:
@@ -61,12 +61,12 @@ def test_an_unknown_share_stops_nothing_that_reduces() -> None:
     known = facts(exposures={("ema", EUR): exposure("9000")}, messages=sent(NOW))
     for name in ("maxGrossNotional", "maxNetNotional"):
         limit = KNOWN[name]
-        assert limit.check(D(1), case(order(side=Side.SELL), known), SHARED) is None
-        assert reason(limit.check(D(10**12), case(order(), known), SHARED)) is Reason.SHARE_UNKNOWN
+        assert check(limit, D(1), case(order(side=Side.SELL), known), SHARED) is None
+        assert reason(check(limit, D(10**12), case(order(), known), SHARED)) is Reason.SHARE_UNKNOWN
     rate = KNOWN["maxOrderRate"]
     value = rate.parse({"count": "1", "perSeconds": "1"})
-    assert rate.check(value, case(market(Side.SELL, "5000", closing=True), known), SHARED) is None
-    assert reason(rate.check(value, case(order(side=Side.SELL), known), SHARED)) is Reason.SHARE_UNKNOWN
+    assert check(rate, value, case(market(Side.SELL, "5000", closing=True), known), SHARED) is None
+    assert reason(check(rate, value, case(order(side=Side.SELL), known), SHARED)) is Reason.SHARE_UNKNOWN
 
 
 def test_use_says_the_share_and_the_whole() -> None:

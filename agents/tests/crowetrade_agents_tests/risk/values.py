@@ -12,10 +12,12 @@ from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark, TopOfBook
 from crowetrade_agents.domain.orders import OrderTerms, OrdType, Side, TimeInForce
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.risk.case import Case
+from crowetrade_agents.risk.case import Case, Counted
 from crowetrade_agents.risk.facts import Exposure, Facts, Proposal
+from crowetrade_agents.risk.limits.limit import Limit
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.rules import Rule, RuleSet, compile_rule
+from crowetrade_agents.risk.valuation import exactly
 from crowetrade_agents.risk.windows import MessageWindows
 
 D = Decimal
@@ -113,6 +115,17 @@ def new(terms: OrderTerms) -> Proposal:
 def case(terms: OrderTerms, known: Facts, leaves: str = "", counted: str = "0") -> Case:
     """A new order, unless `leaves` and `counted` say otherwise."""
     return Case(Proposal(terms, D(leaves) if leaves else terms.quantity, D(counted)), known)
+
+
+def counted(judged: Case, given: Rule) -> Counted:
+    """Whom the rule counts for the case."""
+    return Counted(given, judged.terms.strategy, judged.facts, judged.valuation)
+
+
+def check(limit: Limit[Any], value: Any, judged: Case, given: Rule) -> Refusal | None:
+    """What the check of this value of the rule's limit says of the case."""
+    with exactly():
+        return limit.compile(value, counted(judged, given))(judged)
 
 
 def held(

@@ -17,7 +17,7 @@ from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.state import Demand, GatewayState, Turn
 from crowetrade_agents.risk.breaches import LOSSES
-from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.case import Case, Counted, Sums
 from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.gate import Decision
 from crowetrade_agents.risk.limits import max_open_orders, max_order_rate
@@ -27,6 +27,7 @@ from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.rules import Rule
 from crowetrade_agents.risk.shares import is_split
 from crowetrade_agents.risk.standing import identity
+from crowetrade_agents.risk.valuation import exactly
 
 DEMAND_NS = 2 * SECOND_NS
 """An order that was refused for lack of a share is wanted for so long; whoever sent it may try again meanwhile."""
@@ -65,7 +66,9 @@ def _want(turn: Turn, proposal: Proposal, facts: Facts, refusal: Refusal) -> Non
         for limit, value in _split(rule) if rule.name == refusal.risk_limit else ():
             if limit.order_use is None or refusal.reason not in (limit.reason, Reason.SHARE_UNKNOWN):
                 continue
-            amount = limit.order_use(value, Case(proposal, facts), rule)
+            with exactly():
+                case = Case(proposal, facts)
+                amount = limit.order_use(value, case, Counted(rule, terms.strategy, facts, case.valuation))
             if amount is None or amount > limit.bound(value):
                 # Not even the whole limit would admit it.
                 continue

@@ -13,9 +13,8 @@ from crowetrade_agents.domain.orders import OrderTerms, Side
 from crowetrade_agents.risk import fx
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.recent import fingerprint
-from crowetrade_agents.risk.shares import allowed
-from crowetrade_agents.risk.standing import Watch, subject_of, watched
-from crowetrade_agents.risk.valuation import EXACT, Group, Total, Valuation, usable
+from crowetrade_agents.risk.standing import identity, subject_of
+from crowetrade_agents.risk.valuation import EXACT, Group, Total, Unit, Valuation, usable
 from crowetrade_agents.risk.worst_case import EMPTY, Part, larger, worst_case
 
 if TYPE_CHECKING:
@@ -119,201 +118,166 @@ def capital_of(rule: Rule, owners: frozenset[str], facts: Facts, valuation: Valu
     return total or None
 
 
-_UNSET = Decimal("NaN")
+class Counted:
+    """Those whom a rule counts for an order of one strategy, and where to look up what they have done. It lives as long
+    as the configuration: what is found here is not looked up again for each order.
 
+    `subject` is what an order is counted for: its strategy, or the empty string for all that the rule counts together.
+    """
 
-class View:
-    """What those whom a rule counts hold, with the proposal: `part` is what they hold in its instrument, `largest` the
-    larger side of that with the proposal, in units, `unit` what one is worth by the mid in the rule's currency, or why
-    nobody can tell, and `ceiling` what their gross notional with the proposal is at most, where that is known without
-    adding anything up."""
+    __slots__ = ("_case", "_ceiling", "_group", "capital", "owners", "rule", "subject", "valuation", "watch")
 
-    __slots__ = ("ceiling", "group", "largest", "part", "unit")
+    def __init__(self, rule: Rule, strategy: str, facts: Facts, valuation: Valuation) -> None:
+        owners = alone(strategy)
+        if rule.total:
+            together = members(rule, facts)
+            # The order's owner is always counted.
+            owners = together if strategy in together else together | owners
+        self.rule, self.owners, self.valuation = rule, owners, valuation
+        self.subject = subject_of(rule, strategy)
+        self.watch = facts.standing.watches.get((identity(rule), self.subject))
+        # In the rule's currency, where none of it is in another one.
+        amounts = valuation.capital(rule.strategies if rule.total else owners, facts.capital) or ()
+        own = [amount for amount, currency in amounts if currency == rule.currency]
+        self.capital = own[0] if len(own) == len(amounts) == 1 else None
+        self._group: Group | None = None
+        self._case: Case | None = None
+        self._ceiling: Decimal | None = None
 
-    def __init__(self, group: Group, part: Part, largest: Decimal, unit: Decimal | Refusal) -> None:
-        self.group, self.part, self.largest, self.unit = group, part, largest, unit
-        self.ceiling: Decimal | None = None
+    def held(self) -> Group:
+        """The sums of what they hold, always the same ones: each case settles what has moved."""
+        if self._group is None:
+            self._group = self.valuation.counted(self.owners, self.rule.symbols)
+        return self._group
+
+    def ceiling(self, case: Case) -> Decimal | None:
+        """What their gross notional with the proposal is at most, in the rule's currency, where that is known without
+        adding anything up."""
+        if self._case is not case:
+            self._case, self._ceiling = case, self._find_ceiling(case)
+        return self._ceiling
+
+    def _find_ceiling(self, case: Case) -> Decimal | None:
+        rule, ceilings = self.rule, self.valuation.ceilings(self.held())
+        unit = case.unit_in(rule)
+        if ceilings is None or unit.__class__ is Refusal:
+            return None
+        total = case.growth * unit  # type: ignore[operator]
+        for currency, most in ceilings.items():
+            if currency == rule.currency:
+                total += most
+                continue
+            rate = case.rate(currency, rule)
+            if isinstance(rate, Refusal):
+                return None
+            total += most * rate
+        return total
 
 
 class Case:
-    """One proposal with what is known."""
+    """One proposal with what is known. Its numbers are reckoned by operators, which are exact where the thread's
+    context is EXACT: the gate sees to that, and so does `exactly` for whoever asks a limit about a case elsewhere."""
 
     __slots__ = (
-        "_alone",
-        "_counted",
         "_fingerprint",
-        "_mark",
-        "_moves",
-        "_rule",
         "_unit",
-        "_valuation",
-        "_view",
-        "_watch",
-        "_watched",
+        "alone",
+        "buying",
         "facts",
+        "growth",
+        "instrument",
+        "mark",
+        "more",
+        "now_ns",
         "proposal",
         "terms",
+        "valuation",
     )
 
     def __init__(self, proposal: Proposal, facts: Facts) -> None:
-        self.proposal = proposal
-        self.terms = proposal.terms
-        self.facts = facts
-        self._alone = alone(proposal.terms.strategy)
-        # What was found for the last rule: limits of one rule are judged one after the other.
-        self._rule: Rule | None = None
-        self._counted = self._alone
-        self._view: View | None = None
-        self._moves: dict[frozenset[str], tuple[Decimal, Decimal]] = {}
-        self._unit: Decimal | None = _UNSET
-        self._valuation = facts.valuation
+        terms = proposal.terms
+        self.proposal, self.terms, self.facts = proposal, terms, facts
+        self.now_ns = facts.now_ns
+        self.instrument = instrument = terms.instrument
+        self.buying = terms.side is Side.BUY
+        self.alone = alone(terms.strategy)
+        # What the proposal adds to what is open; and that, where it is not less than nothing.
+        counted = proposal.counted_leaves
+        self.more = self.growth = proposal.leaves
+        if counted:
+            self.more = EXACT.subtract(proposal.leaves, counted)
+            self.growth = max(self.more, ZERO)
+        self.valuation = valuation = facts.valuation or valuation_of(facts)
+        valuation.settle()
+        # The last quote of the instrument with its time, of any age; None unless it is usable.
+        mark = facts.marks.get(instrument)
+        self.mark: Mark | None = mark if mark is not None and usable(instrument, facts.marks) is not None else None
+        self._unit: Unit | bool | None = False
         self._fingerprint = -1
-        self._mark: Mark | None = None
-        # Of the last rule that asked.
-        self._watched: Rule | None = None
-        self._watch: Watch | Refusal | None = None
-
-    def counted(self, rule: Rule) -> frozenset[str]:
-        """Whom the rule counts; the proposal's owner is always among them."""
-        if rule is not self._rule:
-            self._rule, self._view, self._counted = rule, None, self._alone
-            if rule.total:
-                together = members(rule, self.facts)
-                self._counted = together if self.terms.strategy in together else together | self._alone
-        return self._counted
-
-    def allowed(self, rule: Rule, limit: str, value: Decimal) -> Decimal | None:
-        """What this gateway may use of a limit; None when it does not know its share (`unknown_share` refuses)."""
-        return allowed(rule, limit, value, self.facts.shares) if rule.total else value
 
     def move(self, owners: frozenset[str]) -> tuple[Decimal, Decimal]:
         """The owners' worst case on the proposal's side, signed, without the proposal and with it."""
-        found = self._moves.get(owners)
-        if found is None:
-            found = self._moves[owners] = self._move(owners)
-        return found
-
-    def _move(self, owners: frozenset[str]) -> tuple[Decimal, Decimal]:
-        terms, facts = self.terms, self.facts
-        worst = worst_case(owners, terms.instrument, terms.side, facts.exposures, facts.account)
-        counted, leaves = self.proposal.counted_leaves, self.proposal.leaves
-        if terms.side is Side.BUY:
-            before = CONTEXT.subtract(worst, counted)
-            return before, CONTEXT.add(before, leaves)
-        before = CONTEXT.add(worst, counted)
-        return before, CONTEXT.subtract(before, leaves)
+        terms, facts, counted = self.terms, self.facts, self.proposal.counted_leaves
+        worst = worst_case(owners, self.instrument, terms.side, facts.exposures, facts.account)
+        if self.buying:
+            return worst - counted, worst + self.more
+        return worst + counted, worst - self.more
 
     def approaches_zero(self, owners: frozenset[str]) -> bool:
         """Whether the proposal brings the owners' worst case in its instrument nearer to zero and not past it."""
         before, after = self.move(owners)
         return 0 <= after < before or before < after <= 0
 
-    @property
-    def valuation(self) -> Valuation:
-        """Exposures in money."""
-        if self._valuation is None:
-            self._valuation = valuation_of(self.facts)
-        return self._valuation
-
-    def view(self, rule: Rule) -> View:
-        """What those whom the rule counts hold, the same for every limit of the rule."""
-        owners = self.counted(rule)
-        if self._view is None:
-            group = self.valuation.counted(owners, rule.symbols)
-            part = group.parts.get(self.terms.instrument, EMPTY)
-            self._view = view = View(group, part, self._largest(part), self._unit_in(rule))
-            view.ceiling = self._ceiling(view, rule)
-        return self._view
-
-    def _ceiling(self, view: View, rule: Rule) -> Decimal | None:
-        if view.group.ceilings is None or isinstance(view.unit, Refusal):
-            return None
-        total = EXACT.multiply(EXACT.subtract(view.largest, view.part.largest), view.unit)
-        for currency, ceiling in view.group.ceilings.items():
-            rate = self.rate(currency, rule)
-            if isinstance(rate, Refusal):
-                return None
-            total = EXACT.add(ceiling, total) if rate is fx.ONE else EXACT.fma(ceiling, rate, total)
-        return total
-
-    def is_far_below(self, most: Decimal, rule: Rule) -> bool:
-        """Whether gross and net notional of those whom the rule counts are surely at most so much with the proposal;
-        False says nothing."""
-        ceiling = self.view(rule).ceiling
-        return ceiling is not None and ceiling <= most
-
-    def _priced(self, rule: Rule) -> View:
-        """The view with its sums as they are now."""
-        view = self.view(rule)
-        self.valuation.group(view.group.owners, rule.symbols)
-        return view
-
-    def watch(self, rule: Rule) -> Watch | Refusal:
-        """Profit and loss of the rule's subject, the same for every limit of the rule; why it is not known."""
-        if self._watched is not rule or self._watch is None:
-            self._watched, self._watch = rule, watched(rule, subject_of(rule, self.terms.strategy), self.facts)
-        return self._watch
-
-    def gross(self, rule: Rule) -> Decimal | Refusal:
+    def gross(self, counted: Counted) -> Decimal | Refusal:
         """Gross notional of those whom the rule counts with the proposal, in the rule's currency; a refusal when
         something cannot be valued."""
-        view = self._priced(rule)
-        if isinstance(view.unit, Refusal) or view.group.unvalued:
-            return self._not_known(view, rule)
-        total = EXACT.multiply(EXACT.subtract(view.largest, view.part.largest), view.unit)
-        for currency, held in view.group.totals.items():
-            if currency == rule.currency:
-                total = EXACT.add(held.gross, total)
-                continue
+        rule = counted.rule
+        unit, group = self.unit_in(rule), self.valuation.group(counted.owners, rule.symbols)
+        if isinstance(unit, Refusal) or group.unvalued:
+            return _not_known(unit, group, rule)
+        part = group.parts.get(self.instrument, EMPTY)
+        total = (self.largest(part) - part.largest) * unit
+        for currency, held in group.totals.items():
             rate = self.rate(currency, rule)
             if isinstance(rate, Refusal):
                 return rate
-            total = EXACT.fma(held.gross, rate, total)
+            total += held.gross * rate
         return _AWAY_FROM_ZERO.plus(total)
 
-    def net(self, rule: Rule, leaves: Decimal) -> Decimal | Refusal:
+    def net(self, counted: Counted, leaves: Decimal) -> Decimal | Refusal:
         """Signed net notional with every working order of the proposal's side filled, if the proposal had these leaves,
         in the rule's currency; a refusal when something cannot be valued."""
-        view = self._priced(rule)
-        if isinstance(view.unit, Refusal) or view.group.unvalued:
-            return self._not_known(view, rule)
-        buying = self.terms.side is Side.BUY
-        more = EXACT.subtract(leaves, self.proposal.counted_leaves)
-        total = EXACT.multiply(more if buying else more.copy_negate(), view.unit)
-        for currency, held in view.group.totals.items():
-            here = held.up if buying else held.down
-            if currency == rule.currency:
-                total = EXACT.add(here, total)
-                continue
+        rule = counted.rule
+        unit, group = self.unit_in(rule), self.valuation.group(counted.owners, rule.symbols)
+        if isinstance(unit, Refusal) or group.unvalued:
+            return _not_known(unit, group, rule)
+        more = leaves - self.proposal.counted_leaves
+        total = (more if self.buying else -more) * unit
+        for currency, held in group.totals.items():
             rate = self.rate(currency, rule)
             if isinstance(rate, Refusal):
                 return rate
-            total = EXACT.fma(here, rate, total)
+            total += (held.up if self.buying else held.down) * rate
         return _AWAY_FROM_ZERO.plus(total)
 
-    def value_here(self, rule: Rule) -> Decimal | Refusal:
-        """Gross notional in the proposal's instrument alone."""
-        view = self.view(rule)
-        return view.unit if isinstance(view.unit, Refusal) else _AWAY_FROM_ZERO.multiply(view.largest, view.unit)
+    def largest(self, part: Part) -> Decimal:
+        """The larger side of what is held in the instrument with the proposal, in units."""
+        if self.buying:
+            return larger(part.buying + self.more, part.selling)
+        return larger(part.buying, part.selling - self.more)
 
-    def _largest(self, part: Part) -> Decimal:
-        more = CONTEXT.subtract(self.proposal.leaves, self.proposal.counted_leaves)
-        if self.terms.side is Side.BUY:
-            return larger(CONTEXT.add(part.buying, more), part.selling)
-        return larger(part.buying, CONTEXT.subtract(part.selling, more))
-
-    def _not_known(self, view: View, rule: Rule) -> Refusal:
-        """Why something cannot be valued: the proposal's instrument, or another one that counts."""
-        return view.unit if isinstance(view.unit, Refusal) else _not_valued(min(view.group.unvalued), rule)
-
-    def _unit_in(self, rule: Rule) -> Decimal | Refusal:
-        unit = self.valuation.unit(self.terms.instrument)
-        if unit is None:
-            return _not_valued(self.terms.instrument, rule)
-        rate = self.rate(unit.currency, rule)
-        if rate is fx.ONE:
-            return unit.value
-        return rate if isinstance(rate, Refusal) else EXACT.multiply(unit.value, rate)
+    def unit_in(self, rule: Rule) -> Decimal | Refusal:
+        """What one unit of the instrument is worth by the mid, in the rule's currency, or why nobody can tell."""
+        unit = self._unit
+        if unit is False:
+            unit = self._unit = self.valuation.unit(self.instrument)
+        if unit.__class__ is not Unit:
+            return _not_valued(self.instrument, rule)
+        value, currency = unit
+        if currency == rule.currency:
+            return value
+        rate = self.rate(currency, rule)
+        return rate if isinstance(rate, Refusal) else value * rate
 
     def rate(self, currency: str, rule: Rule) -> Decimal | Refusal:
         """Units of the rule's currency for one unit of `currency`; a refusal without a quote of the rule's age. A
@@ -321,15 +285,15 @@ class Case:
         if currency == rule.currency:
             return fx.ONE
         age_ns = _ANY_AGE_NS if self.terms.closing else rule.rate_age_ns
-        found = self.valuation.rate(currency, rule.currency, self.facts.now_ns, age_ns)
+        found = self.valuation.rate(currency, rule.currency, self.now_ns, age_ns)
         return found if found is not None else _no_rate(currency, rule)
 
     def capital(self, rule: Rule) -> Decimal | Refusal:
         """Capital of those whom the rule counts, in its currency."""
-        found = capital_of(rule, self._alone, self.facts, self.valuation)
+        found = capital_of(rule, self.alone, self.facts, self.valuation)
         if found is not None:
             return found
-        amounts = self.valuation.capital(rule.strategies if rule.total else self._alone, self.facts.capital)
+        amounts = self.valuation.capital(rule.strategies if rule.total else self.alone, self.facts.capital)
         for _, currency in amounts or ():
             rate = self.rate(currency, rule)
             if isinstance(rate, Refusal):
@@ -344,43 +308,28 @@ class Case:
             self._fingerprint = fingerprint(self.terms)
         return self._fingerprint
 
-    @property
-    def mark(self) -> Mark | None:
-        """The last quote of the proposal's instrument with its time, of any age; None unless it is usable."""
-        if self._mark is None:
-            instrument, marks = self.terms.instrument, self.facts.marks
-            self._mark = marks[instrument] if usable(instrument, marks) is not None else None
-        return self._mark
-
-    @property
-    def unit_value(self) -> Decimal | None:
-        """Judged price x multiplier, quote currency per unit, rounded up; None without a price or an instrument."""
-        if self._unit is _UNSET:
-            self._unit = self._value_unit()
-        return self._unit
-
-    def _value_unit(self) -> Decimal | None:
-        price = judged_price(self.terms, self.mark)
-        instrument = self.facts.instruments.get(self.terms.instrument)
-        if price is None or instrument is None:
-            return None
-        return _AWAY_FROM_ZERO.multiply(price, instrument.multiplier)
-
     def unit_value_in(self, rule: Rule) -> Decimal | Refusal | None:
-        """The value of one unit in the rule's currency, rounded up; a refusal without a rate, None without a price."""
-        unit, instrument = self.unit_value, self.facts.instruments.get(self.terms.instrument)
-        if unit is None or instrument is None:
+        """Judged price x multiplier in the rule's currency, per unit, rounded up; a refusal without a rate, None
+        without a price or an instrument."""
+        price, listed = judged_price(self.terms, self.mark), self.facts.instruments.get(self.instrument)
+        if price is None or listed is None:
             return None
-        rate = self.rate(instrument.currency, rule)
-        if isinstance(rate, Refusal) or rate is fx.ONE:
-            return rate if isinstance(rate, Refusal) else unit
-        return _AWAY_FROM_ZERO.multiply(unit, rate)
+        unit = _AWAY_FROM_ZERO.multiply(price, listed.multiplier)
+        if listed.currency == rule.currency:
+            return unit
+        rate = self.rate(listed.currency, rule)
+        return rate if isinstance(rate, Refusal) else _AWAY_FROM_ZERO.multiply(unit, rate)
 
     def notional(self, rule: Rule) -> Decimal | Refusal | None:
         """Whole quantity x value of one unit in the rule's currency, rounded up so that nothing passes a limit by
         rounding; a refusal without a rate, None without a price."""
         unit = self.unit_value_in(rule)
         return _AWAY_FROM_ZERO.multiply(self.terms.quantity, unit) if isinstance(unit, Decimal) else unit
+
+
+def _not_known(unit: Decimal | Refusal, group: Group, rule: Rule) -> Refusal:
+    """Why something cannot be valued: the proposal's instrument, or another one that counts."""
+    return unit if isinstance(unit, Refusal) else _not_valued(min(group.unvalued), rule)
 
 
 def _not_valued(instrument: InstrumentId, rule: Rule) -> Refusal:
@@ -415,4 +364,4 @@ def judged_price(terms: OrderTerms, mark: Mark | None) -> Decimal | None:
     if mark is None:
         return terms.price
     touch = mark.book.ask_price if terms.side is Side.BUY else mark.book.bid_price
-    return touch if terms.price is None else max(terms.price, touch)
+    return touch if terms.price is None or touch > terms.price else terms.price

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from decimal import getcontext, setcontext
+from typing import Generic, TypeVar
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import ZERO
@@ -22,11 +23,13 @@ from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, Appro
 from crowetrade_agents.risk.case import Case, Sums
 from crowetrade_agents.risk.closing import closing_obstacle, closing_quantity
 from crowetrade_agents.risk.facts import Facts, Proposal
-from crowetrade_agents.risk.limits.limit import Limit, Use, use_of
+from crowetrade_agents.risk.limits.limit import Use, use_of
+from crowetrade_agents.risk.plans import SENDING, Plans, Purpose, plans_of
 from crowetrade_agents.risk.preconditions import control, instrument, limits_in_force, market_data, session
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
 from crowetrade_agents.risk.shares import is_split
+from crowetrade_agents.risk.valuation import EXACT
 
 __all__ = [
     "Decision",
@@ -76,7 +79,7 @@ def judge_closing(terms: OrderTerms, facts: Facts) -> Decision[ApprovedOrder]:
     for check in (instrument.check, control.check, session.check, market_data.check_known, _closes):
         if refusal := check(proposal, facts):
             return Decision(refusal)
-    refusal, observed = _judge_limits(proposal, facts, _not_for_closing)
+    refusal, observed = _judge_limits(proposal, facts, _CLOSING)
     return Decision(refusal or ApprovedOrder(terms, key=_seal.KEY), observed)
 
 
@@ -93,8 +96,7 @@ def judge_resting(proposal: Proposal, facts: Facts) -> Refusal | None:
         if refusal := check(proposal, facts):
             return refusal
     still_open = replace(proposal, terms=replace(proposal.terms, quantity=proposal.leaves))
-    skip = _not_for_resting_closing if closing else _not_for_resting
-    refusal, _ = _judge_limits(still_open, facts, skip, _NOT_KNOWN_YET)
+    refusal, _ = _judge_limits(still_open, facts, Purpose(closing, resting=True), _NOT_KNOWN_YET)
     return refusal
 
 
@@ -133,46 +135,44 @@ def _judge(proposal: Proposal, facts: Facts) -> tuple[Refusal | None, tuple[Refu
     return _judge_limits(proposal, facts)
 
 
+_CLOSING = Purpose(closing=True)
 _NOT_KNOWN_YET = frozenset({Reason.MISSING_EXCHANGE_RATE, Reason.MISSING_MARK, Reason.SHARE_UNKNOWN})
 
 
 def _judge_limits(
-    proposal: Proposal,
-    facts: Facts,
-    skip: Callable[[Limit[Any]], bool] | None = None,
-    tolerated: Set[Reason] = frozenset(),
+    proposal: Proposal, facts: Facts, purpose: Purpose = SENDING, tolerated: Set[Reason] = frozenset()
 ) -> tuple[Refusal | None, tuple[Refusal, ...]]:
-    case, terms = Case(proposal, facts), proposal.terms
-    for limit, value, rule in facts.rules.tightest(terms.strategy, terms.instrument):
-        if (skip is None or not skip(limit)) and limit.check(value, case, rule) is not None:
-            break
-    else:
+    terms, context = proposal.terms, getcontext()
+    # Operators take a third of the time of a context's methods; under this context they are as exact.
+    setcontext(EXACT)
+    try:
+        case = Case(proposal, facts)
+        plans = plans_of(facts)
+        for check in plans.deciding(facts, terms.strategy, terms.instrument, purpose):
+            if check(case) is not None:
+                return _refused(case, plans, purpose, tolerated)
         return None, ()
-    # Some limit does not: which one is the first, and what do those say that only observe?
+    finally:
+        setcontext(context)
+
+
+def _refused(
+    case: Case, plans: Plans, purpose: Purpose, tolerated: Set[Reason]
+) -> tuple[Refusal | None, tuple[Refusal, ...]]:
+    """Some limit does not admit it: which one is the first, and what do those say that only observe?"""
     observed: list[Refusal] = []
-    for rule in facts.rules.binding(terms.strategy, terms.instrument):
-        for limit, value in rule.limits:
-            if skip is not None and skip(limit):
+    for rule in case.facts.rules.binding(case.terms.strategy, case.instrument):
+        checks = plans.checks(rule, case.terms.strategy, case.facts)
+        for (limit, _), check in zip(rule.limits, checks, strict=True):
+            if not purpose.judges(limit):
                 continue
-            refusal = limit.check(value, case, rule)
+            refusal = check(case)
             if refusal is None or refusal.reason in tolerated:
                 continue
             if rule.enforce:
                 return refusal, tuple(observed)
             observed.append(refusal)
     return None, tuple(observed)
-
-
-def _not_for_closing(limit: Limit[Any]) -> bool:
-    return not limit.judges_closing
-
-
-def _not_for_resting(limit: Limit[Any]) -> bool:
-    return not limit.judges_resting
-
-
-def _not_for_resting_closing(limit: Limit[Any]) -> bool:
-    return not (limit.judges_resting and limit.judges_closing)
 
 
 def _closes(proposal: Proposal, facts: Facts) -> Refusal | None:

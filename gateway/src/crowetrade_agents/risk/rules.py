@@ -7,7 +7,7 @@ no limit at all refuses every order that it binds, whether it enforces or only o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -87,9 +87,6 @@ class RuleSet:
     _bound: dict[tuple[str, InstrumentId], tuple[Rule, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _tightest: dict[tuple[str, InstrumentId], tuple[RuleLimit, ...]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
     _covers: dict[tuple[str, InstrumentId], Cover] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def binding(self, strategy: str, instrument: InstrumentId) -> tuple[Rule, ...]:
@@ -100,17 +97,6 @@ class RuleSet:
             found = tuple(rule for rule in self.rules if rule.binds(strategy, instrument))
             if found:
                 self._bound[key] = found
-        return found
-
-    def tightest(self, strategy: str, instrument: InstrumentId) -> tuple[RuleLimit, ...]:
-        """Of all limits that bind an order of the strategy in the instrument, those that decide whether all of them
-        admit it: of limits with the same measure the one with the lowest bound."""
-        key = (strategy, instrument)
-        found = self._tightest.get(key)
-        if found is None:
-            found = _tightest(self.binding(strategy, instrument))
-            if found:
-                self._tightest[key] = found
         return found
 
     def cover(self, strategy: str, instrument: InstrumentId) -> Cover:
@@ -137,17 +123,6 @@ def _cover(rules: Iterable[Rule]) -> Cover:
         if rule.enforce:
             enforced.update(limit.name for limit, _ in rule.limits)
     return Cover(problem, frozenset(enforced))
-
-
-def _tightest(rules: Iterable[Rule]) -> tuple[RuleLimit, ...]:
-    found: dict[Hashable, RuleLimit] = {}
-    for rule in rules:
-        for limit, value in rule.limits:
-            measure = (limit.name, limit.measure(value, rule))
-            known = found.get(measure)
-            if known is None or limit.bound(value) < limit.bound(known[1]):
-                found[measure] = (limit, value, rule)
-    return tuple(found.values())
 
 
 @dataclass(slots=True)

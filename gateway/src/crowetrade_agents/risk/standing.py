@@ -21,6 +21,7 @@ from crowetrade_agents.risk.windows import MessageWindows
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
+    from crowetrade_agents.risk.plans import Plans
     from crowetrade_agents.risk.rules import Rule
 
 MINUTE_NS = 60_000_000_000
@@ -91,10 +92,20 @@ class Baseline(NamedTuple):
     currency: str = ""
 
 
+class Allowance(NamedTuple):
+    """The most that may be lost, in the rule's currency, and what one unit of the limit is worth; as long as the
+    gateway holds these shares."""
+
+    amount: Decimal
+    unit: Decimal
+    shares: Mapping[tuple[str, str], Decimal]
+
+
 class Watch:
     """One subject of one rule."""
 
     __slots__ = (
+        "allowances",
         "baseline",
         "calendar",
         "capital",
@@ -112,6 +123,8 @@ class Watch:
         self.identity, self.calendar, self.mark_age_ns = identity(rule), calendar_of(rule), mark_age_ns(rule)
         # In the rule's currency, where none of it is in another one; None: it is to be reckoned each time.
         self.capital: Decimal | None = None
+        # By the limit.
+        self.allowances: dict[str, Allowance] = {}
         # (time, highest value up to it since the entry before), the values falling.
         self.minute: deque[tuple[int, Decimal]] = deque()
 
@@ -156,6 +169,8 @@ class Standing:
     tallies: Tallies = field(default_factory=Tallies)
     buys: MessageWindows = field(default_factory=MessageWindows)
     sells: MessageWindows = field(default_factory=MessageWindows)
+    # What binds orders, as compiled for the last facts.
+    plans: Plans | None = None
 
 
 def identity(rule: Rule) -> str:
@@ -188,9 +203,12 @@ def mark_age_ns(rule: Rule) -> int | None:
 def watched(rule: Rule, subject: str, facts: Facts) -> Watch | Refusal:
     """The watch of the subject, when its profit and loss is known; otherwise why it is not."""
     watch = facts.standing.watches.get((identity(rule), subject))
-    if watch is None:
-        return Refusal(Reason.MISSING_MARK, "profit and loss is not known yet", rule.name)
-    return problem_of(watch, facts) or watch
+    return not_watched(rule) if watch is None else problem_of(watch, facts) or watch
+
+
+def not_watched(rule: Rule) -> Refusal:
+    """What is said of a subject that has no watch."""
+    return Refusal(Reason.MISSING_MARK, "profit and loss is not known yet", rule.name)
 
 
 def problem_of(watch: Watch, facts: Facts) -> Refusal | None:

@@ -14,7 +14,8 @@ A unit of an instrument is worth the mid of its last quote x multiplier, in its 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Context, Decimal
+from contextlib import AbstractContextManager
+from decimal import Context, Decimal, localcontext
 from typing import NamedTuple
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
@@ -30,6 +31,11 @@ BAND = Decimal("1.25")
 """How far a mid may rise, and fall, before ceilings are made again."""
 EXACT = Context(prec=240)
 """Digits for sums of products of four numbers of 38 digits each."""
+
+
+def exactly() -> AbstractContextManager[Context]:
+    """Operators on decimals lose nothing in here."""
+    return localcontext(EXACT)
 
 
 class Unit(NamedTuple):
@@ -100,6 +106,8 @@ class Valuation:
         self._instruments, self._marks = instruments, marks
         self._moved: set[Key] = set() if moved is None else moved
         self._quoted: set[InstrumentId] = set() if quoted is None else quoted
+        # Another one as soon as groups that were given out are kept current no more.
+        self.opened = object()
         self._groups: dict[tuple[frozenset[str], frozenset[str]], Group] = {}
         self._groups_of: dict[str, list[Group]] = {}
         # Those in which something may have moved.
@@ -115,6 +123,7 @@ class Valuation:
         """Other rules are in force: groups that nobody asks for any more go, and so do sums of capital."""
         for kept in (self._groups, self._groups_of, self._touched, self._capital):
             kept.clear()
+        self.opened = object()
 
     def group(self, owners: frozenset[str], symbols: frozenset[str]) -> Group:
         """The sums of these owners in these symbols (all when empty), as they are now."""
@@ -124,7 +133,7 @@ class Valuation:
         return found
 
     def counted(self, owners: frozenset[str], symbols: frozenset[str]) -> Group:
-        """The same, of which parts, orders and ceilings are as they are now."""
+        """The same, of which parts and orders are as they are now."""
         if self._moved or self._quoted:
             self._mark()
         found = self._groups.get((owners, symbols))
@@ -134,9 +143,13 @@ class Valuation:
             for instrument in found.moved:
                 self._move(found, instrument)
             found.moved.clear()
-        if found.bands != self._bands:
-            self._make_ceilings(found)
         return found
+
+    def ceilings(self, group: Group) -> dict[str, Decimal] | None:
+        """What the group's gross sums are at most, by currency; None while something cannot be valued."""
+        if group.bands != self._bands:
+            self._make_ceilings(group)
+        return group.ceilings
 
     def settle(self) -> None:
         """Takes in what has moved, so that the next decision need not; nothing as long as nobody has asked for sums."""

@@ -16,6 +16,7 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
@@ -194,7 +195,12 @@ class MessageWindows:
         return self._total(strategies, symbols, now_ns, window_ns).count(self._now_ns)
 
     def has_room(
-        self, strategies: frozenset[str], symbols: frozenset[str] | None, now_ns: int, window_ns: int, most: int
+        self,
+        strategies: frozenset[str],
+        symbols: frozenset[str] | None,
+        now_ns: int,
+        window_ns: int,
+        most: int | Decimal,
     ) -> bool:
         """Whether `count` is below `most`; where it is far below, nothing has to be taken out to know it."""
         total = self._total(strategies, symbols, now_ns, window_ns)

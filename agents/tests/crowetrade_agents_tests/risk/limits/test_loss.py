@@ -19,7 +19,7 @@ from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.rules import Rule
 from crowetrade_agents.risk.standing import Baseline
 from crowetrade_agents_tests.risk.limits.standings import standing
-from crowetrade_agents_tests.risk.values import EUR, NOW, D, case, held, new, only_limit, order, reason
+from crowetrade_agents_tests.risk.values import EUR, NOW, D, case, check, held, new, only_limit, order, reason
 
 # Value, and the result of the day and since the peak that is just within it: 1,000 USD each.
 LIMITS = {"maxDailyLoss": "1000", "maxDrawdown": "0.01", "maxLossPerMinute": "0.01"}
@@ -38,7 +38,7 @@ def _limit(name: str) -> Limit[Any]:
 def test_at_under_and_over_the_limit(name: str, made: str, admitted: bool) -> None:
     rule, limit = _rule(name), _limit(name)
     known = standing(rule, made)
-    refusal = limit.check(D(LIMITS[name]), case(order(), known), rule)
+    refusal = check(limit, D(LIMITS[name]), case(order(), known), rule)
     assert reason(refusal) is (None if admitted else limit.reason)
     assert limit.breach is not None
     assert (limit.breach(D(LIMITS[name]), known, rule, "ema") is None) is admitted
@@ -51,7 +51,7 @@ def test_the_highest_of_a_minute(value: str, admitted: bool, ago: int, counts: b
     known = standing(rule, value)
     watch = known.standing.watches["uid-1", "ema"]
     watch.minute.append((NOW - ago * 10**9, D(0)))
-    refusal = limit.check(D("0.01"), case(order(), known), rule)
+    refusal = check(limit, D("0.01"), case(order(), known), rule)
     assert reason(refusal) is (None if admitted or not counts else Reason.MAX_LOSS_PER_MINUTE)
 
 
@@ -62,9 +62,9 @@ def test_over_the_limit_an_order_that_reduces_may_leave(name: str) -> None:
     known.standing.watches["uid-1", "ema"].minute.append((NOW, D(0)))
     known.exposures = held("10000")
     judged = case(order(side=Side.SELL, quantity=D(10_000)), known)
-    assert _limit(name).check(D(LIMITS[name]), judged, rule) is None
+    assert check(_limit(name), D(LIMITS[name]), judged, rule) is None
     judged = case(order(side=Side.SELL, quantity=D(11_000)), known)
-    assert reason(_limit(name).check(D(LIMITS[name]), judged, rule)) is _limit(name).reason
+    assert reason(check(_limit(name), D(LIMITS[name]), judged, rule)) is _limit(name).reason
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -73,7 +73,7 @@ def test_once_it_is_latched_the_action_decides(name: str) -> None:
     for enforced in (True, False):
         known = standing(rule, "-5000", latched={("uid-1", name, "ema"): enforced})
         known.standing.watches["uid-1", "ema"].minute.append((NOW, D(0)))
-        refusal = _limit(name).check(D(LIMITS[name]), case(order(), known), rule)
+        refusal = check(_limit(name), D(LIMITS[name]), case(order(), known), rule)
         assert reason(refusal) is (None if enforced else _limit(name).reason)
 
 
@@ -88,7 +88,7 @@ def test_what_is_not_known_refuses(what: str) -> None:
     name, baseline, expected = UNKNOWN[what]
     rule = _rule(name)
     known = standing(rule, "0", baseline)
-    assert reason(_limit(name).check(D(LIMITS[name]), case(order(), known), rule)) is expected
+    assert reason(check(_limit(name), D(LIMITS[name]), case(order(), known), rule)) is expected
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -96,7 +96,7 @@ def test_a_subject_that_nobody_watches_is_refused(name: str) -> None:
     rule = _rule(name)
     known = standing(rule, "0")
     known.standing.watches = {}
-    assert reason(_limit(name).check(D(LIMITS[name]), case(order(), known), rule)) is Reason.MISSING_MARK
+    assert reason(check(_limit(name), D(LIMITS[name]), case(order(), known), rule)) is Reason.MISSING_MARK
 
 
 @pytest.mark.parametrize("name", ["maxDrawdown", "maxLossPerMinute"])
@@ -105,21 +105,21 @@ def test_a_share_of_capital_that_is_not_known_refuses(name: str, capital: dict[s
     rule = _rule(name)
     known = standing(rule, "0")
     known.capital = {name: value for name, value in capital.items() if value is not None}
-    assert reason(_limit(name).check(D("0.01"), case(order(), known), rule)) is Reason.MISSING_CAPITAL
+    assert reason(check(_limit(name), D("0.01"), case(order(), known), rule)) is Reason.MISSING_CAPITAL
 
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_a_currency_without_a_rate_refuses(name: str) -> None:
     rule = _rule(name, currency="CHF")
     known = standing(rule, "5")
-    assert reason(_limit(name).check(D(LIMITS[name]), case(order(), known), rule)) is Reason.MISSING_EXCHANGE_RATE
+    assert reason(check(_limit(name), D(LIMITS[name]), case(order(), known), rule)) is Reason.MISSING_EXCHANGE_RATE
 
 
 def test_a_closed_result_needs_no_quote() -> None:
     rule = _rule("maxDailyLoss")
     known = standing(rule, "-1")
     known.marks = {EUR: Mark(TopOfBook(EUR, D("NaN"), None, D("NaN"), None, NOW), NOW)}
-    assert _limit("maxDailyLoss").check(D(1000), case(order(), known), rule) is None
+    assert check(_limit("maxDailyLoss"), D(1000), case(order(), known), rule) is None
 
 
 def test_the_whole_gate_admits_and_refuses() -> None:
@@ -147,7 +147,7 @@ def test_together_results_and_capital_add_up(aggregate: bool) -> None:
     limit = _limit("maxDrawdown")
     for made, admitted in (("-1000", True), ("-1000.01", False)):
         known = standing(rule, made)
-        refusal = limit.check(D("0.01"), case(order(), known), rule)
+        refusal = check(limit, D("0.01"), case(order(), known), rule)
         assert reason(refusal) is (None if admitted else Reason.MAX_DRAWDOWN)
 
 

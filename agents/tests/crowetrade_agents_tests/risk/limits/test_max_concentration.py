@@ -13,7 +13,7 @@ from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.limits.max_concentration import LIMIT, NAME
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.limits.exposures import CAPITAL, MEMBERS, TOGETHER, exposure, old_rate, unquoted
-from crowetrade_agents_tests.risk.values import EUR, JPY, D, case, facts, order, reason, rule
+from crowetrade_agents_tests.risk.values import EUR, JPY, D, case, check, facts, order, reason, rule
 
 TICK = D("0.000000000001")
 REFUSED = Reason.MAX_CONCENTRATION
@@ -32,9 +32,9 @@ REFUSED = Reason.MAX_CONCENTRATION
 def test_at_under_and_over(side: Side, held: Any, share: str) -> None:
     """5,000 EUR-USD of a capital of 10,000 USD."""
     judged = case(order(side=side), facts(exposures=held, capital=CAPITAL))
-    assert LIMIT.check(D(share) + TICK, judged, rule()) is None
-    assert LIMIT.check(D(share), judged, rule()) is None
-    assert reason(LIMIT.check(D(share) - TICK, judged, rule())) is REFUSED
+    assert check(LIMIT, D(share) + TICK, judged, rule()) is None
+    assert check(LIMIT, D(share), judged, rule()) is None
+    assert reason(check(LIMIT, D(share) - TICK, judged, rule())) is REFUSED
 
 
 def test_together_the_capital_of_all_bound_counts() -> None:
@@ -42,15 +42,15 @@ def test_together_the_capital_of_all_bound_counts() -> None:
     judged = case(order(), facts(exposures=TOGETHER, members=MEMBERS, capital=CAPITAL))
     total = rule(aggregate_total=True)
     share = D("15401.4") / 30_000
-    assert LIMIT.check(share, judged, total) is None
-    assert reason(LIMIT.check(share - TICK, judged, total)) is REFUSED
+    assert check(LIMIT, share, judged, total) is None
+    assert reason(check(LIMIT, share - TICK, judged, total)) is REFUSED
 
 
 @pytest.mark.parametrize(("leaves", "expected"), [("6000", None), ("6001", REFUSED)])
 def test_a_replaced_order_does_not_count_twice(leaves: str, expected: Reason | None) -> None:
     known = facts(exposures={("ema", EUR): exposure(buy="7000", orders=2)}, capital=CAPITAL)
     judged = case(order(), known, leaves=leaves, counted="4000")
-    assert reason(LIMIT.check(D("0.99009"), judged, rule())) is expected
+    assert reason(check(LIMIT, D("0.99009"), judged, rule())) is expected
 
 
 CAPITALS: dict[str, Any] = {
@@ -67,19 +67,19 @@ CAPITALS: dict[str, Any] = {
 def test_without_the_capital_it_refuses_all_but_what_reduces(what: str, total: bool) -> None:
     known = facts(exposures={("ema", EUR): exposure("9000")}, capital=CAPITALS[what])
     limited = rule(aggregate_total=total)
-    assert reason(LIMIT.check(D(1), case(order(), known), limited)) is Reason.MISSING_CAPITAL
-    assert LIMIT.check(D(1), case(order(side=Side.SELL), known), limited) is None
+    assert reason(check(LIMIT, D(1), case(order(), known), limited)) is Reason.MISSING_CAPITAL
+    assert check(LIMIT, D(1), case(order(side=Side.SELL), known), limited) is None
 
 
 def test_capital_in_another_currency_needs_a_rate() -> None:
     known = old_rate(61, capital=CAPITAL)
-    assert reason(LIMIT.check(D(1), case(order(strategy="other"), known), rule())) is Reason.MISSING_EXCHANGE_RATE
-    assert LIMIT.check(D(1), case(order(strategy="other"), facts(capital=CAPITAL)), rule()) is None
+    assert reason(check(LIMIT, D(1), case(order(strategy="other"), known), rule())) is Reason.MISSING_EXCHANGE_RATE
+    assert check(LIMIT, D(1), case(order(strategy="other"), facts(capital=CAPITAL)), rule()) is None
 
 
 def test_without_a_quote_it_refuses() -> None:
     known = facts(marks=unquoted(EUR)["missing"], capital=CAPITAL)
-    assert reason(LIMIT.check(D(1), case(order(), known), rule())) is Reason.MISSING_MARK
+    assert reason(check(LIMIT, D(1), case(order(), known), rule())) is Reason.MISSING_MARK
 
 
 def test_what_is_above_the_limit_may_come_down() -> None:
@@ -90,7 +90,7 @@ def test_what_is_above_the_limit_may_come_down() -> None:
         (Side.BUY, "2000", REFUSED),
     ):
         judged = case(order(side=side, quantity=D(quantity)), known)
-        assert reason(LIMIT.check(D("0.5"), judged, rule())) is expected
+        assert reason(check(LIMIT, D("0.5"), judged, rule())) is expected
 
 
 def test_use_is_a_share() -> None:

@@ -12,7 +12,7 @@ from crowetrade_agents.risk.limits.max_consecutive_rejects import LIMIT, NAME, p
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.standing import Tally
 from crowetrade_agents_tests.risk.limits.standings import standing
-from crowetrade_agents_tests.risk.values import D, case, held, only_limit, order, reason
+from crowetrade_agents_tests.risk.values import D, case, check, held, only_limit, order, reason
 
 RULE, TOTAL = only_limit(NAME, "3"), only_limit(NAME, "3", aggregate_total=True)
 
@@ -20,15 +20,17 @@ RULE, TOTAL = only_limit(NAME, "3"), only_limit(NAME, "3", aggregate_total=True)
 @pytest.mark.parametrize(("rejects", "admitted"), [(0, True), (3, True), (4, False)])
 def test_at_under_and_over_the_limit(rejects: int, admitted: bool) -> None:
     known = standing(RULE, ema=Tally(rejects=rejects), other=Tally(rejects=9))
-    assert reason(LIMIT.check(3, case(order(), known), RULE)) is (None if admitted else Reason.MAX_CONSECUTIVE_REJECTS)
+    assert reason(check(LIMIT, 3, case(order(), known), RULE)) is (None if admitted else Reason.MAX_CONSECUTIVE_REJECTS)
     known.exposures = held("10000")
-    assert LIMIT.check(3, case(order(side=Side.SELL), known), RULE) is None
+    assert check(LIMIT, 3, case(order(side=Side.SELL), known), RULE) is None
 
 
 @pytest.mark.parametrize(("others", "admitted"), [(1, True), (2, False)])
 def test_together_they_are_added(others: int, admitted: bool) -> None:
     known = standing(TOTAL, ema=Tally(rejects=2), other=Tally(rejects=others))
-    assert reason(LIMIT.check(3, case(order(), known), TOTAL)) is (None if admitted else Reason.MAX_CONSECUTIVE_REJECTS)
+    assert reason(check(LIMIT, 3, case(order(), known), TOTAL)) is (
+        None if admitted else Reason.MAX_CONSECUTIVE_REJECTS
+    )
 
 
 def test_use() -> None:

@@ -10,7 +10,7 @@ from crowetrade_agents.errors import InvalidLimit
 from crowetrade_agents.risk.limits.max_data_age_seconds import LIMIT, parse
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.limits.exposures import unquoted
-from crowetrade_agents_tests.risk.values import BOOK, EUR, NOW, SECOND, case, facts, market, order, reason, rule
+from crowetrade_agents_tests.risk.values import BOOK, EUR, NOW, SECOND, case, check, facts, market, order, reason, rule
 
 
 def test_values() -> None:
@@ -33,18 +33,18 @@ def test_values() -> None:
 )
 def test_at_under_and_over(age_ns: int, expected: Reason | None, terms: object) -> None:
     judged = case(terms, facts(marks={EUR: Mark(BOOK, NOW - age_ns)}))  # type: ignore[arg-type]
-    assert reason(LIMIT.check(2 * SECOND, judged, rule())) is expected
+    assert reason(check(LIMIT, 2 * SECOND, judged, rule())) is expected
 
 
 @pytest.mark.parametrize("what", ["missing", "NaN", "crossed", "of another instrument"])
 def test_without_a_usable_quote_it_refuses(what: str) -> None:
     judged = case(order(), facts(marks=unquoted(EUR)[what]))
-    assert reason(LIMIT.check(10**18, judged, rule())) is Reason.MISSING_MARKET_DATA
+    assert reason(check(LIMIT, 10**18, judged, rule())) is Reason.MISSING_MARKET_DATA
 
 
 def test_the_text_names_both_ages_and_the_resource() -> None:
     judged = case(order(), facts(marks={EUR: Mark(BOOK, NOW - 5 * SECOND // 2)}))
-    refusal = LIMIT.check(2 * SECOND, judged, rule())
+    refusal = check(LIMIT, 2 * SECOND, judged, rule())
     assert refusal is not None
     assert "is 2.5 s old, and maxDataAgeSeconds of desk takes one of at most 2 s" in refusal.text
     assert refusal.risk_limit == "desk"

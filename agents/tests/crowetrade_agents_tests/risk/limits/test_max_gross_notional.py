@@ -12,7 +12,7 @@ from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.limits.max_gross_notional import LIMIT, NAME
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.limits.exposures import MEMBERS, TOGETHER, Held, exposure, old_rate, unquoted
-from crowetrade_agents_tests.risk.values import EUR, JPY, D, case, facts, order, reason, rule
+from crowetrade_agents_tests.risk.values import EUR, JPY, D, case, check, counted, facts, order, reason, rule
 
 TICK = D("0.00000001")
 REFUSED = Reason.MAX_GROSS_NOTIONAL
@@ -45,10 +45,10 @@ ROWS: dict[str, Row] = {
 def test_at_under_and_over(what: str) -> None:
     row = ROWS[what]
     judged = case(order(side=row.side), facts(exposures=row.held))
-    assert judged.gross(rule()) == D(row.gross)
-    assert LIMIT.check(D(row.gross) + TICK, judged, rule()) is None
-    assert LIMIT.check(D(row.gross), judged, rule()) is None
-    assert reason(LIMIT.check(D(row.gross) - TICK, judged, rule())) is REFUSED
+    assert judged.gross(counted(judged, rule())) == D(row.gross)
+    assert check(LIMIT, D(row.gross) + TICK, judged, rule()) is None
+    assert check(LIMIT, D(row.gross), judged, rule()) is None
+    assert reason(check(LIMIT, D(row.gross) - TICK, judged, rule())) is REFUSED
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_together_nets_the_account_in_each_instrument(currency: str, gross: str)
     """Members who are deleted and the suspense account count, strangers do not."""
     judged = case(order(), facts(exposures=TOGETHER, members=MEMBERS))
     total = rule(aggregate_total=True, currency=currency)
-    assert LIMIT.check(D(gross), judged, total) is None
-    assert reason(LIMIT.check(D(gross) - TICK, judged, total)) is REFUSED
+    assert check(LIMIT, D(gross), judged, total) is None
+    assert reason(check(LIMIT, D(gross) - TICK, judged, total)) is REFUSED
 
 
 def test_a_rule_for_symbols_counts_them_alone() -> None:
     judged = case(order(), facts(exposures={("ema", JPY): exposure("100")}))
-    assert LIMIT.check(D("5500.5"), judged, rule(symbols=["EUR-USD"])) is None
+    assert check(LIMIT, D("5500.5"), judged, rule(symbols=["EUR-USD"])) is None
 
 
 @pytest.mark.parametrize(("leaves", "expected"), [("6000", None), ("6001", REFUSED)])
@@ -74,15 +74,15 @@ def test_a_replaced_order_does_not_count_twice(leaves: str, expected: Reason | N
     """11,000 work: 4,000 of it is the order that shall have 6,000 open."""
     known = facts(exposures={("ema", EUR): exposure(buy="11000", orders=3)})
     judged = case(order(), known, leaves=leaves, counted="4000")
-    assert reason(LIMIT.check(D("14301.3"), judged, rule())) is expected
+    assert reason(check(LIMIT, D("14301.3"), judged, rule())) is expected
 
 
 def test_what_is_above_the_limit_may_come_down_and_not_flip() -> None:
     known = facts(exposures={("ema", EUR): exposure("50000")})
     for quantity, expected in (("5000", None), ("50000", None), ("80000", REFUSED)):
         judged = case(order(side=Side.SELL, quantity=D(quantity)), known)
-        assert reason(LIMIT.check(D(10_000), judged, rule())) is expected
-    assert reason(LIMIT.check(D(10_000), case(order(quantity=D(2000)), known), rule())) is REFUSED
+        assert reason(check(LIMIT, D(10_000), judged, rule())) is expected
+    assert reason(check(LIMIT, D(10_000), case(order(quantity=D(2000)), known), rule())) is REFUSED
 
 
 @pytest.mark.parametrize("instrument", [EUR, JPY])
@@ -91,22 +91,22 @@ def test_what_cannot_be_valued_refuses_all_but_what_reduces(what: str, instrumen
     known = facts(
         exposures={("ema", EUR): exposure("9000"), ("ema", JPY): exposure("1")}, marks=unquoted(instrument)[what]
     )
-    refusal = LIMIT.check(D(10**12), case(order(), known), rule())
+    refusal = check(LIMIT, D(10**12), case(order(), known), rule())
     assert refusal is not None
     # Without a quote of USD-JPY there is no rate either, but what is held of it comes first.
     assert (refusal.reason, str(instrument) in refusal.text) == (Reason.MISSING_MARK, True)
-    assert LIMIT.check(D(0), case(order(side=Side.SELL), known), rule()) is None
+    assert check(LIMIT, D(0), case(order(side=Side.SELL), known), rule()) is None
 
 
 def test_an_instrument_that_is_listed_no_more_cannot_be_valued() -> None:
     known = facts(exposures={("ema", JPY): exposure("1")}, instruments={EUR: facts().instruments[EUR]})
-    assert reason(LIMIT.check(D(10**12), case(order(), known), rule())) is Reason.MISSING_MARK
+    assert reason(check(LIMIT, D(10**12), case(order(), known), rule())) is Reason.MISSING_MARK
 
 
 @pytest.mark.parametrize("position", ["NaN", "Infinity"])
 def test_a_position_that_is_no_number_cannot_be_valued(position: str) -> None:
     known = facts(exposures={("ema", JPY): exposure(position)})
-    assert reason(LIMIT.check(D(10**12), case(order(), known), rule())) is Reason.MISSING_MARK
+    assert reason(check(LIMIT, D(10**12), case(order(), known), rule())) is Reason.MISSING_MARK
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_position_that_is_no_number_cannot_be_valued(position: str) -> None:
 )
 def test_a_rate_of_exchange_has_an_age(seconds: int, limits: dict[str, Any], expected: Reason | None) -> None:
     known = old_rate(seconds, exposures={("ema", JPY): exposure("1")})
-    refusal = LIMIT.check(D(10**12), case(order(), known), rule({NAME: {"value": "1"}} | limits))
+    refusal = check(LIMIT, D(10**12), case(order(), known), rule({NAME: {"value": "1"}} | limits))
     assert reason(refusal) is expected
     if refusal is not None:
         assert "baseCurrency JPY and currency USD" in refusal.text

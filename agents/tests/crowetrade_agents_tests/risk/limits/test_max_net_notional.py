@@ -12,7 +12,7 @@ from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.limits.max_net_notional import LIMIT, NAME
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.limits.exposures import MEMBERS, TOGETHER, Held, exposure, old_rate, unquoted
-from crowetrade_agents_tests.risk.values import EUR, JPY, D, case, facts, order, reason, rule
+from crowetrade_agents_tests.risk.values import EUR, JPY, D, case, check, counted, facts, order, reason, rule
 
 TICK = D("0.00000001")
 REFUSED = Reason.MAX_NET_NOTIONAL
@@ -45,11 +45,11 @@ def test_at_under_and_over(what: str) -> None:
     row = ROWS[what]
     judged = case(order(side=row.side), facts(exposures=row.held))
     net = D(row.net)
-    assert judged.net(rule(), D(5000)) == net
-    assert LIMIT.check(abs(net) + TICK, judged, rule()) is None
-    assert LIMIT.check(abs(net), judged, rule()) is None
+    assert judged.net(counted(judged, rule()), D(5000)) == net
+    assert check(LIMIT, abs(net) + TICK, judged, rule()) is None
+    assert check(LIMIT, abs(net), judged, rule()) is None
     comes_down = (net < 0) is (row.side is Side.BUY)
-    assert reason(LIMIT.check(abs(net) - TICK, judged, rule())) is (None if comes_down else REFUSED)
+    assert reason(check(LIMIT, abs(net) - TICK, judged, rule())) is (None if comes_down else REFUSED)
 
 
 def test_what_is_beyond_the_limit_may_come_down_and_not_flip() -> None:
@@ -61,13 +61,13 @@ def test_what_is_beyond_the_limit_may_come_down_and_not_flip() -> None:
         (Side.BUY, "2000", REFUSED),
     ):
         judged = case(order(side=side, quantity=D(quantity)), known)
-        assert reason(LIMIT.check(D(10_000), judged, rule())) is expected, (side, quantity)
+        assert reason(check(LIMIT, D(10_000), judged, rule())) is expected, (side, quantity)
 
 
 def test_an_order_that_reduces_its_position_and_opens_the_net_is_refused() -> None:
     """Long 1,000 USD-JPY and short 8,000 EUR-USD: 10,000 - 8,800.8. The short leg hedges the long one."""
     known = facts(exposures={("ema", JPY): exposure("1000"), ("ema", EUR): exposure("-8000")})
-    assert reason(LIMIT.check(D(2_000), case(order(), known), rule())) is REFUSED
+    assert reason(check(LIMIT, D(2_000), case(order(), known), rule())) is REFUSED
     assert not LIMIT.judges_closing
 
 
@@ -75,27 +75,27 @@ def test_together() -> None:
     """14,000 EUR-USD with the order and 100 USD-JPY of the suspense account."""
     judged = case(order(), facts(exposures=TOGETHER, members=MEMBERS))
     total = rule(aggregate_total=True)
-    assert LIMIT.check(D("16401.4"), judged, total) is None
-    assert reason(LIMIT.check(D("16401.4") - TICK, judged, total)) is REFUSED
+    assert check(LIMIT, D("16401.4"), judged, total) is None
+    assert reason(check(LIMIT, D("16401.4") - TICK, judged, total)) is REFUSED
 
 
 @pytest.mark.parametrize(("leaves", "expected"), [("6000", None), ("6001", REFUSED)])
 def test_a_replaced_order_does_not_count_twice(leaves: str, expected: Reason | None) -> None:
     known = facts(exposures={("ema", EUR): exposure(buy="11000", orders=3)})
     judged = case(order(), known, leaves=leaves, counted="4000")
-    assert reason(LIMIT.check(D("14301.3"), judged, rule())) is expected
+    assert reason(check(LIMIT, D("14301.3"), judged, rule())) is expected
 
 
 @pytest.mark.parametrize("what", ["missing", "NaN", "crossed", "of another instrument"])
 def test_what_cannot_be_valued_refuses_all_but_what_reduces(what: str) -> None:
     known = facts(exposures={("ema", EUR): exposure("9000"), ("ema", JPY): exposure("1")}, marks=unquoted(JPY)[what])
-    assert reason(LIMIT.check(D(10**12), case(order(), known), rule())) is Reason.MISSING_MARK
-    assert LIMIT.check(D(0), case(order(side=Side.SELL), known), rule()) is None
+    assert reason(check(LIMIT, D(10**12), case(order(), known), rule())) is Reason.MISSING_MARK
+    assert check(LIMIT, D(0), case(order(side=Side.SELL), known), rule()) is None
 
 
 def test_without_a_rate_it_refuses() -> None:
     known = old_rate(61, exposures={("ema", JPY): exposure("1")})
-    assert reason(LIMIT.check(D(10**12), case(order(), known), rule())) is Reason.MISSING_EXCHANGE_RATE
+    assert reason(check(LIMIT, D(10**12), case(order(), known), rule())) is Reason.MISSING_EXCHANGE_RATE
 
 
 def test_use_is_the_worse_side() -> None:

@@ -15,7 +15,7 @@ from crowetrade_agents.domain.orders import OrderTerms, Side
 from crowetrade_agents.risk.limits.max_order_notional import LIMIT
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.limits.exposures import old_rate
-from crowetrade_agents_tests.risk.values import BOOK, EUR, JPY, NOW, D, case, facts, market, order, reason, rule
+from crowetrade_agents_tests.risk.values import BOOK, EUR, JPY, NOW, D, case, check, facts, market, order, reason, rule
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -37,9 +37,9 @@ def test_at_under_and_over(what: str) -> None:
     judged = case(terms, facts())
     assert judged.notional(limited) == D(notional)
     tick = D("0.000000000000000001")
-    assert LIMIT.check(D(notional) + tick, judged, limited) is None
-    assert LIMIT.check(D(notional), judged, limited) is None
-    assert reason(LIMIT.check(D(notional) - tick, judged, limited)) is Reason.MAX_ORDER_NOTIONAL
+    assert check(LIMIT, D(notional) + tick, judged, limited) is None
+    assert check(LIMIT, D(notional), judged, limited) is None
+    assert reason(check(LIMIT, D(notional) - tick, judged, limited)) is Reason.MAX_ORDER_NOTIONAL
 
 
 def test_a_resting_order_without_a_quote_is_worth_its_price() -> None:
@@ -59,12 +59,12 @@ def test_a_resting_order_without_a_quote_is_worth_its_price() -> None:
 def test_without_any_price_it_refuses(book: TopOfBook | None) -> None:
     marks = {} if book is None else {EUR: Mark(book, NOW)}
     judged = case(market(BUY, "5000"), facts(marks=marks))
-    assert reason(LIMIT.check(D(10**9), judged, rule())) is Reason.MISSING_MARKET_DATA
+    assert reason(check(LIMIT, D(10**9), judged, rule())) is Reason.MISSING_MARKET_DATA
     assert LIMIT.admissible(D(10**9), judged, rule()) == 0
 
 
 def test_the_text_names_both_numbers_and_the_resource() -> None:
-    refusal = LIMIT.check(D(5000), case(market(BUY, "5000"), facts()), rule())
+    refusal = check(LIMIT, D(5000), case(market(BUY, "5000"), facts()), rule())
     assert refusal is not None
     assert "order notional 5501 is above maxOrderNotional 5000 of desk" in refusal.text
     assert refusal.risk_limit == "desk"
@@ -82,7 +82,7 @@ def test_it_agrees_with_fractions_and_so_does_the_slice(
     listed = Instrument(EUR, "USD", multiplier, D(1), D(1), D(1))
     known = facts(marks={EUR: Mark(book, NOW)}, instruments={EUR: listed})
     judged = case(order(side=side, quantity=quantity, price=None), known)
-    if LIMIT.check(limit, judged, rule()) is None:
+    if check(LIMIT, limit, judged, rule()) is None:
         assert Fraction(quantity) * Fraction(price) * Fraction(multiplier) <= Fraction(limit)
     largest = LIMIT.admissible(limit, judged, rule())
     assert isinstance(largest, D)
@@ -92,7 +92,7 @@ def test_it_agrees_with_fractions_and_so_does_the_slice(
 @pytest.mark.parametrize("currency", ["CHF", ""])
 def test_without_a_rate_it_refuses_and_names_the_pair_to_list(currency: str) -> None:
     judged = case(order(), facts())
-    refusal = LIMIT.check(D(10**12), judged, rule(currency=currency))
+    refusal = check(LIMIT, D(10**12), judged, rule(currency=currency))
     assert refusal is not None
     assert (refusal.reason, refusal.risk_limit) == (Reason.MISSING_EXCHANGE_RATE, "desk")
     assert f"list an instrument with baseCurrency USD and currency {currency}" in refusal.text
@@ -104,7 +104,7 @@ def test_a_rate_has_an_age_but_for_a_closing_order(age: int, expected: Reason | 
     """5,000 EUR-USD at the offer of 1.1002 are 5,501 USD, or 880,160 JPY."""
     known = old_rate(age)
     yen = rule(currency="JPY")
-    assert reason(LIMIT.check(D(880_160), case(market(BUY, "5000"), known), yen)) is expected
+    assert reason(check(LIMIT, D(880_160), case(market(BUY, "5000"), known), yen)) is expected
     closing = case(market(BUY, "5000", closing=True), known)
-    assert LIMIT.check(D(880_160), closing, yen) is None
-    assert reason(LIMIT.check(D("880159.99"), closing, yen)) is Reason.MAX_ORDER_NOTIONAL
+    assert check(LIMIT, D(880_160), closing, yen) is None
+    assert reason(check(LIMIT, D("880159.99"), closing, yen)) is Reason.MAX_ORDER_NOTIONAL

@@ -7,7 +7,7 @@ import pytest
 from crowetrade_agents.risk.case import Sums
 from crowetrade_agents.risk.limits.max_order_quantity import LIMIT
 from crowetrade_agents.risk.reasons import Reason
-from crowetrade_agents_tests.risk.values import D, case, facts, order, reason, rule
+from crowetrade_agents_tests.risk.values import D, case, check, facts, order, reason, rule
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,12 @@ from crowetrade_agents_tests.risk.values import D, case, facts, order, reason, r
     ],
 )
 def test_quantity(quantity: str, limit: str, expected: Reason | None) -> None:
-    assert reason(LIMIT.check(D(limit), case(order(quantity=D(quantity)), facts()), rule())) is expected
+    assert reason(check(LIMIT, D(limit), case(order(quantity=D(quantity)), facts()), rule())) is expected
 
 
 def test_a_replacement_counts_what_is_executed_already() -> None:
     replacement = case(order(quantity=D(11_000)), facts(), leaves="1000", counted="5000")
-    refusal = LIMIT.check(D(10_000), replacement, rule())
+    refusal = check(LIMIT, D(10_000), replacement, rule())
     assert refusal is not None
     assert refusal.risk_limit == "desk"
     assert "11000 is above maxOrderQuantity 10000 of desk" in refusal.text

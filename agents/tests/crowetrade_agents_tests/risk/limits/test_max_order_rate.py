@@ -10,7 +10,7 @@ from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.limits.max_order_rate import LIMIT, NAME, Rate, parse
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.windows import MessageWindows
-from crowetrade_agents_tests.risk.values import EUR, JPY, NOW, SECOND, D, case, facts, order, reason, rule, sent
+from crowetrade_agents_tests.risk.values import EUR, JPY, NOW, SECOND, D, case, check, facts, order, reason, rule, sent
 
 TWO_A_SECOND = Rate(2, 1, SECOND)
 MEMBERS = {"desk": frozenset({"ema", "other", "gone", ""})}
@@ -45,7 +45,7 @@ def test_values() -> None:
     ],
 )
 def test_at_under_and_over(at: list[int], expected: Reason | None) -> None:
-    assert reason(LIMIT.check(TWO_A_SECOND, case(order(), facts(messages=sent(*at))), rule())) is expected
+    assert reason(check(LIMIT, TWO_A_SECOND, case(order(), facts(messages=sent(*at))), rule())) is expected
 
 
 def _windows() -> MessageWindows:
@@ -58,9 +58,9 @@ def _windows() -> MessageWindows:
 def test_alone_and_together() -> None:
     judged = case(order(), facts(messages=_windows(), members=MEMBERS))
     total = rule(aggregate_total=True)
-    assert LIMIT.check(Rate(2, 1, SECOND), judged, rule()) is None
-    assert LIMIT.check(Rate(4, 1, SECOND), judged, total) is None
-    refusal = LIMIT.check(Rate(3, 1, SECOND), judged, total)
+    assert check(LIMIT, Rate(2, 1, SECOND), judged, rule()) is None
+    assert check(LIMIT, Rate(4, 1, SECOND), judged, total) is None
+    refusal = check(LIMIT, Rate(3, 1, SECOND), judged, total)
     assert refusal is not None
     assert "3 order messages in 1 s" in refusal.text
     assert refusal.risk_limit == "desk"
@@ -69,17 +69,17 @@ def test_alone_and_together() -> None:
 def test_a_rule_for_symbols_counts_their_messages_alone() -> None:
     judged = case(order(), facts(messages=_windows(), members=MEMBERS))
     euro = rule(symbols=["EUR-USD"], aggregate_total=True)
-    assert LIMIT.check(Rate(3, 1, SECOND), judged, euro) is None
-    assert reason(LIMIT.check(Rate(2, 1, SECOND), judged, euro)) is Reason.MAX_ORDER_RATE
+    assert check(LIMIT, Rate(3, 1, SECOND), judged, euro) is None
+    assert reason(check(LIMIT, Rate(2, 1, SECOND), judged, euro)) is Reason.MAX_ORDER_RATE
 
 
 def test_a_count_above_10_000_is_enforced() -> None:
     rate = parse({"count": "12000", "perSeconds": "86400"})
     windows = sent(*range(NOW, NOW + 11_999))
     judged = case(order(), facts(messages=windows, now_ns=NOW + 80_000 * SECOND))
-    assert LIMIT.check(rate, judged, rule()) is None
+    assert check(LIMIT, rate, judged, rule()) is None
     windows.add("ema", EUR, NOW + 80_000 * SECOND)
-    assert reason(LIMIT.check(rate, judged, rule())) is Reason.MAX_ORDER_RATE
+    assert reason(check(LIMIT, rate, judged, rule())) is Reason.MAX_ORDER_RATE
 
 
 def test_use_is_what_the_check_counts() -> None:

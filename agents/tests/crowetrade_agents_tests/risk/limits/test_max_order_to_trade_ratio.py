@@ -11,7 +11,7 @@ from crowetrade_agents.risk.limits.max_order_to_trade_ratio import LIMIT, NAME
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.standing import Baseline, Tally
 from crowetrade_agents_tests.risk.limits.standings import standing
-from crowetrade_agents_tests.risk.values import D, case, held, only_limit, order, reason
+from crowetrade_agents_tests.risk.values import D, case, check, held, only_limit, order, reason
 
 RULE, TOTAL = only_limit(NAME, "50"), only_limit(NAME, "50", aggregate_total=True)
 BEFORE = Baseline("2023-11-14", D(0), D(0), messages=1000, executions=20)
@@ -23,20 +23,20 @@ BEFORE = Baseline("2023-11-14", D(0), D(0), messages=1000, executions=20)
 )
 def test_at_under_and_over_the_limit(messages: int, executions: int, admitted: bool) -> None:
     known = standing(RULE, baseline=BEFORE, ema=Tally(1000 + messages, 20 + executions))
-    assert reason(LIMIT.check(D(50), case(order(), known), RULE)) is (
+    assert reason(check(LIMIT, D(50), case(order(), known), RULE)) is (
         None if admitted else Reason.MAX_ORDER_TO_TRADE_RATIO
     )
     known.exposures = held("10000")
-    assert LIMIT.check(D(50), case(order(side=Side.SELL), known), RULE) is None
+    assert check(LIMIT, D(50), case(order(side=Side.SELL), known), RULE) is None
 
 
 def test_together_messages_and_executions_are_added() -> None:
     known = standing(TOTAL, baseline=Baseline("2023-11-14"), ema=Tally(200, 0), other=Tally(0, 4))
-    assert LIMIT.check(D(50), case(order(), known), TOTAL) is None
+    assert check(LIMIT, D(50), case(order(), known), TOTAL) is None
     assert list(LIMIT.use(D(50), Sums(known), TOTAL)) == [Use("desk", NAME, "", D(50), D(50))]
 
 
 def test_without_a_day_nothing_is_known() -> None:
     known = standing(RULE, baseline=Baseline())
-    assert reason(LIMIT.check(D(50), case(order(), known), RULE)) is Reason.MAX_ORDER_TO_TRADE_RATIO
+    assert reason(check(LIMIT, D(50), case(order(), known), RULE)) is Reason.MAX_ORDER_TO_TRADE_RATIO
     assert list(LIMIT.use(D(50), Sums(known), RULE)) == []

@@ -16,7 +16,20 @@ from crowetrade_agents.risk.facts import Exposure, Proposal
 from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.limits.max_position_quantity import LIMIT, NAME
 from crowetrade_agents.risk.reasons import Reason, Refusal
-from crowetrade_agents_tests.risk.values import EUR, JPY, D, case, facts, held, only_limit, order, reason, rule, rules
+from crowetrade_agents_tests.risk.values import (
+    EUR,
+    JPY,
+    D,
+    case,
+    check,
+    facts,
+    held,
+    only_limit,
+    order,
+    reason,
+    rule,
+    rules,
+)
 
 REFUSED = Reason.MAX_POSITION_QUANTITY
 
@@ -66,7 +79,7 @@ def test_each_side(what: str, side: Side) -> None:
     row = ROWS[what]
     judged = case(order(side=side, quantity=D(row.quantity)), facts(exposures=held(row.position, row.buys, row.sells)))
     allowed = row.buy if side is Side.BUY else row.sell
-    assert reason(LIMIT.check(D(20_000), judged, rule())) is (None if allowed else REFUSED)
+    assert reason(check(LIMIT, D(20_000), judged, rule())) is (None if allowed else REFUSED)
 
 
 @pytest.mark.parametrize("side", Side)
@@ -75,7 +88,7 @@ def test_a_replaced_order_does_not_count_twice(side: Side, leaves: str, expected
     """11,000 work: 4,000 of it is the order that shall have 9,000 open."""
     known = facts(exposures=held("4000", buy="11000") if side is Side.BUY else held("-4000", sell="11000"))
     judged = case(order(side=side), known, leaves=leaves, counted="4000")
-    assert reason(LIMIT.check(D(20_000), judged, rule())) is expected
+    assert reason(check(LIMIT, D(20_000), judged, rule())) is expected
 
 
 TOGETHER = {
@@ -96,21 +109,21 @@ def test_together_counts_members_who_are_deleted_and_the_suspense_account(
     """6,000 + 5,000 + 1,000 working + 3,000 + 1,000 = 16,000 (finding K2)."""
     known = facts(exposures=TOGETHER, members=MEMBERS)
     judged = case(order(quantity=D(quantity)), known)
-    assert reason(LIMIT.check(D(20_000), judged, rule(aggregate_total=True))) is expected
+    assert reason(check(LIMIT, D(20_000), judged, rule(aggregate_total=True))) is expected
 
 
 def test_alone_counts_the_owner() -> None:
     judged = case(order(quantity=D(14_000)), facts(exposures=TOGETHER, members=MEMBERS))
-    assert LIMIT.check(D(20_000), judged, rule()) is None
+    assert check(LIMIT, D(20_000), judged, rule()) is None
 
 
 def test_together_without_members_counts_the_strategies_of_the_rule_and_always_the_owner() -> None:
     total = rule(aggregate_total=True)
     for members in ({}, {"desk": frozenset({"other"})}):
         judged = case(order(quantity=D(8001)), facts(exposures=TOGETHER, members=members))
-        assert reason(LIMIT.check(D(20_000), judged, total)) is REFUSED
+        assert reason(check(LIMIT, D(20_000), judged, total)) is REFUSED
         judged = case(order(quantity=D(8000)), facts(exposures=TOGETHER, members=members))
-        assert LIMIT.check(D(20_000), judged, total) is None
+        assert check(LIMIT, D(20_000), judged, total) is None
 
 
 def test_38_digits_are_exact() -> None:
@@ -118,8 +131,8 @@ def test_38_digits_are_exact() -> None:
     for side in Side:
         known = facts(exposures={("ema", EUR): Exposure(position if side is Side.BUY else position.copy_negate())})
         judged = case(order(side=side, quantity=D("0.000000000000000001")), known)
-        assert LIMIT.check(position, judged, rule()) is not None
-        assert LIMIT.check(D("12345678901234567890.123456789012345679"), judged, rule()) is None
+        assert check(LIMIT, position, judged, rule()) is not None
+        assert check(LIMIT, D("12345678901234567890.123456789012345679"), judged, rule()) is None
 
 
 def test_use_is_what_the_check_counts() -> None:

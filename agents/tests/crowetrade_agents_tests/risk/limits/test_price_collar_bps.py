@@ -12,7 +12,20 @@ from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.risk.limits.price_collar_bps import LIMIT
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.limits.exposures import unquoted
-from crowetrade_agents_tests.risk.values import BOOK, EUR, NOW, SECOND, D, case, facts, market, order, reason, rule
+from crowetrade_agents_tests.risk.values import (
+    BOOK,
+    EUR,
+    NOW,
+    SECOND,
+    D,
+    case,
+    check,
+    facts,
+    market,
+    order,
+    reason,
+    rule,
+)
 
 BUY, SELL = Side.BUY, Side.SELL
 REFUSED = Reason.PRICE_COLLAR
@@ -34,7 +47,7 @@ REFUSED = Reason.PRICE_COLLAR
     ],
 )
 def test_at_under_and_over(side: Side, price: str, expected: Reason | None) -> None:
-    refusal = LIMIT.check(D(50), case(order(side=side, price=D(price)), facts()), rule())
+    refusal = check(LIMIT, D(50), case(order(side=side, price=D(price)), facts()), rule())
     assert reason(refusal) is expected
     if refusal is not None:
         touch = "above the offer 1.1002" if side is BUY else "below the bid 1.1"
@@ -42,20 +55,20 @@ def test_at_under_and_over(side: Side, price: str, expected: Reason | None) -> N
 
 
 def test_a_collar_of_nothing_is_the_touch() -> None:
-    assert LIMIT.check(D(0), case(order(price=D("1.1002")), facts()), rule()) is None
-    assert reason(LIMIT.check(D(0), case(order(price=D("1.1003")), facts()), rule())) is REFUSED
+    assert check(LIMIT, D(0), case(order(price=D("1.1002")), facts()), rule()) is None
+    assert reason(check(LIMIT, D(0), case(order(price=D("1.1003")), facts()), rule())) is REFUSED
 
 
 def test_a_replacement_is_judged_by_its_new_price() -> None:
     judged = case(order(price=D("1.2")), facts(), leaves="5000", counted="5000")
-    assert reason(LIMIT.check(D(50), judged, rule())) is REFUSED
+    assert reason(check(LIMIT, D(50), judged, rule())) is REFUSED
 
 
 @pytest.mark.parametrize("terms", [order(), market(BUY, "5000"), market(SELL, "5000")])
 @pytest.mark.parametrize("what", ["missing", "NaN", "crossed", "of another instrument"])
 def test_without_a_usable_quote_it_refuses(what: str, terms: Any) -> None:
     judged = case(terms, facts(marks=unquoted(EUR)[what]))
-    assert reason(LIMIT.check(D(10_000), judged, rule())) is Reason.MISSING_MARKET_DATA
+    assert reason(check(LIMIT, D(10_000), judged, rule())) is Reason.MISSING_MARKET_DATA
 
 
 @pytest.mark.parametrize("terms", [order(), market(BUY, "5000")])
@@ -73,7 +86,7 @@ def test_without_a_usable_quote_it_refuses(what: str, terms: Any) -> None:
 def test_the_reference_has_an_age(age_ns: int, seconds: str, expected: Reason | None, terms: Any) -> None:
     limits = {"priceCollarBps": {"value": "50"}} | ({"maxDataAgeSeconds": {"value": seconds}} if seconds else {})
     judged = case(terms, facts(marks={EUR: Mark(replace(BOOK), NOW - age_ns)}))
-    assert reason(LIMIT.check(D(50), judged, rule(limits))) is expected
+    assert reason(check(LIMIT, D(50), judged, rule(limits))) is expected
 
 
 def test_it_judges_what_is_sent_by_a_strategy() -> None:

@@ -11,7 +11,7 @@ from crowetrade_agents.risk.limits.max_order_rate import parse
 from crowetrade_agents.risk.limits.repeated_execution import LIMIT, NAME
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents_tests.risk.limits.standings import standing
-from crowetrade_agents_tests.risk.values import EUR, JPY, NOW, SECOND, D, case, held, order, reason, rule, sent
+from crowetrade_agents_tests.risk.values import EUR, JPY, NOW, SECOND, D, case, check, held, order, reason, rule, sent
 
 VALUES = {"count": "2", "perSeconds": "10"}
 RATE = parse(VALUES)
@@ -27,11 +27,11 @@ def test_at_under_and_over_the_limit(seconds: tuple[int, ...], admitted: bool) -
     known = standing(RULE)
     known.standing.buys = sent(*(NOW - ago * SECOND for ago in seconds))
     known.standing.sells = sent(NOW, NOW, NOW, strategy="other")
-    assert reason(LIMIT.check(RATE, case(order(), known), RULE)) is (None if admitted else Reason.REPEATED_EXECUTION)
+    assert reason(check(LIMIT, RATE, case(order(), known), RULE)) is (None if admitted else Reason.REPEATED_EXECUTION)
     assert LIMIT.breach is not None
     assert (LIMIT.breach(RATE, known, RULE, "ema") is None) is admitted
     known.exposures = held("10000")
-    assert LIMIT.check(RATE, case(order(side=Side.SELL), known), RULE) is None
+    assert check(LIMIT, RATE, case(order(side=Side.SELL), known), RULE) is None
 
 
 def test_sides_and_instruments_count_alone() -> None:

@@ -10,7 +10,7 @@ from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.facts import Proposal
 from crowetrade_agents.risk.limits.restricted_instruments import LIMIT, parse
 from crowetrade_agents.risk.reasons import Reason
-from crowetrade_agents_tests.risk.values import D, case, facts, held, only_limit, order, reason, rule, rules
+from crowetrade_agents_tests.risk.values import D, case, check, facts, held, only_limit, order, reason, rule, rules
 
 REFUSED = Reason.RESTRICTED_INSTRUMENT
 EURO = frozenset({"EUR-USD"})
@@ -38,21 +38,21 @@ def test_values() -> None:
 @pytest.mark.parametrize("total", [False, True])
 def test_an_order_of_5000(position: str, side: Side, expected: Reason | None, total: bool) -> None:
     judged = case(order(side=side), facts(exposures=held(position)))
-    assert reason(LIMIT.check(EURO, judged, rule(aggregate_total=total))) is expected
-    assert LIMIT.check(frozenset({"USD-JPY"}), judged, rule()) is None
-    assert LIMIT.check(frozenset(), judged, rule()) is None
+    assert reason(check(LIMIT, EURO, judged, rule(aggregate_total=total))) is expected
+    assert check(LIMIT, frozenset({"USD-JPY"}), judged, rule()) is None
+    assert check(LIMIT, frozenset(), judged, rule()) is None
 
 
 def test_what_another_strategy_holds_is_no_reason_to_sell() -> None:
     judged = case(order(side=Side.SELL), facts(exposures=held("5000", owner="other")))
-    assert reason(LIMIT.check(EURO, judged, rule())) is REFUSED
+    assert reason(check(LIMIT, EURO, judged, rule())) is REFUSED
 
 
 def test_a_replacement_may_not_grow_beyond_the_position() -> None:
     known = facts(exposures=held("5000", sell="2000"))
     for leaves, expected in (("5000", None), ("5001", REFUSED)):
         judged = case(order(side=Side.SELL), known, leaves=leaves, counted="2000")
-        assert reason(LIMIT.check(EURO, judged, rule())) is expected
+        assert reason(check(LIMIT, EURO, judged, rule())) is expected
 
 
 def test_an_order_that_rests_in_it_goes_and_one_that_reduces_stays() -> None:

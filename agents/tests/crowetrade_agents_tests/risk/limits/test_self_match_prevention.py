@@ -9,7 +9,7 @@ from crowetrade_agents.errors import InvalidLimit
 from crowetrade_agents.risk.limits.self_match_prevention import LIMIT, parse
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.working import WorkingOrders
-from crowetrade_agents_tests.risk.values import JPY, D, case, facts, market, order, reason, rule
+from crowetrade_agents_tests.risk.values import JPY, D, case, check, facts, market, order, reason, rule
 
 BUY, SELL = Side.BUY, Side.SELL
 REFUSED = Reason.SELF_MATCH
@@ -59,16 +59,16 @@ ROWS: dict[str, tuple[OrderTerms, WorkingOrders, bool]] = {
 @pytest.mark.parametrize("what", ROWS)
 def test_which_orders_match(what: str, total: bool) -> None:
     terms, orders, matches = ROWS[what]
-    refusal = LIMIT.check(True, case(terms, facts(working=orders)), rule(aggregate_total=total))
+    refusal = check(LIMIT, True, case(terms, facts(working=orders)), rule(aggregate_total=total))
     assert reason(refusal) is (REFUSED if matches else None)
-    assert LIMIT.check(False, case(terms, facts(working=orders)), rule()) is None
+    assert check(LIMIT, False, case(terms, facts(working=orders)), rule()) is None
 
 
 def test_a_replacement_is_judged_by_its_new_price() -> None:
     """The order that it replaces works on the same side, so it does not match itself."""
     orders = working(at(BUY, "1.0"), at(SELL, "1.1"))
-    assert LIMIT.check(True, case(at(BUY, "1.0999"), facts(working=orders), "5000", "5000"), rule()) is None
-    refused = LIMIT.check(True, case(at(BUY, "1.1"), facts(working=orders), "5000", "5000"), rule())
+    assert check(LIMIT, True, case(at(BUY, "1.0999"), facts(working=orders), "5000", "5000"), rule()) is None
+    refused = check(LIMIT, True, case(at(BUY, "1.1"), facts(working=orders), "5000", "5000"), rule())
     assert reason(refused) is REFUSED
 
 
@@ -76,9 +76,9 @@ def test_what_is_over_or_priced_anew_matches_no_more() -> None:
     orders = working(at(SELL, "1.1"), at(SELL, "1.1"))
     judged = case(at(BUY, "1.1"), facts(working=orders))
     orders.remove("w-0")
-    assert reason(LIMIT.check(True, judged, rule())) is REFUSED
+    assert reason(check(LIMIT, True, judged, rule())) is REFUSED
     orders.put("w-1", at(SELL, "1.2"))
-    assert LIMIT.check(True, judged, rule()) is None
+    assert check(LIMIT, True, judged, rule()) is None
     orders.remove("w-1")
     orders.remove("w-1")
     assert orders == WorkingOrders()

@@ -10,7 +10,7 @@ from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.errors import InvalidLimit
 from crowetrade_agents.risk.limits.trading_hours import LIMIT, parse
 from crowetrade_agents.risk.reasons import Reason
-from crowetrade_agents_tests.risk.values import case, facts, held, order, reason, rule
+from crowetrade_agents_tests.risk.values import case, check, facts, held, order, reason, rule
 
 REFUSED = Reason.OUTSIDE_TRADING_HOURS
 
@@ -55,7 +55,7 @@ def test_values() -> None:
 )
 def test_open_and_closed(calendar: str, at: str, is_open: bool) -> None:
     judged = case(order(), facts(now_ns=ns(at)))
-    refusal = LIMIT.check(parse({"calendar": calendar}), judged, rule())
+    refusal = check(LIMIT, parse({"calendar": calendar}), judged, rule())
     assert reason(refusal) is (None if is_open else REFUSED)
     if refusal is not None:
         assert f"{calendar} is closed (tradingHours of desk)" in refusal.text
@@ -64,7 +64,7 @@ def test_open_and_closed(calendar: str, at: str, is_open: bool) -> None:
 @pytest.mark.parametrize(("side", "expected"), [(Side.BUY, REFUSED), (Side.SELL, None)])
 def test_what_only_reduces_may_leave(side: Side, expected: Reason | None) -> None:
     closed = facts(now_ns=ns("2026-01-03T15:00:00"), exposures=held("5000"))
-    assert reason(LIMIT.check(parse({"calendar": "XNYS"}), case(order(side=side), closed), rule())) is expected
+    assert reason(check(LIMIT, parse({"calendar": "XNYS"}), case(order(side=side), closed), rule())) is expected
 
 
 def test_it_judges_what_is_sent_by_a_strategy() -> None:

@@ -11,8 +11,8 @@ from collections.abc import Hashable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, by_owners, only, parse_count
+from crowetrade_agents.risk.case import Case, Counted
+from crowetrade_agents.risk.limits.limit import Check, Limit, by_owners, only, parse_count
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -29,25 +29,31 @@ def parse(values: Mapping[str, str]) -> int:
     return parse_count("value", text, MAX_MILLIS)
 
 
-def check(value: int, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: int, counted: Counted) -> Check:
     """None of those whom the rule counts sent the same order in the window. A window that is longer than the gateway's
     memory of orders refuses: it cannot know."""
-    if case.proposal.counted_leaves:
-        return None
-    recent, since_ns = case.facts.recent, case.facts.now_ns - value * _MILLISECOND_NS
-    if recent.sent_since(case.fingerprint, case.counted(rule), since_ns):
+    rule, owners = counted.rule, counted.owners
+    window_ns = value * _MILLISECOND_NS
+
+    def check(case: Case) -> Refusal | None:
+        if case.proposal.counted_leaves:
+            return None
+        recent, since_ns = case.facts.recent, case.now_ns - window_ns
+        if recent.sent_since(case.fingerprint, owners, since_ns):
+            text = (
+                f"the same order was sent less than {value} ms ago ({NAME} of {rule.name}): if it is meant, wait, or "
+                "change its quantity or price"
+            )
+            return Refusal(Reason.DUPLICATE_ORDER, text, rule.name)
+        if recent.knows_since(since_ns):
+            return None
         text = (
-            f"the same order was sent less than {value} ms ago ({NAME} of {rule.name}): if it is meant, wait, or "
-            "change its quantity or price"
+            f"{NAME} {value} of {rule.name} reaches further back than the orders that the gateway remembers: set a "
+            "shorter window, or send fewer orders"
         )
         return Refusal(Reason.DUPLICATE_ORDER, text, rule.name)
-    if recent.knows_since(since_ns):
-        return None
-    text = (
-        f"{NAME} {value} of {rule.name} reaches further back than the orders that the gateway remembers: set a shorter "
-        "window, or send fewer orders"
-    )
-    return Refusal(Reason.DUPLICATE_ORDER, text, rule.name)
+
+    return check
 
 
 def bound(value: int) -> Decimal:
@@ -64,7 +70,7 @@ LIMIT = Limit(
     NAME,
     Reason.DUPLICATE_ORDER,
     parse,
-    check,
+    compile,
     bound,
     measure=measure,
     judges_resting=False,

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from crowetrade_agents.domain.numbers import ZERO, parse, render
 from crowetrade_agents.errors import InvalidLimit, InvalidNumber
-from crowetrade_agents.risk.case import Case, Sums
+from crowetrade_agents.risk.case import Case, Counted, Sums
 from crowetrade_agents.risk.reasons import Reason, Refusal
-from crowetrade_agents.risk.shares import allowed, is_split, share_of
+from crowetrade_agents.risk.shares import Shares, allowed, is_split, share_of
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
     from crowetrade_agents.risk.rules import Rule
 
 V = TypeVar("V")
+Check = Callable[[Case], Refusal | None]
+"""Judges a case by one limit of one rule, under the context EXACT."""
 
 
 class Use(NamedTuple):
@@ -44,6 +46,24 @@ def use_of(rule: Rule, limit: str, key: str, used: Decimal, value: Decimal, fact
     may = allowed(rule, limit, value, facts.shares)
     share = share_of(rule, limit, facts.shares)
     return Use(rule.name, limit, key, used, ZERO if may is None else may, value, ZERO if share is None else share)
+
+
+class Allowed:
+    """What this gateway may use of a rule's limit: all of it where it is not split, and otherwise its share, which is
+    looked at again when shares have changed."""
+
+    __slots__ = ("_may", "_shares", "limit", "rule", "value")
+
+    def __init__(self, rule: Rule, limit: str, value: Decimal) -> None:
+        self.rule, self.limit, self.value = rule, limit, value
+        self._shares: Shares | None = None
+        self._may: Decimal | None = value
+
+    def by(self, shares: Shares) -> Decimal | None:
+        """As shares.allowed; `shares` never change, another mapping takes their place."""
+        if shares is not self._shares:
+            self._shares, self._may = shares, allowed(self.rule, self.limit, self.value, shares)
+        return self._may
 
 
 def named(limit: str, value: Decimal, may: Decimal, rule: Rule) -> str:
@@ -82,19 +102,22 @@ def by_money(rule: Rule) -> Hashable:
 class Limit(Generic[V]):
     """One limit, and the reason of its refusals.
 
-    `parse` reads the values of config.proto's Limit and raises InvalidLimit with a sentence. `check` judges a case.
+    `parse` reads the values of config.proto's Limit and raises InvalidLimit with a sentence. `compile` makes the check
+    of a rule's value for orders of one strategy: what is the same for each of them is looked up there, once for each
+    configuration. A check compares first; who is exempt, and what is said, is looked at only where that fails.
     `admissible` is the largest quantity that one closing order may have now, in units and not yet in whole lots (None:
-    no bound; a refusal when it is not known). `use` yields what is used now, by the same formula as `check`; keys
+    no bound; a refusal when it is not known). `use` yields what is used now, by the same formula as the check; keys
     without any use are left out.
 
-    `measure` names what `check` compares with the limit, and `bound` is the number that it is compared with. Of limits
-    of one kind that bind an order and have the same measure, the one with the lowest bound admits what all admit.
+    `measure` names what the check compares with the limit, and `bound` is the number that it is compared with. Of
+    limits of one kind that bind an order and have the same measure, the one with the lowest bound admits what all
+    admit.
     """
 
     name: str
     reason: Reason
     parse: Callable[[Mapping[str, str]], V]
-    check: Callable[[V, Case, Rule], Refusal | None]
+    compile: Callable[[V, Counted], Check]
     bound: Callable[[V], Decimal]
     admissible: Callable[[V, Case, Rule], Decimal | Refusal | None] = no_bound
     use: Callable[[V, Sums, Rule], Iterable[Use]] = no_use
@@ -103,7 +126,7 @@ class Limit(Generic[V]):
     """False for limits on sending: an order that rests has been sent."""
     judges_closing: bool = True
     """False for limits that an order which only reduces a position cannot make worse."""
-    order_use: Callable[[V, Case, Rule], Decimal | None] | None = None
+    order_use: Callable[[V, Case, Counted], Decimal | None] | None = None
     """What would be used with the order, in the limit's unit; None where that is not known. For limits that several
     gateways may share and whose use orders raise."""
     breach: Callable[[V, Facts, Rule, str], str | None] | None = None

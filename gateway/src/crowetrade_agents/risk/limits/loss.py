@@ -16,12 +16,12 @@ from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render_money
 from crowetrade_agents.errors import InvalidLimit
 from crowetrade_agents.risk import shares
-from crowetrade_agents.risk.case import Case, Sums, alone, capital_of, valuation_of
+from crowetrade_agents.risk.case import Case, Counted, Sums, alone, capital_of, valuation_of
 from crowetrade_agents.risk.fx import ONE
-from crowetrade_agents.risk.limits.limit import Limit, Use, amount, parse_amount, use_of
+from crowetrade_agents.risk.limits.limit import Check, Limit, Use, amount, parse_amount, use_of
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
-from crowetrade_agents.risk.standing import Watch, identity, subject_of, subjects, watched
+from crowetrade_agents.risk.standing import Allowance, Watch, identity, not_watched, problem_of, subjects, watched
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -43,12 +43,12 @@ class Loss(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One limit on losses: `lost` measures (None: not known yet), `of_capital` says that the limit is a share of
-    capital, `trails` that a value that rises takes the limit with it."""
+    """One limit on losses: what was lost is measured from `start` (None: not known yet), `of_capital` says that the
+    limit is a share of capital, `trails` that a value that rises takes the limit with it."""
 
     name: str
     reason: Reason
-    lost: Callable[[Watch, int], Decimal | None]
+    start: Callable[[Watch, int], Decimal | None]
     of_capital: bool
     trails: bool
     since: str
@@ -60,7 +60,7 @@ def loss_limit(kind: Kind) -> Limit[Decimal]:
         kind.name,
         kind.reason,
         parse_share if kind.of_capital else parse_amount,
-        partial(_check, kind),
+        partial(_compile, kind),
         amount,
         use=partial(_use, kind),
         measure=by_rule,
@@ -91,21 +91,35 @@ def measured(kind: Kind, value: Decimal, facts: Facts, rule: Rule, subject: str)
 
 def loss_of(kind: Kind, value: Decimal, facts: Facts, watch: Watch) -> Loss | Refusal:
     """The same of a watch whose profit and loss is known."""
-    rule, subject = watch.rule, watch.subject
-    lost = kind.lost(watch, facts.now_ns)
-    if lost is None:
-        return Refusal(Reason.MISSING_MARK, f"profit and loss of {kind.since} is not known yet", rule.name)
-    if not kind.of_capital:
-        unit: Decimal | Refusal = ONE
-    elif watch.capital is not None:
-        unit = watch.capital
-    else:
-        unit = capital(facts, rule, subject)
+    start = kind.start(watch, facts.now_ns)
+    if start is None:
+        return Refusal(Reason.MISSING_MARK, f"profit and loss of {kind.since} is not known yet", watch.rule.name)
+    most = allowed_of(kind, value, facts, watch)
+    if isinstance(most, Refusal):
+        return most
+    return Loss(CONTEXT.subtract(start, watch.ledger.value), most.amount, most.unit)
+
+
+def allowed_of(kind: Kind, value: Decimal, facts: Facts, watch: Watch) -> Allowance | Refusal:
+    """The most that the watch's subject may lose; reckoned again when shares have changed, and each time where it needs
+    a rate of exchange."""
+    known = watch.allowances.get(kind.name)
+    if known is not None and known.shares is facts.shares:
+        return known
+    rule = watch.rule
+    unit: Decimal | Refusal = ONE
+    if kind.of_capital:
+        unit = capital(facts, rule, watch.subject) if watch.capital is None else watch.capital
     if isinstance(unit, Refusal):
         return unit
     most = value if unit is ONE else CONTEXT.multiply(value, unit)
     allowed = shares.allowed(rule, kind.name, most, facts.shares)
-    return shares.unknown_share(rule, kind.name) if allowed is None else Loss(lost, allowed, unit)
+    if allowed is None:
+        return shares.unknown_share(rule, kind.name)
+    found = Allowance(allowed, unit, facts.shares)
+    if not kind.of_capital or watch.capital is not None:
+        watch.allowances[kind.name] = found
+    return found
 
 
 def capital(facts: Facts, rule: Rule, subject: str) -> Decimal | Refusal:
@@ -128,20 +142,30 @@ def own_capital(given: Mapping[str, Money], rule: Rule, subject: str) -> Decimal
     return total if total.is_finite() and total > 0 else None
 
 
-def _check(kind: Kind, value: Decimal, case: Case, rule: Rule) -> Refusal | None:
-    facts, watch = case.facts, case.watch(rule)
-    found = watch if isinstance(watch, Refusal) else loss_of(kind, value, facts, watch)
-    if isinstance(found, Loss):
-        if found.lost <= found.allowed:
+def _compile(kind: Kind, value: Decimal, counted: Counted) -> Check:
+    name, rule, watch = kind.name, counted.rule, counted.watch
+    latch = (identity(rule), name, counted.subject)
+
+    def check(case: Case) -> Refusal | None:
+        facts = case.facts
+        problem = not_watched(rule) if watch is None else problem_of(watch, facts)
+        if problem is None and watch is not None:
+            start, most = kind.start(watch, case.now_ns), allowed_of(kind, value, facts, watch)
+            if start is not None and most.__class__ is Allowance and start - watch.ledger.value <= most.amount:
+                return None
+        if reduces(case.proposal, facts):
             return None
-        if facts.standing.latched.get((identity(rule), kind.name, subject_of(rule, case.terms.strategy))):
-            return None
-        text = f"{_said(kind, value, found, rule)}: only orders that reduce a position may leave"
-        found = Refusal(kind.reason, text, rule.name)
-    else:
-        text = f"{found.text}, so {kind.name} of {rule.name} cannot be judged: only orders that reduce may leave"
-        found = Refusal(found.reason, text, rule.name)
-    return None if reduces(case.proposal, facts) else found
+        found = loss_of(kind, value, facts, watch) if problem is None and watch is not None else problem
+        if isinstance(found, Loss):
+            if facts.standing.latched.get(latch):
+                return None
+            text = f"{_said(kind, value, found, rule)}: only orders that reduce a position may leave"
+            return Refusal(kind.reason, text, rule.name)
+        assert found is not None
+        text = f"{found.text}, so {name} of {rule.name} cannot be judged: only orders that reduce may leave"
+        return Refusal(found.reason, text, rule.name)
+
+    return check
 
 
 def _use(kind: Kind, value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:

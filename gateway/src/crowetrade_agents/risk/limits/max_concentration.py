@@ -11,11 +11,12 @@ from collections.abc import Hashable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render, render_money
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_owners, parse_amount
+from crowetrade_agents.domain.numbers import CONTEXT, render, render_money
+from crowetrade_agents.risk.case import Case, Counted, Sums
+from crowetrade_agents.risk.limits.limit import Check, Limit, Use, amount, by_owners, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.valuation import EXACT
+from crowetrade_agents.risk.worst_case import EMPTY
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.rules import Rule
@@ -23,24 +24,35 @@ if TYPE_CHECKING:
 NAME = "maxConcentration"
 
 
-def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Decimal, counted: Counted) -> Check:
     """The value with the order is not above that share of the capital. An order that brings the worst case in its
     instrument nearer to zero and not past it always may leave; every other one is refused where the capital or the
     value is not known."""
-    worth, capital = case.value_here(rule), case.capital(rule)
-    problem = worth if isinstance(worth, Refusal) else capital if isinstance(capital, Refusal) else None
-    largest = ZERO if isinstance(capital, Refusal) else CONTEXT.multiply(capital, value)
-    if problem is None and not isinstance(worth, Refusal) and worth <= largest:
-        return None
-    if case.approaches_zero(case.counted(rule)):
-        return None
-    if problem is not None or isinstance(worth, Refusal):
-        return problem
-    text = (
-        f"{render_money(worth)} {rule.currency} in {case.terms.instrument} with working orders would be above {NAME} "
-        f"{render(value)} of {rule.name}, {render_money(largest)}: reduce the position or cancel working orders"
+    rule, parts, own = counted.rule, counted.held().parts, counted.capital
+    largest = None if own is None else CONTEXT.multiply(own, value)
+
+    def check(case: Case) -> Refusal | None:
+        unit, part = case.unit_in(rule), parts.get(case.instrument, EMPTY)
+        if largest is not None and unit.__class__ is Decimal and (part.largest + case.growth) * unit <= largest:
+            # No side can be larger than the larger one with all of the proposal.
+            return None
+        capital = case.capital(rule)
+        problem = unit if isinstance(unit, Refusal) else capital
+        if not isinstance(unit, Refusal) and not isinstance(capital, Refusal):
+            worth, most = case.largest(part) * unit, CONTEXT.multiply(capital, value)
+            if worth <= most:
+                return None
+            problem = Refusal(Reason.MAX_CONCENTRATION, _said(value, worth, most, case, rule), rule.name)
+        return None if case.approaches_zero(counted.owners) else problem  # type: ignore[return-value]
+
+    return check
+
+
+def _said(value: Decimal, worth: Decimal, most: Decimal, case: Case, rule: Rule) -> str:
+    return (
+        f"{render_money(worth)} {rule.currency} in {case.instrument} with working orders would be above {NAME} "
+        f"{render(value)} of {rule.name}, {render_money(most)}: reduce the position or cancel working orders"
     )
-    return Refusal(Reason.MAX_CONCENTRATION, text, rule.name)
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
@@ -67,7 +79,7 @@ LIMIT = Limit(
     NAME,
     Reason.MAX_CONCENTRATION,
     parse_amount,
-    check,
+    compile,
     amount,
     use=use,
     measure=measure,

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.risk.case import Case, Sums, alone, members
-from crowetrade_agents.risk.limits.limit import Limit, Use, only, parse_count
+from crowetrade_agents.risk.case import Case, Counted, Sums, alone, members
+from crowetrade_agents.risk.limits.limit import Check, Limit, Use, only, parse_count
 from crowetrade_agents.risk.limits.loss import by_rule
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
-from crowetrade_agents.risk.standing import identity, subject_of, subjects
+from crowetrade_agents.risk.standing import identity, subjects
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -45,13 +45,20 @@ def breach(value: int, facts: Facts, rule: Rule, subject: str) -> str | None:
     return f"{count} orders in a row were refused or rejected, more than {NAME} of {rule.name} admits, {value}"
 
 
-def check(value: int, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: int, counted: Counted) -> Check:
     """As `breach`, until that is latched; an order that reduces may leave."""
-    facts, subject = case.facts, subject_of(rule, case.terms.strategy)
-    text = breach(value, facts, rule, subject)
-    if text is None or facts.standing.latched.get((identity(rule), NAME, subject)) or reduces(case.proposal, facts):
-        return None
-    return Refusal(Reason.MAX_CONSECUTIVE_REJECTS, text, rule.name)
+    rule = counted.rule
+    total, subject = rule.total, counted.subject
+
+    def check(case: Case) -> Refusal | None:
+        facts = case.facts
+        if facts.standing.tallies.of(members(rule, facts) if total else case.alone).rejects <= value:
+            return None
+        if facts.standing.latched.get((identity(rule), NAME, subject)) or reduces(case.proposal, facts):
+            return None
+        return Refusal(Reason.MAX_CONSECUTIVE_REJECTS, breach(value, facts, rule, subject) or "", rule.name)
+
+    return check
 
 
 def use(value: int, sums: Sums, rule: Rule) -> Iterator[Use]:
@@ -65,7 +72,7 @@ LIMIT: Limit[int] = Limit(
     NAME,
     Reason.MAX_CONSECUTIVE_REJECTS,
     parse,
-    check,
+    compile,
     Decimal,
     use=use,
     measure=by_rule,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.risk.limits.limit import Limit
 from crowetrade_agents.risk.limits.loss import Kind, loss_limit
 from crowetrade_agents.risk.reasons import Reason
@@ -14,11 +13,10 @@ from crowetrade_agents.risk.standing import Watch
 NAME = "maxDailyLoss"
 
 
-def lost(watch: Watch, now_ns: int) -> Decimal | None:
-    """Since the day began; negative for a gain."""
-    start = watch.baseline.day_start
-    return None if start is None else CONTEXT.subtract(start, watch.ledger.value)
+def start(watch: Watch, now_ns: int) -> Decimal | None:
+    """When the day began."""
+    return watch.baseline.day_start
 
 
-KIND = Kind(NAME, Reason.MAX_DAILY_LOSS, lost, of_capital=False, trails=False, since="the trading day began")
+KIND = Kind(NAME, Reason.MAX_DAILY_LOSS, start, of_capital=False, trails=False, since="the trading day began")
 LIMIT: Limit[Decimal] = loss_limit(KIND)

@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import render
-from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, parse_positive
+from crowetrade_agents.risk.case import Case, Counted
+from crowetrade_agents.risk.limits.limit import Check, Limit, parse_positive
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -28,21 +28,27 @@ def parse(values: Mapping[str, str]) -> int:
     return int(parse_positive(values) * _SECOND_NS)
 
 
-def check(value: int, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: int, counted: Counted) -> Check:
     """The last quote of the instrument is usable and not older."""
-    return old_quote(value, NAME, case, rule)
+    rule = counted.rule
+
+    def check(case: Case) -> Refusal | None:
+        mark = case.mark
+        if mark is not None and 0 <= case.now_ns - mark.received_ns <= value:
+            return None
+        return old_quote(value, NAME, case, rule)
+
+    return check
 
 
-def old_quote(most_ns: int, limit: str, case: Case, rule: Rule) -> Refusal | None:
-    """The refusal of an order whose instrument has no usable quote of at most that age. A quote out of the future (the
+def old_quote(most_ns: int, limit: str, case: Case, rule: Rule) -> Refusal:
+    """What is said to an order whose instrument has no usable quote of at most that age. A quote out of the future (the
     clock stepped back) is as bad as an old one."""
-    mark, instrument = case.mark, case.terms.instrument
+    mark, instrument = case.mark, case.instrument
     if mark is None:
         text = f"no usable quote of {instrument} is known, so {limit} of {rule.name} cannot be judged: wait for one"
         return Refusal(Reason.MISSING_MARKET_DATA, text, rule.name)
-    age_ns = case.facts.now_ns - mark.received_ns
-    if 0 <= age_ns <= most_ns:
-        return None
+    age_ns = case.now_ns - mark.received_ns
     text = (
         f"the last quote of {instrument} is {render(Decimal(abs(age_ns)) / _SECOND_NS)} s "
         f"{'old' if age_ns > 0 else 'ahead of the clock'}, and {limit} of {rule.name} takes one of at most "
@@ -52,5 +58,5 @@ def old_quote(most_ns: int, limit: str, case: Case, rule: Rule) -> Refusal | Non
 
 
 LIMIT: Limit[int] = Limit(
-    NAME, Reason.STALE_MARKET_DATA, parse, check, bound=Decimal, judges_resting=False, judges_closing=False
+    NAME, Reason.STALE_MARKET_DATA, parse, compile, bound=Decimal, judges_resting=False, judges_closing=False
 )

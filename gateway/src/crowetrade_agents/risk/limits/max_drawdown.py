@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.risk.limits.limit import Limit
 from crowetrade_agents.risk.limits.loss import Kind, loss_limit
 from crowetrade_agents.risk.reasons import Reason
@@ -14,11 +13,10 @@ from crowetrade_agents.risk.standing import Watch
 NAME = "maxDrawdown"
 
 
-def lost(watch: Watch, now_ns: int) -> Decimal | None:
-    """Since the peak."""
-    peak = watch.highest
-    return None if peak is None else CONTEXT.subtract(peak, watch.ledger.value)
+def start(watch: Watch, now_ns: int) -> Decimal | None:
+    """The peak."""
+    return watch.highest
 
 
-KIND = Kind(NAME, Reason.MAX_DRAWDOWN, lost, of_capital=True, trails=True, since="the peak")
+KIND = Kind(NAME, Reason.MAX_DRAWDOWN, start, of_capital=True, trails=True, since="the peak")
 LIMIT: Limit[Decimal] = loss_limit(KIND)

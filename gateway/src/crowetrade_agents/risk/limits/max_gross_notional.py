@@ -11,8 +11,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import render_money
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_money, named, parse_amount, use_of
+from crowetrade_agents.risk.case import Case, Counted, Sums
+from crowetrade_agents.risk.limits.limit import (
+    Allowed,
+    Check,
+    Limit,
+    Use,
+    amount,
+    by_money,
+    named,
+    parse_amount,
+    use_of,
+)
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.shares import unknown_share
 
@@ -22,17 +32,26 @@ if TYPE_CHECKING:
 NAME = "maxGrossNotional"
 
 
-def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Decimal, counted: Counted) -> Check:
     """The sum with the order is not above the limit. An order that brings the worst case in its instrument nearer to
     zero and not past it always may leave; every other one is refused while something cannot be valued."""
-    may = case.allowed(rule, NAME, value)
-    if may is not None and case.is_far_below(may, rule):
-        return None
-    gross = case.gross(rule)
-    if may is not None and not isinstance(gross, Refusal) and gross <= may:
-        return None
-    if case.approaches_zero(case.counted(rule)):
-        return None
+    rule = counted.rule
+    allowed = Allowed(rule, NAME, value)
+    counted.held()
+
+    def check(case: Case) -> Refusal | None:
+        may, ceiling = allowed.by(case.facts.shares), counted.ceiling(case)
+        if may is not None and ceiling is not None and ceiling <= may:
+            return None
+        gross = case.gross(counted)
+        if may is not None and not isinstance(gross, Refusal) and gross <= may:
+            return None
+        return None if case.approaches_zero(counted.owners) else _refused(value, may, gross, rule)
+
+    return check
+
+
+def _refused(value: Decimal, may: Decimal | None, gross: Decimal | Refusal, rule: Rule) -> Refusal:
     if may is None:
         return unknown_share(rule, NAME)
     if isinstance(gross, Refusal):
@@ -44,9 +63,9 @@ def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
     return Refusal(Reason.MAX_GROSS_NOTIONAL, text, rule.name)
 
 
-def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
+def order_use(value: Decimal, case: Case, counted: Counted) -> Decimal | None:
     """The sum with the order."""
-    gross = case.gross(rule)
+    gross = case.gross(counted)
     return None if isinstance(gross, Refusal) else gross
 
 
@@ -67,7 +86,7 @@ LIMIT = Limit(
     NAME,
     Reason.MAX_GROSS_NOTIONAL,
     parse_amount,
-    check,
+    compile,
     amount,
     use=use,
     measure=measure,

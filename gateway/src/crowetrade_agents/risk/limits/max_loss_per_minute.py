@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from crowetrade_agents.domain.numbers import CONTEXT
 from crowetrade_agents.risk.limits.limit import Limit
 from crowetrade_agents.risk.limits.loss import Kind, loss_limit
 from crowetrade_agents.risk.reasons import Reason
@@ -13,10 +12,10 @@ from crowetrade_agents.risk.standing import Watch
 NAME = "maxLossPerMinute"
 
 
-def lost(watch: Watch, now_ns: int) -> Decimal | None:
-    """Since the highest profit and loss of the last 60 seconds."""
-    return CONTEXT.subtract(watch.highest_of_minute(now_ns), watch.ledger.value)
+def start(watch: Watch, now_ns: int) -> Decimal | None:
+    """The highest profit and loss of the last 60 seconds."""
+    return watch.highest_of_minute(now_ns)
 
 
-KIND = Kind(NAME, Reason.MAX_LOSS_PER_MINUTE, lost, of_capital=True, trails=True, since="the last 60 s began")
+KIND = Kind(NAME, Reason.MAX_LOSS_PER_MINUTE, start, of_capital=True, trails=True, since="the last 60 s began")
 LIMIT: Limit[Decimal] = loss_limit(KIND)

@@ -12,8 +12,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import ZERO, render_money
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_money, named, parse_amount, use_of
+from crowetrade_agents.risk.case import Case, Counted, Sums
+from crowetrade_agents.risk.limits.limit import (
+    Allowed,
+    Check,
+    Limit,
+    Use,
+    amount,
+    by_money,
+    named,
+    parse_amount,
+    use_of,
+)
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.shares import unknown_share
 
@@ -23,35 +33,43 @@ if TYPE_CHECKING:
 NAME = "maxNetNotional"
 
 
-def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Decimal, counted: Counted) -> Check:
     """The net with the order is not beyond the limit on the order's side. An order that brings the net nearer to zero
     and not past it always may leave; while something cannot be valued, or the share is not known, so may one that
     brings the worst case in its instrument nearer to zero."""
-    may = case.allowed(rule, NAME, value)
-    if may is not None and case.is_far_below(may, rule):
-        return None
-    after = case.net(rule, case.proposal.leaves)
-    if may is None or isinstance(after, Refusal):
-        if case.approaches_zero(case.counted(rule)):
+    rule = counted.rule
+    allowed = Allowed(rule, NAME, value)
+    counted.held()
+
+    def check(case: Case) -> Refusal | None:
+        # The net is never more than the gross.
+        may, ceiling = allowed.by(case.facts.shares), counted.ceiling(case)
+        if may is not None and ceiling is not None and ceiling <= may:
             return None
-        return after if isinstance(after, Refusal) else unknown_share(rule, NAME)
-    if after.copy_abs() <= may or _approaches_zero(after, case, rule):
-        return None
-    text = (
-        f"net notional with working orders would be {render_money(after)} {rule.currency}, beyond "
-        f"{named(NAME, value, may, rule)}: reduce positions or cancel working orders"
-    )
-    return Refusal(Reason.MAX_NET_NOTIONAL, text, rule.name)
+        after = case.net(counted, case.proposal.leaves)
+        if may is None or isinstance(after, Refusal):
+            if case.approaches_zero(counted.owners):
+                return None
+            return after if isinstance(after, Refusal) else unknown_share(rule, NAME)
+        if after.copy_abs() <= may or _approaches_zero(after, case, counted):
+            return None
+        text = (
+            f"net notional with working orders would be {render_money(after)} {rule.currency}, beyond "
+            f"{named(NAME, value, may, rule)}: reduce positions or cancel working orders"
+        )
+        return Refusal(Reason.MAX_NET_NOTIONAL, text, rule.name)
+
+    return check
 
 
-def _approaches_zero(after: Decimal, case: Case, rule: Rule) -> bool:
-    before = case.net(rule, ZERO)
+def _approaches_zero(after: Decimal, case: Case, counted: Counted) -> bool:
+    before = case.net(counted, ZERO)
     return not isinstance(before, Refusal) and (0 <= after < before or before < after <= 0)
 
 
-def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal | None:
+def order_use(value: Decimal, case: Case, counted: Counted) -> Decimal | None:
     """The net with the order, on its side."""
-    after = case.net(rule, case.proposal.leaves)
+    after = case.net(counted, case.proposal.leaves)
     return None if isinstance(after, Refusal) else after.copy_abs()
 
 
@@ -72,7 +90,7 @@ LIMIT = Limit(
     NAME,
     Reason.MAX_NET_NOTIONAL,
     parse_amount,
-    check,
+    compile,
     amount,
     use=use,
     measure=measure,

@@ -9,8 +9,19 @@ from collections.abc import Hashable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_owners, named, only, parse_count, use_of
+from crowetrade_agents.risk.case import Case, Counted, Sums
+from crowetrade_agents.risk.limits.limit import (
+    Allowed,
+    Check,
+    Limit,
+    Use,
+    amount,
+    by_owners,
+    named,
+    only,
+    parse_count,
+    use_of,
+)
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.shares import unknown_share
 
@@ -27,22 +38,30 @@ def parse(values: Mapping[str, str]) -> Decimal:
     return Decimal(parse_count("value", text, MAX_COUNT))
 
 
-def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Decimal, counted: Counted) -> Check:
     """With this order no more orders than the limit are open. A replacement takes the place of the order that it
     replaces."""
-    may = case.allowed(rule, NAME, value)
-    if may is None:
-        return unknown_share(rule, NAME)
-    orders = order_use(value, case, rule)
-    if orders <= may:
-        return None
-    text = f"{orders} orders would be open, above {named(NAME, value, may, rule)}: cancel some, or wait for their end"
-    return Refusal(Reason.MAX_OPEN_ORDERS, text, rule.name)
+    rule = counted.rule
+    allowed, group = Allowed(rule, NAME, value), counted.held()
+
+    def check(case: Case) -> Refusal | None:
+        may = allowed.by(case.facts.shares)
+        if may is None:
+            return unknown_share(rule, NAME)
+        orders = group.orders if case.proposal.counted_leaves else group.orders + 1
+        if orders <= may:
+            return None
+        text = (
+            f"{orders} orders would be open, above {named(NAME, value, may, rule)}: cancel some, or wait for their end"
+        )
+        return Refusal(Reason.MAX_OPEN_ORDERS, text, rule.name)
+
+    return check
 
 
-def order_use(value: Decimal, case: Case, rule: Rule) -> Decimal:
+def order_use(value: Decimal, case: Case, counted: Counted) -> Decimal:
     """Open orders, with this one."""
-    return Decimal(case.view(rule).group.orders + (0 if case.proposal.counted_leaves else 1))
+    return Decimal(counted.held().orders + (0 if case.proposal.counted_leaves else 1))
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
@@ -61,7 +80,7 @@ LIMIT = Limit(
     NAME,
     Reason.MAX_OPEN_ORDERS,
     parse,
-    check,
+    compile,
     amount,
     use=use,
     measure=measure,

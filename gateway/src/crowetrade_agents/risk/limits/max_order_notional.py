@@ -7,8 +7,9 @@ from decimal import ROUND_DOWN, Context, Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import ZERO, render
-from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, amount, parse_amount
+from crowetrade_agents.risk.case import Case, Counted, judged_price
+from crowetrade_agents.risk.fx import ONE
+from crowetrade_agents.risk.limits.limit import Check, Limit, amount, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -19,17 +20,33 @@ NAME = "maxOrderNotional"
 _TOWARD_ZERO = Context(prec=38, rounding=ROUND_DOWN)
 
 
-def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Decimal, counted: Counted) -> Check:
     """Whole quantity x worse of limit price and touch x multiplier x rate of exchange is not above the limit; refused
     without a price and without a rate."""
+    rule = counted.rule
+    currency = rule.currency
+
+    def check(case: Case) -> Refusal | None:
+        price, listed = judged_price(case.terms, case.mark), case.facts.instruments.get(case.instrument)
+        if price is not None and listed is not None:
+            rate = ONE if listed.currency == currency else case.rate(listed.currency, rule)
+            if isinstance(rate, Refusal):
+                return rate
+            worth = case.terms.quantity * price * listed.multiplier
+            if (worth if rate is ONE else worth * rate) <= value:
+                return None
+        return _refused(value, case, rule)
+
+    return check
+
+
+def _refused(value: Decimal, case: Case, rule: Rule) -> Refusal:
     notional = case.notional(rule)
     if isinstance(notional, Refusal):
         return notional
     if notional is None:
-        text = f"no usable quote of {case.terms.instrument} is known, so {NAME} of {rule.name} cannot be judged"
+        text = f"no usable quote of {case.instrument} is known, so {NAME} of {rule.name} cannot be judged"
         return Refusal(Reason.MISSING_MARKET_DATA, text, rule.name)
-    if notional <= value:
-        return None
     text = f"order notional {render(notional)} is above {NAME} {render(value)} of {rule.name}: send smaller orders"
     return Refusal(Reason.MAX_ORDER_NOTIONAL, text, rule.name)
 
@@ -47,4 +64,4 @@ def measure(value: Decimal, rule: Rule) -> Hashable:
     return rule.currency, rule.rate_age_ns
 
 
-LIMIT = Limit(NAME, Reason.MAX_ORDER_NOTIONAL, parse_amount, check, amount, admissible, measure=measure)
+LIMIT = Limit(NAME, Reason.MAX_ORDER_NOTIONAL, parse_amount, compile, amount, admissible, measure=measure)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.limits.limit import Limit, Use, by_owners, only, parse_count, use_of
+from crowetrade_agents.risk.case import Case, Counted, Sums
+from crowetrade_agents.risk.limits.limit import Allowed, Check, Limit, Use, by_owners, only, parse_count, use_of
 from crowetrade_agents.risk.reasons import Reason, Refusal
-from crowetrade_agents.risk.shares import is_split, unknown_share
+from crowetrade_agents.risk.shares import unknown_share
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.rules import Rule
@@ -41,25 +41,29 @@ def parse(values: Mapping[str, str]) -> Rate:
     return Rate(parse_count("count", count, MAX_COUNT), per_seconds, per_seconds * NANOSECONDS)
 
 
-def check(value: Rate, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Rate, counted: Counted) -> Check:
     """Fewer messages than `count`, or this gateway's share of it, are in the window, so that this one fits in.
 
     A share that is not known does not stop a closing order, which counts in no window.
     """
-    facts, most = case.facts, value.count
-    if is_split(rule, NAME):
-        share = case.allowed(rule, NAME, Decimal(value.count))
-        if share is None:
+    rule = counted.rule
+    most, owners, symbols, window_ns = Decimal(value.count), counted.owners, rule.symbols or None, value.window_ns
+    may = Allowed(rule, NAME, most)
+
+    def check(case: Case) -> Refusal | None:
+        room = may.by(case.facts.shares)
+        if room is None:
             return None if case.terms.closing else unknown_share(rule, NAME)
-        most = int(share)
-    if facts.messages.has_room(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns, most):
-        return None
-    held = f", this gateway's share of {value.count}" if most != value.count else ""
-    text = (
-        f"{most} order messages{held} in {value.per_seconds} s were sent already, the most that {NAME} of {rule.name} "
-        "admits: wait, and send fewer"
-    )
-    return Refusal(Reason.MAX_ORDER_RATE, text, rule.name)
+        if case.facts.messages.has_room(owners, symbols, case.now_ns, window_ns, room):
+            return None
+        held = f", this gateway's share of {value.count}" if room != most else ""
+        text = (
+            f"{int(room)} order messages{held} in {value.per_seconds} s were sent already, the most that {NAME} of "
+            f"{rule.name} admits: wait, and send fewer"
+        )
+        return Refusal(Reason.MAX_ORDER_RATE, text, rule.name)
+
+    return check
 
 
 def use(value: Rate, sums: Sums, rule: Rule) -> Iterator[Use]:
@@ -70,10 +74,10 @@ def use(value: Rate, sums: Sums, rule: Rule) -> Iterator[Use]:
             yield use_of(rule, NAME, key, Decimal(used), Decimal(value.count), facts)
 
 
-def order_use(value: Rate, case: Case, rule: Rule) -> Decimal:
+def order_use(value: Rate, case: Case, counted: Counted) -> Decimal:
     """Messages in the window, with this one."""
     facts = case.facts
-    return Decimal(facts.messages.count(case.counted(rule), rule.symbols, facts.now_ns, value.window_ns) + 1)
+    return Decimal(facts.messages.count(counted.owners, counted.rule.symbols, facts.now_ns, value.window_ns) + 1)
 
 
 def measure(value: Rate, rule: Rule) -> Hashable:
@@ -90,7 +94,7 @@ LIMIT = Limit(
     NAME,
     Reason.MAX_ORDER_RATE,
     parse,
-    check,
+    compile,
     bound,
     use=use,
     measure=measure,

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from crowetrade_agents.domain.numbers import CONTEXT, render
-from crowetrade_agents.risk.case import Case, Sums
-from crowetrade_agents.risk.limits.limit import Limit, Use, amount, parse_amount
+from crowetrade_agents.risk.case import Case, Counted, Sums
+from crowetrade_agents.risk.limits.limit import Check, Limit, Use, amount, parse_amount
 from crowetrade_agents.risk.limits.loss import by_rule
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
-from crowetrade_agents.risk.standing import identity, subject_of, subjects
+from crowetrade_agents.risk.standing import Watch, identity, subjects
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -31,6 +31,10 @@ class Traffic(NamedTuple):
     messages: int
     executions: int
 
+    def is_above(self, most: Decimal) -> bool:
+        """Whether there are more messages for each execution, and enough of them to judge."""
+        return self.messages >= JUDGED_FROM and self.messages > most * max(self.executions, 1)
+
     @property
     def ratio(self) -> Decimal:
         """Messages for each execution."""
@@ -39,7 +43,10 @@ class Traffic(NamedTuple):
 
 def today(facts: Facts, rule: Rule, subject: str) -> Traffic | None:
     """Of the subject; None while no day was marked."""
-    watch = facts.standing.watches.get((identity(rule), subject))
+    return _since(facts.standing.watches.get((identity(rule), subject)), facts)
+
+
+def _since(watch: Watch | None, facts: Facts) -> Traffic | None:
     if watch is None or not watch.baseline.day:
         return None
     done = facts.standing.tallies.of(watch.owners)
@@ -52,7 +59,7 @@ def breach(value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None
 
 
 def _said(value: Decimal, found: Traffic | None, rule: Rule) -> str | None:
-    if found is None or found.messages < JUDGED_FROM or found.messages <= value * max(found.executions, 1):
+    if found is None or not found.is_above(value):
         return None
     return (
         f"{found.messages} order messages and {found.executions} executions in the trading day, more than {NAME} of "
@@ -60,20 +67,23 @@ def _said(value: Decimal, found: Traffic | None, rule: Rule) -> str | None:
     )
 
 
-def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Decimal, counted: Counted) -> Check:
     """As `breach`, until that is latched; refused when no day is marked. An order that reduces may leave."""
-    facts, subject = case.facts, subject_of(rule, case.terms.strategy)
-    found = today(facts, rule, subject)
-    text = _said(value, found, rule)
-    if text is None:
-        if found is not None:
+    rule, watch, subject = counted.rule, counted.watch, counted.subject
+
+    def check(case: Case) -> Refusal | None:
+        found = _since(watch, case.facts)
+        if found is not None and not found.is_above(value):
             return None
-        text = f"nothing was counted yet, so {NAME} of {rule.name} cannot be judged"
-    elif facts.standing.latched.get((identity(rule), NAME, subject)):
-        return None
-    if reduces(case.proposal, facts):
-        return None
-    return Refusal(Reason.MAX_ORDER_TO_TRADE_RATIO, text, rule.name)
+        facts = case.facts
+        if found is not None and facts.standing.latched.get((identity(rule), NAME, subject)):
+            return None
+        if reduces(case.proposal, facts):
+            return None
+        text = _said(value, found, rule) or f"nothing was counted yet, so {NAME} of {rule.name} cannot be judged"
+        return Refusal(Reason.MAX_ORDER_TO_TRADE_RATIO, text, rule.name)
+
+    return check
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
@@ -88,7 +98,7 @@ LIMIT: Limit[Decimal] = Limit(
     NAME,
     Reason.MAX_ORDER_TO_TRADE_RATIO,
     parse_amount,
-    check,
+    compile,
     amount,
     use=use,
     measure=by_rule,

@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import render
-from crowetrade_agents.risk.case import Case, Sums, alone
-from crowetrade_agents.risk.limits.limit import Limit, Use, amount, by_owners, parse_amount
+from crowetrade_agents.risk.case import Case, Counted, Sums, alone
+from crowetrade_agents.risk.limits.limit import Check, Limit, Use, amount, by_owners, parse_amount
 from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.worst_case import EMPTY
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.rules import Rule
@@ -18,21 +19,28 @@ if TYPE_CHECKING:
 NAME = "maxPositionQuantity"
 
 
-def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Decimal, counted: Counted) -> Check:
     """The worst case with the order is not beyond the limit on either side of zero.
 
     An order that brings the worst case nearer to zero and not past it always may leave: what is above a limit must be
     able to come down.
     """
-    owners = case.counted(rule)
-    _, after = case.move(owners)
-    if after.copy_abs() <= value or case.approaches_zero(owners):
-        return None
-    text = (
-        f"position with working orders would be {render(after)}, beyond {NAME} {render(value)} of {rule.name}: "
-        "reduce it or cancel working orders"
-    )
-    return Refusal(Reason.MAX_POSITION_QUANTITY, text, rule.name)
+    rule, owners, parts = counted.rule, counted.owners, counted.held().parts
+
+    def check(case: Case) -> Refusal | None:
+        # No side can be beyond the larger one with all of the proposal.
+        if parts.get(case.instrument, EMPTY).largest + case.growth <= value:
+            return None
+        _, after = case.move(owners)
+        if after.copy_abs() <= value or case.approaches_zero(owners):
+            return None
+        text = (
+            f"position with working orders would be {render(after)}, beyond {NAME} {render(value)} of {rule.name}: "
+            "reduce it or cancel working orders"
+        )
+        return Refusal(Reason.MAX_POSITION_QUANTITY, text, rule.name)
+
+    return check
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
@@ -58,7 +66,7 @@ LIMIT = Limit(
     NAME,
     Reason.MAX_POSITION_QUANTITY,
     parse_amount,
-    check,
+    compile,
     amount,
     use=use,
     measure=measure,

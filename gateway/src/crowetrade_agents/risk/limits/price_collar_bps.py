@@ -12,10 +12,9 @@ from collections.abc import Hashable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from crowetrade_agents.domain.numbers import CONTEXT, render
-from crowetrade_agents.domain.orders import Side
-from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, amount, parse_amount
+from crowetrade_agents.domain.numbers import render
+from crowetrade_agents.risk.case import Case, Counted
+from crowetrade_agents.risk.limits.limit import Check, Limit, amount, parse_amount
 from crowetrade_agents.risk.limits.max_data_age_seconds import old_quote
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
@@ -26,22 +25,33 @@ NAME = "priceCollarBps"
 _WHOLE = Decimal(10_000)
 
 
-def check(value: Decimal, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Decimal, counted: Counted) -> Check:
     """A buy is not further above the offer, a sell not further below the bid; on the better side any price may stand.
     Refused without a usable quote of that age."""
-    if refusal := old_quote(rule.rate_age_ns, NAME, case, rule):
-        return refusal
-    mark, terms = case.mark, case.terms
-    if mark is None or terms.price is None:
-        return None
-    buying = terms.side is Side.BUY
-    touch = mark.book.ask_price if buying else mark.book.bid_price
-    worse = CONTEXT.subtract(terms.price, touch) if buying else CONTEXT.subtract(touch, terms.price)
-    if CONTEXT.multiply(worse, _WHOLE) <= CONTEXT.multiply(touch, value):
-        return None
+    rule = counted.rule
+    age_ns = rule.rate_age_ns
+
+    def check(case: Case) -> Refusal | None:
+        mark, price = case.mark, case.terms.price
+        if mark is None or not 0 <= case.now_ns - mark.received_ns <= age_ns:
+            return old_quote(age_ns, NAME, case, rule)
+        if price is None:
+            return None
+        if case.buying:
+            touch = mark.book.ask_price
+            worse = price > touch and (price - touch) * _WHOLE > touch * value
+        else:
+            touch = mark.book.bid_price
+            worse = price < touch and (touch - price) * _WHOLE > touch * value
+        return _refused(value, case.buying, price, touch, rule) if worse else None
+
+    return check
+
+
+def _refused(value: Decimal, buying: bool, price: Decimal, touch: Decimal, rule: Rule) -> Refusal:
     where = "above the offer" if buying else "below the bid"
     text = (
-        f"price {render(terms.price)} is more than {NAME} {render(value)} of {rule.name} {where} {render(touch)}: "
+        f"price {render(price)} is more than {NAME} {render(value)} of {rule.name} {where} {render(touch)}: "
         "send a price nearer to the market"
     )
     return Refusal(Reason.PRICE_COLLAR, text, rule.name)
@@ -56,7 +66,7 @@ LIMIT: Limit[Decimal] = Limit(
     NAME,
     Reason.PRICE_COLLAR,
     parse_amount,
-    check,
+    compile,
     amount,
     measure=measure,
     judges_resting=False,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import Side
-from crowetrade_agents.risk.case import Case, Sums, alone
-from crowetrade_agents.risk.limits.limit import Limit, Use
+from crowetrade_agents.risk.case import Case, Counted, Sums, alone
+from crowetrade_agents.risk.limits.limit import Check, Limit, Use
 from crowetrade_agents.risk.limits.loss import by_rule
 from crowetrade_agents.risk.limits.max_order_rate import Rate, bound, parse
 from crowetrade_agents.risk.reasons import Reason, Refusal
@@ -52,24 +52,25 @@ def breach(value: Rate, facts: Facts, rule: Rule, subject: str) -> str | None:
     return _said(value, most(value, facts, rule, subject, facts.instruments), rule)
 
 
-def check(value: Rate, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Rate, counted: Counted) -> Check:
     """As `breach` for the order's instrument, until that is latched; an order that reduces may leave."""
-    facts, strategy = case.facts, case.terms.strategy
-    if _is_far_below(value, facts, case):
-        return None
-    text = _said(value, most(value, facts, rule, strategy, (case.terms.instrument,)), rule)
-    if text is None or facts.standing.latched.get((identity(rule), NAME, strategy)) or reduces(case.proposal, facts):
-        return None
-    return Refusal(Reason.REPEATED_EXECUTION, text, rule.name)
+    rule = counted.rule
+    window_ns, too_many = value.window_ns, value.count + 1
 
+    def check(case: Case) -> Refusal | None:
+        standing, owner, symbol = case.facts.standing, case.alone, alone(case.instrument.symbol)
+        if standing.buys.has_room(owner, symbol, case.now_ns, window_ns, too_many) and standing.sells.has_room(
+            owner, symbol, case.now_ns, window_ns, too_many
+        ):
+            return None
+        strategy = case.terms.strategy
+        text = _said(value, most(value, case.facts, rule, strategy, (case.instrument,)), rule)
+        latched = standing.latched.get((identity(rule), NAME, strategy))
+        if text is None or latched or reduces(case.proposal, case.facts):
+            return None
+        return Refusal(Reason.REPEATED_EXECUTION, text, rule.name)
 
-def _is_far_below(value: Rate, facts: Facts, case: Case) -> bool:
-    """Whether neither side of the order's instrument has more executions; False says nothing."""
-    strategies, symbols = alone(case.terms.strategy), alone(case.terms.instrument.symbol)
-    return all(
-        windows.has_room(strategies, symbols, facts.now_ns, value.window_ns, value.count + 1)
-        for windows in (facts.standing.buys, facts.standing.sells)
-    )
+    return check
 
 
 def use(value: Rate, sums: Sums, rule: Rule) -> Iterator[Use]:
@@ -95,7 +96,7 @@ LIMIT: Limit[Rate] = Limit(
     NAME,
     Reason.REPEATED_EXECUTION,
     parse,
-    check,
+    compile,
     bound,
     use=use,
     measure=by_rule,

@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import ZERO
-from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, only
+from crowetrade_agents.risk.case import Case, Counted
+from crowetrade_agents.risk.limits.limit import Check, Limit, only
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
 
@@ -28,13 +28,18 @@ def parse(values: Mapping[str, str]) -> frozenset[str]:
     return frozenset(filter(None, text.split(",")))
 
 
-def check(value: frozenset[str], case: Case, rule: Rule) -> Refusal | None:
+def compile(value: frozenset[str], counted: Counted) -> Check:
     """The instrument is not among them, or the order only reduces what its owner holds."""
-    symbol = case.terms.instrument.symbol
-    if symbol not in value or reduces(case.proposal, case.facts):
-        return None
-    text = f"{symbol} stands in {NAME} of {rule.name}: only orders that reduce a position in it may leave"
-    return Refusal(Reason.RESTRICTED_INSTRUMENT, text, rule.name)
+    rule = counted.rule
+
+    def check(case: Case) -> Refusal | None:
+        symbol = case.instrument.symbol
+        if symbol not in value or reduces(case.proposal, case.facts):
+            return None
+        text = f"{symbol} stands in {NAME} of {rule.name}: only orders that reduce a position in it may leave"
+        return Refusal(Reason.RESTRICTED_INSTRUMENT, text, rule.name)
+
+    return check
 
 
 def bound(value: frozenset[str]) -> Decimal:
@@ -48,5 +53,5 @@ def measure(value: frozenset[str], rule: Rule) -> Hashable:
 
 
 LIMIT: Limit[frozenset[str]] = Limit(
-    NAME, Reason.RESTRICTED_INSTRUMENT, parse, check, bound, measure=measure, judges_closing=False
+    NAME, Reason.RESTRICTED_INSTRUMENT, parse, compile, bound, measure=measure, judges_closing=False
 )

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.errors import InvalidLimit
-from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, only
+from crowetrade_agents.risk.case import Case, Counted
+from crowetrade_agents.risk.limits.limit import Check, Limit, only
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
-    from crowetrade_agents.risk.rules import Rule
+    pass
 
 NAME = "selfMatchPrevention"
 
@@ -32,15 +32,20 @@ def parse(values: Mapping[str, str]) -> bool:
     return text == "true"
 
 
-def check(value: bool, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: bool, counted: Counted) -> Check:
     """No working order of the other side could trade with this one."""
-    if not value or not case.facts.working.would_match(case.terms):
-        return None
-    text = (
-        f"it could trade with a working order of the same account ({NAME} of {rule.name}): cancel that one first, or "
-        "send a price that does not cross it"
-    )
-    return Refusal(Reason.SELF_MATCH, text, rule.name)
+    rule = counted.rule
+
+    def check(case: Case) -> Refusal | None:
+        if not value or not case.facts.working.would_match(case.terms):
+            return None
+        text = (
+            f"it could trade with a working order of the same account ({NAME} of {rule.name}): cancel that one first, "
+            "or send a price that does not cross it"
+        )
+        return Refusal(Reason.SELF_MATCH, text, rule.name)
+
+    return check
 
 
 def bound(value: bool) -> Decimal:
@@ -48,4 +53,4 @@ def bound(value: bool) -> Decimal:
     return ZERO if value else Decimal(1)
 
 
-LIMIT: Limit[bool] = Limit(NAME, Reason.SELF_MATCH, parse, check, bound, judges_resting=False, judges_closing=False)
+LIMIT: Limit[bool] = Limit(NAME, Reason.SELF_MATCH, parse, compile, bound, judges_resting=False, judges_closing=False)

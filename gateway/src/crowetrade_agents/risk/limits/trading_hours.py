@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.risk.calendars import Calendar, calendar_named
-from crowetrade_agents.risk.case import Case
-from crowetrade_agents.risk.limits.limit import Limit, only
+from crowetrade_agents.risk.case import Case, Counted
+from crowetrade_agents.risk.limits.limit import Check, Limit, only
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
 
@@ -30,12 +30,17 @@ def parse(values: Mapping[str, str]) -> Calendar:
     return calendar_named(name)
 
 
-def check(value: Calendar, case: Case, rule: Rule) -> Refusal | None:
+def compile(value: Calendar, counted: Counted) -> Check:
     """A session is open now, or the order only reduces. A time that the calendar does not cover is not open."""
-    if value.is_open(case.facts.now_ns) or reduces(case.proposal, case.facts):
-        return None
-    text = f"{value.name} is closed ({NAME} of {rule.name}): until it opens, only orders that reduce may leave"
-    return Refusal(Reason.OUTSIDE_TRADING_HOURS, text, rule.name)
+    rule = counted.rule
+
+    def check(case: Case) -> Refusal | None:
+        if value.is_open(case.now_ns) or reduces(case.proposal, case.facts):
+            return None
+        text = f"{value.name} is closed ({NAME} of {rule.name}): until it opens, only orders that reduce may leave"
+        return Refusal(Reason.OUTSIDE_TRADING_HOURS, text, rule.name)
+
+    return check
 
 
 def bound(value: Calendar) -> Decimal:
@@ -52,7 +57,7 @@ LIMIT: Limit[Calendar] = Limit(
     NAME,
     Reason.OUTSIDE_TRADING_HOURS,
     parse,
-    check,
+    compile,
     bound,
     measure=measure,
     judges_resting=False,
