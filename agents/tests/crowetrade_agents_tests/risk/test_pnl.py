@@ -63,8 +63,9 @@ class Desk:
         self.ledgers.quoted(book, self.marks)
 
     def made(self, scope: Scope) -> Decimal | None:
-        """Cash paid and received for every fill, and what is held at the mid; None when a price is missing."""
-        total = D(0)
+        """Cash paid and received for every fill, and what is held at the mid; None when a price is missing, or the rate
+        of a currency in which anything was made."""
+        made: dict[str, Decimal] = {}
         for name, listed in LISTED.items():
             fills = [fill for fill in self.fills if fill[1] == name and scope.covers((fill[0], name))]
             if not fills:
@@ -74,11 +75,13 @@ class Desk:
             mid = self.mid(name)
             if held and mid is None:
                 return None
-            value = cash + held * listed.multiplier * (mid or 0)
-            rate = D(1) if listed.currency == scope.currency else self.rate(listed.currency)
-            if rate is None:
+            made[listed.currency] = made.get(listed.currency, D(0)) + cash + held * listed.multiplier * (mid or 0)
+        total = D(0)
+        for currency, amount in made.items():
+            rate = D(1) if currency == scope.currency else self.rate(currency)
+            if rate is None and amount:
                 return None
-            total += value * rate
+            total += amount * (rate or 0)
         return total
 
     def mid(self, name: InstrumentId) -> Decimal | None:

@@ -162,7 +162,7 @@ class StatusWriter:
         if before is None:
             before, told = live, self.undeclared.declared(key.kind, status)
         pending, renews = self._pending.get(key), _said(before) == _said(told)
-        if renews and (pending is not None or not self._is_old(before) or REPORT_TIME not in told):
+        if renews and (pending is not None or not self._is_old(key.kind, before)):
             return False
         urgent = significant(before) != significant(status) or (pending is not None and pending.significant)
         since = pending.since if pending is not None else self._clock()
@@ -172,10 +172,12 @@ class StatusWriter:
         metrics.STATUS_PENDING.set(len(self._pending))
         return True
 
-    def _is_old(self, status: Object) -> bool:
-        """Also when it is of a time that has not come: the clock was put back."""
+    def _is_old(self, kind: Kind, status: Object) -> bool:
+        """Also when it is of a time that has not come: the clock was put back. Not where the CRD has no such field."""
         reported = status.get(REPORT_TIME)
-        return not reported or abs(self._wall_clock() - unix_of(reported)) >= REPORT_SECONDS
+        if not reported:
+            return bool(self.undeclared.declared(kind, {REPORT_TIME: ""}))
+        return abs(self._wall_clock() - unix_of(reported)) >= REPORT_SECONDS
 
     def doubt(self, key: Key) -> None:
         """Forgets what was written, so that the next report is compared with what the API server has."""

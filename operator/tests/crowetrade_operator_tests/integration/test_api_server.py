@@ -131,7 +131,7 @@ async def test_a_namespace_that_is_forbidden_stops_nobody_and_is_picked_up_when_
             await until("the bus to be connected", lambda: controller.context.bus.connected)
             await controller.sweep()
             venue = await cluster.get(VENUES, other, "sim-fx")
-            assert ("finalizers" in venue["metadata"], venue.get("status")) == (False, None)
+            assert ("finalizers" in venue["metadata"], venue["status"]) == (False, {"observedGeneration": -1})
             desk = Desk(cluster, other, bus, operator)
             assert await desk.config() == left
 

@@ -152,10 +152,23 @@ async def test_a_leader_that_is_stopped_is_followed_at_once(pair: Pair) -> None:
     leader, now = await pair.leads(), asyncio.get_running_loop().time
     leader.process.send(signal.SIGTERM)
     asked = now()
-    seconds = await pair.taken_over(leader) - asked
-    _tell("operator.failover.graceful_seconds", seconds)
-    assert seconds < DURATION
+
+    async def holder() -> str:
+        return str((await pair.lease())["holderIdentity"])
+
+    async def given_back() -> bool:
+        return await holder() != leader.name
+
+    async def taken() -> bool:
+        return await holder() == pair.other(leader).name
+
+    await until("the Lease to be given back", given_back)
+    free = now()
+    await until("the other one to take it", taken)
+    assert now() - free < DURATION / 2, "it does not wait for the Lease to expire"
+    _tell("operator.failover.graceful_seconds", await pair.taken_over(leader) - asked)
     await until("it to end", lambda: not leader.process.running)
+    assert "lease released" in leader.process.log.read_text()
     assert leader.last_write < pair.other(leader).proxy.writes[0]
 
 
