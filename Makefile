@@ -132,6 +132,10 @@ generate: $(STAMP) ## Regenerate CRDs, the chart's CRDs and the Python of the .p
 	$(BIN)/python -m tools.generate
 	PYTHONPATH=api/tests:process/tests:agents/tests:operator/tests $(BIN)/python -m tests.gitops.argocd
 
+.PHONY: rbac-page
+rbac-page: $(STAMP) cluster-binaries ## Write what each role of the chart may do into docs/reference/rbac.md, from what helm renders
+	PYTHONPATH=api/tests:process/tests:agents/tests:operator/tests $(BIN)/python -m crowetrade_operator_tests.rbac_page
+
 .PHONY: generate-proto
 generate-proto: $(STAMP) ## Regenerate the Python of the .proto files only
 	$(BIN)/python -m tools.generate_proto
