@@ -47,8 +47,8 @@ NODE = {
     "kind": "Node",
     "metadata": {"name": "node-1"},
     "status": {
-        "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
-        "capacity": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+        "allocatable": {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "64Gi", "pods": "110"},
+        "capacity": {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "64Gi", "pods": "110"},
         "conditions": [{"type": "Ready", "status": "True"}],
     },
 }
