@@ -133,7 +133,7 @@ generate: $(STAMP) ## Regenerate CRDs, the chart's CRDs and the Python of the .p
 	PYTHONPATH=api/tests:process/tests:agents/tests:operator/tests $(BIN)/python -m tests.gitops.argocd
 
 .PHONY: rbac-page
-rbac-page: $(STAMP) cluster-binaries ## Write what each role of the chart may do into docs/reference/rbac.md, from what helm renders
+rbac-page: $(STAMP) cluster-binaries ## Write what each role of the chart may do into docs/rbac.md, from what helm renders
 	PYTHONPATH=api/tests:process/tests:agents/tests:operator/tests $(BIN)/python -m crowetrade_operator_tests.rbac_page
 
 .PHONY: generate-proto

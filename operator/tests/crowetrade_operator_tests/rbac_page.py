@@ -1,4 +1,4 @@
-"""docs/reference/rbac.md: what each of the chart's roles may do, and who has it, as helm renders them.
+"""docs/rbac.md: what each of the chart's roles may do, and who has it, as helm renders them.
 
 `make rbac-page` writes it.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from crowetrade_operator_tests.charts import Object, of_kind, rendered
 from crowetrade_operator_tests.servers import ROOT
 
-PATH = ROOT / "docs/reference/rbac.md"
+PATH = ROOT / "docs/rbac.md"
 # Everything that brings roles of its own.
 SETTINGS = ("identity.source=CertManager", "identity.certManager.issuerRef.name=issuer")
 _AGGREGATES = ("rbac.authorization.k8s.io/aggregate-to-", "trading.crowetrade.io/aggregate-to-")
@@ -22,7 +22,7 @@ What the chart's roles allow with `identity.source: CertManager`, the operator w
 `operator.namespaces`, the operator's ClusterRole becomes a Role in each of them; without cert-manager the rule of
 `cert-manager.io` is missing. No process runs commands in pods, and none reads Secrets but the Job that keeps the
 authorizer's own keys. Which objects the operator may write is narrowed further by ValidatingAdmissionPolicies
-([security.md](../security.md)).
+([security.md](security.md)).
 """
 
 

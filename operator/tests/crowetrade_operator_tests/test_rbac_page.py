@@ -1,4 +1,4 @@
-"""docs/reference/rbac.md says what the chart says."""
+"""docs/rbac.md says what the chart says."""
 
 from __future__ import annotations
 
