@@ -99,6 +99,8 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
         "nats": {
             # By its tag: the local cluster has made its image itself, so no registry's digest is its.
             "image": {"digest": ""},
+            # The only one that is loaded here.
+            "certificateImage": {"tag": found.tag},
             "persistence": {"enabled": cluster.persistent},
             "maxFileStore": "32GB",
             "journalMaxBytes": 128 * 1024 * 1024,
