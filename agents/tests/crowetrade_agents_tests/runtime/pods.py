@@ -83,10 +83,12 @@ def pod_in(
         IdentityVariable.ADMINISTRATORS: ADMINISTRATOR.uri,
         **extra,
     }
+    # The command line, once imported, silences gRPC for this process and its children; nothing does in a container.
+    inherited = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "crowetrade_agents.runtime", *command],
-            env={**os.environ, **environment},
+            env={**inherited, **environment},
             stdout=log,
             stderr=log,
         )
