@@ -54,10 +54,12 @@ def test_strategies_trade_through_an_upgrade_and_a_rollback(
 
 
 def _values(cluster: Cluster, now: images.Images, following: images.Images) -> dict[str, Any]:
-    """New images of gateways and agents, and another setting of the operator, which restarts it. Its image stays: where
-    processes have identities the bus's pod has it too, and the bus of this cluster has no disk that outlives a pod."""
-    operator: dict[str, Any] = json.loads(json.dumps(install.values(cluster, now)["operator"]))
-    return {**install.values(cluster, following), "operator": {**operator, "env": {"RESYNC_SECONDS": "250"}}}
+    """New images of gateways and agents, and another setting of the operator, which restarts it. The images of the
+    operator and of the bus stay: the bus of this cluster has no disk that outlives a pod."""
+    before = install.values(cluster, now)
+    operator: dict[str, Any] = json.loads(json.dumps(before["operator"]))
+    changed = {"operator": {**operator, "env": {"RESYNC_SECONDS": "250"}}, "nats": before["nats"]}
+    return {**install.values(cluster, following), **changed}
 
 
 def _next_chart(folder: Path) -> Path:

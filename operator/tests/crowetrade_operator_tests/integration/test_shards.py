@@ -3,10 +3,12 @@ namespaces are chosen by name or by label."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import nats.js.errors
 import pytest
 
 from crowetrade import subjects
@@ -50,7 +52,9 @@ async def test_two_shards_work_at_once_and_neither_touches_what_is_the_others(
         async def configured(place: str) -> bool:
             await cluster.get(CONFIG_MAPS, place, "venue-sim-fx")
             bucket = await bus.jetstream().key_value(subjects.CONFIG_BUCKET)
-            return subjects.gateway_config_key(place, "sim-fx") in await bucket.keys()
+            with contextlib.suppress(nats.js.errors.KeyNotFoundError):
+                return bool((await bucket.get(subjects.gateway_config_key(place, "sim-fx"))).revision)
+            return False
 
         async def both() -> bool:
             return await configured(namespace) and await configured(other)
