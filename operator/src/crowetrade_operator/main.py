@@ -1,8 +1,8 @@
 """The operator's process: `python -m crowetrade_operator.main`.
 
 Order of start: settings, HTTP, API server, Lease. Only the leader goes on: list everything, watch (kopf our own kinds,
-Watches the rest), bus, workers. When the Lease is lost, or anything that must run for ever ends, the process ends, and
-Kubernetes starts it anew with nothing left over.
+Watches the rest), bus, workers. When the Lease is lost, or anything that must not end ends, the process ends, and
+Kubernetes starts it again with nothing left over.
 """
 
 from __future__ import annotations

@@ -468,7 +468,7 @@ async def test_the_other_side_does_not_wait() -> None:
 
 
 async def test_where_only_reducing_is_admitted_a_target_on_the_other_side_closes_what_is_held() -> None:
-    """Found on a cluster: 94000 were held for ever, because 194000 would have turned the position around."""
+    """Found on a cluster: 94000 were never closed, because 194000 would have turned the position around."""
     async with execution(lock_step=False) as running:
         await running.event(1, "94000")
 

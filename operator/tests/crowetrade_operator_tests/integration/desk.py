@@ -29,7 +29,7 @@ from crowetrade_operator.cluster.resources import (
 )
 from crowetrade_operator.errors import NotFound
 from crowetrade_operator.main import Operator, Parts
-from crowetrade_operator.settings import Settings
+from crowetrade_operator.settings import LeaseTimes, Settings
 from crowetrade_operator_tests.samples import (
     account,
     gateway_status,
@@ -37,9 +37,25 @@ from crowetrade_operator_tests.samples import (
     strategy_manifest,
     venue_manifest,
 )
+from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import WAIT_SECONDS, end, until
 
 Object = dict[str, Any]
+
+
+def quick_settings(server: ApiServer, namespace: str, nats_url: str) -> Settings:
+    """Of an operator for one namespace, in times that suit tests. The Lease is long: it is given back at the end."""
+    return Settings(
+        operator_namespace=namespace,
+        pod_name="operator-0",
+        namespaces=(namespace,),
+        nats_url=nats_url,
+        kubeconfig=str(server.kubeconfig),
+        http_port=0,
+        lease=LeaseTimes(duration=15.0, renew=10.0, retry=0.2),
+        silent_after_seconds=2.0,
+        status_writes_per_second=1000.0,
+    )
 
 
 def condition_of(item: Object, type_: str) -> Object:

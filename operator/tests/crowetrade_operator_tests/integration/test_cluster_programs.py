@@ -223,7 +223,7 @@ async def test_a_vertical_autoscaler(desk: Desk, kubelet: None, tmp_path: Path) 
         await at_rest(desk)
         (pod,) = await pods(desk)
         assert pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "77m"
-        # Whoever lets it write Deployments has a fight, which is told; Auto, Recreate and Initial do not.
+        # Whoever lets it write Deployments gets ChildContested; Auto, Recreate and Initial do not.
         template_resources = {"spec": {"template": {"spec": resized["spec"]}}}
         await Other(desk, "vpa").patch(DEPLOYMENTS, AGENTS, template_resources)
         event = await desk.told("ema", "ChildRepaired")
@@ -338,7 +338,7 @@ async def test_an_admission_policy_that_changes_deployments(desk: Desk, kubelet:
 
 
 # The API server does not keep who scales to 0: a Scale has no field then.
-# What kubectl is told, and what becomes of it: an event with these words, or none because it stays.
+# What kubectl is told to do, and what follows: an event with these words, or none because it stays.
 COMMANDS: dict[str, tuple[str, str]] = {
     "set env": ("set env deployment/strategy-ema EXTRA=1", ""),
     "annotate": ("annotate deployment/strategy-ema team=fx", ""),
@@ -354,7 +354,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 async def test_kubectl(desk: Desk, kubelet: None, api_server: ApiServer) -> None:
     kubectl = [str(program("kubectl")), f"--kubeconfig={api_server.kubeconfig}", "-n", desk.namespace]
     async with trading(desk):
-        desk.parts.context.child_writer.writes.at_once = 1000  # so many repairs in a row are no fight here
+        desk.parts.context.child_writer.writes.at_once = 1000  # so many repairs in a row contest nothing here
         for name, (command, told) in COMMANDS.items():
             before = len(await desk.events("ema", "ChildRepaired"))
             process = await asyncio.create_subprocess_exec(

@@ -19,9 +19,18 @@ from crowetrade_operator.cluster import undeclared
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import CUSTOM, NAMESPACES, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator.errors import NotFound
-from crowetrade_operator.settings import LeaseTimes, Settings
+from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.conftest import CRDS, served
-from crowetrade_operator_tests.integration.desk import Desk, condition_of, running, saying, started, trading, working
+from crowetrade_operator_tests.integration.desk import (
+    Desk,
+    condition_of,
+    quick_settings,
+    running,
+    saying,
+    started,
+    trading,
+    working,
+)
 from crowetrade_operator_tests.samples import account, change, strategy_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client, start_api_server
 from crowetrade_operator_tests.waiting import counted, until
@@ -54,18 +63,7 @@ async def settings(server: ApiServer, client: Cluster, nats_url: str) -> Setting
     """Of an operator for a namespace of the test's own; everything is looked at again each second."""
     name = f"desk-{next(_numbers)}"
     await client.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    return Settings(
-        operator_namespace=name,
-        pod_name="operator-0",
-        namespaces=(name,),
-        nats_url=nats_url,
-        kubeconfig=str(server.kubeconfig),
-        http_port=0,
-        lease=LeaseTimes(duration=15.0, renew=10.0, retry=0.2),
-        silent_after_seconds=2.0,
-        status_writes_per_second=1000.0,
-        resync_seconds=1.0,
-    )
+    return replace(quick_settings(server, name, nats_url), resync_seconds=1.0)
 
 
 def properties(schema: Object, *path: str) -> Object:
