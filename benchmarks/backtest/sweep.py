@@ -30,20 +30,31 @@ RUNS_ALONE = 5
 
 def sweep(folder: Path) -> Iterator[Figure]:
     """backtest.sweep.efficiency: what the runs of a sweep take one after the other in one process, divided by the
-    cores and by what the sweep takes on them, its processes started and ended. All runs are alike."""
+    cores and by what the sweep takes on them, its processes started and ended. All runs are alike.
+    backtest.sweep.machine_share: what one run takes alone, divided by what it takes beside as many more as there are
+    cores, in processes that share nothing. No sweep on this machine gets above it."""
     rows, cores = written(folder, "sweep.csv", islice(sample_bars(), BARS)), len(os.sched_getaffinity(0))
-    alone, together = [], []
+    alone, beside, together = [], [], []
     for _ in range(TURNS):
-        alone.append(_seconds(rows, 1, RUNS_ALONE) / RUNS_ALONE)
-        together.append(_seconds(rows, cores, RUNS))
+        alone += [one / RUNS_ALONE for one in _seconds(rows, 1, RUNS_ALONE, at_once=1)]
+        beside.append(max(_seconds(rows, 1, RUNS_ALONE, at_once=cores)) / RUNS_ALONE)
+        together += _seconds(rows, cores, RUNS, at_once=1)
     shares = [RUNS * one / (cores * all_) for one, all_ in zip(alone, together, strict=True)]
     notes = {"run_alone_seconds": _rounded(alone), "sweep_seconds": _rounded(together)}
     yield figure("backtest.sweep.efficiency", "share", shares, cores=cores, runs=RUNS, **notes)
+    bounds = [one / loaded for one, loaded in zip(alone, beside, strict=True)]
+    yield figure("backtest.sweep.machine_share", "share", bounds, cores=cores)
 
 
-def _seconds(rows: str, cores: int, runs: int) -> float:
+def _seconds(rows: str, cores: int, runs: int, at_once: int) -> list[float]:
+    """Of each of `at_once` processes that run a sweep each at the same time."""
     command = [sys.executable, "-m", "benchmarks.backtest.sweep", rows, str(cores), str(runs)]
-    return float(subprocess.check_output(command, cwd=ROOT, text=True))
+    started = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(at_once)]
+    said = [process.communicate()[0] for process in started]
+    for process in started:
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
+    return [float(text) for text in said]
 
 
 def _rounded(values: list[float]) -> list[float]:
