@@ -82,6 +82,7 @@ GROUPS = (
     # Without the service discoveries of clouds, whose libraries take four times as long to compile as the rest.
     Group("prometheus", versions.PROMETHEUS, ("promtool",), build_flags=("-tags", "remove_all_sd"), tests_only=True),
     Group("kube-score", versions.KUBE_SCORE, ("kube-score",), tests_only=True),
+    Group("kubeconform", versions.KUBECONFORM, ("kubeconform",), tests_only=True),
 )
 """In the order in which `up` needs them."""
 

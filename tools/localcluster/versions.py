@@ -13,6 +13,7 @@ VAULT_KUBERNETES_AUTH = "v0.21.0"
 VAULT_REDIS = "v0.7.0"
 PROMETHEUS = "v0.313.0"
 KUBE_SCORE = "v1.20.0"
+KUBECONFORM = "v0.8.0"
 NATS = "2.15.1"
 CERT_MANAGER = "v1.21.2"
 CERT_MANAGER_KINDS = ("certificates", "certificaterequests", "issuers", "clusterissuers")

@@ -1,20 +1,29 @@
 """What the chart renders, for the values that people set, is taken by an API server with strict validation: no field
-that it does not know, and nothing that its admission refuses."""
+that it does not know, and nothing that its admission refuses. kubeconform, which needs no cluster, says the same of it
+and of the samples by the schemas that this API server publishes."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from crowetrade_api import crd
+from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, rendered
-from crowetrade_operator_tests.servers import ApiServer, program
+from crowetrade_operator_tests.samples import strategy_manifest
+from crowetrade_operator_tests.servers import ROOT, ApiServer, program
+from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 
+OURS = "apis/trading.crowetrade.io/v1alpha1"
 FROM_VAULT = ("identity.source=Vault", "vault.address=https://vault.vault.svc:8200")
 EVERYWHERE = tuple(
     f"{component}.{setting}"
@@ -87,3 +96,87 @@ def test_a_field_that_kubernetes_does_not_know_would_be_found(api_server: ApiSer
     done = subprocess.run(command, input=json.dumps(item), capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "sessionAfinity" in done.stderr
+
+
+def _schemas(api_server: ApiServer, kinds: Iterable[tuple[str, str]], folder: Path) -> None:
+    """A file for each kind (apiVersion and kind), where kubeconform looks for it, as the API server publishes it."""
+    documents: dict[str, Object] = {}
+    for api_version, kind in kinds:
+        group, _, version = api_version.rpartition("/")
+        path = f"/openapi/v3/apis/{api_version}" if group else f"/openapi/v3/api/{version}"
+        if path not in documents:
+            documents[path] = json.loads(_kubectl(api_server, "get", "--raw", path))
+            for schema in documents[path]["components"]["schemas"].values():
+                _only_what_is_named(schema)
+        schemas = documents[path]["components"]["schemas"]
+        wanted = {"group": group, "kind": kind, "version": version}
+        (name,) = (name for name, item in schemas.items() if wanted in item.get("x-kubernetes-group-version-kind", ()))
+        schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+        # The first part of an apiVersion is kubeconform's group, also where that is the version.
+        (folder / f"{group or version}_{version}_{kind.lower()}.json").write_text(json.dumps(schema))
+
+
+def _only_what_is_named(schema: Object) -> None:
+    """An API server's strict validation refuses unknown fields, and its schemas do not say so."""
+    if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        schema.setdefault("additionalProperties", False)
+    for part in (*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(part, dict):
+            _only_what_is_named(part)
+
+
+def _kubectl(api_server: ApiServer, *arguments: str) -> str:
+    command = [str(program("kubectl")), "--kubeconfig", str(api_server.kubeconfig), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _conforms(api_server: ApiServer, folder: Path, objects: list[Object]) -> list[str]:
+    """What kubeconform has against each object, empty where it has nothing."""
+    _schemas(api_server, {(item["apiVersion"], item["kind"]) for item in objects}, folder)
+    where = f"{folder}/{{{{.Group}}}}_{{{{.ResourceAPIVersion}}}}_{{{{.ResourceKind}}}}.json"
+    command = [str(program("kubeconform")), "-strict", "-verbose", "-n", "1", "-output", "json"]
+    command += ["-schema-location", where]
+    stream = "\n---\n".join(json.dumps(item) for item in objects)
+    done = subprocess.run(command, input=stream, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)["resources"]
+    assert len(found) == len(objects), done.stderr
+    return ["" if one["status"] == "statusValid" else f"{one['kind']} {one['name']}: {one['msg']}" for one in found]
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_kubeconform_takes_it(api_server: ApiServer, combination: str, tmp_path: Path) -> None:
+    assert set(_conforms(api_server, tmp_path, rendered(*COMBINATIONS[combination]))) == {""}
+
+
+@pytest.fixture
+async def _our_schemas(api_server: ApiServer, cluster: Cluster) -> None:
+    """The API server publishes the schemas of a CRD some time after it serves its resources."""
+    kinds = {model.__name__ for model in crd.KINDS}
+
+    def published() -> bool:
+        paths = json.loads(_kubectl(api_server, "get", "--raw", "/openapi/v3"))["paths"]
+        if OURS not in paths:
+            return False
+        schemas = json.loads(_kubectl(api_server, "get", "--raw", f"/openapi/v3/{OURS}"))["components"]["schemas"]
+        return kinds <= {name.rpartition(".")[2] for name in schemas}
+
+    await until("the schemas of our kinds", published)
+
+
+@pytest.mark.usefixtures("_our_schemas")
+def test_kubeconform_takes_the_samples(api_server: ApiServer, tmp_path: Path) -> None:
+    files = sorted((ROOT / "samples").glob("*.yaml"))
+    samples = [item for file in files for item in yaml.safe_load_all(file.read_text()) if item and "kind" in item]
+    assert len(samples) > 5
+    assert set(_conforms(api_server, tmp_path, samples)) == {""}
+
+
+@pytest.mark.usefixtures("_our_schemas")
+def test_kubeconform_refuses_an_unknown_field_and_a_wrong_type(api_server: ApiServer, tmp_path: Path) -> None:
+    right, unknown, wrong = (strategy_manifest(name) for name in ("right", "unknown", "wrong"))
+    unknown["spec"]["capitol"] = {"amount": "1000"}
+    wrong["spec"]["suspend"] = "yes"
+    first, second, third = _conforms(api_server, tmp_path, [right, unknown, wrong])
+    assert first == ""
+    assert "capitol" in second
+    assert "suspend" in third
