@@ -53,7 +53,9 @@ async def test_without_ledgers_there_is_nothing_to_take_away(client: Client, buc
     assert await allowances.release(client, bucket, "desk", "gone") == 0
 
 
-async def test_what_others_write_meanwhile_is_kept(client: Client, bucket: KeyValue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_others_write_meanwhile_is_kept(
+    client: Client, bucket: KeyValue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await bucket.put(KEY, ledger(gone=600_000, here=100_000))
     read, others = bucket.get, [ledger(gone=600_000, here=400_000)]
 

@@ -20,6 +20,7 @@ from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
+    CHILDREN,
     DEPLOYMENTS,
     EVENTS,
     RISK_LIMITS,
@@ -172,6 +173,12 @@ class Desk:
         }
         await self.cluster.apply(body, "status")
 
+    async def collect(self, name: str) -> None:
+        """What the garbage collector, which does not run here, does with children whose owner is gone: as long as one
+        of them is there, the name is taken."""
+        for resource in CHILDREN:
+            await self.delete(resource, name)
+
     # --- the operator
 
     async def idle(self) -> None:
@@ -227,6 +234,14 @@ class Desk:
         except nats.js.errors.NotFoundError:
             raise NotFound("get", "config", 404, "no configuration") from None
         return config_pb2.GatewayConfig.FromString(entry.value or b"")
+
+    async def rules(self, *names: str, venue: str = "sim-fx") -> None:
+        """Waits until the gateway has to enforce these limits and no others."""
+
+        async def bound() -> bool:
+            return [rule.risk_limit for rule in (await self.config(venue)).rules] == list(names)
+
+        await until(f"the limits {names} to be what the gateway gets", bound)
 
     async def state(self, state: config_pb2.TradingState.ValueType) -> None:
         """Waits until the gateway is told this about the first strategy."""
