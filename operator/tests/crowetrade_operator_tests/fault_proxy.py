@@ -72,7 +72,7 @@ class FaultProxy:
         self._server = server
         self._rng = random.Random(seed)
         self._slow_seconds = slow_seconds
-        self._not_before: dict[tuple[str, str], float] = {}
+        self._not_before: dict[tuple[str, ...], float] = {}
         self._session: aiohttp.ClientSession | None = None
         self._port = 0
         # By the plural of a kind.
@@ -130,7 +130,9 @@ class FaultProxy:
         fault = self._choose(request)
         if fault is not None and fault not in (Fault.WATCH_DROPPED, Fault.WATCH_GONE):
             self.spoiled[fault] += 1
-        place, now = (request.method, request.path), asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        # kopf and the operator itself may ask for the same.
+        place = (request.method, request.path, request.query.get("watch", ""), request.headers.get("User-Agent", ""))
         if "/leases/" in request.path:
             self.asked = True
             await asyncio.sleep(self.lease_seconds)
@@ -161,7 +163,9 @@ class FaultProxy:
             # What there was least often: a short run has some of each.
             return min(kinds, key=lambda fault: (self.spoiled[fault], self._rng.random()))
         if watch and self.watch_seconds:
-            return self._rng.choices(list(_ENDS), list(_ENDS.values()))[0]
+            # What begins with all that there is, is never too old.
+            ends = {fault: often for fault, often in _ENDS.items() if fault not in _STATUS or _version(request)}
+            return self._rng.choices(list(ends), list(ends.values()))[0]
         return None
 
     async def _forward(self, request: web.Request, fault: Fault | None) -> web.StreamResponse:
@@ -215,6 +219,10 @@ class FaultProxy:
 def _plural(request: web.Request) -> str:
     """Of a request for a collection."""
     return request.path.rpartition("/")[2]
+
+
+def _version(request: web.Request) -> str:
+    return request.query.get("resourceVersion", "")
 
 
 def _end(end: asyncio.Future[Fault], fault: Fault) -> None:

@@ -122,9 +122,14 @@ class Cluster:
         query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": selector} if selector else {})
         accept = _METADATA if metadata_only else _JSON
         try:
-            response = await self._open("GET", path, query, None, _JSON, WATCH_SECONDS + REQUEST_SECONDS, accept)
-            if response.status != 200:
-                raise _error("watch", path, int(response.status), await payload_of(response))
+            for tries_left in reversed(range(THROTTLED_TRIES)):
+                response = await self._open("GET", path, query, None, _JSON, WATCH_SECONDS + REQUEST_SECONDS, accept)
+                if response.status == 200:
+                    break
+                payload, wait = await payload_of(response), _retry_after(response)
+                if wait is None or tries_left == 0:
+                    raise _error("watch", path, int(response.status), payload)
+                await asyncio.sleep(wait)
             async for line in _lines(response.content.iter_any()):
                 event = json.loads(line)
                 if event["type"] == "ERROR":

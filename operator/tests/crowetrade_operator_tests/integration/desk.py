@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import nats
+import structlog
 from google.protobuf.message import Message
 from nats.aio.client import Client
 
@@ -42,6 +43,7 @@ from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import WAIT_SECONDS, end, until
 
 Object = dict[str, Any]
+log = structlog.get_logger()
 
 
 def quick_settings(server: ApiServer, namespace: str, nats_url: str) -> Settings:
@@ -316,11 +318,18 @@ async def trading(desk: Desk, strategy: Object | None = None) -> AsyncIterator[G
         yield gateway
 
 
+def _tell_end(task: asyncio.Task[None]) -> None:
+    """A test that waits for what the operator does shall show that it had ended."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("operator ended", error=str(error), cause=repr(error.__cause__))
+
+
 @contextlib.asynccontextmanager
 async def started(settings: Settings) -> AsyncIterator[tuple[Operator, asyncio.Task[None]]]:
     """An operator that may have to wait, or that will end by itself; its task says how."""
     operator = Operator(settings, asyncio.Event())
     task = asyncio.create_task(operator.run())
+    task.add_done_callback(_tell_end)
     try:
         yield operator, task
     finally:
