@@ -36,8 +36,8 @@ Sink = Callable[[str, dict[str, Any]], None]
 Listed = Callable[[ApiResource, str], None]
 """Takes the kind and the namespace (empty: all) of a list that kopf has read."""
 Place = tuple[ApiResource, str]
-Answered = Callable[[Place, str], None]
-"""Takes where kopf has asked, and what was wrong (empty: nothing)."""
+Answered = Callable[[str, str], None]
+"""Takes what kopf has asked for, and what was wrong (empty: nothing)."""
 
 
 def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
@@ -72,8 +72,7 @@ def listening(places: Mapping[str, Place], listed: Listed, answered: Answered) -
     async def ask(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         response = await send(request)
         place = places.get(request.url.path)
-        if place is None:
-            return response
+        what = f"{place[0].plural} of {place[1] or 'all namespaces'}" if place is not None else request.url.path
         from_now = "watch" not in request.url.query
         if response.status == HTTPStatus.GONE and "resourceVersion" in request.url.query:
             response.release()
@@ -81,10 +80,11 @@ def listening(places: Mapping[str, Place], listed: Listed, answered: Answered) -
             response, from_now = await send(request), True
         if response.status >= HTTPStatus.BAD_REQUEST:
             said = str((await payload_of(response)).get("message", "")).strip()
-            answered(place, f"{response.status} {said}{what_to_look_at(place[0], response.status)}")
+            hint = what_to_look_at(place[0], response.status) if place is not None else ""
+            answered(what, f"{response.status} {said}{hint}")
             return response
-        answered(place, "")
-        if from_now:
+        answered(what, "")
+        if from_now and place is not None:
             listed(*place)
         return response
 
@@ -93,6 +93,8 @@ def listening(places: Mapping[str, Place], listed: Listed, answered: Answered) -
 
 def login(registry: kopf.OperatorRegistry, configuration: Any, *middlewares: aiohttp.ClientMiddlewareType) -> None:
     """Gives kopf the credentials of our own client, so that there is one way to configure the connection."""
+
+    known: dict[kopf.ConnectionInfo, kopf.AiohttpSession] = {}
 
     async def credentials(**_: Any) -> kopf.AiohttpSession:
         refresh = configuration.refresh_api_key_hook
@@ -109,12 +111,16 @@ def login(registry: kopf.OperatorRegistry, configuration: Any, *middlewares: aio
             scheme=scheme or None,
             token=token or None,
         )
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
-            headers=connection.as_http_headers(),
-            middlewares=middlewares,
-        )
-        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+        if connection not in known:
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
+                headers=connection.as_http_headers(),
+                middlewares=middlewares,
+            )
+            known.clear()
+            known[connection] = kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+        # The same again, when they have not changed: so kopf knows that they are the ones that were refused, and ends.
+        return known[connection]
 
     kopf.on.login(registry=registry, id="client")(credentials)
 
@@ -149,7 +155,7 @@ class Watch:
         login(self._registry, configuration, listening(places(configuration.host, namespaces), listed, self._answered))
         kopf.on.cleanup(id="ending", registry=self._registry)(self._begins_to_end)
         self._ending = False
-        self._refused: dict[Place, str] = {}
+        self._refused: dict[str, str] = {}
         self._namespaces = namespaces
         # Of its own loop: for a flag of threads kopf keeps a thread waiting, and would never end by itself.
         self._loop = asyncio.new_event_loop()
@@ -169,16 +175,13 @@ class Watch:
 
     def cause(self) -> str:
         """Why kopf has ended by itself, and what to look at."""
-        refused = [
-            f"{resource.plural} of {namespace or 'all namespaces'} cannot be watched: {problem}"
-            for (resource, namespace), problem in self._refused.items()
-        ]
+        refused = [f"{what} cannot be watched: {problem}" for what, problem in self._refused.items()]
         return ", ".join(refused) or (repr(self.error) if self.error is not None else "without an error")
 
-    def _answered(self, place: Place, problem: str) -> None:
-        self._refused.pop(place, None)
+    def _answered(self, what: str, problem: str) -> None:
+        self._refused.pop(what, None)
         if problem:
-            self._refused[place] = problem
+            self._refused[what] = problem
 
     async def _begins_to_end(self, **_: Any) -> None:
         self._ending = True
