@@ -3,6 +3,7 @@
 OperatorError
 ├── SettingsError           the environment is wrong: say what to set, and stop
 ├── LeaseLost               this replica leads no more: stop all work, and let the process start again
+├── WatchEnded              kopf watches no more: stop all work, and let the process start again
 ├── ClusterError            the API server answered with an error
 │   ├── ClusterUnavailable    may be retried: connection, 429, 5xx
 │   ├── Conflict              may be retried after reading again: 409
@@ -26,6 +27,10 @@ class SettingsError(OperatorError):
 
 class LeaseLost(OperatorError):
     """The Lease is not ours any more, or may be another's."""
+
+
+class WatchEnded(OperatorError):
+    """kopf has ended by itself."""
 
 
 class ClusterError(OperatorError):

@@ -31,12 +31,12 @@ from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.relist import Relist
-from crowetrade_operator.cluster.resources import Role, watched
+from crowetrade_operator.cluster.resources import ApiResource, Role, watched
 from crowetrade_operator.cluster.shard import Shard
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.cluster.watch import Watches
 from crowetrade_operator.control.orders import DirectOrders
-from crowetrade_operator.errors import ClusterError, SettingsError
+from crowetrade_operator.errors import ClusterError, SettingsError, WatchEnded
 from crowetrade_operator.handlers.watch import Watch
 from crowetrade_operator.leadership import Leadership
 from crowetrade_operator.reconcile.audit_record import AuditRecord
@@ -253,8 +253,12 @@ class Operator:
         rest = [resource for resource in kinds if resource.role is not Role.OWN]
         watches = Watches(cluster, relist, functools.partial(_take, cache, relist), rest)
 
+        def listed(resource: ApiResource, namespace: str) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(watches.list_again, resource, namespace)
+
         def watch(namespaces: tuple[str, ...]) -> None:
-            threads.append(Watch(cluster.configuration, tuple(filter(None, namespaces)), sink))
+            threads.append(Watch(cluster.configuration, tuple(filter(None, namespaces)), sink, listed))
             threads[-1].start()
             watches.start(namespaces)
 
@@ -308,12 +312,10 @@ class Operator:
                 log.warning("namespaces not asked for, trying again later", error=str(error))
 
     async def _watching(self, threads: list[Watch]) -> None:
-        """Ends when a thread of kopf has ended."""
+        """Raises WatchEnded when a thread of kopf has ended by itself."""
         while all(thread.alive for thread in threads):  # noqa: ASYNC110 - a thread has no asyncio event
             await asyncio.sleep(LOOP_TICK_SECONDS)
-        for thread in threads:
-            if thread.error is not None:
-                log.error("kopf ended", error=repr(thread.error))
+        raise WatchEnded("; ".join(thread.cause() for thread in threads if not thread.alive))
 
     async def _first_end(self, coroutines: dict[str, Coroutine[Any, Any, Any]], patience: float) -> None:
         """Runs all until the first ends, then cancels the rest. Anything but `stop` must not end."""

@@ -8,15 +8,17 @@ import contextlib
 import json
 import random
 import ssl
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from crowetrade_operator_tests.servers import ApiServer
+from crowetrade_process.stopping import cancelled
 
 
 class Fault(StrEnum):
@@ -30,23 +32,34 @@ class Fault(StrEnum):
     SLOW = "answered later than the client waits"
     WATCH_DROPPED = "a watch whose connection is closed"
     WATCH_GONE = "a watch that ends with 410 Gone"
+    WATCH_REFUSED = "410 Gone instead of a watch"
 
 
 _WRITES = (Fault.CONFLICT, Fault.THROTTLED, Fault.ERROR, Fault.REQUEST_LOST, Fault.ANSWER_LOST, Fault.SLOW)
 # Of a read, no 409; and nobody makes a name twice that is of random letters.
 _READS = _CREATIONS = _WRITES[1:]
-_WATCHES = (Fault.THROTTLED, Fault.ERROR, Fault.REQUEST_LOST, Fault.WATCH_DROPPED, Fault.WATCH_GONE)
-_STATUS = {Fault.CONFLICT: (409, "Conflict"), Fault.THROTTLED: (429, "TooManyRequests"), Fault.ERROR: (500, "Internal")}
+_WATCHES = (Fault.THROTTLED, Fault.ERROR, Fault.REQUEST_LOST)
+# How watches end, and how often. Each refusal makes kopf begin again with all that it watches.
+_ENDS = {Fault.WATCH_DROPPED: 4, Fault.WATCH_GONE: 4, Fault.WATCH_REFUSED: 1}
+_STATUS = {
+    Fault.CONFLICT: (409, "Conflict"),
+    Fault.THROTTLED: (429, "TooManyRequests"),
+    Fault.ERROR: (500, "Internal"),
+    Fault.WATCH_REFUSED: (410, "Expired"),
+}
 _HOP = {"host", "connection", "transfer-encoding", "accept-encoding", "content-length", "content-encoding"}
 
 
 class FaultProxy:
-    """Spoils `share` of the requests (0 to 1), which a test may change at any time."""
+    """Spoils `share` of the requests (0 to 1), and all watches, which a test may change at any time."""
 
     def __init__(self, server: ApiServer, seed: int, slow_seconds: float) -> None:
         self.share = 0.0
         self.next: list[Fault] = []
         """What becomes of the next requests, whatever the share."""
+        self.watch_seconds = 0.0
+        """How long a watch lasts at most that begins from now on, until it ends in one of the ways above; 0: as long as
+        the server and the client want."""
         self.spoiled: Counter[Fault] = Counter()
         self.too_early = 0
         """Requests that came again before the time that a Retry-After had named."""
@@ -59,9 +72,13 @@ class FaultProxy:
         self._server = server
         self._rng = random.Random(seed)
         self._slow_seconds = slow_seconds
-        self._not_before: dict[tuple[str, str], float] = {}
+        self._not_before: dict[tuple[str, ...], float] = {}
         self._session: aiohttp.ClientSession | None = None
         self._port = 0
+        # By the plural of a kind.
+        self._watches = defaultdict[str, set[asyncio.Future[Fault]]](set)
+        self._held: dict[str, asyncio.Event] = {}
+        self._refused = set[str]()
 
     def kubeconfig(self, folder: Path) -> Path:
         """Of the administrator, through this proxy."""
@@ -87,13 +104,35 @@ class FaultProxy:
             finally:
                 await runner.cleanup()
 
+    def end_watches(self, plural: str, fault: Fault) -> int:
+        """Ends all watches of a kind now; a refusal is what the next one meets then. Returns how many there were."""
+        ends = [end for end in self._watches[plural] if not end.done()]
+        for end in ends:
+            end.set_result(Fault.WATCH_DROPPED if fault is Fault.WATCH_REFUSED else fault)
+        if fault is Fault.WATCH_REFUSED:
+            self._refused.add(plural)
+        return len(ends)
+
+    @contextlib.contextmanager
+    def held(self, plural: str) -> Iterator[None]:
+        """Meanwhile nobody who reads the kind gets an answer."""
+        self._held[plural] = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._held.pop(plural).set()
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         # Before anything is waited for: the body of a client that has gone cannot be read.
         await request.read()
+        if request.method == "GET" and (held := self._held.get(_plural(request))) is not None:
+            await held.wait()
         fault = self._choose(request)
-        if fault is not None:
+        if fault is not None and fault not in (Fault.WATCH_DROPPED, Fault.WATCH_GONE):
             self.spoiled[fault] += 1
-        place, now = (request.method, request.path), asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        # kopf and the operator itself may ask for the same.
+        place = (request.method, request.path, request.query.get("watch", ""), request.headers.get("User-Agent", ""))
         if "/leases/" in request.path:
             self.asked = True
             await asyncio.sleep(self.lease_seconds)
@@ -115,11 +154,19 @@ class FaultProxy:
     def _choose(self, request: web.Request) -> Fault | None:
         if self.next:
             return self.next.pop(0)
-        if self._rng.random() >= self.share:
-            return None
-        if request.query.get("watch") == "true":
-            return self._rng.choice(_WATCHES)
-        return self._rng.choice({"GET": _READS, "POST": _CREATIONS}.get(request.method, _WRITES))
+        watch = request.query.get("watch") == "true"
+        if watch and _plural(request) in self._refused:
+            self._refused.discard(_plural(request))
+            return Fault.WATCH_REFUSED
+        if self._rng.random() < self.share:
+            kinds = _WATCHES if watch else {"GET": _READS, "POST": _CREATIONS}.get(request.method, _WRITES)
+            # What there was least often: a short run has some of each.
+            return min(kinds, key=lambda fault: (self.spoiled[fault], self._rng.random()))
+        if watch and self.watch_seconds:
+            # What begins with all that there is, is never too old.
+            ends = {fault: often for fault, often in _ENDS.items() if fault not in _STATUS or _version(request)}
+            return self._rng.choices(list(ends), list(ends.values()))[0]
+        return None
 
     async def _forward(self, request: web.Request, fault: Fault | None) -> web.StreamResponse:
         assert self._session is not None
@@ -146,17 +193,51 @@ class FaultProxy:
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=200, headers=headers)
         await response.prepare(request)
-        patience = self._rng.uniform(0.0, 2.0) if fault is not None else None
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(patience):
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
+        loop = asyncio.get_running_loop()
+        end: asyncio.Future[Fault] = loop.create_future()
+        if fault is not None:
+            loop.call_later(self._rng.uniform(0.0, self.watch_seconds), _end, end, fault)
+        copying = asyncio.create_task(_copy_lines(answer, response))
+        watches = self._watches[_plural(request)]
+        watches.add(end)
+        try:
+            await asyncio.wait(list[asyncio.Future[Any]]((copying, end)), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watches.discard(end)
+            await cancelled(copying)
+        if not end.done():
             return response
-        if fault is Fault.WATCH_GONE:
+        self.spoiled[end.result()] += 1
+        if end.result() is Fault.WATCH_GONE:
             gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
-            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            with contextlib.suppress(ConnectionError):
+                await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
             return response
         return _abort(request)
+
+
+def _plural(request: web.Request) -> str:
+    """Of a request for a collection."""
+    return request.path.rpartition("/")[2]
+
+
+def _version(request: web.Request) -> str:
+    return request.query.get("resourceVersion", "")
+
+
+def _end(end: asyncio.Future[Fault], fault: Fault) -> None:
+    if not end.done():
+        end.set_result(fault)
+
+
+async def _copy_lines(answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    """Whole lines, so that another one can follow at any time; until one of the two has gone."""
+    rest = b""
+    with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+        async for chunk in answer.content.iter_any():
+            lines, newline, rest = (rest + chunk).rpartition(b"\n")
+            if newline:
+                await response.write(lines + newline)
 
 
 def _abort(request: web.Request) -> web.Response:

@@ -25,6 +25,8 @@ from typing import IO
 import nats
 from nats.aio.client import Client
 
+from crowetrade_process.stopping import cancelled
+
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 60.0
 HINT = "run `make cluster-up` once: it builds etcd and kube-apiserver into the cache"
@@ -103,6 +105,31 @@ class Process:
     def thaw(self) -> None:
         """Lets it go on."""
         self._process.send_signal(signal.SIGCONT)
+
+    @contextlib.asynccontextmanager
+    async def starved(self, share: float, period: float = 0.1) -> AsyncIterator[None]:
+        """Meanwhile it runs for this share of each period, like a container that is held to a share of a core, or whose
+        node has no time for it."""
+
+        async def slices() -> None:
+            while self.running:
+                self.send(signal.SIGSTOP)
+                await asyncio.sleep(period * (1.0 - share))
+                self.send(signal.SIGCONT)
+                await asyncio.sleep(period * share)
+
+        slicing = asyncio.create_task(slices())
+        try:
+            yield
+        finally:
+            await cancelled(slicing)
+            self.thaw()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """How long it has run on a processor."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def hang_up(self) -> None:
         """Sends SIGHUP."""

@@ -75,25 +75,13 @@ def _operator() -> tuple[str, ...]:
         "$JS.API.INFO",
         "$JS.API.STREAM.CREATE.*",
         "$JS.API.STREAM.INFO.*",
-        *(line for bucket in written for line in _bucket(bucket)),
+        *(f"$JS.API.STREAM.MSG.GET.{subjects.bucket_stream(bucket)}" for bucket in written),
         *(subjects.key_subject(bucket, ">") for bucket in written),
         # It keeps where every chain of the audit trail ends.
         f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}",
         f"$JS.API.DIRECT.GET.{subjects.AUDIT_STREAM}.>",
         "$SYS.REQ.USER.INFO",
         subjects.SERVER_FACTS,
-    )
-
-
-def _bucket(bucket: str) -> tuple[str, ...]:
-    """Reads all keys and lists them."""
-    stream = subjects.bucket_stream(bucket)
-    return (
-        f"$JS.API.STREAM.MSG.GET.{stream}",
-        f"$JS.API.CONSUMER.CREATE.{stream}",
-        f"$JS.API.CONSUMER.INFO.{stream}.*",
-        f"$JS.API.CONSUMER.DELETE.{stream}.*",
-        f"$JS.FC.{stream}.>",
     )
 
 

@@ -5,34 +5,30 @@ from __future__ import annotations
 
 import nats.js.errors
 from google.protobuf.message import DecodeError
+from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
 from crowetrade.config.v1.allowance_pb2 import Allowances
 from crowetrade_api.allowances import without
+from crowetrade_operator.bus.stored import stored_entries
 
-_NONE = (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError)
 ATTEMPTS = 20
 """Of gateways that write at the same time one is faster each time."""
 
 
-async def release(bucket: KeyValue, namespace: str, venue: str) -> int:
+async def release(client: Client, bucket: KeyValue, namespace: str, venue: str) -> int:
     """Takes the venue out of every ledger of its namespace; returns of how many. A ledger that cannot be read stays as
     it is. Raises KeyWrongLastSequenceError when others were faster each time."""
-    prefix = subjects.allowance_key(namespace, "")
-    try:
-        keys = [key for key in await bucket.keys() if key.startswith(prefix)]
-    except nats.js.errors.NoKeysError:
-        return 0
-    return sum([await _release(bucket, key, venue) for key in keys])
+    entries = await stored_entries(client, bucket, subjects.ALLOWANCE_BUCKET, subjects.allowance_key(namespace, "*"))
+    return sum([await _release(bucket, key, venue, entry) for key, entry in entries.items()])
 
 
-async def _release(bucket: KeyValue, key: str, venue: str) -> bool:
+async def _release(bucket: KeyValue, key: str, venue: str, entry: KeyValue.Entry) -> bool:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            entry = await bucket.get(key)
             left = without(Allowances.FromString(entry.value or b""), venue)
-        except (*_NONE, DecodeError):
+        except DecodeError:
             return False
         if left is None:
             return False
@@ -43,4 +39,8 @@ async def _release(bucket: KeyValue, key: str, venue: str) -> bool:
                 raise
         else:
             return True
+        try:
+            entry = await bucket.get(key)
+        except nats.js.errors.KeyNotFoundError:
+            return False
     return False

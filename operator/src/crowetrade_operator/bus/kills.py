@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import nats.js.errors
 from google.protobuf.message import DecodeError
+from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
 from crowetrade.config.v1.kill_pb2 import KillOrder
+from crowetrade_operator.bus.stored import stored_entries
 
 _NONE = (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError)
 
@@ -48,14 +50,10 @@ async def remove(bucket: KeyValue, namespace: str, name: str, uid: str, generati
     return True
 
 
-async def orders(bucket: KeyValue) -> list[KillOrder]:
+async def orders(client: Client, bucket: KeyValue) -> list[KillOrder]:
     """All orders that can be read."""
-    try:
-        keys = await bucket.keys()
-    except nats.js.errors.NoKeysError:
-        return []
-    found = [(await _entry(bucket, key))[0] for key in keys]
-    return [order for order in found if order is not None]
+    entries = await stored_entries(client, bucket, subjects.KILL_BUCKET, ">")
+    return [order for entry in entries.values() if (order := _order(entry)) is not None]
 
 
 async def _entry(bucket: KeyValue, key: str) -> tuple[KillOrder | None, int]:
@@ -64,7 +62,11 @@ async def _entry(bucket: KeyValue, key: str) -> tuple[KillOrder | None, int]:
         entry = await bucket.get(key)
     except _NONE:
         return None, 0
+    return _order(entry), entry.revision or 0
+
+
+def _order(entry: KeyValue.Entry) -> KillOrder | None:
     try:
-        return KillOrder.FromString(entry.value or b""), entry.revision or 0
+        return KillOrder.FromString(entry.value or b"")
     except DecodeError:
-        return None, entry.revision or 0
+        return None

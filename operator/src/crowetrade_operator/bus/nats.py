@@ -35,6 +35,7 @@ from crowetrade_operator.bus.facts import gather
 from crowetrade_operator.bus.news import GatewayNews, News
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.bus.requirements import Fault, faults
+from crowetrade_operator.bus.stored import stored_entries
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.errors import BusUnavailable, OperatorError
 from crowetrade_operator.leadership import Alone, Leadership
@@ -227,14 +228,13 @@ class Bus:
         self._put.pop(key, None)
         self._configs.pop(key, None)
 
-    async def config_keys(self) -> list[str]:
-        """Keys of all configs in the bucket."""
+    async def config_keys(self, wanted: Callable[[str], bool] = lambda key: True) -> list[str]:
+        """Keys of the configs in the bucket, of those that are wanted: each of these is read."""
         bucket = self._usable()
+        assert self._client is not None
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                return list(await bucket.keys())
-        except nats.js.errors.NoKeysError:
-            return []
+                return list(await stored_entries(self._client, bucket, subjects.CONFIG_BUCKET, ">", wanted))
         except _ERRORS as error:
             raise self._failed("list the gateway configurations", error) from error
 
@@ -259,19 +259,21 @@ class Bus:
     async def kill_orders(self) -> list[kill_pb2.KillOrder]:
         """All kill orders on the bus."""
         bucket = self._usable_kills()
+        assert self._client is not None
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                return await kills.orders(bucket)
+                return await kills.orders(self._client, bucket)
         except _ERRORS as error:
             raise self._failed("list the kill orders", error) from error
 
     async def release_shares(self, namespace: str, venue: str) -> int:
         """Takes away what the gateway of a venue that is gone holds of shared limits; returns of how many limits."""
         self._usable()
+        assert self._client is not None
         assert self._allowances is not None
         try:
             async with self._write():
-                return await allowances.release(self._allowances, namespace, venue)
+                return await allowances.release(self._client, self._allowances, namespace, venue)
         except _ERRORS as error:
             raise self._failed(f"take away the shares of venue {venue}", error) from error
 

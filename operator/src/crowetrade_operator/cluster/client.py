@@ -122,9 +122,14 @@ class Cluster:
         query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": selector} if selector else {})
         accept = _METADATA if metadata_only else _JSON
         try:
-            response = await self._open("GET", path, query, None, _JSON, WATCH_SECONDS + REQUEST_SECONDS, accept)
-            if response.status != 200:
-                raise _error("watch", path, int(response.status), await _payload(response))
+            for tries_left in reversed(range(THROTTLED_TRIES)):
+                response = await self._open("GET", path, query, None, _JSON, WATCH_SECONDS + REQUEST_SECONDS, accept)
+                if response.status == 200:
+                    break
+                payload, wait = await payload_of(response), _retry_after(response)
+                if wait is None or tries_left == 0:
+                    raise _error("watch", path, int(response.status), payload)
+                await asyncio.sleep(wait)
             async for line in _lines(response.content.iter_any()):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -195,7 +200,7 @@ class Cluster:
             code = 0
             try:
                 response = await self._open(method, path, query or {}, body, content_type, REQUEST_SECONDS, accept)
-                code, payload = int(response.status), await _payload(response)
+                code, payload = int(response.status), await payload_of(response)
             except _NO_ANSWER as error:
                 raise _no_answer(verb, path, error) from error
             finally:
@@ -238,7 +243,8 @@ def _typed(item: Object, resource: ApiResource) -> Object:
     return {**item, "apiVersion": resource.api_version, "kind": resource.kind}
 
 
-async def _payload(response: aiohttp.ClientResponse) -> Object:
+async def payload_of(response: aiohttp.ClientResponse) -> Object:
+    """What an answer holds; text that is no JSON, such as of a proxy, as a message."""
     raw = await response.read()
     try:
         return cast(Object, json.loads(raw) if raw else {})

@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 
 import structlog
 
@@ -27,6 +28,17 @@ from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 log = structlog.get_logger()
 
 GRACE_SECONDS = 30.0
+
+
+def what_to_look_at(resource: ApiResource, code: int) -> str:
+    """Where a kind cannot be read: a question to whoever installed the operator, to be added to what is wrong."""
+    match code:
+        case HTTPStatus.NOT_FOUND:
+            return f"; is its CRD installed, and does it serve {resource.version}?"
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return "; does a role of the operator allow it?"
+        case _:
+            return ""
 
 
 class Relist:
@@ -136,12 +148,10 @@ class Relist:
             return self._cache.replace(resource, namespace, items, version)
 
     def _not_read(self, namespace: str, resource: ApiResource, error: ClusterError) -> None:
-        hint = (
-            f"is its CRD installed, and does it serve {resource.version}?"
-            if error.code == 404
-            else "does a role of the operator allow it?"
+        text = (
+            f"{resource.plural} cannot be listed, so nothing is changed there: {error.message.strip()}"
+            f"{what_to_look_at(resource, error.code)}"
         )
-        text = f"{resource.plural} cannot be listed, so nothing is changed there: {error.message.strip()}; {hint}"
         metrics.NAMESPACE_UNREADABLE.labels(namespace).set(1)
         if self.unreadable.get(namespace) != text:
             log.error("namespace cannot be read", namespace=namespace or "all", error=text)

@@ -39,22 +39,48 @@ class Watches:
         self._sink = sink
         self._kinds = kinds
         self._started: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+        self._to_list: asyncio.Queue[tuple[ApiResource, str]] = asyncio.Queue()
+        self._waiting = set[tuple[ApiResource, str]]()
 
     def start(self, namespaces: Iterable[str]) -> None:
         """Watches these, too, which have been listed; one empty name stands for all."""
         self._started.put_nowait(tuple(namespaces))
 
+    def list_again(self, resource: ApiResource, namespace: str) -> None:
+        """Lists a kind of a namespace soon, because who watches it has listed it: what was deleted before that is told
+        by nobody else."""
+        if (resource, namespace) not in self._waiting:
+            self._waiting.add((resource, namespace))
+            self._to_list.put_nowait((resource, namespace))
+
     async def run(self) -> None:
         """Watches until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._list_what_was_listed())
             while True:
                 for namespace in await self._started.get():
                     for resource in self._kinds:
                         group.create_task(self._follow(resource, namespace))
 
+    async def _list_what_was_listed(self) -> None:
+        delay = FIRST_DELAY
+        while True:
+            place = await self._to_list.get()
+            self._waiting.discard(place)
+            try:
+                await self._relist.list_again(*place)
+                delay = FIRST_DELAY
+            except ClusterError as error:
+                log.info("not listed, trying again", kind=place[0].kind, namespace=place[1] or "all", error=str(error))
+                self.list_again(*place)
+                await asyncio.sleep(delay * (0.5 + random.random()))
+                delay = min(LAST_DELAY, 2.0 * delay)
+
     async def _follow(self, resource: ApiResource, namespace: str) -> None:
         version, delay = self._relist.version(resource, namespace), FIRST_DELAY
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 version = version or await self._relist.list_again(resource, namespace)
                 async for type_, item in self._cluster.watch(
@@ -67,5 +93,8 @@ class Watches:
                 tell = log.info if delay < LAST_DELAY else log.warning
                 tell("watch broken, listing again", kind=resource.kind, namespace=namespace or "all", error=str(error))
                 version = ""
+                if clock() - began > LAST_DELAY:
+                    # A line that is cut when it is quiet is no sign of a server that cannot answer.
+                    delay = FIRST_DELAY
                 await asyncio.sleep(delay * (0.5 + random.random()))
                 delay = min(LAST_DELAY, 2.0 * delay)

@@ -73,6 +73,7 @@ _UNRESOLVED = (
 )
 _ON_THE_WAY = (Reason.STOPPING, Reason.WAITING_FOR_GATEWAY)
 _FAILING = (Reason.MODEL_FAILING, Reason.STAGE_FAILED)
+_REFUSED = (Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN)
 
 
 def report(observed: Observed, planned: Plan, refusal: Refusal | None, previous: StrategyStatus) -> StrategyStatus:
@@ -439,7 +440,7 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
         return StrategyPhase.HALTED
     if observed.strategy.spec.suspend:
         return StrategyPhase.SUSPENDED if trading.reason == Reason.SUSPENDED else StrategyPhase.STOPPING
-    if agents.reason in (*BROKEN, Reason.REFUSED_BY_CLUSTER, Reason.NAME_TAKEN):
+    if agents.reason in (*BROKEN, *_REFUSED):
         return StrategyPhase.DEGRADED
     if risk.reason in _UNBOUND:
         return StrategyPhase.PENDING
@@ -448,7 +449,11 @@ def _phase(observed: Observed, conditions: Sequence[Condition], previous: Strate
     if agents.status == "True" and venue.reason == Reason.REPLAY_ENDED:
         return StrategyPhase.ENDED
     was_up = previous.phase in (StrategyPhase.TRADING, StrategyPhase.DEGRADED, StrategyPhase.ENDED)
-    return StrategyPhase.DEGRADED if was_up else StrategyPhase.STARTING
+    # What could not be made has not been up.
+    refused = any(
+        item.type == ConditionType.AGENTS_AVAILABLE and item.reason in _REFUSED for item in previous.conditions
+    )
+    return StrategyPhase.DEGRADED if was_up and not refused else StrategyPhase.STARTING
 
 
 def _accounts(observed: Observed) -> list[tuple[str, status_pb2.StrategyAccount]]:

@@ -3,6 +3,13 @@
 kopf runs in a thread with an event loop of its own: when it ends it cancels every task of its loop that it does not
 know, and in the main thread it would take over the process's signals. `on.event` alone: the other decorators of kopf
 keep their own state in annotations and patch objects. Children are watched by cluster/watch.py.
+
+Where a watch is too old (410 Gone) kopf lists, and says nothing of what was deleted meanwhile; an empty list is no
+event at all. So each of its lists is told, too. A watch that is refused with 410 before it begins would end kopf: it is
+asked for again without a version, and then begins with all that there is.
+
+kopf does not always end when it fails: of its tasks some may forget that they were cancelled. So what counts is that it
+has begun to end.
 """
 
 from __future__ import annotations
@@ -11,16 +18,26 @@ import asyncio
 import contextlib
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
+import aiohttp
 import kopf
 from kopf._core.engines.peering import Identity
 
+from crowetrade_operator.cluster.client import payload_of
+from crowetrade_operator.cluster.relist import what_to_look_at
 from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
 
 Sink = Callable[[str, dict[str, Any]], None]
 """Takes the type of an event (ADDED, MODIFIED, DELETED, or LISTED) and its object."""
+Listed = Callable[[ApiResource, str], None]
+"""Takes the kind and the namespace (empty: all) of a list that kopf has read."""
+Place = tuple[ApiResource, str]
+Answered = Callable[[str, str], None]
+"""Takes what kopf has asked for, and what was wrong (empty: nothing)."""
 
 
 def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
@@ -39,16 +56,53 @@ def _handler(resource: ApiResource, sink: Sink) -> Any:
     return handle
 
 
-def login(registry: kopf.OperatorRegistry, configuration: Any) -> None:
+def places(host: str, namespaces: tuple[str, ...]) -> dict[str, Place]:
+    """Kind and namespace by the path at which kopf asks for them."""
+    root = urlsplit(host).path.rstrip("/")
+    return {
+        root + resource.path(namespace): (resource, namespace)
+        for resource in CUSTOM
+        for namespace in namespaces or ("",)
+    }
+
+
+def listening(places: Mapping[str, Place], listed: Listed, answered: Answered) -> aiohttp.ClientMiddlewareType:
+    """Between kopf and the API server: tells of each list, and of each answer."""
+
+    async def ask(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        response = await send(request)
+        place = places.get(request.url.path)
+        what = f"{place[0].plural} of {place[1] or 'all namespaces'}" if place is not None else request.url.path
+        from_now = "watch" not in request.url.query
+        if response.status == HTTPStatus.GONE and "resourceVersion" in request.url.query:
+            response.release()
+            request.url = request.url.without_query_params("resourceVersion")
+            response, from_now = await send(request), True
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            said = str((await payload_of(response)).get("message", "")).strip()
+            hint = what_to_look_at(place[0], response.status) if place is not None else ""
+            answered(what, f"{response.status} {said}{hint}")
+            return response
+        answered(what, "")
+        if from_now and place is not None:
+            listed(*place)
+        return response
+
+    return ask
+
+
+def login(registry: kopf.OperatorRegistry, configuration: Any, *middlewares: aiohttp.ClientMiddlewareType) -> None:
     """Gives kopf the credentials of our own client, so that there is one way to configure the connection."""
 
-    async def credentials(**_: Any) -> kopf.ConnectionInfo:
+    known: dict[kopf.ConnectionInfo, kopf.AiohttpSession] = {}
+
+    async def credentials(**_: Any) -> kopf.AiohttpSession:
         refresh = configuration.refresh_api_key_hook
         refreshed = refresh(configuration) if refresh is not None else None
         if inspect.isawaitable(refreshed):
             await refreshed
         scheme, _separator, token = (configuration.api_key.get("BearerToken") or "").partition(" ")
-        return kopf.ConnectionInfo(
+        connection = kopf.ConnectionInfo(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
             insecure=not configuration.verify_ssl,
@@ -57,6 +111,16 @@ def login(registry: kopf.OperatorRegistry, configuration: Any) -> None:
             scheme=scheme or None,
             token=token or None,
         )
+        if connection not in known:
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
+                headers=connection.as_http_headers(),
+                middlewares=middlewares,
+            )
+            known.clear()
+            known[connection] = kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+        # The same again, when they have not changed: so kopf knows that they are the ones that were refused, and ends.
+        return known[connection]
 
     kopf.on.login(registry=registry, id="client")(credentials)
 
@@ -83,12 +147,15 @@ def settings() -> kopf.OperatorSettings:
 
 
 class Watch:
-    """kopf in its thread. Events are handed to `sink` in that thread: it must pass them on to its own loop."""
+    """kopf in its thread. `sink` and `listed` are called in that thread: they must pass on to their own loop."""
 
-    def __init__(self, configuration: Any, namespaces: tuple[str, ...], sink: Sink) -> None:
+    def __init__(self, configuration: Any, namespaces: tuple[str, ...], sink: Sink, listed: Listed) -> None:
         self._registry = kopf.OperatorRegistry()
         register(self._registry, sink)
-        login(self._registry, configuration)
+        login(self._registry, configuration, listening(places(configuration.host, namespaces), listed, self._answered))
+        kopf.on.cleanup(id="ending", registry=self._registry)(self._begins_to_end)
+        self._ending = False
+        self._refused: dict[str, str] = {}
         self._namespaces = namespaces
         # Of its own loop: for a flag of threads kopf keeps a thread waiting, and would never end by itself.
         self._loop = asyncio.new_event_loop()
@@ -103,8 +170,21 @@ class Watch:
 
     @property
     def alive(self) -> bool:
-        """Whether kopf still runs; when it ends by itself, the process has to end, too."""
-        return self._thread.is_alive()
+        """Whether kopf still watches; when it ends by itself, the process has to end, too."""
+        return self._thread.is_alive() and not self._ending
+
+    def cause(self) -> str:
+        """Why kopf has ended by itself, and what to look at."""
+        refused = [f"{what} cannot be watched: {problem}" for what, problem in self._refused.items()]
+        return ", ".join(refused) or (repr(self.error) if self.error is not None else "without an error")
+
+    def _answered(self, what: str, problem: str) -> None:
+        self._refused.pop(what, None)
+        if problem:
+            self._refused[what] = problem
+
+    async def _begins_to_end(self, **_: Any) -> None:
+        self._ending = True
 
     def stop(self) -> None:
         """Asks kopf to end."""

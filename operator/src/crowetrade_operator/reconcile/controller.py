@@ -616,14 +616,20 @@ class Controller:
             for item in self.context.cache.of_kind(Kind.VENUE.value)
         }
         allowed = self.context.settings.namespaces
-        for key in await self.context.bus.config_keys():
-            prefix, _, rest = key.partition(".")
-            namespace, _, venue = rest.partition(".")
-            ours = (not allowed or namespace in allowed) and self.context.may_work_in(namespace)
-            if prefix == "gateway" and key not in known and ours:
-                await self.context.bus.release_shares(namespace, venue)
-                await self.context.bus.delete_config(namespace, venue)
-                log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
+
+        def left_over(key: str) -> bool:
+            match key.split(".", 2):
+                case ["gateway", namespace, _]:
+                    ours = (not allowed or namespace in allowed) and self.context.may_work_in(namespace)
+                    return ours and key not in known
+                case _:
+                    return False
+
+        for key in await self.context.bus.config_keys(left_over):
+            _, namespace, venue = key.split(".", 2)
+            await self.context.bus.release_shares(namespace, venue)
+            await self.context.bus.delete_config(namespace, venue)
+            log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
 
 
 def _earlier(*times: float | None) -> float | None:

@@ -18,6 +18,7 @@ from tools.bus_operations import NAMESPACE, OPERATIONS, STRATEGY, VENUE, Does, O
 
 from crowetrade import subjects
 from crowetrade_operator.authorizer.keys import USER_SEED
+from crowetrade_operator.bus.stored import stored_entries
 from crowetrade_operator_tests.secured_bus import (
     ADMINISTRATOR,
     AUDITOR,
@@ -139,6 +140,16 @@ async def test_a_watch_must_say_in_its_subject_what_it_says_in_its_request(bus: 
                 assert answer["config"].get("filter_subject") == own
                 assert not answer["config"].get("filter_subjects")
             assert not gateway.refused
+
+
+async def test_the_operator_lists_what_it_has_put(operator: Client) -> None:
+    """By the list of subjects: it may not make a consumer."""
+    bucket = await operator.jetstream().key_value(subjects.KILL_BUCKET)
+    await bucket.put(subjects.kill_key(NAMESPACE, "stop"), b"x")
+    await bucket.put(subjects.kill_key(NAMESPACE, "rearmed"), b"x")
+    await bucket.delete(subjects.kill_key(NAMESPACE, "rearmed"))
+    found = await stored_entries(operator, bucket, subjects.KILL_BUCKET, ">")
+    assert list(found) == [subjects.kill_key(NAMESPACE, "stop")]
 
 
 async def test_a_connection_has_bounds(bus: SecuredBus, operator: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
@@ -17,9 +18,14 @@ KEY = subjects.allowance_key("desk", "u1")
 
 
 @pytest.fixture
-async def bucket(nats_url: str) -> AsyncIterator[KeyValue]:
+async def client(nats_url: str) -> AsyncIterator[Client]:
     async with nats_client(nats_url) as client:
-        yield await client.jetstream().create_key_value(bucket=subjects.ALLOWANCE_BUCKET)
+        yield client
+
+
+@pytest.fixture
+async def bucket(client: Client) -> KeyValue:
+    return await client.jetstream().create_key_value(bucket=subjects.ALLOWANCE_BUCKET)
 
 
 def ledger(**held: int) -> bytes:
@@ -32,32 +38,34 @@ async def stored(bucket: KeyValue, key: str = KEY) -> bytes:
     return (await bucket.get(key)).value or b""
 
 
-async def test_the_shares_of_a_gateway_that_is_gone_are_free_for_others(bucket: KeyValue) -> None:
+async def test_the_shares_of_a_gateway_that_is_gone_are_free_for_others(client: Client, bucket: KeyValue) -> None:
     elsewhere = subjects.allowance_key("other", "u2")
     for key in (KEY, elsewhere):
         await bucket.put(key, ledger(gone=600_000, here=400_000))
     await bucket.put(subjects.allowance_key("desk", "u3"), b"\xff")
-    assert await allowances.release(bucket, "desk", "gone") == 1
+    assert await allowances.release(client, bucket, "desk", "gone") == 1
     assert await stored(bucket) == ledger(here=400_000)
     assert await stored(bucket, elsewhere) == ledger(gone=600_000, here=400_000)
-    assert await allowances.release(bucket, "desk", "gone") == 0
+    assert await allowances.release(client, bucket, "desk", "gone") == 0
 
 
-async def test_without_ledgers_there_is_nothing_to_take_away(bucket: KeyValue) -> None:
-    assert await allowances.release(bucket, "desk", "gone") == 0
+async def test_without_ledgers_there_is_nothing_to_take_away(client: Client, bucket: KeyValue) -> None:
+    assert await allowances.release(client, bucket, "desk", "gone") == 0
 
 
-async def test_what_others_write_meanwhile_is_kept(bucket: KeyValue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_others_write_meanwhile_is_kept(
+    client: Client, bucket: KeyValue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await bucket.put(KEY, ledger(gone=600_000, here=100_000))
     read, others = bucket.get, [ledger(gone=600_000, here=400_000)]
 
-    async def somebody_writes(key: str) -> KeyValue.Entry:
-        entry = await read(key)
+    async def somebody_writes(key: str, **options: bool) -> KeyValue.Entry:
+        entry = await read(key, **options)
         if others:
             await bucket.put(KEY, others.pop())
         return entry
 
     monkeypatch.setattr(bucket, "get", somebody_writes)
-    assert await allowances.release(bucket, "desk", "gone") == 1
+    assert await allowances.release(client, bucket, "desk", "gone") == 1
     monkeypatch.undo()
     assert await stored(bucket) == ledger(here=400_000)

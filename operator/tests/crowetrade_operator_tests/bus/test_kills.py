@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import nats.js.errors
 import pytest
+from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
@@ -18,9 +19,14 @@ KEY = subjects.kill_key("desk", "all")
 
 
 @pytest.fixture
-async def bucket(nats_url: str) -> AsyncIterator[KeyValue]:
+async def client(nats_url: str) -> AsyncIterator[Client]:
     async with nats_client(nats_url) as client:
-        yield await client.jetstream().create_key_value(bucket=subjects.KILL_BUCKET)
+        yield client
+
+
+@pytest.fixture
+async def bucket(client: Client) -> KeyValue:
+    return await client.jetstream().create_key_value(bucket=subjects.KILL_BUCKET)
 
 
 def order(uid: str = "uid-all", generation: int = 1, issued_unix_ns: int = 0) -> KillOrder:
@@ -60,11 +66,11 @@ async def test_a_later_generation_is_not_overwritten_by_a_leader_that_is_behind(
     assert (await stored(bucket)).generation == 3
 
 
-async def test_a_rearmed_order_is_taken_away_and_may_come_again(bucket: KeyValue) -> None:
+async def test_a_rearmed_order_is_taken_away_and_may_come_again(client: Client, bucket: KeyValue) -> None:
     await kills.put(bucket, order(), 1)
     assert await kills.remove(bucket, "desk", "all", "uid-all", 2)
     assert not await kills.remove(bucket, "desk", "all", "uid-all", 2)
-    assert await kills.orders(bucket) == []
+    assert await kills.orders(client, bucket) == []
     assert await kills.put(bucket, order(generation=3), 5)
     assert await stored(bucket) == order(generation=3, issued_unix_ns=5)
 
@@ -74,15 +80,15 @@ async def test_the_order_of_an_object_that_was_replaced_is_taken_away(bucket: Ke
     assert await kills.remove(bucket, "desk", "all", "uid-all", 1)
 
 
-async def test_an_order_without_an_object_is_never_taken_away(bucket: KeyValue) -> None:
+async def test_an_order_without_an_object_is_never_taken_away(client: Client, bucket: KeyValue) -> None:
     await bucket.put(KEY, order("", 0).SerializeToString())
     assert not await kills.remove(bucket, "desk", "all", "uid-all", 5)
-    assert await kills.orders(bucket) == [order("", 0)]
+    assert await kills.orders(client, bucket) == [order("", 0)]
 
 
-async def test_what_cannot_be_read_is_replaced(bucket: KeyValue) -> None:
+async def test_what_cannot_be_read_is_replaced(client: Client, bucket: KeyValue) -> None:
     await bucket.put(KEY, b"\xff\xff")
-    assert await kills.orders(bucket) == []
+    assert await kills.orders(client, bucket) == []
     assert await kills.put(bucket, order(), 1)
     assert await stored(bucket) == order(issued_unix_ns=1)
 

@@ -192,6 +192,14 @@ async def test_a_server_that_asks_to_wait_is_asked_again_after_that_time(
         assert time.monotonic() - started >= 1.0
         assert (await cluster.get(CONFIG_MAPS, namespace, "a"))["metadata"]["name"] == "a"
         assert (proxy.spoiled[Fault.THROTTLED], proxy.too_early) == (1, 0)
+        proxy.next.append(Fault.THROTTLED)
+        started = time.monotonic()
+        async for type_, item in through.watch(CONFIG_MAPS, "0", namespace):
+            if item["metadata"]["name"] == "a":
+                assert type_ == "ADDED"
+                break
+        assert time.monotonic() - started >= 1.0
+        assert (proxy.spoiled[Fault.THROTTLED], proxy.too_early) == (2, 0)
         proxy.next += [Fault.ERROR]
         with pytest.raises(ClusterUnavailable, match="a fault of the test"):
             await through.get(CONFIG_MAPS, namespace, "a")

@@ -492,6 +492,13 @@ def test_phases(case: str) -> None:
     assert status_of(observed, previous).phase == phase
 
 
+def test_what_could_be_made_after_all_starts() -> None:
+    """As if it had never been refused."""
+    refused = status_of(scene(ready=0), refusal=REFUSAL)
+    assert refused.phase == "Degraded"
+    assert status_of(scene(ready=0), refused).phase == "Starting"
+
+
 # --- figures
 
 KNOWN = StrategyStatus.model_validate(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import nats
+import structlog
 from google.protobuf.message import Message
 from nats.aio.client import Client
 
@@ -20,6 +21,7 @@ from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
+    CHILDREN,
     DEPLOYMENTS,
     EVENTS,
     RISK_LIMITS,
@@ -41,6 +43,7 @@ from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import WAIT_SECONDS, end, until
 
 Object = dict[str, Any]
+log = structlog.get_logger()
 
 
 def quick_settings(server: ApiServer, namespace: str, nats_url: str) -> Settings:
@@ -172,6 +175,12 @@ class Desk:
         }
         await self.cluster.apply(body, "status")
 
+    async def collect(self, name: str) -> None:
+        """What the garbage collector, which does not run here, does with children whose owner is gone: as long as one
+        of them is there, the name is taken."""
+        for resource in CHILDREN:
+            await self.delete(resource, name)
+
     # --- the operator
 
     async def idle(self) -> None:
@@ -227,6 +236,14 @@ class Desk:
         except nats.js.errors.NotFoundError:
             raise NotFound("get", "config", 404, "no configuration") from None
         return config_pb2.GatewayConfig.FromString(entry.value or b"")
+
+    async def rules(self, *names: str, venue: str = "sim-fx") -> None:
+        """Waits until the gateway has to enforce these limits and no others."""
+
+        async def bound() -> bool:
+            return [rule.risk_limit for rule in (await self.config(venue)).rules] == list(names)
+
+        await until(f"the limits {names} to be what the gateway gets", bound)
 
     async def state(self, state: config_pb2.TradingState.ValueType) -> None:
         """Waits until the gateway is told this about the first strategy."""
@@ -301,11 +318,18 @@ async def trading(desk: Desk, strategy: Object | None = None) -> AsyncIterator[G
         yield gateway
 
 
+def _tell_end(task: asyncio.Task[None]) -> None:
+    """A test that waits for what the operator does shall show that it had ended."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("operator ended", error=str(error), cause=repr(error.__cause__))
+
+
 @contextlib.asynccontextmanager
 async def started(settings: Settings) -> AsyncIterator[tuple[Operator, asyncio.Task[None]]]:
     """An operator that may have to wait, or that will end by itself; its task says how."""
     operator = Operator(settings, asyncio.Event())
     task = asyncio.create_task(operator.run())
+    task.add_done_callback(_tell_end)
     try:
         yield operator, task
     finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from crowetrade_api.names import APPLIED_HASH_ANNOTATION, MANAGED_SELECTOR
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CHILDREN, CUSTOM
+from crowetrade_operator_tests.waiting import until
 
 Object = dict[str, Any]
 _OF_THE_RUN = {
@@ -35,6 +37,22 @@ async def picture(cluster: Cluster, namespace: str) -> dict[str, Any]:
         for item in items:
             found[f"{resource.kind} {item['metadata']['name']}"] = _without(item)
     return found
+
+
+async def settled(cluster: Cluster, namespace: str, wanted: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Waits until nothing has changed for a while, and until that is what is wanted; returns it."""
+    seen: list[dict[str, Any]] = []
+
+    async def check() -> bool:
+        seen.append(await picture(cluster, namespace))
+        await asyncio.sleep(0.5)
+        return len(seen) > 3 and seen[-1] == seen[-4] and wanted in (None, seen[-1])
+
+    try:
+        await until("everything to settle", check)
+    except AssertionError as error:
+        raise AssertionError("\n".join(differences(seen[-1], wanted or seen[-4]))) from error
+    return seen[-1]
 
 
 async def generations(cluster: Cluster, namespace: str) -> dict[str, int]:

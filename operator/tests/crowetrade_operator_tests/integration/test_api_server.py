@@ -46,11 +46,7 @@ async def test_an_api_server_that_comes_back_finds_an_operator_that_goes_on(
             wanted = counted("api_requests", code="0") + 3
             await until("requests that are not answered", lambda: counted("api_requests", code="0") >= wanted)
             await wire.mend()
-
-            async def bound() -> bool:
-                return [rule.risk_limit for rule in (await desk.config()).rules] == ["fx-desk", "second"]
-
-            await until("what happened meanwhile to be noticed", bound)
+            await desk.rules("fx-desk", "second")
             await desk.condition(RISK_LIMITS, "second", "Enforced", "True")
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.cluster.resources import DEPLOYMENTS, RISK_LIMITS, SERVICES, STRATEGIES, VENUES
+from crowetrade_operator.cluster.resources import RISK_LIMITS, SERVICES, STRATEGIES, VENUES
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, trading
+from crowetrade_operator_tests.integration.picture import generations, settled
 from crowetrade_operator_tests.samples import limit_manifest
 from crowetrade_operator_tests.servers import NatsServer
 from crowetrade_operator_tests.waiting import until
@@ -24,16 +25,24 @@ Object = dict[str, Any]
 SECONDS = float(os.environ.get("CROWETRADE_BUS_SECONDS", "0"))
 
 
+async def stream_names(desk: Desk) -> list[str]:
+    """Of everything that the bus stores."""
+    return sorted(str(info.config.name) for info in await desk.bus.jetstream().streams_info())
+
+
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Soon silent."""
     return replace(settings, silent_after_seconds=1.0)
 
 
-async def test_a_bus_that_is_down_and_comes_back_empty(desk: Desk, nats_server: NatsServer) -> None:
+@pytest.mark.parametrize("empty", [False, True], ids=["with what it had", "empty"])
+async def test_a_bus_that_is_down_for_a_while_and_comes_back(desk: Desk, nats_server: NatsServer, empty: bool) -> None:
+    """With everything that it had stored, or with nothing."""
     async with trading(desk):
+        before, written = await settled(desk.cluster, desk.namespace), await generations(desk.cluster, desk.namespace)
+        streams = await stream_names(desk)
         uid = (await desk.get(SERVICES, "strategy-ema"))["metadata"]["uid"]
-        generation = (await desk.get(DEPLOYMENTS, "venue-sim-fx"))["metadata"]["generation"]
         await asyncio.to_thread(nats_server.stop)
         await desk.condition(STRATEGIES, "ema", "Ready", "Unknown", "BusUnavailable")
         await desk.condition(STRATEGIES, "ema", "Trading", "Unknown", "BusUnavailable")
@@ -49,19 +58,23 @@ async def test_a_bus_that_is_down_and_comes_back_empty(desk: Desk, nats_server: 
         await until("the child to be made again without the bus", made_again)
 
         await asyncio.sleep(SECONDS)
-        nats_server.forget()
+        if empty:
+            nats_server.forget()
         await asyncio.to_thread(nats_server.start)
 
-        async def put_again() -> bool:
-            return [rule.risk_limit for rule in (await desk.config()).rules] == ["fx-desk", "second"]
-
-        await until("everything to be put again, with what came meanwhile", put_again)
+        # Everything is put again, with what came meanwhile.
+        await desk.rules("fx-desk", "second")
         await desk.condition(RISK_LIMITS, "second", "Ready", "True")
         await desk.condition(VENUES, "sim-fx", "Ready", "True")
         # The gateway of this test names fx-desk alone as in force.
         await desk.condition(STRATEGIES, "ema", "VenueConnected", "True")
         await desk.condition(STRATEGIES, "ema", "RiskBound", "False", "WaitingForGateway")
-        assert (await desk.get(DEPLOYMENTS, "venue-sim-fx"))["metadata"]["generation"] == generation
+
+        await desk.delete(RISK_LIMITS, "second")
+        await desk.rules("fx-desk")
+        assert await settled(desk.cluster, desk.namespace, before) == before
+        assert await generations(desk.cluster, desk.namespace) == written
+        assert await stream_names(desk) == streams
 
 
 async def test_a_gateway_that_falls_silent_is_told_from_a_bus_that_is_down(desk: Desk) -> None:

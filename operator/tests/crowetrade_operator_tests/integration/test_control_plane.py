@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import LEASES, NAMESPACES, RISK_LIMITS, STRATEGIES
+from crowetrade_operator.main import Operator
 from crowetrade_operator.settings import LeaseTimes, Settings
 from crowetrade_operator_tests.conftest import CRDS, install_crds
 from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
-from crowetrade_operator_tests.integration.picture import differences, generations, picture
+from crowetrade_operator_tests.integration.picture import differences, generations, picture, settled
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest
 from crowetrade_operator_tests.servers import ControlPlane, nats_client
 from crowetrade_operator_tests.waiting import counted, until
@@ -23,6 +25,11 @@ from crowetrade_operator_tests.waiting import counted, until
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 LIMITS_CRD = "risklimits.trading.crowetrade.io"
+STRATEGIES_CRD = "strategies.trading.crowetrade.io"
+GONE = (
+    "kopf has ended: {} cannot be watched in namespace desk: 404 .*; is its CRD installed, and does it serve v1alpha1"
+)
+SLOW = pytest.mark.skipif("CROWETRADE_CHAOS" not in os.environ, reason="the API server takes half a minute: make chaos")
 
 
 @pytest.fixture
@@ -58,13 +65,6 @@ def settings(plane: ControlPlane, nats_url: str) -> Settings:
     )
 
 
-async def _rules(desk: Desk, *names: str) -> None:
-    async def bound() -> bool:
-        return [rule.risk_limit for rule in (await desk.config()).rules] == list(names)
-
-    await until(f"the limits {names} to be what the gateway gets", bound)
-
-
 async def test_restarts_of_the_api_server_and_of_etcd_change_nothing(
     plane: ControlPlane, client: Cluster, settings: Settings
 ) -> None:
@@ -75,9 +75,9 @@ async def test_restarts_of_the_api_server_and_of_etcd_change_nothing(
             await asyncio.to_thread(plane.start_again, plane.api)
             await asyncio.to_thread(plane.start_again, plane.api, plane.etcd)
             await desk.create(RISK_LIMITS, limit_manifest("second"))
-            await _rules(desk, "fx-desk", "second")
+            await desk.rules("fx-desk", "second")
             await desk.delete(RISK_LIMITS, "second")
-            await _rules(desk, "fx-desk")
+            await desk.rules("fx-desk")
             await desk.idle()
             assert differences(await picture(client, "desk"), before) == []
             assert await generations(client, "desk") == written
@@ -102,7 +102,7 @@ async def test_etcd_restored_from_a_backup_is_noticed_and_what_it_holds_is_in_fo
             desk = Desk(client, "desk", bus, operator)
             await desk.create(RISK_LIMITS, limit_manifest("after"))
             await desk.create(STRATEGIES, strategy_manifest("after"))
-            await _rules(desk, "after", "fx-desk")
+            await desk.rules("after", "fx-desk")
             epoch = (await desk.config()).epoch
             await asyncio.to_thread(plane.restore)
             with pytest.raises(RuntimeError, match=r"lease has ended: .*etcd was restored from a backup"):
@@ -110,7 +110,7 @@ async def test_etcd_restored_from_a_backup_is_noticed_and_what_it_holds_is_in_fo
                     await task
         async with running(settings) as operator:
             desk = Desk(client, "desk", bus, operator)
-            await _rules(desk, "fx-desk")
+            await desk.rules("fx-desk")
             assert [item.strategy for item in (await desk.config()).strategies] == ["ema"]
             assert (await desk.config()).epoch >= epoch
             lease = await client.get(LEASES, "desk", settings.lease_name)
@@ -121,7 +121,7 @@ async def test_etcd_restored_from_a_backup_is_noticed_and_what_it_holds_is_in_fo
             assert await generations(client, "desk") == written
 
 
-@pytest.mark.skipif("CROWETRADE_CHAOS" not in os.environ, reason="the API server takes half a minute: make chaos")
+@SLOW
 async def test_a_crd_that_is_replaced_is_followed_and_one_that_is_taken_away_is_waited_for(
     plane: ControlPlane, client: Cluster, settings: Settings
 ) -> None:
@@ -135,22 +135,59 @@ async def test_a_crd_that_is_replaced_is_followed_and_one_that_is_taken_away_is_
             stored["spec"]["versions"][0].setdefault("additionalPrinterColumns", []).append(column)
             await client.replace(CRDS, "", LIMITS_CRD, stored)
             await desk.create(RISK_LIMITS, limit_manifest("second"))
-            await _rules(desk, "fx-desk", "second")
+            await desk.rules("fx-desk", "second")
 
             await client.delete(CRDS, "", LIMITS_CRD)
-            await _rules(desk)
+            await desk.rules()
             await desk.condition(STRATEGIES, "ema", "Ready", "False", "NoLimitInForce")
-            with pytest.raises(RuntimeError, match="kopf has ended"):
+            with pytest.raises(RuntimeError, match=GONE.format("risklimits")):
                 async with asyncio.timeout(120):
                     await task
             async with started(settings) as (waiting, task):
-                wanted = counted("api_requests", verb="list", resource="risklimits", code="404") + 2
-                await until(
-                    "it to ask for the kind that is missing",
-                    lambda: counted("api_requests", verb="list", resource="risklimits", code="404") >= wanted,
-                )
-                assert waiting.parts is None
+                await _waits_for(waiting, "risklimits")
                 await install_crds(client)
                 await working(waiting, task)
                 await desk.create(RISK_LIMITS, limit_manifest("third"))
-                await _rules(desk, "third")
+                await desk.rules("third")
+
+
+@SLOW
+async def test_the_crd_of_strategies_is_taken_away_with_them_and_made_again(
+    plane: ControlPlane, client: Cluster, settings: Settings
+) -> None:
+    """Each Strategy is closed before it goes, and the CRD goes after the last. What is made afterwards trades."""
+    settings = replace(settings, stop_deadline_seconds=3.0)
+    async with nats_client(settings.nats_url) as bus, started(settings) as (operator, task):
+        await working(operator, task)
+        desk = Desk(client, "desk", bus, operator)
+        async with trading(desk):
+            wanted = await settled(client, "desk")
+            await client.delete(CRDS, "", STRATEGIES_CRD)
+
+            async def closed() -> bool:
+                return not (await desk.config()).strategies
+
+            await until("the gateway to know no strategy any more", closed)
+            with pytest.raises(RuntimeError, match=GONE.format("strategies")):
+                async with asyncio.timeout(120):
+                    await task
+            await desk.collect("strategy-ema")
+            async with started(settings) as (waiting, task):
+                await _waits_for(waiting, "strategies")
+                await install_crds(client)
+                await working(waiting, task)
+                again = Desk(client, "desk", bus, waiting)
+                await again.create(STRATEGIES, strategy_manifest())
+                await again.deployment_ready("strategy-ema")
+                await again.phase(STRATEGIES, "ema", "Trading")
+                assert await settled(client, "desk", wanted) == wanted
+
+
+async def _waits_for(operator: Operator, plural: str) -> None:
+    """Waits until it has asked for a kind that is missing, and again."""
+    wanted = counted("api_requests", verb="list", resource=plural, code="404") + 2
+    await until(
+        "it to ask for the kind that is missing",
+        lambda: counted("api_requests", verb="list", resource=plural, code="404") >= wanted,
+    )
+    assert operator.parts is None

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pytest
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, LEASES, SERVICES, STRATEGIES, VENUES
 from crowetrade_operator_tests.fault_proxy import FaultProxy
-from crowetrade_operator_tests.integration.picture import generations
+from crowetrade_operator_tests.integration.picture import generations, settled
 from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, Process, free_port
 from crowetrade_operator_tests.waiting import end, until
@@ -32,6 +32,8 @@ Object = dict[str, Any]
 DURATION, RENEW, RETRY = (float(part) for part in os.environ.get("CROWETRADE_LEASE_SECONDS", "6,4,0.5").split(","))
 # Beyond the duration: the next try of the one that waits, its first list, and a busy machine.
 FAILOVER_SECONDS = DURATION + RETRY + 10.0
+STARVED_SECONDS = 3 * DURATION
+STARVED_SHARE = 0.07
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class Pair:
     cluster: Cluster
     namespace: str
     replicas: dict[str, Replica]
+    editing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def lease(self) -> Object:
         spec: Object = (await self.cluster.get(LEASES, self.namespace, "crowetrade-operator"))["spec"]
@@ -85,11 +88,21 @@ class Pair:
     async def edits(self) -> None:
         """Takes away a child again and again: whoever leads makes it again."""
         for number in itertools.count():
-            with contextlib.suppress(Exception):
-                await self.cluster.delete(SERVICES, self.namespace, "strategy-ema")
-                changed = {"metadata": {"labels": {"number": str(number)}}}
-                await self.cluster.merge(STRATEGIES, self.namespace, "ema", changed)
+            async with self.editing:
+                with contextlib.suppress(Exception):
+                    await self.cluster.delete(SERVICES, self.namespace, "strategy-ema")
+                    await self.label(str(number))
             await asyncio.sleep(0.1)
+
+    async def label(self, number: str) -> None:
+        """An edit that whoever leads looks at."""
+        await self.cluster.merge(STRATEGIES, self.namespace, "ema", {"metadata": {"labels": {"number": number}}})
+
+    async def settled(self, wanted: Object | None = None) -> Object:
+        """What is there when nobody edits anything."""
+        async with self.editing:
+            await self.label("none")
+            return await settled(self.cluster, self.namespace, wanted)
 
 
 @pytest.fixture
@@ -194,3 +207,32 @@ async def test_a_leader_that_cannot_renew_in_time_stops_before_another_one_begin
     leader.proxy.lease_seconds = 0.0
     await until("it to end", lambda: not leader.process.running)
     assert "was not renewed for" in leader.process.log.read_text()
+
+
+async def test_a_leader_that_gets_little_of_a_core_leads_or_is_followed_and_what_is_there_is_the_same(
+    pair: Pair,
+) -> None:
+    """Its node is overloaded: it runs for a few milliseconds of each tenth of a second."""
+    leader, now = await pair.leads(), asyncio.get_running_loop().time
+    other = pair.other(leader)
+    wanted, written = await pair.settled(), await generations(pair.cluster, pair.namespace)
+    began, used, writes = now(), leader.process.cpu_seconds, len(leader.proxy.writes)
+    async with leader.process.starved(STARVED_SHARE):
+        while now() - began < STARVED_SECONDS and leader.process.running:
+            used_at, ran = now(), leader.process.cpu_seconds - used
+            await asyncio.sleep(RETRY)
+        followed = not leader.process.running
+        if followed:
+            await until(f"{other.name} to write", lambda: bool(other.proxy.writes))
+    share = ran / (used_at - began)
+    _tell(
+        f"starved to {share:.1%} of a core, {len(leader.proxy.writes) - writes} writes, followed: {followed};",
+        now() - began,
+    )
+    assert share < 0.15, "it was not starved"
+    assert await pair.settled(wanted) == wanted
+    if other.proxy.writes:
+        assert leader.last_write < other.proxy.writes[0], "both write"
+    after = await generations(pair.cluster, pair.namespace)
+    deployments = [name for name in written if name.startswith(DEPLOYMENTS.kind)]
+    assert {name: after[name] for name in deployments} == {name: written[name] for name in deployments}

@@ -1,0 +1,59 @@
+"""What a bucket or a stream holds, by the server's own list of its subjects.
+
+nats-py lists the keys of a bucket through a consumer, and takes a consumer that has nothing pending before the first
+key has arrived for an empty bucket: on a busy machine it says that there are none. The leader of the stream answers
+this request from its index, and whoever may ask needs no consumer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js.kv import KeyValue
+
+from crowetrade import subjects
+
+ANSWER_SECONDS = 5.0
+
+
+async def stored_subjects(client: Client, stream: str, pattern: str) -> list[str]:
+    """The subjects of a stream that match, in the order of the alphabet. The server tells 100,000 of them at a time.
+    Raises errors of NATS; NotFoundError without the stream."""
+    found: dict[str, None] = {}
+    offset = 0
+    while True:
+        request = json.dumps({"subjects_filter": pattern, "offset": offset}).encode()
+        message = await client.request(f"$JS.API.STREAM.INFO.{stream}", request, timeout=ANSWER_SECONDS)
+        answer = json.loads(message.data)
+        if "error" in answer:
+            raise nats.js.errors.APIError.from_error(answer["error"])
+        page = answer["state"].get("subjects") or {}
+        found.update(dict.fromkeys(page))
+        offset += len(page)
+        # Without a match there is no total.
+        if not page or offset >= answer["total"]:
+            return sorted(found)
+
+
+async def stored_entries(
+    client: Client,
+    bucket: KeyValue,
+    name: str,
+    pattern: str,
+    wanted: Callable[[str], bool] = lambda key: True,
+) -> dict[str, KeyValue.Entry]:
+    """The wanted keys of a bucket that match, each with what is stored there. A key that was deleted still has a
+    subject, with a mark of the deletion: it is not among them."""
+    prefix = subjects.key_subject(name, "")
+    found = {}
+    for subject in await stored_subjects(client, subjects.bucket_stream(name), prefix + pattern):
+        key = subject.removeprefix(prefix)
+        if wanted(key):
+            try:
+                found[key] = await bucket.get(key, validate_keys=False)
+            except nats.js.errors.KeyNotFoundError:
+                continue
+    return found

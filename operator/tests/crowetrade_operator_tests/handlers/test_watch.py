@@ -1,0 +1,76 @@
+"""kopf in its thread, against a real API server: what it tells, and that its end is known whatever it does about it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.resources import CUSTOM, RISK_LIMITS, ApiResource
+from crowetrade_operator.handlers.watch import Watch
+from crowetrade_operator_tests.samples import limit_manifest
+from crowetrade_operator_tests.waiting import until
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+
+
+class Seen:
+    """What kopf has brought; it calls from its own thread."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.lists: list[tuple[ApiResource, str]] = []
+
+    def take(self, type_: str, item: Object) -> None:
+        self.events.append((type_, item["metadata"]["name"]))
+
+    def listed(self, resource: ApiResource, namespace: str) -> None:
+        self.lists.append((resource, namespace))
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[[Any, str], tuple[Watch, Seen]]]:
+    """Starts kopf for a namespace."""
+    watches: list[Watch] = []
+
+    def started(configuration: Any, namespace: str) -> tuple[Watch, Seen]:
+        seen = Seen()
+        watches.append(Watch(configuration, (namespace,), seen.take, seen.listed))
+        watches[-1].start()
+        return watches[-1], seen
+
+    yield started
+    for watch in watches:
+        watch.stop()
+        await asyncio.to_thread(watch.join, 10.0)
+
+
+async def test_each_list_is_told_with_its_kind_and_namespace(
+    cluster: Cluster, namespace: str, start: Callable[[Any, str], tuple[Watch, Seen]]
+) -> None:
+    await cluster.create(RISK_LIMITS, namespace, limit_manifest("listed", namespace=namespace))
+    watch, seen = start(cluster.configuration, namespace)
+    await until("all kinds to be listed", lambda: len(seen.lists) == len(CUSTOM))
+    assert set(seen.lists) == {(resource, namespace) for resource in CUSTOM}
+    await until("what was there", lambda: ("LISTED", "listed") in seen.events)
+    await cluster.create(RISK_LIMITS, namespace, limit_manifest("added", namespace=namespace))
+    await until("what came", lambda: ("ADDED", "added") in seen.events)
+    assert watch.alive
+
+
+async def test_credentials_that_are_refused_end_it(
+    cluster: Cluster, namespace: str, start: Callable[[Any, str], tuple[Watch, Seen]]
+) -> None:
+    """It does not log in with them again and again."""
+    stranger = copy.copy(cluster.configuration)
+    stranger.cert_file = stranger.key_file = None
+    stranger.api_key = {"BearerToken": "Bearer nobody"}
+    watch, seen = start(stranger, namespace)
+    await until("it to end", lambda: not watch.alive)
+    assert seen.lists == []
+    assert "cannot be watched: 401 Unauthorized" in watch.cause()
