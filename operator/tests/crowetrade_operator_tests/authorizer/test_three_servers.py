@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,12 +21,13 @@ from crowetrade_agents.errors import JournalUnavailable, Overtaken
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.settings import StreamSettings
-from crowetrade_operator_tests.secured_bus import OPERATOR, identity_of_gateway
+from crowetrade_operator_tests.secured_bus import AUTHORIZER, OPERATOR, identity_of_gateway
 from crowetrade_operator_tests.secured_cluster import SERVERS, SecuredCluster, secured_cluster
 from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import end, until
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.nats import BusClient
+from crowetrade_process_tests.identity.authority import write_identity
 
 pytestmark = [
     pytest.mark.integration,
@@ -166,6 +167,32 @@ async def test_one_server_is_killed_and_nothing_that_was_acknowledged_is_lost(
         for number in range(SERVERS):
             complete = partial(has, cluster_of_nats, number, len(found))
             await until(f"server {number} to have all", complete, PATIENCE_SECONDS)
+
+
+async def test_connections_to_whichever_server_end_when_their_certificate_is_revoked(
+    cluster_of_nats: SecuredCluster,
+) -> None:
+    name, authority, ended = identity_of_gateway(NAMESPACE, "revoked"), cluster_of_nats.authority, set[str]()
+
+    def ends(who: str) -> Callable[[], Awaitable[None]]:
+        async def note() -> None:
+            ended.add(who)
+
+        return note
+
+    revoked = authority.issue_to(name)
+    write_identity(cluster_of_nats.directory(name), revoked, authority)
+    async with AsyncExitStack() as stack:
+        for number in range(SERVERS):
+            cluster_of_nats.entry = number
+            await stack.enter_async_context(cluster_of_nats.connected(name, closed_cb=ends(f"revoked {number}")))
+            await stack.enter_async_context(cluster_of_nats.connected(OPERATOR, closed_cb=ends(f"operator {number}")))
+        cluster_of_nats.entry = 0
+        (cluster_of_nats.directory(AUTHORIZER) / "ca.crl").write_bytes(authority.revocations(revoked))
+        await until("all of them to end", lambda: len(ended) >= SERVERS)
+        # Each of the two authorizers has every server ask.
+        await until("both to have asked", lambda: cluster_of_nats.counted("revocations_applied", result="Done") == 2)
+        assert ended == {f"revoked {number}" for number in range(SERVERS)}
 
 
 def has(cluster: SecuredCluster, number: int, records: int) -> bool:
