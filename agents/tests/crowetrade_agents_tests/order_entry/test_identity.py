@@ -246,10 +246,8 @@ async def test_a_session_ends_with_its_certificate_and_goes_on_with_the_next_and
         async with asyncio.timeout(PATIENCE_SECONDS):
             while listener.names().count("logon") < 2:
                 await pass_time(desk, HEARTBEAT_NS)
-        before = len(sent)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(sent) < before + 10:
-                await asyncio.sleep(0.01)
+        before = listener.names().count("report")
+        await listener.until(lambda listener: listener.names().count("report") >= before + 10)
         sending.cancel()
         await listener.until(
             lambda listener: {("report", requests.cl_ord_id(number)) for number in sent} <= set(listener.calls)

@@ -64,15 +64,20 @@ class Writer:
                 journal = await self._open()
 
     async def _open(self) -> JetStreamJournal:
-        while True:
+        journal = JetStreamJournal(self.client, NAMESPACE, VENUE)
+
+        async def opened() -> bool:
+            nonlocal journal
             journal = JetStreamJournal(self.client, NAMESPACE, VENUE)
             try:
                 async for _ in (await journal.open()).events:
                     pass
             except JournalUnavailable:
-                await asyncio.sleep(0.1)
-            else:
-                return journal
+                return False
+            return True
+
+        await until("the journal to be opened", opened, PATIENCE_SECONDS)
+        return journal
 
     async def goes_on(self, records: int = 20) -> None:
         """Waits until so many more are confirmed."""
@@ -110,14 +115,20 @@ async def writing(cluster: SecuredCluster) -> AsyncIterator[Writer]:
 async def recorded(cluster: SecuredCluster) -> set[int]:
     """Times of all records; the chain is checked while they are read. As a gateway that is started again does, it
     connects and reads anew when the stream has no leader, or nobody is there to let it in, for a moment."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            try:
-                async with cluster.connected(identity_of_gateway(NAMESPACE, VENUE)) as client:
-                    recovered = await JetStreamJournal(client, NAMESPACE, VENUE).open()
-                    return {event.at_unix_ns async for event in recovered.events}
-            except (JournalUnavailable, NatsError, OSError):
-                await asyncio.sleep(0.1)
+    found: set[int] = set()
+
+    async def read() -> bool:
+        nonlocal found
+        try:
+            async with cluster.connected(identity_of_gateway(NAMESPACE, VENUE)) as client:
+                recovered = await JetStreamJournal(client, NAMESPACE, VENUE).open()
+                found = {event.at_unix_ns async for event in recovered.events}
+        except (JournalUnavailable, NatsError, OSError):
+            return False
+        return True
+
+    await until("the journal to be read", read, PATIENCE_SECONDS)
+    return found
 
 
 async def led(client: Client) -> StreamInfo:
