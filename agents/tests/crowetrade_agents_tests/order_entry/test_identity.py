@@ -78,9 +78,7 @@ async def desk_of(folder: Path, gateway: Files) -> AsyncIterator[Desk]:
         await server.stop(grace=0)
 
 
-def session_at(
-    desk: Desk, strategy: Files, listener: RecordingListener, logon: Logon | None = None
-) -> GrpcSession:
+def session_at(desk: Desk, strategy: Files, listener: RecordingListener, logon: Logon | None = None) -> GrpcSession:
     """A session of the strategy with this certificate, not running yet."""
     return GrpcSession(
         VENUE,

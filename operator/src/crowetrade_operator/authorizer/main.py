@@ -100,8 +100,8 @@ class AuthorizerProcess:
 
     async def _connect(self, identity: Identity) -> Client:
         seed = self._settings.seeds.user
-        options = {"nkeys_seed_str": seed, "inbox_prefix": INBOX_PREFIX}
-        return await BusClient.open(self._settings.nats_url, QUEUE, identity, self._ready("bus"), **options)
+        url, ready = self._settings.nats_url, self._ready("bus")
+        return await BusClient.open(url, QUEUE, identity, ready, nkeys_seed_str=seed, inbox_prefix=INBOX_PREFIX)
 
     async def _close(self, client: Client) -> None:
         """What was asked is answered; a server that does not answer does not hold us up."""

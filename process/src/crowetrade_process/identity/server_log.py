@@ -1,8 +1,8 @@
 """Handshakes that the TLS library of nats-server refuses: it tells nobody, and writes a line to its log.
 
 nats-server logs to one place. So it logs to a file, and that is read from beside it: each line goes on to standard
-output, and each refusal is counted. How far it was read is kept in a file, and what nats-server has rotated away is read
-to its end first, so that neither a restart of the reader nor a rotation leaves out a line or counts it twice.
+output, and each refusal is counted. How far it was read is kept in a file, and what nats-server has rotated away is
+read to its end first, so that neither a restart of the reader nor a rotation leaves out a line or counts it twice.
 """
 
 from __future__ import annotations

@@ -54,7 +54,12 @@ class Watched:
         text = CONFIG.format(port=self.port, tls=tls, size=self.size, files=self.files)
         (self.folder / "nats.conf").write_text(text)
         log, pid = self.folder / "nats.log", self.folder / "nats.pid"
-        command = [BIN / "nats-server", f"--config={self.folder}/nats.conf", f"--log={log}", f"--pid={pid}"]
+        command: list[str | Path] = [
+            BIN / "nats-server",
+            f"--config={self.folder}/nats.conf",
+            f"--log={log}",
+            f"--pid={pid}",
+        ]
         self.server = Process("nats-server", command, self.folder)
 
     def start_keeper(self) -> Process:
@@ -62,7 +67,9 @@ class Watched:
         keeper = Process(
             "keeper",
             [
-                *(sys.executable, "-m", "crowetrade_process.identity.write_files"),
+                sys.executable,
+                "-m",
+                "crowetrade_process.identity.write_files",
                 f"--directory={self.folder}/tls",
                 f"--reload-pid-file={self.folder}/nats.pid",
                 f"--log-file={self.folder}/nats.log",
