@@ -151,6 +151,11 @@ _ADMINISTRATOR: tuple[_Row, ...] = (
 )
 _AUTHORIZER: tuple[_Row, ...] = (
     ("answer who may connect", _SUB, "$SYS.REQ.USER.AUTH", True),
+    ("read what servers answer", _SUB, "_INBOX.authorizer.x", True),
+    ("ask who the servers are", _PUB, subjects.SERVER_NAMES, True),
+    ("have a server ask about its connections again", _PUB, subjects.server_reload("SOME"), True),
+    ("end a connection", _PUB, "$SYS.REQ.SERVER.SOME.KICK", False),
+    ("read the answers to others", _SUB, "_INBOX.>", False),
     ("read all that is said", _SUB, ">", False),
     ("publish anything unasked", _PUB, "md.desk.sim.EUR-USD", False),
     ("ask JetStream anything", _PUB, f"{_API}.INFO", False),

@@ -96,6 +96,7 @@ def _targets(namespace: Namespace) -> dict[str, tuple[str, int]]:
     return {
         "bus": (f"nats.{system}.svc", 4222),
         "bus's monitoring": (nats, 8222),
+        "bus's metrics": (nats, 8080),
         "DNS": (dns["spec"]["clusterIP"], 53),
         "Vault": ("vault.vault.svc", 8200),
         "API server": (kubernetes["spec"]["clusterIP"], 443),

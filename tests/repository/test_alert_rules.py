@@ -24,6 +24,8 @@ RULES: dict[str, dict[str, Any]] = {
 OFTEN = 'crowetrade_operator_child_written_often{kind="Deployment",namespace="desk",name="strategy-ema",pod="a"}'
 UNREADABLE = 'crowetrade_operator_namespace_unreadable{namespace="desk",pod="a"}'
 REFUSED = 'crowetrade_identity_refused_peers_total{pod="venue-a",reason="Revoked"}'
+REFUSED_BY_NATS = 'crowetrade_identity_refused_peers_total{pod="nats-0",reason="ForeignAuthority"}'
+NOT_APPLIED = 'crowetrade_authorizer_revocations_applied_total{pod="a",result="Failed"}'
 DECISIONS = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="StrategyNotFound"}'
 ALLOWED = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="Allowed"}'
 ENABLED, EXPIRY = 'crowetrade_identity_enabled{pod="a"}', 'crowetrade_identity_expiry_seconds{pod="a"}'
@@ -91,6 +93,23 @@ CASES: dict[str, Case] = {
         "22m",
         "venue-a refuses peers: Revoked",
         "pod=venue-a,reason=Revoked",
+    ),
+    "nats-server refuses a handshake": Case(
+        "CroweTradePeersRefused",
+        {REFUSED_BY_NATS: "_x20 1x20"},
+        "22m",
+        "nats-0 refuses peers: ForeignAuthority",
+        "pod=nats-0,reason=ForeignAuthority",
+    ),
+    "a revocation does not reach the bus": Case(
+        "CroweTradeRevocationNotApplied",
+        {NOT_APPLIED: "0+5x20"},
+        "8m",
+        "a cannot have the bus end the connections of a revoked certificate",
+        "pod=a,result=Failed",
+    ),
+    "a revocation reached the bus after a minute": Case(
+        "CroweTradeRevocationNotApplied", {NOT_APPLIED: "0x3 5x20"}, "9m"
     ),
     "peers were refused long ago": Case("CroweTradePeersRefused", {REFUSED: "_x5 3x40"}, "30m"),
     "the first connection to the bus is refused": Case(

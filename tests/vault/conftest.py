@@ -18,7 +18,8 @@ from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.samples import venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, program, start_api_server
-from tests.vault.servers import METHOD, Vault, VaultAgent, service_account_token
+from crowetrade_operator_tests.vault_server import METHOD, Vault
+from tests.vault.servers import VaultAgent, service_account_token
 
 __all__ = ["nats_server", "nats_url"]
 

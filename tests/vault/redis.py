@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from crowetrade_operator_tests.servers import Process, free_port, program
-from tests.vault.servers import DATABASE_PLUGIN, WAIT_SECONDS, Vault
+from crowetrade_operator_tests.vault_server import DATABASE_PLUGIN, Vault
+from tests.vault.servers import WAIT_SECONDS
 
 PASSWORD = "root"
 MOUNT = "database"

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from crowetrade_operator_tests.servers import Wire
+from crowetrade_operator_tests.vault_server import Vault
 from tests.vault.conftest import Keyed
 from tests.vault.keeping import keeping, log_on, says
-from tests.vault.servers import Vault, until
+from tests.vault.servers import until
 
 pytestmark = pytest.mark.integration
 

@@ -12,11 +12,12 @@ from nats.aio.client import Client
 
 from crowetrade_agents_tests.gateway.harness import session, status_when
 from crowetrade_operator_tests.servers import program
+from crowetrade_operator_tests.vault_server import DATABASE_PLUGIN, Vault
 from tests.vault.conftest import Keyed
 from tests.vault.gateway import flowing, gateway_file, trading
 from tests.vault.keeping import keeping, log_on, says
 from tests.vault.redis import DatabaseRole, Redis, enable
-from tests.vault.servers import DATABASE_PLUGIN, Vault, until
+from tests.vault.servers import until
 
 pytestmark = pytest.mark.integration
 KEYS = {"apiKey": "username", "secret": "password"}

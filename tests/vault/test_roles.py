@@ -17,7 +17,8 @@ from crowetrade_operator.settings import Settings, VaultRoles
 from crowetrade_operator.vault.roles import managed_name
 from crowetrade_operator_tests.samples import venue_manifest
 from crowetrade_operator_tests.servers import ApiServer
-from tests.vault.servers import Vault, service_account_token
+from crowetrade_operator_tests.vault_server import Vault
+from tests.vault.servers import service_account_token
 
 pytestmark = pytest.mark.integration
 _numbers = itertools.count(1)

@@ -69,6 +69,7 @@ GROUPS = (
     Group("vault", versions.VAULT, ("vault",), build_flags=("-tags", "minimal")),
     Group("vault-kubernetes-auth", versions.VAULT_KUBERNETES_AUTH, ("vault-plugin-auth-kubernetes",)),
     Group("vault-redis", versions.VAULT_REDIS, ("vault-plugin-database-redis",), tests_only=True),
+    Group("vault-injector", versions.VAULT_INJECTOR, ("vault-k8s",), tests_only=True),
     Group(
         "cert-manager",
         versions.CERT_MANAGER,

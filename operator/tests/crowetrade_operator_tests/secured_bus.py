@@ -164,7 +164,11 @@ class SecuredBus:
 
     def judged(self, reason: str) -> int:
         """How many connections the authorizers have judged so (Allowed, or why not), as their metrics say."""
-        return sum(replica.decisions(reason) for replica in self.replicas if replica.process.running)
+        return self.counted("decisions", reason=reason)
+
+    def counted(self, metric: str, **labels: str) -> int:
+        """A counter of the authorizers that run, of all labels that are not given."""
+        return sum(replica.counted(metric, **labels) for replica in self.replicas if replica.process.running)
 
 
 async def _silent(error: Exception) -> None:
@@ -182,15 +186,15 @@ class AuthorizerReplica:
         """Returns when it is ready."""
         wait_for(self.process, f"http://127.0.0.1:{self.http_port}/readyz")
 
-    def decisions(self, reason: str) -> int:
-        """How many connections it has judged so, of all roles."""
+    def counted(self, metric: str, **labels: str) -> int:
+        """A counter, of all labels that are not given."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics", timeout=5) as answer:
             families = text_string_to_metric_families(answer.read().decode())
         return sum(
             int(sample.value)
             for family in families
             for sample in family.samples
-            if sample.name == "crowetrade_authorizer_decisions_total" and sample.labels["reason"] == reason
+            if sample.name == f"crowetrade_authorizer_{metric}_total" and labels.items() <= sample.labels.items()
         )
 
 

@@ -143,7 +143,7 @@ def test_others_reach_nothing_of_ours_but_what_is_meant_for_them(source: str) ->
 def test_the_operators_namespace_reads_metrics() -> None:
     """Kubernetes lets probes of the node in by itself."""
     reader = Pod(SYSTEM_NAMESPACE, {"app": "metrics"})
-    for target in ("strategy", "gateway", "operator", "authorizer", "risk auditor"):
+    for target in ("strategy", "gateway", "operator", "authorizer", "risk auditor", "NATS"):
         reached = {port for port in PORTS if passes(_policies(*WITH_VAULT), reader, PEERS[target], port)}
         assert reached == {8080, 50052} if target == "gateway" else {8080}
 
@@ -170,7 +170,7 @@ def test_the_operators_namespace_reads_metrics() -> None:
     ],
 )
 def test_monitoring_reads_metrics_where_it_is_named(values: tuple[str, ...], reached: dict[str, bool]) -> None:
-    for target in ("strategy", "gateway", "operator", "authorizer", "risk auditor"):
+    for target in ("strategy", "gateway", "operator", "authorizer", "risk auditor", "NATS"):
         found = {source: _arrives((*WITH_VAULT, *values), source, target, 8080) for source in reached}
         assert found == reached, target
         assert not any(_arrives((*WITH_VAULT, *values), source, target, 50051) for source in reached)

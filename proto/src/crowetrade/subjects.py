@@ -26,6 +26,8 @@ ADMIN_API = "$JS.DATA.API"
 """Prefix of the JetStream API for administrators, whose account is another one than that of the streams."""
 SERVER_FACTS = "$SYS.REQ.SERVER.PING.VARZ"
 """Subject of the request that each server answers with its settings."""
+SERVER_NAMES = "$SYS.REQ.SERVER.PING.IDZ"
+"""Subject of the request that each server answers with its id."""
 AUDIT_STREAM = "AUDIT"
 """The audit trail of all writers; see `audit_stream_config`."""
 AUDIT_RETENTION_SECONDS = 7 * 365 * 86_400
@@ -71,6 +73,11 @@ def handshake(namespace: str, strategy: str, role: str) -> str:
 def dead_letter(subject: str) -> str:
     """Subject to which a receiver sends what it could not decode, as it came, with the reason in a header."""
     return f"dlq.{subject}"
+
+
+def server_reload(server_id: str) -> str:
+    """Subject of the request that has a server read its configuration again."""
+    return f"$SYS.REQ.SERVER.{server_id}.RELOAD"
 
 
 def journal_stream(namespace: str, venue: str) -> str:

@@ -85,6 +85,9 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
         self._limits = sessions.limits
         self._clock = sessions.clock
         self._waiting: dict[asyncio.Future[None], None] = {}
+        self._open: dict[Session, _Context] = {}
+        if identity is not None:
+            identity.on_revocation(self._judge_again)
 
     async def OrderSession(  # type: ignore[override]  # the stub knows generators alone; grpc.aio takes coroutines too
         self, request_iterator: AsyncIterator[Request], context: _Context
@@ -99,9 +102,11 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
         opened = logon if isinstance(logon, End) else self._sessions.open(logon)
         if isinstance(opened, End):
             await _abort(context, opened)
+        self._open[opened] = context
         try:
             await self._serve(opened, context, None if caller is None else end_of_certificate(context))
         finally:
+            del self._open[opened]
             # A stream that was reset ends here, cancelled: the session has ended then without anybody's word.
             opened.end(_RESET)
             self._sessions.release(opened)
@@ -117,6 +122,14 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
             f"certificate {caller}",
         )
         return End(EndKind.UNBOUND, refusal.text)
+
+    def _judge_again(self) -> None:
+        """Ends the sessions of those who are revoked now."""
+        assert self._identity is not None
+        for session, context in self._open.items():
+            caller = peer_of(context, self._identity)
+            if isinstance(caller, Refusal):
+                session.end(End(EndKind.UNBOUND, caller.text))
 
     async def _serve(self, session: Session, context: _Context, certificate_ends: datetime | None) -> None:
         writer = asyncio.create_task(_write(session, context))

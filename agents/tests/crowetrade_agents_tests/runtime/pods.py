@@ -33,36 +33,45 @@ class Pod:
 
     def until_it_listens(self) -> None:
         """Waits for the control service."""
-        deadline = time.monotonic() + SECONDS
-        while True:
-            assert self.process.poll() is None, (self.folder / "log").read_text()
+
+        def listens() -> bool:
             try:
                 with socket.create_connection(("127.0.0.1", self.control_port), 1):
-                    return
+                    return True
             except OSError:
-                assert time.monotonic() < deadline, (self.folder / "log").read_text()
-                time.sleep(0.05)
+                return False
+
+        self._until(listens)
 
     def readiness(self) -> str:
         """What /readyz says, once it answers."""
-        deadline = time.monotonic() + SECONDS
-        while True:
-            try:
-                with urlopen(f"http://127.0.0.1:{self.environment[EnvName.HTTP_PORT]}/readyz", timeout=5) as answer:
-                    return str(answer.read().decode())
-            except HTTPError as error:
-                return error.read().decode()
-            except OSError:
-                assert time.monotonic() < deadline, (self.folder / "log").read_text()
-                time.sleep(0.05)
+        return self.until_readiness(lambda said: True)
 
     def until_readiness(self, wanted: Callable[[str], bool]) -> str:
         """Waits until what /readyz says is as wanted, and returns it."""
-        deadline = time.monotonic() + SECONDS
-        while not wanted(said := self.readiness()):
-            assert time.monotonic() < deadline, said
-            time.sleep(0.05)
+        said = ""
+
+        def is_wanted() -> bool:
+            nonlocal said
+            try:
+                with urlopen(f"http://127.0.0.1:{self.environment[EnvName.HTTP_PORT]}/readyz", timeout=5) as answer:
+                    said = str(answer.read().decode())
+            except HTTPError as error:
+                said = error.read().decode()
+            except OSError:
+                return False
+            return wanted(said)
+
+        self._until(is_wanted)
         return said
+
+    def _until(self, check: Callable[[], bool]) -> None:
+        """Asks again and again until it holds; at the latest when the process has ended."""
+        deadline = time.monotonic() + SECONDS
+        while not check():
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.02)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_operator.authorizer.keys import pair
+from crowetrade_operator.authorizer.open_connections import INBOX_PREFIX, OpenConnections
 from crowetrade_operator.authorizer.service import QUEUE, Authorizer
 from crowetrade_operator.authorizer.settings import AuthorizerSettings, read_settings
 from crowetrade_operator.authorizer.strategies import Strategies
@@ -78,6 +79,9 @@ class AuthorizerProcess:
                 trail.record_start("authorizer")
                 authorizer = Authorizer(pair(self._settings.seeds.issuer), identity, strategies, Refusals(trail))
                 await authorizer.serve(client)
+                connections = OpenConnections()
+                identity.on_revocation(connections.revoked)
+                tasks.append(asyncio.create_task(connections.run(client)))
                 self.health.set_ready("bus", True)
                 log.info("authorizer_serves")
                 async with trail.writing(connecting(self._settings.nats_url, f"{QUEUE}-audit", identity)):
@@ -96,7 +100,8 @@ class AuthorizerProcess:
 
     async def _connect(self, identity: Identity) -> Client:
         seed = self._settings.seeds.user
-        return await BusClient.open(self._settings.nats_url, QUEUE, identity, self._ready("bus"), nkeys_seed_str=seed)
+        url, ready = self._settings.nats_url, self._ready("bus")
+        return await BusClient.open(url, QUEUE, identity, ready, nkeys_seed_str=seed, inbox_prefix=INBOX_PREFIX)
 
     async def _close(self, client: Client) -> None:
         """What was asked is answered; a server that does not answer does not hold us up."""

@@ -18,3 +18,8 @@ DECISION_SECONDS = Histogram(
 )
 STRATEGIES = Gauge(f"{_PREFIX}_strategies", "Strategies whose venues are known.")
 WATCH_FAILURES = Counter(f"{_PREFIX}_watch_failures", "Lists and watches of Strategies that ended with an error.")
+REVOCATIONS_APPLIED = Counter(
+    f"{_PREFIX}_revocations_applied",
+    "Times that the bus was told to judge open connections again because of a revocation, by result (Done, Failed).",
+    ["result"],
+)

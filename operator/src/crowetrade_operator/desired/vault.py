@@ -18,6 +18,7 @@ from crowetrade_api.files import (
     VAULT_AGENT_LOG,
     VAULT_CA_FILE,
 )
+from crowetrade_api.names import USER_ID
 from crowetrade_api.v1alpha1.venueconnection import CredentialKeys, VaultCredentials
 from crowetrade_operator.desired.pod import CONTAINER_SECURITY, TMP_MOUNT, with_storage
 from crowetrade_operator.settings import Settings, VaultDelivery
@@ -215,7 +216,9 @@ def injector_annotations(credentials: VaultCredentials, settings: Settings) -> d
         "auth-path": f"auth/{settings.vault_auth_path}",
         "agent-service-account-token-volume-name": TOKEN_VOLUME,
         "agent-image": settings.vault_image,
-        "agent-run-as-same-user": "true",
+        # `agent-run-as-same-user` wants the user in the container, and ours is the pod's.
+        "agent-run-as-user": str(USER_ID),
+        "agent-run-as-group": str(USER_ID),
         # Pod Security `restricted` asks for it, and the injector sets none.
         "agent-json-patch": json.dumps(
             [{"op": "add", "path": "/securityContext/seccompProfile", "value": {"type": "RuntimeDefault"}}]

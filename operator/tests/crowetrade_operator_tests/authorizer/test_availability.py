@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -165,6 +166,66 @@ async def test_a_connection_ends_when_its_certificate_is_revoked_and_that_of_the
 
         await until("the connection to be closed", refused)
         assert bus.judged("Revoked") == 1
+
+
+async def test_connections_end_when_their_certificate_is_revoked_and_others_stay(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer, record_property: Callable[[str, object], None]
+) -> None:
+    """The authorizer learns of it within the ten seconds between two looks at its files, and has the server ask."""
+    authorizer, revoked = bus.directory(AUTHORIZER), bus.authority.issue_to(GATEWAY)
+    unrevoked = bus.authority.revocations()
+    write_identity(authorizer, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=unrevoked)
+    for number in (0, 1):
+        await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig, number).wait_ready)
+    ended: list[str] = []
+
+    def ends(who: str) -> dict[str, Callable[[], Awaitable[None]]]:
+        async def note() -> None:
+            ended.append(who)
+
+        return {"closed_cb": note, "disconnected_cb": note}
+
+    async with contextlib.AsyncExitStack() as stack:
+        operator = await stack.enter_async_context(bus.connected(OPERATOR, **ends("operator")))
+        others = [
+            await stack.enter_async_context(bus.connected(GATEWAY, **ends("another of the gateway"))) for _ in range(40)
+        ]
+        write_identity(bus.directory(GATEWAY), revoked, bus.authority)
+        await stack.enter_async_context(bus.connected(GATEWAY, **ends("revoked")))
+        assert await hears(operator, others[0], "status.desk.gateway.sim")
+        (authorizer / "ca.crl").write_bytes(bus.authority.revocations(revoked))
+        began = time.monotonic()
+        await until("the connection to be ended", lambda: "revoked" in ended)
+        record_property("seconds_to_the_end", round(time.monotonic() - began, 1))
+        # Each of the two replicas has the server ask.
+        await until("both to have asked", lambda: bus.counted("revocations_applied", result="Done") == 2)
+        assert await hears(operator, others[-1], "status.desk.gateway.sim")
+        assert set(ended) == {"revoked"}
+    assert bus.judged("Revoked") == 1
+
+
+async def test_a_server_that_cannot_ask_now_is_told_to_again(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
+) -> None:
+    authorizer, revoked = bus.directory(AUTHORIZER), bus.authority.issue_to(GATEWAY)
+    unrevoked = bus.authority.revocations()
+    write_identity(authorizer, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=unrevoked)
+    write_identity(bus.directory(GATEWAY), revoked, bus.authority)
+    await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig).wait_ready)
+    closed = asyncio.Event()
+
+    async def when_closed() -> None:
+        closed.set()
+
+    access = bus.folder / "nats/access.conf"
+    usable = access.read_text()
+    async with bus.connected(GATEWAY, closed_cb=when_closed):
+        access.write_text("unreadable {")
+        (authorizer / "ca.crl").write_bytes(bus.authority.revocations(revoked))
+        await until("it to fail", lambda: bus.counted("revocations_applied", result="Failed") >= 1)
+        assert not closed.is_set()
+        access.write_text(usable)
+        await until("the connection to be closed", closed.is_set)
 
 
 async def test_a_client_comes_back_with_its_subscriptions_when_an_authorizer_answers_again(

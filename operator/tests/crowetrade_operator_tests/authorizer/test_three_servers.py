@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,12 +21,13 @@ from crowetrade_agents.errors import JournalUnavailable, Overtaken
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.settings import StreamSettings
-from crowetrade_operator_tests.secured_bus import OPERATOR, identity_of_gateway
+from crowetrade_operator_tests.secured_bus import AUTHORIZER, OPERATOR, identity_of_gateway
 from crowetrade_operator_tests.secured_cluster import SERVERS, SecuredCluster, secured_cluster
 from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import end, until
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.nats import BusClient
+from crowetrade_process_tests.identity.authority import write_identity
 
 pytestmark = [
     pytest.mark.integration,
@@ -63,15 +64,20 @@ class Writer:
                 journal = await self._open()
 
     async def _open(self) -> JetStreamJournal:
-        while True:
+        journal = JetStreamJournal(self.client, NAMESPACE, VENUE)
+
+        async def opened() -> bool:
+            nonlocal journal
             journal = JetStreamJournal(self.client, NAMESPACE, VENUE)
             try:
                 async for _ in (await journal.open()).events:
                     pass
             except JournalUnavailable:
-                await asyncio.sleep(0.1)
-            else:
-                return journal
+                return False
+            return True
+
+        await until("the journal to be opened", opened, PATIENCE_SECONDS)
+        return journal
 
     async def goes_on(self, records: int = 20) -> None:
         """Waits until so many more are confirmed."""
@@ -109,14 +115,20 @@ async def writing(cluster: SecuredCluster) -> AsyncIterator[Writer]:
 async def recorded(cluster: SecuredCluster) -> set[int]:
     """Times of all records; the chain is checked while they are read. As a gateway that is started again does, it
     connects and reads anew when the stream has no leader, or nobody is there to let it in, for a moment."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            try:
-                async with cluster.connected(identity_of_gateway(NAMESPACE, VENUE)) as client:
-                    recovered = await JetStreamJournal(client, NAMESPACE, VENUE).open()
-                    return {event.at_unix_ns async for event in recovered.events}
-            except (JournalUnavailable, NatsError, OSError):
-                await asyncio.sleep(0.1)
+    found: set[int] = set()
+
+    async def read() -> bool:
+        nonlocal found
+        try:
+            async with cluster.connected(identity_of_gateway(NAMESPACE, VENUE)) as client:
+                recovered = await JetStreamJournal(client, NAMESPACE, VENUE).open()
+                found = {event.at_unix_ns async for event in recovered.events}
+        except (JournalUnavailable, NatsError, OSError):
+            return False
+        return True
+
+    await until("the journal to be read", read, PATIENCE_SECONDS)
+    return found
 
 
 async def led(client: Client) -> StreamInfo:
@@ -166,6 +178,32 @@ async def test_one_server_is_killed_and_nothing_that_was_acknowledged_is_lost(
         for number in range(SERVERS):
             complete = partial(has, cluster_of_nats, number, len(found))
             await until(f"server {number} to have all", complete, PATIENCE_SECONDS)
+
+
+async def test_connections_to_whichever_server_end_when_their_certificate_is_revoked(
+    cluster_of_nats: SecuredCluster,
+) -> None:
+    name, authority, ended = identity_of_gateway(NAMESPACE, "revoked"), cluster_of_nats.authority, set[str]()
+
+    def ends(who: str) -> Callable[[], Awaitable[None]]:
+        async def note() -> None:
+            ended.add(who)
+
+        return note
+
+    revoked = authority.issue_to(name)
+    write_identity(cluster_of_nats.directory(name), revoked, authority)
+    async with AsyncExitStack() as stack:
+        for number in range(SERVERS):
+            cluster_of_nats.entry = number
+            await stack.enter_async_context(cluster_of_nats.connected(name, closed_cb=ends(f"revoked {number}")))
+            await stack.enter_async_context(cluster_of_nats.connected(OPERATOR, closed_cb=ends(f"operator {number}")))
+        cluster_of_nats.entry = 0
+        (cluster_of_nats.directory(AUTHORIZER) / "ca.crl").write_bytes(authority.revocations(revoked))
+        await until("all of them to end", lambda: len(ended) >= SERVERS)
+        # Each of the two authorizers has every server ask.
+        await until("both to have asked", lambda: cluster_of_nats.counted("revocations_applied", result="Done") == 2)
+        assert ended == {f"revoked {number}" for number in range(SERVERS)}
 
 
 def has(cluster: SecuredCluster, number: int, records: int) -> bool:

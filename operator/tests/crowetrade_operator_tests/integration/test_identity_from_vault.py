@@ -33,8 +33,9 @@ def vault(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> It
         program("vault")
     except RuntimeError as error:
         pytest.skip(f"a real Vault is needed: {error}")
-    server = Vault(tmp_path_factory.mktemp("vault"))
-    server.set_up(api_server)
+    server = Vault(tmp_path_factory.mktemp("vault"), api_server)
+    server.start()
+    server.set_up_identities()
     yield server
     server.stop()
 
@@ -52,6 +53,7 @@ async def environment(
         IdentityVariable.SOURCE: "Vault",
         IdentityVariable.VAULT_ADDR: vault.address,
         IdentityVariable.VAULT_CACERT: str(vault.ca_file),
+        IdentityVariable.VAULT_TLS_SERVER_NAME: vault.server_name,
         IdentityVariable.TOKEN_FILE: str(token),
     }
 
@@ -186,8 +188,12 @@ async def test_the_next_address_is_asked_when_one_is_down_or_is_not_vault(
     assert identity.name.service_account == ACCOUNT
 
 
-async def test_a_server_name_may_differ_from_the_address(environment: dict[str, str]) -> None:
-    identity = await start({**environment, IdentityVariable.VAULT_TLS_SERVER_NAME: "localhost"})
+async def test_where_no_server_name_is_set_the_host_of_the_address_counts(
+    environment: dict[str, str], vault: Vault
+) -> None:
+    """In the other tests it is set, and the address is a number."""
+    del environment[IdentityVariable.VAULT_TLS_SERVER_NAME]
+    identity = await start({**environment, IdentityVariable.VAULT_ADDR: f"https://localhost:{vault.port}"})
     assert identity.name.service_account == ACCOUNT
 
 
@@ -250,12 +256,13 @@ async def test_a_certificate_is_renewed_by_itself_while_vault_is_there(environme
 async def test_a_sealed_vault_is_said_to_be_sealed(
     environment: dict[str, str], api_server: ApiServer, tmp_path: Path
 ) -> None:
-    own = Vault(tmp_path)
+    own = Vault(tmp_path, api_server)
     try:
-        own.set_up(api_server)
+        own.start()
+        own.set_up_identities()
         environment |= {IdentityVariable.VAULT_ADDR: own.address, IdentityVariable.VAULT_CACERT: str(own.ca_file)}
         identity = await start(environment)
-        own.call("PUT", "sys/seal")
+        own.seal()
         said: list[str] = []
         identity._report = lambda ok, why: said.append(why)
         assert not await identity.refresh()

@@ -57,6 +57,19 @@ async def mutating(
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    url = f"https://localhost:{runner.addresses[0][1]}/"
+    try:
+        async with registered(cluster, namespace, group, plural, url, authority):
+            yield webhook
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def registered(
+    cluster: Cluster, namespace: str, group: str, plural: str, url: str, authority: Authority
+) -> AsyncIterator[None]:
+    """The API server asks this address, whose certificate the authority has issued."""
     name = f"{plural}.{namespace}.example.com"
     body = {
         "apiVersion": CONFIGURATIONS.api_version,
@@ -69,10 +82,7 @@ async def mutating(
                 "sideEffects": "None",
                 "reinvocationPolicy": "IfNeeded",
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-                "clientConfig": {
-                    "url": f"https://localhost:{runner.addresses[0][1]}/",
-                    "caBundle": base64.b64encode(authority.pem).decode(),
-                },
+                "clientConfig": {"url": url, "caBundle": base64.b64encode(authority.pem).decode()},
                 "rules": [
                     {
                         "apiGroups": [group],
@@ -86,7 +96,6 @@ async def mutating(
     }
     await cluster.create(CONFIGURATIONS, "", body)
     try:
-        yield webhook
+        yield
     finally:
         await cluster.delete(CONFIGURATIONS, "", name)
-        await runner.cleanup()

@@ -77,6 +77,7 @@ class Identity:
         self._renew_at = datetime.max.replace(tzinfo=UTC)
         self._listeners: list[Callable[[], None]] = []
         self._refusal_listeners: list[Callable[[Refusal], None]] = []
+        self._revocation_listeners: list[Callable[[], None]] = []
         self._context: ssl.SSLContext | None = None
         metrics.ENABLED.set(1)
 
@@ -113,6 +114,10 @@ class Identity:
     def on_change(self, listener: Callable[[], None]) -> None:
         """Calls back when the certificate or whom to trust has changed."""
         self._listeners.append(listener)
+
+    def on_revocation(self, listener: Callable[[], None]) -> None:
+        """Calls back when a certificate is known to be revoked that was not before: who has let it in judges again."""
+        self._revocation_listeners.append(listener)
 
     async def start(self, report: Report = lambda ok, why: None) -> None:
         """Returns with a certificate, however often it has to ask; `report` is called from now on at each change."""
@@ -178,11 +183,14 @@ class Identity:
     def _take_trust(self, trust: Trust) -> None:
         if trust == self._trust:
             return
-        self._revocations = Revocations.read(trust)
+        before, self._revocations = self._revocations.revoked(), Revocations.read(trust)
         bundle_changed = self._trust is None or trust.bundle_pem != self._trust.bundle_pem
         self._trust = trust
         if self._credentials is not None and bundle_changed:
             self._set(replace(self._credentials, bundle_pem=trust.bundle_pem))
+        if self._revocations.revoked() - before:
+            for listener in self._revocation_listeners:
+                listener()
 
     def _take_credentials(self, credentials: Credentials) -> bool:
         """Whether they are others than before."""

@@ -74,6 +74,10 @@ class Revocations:
                 )
         return cls(lists, issuers)
 
+    def revoked(self) -> frozenset[tuple[x509.Name, int]]:
+        """Authority and serial number of every certificate that a list names."""
+        return frozenset((item.issuer, entry.serial_number) for item in self.lists or () for entry in item)
+
     def judge(self, certificate: x509.Certificate, now: datetime) -> Refusal | None:
         """Nothing when it is not revoked. Where there are lists, its authority must have one that is up to date."""
         if self.lists is None:

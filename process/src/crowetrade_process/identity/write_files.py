@@ -2,7 +2,8 @@
 
 Runs beside nats-server: it gets the certificate as every process of ours does, writes it into memory that both share,
 and tells nats-server to read it again. Files are written before the signal and replaced one by one, by rename: the
-program never reads half of one, and reads them only when it starts or is told to.
+program never reads half of one, and reads them only when it starts or is told to. It also passes on what nats-server
+writes to its log, and counts the handshakes that it refuses.
 """
 
 from __future__ import annotations
@@ -12,20 +13,24 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
 
 from crowetrade_process.exit import failed
+from crowetrade_process.health import Health
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.files import BUNDLE_FILE, CERTIFICATE_FILE, KEY_FILE
+from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.running import running
+from crowetrade_process.identity.server_log import follow
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process.logs import configure_logging
-from crowetrade_process.stopping import stop_on_signals
+from crowetrade_process.stopping import cancelled, stop_on_signals
 
 CONFIGURATION_ERROR = 78
 """EX_CONFIG of sysexits.h."""
@@ -61,28 +66,58 @@ def reload(pid_file: Path) -> None:
         log.error("reload_failed", pid_file=str(pid_file), error=str(error))
 
 
-async def serve(directory: Path, pid_file: Path, environment: Mapping[str, str]) -> None:
+async def serve(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """Runs until SIGTERM or SIGINT. Raises IdentitySettingsError."""
     identity = identity_from_environment(environment)
     if identity is None:
         raise IdentitySettingsError(f"{IdentityVariable.SOURCE} is None: there is no identity to write; set it")
-    stopping = stop_on_signals()
+    stopping, health = stop_on_signals(), Health()
 
     def report(ok: bool, why: str) -> None:
+        health.set_ready("identity", ok, why)
         if not ok:
             log.warning("no_identity", why=why)
 
-    async with running(identity, report, stopping):
+    # What is refused is counted while this process has no certificate, too.
+    async with (
+        _served(health, options.http_port),
+        _followed(options.log_file, identity),
+        running(identity, report, stopping),
+    ):
         if stopping.is_set():
             return
 
         def changed() -> None:
-            write(identity.credentials, directory)
-            reload(pid_file)
+            write(identity.credentials, options.directory)
+            reload(options.reload_pid_file)
 
         changed()
         identity.on_change(changed)
         await stopping.wait()
+
+
+@asynccontextmanager
+async def _served(health: Health, port: int | None) -> AsyncIterator[None]:
+    if port is None:
+        yield
+        return
+    await health.serve(port)
+    try:
+        yield
+    finally:
+        await health.stop()
+
+
+@asynccontextmanager
+async def _followed(log_file: Path | None, identity: Identity) -> AsyncIterator[None]:
+    if log_file is None:
+        yield
+        return
+    following = asyncio.create_task(follow(log_file, identity))
+    try:
+        yield
+    finally:
+        await cancelled(following)
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
@@ -92,10 +127,12 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         "--directory", type=Path, required=True, help=f"gets {CERTIFICATE_FILE}, {KEY_FILE}, {BUNDLE_FILE}"
     )
     parser.add_argument("--reload-pid-file", type=Path, required=True, help="of the process that gets SIGHUP")
+    parser.add_argument("--log-file", type=Path, help="of that process: is printed, and its refusals are counted")
+    parser.add_argument("--http-port", type=int, help="where metrics are")
     options = parser.parse_args(arguments)
     configure_logging()
     try:
-        asyncio.run(serve(options.directory, options.reload_pid_file, environment))
+        asyncio.run(serve(options, environment))
     except IdentitySettingsError as error:
         return failed(CONFIGURATION_ERROR, "configuration_error", str(error), DEFAULT_TERMINATION_LOG)
     return 0

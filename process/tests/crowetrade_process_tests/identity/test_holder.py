@@ -120,6 +120,21 @@ def test_the_renewal_is_at_the_share_or_a_little_before(minutes: int, share: flo
     assert at <= START + lifetime * share + timedelta(seconds=1)
 
 
+async def test_a_revocation_is_told_once_and_a_list_that_is_made_anew_is_none(
+    source: SourceOfTests, clock: Clock
+) -> None:
+    first, second = source.authority.issue_to(NAME), source.authority.issue_to(NAME)
+    source.revocations = source.authority.revocations(first)
+    told: list[str] = []
+    identity = Identity(source, TRUST_DOMAIN, now=clock, sleep=clock.sleep)
+    await identity.start()
+    identity.on_revocation(lambda: told.append("revoked"))
+    for revoked, times in (((first,), 0), ((first, second), 1), ((second, first), 1), ((second,), 1), ((), 1)):
+        source.revocations = source.authority.revocations(*revoked, next_update=HOUR + timedelta(minutes=len(revoked)))
+        assert await identity.refresh()
+        assert len(told) == times, revoked
+
+
 async def test_a_certificate_is_renewed_at_two_thirds_of_its_lifetime(source: SourceOfTests, clock: Clock) -> None:
     before = RENEWALS._value.get()
     async with renewing(source, clock, Reports()) as identity:
