@@ -17,8 +17,8 @@ from crowetrade_agents_tests.gateway.harness import NAMESPACE, VENUE
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.samples import venue_manifest
-from crowetrade_operator_tests.servers import ApiServer, program, start_api_server
-from crowetrade_operator_tests.vault_server import METHOD, Vault
+from crowetrade_operator_tests.servers import ApiServer, start_api_server
+from crowetrade_operator_tests.vault_server import Vault, skip_without_vault
 from tests.vault.servers import VaultAgent, service_account_token
 
 __all__ = ["nats_server", "nats_url"]
@@ -27,21 +27,10 @@ _numbers = itertools.count(1)
 REFRESH_SECONDS = 5
 
 
-def _installed() -> bool:
-    try:
-        program("vault")
-        program(METHOD)
-        program("kube-apiserver")
-    except RuntimeError:
-        return False
-    return True
-
-
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """An API server of no cluster."""
-    if not _installed():
-        pytest.skip("there is no Vault: run `make cluster-up` once, it builds Vault and kube-apiserver into the cache")
+    skip_without_vault()
     server, processes = start_api_server(tmp_path_factory.mktemp("apiserver"))
     yield server
     for process in processes:

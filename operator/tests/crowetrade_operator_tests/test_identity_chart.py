@@ -149,3 +149,19 @@ def test_three_servers_of_nats_prove_to_each_other_who_they_are() -> None:
     assert "nats" in names(three, "PodDisruptionBudget")
     (policy,) = [item for item in of_kind(three, "NetworkPolicy") if item["metadata"]["name"] == "nats"]
     assert "cluster" in {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+
+
+def test_the_log_of_nats_is_read_by_the_process_whose_metrics_are_scraped() -> None:
+    template = of_kind(FROM_VAULT, "StatefulSet")[0]["spec"]["template"]
+    (server,) = template["spec"]["containers"]
+    reader = container(FROM_VAULT, "nats")
+    (path,) = [item.removeprefix("--log=") for item in server["args"] if item.startswith("--log=")]
+    assert f"--log-file={path}" in reader["args"]
+    for one in (server, reader):
+        assert any(path.startswith(f"{mount['mountPath']}/") for mount in one["volumeMounts"] if mount["name"] == "run")
+    (port,) = reader["ports"]
+    assert port["name"] == "http"
+    assert f"--http-port={port['containerPort']}" in reader["args"]
+    assert template["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] == reader["name"]
+    (without,) = pod(NONE, "nats")["containers"]
+    assert not any("log" in item for item in without["args"])

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tools.localcluster import certificates
 
 from crowetrade_operator_tests.servers import TOKEN, ApiServer, Process, free_port, program, wait_for
@@ -25,6 +26,15 @@ AUDIENCE = "vault"
 TRUST_DOMAIN = "crowetrade.local"
 METHOD = "vault-plugin-auth-kubernetes"
 DATABASE_PLUGIN = "vault-plugin-database-redis"
+
+
+def skip_without_vault() -> None:
+    """Skips the test where its programs are not built."""
+    try:
+        for name in ("vault", METHOD, "kube-apiserver"):
+            program(name)
+    except RuntimeError as error:
+        pytest.skip(f"a real Vault is needed: {error}")
 
 
 class Vault:

@@ -13,8 +13,8 @@ from cryptography import x509
 
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import SERVICE_ACCOUNTS
-from crowetrade_operator_tests.servers import ApiServer, free_port, program
-from crowetrade_operator_tests.vault_server import Vault, service_account_token
+from crowetrade_operator_tests.servers import ApiServer, free_port
+from crowetrade_operator_tests.vault_server import Vault, service_account_token, skip_without_vault
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.peer import Reason, Refusal
@@ -29,10 +29,7 @@ ACCOUNT = "venue-sim"
 @pytest.fixture(scope="module")
 def vault(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
     """One for the tests of this module."""
-    try:
-        program("vault")
-    except RuntimeError as error:
-        pytest.skip(f"a real Vault is needed: {error}")
+    skip_without_vault()
     server = Vault(tmp_path_factory.mktemp("vault"), api_server)
     server.start()
     server.set_up_identities()

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import ssl
+import stat
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +15,19 @@ from typing import Any
 
 import pytest
 
-from crowetrade_api.files import CREDENTIALS_DIRECTORY, CREDENTIALS_FILE, VAULT_CA_FILE
+from crowetrade_api.files import CREDENTIALS_DIRECTORY, CREDENTIALS_FILE, VAULT_CA_FILE, CredentialsFile
+from crowetrade_api.names import venue_object
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import NAMESPACES, PODS
+from crowetrade_operator.cluster.resources import NAMESPACES, PODS, SERVICE_ACCOUNTS
 from crowetrade_operator.desired.deployment import venue_deployment
 from crowetrade_operator.desired.vault import INJECTOR_TOKEN_DIRECTORY, template
 from crowetrade_operator.errors import Conflict
-from crowetrade_operator.settings import VaultDelivery
+from crowetrade_operator.settings import Settings, VaultDelivery
 from crowetrade_operator_tests.integration.webhook import registered
 from crowetrade_operator_tests.samples import SETTINGS, change, venue, venue_manifest
 from crowetrade_operator_tests.servers import TOKEN, ApiServer, Process, free_port, program, wait_for
+from crowetrade_operator_tests.vault_server import Vault, service_account_token, skip_without_vault
+from crowetrade_operator_tests.waiting import until
 from crowetrade_process_tests.identity.authority import Authority
 
 pytestmark = pytest.mark.integration
@@ -41,6 +45,7 @@ INJECTED = replace(
     vault_namespace="desk",
     vault_server_name="vault.internal",
 )
+ACCOUNT = venue_object(VENUE.name)
 IN_CLUSTER = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -92,17 +97,30 @@ def injector(tmp_path_factory: pytest.TempPathFactory, api_server: ApiServer) ->
         process.stop()
 
 
-@pytest.fixture
-async def pod(injector: Injector, cluster: Cluster) -> AsyncIterator[Object]:
+@contextlib.asynccontextmanager
+async def admitted(injector: Injector, cluster: Cluster, settings: Settings) -> AsyncIterator[Object]:
     """A gateway's pod as the API server has admitted it, in a namespace with Pod Security `restricted`."""
     place = {"metadata": {"name": NAMESPACE, "labels": RESTRICTED}, "apiVersion": "v1", "kind": "Namespace"}
     with contextlib.suppress(Conflict):
         await cluster.create(NAMESPACES, "", place)
-    made = venue_deployment(VENUE, "sha256:1", INJECTED)["spec"]["template"]
+    made = venue_deployment(VENUE, "sha256:1", settings)["spec"]["template"]
     manifest = {**made, "apiVersion": "v1", "kind": "Pod", "metadata": {**made["metadata"], "name": "venue-sim"}}
     async with registered(cluster, NAMESPACE, "", "pods", injector.url, injector.authority):
         yield await cluster.create(PODS, NAMESPACE, manifest)
     await cluster.delete(PODS, NAMESPACE, "venue-sim")
+
+
+@pytest.fixture
+async def pod(injector: Injector, cluster: Cluster) -> AsyncIterator[Object]:
+    """With every setting."""
+    async with admitted(injector, cluster, INJECTED) as found:
+        yield found
+
+
+def _config(pod: Object) -> str:
+    """Of the injected agent, as its command reads it."""
+    agent = _named(pod["spec"]["containers"], "vault-agent")
+    return base64.b64decode(_named(agent["env"], "VAULT_CONFIG")["value"]).decode()
 
 
 def _named(items: list[Object], name: str) -> Object:
@@ -129,8 +147,7 @@ async def test_a_gateways_pod_gets_the_agent_that_it_expects(pod: Object) -> Non
 
 
 async def test_the_agent_is_configured_as_the_annotations_say(pod: Object) -> None:
-    agent = _named(pod["spec"]["containers"], "vault-agent")
-    config = json.loads(base64.b64decode(_named(agent["env"], "VAULT_CONFIG")["value"]))
+    config = json.loads(_config(pod))
     assert VENUE.spec.credentials is not None
     assert VENUE.spec.credentials.vault is not None
     (rendered,) = config["template"]
@@ -148,3 +165,55 @@ async def test_the_agent_is_configured_as_the_annotations_say(pod: Object) -> No
     assert method["config"] == {"role": "venue-sim", "token_path": f"{INJECTOR_TOKEN_DIRECTORY}/token"}
     assert method["namespace"] == "desk"
     assert config["exit_after_auth"] is False
+
+
+@pytest.fixture
+def vault(api_server: ApiServer, tmp_path: Path) -> Iterator[Vault]:
+    """With the venue's key, which its gateway alone may read."""
+    skip_without_vault()
+    server = Vault(tmp_path, api_server)
+    server.start()
+    server.put("venues/sim", **{"api-key": "the key", "api-secret": "the secret"})
+    server.allow("venue-sim", "secret/data/venues/sim")
+    server.bind("venue-sim", NAMESPACE, ACCOUNT)
+    yield server
+    server.stop()
+
+
+async def test_a_real_agent_so_configured_writes_the_file_that_the_gateway_reads(
+    vault: Vault, injector: Injector, cluster: Cluster, api_server: ApiServer, tmp_path: Path
+) -> None:
+    settings = replace(
+        INJECTED,
+        vault_address=vault.address,
+        vault_ca=vault.authority,
+        vault_namespace="",
+        vault_server_name=vault.server_name,
+    )
+    async with admitted(injector, cluster, settings) as pod:
+        assert pod["spec"]["serviceAccountName"] == ACCOUNT
+        config = _config(pod)
+        with contextlib.suppress(Conflict):
+            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}}
+            await cluster.create(SERVICE_ACCOUNTS, NAMESPACE, account)
+        token = service_account_token(api_server, NAMESPACE, ACCOUNT)
+    # As the volumes of the pod: the token with Vault's authority, and memory for the keys.
+    mounted, keys = tmp_path / "mounted", tmp_path / "keys"
+    mounted.mkdir()
+    keys.mkdir()
+    (mounted / "token").write_text(token)
+    (mounted / VAULT_CA_FILE).write_text(vault.authority)
+    here = config.replace(INJECTOR_TOKEN_DIRECTORY, str(mounted)).replace(CREDENTIALS_DIRECTORY, str(keys))
+    (tmp_path / "agent.json").write_text(here.replace("/home/vault", str(tmp_path)))
+    agent = Process(
+        "vault-agent", [program("vault"), "agent", f"-config={tmp_path}/agent.json"], tmp_path, {"HOME": str(tmp_path)}
+    )
+    written = keys / CREDENTIALS_FILE
+    try:
+        await until("the keys to be written", written.exists)
+        found = CredentialsFile.model_validate_json(written.read_bytes())
+        assert found.keys == {"apiKey": "the key", "secret": "the secret"}
+        assert found.version == "1"
+        assert stat.S_IMODE(written.stat().st_mode) == 0o440
+    finally:
+        agent.stop()

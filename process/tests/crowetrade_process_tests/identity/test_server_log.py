@@ -53,14 +53,8 @@ class Watched:
         tls = self.folder / "tls"
         text = CONFIG.format(port=self.port, tls=tls, size=self.size, files=self.files)
         (self.folder / "nats.conf").write_text(text)
-        log, pid = self.folder / "nats.log", self.folder / "nats.pid"
-        command: list[str | Path] = [
-            BIN / "nats-server",
-            f"--config={self.folder}/nats.conf",
-            f"--log={log}",
-            f"--pid={pid}",
-        ]
-        self.server = Process("nats-server", command, self.folder)
+        flags = (f"--config={self.folder}/nats.conf", f"--log={self.folder}/nats.log", f"--pid={self.folder}/nats.pid")
+        self.server = Process("nats-server", [BIN / "nats-server", *flags], self.folder)
 
     def start_keeper(self) -> Process:
         """Returns when the certificate is written."""
