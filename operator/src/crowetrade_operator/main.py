@@ -60,6 +60,7 @@ STALLED_RECONCILE_SECONDS = 120.0
 STALLED_QUEUE_SECONDS = 120.0
 LOOP_TICK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0
+RESTARTING = "; restarting the operator"
 # Gateways speak each second.
 FIRST_WORDS_SECONDS = 5.0
 # Between two looks whether a namespace that could not be read can be read now.
@@ -328,7 +329,8 @@ class Operator:
         if ended is not None:
             error = ended.exception()
             cause = f": {error}" if error is not None else ""
-            raise RuntimeError(f"{ended.get_name()} has ended{cause}; restarting the operator") from error
+            again = "" if cause.endswith(RESTARTING) else RESTARTING
+            raise RuntimeError(f"{ended.get_name()} has ended{cause}{again}") from error
 
     def _stalled_reconcile(self) -> str:
         seconds = self.parts.controller.queue.longest_running() if self.parts else 0.0

@@ -45,6 +45,18 @@ async def first_of(*waits: Coroutine[object, object, object]) -> None:
             task.cancel()
 
 
+async def together(*works: Coroutine[object, object, object]) -> None:
+    """Runs all until the first of them raises, or until cancelled; then all have ended. Unlike a TaskGroup it cancels
+    again what has lost a cancellation."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await cancelled(*tasks)
+    for task in done:
+        task.result()
+
+
 async def cancelled(*tasks: asyncio.Task[T], again_seconds: float = AGAIN_SECONDS) -> None:
     """Cancels until all have ended, whatever they raise; again after `again_seconds`, which leave time to tidy up.
 

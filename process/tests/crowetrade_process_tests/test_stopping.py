@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from crowetrade_process.stopping import cancelled, first_of, stop_on_signals, unless_stopping
+from crowetrade_process.stopping import cancelled, first_of, stop_on_signals, together, unless_stopping
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -47,6 +47,35 @@ async def test_a_task_that_loses_a_cancellation_gets_another() -> None:
     await asyncio.sleep(0)
     await asyncio.wait_for(cancelled(task, again_seconds=0.01), 5)
     assert lost == 2
+
+
+async def test_what_runs_together_ends_together_although_one_loses_its_cancellation() -> None:
+    lost = 0
+
+    async def stubborn() -> None:
+        nonlocal lost
+        while lost < 1:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+        await asyncio.Event().wait()
+
+    async def fails() -> None:
+        raise ValueError("of one of them")
+
+    with pytest.raises(ValueError, match="of one of them"):
+        await asyncio.wait_for(together(stubborn(), fails()), 5)
+    assert lost == 1
+    lost = 0
+    task = asyncio.create_task(together(stubborn(), asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    _, late = await asyncio.wait({task}, timeout=5)
+    assert not late
+    assert task.cancelled()
+    assert lost == 1
 
 
 async def test_the_first_to_end_ends_the_others() -> None:

@@ -32,6 +32,7 @@ from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator.cluster.undeclared import UndeclaredFields, undeclared_fields
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound, NotInSchema
+from crowetrade_process.stopping import together
 
 log = structlog.get_logger()
 
@@ -201,9 +202,7 @@ class StatusWriter:
 
     async def run(self) -> None:
         """Writes until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(WRITERS):
-                group.create_task(self._write_on())
+        await together(*(self._write_on() for _ in range(WRITERS)))
 
     async def drain(self) -> None:
         """Writes what waits, now: at shutdown."""

@@ -81,7 +81,7 @@ def listening(places: Mapping[str, Place], listed: Listed, answered: Answered) -
         if response.status >= HTTPStatus.BAD_REQUEST:
             said = str((await payload_of(response)).get("message", "")).strip()
             hint = what_to_look_at(place[0], response.status) if place is not None else ""
-            answered(what, f"{response.status} {said}{hint}")
+            answered(what, f"{response.status} {said.removeprefix(str(response.status)).strip()}{hint}")
             return response
         answered(what, "")
         if from_now and place is not None:

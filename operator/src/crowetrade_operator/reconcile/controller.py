@@ -47,6 +47,7 @@ from crowetrade_operator.reconcile.figures import Figures
 from crowetrade_operator.reconcile.pod_warnings import warnings_about
 from crowetrade_operator.reconcile.queue import WorkQueue, work
 from crowetrade_operator.reconcile.traders import left_by
+from crowetrade_process.stopping import together
 
 log = structlog.get_logger()
 
@@ -262,13 +263,13 @@ class Controller:
 
     async def run(self) -> None:
         """Workers and the timer that looks at everything again, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.context.settings.workers):
-                group.create_task(work(self.queue, self.handle))
-            group.create_task(self._resync())
-            group.create_task(self._notice_silence())
-            group.create_task(self.figures.run())
-            group.create_task(self._look_for_orders_without_object())
+        await together(
+            *(work(self.queue, self.handle) for _ in range(self.context.settings.workers)),
+            self._resync(),
+            self._notice_silence(),
+            self.figures.run(),
+            self._look_for_orders_without_object(),
+        )
 
     async def handle(self, key: Key) -> None:
         """One reconcile with its errors: nothing that is raised here may end the worker."""

@@ -26,9 +26,7 @@ pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 LIMITS_CRD = "risklimits.trading.crowetrade.io"
 STRATEGIES_CRD = "strategies.trading.crowetrade.io"
-GONE = (
-    "kopf has ended: {} cannot be watched in namespace desk: 404 .*; is its CRD installed, and does it serve v1alpha1"
-)
+GONE = r"kopf has ended: {} of desk cannot be watched: 404 .*; is its CRD installed, and does it serve v1alpha1\?"
 SLOW = pytest.mark.skipif("CROWETRADE_CHAOS" not in os.environ, reason="the API server takes half a minute: make chaos")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import signal
 import sys
@@ -20,10 +19,10 @@ from typing import Any
 import pytest
 
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import DEPLOYMENTS, LEASES, SERVICES, STRATEGIES, VENUES
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, LEASES, RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator_tests.fault_proxy import FaultProxy
 from crowetrade_operator_tests.integration.picture import generations, settled
-from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
+from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, Process, free_port
 from crowetrade_operator_tests.waiting import end, until
 
@@ -86,22 +85,20 @@ class Pair:
         return after.proxy.writes[0]
 
     async def edits(self) -> None:
-        """Takes away a child again and again: whoever leads makes it again."""
-        for number in itertools.count():
+        """Makes a limit again and again: whoever leads says in its status where it is in force. A child that is taken
+        away as often would be made again later and later."""
+        while True:
             async with self.editing:
                 with contextlib.suppress(Exception):
-                    await self.cluster.delete(SERVICES, self.namespace, "strategy-ema")
-                    await self.label(str(number))
+                    await self.cluster.delete(RISK_LIMITS, self.namespace, "passing")
+                    manifest = limit_manifest("passing", namespace=self.namespace)
+                    await self.cluster.create(RISK_LIMITS, self.namespace, manifest)
             await asyncio.sleep(0.1)
-
-    async def label(self, number: str) -> None:
-        """An edit that whoever leads looks at."""
-        await self.cluster.merge(STRATEGIES, self.namespace, "ema", {"metadata": {"labels": {"number": number}}})
 
     async def settled(self, wanted: Object | None = None) -> Object:
         """What is there when nobody edits anything."""
         async with self.editing:
-            await self.label("none")
+            await self.cluster.delete(RISK_LIMITS, self.namespace, "passing")
             return await settled(self.cluster, self.namespace, wanted)
 
 
