@@ -44,6 +44,7 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._arrived = asyncio.Event()
+        self._ended = asyncio.Event()
         self._closed = False
 
     def __len__(self) -> int:
@@ -95,11 +96,19 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The worker is finished; the key is queued again when it became dirty meanwhile."""
         self._processing.pop(key, None)
+        self._ended.set()
         if key in self._dirty:
             self._push(key)
 
+    async def finish(self) -> None:
+        """Closes, and waits until no worker has a key."""
+        self.close()
+        while self._processing:
+            self._ended.clear()
+            await self._ended.wait()
+
     def close(self) -> None:
-        """Takes no more keys and drops all timers."""
+        """Takes no more keys, hands out none, and drops all timers."""
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
@@ -114,6 +123,8 @@ class WorkQueue(Generic[K]):
         return self._clock() - min(self._processing.values()) if self._processing else 0.0
 
     def _next(self) -> K | None:
+        if self._closed:
+            return None
         self._taken += 1
         lines = [self._first, self._second]
         if self._taken % SECOND_LINE_EVERY == 0:
