@@ -316,3 +316,22 @@ async def test_a_status_that_another_request_overwrote_is_noticed(writer: Writer
     assert not writer.status.is_overwritten(key, other)
     writer.report("a", said("newer"))
     assert not writer.status.is_overwritten(key, found), "what waits to be written will be compared with it"
+
+
+async def test_one_that_ends_writes_what_is_significant_and_nothing_after_that(
+    cluster: Cluster, namespace: str, tasks: set[asyncio.Task[None]]
+) -> None:
+    writer = Writer(cluster, namespace, per_second=0.001)
+    for name in ("a", "b", "c"):
+        await writer.object(name)
+    await writer.status.finish()
+    tasks.add(asyncio.create_task(writer.status.run()))
+    writer.report("a", said("figures"), live=said("before"))
+    writer.report("b", said("conditions", generation=2), live=said("before"))
+    await asyncio.sleep(0)
+    await writer.status.finish()
+    assert await writer.said("a") == {}, "figures are written by whoever leads next"
+    assert await writer.said("b") == said("conditions", generation=2)
+    writer.report("c", said("late", generation=2), live=said("before"))
+    await writer.clock.asked_again()
+    assert await writer.said("c") == {}

@@ -147,3 +147,19 @@ async def test_ages() -> None:
     now[0] = 7.0
     assert queue.oldest_waiting() == 0.0
     assert queue.longest_running() == 4.0
+
+
+async def test_one_that_ends_hands_out_nothing_more_and_waits_for_what_is_being_done() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "a"
+    finishing = asyncio.create_task(queue.finish())
+    _, late = await asyncio.wait({finishing}, timeout=0.05)
+    assert late, "a is being done"
+    waiting = asyncio.create_task(queue.get())
+    queue.done("a")
+    async with asyncio.timeout(10):
+        await finishing
+    assert not waiting.done(), "b is left to whoever leads next"
+    waiting.cancel()
