@@ -337,5 +337,5 @@ async def test_one_that_ends_writes_what_is_significant_and_nothing_after_that(
     assert "summary" not in await writer.said("a"), "figures are written by whoever leads next"
     assert await writer.said("b") == said("conditions", generation=2)
     writer.report("c", said("late", generation=2), live=said("before"))
-    await writer.clock.asked_again()
+    await writer.clock.asked_again(4)
     assert "summary" not in await writer.said("c")
