@@ -16,7 +16,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -66,6 +66,9 @@ LOOP_TICK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0
 # Gateways speak each second.
 FIRST_WORDS_SECONDS = 5.0
+# How long a thread may keep the interpreter from another one: an event goes back and forth between kopf's loop and ours
+# several times before it is reconciled.
+SWITCH_SECONDS = 0.001
 # For what a leader that ends has begun.
 FINISH_SECONDS = 1.0
 # Between two looks whether a namespace that could not be read can be read now.
@@ -168,7 +171,7 @@ class Operator:
         work = self._work_in_shard if self.settings.shard_label else self._work
         everything = {"stop": self._stop(), "lease": self._hold(elector), "work": work(cluster, elector)}
         # What is written last is written under the Lease.
-        await self._first_end(everything, ALL_SECONDS, last="lease")
+        await self._first_end(everything, ALL_SECONDS, last=("lease",))
 
     async def _stop(self) -> None:
         """Ends when it is asked to, and what had begun is done."""
@@ -237,7 +240,8 @@ class Operator:
                 "leader": self._lead(leading, view),
             }
             try:
-                await self._first_end(parts, PART_SECONDS)
+                # What works ends first: it would tell that the bus is gone.
+                await self._first_end(parts, ALL_SECONDS, last=("bus", "watches", "kopf"))
             finally:
                 # Nothing is written any more. What is left to close keeps nobody waiting.
                 if not self.settings.shard_label:
@@ -391,7 +395,7 @@ class Operator:
                 log.error("kopf ended", error=repr(thread.error))
 
     async def _first_end(
-        self, coroutines: dict[str, Coroutine[Any, Any, Any]], patience: float, last: str = ""
+        self, coroutines: dict[str, Coroutine[Any, Any, Any]], patience: float, last: Collection[str] = ()
     ) -> None:
         """Runs all until the first ends, then cancels the rest, `last` when the others have ended. Anything but `stop`
         must not end."""
@@ -399,8 +403,8 @@ class Operator:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancelled(*(task for task in tasks if task.get_name() != last), again_seconds=patience)
-            await cancelled(*(task for task in tasks if task.get_name() == last))
+            await cancelled(*(task for task in tasks if task.get_name() not in last), again_seconds=patience)
+            await cancelled(*(task for task in tasks if task.get_name() in last), again_seconds=PART_SECONDS)
         ended = next((task for task in done if task.get_name() != "stop"), None)
         if ended is not None:
             error = ended.exception()
@@ -460,6 +464,7 @@ def main() -> int:
     except (SettingsError, IdentitySettingsError) as error:
         return failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", str(error), termination_log)
     configure_logging(settings.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         uvloop.run(serve(settings, identity))
     except RuntimeError as error:

@@ -44,6 +44,7 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._arrived = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._ended = asyncio.Event()
         self._closed = False
 
@@ -84,14 +85,20 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """Waits for a key and hands it to the caller, who calls `done` when finished."""
-        while (key := self._next()) is None:
-            self._arrived.clear()
-            await self._arrived.wait()
-        del self._dirty[key]
-        self._since.pop(key, None)
-        self._processing[key] = self._clock()
-        return key
+        """Waits for a key and hands it to the caller, who calls `done` when finished.
+
+        One key is handed out in a turn of the event loop: most reconciles have nothing to wait for, and many of them in
+        a row would keep the loop from everything else, such as the answers that others wait for, and the Lease.
+        """
+        async with self._turn:
+            await asyncio.sleep(0)
+            while (key := self._next()) is None:
+                self._arrived.clear()
+                await self._arrived.wait()
+            del self._dirty[key]
+            self._since.pop(key, None)
+            self._processing[key] = self._clock()
+            return key
 
     def done(self, key: K) -> None:
         """The worker is finished; the key is queued again when it became dirty meanwhile."""

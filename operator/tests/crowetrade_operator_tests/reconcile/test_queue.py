@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade_operator.reconcile.queue import SECOND_LINE_EVERY, WorkQueue, work
+from crowetrade_operator_tests.waiting import end
 
 
 async def _until_idle(queue: WorkQueue[str], running: Counter[str]) -> None:
@@ -163,3 +164,20 @@ async def test_one_that_ends_hands_out_nothing_more_and_waits_for_what_is_being_
         await finishing
     assert not waiting.done(), "b is left to whoever leads next"
     waiting.cancel()
+
+
+async def test_keys_that_have_nothing_to_wait_for_leave_the_event_loop_to_others() -> None:
+    queue: WorkQueue[int] = WorkQueue()
+    for number in range(40):
+        queue.add(number)
+    between, seen = 0, list[int]()
+
+    async def handle(key: int) -> None:
+        seen.append(between)
+
+    workers = {asyncio.create_task(work(queue, handle)) for _ in range(8)}
+    while len(queue):
+        between += 1
+        await asyncio.sleep(0)
+    await end(workers)
+    assert len(set(seen)) == 40, "the loop goes around between any two"
