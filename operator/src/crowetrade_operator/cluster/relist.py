@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from crowetrade_api.names import VENUE_LABEL
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Cache, version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.cluster.resources import ApiResource, Role, watched
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, ApiResource, Role, watched
 from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 
 log = structlog.get_logger()
@@ -78,13 +79,17 @@ class Relist:
                 self._forget(namespace)
 
     async def catch_up(self) -> None:
-        """Reads again what decisions are made from, of what another leader may have written a moment ago: its watch may
-        be late. Of other children only the content is compared, which is the same for all leaders. Raises
-        ClusterError."""
-        kinds = [item for item in self._kinds if item.role is Role.OWN or (item.role is Role.CHILD and item.needed)]
+        """Reads again what another leader may have written a moment ago and decisions are made from, because its watch
+        may be late: our own kinds, and which gateways restart. Of other children only the content is compared, which is
+        the same for all leaders. Raises ClusterError."""
+        kinds = [resource for resource in self._kinds if resource.role is Role.OWN]
         for namespace in self.readable:
             if await self._list(namespace, kinds) is None:
                 self._forget(namespace)
+                continue
+            gateways, _ = await self._cluster.list(DEPLOYMENTS, namespace, f"{DEPLOYMENTS.selector},{VENUE_LABEL}")
+            for item in gateways:
+                self._cache.put(item)
 
     def version(self, resource: ApiResource, namespace: str) -> str:
         """Up to which version a kind of a namespace has been read: its watch begins there."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
@@ -93,21 +94,22 @@ async def test_one_that_begins_to_lead_reads_again_what_it_decides_from(cluster:
     relist = Relist(cluster, cache, (namespace,))
     await relist.fill()
     await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
-    labels = {"app.kubernetes.io/managed-by": "crowetrade-operator"}
-    containers = [{"name": "agents", "image": "agents:1"}]
-    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
-    deployment = {
-        "apiVersion": DEPLOYMENTS.api_version,
-        "kind": DEPLOYMENTS.kind,
-        "metadata": {"name": "strategy-ema", "labels": labels},
-        "spec": {"selector": {"matchLabels": labels}, "template": template},
-    }
-    await cluster.create(DEPLOYMENTS, namespace, deployment)
+    for name, label in (("venue-sim", VENUE_LABEL), ("strategy-ema", STRATEGY_LABEL)):
+        labels = {"app.kubernetes.io/managed-by": "crowetrade-operator", label: "a"}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "image:1"}]}}
+        deployment = {
+            "apiVersion": DEPLOYMENTS.api_version,
+            "kind": DEPLOYMENTS.kind,
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"selector": {"matchLabels": labels}, "template": template},
+        }
+        await cluster.create(DEPLOYMENTS, namespace, deployment)
     await cluster.create(CONFIG_MAPS, namespace, _config_map("ours", "crowetrade-operator"))
     await relist.catch_up()
     assert cache.get("Strategy", namespace, "ema") is not None
-    assert cache.get("Deployment", namespace, "strategy-ema") is not None
-    assert cache.get("ConfigMap", namespace, "ours") is None, "the watch brings it"
+    assert cache.get("Deployment", namespace, "venue-sim") is not None
+    for kind, name in (("Deployment", "strategy-ema"), ("ConfigMap", "ours")):
+        assert cache.get(kind, namespace, name) is None, "the watch brings it"
 
 
 async def test_how_long_the_watch_is_silent(cluster: Cluster) -> None:

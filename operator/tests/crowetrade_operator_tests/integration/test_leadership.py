@@ -88,10 +88,11 @@ async def test_who_waits_knows_the_cluster_and_begins_as_soon_as_the_lease_is_fr
     settings = replace(settings, lease=LeaseTimes(duration=3600.0, renew=600.0, retry=300.0))
     async with started(settings) as (first, task):
         await working(first, task)
+        await _something_is_done(cluster, namespace, "a")
+        listed = counted("api_requests", verb="list", resource="pods")
         async with started(replace(settings, pod_name="operator-1")) as (second, waiting):
-            await _something_is_done(cluster, namespace, "a")
-            listed = counted("api_requests", verb="list", resource="configmaps")
-            await until("it to list", lambda: counted("api_requests", verb="list", resource="configmaps") > listed)
+            # The last kind of all.
+            await until("it to have listed", lambda: counted("api_requests", verb="list", resource="pods") > listed)
             listed = counted("api_requests", verb="list", resource="configmaps")
             first.stopping.set()
             await task
