@@ -170,8 +170,7 @@ class Operator:
             return
         work = self._work_in_shard if self.settings.shard_label else self._work
         everything = {"stop": self._stop(), "lease": self._hold(elector), "work": work(cluster, elector)}
-        # What is written last is written under the Lease.
-        await self._first_end(everything, ALL_SECONDS, last=("lease",))
+        await self._first_end(everything, ALL_SECONDS)
 
     async def _stop(self) -> None:
         """Ends when it is asked to, and what had begun is done."""
