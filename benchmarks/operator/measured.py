@@ -118,6 +118,11 @@ class Counts:
         """How often a Strategy was."""
         return self._sum("crowetrade_operator_reconciles_total", lambda labels: labels["kind"] == "Strategy")
 
+    def listed(self, resource: ApiResource) -> float:
+        """How often the objects of that kind were."""
+        wanted = {"verb": "list", "resource": resource.plural}
+        return self._sum("crowetrade_operator_api_requests_total", lambda labels: wanted.items() <= labels.items())
+
     def applied(self, resource: ApiResource) -> float:
         """How often an object of that kind."""
         wanted = {"verb": "apply", "resource": resource.plural}

@@ -328,16 +328,25 @@ class _Run:
         keep("restart.writes", "", [counts.writes], statuses=counts.status_writes)
         namespace, name, _ = self.fleet.strategy_places()[0]
         async with Watched(self.cluster, CONFIG_MAPS).following() as config_maps:
-            fourth = self.start("fourth")
-            await asyncio.sleep(5)
+            fourth = await self._waiting("fourth")
             third.process.kill()
             keep("failover.kill_seconds", "s", [await self._edit(config_maps, namespace, name, 1_001)])
             await fourth.quiet()
-            self.start("fifth")
-            await asyncio.sleep(5)
+            await self._waiting("fifth")
             stopping = asyncio.get_running_loop().run_in_executor(None, fourth.process.stop)
             keep("failover.graceful_seconds", "s", [await self._edit(config_maps, namespace, name, 1_002)])
             await stopping
+
+    async def _waiting(self, name: str) -> OperatorProcess:
+        """Another replica, which knows the cluster and waits for the Lease."""
+        replica = self.start(name)
+
+        async def knows() -> bool:
+            # The last kind of all.
+            return (await replica.counts()).listed(NAMESPACES) > 0
+
+        await until(f"{name} to have listed", knows)
+        return replica
 
     async def _say(self, subject: str, text: bytes) -> None:
         await self.bus.publish(subject, text)

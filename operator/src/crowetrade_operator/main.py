@@ -1,8 +1,12 @@
 """The operator's process: `python -m crowetrade_operator.main`.
 
-Order of start: settings, HTTP, API server, Lease. Only the leader goes on: list everything, watch (kopf our own kinds,
-Watches the rest), bus, workers. When the Lease is lost, or anything that must not end ends, the process ends, and
-Kubernetes starts it again with nothing left over.
+Order of start: settings, HTTP, API server; list everything, watch (kopf our own kinds, Watches the rest), bus; and the
+Lease, with which the leader goes on: workers. So one that waits knows what the leader knows, and only has to begin. It
+writes nothing, because every write asks for the Lease. When the Lease is lost, or anything that must not end ends, the
+process ends, and Kubernetes starts it again with nothing left over.
+
+When it is asked to stop, it ends what it has begun and writes the last statuses, gives the Lease back, and then closes
+the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -63,11 +67,31 @@ SHUTDOWN_SECONDS = 5.0
 RESTARTING = "; restarting the operator"
 # Gateways speak each second.
 FIRST_WORDS_SECONDS = 5.0
+# How long a thread may keep the interpreter from another one: an event goes back and forth between kopf's loop and ours
+# several times before it is reconciled.
+SWITCH_SECONDS = 0.001
+# For what a leader that ends has begun.
+FINISH_SECONDS = 1.0
 # Between two looks whether a namespace that could not be read can be read now.
 ASK_AGAIN_SECONDS = 5.0
 # After this a task that was cancelled is cancelled again. What the leader runs may close a connection meanwhile, all of
 # it together may write the last statuses and wait for kopf.
 PART_SECONDS, ALL_SECONDS = 3.0, 20.0
+
+
+@dataclass(slots=True)
+class View:
+    """What every replica knows of the cluster and of the bus."""
+
+    cache: Cache
+    relist: Relist
+    bus: Bus
+    # Of kopf: another one for namespaces that could not be read before.
+    kopf: list[Watch]
+    watch: Callable[[tuple[str, ...]], None]
+    watches: Watches
+    # Whether another one may have led since it was listed.
+    may_be_late: bool
 
 
 @dataclass(slots=True)
@@ -78,10 +102,18 @@ class Parts:
     controller: Controller
     audit: AuditRecord
     relist: Relist
-    # Of kopf: another one for namespaces that could not be read before.
     kopf: list[Watch]
     watch: Callable[[tuple[str, ...]], None]
-    watches: Watches
+
+    async def finish(self) -> None:
+        """Ends what has begun, and begins nothing more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self.controller.queue.finish()
+        with contextlib.suppress(TimeoutError, ClusterError):
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                await self.context.status.finish()
+                await self.context.recorder.drain()
 
 
 class Operator:
@@ -93,6 +125,7 @@ class Operator:
         self.identity = identity
         self.stopping = stopping
         self.parts: Parts | None = None
+        self._leads = asyncio.Event()
         self.http_port = 0
 
     async def run(self) -> None:
@@ -132,16 +165,30 @@ class Operator:
             await self.identity.run()
 
     async def _elect_and_work(self, cluster: Cluster, elector: Elector) -> None:
-        await unless_stopping(self.stopping, elector.acquire(), PART_SECONDS)
+        if await unless_stopping(self.stopping, elector.take(), PART_SECONDS):
+            self._leads.set()
         if self.stopping.is_set():
             return
         work = self._work_in_shard if self.settings.shard_label else self._work
-        everything = {"stop": self.stopping.wait(), "lease": elector.hold(), "work": work(cluster, elector)}
+        everything = {"stop": self._stop(), "lease": self._hold(elector), "work": work(cluster, elector)}
         await self._first_end(everything, ALL_SECONDS)
 
-    async def _work_in_shard(self, cluster: Cluster, leadership: Leadership) -> None:
+    async def _stop(self) -> None:
+        """Ends when it is asked to, and what had begun is done."""
+        await self.stopping.wait()
+        if self.parts is not None:
+            await self.parts.finish()
+
+    async def _hold(self, elector: Elector) -> None:
+        if not self._leads.is_set():
+            await elector.acquire()
+            self._leads.set()
+        await elector.hold()
+
+    async def _work_in_shard(self, cluster: Cluster, leadership: Elector) -> None:
         """Works where the label of a namespace says so, until cancelled. When that changes, all work ends before a
-        namespace is given up, and begins again with those that are left."""
+        namespace is given up, and begins again with those that are left. One that waits has no namespaces."""
+        await self._leads.wait()
         settings = self.settings
         shard = Shard(
             cluster.while_leading(leadership.seconds_left),
@@ -182,25 +229,41 @@ class Operator:
                 log.warning("namespaces of the shard not listed, trying again", error=str(error))
             await asyncio.sleep(self.settings.lease.retry)
 
-    async def _work(self, cluster: Cluster, leadership: Leadership) -> None:
+    async def _work(self, cluster: Cluster, leadership: Elector) -> None:
+        """Follows the cluster and the bus, and works when this replica leads, until cancelled."""
+        leading = cluster.while_leading(leadership.seconds_left)
+        async with self._following(leading, leadership) as view:
+            parts = {
+                "bus": view.bus.run(),
+                "watches": view.watches.run(),
+                "kopf": self._watching(view.kopf),
+                "leader": self._lead(leading, view),
+            }
+            try:
+                # What works ends first: it would tell that the bus is gone.
+                await self._first_end(parts, ALL_SECONDS, last=("bus", "watches", "kopf"))
+            finally:
+                # Nothing is written any more. What is left to close keeps nobody waiting.
+                if not self.settings.shard_label:
+                    await leadership.release()
+
+    async def _lead(self, cluster: Cluster, view: View) -> None:
         """What the leader does, until cancelled."""
-        async with self._leading(cluster.while_leading(leadership.seconds_left), leadership) as parts:
+        await self._leads.wait()
+        if view.may_be_late:
+            await self._catch_up(view.relist)
+        async with self._leading(cluster, view) as parts:
             log.info("working", namespaces=self.settings.namespaces or "all")
-            await self._first_end(
-                {
-                    "reconcilers": self._reconcile(parts),
-                    "bus": parts.context.bus.run(),
-                    "status writer": parts.context.status.run(),
-                    "recorder": parts.context.recorder.run(),
-                    "audit record": parts.audit.run(),
-                    "relist": self._relisting(parts.relist),
-                    "unreadable namespaces": self._asking_again(parts),
-                    "Vault roles": parts.context.vault_roles.run(),
-                    "watches": parts.watches.run(),
-                    "kopf": self._watching(parts.kopf),
-                },
-                PART_SECONDS,
-            )
+            work = {
+                "reconcilers": self._reconcile(parts),
+                "status writer": parts.context.status.run(),
+                "recorder": parts.context.recorder.run(),
+                "audit record": parts.audit.run(),
+                "relist": self._relisting(parts.relist),
+                "unreadable namespaces": self._asking_again(parts),
+                "Vault roles": parts.context.vault_roles.run(),
+            }
+            await self._first_end(work, PART_SECONDS)
 
     async def _reconcile(self, parts: Parts) -> None:
         """Reconciles, once the bus can be used and the gateways that worked before have been heard: with each new
@@ -218,32 +281,14 @@ class Operator:
         await parts.controller.run()
 
     @contextlib.asynccontextmanager
-    async def _leading(self, cluster: Cluster, leadership: Leadership) -> AsyncIterator[Parts]:
-        """Everything that only the leader has; at the end the last statuses and events are written."""
-        settings, cache = self.settings, Cache()
+    async def _following(self, cluster: Cluster, leadership: Leadership) -> AsyncIterator[View]:
+        """What is known of the cluster, kept up to date; and a bus that is not connected yet."""
+        settings, cache, waits = self.settings, Cache(), not self._leads.is_set()
         kinds = watched(everywhere=not settings.namespaces, certificates=settings.issuer is not None)
         relist = Relist(cluster, cache, settings.namespaces, kinds=kinds)
-        context = Context(
-            settings=settings,
-            cluster=cluster,
-            cache=cache,
-            bus=Bus(settings.nats_url, Board(), self.identity, streams=settings.streams, leadership=leadership),
-            direct=DirectOrders(
-                functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
-            ),
-            status=StatusWriter(cluster, settings.status_writes_per_second),
-            recorder=Recorder(cluster, settings.pod_name),
-            unreadable=relist.unreadable,
-        )
-        controller = Controller(context)
+        streams = settings.streams
+        bus = Bus(settings.nats_url, Board(), self.identity, streams=streams, leadership=leadership, waits=waits)
         await self._fill(relist)
-        trail = Trail(settings.operator_namespace, OPERATOR_ACCOUNT, settings.pod_name, identity=self.identity)
-        trail.record_start(f"operator {version('crowetrade-operator')} leads")
-        if self.identity is not None:
-            self.identity.on_refusal(Refusals(trail).refused)
-        audit = AuditRecord(
-            cluster, cache, context.bus, trail, settings.operator_namespace, settings.streams.audit_retention_seconds
-        )
         loop = asyncio.get_running_loop()
 
         def sink(type_: str, item: Object) -> None:
@@ -264,22 +309,47 @@ class Operator:
             watches.start(namespaces)
 
         watch(relist.readable)
-        self.parts = Parts(context, controller, audit, relist, threads, watch, watches)
+        try:
+            yield View(cache, relist, bus, threads, watch, watches, waits)
+        finally:
+            for one in threads:
+                one.stop()
+            for one in threads:
+                await loop.run_in_executor(None, one.join, SHUTDOWN_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _leading(self, cluster: Cluster, view: View) -> AsyncIterator[Parts]:
+        """Everything that only the leader has."""
+        settings, cache, bus = self.settings, view.cache, view.bus
+        context = Context(
+            settings=settings,
+            cluster=cluster,
+            cache=cache,
+            bus=bus,
+            direct=DirectOrders(
+                functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
+            ),
+            status=StatusWriter(cluster, settings.status_writes_per_second),
+            recorder=Recorder(cluster, settings.pod_name),
+            unreadable=view.relist.unreadable,
+        )
+        bus.lead()
+        controller = Controller(context)
+        controller.begin()
+        trail = Trail(settings.operator_namespace, OPERATOR_ACCOUNT, settings.pod_name, identity=self.identity)
+        trail.record_start(f"operator {version('crowetrade-operator')} leads")
+        if self.identity is not None:
+            self.identity.on_refusal(Refusals(trail).refused)
+        audit = AuditRecord(
+            cluster, cache, bus, trail, settings.operator_namespace, settings.streams.audit_retention_seconds
+        )
+        self.parts = Parts(context, controller, audit, view.relist, view.kopf, view.watch)
         try:
             async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
                 yield self.parts
         finally:
             controller.queue.close()
             await context.direct.close()
-            for one in threads:
-                one.stop()
-            if self.stopping.is_set():  # and not because the Lease is lost: then another writes already
-                with contextlib.suppress(TimeoutError, ClusterError):
-                    async with asyncio.timeout(SHUTDOWN_SECONDS):
-                        await context.status.drain()
-                        await context.recorder.drain()
-            for one in threads:
-                await loop.run_in_executor(None, one.join, SHUTDOWN_SECONDS)
             self.parts = None
 
     async def _fill(self, relist: Relist) -> None:
@@ -291,6 +361,14 @@ class Operator:
                 log.error("cannot list what to watch", error=str(error))
             if relist.readable:
                 return
+            await asyncio.sleep(self.settings.lease.retry)
+
+    async def _catch_up(self, relist: Relist) -> None:
+        while True:
+            try:
+                return await relist.catch_up()
+            except ClusterError as error:
+                log.error("cannot list again what to decide from", error=str(error))
             await asyncio.sleep(self.settings.lease.retry)
 
     async def _relisting(self, relist: Relist) -> None:
@@ -318,13 +396,17 @@ class Operator:
             await asyncio.sleep(LOOP_TICK_SECONDS)
         raise WatchEnded("; ".join(thread.cause() for thread in threads if not thread.alive))
 
-    async def _first_end(self, coroutines: dict[str, Coroutine[Any, Any, Any]], patience: float) -> None:
-        """Runs all until the first ends, then cancels the rest. Anything but `stop` must not end."""
+    async def _first_end(
+        self, coroutines: dict[str, Coroutine[Any, Any, Any]], patience: float, last: Collection[str] = ()
+    ) -> None:
+        """Runs all until the first ends, then cancels the rest, `last` when the others have ended. Anything but `stop`
+        must not end."""
         tasks = {asyncio.create_task(coroutine, name=name) for name, coroutine in coroutines.items()}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancelled(*tasks, again_seconds=patience)
+            await cancelled(*(task for task in tasks if task.get_name() not in last), again_seconds=patience)
+            await cancelled(*(task for task in tasks if task.get_name() in last), again_seconds=PART_SECONDS)
         ended = next((task for task in done if task.get_name() != "stop"), None)
         if ended is not None:
             error = ended.exception()
@@ -385,6 +467,7 @@ def main() -> int:
     except (SettingsError, IdentitySettingsError) as error:
         return failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", str(error), termination_log)
     configure_logging(settings.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         uvloop.run(serve(settings, identity))
     except RuntimeError as error:

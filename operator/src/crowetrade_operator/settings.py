@@ -131,7 +131,7 @@ class Settings:
     streams: StreamSettings = StreamSettings()
     cluster_domain: str = ""
     http_port: int = HTTP_PORT
-    workers: int = 8
+    workers: int = 16
     # Of one namespace.
     gateway_restarts_at_once: int = 1
     # Status writes a second, over all objects.

@@ -179,7 +179,7 @@ def test_each_shard_has_an_operator_that_may_claim_namespaces() -> None:
         assert (settings.shard_label, settings.namespaces) == (shard, ())
         assert settings.lease_name == f"crowetrade-operator-{shard}"
     (role,) = named(sharded, "Role", "crowetrade-operator-lease")
-    assert {("leases", verb) for verb in ("create", "get", "list", "update")} <= rights(role)
+    assert {("leases", verb) for verb in ("create", "get", "list", "update", "watch")} <= rights(role)
     assert not any("resourceNames" in rule for rule in role["rules"] if "list" in rule["verbs"])
     (everywhere,) = named(sharded, "ClusterRole", "crowetrade-operator")
     assert ("namespaces", "list") in rights(everywhere)

@@ -19,7 +19,7 @@ from crowetrade_operator_tests.waiting import until
 
 WRONG = {
     "no namespace": ({"OPERATOR_NAMESPACE": ""}, "OPERATOR_NAMESPACE is not set"),
-    "workers that are no number": ({"WORKERS": "many"}, "WORKERS is 'many': write a number such as 8"),
+    "workers that are no number": ({"WORKERS": "many"}, "WORKERS is 'many': write a number such as 16"),
     "lease times that contradict each other": ({"LEASE_RENEW_SECONDS": "20"}, "LEASE_DURATION_SECONDS must be longer"),
 }
 

@@ -11,7 +11,7 @@ from crowetrade_operator.settings import Peer, from_environment
 BASE = {"OPERATOR_NAMESPACE": "system"}
 WRONG = {
     "no namespace": ({"OPERATOR_NAMESPACE": ""}, "OPERATOR_NAMESPACE is not set"),
-    "workers that are no number": ({"WORKERS": "many"}, "WORKERS is 'many': write a number such as 8"),
+    "workers that are no number": ({"WORKERS": "many"}, "WORKERS is 'many': write a number such as 16"),
     "no worker": ({"WORKERS": "0"}, "at least 1"),
     "a budget for less than one status a second": (
         {"STATUS_WRITES_PER_SECOND": "0.5"},

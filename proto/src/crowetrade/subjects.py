@@ -33,6 +33,8 @@ AUDIT_STREAM = "AUDIT"
 AUDIT_RETENTION_SECONDS = 7 * 365 * 86_400
 """How long the audit trail is kept unless the operator is set otherwise."""
 STATUS_SUBJECTS = "status.>"
+GATEWAY_STATUS_SUBJECTS = "status.*.gateway.*"
+AGENT_STATUS_SUBJECTS = "status.*.agent.*.*"
 MARKET_DATA_SUBJECTS = "md.>"
 
 

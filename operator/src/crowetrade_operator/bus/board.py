@@ -40,6 +40,10 @@ class Board:
         self._silent_gateways: set[tuple[str, str]] = set()
         self._silent_agents: set[tuple[str, str, str]] = set()
 
+    def gateways(self) -> list[tuple[str, str]]:
+        """Namespace and venue of all that have been heard."""
+        return list(self._gateways)
+
     def gateway(self, namespace: str, venue: str) -> Heard[status_pb2.GatewayStatus] | None:
         """What the gateway said last."""
         return self._gateways.get((namespace, venue))

@@ -4,6 +4,9 @@ The operator works without it: `connected` is false, what needs the bus raises B
 tried for ever: by us, not by the client, so that there is one loop and each failed try says why. After each connect
 everything is ensured and put again, because the server may have been replaced by an empty one.
 
+A replica that waits for the Lease is connected, too, and changes nothing: it keeps the last message of each gateway as
+it came, and reads them when it leads.
+
 A GatewayConfig carries the epoch of the leader that wrote it and is written by compare-and-set: what a later leader
 wrote is not replaced, whenever a write of an earlier one arrives. Each leader writes each configuration once, so that
 its epoch is there; gateways see the revision that they have and do nothing.
@@ -30,7 +33,7 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
 from crowetrade_operator.bus import allowances, audit, kills
-from crowetrade_operator.bus.board import Board
+from crowetrade_operator.bus.board import SUCCESSOR_SECONDS, Board
 from crowetrade_operator.bus.facts import gather
 from crowetrade_operator.bus.news import GatewayNews, News
 from crowetrade_operator.bus.reading import read_gateway_status
@@ -74,8 +77,14 @@ class Bus:
         *,
         streams: StreamSettings = DEFAULT_STREAMS,
         leadership: Leadership | None = None,
+        waits: bool = False,
     ) -> None:
+        """With `waits` it is not used before `lead`."""
         self.url = url
+        self._waits = waits
+        self._hears_agents = False
+        # While it waits: by subject, when the last message came, and the message.
+        self._unread: dict[str, tuple[float, Msg]] = {}
         self._leadership: Leadership = leadership or Alone()
         self._identity = identity
         self._streams_wanted = streams
@@ -126,12 +135,22 @@ class Bus:
         try:
             while True:
                 await self._once()
+                is_up = self.connected or (self._waits and self._client is not None)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(ENSURE_SECONDS if self.connected else RETRY_SECONDS):
+                    async with asyncio.timeout(ENSURE_SECONDS if is_up else RETRY_SECONDS):
                         await self._wake.wait()
                 self._wake.clear()
         finally:
             await self.close()
+
+    def lead(self) -> None:
+        """From now on it is used, and what gateways have just said is known."""
+        self._waits = False
+        self._forget_silent()
+        unread, self._unread = self._unread, {}
+        for _, message in unread.values():
+            self._take(message)
+        self._wake.set()
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -287,6 +306,11 @@ class Bus:
             elif self._certificate() != self._shown:
                 await self._renew()
             assert self._client is not None
+            if self._waits:
+                self._forget_silent()
+                return
+            if not self._hears_agents:
+                await self._hear_agents(self._client)
             await self._ensure()
         except _ERRORS as error:
             # "No servers" is what the client says when it gives up; why, it has said before.
@@ -339,7 +363,10 @@ class Bus:
                     disconnected_cb=on_disconnect,
                     **connect_options(self._identity),
                 )
-                await client.subscribe(subjects.STATUS_SUBJECTS, cb=self._heard)
+                await client.subscribe(subjects.GATEWAY_STATUS_SUBJECTS, cb=self._heard)
+                self._hears_agents = False
+                if not self._waits:
+                    await self._hear_agents(client)
                 await client.flush()
         except _ERRORS:
             await self._close(client)
@@ -374,7 +401,22 @@ class Bus:
         self._allowances = await ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET, self._streams_wanted)
         await audit.ensure_stream(self._stream, self._streams_wanted)
 
+    async def _hear_agents(self, client: Client) -> None:
+        await client.subscribe(subjects.AGENT_STATUS_SUBJECTS, cb=self._heard)
+        self._hears_agents = True
+
     async def _heard(self, message: Msg) -> None:
+        if self._waits:
+            self._unread[message.subject] = (self.board.clock(), message)
+        else:
+            self._take(message)
+
+    def _forget_silent(self) -> None:
+        """Of those who have ended, or are gone, nothing is kept."""
+        since = self.board.clock() - SUCCESSOR_SECONDS
+        self._unread = {subject: kept for subject, kept in self._unread.items() if kept[0] >= since}
+
+    def _take(self, message: Msg) -> None:
         said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")
         schema = said.rpartition(".")[2]
         try:

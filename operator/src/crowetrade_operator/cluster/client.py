@@ -112,14 +112,17 @@ class Cluster:
         version: str,
         namespace: str = "",
         selector: str = "",
+        fields: str = "",
         *,
         metadata_only: bool = False,
     ) -> AsyncIterator[tuple[str, Object]]:
-        """Changes after a list's resourceVersion, as the type of the event and its object; ends after a while, as
-        watches do. Raises ClusterError when the version is too old, and when there is no answer."""
+        """Changes after a list's resourceVersion, or what is there and then its changes without one, as the type of the
+        event and its object; ends after a while, as watches do. Raises ClusterError when the version is too old, and
+        when there is no answer."""
         path = resource.path(namespace)
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
         query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": selector} if selector else {})
+        query |= {"fieldSelector": fields} if fields else {}
         accept = _METADATA if metadata_only else _JSON
         try:
             for tries_left in reversed(range(THROTTLED_TRIES)):

@@ -9,12 +9,15 @@ looks at the clock, so one that was frozen writes nothing when it thaws.
 No time of another machine is compared: neither the time written in the Lease nor the wall clock decides anything.
 `leaseTransitions` is the epoch of what the leader writes to the bus: it rises with each leader, also when a container
 is restarted under the same name, and the leader gives up when it finds another epoch than its own in the Lease.
-Released at shutdown, so that the next replica does not have to wait.
+Released at shutdown, so that the next replica does not have to wait: whoever waits watches the Lease, and asks for it
+when the watch says that it is free. The watch alone decides nothing: the Lease is read before it is taken, and without
+a watch it is read from time to time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import sys
 import time
@@ -29,13 +32,16 @@ from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import LEASES
-from crowetrade_operator.errors import ClusterError, Conflict, LeaseLost, NotFound
+from crowetrade_operator.errors import ClusterError, ClusterRefused, Conflict, LeaseLost, NotFound
 from crowetrade_operator.settings import LeaseTimes
+from crowetrade_process.stopping import cancelled
 
 log = structlog.get_logger()
 
 SLOW_LOOP_SECONDS = 0.5
 """From here on the message about a lost Lease names the lag of the event loop as a cause."""
+TIMER_SECONDS = 0.01
+"""A timer may end so much too early."""
 
 
 def elapsed() -> float:
@@ -69,7 +75,10 @@ class Elector:
         self._clock = clock
         # Whole seconds are what a Lease can say.
         self._duration = math.ceil(times.duration)
-        self._seen: tuple[str, float] = ("", 0.0)
+        # Version of another one's Lease that was seen last, and when it will have expired if it stays.
+        self._seen, self._expires = "", float("-inf")
+        self._free = asyncio.Event()
+        self._given_back = False
         self._epoch = 0
         self._renewed = float("-inf")
         # Of the Lease as it was last written by us.
@@ -91,10 +100,20 @@ class Elector:
 
     async def acquire(self) -> None:
         """Waits until this replica leads."""
-        while not await self._try_to_take():  # noqa: ASYNC110 - the Lease has no event to wait for
-            await asyncio.sleep(self._times.retry)
+        watching = asyncio.create_task(self._watch())
+        try:
+            while not await self.take():
+                await self._wait()
+        finally:
+            await cancelled(watching)
+
+    async def take(self) -> bool:
+        """Leads if nobody else does; tells whether this replica leads now. Asks once."""
+        if not await self._try_to_take():
+            return False
         metrics.LEADER.set(1)
         log.info("leading", identity=self.identity, lease=self._name, epoch=self._epoch)
+        return True
 
     async def hold(self) -> NoReturn:
         """Renews the Lease for as long as that succeeds. Raises LeaseLost, and the caller must stop all work."""
@@ -103,13 +122,16 @@ class Elector:
             while True:
                 lag = max(lag, await self._pause())
                 metrics.LOOP_LAG.set(lag)
+                if self._given_back:
+                    await asyncio.Event().wait()
                 left = self._renewed + self._times.renew - self._clock()
                 if self._lost is not None or left <= 0.0:
                     raise self._lost or LeaseLost(self._why_not_renewed(failure, lag))
                 try:
                     # Two tries at least, because the second may find another connection.
                     async with asyncio.timeout(min(left, self._times.renew / 2)), self._renewing:
-                        await self._renew(self._epoch)
+                        if not self._given_back:
+                            await self._renew(self._epoch)
                 except (ClusterError, TimeoutError) as error:
                     failure = str(error) or "the API server did not answer in time"
                     log.warning("lease not renewed", error=failure, seconds_left=round(self.seconds_left(), 1))
@@ -128,18 +150,50 @@ class Elector:
                 await self._renew(above + 1)
 
     async def release(self) -> None:
-        """Gives the Lease back, if it is ours."""
+        """Gives the Lease back, if it is ours. Nothing is written from here on, and `hold` waits to be cancelled."""
         self._renewed = float("-inf")
         metrics.LEADER.set(0)
+        if self._given_back:
+            return
+        self._given_back = True
         try:
-            lease = await self._cluster.get(LEASES, self._namespace, self._name)
-            if not self._is_ours(lease):
-                return
-            lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
-            await self._cluster.replace(LEASES, self._namespace, self._name, lease)
+            async with self._renewing:
+                lease = await self._cluster.get(LEASES, self._namespace, self._name)
+                if not self._is_ours(lease):
+                    return
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+                await self._cluster.replace(LEASES, self._namespace, self._name, lease)
             log.info("lease released", identity=self.identity, lease=self._name)
         except ClusterError as error:
             log.warning("could not release the lease; the next leader waits for it to expire", error=str(error))
+
+    async def _wait(self) -> None:
+        """Waits until the Lease is worth another look: it is free, or it may have expired, or some time has passed."""
+        left = self._expires - self._clock() + TIMER_SECONDS
+        seconds = min(self._times.retry, left) if left > 0.0 else self._times.retry
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._free.wait()
+        self._free.clear()
+
+    async def _watch(self) -> None:
+        """Follows the Lease of another one: each change of it, and that it is free."""
+        while True:
+            try:
+                async for type_, lease in self._cluster.watch(
+                    LEASES, "", self._namespace, fields=f"metadata.name={self._name}"
+                ):
+                    if type_ == "BOOKMARK":
+                        continue
+                    self._expired(lease)
+                    if type_ == "DELETED" or not (lease.get("spec") or {}).get("holderIdentity"):
+                        self._free.set()
+            except ClusterRefused as error:
+                log.warning("the Lease cannot be watched, and is asked for from time to time", error=str(error))
+                return
+            except ClusterError as error:
+                log.info("watch of the Lease broken, trying again", error=str(error))
+                await asyncio.sleep(self._times.retry)
 
     async def _pause(self) -> float:
         """Waits until the next try, or the end of the deadline; returns how much later than asked it went on."""
@@ -246,9 +300,8 @@ class Elector:
         self._renewed = started
 
     def _expired(self, lease: Object) -> bool:
-        version = lease["metadata"]["resourceVersion"]
-        if self._seen[0] != version:
-            self._seen = (version, self._clock())
-            return False
-        duration = float(lease["spec"].get("leaseDurationSeconds") or self._duration)
-        return self._clock() - self._seen[1] > duration
+        version, now = lease["metadata"]["resourceVersion"], self._clock()
+        if self._seen != version:
+            duration = float((lease.get("spec") or {}).get("leaseDurationSeconds") or self._duration)
+            self._seen, self._expires = version, now + duration
+        return now > self._expires

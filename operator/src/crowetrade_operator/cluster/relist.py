@@ -18,11 +18,12 @@ from http import HTTPStatus
 
 import structlog
 
+from crowetrade_api.names import VENUE_LABEL
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Cache, version_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.cluster.resources import ApiResource, watched
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, ApiResource, Role, watched
 from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 
 log = structlog.get_logger()
@@ -86,8 +87,21 @@ class Relist:
     async def fill(self) -> None:
         """Reads everything into the cache, of the namespaces that can be read."""
         for namespace in self._namespaces:
-            if await self._list(namespace) is None:
+            if await self._list(namespace, self._kinds) is None:
                 self._forget(namespace)
+
+    async def catch_up(self) -> None:
+        """Reads again what another leader may have written a moment ago and decisions are made from, because its watch
+        may be late: our own kinds, and which gateways restart. Of other children only the content is compared, which is
+        the same for all leaders. Raises ClusterError."""
+        kinds = [resource for resource in self._kinds if resource.role is Role.OWN]
+        for namespace in self.readable:
+            if await self._list(namespace, kinds) is None:
+                self._forget(namespace)
+                continue
+            gateways, _ = await self._cluster.list(DEPLOYMENTS, namespace, f"{DEPLOYMENTS.selector},{VENUE_LABEL}")
+            for item in gateways:
+                self._cache.put(item)
 
     def version(self, resource: ApiResource, namespace: str) -> str:
         """Up to which version a kind of a namespace has been read: its watch begins there."""
@@ -101,13 +115,13 @@ class Relist:
 
     async def ask_again(self) -> list[str]:
         """Reads the namespaces that could not be read; returns those that can be read now."""
-        return [name for name in list(self.unreadable) if await self._list(name) is not None]
+        return [name for name in list(self.unreadable) if await self._list(name, self._kinds) is not None]
 
     async def check(self, grace: float = GRACE_SECONDS) -> None:
         """One check: what the list finds must have come by the watch when the grace is over."""
         newest: Counter[str] = Counter()
         for namespace in self.readable:
-            for kind, version in (await self._list(namespace) or {}).items():
+            for kind, version in (await self._list(namespace, self._kinds) or {}).items():
                 newest[kind] = max(newest[kind], version)
         behind = self._behind(newest)
         if behind:
@@ -121,11 +135,11 @@ class Relist:
     def _behind(self, newest: Mapping[str, int]) -> list[str]:
         return sorted(kind for kind, version in newest.items() if version > self._watched.get(kind, 0))
 
-    async def _list(self, namespace: str) -> dict[str, int] | None:
-        """Lists all kinds of a namespace into the cache; returns the newest version of each that was missing there, and
-        None when the namespace cannot be read. Raises ClusterUnavailable."""
+    async def _list(self, namespace: str, kinds: Sequence[ApiResource]) -> dict[str, int] | None:
+        """Lists these kinds of a namespace into the cache; returns the newest version of each that was missing there,
+        and None when the namespace cannot be read. Raises ClusterUnavailable."""
         newest = {}
-        for resource in self._kinds:
+        for resource in kinds:
             try:
                 missed = await self._take(resource, namespace)
             except (ClusterRefused, NotFound) as error:

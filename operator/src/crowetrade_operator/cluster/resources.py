@@ -169,7 +169,7 @@ PODS = ApiResource("", "v1", "pods", "Pod", Role.POD, "list watch", needed=(("sp
 NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", Role.NAMESPACE, "get list watch")
 EVENTS = ApiResource("events.k8s.io", "v1", "events", "Event", verbs="create list")
 # In the operator's own namespace.
-LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease", verbs="create get update")
+LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease", verbs="create get update watch")
 
 KINDS = (
     STRATEGIES,

@@ -129,7 +129,8 @@ class StatusWriter:
         self._wall_clock = wall_clock
         self._clock = clock
         self._per_second = per_second
-        budget = Bucket(per_second, per_second, clock())
+        # Hardly more at once than one: whoever counts them over a few seconds finds no more than were allowed.
+        budget = Bucket(per_second, max(1.0, per_second * LOOK_SECONDS), clock())
         important = Bucket(per_second * SIGNIFICANT_FACTOR, per_second * SIGNIFICANT_FACTOR, clock())
         self._buckets = {Line.QUICK: important, Line.SIGNIFICANT: important, Line.REGULAR: budget}
         self._pending: dict[Key, Pending] = {}
@@ -147,6 +148,8 @@ class StatusWriter:
         """Called when a CRD turns out to declare less than this operator reports, or more than before."""
         self._arrived = asyncio.Event()
         self._regular_written = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._closed = False
 
     def known(self, key: Key, uid: str) -> Object | None:
         """The status that was last reported for this object by us, whether it is written already or not."""
@@ -204,10 +207,21 @@ class StatusWriter:
         """Writes until cancelled."""
         await together(*(self._write_on() for _ in range(WRITERS)))
 
-    async def drain(self) -> None:
-        """Writes what waits, now: at shutdown."""
-        for key in sorted(self._pending, key=lambda key: (_line(key, self._pending[key]), self._pending[key].since)):
-            await self._write(key)
+    async def finish(self) -> None:
+        """Ends `run` without an interrupted write, then writes what readers wait for: at shutdown. Figures are written
+        by whoever leads next."""
+        self._closed = True
+        while self._writing:
+            self._ended.clear()
+            await self._ended.wait()
+        await self.drain(Line.SIGNIFICANT)
+
+    async def drain(self, last: Line = Line.REGULAR) -> None:
+        """Writes what waits, now, up to the line `last`."""
+        waiting = sorted((_line(key, pending), pending.since, key) for key, pending in self._pending.items())
+        for line, _, key in waiting:
+            if line <= last:
+                await self._write(key)
 
     async def regular_turn(self) -> None:
         """Waits until another regular status would not have to wait for long: whoever makes one for each turn makes no
@@ -240,6 +254,8 @@ class StatusWriter:
     def _next(self) -> tuple[Key | None, float | None]:
         """Whose turn it is, or how long nobody's; for None, until something arrives."""
         now, waits = self._clock(), list[float]()
+        if self._closed:
+            return None, None
         for line, entries in self._lines.items():
             while entries and not self._is_in(line, entries[0]):
                 heapq.heappop(entries)
@@ -305,6 +321,7 @@ class StatusWriter:
             log.error("status refused by the API server", key=str(key), error=str(error))
         finally:
             self._writing.discard(key)
+            self._ended.set()
             if key in self._pending:
                 self._queue(key)
         metrics.STATUS_WRITES.labels(key.kind.value, result).inc()

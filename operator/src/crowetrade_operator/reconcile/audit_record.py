@@ -9,6 +9,7 @@ changes while no operator works is recorded by the next one.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -80,25 +81,43 @@ class AuditRecord:
 
     async def run(self) -> None:
         """Keeps what must be kept, until cancelled."""
-        self._catch_up(await self._first_read())
-        while True:
+        self._data = await self._first_read()
+        self._catch_up(self._data)
+        for turn in itertools.count():
             try:
-                await self.keep()
+                # What a start has added to the trail is kept with what follows: a restart writes nothing by itself.
+                await self.keep(writes=turn > 0)
             except (ClusterError, BusUnavailable, ValueError) as error:
                 log.warning("audit_ends_not_kept", error=str(error))
             await asyncio.sleep(KEEP_SECONDS)
 
-    async def keep(self) -> None:
-        """Looks at every chain once and keeps its end. Raises ClusterError, BusUnavailable, and ValueError where what
-        is kept cannot be read."""
-        self._data = await self._read()
-        kept = read_ends(self._data)
+    async def keep(self, *, writes: bool = True) -> None:
+        """Looks at every chain once and keeps its end, unless `writes` is false. At rest it asks the bus alone. Raises
+        ClusterError, BusUnavailable, and ValueError where what is kept cannot be read."""
         found = await self._bus.audit_ends()
-        broken = {writer: why for writer, end in kept.items() if (why := await self._missing(end, found.get(writer)))}
+        broken, wanted = await self._judge(found)
+        if broken or wanted != self._data:
+            # A person may have taken away what was kept.
+            self._data = await self._read()
+            broken, wanted = await self._judge(found)
         self._tell(broken)
+        if writes and wanted != self._data:
+            await self._write(wanted)
+
+    async def _judge(self, found: Mapping[str, End]) -> tuple[dict[str, str], dict[str, str]]:
+        """What is wrong with which chain, and what is to be kept."""
+        kept = read_ends(self._data)
+        broken = {writer: why for writer, end in kept.items() if (why := await self._missing(end, found.get(writer)))}
         ends = {writer: end for writer, end in kept.items() if writer in broken}
         ends |= {writer: end for writer, end in found.items() if writer not in broken and end.head.sequence}
-        await self._write({writer: end_text(end) for writer, end in ends.items()})
+        return broken, {writer: end_text(end) for writer, end in ends.items()} | {RESOURCES_KEY: self._kept_resources()}
+
+    def _kept_resources(self) -> str:
+        text = json.dumps({uid: astuple(item) for uid, item in sorted(self._resources.items())})
+        if len(text) > MAX_RESOURCES_BYTES:
+            log.warning("audit_resources_not_kept", hint="there are more resources than a ConfigMap can hold")
+            return "{}"
+        return text
 
     async def _missing(self, kept: End, found: End | None) -> str:
         """Why a chain is not the one whose end is kept; empty when it is, or when that record has expired."""
@@ -137,7 +156,7 @@ class AuditRecord:
         for event in events_while_away(kept, found):
             self._trail.record(event)
 
-    async def _first_read(self) -> Mapping[str, str]:
+    async def _first_read(self) -> dict[str, str]:
         while True:
             try:
                 return await self._read()
@@ -152,14 +171,7 @@ class AuditRecord:
             return {}
         return dict(found.get("data") or {})
 
-    async def _write(self, ends: dict[str, str]) -> None:
-        resources = json.dumps({uid: astuple(item) for uid, item in sorted(self._resources.items())})
-        if len(resources) > MAX_RESOURCES_BYTES:
-            log.warning("audit_resources_not_kept", hint="there are more resources than a ConfigMap can hold")
-            resources = "{}"
-        data = {**ends, RESOURCES_KEY: resources}
-        if data == self._data:
-            return
+    async def _write(self, data: dict[str, str]) -> None:
         body: dict[str, Any] = {
             "apiVersion": CONFIG_MAPS.api_version,
             "kind": CONFIG_MAPS.kind,
@@ -167,3 +179,4 @@ class AuditRecord:
             "data": data,
         }
         await self._cluster.apply(body)
+        self._data = data

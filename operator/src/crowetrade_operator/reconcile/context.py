@@ -100,6 +100,8 @@ class Context:
         self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
         self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
+        for item in self.cache.of_kind(NAMESPACES.kind):
+            self._namespace_seen(None, item)
         self.cache.listen(self._namespace_seen)
 
     def all_venues(self) -> list[AnyVenue]:

@@ -97,6 +97,12 @@ class Controller:
 
     # --- events to keys
 
+    def begin(self) -> None:
+        """Everything is looked at, with what gateways have said before this replica led."""
+        self.enqueue_all()
+        for place in self.context.bus.board.gateways():
+            self._kills_reported(*place)
+
     def changed(self, before: Object | None, after: Object | None) -> None:
         """An object came, changed or went."""
         item = after or before
@@ -210,9 +216,11 @@ class Controller:
             self.queue.add(Key(Kind.STRATEGY, *place))
 
     def enqueue_all(self) -> None:
-        """Everything is looked at again, after what somebody waits for."""
+        """Everything is looked at again, after what somebody waits for: also what was changed and not looked at yet,
+        as while nobody worked."""
         for key in self._everything():
-            self.queue.add(key, first=False)
+            item = self.context.cache.get(key.kind.value, key.namespace, key.name)
+            self.queue.add(key, first=item is not None and not _is_observed(item))
 
     def _everything(self) -> list[Key]:
         return [
@@ -635,6 +643,12 @@ class Controller:
 
 def _earlier(*times: float | None) -> float | None:
     return min((seconds for seconds in times if seconds is not None), default=None)
+
+
+def _is_observed(item: Object) -> bool:
+    """Whether its status is about what its spec says now."""
+    observed = (item.get("status") or {}).get("observedGeneration")
+    return bool(observed == item["metadata"].get("generation")) and not item["metadata"].get("deletionTimestamp")
 
 
 def _intent(item: Object) -> Object:

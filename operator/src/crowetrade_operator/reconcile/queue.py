@@ -44,6 +44,8 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._arrived = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._ended = asyncio.Event()
         self._closed = False
 
     def __len__(self) -> int:
@@ -83,23 +85,37 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """Waits for a key and hands it to the caller, who calls `done` when finished."""
-        while (key := self._next()) is None:
-            self._arrived.clear()
-            await self._arrived.wait()
-        del self._dirty[key]
-        self._since.pop(key, None)
-        self._processing[key] = self._clock()
-        return key
+        """Waits for a key and hands it to the caller, who calls `done` when finished.
+
+        One key is handed out in a turn of the event loop: most reconciles have nothing to wait for, and many of them in
+        a row would keep the loop from everything else, such as the answers that others wait for, and the Lease.
+        """
+        async with self._turn:
+            await asyncio.sleep(0)
+            while (key := self._next()) is None:
+                self._arrived.clear()
+                await self._arrived.wait()
+            del self._dirty[key]
+            self._since.pop(key, None)
+            self._processing[key] = self._clock()
+            return key
 
     def done(self, key: K) -> None:
         """The worker is finished; the key is queued again when it became dirty meanwhile."""
         self._processing.pop(key, None)
+        self._ended.set()
         if key in self._dirty:
             self._push(key)
 
+    async def finish(self) -> None:
+        """Closes, and waits until no worker has a key."""
+        self.close()
+        while self._processing:
+            self._ended.clear()
+            await self._ended.wait()
+
     def close(self) -> None:
-        """Takes no more keys and drops all timers."""
+        """Takes no more keys, hands out none, and drops all timers."""
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
@@ -114,6 +130,8 @@ class WorkQueue(Generic[K]):
         return self._clock() - min(self._processing.values()) if self._processing else 0.0
 
     def _next(self) -> K | None:
+        if self._closed:
+            return None
         self._taken += 1
         lines = [self._first, self._second]
         if self._taken % SECOND_LINE_EVERY == 0:

@@ -19,7 +19,7 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator.bus import nats as bus_module
-from crowetrade_operator.bus.board import Board
+from crowetrade_operator.bus.board import SUCCESSOR_SECONDS, Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.errors import BusUnavailable, LeaseLost
 from crowetrade_operator.settings import StreamSettings
@@ -123,6 +123,44 @@ async def test_listeners_hear_news_and_no_repetition(bus: Bus, other: Client) ->
     await until("the agent to be heard", lambda: agents == [("desk", "ema")])
     assert gateways == [("desk", "sim-fx")]
     assert len(bus.board.agents("desk", "ema", within=60.0)) == 1
+
+
+async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_it_leads(
+    nats_url: str, other: Client
+) -> None:
+    now = [100.0]
+    bus = Bus(nats_url, Board(clock=lambda: now[0]), waits=True)
+    heard: list[str] = []
+    bus.on_gateway(lambda namespace, name, _: heard.append(name))
+    async with working(bus):
+        await until("it to listen", lambda: bus._client is not None)
+
+        async def kept(pod: str) -> None:
+            """Says it until it is kept: it may not listen yet."""
+
+            async def check() -> bool:
+                await say(other, gateway_status(pod=pod), GATEWAY)
+                return any(status_pb2.GatewayStatus.FromString(one.data).pod == pod for _, one in bus._unread.values())
+
+            await until("the message to be kept", check)
+
+        await kept("first")
+        await other.publish("status.desk.gateway.ended", gateway_status(venue="ended").SerializeToString())
+        await until("another one to be kept", lambda: len(bus._unread) == 2)
+        now[0] += 2 * SUCCESSOR_SECONDS
+        await kept("last")
+        assert not heard
+        assert not bus.connected
+        assert not (await other.jetstream().streams_info()), "it makes no bucket"
+        with pytest.raises(BusUnavailable):
+            await bus.put_config("desk", "sim-fx", config("r1"))
+        bus.lead()
+        assert heard == ["sim-fx"], "the last of each, and of none that has ended"
+        assert not bus._unread
+        await until("the bus to be connected", lambda: bus.connected)
+        message = status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a").SerializeToString()
+        await other.publish("status.desk.agent.ema.all", message, headers={subjects.SCHEMA_HEADER: AGENT})
+        await until("agents to be heard", lambda: bool(bus.board.agents("desk", "ema", within=60.0)))
 
 
 # --- what it puts

@@ -12,7 +12,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.resources import LEASES
-from crowetrade_operator.errors import LeaseLost, NotFound
+from crowetrade_operator.errors import ClusterRefused, LeaseLost, NotFound
 from crowetrade_operator.settings import LeaseTimes
 from crowetrade_operator_tests.servers import Wire
 from crowetrade_operator_tests.waiting import counted, end, until
@@ -92,6 +92,76 @@ async def test_one_leads_and_the_next_follows_at_once_when_it_releases(
     spec = await held(cluster, namespace)
     assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("second", 2)
     assert (first.seconds_left(), second.epoch) == (0.0, 2)
+
+
+async def test_who_waits_is_told_by_a_watch_that_the_lease_is_free(
+    cluster: Cluster, namespace: str, clock: Clock, tasks: set[asyncio.Task[Any]]
+) -> None:
+    """It would ask by itself in an hour."""
+    times = LeaseTimes(duration=36_000.0, renew=7_200.0, retry=3_600.0)
+    first, second = (Elector(cluster, namespace, NAME, identity, times, clock) for identity in ("first", "second"))
+    await first.acquire()
+    asked = counted("api_requests", verb="get", resource="leases")
+    waiting = asyncio.create_task(second.acquire())
+    tasks.add(waiting)
+    await until("it to ask once", lambda: counted("api_requests", verb="get", resource="leases") > asked)
+    await first.release()
+    async with asyncio.timeout(10):
+        await waiting
+    assert counted("api_requests", verb="get", resource="leases") - asked <= 3, "its own two, and that of the first"
+
+
+async def test_a_lease_that_expires_is_asked_for_at_that_time(
+    cluster: Cluster, namespace: str, tasks: set[asyncio.Task[Any]]
+) -> None:
+    await holds(cluster, namespace, "vanished", seconds=1)
+    times = LeaseTimes(duration=36_000.0, renew=7_200.0, retry=3_600.0)
+    async with asyncio.timeout(10):
+        await Elector(cluster, namespace, NAME, "next", times).acquire()
+    assert (await held(cluster, namespace))["holderIdentity"] == "next"
+
+
+async def test_a_lease_that_may_not_be_watched_is_asked_for_from_time_to_time(
+    cluster: Cluster,
+    namespace: str,
+    candidate: Candidate,
+    tasks: set[asyncio.Task[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a role of an earlier release."""
+    asked: list[str] = []
+
+    async def refused(*_: object, fields: str) -> AsyncIterator[tuple[str, Object]]:
+        asked.append(fields)
+        raise ClusterRefused("watch", "leases", 403, "leases is forbidden")
+        yield "", {}
+
+    monkeypatch.setattr(cluster, "watch", refused)
+    first = candidate("first")
+    await first.acquire()
+    waiting = asyncio.create_task(candidate("second").acquire())
+    tasks.add(waiting)
+    await tries(waiting)
+    await first.release()
+    async with asyncio.timeout(10):
+        await waiting
+    assert asked.count(f"metadata.name={NAME}") <= 2, "once by each"
+
+
+async def test_a_lease_that_is_given_back_is_not_renewed_any_more(
+    cluster: Cluster, namespace: str, candidate: Candidate, tasks: set[asyncio.Task[Any]]
+) -> None:
+    """Whoever holds it goes on until the last is closed, and has not lost it."""
+    leader = candidate("leader")
+    await leader.acquire()
+    holding = asyncio.create_task(leader.hold())
+    tasks.add(holding)
+    await leader.release()
+    version = (await cluster.get(LEASES, namespace, NAME))["metadata"]["resourceVersion"]
+    _, late = await asyncio.wait({holding}, timeout=10 * TIMES.retry)
+    assert late
+    assert (await cluster.get(LEASES, namespace, NAME))["metadata"]["resourceVersion"] == version
+    assert leader.seconds_left() == 0.0
 
 
 async def test_of_two_that_start_together_one_leads(candidate: Candidate, tasks: set[asyncio.Task[Any]]) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.relist import Relist
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, RISK_LIMITS, STRATEGIES
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, RISK_LIMITS, STRATEGIES
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest
 
 pytestmark = pytest.mark.integration
@@ -86,6 +87,29 @@ async def test_a_deletion_that_the_watch_has_lost_is_found(cluster: Cluster, nam
     await relist.check(grace=0.0)
     assert [item["metadata"]["name"] for item in gone] == ["fx-desk"]
     assert cache.get("RiskLimit", namespace, "fx-desk") is None
+
+
+async def test_one_that_begins_to_lead_reads_again_what_it_decides_from(cluster: Cluster, namespace: str) -> None:
+    cache = Cache()
+    relist = Relist(cluster, cache, (namespace,))
+    await relist.fill()
+    await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
+    for name, label in (("venue-sim", VENUE_LABEL), ("strategy-ema", STRATEGY_LABEL)):
+        labels = {"app.kubernetes.io/managed-by": "crowetrade-operator", label: "a"}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "image:1"}]}}
+        deployment = {
+            "apiVersion": DEPLOYMENTS.api_version,
+            "kind": DEPLOYMENTS.kind,
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"selector": {"matchLabels": labels}, "template": template},
+        }
+        await cluster.create(DEPLOYMENTS, namespace, deployment)
+    await cluster.create(CONFIG_MAPS, namespace, _config_map("ours", "crowetrade-operator"))
+    await relist.catch_up()
+    assert cache.get("Strategy", namespace, "ema") is not None
+    assert cache.get("Deployment", namespace, "venue-sim") is not None
+    for kind, name in (("Deployment", "strategy-ema"), ("ConfigMap", "ours")):
+        assert cache.get(kind, namespace, name) is None, "the watch brings it"
 
 
 async def test_how_long_the_watch_is_silent(cluster: Cluster) -> None:

@@ -22,7 +22,7 @@ from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, running
 from crowetrade_operator_tests.samples import kill_manifest, limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import nats_client
-from crowetrade_operator_tests.waiting import until
+from crowetrade_operator_tests.waiting import counted, until
 from crowetrade_process.audit.chain import End, Head, decode, seal
 from crowetrade_process.audit.verification import KEPT_CONFIG_MAP, Verification, read_ends
 
@@ -128,6 +128,30 @@ async def test_what_changed_while_no_operator_worked_is_found(
         (changed,) = [one for one in await events(desk) if one.action == audit_pb2.ACTION_CHANGED]
         assert (changed.reason, changed.before) == (WHILE_AWAY, "")
         assert '"maxOrderQuantity":"9"' in changed.after
+
+
+async def test_at_rest_the_api_server_is_asked_for_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bus is: a chain may have been cut off, or written anew."""
+    await desk.create(RISK_LIMITS, limit_manifest())
+
+    async def all_is_kept() -> bool:
+        data = (await desk.cluster.get(CONFIG_MAPS, desk.namespace, KEPT_CONFIG_MAP))["data"]
+        ends = await desk.parts.context.bus.audit_ends()
+        return "fx-desk" in data["resources"] and read_ends(data) == ends
+
+    await until("the trail to be at rest", all_is_kept)
+    await desk.idle()
+    looks, ends = 0, desk.parts.context.bus.audit_ends
+
+    async def counting() -> dict[str, End]:
+        nonlocal looks
+        looks += 1
+        return await ends()
+
+    monkeypatch.setattr(desk.parts.context.bus, "audit_ends", counting)
+    before = counted("api_requests", resource="configmaps")
+    await until("it to look again", lambda: looks >= 3)
+    assert counted("api_requests", resource="configmaps") == before
 
 
 def chain(first: str) -> list[bytes]:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from crowetrade_api.names import Key, Kind
+from crowetrade_operator.cluster import status as status_module
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, LEASES, STRATEGIES, VENUES
 from crowetrade_operator.main import Operator
@@ -77,6 +79,55 @@ async def test_the_second_takes_over_when_the_first_stops_and_only_one_works_at_
         await _something_is_done(cluster, namespace, "b")
         assert not never_both.done(), never_both.exception()
         await end({never_both})
+
+
+async def test_who_waits_knows_the_cluster_and_begins_as_soon_as_the_lease_is_free(
+    settings: Settings, cluster: Cluster, namespace: str
+) -> None:
+    """It would ask for the Lease in five minutes by itself, and it lists nothing but what decisions are made from."""
+    settings = replace(settings, lease=LeaseTimes(duration=3600.0, renew=600.0, retry=300.0))
+    async with started(settings) as (first, task):
+        await working(first, task)
+        await _something_is_done(cluster, namespace, "a")
+        listed = counted("api_requests", verb="list", resource="pods")
+        async with started(replace(settings, pod_name="operator-1")) as (second, waiting):
+            # The last kind of all.
+            await until("it to have listed", lambda: counted("api_requests", verb="list", resource="pods") > listed)
+            listed = counted("api_requests", verb="list", resource="configmaps")
+            first.stopping.set()
+            await task
+            await working(second, waiting)
+            await _something_is_done(cluster, namespace, "b")
+            assert counted("api_requests", verb="list", resource="configmaps") == listed
+
+
+async def test_the_last_statuses_are_written_before_the_lease_is_given_back(
+    settings: Settings, cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started(settings) as (operator, task):
+        await working(operator, task)
+        await _something_is_done(cluster, namespace)
+        parts = operator.parts
+        assert parts is not None
+
+        async def status() -> dict[str, object]:
+            found = await cluster.get(VENUES, namespace, "a")
+            return {"generation": found["metadata"]["generation"], **found.get("status", {})}
+
+        async def is_told() -> bool:
+            return "observedGeneration" in await status()
+
+        await until("its status", is_told)
+        # From here on a status has to wait.
+        monkeypatch.setattr(status_module, "PER_OBJECT_SECONDS", 3600.0)
+        await cluster.merge(VENUES, namespace, "a", {"spec": {"suspend": True}})
+        key = Key(Kind.VENUE, namespace, "a")
+        await until("another status to wait", lambda: key in parts.context.status._pending)
+        operator.stopping.set()
+        await task
+        found = await status()
+        assert found["observedGeneration"] == found["generation"]
+        assert await _holder(cluster, namespace) == ""
 
 
 async def test_the_next_leader_tells_nobody_that_it_knows_nothing_yet(

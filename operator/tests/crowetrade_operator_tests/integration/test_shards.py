@@ -17,6 +17,7 @@ from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, NAMESPACES, SERVICES, VENUES
 from crowetrade_operator.cluster.shard import CLAIM_PREFIX, Shard
 from crowetrade_operator.main import Operator
+from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.settings import Settings, from_environment
 from crowetrade_operator_tests.fault_proxy import FaultProxy
 from crowetrade_operator_tests.integration.desk import running, started
@@ -84,9 +85,17 @@ async def holder(cluster: Cluster, operator_namespace: str, namespace: str) -> s
 
 
 async def test_a_namespace_goes_from_one_shard_to_another_with_its_label(
-    settings: Settings, cluster: Cluster, namespace: str, nats_url: str, api_server: ApiServer, tmp_path: Path
+    settings: Settings,
+    cluster: Cluster,
+    namespace: str,
+    nats_url: str,
+    api_server: ApiServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two operators: the one ends all work before the other begins, nothing is made again, and no gateway restarts."""
+    # The audit trail's ends are no work in the namespace.
+    monkeypatch.setattr(audit_record, "KEEP_SECONDS", 3600.0)
     other, fx_name, rates_name = f"{namespace}-b", f"fx-{namespace}", f"rates-{namespace}"
     await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
     await cluster.create(VENUES, namespace, venue_manifest("sim-fx", namespace))

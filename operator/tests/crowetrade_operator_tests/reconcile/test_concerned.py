@@ -198,3 +198,15 @@ async def test_of_a_namespace_that_the_watch_brings() -> None:
     world.cache.remove(ending)
     world.cache.put(namespace(105, "rates", uid="uid-of-its-successor"))
     assert context.surroundings("desk").terminating == frozenset()
+
+
+async def test_who_begins_to_lead_looks_first_at_what_was_changed_while_nobody_worked() -> None:
+    world = World()
+    for number in range(5):
+        world.put(world.strategy(f"s{number}", "a"), {"observedGeneration": 1})
+    world.put(world.strategy("s3", "a"), {"observedGeneration": 1}, generation=2)
+    world.taken()
+    world.controller.begin()
+    lines = {_text(key): first for key, first in world.controller.queue._dirty.items()}
+    assert {key for key, first in lines.items() if key in STRATEGIES and first} == {"Strategy desk/s3"}
+    assert set(STRATEGIES) <= lines.keys(), "everything is looked at"

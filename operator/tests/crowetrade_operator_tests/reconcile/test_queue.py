@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade_operator.reconcile.queue import SECOND_LINE_EVERY, WorkQueue, work
+from crowetrade_operator_tests.waiting import end
 
 
 async def _until_idle(queue: WorkQueue[str], running: Counter[str]) -> None:
@@ -147,3 +148,36 @@ async def test_ages() -> None:
     now[0] = 7.0
     assert queue.oldest_waiting() == 0.0
     assert queue.longest_running() == 4.0
+
+
+async def test_one_that_ends_hands_out_nothing_more_and_waits_for_what_is_being_done() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "a"
+    finishing = asyncio.create_task(queue.finish())
+    _, late = await asyncio.wait({finishing}, timeout=0.05)
+    assert late, "a is being done"
+    waiting = asyncio.create_task(queue.get())
+    queue.done("a")
+    async with asyncio.timeout(10):
+        await finishing
+    assert not waiting.done(), "b is left to whoever leads next"
+    waiting.cancel()
+
+
+async def test_keys_that_have_nothing_to_wait_for_leave_the_event_loop_to_others() -> None:
+    queue: WorkQueue[int] = WorkQueue()
+    for number in range(40):
+        queue.add(number)
+    between, seen = 0, list[int]()
+
+    async def handle(key: int) -> None:
+        seen.append(between)
+
+    workers = {asyncio.create_task(work(queue, handle)) for _ in range(8)}
+    while len(queue):
+        between += 1
+        await asyncio.sleep(0)
+    await end(workers)
+    assert len(set(seen)) == 40, "the loop goes around between any two"
