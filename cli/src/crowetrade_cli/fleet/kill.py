@@ -116,7 +116,9 @@ class Kill:
         others = [way for way in self._ways.values() if way.name != Channel.DIRECT]
         tried = order is not None and all(way.outcome is not Outcome.TRYING for way in others)
         settled = tried and self._discovered
-        nobody = not progress.rows and settled
+        # On the bus each gateway speaks once a second, and nobody else may know which there are.
+        heard = self._fleet is None and self._ways[Channel.BUS].outcome is Outcome.WORKS
+        nobody = not progress.rows and settled and not heard
         return Look(
             namespace=self.asked.namespace,
             name=order.name if order is not None else "",

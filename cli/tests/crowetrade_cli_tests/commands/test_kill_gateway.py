@@ -12,7 +12,9 @@ from pathlib import Path
 import nats
 import pytest
 
-from crowetrade.bus.v1 import orders_pb2
+from crowetrade import subjects
+from crowetrade.bus.v1 import orders_pb2, status_pb2
+from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents_tests.conftest import make_bus_resources
 from crowetrade_agents_tests.gateway.harness import (
     NAMESPACE,
@@ -31,12 +33,12 @@ from crowetrade_cli_tests.conftest import Ended
 
 pytestmark = pytest.mark.integration
 PROGRAM = str(Path(sys.executable).parent / "crowetrade")
+KILL = (PROGRAM, "kill", "--all", "--reason", "drill", "-n", NAMESPACE, "--json")
 
 
 async def kill(*arguments: str) -> Ended:
     """As a user starts it: what gateways log is not in between."""
-    command = (PROGRAM, "kill", "--all", "--reason", "drill", "-n", NAMESPACE, "--json", *arguments)
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(*KILL, *arguments, stdout=PIPE, stderr=PIPE)
     out, err = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
@@ -76,6 +78,40 @@ async def test_directly(gateway: tuple[Running, Trader]) -> None:
 async def test_by_the_bus(gateway: tuple[Running, Trader], nats_url: str) -> None:
     _, trader = gateway
     await _has_stopped(await kill("--nats", nats_url), trader, "bus")
+
+
+async def test_a_gateway_that_speaks_long_after_the_bus_has_the_order_is_waited_for(
+    nats_url: str, state_home: Path
+) -> None:
+    client = await nats.connect(nats_url)
+    bucket = await client.jetstream().create_key_value(bucket=subjects.KILL_BUCKET)
+    process = await asyncio.create_subprocess_exec(*KILL, "--nats", nats_url, stdout=PIPE, stderr=PIPE)
+    assert process.stdout is not None
+    async for line in process.stdout:
+        way = json.loads(line).get("way", {})
+        if (way.get("name"), way.get("outcome")) == ("bus", "Works"):
+            break
+    (key,) = await bucket.keys()
+    order = kill_pb2.KillOrder.FromString((await bucket.get(key)).value or b"")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await process.wait()
+    said = kill_pb2.KillAcknowledgement(
+        namespace=order.namespace,
+        name=order.name,
+        generation=order.generation,
+        venue_namespace=NAMESPACE,
+        venue=VENUE,
+        seen_unix_ns=1,
+        blocked_unix_ns=2,
+        halted_unix_ns=3,
+    )
+    status = status_pb2.GatewayStatus(namespace=NAMESPACE, venue=VENUE, kills=[said])
+    await client.publish(subjects.gateway_status(NAMESPACE, VENUE), status.SerializeToString())
+    await client.flush()
+    _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (0, "")
+    await client.close()
 
 
 async def test_a_milder_order_after_it_changes_nothing(gateway: tuple[Running, Trader]) -> None:

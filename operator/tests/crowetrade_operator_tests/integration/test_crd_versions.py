@@ -227,15 +227,13 @@ async def test_the_way_to_v1beta1(client: Cluster, settings: Settings) -> None:
             assert await stored_versions(client) == [["v1beta1"]] * 4
             await desk.condition(STRATEGIES, "ema", "Ready", "True")
 
-            # Too early: this operator knows v1alpha1 alone. It says so, and what gateways were told stays in force.
+            # Too early: this operator knows v1alpha1 alone. It ends and says why; what gateways were told stays in force.
             before = await desk.config()
             await install(client, beta_alone_is_served, at_v1beta1)
-            assert operator.parts is not None
-            unreadable = operator.parts.relist.unreadable
-            await until("it to be told", lambda: "does it serve v1alpha1?" in unreadable.get(desk.namespace, ""))
+            with pytest.raises(RuntimeError, match=r"cannot be watched: 404 .* does it serve v1alpha1\?; restarting"):
+                async with asyncio.timeout(120):
+                    await task
             assert await desk.config() == before
-        operator.stopping.set()
-        await asyncio.wait({task})
         async with started(settings) as (waiting, task):
             wanted = counted("api_requests", verb="list", code="404") + 2
             await until("it to ask", lambda: counted("api_requests", verb="list", code="404") >= wanted)

@@ -10,13 +10,14 @@ import contextlib
 import os
 import random
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crowetrade_api.names import MANAGED_SELECTOR
+from crowetrade_api.names import MANAGED_SELECTOR, Kind
 from crowetrade_operator.cluster import client
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
@@ -37,6 +38,7 @@ from crowetrade_operator_tests.integration.desk import Desk, running, trading
 from crowetrade_operator_tests.integration.picture import generations, settled
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
+from crowetrade_operator_tests.waiting import end
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -80,6 +82,31 @@ async def _work(desk: Desk) -> None:
         await desk.patch(STRATEGIES, f"s{number}", {"spec": {**wanted, "suspend": number % 2 == 0}})
 
 
+@contextlib.asynccontextmanager
+async def _garbage_collector(desk: Desk) -> AsyncIterator[None]:
+    """What comes late for an object that is gone, as a request that was given up, is deleted as well: for as long as it
+    is there the name is taken."""
+
+    async def collect() -> None:
+        while True:
+            for resource in CHILDREN:
+                for item in (await desk.cluster.list(resource, desk.namespace, MANAGED_SELECTOR))[0]:
+                    (owner,) = item["metadata"]["ownerReferences"]
+                    if owner["kind"] == Kind.STRATEGY and owner["uid"] not in await uids():
+                        with contextlib.suppress(NotFound):
+                            await desk.delete(resource, item["metadata"]["name"])
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def uids() -> set[str]:
+        return {item["metadata"]["uid"] for item in (await desk.cluster.list(STRATEGIES, desk.namespace))[0]}
+
+    collecting = asyncio.create_task(collect())
+    try:
+        yield
+    finally:
+        await end({collecting})
+
+
 async def _clean(cluster: Cluster, namespace: str) -> None:
     """As it was before. No operator works and there is no garbage collector here."""
     for resource in (*CUSTOM, *CHILDREN):
@@ -111,7 +138,7 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
                 desk = Desk(cluster, namespace, bus, operator)
                 # Who deletes a child often waits for it: how long would be part of the result.
                 desk.parts.context.child_writer.writes.at_once = sys.maxsize
-                async with trading(desk):
+                async with trading(desk), _garbage_collector(desk):
                     proxy.share, proxy.watch_seconds = share, WATCH_SECONDS if share else 0.0
                     # Those that last already.
                     for resource in watched() if share else ():
