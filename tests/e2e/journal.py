@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -69,6 +70,20 @@ class Journal:
     def position(self, strategy: str) -> Decimal:
         """Sum of all executions."""
         return sum((signed_quantity(fill) for fill in self.fills(strategy)), Decimal(0))
+
+    def was_flat(self, strategy: str, since: datetime, until: datetime) -> bool:
+        """Whether the sum of all executions was zero at some time between these."""
+        own = {order.cl_ord_id for order in self.orders(strategy)}
+        held = Decimal(0)
+        for record in self.records:
+            recorded = datetime.fromtimestamp(record.recorded_unix_ns / 1e9, UTC)
+            if recorded > until:
+                break
+            if not held and recorded >= since:
+                return True
+            fills = (event.order_executed for event in record.events if event.HasField("order_executed"))
+            held += sum((signed_quantity(fill) for fill in fills if fill.cl_ord_id in own), Decimal(0))
+        return not held
 
     def broken_link(self) -> str | None:
         """The first record that does not follow the one before, None when the chain is whole."""

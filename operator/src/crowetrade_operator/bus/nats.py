@@ -83,6 +83,7 @@ class Bus:
         self.url = url
         self._waits = waits
         self._hears_agents = False
+        self._agents_since = 0.0
         # While it waits: by subject, when the last message came, and the message.
         self._unread: dict[str, tuple[float, Msg]] = {}
         self._leadership: Leadership = leadership or Alone()
@@ -403,7 +404,11 @@ class Bus:
 
     async def _hear_agents(self, client: Client) -> None:
         await client.subscribe(subjects.AGENT_STATUS_SUBJECTS, cb=self._heard)
-        self._hears_agents = True
+        self._hears_agents, self._agents_since = True, self.board.clock()
+
+    def heard_agents_for(self, seconds: float) -> bool:
+        """Whether every agent that works has had so long to say so."""
+        return self.connected and self._hears_agents and self.board.clock() - self._agents_since >= seconds
 
     async def _heard(self, message: Msg) -> None:
         if self._waits:

@@ -44,6 +44,8 @@ class Observed:
     # By namespace, of the venues that are of another one.
     beyond: Mapping[str, Surroundings] = field(default_factory=dict)
     warnings: PodWarnings = field(default_factory=PodWarnings)
+    # Whether one that is not among `agents` does not work: not when we have just begun to listen.
+    agents_are_known: bool = True
 
     def deployments(self) -> list[Object | None]:
         """Its Deployments as they should be by number and name; None for one that is not there yet."""
@@ -131,8 +133,9 @@ def _held(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[
 
 def _run(observed: Observed) -> bool:
     """Whether agents do their work, so that a restart would take something away. Those whose gateway restarts are not
-    ready meanwhile, and still work: an upgrade would otherwise restart all of them with the gateways."""
-    if ready_pods(observed.children.of_kind("Deployment")) > 0:
+    ready meanwhile, and still work: an upgrade would otherwise restart all of them with the gateways. Whoever has just
+    begun to lead has not heard them yet."""
+    if ready_pods(observed.children.of_kind("Deployment")) > 0 or not observed.agents_are_known:
         return True
     return any(not agent.problems for agent in observed.agents)
 

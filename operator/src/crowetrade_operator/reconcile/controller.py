@@ -337,11 +337,13 @@ class Controller:
             return await self._unreadable_strategy(key, resource, previous)
         children, now = context.children(key), context.now()
         warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
+        silent_after = context.settings.silent_after_seconds
         observed = strategy.Observed(
             strategy=resource,
             around=context.surroundings(key.namespace),
             children=children,
-            agents=context.bus.board.agents(key.namespace, key.name, context.settings.silent_after_seconds),
+            agents=context.bus.board.agents(key.namespace, key.name, silent_after),
+            agents_are_known=context.bus.heard_agents_for(silent_after),
             now=now,
             beyond=context.surroundings_beyond(resource),
             warnings=warnings,

@@ -154,10 +154,14 @@ async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_i
         assert not (await other.jetstream().streams_info()), "it makes no bucket"
         with pytest.raises(BusUnavailable):
             await bus.put_config("desk", "sim-fx", config("r1"))
+        assert not bus.heard_agents_for(0.0)
         bus.lead()
         assert heard == ["sim-fx"], "the last of each, and of none that has ended"
         assert not bus._unread
         await until("the bus to be connected", lambda: bus.connected)
+        assert not bus.heard_agents_for(1.0), "who works has not had the time to say so"
+        now[0] += 1.0
+        assert bus.heard_agents_for(1.0)
         message = status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a").SerializeToString()
         await other.publish("status.desk.agent.ema.all", message, headers={subjects.SCHEMA_HEADER: AGENT})
         await until("agents to be heard", lambda: bool(bus.board.agents("desk", "ema", within=60.0)))

@@ -108,6 +108,10 @@ HELD = {
         replace(seen(AFTER, None, silent(saying(positions=[position("1000")])), running(ready=0)), agents=[REPORTING]),
         "position 1000 EUR-USD at venue sim-fx",
     ),
+    "agents that are not ready, and may not have spoken yet to the one who leads now": (
+        replace(seen(AFTER, [account(positions=[position("1000")])], None, running(ready=0)), agents_are_known=False),
+        "position 1000 EUR-USD at venue sim-fx",
+    ),
     "another topology while there is a position": (
         seen(SPLIT, [account(positions=[position("1000")])], None, running()),
         "position 1000 EUR-USD",

@@ -227,7 +227,7 @@ async def test_the_way_to_v1beta1(client: Cluster, settings: Settings) -> None:
             assert await stored_versions(client) == [["v1beta1"]] * 4
             await desk.condition(STRATEGIES, "ema", "Ready", "True")
 
-            # Too early: this operator knows v1alpha1 alone. It ends and says why; what gateways were told stays in force.
+            # Too early: this operator knows v1alpha1 alone. It ends and says why; what gateways were told is kept.
             before = await desk.config()
             await install(client, beta_alone_is_served, at_v1beta1)
             with pytest.raises(RuntimeError, match=r"cannot be watched: 404 .* does it serve v1alpha1\?; restarting"):
