@@ -168,6 +168,9 @@ class StatusWriter:
         pending, renews = self._pending.get(key), _said(before) == _said(told)
         if renews and (pending is not None or not self._is_old(key.kind, before)):
             return False
+        if key.kind is Kind.RISK_LIMIT and before.get("observedGeneration") != status.get("observedGeneration"):
+            # Somebody has edited it, and waits for it to be in force.
+            self._restless.pop(key, None)
         urgent = significant(before) != significant(status) or (pending is not None and pending.significant)
         since = pending.since if pending is not None else self._clock()
         self._pending[key] = Pending(status, uid, urgent, since, renews)

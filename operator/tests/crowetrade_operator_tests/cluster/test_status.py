@@ -246,19 +246,29 @@ async def test_all_objects_share_a_budget_and_what_is_significant_does_not_wait_
     assert written() == before + 4
 
 
+def flapping(number: int) -> Object:
+    """Another one each time, without an edit."""
+    return {**said("flapping"), "gateways": {"concerned": number, "acknowledged": 0}}
+
+
+async def _flap(writer: Writer) -> None:
+    """Until it is slowed down."""
+    for number in range(RESTLESS_WRITES):
+        before = written()
+        writer.report("a", flapping(number))
+        writer.clock.now += 0.1
+        await until("a status", lambda before=before: written() == before + 1)  # type: ignore[misc]
+
+
 async def test_an_object_that_changes_without_end_is_slowed_down_and_takes_nothing_from_others(
     writer: Writer, tasks: set[asyncio.Task[None]]
 ) -> None:
     await writer.object("b")
     tasks.add(asyncio.create_task(writer.status.run()))
-    for number in range(RESTLESS_WRITES):
-        before = written()
-        writer.report("a", said("flapping", generation=number + 2))
-        writer.clock.now += 0.1
-        await until("a status", lambda before=before: written() == before + 1)  # type: ignore[misc]
+    await _flap(writer)
     before = written()
     # Three seconds have gone by, in which the next one was earned in part.
-    writer.report("a", said("flapping", generation=1000))
+    writer.report("a", flapping(1000))
     writer.clock.now += 1.0
     await writer.clock.asked_again()
     assert written() == before
@@ -266,6 +276,17 @@ async def test_an_object_that_changes_without_end_is_slowed_down_and_takes_nothi
     await until("the other object's", lambda: written() == before + 1)
     writer.clock.now += RESTLESS_SECONDS
     await until("its next one", lambda: written() == before + 2)
+
+
+async def test_an_edit_of_a_limit_that_was_slowed_down_is_told_at_once(
+    writer: Writer, tasks: set[asyncio.Task[None]]
+) -> None:
+    tasks.add(asyncio.create_task(writer.status.run()))
+    await _flap(writer)
+    before = written()
+    writer.report("a", said("edited", generation=2))
+    writer.clock.now += 0.1
+    await until("the status of the edit", lambda: written() == before + 1)
 
 
 async def test_an_object_that_is_gone_is_no_error(writer: Writer) -> None:
