@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from nats.aio.client import Client
 from nats.js.kv import KeyValue
@@ -11,16 +9,9 @@ from nats.js.kv import KeyValue
 from crowetrade import subjects
 from crowetrade.config.v1.allowance_pb2 import Allowances, Share, Split
 from crowetrade_operator.bus import allowances
-from crowetrade_operator_tests.servers import nats_client
 
 pytestmark = pytest.mark.integration
 KEY = subjects.allowance_key("desk", "u1")
-
-
-@pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    async with nats_client(nats_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import nats.js.errors
 import pytest
 from nats.aio.client import Client
@@ -12,16 +10,9 @@ from nats.js.kv import KeyValue
 from crowetrade import subjects
 from crowetrade.config.v1.kill_pb2 import KILL_MODE_CANCEL, KILL_MODE_FLATTEN, KillOrder
 from crowetrade_operator.bus import kills
-from crowetrade_operator_tests.servers import nats_client
 
 pytestmark = pytest.mark.integration
 KEY = subjects.kill_key("desk", "all")
-
-
-@pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    async with nats_client(nats_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import nats.js.errors
 import pytest
 from nats.aio.client import Client
@@ -12,7 +10,6 @@ from nats.js.kv import KeyValue
 
 from crowetrade import subjects
 from crowetrade_operator.bus.stored import stored_entries, stored_subjects
-from crowetrade_operator_tests.servers import nats_client
 from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -20,12 +17,6 @@ NAME = "keys"
 STREAM = subjects.bucket_stream(NAME)
 PAGE = 100_000
 """Subjects that nats-server tells at a time."""
-
-
-@pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    async with nats_client(nats_url) as client:
-        yield client
 
 
 @pytest.fixture
