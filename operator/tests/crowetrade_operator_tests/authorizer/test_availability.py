@@ -42,7 +42,7 @@ from crowetrade_operator_tests.waiting import end, until
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.nats import BusClient
-from crowetrade_process_tests.identity.authority import write_identity
+from crowetrade_process_tests.identity.authority import Issued, write_identity
 
 pytestmark = pytest.mark.integration
 GATEWAY = identity_of_gateway("desk", "sim")
@@ -142,13 +142,18 @@ async def test_a_connection_ends_with_its_certificate(bus: SecuredBus, cluster: 
         assert abs((datetime.now(UTC) - issued.not_valid_after_utc).total_seconds()) < 3
 
 
+def _to_be_revoked(bus: SecuredBus) -> tuple[Path, Issued]:
+    """The files of the authorizer, whose list revokes nobody yet, and a certificate of the gateway."""
+    files, unrevoked = bus.directory(AUTHORIZER), bus.authority.revocations()
+    write_identity(files, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=unrevoked)
+    return files, bus.authority.issue_to(GATEWAY)
+
+
 async def test_a_connection_ends_when_its_certificate_is_revoked_and_that_of_the_server_renewed(
     bus: SecuredBus, cluster: Cluster, api_server: ApiServer
 ) -> None:
     """The server asks again whenever its own certificate is renewed."""
-    authorizer, issued = bus.directory(AUTHORIZER), bus.authority.issue_to(GATEWAY)
-    unrevoked = bus.authority.revocations()
-    write_identity(authorizer, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=unrevoked)
+    authorizer, issued = _to_be_revoked(bus)
     write_identity(bus.directory(GATEWAY), issued, bus.authority)
     await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig).wait_ready)
     closed = asyncio.Event()
@@ -172,9 +177,7 @@ async def test_connections_end_when_their_certificate_is_revoked_and_others_stay
     bus: SecuredBus, cluster: Cluster, api_server: ApiServer, record_property: Callable[[str, object], None]
 ) -> None:
     """The authorizer learns of it within the ten seconds between two looks at its files, and has the server ask."""
-    authorizer, revoked = bus.directory(AUTHORIZER), bus.authority.issue_to(GATEWAY)
-    unrevoked = bus.authority.revocations()
-    write_identity(authorizer, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=unrevoked)
+    authorizer, revoked = _to_be_revoked(bus)
     for number in (0, 1):
         await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig, number).wait_ready)
     ended: list[str] = []
@@ -207,9 +210,7 @@ async def test_connections_end_when_their_certificate_is_revoked_and_others_stay
 async def test_a_server_that_cannot_ask_now_is_told_to_again(
     bus: SecuredBus, cluster: Cluster, api_server: ApiServer
 ) -> None:
-    authorizer, revoked = bus.directory(AUTHORIZER), bus.authority.issue_to(GATEWAY)
-    unrevoked = bus.authority.revocations()
-    write_identity(authorizer, bus.authority.issue_to(AUTHORIZER), bus.authority, revocations=unrevoked)
+    authorizer, revoked = _to_be_revoked(bus)
     write_identity(bus.directory(GATEWAY), revoked, bus.authority)
     await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig).wait_ready)
     closed = asyncio.Event()
