@@ -14,7 +14,7 @@ from crowetrade_operator.cluster.resources import KILL_SWITCHES
 from crowetrade_operator.reconcile import controller
 from crowetrade_operator_tests.control.test_orders import serving
 from crowetrade_operator_tests.integration.desk import Desk, trading
-from crowetrade_operator_tests.integration.test_unreadable import misread
+from crowetrade_operator_tests.integration.test_unreadable import misread_from_now
 from crowetrade_operator_tests.samples import account, kill_manifest
 from crowetrade_operator_tests.servers import NatsServer, free_port
 from crowetrade_operator_tests.waiting import until
@@ -124,7 +124,7 @@ async def test_one_that_cannot_be_read_halts_and_can_be_deleted(desk: Desk) -> N
     async with trading(desk):
         await desk.create(KILL_SWITCHES, kill_manifest(engaged=False))
         await state(desk, "Armed")
-        await misread(desk, KILL_SWITCHES, "all", "spec.mode", "Freeze")
+        await misread_from_now(desk, KILL_SWITCHES, "all", "spec.mode", "Freeze")
         order = await ordered(desk)
         assert order.scope.namespaces_from == "All"
         await desk.condition(KILL_SWITCHES, "all", "Engaged", "True", "KillSwitchUnreadable")
