@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import nats
@@ -25,6 +27,8 @@ __all__ = ["nats_server", "nats_url"]
 
 _numbers = itertools.count(1)
 REFRESH_SECONDS = 5
+MEMORY = Path("/dev/shm")
+"""Where pods have their keys: a disk that is busy keeps Vault Agent's write for seconds, and a lease ends meanwhile."""
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +74,11 @@ class Keyed:
 
 
 @pytest.fixture
-def keyed(vault: Vault, api: ApiServer, tmp_path: Path) -> Iterator[Callable[..., Keyed]]:
+def keyed(vault: Vault, api: ApiServer) -> Iterator[Callable[..., Keyed]]:
     """Makes a venue with its role and policy; the agent is not started and Vault has no key yet. Fields are those of
     spec.credentials.vault; `settings` are the operator's."""
     made: list[Keyed] = []
+    folders: list[Path] = []
 
     def make(settings: dict[str, Any] | None = None, **fields: Any) -> Keyed:
         number = next(_numbers)
@@ -96,7 +101,8 @@ def keyed(vault: Vault, api: ApiServer, tmp_path: Path) -> Iterator[Callable[...
         token = service_account_token(api, namespace, account)
         vault.allow(role, str(credentials["path"]))
         vault.bind(role, namespace, account)
-        folder = tmp_path / f"pod-{number}"
+        folder = Path(mkdtemp(prefix=f"{namespace}-", dir=MEMORY))
+        folders.append(folder)
         found = Keyed(vault, namespace, path, role, operator, token, venue, VaultAgent(folder, venue, operator, token))
         made.append(found)
         return found
@@ -104,3 +110,5 @@ def keyed(vault: Vault, api: ApiServer, tmp_path: Path) -> Iterator[Callable[...
     yield make
     for item in made:
         item.agent.stop()
+    for folder in folders:
+        shutil.rmtree(folder)
