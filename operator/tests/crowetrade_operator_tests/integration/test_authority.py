@@ -230,6 +230,24 @@ def test_at_venues_of_several_namespaces_it_takes_the_right_in_all(server: Serve
     assert server.send("PATCH", path, relabelled)[0] == 200, "an administrator may"
 
 
+def test_a_strategy_that_moves_and_changes_its_labels_takes_the_right_at_both_ends(server: Server) -> None:
+    """Also where its author may edit the limits at the other end, as Rita may those of the live traders here."""
+    server.bind(RISK, "crowetrade-strategies-editor", LIVE)
+    path = made(server, traded("mover", LIVE, at=LIVE, desk="fx"))
+    moved = traded("mover", LIVE, desk="rates")["spec"]
+    both = {"metadata": {"labels": {"desk": "rates"}}, "spec": {"instruments": moved["instruments"]}}
+    refused(server.send("PATCH", path, both, RISK), "who may update RiskLimits in every namespace")
+    assert server.send("PATCH", path, {"spec": both["spec"]}, RISK)[0] == 200, "nobody guards where it trades"
+    assert server.send("PATCH", path, {"metadata": both["metadata"]}, RISK)[0] == 200, "she edits the limits there"
+
+
+def test_a_strategy_with_a_guarded_label_comes_by_who_may_edit_the_limits_where_it_comes_to(server: Server) -> None:
+    path = made(server, traded("mover", RESEARCH, at=RESEARCH, **{"risk.trading.crowetrade.io/tier": "wide"}))
+    moved = {"spec": {"instruments": traded("mover", RESEARCH)["spec"]["instruments"]}}
+    refused(server.send("PATCH", path, moved, TRADER), "risk.trading.crowetrade.io/tier]: a RiskLimit may select")
+    assert server.send("PATCH", path, moved)[0] == 200, "an administrator may"
+
+
 def test_no_limit_selects_by_labels_of_tools(server: Server) -> None:
     body = selecting("tools", "app.kubernetes.io/part-of")
     refused(server.send("POST", of("risklimits", VENUES), body, RISK), "labels of tools")
