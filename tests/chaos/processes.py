@@ -140,6 +140,10 @@ class Launcher:
         self._process: asyncio.subprocess.Process | None = None
         self._started: list[Gateway] = []
 
+    def tell(self, environment: Mapping[str, str]) -> None:
+        """Adds to the environment of gateways that start from now on."""
+        self._environment |= environment
+
     async def import_everything(self) -> None:
         """Starts the process that forks; returns when it has imported everything."""
         self._process = await asyncio.create_subprocess_exec(
@@ -234,10 +238,10 @@ class Nats:
     client: Client
 
     def __init__(self, folder: Path) -> None:
-        self._port = free_port()
+        self.port = free_port()
         self._settings, self._log = folder / "nats.conf", folder / "nats.log"
         self._settings.write_text(f'jetstream {{ store_dir: "{folder / "jetstream"}", sync_interval: always }}\n')
-        self.url = f"nats://127.0.0.1:{self._port}"
+        self.url = f"nats://127.0.0.1:{self.port}"
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -246,7 +250,7 @@ class Nats:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 Path(sys.executable).parent / "nats-server",
-                *("-c", self._settings, "-a", "127.0.0.1", "-p", str(self._port)),
+                *("-c", self._settings, "-a", "127.0.0.1", "-p", str(self.port)),
                 stdout=log,
                 stderr=log,
             )

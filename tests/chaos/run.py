@@ -7,7 +7,7 @@ import json
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson
@@ -104,6 +104,10 @@ class Run:
         return self._status.kills[0]
 
     # --- Gateways and sessions ----------------------------------------------------------------------------------------
+
+    def tell_gateways(self, environment: Mapping[str, str]) -> None:
+        """Adds to the environment of gateways that start from now on."""
+        self._launcher.tell(environment)
 
     async def start_gateway(self) -> Gateway:
         """A gateway that serves."""

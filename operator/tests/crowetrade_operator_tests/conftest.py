@@ -14,7 +14,7 @@ from crowetrade_api import crd
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import CUSTOM, NAMESPACES, ApiResource
 from crowetrade_operator.errors import NotFound
-from crowetrade_operator_tests.servers import ApiServer, NatsServer, Wire, start_api_server
+from crowetrade_operator_tests.servers import TOKEN, ApiServer, NatsServer, Wire, start_api_server
 from crowetrade_operator_tests.waiting import until
 
 CRDS = ApiResource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
@@ -73,6 +73,16 @@ async def wired(api_server: ApiServer, cluster: Cluster, wire: Wire, tmp_path: P
     client = await connect(str(api_server.at(wire.port, tmp_path)))
     yield client
     await client.close()
+
+
+@pytest.fixture
+def account(api_server: ApiServer, tmp_path: Path) -> Path:
+    """A directory as Kubernetes mounts it for a service account."""
+    folder = tmp_path / "account"
+    folder.mkdir()
+    (folder / "token").write_text(TOKEN)
+    (folder / "ca.crt").write_bytes((api_server.kubeconfig.parent / "certificates" / "apiserver.crt").read_bytes())
+    return folder
 
 
 @pytest.fixture

@@ -42,16 +42,6 @@ def manifest(namespace: str, name: str = "stop", **spec: object) -> dict[str, An
     }
 
 
-@pytest.fixture
-def account(api_server: ApiServer, tmp_path: Path) -> Path:
-    """A directory as Kubernetes mounts it for a service account."""
-    folder = tmp_path / "account"
-    folder.mkdir()
-    (folder / "token").write_text(TOKEN)
-    (folder / "ca.crt").write_bytes((api_server.kubeconfig.parent / "certificates" / "apiserver.crt").read_bytes())
-    return folder
-
-
 class Seen:
     """What a watch has told."""
 
