@@ -77,7 +77,7 @@ class KillProgress:
 
 
 RefusedKey = tuple[str, str, str, str]
-"""Strategy, reason, RiskLimit, symbol."""
+"""Strategy, reason, RiskLimit, symbol that is listed or none."""
 
 
 @dataclass(slots=True)
@@ -171,6 +171,8 @@ class Live:
     # Strategy -> since when it has none.
     lost: dict[str, int] = field(default_factory=dict)
     refused: dict[RefusedKey, Refused] = field(default_factory=dict)
+    # Strategy -> how many of those name a symbol.
+    refused_named: dict[str, int] = field(default_factory=dict)
     closing: dict[Key, Closing] = field(default_factory=dict)
     # Of Books.kills.
     kills: dict[Name, KillProgress] = field(default_factory=dict)
