@@ -372,7 +372,7 @@ class GatewayProcess:
             cancels = batch.emergency_cancels(self.state)
             invariants.everything_open_is_cancelled(self.world, self, cancels)
             for effect in cancels:
-                self._send_cancel(effect)
+                self._send_cancel(effect.cancel)
 
     def end(self, why: str, taken: list[tuple[commands.Command, str | None]] | None = None) -> None:
         """The process is over; its venue session breaks."""
