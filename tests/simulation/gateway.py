@@ -69,8 +69,8 @@ class GatewayProcess:
         # The engine's time: a clock that went back stands still.
         self.engine_ns = 0
         self._busy = False
-        # While a batch is being stored: what has not left of it, what will not leave, its cancels that have not left, and
-        # what kill orders add to it.
+        # While a batch is being stored: what has not left of it, what will not leave, its cancels that have not left,
+        # and what kill orders add to it.
         self._leaving: dict[str, batch.Approved] = {}
         self._not_sent: set[str] = set()
         self._cancels: dict[str, ApprovedCancel] = {}

@@ -1,9 +1,9 @@
 """What one turn of the loop does with the commands that wait: handle them all, append once, carry out in order.
 
 Group commit: whatever waits becomes one record of the journal, so a burst of orders costs one synced write. Everything
-that the commands asked for follows the append, except for the gateway's own cancels: they reduce risk and leave first, because
-they must not wait for the journal. A cancel that a strategy asks for follows the append, unless a kill order that stops
-the strategy comes meanwhile. A cancel of an order that leaves with this very batch follows its order.
+that the commands asked for follows the append, except for the gateway's own cancels: they reduce risk and leave first,
+because they must not wait for the journal. A cancel that a strategy asks for follows the append, unless a kill order
+that stops the strategy comes meanwhile. A cancel of an order that leaves with this very batch follows its order.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ class Gateway:
         self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
         # Before whatever is in the queue.
         self._first: deque[Command] = deque()
-        # While a batch is being handled: its orders that have not left, those that must not leave, its cancels that have
-        # not left, and what kill orders ask for that came meanwhile. None otherwise.
+        # While a batch is being handled: its orders that have not left, those that must not leave, its cancels that
+        # have not left, and what kill orders ask for that came meanwhile. None otherwise.
         self._leaving: dict[str, batch.Approved] = {}
         self._not_sent: set[str] = set()
         self._cancels: dict[str, ApprovedCancel] = {}
