@@ -95,9 +95,10 @@ def _problem(state: GatewayState, progress: KillProgress, still_open: int) -> st
     if still_open and not state.can_reduce:
         why = state.live.session_text or state.live.session.value
         return f"there is no session with the venue ({why}): what is open is cancelled once there is one"
-    if not progress.blocked_ns and progress.in_flight:
-        first = progress.in_flight[0].cl_ord_id
-        return f"the venue has not answered {len(progress.in_flight)} orders that had left before, such as {first}"
+    # Of those in flight some that are answered stay in the list as long as a later one is not (`follow`).
+    unanswered = [] if progress.blocked_ns else [item.cl_ord_id for item in progress.in_flight if _unanswered(item)]
+    if unanswered:
+        return f"the venue has not answered {len(unanswered)} orders that had left before, such as {unanswered[0]}"
     return ""
 
 
