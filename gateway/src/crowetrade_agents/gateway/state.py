@@ -24,7 +24,7 @@ from crowetrade_agents.risk.rules import RuleLimit
 from crowetrade_agents.risk.shares import Shares
 from crowetrade_agents.risk.standing import Latch, Standing, Watch
 from crowetrade_agents.risk.valuation import Valuation
-from crowetrade_agents.venues.port import SessionState, VenueFeatures
+from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueFeatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,15 @@ class Closing:
     reason: str = ""
     text: str = ""
     final: bool = False
+
+
+@dataclass(slots=True)
+class Orphan:
+    """An order at the venue that belongs to nobody, the ClOrdID of its last cancel, and when to look again."""
+
+    order: OpenOrder
+    cancel_id: str = ""
+    due_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -174,6 +183,8 @@ class Live:
     # Strategy -> how many of those name a symbol.
     refused_named: dict[str, int] = field(default_factory=dict)
     closing: dict[Key, Closing] = field(default_factory=dict)
+    # By the ClOrdID that they have at the venue.
+    orphans: dict[str, Orphan] = field(default_factory=dict)
     # Of Books.kills.
     kills: dict[Name, KillProgress] = field(default_factory=dict)
     # KillSwitch -> uid and generation as of which it is not engaged.
