@@ -1,7 +1,7 @@
 """Orders at the venue that the journal does not have, or has as ended: nobody owns them, so they must not work.
 
-A logon finds them. Each is cancelled until the venue says that it is over: a cancel that is rejected is sent again soon,
-one that is lost when its answer is overdue. The next logon begins anew with what is open then.
+A logon finds them. Each is cancelled until the venue says that it is over: a cancel that is rejected is sent again
+soon, one that is lost when its answer is overdue. The next logon begins again with what is open then.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What this gateway may use of limits that count over several gateways.
 
-Such a limit (SPLIT) is split among the gateways that the rule names; each holds a share of it and spends that on its own, and
-the shares never add up to more than the whole. A share that is not known admits nothing.
+Such a limit (SPLIT) is split among the gateways that the rule names; each holds a share of it and spends that on its
+own, and the shares never add up to more than the whole. A share that is not known admits nothing.
 """
 
 from __future__ import annotations
