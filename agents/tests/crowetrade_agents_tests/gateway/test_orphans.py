@@ -131,7 +131,7 @@ def _said(scenario: Scenario, namespace: str = "cl-research") -> kill_pb2.KillAc
 def test_a_kill_order_that_cancels_is_not_halted_while_one_works(mode: kill_pb2.KillMode.ValueType) -> None:
     scenario, _ = _logged_on()
     said = _kill(scenario, mode)
-    assert (said.still_open, said.still_open_count, said.halted_unix_ns) == ([ORPHAN], 1, 0)
+    assert ([*said.still_open], said.still_open_count, said.halted_unix_ns) == ([ORPHAN], 1, 0)
     assert said.blocked_unix_ns
     scenario.now += SECOND
     scenario.venue(port.Ended(ORPHAN, "v8", OrdStatus.CANCELED, "", "", scenario.now))
@@ -142,7 +142,7 @@ def test_one_that_is_found_later_takes_halted_back() -> None:
     scenario = Scenario()
     assert _kill(scenario, kill_pb2.KILL_MODE_CANCEL).halted_unix_ns
     scenario.do(commands.VenueConnected(port.VenueSnapshot((_open(),))))
-    assert (_said(scenario).still_open, _said(scenario).halted_unix_ns) == ([ORPHAN], 0)
+    assert ([*_said(scenario).still_open], _said(scenario).halted_unix_ns) == ([ORPHAN], 0)
 
 
 @pytest.mark.parametrize(
