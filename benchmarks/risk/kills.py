@@ -64,7 +64,7 @@ class Refusals:
 
 @dataclass(slots=True)
 class Killed:
-    """What 1,000 kills took, ns, and how many orders reached the venue after each acknowledgement."""
+    """What 1,000 kills took, ns, and how many orders reached the venue after each was said to block."""
 
     until_refused_outside: list[int] = field(default_factory=list)
     until_blocked: list[int] = field(default_factory=list)
@@ -104,9 +104,9 @@ class Desk:
             elif report.ord_status == orders_pb2.ORD_STATUS_REJECTED and report.reason != "NotSent":
                 raise RuntimeError(f"an order was refused: {report.reason} {report.text}")
 
-    def read(self, *kinds: str) -> int:
-        """How many requests of these kinds the venue has read since the last look."""
-        return sum(line["message"]["_"] in kinds for line in self._lines.new())
+    def read(self, *kinds: str) -> list[int]:
+        """When the venue has read each request of these kinds since the last look, wall clock, ns."""
+        return [line["wall"] for line in self._lines.new() if line["message"]["_"] in kinds]
 
     def order(self, mode: kill_pb2.KillMode.ValueType) -> kill_pb2.KillOrder:
         """The next order to stop, newer than the last one and than its re-arming."""
@@ -158,9 +158,9 @@ def kills(folder: Path) -> Iterator[Figure]:
     its clock, 1,000 times under full load (when no order was there, from the arrival of the next one);
     kill.block_outside: from the control service's request until a strategy has read the refusal; kill.blocked: until
     the acknowledgement that no new order can reach the venue, because those that had left are answered.
-    kill.orders_after_ack: new orders and replacements in the venue's own log after that acknowledgement, until it is
-    re-armed. kill.cancel_1000: 1,000 orders rest, and a kill order cancels them: from the request until the venue has
-    read the last cancel."""
+    kill.orders_after_ack: new orders and replacements in the venue's own log with a later time than the acknowledgement
+    names for that, until it is re-armed. kill.cancel_1000: 1,000 orders rest, and a kill order cancels them: from the
+    request until the venue has read the last cancel."""
     killed, cancels, blocked = Killed(), list[int](), list[int]()
 
     async def run(url: str) -> None:
@@ -186,20 +186,17 @@ def kills(folder: Path) -> Iterator[Figure]:
 
 async def _kill(found: Desk, mode: kill_pb2.KillMode.ValueType, killed: Killed) -> None:
     found.read()
-    await until(lambda: found.read("NewOrder") > 0, "orders to reach the venue")
+    await until(lambda: bool(found.read("NewOrder")), "orders to reach the venue")
     found.refusals.forget()
-    begin_ns, before, after = time.time_ns(), 0, 0
+    begin_ns, before = time.time_ns(), 0
     blocked: kill_pb2.KillAcknowledgement | None = None
     async for answer in found.control.Kill(control_pb2.KillRequest(order=found.order(mode))):
         said = answer.acknowledgement
-        if blocked is not None:
-            after += found.read("NewOrder", "Replace")
-        elif said.blocked_unix_ns:
-            found.read()  # what had come before
+        if blocked is None and said.blocked_unix_ns:
             blocked, before = said, found.refusals.count
     assert blocked is not None
     await until(lambda: found.refusals.count > before, "an order to be refused")
-    after += found.read("NewOrder", "Replace")
+    after = sum(at_ns > blocked.blocked_unix_ns for at_ns in found.read("NewOrder", "Replace"))
     killed.until_refused_outside.append(found.refusals.first_read_ns - begin_ns)
     killed.until_blocked.append(blocked.blocked_unix_ns - blocked.seen_unix_ns)
     killed.orders_after.append(after)
@@ -222,7 +219,7 @@ async def _cancel_all(found: Desk) -> int:
 
     def all_read() -> bool:
         nonlocal read
-        read += found.read("Cancel")
+        read += len(found.read("Cancel"))
         return read == RESTING
 
     begin = time.perf_counter_ns()

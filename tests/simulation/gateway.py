@@ -19,7 +19,7 @@ from crowetrade_agents.gateway import batch, books, commands, effects
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.memory import MemoryWriter, Outcome
-from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
+from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
 from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.requests import Query
@@ -69,9 +69,11 @@ class GatewayProcess:
         # The engine's time: a clock that went back stands still.
         self.engine_ns = 0
         self._busy = False
-        # While a batch is being stored: what has not left of it, what will not leave, and what kill orders add to it.
+        # While a batch is being stored: what has not left of it, what will not leave, its cancels that have not left,
+        # and what kill orders add to it.
         self._leaving: dict[str, batch.Approved] = {}
         self._not_sent: set[str] = set()
+        self._cancels: dict[str, ApprovedCancel] = {}
         self._beside: deque[batch.Batch] = deque()
         self._turn_due = False
         self._watch_ns = 0
@@ -114,7 +116,11 @@ class GatewayProcess:
         self._not_sent |= stopped
         self._leaving = {name: item for name, item in self._leaving.items() if name not in stopped}
         self._leaving |= batch.leaving_of(extra)
-        for cancel in extra.urgent:
+        for effect in extra.urgent:
+            self._send_cancel(effect.cancel)
+        self._cancels |= batch.cancels_of(extra)
+        for cancel in batch.hurried(self.state, self._cancels.values(), self._leaving.keys() | self._not_sent):
+            del self._cancels[cancel.cl_ord_id]
             self._send_cancel(cancel)
         self._beside.append(extra)
 
@@ -213,13 +219,13 @@ class GatewayProcess:
         now = self.wall()
         before: list[int] = []
         todo = batch.take(self.state, self._each(taken, before), now)
-        self._leaving, self._not_sent = batch.leaving_of(todo), set()
+        self._leaving, self._not_sent, self._cancels = batch.leaving_of(todo), set(), batch.cancels_of(todo)
         world.batch_taken(self, list(zip((command for command, _ in taken), before, strict=True)), todo)
         places = len(todo.urgent) + bool(todo.events) * 2 + len(todo.after) + 1
         self._last_step = self.random.randrange(places) if dies else places + 1
-        for cancel in todo.urgent:
+        for effect in todo.urgent:
             self._step()
-            self._send_cancel(cancel)
+            self._send_cancel(effect.cancel)
         confirmed_ns = 0
         if todo.events:
             self._step()
@@ -298,8 +304,9 @@ class GatewayProcess:
         elif isinstance(effect, effects.SendReplace):
             self._send(effect.replace)
         elif isinstance(effect, effects.SendCancel):
-            if effect.cancel.orig_cl_ord_id not in self._not_sent:
-                self._send_cancel(effect)
+            is_due = self._cancels.pop(effect.cancel.cl_ord_id, None) is not None
+            if is_due and effect.cancel.orig_cl_ord_id not in self._not_sent:
+                self._send_cancel(effect.cancel)
         elif isinstance(effect, effects.SendQuery):
             venue.send(self, Query(effect.cl_ord_id, effect.order_id, effect.instrument))
         elif isinstance(effect, effects.AcceptLogon):
@@ -315,8 +322,8 @@ class GatewayProcess:
         self.world.venue.send(self, requests.of(approved))
         self.world.kills.order_leaves(ON_THE_WAY_NS)
 
-    def _send_cancel(self, effect: effects.SendCancel) -> None:
-        self.world.venue.send(self, requests.of(effect.cancel))
+    def _send_cancel(self, cancel: ApprovedCancel) -> None:
+        self.world.venue.send(self, requests.of(cancel))
 
     # --- The journal ------------------------------------------------------------------------------------------------
 
@@ -365,7 +372,7 @@ class GatewayProcess:
             cancels = batch.emergency_cancels(self.state)
             invariants.everything_open_is_cancelled(self.world, self, cancels)
             for effect in cancels:
-                self._send_cancel(effect)
+                self._send_cancel(effect.cancel)
 
     def end(self, why: str, taken: list[tuple[commands.Command, str | None]] | None = None) -> None:
         """The process is over; its venue session breaks."""

@@ -72,7 +72,7 @@ MUTANTS = (
         "refused requests do not count",
         "T, G5",
         "gateway/requests.py",
-        "    turn.books.messages.add(strategy, instrument, turn.now_ns)\n",
+        "    turn.books.messages.add(strategy, InstrumentId(turn.settings.venue, symbol), turn.now_ns)\n",
         "",
     ),
     Mutant(

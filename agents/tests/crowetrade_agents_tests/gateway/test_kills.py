@@ -191,6 +191,25 @@ def test_the_acknowledgement_follows_the_venue() -> None:
     assert (last.venue_namespace, last.venue) == ("cl-research", VENUE)
 
 
+def test_orders_that_the_venue_has_answered_are_not_named_as_unanswered() -> None:
+    scenario = Scenario()
+    for number in (1, 2, 3):
+        scenario.order(number)
+    scenario.do(kill("Block"))
+    named = []
+    for number in (1, 3, 2):
+        scenario.accepted(number)
+        named.append(said(scenario).problem)
+
+    tail = "orders that had left before, such as"
+    assert named == [
+        f"the venue has not answered 2 {tail} {cl_ord_id(2)}",
+        f"the venue has not answered 1 {tail} {cl_ord_id(2)}",
+        "",
+    ]
+    assert said(scenario).blocked_unix_ns
+
+
 def test_a_replacement_under_way_keeps_it_from_being_blocked() -> None:
     scenario = resting(1)
     scenario.replace(1, 2)

@@ -355,6 +355,8 @@ async def test_orders_leave_while_a_snapshot_is_written(monkeypatch: pytest.Monk
 
     assert journal.snapshots == [(2, JournalHead(1))]
     written.set()
+    await settle()
+    await actor.put(commands.Timer())
     await asyncio.wait_for(until(lambda: len(journal.snapshots) == 2), WAIT_SECONDS)
     assert journal.snapshots[1] == (3, JournalHead(2))
     running.cancel()

@@ -14,8 +14,10 @@ from crowetrade_agents.errors import JournalUnavailable, Overtaken
 from crowetrade_agents.gateway import commands, kill_progress
 from crowetrade_agents.gateway.loop import FROZEN_SECONDS, TICK_NS, Gateway
 from crowetrade_agents.journal.port import JournalHead
+from crowetrade_agents.venues import port
 from crowetrade_agents_tests.clock import Stopwatch, settle
-from crowetrade_agents_tests.gateway.scenario import SECOND, START, Scenario, cl_ord_id, terms
+from crowetrade_agents_tests.gateway.breaches import Desk, loss_rule
+from crowetrade_agents_tests.gateway.scenario import SECOND, START, Scenario, book, cl_ord_id, terms
 from crowetrade_agents_tests.gateway.test_loop import Hub, Journal, SlowJournal, publish
 
 NAME = ("cl-research", "stop")
@@ -153,6 +155,126 @@ async def test_a_replacement_that_waits_for_the_journal_does_not_leave_either() 
     assert venue.sent == []
     assert scenario.find(1).replace is None  # type: ignore[union-attr]
     assert kill_progress.acknowledgement(scenario.state, NAME).blocked_unix_ns
+
+
+async def _cancel_waits(scenario: Scenario, journal: SlowJournal) -> tuple[Gateway, Venue, asyncio.Task[None]]:
+    """Alpha's cancel of its order 1 waits for the journal."""
+    actor, venue = actor_of(scenario, journal)
+    running = asyncio.create_task(actor.run())
+    await actor.put(commands.CancelOrder("alpha", cl_ord_id(9), cl_ord_id(1)))
+    await settle()
+    assert (venue.sent, journal.records) == ([], [["cancel_submitted"]])
+    return actor, venue, running
+
+
+@pytest.mark.parametrize("mode", [kill_pb2.KILL_MODE_CANCEL, kill_pb2.KILL_MODE_FLATTEN, kill_pb2.KILL_MODE_BLOCK])
+async def test_a_cancel_of_the_strategy_that_waits_for_the_journal_leaves_at_once_and_once(
+    mode: kill_pb2.KillMode.ValueType,
+) -> None:
+    journal = slow_journal()
+    actor, venue, running = await _cancel_waits(with_resting(1), journal)
+
+    actor.put_kill(kill(mode))
+
+    assert venue.sent == ["cancel 1"]
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == ["cancel 1"]
+    assert [kind for record in journal.records for kind in record] == ["cancel_submitted", "kill_changed"]
+
+
+async def test_a_cancel_of_whom_it_does_not_stop_waits_for_the_journal() -> None:
+    journal = slow_journal()
+    actor, venue, running = await _cancel_waits(with_resting(1), journal)
+    elsewhere = kill()
+    elsewhere.order.namespace, elsewhere.order.scope.namespaces_from = "cl-other", "Same"
+
+    actor.put_kill(elsewhere)
+
+    assert venue.sent == []
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == ["cancel 1"]
+
+
+async def test_a_cancel_of_an_order_that_has_not_left_does_not_leave_either() -> None:
+    """Both are of one batch, and the order is stopped."""
+    journal = slow_journal()
+    actor, venue = actor_of(Scenario(), journal)
+    await actor.put(order(2))
+    await actor.put(commands.CancelOrder("alpha", cl_ord_id(9), cl_ord_id(2)))
+    running = asyncio.create_task(actor.run())
+    await settle()
+    assert journal.records == [["order_submitted", "cancel_submitted"]]
+    actor.put_kill(kill())
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == []
+
+
+async def test_a_cancel_that_has_left_while_the_bus_hangs_does_not_leave_again() -> None:
+    async def hangs(event: object) -> None:
+        await asyncio.Event().wait()
+
+    scenario, venue = with_resting(1), Venue()
+    made: Any = (scenario.state, Journal(), JournalHead(), venue, Hub(), hangs, StillClock())
+    actor = Gateway(*made)
+    await actor.put(commands.CancelOrder("alpha", cl_ord_id(9), cl_ord_id(1)))
+    await actor.put(commands.FromVenue(port.QuoteChanged(7, book())))
+    running = asyncio.create_task(actor.run())
+    await settle()
+    assert venue.sent == ["cancel 1"]
+
+    actor.put_kill(kill())
+
+    assert venue.sent == ["cancel 1"]
+    running.cancel()
+
+
+async def test_what_a_breach_cancels_beside_a_batch_that_waits_leaves_at_once() -> None:
+    """A kill order blocks the strategy; what it sends all the same comes too late, once too often in a row."""
+    desk, journal = Desk(), slow_journal()
+    desk.put(loss_rule({"maxConsecutiveRejects": "1"}, on_breach="Cancel"))
+    desk.order(1)
+    desk.accepted(1)
+    actor, venue = actor_of(desk, journal)
+    running = asyncio.create_task(actor.run())
+    await actor.put(order(2))
+    await settle()
+    actor.put_kill(kill(kill_pb2.KILL_MODE_BLOCK))
+    for number in range(3, 6):
+        await actor.put(commands.NewOrder(terms(number), START - 1, 0, START))
+
+    assert venue.sent == ["cancel 1"]
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == ["cancel 1"]
+
+
+async def test_a_snapshot_that_is_not_written_yet_does_not_hold_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class HangingSnapshots(SlowJournal):
+        async def write_snapshot(self, books: Any, head: JournalHead) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("crowetrade_agents.gateway.loop.SNAPSHOT_EVENTS", 1)
+    journal = HangingSnapshots()
+    journal.confirmation = asyncio.Event()
+    journal.confirmation.set()
+    actor, venue = actor_of(with_resting(1), journal)
+    running = asyncio.create_task(actor.run())
+    for number in (2, 3):
+        await actor.put(order(number))
+        await settle()
+
+    actor.put_kill(kill())
+    await settle()
+
+    assert sorted(venue.sent[-3:]) == ["cancel 1", "cancel 2", "cancel 3"]
+    running.cancel()
 
 
 class Told(Hub):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from crowetrade.bus.v1 import orders_pb2
+from crowetrade.bus.v1 import journal_pb2, orders_pb2
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdType, Side, TimeInForce
 from crowetrade_agents.gateway import commands, effects
 from crowetrade_agents.gateway.books import recover
+from crowetrade_agents.gateway.requests import REFUSED_KEPT
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.venues import port
@@ -330,6 +335,93 @@ def test_refused_requests_are_journaled_as_one_count_a_second() -> None:
     ]
     assert scenario.books.counters["alpha"].rejected == 500
     assert scenario.books.counters["alpha"].last_reject.count == 500
+
+
+LISTED = [f"S{number}" for number in range(2 * REFUSED_KEPT)]
+
+
+def _many_listed() -> Scenario:
+    instruments = {
+        InstrumentId(VENUE, symbol): replace(INSTRUMENTS[EUR], id=InstrumentId(VENUE, symbol)) for symbol in LISTED
+    }
+    return Scenario(Settings("cl-research", VENUE, "pod-1", {**INSTRUMENTS, **instruments}))
+
+
+def _refusals(done: Iterable[effects.Effect]) -> list[journal_pb2.RequestsRefused]:
+    events = [effect.event for effect in done if isinstance(effect, effects.Append)]
+    return [event.requests_refused for event in events if event.HasField("requests_refused")]
+
+
+def test_invented_symbols_are_counted_and_take_neither_memory_nor_room_in_the_journal() -> None:
+    scenario = Scenario()
+    for number in range(1, 2001):
+        invented = InstrumentId(VENUE, f"A{number}")
+        assert kinds(scenario.order(terms(number, instrument=invented))) == ["< REJECTED UnknownInstrument"]
+
+    assert [(item.strategy, item.symbol, sum(item.counts)) for item in scenario.books.to_message().messages] == [
+        ("alpha", "", 2000)
+    ]
+    assert [(body.symbol, body.count) for body in _refusals(scenario.later(1))] == [("", 2000)]
+
+
+def test_of_many_listed_symbols_that_are_refused_the_journal_names_so_many_and_counts_the_rest_together() -> None:
+    scenario = _many_listed()
+    for number, symbol in enumerate(LISTED, start=1):
+        scenario.order(terms(number, instrument=InstrumentId(VENUE, symbol), quantity=Decimal(1)))
+    scenario.order(terms(1, strategy="beta", quantity=Decimal(1)))
+
+    done = scenario.later(1)
+    named = [(symbol, 1) for symbol in LISTED[:REFUSED_KEPT]]
+    mine = [(body.symbol, body.count) for body in _refusals(done) if body.strategy == "alpha"]
+    assert mine == [*named, ("", len(LISTED) - REFUSED_KEPT)]
+    assert [body.symbol for body in _refusals(done) if body.strategy == "beta"] == ["EUR-USD"]
+
+    scenario.order(terms(900, instrument=InstrumentId(VENUE, LISTED[-1]), quantity=Decimal(1)))
+    assert [body.symbol for body in _refusals(scenario.later(1))] == [LISTED[-1]]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["alpha", "beta"]),
+            st.sampled_from(LISTED)
+            | st.sampled_from(LISTED[:3])
+            | st.from_regex(r"[A-Z][A-Z0-9._/-]{0,31}", fullmatch=True),
+            st.sampled_from([1, 2_000_000]),
+        ),
+        max_size=400,
+    )
+)
+@settings(deadline=None, max_examples=30)
+def test_whatever_is_refused_is_bounded_by_what_is_listed(sent: list[tuple[str, str, int]]) -> None:
+    scenario = _many_listed()
+    for number, (strategy, symbol, quantity) in enumerate(sent, start=1):
+        made = terms(number, strategy=strategy, instrument=InstrumentId(VENUE, symbol), quantity=Decimal(quantity))
+        scenario.order(made)
+    bodies = _refusals(scenario.later(1))
+
+    assert {item.symbol for item in scenario.books.to_message().messages} <= {"", *LISTED}
+    for strategy in ("alpha", "beta"):
+        mine = [body for body in bodies if body.strategy == strategy]
+        assert sum(body.count for body in mine) == sum(who == strategy for who, _, _ in sent)
+        assert len([body for body in mine if body.symbol]) <= REFUSED_KEPT
+        reasons = {(body.reason, body.risk_limit) for body in mine}
+        assert len([body for body in mine if not body.symbol]) <= len(reasons)
+        only = frozenset({strategy})
+        live, again = scenario.books.messages, scenario.folded().messages
+        assert live.count(only, None, scenario.now, 60 * SECOND) == again.count(only, None, scenario.now, 60 * SECOND)
+
+
+def test_a_journal_that_names_a_symbol_which_is_not_listed_is_read_as_before() -> None:
+    """Versions before this one wrote them."""
+    scenario = Scenario()
+    body = journal_pb2.RequestsRefused(strategy="alpha", reason="UnknownInstrument", symbol="A1", count=7)
+    scenario.events.append(journal_pb2.JournalEvent(at_unix_ns=scenario.now, requests_refused=body))
+
+    messages = scenario.folded().messages
+
+    assert messages.count(frozenset({"alpha"}), None, scenario.now, SECOND) == 7
+    assert messages.count(frozenset({"alpha"}), frozenset({"A1"}), scenario.now, SECOND) == 7
 
 
 @pytest.mark.parametrize(

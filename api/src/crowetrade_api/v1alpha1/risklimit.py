@@ -207,7 +207,8 @@ class RiskLimitSpec(ApiModel):
         default="PerStrategy",
         description="PerStrategy: the limits hold for each strategy alone, at each gateway. Total: for all strategies "
         "that the scope selects together, over instruments, venues and gateways; over several gateways the limit is "
-        "split into shares that follow demand.",
+        "split into shares that follow demand. maxConsecutiveRejects and maxOrderToTradeRatio count at each gateway "
+        "alone, and maxPositionQuantity for each symbol of each venue.",
     )
     enforcement: Literal["Enforce", "Observe"] = Field(
         default="Enforce",

@@ -61,6 +61,9 @@ class _Refused(Exception):
     """The API server answered with an error."""
 
 
+_EXPECTED = (OSError, http.client.HTTPException, ValueError, _Refused)
+
+
 class KillSwitchWatch:
     """Of one namespace; of all without one. `put` and `watching` are called in the event loop of `run`."""
 
@@ -122,10 +125,11 @@ class KillSwitchWatch:
                         tell(lambda: self._watching(True))
                     else:
                         tell(partial(self._put, command))
-            except (OSError, http.client.HTTPException, ValueError, _Refused) as error:
+            except Exception as error:  # noqa: BLE001 (the top of the thread: an answer of any shape must not end it)
                 if self._stopping.is_set():
                     return
-                _log.warning("kill_switches_not_watched", error=str(error) or type(error).__name__)
+                text = str(error) if isinstance(error, _EXPECTED) else f"the answer makes no sense: {error!r}"
+                _log.warning("kill_switches_not_watched", error=text or type(error).__name__)
                 tell(lambda: self._watching(False))
                 self._stopping.wait(wait)
                 wait = min(2 * wait, LAST_WAIT_SECONDS)

@@ -1,13 +1,14 @@
 """What one turn of the loop does with the commands that wait: handle them all, append once, carry out in order.
 
 Group commit: whatever waits becomes one record of the journal, so a burst of orders costs one synced write. Everything
-that the commands asked for follows the append, except for cancels that reduce risk: they leave first, because they must
-not wait for the journal. A cancel of an order that leaves with this very batch follows its order.
+that the commands asked for follows the append, except for the gateway's own cancels: they reduce risk and leave first,
+because they must not wait for the journal. A cancel that a strategy asks for follows the append, unless a kill order
+that stops the strategy comes meanwhile. A cancel of an order that leaves with this very batch follows its order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
@@ -19,7 +20,7 @@ from crowetrade_agents.gateway.effects import Append, Effect, SendCancel, SendOr
 from crowetrade_agents.gateway.engine import handle
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk import gate
-from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
+from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.venues.port import Ended, RequestRejected
 
@@ -63,6 +64,24 @@ def leaving_of(batch: Batch) -> dict[str, Approved]:
         elif isinstance(effect, SendReplace):
             found[effect.replace.terms.cl_ord_id] = effect.replace
     return found
+
+
+def cancels_of(batch: Batch) -> dict[str, ApprovedCancel]:
+    """Cancels of a batch that have not left, by their own ClOrdID."""
+    found = (effect.cancel for effect in batch.after if isinstance(effect, SendCancel))
+    return {cancel.cl_ord_id: cancel for cancel in found}
+
+
+def hurried(state: GatewayState, waiting: Iterable[ApprovedCancel], unsent: Container[str]) -> list[ApprovedCancel]:
+    """Of the cancels that wait for the journal those that a stop makes urgent: the order is that of a strategy which
+    may not trade freely any more, and it has left before (`unsent`: those that have not)."""
+    return [
+        cancel
+        for cancel in waiting
+        if cancel.orig_cl_ord_id not in unsent
+        and (order := state.books.find(cancel.orig_cl_ord_id)) is not None
+        and state.control(order.terms.strategy).state is not TradingState.ACTIVE
+    ]
 
 
 def take_kill(

@@ -15,6 +15,7 @@ from crowetrade_agents.gateway import (
     commands,
     kill_progress,
     kills,
+    orphans,
     recovery,
     reports,
     requests,
@@ -75,6 +76,7 @@ def _timer(turn: Turn, command: commands.Timer) -> None:
 _TIMERS: dict[str, Callable[[Turn, str], None]] = {
     "answer": venue_events.unanswered,
     "lost": supervision.still_lost,
+    "orphan": orphans.due,
     "refused": lambda turn, key: requests.record_refusals(turn),
     "closing": closing.retry,
     "supervise": lambda turn, key: supervision.supervise(turn),

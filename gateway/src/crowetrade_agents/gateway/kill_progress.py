@@ -1,7 +1,7 @@
 """How far kill orders are, from the orders that they stop, and the acknowledgement that says so. Pure.
 
 Blocked is an order of which no new order can reach the venue any more: new ones are refused, and the venue has answered
-those that had left. Halted is one of which nothing is open any more that it cancels.
+those that had left. Halted is one of which nothing is open any more that it cancels, nor anything that nobody owns.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def follow(turn: Turn) -> None:
             turn.observe("KILL_BLOCK_SECONDS", turn.now_ns - progress.seen_ns)
         if not progress.halted_ns:
             _drop(progress.open, lambda order: order.is_open)
-            if progress.open:
+            if progress.open or _orphans(turn.state, turn.books.kills[name].order):
                 continue
             progress.halted_ns = turn.now_ns
             turn.observe("KILL_HALT_SECONDS", turn.now_ns - progress.seen_ns)
@@ -61,7 +61,7 @@ def acknowledgements(state: GatewayState) -> Iterator[kill_pb2.KillAcknowledgeme
 def acknowledgement(state: GatewayState, name: Name) -> kill_pb2.KillAcknowledgement:
     """Of one kill order in force."""
     order, progress = state.books.kills[name].order, state.live.kills[name]
-    still_open = sorted(item.cl_ord_id for item in _cancelled_by(state, order))
+    still_open = sorted([*(item.cl_ord_id for item in _cancelled_by(state, order)), *_orphans(state, order)])
     return kill_pb2.KillAcknowledgement(
         namespace=order.namespace,
         name=order.name,
@@ -95,9 +95,10 @@ def _problem(state: GatewayState, progress: KillProgress, still_open: int) -> st
     if still_open and not state.can_reduce:
         why = state.live.session_text or state.live.session.value
         return f"there is no session with the venue ({why}): what is open is cancelled once there is one"
-    if not progress.blocked_ns and progress.in_flight:
-        first = progress.in_flight[0].cl_ord_id
-        return f"the venue has not answered {len(progress.in_flight)} orders that had left before, such as {first}"
+    # Of those in flight some that are answered stay in the list as long as a later one is not (`follow`).
+    unanswered = [] if progress.blocked_ns else [item.cl_ord_id for item in progress.in_flight if _unanswered(item)]
+    if unanswered:
+        return f"the venue has not answered {len(unanswered)} orders that had left before, such as {unanswered[0]}"
     return ""
 
 
@@ -124,6 +125,12 @@ def _cancelled_by(state: GatewayState, order: kill_pb2.KillOrder) -> Iterable[Or
             return (item for item in _stopped(state, order) if _is_own(item))
         case _:
             return _stopped(state, order)
+
+
+def _orphans(state: GatewayState, order: kill_pb2.KillOrder) -> Iterable[str]:
+    """Orders at the venue that nobody owns: any of them may be of somebody whose orders it cancels."""
+    cancels = state_of(order) in (TradingState.HALTED, TradingState.FLATTEN)
+    return state.live.orphans if cancels and concerns(order, state.live.configuration, state.settings.namespace) else ()
 
 
 def _is_own(order: Order) -> bool:

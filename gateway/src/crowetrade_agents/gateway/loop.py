@@ -5,7 +5,8 @@ that is open is cancelled at the venue, the error is raised, and the process end
 and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is its successor's.
 
 A kill order waits for none of this: it is obeyed at once, also while a batch waits for the journal. What it cancels
-leaves at once, and of that batch no order leaves any more that it stops. A process that was frozen trusts nothing that
+leaves at once, with the cancels of that batch which its strategies asked for themselves, and of that batch no order
+leaves any more that it stops. A process that was frozen trusts nothing that
 it decided before: orders whose approval is old are not sent, and before it goes on it asks the journal whether it was
 overtaken, and lets the ways of kill orders bring what came meanwhile.
 """
@@ -44,6 +45,7 @@ from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.chain import batches
 from crowetrade_agents.journal.port import JournalHead, JournalPort
 from crowetrade_agents.order_entry.port import SessionHub
+from crowetrade_agents.risk.approved import ApprovedCancel
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.venues.port import (
     Ended,
@@ -60,7 +62,8 @@ QUEUE_SIZE = 4096
 TICK_NS = 50_000_000
 """Timers are looked at this often."""
 SNAPSHOT_EVENTS = 10_000
-"""After so many events a snapshot is due: once nothing waits, at the latest after twice as many."""
+"""After so many events a snapshot is due: once nothing waits, at the latest after twice as many, or when the one before
+is written."""
 CONFIRM_NS = 3 * SECOND_NS
 """A gateway that has appended nothing for so long proves that it is not overtaken."""
 EMERGENCY_NS = 2 * SECOND_NS
@@ -112,10 +115,11 @@ class Gateway:
         self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
         # Before whatever is in the queue.
         self._first: deque[Command] = deque()
-        # While a batch is being handled: its orders that have not left, those that must not leave, and what kill orders
-        # ask for that came meanwhile. None otherwise.
+        # While a batch is being handled: its orders that have not left, those that must not leave, its cancels that
+        # have not left, and what kill orders ask for that came meanwhile. None otherwise.
         self._leaving: dict[str, batch.Approved] = {}
         self._not_sent: set[str] = set()
+        self._cancels: dict[str, ApprovedCancel] = {}
         self._beside: deque[batch.Batch] | None = None
         self._alive_seconds = monotonic()
         self._was_frozen = False
@@ -150,17 +154,26 @@ class Gateway:
         for name in stopped:
             del self._leaving[name]
         self._leaving |= batch.leaving_of(extra)
-        for cancel in extra.urgent:
-            self._venue.cancel(cancel.cancel)
+        self._send_urgent(extra)
+        for cancel in batch.hurried(self.state, self._cancels.values(), self._leaving.keys() | self._not_sent):
+            del self._cancels[cancel.cl_ord_id]
+            self._venue.cancel(cancel)
         self._beside.append(extra)
         self._refuse_what_waits(self._beside)
         storing = asyncio.create_task(self._keep_kills(extra.events))
         self._storing.add(storing)
         storing.add_done_callback(self._storing.discard)
 
+    def _send_urgent(self, todo: batch.Batch) -> None:
+        """What waits for nothing; the batch's other cancels wait."""
+        for cancel in todo.urgent:
+            self._venue.cancel(cancel.cancel)
+        self._cancels |= batch.cancels_of(todo)
+
     def _refuse(self, command: Command, beside: deque[batch.Batch]) -> None:
         """The answer waits for the journal only when the refusal itself is journaled."""
-        refused = batch.take(self.state, (command,), self._clock.now_ns())
+        refused = batch.take(self.state, (command,), self._clock.now_ns(), self._leaving)
+        self._send_urgent(refused)
         if refused.events:
             beside.append(refused)
         else:
@@ -260,9 +273,9 @@ class Gateway:
         began = monotonic()
         todo = batch.take(self.state, commands, self._clock.now_ns())
         self._leaving, self._not_sent, self._beside = batch.leaving_of(todo), set(), deque()
+        self._cancels = {}
         try:
-            for cancel in todo.urgent:
-                self._venue.cancel(cancel.cancel)
+            self._send_urgent(todo)
             await self._keep_kills(todo.events)
             if todo.events:
                 await self._append(todo.events)
@@ -292,7 +305,7 @@ class Gateway:
         self._look_at_kills()
         behind = self.head.sequence - self._snapshot_at
         if behind >= 2 * SNAPSHOT_EVENTS or (behind >= SNAPSHOT_EVENTS and self._queue.empty()):
-            await self._begin_snapshot()
+            self._begin_snapshot()
         if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, events):
             self._news.set()
 
@@ -340,10 +353,11 @@ class Gateway:
         """Keeps the books for the next start; between batches alone, where books and head belong together."""
         await self._write_snapshot(self.state.books.to_message(), self.head)
 
-    async def _begin_snapshot(self) -> None:
-        """Orders wait while the books are copied, but not until they are written."""
-        if self._writing is not None:
-            await self._writing
+    def _begin_snapshot(self) -> None:
+        """Orders wait while the books are copied, but nothing waits until they are written: while the last ones still
+        are, none is begun."""
+        if self._writing is not None and not self._writing.done():
+            return
         self._writing = asyncio.create_task(self._write_snapshot(self.state.books.to_message(), self.head))
 
     async def _write_snapshot(self, books: journal_pb2.Books, head: JournalHead) -> None:
@@ -371,7 +385,8 @@ class Gateway:
                     self._venue.submit(order)
                     self._sent(received_ns)
             case effects.SendCancel(cancel):
-                if cancel.orig_cl_ord_id not in self._not_sent:
+                is_due = self._cancels.pop(cancel.cl_ord_id, None) is not None
+                if is_due and cancel.orig_cl_ord_id not in self._not_sent:
                     self._venue.cancel(cancel)
             case effects.SendReplace(replace, received_ns):
                 if self._may_leave(replace, decided):

@@ -1,7 +1,7 @@
 """Compares what a new session with the venue reports with the books.
 
 Executions that were missed are booked, orders that are open at the venue are confirmed, orders that are not are asked
-for, and orders that the books do not have are cancelled.
+for, and orders that the books do not have are cancelled (orphans.py).
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from decimal import Decimal
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import ZERO, total
-from crowetrade_agents.gateway import supervision, venue_events
-from crowetrade_agents.gateway.effects import SendCancel
+from crowetrade_agents.gateway import orphans, supervision, venue_events
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
-from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.venues.port import OpenOrder, Replaced, SessionState, VenueSnapshot
 from crowetrade_api.reasons import Reason as ConditionReason
@@ -34,10 +32,11 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
     for charge in snapshot.charges:
         venue_events.charged(turn, charge)
     at_venue: set[int] = set()
+    turn.live.orphans.clear()
     for found in snapshot.open_orders:
         order = turn.books.find(found.cl_ord_id)
         if order is None or not order.is_open:
-            _cancel_orphan(turn, found)
+            orphans.found(turn, found)
         else:
             at_venue.add(id(order))
             _confirm(turn, order, found)
@@ -65,17 +64,6 @@ def _confirm(turn: Turn, order: Order, found: OpenOrder) -> None:
         venue_events.ask(turn, order, Reason.REQUEST_PENDING)
     else:
         venue_events.confirm(turn, order, found.order_id, turn.now_ns)
-
-
-def _cancel_orphan(turn: Turn, found: OpenOrder) -> None:
-    """An order at the venue that the journal does not have, or has as ended, must not work: it is cancelled, and
-    counted."""
-    turn.count("ORPHANS")
-    turn.tell("error", "order_not_in_journal", cl_ord_id=found.cl_ord_id, order_id=found.order_id)
-    cancel = gate.approve_cancel(
-        turn.state.own_id("orphan"), found.cl_ord_id, found.order_id, found.instrument, found.side, str(Reason.ORPHAN)
-    )
-    turn.add(SendCancel(cancel, urgent=True))
 
 
 def _compare_positions(turn: Turn, snapshot: VenueSnapshot) -> None:

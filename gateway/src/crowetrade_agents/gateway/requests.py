@@ -22,6 +22,8 @@ from crowetrade_agents.risk.reasons import Reason, Refusal
 REFUSALS_NS = SECOND_NS
 """Refused requests are journaled as counts at this interval, so that a strategy which is refused cannot fill the
 journal."""
+REFUSED_KEPT = 64
+"""Counts of one strategy that name a symbol, in one interval; what else it is refused counts without a symbol."""
 STOPPED = frozenset(
     {
         Reason.VENUE_HALTED,
@@ -153,17 +155,31 @@ def refuse(
     """Answers and counts. A refused request counts as a message: a runaway strategy must not probe at no cost.
     `is_order`: a new order or a replacement, which counts as rejected in a row."""
     turn.count("ORDERS_REFUSED", strategy, refusal.reason)
-    turn.books.messages.add(strategy, instrument, turn.now_ns)
+    # A symbol that is not listed is whatever the strategy has invented: neither memory nor the journal may grow by it.
+    symbol = instrument.symbol if instrument in turn.settings.instruments else ""
+    turn.books.messages.add(strategy, InstrumentId(turn.settings.venue, symbol), turn.now_ns)
     pending = turn.live.refused
     if not pending:
         turn.wake(turn.now_ns + REFUSALS_NS, "refused", "")
-    entry = pending.setdefault((strategy, str(refusal.reason), refusal.risk_limit, instrument.symbol), Refused())
+    entry = _entry(turn, strategy, refusal, symbol)
     entry.count, entry.text = entry.count + 1, refusal.text
     turn.report(strategy, answer)
     if is_order and refusal.reason not in STOPPED:
         entry.rejects += 1
         if breaches.one_too_many(turn, strategy):
             record_refusals(turn)
+
+
+def _entry(turn: Turn, strategy: str, refusal: Refusal, symbol: str) -> Refused:
+    """Where a refusal is counted until it is journaled."""
+    pending, named = turn.live.refused, turn.live.refused_named
+    key = (strategy, str(refusal.reason), refusal.risk_limit, symbol)
+    if key not in pending and symbol:
+        if named.get(strategy, 0) < REFUSED_KEPT:
+            named[strategy] = named.get(strategy, 0) + 1
+        else:
+            key = (*key[:3], "")
+    return pending.setdefault(key, Refused())
 
 
 def record_refusals(turn: Turn) -> None:
@@ -188,6 +204,7 @@ def record_refusals(turn: Turn) -> None:
         }
         turn.tell("warning", "requests_refused", **fields)
     turn.live.refused.clear()
+    turn.live.refused_named.clear()
 
 
 def _unusable(turn: Turn, command: NewOrder) -> Refusal | None:

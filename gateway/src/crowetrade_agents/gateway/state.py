@@ -24,7 +24,7 @@ from crowetrade_agents.risk.rules import RuleLimit
 from crowetrade_agents.risk.shares import Shares
 from crowetrade_agents.risk.standing import Latch, Standing, Watch
 from crowetrade_agents.risk.valuation import Valuation
-from crowetrade_agents.venues.port import SessionState, VenueFeatures
+from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueFeatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,15 @@ class Closing:
 
 
 @dataclass(slots=True)
+class Orphan:
+    """An order at the venue that belongs to nobody, the ClOrdID of its last cancel, and when to look again."""
+
+    order: OpenOrder
+    cancel_id: str = ""
+    due_ns: int = 0
+
+
+@dataclass(slots=True)
 class KillProgress:
     """How far one kill order is. Times are wall clock, ns; 0 before. `stored`: it stands in the journal or in the pod's
     file, so that it may be acknowledged."""
@@ -77,7 +86,7 @@ class KillProgress:
 
 
 RefusedKey = tuple[str, str, str, str]
-"""Strategy, reason, RiskLimit, symbol."""
+"""Strategy, reason, RiskLimit, symbol that is listed or none."""
 
 
 @dataclass(slots=True)
@@ -171,7 +180,11 @@ class Live:
     # Strategy -> since when it has none.
     lost: dict[str, int] = field(default_factory=dict)
     refused: dict[RefusedKey, Refused] = field(default_factory=dict)
+    # Strategy -> how many of those name a symbol.
+    refused_named: dict[str, int] = field(default_factory=dict)
     closing: dict[Key, Closing] = field(default_factory=dict)
+    # By the ClOrdID that they have at the venue.
+    orphans: dict[str, Orphan] = field(default_factory=dict)
     # Of Books.kills.
     kills: dict[Name, KillProgress] = field(default_factory=dict)
     # KillSwitch -> uid and generation as of which it is not engaged.

@@ -15,7 +15,7 @@ from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import ZERO, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
-from crowetrade_agents.gateway import breaches, closing, reports, supervision, wire
+from crowetrade_agents.gateway import breaches, closing, orphans, reports, supervision, wire
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.charges import shares
 from crowetrade_agents.gateway.effects import Publish, SendQuery
@@ -98,6 +98,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
 
 def ended(turn: Turn, event: port.Ended) -> None:
     """The order is over."""
+    orphans.over(turn, event.cl_ord_id)
     order = turn.books.find(event.cl_ord_id)
     # A ClOrdID that the venue refuses because it has it already is that of an order which goes on.
     if order is None or not order.is_open or event.reason == port.DUPLICATE_CL_ORD_ID:
@@ -145,6 +146,7 @@ def replaced(turn: Turn, event: port.Replaced) -> None:
 
 def request_rejected(turn: Turn, event: port.RequestRejected) -> None:
     """A cancel or cancel/replace was refused; where the venue says that it has no such order, its fate is asked for."""
+    orphans.rejected(turn, event)
     order = turn.books.find(event.orig_cl_ord_id)
     # A ClOrdID that the venue refuses because it has it already is that of a request whose own answer is to come.
     if order is None or not order.is_open or event.reason == port.DUPLICATE_CL_ORD_ID:
@@ -224,6 +226,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
 
 def order_state(turn: Turn, event: port.OrderState) -> None:
     """The answer to a question: the order is what the venue says, and a request that had no effect is over."""
+    orphans.answered(turn, event)
     order = turn.books.find(event.cl_ord_id)
     if order is None or not order.is_open:
         return

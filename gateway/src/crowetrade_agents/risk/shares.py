@@ -1,7 +1,7 @@
 """What this gateway may use of limits that count over several gateways.
 
-Such a limit is split among the gateways that the rule names; each holds a share of it and spends that on its own, and
-the shares never add up to more than the whole. A share that is not known admits nothing.
+Such a limit (SPLIT) is split among the gateways that the rule names; each holds a share of it and spends that on its
+own, and the shares never add up to more than the whole. A share that is not known admits nothing.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ SPLIT = frozenset(
         "maxLossPerMinute",
     }
 )
-"""Limits of which each gateway holds a share. Other limits look at one order, or at one instrument, which is traded at
-one gateway."""
+"""Limits of which each gateway holds a share. Of the others some look at one order, some at one instrument, which is
+traded at one gateway, and maxConsecutiveRejects and maxOrderToTradeRatio count what strategies do at each gateway
+alone."""
 
 COUNTED = frozenset({"maxOrderRate", "maxOpenOrders"})
 """Those that count whole things."""

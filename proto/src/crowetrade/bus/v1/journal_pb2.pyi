@@ -768,7 +768,7 @@ class RequestsRefused(_message.Message):
     text: _builtins.str
     """The last one's sentence."""
     symbol: _builtins.str
-    """Symbol that they were for; empty when unknown."""
+    """Symbol that they were for; empty when unknown or not listed, and for what is beyond 64 counts that name one."""
     rejects: _builtins.int
     """Of them, how many count as rejected in a row: new orders and replacements that were refused for what they are, not
     because trading is stopped.

@@ -7,6 +7,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,14 @@ async def test_what_a_client_has_seen_stands_in_the_log(
     venue = client(port)
     await venue.connect(Resume(fencing_token=1))
     venue.release(0)
+    begun_ns = time.time_ns()
     venue.submit(approved(terms("a", quantity="4000")))
     async with asyncio.timeout(DEADLINE_SECONDS):
         async for event in venue.events():
             if isinstance(event, Executed):
+                lines = [json.loads(line) for line in log.read_text().splitlines()]
+                (order,) = (line for line in lines if line["message"]["_"] == "NewOrder")
+                assert begun_ns <= order["wall"] <= time.time_ns()
                 assert logged(log, "Executed") == [event]
                 assert logged(log, "NewOrder") == [NewOrder(terms("a", quantity="4000"))]
                 process.kill()

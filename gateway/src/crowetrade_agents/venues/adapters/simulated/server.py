@@ -4,8 +4,8 @@
 
 The file holds a ServerFile (wire.py) as JSON. The first line on standard output is {"port": PORT}. The log gets one
 JSON line per request that arrived and per event of the exchange, and is flushed before anything of it is sent: what a
-client has seen stands in the log. `at` is venue time, ns. The log is also the venue's memory: a server that finds one
-goes on with the orders, executions and positions in it (memory.py).
+client has seen stands in the log. `at` is venue time, `wall` the wall clock when the line was written, ns. The log is
+also the venue's memory: a server that finds one goes on with the orders, executions and positions in it (memory.py).
 
 There is one session. A logon ends the session before it: what an older connection has sent and the venue has not read
 is never read, so nothing of it can happen after the snapshot.
@@ -78,7 +78,7 @@ class VenueServer:
                 await self._pump()
 
     def _record(self, at_ns: int, message: Any) -> None:
-        self._log.write(json.dumps({"at": at_ns, "message": encode(message)}) + "\n")
+        self._log.write(json.dumps({"at": at_ns, "wall": self._now_ns(), "message": encode(message)}) + "\n")
         self._log.flush()
 
     # From the client
