@@ -390,6 +390,11 @@ class EventReason(DocumentedEnum):
         "BreachCleared",
         "The gateways confirmed that breaches are cleared, so the annotation clear-breach was removed.",
     )
+    BREACH_NOT_CLEARED = (
+        "BreachNotCleared",
+        "The annotation clear-halt of a VenueConnection names a breach whose RiskLimit is there, so it was removed.",
+        "Clear the breach at its RiskLimit, as the message writes it.",
+    )
     ORDER_WITHOUT_OBJECT = (
         "OrderWithoutObject",
         "Gateways have a kill order in force that had no KillSwitch, so one was created by which it can be re-armed.",

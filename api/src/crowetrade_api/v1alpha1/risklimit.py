@@ -33,6 +33,7 @@ from crowetrade_api.v1alpha1.meta import (
     Resource,
     Unreadable,
     printer_column,
+    reasoned,
     reported_column,
 )
 
@@ -364,9 +365,7 @@ class RiskLimit(Resource):
     @property
     def cleared_breaches(self) -> dict[str, str]:
         """Breaches that a person has cleared, with the reason; an entry without one clears nothing."""
-        given = self.metadata.annotations.get(CLEAR_BREACH_ANNOTATION, "").split(";")
-        pairs = (entry.partition(":") for entry in given)
-        return {breach.strip(): reason.strip() for breach, _, reason in pairs if breach.strip() and reason.strip()}
+        return reasoned(self.metadata.annotations.get(CLEAR_BREACH_ANNOTATION, ""))
 
 
 class UnreadableLimit(Unreadable):

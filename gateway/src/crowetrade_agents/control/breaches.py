@@ -50,7 +50,7 @@ def _refusal(breach: journal_pb2.BreachChanged) -> Refusal:
     text = (
         f"breach {breach.breach} ({breach.action}): {breach.text}; a person clears it by annotating RiskLimit "
         f"{breach.risk_limit} with trading.crowetrade.io/clear-breach='{breach.breach}: REASON' or, when that is gone, "
-        f"the VenueConnection with trading.crowetrade.io/clear-halt={breach.breach}"
+        f"the VenueConnection with trading.crowetrade.io/clear-halt='{breach.breach}: REASON'"
     )
     return Refusal(Reason.LIMIT_BREACHED, text, breach.risk_limit)
 
