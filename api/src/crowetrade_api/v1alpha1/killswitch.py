@@ -53,7 +53,8 @@ class KillSwitchSpec(ApiModel):
     mode: Literal["Block", "CloseOnly", "Cancel", "Flatten"] = Field(
         default="Cancel",
         description="Block: no new orders; open ones stay. CloseOnly: only orders that reduce a position. Cancel: no "
-        "new orders, and open ones are cancelled. Flatten: as Cancel, and positions are closed.",
+        "new orders, and open ones are cancelled. Flatten: as Cancel, and positions are closed. While it is engaged it "
+        "only gets harder: Block or CloseOnly, which are not comparable, then Cancel, then Flatten.",
     )
     engaged: bool = Field(
         default=False,

@@ -38,8 +38,6 @@ from crowetrade_api.v1alpha1.meta import (
 )
 
 CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
-ON_BREACH = ("Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten")
-"""From the mildest to the hardest."""
 
 
 class StrategyNamespaces(NamespaceChoice):

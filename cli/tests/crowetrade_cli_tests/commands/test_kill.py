@@ -131,6 +131,16 @@ def test_one_that_is_engaged_gets_harder_and_never_milder(cluster: Cluster, run:
     assert (switch["spec"]["mode"], switch["spec"]["reason"]) == (stored, "first")
 
 
+def test_a_mode_that_is_neither_harder_nor_milder_is_engaged_beside_it(cluster: Cluster, run: Run) -> None:
+    command = ("kill", "all", "--all", "-n", cluster.namespace, "--plain", "--timeout", "2")
+    run(*command, "--reason", "first", "--mode", "Block")
+    run(*command, "--reason", "second", "--mode", "CloseOnly")
+    first, second = sorted(cluster.list("killswitches"), key=lambda item: str(item["metadata"]["name"]))
+    assert (first["metadata"]["name"], first["spec"]["mode"], first["spec"]["reason"]) == ("all", "Block", "first")
+    assert second["metadata"]["name"].startswith("all-")
+    assert (second["spec"]["mode"], second["spec"]["engaged"]) == ("CloseOnly", True)
+
+
 def test_a_name_that_the_api_server_does_not_know_stops_nobody(
     cluster: Cluster, gateway: StartGateway, run: Run
 ) -> None:

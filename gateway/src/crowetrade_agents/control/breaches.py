@@ -6,18 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.control.state import Configuration, Stop
+from crowetrade_agents.control.state import STATES, Configuration, Stop
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 ALERT, SLOW = "Alert", "Slow"
 """Actions that stop nothing: the one only tells, the other lets one order leave each second."""
-STATES = {
-    "Block": TradingState.BLOCKED,
-    "CloseOnly": TradingState.CLOSE_ONLY,
-    "Cancel": TradingState.HALTED,
-    "Flatten": TradingState.FLATTEN,
-}
 
 
 class Held(NamedTuple):

@@ -14,7 +14,8 @@ from math import ceil
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition, follow
 from crowetrade_api.gateway_config import Namespaces
-from crowetrade_api.kill_order import kill_order, selects_gateway
+from crowetrade_api.hardness import at_least
+from crowetrade_api.kill_order import MODE_NAMES, kill_order, selects_gateway
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.killswitch import (
@@ -210,7 +211,7 @@ def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.K
         return "silent"
     if entry is None:
         return "has not seen it"
-    if (entry.uid, entry.generation) != (order.uid, order.generation) or _hardness(entry) < _hardness(order):
+    if (entry.uid, entry.generation) != (order.uid, order.generation) or not _is_as_hard(entry, order):
         return "has an earlier version in force"
     if entry.blocked_unix_ns and entry.halted_unix_ns and not entry.still_open_count:
         return ""
@@ -223,10 +224,9 @@ def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.K
     return "has not confirmed that no order is open"
 
 
-def _hardness(of: kill_pb2.KillAcknowledgement | kill_pb2.KillOrder) -> int:
-    """Modes are numbered from the mildest to the hardest. A gateway may have a harder one in force, by an order of this
-    name that came without the KillSwitch."""
-    return of.mode or kill_pb2.KILL_MODE_CANCEL
+def _is_as_hard(entry: kill_pb2.KillAcknowledgement, order: kill_pb2.KillOrder) -> bool:
+    """A gateway may have a harder mode in force, by an order of this name that came without the KillSwitch."""
+    return at_least(MODE_NAMES.get(entry.mode, "Cancel"), MODE_NAMES.get(order.mode, "Cancel"))
 
 
 def _held(gateway: Gateway, switch: KillSwitch) -> str:

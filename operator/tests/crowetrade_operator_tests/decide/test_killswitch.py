@@ -108,6 +108,16 @@ def test_a_harder_mode_in_force_counts() -> None:
     assert status_of(observed(gateway(says(acknowledged(mode=pb.KILL_MODE_FLATTEN))))).state == KillState.HALTED
 
 
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [("KILL_MODE_CLOSE_ONLY", "Block"), ("KILL_MODE_BLOCK", "CloseOnly"), ("KILL_MODE_BLOCK", "Cancel")],
+)
+def test_a_mode_in_force_that_is_not_as_hard_does_not_count(mode: str, wanted: str) -> None:
+    switch = kill_switch(change(kill_manifest(), "spec.mode", wanted))
+    in_force = says(acknowledged(switch, mode=pb.KillMode.Value(mode)))
+    assert status_of(observed(gateway(in_force), of=switch)).state == KillState.ENGAGING
+
+
 def test_halted_when_all_have_acknowledged() -> None:
     status = status_of(observed(gateway(says(acknowledged()), "sim-a"), gateway(says(acknowledged()), "sim-b")))
     assert status.state == KillState.HALTED

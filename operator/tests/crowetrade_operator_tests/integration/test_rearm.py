@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from crowetrade_api.hardness import at_least
+from crowetrade_api.kill_order import MODES
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, CLEAR_HALT_ANNOTATION, GROUP, VERSION
 from crowetrade_operator.cluster.client import connect
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
@@ -268,17 +270,21 @@ def test_the_scope_of_an_engaged_one_stays(server: Server) -> None:
     assert patch(server, name, ALICE, scope=scope)[0] == 200
 
 
-MODES = ("Block", "CloseOnly", "Cancel", "Flatten")
-
-
 @pytest.mark.parametrize(("before", "after"), list(itertools.permutations(MODES, 2)))
 def test_the_mode_of_an_engaged_one_only_becomes_harder(server: Server, before: str, after: str) -> None:
     name = give(server, ALICE, engaged=True, engagedBy=ALICE, mode=before)
     answer = patch(server, name, ALICE, mode=after)
-    if MODES.index(after) > MODES.index(before):
+    if at_least(after, before):
         assert answer[0] == 200
     else:
         refused(answer, f"spec.mode: can only become harder than {before}")
+        assert f"engage another KillSwitch with {after}, or re-arm" in answer[1]["message"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_that_is_engaged_and_keeps_its_mode_may_be_explained(server: Server, mode: str) -> None:
+    name = give(server, ALICE, engaged=True, engagedBy=ALICE, mode=mode)
+    assert patch(server, name, ALICE, reason="more words")[0] == 200
 
 
 def test_one_that_is_not_engaged_may_be_changed(server: Server) -> None:
