@@ -80,6 +80,11 @@ class Kills:
             self._note(Kill(order, Channel.FILE, clock.now_ns()))
 
     @property
+    def venue(self) -> str:
+        """Name of the VenueConnection."""
+        return self._venue
+
+    @property
     def changed(self) -> asyncio.Event:
         """Is set at the next change; then there is another event."""
         return self._changed
