@@ -35,6 +35,7 @@ NOT_JUDGED = 'crowetrade_risk_auditor_not_judged_total{namespace="desk",venue="s
 LAG = 'crowetrade_risk_auditor_lag_seconds{namespace="desk",venue="sim"}'
 OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
 LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
+WATCHES = 'crowetrade_gateway_watches_kill_switches{namespace="desk",venue="sim",pod="a"}'
 LOST = 'crowetrade_audit_records_lost_total{pod="a"}'
 
 
@@ -71,6 +72,15 @@ CASES: dict[str, Case] = {
         "kind=Deployment,namespace=desk,name=strategy-ema",
     ),
     "a child is written often no more": Case("CroweTradeChildWrittenOften", {OFTEN: "1 1 1 stale"}, "4m"),
+    "a gateway does not watch KillSwitches": Case(
+        "CroweTradeKillSwitchesNotWatched",
+        {WATCHES: "1 0x10"},
+        "4m",
+        "the gateway of desk/sim does not watch KillSwitches",
+        "namespace=desk,venue=sim",
+    ),
+    "a gateway watches KillSwitches again": Case("CroweTradeKillSwitchesNotWatched", {WATCHES: "0 1x10"}, "5m"),
+    "a gateway has only begun to watch KillSwitches": Case("CroweTradeKillSwitchesNotWatched", {WATCHES: "0 0"}, "1m"),
     "a certificate is about to end": Case(
         "CroweTradeIdentityNotRenewed", {ENABLED: "1x5", EXPIRY: "610-60x5"}, "3m", "a gets no new certificate", "pod=a"
     ),

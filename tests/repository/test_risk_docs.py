@@ -7,8 +7,9 @@ from typing import get_args
 
 import pytest
 
+from crowetrade_api.hardness import ACTIONS
 from crowetrade_api.v1alpha1.killswitch import KillSwitchSpec
-from crowetrade_api.v1alpha1.risklimit import LIMIT_NAMES, ON_BREACH
+from crowetrade_api.v1alpha1.risklimit import LIMIT_NAMES, RiskLimitSpec
 from tests.repository.pages import Row, file_at, missing_test, quoted, rows
 
 SOURCES, TESTS = Path("gateway/src/crowetrade_agents"), Path("agents/tests/crowetrade_agents_tests")
@@ -47,7 +48,9 @@ def test_every_limit_every_action_and_every_mode_has_a_row() -> None:
     names = {row.name.strip("`") for row in CONTROLS}
     modes = [f"KillSwitch {mode}" for mode in get_args(KillSwitchSpec.model_fields["mode"].annotation)]
     assert len(modes) == 4
-    assert not {*LIMIT_NAMES, *ON_BREACH, *modes} - names
+    actions = get_args(RiskLimitSpec.model_fields["on_breach"].annotation)
+    assert set(actions) == set(ACTIONS)
+    assert not {*LIMIT_NAMES, *actions, *modes} - names
 
 
 def test_a_row_is_found_once() -> None:

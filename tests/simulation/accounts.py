@@ -413,6 +413,8 @@ class Accounts:
         asked = [kill.spec.mode for kill in self.kills.values() if kill.spec.stops(owner)]
         asked += [action for action in self._breached(owner, spec) if action in HARDNESS]
         hardest = max(asked, key=list(HARDNESS).index, default="")
+        if hardest == "Block" and "CloseOnly" in asked:
+            hardest = "Cancel"
         if hardest in ("Block", "Cancel"):
             return STOPPED[hardest] if bound in (TradingState.ACTIVE, TradingState.CLOSE_ONLY) else TradingState.HALTED
         if hardest == "Flatten" and not spec.unreadable and not spec.halted_reason and owner in spec.bindings:

@@ -23,7 +23,7 @@ HARDNESS = {
     "Cancel": kill_pb2.KILL_MODE_CANCEL,
     "Flatten": kill_pb2.KILL_MODE_FLATTEN,
 }
-"""What a kill order or a breach may ask for, the hardest last."""
+"""What a kill order or a breach may ask for, the hardest last; the first two are not comparable."""
 STOPPED = {
     "CloseOnly": TradingState.CLOSE_ONLY,
     "Block": TradingState.BLOCKED,

@@ -88,7 +88,9 @@ KILL_HALT_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0),
 )
 KILL_SWITCHES_WATCHED = Gauge(
-    "crowetrade_gateway_watches_kill_switches", "1 while the gateway watches KillSwitches at the API server itself."
+    "crowetrade_gateway_watches_kill_switches",
+    "1 while the gateway watches KillSwitches at the API server itself; only gateways that have to.",
+    ["venue"],
 )
 JOURNAL_SECONDS = Histogram(
     "crowetrade_gateway_journal_seconds",

@@ -136,6 +136,10 @@ def compile_config(
             pb.ClearedBreach(breach=breach, reason=reason)
             for limit in limits
             for breach, reason in limit.cleared_breaches.items()
+        ]
+        + [
+            pb.ClearedBreach(breach=breach, reason=reason, at_venue=True)
+            for breach, reason in venue.breaches_cleared_as_halts.items()
         ],
         required_limits=[] if isinstance(venue, UnreadableVenue) else sorted(venue.spec.required_limits),
         venue_labels=venue.metadata.labels,

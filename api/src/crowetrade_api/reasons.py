@@ -38,6 +38,11 @@ class Reason(DocumentedEnum):
     WAITING_FOR_STRATEGIES = "WaitingForStrategies", "In lock step, the market waits for strategies without a session."
     STOPPING = "Stopping", "Open orders are cancelled because of a suspension or a deletion."
     ORDERS_OPEN = "OrdersOpen", "Orders that the KillSwitch cancels are still open."
+    POSITIONS_OPEN = (
+        "PositionsOpen",
+        "Positions that the KillSwitch closes (mode Flatten) are still open.",
+        "status.openPositions names each and why it is not closed; close by hand at the venue what no gateway can.",
+    )
     REARMING = "Rearming", "The KillSwitch is no longer engaged, and a gateway still has it in force."
     # wanted by the user
     SUSPENDED = "Suspended", "spec.suspend is true, and no order is open."
@@ -389,6 +394,11 @@ class EventReason(DocumentedEnum):
     BREACH_CLEARED = (
         "BreachCleared",
         "The gateways confirmed that breaches are cleared, so the annotation clear-breach was removed.",
+    )
+    BREACH_NOT_CLEARED = (
+        "BreachNotCleared",
+        "The annotation clear-halt of a VenueConnection names a breach whose RiskLimit is there, so it was removed.",
+        "Clear the breach at its RiskLimit, as the message writes it.",
     )
     ORDER_WITHOUT_OBJECT = (
         "OrderWithoutObject",

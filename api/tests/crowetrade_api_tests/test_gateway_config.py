@@ -196,6 +196,29 @@ def test_the_revision_is_over_everything_but_itself_and_the_record() -> None:
     assert compile_config(cleared, [], []).revision != compile_config(venue(), [], []).revision
 
 
+BREACH = "maxDailyLoss/ema@sim-fx-7"
+OTHER = "maxDrawdown/-@sim-fx-9"
+# What the annotation clear-halt says: halts, and breaches with their reasons.
+CLEARED: dict[str, tuple[str, list[str], dict[str, str]]] = {
+    "halts": ("B@2, A@1,,B@2", ["A@1", "B@2"], {}),
+    "a halt with a reason": ("A@1: compared with the venue", ["A@1"], {}),
+    "a breach": (f"{BREACH}: the limit is gone", [], {BREACH: "the limit is gone"}),
+    "both": (f"A@1, B@2; {BREACH}: a: b, c;{OTHER} : d", ["A@1", "B@2"], {BREACH: "a: b, c", OTHER: "d"}),
+    "a breach without a reason": (f"A@1; {BREACH}", ["A@1"], {}),
+    "a breach with an empty reason": (f"{BREACH}: ", [], {}),
+    "a breach among halts": (f"A@1, {BREACH}", ["A@1"], {}),
+}
+
+
+@pytest.mark.parametrize("case", CLEARED)
+def test_what_is_cleared_at_the_venue(case: str) -> None:
+    text, halts, breaches = CLEARED[case]
+    config = compile_config(venue(annotations={"trading.crowetrade.io/clear-halt": text}), [], [])
+    assert list(config.cleared_halts) == halts
+    assert {item.breach: item.reason for item in config.cleared_breaches} == breaches
+    assert all(item.at_venue for item in config.cleared_breaches)
+
+
 def test_the_hash_of_a_rule_tells_one_risk_limit_from_another_of_its_name() -> None:
     def hashed(**metadata: Any) -> str:
         return rule_hash(compile_config(venue(), [strategy()], [limit(**metadata)]).rules[0])

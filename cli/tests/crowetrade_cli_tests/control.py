@@ -14,11 +14,19 @@ from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
 
 
 class ScriptedGateway(control_pb2_grpc.ControlServiceServicer):
-    """Serves on a port of its own. `still_open` are the orders that it never has confirmed."""
+    """Serves on a port of its own. `still_open` are the orders that it never has confirmed, `positions` what it never
+    closes."""
 
-    def __init__(self, namespace: str, venue: str, still_open: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        venue: str,
+        still_open: Sequence[str] = (),
+        positions: Sequence[kill_pb2.OpenPosition] = (),
+    ) -> None:
         self.orders: list[kill_pb2.KillOrder] = []
         self._namespace, self._venue, self._still_open = namespace, venue, still_open
+        self._positions = positions
         self._server = grpc.server(ThreadPoolExecutor(4))
         control_pb2_grpc.add_ControlServiceServicer_to_server(self, self._server)
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -32,10 +40,12 @@ class ScriptedGateway(control_pb2_grpc.ControlServiceServicer):
         """Blocked at once, then halted unless something stays open."""
         self.orders.append(request.order)
         blocked = self.acknowledgement(request.order)
-        blocked.still_open.extend(self._still_open or ["c-1"])
+        blocked.still_open.extend(self._still_open or ([] if self._positions else ["c-1"]))
+        blocked.positions.extend(self._positions)
+        blocked.positions_count = len(self._positions)
         blocked.still_open_count = len(blocked.still_open)
         yield control_pb2.KillResponse(acknowledgement=blocked)
-        if self._still_open:
+        if self._still_open or self._positions:
             while context.is_active():
                 time.sleep(0.01)
             return

@@ -6,8 +6,8 @@ from enum import Enum
 
 
 class TradingState(Enum):
-    """From the least to the most restrictive. BLOCKED sends nothing new and lets open orders work, HALTED cancels them,
-    FLATTEN lets the gateway close positions as well."""
+    """CLOSE_ONLY lets orders reduce and cancels the others, BLOCKED sends nothing new and lets open orders work, HALTED
+    cancels them, FLATTEN lets the gateway close positions as well. Which is harder says crowetrade_api.hardness."""
 
     ACTIVE = "Active"
     CLOSE_ONLY = "CloseOnly"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.kills import Channel, Kill, Rearm, decode, joined, rearms, stops
-from crowetrade_agents.control.state import Configuration, Stop, join
+from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
@@ -50,6 +48,14 @@ UNKNOWN: kill_pb2.KillMode.ValueType = 9  # type: ignore[assignment]
         ("nobody may without the object", order(), no_object(BLOCK), Channel.RPC, None),
         ("harder without the object", order(), no_object(FLATTEN), Channel.RPC, order(FLATTEN)),
         ("another object may not loosen", order(), order(BLOCK, uid="u2"), Channel.API, order(uid="u2")),
+        (
+            "neither harder nor milder, by the bus",
+            order(BLOCK),
+            order(CLOSE_ONLY, generation=6),
+            Channel.BUS,
+            order(CANCEL, generation=6),
+        ),
+        ("the other way round", order(CLOSE_ONLY), no_object(BLOCK), Channel.RPC, order(CANCEL)),
         ("an object takes it over", no_object(), order(BLOCK, generation=1), Channel.API, order(generation=1)),
         ("somebody else, too", order(scope=HFT), order(scope=FX, generation=6), Channel.BUS, order(generation=6)),
         ("an unknown mode cancels", order(BLOCK), no_object(UNKNOWN), Channel.RPC, order(UNKNOWN)),
@@ -176,13 +182,31 @@ def test_the_join_of_kill_binding_halt_and_leaving(
         assert control.state is TABLE[bound, mode]
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(MODES.values(), 2)))
-def test_of_two_kill_orders_the_harder_holds(one: TradingState, other: TradingState) -> None:
-    states = list(TradingState)
-    control = join(
-        Configuration(bindings={"alpha": ACTIVE}), {}, False, "alpha", [Stop(one, REFUSAL), Stop(other, REFUSAL)]
-    )
-    assert control.state is max(one, other, key=states.index)
+# What a strategy that is bound may do under two orders, in any order.
+BOTH = {
+    (BLOCK, CLOSE_ONLY): HALTED,
+    (BLOCK, CANCEL): HALTED,
+    (BLOCK, FLATTEN): TradingState.FLATTEN,
+    (CLOSE_ONLY, CANCEL): HALTED,
+    (CLOSE_ONLY, FLATTEN): TradingState.FLATTEN,
+    (CANCEL, FLATTEN): TradingState.FLATTEN,
+}
+
+
+@pytest.mark.parametrize(("one", "other"), BOTH)
+def test_of_two_kill_orders_what_is_as_hard_as_both_holds(
+    one: kill_pb2.KillMode.ValueType, other: kill_pb2.KillMode.ValueType
+) -> None:
+    known = Configuration(bindings={"alpha": ACTIVE})
+    for pair in ((one, other), (other, one)):
+        control = join(known, {}, False, "alpha", [Stop(MODES[mode], REFUSAL) for mode in pair])
+        assert control == Control(BOTH[one, other], REFUSAL)
+
+
+def test_the_refusal_is_of_the_order_that_asks_for_so_much() -> None:
+    blocks, cancels = (Refusal(Reason.KILL_SWITCH_ENGAGED, text) for text in ("block", "cancel"))
+    stopped = [Stop(TradingState.BLOCKED, blocks), Stop(HALTED, cancels)]
+    assert join(Configuration(bindings={"alpha": ACTIVE}), {}, False, "alpha", stopped).refusal == cancels
 
 
 GUESTS = Configuration(

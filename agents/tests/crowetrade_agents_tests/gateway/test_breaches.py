@@ -411,10 +411,28 @@ def test_a_breach_of_a_limit_that_is_deleted_stays_and_is_cleared_as_a_halt() ->
     desk.put(revision="r2")
     assert desk.latched == [name]
     assert desk.state_of() is TradingState.BLOCKED
-    assert f"clear-halt={name}" in (desk.state.control("alpha").refusal or pytest.fail("not stopped")).text
+    assert f"clear-halt='{name}: REASON'" in (desk.state.control("alpha").refusal or pytest.fail("not stopped")).text
     desk.put(revision="r3", cleared_halts=frozenset({name}))
+    assert desk.latched == [name], "it is no halt: without a reason it stays"
+    desk.put(revision="r4", cleared_at_venue={name: "the limit was a mistake"})
     assert desk.latched == []
+    assert [event.breach_changed.text for event in desk.events if event.breach_changed.cleared] == [
+        "the limit was a mistake"
+    ]
     assert desk.state_of() is TradingState.ACTIVE
+
+
+@pytest.mark.parametrize("uid", ["uid-fx-desk", "uid-other"], ids=["the same RiskLimit", "made again"])
+def test_a_breach_whose_limit_is_there_is_not_cleared_at_the_venue(uid: str) -> None:
+    """Whoever may change a VenueConnection would lift limits that way."""
+    desk = _losing(DAILY)
+    desk.quote("1.08")
+    (name,) = desk.latched
+    desk.put(loss_rule(DAILY, uid=uid), revision="r2", cleared_at_venue={name: "I want to trade"})
+    assert desk.latched == [name]
+    assert desk.state_of() is TradingState.BLOCKED
+    desk.put(loss_rule(DAILY, uid=uid), revision="r3", cleared_breaches={name: "looked at"})
+    assert desk.latched == []
 
 
 def test_a_breach_outlives_a_risk_limit_that_is_deleted_and_made_again() -> None:

@@ -14,7 +14,8 @@ from crowetrade_agents.control.state import VENUE_DELETED
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.gateway import commands, effects, kill_progress
+from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.status import gateway_status, is_stopped
 from crowetrade_agents.venues import port
@@ -345,6 +346,64 @@ def test_what_a_deleted_venue_would_close_waits_while_a_kill_order_wants_nothing
     scenario.do(commands.Kill(order, Channel.RPC))
 
     assert bool(_sent(_flatten(scenario, halted_reason=VENUE_DELETED))) is closes
+
+
+def _killed(scenario: Scenario, mode: kill_pb2.KillMode.ValueType = kill_pb2.KILL_MODE_FLATTEN) -> None:
+    scope = kill_pb2.KillScope(namespaces_from="All")
+    scenario.do(commands.Kill(kill_pb2.KillOrder(namespace="desk", name="stop", mode=mode, scope=scope), Channel.RPC))
+
+
+def _said(scenario: Scenario) -> tuple[list[tuple[str, str, str, str]], int, bool]:
+    """Positions that a kill order has not closed, how many, and whether it says that it has halted."""
+    found = kill_progress.acknowledgement(scenario.state, ("desk", "stop"))
+    held = [(item.strategy, item.symbol, item.quantity, item.reason) for item in found.positions]
+    assert all(item.text for item in found.positions)
+    return held, found.positions_count, found.halted_unix_ns == scenario.now
+
+
+def test_a_flatten_has_halted_when_nothing_is_held_any_more() -> None:
+    scenario = _holding()
+    _killed(scenario)
+    assert _said(scenario) == ([("alpha", "EUR-USD", "50000", "OrderPending")], 1, False)
+    _fill(scenario)
+    assert scenario.position() == 0
+    assert _said(scenario) == ([], 0, True)
+
+
+def test_a_flatten_that_leaves_dust_has_not_halted() -> None:
+    scenario = _holding("50400")
+    _killed(scenario)
+    _fill(scenario)
+    assert _said(scenario) == ([("alpha", "EUR-USD", "400", "InvalidQuantity")], 1, False)
+
+
+def test_a_flatten_says_what_nobody_who_is_bound_holds() -> None:
+    """Nobody closes it: to what it belongs, no configuration says."""
+    scenario = _holding()
+    scenario.do(commands.Configure(configuration({"beta": TradingState.ACTIVE}, revision="r2")))
+    _killed(scenario)
+    assert _said(scenario) == ([("alpha", "EUR-USD", "50000", "UnknownStrategy")], 1, False)
+
+
+def test_a_cancel_does_not_wait_for_positions() -> None:
+    scenario = _holding()
+    _killed(scenario, kill_pb2.KILL_MODE_CANCEL)
+    assert _said(scenario) == ([], 0, True)
+
+
+def test_a_flatten_whose_position_comes_back_has_not_halted() -> None:
+    scenario = _holding()
+    _killed(scenario)
+    _fill(scenario)
+    scenario.executed(1, "3000", "late")
+    assert _said(scenario)[1:] == (1, False)
+
+
+def test_a_flatten_of_everybody_says_what_belongs_to_nobody() -> None:
+    scenario = _holding("0")
+    scenario.executed(99, "2000", exec_id="foreign")
+    _killed(scenario)
+    assert _said(scenario) == ([(SUSPENSE, "EUR-USD", "2000", "VenueHalted")], 1, False)
 
 
 def test_a_gateway_that_leaves_goes_on_closing() -> None:

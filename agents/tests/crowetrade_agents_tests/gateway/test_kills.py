@@ -92,6 +92,53 @@ def test_what_a_mode_does_to_what_rests_and_to_what_is_new(mode: str, stays: boo
     assert kinds(scenario.order(2)) == ["< REJECTED KillSwitchEngaged"]
 
 
+# What leaves and what stays under each mode, and under two at once: a new order that opens a position, one that closes
+# it; one at rest that opens, one that closes; and whether the gateway closes by itself.
+LEFT: dict[tuple[str, ...], tuple[bool, bool, bool, bool, bool]] = {
+    (): (True, True, True, True, False),
+    ("Block",): (False, False, True, True, False),
+    ("CloseOnly",): (False, True, False, True, False),
+    ("Cancel",): (False, False, False, False, False),
+    ("Flatten",): (False, False, False, False, True),
+    ("Block", "CloseOnly"): (False, False, False, False, False),
+    ("Block", "Cancel"): (False, False, False, False, False),
+    ("Block", "Flatten"): (False, False, False, False, True),
+    ("CloseOnly", "Cancel"): (False, False, False, False, False),
+    ("CloseOnly", "Flatten"): (False, False, False, False, True),
+    ("Cancel", "Flatten"): (False, False, False, False, True),
+}
+
+
+@pytest.mark.parametrize("modes", LEFT, ids=" and ".join)
+@pytest.mark.parametrize("backwards", [False, True], ids=["", "the other way round"])
+def test_what_is_left_to_a_strategy(modes: tuple[str, ...], backwards: bool) -> None:
+    new_opens, new_closes, rest_opens, rest_closes, flattens = LEFT[modes]
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "10000")
+    resting(2, scenario=scenario)
+    scenario.order(3, side=Side.SELL, quantity=Decimal(4000))
+    scenario.accepted(3)
+
+    for mode in reversed(modes) if backwards else modes:
+        command = kill(mode)
+        command.order.name = f"stop-{mode.lower()}"
+        scenario.do(command)
+
+    def stays(number: int) -> bool:
+        return scenario.books.open[cl_ord_id(number)].cancel is None
+
+    assert (stays(2), stays(3)) == (rest_opens, rest_closes)
+    for number in (2, 3):
+        if not stays(number):
+            scenario.ended(number)
+    closing = [order for order in scenario.books.open.values() if order.terms.closing]
+    assert bool(closing) is flattens
+    assert (kinds(scenario.order(4))[0] == "order_submitted") is new_opens
+    closes = kinds(scenario.order(5, side=Side.SELL, quantity=Decimal(4000)))
+    assert (closes[0] == "order_submitted") is new_closes
+
+
 @pytest.mark.parametrize("mode", ["CloseOnly"])
 def test_close_only_lets_reduce(mode: str) -> None:
     scenario = Scenario()

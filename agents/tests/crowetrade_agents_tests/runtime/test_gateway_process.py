@@ -15,6 +15,7 @@ import grpc
 import nats
 import pytest
 from nats.aio.client import Client
+from prometheus_client import REGISTRY
 
 from crowetrade import subjects
 from crowetrade.config.v1 import kill_pb2
@@ -118,7 +119,11 @@ async def test_a_journal_that_was_changed_stops_it(
 def test_kill_switches_are_watched_in_the_namespaces_that_are_named(namespaces: str, watched: int) -> None:
     clock = SystemClock()
     environment: dict[str, str] = {EnvName.KILL_NAMESPACES: namespaces, EnvName.API_SERVER_HOST: "10.96.0.1"}
-    assert len(watches_of(environment, Kills(NAMESPACE, VENUE, clock), clock)) == watched
+    venue = f"sim-{watched}-{len(namespaces)}"
+    assert len(watches_of(environment, Kills(NAMESPACE, venue, clock), clock)) == watched
+    # An alert looks at it: not watched before the first answer, and no word from who has nothing to watch.
+    told = REGISTRY.get_sample_value("crowetrade_gateway_watches_kill_switches", {"venue": venue})
+    assert told == (0 if watched else None)
 
 
 def test_outside_of_a_pod_there_is_nothing_to_watch() -> None:

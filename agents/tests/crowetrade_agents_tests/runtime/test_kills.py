@@ -75,6 +75,17 @@ def test_without_an_engine_it_is_blocked_and_says_why_it_knows_no_more() -> None
     assert kills.acknowledgements() == [said]
 
 
+def test_a_flatten_without_a_journal_has_not_halted_because_nobody_knows_what_is_held() -> None:
+    kills = kills_in()
+    kills.at_venue.looked_ns = START_NS
+    kills.put(kill())
+    assert [said.halted_unix_ns for said in kills.acknowledgements()] == [START_NS]
+    kills.put(kill(kill_pb2.KILL_MODE_FLATTEN))
+    [said] = kills.acknowledgements()
+    assert said.halted_unix_ns == 0
+    assert said.problem.endswith("positions are closed once the journal is open")
+
+
 def test_a_block_leaves_nothing_to_cancel() -> None:
     kills = kills_in()
     kills.put(kill(kill_pb2.KILL_MODE_BLOCK))

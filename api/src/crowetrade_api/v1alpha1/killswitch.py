@@ -53,7 +53,8 @@ class KillSwitchSpec(ApiModel):
     mode: Literal["Block", "CloseOnly", "Cancel", "Flatten"] = Field(
         default="Cancel",
         description="Block: no new orders; open ones stay. CloseOnly: only orders that reduce a position. Cancel: no "
-        "new orders, and open ones are cancelled. Flatten: as Cancel, and positions are closed.",
+        "new orders, and open ones are cancelled. Flatten: as Cancel, and positions are closed. While it is engaged it "
+        "only gets harder: Block or CloseOnly, which are not comparable, then Cancel, then Flatten.",
     )
     engaged: bool = Field(
         default=False,
@@ -77,7 +78,11 @@ class KillState(DocumentedEnum):
 
     ARMED = "Armed", "It is not engaged: nothing is stopped."
     ENGAGING = "Engaging", "It is engaged, and not every gateway has acknowledged that nothing is left open."
-    HALTED = "Halted", "Every gateway concerned has stopped what it stops, and the venues have confirmed every cancel."
+    HALTED = (
+        "Halted",
+        "Every gateway concerned has stopped what it stops, the venues have confirmed every cancel, and with Flatten "
+        "no position is open.",
+    )
     REARMING = "Rearming", "It is no longer engaged, and a gateway still has it in force."
     UNKNOWN = "", "The operator has not written it yet."
 
@@ -110,6 +115,17 @@ class StillOpen(ApiModel):
     order: str = Field(description="ClOrdID of the order.", max_length=128)
 
 
+class OpenPosition(ApiModel):
+    """A position that Flatten has not closed."""
+
+    venue: str = Field(description="namespace/venue of the gateway.", max_length=128)
+    strategy: str = Field(description="Who holds it, as the gateway calls it.", max_length=128)
+    symbol: str = Field(description="Symbol of the instrument.", max_length=64)
+    quantity: str = Field(description="Signed quantity.", max_length=64)
+    reason: str = Field(default="", description="Why it is not closed, in CamelCase.", max_length=64)
+    message: str = Field(default="", description="The same for people.", max_length=512)
+
+
 class KillSwitchStatus(ApiModel):
     """What the gateways say; written by the operator."""
 
@@ -135,6 +151,16 @@ class KillSwitchStatus(ApiModel):
         description="Orders that are still open; the first 32.",
         max_length=32,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["venue", "order"]},
+    )
+    open_positions_count: int = Field(default=0, description="Positions that Flatten has not closed.", ge=0)
+    open_positions: list[OpenPosition] = Field(
+        default_factory=list,
+        description="Positions that Flatten has not closed; the first 32.",
+        max_length=32,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["venue", "strategy", "symbol"],
+        },
     )
     conditions: list[Condition] = Field(
         default_factory=list,

@@ -79,9 +79,17 @@ class Resource(ApiModel):
 
     @property
     def cleared_halts(self) -> list[str]:
-        """Halts that a person has cleared, REASON@TOKEN, each once."""
-        given = self.metadata.annotations.get(CLEAR_HALT_ANNOTATION, "").split(",")
-        return sorted({name.strip() for name in given if name.strip()})
+        """Halts that a person has cleared, REASON@TOKEN, each once; a reason is optional. What holds a slash is a
+        breach."""
+        entries = self.metadata.annotations.get(CLEAR_HALT_ANNOTATION, "").split(";")
+        names = {name.strip() for entry in entries for name in entry.partition(":")[0].split(",")}
+        return sorted(name for name in names if name and "/" not in name)
+
+    @property
+    def breaches_cleared_as_halts(self) -> dict[str, str]:
+        """Breaches whose RiskLimit is gone that a person has cleared at the VenueConnection, with the reason."""
+        given = reasoned(self.metadata.annotations.get(CLEAR_HALT_ANNOTATION, ""))
+        return {breach: reason for breach, reason in given.items() if "/" in breach}
 
 
 class Unreadable(Resource):
@@ -90,6 +98,12 @@ class Unreadable(Resource):
     spec: Any = None
     problem: str
     """Field and fault, for people."""
+
+
+def reasoned(text: str) -> dict[str, str]:
+    """What `ID: reason`, separated by semicolons, says; an entry without a reason is left out."""
+    pairs = (entry.partition(":") for entry in text.split(";"))
+    return {name.strip(): reason.strip() for name, _, reason in pairs if name.strip() and reason.strip()}
 
 
 R = TypeVar("R", bound=Resource)

@@ -33,12 +33,11 @@ from crowetrade_api.v1alpha1.meta import (
     Resource,
     Unreadable,
     printer_column,
+    reasoned,
     reported_column,
 )
 
 CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
-ON_BREACH = ("Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten")
-"""From the mildest to the hardest."""
 
 
 class StrategyNamespaces(NamespaceChoice):
@@ -365,9 +364,7 @@ class RiskLimit(Resource):
     @property
     def cleared_breaches(self) -> dict[str, str]:
         """Breaches that a person has cleared, with the reason; an entry without one clears nothing."""
-        given = self.metadata.annotations.get(CLEAR_BREACH_ANNOTATION, "").split(";")
-        pairs = (entry.partition(":") for entry in given)
-        return {breach.strip(): reason.strip() for breach, _, reason in pairs if breach.strip() and reason.strip()}
+        return reasoned(self.metadata.annotations.get(CLEAR_BREACH_ANNOTATION, ""))
 
 
 class UnreadableLimit(Unreadable):

@@ -73,7 +73,7 @@ def kill(
 ) -> None:
     """Stop trading: engage a KillSwitch at the API server, on the bus and at each gateway directly, all at once.
 
-    Any one way is enough. Exit code 0: every gateway that is known has halted.
+    Any one way is enough. Exit code 0: every gateway that is known has halted, and with Flatten holds no position.
     """
     if plain and json:
         raise WrongUse("--plain and --json exclude each other: choose one")
@@ -180,6 +180,11 @@ def _not_halted(look: Look, timeout: float) -> str:
 
 
 def _why(row: Row) -> str:
-    if row.problem or not row.still_open_count:
-        return row.problem or row.stage
-    return f"{row.still_open_count} orders are open"
+    if row.problem:
+        return row.problem
+    if row.still_open_count:
+        return f"{row.still_open_count} orders are open"
+    if row.positions_count:
+        listed = ", ".join(row.positions)
+        return f"{row.positions_count} positions are open: {listed}"
+    return row.stage

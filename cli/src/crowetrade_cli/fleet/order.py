@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_api.kill_order import MODES, kill_order
+from crowetrade_api.hardness import at_least
+from crowetrade_api.kill_order import kill_order
 from crowetrade_api.names import API_VERSION, Kind
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import read
-from crowetrade_cli.errors import WrongUse
+from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.manifests.admission import Admitted, judge
 
 NAME_LENGTH = 40
@@ -59,9 +60,13 @@ class Asked:
 
     def harder(self, mode: str) -> dict[str, Any]:
         """Of one that is engaged with this mode already, by JSON pointer: it may get harder; who engaged it and why
-        stays, and so does whom it stops, or the API server refuses."""
+        stays, and so does whom it stops, or the API server refuses. Raises Failed for a mode that is neither harder nor
+        milder: one of the two would go."""
+        if self.mode is not None and not at_least(mode, self.mode) and not at_least(self.mode, mode):
+            text = f"KillSwitch {self.namespace}/{self.name} is engaged with mode {mode}"
+            raise Failed(f"{text}, which {self.mode} does not replace: another one is engaged beside it")
         return {
-            **({"/spec/mode": self.mode} if self.mode is not None and _is_harder(self.mode, mode) else {}),
+            **({"/spec/mode": self.mode} if self.mode is not None and not at_least(mode, self.mode) else {}),
             **({"/spec/scope": self.scope} if self.scope is not None else {}),
         }
 
@@ -98,11 +103,6 @@ def unique_name(name: str, now_ns: int, random: str) -> str:
     """A name that no KillSwitch has had: one that is there and not engaged would re-arm an order of its name."""
     ending = f"-{datetime.fromtimestamp(now_ns / 1e9, UTC):%m%d-%H%M%S}-{random}"
     return name[: NAME_LENGTH - len(ending)].rstrip("-") + ending
-
-
-def _is_harder(mode: str, other: str) -> bool:
-    modes = tuple(MODES)
-    return other in modes and modes.index(mode) > modes.index(other)
 
 
 def _labels(option: str, given: Sequence[str]) -> dict[str, str]:

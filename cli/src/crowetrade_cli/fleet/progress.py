@@ -47,6 +47,8 @@ class Row:
     cancels_confirmed: int = 0
     still_open: tuple[str, ...] = ()
     still_open_count: int = 0
+    positions: tuple[str, ...] = ()
+    positions_count: int = 0
     milliseconds: int | None = None
     problem: str = ""
 
@@ -107,6 +109,8 @@ class Progress:
             cancels_confirmed=said.cancels_confirmed,
             still_open=tuple(said.still_open),
             still_open_count=said.still_open_count,
+            positions=tuple(map(_position, said.positions)),
+            positions_count=said.positions_count,
             milliseconds=took,
             problem=said.problem,
         )
@@ -139,6 +143,11 @@ def stage_of(said: kill_pb2.KillAcknowledgement) -> Stage:
     if said.halted_unix_ns:
         return Stage.HALTED
     return Stage.BLOCKED if said.blocked_unix_ns else Stage.WAITING
+
+
+def _position(position: kill_pb2.OpenPosition) -> str:
+    why = f" ({position.reason})" if position.reason else ""
+    return f"{position.quantity} {position.symbol} of {position.strategy}{why}"
 
 
 def _told(row: Row, stage: Stage, channel: Channel) -> Row:

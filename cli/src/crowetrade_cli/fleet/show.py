@@ -134,7 +134,7 @@ def _gateways(look: Look) -> Table:
             f"{row.cancels_confirmed}/{row.cancels_sent}",
             str(row.still_open_count),
             f"{row.milliseconds} ms" if row.milliseconds is not None else "",
-            Text(row.problem or _open(row)),
+            Text(row.problem or _open(row) or _held(row)),
         )
     return table
 
@@ -142,6 +142,11 @@ def _gateways(look: Look) -> Table:
 def _open(row: Row) -> str:
     more = row.still_open_count - _OPEN_SHOWN
     return ", ".join(row.still_open[:_OPEN_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _held(row: Row) -> str:
+    more = row.positions_count - _OPEN_SHOWN
+    return ", ".join(row.positions[:_OPEN_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _details(row: Row) -> str:
@@ -152,6 +157,8 @@ def _details(row: Row) -> str:
         parts.append(f"{row.cancels_confirmed} of {row.cancels_sent} cancels confirmed")
     if row.still_open_count:
         parts.append(f"open: {_open(row)}")
+    if row.positions_count:
+        parts.append(f"holds {_held(row)}")
     if row.milliseconds is not None:
         parts.append(f"in {row.milliseconds} ms")
     if row.problem:

@@ -131,6 +131,15 @@ def test_one_that_is_engaged_gets_harder_and_never_milder(cluster: Cluster, run:
     assert (switch["spec"]["mode"], switch["spec"]["reason"]) == (stored, "first")
 
 
+def test_a_mode_that_is_neither_harder_nor_milder_is_engaged_beside_it(cluster: Cluster, run: Run) -> None:
+    cluster.apply(_switch(cluster.namespace, engaged=True))
+    run("kill", "fx", "--all", "-n", cluster.namespace, "--plain", "--reason", "second", "--mode", "CloseOnly")
+    first, second = sorted(cluster.list("killswitches"), key=lambda item: str(item["metadata"]["name"]))
+    assert (first["metadata"]["name"], first["spec"]["mode"], first["spec"]["reason"]) == ("fx", "Block", "drill")
+    assert second["metadata"]["name"].startswith("fx-")
+    assert (second["spec"]["mode"], second["spec"]["engaged"]) == ("CloseOnly", True)
+
+
 def test_a_name_that_the_api_server_does_not_know_stops_nobody(
     cluster: Cluster, gateway: StartGateway, run: Run
 ) -> None:
@@ -215,6 +224,18 @@ def test_a_gateway_that_does_not_halt_is_named_with_what_is_open(
         "Error: 1 of 2 gateways have not said in 1 s that they have halted: desk/sim-b (2 orders are open). "
         "What is engaged stays engaged\n"
     )
+
+
+def test_a_gateway_that_has_not_closed_everything_is_named_with_what_it_holds(
+    state_home: Path, gateway: StartGateway, run: Run
+) -> None:
+    dust = kill_pb2.OpenPosition(strategy="ema", symbol="EUR-USD", quantity="400", reason="InvalidQuantity", text="t")
+    desk = gateway("desk", "sim-fx", positions=[dust])
+    command = ("kill", "--all", "--mode", "Flatten", "--reason", "r", "--gateway", desk.target, "--timeout", "1")
+    ended = run(*command, "--plain")
+    assert ended.code == 1
+    assert "holds 400 EUR-USD of ema (InvalidQuantity)" in ended.out
+    assert "desk/sim-fx (1 positions are open: 400 EUR-USD of ema (InvalidQuantity))" in ended.err
 
 
 def test_a_gateway_that_nobody_answers_for_is_named(state_home: Path, run: Run) -> None:

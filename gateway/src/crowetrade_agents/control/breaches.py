@@ -6,18 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.control.state import Configuration, Stop
+from crowetrade_agents.control.state import STATES, Configuration, Stop
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
 
 ALERT, SLOW = "Alert", "Slow"
 """Actions that stop nothing: the one only tells, the other lets one order leave each second."""
-STATES = {
-    "Block": TradingState.BLOCKED,
-    "CloseOnly": TradingState.CLOSE_ONLY,
-    "Cancel": TradingState.HALTED,
-    "Flatten": TradingState.FLATTEN,
-}
 
 
 class Held(NamedTuple):
@@ -50,7 +44,7 @@ def _refusal(breach: journal_pb2.BreachChanged) -> Refusal:
     text = (
         f"breach {breach.breach} ({breach.action}): {breach.text}; a person clears it by annotating RiskLimit "
         f"{breach.risk_limit} with trading.crowetrade.io/clear-breach='{breach.breach}: REASON' or, when that is gone, "
-        f"the VenueConnection with trading.crowetrade.io/clear-halt={breach.breach}"
+        f"the VenueConnection with trading.crowetrade.io/clear-halt='{breach.breach}: REASON'"
     )
     return Refusal(Reason.LIMIT_BREACHED, text, breach.risk_limit)
 

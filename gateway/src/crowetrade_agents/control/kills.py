@@ -13,19 +13,12 @@ from enum import StrEnum
 from google.protobuf.message import DecodeError
 
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_agents.control.state import Configuration, Stop
+from crowetrade_agents.control.state import STATES, Configuration, Stop
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
-from crowetrade_api.kill_order import selects_gateway, selects_strategy
+from crowetrade_api import hardness
+from crowetrade_api.kill_order import MODE_NAMES, MODES, selects_gateway, selects_strategy
 from crowetrade_api.names import strategy_of
-
-STATES = {
-    kill_pb2.KILL_MODE_BLOCK: TradingState.BLOCKED,
-    kill_pb2.KILL_MODE_CLOSE_ONLY: TradingState.CLOSE_ONLY,
-    kill_pb2.KILL_MODE_CANCEL: TradingState.HALTED,
-    kill_pb2.KILL_MODE_FLATTEN: TradingState.FLATTEN,
-}
-_HARDEST_LAST = tuple(TradingState)
 
 Name = tuple[str, str]
 """Namespace and name of a KillSwitch."""
@@ -128,7 +121,7 @@ def stops(
 
 def state_of(order: kill_pb2.KillOrder) -> TradingState:
     """The state that the order asks for."""
-    return STATES.get(order.mode, TradingState.HALTED)
+    return STATES[_mode(order.mode)]
 
 
 def concerns(order: kill_pb2.KillOrder, configuration: Configuration, namespace: str) -> bool:
@@ -149,14 +142,18 @@ def selects(order: kill_pb2.KillOrder, configuration: Configuration, namespace: 
 
 
 def _harder(current: kill_pb2.KillOrder, order: kill_pb2.KillOrder) -> kill_pb2.KillOrder:
-    """Both: the harder mode for whoever either of them selects. Named after the object, where there is one."""
+    """Both: a mode that is as hard as each for whoever either of them selects. Named after the object, where there is
+    one."""
     found = kill_pb2.KillOrder()
     found.CopyFrom(current if current.uid and not order.uid else order)
-    found.mode = max(
-        current.mode, order.mode, key=lambda mode: _HARDEST_LAST.index(STATES.get(mode, TradingState.HALTED))
-    )
+    mode = hardness.joined(map(_mode, (current.mode, order.mode)))
+    found.mode = next((one for one in (current.mode, order.mode) if _mode(one) == mode), MODES[mode])
     found.scope.CopyFrom(_wider(current.scope, order.scope))
     return found
+
+
+def _mode(mode: kill_pb2.KillMode.ValueType) -> str:
+    return MODE_NAMES.get(mode, "Cancel")
 
 
 def _wider(one: kill_pb2.KillScope, other: kill_pb2.KillScope) -> kill_pb2.KillScope:

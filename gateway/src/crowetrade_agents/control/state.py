@@ -15,6 +15,7 @@ from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.rules import RuleSet
+from crowetrade_api.hardness import joined
 
 VENUE_DELETED = "VenueDeleted"
 """GatewayConfig.halted_reason under which strategies in state FLATTEN still close."""
@@ -44,8 +45,9 @@ class Configuration:
     cleared_halts: frozenset[str] = frozenset()
     # Strategies whose positions are closed when they are deleted.
     flattened_when_deleted: frozenset[str] = frozenset()
-    # Breach -> the reason of the person who cleared it.
+    # Breach -> the reason of the person who cleared it, at a RiskLimit; and at the VenueConnection.
     cleared_breaches: Mapping[str, str] = field(default_factory=dict)
+    cleared_at_venue: Mapping[str, str] = field(default_factory=dict)
     # Groups of limits (requiredLimits of the venue) without which nothing trades.
     required_limits: frozenset[str] = frozenset()
     # Strategy -> metadata.labels; and those of the venue and the namespace.
@@ -69,7 +71,14 @@ class Control:
 
 
 ACTIVE = Control(TradingState.ACTIVE, None)
-_HARDEST_LAST = tuple(TradingState)
+STATES = {
+    "Block": TradingState.BLOCKED,
+    "CloseOnly": TradingState.CLOSE_ONLY,
+    "Cancel": TradingState.HALTED,
+    "Flatten": TradingState.FLATTEN,
+}
+"""What stops a strategy, by KillSwitch.spec.mode and RiskLimit.spec.onBreach."""
+_ACTIONS = {state: action for action, state in STATES.items()}
 _SENDS_NOTHING = (TradingState.BLOCKED, TradingState.HALTED)
 
 
@@ -91,11 +100,11 @@ def join(
     """The most restrictive wins. `halts` holds the sentence of each latched halt by its name, REASON@TOKEN.
 
     Nothing is closed at a gateway that is blocked (its own books may be wrong), except while the venue is deleted. Of
-    stops the hardest holds, FLATTEN being CANCEL and more; but what a deletion would close waits while a stop wants
-    nothing sent.
+    stops the hardest holds, FLATTEN being CANCEL and more, and of two that are not comparable what is as hard as both;
+    but what a deletion would close waits while a stop wants nothing sent.
     """
     blocked = blocking(configuration, halts)
-    hardest = max(stops, key=lambda stop: _HARDEST_LAST.index(stop.state), default=None)
+    hardest = _hardest(stops)
     bindings = configuration.bindings or {}
     bound = bindings.get(strategy)
     if blocked is not None:
@@ -123,6 +132,14 @@ def join(
         text = f"strategy {strategy!r} may only reduce its positions"
         return Control(bound, Refusal(Reason.CLOSE_ONLY, text))
     return ACTIVE
+
+
+def _hardest(stops: Sequence[Stop]) -> Stop | None:
+    """All together, with the refusal of the first that asks for so much by itself, or else of the first."""
+    if len(stops) < 2:
+        return next(iter(stops), None)
+    state = STATES[joined(_ACTIONS[stop.state] for stop in stops)]
+    return Stop(state, next((stop for stop in stops if stop.state is state), stops[0]).refusal)
 
 
 def blocking(configuration: Configuration, halts: Mapping[str, str]) -> Refusal | None:

@@ -240,11 +240,18 @@ def _change(turn: Turn, body: journal_pb2.BreachChanged) -> None:
 
 
 def _clear(turn: Turn) -> None:
-    """Breaches that a person has cleared, at the RiskLimit with a reason, or at the VenueConnection as a halt: there is
-    no other way where the RiskLimit is gone."""
+    """Breaches that a person has cleared, with a reason: at the RiskLimit or, where that is gone, at the
+    VenueConnection. Whoever may change a VenueConnection is not thereby one who may lift limits, so a breach of a rule
+    that is here is not cleared there."""
     configuration, books = turn.live.configuration, turn.books
-    reasons = dict.fromkeys(configuration.cleared_halts, "cleared by a person at the VenueConnection")
-    reasons |= configuration.cleared_breaches
+    present = {rule.name for rule in configuration.rules}
+    reasons = dict(configuration.cleared_breaches)
+    for name in sorted(books.breaches.keys() & configuration.cleared_at_venue.keys() - reasons.keys()):
+        risk_limit = books.breaches[name].risk_limit
+        if risk_limit in present:
+            turn.tell("warning", "breach_not_cleared", breach=name, risk_limit=risk_limit, why="the RiskLimit is here")
+        else:
+            reasons[name] = configuration.cleared_at_venue[name]
     for name in sorted(books.breaches.keys() & reasons.keys()):
         body = journal_pb2.BreachChanged()
         body.CopyFrom(books.breaches[name])

@@ -1,23 +1,29 @@
 """How far kill orders are, from the orders that they stop, and the acknowledgement that says so. Pure.
 
 Blocked is an order of which no new order can reach the venue any more: new ones are refused, and the venue has answered
-those that had left. Halted is one of which nothing is open any more that it cancels, nor anything that nobody owns.
+those that had left. Halted is one of which nothing is open any more that it cancels, nor anything that nobody owns, and
+with Flatten no position.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.kills import Name, concerns, selects, state_of
+from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway.books import SUSPENSE
-from crowetrade_agents.gateway.order import Order
+from crowetrade_agents.gateway.order import Key, Order
 from crowetrade_agents.gateway.state import GatewayState, KillProgress, Turn
 from crowetrade_agents.risk.reasons import Reason
+from crowetrade_api.kill_order import selects_all_strategies
 
 STILL_OPEN_KEPT = 32
+POSITIONS_KEPT = 32
+T = TypeVar("T")
 
 
 def supervised(turn: Turn) -> None:
@@ -29,6 +35,7 @@ def supervised(turn: Turn) -> None:
         if not progress.blocked_ns:
             progress.in_flight = [item for item in _stopped(turn.state, order) if _unanswered(item)]
         progress.open = [*_cancelled_by(turn.state, order)]
+        progress.held = [*_held(turn.state, order)]
         progress.cancelled |= {first_id(item) for item in progress.open if _is_own(item)}
 
 
@@ -43,7 +50,8 @@ def follow(turn: Turn) -> None:
             turn.observe("KILL_BLOCK_SECONDS", turn.now_ns - progress.seen_ns)
         if not progress.halted_ns:
             _drop(progress.open, lambda order: order.is_open)
-            if progress.open or _orphans(turn.state, turn.books.kills[name].order):
+            _drop(progress.held, lambda key: bool(turn.books.positions[key].quantity))
+            if progress.open or progress.held or _orphans(turn.state, turn.books.kills[name].order):
                 continue
             progress.halted_ns = turn.now_ns
             turn.observe("KILL_HALT_SECONDS", turn.now_ns - progress.seen_ns)
@@ -62,6 +70,7 @@ def acknowledgement(state: GatewayState, name: Name) -> kill_pb2.KillAcknowledge
     """Of one kill order in force."""
     order, progress = state.books.kills[name].order, state.live.kills[name]
     still_open = sorted([*(item.cl_ord_id for item in _cancelled_by(state, order)), *_orphans(state, order)])
+    held = sorted(_held(state, order))
     return kill_pb2.KillAcknowledgement(
         namespace=order.namespace,
         name=order.name,
@@ -71,7 +80,7 @@ def acknowledgement(state: GatewayState, name: Name) -> kill_pb2.KillAcknowledge
         channel=progress.channel,
         seen_unix_ns=progress.seen_ns,
         blocked_unix_ns=progress.blocked_ns,
-        halted_unix_ns=0 if still_open else progress.halted_ns,
+        halted_unix_ns=0 if still_open or held else progress.halted_ns,
         cancels_sent=len(progress.cancelled),
         cancels_confirmed=len(progress.cancelled - state.books.open.keys()),
         still_open=still_open[:STILL_OPEN_KEPT],
@@ -83,6 +92,8 @@ def acknowledgement(state: GatewayState, name: Name) -> kill_pb2.KillAcknowledge
         engaged_by=order.engaged_by,
         reason=order.reason,
         scope=order.scope,
+        positions=[_position(state, key) for key in held[:POSITIONS_KEPT]],
+        positions_count=len(held),
     )
 
 
@@ -133,6 +144,30 @@ def _orphans(state: GatewayState, order: kill_pb2.KillOrder) -> Iterable[str]:
     return state.live.orphans if cancels and concerns(order, state.live.configuration, state.settings.namespace) else ()
 
 
+def _held(state: GatewayState, order: kill_pb2.KillOrder) -> Iterable[Key]:
+    """Positions that it wants closed, those included that the gateway does not close because nobody who is bound owns
+    them."""
+    if state_of(order) is not TradingState.FLATTEN:
+        return ()
+    owners = _strategies(state, order)
+    if owners and selects_all_strategies(order):
+        owners = owners | {SUSPENSE}
+    return (key for key, position in state.books.positions.items() if position.quantity and key[0] in owners)
+
+
+def _position(state: GatewayState, key: Key) -> kill_pb2.OpenPosition:
+    owner, instrument = key
+    closing, refusal = state.live.closing.get(key), state.control(owner).refusal
+    found = kill_pb2.OpenPosition(
+        strategy=owner, symbol=instrument.symbol, quantity=render(state.books.positions[key].quantity)
+    )
+    if closing is not None and closing.reason:
+        found.reason, found.text = closing.reason, closing.text
+    elif refusal is not None:
+        found.reason, found.text = str(refusal.reason), refusal.text
+    return found
+
+
 def _is_own(order: Order) -> bool:
     """Whether the gateway itself cancels it."""
     return order.cancel is not None and order.cancel.reason != Reason.CANCEL_REQUESTED
@@ -142,6 +177,6 @@ def _unanswered(order: Order) -> bool:
     return order.is_open and (order.base is OrdStatus.PENDING_NEW or order.replace is not None)
 
 
-def _drop(orders: list[Order], stays: Callable[[Order], bool]) -> None:
-    while orders and not stays(orders[-1]):
-        orders.pop()
+def _drop(items: list[T], stays: Callable[[T], bool]) -> None:
+    while items and not stays(items[-1]):
+        items.pop()

@@ -81,6 +81,8 @@ class KillProgress:
     in_flight: list[Order] = field(default_factory=list)
     # Orders that it cancels.
     open: list[Order] = field(default_factory=list)
+    # Positions that Flatten closes.
+    held: list[Key] = field(default_factory=list)
     # First ClOrdIDs of those whose cancel was sent.
     cancelled: set[str] = field(default_factory=set)
 

@@ -110,10 +110,12 @@ def watches_of(environment: Mapping[str, str], kills: Kills, clock: Clock) -> li
     server = ApiServer(host, read_port(environment, EnvName.API_SERVER_PORT, HTTPS_PORT), account)
     watched = dict.fromkeys(("",) if "*" in names else names, False)
 
+    gauge = metrics.KILL_SWITCHES_WATCHED.labels(kills.venue)
+
     def watching(namespace: str, is_watched: bool) -> None:
         watched[namespace] = is_watched
         kills.watches = all(watched.values())
-        metrics.KILL_SWITCHES_WATCHED.set(kills.watches)
+        gauge.set(kills.watches)
 
     return [KillSwitchWatch(server, name, kills.put, partial(watching, name), clock) for name in watched]
 

@@ -80,6 +80,11 @@ class Kills:
             self._note(Kill(order, Channel.FILE, clock.now_ns()))
 
     @property
+    def venue(self) -> str:
+        """Name of the VenueConnection."""
+        return self._venue
+
+    @property
     def changed(self) -> asyncio.Event:
         """Is set at the next change; then there is another event."""
         return self._changed
@@ -183,7 +188,9 @@ class Kills:
         cancels = self.cancels(kill)
         cancelled = self._selected(order, at_venue.cancelled) if cancels else {}
         still_open = sorted(self._selected(order, at_venue.open)) if cancels else []
-        halted_ns = at_venue.looked_ns if cancels else kill.received_ns
+        # What is held only the journal tells, so nothing is known to be flat.
+        flattens = state_of(order) is TradingState.FLATTEN
+        halted_ns = 0 if flattens else at_venue.looked_ns if cancels else kill.received_ns
         return kill_pb2.KillAcknowledgement(
             namespace=order.namespace,
             name=order.name,
@@ -199,7 +206,7 @@ class Kills:
             still_open=still_open[:STILL_OPEN_KEPT],
             still_open_count=len(still_open),
             strategies=sorted(set(cancelled.values())),
-            problem=self._problem(cancels, state_of(order) is TradingState.FLATTEN),
+            problem=self._problem(cancels, flattens),
             venue_namespace=self._namespace,
             venue=self._venue,
             engaged_by=order.engaged_by,

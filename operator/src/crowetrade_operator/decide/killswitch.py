@@ -14,7 +14,8 @@ from math import ceil
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition, follow
 from crowetrade_api.gateway_config import Namespaces
-from crowetrade_api.kill_order import kill_order, selects_gateway
+from crowetrade_api.hardness import at_least
+from crowetrade_api.kill_order import MODE_NAMES, kill_order, selects_gateway
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.killswitch import (
@@ -22,6 +23,7 @@ from crowetrade_api.v1alpha1.killswitch import (
     KillState,
     KillSwitch,
     KillSwitchStatus,
+    OpenPosition,
     StillOpen,
     TimeToHalt,
     UnreadableKillSwitch,
@@ -136,7 +138,8 @@ def report(observed: Observed, previous: KillSwitchStatus) -> KillSwitchStatus:
     waiting = {item.name: why for item in concerned if (why := _not_acknowledged(item, switch, order))}
     said = [(gateway, entry) for gateway in concerned if (entry := gateway.said(switch)) is not None]
     still_open = sum(entry.still_open_count for _, entry in said)
-    conditions = [_engaged(switch, order), _acknowledged(observed, concerned, waiting, still_open)]
+    positions = sum(entry.positions_count for _, entry in said)
+    conditions = [_engaged(switch, order), _acknowledged(observed, concerned, waiting, still_open, positions)]
     state = KillState.ENGAGING if waiting else KillState.HALTED
     return _status(
         observed,
@@ -150,6 +153,8 @@ def report(observed: Observed, previous: KillSwitchStatus) -> KillSwitchStatus:
         orders_cancelled=bounded(sum(entry.cancels_confirmed for _, entry in said)),
         still_open_count=bounded(still_open),
         still_open=_still_open(said),
+        open_positions_count=bounded(positions),
+        open_positions=_open_positions(said),
     )
 
 
@@ -210,9 +215,9 @@ def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.K
         return "silent"
     if entry is None:
         return "has not seen it"
-    if (entry.uid, entry.generation) != (order.uid, order.generation) or _hardness(entry) < _hardness(order):
+    if (entry.uid, entry.generation) != (order.uid, order.generation) or not _is_as_hard(entry, order):
         return "has an earlier version in force"
-    if entry.blocked_unix_ns and entry.halted_unix_ns and not entry.still_open_count:
+    if entry.blocked_unix_ns and entry.halted_unix_ns and not entry.still_open_count and not entry.positions_count:
         return ""
     if entry.problem:
         return entry.problem
@@ -220,13 +225,19 @@ def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.K
         return "does not block yet"
     if entry.still_open_count:
         return f"{entry.still_open_count} orders are open"
+    if entry.positions_count:
+        return f"{entry.positions_count} positions are open, such as {_position_text(entry.positions[0])}"
     return "has not confirmed that no order is open"
 
 
-def _hardness(of: kill_pb2.KillAcknowledgement | kill_pb2.KillOrder) -> int:
-    """Modes are numbered from the mildest to the hardest. A gateway may have a harder one in force, by an order of this
-    name that came without the KillSwitch."""
-    return of.mode or kill_pb2.KILL_MODE_CANCEL
+def _position_text(position: kill_pb2.OpenPosition) -> str:
+    why = f": {position.reason}, {position.text}" if position.reason else ""
+    return f"{position.quantity} {position.symbol} of {position.strategy}{why}"
+
+
+def _is_as_hard(entry: kill_pb2.KillAcknowledgement, order: kill_pb2.KillOrder) -> bool:
+    """A gateway may have a harder mode in force, by an order of this name that came without the KillSwitch."""
+    return at_least(MODE_NAMES.get(entry.mode, "Cancel"), MODE_NAMES.get(order.mode, "Cancel"))
 
 
 def _held(gateway: Gateway, switch: KillSwitch) -> str:
@@ -265,7 +276,7 @@ def _engaged(switch: AnyKillSwitch, order: kill_pb2.KillOrder) -> Condition:
 
 
 def _acknowledged(
-    observed: Observed, concerned: Sequence[Gateway], waiting: Mapping[str, str], still_open: int
+    observed: Observed, concerned: Sequence[Gateway], waiting: Mapping[str, str], still_open: int, positions: int
 ) -> Condition:
     type_ = ConditionType.ACKNOWLEDGED
     if not concerned:
@@ -281,6 +292,9 @@ def _acknowledged(
     if still_open:
         text = f"{still_open} orders that it cancels are open; their end is not confirmed by {listed}."
         return condition(type_, False, Reason.ORDERS_OPEN, text)
+    if positions:
+        text = f"{positions} positions that it closes are open; their end is not confirmed by {listed}."
+        return condition(type_, False, Reason.POSITIONS_OPEN, text)
     return condition(type_, False, Reason.WAITING_FOR_GATEWAY, f"Not confirmed by {listed}.")
 
 
@@ -340,6 +354,25 @@ def _time_to_halt(said: Iterable[kill_pb2.KillAcknowledgement]) -> TimeToHalt | 
 def _still_open(said: Iterable[tuple[Gateway, kill_pb2.KillAcknowledgement]]) -> list[StillOpen]:
     found = sorted({(cut(gateway.name, 128), cut(order, 128)) for gateway, entry in said for order in entry.still_open})
     return [StillOpen(venue=venue, order=order) for venue, order in found[:SHOWN]]
+
+
+def _open_positions(said: Iterable[tuple[Gateway, kill_pb2.KillAcknowledgement]]) -> list[OpenPosition]:
+    found = {
+        (gateway.name, position.strategy, position.symbol): position
+        for gateway, entry in said
+        for position in entry.positions
+    }
+    return [
+        OpenPosition(
+            venue=cut(venue, 128),
+            strategy=cut(strategy, 128),
+            symbol=cut(symbol, 64),
+            quantity=cut(position.quantity, 64),
+            reason=cut(position.reason, 64),
+            message=cut(position.text, 512),
+        )
+        for (venue, strategy, symbol), position in sorted(found.items(), key=lambda item: item[0])[:SHOWN]
+    ]
 
 
 def order_of(said: kill_pb2.KillAcknowledgement) -> kill_pb2.KillOrder:

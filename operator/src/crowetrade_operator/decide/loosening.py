@@ -16,7 +16,7 @@ from enum import Enum
 
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.gateway_config import revision_of, rule_hash
-from crowetrade_api.v1alpha1.risklimit import ON_BREACH
+from crowetrade_api.hardness import ACTIONS, at_least
 
 Rule = config_pb2.RiskRule
 Config = config_pb2.GatewayConfig
@@ -123,11 +123,15 @@ def _changes(before: Rule, after: Rule) -> Iterator[Change]:
     if (before.aggregate_total, before.currency) != (after.aggregate_total, after.currency):
         yield Change.TIGHTENS
     if before.on_breach != after.on_breach:
-        known = before.on_breach in ON_BREACH and after.on_breach in ON_BREACH
-        yield _by(ON_BREACH.index(before.on_breach), ON_BREACH.index(after.on_breach)) if known else Change.TIGHTENS
+        yield _of_actions(before.on_breach, after.on_breach)
     old, new = ({limit.name: dict(limit.values) for limit in rule.limits} for rule in (before, after))
     for name in old.keys() | new.keys():
         yield _of_limit(name, old.get(name), new.get(name))
+
+
+def _of_actions(before: str, after: str) -> Change:
+    known = before in ACTIONS and after in ACTIONS
+    return Change.LOOSENS if known and at_least(before, after) else Change.TIGHTENS
 
 
 def _of_limit(name: str, before: Mapping[str, str] | None, after: Mapping[str, str] | None) -> Change:

@@ -19,6 +19,7 @@ from crowetrade_operator.decide.observed import ObservedVenue, Surroundings
 from crowetrade_operator.decide.plan import (
     Plan,
 )
+from crowetrade_operator.decide.stops import clearing
 from crowetrade_operator.decide.venueconnection_status import vault_missing
 from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, venue_config_map, venue_content
@@ -70,7 +71,7 @@ def _halts_cleared(observed: ObservedVenue) -> bool:
     The annotation is carried out once: left there, it would clear a later halt of the same name as soon as it came.
     """
     status, venue = observed.gateway.status, observed.venue
-    if not venue.cleared_halts or status is None:
+    if not (venue.cleared_halts or venue.breaches_cleared_as_halts) or status is None:
         return False
     stored = venue.status
     return (
@@ -83,8 +84,19 @@ def _halts_cleared(observed: ObservedVenue) -> bool:
 def _cleared_notes(observed: ObservedVenue) -> list[Note]:
     if not _halts_cleared(observed):
         return []
-    text = f"The gateway has confirmed that a person cleared {', '.join(observed.venue.cleared_halts)}."
-    return [Note("Normal", EventReason.HALT_CLEARED, "Reconcile", cut(text, 900))]
+    venue, status = observed.venue, observed.gateway.status
+    asked = venue.breaches_cleared_as_halts
+    left = {item.breach: item.risk_limit for item in status.breaches if item.breach in asked} if status else {}
+    notes = []
+    done = venue.cleared_halts + [f"{breach} ({why})" for breach, why in asked.items() if breach not in left]
+    if done:
+        text = f"The gateway has confirmed that a person cleared {', '.join(done)}."
+        notes.append(Note("Normal", EventReason.HALT_CLEARED, "Reconcile", cut(text, 900)))
+    if left:
+        text = "; ".join(f"breach {breach} stays: {clearing(limit, breach)}" for breach, limit in left.items())
+        text = f"Breaches whose RiskLimit is there are not cleared at the VenueConnection: {text}"
+        notes.append(Note("Warning", EventReason.BREACH_NOT_CLEARED, "Reconcile", cut(text, 900)))
+    return notes
 
 
 def _children(venue: VenueConnection, around: Surroundings, settings: Settings) -> list[Object]:

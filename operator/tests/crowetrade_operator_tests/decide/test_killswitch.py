@@ -108,6 +108,41 @@ def test_a_harder_mode_in_force_counts() -> None:
     assert status_of(observed(gateway(says(acknowledged(mode=pb.KILL_MODE_FLATTEN))))).state == KillState.HALTED
 
 
+HELD = pb.OpenPosition(
+    strategy="ema", symbol="EUR-USD", quantity="400", reason="InvalidQuantity", text="less than the venue trades"
+)
+
+
+def test_a_flatten_that_left_a_position_has_not_halted_and_names_it() -> None:
+    switch = kill_switch(change(kill_manifest(), "spec.mode", "Flatten"))
+    said = acknowledged(switch, mode=pb.KILL_MODE_FLATTEN, halted_unix_ns=0, positions=[HELD], positions_count=1)
+    status = status_of(observed(gateway(says(said)), of=switch))
+    assert (status.state, status.acknowledgements.summary) == (KillState.ENGAGING, "0/1")
+    assert status.open_positions_count == 1
+    [position] = status.open_positions
+    assert (position.venue, position.strategy, position.symbol) == ("desk/sim-fx", "ema", "EUR-USD")
+    assert (position.quantity, position.reason, position.message) == ("400", HELD.reason, HELD.text)
+    found = told(status.conditions, ConditionType.ACKNOWLEDGED)
+    assert (found.status, found.reason) == ("False", "PositionsOpen")
+    assert "400 EUR-USD of ema: InvalidQuantity, less than the venue trades" in found.message
+
+
+def test_a_gateway_that_says_both_is_not_believed_to_have_halted() -> None:
+    switch = kill_switch(change(kill_manifest(), "spec.mode", "Flatten"))
+    said = acknowledged(switch, mode=pb.KILL_MODE_FLATTEN, positions=[HELD], positions_count=1)
+    assert status_of(observed(gateway(says(said)), of=switch)).state == KillState.ENGAGING
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [("KILL_MODE_CLOSE_ONLY", "Block"), ("KILL_MODE_BLOCK", "CloseOnly"), ("KILL_MODE_BLOCK", "Cancel")],
+)
+def test_a_mode_in_force_that_is_not_as_hard_does_not_count(mode: str, wanted: str) -> None:
+    switch = kill_switch(change(kill_manifest(), "spec.mode", wanted))
+    in_force = says(acknowledged(switch, mode=pb.KillMode.Value(mode)))
+    assert status_of(observed(gateway(in_force), of=switch)).state == KillState.ENGAGING
+
+
 def test_halted_when_all_have_acknowledged() -> None:
     status = status_of(observed(gateway(says(acknowledged()), "sim-a"), gateway(says(acknowledged()), "sim-b")))
     assert status.state == KillState.HALTED

@@ -673,6 +673,24 @@ def test_the_annotation_stays_until_the_gateway_has_carried_it_out() -> None:
     assert not plan(scene(RECORDED, gateway={"fencing_token": 4}), SETTINGS).halts_cleared
 
 
+def test_a_breach_is_cleared_at_the_venue_when_its_limit_is_gone_and_it_is_said_which_was_not() -> None:
+    here, gone = "maxDailyLoss/ema@sim-fx-7", "maxDrawdown/-@sim-fx-9"
+    cleared = with_token(venue(annotations={CLEAR_HALT_ANNOTATION: f"{here}: please; {gone}: the limit is gone"}))
+    still = [status_pb2.Breach(breach=here, risk_limit="fx-desk")]
+    observed = scene(cleared, gateway={"fencing_token": 4, "breaches": still})
+    planned = plan(observed, SETTINGS)
+    assert planned.halts_cleared
+    assert [(note.type, note.reason) for note in planned.notes] == [
+        ("Normal", "HaltCleared"),
+        ("Warning", "BreachNotCleared"),
+    ]
+    assert f"{gone} (the limit is gone)" in planned.notes[0].text
+    assert here not in planned.notes[0].text
+    assert f"kubectl annotate risklimit fx-desk 'trading.crowetrade.io/clear-breach={here}: REASON'" in (
+        planned.notes[1].text
+    )
+
+
 # --- halts
 
 HALTS: dict[str, tuple[ObservedVenue, str, str]] = {

@@ -14,18 +14,21 @@ from typing import Any
 
 import pytest
 
-from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, GROUP, VERSION
+from crowetrade_api.hardness import at_least
+from crowetrade_api.kill_order import MODES
+from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, CLEAR_HALT_ANNOTATION, GROUP, VERSION
 from crowetrade_operator.cluster.client import connect
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
 from crowetrade_operator_tests.conftest import install_crds
-from crowetrade_operator_tests.samples import change, kill_manifest, limit_manifest
+from crowetrade_operator_tests.samples import change, kill_manifest, limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import TOKEN, ApiServer
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 DESK = "rearm-desk"
 ALICE, BOB, CAROL, DAVE = "alice", "bob", "carol", "dave"
-"""Alice and Dave may engage in the namespace, Bob is its risk officer, Carol may engage everywhere."""
+"""Alice and Dave may engage in the namespace, Bob is its risk officer, Carol may engage everywhere. Dave and Bob may
+change VenueConnections."""
 OPERATOR = f"system:serviceaccount:{SYSTEM_NAMESPACE}:crowetrade-operator"
 NAMESPACE_CONTROLLER = "system:serviceaccount:kube-system:namespace-controller"
 PATHS = {
@@ -108,6 +111,8 @@ def server(api_server: ApiServer) -> Iterator[Server]:
         client.bind(user, "crowetrade-killswitches-rearmer")
     client.bind(CAROL, "crowetrade-killswitches-engager", "")
     client.bind(BOB, "crowetrade-risklimits-editor")
+    for user in (BOB, DAVE):
+        client.bind(user, "crowetrade-venueconnections-editor")
     client.bind(NAMESPACE_CONTROLLER, "cluster-admin")
     _wait_for_policies(client)
     yield client
@@ -127,7 +132,8 @@ async def _with_crds(api_server: ApiServer) -> None:
 def _wait_for_policies(client: Server) -> None:
     """The API server obeys a policy a moment after it has taken it."""
     wrong = change(limit_manifest(namespace=DESK), "metadata.annotations", {CLEAR_BREACH_ANNOTATION: "x"})
-    probes = {"killswitches": kill_manifest("probe", DESK), "risklimits": wrong}
+    foreign = change(venue_manifest(namespace=DESK), "metadata.annotations", {CLEAR_HALT_ANNOTATION: "a/b"})
+    probes = {"killswitches": kill_manifest("probe", DESK), "risklimits": wrong, "venueconnections": foreign}
     deadline = time.monotonic() + 30
     for plural, body in probes.items():
         while client.send("POST", f"{at(plural)}?dryRun=All", body)[0] != 422:
@@ -264,17 +270,21 @@ def test_the_scope_of_an_engaged_one_stays(server: Server) -> None:
     assert patch(server, name, ALICE, scope=scope)[0] == 200
 
 
-MODES = ("Block", "CloseOnly", "Cancel", "Flatten")
-
-
 @pytest.mark.parametrize(("before", "after"), list(itertools.permutations(MODES, 2)))
 def test_the_mode_of_an_engaged_one_only_becomes_harder(server: Server, before: str, after: str) -> None:
     name = give(server, ALICE, engaged=True, engagedBy=ALICE, mode=before)
     answer = patch(server, name, ALICE, mode=after)
-    if MODES.index(after) > MODES.index(before):
+    if at_least(after, before):
         assert answer[0] == 200
     else:
         refused(answer, f"spec.mode: can only become harder than {before}")
+        assert f"engage another KillSwitch with {after}, or re-arm" in answer[1]["message"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_that_is_engaged_and_keeps_its_mode_may_be_explained(server: Server, mode: str) -> None:
+    name = give(server, ALICE, engaged=True, engagedBy=ALICE, mode=mode)
+    assert patch(server, name, ALICE, reason="more words")[0] == 200
 
 
 def test_one_that_is_not_engaged_may_be_changed(server: Server) -> None:
@@ -309,3 +319,54 @@ def test_a_breach_is_cleared_with_a_reason(server: Server, case: str) -> None:
         assert answer[0] == 200, answer
     else:
         refused(answer, "write a reason for each breach")
+
+
+BREACH = "maxDailyLoss/ema@sim-fx-7"
+NO_RIGHT, NO_REASON = "takes the verb update on risklimits", "write a reason for each breach"
+# Who writes what at the VenueConnection, and the words of the refusal.
+AT_THE_VENUE = {
+    "a halt, by who may change the venue": (DAVE, "JournalBelowRecord@7", ""),
+    "halts": (DAVE, "UnknownExecution@3,PositionDifference@3", ""),
+    "a halt with a reason": (DAVE, "UnknownExecution@3: see ticket and/or desk", ""),
+    "nothing": (DAVE, "", ""),
+    "a breach, without the right": (DAVE, f"{BREACH}: I want to trade", NO_RIGHT),
+    "a breach, without the right and a reason": (DAVE, BREACH, NO_RIGHT),
+    "a breach among halts, without the right": (DAVE, f"UnknownExecution@3,{BREACH}", NO_RIGHT),
+    "a breach after a halt, without the right": (DAVE, f"UnknownExecution@3; {BREACH}: fine", NO_RIGHT),
+    "a breach": (BOB, f"{BREACH}: the limit is gone", ""),
+    "a breach after halts": (BOB, f"A@1,B@2; {BREACH}: a, b: c; maxDrawdown/-@sim-fx-9 : same", ""),
+    "a breach without a reason": (BOB, BREACH, NO_REASON),
+    "a breach with an empty reason": (BOB, f"{BREACH}:  ", NO_REASON),
+    "a breach among halts": (BOB, f"UnknownExecution@3,{BREACH}: fine", NO_REASON),
+    "one of two without a reason": (BOB, f"{BREACH}: fine; maxDrawdown/-@sim-fx-9", NO_REASON),
+}
+
+
+@pytest.mark.parametrize("case", AT_THE_VENUE)
+@pytest.mark.parametrize("created", [False, True], ids=["changed", "created"])
+def test_who_clears_what_at_a_venue(server: Server, case: str, created: bool) -> None:
+    """Whoever may change a VenueConnection lifts no limit by that."""
+    user, text, words = AT_THE_VENUE[case]
+    metadata = {"annotations": {CLEAR_HALT_ANNOTATION: text}}
+    body, path = venue_manifest(f"v{next(_names)}", DESK), at("venueconnections")
+    if created:
+        answer = server.send("POST", path, change(body, "metadata.annotations", metadata["annotations"]), user)
+    else:
+        assert server.send("POST", path, body, user)[0] == 201
+        answer = server.send("PATCH", f"{path}/{body['metadata']['name']}", {"metadata": metadata}, user)
+    if words:
+        refused(answer, words)
+    else:
+        assert answer[0] in (200, 201), answer
+
+
+def test_a_breach_that_another_person_clears_at_a_venue_stands_in_nobodys_way(server: Server) -> None:
+    body, path = venue_manifest(f"v{next(_names)}", DESK), at("venueconnections")
+    own = f"{path}/{body['metadata']['name']}"
+    cleared = change(body, "metadata.annotations", {CLEAR_HALT_ANNOTATION: f"{BREACH}: the limit is gone"})
+    assert server.send("POST", path, cleared, BOB)[0] == 201
+    assert server.send("PATCH", own, {"spec": {"suspend": True}}, DAVE)[0] == 200
+    other = {"metadata": {"annotations": {CLEAR_HALT_ANNOTATION: f"{BREACH}: another reason"}}}
+    refused(server.send("PATCH", own, other, DAVE), NO_RIGHT)
+    taken_away = {"metadata": {"annotations": {CLEAR_HALT_ANNOTATION: None}}}
+    assert server.send("PATCH", own, taken_away, DAVE)[0] == 200

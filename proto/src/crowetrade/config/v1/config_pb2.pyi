@@ -277,19 +277,25 @@ class ClearedBreach(_message.Message):
 
     BREACH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AT_VENUE_FIELD_NUMBER: _builtins.int
     breach: _builtins.str
     """As BreachChanged.breach says it."""
     reason: _builtins.str
     """Why, in the person's words."""
+    at_venue: _builtins.bool
+    """Whether it was cleared at the VenueConnection (annotation trading.crowetrade.io/clear-halt), which is for breaches
+    whose RiskLimit is gone: one that a rule of its RiskLimit can still be broken by stays.
+    """
     def __init__(
         self,
         *,
         breach: _builtins.str = ...,
         reason: _builtins.str = ...,
+        at_venue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breach", b"breach", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_venue", b"at_venue", "breach", b"breach", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -451,7 +457,7 @@ class GatewayConfig(_message.Message):
 
     @_builtins.property
     def cleared_breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClearedBreach]:
-        """Breaches that a person has cleared (annotation trading.crowetrade.io/clear-breach of the RiskLimit)."""
+        """Breaches that a person has cleared (annotation trading.crowetrade.io/clear-breach of a RiskLimit, or at_venue)."""
 
     @_builtins.property
     def required_limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -232,6 +232,44 @@ class KillOrder(_message.Message):
 Global___KillOrder: _TypeAlias = KillOrder  # noqa: Y015
 
 @_typing.final
+class OpenPosition(_message.Message):
+    """A position that FLATTEN has not closed, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    strategy: _builtins.str
+    """Strategy that holds it, as the gateway calls it."""
+    symbol: _builtins.str
+    """Symbol of the instrument at the venue."""
+    quantity: _builtins.str
+    """Signed quantity, decimal, in the instrument's units."""
+    reason: _builtins.str
+    """Why, CamelCase (OrderPending, BelowMinQuantity, UnknownStrategy, ...)."""
+    text: _builtins.str
+    """A sentence for people."""
+    def __init__(
+        self,
+        *,
+        strategy: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        quantity: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity", "reason", b"reason", "strategy", b"strategy", "symbol", b"symbol", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenPosition: _TypeAlias = OpenPosition  # noqa: Y015
+
+@_typing.final
 class KillAcknowledgement(_message.Message):
     """What one gateway says about one kill order."""
 
@@ -257,6 +295,8 @@ class KillAcknowledgement(_message.Message):
     ENGAGED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
+    POSITIONS_COUNT_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace of the KillSwitch."""
     name: _builtins.str
@@ -276,7 +316,9 @@ class KillAcknowledgement(_message.Message):
     the venue has answered those that had left; 0 before.
     """
     halted_unix_ns: _builtins.int
-    """Wall clock at which nothing was open any more that it cancels, nanoseconds since the Unix epoch; 0 before."""
+    """Wall clock at which nothing was open any more that it cancels, and with FLATTEN no position either, nanoseconds since
+    the Unix epoch; 0 before.
+    """
     cancels_sent: _builtins.int
     """Cancels that were sent because of it."""
     cancels_confirmed: _builtins.int
@@ -293,6 +335,8 @@ class KillAcknowledgement(_message.Message):
     """Who gave it, as far as is known."""
     reason: _builtins.str
     """Why, in the person's words."""
+    positions_count: _builtins.int
+    """How many there are."""
     @_builtins.property
     def still_open(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """ClOrdIDs of orders that it cancels and that are still open; the first 32."""
@@ -304,6 +348,10 @@ class KillAcknowledgement(_message.Message):
     @_builtins.property
     def scope(self) -> Global___KillScope:
         """Whom it stops, so that an order without an object can be shown and made one."""
+
+    @_builtins.property
+    def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenPosition]:
+        """With FLATTEN, positions that are still open; the first 32."""
 
     def __init__(
         self,
@@ -328,10 +376,12 @@ class KillAcknowledgement(_message.Message):
         engaged_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         scope: Global___KillScope | None = ...,
+        positions: _abc.Iterable[Global___OpenPosition] | None = ...,
+        positions_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_unix_ns", b"blocked_unix_ns", "cancels_confirmed", b"cancels_confirmed", "cancels_sent", b"cancels_sent", "channel", b"channel", "engaged_by", b"engaged_by", "generation", b"generation", "halted_unix_ns", b"halted_unix_ns", "mode", b"mode", "name", b"name", "namespace", b"namespace", "problem", b"problem", "reason", b"reason", "scope", b"scope", "seen_unix_ns", b"seen_unix_ns", "still_open", b"still_open", "still_open_count", b"still_open_count", "strategies", b"strategies", "uid", b"uid", "venue", b"venue", "venue_namespace", b"venue_namespace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_unix_ns", b"blocked_unix_ns", "cancels_confirmed", b"cancels_confirmed", "cancels_sent", b"cancels_sent", "channel", b"channel", "engaged_by", b"engaged_by", "generation", b"generation", "halted_unix_ns", b"halted_unix_ns", "mode", b"mode", "name", b"name", "namespace", b"namespace", "positions", b"positions", "positions_count", b"positions_count", "problem", b"problem", "reason", b"reason", "scope", b"scope", "seen_unix_ns", b"seen_unix_ns", "still_open", b"still_open", "still_open_count", b"still_open_count", "strategies", b"strategies", "uid", b"uid", "venue", b"venue", "venue_namespace", b"venue_namespace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
