@@ -1,4 +1,4 @@
-"""Trading days, against the library's own answers; and the library is loaded by nobody who needs none."""
+"""Trading days and their ends, against the library's own answers; and the library is loaded by nobody who needs none."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def test_it_agrees_with_the_library_at_every_minute(name: str, minute: int) -> N
     assert ours.is_open(at_ns) == theirs.is_open_at_time(_stamp(at_ns), side="left")
     session = theirs.minute_to_session(_stamp(at_ns), direction="next")
     assert ours.day(at_ns) == session.date().isoformat()
+    assert ours.session_end_ns(at_ns) == theirs.session_close(session).value
 
 
 @lru_cache
@@ -51,6 +52,8 @@ def _stamp(at_ns: int) -> pandas.Timestamp:
         # Chicago's sessions begin the evening before.
         ("CMES", "2026-01-05T23:30:00", "2026-01-06"),
         ("XHKG", "1950-01-05T03:00:00", ""),
+        # The library knows Shanghai's holidays up to the end of a year that is less than a table away.
+        ("XSHG", "2026-06-01T02:00:00", "2026-06-01"),
     ],
 )
 def test_a_trading_day(calendar: str, at: str, day: str) -> None:

@@ -13,6 +13,7 @@ from crowetrade_api.names import CLEAR_BREACH_ANNOTATION
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
     SELECTOR_WRITTEN,
+    CalendarName,
     Currency,
     Fraction,
     LabelSelector,
@@ -36,7 +37,6 @@ from crowetrade_api.v1alpha1.meta import (
     reported_column,
 )
 
-CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
 ON_BREACH = ("Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten")
 """From the mildest to the hardest."""
 
@@ -81,14 +81,8 @@ class Rate(ApiModel):
 class TradingHours(ApiModel):
     """When orders may leave."""
 
-    calendar: Annotated[str, StringConstraints(pattern=CALENDAR, max_length=64)] = Field(
-        description="24x7, or the name of a calendar of exchange_calendars such as XNYS: orders leave in its sessions.",
-        json_schema_extra=rules(
-            rule(
-                f"self.matches(r'{CALENDAR}')",
-                'must be "24x7" or the name of an exchange calendar in capitals such as XNYS or CMES',
-            )
-        ),
+    calendar: CalendarName = Field(
+        description="24x7, or the name of a calendar of exchange_calendars such as XNYS: orders leave in its sessions."
     )
 
 
