@@ -1,4 +1,4 @@
-"""Trading days and their ends, against the library's own answers; and the library is loaded by nobody who needs none."""
+"""Trading days and their ends, against the library's own answers; who needs no calendar does not load the library."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from crowetrade_api.conditions import Condition
@@ -21,8 +21,6 @@ from crowetrade_api.v1alpha1.common import (
     PositiveDecimal,
     VenueSymbol,
     name_rule,
-    rule,
-    rules,
     section,
 )
 from crowetrade_api.v1alpha1.meta import (
