@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowetrade_agents.risk.calendars import calendar_named
+from crowetrade_agents.risk.calendars import calendar_named, new_calendar
 from crowetrade_agents_tests.risk.limits.test_trading_hours import ns
 
 MINUTE_NS = 60_000_000_000
@@ -58,6 +58,26 @@ def _stamp(at_ns: int) -> pandas.Timestamp:
 )
 def test_a_trading_day(calendar: str, at: str, day: str) -> None:
     assert calendar_named(calendar).day(ns(at)) == day
+
+
+def test_a_day_that_the_library_does_not_know_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+    real = exchange_calendars.get_calendar
+
+    def counted(name: str, **span: str) -> exchange_calendars.ExchangeCalendar:
+        looked_up.append(span["start"])
+        return real(name, **span)
+
+    monkeypatch.setattr(exchange_calendars, "get_calendar", counted)
+    calendar = new_calendar("XHKG")
+    noon, hour_ns = ns("2060-01-05T12:00:00"), 60 * MINUTE_NS
+    assert calendar.session_end_ns(noon) is None
+    first = len(looked_up)
+    for at_ns in (noon - hour_ns, noon, noon + hour_ns):
+        assert (calendar.is_open(at_ns), calendar.day(at_ns), calendar.session_end_ns(at_ns)) == (False, "", None)
+    assert len(looked_up) == first > 0
+    assert calendar.day(ns("2026-01-05T03:00:00")) == "2026-01-05"
+    assert calendar.day(noon) == ""
 
 
 def test_a_gateway_without_a_calendar_does_not_load_the_library() -> None:

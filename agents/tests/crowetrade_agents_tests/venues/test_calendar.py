@@ -37,7 +37,7 @@ DAYS = {
     "XHKG in its break": ("XHKG", "2026-01-05T04:30:00", "2026-01-05T08:00:00"),
     "XHKG before anybody knows its holidays": ("XHKG", "1950-01-05T03:00:00", ""),
     # Of Shanghai the holidays are known a year or so ahead.
-    "XSHG in its last year but one month that is known": ("XSHG", "2026-11-26T04:00:00", "2026-11-26T07:00:00"),
+    "XSHG on the last day of a year": ("XSHG", "2026-12-31T04:00:00", "2026-12-31T07:00:00"),
     "XSHG beyond what anybody can know": ("XSHG", "2060-01-05T03:00:00", ""),
 }
 

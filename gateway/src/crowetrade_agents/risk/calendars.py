@@ -24,8 +24,7 @@ _SECOND_NS = 1_000_000_000
 _DAY_NS = 86_400 * _SECOND_NS
 _SPAN_DAYS = 380
 _PROBE_DAYS = 15
-_MARGIN_NS = 15 * _DAY_NS
-"""No closure of an exchange is taken to last longer: so near to the end of a table the next session may be missing."""
+"""No exchange is closed for so long."""
 
 
 class Calendar(Protocol):
@@ -76,6 +75,8 @@ class ExchangeCalendar:
     def __init__(self, name: str) -> None:
         self.name = name
         self._from_ns = self._to_ns = 0
+        # The day in UTC of the last time that the library knew nothing of.
+        self._unknown_day: int | None = None
         # Where trading begins and ends, in turn: two numbers for each session, four for one with a break.
         self._edges = array("q")
         self._closes = array("q")
@@ -94,8 +95,19 @@ class ExchangeCalendar:
         return self._closes[bisect_right(self._closes, at_ns)] if self._covers(at_ns) else None
 
     def _covers(self, at_ns: int) -> bool:
-        if not self._from_ns <= at_ns < self._to_ns:
-            self._load(at_ns)
+        if self._holds(at_ns):
+            return True
+        day = at_ns // _DAY_NS
+        if day == self._unknown_day:
+            # Every order would load a table for nothing.
+            return False
+        self._load(at_ns)
+        if self._holds(at_ns):
+            return True
+        self._unknown_day = day
+        return False
+
+    def _holds(self, at_ns: int) -> bool:
         return self._from_ns <= at_ns < self._to_ns
 
     def _load(self, at_ns: int) -> None:
@@ -112,7 +124,7 @@ class ExchangeCalendar:
             closes.append(close)
         self._edges, self._closes = edges, closes
         self._days = [label.date().isoformat() for label in schedule.index]
-        self._from_ns, self._to_ns = closes[0], closes[-1] - _MARGIN_NS
+        self._from_ns, self._to_ns = closes[0], closes[-1]
 
 
 @lru_cache(maxsize=64)

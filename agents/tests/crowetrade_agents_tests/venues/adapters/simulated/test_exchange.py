@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import exchange_calendars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -316,6 +317,14 @@ def test_a_day_order_lives_until_the_venues_session_ends(calendar: str, entered:
     assert (ended.cl_ord_id, ended.status, ended.reason) == ("a", OrdStatus.EXPIRED, "EndOfSession")
     assert ended.at_ns == ns(ends)
     assert [order.terms.cl_ord_id for order in venue.ledger.open_orders()] == ["stays"]
+
+
+def test_the_first_day_order_does_not_wait_for_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
+    venue = Exchange({EUR: EUR_USD}, FEES, calendar=calendar_of("XNYS"))
+    venue.start(ns("2026-01-05T15:00:00"))
+    monkeypatch.setattr(exchange_calendars, "get_calendar", None)
+    assert [type(event) for event in at_once(venue, resting("a"))] == [Accepted]
+    assert venue.next_ns() == ns("2026-01-05T21:00:00")
 
 
 def test_a_replaced_day_order_ends_with_the_day_on_which_it_was_entered() -> None:

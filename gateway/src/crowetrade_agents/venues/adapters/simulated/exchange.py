@@ -137,6 +137,8 @@ class Exchange:
     def start(self, at_ns: int) -> None:
         """Venue time begins here, before anything was sent."""
         self.now_ns = at_ns
+        # Its table is loaded now, not while the first order waits.
+        self._calendar.session_end_ns(at_ns)
         self._plan_charges()
 
     def remember(self, memory: Memory) -> None:
