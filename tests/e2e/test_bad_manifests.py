@@ -61,7 +61,7 @@ REFUSED = {
         _venue("spec.simulated.data", [{"symbol": "GBP-USD", "sample": "eurusd-1h"}]),
         "spec.simulated.data",
     ),
-    "a calendar that does not exist yet": (_venue("spec.calendar", "XNYS"), "calendar"),
+    "a calendar in small letters": (_venue("spec.calendar", "xnys"), "spec.calendar"),
     "a replay that stands still": (_venue("spec.simulated.replay.speed", "0"), "spec.simulated.replay.speed"),
     "credentials that nobody asks for": (_venue("spec.credentials", _KEY), "spec.credentials"),
     "a hash without credentials": (_venue("spec.simulated.apiKeySha256", _SHA256), "spec.simulated.apiKeySha256"),

@@ -120,7 +120,7 @@ WRONG: dict[str, tuple[type[StrategyFile] | type[VenueFile], str, Any]] = {
     "a recording without a path": (VenueFile, "recordings", []),
     "an instrument without a recording": (VenueFile, "spec.simulated.data.0.symbol", "GBP-USD"),
     "a multiplier of zero": (VenueFile, "spec.instruments.0.multiplier", "0"),
-    "a calendar that is not known": (VenueFile, "spec.calendar", "XNYS"),
+    "a calendar in small letters": (VenueFile, "spec.calendar", "xnys"),
 }
 
 

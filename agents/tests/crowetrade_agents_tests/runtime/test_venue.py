@@ -13,10 +13,11 @@ from crowetrade_agents.runtime.venue import venue_of
 from crowetrade_agents.venues.adapters.simulated.adapter import SimulatedVenue
 from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.spec import Fees, FeeTier, Funding, Rollover, ShortSelling
-from crowetrade_api.files import EnvName
+from crowetrade_api.files import EnvName, VenueFile
 
 from ..clock import JumpingClock
 from ..gateway.harness import venue_file, write_quotes
+from ..risk.limits.test_trading_hours import ns
 
 D = Decimal
 
@@ -55,6 +56,26 @@ def test_a_queue_model_without_recorded_depth_is_refused(tmp_path: Path) -> None
 def test_a_time_zone_that_there_is_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no time zone 'Mars/Olympus': write an IANA name such as"):
         made(tmp_path, rollover=[{"symbol": "EUR-USD", "longBps": "1", "shortBps": "1", "timeZone": "Mars/Olympus"}])
+
+
+def on_calendar(folder: Path, name: str) -> SimulatedVenue:
+    write_quotes(folder, 3)
+    content = venue_file().content()
+    content["spec"]["calendar"] = name
+    found = venue_of(VenueFile.model_validate(content), {EnvName.DATA_DIRECTORY: str(folder)}, JumpingClock(0))
+    assert isinstance(found, SimulatedVenue)
+    return found
+
+
+def test_the_days_of_a_venue_are_those_of_its_calendar(tmp_path: Path) -> None:
+    calendar = on_calendar(tmp_path, "XNYS").simulation.exchange._calendar
+    assert calendar.session_end_ns(ns("2026-11-27T15:00:00")) == ns("2026-11-27T18:00:00")
+
+
+def test_a_calendar_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    said = "spec.calendar: calendar 'XXXX' is neither '24x7' nor one of exchange_calendars, such as XNYS"
+    with pytest.raises(ConfigurationError, match=said):
+        on_calendar(tmp_path, "XXXX")
 
 
 @pytest.mark.parametrize("name", ["rec.csv", "rec.parquet"])

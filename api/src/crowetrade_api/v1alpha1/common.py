@@ -76,6 +76,21 @@ Probability = Annotated[
     ),
 ]
 """A decimal string from 0 to less than 1."""
+_CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
+CalendarName = Annotated[
+    str,
+    StringConstraints(pattern=_CALENDAR, max_length=64),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                f"self.matches({_raw(_CALENDAR)})",
+                'must be "24x7" or the name of an exchange calendar in capitals such as XNYS or CMES',
+            )
+        )
+    ),
+]
+"""Which of them are known says exchange_calendars, which gateways alone have."""
+
 Fraction = Annotated[
     str,
     StringConstraints(pattern=_FRACTION),

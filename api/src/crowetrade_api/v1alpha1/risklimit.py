@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from crowetrade_api.conditions import Condition
@@ -13,6 +13,7 @@ from crowetrade_api.names import CLEAR_BREACH_ANNOTATION
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
     SELECTOR_WRITTEN,
+    CalendarName,
     Currency,
     Fraction,
     LabelSelector,
@@ -20,8 +21,6 @@ from crowetrade_api.v1alpha1.common import (
     PositiveDecimal,
     VenueSymbol,
     name_rule,
-    rule,
-    rules,
     section,
 )
 from crowetrade_api.v1alpha1.meta import (
@@ -36,8 +35,6 @@ from crowetrade_api.v1alpha1.meta import (
     reasoned,
     reported_column,
 )
-
-CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
 
 
 class StrategyNamespaces(NamespaceChoice):
@@ -80,14 +77,8 @@ class Rate(ApiModel):
 class TradingHours(ApiModel):
     """When orders may leave."""
 
-    calendar: Annotated[str, StringConstraints(pattern=CALENDAR, max_length=64)] = Field(
-        description="24x7, or the name of a calendar of exchange_calendars such as XNYS: orders leave in its sessions.",
-        json_schema_extra=rules(
-            rule(
-                f"self.matches(r'{CALENDAR}')",
-                'must be "24x7" or the name of an exchange calendar in capitals such as XNYS or CMES',
-            )
-        ),
+    calendar: CalendarName = Field(
+        description="24x7, or the name of a calendar of exchange_calendars such as XNYS: orders leave in its sessions."
     )
 
 

@@ -11,6 +11,7 @@ from crowetrade_api.model import ApiModel, DocumentedEnum
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
     SELECTOR_WRITTEN,
+    CalendarName,
     Currency,
     Labels,
     LabelSelector,
@@ -41,7 +42,6 @@ _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"
 _KEY = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(parquet|csv)$"
 MAX_INSTRUMENTS = 500
-_CALENDAR = r"^24x7$"
 _TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _TIME_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
 MAX_CHARGED = 100
@@ -503,16 +503,12 @@ class VenueConnectionSpec(ApiModel):
     cancel_on_disconnect: CancelOnDisconnect = section(
         CancelOnDisconnect, "What happens to a strategy's orders when its agent is gone."
     )
-    calendar: Annotated[str, StringConstraints(pattern=_CALENDAR, max_length=64)] = Field(
+    calendar: CalendarName = Field(
         default="24x7",
-        description="When the venue trades, which says when a DAY order ends. 24x7: it never closes, and its days end "
-        "at midnight UTC. The only calendar that is accepted for now.",
-        json_schema_extra=rules(
-            rule(
-                f"self.matches(r'{_CALENDAR}')",
-                'calendar: only "24x7" is accepted for now (a venue that never closes; its days end at midnight UTC)',
-            )
-        ),
+        description="The venue's trading days, which say when a DAY order ends: with the session in which it is "
+        "entered, or between two sessions with the next one. 24x7: days end at midnight UTC. Or the name of a calendar "
+        "of exchange_calendars such as XNYS, early closes included; a break ends no day. The gateway does not start "
+        "with a name that is not known, and a DAY order at a time that the calendar does not cover is refused.",
     )
     instruments: list[Instrument] = Field(
         description="Instruments that may be traded there. Orders for others are refused.",

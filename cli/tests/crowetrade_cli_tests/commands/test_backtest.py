@@ -90,9 +90,8 @@ def fills(folder: str) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("aggregate", ["PerStrategy", "Total"])
-def test_its_executions_are_those_of_a_run_in_lock_step(desk: Path, run: Run, aggregate: str) -> None:
-    write(desk, change(LIMIT, "spec.aggregate", aggregate))
+def journaled_in_lock_step(desk: Path, kind: str) -> list[dict[str, str]]:
+    """Events of that kind in the journal of `crowetrade run`, which ends with its recording."""
     program = str(Path(sys.executable).parent / "crowetrade")
     command = [program, "run", "manifests", "--state", "state", "--data", "data", "--plain"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -100,17 +99,24 @@ def test_its_executions_are_those_of_a_run_in_lock_step(desk: Path, run: Run, ag
         assert any("venue sim-fx: Ended" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
-    journal = SqliteReader(desk / "state" / "desk" / "sim-fx.journal")
+    return [
+        {name: str(value) for name, value in row.event.items()}
+        for payload in SqliteReader(desk / "state" / "desk" / "sim-fx.journal").records()
+        for row in rows_of(payload)
+        if row.kind == kind
+    ]
+
+
+@pytest.mark.parametrize("aggregate", ["PerStrategy", "Total"])
+def test_its_executions_are_those_of_a_run_in_lock_step(desk: Path, run: Run, aggregate: str) -> None:
+    write(desk, change(LIMIT, "spec.aggregate", aggregate))
     live = [
         (
             int(event["transact_unix_ns"]),
             event["side"],
             *(Decimal(event[name]) for name in ("quantity", "price", "fee")),
         )
-        for payload in journal.records()
-        for row in rows_of(payload)
-        if row.kind == "OrderExecuted"
-        for event in [{name: str(value) for name, value in row.event.items()}]
+        for event in journaled_in_lock_step(desk, "OrderExecuted")
     ]
 
     assert run("backtest", "manifests", "--out", "out").code == 0
@@ -249,6 +255,60 @@ def test_gateways_that_share_limits_go_on_trading(run: Run, tmp_path: Path) -> N
     assert fills(str(tmp_path / "one")) == fills(str(tmp_path / "two"))
 
 
+WIDE_QUOTES = """
+from crowetrade_agents.sdk import Features, Model, QuoteTerms, Quoting
+
+class Wide(Model):
+    def __init__(self, parameters, instruments):
+        (self.instrument,) = instruments
+
+    def on_quote(self, quote):
+        return Features(True, {"x": 1.0})
+
+    def signal(self, features):
+        return Quoting({self.instrument: QuoteTerms(half_spread=0.1, skew=0.0, size=0.2)})
+"""
+# Of the New York Stock Exchange in the 400 hours from 2 January 2017, which was a holiday, as was the 16th.
+SESSIONS = (3, 4, 5, 6, 9, 10, 11, 12, 13, 17)
+
+
+@pytest.fixture
+def quotes_of_a_day(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its strategy has two DAY orders that nothing reaches, and sends others when they have ended."""
+    monkeypatch.syspath_prepend(desk)
+    monkeypatch.setenv("PYTHONPATH", str(desk))
+    monkeypatch.delitem(sys.modules, "wide_quotes", raising=False)
+    (desk / "wide_quotes.py").write_text(WIDE_QUOTES)
+    strategy = change(STRATEGY, "spec.model", {"entryPoint": "wide_quotes:Wide"})
+    execution = {"style": "Quote", "timeInForce": "DAY", "requoteTicks": 100_000}
+    write(desk, change(strategy, "spec.policy.execution", execution))
+    return desk
+
+
+def test_day_orders_end_with_the_sessions_of_the_venues_calendar(quotes_of_a_day: Path, run: Run) -> None:
+    desk = quotes_of_a_day
+    write(desk, change(VENUE, "spec.calendar", "XNYS"))
+
+    ended = [event for event in journaled_in_lock_step(desk, "OrderEnded") if event["reason"] == "EndOfSession"]
+    assert run("backtest", "manifests", "--out", "out").code == 0
+
+    assert {event["ord_status"] for event in ended} == {"ORD_STATUS_EXPIRED"}
+    closes = [FIRST_NS + ((day - 2) * 24 + 21) * HOUR_NS for day in SESSIONS]
+    assert [int(event["transact_unix_ns"]) for event in ended] == [at_ns for at_ns in closes for _ in range(2)]
+    (facts,) = json.loads((desk / "out" / "run.json").read_text())["strategies"]
+    assert (facts["orders_sent"], facts["orders_refused"]) == (2 * (1 + len(SESSIONS)), 0)
+
+
+def test_day_orders_whose_end_nobody_knows_are_refused_and_counted(quotes_of_a_day: Path, run: Run) -> None:
+    """Holidays of the Saudi exchange are known from 2021 on."""
+    write(quotes_of_a_day, change(VENUE, "spec.calendar", "XSAU"))
+    ended = run("backtest", "manifests", "--out", "out")
+    facts = json.loads((quotes_of_a_day / "out" / "run.json").read_text())
+    assert {refused["reason"] for refused in facts["refused"]} == {"TradingDayUnknown"}
+    assert facts["strategies"][0]["orders_refused"] > 0
+    assert "TradingDayUnknown" in ended.out
+
+
 BROKEN = """
 from crowetrade_agents.sdk import Features, Model
 
@@ -374,6 +434,13 @@ def test_a_strategy_that_cannot_be_run_is_named(desk: Path, run: Run) -> None:
     ended = run("backtest", "manifests")
     assert ended.code == 1
     assert re.search("strategy ema: .*declares no instrument EUR-GBP", ended.err)
+
+
+def test_a_calendar_that_nobody_knows_is_named(desk: Path, run: Run) -> None:
+    write(desk, change(VENUE, "spec.calendar", "XXXX"))
+    ended = run("backtest", "manifests")
+    assert ended.code == 1
+    assert "spec.calendar: calendar 'XXXX' is neither '24x7' nor one of exchange_calendars" in ended.err
 
 
 def test_a_recording_that_is_not_there_is_named(desk: Path, run: Run) -> None:

@@ -105,6 +105,7 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
     "one file with a symbol column": (VENUES, venue_of([CLAIM], ["A", "B", "C"])),
     "a contract of fifty": (VENUES, change(venue_manifest(), "spec.instruments.0.multiplier", "50")),
     "a venue that never closes": (VENUES, change(venue_manifest(), "spec.calendar", "24x7")),
+    "a venue with an exchange's days": (VENUES, change(venue_manifest(), "spec.calendar", "XNYS")),
     "the same symbol at two venues": (STRATEGIES, traded(("A", "one"), ("A", "two"), ("B", "one"))),
     "the sample of a KillSwitch": (KILL_SWITCHES, kill_manifest()),
     "a KillSwitch that is not engaged needs no reason": (
@@ -199,7 +200,11 @@ REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
         change(venue_manifest(), "spec.instruments.0.multiplier", "0"),
         "greater than zero",
     ),
-    "an exchange's calendar": (VENUES, change(venue_manifest(), "spec.calendar", "XNYS"), 'only "24x7" is accepted'),
+    "a calendar in small letters": (
+        VENUES,
+        change(venue_manifest(), "spec.calendar", "xnys"),
+        'must be "24x7" or the name of an exchange calendar in capitals',
+    ),
     "a symbol twice at one venue": (STRATEGIES, traded(("A", "one"), ("A", "one")), "write each symbol once per venue"),
     "a model that is not there": (
         STRATEGIES,

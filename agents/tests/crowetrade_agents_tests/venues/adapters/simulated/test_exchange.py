@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import exchange_calendars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.spec import Fees
+from crowetrade_agents.venues.calendar import calendar_of
 from crowetrade_agents.venues.port import (
     Accepted,
     Busted,
@@ -25,7 +27,8 @@ from crowetrade_agents.venues.port import (
     RequestRejected,
 )
 
-from ...values import BTC, BTC_PERP, EUR, EUR_USD, D, Quote, at, book, terms
+from ....risk.limits.test_trading_hours import ns
+from ...values import BTC, BTC_PERP, EUR, EUR_USD, START_NS, D, Quote, at, book, terms
 
 FEES = Fees(maker_bps=D("0.1"), taker_bps=D("0.2"))
 SHOWN = Quote(0, "1.0998", "1.1000")
@@ -49,7 +52,19 @@ def at_once(venue: Exchange, request: Request, fault: FaultKind | None = None) -
     return venue.advance(venue.now_ns)
 
 
-IOC, FOK, GTC = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC
+IOC, FOK, GTC, DAY = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC, TimeInForce.DAY
+
+
+def exchange_at(calendar: str, when: str) -> Exchange:
+    """With the quote SHOWN at that time in UTC, by that calendar."""
+    made = Exchange({EUR: EUR_USD}, FEES, calendar=calendar_of(calendar))
+    made.on_quote(book(SHOWN._replace(seconds=(ns(when) - START_NS) // 1_000_000_000)))
+    return made
+
+
+def resting(cl_ord_id: str, time_in_force: TimeInForce = DAY, quantity: str = "4000") -> NewOrder:
+    """An order that the market does not reach."""
+    return NewOrder(terms(cl_ord_id, quantity=quantity, price="1.0900", time_in_force=time_in_force))
 
 
 @pytest.mark.parametrize(
@@ -280,6 +295,56 @@ def test_what_is_remembered_is_bounded() -> None:
     assert venue.ledger.order("a0") is None
     assert [order.terms.cl_ord_id for order in venue.ledger.open_orders()] == ["open"]
     assert venue.ledger.positions == {EUR: D(200_000)}
+
+
+@pytest.mark.parametrize(
+    ("calendar", "entered", "ends"),
+    [
+        ("24x7", "2026-11-27T15:00:00", "2026-11-28T00:00:00"),
+        ("XNYS", "2026-11-26T15:00:00", "2026-11-27T18:00:00"),
+        ("XNYS", "2026-11-27T17:00:00", "2026-11-27T18:00:00"),
+        ("XLON", "2026-03-28T12:00:00", "2026-03-30T15:30:00"),
+    ],
+)
+def test_a_day_order_lives_until_the_venues_session_ends(calendar: str, entered: str, ends: str) -> None:
+    venue = exchange_at(calendar, entered)
+    assert [type(event) for event in at_once(venue, resting("a"))] == [Accepted]
+    at_once(venue, resting("stays", GTC))
+    assert venue.next_ns() == ns(ends)
+    assert venue.advance(ns(ends) - 1) == []
+    (ended,) = venue.advance(ns(ends))
+    assert isinstance(ended, Ended)
+    assert (ended.cl_ord_id, ended.status, ended.reason) == ("a", OrdStatus.EXPIRED, "EndOfSession")
+    assert ended.at_ns == ns(ends)
+    assert [order.terms.cl_ord_id for order in venue.ledger.open_orders()] == ["stays"]
+
+
+def test_the_first_day_order_does_not_wait_for_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
+    venue = Exchange({EUR: EUR_USD}, FEES, calendar=calendar_of("XNYS"))
+    venue.start(ns("2026-01-05T15:00:00"))
+    monkeypatch.setattr(exchange_calendars, "get_calendar", None)
+    assert [type(event) for event in at_once(venue, resting("a"))] == [Accepted]
+    assert venue.next_ns() == ns("2026-01-05T21:00:00")
+
+
+def test_a_replaced_day_order_ends_with_the_day_on_which_it_was_entered() -> None:
+    venue = exchange_at("XNYS", "2026-01-05T15:00:00")
+    at_once(venue, resting("a"))
+    replaced = terms("b", quantity="5000", price="1.0901", time_in_force=DAY)
+    assert isinstance(at_once(venue, Replace(replaced, "a", ""))[0], Replaced)
+    (ended,) = venue.advance(ns("2026-01-05T21:00:00"))
+    assert isinstance(ended, Ended)
+    assert (ended.cl_ord_id, ended.status) == ("b", OrdStatus.EXPIRED)
+
+
+def test_a_day_order_is_refused_when_nobody_knows_the_end_of_its_day() -> None:
+    venue = exchange_at("XHKG", "2060-01-05T03:00:00")
+    (refused,) = at_once(venue, resting("a"))
+    assert isinstance(refused, Ended)
+    assert (refused.status, refused.reason) == (OrdStatus.REJECTED, "TradingDayUnknown")
+    assert "spec.calendar" in refused.text
+    assert [type(event) for event in at_once(venue, resting("b", GTC))] == [Accepted]
+    assert executions(at_once(venue, NewOrder(terms("c", time_in_force=IOC))))
 
 
 def test_expiries_of_ended_orders_are_swept_out() -> None:

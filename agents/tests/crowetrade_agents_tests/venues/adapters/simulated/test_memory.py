@@ -20,10 +20,12 @@ from crowetrade_agents.venues.adapters.simulated.memory import Memory
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder
 from crowetrade_agents.venues.adapters.simulated.server import entries_of
 from crowetrade_agents.venues.adapters.simulated.spec import Funding
+from crowetrade_agents.venues.calendar import calendar_of
 from crowetrade_agents.venues.port import Charged
 
+from ....risk.limits.test_trading_hours import ns
 from ...values import BTC, BTC_PERP, EUR, EUR_USD, D, Quote, at, book, terms
-from .test_exchange import FEES, IOC, at_once, exchange, request_of, steps
+from .test_exchange import FEES, GTC, IOC, at_once, exchange, exchange_at, request_of, resting, steps
 
 Entry = Mapping[str, Any]
 
@@ -37,11 +39,11 @@ def logged(venue: Exchange) -> list[Entry]:
     return lines
 
 
-def restarted(lines: Sequence[Entry]) -> tuple[Exchange, list[Entry]]:
+def restarted(lines: Sequence[Entry], calendar: str = "24x7") -> tuple[Exchange, list[Entry]]:
     """An exchange that remembers these lines, and what its log gets."""
     memory = Memory(Ledger(None))
     memory.read(lines)
-    venue = Exchange({EUR: EUR_USD, BTC: BTC_PERP}, FEES)
+    venue = Exchange({EUR: EUR_USD, BTC: BTC_PERP}, FEES, calendar=calendar_of(calendar))
     more = logged(venue)
     venue.remember(memory)
     return venue, more
@@ -112,6 +114,38 @@ def test_an_immediate_order_that_was_cut_off_is_canceled_and_the_log_says_so() -
     (order,) = again.ledger.orders()
     assert (order.status, order.cum, order.reason) == (OrdStatus.CANCELED, D(0), "ImmediateRemainder")
     assert [line["message"]["_"] for line in more] == ["Ended"]
+
+
+def test_a_day_order_ends_with_its_day_across_a_restart() -> None:
+    """Its day is that on which it was entered, however late the venue starts again."""
+    venue = exchange_at("XNYS", "2026-11-27T15:00:00")
+    lines = logged(venue)
+    at_once(venue, resting("a"))
+    close = ns("2026-11-27T18:00:00")
+    for first_seen in (close, ns("2026-11-30T15:00:00")):
+        again, more = restarted(lines, "XNYS")
+        assert again.advance(close - 1) == []
+        assert [order.terms.cl_ord_id for order in again.ledger.open_orders()] == ["a"]
+        again.advance(first_seen)
+        assert [(line["message"]["status"], line["message"]["reason"]) for line in more] == [
+            ("Expired", "EndOfSession")
+        ]
+        assert more[0]["at"] == close
+        (kept,) = restarted([*lines, *more], "XNYS")[0].ledger.orders()
+        assert (kept.status, kept.reason) == (OrdStatus.EXPIRED, "EndOfSession")
+
+
+def test_a_day_order_whose_end_the_new_calendar_does_not_know_is_canceled() -> None:
+    venue = exchange_at("24x7", "2060-01-05T03:00:00")
+    lines = logged(venue)
+    at_once(venue, resting("a"))
+    at_once(venue, resting("b", GTC))
+
+    again, more = restarted(lines, "XHKG")
+
+    assert [order.terms.cl_ord_id for order in again.ledger.open_orders()] == ["b"]
+    (ended,) = (line["message"] for line in more)
+    assert (ended["cl_ord_id"], ended["status"], ended["reason"]) == ("a", "Canceled", "TradingDayUnknown")
 
 
 def test_a_used_cl_ord_id_stays_used() -> None:

@@ -11,7 +11,8 @@ oldest order first. With recorded depth and a queue model (queue.py) it also fil
 through it: at its price once what stood ahead of it is gone, and all orders together up to what was traded. Without one
 a resting order never fills before the opposite side reaches its price.
 
-Semantics as FIX 4.4: DAY ends with the trading day (calendar.py), GTD at its time, GTC never; IOC and market orders
+Semantics as FIX 4.4: DAY ends with the venue's session, or between two with the next one (calendar.py), and is refused
+where the calendar does not know that end; GTD ends at its time, GTC never; IOC and market orders
 take what is there and the rest is canceled; FOK takes all or nothing; a post-only order that would trade at once is
 canceled. Fees: costs.py. A replacement names the whole quantity, keeps what was
 executed, keeps its priority only when price and quantity do not go up in demand (same price, quantity not larger). An
@@ -31,6 +32,7 @@ from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO, is_multiple, render, round_down, total
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, OrdType, Side, TimeInForce
+from crowetrade_agents.risk.calendars import AlwaysOpen
 from crowetrade_agents.venues.adapters.simulated.costs import ChargeSchedule, FeeSchedule, share
 from crowetrade_agents.venues.adapters.simulated.depth import Depth, DepthUpdate
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
@@ -40,7 +42,7 @@ from crowetrade_agents.venues.adapters.simulated.offers import Offers
 from crowetrade_agents.venues.adapters.simulated.queue import Place, QueueModel, after_trade, after_update
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.spec import NO_FEES, Fees, ShortSelling
-from crowetrade_agents.venues.calendar import AlwaysOpen, Calendar
+from crowetrade_agents.venues.calendar import Calendar
 from crowetrade_agents.venues.port import (
     DUPLICATE_CL_ORD_ID,
     Accepted,
@@ -58,6 +60,8 @@ from crowetrade_agents.venues.port import (
 EXPIRIES_KEPT = 1_000
 """Expiries of orders that are over are swept out when there are more than this, and more than twice the open orders."""
 
+_NO_TRADING_DAY = "the calendar of this venue (spec.calendar) does not know when the trading day ends"
+
 
 class VenueReason(StrEnum):
     """Reasons that the exchange gives."""
@@ -67,6 +71,7 @@ class VenueReason(StrEnum):
     INVALID_QUANTITY = "InvalidQuantity"
     INVALID_PRICE = "InvalidPrice"
     INVALID_EXPIRY = "InvalidExpireTime"
+    NO_TRADING_DAY = "TradingDayUnknown"
     SHORT_SALE = "ShortSaleForbidden"
     NOT_SUPPORTED = "NotSupported"
     UNKNOWN_ORDER = "UnknownOrder"
@@ -132,11 +137,14 @@ class Exchange:
     def start(self, at_ns: int) -> None:
         """Venue time begins here, before anything was sent."""
         self.now_ns = at_ns
+        # Its table is loaded now, not while the first order waits.
+        self._calendar.session_end_ns(at_ns)
         self._plan_charges()
 
     def remember(self, memory: Memory) -> None:
         """Goes on from what an earlier process left, before anything was sent; identifiers are not given out again. The
-        listener is called with the ends of immediate orders that were cut off."""
+        listener is called with the ends of immediate orders that were cut off, and of DAY orders whose end the calendar
+        does not know."""
         self.ledger = memory.ledger
         self.now_ns, self._orders, self._executions = memory.now_ns, memory.orders, memory.executions
         for executed in self.ledger.executions.values():
@@ -145,8 +153,8 @@ class Exchange:
         for order in self.ledger.open_orders():
             if order.terms.time_in_force.is_immediate or order.terms.ord_type is OrdType.MARKET:
                 self._end(order, OrdStatus.CANCELED, VenueReason.IMMEDIATE_REMAINDER, "")
-            else:
-                self._set_expiry(order, memory.taken_ns[order.order_id])
+            elif not self._set_expiry(order, memory.taken_ns[order.order_id]):
+                self._end(order, OrdStatus.CANCELED, VenueReason.NO_TRADING_DAY, _NO_TRADING_DAY)
         self._drained()
 
     def send(self, request: Request, at_ns: int, fault: FaultKind | None = None) -> None:
@@ -431,6 +439,9 @@ class Exchange:
             return VenueReason.INVALID_PRICE, f"the price is not a positive multiple of {instrument.tick_size}"
         if terms.time_in_force is TimeInForce.GTD and (terms.expire_ns is None or terms.expire_ns <= self.now_ns):
             return VenueReason.INVALID_EXPIRY, "a GTD order ends in the future"
+        enters_for_day = replaced is None and terms.time_in_force is TimeInForce.DAY
+        if enters_for_day and self._calendar.session_end_ns(self.now_ns) is None:
+            return VenueReason.NO_TRADING_DAY, _NO_TRADING_DAY
         if self._short_selling is ShortSelling.FORBIDDEN and terms.side is Side.SELL:
             return self._short_sale(terms, replaced)
         return None
@@ -481,7 +492,8 @@ class Exchange:
         if not order.status.is_final:
             self.ledger.end(order, OrdStatus.CANCELED, VenueReason.FORGOTTEN)
 
-    def _set_expiry(self, order: VenueOrder, taken_ns: int) -> None:
+    def _set_expiry(self, order: VenueOrder, taken_ns: int) -> bool:
+        """False for a DAY order whose end the calendar does not know."""
         terms = order.terms
         if terms.time_in_force is TimeInForce.GTD:
             order.expire_ns = terms.expire_ns
@@ -489,6 +501,7 @@ class Exchange:
             order.expire_ns = self._calendar.session_end_ns(taken_ns)
         if order.expire_ns is not None:
             self._add_expiry(order.expire_ns, order)
+        return order.expire_ns is not None or terms.time_in_force is not TimeInForce.DAY
 
     def _add_expiry(self, at_ns: int, order: VenueOrder) -> None:
         self._expiry_serial += 1

@@ -35,7 +35,7 @@ from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.replay import Anchor, Pace, Place, Replay, place_of
 from crowetrade_agents.venues.adapters.simulated.requests import Request, not_sent
 from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
-from crowetrade_agents.venues.calendar import calendar_named
+from crowetrade_agents.venues.calendar import calendar_of
 from crowetrade_agents.venues.port import (
     FEED_ALIVE_SECONDS,
     Executed,
@@ -60,7 +60,7 @@ class Simulation:
 
     `keeps_books`: the venue outlives the gateway's process, so its snapshot has positions. `retain`: how many ended
     orders and executions it remembers, None for all. `exchange.ledger` is the venue's truth. Raises DataError for a
-    queue model without recorded depth.
+    queue model without recorded depth, ConfigurationError for a calendar that is not known.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Simulation:
             {instrument.id: instrument for instrument in instruments},
             spec.fees,
             order_latency_ns=spec.order_latency_ns,
-            calendar=calendar_named(spec.calendar),
+            calendar=calendar_of(spec.calendar),
             queue_model=spec.queue_model,
             short_selling=spec.short_selling,
             charges=(*map(FundingSchedule, spec.funding), *map(RolloverSchedule, spec.rollovers)),

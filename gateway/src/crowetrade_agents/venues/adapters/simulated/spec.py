@@ -9,9 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from crowetrade_agents.domain.numbers import ZERO
+from crowetrade_agents.risk.calendars import ALWAYS_OPEN
 from crowetrade_agents.venues.adapters.simulated.faults import Fault, FaultRate
 from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
-from crowetrade_agents.venues.calendar import ALWAYS_OPEN
 
 TYPE = "Simulated"
 API_KEY = "apiKey"
