@@ -82,9 +82,9 @@ def run(
             page = WebShow(WEB_PORT if web_port is None else web_port, SystemClock())
             typer.echo(f"The page is at {page.address}", err=True)
             show = Shows(page, show)
+        for place in () if json else sources.switches:
+            typer.echo(_how_to_kill(place), err=True)
         uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
-    for place in () if json else sources.switches:
-        typer.echo(_how_to_kill(place), err=True)
 
 
 def _how_to_kill(place: str) -> str:
