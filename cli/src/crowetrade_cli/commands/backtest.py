@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crowetrade_agents.errors import ConfigurationError
 from crowetrade_api.files import EnvName
-from crowetrade_cli.backtest.many import Candidate, Runner
+from crowetrade_cli.backtest.many import Candidate, Runner, usable_cores
 from crowetrade_cli.backtest.plan import Recordings, check_models, plan_of
 from crowetrade_cli.backtest.run import WHOLE, Range, run, span_of
 from crowetrade_cli.backtest.variants import Setting, setting, variants
@@ -61,7 +61,7 @@ def backtest(
         Path,
         typer.Option(metavar="FOLDER", help="Other recordings: NAME/PATH of a claim, NAME/KEY of a ConfigMap."),
     ] = Path("data"),
-    cores: Annotated[int, typer.Option(min=1, help="Runs at once.")] = len(os.sched_getaffinity(0)),
+    cores: Annotated[int, typer.Option(min=1, help="Runs at once.")] = usable_cores(),
 ) -> None:
     """Run the strategies of these manifests over recorded history, as a cluster in lock step would.
 

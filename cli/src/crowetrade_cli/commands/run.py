@@ -140,6 +140,7 @@ class _Running:
         """What runs goes on when a changed file cannot be taken."""
         if not self._sources.changed():
             return
+        known = self._sources.notes
         try:
             self._desk.want(self._sources.read())
         except CliError as error:
@@ -150,7 +151,9 @@ class _Running:
             else:
                 self._show.say(f"{error}\nWhat runs goes on as it was.")
         else:
-            self._show.say("The manifests have changed and are taken over.")
+            # One that another one of its name replaces may be a KillSwitch that is engaged.
+            new = [note for note in self._sources.notes if note not in known]
+            self._show.say("\n".join(["The manifests have changed and are taken over.", *new]), passing=not new)
 
 
 async def _stopped(stopping: asyncio.Event, seconds: float | None) -> None:

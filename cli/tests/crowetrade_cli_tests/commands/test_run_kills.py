@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+import yaml
 
 from crowetrade_api_tests.samples import change
 from crowetrade_cli_tests.conftest import Run
@@ -111,6 +112,12 @@ def test_another_file_that_cannot_be_read_stops_nothing(trading: Desk) -> None:
     trading.until("What runs goes on as it was")
     fills = sum("on sim-fx, fee" in line for line in trading.lines)
     trading.until("on sim-fx, fee", times=fills + 1)
+    assert trading.interrupt() == 0
+
+
+def test_one_that_another_one_of_its_name_replaces_is_named(trading: Desk) -> None:
+    (trading.manifests / "also.yaml").write_text(yaml.safe_dump(ENGAGED))
+    trading.until("^manifests/killswitch-all.yaml, line 1: KillSwitch all replaces the one of manifests/also.yaml")
     assert trading.interrupt() == 0
 
 
