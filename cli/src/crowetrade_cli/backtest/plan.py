@@ -94,7 +94,8 @@ def check_models(plan: Plan) -> None:
 
 
 class Recordings:
-    """Histories by what they are made of; the runs of a sweep, over the fees of a venue too, read each recording once."""
+    """Histories by what they are made of, so that the runs of a sweep read each recording once, whatever they set of
+    its venue."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """`environment` says where recordings are, as it does in a pod."""

@@ -21,8 +21,8 @@ import pytest
 import yaml
 
 from crowetrade_agents.journal.sqlite import SqliteReader
-from crowetrade_api_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_api.files import EnvName
+from crowetrade_api_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_cli.backtest.plan import Recordings, plan_of
 from crowetrade_cli.journal.rows import rows_of
 from crowetrade_cli.samples import sample_manifests
@@ -358,7 +358,11 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "text that YAML cannot read": (("--set", f"{FAST}=*"), 1, "whole number from 1 to 100000 (got '*')"),
     "a bracket": (("--set", f"{FAST}={{"), 1, "whole number from 1 to 100000 (got '{')"),
     "a day": (("--set", f"{FAST}=2026-01-01"), 1, "(got '2026-01-01')"),
-    "an item of a strange digit": (("--set", "strategy/ema:spec.instruments.\u00b2.symbol=X"), 2, "is no item of a list"),
+    "an item of a strange digit": (
+        ("--set", "strategy/ema:spec.instruments.\u00b2.symbol=X"),
+        2,
+        "is no item of a list",
+    ),
     "a range beyond numbers": (("--set", f"{FAST}=0..1e999999/1e-999999"), 2, "a range is of numbers"),
     "a step that adds nothing": (("--set", f"{FAST}=1e70..1.1e70/1e68,1e90..1e90/1"), 2, "is too small beside"),
     "a time finer than a nanosecond": (("--to", "2017-01-02T05:00:00.0000000001"), 2, "is no time"),

@@ -85,8 +85,8 @@ def chunk_of(values: Sequence[Decimal]) -> Chunk:
 
 @dataclass(slots=True)
 class _Rows:
-    """Rows of one instrument in time order. `times` are venue time, ns. `left_out`: rows that were not usable. `path` is
-    that of the recording, where there is one."""
+    """Rows of one instrument in time order. `times` are venue time, ns. `left_out`: rows that were not usable. `path`:
+    of the recording, where there is one."""
 
     instrument: InstrumentId
     times: array[int] = field(default_factory=lambda: array("q"))
