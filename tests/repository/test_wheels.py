@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import threading
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,10 +34,17 @@ def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment_of(COMMAND, wheels, tmp_path_factory.mktemp("installed") / "venv")
 
 
-def _trade(environment: Path, manifests: str, fill: str, cwd: Path) -> None:
-    """Runs manifests until a line matches, then stops as Ctrl-C does."""
+def _trade(
+    environment: Path,
+    manifests: str,
+    fill: str,
+    cwd: Path,
+    *options: str,
+    then: Callable[[list[str]], object] = lambda lines: None,
+) -> None:
+    """Runs manifests until a line matches, calls `then` with the lines until there, and stops as Ctrl-C does."""
     process = subprocess.Popen(
-        [environment / "bin" / "crowetrade", "run", manifests, "--plain"],
+        [environment / "bin" / "crowetrade", "run", manifests, "--plain", *options],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -48,6 +57,11 @@ def _trade(environment: Path, manifests: str, fill: str, cwd: Path) -> None:
     for line in process.stdout:
         lines.append(line)
         if re.search(fill, line):
+            try:
+                then(lines)
+            except BaseException:
+                process.kill()
+                raise
             process.send_signal(signal.SIGINT)
             break
     rest = process.stdout.read()
@@ -65,6 +79,39 @@ def test_the_samples_trade_and_the_journal_verifies(installed: Path, tmp_path: P
     _trade(installed, "samples", r"eurusd-ema: (Buy|Sell) \d+ EUR-USD at 1\.\d+ on sim-fx", tmp_path)
     journal = ".crowetrade/default/sim-fx.journal"
     assert "are as they were written" in run(crowetrade, "journal", "verify", journal, cwd=tmp_path)
+
+
+def _page_of(lines: list[str]) -> None:
+    (address,) = [line.split()[-1] for line in lines if line.startswith("The page is at ")]
+    with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:
+        assert b"<!doctype html>" in answer.read().lower()
+
+
+def test_the_page_of_a_run_is_served(installed: Path, tmp_path: Path) -> None:
+    run(installed / "bin" / "crowetrade", "new", "samples", cwd=tmp_path)
+    _trade(installed, "samples", "venue sim-fx: LoggedOn", tmp_path, "--web", "--web-port", "0", then=_page_of)
+
+
+def test_backtests_and_data_work(installed: Path, tmp_path: Path) -> None:
+    def crowetrade(*arguments: str) -> str:
+        return run(installed / "bin" / "crowetrade", *arguments, cwd=tmp_path)
+
+    crowetrade("new", "samples")
+    files = [f"samples/{name}.yaml" for name in ("strategy-eurusd-ema", "venue-sim-fx", "risklimit-fx-desk")]
+    fast, dates = "strategy/eurusd-ema:spec.model.parameters.fast", ("--from", "2017-01-02", "--to", "2017-01-20")
+    for out, value in (("a", "4"), ("b", "6")):
+        crowetrade("backtest", *files, *dates, "--set", f"{fast}={value}", "--out", out)
+    assert "<!doctype html>" in (tmp_path / "a" / "report.html").read_text().lower()
+    assert re.search(r"parameter .* fast +4 +6", crowetrade("compare", "a", "b"))
+    walked = crowetrade("backtest", *files, *dates, "--set", f"{fast}=4,6", "--folds", "2", "--metric", "pnl")
+    assert "2 tested, each with the values that were best before it" in walked
+
+    (tmp_path / "quotes.csv").write_text(
+        "ts_ns,bid_px,bid_sz,ask_px,ask_sz\n1483315200000000000,1.1,5,1.2,5\n1483315201000000000,1.1,5,1.2,5\n"
+    )
+    assert re.search(r"rows +2\n", crowetrade("data", "inspect", "quotes.csv"))
+    crowetrade("data", "convert", "quotes.csv", "--out", "quotes.parquet")
+    assert re.search(r"rows +2\n", crowetrade("data", "inspect", "quotes.parquet"))
 
 
 def test_a_new_project_passes_its_tests_and_trades(wheels: Path, tmp_path: Path) -> None:

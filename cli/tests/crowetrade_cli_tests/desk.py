@@ -9,6 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -43,23 +46,27 @@ class Desk:
             name = f"{manifest['kind']}-{manifest['metadata']['name']}.yaml".lower()
             (self.manifests / name).write_text(yaml.safe_dump(manifest))
 
-    def start(self, *arguments: str) -> None:
-        """`crowetrade run` with these arguments besides the folders."""
+    def start(
+        self,
+        *arguments: str,
+        manifests: str = "manifests",
+        state: str = "state",
+        data: str = "data",
+        cwd: Path | None = None,
+        output: str = "",
+    ) -> None:
+        """`crowetrade run` with these arguments besides the folders. With `output` it writes to that file."""
+        cwd = cwd or self.folder
         program = str(Path(sys.executable).parent / "crowetrade")
-        command = [program, "run", "manifests", "--state", "state", "--data", "data"]
+        command = [program, "run", manifests, "--state", state, "--data", data, *arguments]
         self.lines = []
-        self.process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        with open(cwd / output, "wb") if output else nullcontext(subprocess.PIPE) as stdout:
+            self.process = subprocess.Popen(command, cwd=cwd, stdout=stdout, stderr=subprocess.STDOUT, text=True)
+        read = self.process.stdout or _followed(cwd / output, self.process)
+        threading.Thread(target=self._read, args=(read,), daemon=True).start()
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def _read(self, written: Iterable[str]) -> None:
+        for line in written:
             with self._grew:
                 self.lines.append(line.rstrip("\n"))
                 self._grew.notify_all()
@@ -97,6 +104,20 @@ class Desk:
             sign = 1 if row.event["side"] == "SIDE_BUY" else -1
             total += sign * Decimal(str(row.event["quantity"]))
         return total
+
+
+def _followed(file: Path, process: subprocess.Popen[str]) -> Iterator[str]:
+    """The lines of a file, until the process that writes it has ended."""
+    with file.open() as written:
+        line, ended = "", False
+        while not ended:
+            ended = process.poll() is not None
+            while part := written.readline():
+                line += part
+                if line.endswith("\n"):
+                    yield line
+                    line = ""
+            time.sleep(0.05)
 
 
 VENUE = change(

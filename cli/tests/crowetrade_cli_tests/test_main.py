@@ -39,6 +39,17 @@ def test_a_command_waits_for_no_other_ones_libraries(command: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_help_needs_nothing_that_linux_alone_has() -> None:
+    """macOS has none of these."""
+    code = (
+        "import os; del os.sched_getaffinity, os.memfd_create; "
+        "from crowetrade_cli.backtest.many import usable_cores; assert usable_cores() == os.cpu_count(); "
+        "from crowetrade_cli.main import main; main(['--help'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("library", ["pyarrow", "numpy", "jinja2"])
 def test_kill_waits_for_no_library_of_backtests(library: str) -> None:
     code = (

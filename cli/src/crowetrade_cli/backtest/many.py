@@ -34,6 +34,13 @@ Done = Callable[[], None]
 """Called whenever a run is done."""
 
 
+def usable_cores() -> int:
+    """Those that this process may use; where the system does not say which these are (macOS), all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One variant: what was set, and the plan that it makes."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration
-from crowetrade_agents.runtime.backtest.gateway import History
+from crowetrade_agents.runtime.backtest.gateway import History, Replays
 from crowetrade_agents.runtime.strategy import create_strategy_model
 from crowetrade_api.files import StrategyFile, VenueFile
 from crowetrade_api.gateway_config import compile_config
@@ -94,19 +94,21 @@ def check_models(plan: Plan) -> None:
 
 
 class Recordings:
-    """Histories by what they are made of, so that the runs of a sweep read each recording once."""
+    """Histories by what they are made of, so that the runs of a sweep read each recording once, whatever they set of
+    its venue."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """`environment` says where recordings are, as it does in a pod."""
         self._environment = environment
-        self._read: dict[str, History] = {}
+        self._histories: dict[str, History] = {}
+        self._replays = Replays()
 
     def of(self, file: VenueFile) -> History:
         """Raises DataError and ConfigurationError."""
         content = json.dumps(file.content(), sort_keys=True)
-        if content not in self._read:
-            self._read[content] = History.of(file, self._environment)
-        return self._read[content]
+        if content not in self._histories:
+            self._histories[content] = History.of(file, self._environment, self._replays)
+        return self._histories[content]
 
     def read(self, plans: Iterable[Plan]) -> None:
         """Reads what these plans need. Raises DataError and ConfigurationError."""

@@ -126,12 +126,15 @@ def _strategy(backtest: Backtest, collector: Collector, strategy: BacktestStrate
 
 
 def _data(history: History, span: Range) -> list[DataFile]:
-    """Of a file with several instruments there is an entry for each."""
+    """Of a file with several instruments there is an entry for each that the manifest names by its symbol; one without
+    a symbol is of all that the file's own column names."""
     venue = f"{history.file.namespace}/{history.file.name}"
-    times = history.replay.times
-    rows = bisect_left(times, span.to_ns) - bisect_left(times, span.from_ns)
     found = []
     for recording, named in zip(history.spec.recordings, history.file.recordings, strict=True):
         name = named.sample or named.path
+        same = [other.symbol for other in history.spec.recordings if other.path == recording.path]
+        listed = [item.symbol for item in history.file.spec.instruments]
+        symbols = [recording.symbol] if recording.symbol else [symbol for symbol in listed if symbol not in same]
+        rows = sum(history.replay.rows(recording.path, symbol, span.from_ns, span.to_ns) for symbol in symbols)
         found.append(DataFile(venue, recording.symbol, name, of_file(recording.path), rows))
     return found

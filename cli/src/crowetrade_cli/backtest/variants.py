@@ -11,15 +11,16 @@ import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
-
-import yaml
 
 from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_api import crd
 from crowetrade_cli.errors import WrongUse
-from crowetrade_cli.manifests.selection import Found
+from crowetrade_cli.manifests.admission import schema_of
+from crowetrade_cli.manifests.scalars import resolved
+from crowetrade_cli.manifests.selection import Found, metadata_of
+from crowetrade_cli.manifests.structure import Schema, property_schema
 
 MOST_VARIANTS = 10_000
 _FORM = "write KIND/NAME:PATH=VALUES, as strategy/eurusd-ema:spec.model.parameters.fast=3..8"
@@ -102,24 +103,32 @@ def _values(text: str, whole: str) -> Iterator[str]:
 def _range(first: str, last: str, step: str, whole: str) -> Iterator[str]:
     try:
         low, high, width = Decimal(first), Decimal(last), Decimal(step)
-    except InvalidOperation:
+        if not all(number.is_finite() for number in (low, high, width)) or width <= 0 or high < low:
+            raise WrongUse(f"--set {whole!r}: a range goes up by a step above 0, as 3..8 or 0.1..0.5/0.1")
+        if (high - low) / width >= MOST_VARIANTS:
+            raise WrongUse(f"--set {whole!r} has more than {MOST_VARIANTS} values: take a larger step")
+        while low <= high:
+            yield render(low)
+            low, before = CONTEXT.add(low, width), low
+            if low == before:
+                raise WrongUse(f"--set {whole!r}: the step is too small beside its numbers: take a larger one")
+    except ArithmeticError:
         raise WrongUse(f"--set {whole!r}: a range is of numbers, as 3..8 or 0.1..0.5/0.1") from None
-    if not all(number.is_finite() for number in (low, high, width)) or width <= 0 or high < low:
-        raise WrongUse(f"--set {whole!r}: a range goes up by a step above 0, as 3..8 or 0.1..0.5/0.1")
-    if (high - low) / width >= MOST_VARIANTS:
-        raise WrongUse(f"--set {whole!r} has more than {MOST_VARIANTS} values: take a larger step")
-    while low <= high:
-        yield render(low)
-        low = CONTEXT.add(low, width)
 
 
 def _place(manifests: Sequence[Found], one: Setting) -> int:
-    for place, found in enumerate(manifests):
-        if found.manifest["kind"] == one.kind and found.manifest["metadata"].get("name") == one.name:
-            return place
-    same = [str(found.manifest["metadata"].get("name")) for found in manifests if found.manifest["kind"] == one.kind]
-    there = ", ".join(sorted(same)) or "none"
-    raise WrongUse(f"--set names {one.target}, and no {one.kind} of that name is there: there is {there}")
+    same = [(place, found) for place, found in enumerate(manifests) if found.manifest["kind"] == one.kind]
+    named = [(place, found.place) for place, found in same if metadata_of(found.manifest, "name") == one.name]
+    if not named:
+        names = {str(metadata_of(found.manifest, "name")) for _, found in same}
+        there = ", ".join(sorted(names)) or "none"
+        raise WrongUse(f"--set names {one.target}, and no {one.kind} of that name is there: there is {there}")
+    if len(named) > 1:
+        where = " and ".join(place for _, place in named)
+        raise WrongUse(
+            f"--set names {one.target}, which is there in several namespaces ({where}): give the manifests of one"
+        )
+    return named[0][0]
 
 
 def _changed(manifest: dict[str, Any], one: Setting, value: str) -> dict[str, Any]:
@@ -130,9 +139,9 @@ def _changed(manifest: dict[str, Any], one: Setting, value: str) -> dict[str, An
     last = one.path[-1]
     if isinstance(inner, list):
         _inside(inner, last, one)
-        inner[int(last)] = _typed(value, inner[int(last)])
+        inner[int(last)] = _typed(value, inner[int(last)], one)
     elif isinstance(inner, dict):
-        inner[last] = _typed(value, inner.get(last))
+        inner[last] = _typed(value, inner.get(last), one)
     else:
         raise WrongUse(f"--set {one.target}: {'.'.join(one.path[:-1])} holds no fields")
     return changed
@@ -140,7 +149,7 @@ def _changed(manifest: dict[str, Any], one: Setting, value: str) -> dict[str, An
 
 def _inside(value: Any, step: str, one: Setting) -> Any:
     if isinstance(value, list):
-        if not step.isdigit() or int(step) >= len(value):
+        if not step.isdecimal() or int(step) >= len(value):
             raise WrongUse(f"--set {one.target}: {step!r} is no item of a list of {len(value)}, numbered from 0")
         return value[int(step)]
     if isinstance(value, dict):
@@ -148,6 +157,17 @@ def _inside(value: Any, step: str, one: Setting) -> Any:
     raise WrongUse(f"--set {one.target}: there is no field {step!r} in what is no object")
 
 
-def _typed(value: str, before: Any) -> Any:
-    """Text where the manifest has text; otherwise what YAML makes of it."""
-    return value if isinstance(before, str) else yaml.safe_load(value)
+def _typed(value: str, before: Any, one: Setting) -> Any:
+    """Text where the manifest or the kind has text; otherwise what kubectl would read, but for decimals: no kind has
+    any but as text."""
+    if isinstance(before, str) or _is_text(one):
+        return value
+    word = resolved(value)
+    return value if isinstance(word, float) else word
+
+
+def _is_text(one: Setting) -> bool:
+    schema: Schema | None = schema_of(one.kind)
+    for step in one.path:
+        schema = schema["items"] if schema and "items" in schema else property_schema(schema, step)
+    return schema is not None and schema.get("type") == "string"

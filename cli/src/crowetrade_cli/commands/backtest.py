@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crowetrade_agents.errors import ConfigurationError
 from crowetrade_api.files import EnvName
-from crowetrade_cli.backtest.many import Candidate, Runner
+from crowetrade_cli.backtest.many import Candidate, Runner, usable_cores
 from crowetrade_cli.backtest.plan import Recordings, check_models, plan_of
 from crowetrade_cli.backtest.run import WHOLE, Range, run, span_of
 from crowetrade_cli.backtest.variants import Setting, setting, variants
@@ -35,7 +36,7 @@ from crowetrade_cli.results.sweep import DEFAULT_METRIC, metric_named, save_swee
 from crowetrade_cli.results.tables import run_table
 from crowetrade_cli.samples import INSTALLED_SAMPLES
 
-_SECOND_NS = 1_000_000_000
+_SECOND_NS, _PLACES = 1_000_000_000, 9
 
 
 def backtest(
@@ -61,7 +62,7 @@ def backtest(
         Path,
         typer.Option(metavar="FOLDER", help="Other recordings: NAME/PATH of a claim, NAME/KEY of a ConfigMap."),
     ] = Path("data"),
-    cores: Annotated[int, typer.Option(min=1, help="Runs at once.")] = len(os.sched_getaffinity(0)),
+    cores: Annotated[int, typer.Option(min=1, help="Runs at once.")] = usable_cores(),
 ) -> None:
     """Run the strategies of these manifests over recorded history, as a cluster in lock step would.
 
@@ -159,14 +160,27 @@ def _time(text: str, option: str, unset: int, *, whole_day: bool = False) -> int
     """Nanoseconds since the Unix epoch; of a day alone its beginning, or with `whole_day` its end."""
     if not text:
         return unset
+    found = re.search(r"[.,](\d+)", text)
+    decimals = found[1] if found else ""
     try:
-        at = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text).replace(microsecond=0)
+        if len(decimals) > _PLACES:
+            raise ValueError("finer than a nanosecond")
     except ValueError:
         raise WrongUse(f"{option} {text!r} is no time: write 2017-01-01 or 2017-01-01T09:30:00") from None
     seconds = int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp())
-    if whole_day and len(text) == len("2017-01-01"):
+    if whole_day and _is_day(text):
         seconds += 86_400
-    return seconds * _SECOND_NS
+    return seconds * _SECOND_NS + int(decimals.ljust(_PLACES, "0"))
+
+
+def _is_day(text: str) -> bool:
+    """Whether it is a day without a time, in any of the ways to write one."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _quiet() -> None:

@@ -82,9 +82,9 @@ def run(
             page = WebShow(WEB_PORT if web_port is None else web_port, SystemClock())
             typer.echo(f"The page is at {page.address}", err=True)
             show = Shows(page, show)
+        for place in () if json else sources.switches:
+            typer.echo(_how_to_kill(place), err=True)
         uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
-    for place in () if json else sources.switches:
-        typer.echo(_how_to_kill(place), err=True)
 
 
 def _how_to_kill(place: str) -> str:
@@ -140,6 +140,7 @@ class _Running:
         """What runs goes on when a changed file cannot be taken."""
         if not self._sources.changed():
             return
+        known = self._sources.notes
         try:
             self._desk.want(self._sources.read())
         except CliError as error:
@@ -150,7 +151,9 @@ class _Running:
             else:
                 self._show.say(f"{error}\nWhat runs goes on as it was.")
         else:
-            self._show.say("The manifests have changed and are taken over.")
+            # One that another one of its name replaces may be a KillSwitch that is engaged.
+            new = [note for note in self._sources.notes if note not in known]
+            self._show.say("\n".join(["The manifests have changed and are taken over.", *new]), passing=not new)
 
 
 async def _stopped(stopping: asyncio.Event, seconds: float | None) -> None:

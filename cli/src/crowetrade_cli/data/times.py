@@ -59,6 +59,8 @@ _NOT_WRITTEN = "is not a time as the first rows have it, or its clock showed it 
 _QUARTER_S = 900
 _DAY_S = 86_400
 _EPOCH = date(1970, 1, 1)
+_FAR_NS = 10 * _DAY_S * UNITS["s"]
+"""So far before 1970, or after the last time, is out of range in every time zone."""
 
 
 def compile_format(text: str) -> str:
@@ -196,8 +198,13 @@ class Written:
             raise WrongUse("the times have no time zone: write it with --tz, as --tz America/New_York or --tz UTC")
 
 
-def _nanoseconds(seconds: pyarrow.Array) -> pyarrow.Array:
-    return pyarrow.compute.multiply(seconds, UNITS["s"])
+def _nanoseconds(counts: pyarrow.Array, unit_ns: int = UNITS["s"]) -> pyarrow.Array:
+    """Out of range for every count that is. The product of one that is far out could be taken for another time,
+    because it leaves out what does not fit in 64 bits."""
+    least, most = -_FAR_NS // unit_ns, (MAX_TIME_NS + _FAR_NS) // unit_ns
+    counts = pyarrow.compute.if_else(pyarrow.compute.less(counts, least), least, counts)
+    counts = pyarrow.compute.if_else(pyarrow.compute.greater(counts, most), most, counts)
+    return pyarrow.compute.multiply(counts, unit_ns)
 
 
 def _part(parts: pyarrow.StructArray, name: str) -> pyarrow.Array:
@@ -210,7 +217,7 @@ def _integers(texts: pyarrow.Array) -> pyarrow.Array:
 
 
 def _scaled(whole: pyarrow.Array, fraction: pyarrow.Array | None, unit_ns: int) -> pyarrow.Array:
-    nanoseconds = pyarrow.compute.multiply(whole, unit_ns)
+    nanoseconds = _nanoseconds(whole, unit_ns)
     if fraction is None or unit_ns == 1:
         return nanoseconds
     places = len(str(unit_ns)) - 1

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Protocol, Self
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,32 +16,36 @@ from rich.text import Text
 from crowetrade_cli.journal.rows import Row
 from crowetrade_cli.local.fills import fill_fields
 from crowetrade_cli.local.report import Report, StrategyRow, VenueRow
+from crowetrade_cli.local.said import Said
 from crowetrade_cli.local.stops import StopRow
-from crowetrade_cli.local.table import tables
+from crowetrade_cli.local.table import limits_table, tables
 from crowetrade_cli.local.wanted import Address
 
-LAST_FILLS = 8
+LAST_FILLS, LEAST_FILLS = 8, 3
+"""How many executions are shown where there is room, and where there is none."""
 
 
 class Show(AbstractContextManager["Show"], Protocol):
-    """Used from the first look to the last; `say` is for a sentence to the user."""
+    """Used from the first look to the last."""
 
     def update(self, now: Report, fills: Sequence[tuple[Address, Row]]) -> None:
         """The desk as it is now, and the executions since the last time, each with its venue."""
         ...
 
-    def say(self, sentence: str) -> None:
-        """Something that is no part of the report."""
+    def say(self, sentence: str, *, passing: bool = False) -> None:
+        """A sentence to the user. Where it would stay until the next one, a passing one goes by itself."""
         ...
 
 
 class TableShow:
-    """For a terminal."""
+    """For a terminal. What matters most is on top, because what does not fit is cut off below: limits, and all but the
+    newest executions."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._live = Live(console=console or Console(), auto_refresh=False, transient=False)
+        self._console = console or Console()
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._fills: list[tuple[Address, Row]] = []
-        self._sentence = ""
+        self._said = Said()
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -52,21 +56,26 @@ class TableShow:
 
     def update(self, now: Report, fills: Sequence[tuple[Address, Row]]) -> None:
         """See Show."""
-        self._fills = [*self._fills, *fills][-LAST_FILLS:]
-        content = tables(now)
-        content.renderables.append(self._last_fills(now))
-        content.renderables.append(Text(self._sentence, style="bold"))
-        self._live.update(content, refresh=True)
+        self._fills = [*reversed(fills), *self._fills][:LAST_FILLS]
+        above, limits = tables(now, self._said.look()), limits_table(now)
+        room = self._console.height - self._lines(above) - self._lines(limits)
+        shown = len(self._fills)
+        while shown > LEAST_FILLS and self._lines(self._fills_table(now, shown)) > room:
+            shown -= 1
+        self._live.update(Group(above, self._fills_table(now, shown), limits), refresh=True)
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, *, passing: bool = False) -> None:
         """See Show."""
-        self._sentence = sentence
+        self._said.say(sentence, passing=passing)
 
-    def _last_fills(self, now: Report) -> Table:
+    def _lines(self, what: RenderableType) -> int:
+        return len(self._console.render_lines(what))
+
+    def _fills_table(self, now: Report, shown: int) -> Table:
         table = Table(title="Last executions", title_justify="left", title_style="bold", expand=True, box=None)
         for column in ("Time", "Venue", "Strategy", "Side", "Quantity", "Symbol", "Price", "Fee"):
             table.add_column(column)
-        for venue, row in self._fills:
+        for venue, row in self._fills[:shown]:
             fill = fill_fields(venue, row)
             fill["strategy"] = now.label(fill["namespace"], fill["strategy"])
             fill["time"] = fill["time"][_CLOCK]
@@ -133,7 +142,7 @@ class PlainShow:
                 typer.echo(f"{name}: {row.action} for {whom}{halted} ({row.why}). To end it: {row.remedy}")
         self._stops = stops
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, *, passing: bool = False) -> None:
         """See Show."""
         typer.echo(sentence)
 
@@ -153,7 +162,7 @@ class JsonShow:
             typer.echo(json.dumps({"fill": fill_fields(venue, row)}))
         typer.echo(json.dumps({"desk": now.to_json()}))
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, *, passing: bool = False) -> None:
         """See Show."""
         typer.echo(json.dumps({"message": sentence}))
 
@@ -180,10 +189,10 @@ class Shows:
         for show in self._shows:
             show.update(now, fills)
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, *, passing: bool = False) -> None:
         """See Show."""
         for show in self._shows:
-            show.say(sentence)
+            show.say(sentence, passing=passing)
 
 
 _CLOCK = slice(len("2026-11-26T"), len("2026-11-26T00:02:03"))

@@ -12,10 +12,11 @@ _GOOD, _BAD, _WAITS = "green", "red", "yellow"
 _COLOURS = {Tone.GOOD: _GOOD, Tone.BAD: _BAD, Tone.WAITS: _WAITS}
 
 
-def tables(report: Report) -> Group:
-    """What is stopped where anything is, strategies, venues and limits."""
+def tables(report: Report, sentence: str = "") -> Group:
+    """What is stopped where anything is, a sentence to the user, strategies and venues."""
     stopped = [_stops(report)] if report.stops else []
-    return Group(*stopped, _strategies(report), _venues(report), _limits(report))
+    said = [Text(sentence, style="bold")] if sentence else []
+    return Group(*stopped, *said, _strategies(report), _venues(report))
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -77,7 +78,8 @@ def _venues(report: Report) -> Table:
     return table
 
 
-def _limits(report: Report) -> Table:
+def limits_table(report: Report) -> Table:
+    """The highest use of each limit."""
     table = _table("Limits, the highest use", "RiskLimit", "Limit", "Used", "Allowed", "Share", "For")
     for row in report.limits:
         name = report.label(row.namespace, row.name)

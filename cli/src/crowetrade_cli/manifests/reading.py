@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,19 +49,31 @@ def _files(path: Path, recursive: bool) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    found = list(_in_folder(path, recursive))
+    found = list(manifests_in(path, recursive))
     if not found:
         raise Failed(f"{path}: no manifest in this folder; recognized file extensions are {' '.join(EXTENSIONS)}")
     yield from found
 
 
-def _in_folder(folder: Path, recursive: bool) -> Iterator[Path]:
+def manifests_in(folder: Path, recursive: bool = False) -> Iterator[Path]:
+    """The files of a folder that are named as manifests are, but for the one that this process writes its own output
+    to, as with `--json > run.json` in the folder of the manifests. Raises OSError."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.is_dir():
             if recursive and not path.is_symlink():
-                yield from _in_folder(path, recursive)
-        elif path.suffix in EXTENSIONS:
+                yield from manifests_in(path, recursive)
+        elif path.suffix in EXTENSIONS and not _is_own_output(path):
             yield path
+
+
+def _is_own_output(path: Path) -> bool:
+    for descriptor in (1, 2):
+        try:
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return True
+        except OSError:  # closed, or an editor has just replaced the file: reading it says more
+            continue
+    return False
 
 
 def _bytes(path: Path) -> bytes:

@@ -51,9 +51,9 @@ def select(files: Iterable[tuple[str, list[Document]]], namespace: str) -> Readi
                 f'{found.place}: no matches for kind "{kind}" in version "{api_version}": the kinds are {_OURS}'
             )
         elif (api_version, kind) == ("v1", "Namespace"):
-            labels = _metadata(found.manifest, "labels")
+            labels = metadata_of(found.manifest, "labels")
             texts = labels.items() if isinstance(labels, dict) else ()
-            namespaces[str(_metadata(found.manifest, "name"))] = {str(key): str(value) for key, value in texts}
+            namespaces[str(metadata_of(found.manifest, "name"))] = {str(key): str(value) for key, value in texts}
         else:
             notes.append(f"{found.place}: {_named(found.manifest)} is skipped: only {_OURS} matter here")
     return Reading(tuple(by_key.values()), tuple(notes), namespaces)
@@ -96,21 +96,22 @@ def _shape(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a single value"
 
 
-def _metadata(manifest: Manifest, name: str) -> Any:
+def metadata_of(manifest: Manifest, name: str) -> Any:
+    """A field of metadata; None where it, or metadata, is not there."""
     metadata = manifest.get("metadata")
     return metadata.get(name) if isinstance(metadata, dict) else None
 
 
 def _key(found: Found, namespace: str) -> tuple[Any, ...]:
     """What apply takes for the same object; a manifest without a name is refused later, each for itself."""
-    kind, name = found.manifest["kind"], _metadata(found.manifest, "name")
+    kind, name = found.manifest["kind"], metadata_of(found.manifest, "name")
     return (
         kind,
-        str(_metadata(found.manifest, "namespace") or namespace),
+        str(metadata_of(found.manifest, "namespace") or namespace),
         name if isinstance(name, str) else found.place,
     )
 
 
 def _named(manifest: Manifest) -> str:
-    name = _metadata(manifest, "name")
+    name = metadata_of(manifest, "name")
     return f"{manifest['kind']}{f' {name}' if isinstance(name, str) else ''} ({manifest['apiVersion']})"

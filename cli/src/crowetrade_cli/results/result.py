@@ -218,7 +218,8 @@ class StrategyFacts:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A recording that was replayed. `name` is that of the manifest; `rows` are those inside the range of the run."""
+    """A recording that was replayed. `name` is that of the manifest; `rows` are its events inside the range of the run:
+    of recorded depth one per time."""
 
     venue: str
     symbol: str

@@ -10,6 +10,7 @@ from crowetrade_agents.domain.clock import Clock
 from crowetrade_cli.journal.rows import Row
 from crowetrade_cli.local.fills import fill_fields
 from crowetrade_cli.local.report import Report
+from crowetrade_cli.local.said import Said
 from crowetrade_cli.local.wanted import Address
 from crowetrade_cli.web.feed import Feed
 from crowetrade_cli.web.server import PageServer
@@ -28,7 +29,7 @@ class WebShow:
         self._server = PageServer(self._feed, port)
         self._clock = clock
         self._fills: deque[dict[str, Any]] = deque(maxlen=FILLS_SHOWN)
-        self._sentence = ""
+        self._said = Said()
         self.address = self._server.address
 
     def __enter__(self) -> Self:
@@ -45,8 +46,8 @@ class WebShow:
             key = f"{venue.namespace}/{venue.name}/{row.sequence}"
             self._fills.appendleft({**fill_fields(venue, row), "key": key})
         at_ns = self._clock.now_ns()
-        self._feed.publish(at_ns // _NS_PER_MS, snapshot(now, self._fills, self._sentence, at_ns), amounts(now))
+        self._feed.publish(at_ns // _NS_PER_MS, snapshot(now, self._fills, self._said.look(), at_ns), amounts(now))
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, *, passing: bool = False) -> None:
         """See Show."""
-        self._sentence = sentence
+        self._said.say(sentence, passing=passing)

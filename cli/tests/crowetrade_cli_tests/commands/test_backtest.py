@@ -21,7 +21,9 @@ import pytest
 import yaml
 
 from crowetrade_agents.journal.sqlite import SqliteReader
+from crowetrade_api.files import EnvName
 from crowetrade_api_tests.samples import UNSET, change, limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_cli.backtest.plan import Recordings, plan_of
 from crowetrade_cli.journal.rows import rows_of
 from crowetrade_cli.samples import sample_manifests
 from crowetrade_cli_tests.conftest import Run
@@ -129,9 +131,12 @@ def test_its_executions_are_those_of_a_run_in_lock_step(desk: Path, run: Run, ag
     assert over_history == live
 
 
-def test_the_same_input_gives_the_same_result(desk: Path, run: Run) -> None:
-    for folder in ("one", "two"):
-        assert run("backtest", "manifests", "--out", folder).code == 0
+def test_the_same_input_gives_the_same_result(desk: Path) -> None:
+    """In two processes, in which sets of text have another order."""
+    program = str(Path(sys.executable).parent / "crowetrade")
+    for folder, seed in (("one", "1"), ("two", "2")):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([program, "backtest", "manifests", "--out", folder], check=True, env=environment)
     assert fills("one") == fills("two")
     for name in ("equity.parquet", "fills.parquet", "metrics.json"):
         assert (desk / "one" / name).read_bytes() == (desk / "two" / name).read_bytes()
@@ -181,8 +186,22 @@ def test_a_range_of_time_is_all_that_is_traded(desk: Path, run: Run) -> None:
     assert facts["events"] == 132
     # An order takes its latency to the venue.
     assert all(facts["first_ns"] <= row["at_ns"] < facts["last_ns"] + HOUR_NS for row in fills("out"))
-    (whole_day,) = [run("backtest", "manifests", "--to", "2017-01-02").out]
-    assert "24 events" in whole_day
+    for last_day in ("2017-01-02", "20170102", "2017-W01-1"):
+        assert "24 events" in run("backtest", "manifests", "--to", last_day).out
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "events"),
+    [
+        ("--to", "2017-01-02T05:00:00.000000001", 6),
+        ("--to", "2017-01-02T05:00:00", 5),
+        ("--from", "2017-01-18T15:00:00", 1),
+        ("--from", "2017-01-18T14:59:59.5", 1),
+        ("--from", "2017-01-18T14:00:00,000000001", 1),
+    ],
+)
+def test_times_are_of_nanoseconds(desk: Path, run: Run, option: str, text: str, events: int) -> None:
+    assert f"{events:,} events" in run("backtest", "manifests", option, text).out
 
 
 def test_orders_that_a_limit_refuses_are_counted_with_its_name(desk: Path, run: Run) -> None:
@@ -396,6 +415,17 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
         "no Strategy of that name is there: there is ema",
     ),
     "a status": (("--set", "strategy/ema:status.phase=1"), 2, "only a field below spec can be set"),
+    "text that YAML cannot read": (("--set", f"{FAST}=*"), 1, "whole number from 1 to 100000 (got '*')"),
+    "a bracket": (("--set", f"{FAST}={{"), 1, "whole number from 1 to 100000 (got '{')"),
+    "a day": (("--set", f"{FAST}=2026-01-01"), 1, "(got '2026-01-01')"),
+    "an item of a strange digit": (
+        ("--set", "strategy/ema:spec.instruments.\u00b2.symbol=X"),
+        2,
+        "is no item of a list",
+    ),
+    "a range beyond numbers": (("--set", f"{FAST}=0..1e999999/1e-999999"), 2, "a range is of numbers"),
+    "a step that adds nothing": (("--set", f"{FAST}=1e70..1.1e70/1e68,1e90..1e90/1"), 2, "is too small beside"),
+    "a time finer than a nanosecond": (("--to", "2017-01-02T05:00:00.0000000001"), 2, "is no time"),
     "a range of words": (("--set", f"{FAST}=a..b"), 2, "a range is of numbers"),
     "a range that goes down": (("--set", f"{FAST}=8..3"), 2, "goes up by a step above 0"),
     "too many": (("--set", f"{FAST}=1..20000"), 2, "more than 10000 values"),
@@ -427,6 +457,62 @@ def test_what_is_wrong_is_named_with_what_to_write_instead(desk: Path, run: Run,
     ended = run("backtest", "manifests", *arguments)
     assert (ended.code, sentence in ended.err) == (code, True), ended.err
     assert "Traceback" not in ended.err
+
+
+def test_decimals_of_a_field_that_the_manifest_leaves_out_are_set(desk: Path, run: Run) -> None:
+    write(desk, change(VENUE, "spec.simulated.fees", UNSET))
+    taker = "venue/sim-fx:spec.simulated.fees.takerBps"
+    ended = run("backtest", "manifests", "--set", f"{taker}=0..1/0.5", "--cores", "1", "--out", "out")
+    assert (ended.code, ended.err) == (0, "")
+    rows = pq.read_table(desk / "out" / "sweep.parquet").to_pylist()
+    assert len({row["pnl"] for row in rows}) == 3
+
+
+def test_a_name_that_is_there_twice_cannot_be_set(desk: Path, run: Run) -> None:
+    elsewhere = change(STRATEGY, "metadata.namespace", "other")
+    (desk / "manifests" / "other.yaml").write_text(yaml.safe_dump(elsewhere))
+    ended = run("backtest", "manifests", "--set", f"{FAST}=3")
+    assert (ended.code, "is there in several namespaces" in ended.err) == (2, True)
+
+
+def test_a_manifest_without_metadata_is_named(desk: Path, run: Run) -> None:
+    (desk / "manifests" / "a.yaml").write_text(yaml.safe_dump({**STRATEGY, "metadata": None}))
+    (desk / "manifests" / "b.yaml").write_text(
+        yaml.safe_dump({name: part for name, part in STRATEGY.items() if name != "metadata"})
+    )
+    ended = run("backtest", "manifests", "--set", f"{FAST}=3")
+    assert ended.code == 1
+    assert "manifests/b.yaml, line 1: " in ended.err
+
+
+def test_a_sweep_over_fees_reads_each_recording_once(desk: Path) -> None:
+    recordings = Recordings({EnvName.DATA_DIRECTORY: str(desk / "data")})
+    plans = [
+        plan_of([VENUE, LIMIT, STRATEGY], "desk"),
+        plan_of([change(VENUE, "spec.simulated.fees.takerBps", "7"), LIMIT, STRATEGY], "desk"),
+        plan_of([change(VENUE, "spec.instruments.0.lotSize", "1"), LIMIT, STRATEGY], "desk"),
+    ]
+    one, other_fees, other_lots = (recordings.of(plan.traded[0]) for plan in plans)
+    assert one.replay is other_fees.replay
+    assert one.spec.fees != other_fees.spec.fees
+    assert one.replay is not other_lots.replay
+
+
+def test_rows_are_those_of_each_recording(desk: Path, run: Run) -> None:
+    """Of one instrument the quotes and the trades, and of another one the quotes."""
+    waves = desk / "data" / "waves"
+    (waves / "t.csv").write_text(f"ts_ns,price,size\n{FIRST_NS + 1},1.1,5\n{FIRST_NS + HOUR_NS},1.1,5\n")
+    (waves / "other.csv").write_text("\n".join((waves / "q.csv").read_text().splitlines()[:11]) + "\n")
+    instrument = VENUE["spec"]["instruments"][0]
+    data = [
+        {"symbol": symbol, "configMap": {"name": "waves", "key": key}}
+        for symbol, key in (("EUR-USD", "q.csv"), ("EUR-USD", "t.csv"), ("OTHER", "other.csv"))
+    ]
+    venue = change(VENUE, "spec.instruments", [instrument, {**instrument, "symbol": "OTHER"}])
+    write(desk, change(venue, "spec.simulated.data", data))
+    assert run("backtest", "manifests", "--to", "2017-01-02T06:00:00", "--out", "out").code == 0
+    found = json.loads((desk / "out" / "run.json").read_text())["data"]
+    assert [(Path(file["name"]).name, file["rows"]) for file in found] == [("q.csv", 6), ("t.csv", 2), ("other.csv", 6)]
 
 
 def test_a_strategy_that_cannot_be_run_is_named(desk: Path, run: Run) -> None:

@@ -67,6 +67,15 @@ def test_other_data_is_not_like_for_like(folders: tuple[Path, Path], run: Run, o
     assert re.search(rf"^{what} ", out, re.MULTILINE)
 
 
+def test_other_depth_with_the_same_trades_is_other_data(folders: tuple[Path, Path], run: Run) -> None:
+    trades = BASE.data[0]
+    a, b = (replace(BASE, data=(replace(trades, name="l2.csv", sha256=one), trades)) for one in HASHES)
+    out = run("compare", *save(folders, a, b)).out
+    assert "Not like for like" in out
+    assert re.search(r"^data +\S+ +0123456789ab, aaaaaaaaaaaa +0123456789ab, bbbbbbbbbbbb", out, re.MULTILINE)
+    assert "Not like for like" not in run("compare", folders[0], folders[0]).out
+
+
 def test_other_code_alone_is_like_for_like_and_named(folders: tuple[Path, Path], run: Run) -> None:
     other = replace(BASE, code=replace(BASE.code, sha256=HASHES[0], models={"ema-crossover": HASHES[1]}))
     out = run("compare", *save(folders, BASE, other)).out

@@ -99,6 +99,8 @@ def test_a_row_that_cannot_be_read_is_named_by_its_line(run: Run, tmp_path: Path
     assert ended.err.startswith(f"Error: 1 row cannot be read, first data.csv, {sentence}")
     assert ended.err.endswith("repair the file, or add --skip-bad-rows\n")
     assert not out.exists()
+    # Which of these commands has such an option.
+    assert run("data", "inspect", path, *COLUMNS).err.endswith("repair the file, or convert it with --skip-bad-rows\n")
     skipped = run("data", "convert", path, "--out", out, "--skip-bad-rows", *COLUMNS)
     assert skipped.code == 0
     assert f"left out: 1 rows that cannot be read, first data.csv, {sentence}" in skipped.out

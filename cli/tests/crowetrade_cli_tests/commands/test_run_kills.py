@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+import yaml
 
 from crowetrade_api_tests.samples import change
 from crowetrade_cli_tests.conftest import Run
@@ -37,6 +38,9 @@ def _nothing_is_sent_after(desk: Desk, since_ns: int) -> None:
 
 
 def test_engaged_it_stops_and_not_engaged_again_it_trades_on(trading: Desk) -> None:
+    # Before the first line of what runs: who needs it needs it then.
+    said = "While it runs, the KillSwitch of manifests/killswitch-all.yaml, line 1 stops whom it selects"
+    assert trading.lines[0].startswith(said)
     trading.write(ENGAGED)
     assert "set spec.engaged to false in its manifest" in trading.until(STOPPED)
     since_ns = time.time_ns()
@@ -47,9 +51,23 @@ def test_engaged_it_stops_and_not_engaged_again_it_trades_on(trading: Desk) -> N
     trading.until("^KillSwitch all: over")
     trading.until("on sim-fx, fee", times=fills + 1)
     assert trading.interrupt() == 0
-    trading.until("^While it runs, the KillSwitch of manifests/killswitch-all.yaml, line 1 stops whom it selects")
     switched = trading.rows("KillChanged")
     assert [row.event.get("rearmed", False) for row in switched] == [False, True]
+
+
+@pytest.mark.parametrize("output", ["run.jsonl", "run.json"])
+def test_it_stops_a_run_that_writes_its_output_beside_it(desk: Desk, output: str) -> None:
+    desk.write(SWITCH)
+    desk.start("--json", manifests=".", state=".crowetrade", data="../data", cwd=desk.manifests, output=output)
+    desk.until('"fill"')
+    desk.write(ENGAGED)
+    desk.until('"halted": "1/1"')
+    desk.write(SWITCH)
+    desk.until(r'"stops": \[\]', times=sum('"stops": []' in line for line in desk.lines) + 1)
+    assert desk.interrupt() == 0
+    said = [message["message"] for line in desk.lines if "message" in (message := json.loads(line))]
+    assert said[:2] == ["The manifests have changed and are taken over."] * 2
+    assert len(said) == 3  # and that it stops
 
 
 def test_a_file_that_is_gone_rearms_nothing_not_even_in_the_next_run(trading: Desk) -> None:
@@ -94,6 +112,12 @@ def test_another_file_that_cannot_be_read_stops_nothing(trading: Desk) -> None:
     trading.until("What runs goes on as it was")
     fills = sum("on sim-fx, fee" in line for line in trading.lines)
     trading.until("on sim-fx, fee", times=fills + 1)
+    assert trading.interrupt() == 0
+
+
+def test_one_that_another_one_of_its_name_replaces_is_named(trading: Desk) -> None:
+    (trading.manifests / "also.yaml").write_text(yaml.safe_dump(ENGAGED))
+    trading.until("^manifests/killswitch-all.yaml, line 1: KillSwitch all replaces the one of manifests/also.yaml")
     assert trading.interrupt() == 0
 
 

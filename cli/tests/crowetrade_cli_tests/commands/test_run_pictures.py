@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 from rich.console import Console
-from rich.text import Text
 
 from crowetrade_cli_tests.desk import PATIENCE_SECONDS, Desk
 from crowetrade_cli_tests.pictures import FOLDER, keep_png, keep_svg
+from crowetrade_cli_tests.terminal import read, tables
 
 pytestmark = [pytest.mark.integration, pytest.mark.screenshots]
 
@@ -26,7 +26,7 @@ SAMPLES = Path(__file__).parents[4] / "samples"
 RUN_SECONDS = 90 if FOLDER else 12
 """A picture that is kept shows more of a curve."""
 COLUMNS, LINES = 140, 60
-STRATEGIES = ("eurusd-ema", "eurusd-ema-split", "eurusd-reversion", "pair")
+STRATEGIES = ("eurusd-ema", "eurusd-ema-split", "eurusd-maker", "eurusd-reversion", "pair")
 DESKTOP, PHONE = ViewportSize(width=1280, height=1000), ViewportSize(width=360, height=780)
 
 
@@ -80,29 +80,13 @@ def test_the_table_in_a_terminal(tmp_path: Path) -> None:
         env={**os.environ, "COLUMNS": str(COLUMNS), "LINES": str(LINES), "TERM": "xterm-256color"},
     )
     os.close(inside)
-    written = b"".join(_read(terminal)).decode()
+    written = b"".join(read(terminal)).decode()
     assert process.wait(PATIENCE_SECONDS) == 0
     assert written.count("The page is at http://127.0.0.1:") == 1
-    shown = _last_table(written)
+    shown = tables(written)[-1]
     for part in (*STRATEGIES, "maxPositionQuantity", "LoggedOn", "positions are kept"):
         assert part in shown.plain
     assert re.search("Buy|Sell", shown.plain)
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(shown)
     keep_svg("run-table", console.export_svg(title="crowetrade run samples"))
-
-
-def _read(terminal: int) -> Iterator[bytes]:
-    """What is written to a terminal, until its last program has left it."""
-    try:
-        while content := os.read(terminal, 65_536):
-            yield content
-    except OSError:  # Linux: nobody has the other end any more
-        return
-    finally:
-        os.close(terminal)
-
-
-def _last_table(written: str) -> Text:
-    """What stays on the screen: each table but the first is written over the one before it, whose lines it erases."""
-    return Text.from_ansi(re.split(r"(?:\x1b\[1A\x1b\[2K)+", written.replace("\r\n", "\n"))[-1].rstrip())

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from crowetrade_cli.data.sorting import RUN_ROWS
+
 FEW, MANY = 200_000, 2_000_000
 HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
+MOST_KIB = 300 * 1024
 ALLOWED_KIB = 64 * 1024
 """Of 2 million rows, 1.8 more than of the few, a single column that is held as text takes 20 MiB and more, and this
 allows what allocators keep."""
@@ -38,9 +41,34 @@ finally:
 """
 
 
-def peak_kib(*arguments: str) -> int:
-    """The largest resident memory of a command. What wait4 reports includes the parent's, from before exec."""
-    command = [sys.executable, "-c", COMMAND, "data", *arguments]
+RUNS_OF_50_MILLION = 50_000_000 // RUN_ROWS
+MERGE = """
+import sys
+from pathlib import Path
+import pyarrow
+from crowetrade_cli.data.kinds import schema_of
+from crowetrade_cli.data.sorting import _MERGED_ROWS, sorted_batches
+
+folder, runs = Path(sys.argv[1]), int(sys.argv[2])
+rows = 2 * _MERGED_ROWS
+texts = {"price": "61000.12", "size": "0.1231", "side": "sell", "trade_id": "123456789"}
+schema = schema_of("trades", set(texts) | {"ts_ns"})
+
+def batches():
+    for run in range(runs):
+        # Each run has rows of all times, so that all runs are merged at once.
+        columns = {"ts_ns": range(run, rows * runs, runs), **{name: [text] * rows for name, text in texts.items()}}
+        plain = pyarrow.table({name: pyarrow.array(columns[name]) for name in schema.names})
+        yield plain.cast(schema).combine_chunks().to_batches()[0]
+
+assert sum(batch.num_rows for batch in sorted_batches(batches(), folder, rows)) == rows * runs
+print([line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")])
+"""
+
+
+def peak_kib(*arguments: str, program: str = COMMAND) -> int:
+    """The largest resident memory of a program. What wait4 reports includes the parent's, from before exec."""
+    command = [sys.executable, "-c", program, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     match = re.search(r"VmHWM:\\t *([0-9]+) kB", ended.stdout)
     assert match is not None
@@ -55,7 +83,12 @@ def test_memory_does_not_grow_with_the_file(command: str, tmp_path: Path) -> Non
         path = generate(tmp_path / f"{rows}.csv", rows)
         name, *options = command.split()
         out = ["--out", str(tmp_path / f"{rows}.parquet")] if name == "convert" else []
-        peaks.append(peak_kib(name, str(path), *options, *out))
+        peaks.append(peak_kib("data", name, str(path), *options, *out))
     few, many = peaks
-    assert many < 300 * 1024
+    assert many < MOST_KIB
     assert many - few < ALLOWED_KIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
+def test_the_runs_of_50_million_rows_are_merged_in_bounded_memory(tmp_path: Path) -> None:
+    assert peak_kib(str(tmp_path), str(RUNS_OF_50_MILLION), program=MERGE) < MOST_KIB

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pyarrow
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from crowetrade_cli.data.kinds import MAX_TIME_NS
 from crowetrade_cli.data.options import UNITS
 from crowetrade_cli.data.times import ISO, Counted, Written, compile_format, unit_of
 from crowetrade_cli.errors import WrongUse
@@ -63,6 +64,25 @@ def test_the_unit_of_a_count_is_found_again(unit: str, at: datetime) -> None:
 @pytest.mark.parametrize("text", ["", "x", "-5", "20240102", "1e9", "2024-01-01", "9999999999999999999", "12 "])
 def test_what_is_no_count_is_wrong(text: str) -> None:
     assert read(Counted(), text, "1709251200") == [None, ns("2024-03-01T00:00:00")]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(list(UNITS)), st.sampled_from(["", ".25"]), st.integers(0, 5 * 10**18 - 1))
+@example("s", "", 1735689600000)  # of 2025 in ms; in 64 bits its nanoseconds as seconds are those of a day of 2023
+def test_a_count_that_is_too_large_for_its_unit_is_wrong(unit: str, fraction: str, count: int) -> None:
+    (instant,) = read(Counted(unit), f"{count}{fraction}")
+    exact = count * UNITS[unit] + (UNITS[unit] // 4 if fraction else 0)
+    assert instant == (exact if exact <= MAX_TIME_NS else None)
+
+
+@settings(deadline=None)
+@given(st.datetimes(), st.sampled_from(["", "Z", "+14:00", "-12:00"]))
+@example(datetime(2600, 1, 1), "")  # noqa: DTZ001 in 64 bits its nanoseconds are those of a day of 2015
+def test_a_year_far_away_is_wrong(at: datetime, offset: str) -> None:
+    hours = int(offset[:3]) if offset[1:] else 0
+    exact = ((at.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1) - hours * 3_600_000_000) * 1000
+    (instant,) = read(Written(ISO, ZoneInfo("UTC")), at.isoformat(" ", "microseconds") + offset)
+    assert instant == (exact if 0 <= exact <= MAX_TIME_NS else None)
 
 
 @settings(deadline=None)

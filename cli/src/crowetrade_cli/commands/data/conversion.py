@@ -48,7 +48,7 @@ def convert_files(
             write(rows)
         refuse_empty(reading)
         if not skip_bad_rows:
-            refuse_unreadable(reading)
+            refuse_unreadable(reading, "add --skip-bad-rows")
         if disordered := checks.disorder:
             raise Failed(f"{disorder_sentence(disordered)}: name files in the order of time, or add --sort")
     typer.echo(_summary(reading, checks, target))

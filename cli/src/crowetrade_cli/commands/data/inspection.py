@@ -26,7 +26,7 @@ def inspect_files(
     for rows in with_progress(reading.batches()):
         checks.take(rows)
     typer.echo(_as_json(reading, checks) if as_document else _as_text(reading, checks))
-    refuse_unreadable(reading)
+    refuse_unreadable(reading, "convert it with --skip-bad-rows")
     refuse_empty(reading)
     if disordered := checks.disorder:
         raise Failed(f"{disorder_sentence(disordered)}: convert it with --sort")

@@ -8,11 +8,11 @@ from crowetrade_cli.data.report import instant
 from crowetrade_cli.errors import Failed
 
 
-def refuse_unreadable(reading: Reading) -> None:
-    """Raises Failed when rows could not be read."""
+def refuse_unreadable(reading: Reading, otherwise: str) -> None:
+    """Raises Failed when rows could not be read. `otherwise` is what to do but repair the file."""
     if reading.bad:
         rows = "1 row" if reading.bad == 1 else f"{reading.bad} rows"
-        raise Failed(f"{rows} cannot be read, first {reading.first_bad}: repair the file, or add --skip-bad-rows")
+        raise Failed(f"{rows} cannot be read, first {reading.first_bad}: repair the file, or {otherwise}")
 
 
 def refuse_empty(reading: Reading) -> None:

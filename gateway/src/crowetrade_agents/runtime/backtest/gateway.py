@@ -11,6 +11,7 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.flow import MarketEvent
+from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.gateway.commands import Command, Configure, FromVenue, SharesChanged, Timer, VenueConnected
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.loop import Gateway
@@ -25,7 +26,7 @@ from crowetrade_agents.runtime.shares import ShareKeeper
 from crowetrade_agents.runtime.venue import instruments_of, simulated_spec_of
 from crowetrade_agents.venues.adapters.simulated import adapter
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
-from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.spec import Recording, SimulatedSpec
 from crowetrade_agents.venues.port import QuoteChanged, Resume, TradePrinted
 from crowetrade_agents.venues.registry import AdapterContext, no_credentials
 from crowetrade_api.files import VenueFile
@@ -34,6 +35,20 @@ POD = "backtest"
 
 Recorded = Callable[[Gateway, Sequence[journal_pb2.JournalEvent]], None]
 """Called with a gateway and what it has just journaled; the books hold it already."""
+
+
+class Replays:
+    """Recordings by what they are read with, so that each is read and kept once, whatever else of its venue differs."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[Recording | Instrument, ...], Replay] = {}
+
+    def of(self, spec: SimulatedSpec, instruments: tuple[Instrument, ...]) -> Replay:
+        """Raises DataError."""
+        key = (*spec.recordings, *instruments)
+        if key not in self._read:
+            self._read[key] = adapter.replay_of(spec, instruments)
+        return self._read[key]
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class History:
     replay: Replay
 
     @classmethod
-    def of(cls, file: VenueFile, environment: Mapping[str, str]) -> History:
+    def of(cls, file: VenueFile, environment: Mapping[str, str], replays: Replays) -> History:
         """In lock step, from the beginning to the end once, whatever the manifest says of the pace; no key is asked
         for. Raises DataError and ConfigurationError."""
         spec = replace(
@@ -55,7 +70,7 @@ class History:
             api_key_sha256="",
             previous_api_key_sha256="",
         )
-        return cls(file, spec, adapter.replay_of(spec, tuple(instruments_of(file).values())))
+        return cls(file, spec, replays.of(spec, tuple(instruments_of(file).values())))
 
 
 class Journal:

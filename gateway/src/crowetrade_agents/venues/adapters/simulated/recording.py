@@ -188,6 +188,7 @@ def read(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> 
             key = tape.instrument.symbol, isinstance(tape, Tape)
             if key in tapes:
                 raise DataError(f"{file.path.name} holds {key[0]}, and so does another recording: name it once in data")
+            tape.path = file.path
             tapes[key] = tape
     missing = [item.id.symbol for item in instruments if (item.id.symbol, True) not in tapes]
     if missing:

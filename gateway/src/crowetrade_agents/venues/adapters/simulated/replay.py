@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 from crowetrade_agents.venues.adapters.simulated.depth import DepthTape, DepthUpdate
 from crowetrade_agents.venues.adapters.simulated.tape import AnyTape, Tape
@@ -59,6 +60,15 @@ class Replay:
     def times(self) -> array[int]:
         """Event times of the first round."""
         return self._times
+
+    def rows(self, path: Path, symbol: str, from_ns: int, to_ns: int) -> int:
+        """Of one recording, how many events of an instrument the first round has from `from_ns` up to and without
+        `to_ns`."""
+        return sum(
+            bisect_left(tape.times, to_ns) - bisect_left(tape.times, from_ns)
+            for tape in self._tapes
+            if (tape.path, tape.instrument.symbol) == (path, symbol)
+        )
 
     @property
     def loops(self) -> bool:

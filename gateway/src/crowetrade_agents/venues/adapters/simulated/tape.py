@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from pathlib import Path
 
 import pyarrow
 import pyarrow.compute
@@ -84,11 +85,13 @@ def chunk_of(values: Sequence[Decimal]) -> Chunk:
 
 @dataclass(slots=True)
 class _Rows:
-    """Rows of one instrument in time order. `times` are venue time, ns. `left_out`: rows that were not usable."""
+    """Rows of one instrument in time order. `times` are venue time, ns. `left_out`: rows that were not usable. `path`:
+    of the recording, where there is one."""
 
     instrument: InstrumentId
     times: array[int] = field(default_factory=lambda: array("q"))
     left_out: int = 0
+    path: Path | None = None
     _starts: array[int] = field(default_factory=lambda: array("q"))
     _chunks: list[tuple[Chunk, ...]] = field(default_factory=list)
     _last: int = 0
