@@ -140,7 +140,7 @@ def test_secrets_may_be_touched_by_the_hook_alone() -> None:
 def test_three_servers_of_nats_prove_to_each_other_who_they_are() -> None:
     three = rendered(*VAULT, "nats.replicas=3")
     (config,) = [item for item in of_kind(three, "ConfigMap") if item["metadata"]["name"] == "nats"]
-    assert "verify: true" in config["data"]["cluster.conf"]
+    assert "verify_cert_and_check_known_urls: true" in config["data"]["cluster.conf"]
     (stateful,) = of_kind(three, "StatefulSet")
     env = {item["name"]: item.get("value") for item in stateful["spec"]["template"]["spec"]["containers"][0]["env"]}
     # The host in a route is a name in the certificate of service account `nats`.
