@@ -102,12 +102,16 @@ def test_the_operator_hands_on_what_the_chart_says() -> None:
     assert "cert-manager" not in str(of_kind(FROM_VAULT, "ClusterRole"))
 
 
-def test_the_authorizer_reads_strategies_and_nothing_else() -> None:
+def test_the_authorizer_reads_strategies_and_venues_and_nothing_else() -> None:
     (role,) = [
         item for item in of_kind(FROM_VAULT, "ClusterRole") if item["metadata"]["name"] == "crowetrade-authorizer"
     ]
     assert role["rules"] == [
-        {"apiGroups": ["trading.crowetrade.io"], "resources": ["strategies"], "verbs": ["get", "list", "watch"]}
+        {
+            "apiGroups": ["trading.crowetrade.io"],
+            "resources": ["strategies", "venueconnections"],
+            "verbs": ["get", "list", "watch"],
+        }
     ]
     some = rendered(*VAULT, "operator.namespaces={desk-a,desk-b}")
     bound = [

@@ -199,8 +199,10 @@ async def gone_through(client: Client) -> None:
     [
         (IdentityName(TRUST_DOMAIN, NAMESPACE, "default"), "NotPermitted"),
         (IdentityName(TRUST_DOMAIN, NAMESPACE, "crowetrade-operator"), "NotPermitted"),
-        (IdentityName(TRUST_DOMAIN, NAMESPACE, "venue-a.b"), "NotPermitted"),
+        (IdentityName(TRUST_DOMAIN, NAMESPACE, "venue-a.b"), "VenueConnectionNotFound"),
         (identity_of_strategy(NAMESPACE, "nobody"), "StrategyNotFound"),
+        (identity_of_gateway(NAMESPACE, "nobody"), "VenueConnectionNotFound"),
+        (identity_of_gateway("elsewhere", VENUE), "VenueConnectionNotFound"),
         (NATS, "NotPermitted"),
         (IdentityName("elsewhere.example", SYSTEM, "crowetrade-operator"), "ForeignTrustDomain"),
     ],
