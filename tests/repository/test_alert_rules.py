@@ -35,6 +35,7 @@ NOT_JUDGED = 'crowetrade_risk_auditor_not_judged_total{namespace="desk",venue="s
 LAG = 'crowetrade_risk_auditor_lag_seconds{namespace="desk",venue="sim"}'
 OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
 LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
+WAITING = 'crowetrade_audit_records_waiting{pod="a"}'
 LOST = 'crowetrade_audit_records_lost_total{pod="a"}'
 
 
@@ -63,6 +64,14 @@ CASES: dict[str, Case] = {
         "CroweTradeAuditRecordsLost", {LOST: "0x10 5x10"}, "12m", "5 events are not in the audit trail", "pod=a"
     ),
     "records were lost long ago": Case("CroweTradeAuditRecordsLost", {LOST: "5x30"}, "20m"),
+    "records cannot be written": Case(
+        "CroweTradeAuditRecordsWait",
+        {WAITING: "0x2 3x12"},
+        "14m",
+        "a cannot write to the audit trail: 3 events wait",
+        "pod=a",
+    ),
+    "records wait now and then": Case("CroweTradeAuditRecordsWait", {WAITING: "3 0 3 0 3 0 3 0 3 0 3 0 3 0"}, "13m"),
     "a child is written often": Case(
         "CroweTradeChildWrittenOften",
         {OFTEN: "1x5"},

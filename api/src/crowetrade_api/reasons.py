@@ -236,7 +236,7 @@ class Reason(DocumentedEnum):
     )
     PLAIN_HTTP = (
         "PlainHttp",
-        "The address of Vault begins with http: whoever sees the traffic has the keys.",
+        "The address of Vault begins with http: whoever sees the traffic has the keys, or can make certificates.",
         "Give vault.address of the chart an address that begins with https.",
     )
     VAULT_NOT_CONFIGURED = (
