@@ -92,8 +92,8 @@ def _emptied(facts: Facts) -> Iterable[Fault]:
     """Without identities everybody may purge everything anyway."""
     if facts.identified and facts.rolled_up:
         text = (
-            f"who may write one key of {', '.join(facts.rolled_up)} may empty all of it: an administrator of the bus has "
-            "to set allow_rollup_hdrs to false and deny_purge to true there (docs/troubleshooting.md)"
+            f"who may write one key of {', '.join(facts.rolled_up)} may empty all of it: an administrator of the bus "
+            "has to set allow_rollup_hdrs to false and deny_purge to true there (docs/troubleshooting.md)"
         )
         yield Fault(Reason.BUS_BUCKET_EMPTIED_BY_ONE_KEY, text)
 

@@ -237,8 +237,8 @@ def identity_unencrypted(settings: Settings) -> list[Condition]:
         return []
     text = (
         f"Identities come from Vault at {address} over plain http: who reads along has the tokens by which it makes "
-        "certificates in any of our names. Write https:// in vault.address of the chart, with vault.caCertificate for an "
-        "authority of your own."
+        "certificates in any of our names. Write https:// in vault.address of the chart, with vault.caCertificate for "
+        "an authority of your own."
     )
     return [condition(ConditionType.IDENTITY_UNENCRYPTED, True, Reason.PLAIN_HTTP, text)]
 

@@ -64,9 +64,7 @@ async def make_strategy(cluster: Cluster, namespace: str, name: str, *venues: st
 
 async def make_venue(cluster: Cluster, namespace: str, name: str) -> None:
     """A VenueConnection and its namespace, unless they are there."""
-    await _make(
-        cluster, NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    )
+    await _make(cluster, NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     await _make(cluster, VENUES, namespace, venue_manifest(name, namespace=namespace))
 
 
