@@ -34,6 +34,8 @@ class Operation:
     does: Does
     subject: str
     allowed: bool
+    header: str = ""
+    """Of the message, `NAME: VALUE`: what is refused with it alone is refused by the stream."""
 
 
 _JOURNAL = subjects.journal_stream(NAMESPACE, VENUE)
@@ -50,7 +52,8 @@ def _watch(bucket: str, keys: str) -> str:
     return f"{_API}.CONSUMER.CREATE.{stream}.name.{subjects.key_subject(bucket, keys)}"
 
 
-_Row = tuple[str, Does, str, bool]
+_Row = tuple[str, Does, str, bool] | tuple[str, Does, str, bool, str]
+_ROLLUP = "Nats-Rollup: all"
 _PUB, _SUB = Does.PUBLISH, Does.SUBSCRIBE
 
 _STRATEGY: tuple[_Row, ...] = (
@@ -104,6 +107,7 @@ _GATEWAY: tuple[_Row, ...] = (
     ("watch kill orders", _PUB, _watch(_KILLS, "kill.>"), True),
     ("put or take away a kill order", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), False),
     ("exchange shares of limits of its namespace", _PUB, subjects.key_subject(_SHARES, "allowance.desk.uid"), True),
+    ("empty all shares", _PUB, subjects.key_subject(_SHARES, "allowance.desk.uid"), False, _ROLLUP),
     ("exchange shares of another namespace", _PUB, subjects.key_subject(_SHARES, "allowance.elsewhere.uid"), False),
     ("read a strategy's signal", _SUB, "signal.desk.trend", False),
     ("go on with its audit trail", _PUB, subjects.audit(NAMESPACE, "venue-sim"), True),
@@ -119,6 +123,7 @@ _OPERATOR: tuple[_Row, ...] = (
     ("append to a journal", _PUB, subjects.journal(NAMESPACE, VENUE), False),
     ("write the configuration of a gateway", _PUB, subjects.key_subject(_CONFIG, _OWN_CONFIG), True),
     ("put and take away kill orders", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), True),
+    ("purge all kill orders", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), False, _ROLLUP),
     ("list kill orders", _PUB, f"{_API}.STREAM.INFO.KV_{_KILLS}", True),
     ("read a kill order", _PUB, f"{_API}.STREAM.MSG.GET.KV_{_KILLS}", True),
     ("a consumer on kill orders", _PUB, f"{_API}.CONSUMER.CREATE.KV_{_KILLS}", False),
@@ -142,6 +147,7 @@ _ADMINISTRATOR: tuple[_Row, ...] = (
     ("purge a journal (trim)", _PUB, f"{subjects.ADMIN_API}.STREAM.PURGE.{_JOURNAL}", True),
     ("read a journal", _PUB, f"{subjects.ADMIN_API}.DIRECT.GET.{_JOURNAL}", True),
     ("put a kill order", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), True),
+    ("purge all kill orders", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), False, _ROLLUP),
     ("read every status", _SUB, "status.>", True),
     ("read the audit trail", _PUB, f"{subjects.ADMIN_API}.DIRECT.GET.{subjects.AUDIT_STREAM}", True),
     ("write to the audit trail", _PUB, subjects.audit(NAMESPACE, "venue-sim"), False),
@@ -179,8 +185,9 @@ def table() -> str:
     """The table in Markdown."""
     lines = ["| who | wants to | subject | |", "|---|---|---|---|"]
     for one in OPERATIONS:
+        header = f" with header `{one.header}`" if one.header else ""
         verdict = "allowed" if one.allowed else "**refused**"
-        lines.append(f"| {one.role} | {one.what} | {one.does} `{one.subject}` | {verdict} |")
+        lines.append(f"| {one.role} | {one.what} | {one.does} `{one.subject}`{header} | {verdict} |")
     allowed = sum(one.allowed for one in OPERATIONS)
     lines += ["", f"{len(OPERATIONS)} operations: {allowed} allowed, {len(OPERATIONS) - allowed} refused."]
     return "\n".join(lines)

@@ -70,7 +70,8 @@ asyncio.run(main(json.loads(sys.argv[1])))
 
 def _rows(role: str, namespace: str) -> list[Operation]:
     """Those of the role, about the namespace of the test."""
-    mine = [row for row in OPERATIONS if row.role == role]
+    # What a header makes is refused by a stream that this does not write to; test_operations.py tries it.
+    mine = [row for row in OPERATIONS if row.role == role and not row.header]
     assert len(mine) >= 4, f"the table has {len(mine)} rows of {role}"
     return [replace(row, subject=row.subject.replace(NAMESPACE, namespace)) for row in mine]
 

@@ -36,6 +36,7 @@ LAG = 'crowetrade_risk_auditor_lag_seconds{namespace="desk",venue="sim"}'
 OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
 LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
 WATCHES = 'crowetrade_gateway_watches_kill_switches{namespace="desk",venue="sim",pod="a"}'
+WAITING = 'crowetrade_audit_records_waiting{pod="a"}'
 LOST = 'crowetrade_audit_records_lost_total{pod="a"}'
 
 
@@ -64,6 +65,14 @@ CASES: dict[str, Case] = {
         "CroweTradeAuditRecordsLost", {LOST: "0x10 5x10"}, "12m", "5 events are not in the audit trail", "pod=a"
     ),
     "records were lost long ago": Case("CroweTradeAuditRecordsLost", {LOST: "5x30"}, "20m"),
+    "records cannot be written": Case(
+        "CroweTradeAuditRecordsWait",
+        {WAITING: "0x2 3x12"},
+        "14m",
+        "a cannot write to the audit trail: 3 events wait",
+        "pod=a",
+    ),
+    "records wait now and then": Case("CroweTradeAuditRecordsWait", {WAITING: "3 0 3 0 3 0 3 0 3 0 3 0 3 0"}, "13m"),
     "a child is written often": Case(
         "CroweTradeChildWrittenOften",
         {OFTEN: "1x5"},

@@ -63,6 +63,10 @@ class ConditionType(DocumentedEnum):
         "IdentityDisabled",
         "Nobody proves who they are and nothing is encrypted: for development; absent where identities are on.",
     )
+    IDENTITY_UNENCRYPTED = (
+        "IdentityUnencrypted",
+        "Certificates come from Vault over plain http: for development; absent where they do not.",
+    )
     BUS_DEFICIENT = (
         "BusDeficient",
         "The message bus lacks something that is relied upon, or it cannot be read; absent when nothing is missing.",
@@ -91,6 +95,7 @@ WHEN_TRUE_BAD = (
     ConditionType.ENGAGED,
     ConditionType.CREDENTIALS_STALE,
     ConditionType.VAULT_UNENCRYPTED,
+    ConditionType.IDENTITY_UNENCRYPTED,
 )
 """Conditions that are bad news when they are True."""
 

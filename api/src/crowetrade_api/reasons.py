@@ -81,6 +81,12 @@ class Reason(DocumentedEnum):
         "The bus does not hold identities to their permissions.",
         "Use the authorization callout of the chart, or permissions of your own as in docs/identity.md.",
     )
+    BUS_BUCKET_EMPTIED_BY_ONE_KEY = (
+        "BusBucketEmptiedByOneKey",
+        "Who may write one key of a bucket of NATS, such as a gateway its share of a limit, may empty all of it.",
+        "Have an administrator of the bus set allow_rollup_hdrs to false and deny_purge to true in the stream that the "
+        "message names (docs/troubleshooting.md).",
+    )
     NO_IDENTITY_SOURCE = (
         "NoIdentitySource",
         "identity.source of the installation is None.",
@@ -235,7 +241,7 @@ class Reason(DocumentedEnum):
     )
     PLAIN_HTTP = (
         "PlainHttp",
-        "The address of Vault begins with http: whoever sees the traffic has the keys.",
+        "The address of Vault begins with http: whoever sees the traffic has the keys, or can make certificates.",
         "Give vault.address of the chart an address that begins with https.",
     )
     VAULT_NOT_CONFIGURED = (

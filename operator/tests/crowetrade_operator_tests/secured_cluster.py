@@ -20,6 +20,7 @@ from crowetrade_operator.authorizer.keys import ISSUER_KEY, USER_KEY
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
 from crowetrade_operator_tests.secured_bus import NATS, SYSTEM, SecuredBus
 from crowetrade_operator_tests.servers import Process, wait_for
+from crowetrade_process.identity.name import IdentityName
 
 SERVERS = 3
 CHART = ("identity.source=Files", f"nats.replicas={SERVERS}", "nats.maxFileStore=8GB")
@@ -55,6 +56,14 @@ class SecuredCluster(SecuredBus):
 
     def start(self, access: str = "") -> None:
         """Starts all and waits until JetStream works on each."""
+        self.prepare()
+        for number in range(SERVERS):
+            self.start_server(number)
+        for number in range(SERVERS):
+            self.wait_ready(number)
+
+    def prepare(self) -> None:
+        """Writes what servers read when they start."""
         objects = rendered(*CHART)
         (config,) = [item for item in of_kind(objects, "ConfigMap") if item["metadata"]["name"] == "nats"]
         (stateful,) = of_kind(objects, "StatefulSet")
@@ -63,14 +72,10 @@ class SecuredCluster(SecuredBus):
             (self.folder / name).write_text(text)
         names = "\n".join(f"{self.address_of(number)} nats.{SYSTEM}.svc" for number in range(SERVERS))
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}\n")
-        for number in range(SERVERS):
-            self.start_server(number)
-        for number in range(SERVERS):
-            self.wait_ready(number)
 
-    def start_server(self, number: int) -> None:
+    def start_server(self, number: int, identity: IdentityName = NATS) -> None:
         """Starts one, with what it has stored."""
-        files, address = self.directory(NATS), self.address_of(number)
+        files, address = self.directory(identity), self.address_of(number)
         given = {item["name"]: str(item["value"]) for item in self.container["env"] if "value" in item}
         environment = given | {
             "POD_NAME": f"nats-{number}",
@@ -91,6 +96,15 @@ class SecuredCluster(SecuredBus):
         """The chart's own readiness probe."""
         probe = self.container["readinessProbe"]["httpGet"]["path"]
         wait_for(self.servers[number], f"http://{self.address_of(number)}:8222{probe}")
+
+    def routes_of(self, number: int) -> set[str]:
+        """The names of the servers that this one takes as its cluster's."""
+        with urllib.request.urlopen(f"http://{self.address_of(number)}:8222/routez", timeout=5) as answer:
+            return {route["remote_name"] for route in json.load(answer)["routes"]}
+
+    def log_of(self, number: int) -> str:
+        """What one has said."""
+        return (self.folder / f"nats-{number}.log").read_text(errors="replace")
 
     def kill(self, number: int) -> None:
         """SIGKILL."""

@@ -102,12 +102,16 @@ def test_the_operator_hands_on_what_the_chart_says() -> None:
     assert "cert-manager" not in str(of_kind(FROM_VAULT, "ClusterRole"))
 
 
-def test_the_authorizer_reads_strategies_and_nothing_else() -> None:
+def test_the_authorizer_reads_strategies_and_venues_and_nothing_else() -> None:
     (role,) = [
         item for item in of_kind(FROM_VAULT, "ClusterRole") if item["metadata"]["name"] == "crowetrade-authorizer"
     ]
     assert role["rules"] == [
-        {"apiGroups": ["trading.crowetrade.io"], "resources": ["strategies"], "verbs": ["get", "list", "watch"]}
+        {
+            "apiGroups": ["trading.crowetrade.io"],
+            "resources": ["strategies", "venueconnections"],
+            "verbs": ["get", "list", "watch"],
+        }
     ]
     some = rendered(*VAULT, "operator.namespaces={desk-a,desk-b}")
     bound = [
@@ -140,7 +144,7 @@ def test_secrets_may_be_touched_by_the_hook_alone() -> None:
 def test_three_servers_of_nats_prove_to_each_other_who_they_are() -> None:
     three = rendered(*VAULT, "nats.replicas=3")
     (config,) = [item for item in of_kind(three, "ConfigMap") if item["metadata"]["name"] == "nats"]
-    assert "verify: true" in config["data"]["cluster.conf"]
+    assert "verify_cert_and_check_known_urls: true" in config["data"]["cluster.conf"]
     (stateful,) = of_kind(three, "StatefulSet")
     env = {item["name"]: item.get("value") for item in stateful["spec"]["template"]["spec"]["containers"][0]["env"]}
     # The host in a route is a name in the certificate of service account `nats`.

@@ -155,6 +155,30 @@ def key_subject(bucket: str, key: str) -> str:
     return f"$KV.{bucket}.{key}"
 
 
+def bucket_config(bucket: str, max_bytes: int = -1, replicas: int = 1) -> dict[str, object]:
+    """Configuration of a bucket's stream as the JetStream API takes it (STREAM.CREATE): the last value of each key.
+
+    A bucket as clients of NATS make it can be emptied by whoever may write one of its keys (Nats-Rollup: all). None of
+    ours rolls up, nor is a message of it deleted or purged, by nobody: a server never takes deny_purge back. Who takes
+    a key away writes a mark in its place.
+    """
+    return {
+        "name": bucket_stream(bucket),
+        "subjects": [key_subject(bucket, ">")],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs": -1,
+        "max_msgs_per_subject": 1,
+        "max_bytes": max_bytes,
+        "max_age": 0,
+        "num_replicas": replicas,
+        "allow_rollup_hdrs": False,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
+
+
 def gateway_status(namespace: str, venue: str) -> str:
     """Subject of GatewayStatus."""
     return f"status.{namespace}.gateway.{venue}"

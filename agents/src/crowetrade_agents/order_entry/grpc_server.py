@@ -97,8 +97,10 @@ class GrpcSessions(gateway_pb2_grpc.GatewayServiceServicer):
         if isinstance(caller, Refusal):
             await _abort(context, End(EndKind.UNBOUND, caller.text))
         logon = await self._logon(context)
-        if caller is not None and not isinstance(logon, End):
-            logon = self._confirmed(logon, caller)
+        if self._identity is not None and not isinstance(logon, End):
+            # Judged again: a revocation that was read while the Logon was awaited has found no session to end.
+            caller = peer_of(context, self._identity)
+            logon = End(EndKind.UNBOUND, caller.text) if isinstance(caller, Refusal) else self._confirmed(logon, caller)
         opened = logon if isinstance(logon, End) else self._sessions.open(logon)
         if isinstance(opened, End):
             await _abort(context, opened)

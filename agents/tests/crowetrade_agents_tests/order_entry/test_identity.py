@@ -29,7 +29,7 @@ from crowetrade_api.names import venue_object
 from crowetrade_process.identity.grpc import add_port, open_channel
 from crowetrade_process.identity.metrics import EXPIRED_SESSIONS
 from crowetrade_process.identity.name import IdentityName
-from crowetrade_process.identity.peer import Reason
+from crowetrade_process.identity.peer import Reason, Refusal
 from crowetrade_process_tests.identity.authority import Authority, Issued, identity_name
 from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, Files, identity_of, refused
 
@@ -140,6 +140,35 @@ async def test_who_is_revoked_does_not_log_on(tmp_path: Path) -> None:
         assert "is revoked (UNAUTHENTICATED)" in str(listener.calls[0][1])
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_who_is_revoked_before_the_logon_comes_does_not_log_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = OURS.issue_to(GATEWAY)
+    gateway = Files(tmp_path / "gateway", issued, OURS, revocations=OURS.revocations())
+    await gateway.identity.start()
+    judge, judged = gateway.identity.judge, asyncio.Event()
+
+    def noted(certificate_pem: bytes) -> IdentityName | Refusal:
+        judged.set()
+        return judge(certificate_pem)
+
+    monkeypatch.setattr(gateway.identity, "judge", noted)
+    async with desk_of(tmp_path, gateway) as desk:
+        alpha = await desk.identity(ALPHA)
+        shown = x509.load_pem_x509_certificate(alpha.identity.credentials.chain_pem)
+        async with (
+            open_channel(desk.target, alpha.identity, GATEWAY.dns_name) as channel,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
+            call: grpc.aio.StreamStreamCall[Request, Response] = GatewayServiceStub(channel).OrderSession()
+            await judged.wait()
+            await gateway.renew(issued, OURS, revocations=OURS.revocations(shown))
+            await call.write(Request(logon=requests.logon()))
+            assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert "is revoked" in str(await call.details())
+        assert desk.engine.sessions.connected() == frozenset()
 
 
 async def test_a_session_that_is_open_ends_when_its_certificate_is_revoked_and_others_stay(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig
+from nats.js.api import StreamConfig
 from nats.js.errors import BucketNotFoundError, NotFoundError
 
 from crowetrade import subjects
@@ -77,7 +77,7 @@ async def kill_orders(client: Client, clock: Clock) -> AsyncIterator[Kill | None
 async def _make_kill_bucket(client: Client) -> bool:
     """Where gateways may: on a bus with identities the operator alone may, and it does when it starts."""
     try:
-        await client.jetstream().create_key_value(KeyValueConfig(bucket=subjects.KILL_BUCKET, history=1))
+        await client.jetstream().add_stream(StreamConfig.from_response(subjects.bucket_config(subjects.KILL_BUCKET)))
     except (NatsError, TimeoutError, OSError) as error:
         _log.warning("kill_bucket_missing", error=str(error) or type(error).__name__)
         return False

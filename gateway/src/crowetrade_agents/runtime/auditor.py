@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.api import KeyValueConfig
+from nats.js.api import StreamConfig
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError
 from nats.js.kv import KeyValue
 
@@ -163,9 +163,9 @@ class AuditorProcess:
         try:
             return await self._jetstream.key_value(subjects.RISK_AUDITOR_BUCKET)
         except BucketNotFoundError:
-            return await self._jetstream.create_key_value(
-                KeyValueConfig(bucket=subjects.RISK_AUDITOR_BUCKET, history=1, max_bytes=BUCKET_BYTES)
-            )
+            wanted = subjects.bucket_config(subjects.RISK_AUDITOR_BUCKET, BUCKET_BYTES)
+            await self._jetstream.add_stream(StreamConfig.from_response(wanted))
+            return await self._jetstream.key_value(subjects.RISK_AUDITOR_BUCKET)
 
     async def _begin(self, name: Name) -> None:
         # Counters that begin at 0: an alert sees the first violation as a rise.

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from typing import Any
 
 import nats.errors
 import structlog
@@ -14,12 +15,15 @@ import uvloop
 from nats.aio.client import Client
 
 from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
+from crowetrade_operator.authorizer import metrics
 from crowetrade_operator.authorizer.keys import pair
+from crowetrade_operator.authorizer.known import Known
 from crowetrade_operator.authorizer.open_connections import INBOX_PREFIX, OpenConnections
-from crowetrade_operator.authorizer.service import QUEUE, Authorizer
+from crowetrade_operator.authorizer.service import QUEUE, Authorizer, Installation
 from crowetrade_operator.authorizer.settings import AuthorizerSettings, read_settings
-from crowetrade_operator.authorizer.strategies import Strategies
+from crowetrade_operator.authorizer.strategies import readable_venues
 from crowetrade_operator.cluster.client import connect
+from crowetrade_operator.cluster.resources import STRATEGIES, VENUES
 from crowetrade_operator.errors import SettingsError
 from crowetrade_process.audit.refusals import Refusals
 from crowetrade_process.audit.trail import Trail, connecting
@@ -56,7 +60,7 @@ class AuthorizerProcess:
                 f"{IdentityVariable.SOURCE} is None: without identities there is nothing to authorize; set it to Vault "
                 "or Files, or do not run the authorizer"
             )
-        for part in ("bus", "strategies"):
+        for part in ("bus", "strategies", "venues"):
             self.health.set_ready(part, False, "starting")
         await self.health.serve(self._settings.http_port)
         log.info("authorizer_starts", http_port=self.health.port)
@@ -69,19 +73,27 @@ class AuthorizerProcess:
 
     async def _serve(self, identity: Identity) -> None:
         cluster = await connect(self._settings.kubeconfig)
-        strategies = Strategies(cluster, self._settings.namespaces)
-        tasks = [asyncio.create_task(strategies.run()), asyncio.create_task(self._follow(strategies))]
+        namespaces = self._settings.namespaces
+        strategies = Known(cluster, STRATEGIES, readable_venues, metrics.STRATEGIES, namespaces)
+        venues = Known(cluster, VENUES, lambda venue: True, metrics.VENUES, namespaces)
+        tasks = [
+            asyncio.create_task(one)
+            for part, known in (("strategies", strategies), ("venues", venues))
+            for one in (known.run(), self._follow(part, known))
+        ]
         try:
             client = await self._connect(identity)
             try:
                 pod = self._environment.get(EnvName.POD_NAME) or socket.gethostname()
                 trail = Trail(identity.name.namespace, identity.name.service_account, pod, identity=identity)
                 trail.record_start("authorizer")
-                authorizer = Authorizer(pair(self._settings.seeds.issuer), identity, strategies, Refusals(trail))
+                installation = Installation(strategies, venues)
+                authorizer = Authorizer(pair(self._settings.seeds.issuer), identity, installation, Refusals(trail))
                 await authorizer.serve(client)
                 connections = OpenConnections()
                 identity.on_revocation(connections.revoked)
                 tasks.append(asyncio.create_task(connections.run(client)))
+                tasks.append(asyncio.create_task(self._judge_again(identity, connections, strategies, venues)))
                 self.health.set_ready("bus", True)
                 log.info("authorizer_serves")
                 async with trail.writing(connecting(self._settings.nats_url, f"{QUEUE}-audit", identity)):
@@ -92,11 +104,19 @@ class AuthorizerProcess:
             await cancelled(*tasks)
             await cluster.close()
 
-    async def _follow(self, strategies: Strategies) -> None:
+    async def _follow(self, part: str, known: Known[Any]) -> None:
         while True:
-            self.health.set_ready("strategies", not strategies.problem, strategies.problem)
-            await strategies.changed.wait()
-            strategies.changed.clear()
+            self.health.set_ready(part, not known.problem, known.problem)
+            await known.changed.wait()
+            known.changed.clear()
+
+    async def _judge_again(self, identity: Identity, connections: OpenConnections, *known: Known[Any]) -> None:
+        """What was revoked while no authorizer worked nobody was told of. Whom it cannot judge the server closes, so it
+        is asked when the resources are known."""
+        for resources in known:
+            await resources.listed.wait()
+        if identity.knows_revoked:
+            connections.revoked()
 
     async def _connect(self, identity: Identity) -> Client:
         seed = self._settings.seeds.user

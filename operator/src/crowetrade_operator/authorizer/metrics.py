@@ -17,7 +17,10 @@ DECISION_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1),
 )
 STRATEGIES = Gauge(f"{_PREFIX}_strategies", "Strategies whose venues are known.")
-WATCH_FAILURES = Counter(f"{_PREFIX}_watch_failures", "Lists and watches of Strategies that ended with an error.")
+VENUES = Gauge(f"{_PREFIX}_venues", "VenueConnections that are known.")
+WATCH_FAILURES = Counter(
+    f"{_PREFIX}_watch_failures", "Lists and watches of Strategies and VenueConnections that ended with an error."
+)
 REVOCATIONS_APPLIED = Counter(
     f"{_PREFIX}_revocations_applied",
     "Times that the bus was told to judge open connections again because of a revocation, by result (Done, Failed).",

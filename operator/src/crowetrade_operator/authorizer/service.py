@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 from cryptography import x509
@@ -39,17 +39,30 @@ class Judge(Protocol):
         ...
 
 
-class VenuesOf(Protocol):
-    """Which venues a Strategy trades at."""
+T = TypeVar("T", covariant=True)
+
+
+class Resources(Protocol[T]):
+    """Which resources of a kind there are."""
 
     @property
     def problem(self) -> str:
         """Why that is not known; empty when it is."""
         ...
 
-    def venues(self, namespace: str, strategy: str) -> frozenset[Venue] | None:
-        """None when there is no such Strategy."""
+    def get(self, namespace: str, name: str) -> T | None:
+        """None when there is no such resource."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What the identities of gateways and strategies stand for. Whoever may make a service account gives it any name:
+    so one counts only where there is its resource, in a namespace of this installation."""
+
+    strategies: Resources[frozenset[Venue]]
+    """The venues that each trades at."""
+    venues: Resources[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +81,11 @@ class Decision:
 class Authorizer:
     """One replica, on one connection in account AUTH."""
 
-    def __init__(self, issuer: KeyPair, judge: Judge, strategies: VenuesOf, refusals: Refusals) -> None:
+    def __init__(self, issuer: KeyPair, judge: Judge, installation: Installation, refusals: Refusals) -> None:
         self._refusals = refusals
         self._issuer = issuer
         self._judge = judge
-        self._strategies = strategies
+        self._installation = installation
 
     async def serve(self, client: Client) -> None:
         """Answers from now on; what one replica takes, no other does."""
@@ -120,19 +133,24 @@ class Authorizer:
         return self._of(identity, self._judge.peer(identity), int(ends.timestamp()))
 
     def _of(self, identity: IdentityName, peer: Peer, ends: int) -> Decision:
-        venues = frozenset[Venue]()
-        if peer.role is PeerRole.STRATEGY:
-            found = self._strategies.venues(peer.namespace, peer.name)
-            if found is None:
-                reason = "StrategiesUnknown" if self._strategies.problem else "StrategyNotFound"
-                text = self._strategies.problem or f"there is no Strategy {peer.name} in namespace {peer.namespace}"
-                return Decision(peer.role, identity.uri, None, reason, text)
-            venues = found
+        strategies, connections = self._installation.strategies, self._installation.venues
+        venues = strategies.get(peer.namespace, peer.name) if peer.role is PeerRole.STRATEGY else frozenset[Venue]()
+        if venues is None:
+            reason = "StrategiesUnknown" if strategies.problem else "StrategyNotFound"
+            return _missing(identity, peer, reason, strategies.problem or f"there is no Strategy {peer.name}")
+        if peer.role is PeerRole.GATEWAY and connections.get(peer.namespace, peer.name) is None:
+            reason = "VenueConnectionsUnknown" if connections.problem else "VenueConnectionNotFound"
+            return _missing(identity, peer, reason, connections.problem or f"there is no VenueConnection {peer.name}")
         granted = permissions(identity, peer, venues)
         if granted is None:
             text = f"{identity} is no operator, risk auditor, gateway, strategy or administrator of this installation"
             return Decision(peer.role, identity.uri, None, Reason.NOT_PERMITTED, text)
         return Decision(peer.role, identity.uri, granted, ends=ends)
+
+
+def _missing(identity: IdentityName, peer: Peer, reason: str, what: str) -> Decision:
+    text = f"{what}: looked for in namespace {peer.namespace}, if it is one of this installation"
+    return Decision(peer.role, identity.uri, None, reason, text)
 
 
 def _refused(refusal: Refusal) -> Decision:

@@ -23,7 +23,7 @@ class Variable(StrEnum):
 
     # Where the Secret with the two nkeys is mounted.
     KEYS_DIRECTORY = "AUTHORIZER_KEYS_DIRECTORY"
-    # Namespaces whose Strategies are read, separated by commas; unset: all.
+    # Namespaces whose Strategies and VenueConnections are read, separated by commas; unset: all.
     NAMESPACES = "NAMESPACES"
     KUBECONFIG = "KUBECONFIG"
     LOG_LEVEL = "LOG_LEVEL"

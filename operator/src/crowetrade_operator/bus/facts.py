@@ -12,6 +12,7 @@ from crowetrade import subjects
 from crowetrade_operator.bus.requirements import Facts
 
 ANSWER_SECONDS = 2.0
+_BUCKETS = (subjects.CONFIG_BUCKET, subjects.KILL_BUCKET, subjects.ALLOWANCE_BUCKET)
 USER_FACTS = "$SYS.REQ.USER.INFO"
 
 
@@ -20,6 +21,8 @@ async def gather(client: Client, identified: bool) -> Facts:
     varz = await _ask(client, subjects.SERVER_FACTS)
     info = await _ask(client, "$JS.API.INFO")
     user = await _ask(client, USER_FACTS) if identified else None
+    streams = [await _ask(client, f"$JS.API.STREAM.INFO.{subjects.bucket_stream(bucket)}") for bucket in _BUCKETS]
+    configs = [(stream or {}).get("config") or {} for stream in streams]
     jetstream = None if varz is None else ((varz.get("data") or {}).get("jetstream") or {}).get("config")
     return Facts(
         max_payload=client.max_payload,
@@ -27,6 +30,7 @@ async def gather(client: Client, identified: bool) -> Facts:
         max_storage=None if info is None else (info.get("limits") or {}).get("max_storage"),
         permissions=None if user is None else ((user.get("data") or {}).get("permissions") or {}),
         identified=identified,
+        rolled_up=tuple(config["name"] for config in configs if config.get("allow_rollup_hdrs")),
     )
 
 

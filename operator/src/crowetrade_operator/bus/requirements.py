@@ -37,6 +37,8 @@ class Facts:
     # `permissions` of the operator's user; without identities nobody has any.
     permissions: Mapping[str, Any] | None = None
     identified: bool = False
+    rolled_up: tuple[str, ...] = ()
+    """Streams of buckets that whoever writes one key may empty: earlier versions made them so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Fault:
 
 def faults(facts: Facts) -> tuple[Fault, ...]:
     """What is missing, the worst first."""
-    return (*_writes(facts), *_rights(facts), *_bounds(facts))
+    return (*_writes(facts), *_rights(facts), *_emptied(facts), *_bounds(facts))
 
 
 def _writes(facts: Facts) -> Iterable[Fault]:
@@ -84,6 +86,16 @@ def _rights(facts: Facts) -> Iterable[Fault]:
             "permissions: let NATS ask crowetrade-authorizer (auth_callout)"
         )
         yield Fault(Reason.BUS_PERMISSIONS_TOO_WIDE, text)
+
+
+def _emptied(facts: Facts) -> Iterable[Fault]:
+    """Without identities everybody may purge everything anyway."""
+    if facts.identified and facts.rolled_up:
+        text = (
+            f"who may write one key of {', '.join(facts.rolled_up)} may empty all of it: an administrator of the bus "
+            "has to set allow_rollup_hdrs to false and deny_purge to true there (docs/troubleshooting.md)"
+        )
+        yield Fault(Reason.BUS_BUCKET_EMPTIED_BY_ONE_KEY, text)
 
 
 def _bounds(facts: Facts) -> Iterable[Fault]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import nats.js.errors
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig, StorageType, StreamConfig
+from nats.js.api import StreamConfig
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
@@ -67,12 +67,6 @@ async def ensure_bucket(stream: JetStreamContext, name: str, settings: StreamSet
     try:
         return await stream.key_value(name)
     except nats.js.errors.BucketNotFoundError:
-        return await stream.create_key_value(
-            KeyValueConfig(
-                bucket=name,
-                history=1,
-                storage=StorageType.FILE,
-                max_bytes=BUCKET_BYTES,
-                replicas=settings.replicas,
-            )
-        )
+        wanted = subjects.bucket_config(name, BUCKET_BYTES, settings.replicas)
+        await stream.add_stream(StreamConfig.from_response(wanted))
+        return await stream.key_value(name)

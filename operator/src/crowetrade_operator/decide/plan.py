@@ -16,6 +16,8 @@ from crowetrade_operator.bus.requirements import Fault
 from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.decide.observed import Children, GatewayView, Surroundings
+from crowetrade_operator.settings import Settings
+from crowetrade_process.identity.variables import IdentitySource, IdentityVariable
 
 MAX_COUNT = 2**63 - 1
 
@@ -226,6 +228,24 @@ def without_identity() -> Condition:
         "only; set identity.source of the chart to Vault, CertManager or Files."
     )
     return condition(ConditionType.IDENTITY_DISABLED, True, Reason.NO_IDENTITY_SOURCE, text)
+
+
+def identity_unencrypted(settings: Settings) -> list[Condition]:
+    """Says that certificates, and the tokens for them, come from Vault over plain http."""
+    address = settings.identity.get(IdentityVariable.VAULT_ADDR, "")
+    if settings.identity.get(IdentityVariable.SOURCE) != IdentitySource.VAULT or not plain_http(address):
+        return []
+    text = (
+        f"Identities come from Vault at {address} over plain http: who reads along has the tokens by which it makes "
+        "certificates in any of our names. Write https:// in vault.address of the chart, with vault.caCertificate for "
+        "an authority of your own."
+    )
+    return [condition(ConditionType.IDENTITY_UNENCRYPTED, True, Reason.PLAIN_HTTP, text)]
+
+
+def plain_http(addresses: str) -> bool:
+    """Whether one of the addresses of Vault, separated by commas, is without TLS."""
+    return any(part.strip().startswith("http://") for part in addresses.split(","))
 
 
 def bus_deficient(faults: Sequence[Fault]) -> Condition:

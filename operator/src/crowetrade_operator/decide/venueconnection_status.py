@@ -37,6 +37,7 @@ from crowetrade_operator.decide.plan import (
     observed_generation,
     paused,
     paused_rollout,
+    plain_http,
     reason_word,
     session_condition,
 )
@@ -250,8 +251,7 @@ def _where(venue: VenueConnection, wanted: Credentials, settings: Settings) -> s
 
 
 def _unencrypted(wanted: Credentials, settings: Settings) -> list[Condition]:
-    plain = any(part.strip().startswith("http://") for part in settings.vault_address.split(","))
-    if wanted.vault is None or not plain:
+    if wanted.vault is None or not plain_http(settings.vault_address):
         return []
     text = (
         f"The keys come from Vault at {settings.vault_address} over plain http, and so does the token for them: write "

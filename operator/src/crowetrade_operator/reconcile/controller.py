@@ -39,7 +39,13 @@ from crowetrade_operator.decide import (
     venueconnection_status,
 )
 from crowetrade_operator.decide.observed import ObservedVenue
-from crowetrade_operator.decide.plan import bus_deficient, schema_outdated, transition_notes, without_identity
+from crowetrade_operator.decide.plan import (
+    bus_deficient,
+    identity_unencrypted,
+    schema_outdated,
+    transition_notes,
+    without_identity,
+)
 from crowetrade_operator.decide.pods import ending
 from crowetrade_operator.errors import BusUnavailable, ClusterRefused, Conflict, NotFound, OperatorError
 from crowetrade_operator.reconcile.context import Context
@@ -593,6 +599,7 @@ class Controller:
         left_out = self.context.status.undeclared.of(kind)
         return [
             *disabled,
+            *identity_unencrypted(self.context.settings),
             *([bus_deficient(faults)] if faults else []),
             *([schema_outdated(left_out)] if left_out else []),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,10 +13,11 @@ from tools.bus_operations import NAMESPACE, STRATEGY, VENUE
 from crowetrade import subjects
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import NAMESPACES, STRATEGIES
+from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.resources import NAMESPACES, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator.errors import Conflict
 from crowetrade_operator.settings import StreamSettings
-from crowetrade_operator_tests.samples import strategy_manifest
+from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
 from crowetrade_operator_tests.secured_bus import OPERATOR, SecuredBus, secured_bus
 from crowetrade_operator_tests.servers import ApiServer
 
@@ -48,18 +50,24 @@ async def operator(bus: SecuredBus, cluster: Cluster) -> AsyncIterator[Client]:
 
 
 async def make_strategy(cluster: Cluster, namespace: str, name: str, *venues: str) -> None:
-    """A Strategy that trades at these venues, unless it is there."""
+    """A Strategy and the venues that it trades at, unless they are there."""
+    for venue in venues:
+        await make_venue(cluster, namespace, venue)
     manifest = strategy_manifest()
     instrument = manifest["spec"]["instruments"][0]
     manifest["metadata"] = {"name": name, "namespace": namespace}
     manifest["spec"]["instruments"] = [
         {**instrument, "symbol": f"EUR-{venue.upper()[:3]}", "venueRef": {"name": venue}} for venue in venues
     ]
-    for resource, place, body in (
-        (NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
-        (STRATEGIES, namespace, manifest),
-    ):
-        try:
-            await cluster.create(resource, place, body)
-        except Conflict:
-            continue
+    await _make(cluster, STRATEGIES, namespace, manifest)
+
+
+async def make_venue(cluster: Cluster, namespace: str, name: str) -> None:
+    """A VenueConnection and its namespace, unless they are there."""
+    await _make(cluster, NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    await _make(cluster, VENUES, namespace, venue_manifest(name, namespace=namespace))
+
+
+async def _make(cluster: Cluster, resource: ApiResource, place: str, body: Object) -> None:
+    with contextlib.suppress(Conflict):
+        await cluster.create(resource, place, body)

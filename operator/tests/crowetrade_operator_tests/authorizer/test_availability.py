@@ -27,7 +27,7 @@ from crowetrade_operator.bus.streams import ensure_journal
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import STRATEGIES
 from crowetrade_operator.settings import StreamSettings
-from crowetrade_operator_tests.authorizer.conftest import make_strategy
+from crowetrade_operator_tests.authorizer.conftest import make_strategy, make_venue
 from crowetrade_operator_tests.secured_bus import (
     AUTHORIZER,
     NATS,
@@ -53,6 +53,12 @@ def bus(tmp_path: Path) -> Iterator[SecuredBus]:
     """A server of the test's own, without an authorizer."""
     with secured_bus(tmp_path) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+async def venue(cluster: Cluster) -> None:
+    """Of the gateway."""
+    await make_venue(cluster, GATEWAY.namespace, "sim")
 
 
 async def hears(reader: Client, writer: Client, subject: str) -> bool:
@@ -205,6 +211,32 @@ async def test_connections_end_when_their_certificate_is_revoked_and_others_stay
         assert await hears(operator, others[-1], "status.desk.gateway.sim")
         assert set(ended) == {"revoked"}
     assert bus.judged("Revoked") == 1
+
+
+async def test_what_was_revoked_while_no_authorizer_worked_ends_when_one_starts(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
+) -> None:
+    authorizer, revoked = _to_be_revoked(bus)
+    replica = bus.start_authorizer(api_server.kubeconfig)
+    await asyncio.to_thread(replica.wait_ready)
+    ended: list[str] = []
+
+    def ends(who: str) -> dict[str, Callable[[], Awaitable[None]]]:
+        async def note() -> None:
+            ended.append(who)
+
+        return {"closed_cb": note}
+
+    async with bus.connected(GATEWAY, **ends("another of the gateway")) as other:
+        write_identity(bus.directory(GATEWAY), revoked, bus.authority)
+        async with bus.connected(GATEWAY, **ends("revoked")):
+            replica.process.stop()
+            (authorizer / "ca.crl").write_bytes(bus.authority.revocations(revoked))
+            bus.start_authorizer(api_server.kubeconfig, 1)
+            await until("the connection to be ended", lambda: "revoked" in ended)
+            await until("it to have asked", lambda: bus.counted("revocations_applied", result="Done") == 1)
+        assert ended == ["revoked"]
+        await other.flush()
 
 
 async def test_a_server_that_cannot_ask_now_is_told_to_again(
@@ -386,18 +418,45 @@ async def test_what_was_known_stays_while_the_api_server_is_away(
     await until("the new Strategy to be known", admits(bus, "away", "later"))
 
 
-async def test_before_the_strategies_are_known_a_strategy_waits_and_a_gateway_does_not(
+async def test_before_strategies_and_venues_are_known_these_wait_and_the_operator_does_not(
     bus: SecuredBus, api_server: ApiServer, wire: Wire, tmp_path: Path
 ) -> None:
     await wire.cut()
     replica = bus.start_authorizer(api_server.at(wire.port, tmp_path))
     await until("the authorizer to serve", lambda: "authorizer_serves" in replica.process.tail())
+    async with bus.connected(OPERATOR):
+        pass
+    for name, reason in (
+        (identity_of_strategy("desk", "trend"), "StrategiesUnknown"),
+        (GATEWAY, "VenueConnectionsUnknown"),
+    ):
+        with pytest.raises(NatsError, match="Authorization Violation"):
+            async with bus.connected(name):
+                pass
+        assert bus.judged(reason) == 1
+    await wire.mend()
+    await asyncio.to_thread(replica.wait_ready)
     async with bus.connected(GATEWAY):
         pass
-    with pytest.raises(NatsError, match="Authorization Violation"):
-        async with bus.connected(identity_of_strategy("desk", "trend")):
-            pass
-    assert bus.judged("StrategiesUnknown") == 1
+
+
+async def test_outside_of_the_operators_namespaces_nobody_is_a_gateway_or_a_strategy(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
+) -> None:
+    """Whoever may make a service account and a pod there names it as they like, and admission does not look."""
+    await make_strategy(cluster, "beyond", "trend", "sim")
+    replica = bus.start_authorizer(api_server.kubeconfig, NAMESPACES=GATEWAY.namespace)
+    await asyncio.to_thread(replica.wait_ready)
+    for name, reason in (
+        (identity_of_strategy("beyond", "trend"), "StrategyNotFound"),
+        (identity_of_gateway("beyond", "sim"), "VenueConnectionNotFound"),
+    ):
+        with pytest.raises(NatsError, match="Authorization Violation"):
+            async with bus.connected(name):
+                pass
+        assert bus.judged(reason) == 1
+    async with bus.connected(GATEWAY):
+        pass
 
 
 async def test_a_changed_strategy_is_judged_by_what_it_says_now(

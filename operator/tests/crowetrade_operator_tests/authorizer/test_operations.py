@@ -7,6 +7,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import nats
 import pytest
@@ -64,10 +65,18 @@ class Tried:
             subscription = await self.client.subscribe(operation.subject)
             await self.settled()
             await subscription.unsubscribe()
+        elif operation.header:
+            return await self._is_stored(operation)
         else:
             await self.client.publish(operation.subject, b"{}", reply=self.client.new_inbox())
             await self.settled()
         return not self.refused
+
+    async def _is_stored(self, operation: Operation) -> bool:
+        """What is permitted reaches the stream, which answers whether it took the message with this header."""
+        name, _, value = operation.header.partition(": ")
+        answer = await self.client.request(operation.subject, b"{}", timeout=5, headers={name: value})
+        return "error" not in json.loads(answer.data)
 
     async def settled(self) -> None:
         """Two round trips: nats-py writes the PING of a flush past what is still in its buffer."""
@@ -96,7 +105,7 @@ async def test_each_role_may_do_what_the_table_says_and_nothing_else(
 def test_the_table_has_every_role_and_enough_rows() -> None:
     assert {operation.role for operation in OPERATIONS} == set(IDENTITIES)
     assert len(OPERATIONS) >= 60
-    assert len({(row.role, row.does, row.subject) for row in OPERATIONS}) == len(OPERATIONS)
+    assert len({(row.role, row.does, row.subject, row.header) for row in OPERATIONS}) == len(OPERATIONS)
 
 
 async def stored(operator: Client) -> int:
@@ -115,6 +124,23 @@ async def test_what_is_refused_has_no_effect(bus: SecuredBus, operator: Client) 
     after = await operator.jetstream().stream_info(JOURNAL)
     assert after.state == before.state
     assert after.config == before.config
+
+
+@pytest.mark.parametrize("role", ["gateway", "operator", "administrator"])
+async def test_nobody_empties_a_bucket_by_a_key_that_they_may_write(
+    bus: SecuredBus, operator: Client, role: str
+) -> None:
+    """`Nats-Rollup: all` would delete every other message of the stream: the shares of every namespace."""
+    rows = [row for row in OPERATIONS if row.role == role and row.header]
+    assert rows
+    for row in rows:
+        bucket = await operator.jetstream().key_value(row.subject.split(".")[1])
+        revision = await bucket.put("kept.elsewhere", b"of another namespace")
+        async with trying(bus, IDENTITIES[role]) as tried:
+            assert not await tried.permits(row)
+            assert await tried.permits(replace(row, header="Some: header"))
+        assert (await bucket.get("kept.elsewhere")).revision == revision
+        await bucket.delete("kept.elsewhere")
 
 
 async def test_an_administrator_purges(bus: SecuredBus, operator: Client) -> None:
@@ -173,8 +199,10 @@ async def gone_through(client: Client) -> None:
     [
         (IdentityName(TRUST_DOMAIN, NAMESPACE, "default"), "NotPermitted"),
         (IdentityName(TRUST_DOMAIN, NAMESPACE, "crowetrade-operator"), "NotPermitted"),
-        (IdentityName(TRUST_DOMAIN, NAMESPACE, "venue-a.b"), "NotPermitted"),
+        (IdentityName(TRUST_DOMAIN, NAMESPACE, "venue-a.b"), "VenueConnectionNotFound"),
         (identity_of_strategy(NAMESPACE, "nobody"), "StrategyNotFound"),
+        (identity_of_gateway(NAMESPACE, "nobody"), "VenueConnectionNotFound"),
+        (identity_of_gateway("elsewhere", VENUE), "VenueConnectionNotFound"),
         (NATS, "NotPermitted"),
         (IdentityName("elsewhere.example", SYSTEM, "crowetrade-operator"), "ForeignTrustDomain"),
     ],

@@ -20,7 +20,9 @@ from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.errors import JournalUnavailable, Overtaken
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
+from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.settings import StreamSettings
+from crowetrade_operator_tests.authorizer.conftest import make_venue
 from crowetrade_operator_tests.secured_bus import AUTHORIZER, OPERATOR, identity_of_gateway
 from crowetrade_operator_tests.secured_cluster import SERVERS, SecuredCluster, secured_cluster
 from crowetrade_operator_tests.servers import ApiServer
@@ -220,8 +222,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory, api_server: ApiServer) -> 
 
 
 @pytest.fixture
-async def cluster_of_nats(servers: SecuredCluster, cluster: object) -> SecuredCluster:
+async def cluster_of_nats(servers: SecuredCluster, cluster: Cluster) -> SecuredCluster:
     """With an empty journal that the operator has made; `cluster` brings the CRDs that authorizers watch."""
+    for venue in (VENUE, "revoked"):
+        await make_venue(cluster, NAMESPACE, venue)
     for replica in servers.replicas:
         replica.wait_ready()
     async with servers.connected(OPERATOR) as client:

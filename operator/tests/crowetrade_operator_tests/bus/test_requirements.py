@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from crowetrade import subjects
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.authorizer.permissions import permissions
 from crowetrade_operator.bus.facts import gather
 from crowetrade_operator.bus.requirements import Facts, allows, faults, matches
+from crowetrade_operator.bus.streams import ensure_bucket
+from crowetrade_operator.settings import StreamSettings
 from crowetrade_operator_tests.servers import nats_client
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.roles import Peer, PeerRole
@@ -25,6 +28,11 @@ GOOD = Facts(1024 * 1024, ({"sync_always": True},), 8_000_000_000, RIGHTS, ident
     [
         (replace(GOOD, jetstream=None), Reason.BUS_SETTINGS_UNREADABLE, "syncs every write to disk cannot be read"),
         (replace(GOOD, jetstream=({"sync_always": True}, {})), Reason.BUS_WRITES_NOT_SYNCED, "sync_interval to always"),
+        (
+            replace(GOOD, rolled_up=("KV_crowetrade-allowances",)),
+            Reason.BUS_BUCKET_EMPTIED_BY_ONE_KEY,
+            "KV_crowetrade-allowances may empty all of it: an administrator of the bus has to set allow_rollup_hdrs",
+        ),
         (replace(GOOD, max_payload=65536), Reason.BUS_LIMITS_MISSING, "at most 65536 bytes: set max_payload to 1MB"),
         (replace(GOOD, max_storage=-1), Reason.BUS_LIMITS_MISSING, "may fill the whole store: set max_file"),
         (replace(GOOD, max_storage=None), Reason.BUS_SETTINGS_UNREADABLE, "limits of the operator's account"),
@@ -48,7 +56,7 @@ def test_what_the_authorizer_gives_the_operator_lacks_nothing() -> None:
 
 
 def test_without_identities_nobody_asks_for_permissions() -> None:
-    assert faults(replace(GOOD, identified=False, permissions=None)) == ()
+    assert faults(replace(GOOD, identified=False, permissions=None, rolled_up=("KV_crowetrade-kills",))) == ()
 
 
 @pytest.mark.parametrize(
@@ -78,3 +86,18 @@ async def test_a_server_as_it_comes_lacks_what_is_relied_upon(nats_url: str) -> 
     async with nats_client(nats_url) as client:
         found = {fault.reason for fault in faults(await gather(client, identified=False))}
     assert found == {Reason.BUS_SETTINGS_UNREADABLE, Reason.BUS_LIMITS_MISSING}
+
+
+@pytest.mark.integration
+async def test_a_bucket_of_an_earlier_version_is_named_until_an_administrator_has_changed_it(nats_url: str) -> None:
+    async with nats_client(nats_url) as client:
+        jetstream = client.jetstream()
+        for bucket in (subjects.KILL_BUCKET, subjects.ALLOWANCE_BUCKET):
+            await jetstream.create_key_value(bucket=bucket)
+        await ensure_bucket(jetstream, subjects.CONFIG_BUCKET, StreamSettings())
+        before = (await gather(client, identified=False)).rolled_up
+        assert before == ("KV_crowetrade-kills", "KV_crowetrade-allowances")
+        for name in before:
+            config = (await jetstream.stream_info(name)).config
+            await jetstream.update_stream(config.evolve(allow_rollup_hdrs=False, deny_purge=True))
+        assert (await gather(client, identified=False)).rolled_up == ()

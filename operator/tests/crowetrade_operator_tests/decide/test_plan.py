@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator.decide.observed import GatewayView, Surroundings
 from crowetrade_operator.decide.plan import (
+    identity_unencrypted,
     paused,
     session_condition,
     transition_notes,
 )
 from crowetrade_operator_tests.decide.scenes import NEVER, fresh, silent
-from crowetrade_operator_tests.samples import account, gateway_status, strategy
+from crowetrade_operator_tests.samples import SETTINGS, account, gateway_status, strategy
 
 CONNECTED = Surroundings()
 SESSION, READY, TRADING = ConditionType.SESSION_ESTABLISHED, ConditionType.READY, ConditionType.TRADING
@@ -221,6 +223,27 @@ def test_the_account_is_that_of_the_strategy_even_when_the_gateway_is_silent() -
     assert found.open_orders == 2
     assert silent(last).account("third") is None
     assert NEVER.account("ema") is None
+
+
+IDENTITIES: dict[str, tuple[dict[str, str], bool]] = {
+    "of Vault, over plain http": ({"IDENTITY_SOURCE": "Vault", "VAULT_ADDR": "http://a:8200"}, True),
+    "of one of two Vaults": ({"IDENTITY_SOURCE": "Vault", "VAULT_ADDR": "https://a:8200, http://b:8200"}, True),
+    "of Vault, with TLS": ({"IDENTITY_SOURCE": "Vault", "VAULT_ADDR": "https://a:8200"}, False),
+    "of files, while the keys come over plain http": (
+        {"IDENTITY_SOURCE": "Files", "VAULT_ADDR": "http://a:8200"},
+        False,
+    ),
+    "none": ({}, False),
+}
+
+
+@pytest.mark.parametrize("case", IDENTITIES)
+def test_identities_that_come_over_plain_http_are_told(case: str) -> None:
+    identity, is_told = IDENTITIES[case]
+    found = identity_unencrypted(replace(SETTINGS, identity=identity))
+    assert [(item.type, item.status, item.reason) for item in found] == (
+        [("IdentityUnencrypted", "True", "PlainHttp")] if is_told else []
+    )
 
 
 PAUSED = {

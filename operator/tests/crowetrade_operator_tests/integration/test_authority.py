@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from crowetrade_api.names import API_VERSION, ENVIRONMENT_LABEL, GROUP, MANAGED_BY, MANAGED_BY_LABEL, VERSION
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
+from crowetrade_operator_tests.integration.cert_manager_crd import CRD as CERTIFICATES_CRD
 from crowetrade_operator_tests.integration.test_rearm import PATHS, RBAC, Server, _with_crds, refused
 from crowetrade_operator_tests.samples import change, kill_manifest, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer
@@ -40,6 +42,7 @@ def server(api_server: ApiServer) -> Iterator[Server]:
     """The API server with our kinds, policies, roles and people; its Strategies may be Live."""
     asyncio.run(_with_crds(api_server))
     client = Server(api_server)
+    _make_certificates_known(client)
     for name, environment in ((VENUES, "live"), (RESEARCH, "research"), (LIVE, "live")):
         client.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": {ENVIRONMENT_LABEL: environment}}})
     installed = of_kind(rendered(), *PATHS)
@@ -80,10 +83,11 @@ WORKLOADS: Object = {
                 *("deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "cronjobs"),
             ],
             "verbs": ["*"],
-        }
+        },
+        {"apiGroups": ["cert-manager.io"], "resources": ["certificates"], "verbs": ["*"]},
     ],
 }
-"""What `edit` of Kubernetes holds."""
+"""What `edit` of Kubernetes holds, and what the operator may where cert-manager issues identities."""
 
 
 def _set_modes(client: Server, modes: list[str]) -> list[str]:
@@ -104,6 +108,23 @@ def _allow_live(client: Server) -> list[str]:
         assert time.monotonic() < deadline, "the schema does not admit Live"
         time.sleep(0.1)
     return modes
+
+
+def _make_certificates_known(client: Server) -> None:
+    """The kind of cert-manager, unless another test has made it."""
+    code, answer = client.send("POST", f"{CRD.rpartition('/')[0]}", CERTIFICATES_CRD)
+    assert code in (201, 409), answer
+    deadline = time.monotonic() + 30
+    while not _are_certificates_served(client):
+        assert time.monotonic() < deadline, "Certificates are not served"
+        time.sleep(0.1)
+
+
+def _are_certificates_served(client: Server) -> bool:
+    try:
+        return client.send("GET", f"{COLLECTIONS['certificates']}/certificates")[0] == 200
+    except json.JSONDecodeError:  # of a group that it does not know yet the API server says so in plain text
+        return False
 
 
 def _wait_for_policies(client: Server) -> None:
@@ -371,13 +392,20 @@ def child(name: str = "child", **metadata: Any) -> Object:
     return {"metadata": {**owned("x", "venue-x")["metadata"], "name": f"{name}{next(_names)}", **metadata}}
 
 
-CHILDREN = ("configmaps", "services", "serviceaccounts", "networkpolicies", "poddisruptionbudgets")
+CHILDREN = ("configmaps", "services", "serviceaccounts", "networkpolicies", "poddisruptionbudgets", "certificates")
+CERTIFICATE: Object = {
+    "secretName": "venue-x-identity",
+    "uris": [f"spiffe://crowetrade.local/ns/{RESEARCH}/sa/venue-x"],
+    "dnsNames": [f"venue-x.{RESEARCH}.svc", f"venue-x.{RESEARCH}.svc.cluster.local"],
+}
 SPECS: dict[str, Object] = {
+    "certificates": {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "spec": CERTIFICATE},
     "services": {"spec": {"ports": [{"port": 1}]}},
     "networkpolicies": {"spec": {"podSelector": {}}},
     "poddisruptionbudgets": {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"a": "b"}}}},
 }
 COLLECTIONS = {
+    "certificates": "/apis/cert-manager.io/v1",
     "networkpolicies": "/apis/networking.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
 }
@@ -400,6 +428,25 @@ def test_the_operator_writes_children_of_our_resources_alone(server: Server, plu
     refused(server.send("PATCH", where, taken, OPERATOR), f"the operator does not touch {plural}")
     refused(server.send("DELETE", where, None, OPERATOR), f"the operator does not touch {plural}")
     assert server.send("DELETE", f"{path}/{body['metadata']['name']}", None, OPERATOR)[0] == 200
+
+
+OTHER_CERTIFICATES: dict[str, Object] = {
+    "the name of another venue": {"uris": [f"spiffe://crowetrade.local/ns/{RESEARCH}/sa/venue-other"]},
+    "the name in another namespace": {"uris": [f"spiffe://crowetrade.local/ns/{VENUES}/sa/venue-x"]},
+    "one more name": {"uris": [*CERTIFICATE["uris"], f"spiffe://crowetrade.local/ns/{SYSTEM_NAMESPACE}/sa/nats"]},
+    "the host of another service": {"dnsNames": [f"nats.{SYSTEM_NAMESPACE}.svc"]},
+    "a Secret that is not its own": {"secretName": "venue-other-identity"},
+    "an authority": {"isCA": True},
+}
+
+
+@pytest.mark.parametrize("what", OTHER_CERTIFICATES)
+def test_the_operator_has_no_certificate_made_for_another(server: Server, what: str) -> None:
+    path = f"{COLLECTIONS['certificates']}/namespaces/{RESEARCH}/certificates"
+    body = {**child(), **SPECS["certificates"], "spec": CERTIFICATE | OTHER_CERTIFICATES[what]}
+    words = "only for certificates of the service account of the resource that they are for"
+    refused(server.send("POST", path, body, OPERATOR), words)
+    assert server.send("POST", path, body)[0] == 201
 
 
 def test_the_operator_repairs_what_a_person_has_taken_its_label_from(server: Server) -> None:

@@ -1,5 +1,4 @@
-"""Certificates, where cert-manager issues identities: repaired as every other child. cert-manager's CRD is stood in for
-by one without a schema, whose lists are as atomic as those of cert-manager's."""
+"""Certificates, where cert-manager issues identities: repaired as every other child."""
 
 from __future__ import annotations
 
@@ -14,27 +13,13 @@ from crowetrade_operator.cluster.resources import CERTIFICATES, STRATEGIES, VENU
 from crowetrade_operator.errors import Conflict, NotFound
 from crowetrade_operator.settings import Issuer, Settings
 from crowetrade_operator_tests.conftest import CRDS
+from crowetrade_operator_tests.integration.cert_manager_crd import CRD
 from crowetrade_operator_tests.integration.desk import Desk
 from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
 from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
-SCHEMA = {"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
-CRD: Object = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {
-        "name": "certificates.cert-manager.io",
-        "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
-    },
-    "spec": {
-        "group": "cert-manager.io",
-        "scope": "Namespaced",
-        "names": {"kind": "Certificate", "plural": "certificates", "singular": "certificate"},
-        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": SCHEMA}}],
-    },
-}
 CHANGES: dict[str, Object] = {
     "another name": {"dnsNames": ["venue-sim-fx.elsewhere.svc"]},
     "one more name": {"uris": ["spiffe://crowetrade/ns/x/sa/venue-sim-fx", "spiffe://crowetrade/ns/x/sa/other"]},

@@ -103,6 +103,11 @@ class Identity:
         """The name of this process."""
         return self.credentials.name
 
+    @property
+    def knows_revoked(self) -> bool:
+        """Whether any certificate is known to be revoked."""
+        return bool(self._revocations.revoked())
+
     def client_context(self) -> ssl.SSLContext:
         """For clients; stays the same object, and each connection that is opened takes what is valid then."""
         return CurrentContext(self._current_context)

@@ -12,7 +12,9 @@ EXPIRY_SECONDS = Gauge(
 )
 RENEWALS = Counter("crowetrade_identity_renewals_total", "Certificates that the process was issued.")
 FAILURES = Counter(
-    "crowetrade_identity_failures_total", "Tries to get a certificate, or the trust in others, that failed.", ["what"]
+    "crowetrade_identity_failures_total",
+    "Tries to get a certificate, or the trust in others, or to write these to files for nats-server, that failed.",
+    ["what"],
 )
 REFUSED_PEERS = Counter(
     "crowetrade_identity_refused_peers_total", "Peers that were refused because of who they are, by reason.", ["reason"]

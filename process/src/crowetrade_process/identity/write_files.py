@@ -21,6 +21,7 @@ import structlog
 
 from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
+from crowetrade_process.identity import metrics
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.files import BUNDLE_FILE, CERTIFICATE_FILE, KEY_FILE
@@ -30,17 +31,20 @@ from crowetrade_process.identity.server_log import follow
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process.logs import configure_logging
-from crowetrade_process.stopping import cancelled, stop_on_signals
+from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 CONFIGURATION_ERROR = 78
 """EX_CONFIG of sysexits.h."""
 DEFAULT_TERMINATION_LOG = "/dev/termination-log"
+RETRY_SECONDS = 1.0
+"""After a certificate could not be written."""
 
 log = structlog.get_logger(__name__)
 
 
 def write(credentials: Credentials, directory: Path) -> None:
-    """Writes key, authorities and certificate, readable by their owner alone; the certificate last."""
+    """Writes key, authorities and certificate, readable by their owner alone; the certificate last. Where there is no
+    room for all of them none is replaced. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = {
         KEY_FILE: credentials.key_pem,
@@ -52,7 +56,8 @@ def write(credentials: Credentials, directory: Path) -> None:
         temporary.unlink(missing_ok=True)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
-        temporary.replace(directory / name)
+    for name in files:
+        (directory / f".{name}").replace(directory / name)
 
 
 def reload(pid_file: Path) -> None:
@@ -87,13 +92,27 @@ async def serve(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         if stopping.is_set():
             return
 
-        def changed() -> None:
-            write(identity.credentials, options.directory)
-            reload(options.reload_pid_file)
+        changed = asyncio.Event()
+        changed.set()
+        identity.on_change(changed.set)
+        await unless_stopping(stopping, keep_written(identity, changed, options.directory, options.reload_pid_file))
 
-        changed()
-        identity.on_change(changed)
-        await stopping.wait()
+
+async def keep_written(identity: Identity, changed: asyncio.Event, directory: Path, pid_file: Path) -> None:
+    """Writes what there is after each change, until it is cancelled; again soon where it cannot, because the program
+    would go on with a certificate that ends."""
+    while True:
+        await changed.wait()
+        changed.clear()
+        try:
+            write(identity.credentials, directory)
+        except OSError as error:
+            metrics.FAILURES.labels(what="files").inc()
+            log.error("identity_not_written", directory=str(directory), error=str(error))
+            changed.set()
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            reload(pid_file)
 
 
 @asynccontextmanager

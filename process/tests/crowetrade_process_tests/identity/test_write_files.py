@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import ssl
 import stat
 import subprocess
@@ -16,8 +17,11 @@ import nats
 import pytest
 from cryptography import x509
 
+from crowetrade_process.identity import metrics, write_files
 from crowetrade_process.identity.write_files import main
+from crowetrade_process.stopping import cancelled
 from crowetrade_process_tests.identity.authority import Authority, identity_name, write_identity
+from crowetrade_process_tests.identity.identities import identity_of
 
 SECONDS = 30.0
 NATS = identity_name("nats", "crowetrade-system")
@@ -104,6 +108,44 @@ async def test_a_renewed_certificate_is_shown_and_open_connections_stay(tmp_path
             await client.flush()
             assert client.is_connected
             await client.close()
+
+
+async def test_what_cannot_be_written_is_written_as_soon_as_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-server would go on with a certificate that ends, until the next one is due."""
+    monkeypatch.setattr(write_files, "RETRY_SECONDS", 0.02)
+    files = await identity_of(tmp_path / "source", NATS, Authority())
+    tls, pid_file, changed = tmp_path / "tls", tmp_path / "pid", asyncio.Event()
+    changed.set()
+    tls.write_text("in the way")
+    before = failures()
+    with running("sleep", "60") as program:
+        pid_file.write_text(str(program.pid))
+        keeping = asyncio.create_task(write_files.keep_written(files.identity, changed, tls, pid_file))
+        await until("two tries to fail", lambda: failures() >= before + 2)
+        assert program.poll() is None
+        tls.unlink()
+        await until("the program to be told", lambda: program.poll() == -signal.SIGHUP)
+        assert (tls / "tls.crt").read_bytes() == files.identity.credentials.chain_pem
+        await cancelled(keeping)
+
+
+def failures() -> float:
+    """Tries to write the files."""
+    return float(metrics.FAILURES.labels(what="files")._value.get())
+
+
+async def test_a_volume_without_room_for_all_keeps_the_files_of_before(tmp_path: Path) -> None:
+    authority, tls = Authority(), tmp_path / "tls"
+    files = await identity_of(tmp_path / "source", NATS, authority)
+    write_files.write(before := files.identity.credentials, tls)
+    await files.renew(authority.issue_to(NATS), authority)
+    (tls / ".tls.crt").mkdir()  # in the way of the last file
+    with pytest.raises(OSError, match=r"tls\.crt"):
+        write_files.write(files.identity.credentials, tls)
+    assert (tls / "tls.key").read_bytes() == before.key_pem
+    assert (tls / "tls.crt").read_bytes() == before.chain_pem
 
 
 def test_without_a_source_it_says_what_to_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
