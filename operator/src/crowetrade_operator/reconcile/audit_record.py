@@ -75,7 +75,8 @@ class AuditRecord:
         self._kept = Kept(cluster, settings.operator_namespace)
         self.broken: dict[str, str] = {}
         """What is wrong with a chain, by writer."""
-        self._is_caught_up = False
+        self.is_caught_up = False
+        """Whether it is recorded what changed while no operator worked."""
         # By namespace and uid: what the trail said last, and what was there when this operator began.
         self._said: dict[str, dict[str, Recorded]] = {}
         self._found: dict[str, dict[str, Object]] = {}
@@ -112,7 +113,7 @@ class AuditRecord:
             for event in events_of(before, after):
                 self._trail.record(event)
             self._say(namespace, item["metadata"]["uid"], after)
-        elif self._can_read(namespace) and self._is_caught_up:
+        elif self._can_read(namespace) and self.is_caught_up:
             self._look_again(namespace)
 
     def _say(self, namespace: str, uid: str, item: Object | None) -> None:
@@ -158,7 +159,7 @@ class AuditRecord:
     async def finish(self) -> None:
         """Keeps what the trail has told of resources, when all of it is on the bus and nothing more is recorded: who
         works here next would tell it again."""
-        if not self._is_caught_up:
+        if not self.is_caught_up:
             return
         try:
             async with asyncio.timeout(FINISH_SECONDS):
@@ -271,7 +272,7 @@ class AuditRecord:
                 self._said[namespace] = kept.get(namespace, {})
             else:
                 await self._catch_up_in(namespace, kept.get(namespace, {}), found.get(namespace, {}))
-        self._is_caught_up = True
+        self.is_caught_up = True
 
     async def _catch_up_in(self, namespace: str, kept: Mapping[str, Recorded], found: Mapping[str, Object]) -> None:
         for event in self._events_while_away(namespace, kept, found, WHILE_AWAY):

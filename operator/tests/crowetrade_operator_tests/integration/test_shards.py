@@ -12,18 +12,29 @@ import nats.js.errors
 import pytest
 
 from crowetrade import subjects
+from crowetrade.audit.v1 import audit_pb2
 from crowetrade_api.names import SHARD_LABEL
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, NAMESPACES, SERVICES, VENUES
+from crowetrade_operator.cluster.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    LEASES,
+    NAMESPACES,
+    RISK_LIMITS,
+    SERVICES,
+    VENUES,
+)
 from crowetrade_operator.cluster.shard import CLAIM_PREFIX, Shard
+from crowetrade_operator.decide.changes import WHILE_AWAY
 from crowetrade_operator.main import Operator
 from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.settings import Settings, from_environment
 from crowetrade_operator_tests.fault_proxy import FaultProxy
 from crowetrade_operator_tests.integration.desk import running, started
-from crowetrade_operator_tests.samples import venue_manifest
+from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import until
+from crowetrade_process.audit.chain import decode
 
 pytestmark = pytest.mark.integration
 
@@ -73,6 +84,18 @@ async def test_two_shards_work_at_once_and_neither_touches_what_is_the_others(
             assert operator.parts.context.cache.namespaces("VenueConnection") == [place]
 
 
+async def told(nats_url: str, namespace: str) -> list[tuple[str, str, str]]:
+    """Action, name and reason of what operators have recorded of a namespace."""
+    async with nats_client(nats_url) as bus:
+        jetstream = bus.jetstream()
+        last = (await jetstream.stream_info(subjects.AUDIT_STREAM)).state.last_seq
+        found = [(await jetstream.get_msg(subjects.AUDIT_STREAM, place)).data or b"" for place in range(1, last + 1)]
+    events = [decode(payload, "").event for payload in found]
+    return [
+        (audit_pb2.Action.Name(one.action)[7:], one.name, one.reason) for one in events if one.namespace == namespace
+    ]
+
+
 async def label(cluster: Cluster, namespace: str, shard: str | None) -> None:
     """From now on the namespace is of that shard, or of none."""
     await cluster.merge(NAMESPACES, "", namespace, {"metadata": {"labels": {SHARD_LABEL: shard}}})
@@ -94,8 +117,7 @@ async def test_a_namespace_goes_from_one_shard_to_another_with_its_label(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two operators: the one ends all work before the other begins, nothing is made again, and no gateway restarts."""
-    # The audit trail's ends are no work in the namespace.
-    monkeypatch.setattr(audit_record, "KEEP_SECONDS", 3600.0)
+    monkeypatch.setattr(audit_record, "KEEP_SECONDS", 0.1)
     other, fx_name, rates_name = f"{namespace}-b", f"fx-{namespace}", f"rates-{namespace}"
     await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
     await cluster.create(VENUES, namespace, venue_manifest("sim-fx", namespace))
@@ -150,6 +172,16 @@ async def test_a_namespace_goes_from_one_shard_to_another_with_its_label(
             assert fx_line.writes[-1] < rates_line.writes[taken]
             deployment = await cluster.get(DEPLOYMENTS, namespace, "venue-sim-fx")
             assert deployment["metadata"]["generation"] == 1, "the gateway is not restarted"
+
+            limit = limit_manifest("after", namespace)
+            await cluster.create(RISK_LIMITS, namespace, limit)
+
+            async def is_told() -> bool:
+                return ("CREATED", limit["metadata"]["name"], "") in await told(nats_url, namespace)
+
+            await until("the limit to be in the audit trail", is_told)
+            changes = [row for row in await told(nats_url, namespace) if row[0] in ("CREATED", "CHANGED", "DELETED")]
+            assert changes == [("CREATED", "sim-fx", WHILE_AWAY), ("CREATED", limit["metadata"]["name"], "")]
 
             await label(cluster, namespace, None)
             await until("rates to have its own again", works_in(rates, other))
