@@ -237,7 +237,8 @@ class AuditRecord:
     def _tell(self, broken: Mapping[str, str]) -> None:
         for writer, why in broken.items():
             if writer not in self.broken:
-                log.error("audit_chain_broken", writer=writer, why=why, hint="crowetrade audit verify")
+                name = KEPT_CONFIG_MAPS[place_of(writer)]
+                log.error("audit_chain_broken", writer=writer, why=why, kept_in=name, hint="crowetrade audit verify")
                 self._trail.record(
                     audit_pb2.AuditEvent(
                         action=audit_pb2.ACTION_CHAIN_BELOW_RECORD,

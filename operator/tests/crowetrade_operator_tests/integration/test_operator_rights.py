@@ -84,6 +84,8 @@ def test_the_charts_rules_are_what_the_operators_kinds_need() -> None:
     assert said(lease) == needed(LEASES) | rights(CONFIG_MAPS, "create", "get", "patch")
     named = {tuple(rule["resourceNames"]) for rule in lease["rules"] if "create" not in rule["verbs"]}
     assert named == {("crowetrade-operator",), KEPT_CONFIG_MAPS}
+    made = [item["metadata"]["name"] for item in of_kind(some, "ConfigMap")]
+    assert [name for name in made if name.startswith(KEPT_CONFIG_MAPS[0])] == list(KEPT_CONFIG_MAPS)
     with_certificates = rendered("identity.source=CertManager", "identity.certManager.issuerRef.name=ca")
     (more,) = [item for item in of_kind(with_certificates, "ClusterRole") if _is_operators(item)]
     assert said(more) - needed() == needed(CERTIFICATES)
