@@ -71,8 +71,8 @@ class FaultProxy:
         self.asked = False
         """Whether anybody has asked for a Lease."""
         self.writes: list[float] = []
-        """When requests came that change something in a namespace that is worked in, on the clock of the loop: no Lease,
-        and nothing that is kept of the audit trail."""
+        """When requests came that change something that is worked on, on the clock of the loop: no Lease, and nothing
+        that is kept of the audit trail."""
         self._server = server
         self._rng = random.Random(seed)
         self._slow_seconds = slow_seconds

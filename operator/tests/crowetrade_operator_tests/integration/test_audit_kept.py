@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from crowetrade import subjects
-from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
@@ -26,16 +24,15 @@ from crowetrade_operator.reconcile import audit_kept, audit_record
 from crowetrade_operator.reconcile.audit_kept import MAX_BYTES, Kept, Place
 from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests.integration.trail import told
 from crowetrade_operator_tests.samples import change, limit_manifest
-from crowetrade_operator_tests.servers import NatsServer, nats_client
+from crowetrade_operator_tests.servers import NatsServer
 from crowetrade_operator_tests.waiting import counted, end, until
 from crowetrade_process.audit.chain import End, Head
-from crowetrade_process.audit.chain import decode as decode_record
 from crowetrade_process.audit.trail import CAPACITY, Trail, connecting
 from crowetrade_process.audit.verification import KEPT_CONFIG_MAPS, end_text, place_of
 
 pytestmark = pytest.mark.integration
-Row = tuple[str, str, str, str]
 FLEET = 20_000
 
 
@@ -117,20 +114,6 @@ async def leading(
     await shard.audit.finish()
 
 
-async def rows(bus: Bus) -> list[Row]:
-    """Action, namespace, name and reason of what operators have recorded."""
-    found = list[Row]()
-    async with nats_client(bus.url) as client:
-        jetstream = client.jetstream()
-        last = (await jetstream.stream_info(subjects.AUDIT_STREAM)).state.last_seq
-        for place in range(1, last + 1):
-            message = await jetstream.get_msg(subjects.AUDIT_STREAM, place, direct=True)
-            event = decode_record(message.data or b"", "").event
-            if event.action:
-                found.append((audit_pb2.Action.Name(event.action)[7:], event.namespace, event.name, event.reason))
-    return found
-
-
 def of(settings: Settings, *namespaces: str) -> Settings:
     """An operator of these namespaces."""
     return replace(settings, namespaces=namespaces)
@@ -169,24 +152,24 @@ async def test_shards_keep_what_is_theirs_and_a_namespace_is_handed_over(
         for shard, items in ((first, desk), (second, rates)):
             for item in items:
                 shard.cache.put(item)
-    before = await rows(bus)
+    before = await told(bus.url)
     assert len(before) == 16
 
     for namespace, items in (("desk", desk), ("rates", rates)):
         async with leading(cluster, bus, of(settings, namespace), *items):
             pass
-    assert await rows(bus) == before, "a restart of either finds nothing"
+    assert await told(bus.url) == before, "a restart of either finds nothing"
 
     # The one gives its namespace away; in between one is edited there and one deleted.
     desk = [edited(desk[0]), *desk[1:3]]
     async with leading(cluster, bus, of(settings, "desk", "rates"), *desk, *rates):
         pass
-    told = [("CHANGED", "desk", "a", WHILE_AWAY), ("DELETED", "desk", "d", WHILE_AWAY)]
-    assert (await rows(bus))[len(before) :] == told
+    expected = [("CHANGED", "desk", "a", WHILE_AWAY), ("DELETED", "desk", "d", WHILE_AWAY)]
+    assert (await told(bus.url))[len(before) :] == expected
     for namespace, items in (("rates", rates), ("desk", desk)):
         async with leading(cluster, bus, of(settings, namespace), *items):
             pass
-    assert (await rows(bus))[len(before) :] == told
+    assert (await told(bus.url))[len(before) :] == expected
     assert await names_kept(cluster, settings) == {"desk": names[:3], "rates": names}
 
 
@@ -199,7 +182,7 @@ async def test_what_was_told_right_before_the_end_is_not_told_again(
         shard.cache.put(edited(limit))
     async with leading(cluster, bus, of(settings, "desk"), edited(limit)):
         pass
-    assert [row[0] for row in await rows(bus)] == ["CREATED", "CHANGED"]
+    assert [row[0] for row in await told(bus.url)] == ["CREATED", "CHANGED"]
 
 
 async def test_what_is_not_on_the_bus_is_not_kept(
@@ -218,7 +201,7 @@ async def test_what_is_not_on_the_bus_is_not_kept(
     await audit.finish()
     async with leading(cluster, bus, of(settings, "desk"), edited(limit)):
         pass
-    assert [(row[0], row[3]) for row in await rows(bus)] == [("CREATED", WHILE_AWAY), ("CHANGED", WHILE_AWAY)]
+    assert [(row[0], row[3]) for row in await told(bus.url)] == [("CREATED", WHILE_AWAY), ("CHANGED", WHILE_AWAY)]
 
 
 async def keep_fleet(cluster: Cluster, settings: Settings, fleet: list[Object]) -> None:
@@ -245,14 +228,14 @@ async def test_a_fleet_is_kept_and_a_restart_tells_what_changed_alone(
     found = [*same, edited(last)]
     async with leading(cluster, bus, of(settings, "desk"), *found):
         pass
-    told = [row[::2] for row in await rows(bus)]
-    assert told == [("CHANGED", last["metadata"]["name"]), ("DELETED", first["metadata"]["name"])]
+    rows = [row[::2] for row in await told(bus.url)]
+    assert rows == [("CHANGED", last["metadata"]["name"]), ("DELETED", first["metadata"]["name"])]
     assert len((await names_kept(cluster, settings))["desk"]) == FLEET - 1
     before = counted("api_requests", resource="configmaps", verb="patch")
     async with leading(cluster, bus, of(settings, "desk"), *found):
         pass
     assert counted("api_requests", resource="configmaps", verb="patch") == before, "nothing has changed"
-    assert len(await rows(bus)) == 2
+    assert len(await told(bus.url)) == 2
 
 
 async def test_the_first_operator_waits_for_the_queue_of_the_trail(
@@ -260,7 +243,7 @@ async def test_the_first_operator_waits_for_the_queue_of_the_trail(
 ) -> None:
     async with leading(cluster, bus, of(settings, "desk"), *limits("desk", count=100), capacity=10):
         pass
-    assert [row[0] for row in await rows(bus)] == ["CREATED"] * 100
+    assert [row[0] for row in await told(bus.url)] == ["CREATED"] * 100
 
 
 async def test_what_there_is_no_room_for_is_not_taken_for_new(
@@ -270,7 +253,7 @@ async def test_what_there_is_no_room_for_is_not_taken_for_new(
     monkeypatch.setattr(audit_kept, "MAX_BYTES", 1500)
     async with leading(cluster, bus, of(settings, "small", "large"), *small, *large):
         pass
-    before = await rows(bus)
+    before = await told(bus.url)
     assert len(before) == 201
     found = dict((await stored(cluster, settings)).resources())
     assert {text for (_, namespace), text in found.items() if namespace == "large"} == {NOT_KEPT}
@@ -279,13 +262,13 @@ async def test_what_there_is_no_room_for_is_not_taken_for_new(
         monkeypatch.setattr(audit_kept, "MAX_BYTES", limit)
         async with leading(cluster, bus, of(settings, "small", "large"), edited(small[0]), *large[1:]):
             pass
-    told = (await rows(bus))[len(before) :]
+    since = (await told(bus.url))[len(before) :]
     not_known = ("RECORDS_LOST", "large", "", NOT_KNOWN)
-    assert told == [not_known, ("CHANGED", "small", "a", WHILE_AWAY), not_known]
+    assert since == [not_known, ("CHANGED", "small", "a", WHILE_AWAY), not_known]
     # Now there is room.
     async with leading(cluster, bus, of(settings, "small", "large"), edited(small[0]), *large[2:]):
         pass
-    assert (await rows(bus))[-1] == ("DELETED", "large", large[1]["metadata"]["name"], WHILE_AWAY)
+    assert (await told(bus.url))[-1] == ("DELETED", "large", large[1]["metadata"]["name"], WHILE_AWAY)
 
 
 async def test_what_cannot_be_read_is_not_taken_for_new(cluster: Cluster, bus: Bus, settings: Settings) -> None:
@@ -294,7 +277,7 @@ async def test_what_cannot_be_read_is_not_taken_for_new(cluster: Cluster, bus: B
     await store.write({}, {(place_of(limit["metadata"]["uid"]), "desk"): "AAAA"})
     async with leading(cluster, bus, of(settings, "desk"), limit):
         pass
-    assert await rows(bus) == [("RECORDS_LOST", "desk", "", NOT_KNOWN)]
+    assert await told(bus.url) == [("RECORDS_LOST", "desk", "", NOT_KNOWN)]
     assert await names_kept(cluster, settings) == {"desk": ["a"]}
 
 
@@ -344,23 +327,23 @@ async def test_a_namespace_that_cannot_be_read_was_neither_deleted_nor_created(
     limit, other, gone = limits("desk", "a", "b", "c")
     async with leading(cluster, bus, everywhere, limit, other, gone):
         pass
-    before = await rows(bus)
+    before = await told(bus.url)
     async with leading(cluster, bus, everywhere, limit, unreadable=names) as shard:
         shard.cache.remove(limit)  # what was read of it is forgotten
-    assert await rows(bus) == before
+    assert await told(bus.url) == before
     async with leading(cluster, bus, everywhere, unreadable=names) as shard:
         for item in (limit, edited(other)):
             shard.cache.put(item)
         shard.unreadable.clear()
 
         async def is_told() -> bool:
-            return len(await rows(bus)) == len(before) + 2
+            return len(await told(bus.url)) == len(before) + 2
 
         await until("what has changed to be told", is_told)
         # From here on as everywhere.
         shard.cache.put(edited(limit))
         shard.unreadable |= dict.fromkeys(names, "forbidden")
         shard.cache.remove(edited(limit))
-    told = [("CHANGED", "desk", "b", WHILE_UNREADABLE), ("DELETED", "desk", "c", WHILE_UNREADABLE)]
-    assert (await rows(bus))[len(before) :] == [*told, ("CHANGED", "desk", "a", "")]
+    expected = [("CHANGED", "desk", "b", WHILE_UNREADABLE), ("DELETED", "desk", "c", WHILE_UNREADABLE)]
+    assert (await told(bus.url))[len(before) :] == [*expected, ("CHANGED", "desk", "a", "")]
     assert await names_kept(cluster, settings) == {"desk": ["a", "b"]}

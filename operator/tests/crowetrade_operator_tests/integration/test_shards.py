@@ -12,7 +12,6 @@ import nats.js.errors
 import pytest
 
 from crowetrade import subjects
-from crowetrade.audit.v1 import audit_pb2
 from crowetrade_api.names import SHARD_LABEL
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
@@ -31,10 +30,10 @@ from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.settings import Settings, from_environment
 from crowetrade_operator_tests.fault_proxy import FaultProxy
 from crowetrade_operator_tests.integration.desk import running, started
+from crowetrade_operator_tests.integration.trail import changes_told
 from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import until
-from crowetrade_process.audit.chain import decode
 
 pytestmark = pytest.mark.integration
 
@@ -82,18 +81,6 @@ async def test_two_shards_work_at_once_and_neither_touches_what_is_the_others(
         for operator, place in ((fx, namespace), (rates, other)):
             assert operator.parts is not None
             assert operator.parts.context.cache.namespaces("VenueConnection") == [place]
-
-
-async def told(nats_url: str, namespace: str) -> list[tuple[str, str, str]]:
-    """Action, name and reason of what operators have recorded of a namespace."""
-    async with nats_client(nats_url) as bus:
-        jetstream = bus.jetstream()
-        last = (await jetstream.stream_info(subjects.AUDIT_STREAM)).state.last_seq
-        found = [(await jetstream.get_msg(subjects.AUDIT_STREAM, place)).data or b"" for place in range(1, last + 1)]
-    events = [decode(payload, "").event for payload in found]
-    return [
-        (audit_pb2.Action.Name(one.action)[7:], one.name, one.reason) for one in events if one.namespace == namespace
-    ]
 
 
 async def label(cluster: Cluster, namespace: str, shard: str | None) -> None:
@@ -173,15 +160,15 @@ async def test_a_namespace_goes_from_one_shard_to_another_with_its_label(
             deployment = await cluster.get(DEPLOYMENTS, namespace, "venue-sim-fx")
             assert deployment["metadata"]["generation"] == 1, "the gateway is not restarted"
 
-            limit = limit_manifest("after", namespace)
-            await cluster.create(RISK_LIMITS, namespace, limit)
+            await cluster.create(RISK_LIMITS, namespace, limit_manifest("after", namespace))
+            created = ("CREATED", namespace, "after", "")
 
             async def is_told() -> bool:
-                return ("CREATED", limit["metadata"]["name"], "") in await told(nats_url, namespace)
+                return created in await changes_told(nats_url, namespace)
 
             await until("the limit to be in the audit trail", is_told)
-            changes = [row for row in await told(nats_url, namespace) if row[0] in ("CREATED", "CHANGED", "DELETED")]
-            assert changes == [("CREATED", "sim-fx", WHILE_AWAY), ("CREATED", limit["metadata"]["name"], "")]
+            first = ("CREATED", namespace, "sim-fx", WHILE_AWAY)
+            assert await changes_told(nats_url, namespace) == [first, created], "the hand-over changes nothing"
 
             await label(cluster, namespace, None)
             await until("rates to have its own again", works_in(rates, other))
