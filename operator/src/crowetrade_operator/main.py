@@ -114,6 +114,7 @@ class Parts:
             async with asyncio.timeout(SHUTDOWN_SECONDS):
                 await self.context.status.finish()
                 await self.context.recorder.drain()
+        await self.audit.finish()
 
 
 class Operator:
@@ -346,6 +347,7 @@ class Operator:
             async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
                 yield self.parts
         finally:
+            # The namespaces may go to another shard; a leader that stops has done it already.
             await audit.finish()
             controller.queue.close()
             await context.direct.close()

@@ -48,7 +48,7 @@ log = structlog.get_logger()
 
 KEEP_SECONDS = 30.0
 RETRY_SECONDS = 2.0
-FINISH_SECONDS = 3.0
+FINISH_SECONDS = 1.0
 
 
 class AuditRecord:
@@ -85,6 +85,8 @@ class AuditRecord:
         # Where nothing was kept because there was no room, and where something else is to be kept than before.
         self._unknown = set[Place]()
         self._unkept = set[Place]()
+        # An operator that ends does not end before what it writes meanwhile.
+        self._writing = asyncio.Lock()
         for item in (item for kind in Kind for item in cache.of_kind(kind)):
             namespace, uid = _namespace_of(item), item["metadata"]["uid"]
             if self._can_read(namespace):
@@ -157,12 +159,13 @@ class AuditRecord:
             await asyncio.sleep(KEEP_SECONDS)
 
     async def finish(self) -> None:
-        """Keeps what the trail has told of resources, when all of it is on the bus and nothing more is recorded: who
-        works here next would tell it again."""
+        """Keeps what the trail has told of resources, when all of it comes to the bus: who works here next would tell
+        it again. Called while the Lease is held."""
         if not self.is_caught_up:
             return
         try:
             async with asyncio.timeout(FINISH_SECONDS):
+                await self._trail.settle()
                 while not await self._is_written(self._kept.ends):
                     await self._kept.read()
         except (ClusterError, TimeoutError) as error:
@@ -198,10 +201,11 @@ class AuditRecord:
     async def _is_written(self, ends: Mapping[str, str]) -> bool:
         """Writes; false when another operator has written since it was read: those of other shards do, each at most
         once in KEEP_SECONDS."""
-        try:
-            await self._write(ends)
-        except Conflict:
-            return False
+        async with self._writing:
+            try:
+                await self._write(ends)
+            except Conflict:
+                return False
         return True
 
     async def _write(self, ends: Mapping[str, str]) -> None:

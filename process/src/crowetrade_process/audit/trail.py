@@ -114,6 +114,12 @@ class Trail:
         """Whether all that was recorded is on the bus."""
         return not self._waiting and not self._lost
 
+    async def settle(self) -> None:
+        """Returns when all that was recorded is on the bus."""
+        while not self.settled:
+            self._written.clear()
+            await self._written.wait()
+
     async def room(self) -> None:
         """Returns when half of the queue is free: for those who record much at once and can wait."""
         while len(self._waiting) > self._capacity // 2 or self._waiting_bytes > CAPACITY_BYTES // 2:
@@ -192,6 +198,7 @@ class Trail:
                 )
             )
             self._lost -= lost
+            self._written.set()
 
     async def _vouch(self) -> None:
         await self._append(None)
