@@ -10,6 +10,11 @@ app.kubernetes.io/name: crowetrade-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* As KEPT_CONFIG_MAPS of crowetrade_process.audit.verification, which a test compares. */ -}}
+{{- define "crowetrade.auditConfigMaps" -}}
+[crowetrade-audit, crowetrade-audit-1, crowetrade-audit-2, crowetrade-audit-3]
+{{- end }}
+
 {{- define "crowetrade.riskAuditorSelector" -}}
 app.kubernetes.io/name: crowetrade-risk-auditor
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -114,6 +114,7 @@ class Parts:
             async with asyncio.timeout(SHUTDOWN_SECONDS):
                 await self.context.status.finish()
                 await self.context.recorder.drain()
+        await self.audit.finish()
 
 
 class Operator:
@@ -340,14 +341,14 @@ class Operator:
         trail.record_start(f"operator {version('crowetrade-operator')} leads")
         if self.identity is not None:
             self.identity.on_refusal(Refusals(trail).refused)
-        audit = AuditRecord(
-            cluster, cache, bus, trail, settings.operator_namespace, settings.streams.audit_retention_seconds
-        )
+        audit = AuditRecord(cluster, cache, bus, trail, settings, view.relist.unreadable)
         self.parts = Parts(context, controller, audit, view.relist, view.kopf, view.watch)
         try:
             async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
                 yield self.parts
         finally:
+            # The namespaces may go to another shard; a leader that stops has done it already.
+            await audit.finish()
             controller.queue.close()
             await context.direct.close()
             self.parts = None

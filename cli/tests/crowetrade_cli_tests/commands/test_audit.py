@@ -17,7 +17,7 @@ from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator_tests.servers import nats_client
 from crowetrade_process.audit.chain import End, Head, head_of
 from crowetrade_process.audit.trail import Trail, connecting
-from crowetrade_process.audit.verification import KEPT_CONFIG_MAP, end_text
+from crowetrade_process.audit.verification import KEPT_CONFIG_MAPS, end_text, place_of
 from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.holder import Identity, utc_now
 from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
@@ -231,16 +231,24 @@ def test_what_the_operator_keeps_is_read_in_the_cluster(
     nats_url: str, run: Run, trails: Trails, cluster: Cluster
 ) -> None:
     kept = json.loads(Path(trails.kept).read_text())
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": KEPT_CONFIG_MAP}}
+
+    def keep(*names: str) -> None:
+        for number, name in enumerate(names):
+            data = {writer: end for writer, end in kept.items() if place_of(writer) == number}
+            cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+
     verify = ("audit", "verify", "--nats", nats_url, "--ca", trails.ca, "--operator-namespace", cluster.namespace)
-    assert "not found" in run(*verify).err
-    cluster.apply({**body, "data": {**kept, "resources": "{}"}})
+    keep(*KEPT_CONFIG_MAPS[:-1])
+    assert f'"{KEPT_CONFIG_MAPS[-1]}" not found' in run(*verify).err, "some ends are not known"
+    keep(*KEPT_CONFIG_MAPS)
     ended = run(*verify)
     assert (ended.code, ended.err) == (0, "")
     asyncio.run(replace(nats_url, trails.messages[:-1]))
     assert "its end was cut off" in run(*verify).err
-    cluster.apply({**body, "data": {"a.b": "what is this"}})
-    assert "holds no ends of chains" in run(*verify).err
+    kept["a.b"] = "what is this"
+    keep(*KEPT_CONFIG_MAPS)
+    place = f"ConfigMap {cluster.namespace}/{KEPT_CONFIG_MAPS[place_of('a.b')]}"
+    assert f"{place} holds something else than ends of chains" in run(*verify).err
 
 
 def test_a_bus_without_an_audit_trail(nats_url: str, run: Run) -> None:

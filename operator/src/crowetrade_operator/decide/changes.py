@@ -22,6 +22,8 @@ from crowetrade_operator.cluster.compare import content_hash
 from crowetrade_operator.cluster.objects import Object
 
 WHILE_AWAY = "found when the operator began to work: changed while none did"
+WHILE_UNREADABLE = "found when the namespace could be read again: changed while it could not"
+NOT_KNOWN = "what changed here while no operator worked is not known: what was recorded last was not kept"
 DELETION_ASKED = "the deletion was asked for; the API server's audit log says by whom"
 GONE = "gone; the API server's audit log says by whom"
 _NOT_SAID = frozenset({CHANGED_BY_ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration"})
@@ -83,25 +85,28 @@ def events_of(before: Object | None, after: Object | None) -> list[audit_pb2.Aud
     return events
 
 
-def events_while_away(kept: Mapping[str, Recorded], found: Mapping[str, Object]) -> list[audit_pb2.AuditEvent]:
+def events_while_away(
+    kept: Mapping[str, Recorded], found: Mapping[str, Object], reason: str = WHILE_AWAY
+) -> list[audit_pb2.AuditEvent]:
     """What has changed since the audit trail spoke last, by uid: what it was before and who changed it in between is
     not known."""
     events = []
     for uid, item in found.items():
         if uid not in kept:
-            events.append(
-                _event(audit_pb2.ACTION_CREATED, item, author=_author(None, item), reason=WHILE_AWAY, after=item)
-            )
+            events.append(_event(audit_pb2.ACTION_CREATED, item, author=_author(None, item), reason=reason, after=item))
         elif kept[uid] != recorded(item):
-            events.append(
-                _event(audit_pb2.ACTION_CHANGED, item, author=_author(item, item), reason=WHILE_AWAY, after=item)
-            )
+            events.append(_event(audit_pb2.ACTION_CHANGED, item, author=_author(item, item), reason=reason, after=item))
     for uid, gone in kept.items():
         if uid not in found:
-            event = audit_pb2.AuditEvent(action=audit_pb2.ACTION_DELETED, reason=WHILE_AWAY, uid=uid)
+            event = audit_pb2.AuditEvent(action=audit_pb2.ACTION_DELETED, reason=reason, uid=uid)
             event.kind, event.namespace, event.name = gone.kind, gone.namespace, gone.name
             events.append(event)
     return events
+
+
+def unknown_while_away(namespace: str) -> audit_pb2.AuditEvent:
+    """Nothing can be said about what changed in a namespace."""
+    return audit_pb2.AuditEvent(action=audit_pb2.ACTION_RECORDS_LOST, namespace=namespace, reason=NOT_KNOWN)
 
 
 def _event(

@@ -1,20 +1,21 @@
 """The operator's part of the audit trail: what people change, and what shows that no chain was tampered with.
 
-The end of every writer's chain is kept in a ConfigMap, which whoever tampers with the bus cannot change. An end that is
-kept moves forward alone: a chain that ends before it, or does not hold that record any more, is told, and what is kept
-stays until a person takes the key away. Beside them is kept what the trail said last about each resource, so that what
-changes while no operator works is recorded by the next one.
+The end of every writer's chain is kept where whoever tampers with the bus cannot change it (see audit_kept). An end
+that is kept moves forward alone: a chain that ends before it, or does not hold that record any more, is told, and what
+is kept stays until a person takes the key away.
+
+Beside them is kept, per namespace, what the trail said last about each resource, so that what changes while no operator
+works is recorded by the next one that works there, in whichever shard. Only namespaces that this operator works in and
+can read are compared. Where nothing is kept because there was no room for it, nothing is claimed: one record says that
+it is not known.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import astuple
-from typing import Any
 
 import structlog
 
@@ -25,19 +26,29 @@ from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.cluster.resources import BY_KIND, CONFIG_MAPS, Role
-from crowetrade_operator.decide.changes import Recorded, events_of, events_while_away, recorded
-from crowetrade_operator.errors import BusUnavailable, ClusterError, NotFound
+from crowetrade_operator.cluster.resources import BY_KIND, Role
+from crowetrade_operator.decide.changes import (
+    WHILE_AWAY,
+    WHILE_UNREADABLE,
+    Recorded,
+    events_of,
+    events_while_away,
+    recorded,
+    unknown_while_away,
+)
+from crowetrade_operator.decide.kept_resources import NOT_KEPT, decode, encode
+from crowetrade_operator.errors import BusUnavailable, ClusterError, Conflict
+from crowetrade_operator.reconcile.audit_kept import Kept, Place
+from crowetrade_operator.settings import Settings
 from crowetrade_process.audit.chain import End
 from crowetrade_process.audit.trail import Trail
-from crowetrade_process.audit.verification import KEPT_CONFIG_MAP, RESOURCES_KEY, end_text, read_ends
+from crowetrade_process.audit.verification import KEPT_CONFIG_MAPS, end_text, place_of, read_ends
 
 log = structlog.get_logger()
 
 KEEP_SECONDS = 30.0
 RETRY_SECONDS = 2.0
-MAX_RESOURCES_BYTES = 700_000
-"""A ConfigMap holds 1 MiB."""
+FINISH_SECONDS = 1.0
 
 
 class AuditRecord:
@@ -49,40 +60,96 @@ class AuditRecord:
         cache: Cache,
         bus: Bus,
         trail: Trail,
-        namespace: str,
-        retention_seconds: int,
+        settings: Settings,
+        unreadable: Mapping[str, str],
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`namespace` is the operator's."""
-        self._cluster = cluster
+        """`unreadable` is why namespaces cannot be read, kept up to date; the empty name stands for all."""
+        self._cache = cache
         self._bus = bus
         self._trail = trail
-        self._namespace = namespace
-        self._retention_ns = retention_seconds * 10**9
+        self._namespaces = settings.namespaces
+        self._unreadable = unreadable
+        self._retention_ns = settings.streams.audit_retention_seconds * 10**9
         self._clock_ns = clock_ns
-        self._data: dict[str, str] = {}
+        self._kept = Kept(cluster, settings.operator_namespace)
         self.broken: dict[str, str] = {}
         """What is wrong with a chain, by writer."""
-        self._found = {item["metadata"]["uid"]: item for kind in Kind for item in cache.of_kind(kind)}
-        self._resources = {uid: recorded(item) for uid, item in self._found.items()}
+        self.is_caught_up = False
+        """Whether it is recorded what changed while no operator worked."""
+        # By namespace and uid: what the trail said last, and what was there when this operator began.
+        self._said: dict[str, dict[str, Recorded]] = {}
+        self._found: dict[str, dict[str, Object]] = {}
+        # Not compared with what the trail said last, because they cannot or could not be read.
+        self._away = set[str]()
+        # Where nothing was kept because there was no room, and where something else is to be kept than before.
+        self._unknown = set[Place]()
+        self._unkept = set[Place]()
+        # An operator that ends does not end before what it writes meanwhile.
+        self._writing = asyncio.Lock()
+        for item in (item for kind in Kind for item in cache.of_kind(kind)):
+            namespace, uid = _namespace_of(item), item["metadata"]["uid"]
+            if self._can_read(namespace):
+                self._found.setdefault(namespace, {})[uid] = item
+                self._said.setdefault(namespace, {})[uid] = recorded(item)
+            else:
+                self._away.add(namespace)
         cache.listen(self._changed)
+
+    def _can_read(self, namespace: str) -> bool:
+        return "" not in self._unreadable and namespace not in self._unreadable
+
+    def _works_in(self, namespace: str) -> bool:
+        return not self._namespaces or namespace in self._namespaces
 
     def _changed(self, before: Object | None, after: Object | None) -> None:
         item = after or before
         assert item is not None
         if BY_KIND[item["kind"]].role is not Role.OWN:
             return
-        for event in events_of(before, after):
+        namespace = _namespace_of(item)
+        if not self._can_read(namespace) and (before is None or after is None):
+            # It was not created or deleted: half of a namespace was read, or what was read of it is forgotten.
+            self._away.add(namespace)
+        elif namespace not in self._away:
+            for event in events_of(before, after):
+                self._trail.record(event)
+            self._say(namespace, item["metadata"]["uid"], after)
+        elif self._can_read(namespace) and self.is_caught_up:
+            self._look_again(namespace)
+
+    def _say(self, namespace: str, uid: str, item: Object | None) -> None:
+        said = self._said.setdefault(namespace, {})
+        before, after = said.pop(uid, None), recorded(item) if item is not None else None
+        if after is not None:
+            said[uid] = after
+        if before != after:
+            self._unkept.add((place_of(uid), namespace))
+
+    def _look_again(self, namespace: str) -> None:
+        """Records what has changed in a namespace that can be read again."""
+        found = {item["metadata"]["uid"]: item for kind in Kind for item in self._cache.all(kind, namespace)}
+        for event in self._events_while_away(namespace, self._said.get(namespace, {}), found, WHILE_UNREADABLE):
             self._trail.record(event)
-        if after is None:
-            self._resources.pop(item["metadata"]["uid"], None)
-        else:
-            self._resources[item["metadata"]["uid"]] = recorded(after)
+        for uid in self._said.get(namespace, {}).keys() | found.keys():
+            self._say(namespace, uid, found.get(uid))
+        self._away.discard(namespace)
+
+    def _events_while_away(
+        self, namespace: str, kept: Mapping[str, Recorded], found: Mapping[str, Object], reason: str
+    ) -> list[audit_pb2.AuditEvent]:
+        """Of what is known; that something is not known is one more event."""
+        unknown = {place for place in self._unknown if place[1] == namespace}
+        self._unknown -= unknown
+        self._unkept |= unknown
+        known = {uid: item for uid, item in found.items() if (place_of(uid), namespace) not in unknown}
+        events = events_while_away(kept, known, reason)
+        return [*events, unknown_while_away(namespace)] if unknown else events
 
     async def run(self) -> None:
         """Keeps what must be kept, until cancelled."""
-        self._data = await self._first_read()
-        self._catch_up(self._data)
+        await self._first_read()
+        await self._catch_up()
         for turn in itertools.count():
             try:
                 # What a start has added to the trail is kept with what follows: a restart writes nothing by itself.
@@ -91,36 +158,77 @@ class AuditRecord:
                 log.warning("audit_ends_not_kept", error=str(error))
             await asyncio.sleep(KEEP_SECONDS)
 
-    async def keep(self, *, writes: bool = True) -> None:
-        """Looks at every chain once and keeps its end, unless `writes` is false. At rest it asks the bus alone. Raises
-        ClusterError, BusUnavailable, and ValueError where what is kept cannot be read."""
-        found = await self._bus.audit_ends()
-        broken, wanted = await self._judge(found)
-        if broken or wanted != self._data:
-            # A person may have taken away what was kept.
-            self._data = await self._read()
-            broken, wanted = await self._judge(found)
-        self._tell(broken)
-        if writes and wanted != self._data:
-            await self._write(wanted)
+    async def finish(self) -> None:
+        """Keeps what the trail has told of resources, when all of it comes to the bus: who works here next would tell
+        it again. Called while the Lease is held."""
+        if not self.is_caught_up:
+            return
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self._trail.settle()
+                while not await self._is_written(self._kept.ends):
+                    await self._kept.read()
+        except (ClusterError, TimeoutError) as error:
+            log.warning("audit_resources_not_kept_at_the_end", error=str(error) or type(error).__name__)
 
-    async def _judge(self, found: Mapping[str, End]) -> tuple[dict[str, str], dict[str, str]]:
-        """What is wrong with which chain, and what is to be kept."""
-        kept = read_ends(self._data)
+    async def keep(self, *, writes: bool = True) -> None:
+        """Looks at every chain once and keeps its end, and what the trail has told of resources, unless `writes` is
+        false. At rest it asks the bus alone. Raises ClusterError, BusUnavailable, and ValueError where what is kept
+        cannot be read."""
+        for namespace in sorted(filter(self._can_read, self._away)):
+            self._look_again(namespace)
+        broken, wanted = await self._judge()
+        if broken:
+            # A person may have taken away what was kept.
+            await self._kept.read()
+            broken, wanted = await self._judge()
+        self._tell(broken)
+        while writes and not await self._is_written(wanted):
+            await self._kept.read()
+            broken, wanted = await self._judge()
+            self._tell(broken)
+
+    async def _judge(self) -> tuple[dict[str, str], dict[str, str]]:
+        """What is wrong with which chain, and which ends are to be kept."""
+        kept = read_ends(self._kept.ends)
+        # After what is kept was read: another operator may have kept a later end than was there before.
+        found = await self._bus.audit_ends()
         broken = {writer: why for writer, end in kept.items() if (why := await self._missing(end, found.get(writer)))}
         ends = {writer: end for writer, end in kept.items() if writer in broken}
         ends |= {writer: end for writer, end in found.items() if writer not in broken and end.head.sequence}
-        return broken, {writer: end_text(end) for writer, end in ends.items()} | {RESOURCES_KEY: self._kept_resources()}
+        return broken, {writer: end_text(end) for writer, end in ends.items()}
 
-    def _kept_resources(self) -> str:
-        text = json.dumps({uid: astuple(item) for uid, item in sorted(self._resources.items())})
-        if len(text) > MAX_RESOURCES_BYTES:
-            log.warning("audit_resources_not_kept", hint="there are more resources than a ConfigMap can hold")
-            return "{}"
-        return text
+    async def _is_written(self, ends: Mapping[str, str]) -> bool:
+        """Writes; false when another operator has written since it was read: those of other shards do, each at most
+        once in KEEP_SECONDS."""
+        async with self._writing:
+            try:
+                await self._write(ends)
+            except Conflict:
+                return False
+        return True
+
+    async def _write(self, ends: Mapping[str, str]) -> None:
+        unkept = set[Place]()
+        if self._trail.settled:  # what is not on the bus may never come there
+            unkept, self._unkept = self._unkept, unkept
+        of = {place: self._said_in(place) for place in unkept}
+        try:
+            # In a thread: what takes longest, the compression, lets others work.
+            texts = await asyncio.to_thread(lambda: {place: encode(said) if said else "" for place, said in of.items()})
+            await self._kept.write(ends, texts)
+        except BaseException:
+            self._unkept |= unkept
+            raise
+
+    def _said_in(self, place: Place) -> dict[str, Recorded]:
+        number, namespace = place
+        return {uid: item for uid, item in self._said.get(namespace, {}).items() if place_of(uid) == number}
 
     async def _missing(self, kept: End, found: End | None) -> str:
         """Why a chain is not the one whose end is kept; empty when it is, or when that record has expired."""
+        if found == kept:
+            return ""
         if kept.head.recorded_unix_ns + self._retention_ns < self._clock_ns():
             return ""
         ends_with = found.head.sequence if found is not None else 0
@@ -133,7 +241,8 @@ class AuditRecord:
     def _tell(self, broken: Mapping[str, str]) -> None:
         for writer, why in broken.items():
             if writer not in self.broken:
-                log.error("audit_chain_broken", writer=writer, why=why, hint="crowetrade audit verify")
+                name = KEPT_CONFIG_MAPS[place_of(writer)]
+                log.error("audit_chain_broken", writer=writer, why=why, kept_in=name, hint="crowetrade audit verify")
                 self._trail.record(
                     audit_pb2.AuditEvent(
                         action=audit_pb2.ACTION_CHAIN_BELOW_RECORD,
@@ -145,38 +254,48 @@ class AuditRecord:
         self.broken = dict(broken)
         metrics.AUDIT_CHAINS_BROKEN.set(len(broken))
 
-    def _catch_up(self, data: Mapping[str, str]) -> None:
-        """Records what has changed while no operator worked. Without anything that was kept it is the first one."""
+    async def _catch_up(self) -> None:
+        """Records what has changed while no operator worked. Of a namespace of which nothing was kept this is the first
+        one."""
+        kept: dict[str, dict[str, Recorded]] = {}
+        for place, text in self._kept.resources():
+            number, namespace = place
+            if not self._works_in(namespace):
+                continue
+            of_namespace = kept.setdefault(namespace, {})
+            try:
+                of_namespace |= decode(namespace, text)
+            except ValueError as error:
+                self._unknown.add(place)
+                if text != NOT_KEPT:
+                    hint = f"look at ConfigMap {KEPT_CONFIG_MAPS[number]}"
+                    log.error("audit_resources_unreadable", error=str(error), hint=hint)
         found, self._found = self._found, {}
-        try:
-            kept = {uid: Recorded(*fields) for uid, fields in json.loads(data.get(RESOURCES_KEY, "{}")).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            log.error("audit_resources_unreadable", error=str(error), hint=f"look at ConfigMap {KEPT_CONFIG_MAP}")
-            kept = {}
-        for event in events_while_away(kept, found):
-            self._trail.record(event)
+        for namespace in sorted(kept.keys() | found.keys()):
+            if namespace in self._away or not self._can_read(namespace):
+                self._away.add(namespace)
+                self._said[namespace] = kept.get(namespace, {})
+            else:
+                await self._catch_up_in(namespace, kept.get(namespace, {}), found.get(namespace, {}))
+        self.is_caught_up = True
 
-    async def _first_read(self) -> dict[str, str]:
+    async def _catch_up_in(self, namespace: str, kept: Mapping[str, Recorded], found: Mapping[str, Object]) -> None:
+        for event in self._events_while_away(namespace, kept, found, WHILE_AWAY):
+            # The first operator may find more than the queue holds.
+            await self._trail.room()
+            self._trail.record(event)
+        for uid in kept.keys() | found.keys():
+            if kept.get(uid) != (recorded(found[uid]) if uid in found else None):
+                self._unkept.add((place_of(uid), namespace))
+
+    async def _first_read(self) -> None:
         while True:
             try:
-                return await self._read()
+                return await self._kept.read()
             except ClusterError as error:
                 log.warning("audit_ends_not_read", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _read(self) -> dict[str, str]:
-        try:
-            found = await self._cluster.get(CONFIG_MAPS, self._namespace, KEPT_CONFIG_MAP)
-        except NotFound:
-            return {}
-        return dict(found.get("data") or {})
 
-    async def _write(self, data: dict[str, str]) -> None:
-        body: dict[str, Any] = {
-            "apiVersion": CONFIG_MAPS.api_version,
-            "kind": CONFIG_MAPS.kind,
-            "metadata": {"name": KEPT_CONFIG_MAP, "namespace": self._namespace},
-            "data": data,
-        }
-        await self._cluster.apply(body)
-        self._data = data
+def _namespace_of(item: Object) -> str:
+    return str(item["metadata"].get("namespace", ""))

@@ -22,8 +22,11 @@ from crowetrade_operator.cluster.resources import (
     ApiResource,
     watched,
 )
+from crowetrade_operator.decide.changes import WHILE_AWAY, WHILE_UNREADABLE
+from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
+from crowetrade_operator_tests.integration.trail import Row, changes_told
 from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import POWERLESS_USER, ApiServer, Wire, nats_client
 from crowetrade_operator_tests.waiting import counted, until
@@ -136,6 +139,46 @@ async def test_a_namespace_that_is_forbidden_stops_nobody_and_is_picked_up_when_
             assert (relist.unreadable, _unreadable(other)) == ({}, None)
             await cluster.create(VENUES, other, venue_manifest("later", other))
             await until("the watch to bring what comes later", lambda: _has(cluster, other, "venue-later"))
+
+
+async def test_what_cannot_be_read_after_a_restart_was_neither_deleted_nor_created(
+    api_server: ApiServer, cluster: Cluster, namespace: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the audit trail: it is compared with what was recorded last when it can be read again."""
+    monkeypatch.setattr(main, "ASK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(audit_record, "KEEP_SECONDS", 0.1)
+    other = f"{namespace}-other"
+    await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    await _allow(cluster, namespace, "work", _may(["*"], ["*"], ["*"]))
+    for name in ("a", "b"):
+        await cluster.create(RISK_LIMITS, other, limit_manifest(name, other))
+    both = replace(settings, namespaces=(other, namespace))
+    first = {("CREATED", other, name, WHILE_AWAY) for name in ("a", "b")}
+
+    async def changes() -> set[Row]:
+        return set(await changes_told(settings.nats_url, other))
+
+    async with running(both):
+
+        async def is_told() -> bool:
+            return await changes() == first
+
+        await until("both to be recorded", is_told)
+    await cluster.delete(RISK_LIMITS, other, "b")
+    async with running(replace(both, kubeconfig=str(api_server.powerless))) as operator:
+        assert operator.parts is not None
+        assert list(operator.parts.relist.unreadable) == [other]
+        audit = operator.parts.audit
+        await until("what was there before to be looked at", lambda: audit.is_caught_up)
+        assert await changes() == first
+        await _allow(cluster, other, "all", _may(["*"], ["*"], ["*"]))
+        gone = ("DELETED", other, "b", WHILE_UNREADABLE)
+
+        async def gone_is_told() -> bool:
+            return gone in await changes()
+
+        await until("what is gone to be recorded", gone_is_told)
+        assert await changes() == {*first, gone}
 
 
 async def _has(cluster: Cluster, namespace: str, name: str) -> bool:

@@ -15,16 +15,19 @@ from crowetrade.audit.v1 import audit_pb2
 from crowetrade_api.names import CHANGED_BY_ANNOTATION, CLEAR_HALT_ANNOTATION
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, KILL_SWITCHES, RISK_LIMITS, VENUES
+from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, VENUES
 from crowetrade_operator.decide.changes import WHILE_AWAY
+from crowetrade_operator.decide.kept_resources import decode
 from crowetrade_operator.reconcile import audit_record
+from crowetrade_operator.reconcile.audit_kept import Kept
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, running
 from crowetrade_operator_tests.samples import kill_manifest, limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import nats_client
 from crowetrade_operator_tests.waiting import counted, until
-from crowetrade_process.audit.chain import End, Head, decode, seal
-from crowetrade_process.audit.verification import KEPT_CONFIG_MAP, Verification, read_ends
+from crowetrade_process.audit.chain import End, Head, seal
+from crowetrade_process.audit.chain import decode as decode_record
+from crowetrade_process.audit.verification import Verification, read_ends
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -55,7 +58,7 @@ async def stored(desk: Desk) -> list[tuple[str, bytes]]:
 async def events(desk: Desk) -> list[audit_pb2.AuditEvent]:
     """What the operator has recorded."""
     own = subjects.audit(desk.namespace, "crowetrade-operator")
-    records = [decode(payload, "") for subject, payload in await stored(desk) if subject == own]
+    records = [decode_record(payload, "") for subject, payload in await stored(desk) if subject == own]
     return [record.event for record in records if record.HasField("event")]
 
 
@@ -69,9 +72,21 @@ async def told(desk: Desk, *expected: Row) -> None:
     await until(f"the audit trail to say {expected}", check)
 
 
+async def read_kept(cluster: Cluster, namespace: str) -> Kept:
+    """What the operator of this namespace keeps."""
+    found = Kept(cluster, namespace)
+    await found.read()
+    return found
+
+
 async def kept(desk: Desk) -> dict[str, End]:
-    found = await desk.cluster.get(CONFIG_MAPS, desk.namespace, KEPT_CONFIG_MAP)
-    return read_ends(found["data"])
+    return read_ends((await read_kept(desk.cluster, desk.namespace)).ends)
+
+
+async def names_kept(cluster: Cluster, namespace: str) -> list[str]:
+    """Resources that are kept of the operator's own namespace."""
+    found = (await read_kept(cluster, namespace)).resources()
+    return [item.name for place, text in found if place[1] == namespace for item in decode(namespace, text).values()]
 
 
 async def test_what_people_change_is_recorded_with_before_and_after(desk: Desk) -> None:
@@ -117,8 +132,7 @@ async def test_what_changed_while_no_operator_worked_is_found(
         await told(desk, ("CREATED", "", name))
 
         async def resource_is_kept() -> bool:
-            found = await cluster.get(CONFIG_MAPS, namespace, KEPT_CONFIG_MAP)
-            return name in found["data"]["resources"]
+            return name in await names_kept(cluster, namespace)
 
         await until("the resource to be kept", resource_is_kept)
     await cluster.merge(RISK_LIMITS, namespace, name, {"spec": {"limits": {"maxOrderQuantity": "9"}}})
@@ -135,9 +149,8 @@ async def test_at_rest_the_api_server_is_asked_for_nothing(desk: Desk, monkeypat
     await desk.create(RISK_LIMITS, limit_manifest())
 
     async def all_is_kept() -> bool:
-        data = (await desk.cluster.get(CONFIG_MAPS, desk.namespace, KEPT_CONFIG_MAP))["data"]
-        ends = await desk.parts.context.bus.audit_ends()
-        return "fx-desk" in data["resources"] and read_ends(data) == ends
+        names = await names_kept(desk.cluster, desk.namespace)
+        return "fx-desk" in names and await kept(desk) == await desk.parts.context.bus.audit_ends()
 
     await until("the trail to be at rest", all_is_kept)
     await desk.idle()

@@ -18,7 +18,7 @@ from crowetrade_operator_tests.integration.cert_manager_crd import CRD as CERTIF
 from crowetrade_operator_tests.integration.test_rearm import PATHS, RBAC, Server, _with_crds, refused
 from crowetrade_operator_tests.samples import change, kill_manifest, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer
-from crowetrade_process.audit.verification import KEPT_CONFIG_MAP
+from crowetrade_process.audit.verification import KEPT_CONFIG_MAPS
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -483,12 +483,16 @@ def test_the_operator_creates_kill_switches_that_are_engaged_and_nothing_else(se
     refused(server.send("POST", of("killswitches", RESEARCH), armed, OPERATOR), words)
 
 
-def test_the_operator_keeps_the_ends_of_the_audit_trail_in_one_config_map(server: Server) -> None:
+def test_what_the_operator_keeps_of_the_audit_trail_is_in_its_own_config_maps(server: Server) -> None:
     server.send("POST", "/api/v1/namespaces", {"metadata": {"name": SYSTEM_NAMESPACE}})
     path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
-    code, answer = server.send("POST", path, {"metadata": {"name": KEPT_CONFIG_MAP}}, OPERATOR)
-    assert code in (201, 409), answer
-    assert server.send("PATCH", f"{path}/{KEPT_CONFIG_MAP}", {"data": {"a": "1"}}, OPERATOR)[0] == 200
+    for name in KEPT_CONFIG_MAPS:
+        code, answer = server.send("POST", path, {"metadata": {"name": name}}, OPERATOR)
+        assert code in (201, 409), answer
+        assert server.send("PATCH", f"{path}/{name}", {"data": {"a": "1"}}, OPERATOR)[0] == 200
+        refused(server.send("DELETE", f"{path}/{name}", None, OPERATOR), "does not touch configmaps")
     refused(server.send("POST", path, {"metadata": {"name": "other"}}, OPERATOR), "only objects with its label")
     elsewhere = f"/api/v1/namespaces/{RESEARCH}/configmaps"
-    refused(server.send("POST", elsewhere, {"metadata": {"name": KEPT_CONFIG_MAP}}, OPERATOR), "only objects with its")
+    refused(
+        server.send("POST", elsewhere, {"metadata": {"name": KEPT_CONFIG_MAPS[0]}}, OPERATOR), "only objects with its"
+    )

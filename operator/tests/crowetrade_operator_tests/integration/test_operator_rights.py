@@ -33,7 +33,7 @@ from crowetrade_operator_tests.integration.test_rearm import PATHS, RBAC, Server
 from crowetrade_operator_tests.samples import kill_manifest, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import until
-from crowetrade_process.audit.verification import KEPT_CONFIG_MAP
+from crowetrade_process.audit.verification import KEPT_CONFIG_MAPS
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -83,7 +83,9 @@ def test_the_charts_rules_are_what_the_operators_kinds_need() -> None:
     (lease,) = [item for item in of_kind(some, "Role") if item["metadata"]["name"] == "crowetrade-operator-lease"]
     assert said(lease) == needed(LEASES) | rights(CONFIG_MAPS, "create", "get", "patch")
     named = {tuple(rule["resourceNames"]) for rule in lease["rules"] if "create" not in rule["verbs"]}
-    assert named == {("crowetrade-operator",), (KEPT_CONFIG_MAP,)}
+    assert named == {("crowetrade-operator",), KEPT_CONFIG_MAPS}
+    made = [item["metadata"]["name"] for item in of_kind(some, "ConfigMap")]
+    assert [name for name in made if name.startswith(KEPT_CONFIG_MAPS[0])] == list(KEPT_CONFIG_MAPS)
     with_certificates = rendered("identity.source=CertManager", "identity.certManager.issuerRef.name=ca")
     (more,) = [item for item in of_kind(with_certificates, "ClusterRole") if _is_operators(item)]
     assert said(more) - needed() == needed(CERTIFICATES)

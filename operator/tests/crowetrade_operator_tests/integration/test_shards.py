@@ -14,14 +14,24 @@ import pytest
 from crowetrade import subjects
 from crowetrade_api.names import SHARD_LABEL
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, NAMESPACES, SERVICES, VENUES
+from crowetrade_operator.cluster.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    LEASES,
+    NAMESPACES,
+    RISK_LIMITS,
+    SERVICES,
+    VENUES,
+)
 from crowetrade_operator.cluster.shard import CLAIM_PREFIX, Shard
+from crowetrade_operator.decide.changes import WHILE_AWAY
 from crowetrade_operator.main import Operator
 from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.settings import Settings, from_environment
 from crowetrade_operator_tests.fault_proxy import FaultProxy
 from crowetrade_operator_tests.integration.desk import running, started
-from crowetrade_operator_tests.samples import venue_manifest
+from crowetrade_operator_tests.integration.trail import changes_told
+from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import until
 
@@ -94,8 +104,7 @@ async def test_a_namespace_goes_from_one_shard_to_another_with_its_label(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two operators: the one ends all work before the other begins, nothing is made again, and no gateway restarts."""
-    # The audit trail's ends are no work in the namespace.
-    monkeypatch.setattr(audit_record, "KEEP_SECONDS", 3600.0)
+    monkeypatch.setattr(audit_record, "KEEP_SECONDS", 0.1)
     other, fx_name, rates_name = f"{namespace}-b", f"fx-{namespace}", f"rates-{namespace}"
     await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
     await cluster.create(VENUES, namespace, venue_manifest("sim-fx", namespace))
@@ -150,6 +159,16 @@ async def test_a_namespace_goes_from_one_shard_to_another_with_its_label(
             assert fx_line.writes[-1] < rates_line.writes[taken]
             deployment = await cluster.get(DEPLOYMENTS, namespace, "venue-sim-fx")
             assert deployment["metadata"]["generation"] == 1, "the gateway is not restarted"
+
+            await cluster.create(RISK_LIMITS, namespace, limit_manifest("after", namespace))
+            created = ("CREATED", namespace, "after", "")
+
+            async def is_told() -> bool:
+                return created in await changes_told(nats_url, namespace)
+
+            await until("the limit to be in the audit trail", is_told)
+            first = ("CREATED", namespace, "sim-fx", WHILE_AWAY)
+            assert await changes_told(nats_url, namespace) == [first, created], "the hand-over changes nothing"
 
             await label(cluster, namespace, None)
             await until("rates to have its own again", works_in(rates, other))

@@ -84,6 +84,7 @@ class Trail:
         self._waiting_bytes = 0
         self._lost = 0
         self._arrived = asyncio.Event()
+        self._written = asyncio.Event()
         self._client: Client | None = None
         self._end: End | None = None
         self._sent: set[bytes] = set()
@@ -107,6 +108,23 @@ class Trail:
             self._waiting_bytes += size
             metrics.WAITING.set(len(self._waiting))
         self._arrived.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was recorded is on the bus."""
+        return not self._waiting and not self._lost
+
+    async def settle(self) -> None:
+        """Returns when all that was recorded is on the bus."""
+        while not self.settled:
+            self._written.clear()
+            await self._written.wait()
+
+    async def room(self) -> None:
+        """Returns when half of the queue is free: for those who record much at once and can wait."""
+        while len(self._waiting) > self._capacity // 2 or self._waiting_bytes > CAPACITY_BYTES // 2:
+            self._written.clear()
+            await self._written.wait()
 
     def record_start(self, what: str) -> None:
         """This process begins."""
@@ -164,6 +182,7 @@ class Trail:
             await self._append(self._waiting[0])
             self._waiting_bytes -= self._waiting.popleft().ByteSize()
             metrics.WAITING.set(len(self._waiting))
+            self._written.set()
             if self._unvouched >= CHECKPOINT_RECORDS:
                 await self._vouch()
         if self._lost:
@@ -179,6 +198,7 @@ class Trail:
                 )
             )
             self._lost -= lost
+            self._written.set()
 
     async def _vouch(self) -> None:
         await self._append(None)

@@ -9,6 +9,7 @@ was cut off or written anew needs ends that were kept elsewhere, as the operator
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,9 +20,9 @@ from crowetrade_process.audit.errors import AuditBroken
 
 PREFIX = "audit."
 KEPT_CONFIG_MAP = "crowetrade-audit"
-"""Where the operator keeps the ends of all chains, in its own namespace: a key for each writer, see `end_text`."""
-RESOURCES_KEY = "resources"
-"""Key beside them: what the audit trail said last about each resource. Writers have a dot in their names."""
+KEPT_CONFIG_MAPS = (KEPT_CONFIG_MAP, *(f"{KEPT_CONFIG_MAP}-{number}" for number in range(1, 4)))
+"""Where the operator keeps the ends of all chains, in its own namespace: a key per writer, see `end_text`, each in one
+of them, see `place_of`. One would be too small for what the operator keeps beside them, in binaryData."""
 CLOCK_TOLERANCE_NS = 86_400 * 10**9
 """Between the writers' clocks, the server's (which lets records expire) and the reader's."""
 
@@ -122,17 +123,27 @@ def end_text(end: End) -> str:
     return f"{head.sequence} {head.record_hash.hex()} {head.recorded_unix_ns} {end.place}"
 
 
+def place_of(name: str) -> int:
+    """In which of KEPT_CONFIG_MAPS what belongs to a name is kept. Never to be changed: it would not be found again."""
+    return zlib.crc32(name.encode()) % len(KEPT_CONFIG_MAPS)
+
+
 def read_ends(data: Mapping[str, str]) -> dict[str, End]:
-    """The ends in the data of the operator's ConfigMap, by writer. Raises ValueError."""
-    return {writer: _parse_end(kept) for writer, kept in data.items() if writer != RESOURCES_KEY}
+    """The ends in the data of the operator's ConfigMaps, by writer. Raises ValueError."""
+    return {writer: _parse_end(kept) for writer, kept in data.items()}
 
 
 def parse_ends(text: str) -> dict[str, End]:
-    """The same from the data as JSON. Raises ValueError."""
-    data = json.loads(text)
-    if not isinstance(data, dict):
+    """The same from JSON: the data of a ConfigMap, or a list of ConfigMaps as kubectl prints it. Raises ValueError."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
         raise ValueError("not a JSON object of ends by writer")
-    return read_ends({str(writer): str(kept) for writer, kept in data.items()})
+    if content.get("kind") != "List":
+        return read_ends({str(writer): str(kept) for writer, kept in content.items()})
+    found = {item["metadata"]["name"]: item.get("data") or {} for item in content["items"]}
+    if missing := sorted(set(KEPT_CONFIG_MAPS) - found.keys()):
+        raise ValueError(f"{', '.join(missing)} is not in the list")
+    return read_ends({writer: kept for name in KEPT_CONFIG_MAPS for writer, kept in found[name].items()})
 
 
 def _parse_end(text: str) -> End:

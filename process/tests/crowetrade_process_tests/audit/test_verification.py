@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_process.audit.chain import MAX_TEXT_BYTES, End, Head, bounded, head_of, seal
 from crowetrade_process.audit.checkpoints import Authorities, checkpoint
-from crowetrade_process.audit.verification import Findings, Verification, end_text, parse_ends
+from crowetrade_process.audit.verification import (
+    KEPT_CONFIG_MAPS,
+    Findings,
+    Verification,
+    end_text,
+    parse_ends,
+    place_of,
+)
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process_tests.identity.authority import HOUR, Authority, Issued, identity_name
 
@@ -242,8 +250,13 @@ def test_unsigned_checkpoints_are_counted_and_later_ones_vouch_for_them() -> Non
 
 def test_ends_on_record_are_read_as_they_are_written() -> None:
     end = End(Head(7, bytes(range(32)), START_NS), 12)
-    assert parse_ends(f'{{"{WRITER}": "{end_text(end)}", "resources": "{{}}"}}') == {WRITER: end}
-    for wrong in ("[]", "{", '{"a": "7 xy 1 1"}', '{"a": "7"}'):
+    data = {WRITER: end_text(end)}
+    assert parse_ends(json.dumps(data)) == {WRITER: end}
+    items: list[dict[str, object]] = [{"metadata": {"name": name}} for name in KEPT_CONFIG_MAPS]
+    items[place_of(WRITER)]["data"] = data
+    assert parse_ends(json.dumps({"kind": "List", "items": items})) == {WRITER: end}
+    some = json.dumps({"kind": "List", "items": items[:-1]})
+    for wrong in ("[]", "{", '{"a": "7 xy 1 1"}', '{"a": "7"}', some):
         with pytest.raises(ValueError):
             parse_ends(wrong)
 

@@ -20,7 +20,7 @@ from crowetrade_cli.fleet.api_server import connect
 from crowetrade_cli.fleet.kubeconfig import find
 from crowetrade_process.audit.chain import End
 from crowetrade_process.audit.checkpoints import Authorities
-from crowetrade_process.audit.verification import KEPT_CONFIG_MAP, Findings, Verification, parse_ends, read_ends
+from crowetrade_process.audit.verification import KEPT_CONFIG_MAPS, Findings, Verification, parse_ends, read_ends
 
 DAY_SECONDS = 86_400
 DEFAULT_DAYS = subjects.AUDIT_RETENTION_SECONDS // DAY_SECONDS
@@ -35,10 +35,10 @@ def verify(
     ] = None,
     kept: Annotated[
         Path | None,
-        typer.Option(help=f"Ends of chains that were kept: the data of ConfigMap {KEPT_CONFIG_MAP} as JSON."),
+        typer.Option(help="Ends of chains that were kept: the operator's ConfigMaps crowetrade-audit* as JSON."),
     ] = None,
     operator_namespace: Annotated[
-        str, typer.Option(help=f"Namespace of the operator, to read ConfigMap {KEPT_CONFIG_MAP} there.")
+        str, typer.Option(help="Namespace of the operator, to read its ConfigMaps crowetrade-audit* there.")
     ] = "",
     retention_days: Annotated[
         int, typer.Option(min=1, help="How long records are kept: older ones may be missing at the beginning.")
@@ -116,15 +116,18 @@ def _kept_in_file(file: Path) -> dict[str, End]:
         return parse_ends(file.read_text())
     except (OSError, ValueError) as error:
         raise WrongUse(
-            f"--kept {file} cannot be read ({error}): write there what kubectl get configmap {KEPT_CONFIG_MAP} -o "
-            "jsonpath={.data} says"
+            f"--kept {file} cannot be read ({error}): write there what kubectl get configmap "
+            f"{' '.join(KEPT_CONFIG_MAPS)} -o json says"
         ) from error
 
 
 async def _kept_in_cluster(namespace: str, kubeconfig: str, context: str) -> dict[str, End]:
     async with connect(find(kubeconfig, context)) as api:
-        data = await api.config_map(namespace, KEPT_CONFIG_MAP)
-    try:
-        return read_ends(data)
-    except ValueError as error:
-        raise Failed(f"ConfigMap {namespace}/{KEPT_CONFIG_MAP} holds no ends of chains: {error}") from error
+        kept = {name: await api.config_map(namespace, name) for name in KEPT_CONFIG_MAPS}
+    ends: dict[str, End] = {}
+    for name, data in kept.items():
+        try:
+            ends |= read_ends(data)
+        except ValueError as error:
+            raise Failed(f"ConfigMap {namespace}/{name} holds something else than ends of chains: {error}") from error
+    return ends
