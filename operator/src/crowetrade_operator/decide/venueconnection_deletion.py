@@ -74,12 +74,20 @@ def _flattening(observed: ObservedVenue, waited: float) -> list[str]:
             ending = strategy_deletion.Observed(strategy, around, observed.now, {observed.venue.namespace: around})
             waits = not strategy_deletion.stopped(ending, ending.venues.called(observed.venue))
         else:
-            account = around.gateway(name).account(known_as)
-            holds = account is not None and any(Decimal(item.quantity) != 0 for item in account.positions)
-            waits = holds and waited < CASCADE_SECONDS
+            waits = _holds(observed, known_as) and waited < CASCADE_SECONDS
         if waits:
             found.append(known_as)
+    for guest in around.kept_guests(name):
+        known_as = guest.binding.strategy
+        closes = guest.binding.state == config_pb2.TRADING_STATE_FLATTEN
+        if guest.binding.flatten_when_deleted and _holds(observed, known_as) and (closes or waited < CASCADE_SECONDS):
+            found.append(known_as)
     return sorted(found)
+
+
+def _holds(observed: ObservedVenue, known_as: str) -> bool:
+    account = observed.gateway.account(known_as)
+    return account is not None and any(Decimal(item.quantity) != 0 for item in account.positions)
 
 
 def _confirmed(observed: ObservedVenue) -> Note:
