@@ -374,6 +374,8 @@ class ObservedVenue:
     # Absent where nobody looks after Vault roles.
     vault_role: Condition | None = None
     warnings: PodWarnings = field(default_factory=PodWarnings)
+    # For how long it has been seen being deleted; counted again by each process that begins to work.
+    deleted_seconds: float = 0.0
 
     @property
     def gateway(self) -> GatewayView:

@@ -14,7 +14,6 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenueConnection,
 )
 from crowetrade_operator.cluster.objects import Note
-from crowetrade_operator.cluster.times import unix_of
 from crowetrade_operator.decide import strategy_deletion
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
@@ -48,7 +47,7 @@ def _released(
         return True, None
     if deployment is None and view.status is None and observed.around.bus_connected:
         return True, _last_words(observed)
-    waited = observed.now.unix - unix_of(venue.metadata.deletion_timestamp or observed.now.text)
+    waited = observed.deleted_seconds
     flattening = _flattening(observed, waited)
     status = view.status if view.trusted is not None else None
     confirmed = status is not None and status.config_revision == config.revision and open_orders(status) == 0

@@ -100,6 +100,8 @@ class Context:
     _terminating: set[str] = field(default_factory=set)
     _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     _namespaces: dict[str, tuple[Labels | None, float]] = field(default_factory=dict)
+    # Since when an object, by its uid, has been seen being deleted.
+    _deletions: dict[Key, tuple[str, float]] = field(default_factory=dict)
     # What is on the bus for gateways of namespaces that are not seen, and when that was read.
     _beyond: tuple[Mapping[tuple[str, str], config_pb2.GatewayConfig | None], float] | None = None
     traders: Traders = field(init=False)
@@ -121,6 +123,22 @@ class Context:
         namespaces = self.cache.namespaces(Kind.VENUE.value)
         found = (self._all(Kind.VENUE, name, VenueConnection, UnreadableVenue).values() for name in namespaces)
         return [venue for venues in found for venue in venues]
+
+    def deleted_seconds(self, key: Key, metadata: Metadata) -> float:
+        """For how long an object has been seen being deleted; 0 when it is not. The clocks of the API server and of this
+        node may differ, so the time that is written in it does not count."""
+        if metadata.deletion_timestamp is None:
+            return 0.0
+        uid, since = self._deletions.get(key, ("", 0.0))
+        if uid != metadata.uid:
+            since = self.clock()
+            self._deletions[key] = (metadata.uid, since)
+        return self.clock() - since
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self.status.forget(key)
+        self._deletions.pop(key, None)
 
     def now(self) -> Moment:
         """The wall clock."""

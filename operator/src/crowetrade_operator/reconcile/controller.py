@@ -355,6 +355,7 @@ class Controller:
             now=now,
             beyond=context.surroundings_beyond(resource),
             warnings=warnings,
+            deleted_seconds=context.deleted_seconds(key, resource.metadata),
         )
         planned = strategy.plan(observed, context.settings)
         applied = await context.carry_out(key, resource, planned)
@@ -388,7 +389,11 @@ class Controller:
     ) -> float | None:
         context = self.context
         observed = strategy_deletion.Observed(
-            resource, context.surroundings(key.namespace), context.now(), context.surroundings_beyond(resource)
+            resource,
+            context.surroundings(key.namespace),
+            context.now(),
+            context.surroundings_beyond(resource),
+            context.deleted_seconds(key, resource.metadata),
         )
         planned = unreadable.plan_strategy(observed, context.settings)
         await context.carry_out(key, resource, planned)
@@ -420,6 +425,7 @@ class Controller:
             now=now,
             vault_role=context.vault_roles.condition(key.namespace, key.name),
             warnings=warnings,
+            deleted_seconds=context.deleted_seconds(key, resource.metadata),
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
@@ -587,7 +593,7 @@ class Controller:
                     await self._orders_looked_for.wait()
 
     def _gone(self, key: Key) -> None:
-        self.context.status.forget(key)
+        self.context.forget(key)
         metrics.forget(key.kind.value, key.namespace, key.name)
         self.queue.succeeded(key)
 
