@@ -151,7 +151,9 @@ def compile_config(
     """
     strategies, limits = list(strategies), sorted(limits, key=lambda item: item.name)
     present = {venue.name: venue} | {item.name: item for item in venues}
-    namespaces = {item.namespace: item.namespace_labels for guests in kept.values() for item in guests} | dict(namespaces)
+    namespaces = {item.namespace: item.namespace_labels for guests in kept.values() for item in guests} | dict(
+        namespaces
+    )
 
     def bound_to(item: AnyVenue) -> list[Bound]:
         return bound_strategies(item, strategies, namespaces, kept.get(item.name, ()))

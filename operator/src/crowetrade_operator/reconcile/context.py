@@ -202,9 +202,7 @@ class Context:
                 found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, guests, answer))
         return found + self._gateways_beyond(place, known)
 
-    def _gateways_beyond(
-        self, switch: tuple[str, str], known: set[tuple[str, str]]
-    ) -> list[killswitch.Gateway]:
+    def _gateways_beyond(self, switch: tuple[str, str], known: set[tuple[str, str]]) -> list[killswitch.Gateway]:
         configs = self._beyond[0] if self._beyond is not None else {}
         heard = {place for place in self.bus.board.gateways() if not self.sees(place[0])}
         found = []

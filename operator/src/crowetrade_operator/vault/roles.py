@@ -90,9 +90,7 @@ def _shown(value: Any) -> str:
     return str(value) if value not in (None, "") else "empty"
 
 
-def orphans(
-    roles: Sequence[str], venues: Sequence[tuple[str, str]], works_in: Callable[[str], bool]
-) -> list[str]:
+def orphans(roles: Sequence[str], venues: Sequence[tuple[str, str]], works_in: Callable[[str], bool]) -> list[str]:
     """Managed roles whose venue is gone; of namespaces that the operator does not work in it knows nothing."""
     found = []
     for role in roles:

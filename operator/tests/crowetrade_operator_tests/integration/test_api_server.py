@@ -165,9 +165,7 @@ async def test_guests_of_a_namespace_that_is_forbidden_at_a_takeover_stay_bound(
     guest = change(
         strategy_manifest("guest"), "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": namespace}
     )
-    local = change(
-        strategy_manifest("local"), "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": other}
-    )
+    local = change(strategy_manifest("local"), "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": other})
     both = replace(settings, namespaces=(other, namespace))
     async with nats_client(settings.nats_url) as bus:
         async with running(both) as operator:
