@@ -144,8 +144,8 @@ def compile_config(
 ) -> pb.GatewayConfig:
     """Everything that the gateway enforces. `limits` and `venues` are all of the venue's namespace, among whose
     gateways limits that count over gateways are split; `strategies` are those of any namespace that name the venue, and
-    with such a limit all that name one of `venues`; `kept` are guests by venue, in the same way. `halt` stops it whatever
-    they say. Namespaces that are `terminating` are being deleted, and all that is in them.
+    with such a limit all that name one of `venues`; `kept` are guests by venue, in the same way. `halt` stops it
+    whatever they say. Namespaces that are `terminating` are being deleted, and all that is in them.
 
     `on_record` is left out: it is not part of the revision (see `with_record`).
     """

@@ -175,9 +175,9 @@ class FaultProxy:
             self._refused.discard(_plural(request))
             return Fault.WATCH_REFUSED
         waits = self._lists.get(_plural(request))
-        if request.method == "GET" and not watch and waits:
-            if waits[0] is not Fault.PAGE_GONE or "continue" in request.query:
-                return waits.pop(0)
+        is_list = request.method == "GET" and not watch
+        if is_list and waits and (waits[0] is not Fault.PAGE_GONE or "continue" in request.query):
+            return waits.pop(0)
         if self._rng.random() < self.share:
             kinds = _WATCHES if watch else {"GET": _READS, "POST": _CREATIONS}.get(request.method, _WRITES)
             # What there was least often: a short run has some of each.

@@ -256,8 +256,8 @@ class Bus:
         self._configs.pop(key, None)
 
     async def configs(self, wanted: Callable[[Place], bool]) -> dict[Place, config_pb2.GatewayConfig | None]:
-        """What is on the bus for gateways, by namespace and venue, of those that are wanted: each of these is read. None
-        where it cannot be read."""
+        """What is on the bus for gateways, by namespace and venue, of those that are wanted: each of these is read.
+        None where it cannot be read."""
         bucket = self._usable()
         assert self._client is not None
 

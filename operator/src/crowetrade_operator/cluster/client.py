@@ -92,22 +92,6 @@ class Cluster:
         """One object."""
         return await self._request("GET", "get", resource, resource.path(namespace, name))
 
-    async def list(
-        self,
-        resource: ApiResource,
-        namespace: str = "",
-        selector: str = "",
-        fields: str = "",
-        *,
-        metadata_only: bool = False,
-    ) -> tuple[list[Object], str]:
-        """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages, from the
-        beginning again when the version that the pages are of is gone."""
-        for _ in range(LIST_TRIES - 1):
-            with contextlib.suppress(_PagesGone):
-                return await self._pages(resource, namespace, selector, fields, metadata_only)
-        return await self._pages(resource, namespace, selector, fields, metadata_only)
-
     async def _pages(
         self, resource: ApiResource, namespace: str, selector: str, fields: str, metadata_only: bool
     ) -> tuple[list[Object], str]:
@@ -127,6 +111,22 @@ class Cluster:
             if not following:
                 return items, version
             query["continue"] = following
+
+    async def list(
+        self,
+        resource: ApiResource,
+        namespace: str = "",
+        selector: str = "",
+        fields: str = "",
+        *,
+        metadata_only: bool = False,
+    ) -> tuple[list[Object], str]:
+        """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages, from the
+        beginning again when the version that the pages are of is gone."""
+        for _ in range(LIST_TRIES - 1):
+            with contextlib.suppress(_PagesGone):
+                return await self._pages(resource, namespace, selector, fields, metadata_only)
+        return await self._pages(resource, namespace, selector, fields, metadata_only)
 
     async def watch(
         self,

@@ -125,8 +125,8 @@ class Context:
         return [venue for venues in found for venue in venues]
 
     def deleted_seconds(self, key: Key, metadata: Metadata) -> float:
-        """For how long an object has been seen being deleted; 0 when it is not. The clocks of the API server and of this
-        node may differ, so the time that is written in it does not count."""
+        """For how long an object has been seen being deleted; 0 when it is not. The clocks of the API server and of
+        this node may differ, so the time that is written in it does not count."""
         if metadata.deletion_timestamp is None:
             return 0.0
         uid, since = self._deletions.get(key, ("", 0.0))

@@ -322,8 +322,8 @@ class Controller:
                 return await self._kill_switch(key)
 
     def _looked_at(self, key: Key) -> set[str]:
-        """Namespaces of which everything has to be seen: of a Strategy also those of its venues, because a venue that is
-        not seen would be taken for one that is gone."""
+        """Namespaces of which everything has to be seen: of a Strategy also those of its venues, because a venue that
+        is not seen would be taken for one that is gone."""
         item = self.context.cache.get(key.kind.value, key.namespace, key.name) if key.kind is Kind.STRATEGY else None
         venues = venues_of(item) if item is not None else ()
         return {key.namespace, *(place.namespace for place in venues)}
