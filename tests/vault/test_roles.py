@@ -45,7 +45,9 @@ def keeper(vault: Vault, api: ApiServer, tmp_path: Path) -> Make:
     token.write_text(service_account_token(api, "system", "crowetrade-operator"))
     authority.write_text(vault.authority)
 
-    def make(mode: VaultRoles, venues: Sequence[VenueConnection], **settings: Any) -> VaultRoleKeeper:
+    def make(
+        mode: VaultRoles, venues: Sequence[VenueConnection], unreadable: Sequence[str] = (), **settings: Any
+    ) -> VaultRoleKeeper:
         values = {
             "vault_address": vault.address,
             "vault_ca_file": str(authority),
@@ -54,7 +56,9 @@ def keeper(vault: Vault, api: ApiServer, tmp_path: Path) -> Make:
             "namespaces": tuple({item.namespace for item in venues}),
         }
         return VaultRoleKeeper(
-            Settings(operator_namespace="system", vault_roles=mode, **(values | settings)), lambda: venues
+            Settings(operator_namespace="system", vault_roles=mode, **(values | settings)),
+            lambda: venues,
+            lambda namespace: namespace not in unreadable,
         )
 
     return make
@@ -116,6 +120,16 @@ def test_the_role_of_a_venue_that_is_gone_is_deleted(vault: Vault, keeper: Make,
     assert managed_name(namespace, "sim-fx") in names
     assert managed_name(namespace, "gone") not in names
     assert managed_name(namespace, "gone") not in vault.run("policy", "list")
+
+
+def test_roles_of_a_namespace_that_cannot_be_read_stay(vault: Vault, keeper: Make, namespace: str) -> None:
+    mine, unseen = venue(namespace), venue(f"{namespace}-b")
+    looked(keeper(VaultRoles.MANAGE, [mine, unseen]), unseen)
+    both = (namespace, f"{namespace}-b")
+    looked(keeper(VaultRoles.MANAGE, [mine], unreadable=both[1:], namespaces=both), mine)
+    assert managed_name(both[1], "sim-fx") in json.loads(vault.run("list", "-format=json", "auth/kubernetes/role"))
+    looked(keeper(VaultRoles.MANAGE, [mine], namespaces=both), mine)
+    assert managed_name(both[1], "sim-fx") not in json.loads(vault.run("list", "-format=json", "auth/kubernetes/role"))
 
 
 def test_a_role_of_another_name_is_not_touched(vault: Vault, keeper: Make, namespace: str) -> None:

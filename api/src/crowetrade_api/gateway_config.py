@@ -5,6 +5,9 @@ must acknowledge without asking the reconciler of the venue.
 
 What cannot be read halts: a Strategy is bound as suspended, and a VenueConnection keeps a configuration that halts its
 gateway. A limit that this operator does not know travels by its name: the gateway that does not know it either blocks.
+
+Strategies of a namespace that the operator cannot read are bound as the configuration on the bus has them (KeptGuest):
+that nobody sees them does not mean that they are gone.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from crowetrade.config.v1 import config_pb2 as pb
-from crowetrade_api.names import name_at
+from crowetrade_api.names import name_at, strategy_of
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import Limits, RiskLimit
@@ -45,6 +48,30 @@ class Halt:
 
 Namespaces = Mapping[str, Labels | None]
 """metadata.labels of namespaces by their names; None where they are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGuest:
+    """A Strategy of another namespace, which cannot be read now, as a gateway's configuration on the bus has it."""
+
+    namespace: str
+    name: str
+    binding: pb.StrategyBinding
+    namespace_labels: Labels
+
+
+Bound = AnyStrategy | KeptGuest
+
+
+def kept_guests(config: pb.GatewayConfig, venue_namespace: str, unreadable: Collection[str]) -> list[KeptGuest]:
+    """Those that a configuration binds and that are of namespaces which cannot be read."""
+    found = []
+    for binding in config.strategies:
+        namespace, name = strategy_of(binding.strategy, venue_namespace)
+        if namespace in unreadable and namespace != venue_namespace:
+            labels = dict(config.strategy_namespaces[namespace].labels)
+            found.append(KeptGuest(namespace, name, binding, labels))
+    return found
 
 
 def names_venue(strategy: AnyStrategy, venue: AnyVenue) -> bool:
@@ -77,15 +104,32 @@ def counts_over_gateways(limit: RiskLimit) -> bool:
 
 
 def bound_strategies(
-    venue: AnyVenue, strategies: Iterable[AnyStrategy], namespaces: Namespaces = MappingProxyType({})
-) -> list[AnyStrategy]:
-    """Strategies that trade at the venue or have left it, and are admitted, by what its gateway calls them."""
-    found = (item for item in strategies if uses_venue(item, venue) and not refusal(item, venue, namespaces))
+    venue: AnyVenue,
+    strategies: Iterable[AnyStrategy],
+    namespaces: Namespaces = MappingProxyType({}),
+    kept: Iterable[KeptGuest] = (),
+) -> list[Bound]:
+    """Strategies that trade at the venue or have left it, and are admitted, by what its gateway calls them. Those that
+    are `kept` stay for as long as the venue admits them."""
+    found: list[Bound] = [
+        item for item in strategies if uses_venue(item, venue) and not refusal(item, venue, namespaces)
+    ]
+    found += [item for item in kept if _admits_kept(venue, item)]
     return sorted(found, key=lambda item: _name(item, venue))
 
 
-def _name(strategy: AnyStrategy, venue: AnyVenue) -> str:
+def _admits_kept(venue: AnyVenue, guest: KeptGuest) -> bool:
+    """By the labels that it and its namespace had when they were seen last."""
+    labels = dict(guest.binding.labels)
+    return isinstance(venue, UnreadableVenue) or not venue.refusal(guest.namespace, labels, guest.namespace_labels)
+
+
+def _name(strategy: Bound, venue: AnyVenue) -> str:
     return name_at(venue.namespace, strategy.namespace, strategy.name)
+
+
+def _labels(strategy: Bound) -> Labels:
+    return dict(strategy.binding.labels) if isinstance(strategy, KeptGuest) else strategy.metadata.labels
 
 
 def compile_config(
@@ -96,20 +140,28 @@ def compile_config(
     terminating: Collection[str] = (),
     venues: Iterable[AnyVenue] = (),
     namespaces: Namespaces = MappingProxyType({}),
+    kept: Mapping[str, Sequence[KeptGuest]] = MappingProxyType({}),
 ) -> pb.GatewayConfig:
     """Everything that the gateway enforces. `limits` and `venues` are all of the venue's namespace, among whose
     gateways limits that count over gateways are split; `strategies` are those of any namespace that name the venue, and
-    with such a limit all that name one of `venues`. `halt` stops it whatever they say. Namespaces that are
-    `terminating` are being deleted, and all that is in them.
+    with such a limit all that name one of `venues`; `kept` are guests by venue, in the same way. `halt` stops it
+    whatever they say. Namespaces that are `terminating` are being deleted, and all that is in them.
 
     `on_record` is left out: it is not part of the revision (see `with_record`).
     """
     strategies, limits = list(strategies), sorted(limits, key=lambda item: item.name)
     present = {venue.name: venue} | {item.name: item for item in venues}
-    bound = bound_strategies(venue, strategies, namespaces)
+    namespaces = {item.namespace: item.namespace_labels for guests in kept.values() for item in guests} | dict(
+        namespaces
+    )
+
+    def bound_to(item: AnyVenue) -> list[Bound]:
+        return bound_strategies(item, strategies, namespaces, kept.get(item.name, ()))
+
+    bound = bound_to(venue)
     bound_at = {venue.name: bound}
     if any(map(counts_over_gateways, limits)):
-        bound_at |= {name: bound_strategies(item, strategies, namespaces) for name, item in present.items()}
+        bound_at |= {name: bound_to(item) for name, item in present.items()}
     rules = (
         _rule(limit, venue, bound, _concerned(limit, present.values(), bound_at, namespaces), namespaces)
         for limit in limits
@@ -117,15 +169,7 @@ def compile_config(
     why = halting(venue, halt)
     config = pb.GatewayConfig(
         strategies=[
-            pb.StrategyBinding(
-                strategy=_name(item, venue),
-                state=pb.TRADING_STATE_SUSPENDED
-                if _is_in_doubt(item, limits, namespaces)
-                else _trading_state_at(venue, item, item.namespace in terminating),
-                flatten_when_deleted=item.flattens,
-                labels=item.metadata.labels,
-                **_capital(item),
-            )
+            item.binding if isinstance(item, KeptGuest) else _binding(item, venue, limits, terminating, namespaces)
             for item in bound
         ],
         rules=[rule for rule in rules if rule is not None],
@@ -154,6 +198,24 @@ def compile_config(
         config = _too_large(config)
     config.revision = revision_of(config)
     return config
+
+
+def _binding(
+    strategy: AnyStrategy,
+    venue: AnyVenue,
+    limits: Iterable[RiskLimit],
+    terminating: Collection[str],
+    namespaces: Namespaces,
+) -> pb.StrategyBinding:
+    return pb.StrategyBinding(
+        strategy=_name(strategy, venue),
+        state=pb.TRADING_STATE_SUSPENDED
+        if _is_in_doubt(strategy, limits, namespaces)
+        else _trading_state_at(venue, strategy, strategy.namespace in terminating),
+        flatten_when_deleted=strategy.flattens,
+        labels=strategy.metadata.labels,
+        **_capital(strategy),
+    )
 
 
 def halting(venue: AnyVenue, halt: Halt | None = None) -> Halt | None:
@@ -235,21 +297,21 @@ def _is_in_doubt(strategy: AnyStrategy, limits: Iterable[RiskLimit], namespaces:
     return any(_selects_namespace(limit, strategy, namespaces) is None for limit in limits)
 
 
-def _selects_namespace(limit: RiskLimit, strategy: AnyStrategy, namespaces: Namespaces) -> bool | None:
+def _selects_namespace(limit: RiskLimit, strategy: Bound, namespaces: Namespaces) -> bool | None:
     choice = limit.spec.scope.strategy_namespaces
     return choice.selects(limit.namespace, strategy.namespace, namespaces.get(strategy.namespace))
 
 
-def _selects(limit: RiskLimit, strategy: AnyStrategy, namespaces: Namespaces) -> bool:
+def _selects(limit: RiskLimit, strategy: Bound, namespaces: Namespaces) -> bool:
     """Whether the limit binds a strategy that trades at a venue of its namespace; in doubt it does."""
     in_scope = _selects_namespace(limit, strategy, namespaces) is not False
-    return in_scope and limit.spec.scope.strategy_selector.matches(strategy.metadata.labels)
+    return in_scope and limit.spec.scope.strategy_selector.matches(dict(_labels(strategy)))
 
 
 def _concerned(
     limit: RiskLimit,
     venues: Iterable[AnyVenue],
-    bound: Mapping[str, Sequence[AnyStrategy]],
+    bound: Mapping[str, Sequence[Bound]],
     namespaces: Namespaces,
 ) -> list[str]:
     """Gateways where a limit that counts strategies together binds one, by name."""
@@ -282,7 +344,7 @@ def at_venue(instruments: Iterable[str], venue: str) -> list[str]:
 def _rule(
     limit: RiskLimit,
     venue: AnyVenue,
-    bound: Sequence[AnyStrategy],
+    bound: Sequence[Bound],
     gateways: Sequence[str],
     namespaces: Namespaces,
 ) -> pb.RiskRule | None:

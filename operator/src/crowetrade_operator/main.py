@@ -296,7 +296,7 @@ class Operator:
             with contextlib.suppress(RuntimeError):  # the loop has ended: so do we
                 loop.call_soon_threadsafe(_take, cache, relist, type_, item)
 
-        threads = list[Watch]()
+        threads, watched_namespaces = list[Watch](), set[str]()
         rest = [resource for resource in kinds if resource.role is not Role.OWN]
         watches = Watches(cluster, relist, functools.partial(_take, cache, relist), rest)
 
@@ -305,6 +305,11 @@ class Operator:
                 loop.call_soon_threadsafe(watches.list_again, resource, namespace)
 
         def watch(namespaces: tuple[str, ...]) -> None:
+            """Those that could be read before are watched already."""
+            namespaces = tuple(name for name in namespaces if name not in watched_namespaces)
+            if not namespaces:
+                return
+            watched_namespaces.update(namespaces)
             threads.append(Watch(cluster.configuration, tuple(filter(None, namespaces)), sink, listed))
             threads[-1].start()
             watches.start(namespaces)

@@ -34,6 +34,8 @@ class Fault(StrEnum):
     WATCH_DROPPED = "a watch whose connection is closed"
     WATCH_GONE = "a watch that ends with 410 Gone"
     WATCH_REFUSED = "410 Gone instead of a watch"
+    LIST_FORBIDDEN = "403 instead of a list"
+    PAGE_GONE = "410 Gone instead of the next page of a list"
 
 
 _WRITES = (Fault.CONFLICT, Fault.THROTTLED, Fault.ERROR, Fault.REQUEST_LOST, Fault.ANSWER_LOST, Fault.SLOW)
@@ -42,11 +44,15 @@ _READS = _CREATIONS = _WRITES[1:]
 _WATCHES = (Fault.THROTTLED, Fault.ERROR, Fault.REQUEST_LOST)
 # How watches end, and how often. Each refusal makes kopf begin again with all that it watches.
 _ENDS = {Fault.WATCH_DROPPED: 4, Fault.WATCH_GONE: 4, Fault.WATCH_REFUSED: 1}
+BY_REQUEST = frozenset({Fault.LIST_FORBIDDEN, Fault.PAGE_GONE})
+"""What happens only where a test asks for it: see refuse_list."""
 _STATUS = {
     Fault.CONFLICT: (409, "Conflict"),
     Fault.THROTTLED: (429, "TooManyRequests"),
     Fault.ERROR: (500, "Internal"),
     Fault.WATCH_REFUSED: (410, "Expired"),
+    Fault.LIST_FORBIDDEN: (403, "Forbidden"),
+    Fault.PAGE_GONE: (410, "Expired"),
 }
 # What is kept of the audit trail is made without a name in the path; children are applied.
 _KEPT = re.compile(r"/configmaps(/crowetrade-audit[^/]*)?$")
@@ -83,6 +89,8 @@ class FaultProxy:
         self._watches = defaultdict[str, set[asyncio.Future[Fault]]](set)
         self._held: dict[str, asyncio.Event] = {}
         self._refused = set[str]()
+        # By the plural of a kind: what its next lists, or pages of lists, meet.
+        self._lists = defaultdict[str, list[Fault]](list)
 
     def kubeconfig(self, folder: Path) -> Path:
         """Of the administrator, through this proxy."""
@@ -116,6 +124,14 @@ class FaultProxy:
         if fault is Fault.WATCH_REFUSED:
             self._refused.add(plural)
         return len(ends)
+
+    def watches(self) -> dict[str, int]:
+        """How many there are of each kind."""
+        return {plural: len(ends) for plural, ends in self._watches.items() if ends}
+
+    def refuse_list(self, plural: str, *faults: Fault) -> None:
+        """What the next lists of a kind meet, and for PAGE_GONE the next that ask for another page."""
+        self._lists[plural] += faults
 
     @contextlib.contextmanager
     def held(self, plural: str) -> Iterator[None]:
@@ -162,6 +178,10 @@ class FaultProxy:
         if watch and _plural(request) in self._refused:
             self._refused.discard(_plural(request))
             return Fault.WATCH_REFUSED
+        waits = self._lists.get(_plural(request))
+        is_list = request.method == "GET" and not watch
+        if is_list and waits and (waits[0] is not Fault.PAGE_GONE or "continue" in request.query):
+            return waits.pop(0)
         if self._rng.random() < self.share:
             kinds = _WATCHES if watch else {"GET": _READS, "POST": _CREATIONS}.get(request.method, _WRITES)
             # What there was least often: a short run has some of each.

@@ -232,6 +232,15 @@ def gateway_config_key(namespace: str, venue: str) -> str:
     return f"gateway.{namespace}.{venue}"
 
 
+def gateway_of_config_key(key: str) -> tuple[str, str] | None:
+    """Namespace and venue of a key that gateway_config_key has made; None for others."""
+    match key.split("."):
+        case ["gateway", namespace, venue]:
+            return namespace, venue
+        case _:
+            return None
+
+
 def kill_key(namespace: str, name: str) -> str:
     """Key of KillOrder in KILL_BUCKET."""
     return f"kill.{namespace}.{name}"

@@ -58,6 +58,8 @@ CLOSE_SECONDS = 2.0
 _ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError, IdentityUnavailable)
 Stored = tuple[str, int, int]
 """What decides whether a GatewayConfig is put again: its revision, the fencing token on record, and its epoch."""
+Place = tuple[str, str]
+"""Namespace and name of a VenueConnection."""
 GatewayListener = Callable[[str, str, GatewayNews], None]
 AgentListener = Callable[[str, str, News], None]
 """Namespace and name of the venue (or strategy) whose state changed."""
@@ -105,7 +107,8 @@ class Bus:
         self._kills: KeyValue | None = None
         self._allowances: KeyValue | None = None
         self._put: dict[str, Stored] = {}
-        self._configs: dict[str, config_pb2.GatewayConfig] = {}
+        # None where there was nothing.
+        self._configs: dict[str, config_pb2.GatewayConfig | None] = {}
         self._streams: set[str] = set()
         self._gateway_listeners: list[GatewayListener] = []
         self._agent_listeners: list[AgentListener] = []
@@ -190,7 +193,7 @@ class Bus:
     async def read_config(self, namespace: str, venue: str) -> None:
         """Looks once per connection what is on the bus for a gateway; see `config`."""
         key = subjects.gateway_config_key(namespace, venue)
-        if key in self._configs or not self.connected:
+        if self._configs.get(key) is not None or not self.connected:
             return
         try:
             await self._read(self._usable(), key)
@@ -200,6 +203,10 @@ class Bus:
     def config(self, namespace: str, venue: str) -> config_pb2.GatewayConfig | None:
         """What is on the bus for a gateway, as far as it was read or put."""
         return self._configs.get(subjects.gateway_config_key(namespace, venue))
+
+    def config_is_known(self, namespace: str, venue: str) -> bool:
+        """Whether it was looked at on this connection, and what is there can be read, or nothing is."""
+        return subjects.gateway_config_key(namespace, venue) in self._configs
 
     async def ensure_journal(self, namespace: str, venue: str) -> None:
         """Makes the streams of a venue's journal. They outlive the VenueConnection, as the account does."""
@@ -248,15 +255,23 @@ class Bus:
         self._put.pop(key, None)
         self._configs.pop(key, None)
 
-    async def config_keys(self, wanted: Callable[[str], bool] = lambda key: True) -> list[str]:
-        """Keys of the configs in the bucket, of those that are wanted: each of these is read."""
+    async def configs(self, wanted: Callable[[Place], bool]) -> dict[Place, config_pb2.GatewayConfig | None]:
+        """What is on the bus for gateways, by namespace and venue, of those that are wanted: each of these is read.
+        None where it cannot be read."""
         bucket = self._usable()
         assert self._client is not None
+
+        def is_wanted(key: str) -> bool:
+            place = subjects.gateway_of_config_key(key)
+            return place is not None and wanted(place)
+
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                return list(await stored_entries(self._client, bucket, subjects.CONFIG_BUCKET, ">", wanted))
+                found = await stored_entries(self._client, bucket, subjects.CONFIG_BUCKET, ">", is_wanted)
         except _ERRORS as error:
             raise self._failed("list the gateway configurations", error) from error
+        places = ((subjects.gateway_of_config_key(key), entry) for key, entry in found.items())
+        return {place: _config(entry) for place, entry in places if place is not None}
 
     async def put_kill(self, order: kill_pb2.KillOrder, now_ns: int) -> bool:
         """Puts an engaged kill order unless it is there already; returns whether it was written."""
@@ -495,10 +510,11 @@ class Bus:
             async with asyncio.timeout(REQUEST_SECONDS):
                 entry = await bucket.get(key)
         except nats.js.errors.KeyNotFoundError as error:
+            self._configs[key] = None
             return None, (error.entry.revision or 0) if error.entry is not None else 0
-        try:
-            found = config_pb2.GatewayConfig.FromString(entry.value or b"")
-        except DecodeError:
+        found = _config(entry)
+        if found is None:
+            self._configs.pop(key, None)
             return config_pb2.GatewayConfig(), entry.revision or 0
         self._configs[key] = found
         return found, entry.revision or 0
@@ -529,6 +545,13 @@ class Bus:
         if self._client is client:  # and it was not us who closed it
             self._mark(False, "connection lost, connecting again")
             self._wake.set()
+
+
+def _config(entry: KeyValue.Entry) -> config_pb2.GatewayConfig | None:
+    try:
+        return config_pb2.GatewayConfig.FromString(entry.value or b"")
+    except DecodeError:
+        return None
 
 
 def _text(error: Exception) -> str:

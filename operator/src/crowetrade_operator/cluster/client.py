@@ -7,9 +7,11 @@ sends what it knows of the kind.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -34,6 +36,8 @@ from crowetrade_operator.errors import (
 
 REQUEST_SECONDS = 15.0
 PAGE = 500
+LIST_TRIES = 3
+"""How often a list is begun whose next page is of a version that etcd has compacted."""
 # A server that asks to wait is obeyed so many times, as client-go does (there: 10), each time for at most so long.
 THROTTLED_TRIES = 5
 LONGEST_RETRY_AFTER_SECONDS = 30.0
@@ -57,6 +61,10 @@ async def connect(kubeconfig: str) -> Cluster:
     # kubeconfig counts all the same.
     configuration.client_session_kwargs = {"trust_env": False}
     return Cluster(kube.ApiClient(configuration=configuration))
+
+
+class _PagesGone(ClusterUnavailable):
+    """The rest of a list is gone, and not the right to read it."""
 
 
 class Cluster:
@@ -84,6 +92,26 @@ class Cluster:
         """One object."""
         return await self._request("GET", "get", resource, resource.path(namespace, name))
 
+    async def _pages(
+        self, resource: ApiResource, namespace: str, selector: str, fields: str, metadata_only: bool
+    ) -> tuple[list[Object], str]:
+        items: list[Object] = []
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        query |= {"fieldSelector": fields} if fields else {}
+        accept = _METADATA_LIST if metadata_only else _JSON
+        while True:
+            try:
+                page = await self._request("GET", "list", resource, resource.path(namespace), query, accept=accept)
+            except ClusterRefused as error:
+                if error.code == HTTPStatus.GONE and "continue" in query:
+                    raise _PagesGone("list", resource.path(namespace), error.code, error.message) from error
+                raise
+            items += (_typed(item, resource) for item in page.get("items") or ())
+            version, following = page["metadata"].get("resourceVersion", ""), page["metadata"].get("continue")
+            if not following:
+                return items, version
+            query["continue"] = following
+
     async def list(
         self,
         resource: ApiResource,
@@ -93,18 +121,12 @@ class Cluster:
         *,
         metadata_only: bool = False,
     ) -> tuple[list[Object], str]:
-        """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages."""
-        items: list[Object] = []
-        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
-        query |= {"fieldSelector": fields} if fields else {}
-        accept = _METADATA_LIST if metadata_only else _JSON
-        while True:
-            page = await self._request("GET", "list", resource, resource.path(namespace), query, accept=accept)
-            items += (_typed(item, resource) for item in page.get("items") or ())
-            version, following = page["metadata"].get("resourceVersion", ""), page["metadata"].get("continue")
-            if not following:
-                return items, version
-            query["continue"] = following
+        """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages, from the
+        beginning again when the version that the pages are of is gone."""
+        for _ in range(LIST_TRIES - 1):
+            with contextlib.suppress(_PagesGone):
+                return await self._pages(resource, namespace, selector, fields, metadata_only)
+        return await self._pages(resource, namespace, selector, fields, metadata_only)
 
     async def watch(
         self,

@@ -48,8 +48,8 @@ class Gateway:
     namespace: str
     venue: str
     view: GatewayView
-    venue_labels: Mapping[str, str]
-    # None when they are not known.
+    # Labels are None when they are not known.
+    venue_labels: Mapping[str, str] | None
     namespace_labels: Mapping[str, str] | None = None
     # Other namespaces whose strategies are bound, with their labels.
     guests: Namespaces = field(default_factory=dict)
@@ -99,6 +99,8 @@ class Observed:
     now: Moment
     bus_connected: bool = True
     bus_problem: str = ""
+    # Whether `gateways` has those that it concerns of namespaces which the operator does not see.
+    gateways_are_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,11 @@ class Relay:
     order: kill_pb2.KillOrder | None = None
     # Gateways that get it directly, by namespace and venue, because they are not heard on the bus.
     direct: frozenset[tuple[str, str]] = frozenset()
+
+
+def stays_in_namespace(switch: AnyKillSwitch) -> bool:
+    """Whether it stops gateways of its own namespace alone, and strategies of it elsewhere."""
+    return isinstance(switch, KillSwitch) and switch.spec.scope.namespaces.from_ == "Same"
 
 
 def asks_for_namespace_labels(switch: AnyKillSwitch) -> bool:
@@ -140,7 +147,7 @@ def report(observed: Observed, previous: KillSwitchStatus) -> KillSwitchStatus:
     still_open = sum(entry.still_open_count for _, entry in said)
     positions = sum(entry.positions_count for _, entry in said)
     conditions = [_engaged(switch, order), _acknowledged(observed, concerned, waiting, still_open, positions)]
-    state = KillState.ENGAGING if waiting else KillState.HALTED
+    state = KillState.HALTED if not waiting and observed.gateways_are_known else KillState.ENGAGING
     return _status(
         observed,
         previous,
@@ -279,6 +286,9 @@ def _acknowledged(
     observed: Observed, concerned: Sequence[Gateway], waiting: Mapping[str, str], still_open: int, positions: int
 ) -> Condition:
     type_ = ConditionType.ACKNOWLEDGED
+    if not waiting and not observed.gateways_are_known:
+        text = f"{_bus(observed)} Which gateways of other namespaces it concerns was never read there."
+        return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, text)
     if not concerned:
         text = "The scope selects no gateway; one that comes obeys it from its start."
         return condition(type_, True, Reason.NOTHING_IN_SCOPE, text)

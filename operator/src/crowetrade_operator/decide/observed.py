@@ -15,9 +15,11 @@ from crowetrade_api.gateway_config import (
     AnyStrategy,
     AnyVenue,
     Halt,
+    KeptGuest,
     Namespaces,
     compile_config,
     counts_over_gateways,
+    kept_guests,
     refusal,
     rule_hash,
 )
@@ -111,6 +113,8 @@ class Kept:
     takes its place: who was looking at the world before keeps this one to themselves."""
 
     compiled: Compiled | None = None
+    # By venue: the guests of namespaces that cannot be read, with which it was compiled.
+    guests: Mapping[str, Sequence[KeptGuest]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,11 @@ class Surroundings:
     namespaces: Namespaces = field(default_factory=dict)
     # By venue: what is on the bus for its gateway, as far as that is known.
     on_the_bus: Mapping[str, config_pb2.GatewayConfig] = field(default_factory=dict)
+    # Whether what is on the bus for each gateway of the namespace has been looked at: a venue of which nothing is there
+    # then has never had a configuration.
+    bus_is_read: bool = True
+    # Namespaces that the operator should see and cannot: what is not seen of them is not gone.
+    unreadable: frozenset[str] = frozenset()
     # By venue: the rules that its gateway was told to tighten last, by RiskLimit, with their hashes.
     tightened: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # By venue; kept from one reconcile to the next.
@@ -151,6 +160,20 @@ class Surroundings:
     def traders_at(self, venue: AnyVenue) -> Sequence[AnyStrategy]:
         """Every Strategy that uses the venue, whether it is admitted or not."""
         return self.traders.get(venue.name, ())
+
+    def kept_guests(self, venue: str) -> Sequence[KeptGuest]:
+        """Strategies of namespaces that cannot be read that the gateway of a venue has: they stay as they are there."""
+        present = self.on_the_bus.get(venue) if self.unreadable else None
+        if present is None:
+            return ()
+        seen = {(item.namespace, item.name) for item in self.traders.get(venue, ())}
+        kept = kept_guests(present, self.namespace, self.unreadable)
+        return [item for item in kept if (item.namespace, item.name) not in seen]
+
+    @property
+    def guests_are_known(self) -> bool:
+        """Whether all who may trade here are known, by their resources or by what is on the bus."""
+        return not self.unreadable or self.bus_is_read
 
     def config(self, venue: AnyVenue) -> config_pb2.GatewayConfig:
         """What the gateway of a venue has to enforce now: nothing trades under a limit that cannot be read, and nothing
@@ -191,8 +214,8 @@ class Surroundings:
 
     def _compile(self, venue: AnyVenue) -> Compiled:
         """Done once: all who trade there ask for it each time that their gateway reports."""
-        kept = self.compiled[venue.name]
-        if kept.compiled is None:
+        kept, guests = self.compiled[venue.name], self._guests_around(venue)
+        if kept.compiled is None or kept.guests != guests:
             halt = _unreadable_limits(self.unreadable_limits) if self.unreadable_limits else None
             config = compile_config(
                 venue,
@@ -202,9 +225,18 @@ class Surroundings:
                 self.terminating,
                 self.venues.values(),
                 self.namespaces,
+                guests,
             )
-            kept.compiled = _compiled(config)
+            kept.compiled, kept.guests = _compiled(config), guests
         return kept.compiled
+
+    def _guests_around(self, venue: AnyVenue) -> dict[str, Sequence[KeptGuest]]:
+        """Those that are kept of whom the configuration of the venue depends on, as `_bound_with`."""
+        if not self.unreadable:
+            return {}
+        split = any(counts_over_gateways(limit) for limit in self.limits.values())
+        found = {name: self.kept_guests(name) for name in ({*self.venues, venue.name} if split else {venue.name})}
+        return {name: guests for name, guests in found.items() if guests}
 
     def _bound_with(self, venue: AnyVenue) -> Iterable[AnyStrategy]:
         """Strategies that the configuration of the venue depends on: those that name another venue count only where a
@@ -342,6 +374,8 @@ class ObservedVenue:
     # Absent where nobody looks after Vault roles.
     vault_role: Condition | None = None
     warnings: PodWarnings = field(default_factory=PodWarnings)
+    # For how long it has been seen being deleted; counted again by each process that begins to work.
+    deleted_seconds: float = 0.0
 
     @property
     def gateway(self) -> GatewayView:

@@ -46,6 +46,8 @@ class Observed:
     warnings: PodWarnings = field(default_factory=PodWarnings)
     # Whether one that is not among `agents` does not work: not when we have just begun to listen.
     agents_are_known: bool = True
+    # For how long it has been seen being deleted; counted again by each process that begins to work.
+    deleted_seconds: float = 0.0
 
     def deployments(self) -> list[Object | None]:
         """Its Deployments as they should be by number and name; None for one that is not there yet."""
@@ -55,7 +57,7 @@ class Observed:
     @property
     def ending(self) -> strategy_deletion.Observed:
         """What is looked at for its end."""
-        return strategy_deletion.Observed(self.strategy, self.around, self.now, self.beyond)
+        return strategy_deletion.Observed(self.strategy, self.around, self.now, self.beyond, self.deleted_seconds)
 
     @cached_property
     def venues(self) -> StrategyVenues:

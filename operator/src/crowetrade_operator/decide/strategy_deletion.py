@@ -1,5 +1,8 @@
 """The end of a Strategy, readable or not: its finalizer stays until the gateways confirm, or until a deadline.
 
+The deadline is counted on a clock that nobody sets, from when this process first saw the deletion: a node's clock that
+steps ahead must not leave positions behind. After a takeover it is counted again.
+
 The event at the end says what is known: who confirmed, what is left and why, and who was not there to ask.
 """
 
@@ -15,7 +18,6 @@ from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, uses_venue
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.cluster.objects import Note
-from crowetrade_operator.cluster.times import unix_of
 from crowetrade_operator.decide.observed import Moment, StrategyVenues, Surroundings
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.settings import Settings
@@ -32,6 +34,8 @@ class Observed:
     now: Moment
     # By namespace, of the venues that are of another one.
     beyond: Mapping[str, Surroundings] = field(default_factory=dict)
+    # For how long it has been seen being deleted; counted again by each process that begins to work.
+    deleted_seconds: float = 0.0
 
     @cached_property
     def venues(self) -> StrategyVenues:
@@ -47,8 +51,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     if strategy.force_delete:
         text = f"Deleted by force without confirmation of {', '.join(waiting)}.{_left(observed)}"
         return _let_go(EventReason.FORCE_DELETED, f"{text} Check open orders at the venue.")
-    waited = observed.now.unix - unix_of(strategy.metadata.deletion_timestamp or observed.now.text)
-    if waited >= settings.stop_deadline_seconds:
+    if observed.deleted_seconds >= settings.stop_deadline_seconds:
         text = (
             f"No confirmation of {', '.join(waiting)} within {settings.stop_deadline_seconds:g} s; deleting all the "
             f"same.{_left(observed)} The gateway refuses orders of a strategy that is gone; check open orders and "

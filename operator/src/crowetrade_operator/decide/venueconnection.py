@@ -6,6 +6,8 @@ down only when a person has cleared the halt JournalBelowRecord and the gateway 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crowetrade_api.files import VENUE_FILE
 from crowetrade_api.gateway_config import bound_strategies, with_record
 from crowetrade_api.reasons import EventReason, Reason
@@ -31,37 +33,41 @@ from crowetrade_operator.desired.serviceaccount import service_account
 from crowetrade_operator.settings import Settings
 
 LOOK_AGAIN_SECONDS = 60.0
-"""Labels of namespaces, by which Strategies are admitted, are not watched."""
+"""An operator of some namespaces cannot watch their labels, by which Strategies are admitted."""
 
 
 def plan(observed: ObservedVenue, settings: Settings) -> Plan:
     """What to write. Pausing leaves the children alone, and so does a spec that cannot be read; the configuration goes
     out all the same."""
-    venue = observed.venue
+    venue, around = observed.venue, observed.around
     config = with_record(observed.config, venue.status)
     if venue.deleting:
-        return venueconnection_deletion.plan(observed, config, settings)
+        planned = venueconnection_deletion.plan(observed, config, settings)
+        return planned if around.guests_are_known else replace(planned, config=None)
     children: list[Object] = []
     restart = None
     if isinstance(venue, VenueConnection) and not venue.paused:
-        children = _children(venue, observed.around, settings)
+        children = _children(venue, around, settings)
         deployment = next((item for item in children if item["kind"] == "Deployment"), None)
         restart = venueconnection_rollout.restart(observed, venue, deployment, settings) if deployment else None
     held = restart.held if restart is not None else ""
     if held:
         # The ConfigMap, too: a pod that restarts by itself must read what it was made for.
         children = [item for item in children if item["kind"] not in ("ConfigMap", "Deployment")]
+    if not around.guests_are_known:
+        # Who trades here and cannot be seen would lose the gateway.
+        children = [item for item in children if item["kind"] != "NetworkPolicy"]
     return Plan(
         apply=children,
         held=held,
         held_reason=restart.reason if restart is not None else Reason.ROLLING_OUT,
         restarts=restart is not None and not held,
         finalizer=True,
-        config=config,
+        config=config if around.guests_are_known else None,
         journal=True,
         halts_cleared=_halts_cleared(observed),
         notes=_cleared_notes(observed),
-        again=settings.silent_after_seconds if held else LOOK_AGAIN_SECONDS,
+        again=settings.silent_after_seconds if held or not around.guests_are_known else LOOK_AGAIN_SECONDS,
     )
 
 
@@ -100,11 +106,12 @@ def _cleared_notes(observed: ObservedVenue) -> list[Note]:
 
 
 def _children(venue: VenueConnection, around: Surroundings, settings: Settings) -> list[Object]:
-    content = venue_content(venue)
+    content, kept = venue_content(venue), around.kept_guests(venue.name)
+    bound = bound_strategies(venue, around.traders_at(venue), around.namespaces, kept)
     children = [
         service_account(venue),
         venue_config_map(venue, content, settings),
-        venue_policy(venue, bound_strategies(venue, around.traders_at(venue), around.namespaces), settings),
+        venue_policy(venue, bound, settings),
         service(venue),
         pod_disruption_budget(venue),
         *identity.certificates(venue, settings),

@@ -14,7 +14,6 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenueConnection,
 )
 from crowetrade_operator.cluster.objects import Note
-from crowetrade_operator.cluster.times import unix_of
 from crowetrade_operator.decide import strategy_deletion
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
@@ -48,7 +47,7 @@ def _released(
         return True, None
     if deployment is None and view.status is None and observed.around.bus_connected:
         return True, _last_words(observed)
-    waited = observed.now.unix - unix_of(venue.metadata.deletion_timestamp or observed.now.text)
+    waited = observed.deleted_seconds
     flattening = _flattening(observed, waited)
     status = view.status if view.trusted is not None else None
     confirmed = status is not None and status.config_revision == config.revision and open_orders(status) == 0
@@ -74,12 +73,20 @@ def _flattening(observed: ObservedVenue, waited: float) -> list[str]:
             ending = strategy_deletion.Observed(strategy, around, observed.now, {observed.venue.namespace: around})
             waits = not strategy_deletion.stopped(ending, ending.venues.called(observed.venue))
         else:
-            account = around.gateway(name).account(known_as)
-            holds = account is not None and any(Decimal(item.quantity) != 0 for item in account.positions)
-            waits = holds and waited < CASCADE_SECONDS
+            waits = _holds(observed, known_as) and waited < CASCADE_SECONDS
         if waits:
             found.append(known_as)
+    for guest in around.kept_guests(name):
+        known_as = guest.binding.strategy
+        closes = guest.binding.state == config_pb2.TRADING_STATE_FLATTEN
+        if guest.binding.flatten_when_deleted and _holds(observed, known_as) and (closes or waited < CASCADE_SECONDS):
+            found.append(known_as)
     return sorted(found)
+
+
+def _holds(observed: ObservedVenue, known_as: str) -> bool:
+    account = observed.gateway.account(known_as)
+    return account is not None and any(Decimal(item.quantity) != 0 for item in account.positions)
 
 
 def _confirmed(observed: ObservedVenue) -> Note:

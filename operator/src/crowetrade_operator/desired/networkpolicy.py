@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
+from crowetrade_api.gateway_config import AnyVenue, Bound
 from crowetrade_api.names import (
     AGENT_APP,
     CONTROL_LABEL,
@@ -59,7 +59,7 @@ def strategy_policy(strategy: Strategy, venues: Iterable[AnyVenue], settings: Se
     return _policy(strategy, [_metrics(settings)], egress)
 
 
-def venue_policy(venue: VenueConnection, bound: Iterable[AnyStrategy], settings: Settings) -> dict[str, Any]:
+def venue_policy(venue: VenueConnection, bound: Iterable[Bound], settings: Settings) -> dict[str, Any]:
     """The policy of a gateway's pod; `bound` are the strategies that it admits."""
     own = {"podSelector": {"matchExpressions": [{"key": STRATEGY_LABEL, "operator": "Exists"}]}}
     guests: dict[str, list[str]] = defaultdict(list)

@@ -12,7 +12,15 @@ import structlog
 
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api import kill_order
-from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, counts_over_gateways, refusal, uses_venue
+from crowetrade_api.gateway_config import (
+    AnyStrategy,
+    AnyVenue,
+    Namespaces,
+    counts_over_gateways,
+    kept_guests,
+    refusal,
+    uses_venue,
+)
 from crowetrade_api.names import (
     CHANGED_BY_ANNOTATION,
     CLEAR_BREACH_ANNOTATION,
@@ -61,6 +69,8 @@ log = structlog.get_logger()
 NAMESPACE_SECONDS = 60.0
 """How old what is known of a namespace may be that is not watched: an operator of some namespaces cannot."""
 NAMESPACE_READ_SECONDS = 2.0
+BEYOND_SECONDS = 60.0
+"""How old what is known of gateways of other namespaces may be while a KillSwitch is not engaged."""
 R = TypeVar("R", bound=Resource)
 U = TypeVar("U", bound=Unreadable)
 
@@ -90,6 +100,10 @@ class Context:
     _terminating: set[str] = field(default_factory=set)
     _tightened: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     _namespaces: dict[str, tuple[Labels | None, float]] = field(default_factory=dict)
+    # Since when an object, by its uid, has been seen being deleted.
+    _deletions: dict[Key, tuple[str, float]] = field(default_factory=dict)
+    # What is on the bus for gateways of namespaces that are not seen, and when that was read.
+    _beyond: tuple[Mapping[tuple[str, str], config_pb2.GatewayConfig | None], float] | None = None
     traders: Traders = field(init=False)
     pod_events: PodEvents = field(init=False)
     vault_roles: VaultRoleKeeper = field(init=False)
@@ -98,7 +112,7 @@ class Context:
     def __post_init__(self) -> None:
         self.traders = Traders(self.cache)
         self.pod_events = PodEvents(self.cluster, self.clock)
-        self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues)
+        self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues, self.may_work_in)
         self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
         for item in self.cache.of_kind(NAMESPACES.kind):
             self._namespace_seen(None, item)
@@ -109,6 +123,22 @@ class Context:
         namespaces = self.cache.namespaces(Kind.VENUE.value)
         found = (self._all(Kind.VENUE, name, VenueConnection, UnreadableVenue).values() for name in namespaces)
         return [venue for venues in found for venue in venues]
+
+    def deleted_seconds(self, key: Key, metadata: Metadata) -> float:
+        """For how long an object has been seen being deleted; 0 when it is not. The clocks of the API server and of
+        this node may differ, so the time that is written in it does not count."""
+        if metadata.deletion_timestamp is None:
+            return 0.0
+        uid, since = self._deletions.get(key, ("", 0.0))
+        if uid != metadata.uid:
+            since = self.clock()
+            self._deletions[key] = (metadata.uid, since)
+        return self.clock() - since
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self.status.forget(key)
+        self._deletions.pop(key, None)
 
     def now(self) -> Moment:
         """The wall clock."""
@@ -131,23 +161,71 @@ class Context:
         """A KillSwitch, readable or not; None when it is gone."""
         return self._resource(key, KillSwitch, UnreadableKillSwitch)
 
+    async def know_gateways_beyond(self, switch: killswitch.AnyKillSwitch) -> bool:
+        """Looks who is configured on the bus besides the gateways of the namespaces that the operator sees: those of
+        other shards, and of namespaces that it cannot read, obey a KillSwitch, too. Returns whether they are known, if
+        perhaps not of this moment: one that has come since is known as soon as it reports."""
+        if not self.unreadable and (not self.settings.namespaces or killswitch.stays_in_namespace(switch)):
+            return True
+        engaged = kill_order.kill_order(switch) is not None
+        seconds = self.settings.silent_after_seconds if engaged else BEYOND_SECONDS
+        if self._beyond is not None and self.clock() - self._beyond[1] < seconds:
+            return True
+        try:
+            self._beyond = (await self.bus.configs(lambda place: not self.sees(place[0])), self.clock())
+        except BusUnavailable as error:
+            log.info("gateways of other namespaces not looked for", error=str(error))
+        return self._beyond is not None
+
     def gateways(self, switch: killswitch.AnyKillSwitch) -> list[killswitch.Gateway]:
-        """Every gateway of the namespaces in which the operator works, and what it says about the KillSwitch."""
+        """Every gateway of the namespaces in which the operator works, and what it says about the KillSwitch; and those
+        of other namespaces that report, or that have a configuration on the bus."""
         place, found = (switch.namespace, switch.name), []
+        known = set[tuple[str, str]]()
         for namespace in self.cache.namespaces(Kind.VENUE.value):
             labels = self._labels(namespace)
             for name, venue in self._all(Kind.VENUE, namespace, VenueConnection, UnreadableVenue).items():
+                known.add((namespace, name))
                 view = self._gateway(namespace, venue)
                 if view.last is None and view.record_token == 0 and not self._deployed(namespace, name):
                     continue
-                guests = {
+                guests: dict[str, Labels | None] = {
                     item.namespace: self._labels(item.namespace)
                     for item in self._guests(namespace)
                     if uses_venue(item, venue) and not refusal(item, venue, self._namespaces_around(namespace))
                 }
+                on_the_bus = self.bus.config(namespace, name)
+                if self.unreadable and on_the_bus is not None:
+                    kept = kept_guests(on_the_bus, namespace, self.unreadable)
+                    guests = {**{item.namespace: item.namespace_labels for item in kept}, **guests}
                 answer = self.direct.answer(place, (namespace, name), self.settings.silent_after_seconds)
                 found.append(killswitch.Gateway(namespace, name, view, venue.metadata.labels, labels, guests, answer))
+        return found + self._gateways_beyond(place, known)
+
+    def _gateways_beyond(self, switch: tuple[str, str], known: set[tuple[str, str]]) -> list[killswitch.Gateway]:
+        configs = self._beyond[0] if self._beyond is not None else {}
+        heard = {place for place in self.bus.board.gateways() if not self.sees(place[0])}
+        found = []
+        for namespace, name in sorted((configs.keys() | heard) - known):
+            config = configs.get((namespace, name))
+            record = (config.on_record.fencing_token, config.on_record.sequence) if config is not None else (0, 0)
+            found.append(
+                killswitch.Gateway(
+                    namespace,
+                    name,
+                    self._view(namespace, name, *record),
+                    dict(config.venue_labels) if config is not None else None,
+                    dict(config.namespace_labels) if config is not None else None,
+                    _guests_of(config) if config is not None else {},
+                    self.direct.answer(switch, (namespace, name), self.settings.silent_after_seconds),
+                )
+            )
         return found
+
+    def sees(self, namespace: str) -> bool:
+        """Whether the operator works in the namespace, and what is not in its cache is not there."""
+        named = self.settings.namespaces
+        return (not named or namespace in named) and self.may_work_in(namespace)
 
     def may_work_in(self, namespace: str) -> bool:
         """Whether everything in the namespace can be seen: what is not seen would count as not there."""
@@ -176,6 +254,8 @@ class Context:
             terminating=frozenset(self._terminating & namespaces.keys()),
             namespaces=namespaces,
             on_the_bus=Lazy(venues, lambda name: self.bus.config(namespace, name)),
+            bus_is_read=all(self.bus.config_is_known(namespace, name) for name in venues),
+            unreadable=frozenset(self.unreadable),
             tightened=Lazy(venues, lambda name: self._tightened.get((namespace, name))),
             compiled=dict(compiled),
         )
@@ -423,7 +503,10 @@ class Context:
         return {name: resource for name, resource in found if resource is not None}
 
     def _gateway(self, namespace: str, venue: AnyVenue) -> GatewayView:
-        heard, (token, sequence) = self.bus.board.gateway(namespace, venue.name), self._record(venue)
+        return self._view(namespace, venue.name, *self._record(venue))
+
+    def _view(self, namespace: str, venue: str, token: int, sequence: int) -> GatewayView:
+        heard = self.bus.board.gateway(namespace, venue)
         if heard is None:
             return GatewayView(record_token=token, record_sequence=sequence)
         age = self.bus.board.clock() - heard.at
@@ -496,6 +579,10 @@ class Context:
         if stored["metadata"].get("uid") != metadata.uid:
             raise Conflict("patch", f"{key.kind} {key.name}", 409, "another object has the name now")
         return stored
+
+
+def _guests_of(config: config_pb2.GatewayConfig) -> Namespaces:
+    return {name: dict(known.labels) for name, known in config.strategy_namespaces.items()}
 
 
 def _labels(namespace: Object) -> Labels:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
-from crowetrade import subjects
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find, follow
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
@@ -100,6 +99,8 @@ class Controller:
         self._waiting: set[Key] = set()
         # By venue: the revision that its gateway was to have when it was looked at last.
         self._revisions: dict[Key, str] = {}
+        # By venue: guests that its gateway keeps because their namespaces cannot be read.
+        self._kept: dict[Key, set[str]] = {}
 
     # --- events to keys
 
@@ -312,7 +313,7 @@ class Controller:
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one object to where it should be; returns when to look again."""
-        if not self.context.may_work_in(key.namespace) and not self._is_known_kill_switch(key):
+        if not all(map(self.context.may_work_in, self._looked_at(key))) and not self._is_known_kill_switch(key):
             return None
         if key.kind is not Kind.KILL_SWITCH:
             await self.context.know_around(key)
@@ -325,6 +326,13 @@ class Controller:
                 return await self._risk_limit(key)
             case Kind.KILL_SWITCH:
                 return await self._kill_switch(key)
+
+    def _looked_at(self, key: Key) -> set[str]:
+        """Namespaces of which everything has to be seen: of a Strategy also those of its venues, because a venue that
+        is not seen would be taken for one that is gone."""
+        item = self.context.cache.get(key.kind.value, key.namespace, key.name) if key.kind is Kind.STRATEGY else None
+        venues = venues_of(item) if item is not None else ()
+        return {key.namespace, *(place.namespace for place in venues)}
 
     def _is_known_kill_switch(self, key: Key) -> bool:
         """It stops gateways of other namespaces, too, so it is relayed for as long as it is known."""
@@ -353,6 +361,7 @@ class Controller:
             now=now,
             beyond=context.surroundings_beyond(resource),
             warnings=warnings,
+            deleted_seconds=context.deleted_seconds(key, resource.metadata),
         )
         planned = strategy.plan(observed, context.settings)
         applied = await context.carry_out(key, resource, planned)
@@ -386,7 +395,11 @@ class Controller:
     ) -> float | None:
         context = self.context
         observed = strategy_deletion.Observed(
-            resource, context.surroundings(key.namespace), context.now(), context.surroundings_beyond(resource)
+            resource,
+            context.surroundings(key.namespace),
+            context.now(),
+            context.surroundings_beyond(resource),
+            context.deleted_seconds(key, resource.metadata),
         )
         planned = unreadable.plan_strategy(observed, context.settings)
         await context.carry_out(key, resource, planned)
@@ -403,6 +416,7 @@ class Controller:
             context.bus.board.forget_gateway(key.namespace, key.name)
             self._kills.pop((key.namespace, key.name), None)
             self._revisions.pop(key, None)
+            self._kept.pop(key, None)
             self._waiting.discard(key)
             self._gone(key)
             return None
@@ -417,6 +431,7 @@ class Controller:
             now=now,
             vault_role=context.vault_roles.condition(key.namespace, key.name),
             warnings=warnings,
+            deleted_seconds=context.deleted_seconds(key, resource.metadata),
         )
         previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
         planned = venueconnection.plan(observed, context.settings)
@@ -428,11 +443,24 @@ class Controller:
             context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
+        self._tell_kept(key, observed)
         self._configured(key, observed.config.revision)
         self._wait_for_figures(key, bool(planned.held))
         status = venueconnection_status.report(observed, planned, context.settings, applied.refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
         return _earlier(planned.again, applied.again, self._again(status.conditions))
+
+    def _tell_kept(self, key: Key, observed: ObservedVenue) -> None:
+        """Once for each set of guests."""
+        kept = {f"{item.namespace}/{item.name}" for item in observed.around.kept_guests(key.name)}
+        if kept != self._kept.get(key, set()):
+            log.warning(
+                "strategies kept as they are on the bus, because their namespaces cannot be read",
+                namespace=key.namespace,
+                venue=key.name,
+                strategies=sorted(kept),
+            )
+        self._kept[key] = kept
 
     def _configured(self, key: Key, revision: str) -> None:
         """Who trades at a venue is looked at again when its gateway has had the time to confirm what is new for it: as
@@ -477,8 +505,14 @@ class Controller:
         self._rearmed.pop(key, None)
         if killswitch.asks_for_namespace_labels(switch):
             await context.know_namespaces_of_venues()
+        are_known = await context.know_gateways_beyond(switch)
         observed = killswitch.Observed(
-            switch, context.gateways(switch), context.now(), context.bus.connected, context.bus.problem
+            switch,
+            context.gateways(switch),
+            context.now(),
+            context.bus.connected,
+            context.bus.problem,
+            gateways_are_known=are_known,
         )
         relayed = await context.relay(switch, killswitch.relay(observed))
         stored = KillSwitchStatus.model_validate(self._previous(key, switch))
@@ -565,7 +599,7 @@ class Controller:
                     await self._orders_looked_for.wait()
 
     def _gone(self, key: Key) -> None:
-        self.context.status.forget(key)
+        self.context.forget(key)
         metrics.forget(key.kind.value, key.namespace, key.name)
         self.queue.succeeded(key)
 
@@ -629,24 +663,18 @@ class Controller:
     async def sweep(self) -> None:
         """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in and can
         read."""
+        context = self.context
         known = {
-            subjects.gateway_config_key(item["metadata"]["namespace"], item["metadata"]["name"])
-            for item in self.context.cache.of_kind(Kind.VENUE.value)
+            (item["metadata"]["namespace"], item["metadata"]["name"])
+            for item in context.cache.of_kind(Kind.VENUE.value)
         }
-        allowed = self.context.settings.namespaces
 
-        def left_over(key: str) -> bool:
-            match key.split(".", 2):
-                case ["gateway", namespace, _]:
-                    ours = (not allowed or namespace in allowed) and self.context.may_work_in(namespace)
-                    return ours and key not in known
-                case _:
-                    return False
+        def left_over(place: tuple[str, str]) -> bool:
+            return context.sees(place[0]) and place not in known
 
-        for key in await self.context.bus.config_keys(left_over):
-            _, namespace, venue = key.split(".", 2)
-            await self.context.bus.release_shares(namespace, venue)
-            await self.context.bus.delete_config(namespace, venue)
+        for namespace, venue in await context.bus.configs(left_over):
+            await context.bus.release_shares(namespace, venue)
+            await context.bus.delete_config(namespace, venue)
             log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
 
 

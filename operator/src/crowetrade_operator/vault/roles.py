@@ -7,7 +7,7 @@ that somebody else made. Neither a namespace's name nor a venue's has a dot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,12 +90,11 @@ def _shown(value: Any) -> str:
     return str(value) if value not in (None, "") else "empty"
 
 
-def orphans(roles: Sequence[str], venues: Sequence[tuple[str, str]], namespaces: Sequence[str]) -> list[str]:
-    """Managed roles whose venue is gone; of namespaces that the operator does not work in it knows nothing. Where
-    `namespaces` is empty it works in all."""
+def orphans(roles: Sequence[str], venues: Sequence[tuple[str, str]], works_in: Callable[[str], bool]) -> list[str]:
+    """Managed roles whose venue is gone; of namespaces that the operator does not work in it knows nothing."""
     found = []
     for role in roles:
         venue = venue_of(role)
-        if venue is not None and venue not in venues and (not namespaces or venue[0] in namespaces):
+        if venue is not None and venue not in venues and works_in(venue[0]):
             found.append(role)
     return found

@@ -32,7 +32,8 @@ from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority,
 from crowetrade_process_tests.identity.identities import now
 
 pytestmark = pytest.mark.integration
-KEY = subjects.gateway_config_key("desk", "sim-fx")
+PLACE = ("desk", "sim-fx")
+KEY = subjects.gateway_config_key(*PLACE)
 GATEWAY = status_pb2.GatewayStatus.DESCRIPTOR.full_name
 AGENT = status_pb2.AgentStatus.DESCRIPTOR.full_name
 
@@ -178,8 +179,8 @@ async def test_a_configuration_is_put_once_a_revision(bus: Bus, other: Client) -
     assert await bus.put_config("desk", "sim-fx", config("r2"))
     assert await stored(other) == "r2"
     assert counted("gateway_config_puts") == before + 2
-    assert await bus.config_keys() == [KEY]
-    assert await bus.config_keys(lambda key: key != KEY) == []
+    assert list(await bus.configs(lambda place: True)) == [PLACE]
+    assert await bus.configs(lambda place: place != PLACE) == {}
 
 
 async def test_the_next_leader_does_not_put_what_is_there_already(bus: Bus, nats_url: str) -> None:
@@ -314,7 +315,7 @@ async def test_a_configuration_is_taken_away_and_that_twice_is_fine(bus: Bus, ot
         await bus.delete_config("desk", "sim-fx")
         with pytest.raises(nats.js.errors.KeyNotFoundError):
             await stored(other)
-    assert await bus.config_keys() == []
+    assert await bus.configs(lambda place: True) == {}
     assert await bus.put_config("desk", "sim-fx", config("r1")), "it is not remembered as put"
 
 
@@ -429,7 +430,7 @@ async def test_without_a_bus_what_needs_it_says_so() -> None:
     for call in (
         bus.put_config("desk", "sim-fx", config("r1")),
         bus.delete_config("desk", "sim-fx"),
-        bus.config_keys(),
+        bus.configs(lambda place: True),
     ):
         with pytest.raises(BusUnavailable, match=r"NATS at nats://127.0.0.1:9 cannot be used: not connected yet"):
             await call
@@ -481,7 +482,7 @@ async def test_a_server_that_does_not_answer_is_unavailable_and_nothing_hangs(
             results = await asyncio.gather(
                 bus.put_config("desk", "sim-fx", config("r2")),
                 bus.delete_config("desk", "sim-fx"),
-                bus.config_keys(),
+                bus.configs(lambda place: True),
                 return_exceptions=True,
             )
             assert [type(result) for result in results] == [BusUnavailable] * 3
@@ -502,7 +503,7 @@ async def test_a_server_without_jetstream_cannot_be_used(tmp_path: Path) -> None
             await until("the problem to be known", lambda: bus.problem != "not connected yet")
             assert not bus.connected
             with pytest.raises(BusUnavailable):
-                await bus.config_keys()
+                await bus.configs(lambda place: True)
     finally:
         server.stop()
 

@@ -12,7 +12,7 @@ from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, Halt, compile_c
 from crowetrade_api.names import FIELD_MANAGER, FINALIZER
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.compare import with_hash
-from crowetrade_operator.cluster.times import rfc3339
+from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator_tests.samples import account, change, gateway_status, limit, strategy_manifest, venue
@@ -27,6 +27,11 @@ NEVER = GatewayView()
 def deleting(seconds: float = 1.0) -> Object:
     """metadata of a resource that somebody deleted so many seconds ago."""
     return {"deletion_timestamp": rfc3339(UNIX - seconds), "finalizers": [FINALIZER]}
+
+
+def deleted_seconds(resource: AnyStrategy | AnyVenue) -> float:
+    """For how long an operator that has seen the deletion from the start has waited."""
+    return UNIX - unix_of(resource.metadata.deletion_timestamp) if resource.metadata.deletion_timestamp else 0.0
 
 
 def two_venues() -> Object:

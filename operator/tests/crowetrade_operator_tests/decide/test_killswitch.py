@@ -103,6 +103,14 @@ def test_a_gateway_that_has_not_acknowledged_is_pending_and_says_why(case: str) 
     assert f"desk/sim-b ({why})" in found.message
 
 
+def test_without_the_gateways_of_other_namespaces_it_is_not_known_whether_all_have_acknowledged() -> None:
+    seen = observed(gateway(says(acknowledged())), bus_connected=False, gateways_are_known=False)
+    status = status_of(seen)
+    assert status.state == KillState.ENGAGING
+    found = told(status.conditions, ConditionType.ACKNOWLEDGED)
+    assert (found.status, found.reason) == ("Unknown", "BusUnavailable")
+
+
 def test_a_harder_mode_in_force_counts() -> None:
     """As of an order of this name that came without the KillSwitch."""
     assert status_of(observed(gateway(says(acknowledged(mode=pb.KILL_MODE_FLATTEN))))).state == KillState.HALTED

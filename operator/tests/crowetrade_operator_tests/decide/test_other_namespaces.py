@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +13,11 @@ from crowetrade_api.gateway_config import Namespaces, compile_config
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.decide import strategy_deletion, venueconnection, venueconnection_status
-from crowetrade_operator.decide.observed import Children, ObservedVenue, Surroundings
+from crowetrade_operator.decide.observed import Children, Kept, ObservedVenue, Surroundings
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.strategy import Observed, plan
 from crowetrade_operator.decide.strategy_status import report
+from crowetrade_operator.decide.venueconnection_deletion import CASCADE_SECONDS
 from crowetrade_operator_tests.decide.scenes import NOW, deleting, fresh, position, told
 from crowetrade_operator_tests.samples import (
     SETTINGS,
@@ -199,3 +202,64 @@ def test_a_venue_that_ends_waits_for_a_guest_that_flattens() -> None:
     flat = around(at, closing, [account(GUEST, stopped=True)])
     planned = venueconnection.plan(ObservedVenue(at, flat, Children(), NOW), SETTINGS)
     assert planned.finalizer is False
+
+
+# --- a guest whose namespace cannot be read
+
+
+def unseen(at: VenueConnection, **fields: Any) -> Surroundings:
+    """The venue's namespace when an operator begins that may not read the guest's: what is known is on the bus."""
+    seen_before = around(at, guest(), labels={"team": "fx"})
+    present = seen_before.config(at)
+    defaults: Object = {"on_the_bus": {at.name: present}, "unreadable": frozenset({"desk"}), "traders": {}}
+    return replace(seen_before, compiled=defaultdict(Kept), namespaces={"venues": {}}, **(defaults | fields))
+
+
+def test_it_stays_as_the_bus_has_it_under_limits_that_change() -> None:
+    at = shared(BY_LABEL)
+    there = unseen(at)
+    assert there.config(at) == around(at, guest(), labels={"team": "fx"}).config(at)
+    split = limit(change(limit_manifest("split", "venues"), "spec.aggregate", "Total"))
+    config = unseen(at, limits={"split": split}).config(at)
+    assert [(list(rule.strategies), list(rule.gateways)) for rule in config.rules] == [([GUEST], [at.name])]
+    planned = venueconnection.plan(ObservedVenue(at, there, Children(), NOW), SETTINGS)
+    policy = next(item for item in planned.apply if item["kind"] == "NetworkPolicy")
+    assert "ema" in str(policy["spec"]["ingress"])
+
+
+def test_it_goes_when_the_venue_admits_it_no_more() -> None:
+    there = unseen(shared(BY_LABEL))
+    closed = shared({"namespaces": {"from": "Same"}})
+    assert not there.config(closed).strategies
+
+
+def test_as_long_as_the_bus_is_not_read_nothing_is_put_and_the_way_in_stays_as_it_is() -> None:
+    at = shared()
+    there = unseen(at, on_the_bus={}, bus_is_read=False)
+    planned = venueconnection.plan(ObservedVenue(at, there, Children(), NOW), SETTINGS)
+    assert planned.config is None
+    assert "NetworkPolicy" not in {item["kind"] for item in planned.apply}
+    assert planned.again == SETTINGS.silent_after_seconds
+
+
+def test_a_venue_that_is_deleted_stays_open_for_one_that_closes_its_positions() -> None:
+    at = shared().model_copy(update={"metadata": shared().metadata.model_copy(update=deleting())})
+    flattens = strategy(
+        change(
+            change(strategy_manifest(), "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": "venues"}),
+            "spec.deletionPolicy",
+            "Flatten",
+        ),
+        **deleting(),
+    )
+    seen_before = around(at, flattens, [account(GUEST, positions=[position("900")])])
+    there = replace(
+        seen_before,
+        on_the_bus={at.name: seen_before.config(at)},
+        unreadable=frozenset({"desk"}),
+        traders={},
+        compiled=defaultdict(Kept),
+        namespaces={"venues": {}},
+    )
+    observed = ObservedVenue(at, there, Children(), NOW, deleted_seconds=CASCADE_SECONDS)
+    assert venueconnection.plan(observed, SETTINGS).finalizer is None

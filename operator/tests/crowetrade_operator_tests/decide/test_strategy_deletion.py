@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from crowetrade_operator.decide.strategy_deletion import Observed, plan, waiting
 from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
+    deleted_seconds,
     deleting,
     enforcing,
     fresh,
@@ -55,7 +57,7 @@ def seen(
     **fields: Any,
 ) -> Observed:
     around = surroundings([resource], venues=venues, gateways=gateways, **fields)
-    return Observed(resource, around, NOW)
+    return Observed(resource, around, NOW, deleted_seconds=deleted_seconds(resource))
 
 
 def stopped(resource: AnyStrategy = GONE, at: AnyVenue = HERE, **fields: Any) -> GatewayView:
@@ -176,6 +178,13 @@ def test_deletion_that_nobody_confirmed_ends_with_a_warning(case: str) -> None:
 def test_the_deadline_counts_from_the_deletion() -> None:
     early = strategy(**deleting(SETTINGS.stop_deadline_seconds - 1))
     assert plan(seen({"sim-fx": works(HERE, early)}, early), SETTINGS).finalizer is None
+
+
+def test_the_time_in_the_object_counts_for_nothing() -> None:
+    """It is of another clock."""
+    ahead = strategy(**deleting(86_400.0))
+    observed = replace(seen({"sim-fx": works(HERE, ahead)}, ahead), deleted_seconds=1.0)
+    assert plan(observed, SETTINGS).finalizer is None
 
 
 # --- what is left

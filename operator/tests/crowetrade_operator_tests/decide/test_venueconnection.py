@@ -31,6 +31,7 @@ from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
     applied,
+    deleted_seconds,
     deleting,
     enforcing,
     fresh,
@@ -90,7 +91,7 @@ def scene(
     said = view or fresh(enforcing(resource, traders, [limit()], accounts, **(gateway or {})))
     found = surroundings(traders, venues=[resource], gateways={resource.name: said}, **around)
     items = [deployment(ready), *pods] if children is None else children
-    return ObservedVenue(resource, found, Children(items), NOW)
+    return ObservedVenue(resource, found, Children(items), NOW, deleted_seconds=deleted_seconds(resource))
 
 
 REFUSAL = Refusal(Reason.REFUSED_BY_CLUSTER, "The API server refused Deployment venue-sim-fx: exceeded quota")

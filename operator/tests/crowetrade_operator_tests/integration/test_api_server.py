@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from crowetrade_operator import main, metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
     CONFIG_MAPS,
+    KILL_SWITCHES,
     LEASES,
     NAMESPACES,
+    NETWORK_POLICIES,
     RISK_LIMITS,
+    STRATEGIES,
     VENUES,
     ApiResource,
     watched,
@@ -27,7 +31,13 @@ from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
 from crowetrade_operator_tests.integration.trail import Row, changes_told
-from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
+from crowetrade_operator_tests.samples import (
+    change,
+    kill_manifest,
+    limit_manifest,
+    strategy_manifest,
+    venue_manifest,
+)
 from crowetrade_operator_tests.servers import POWERLESS_USER, ApiServer, Wire, nats_client
 from crowetrade_operator_tests.waiting import counted, until
 
@@ -179,6 +189,88 @@ async def test_what_cannot_be_read_after_a_restart_was_neither_deleted_nor_creat
 
         await until("what is gone to be recorded", gone_is_told)
         assert await changes() == {*first, gone}
+
+
+async def test_guests_of_a_namespace_that_is_forbidden_at_a_takeover_stay_bound(
+    api_server: ApiServer,
+    cluster: Cluster,
+    namespace: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That nobody sees them does not mean that they are gone: their orders would be cancelled. What can be seen is
+    carried out all the same, and a KillSwitch counts the gateways that are not seen."""
+    monkeypatch.setattr(main, "ASK_AGAIN_SECONDS", 0.1)
+    other = f"{namespace}-other"
+    await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    await _allow(cluster, namespace, "work", _may(["*"], ["*"], ["*"]))
+    venue = change(venue_manifest(), "spec.allowedStrategies", {"namespaces": {"from": "All"}})
+    guest = change(
+        strategy_manifest("guest"), "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": namespace}
+    )
+    local = change(strategy_manifest("local"), "spec.instruments.0.venueRef", {"name": "sim-fx", "namespace": other})
+    both = replace(settings, namespaces=(other, namespace))
+    async with nats_client(settings.nats_url) as bus:
+        async with running(both) as operator:
+            here, there = Desk(cluster, namespace, bus, operator), Desk(cluster, other, bus, operator)
+            for desk in (here, there):
+                await desk.create(VENUES, deepcopy(venue))
+                await desk.create(RISK_LIMITS, change(limit_manifest(), "spec.scope", {}))
+            await here.create(STRATEGIES, strategy_manifest())
+            await here.create(STRATEGIES, local)
+            await there.create(STRATEGIES, guest)
+
+            async def bound() -> bool:
+                return [item.strategy for item in (await here.config()).strategies] == ["ema", f"guest.{other}"]
+
+            async def configured_there() -> bool:
+                return [item.strategy for item in (await there.config()).strategies] == [f"local.{namespace}"]
+
+            await until("the guest to be bound", bound)
+            await until("the other venue to have its guest", configured_there)
+            await here.idle()
+            before = await here.config()
+            policies = {
+                name: (await here.get(NETWORK_POLICIES, name))["spec"] for name in ("venue-sim-fx", "strategy-local")
+            }
+            assert other in str(policies["venue-sim-fx"])
+            assert other in str(policies["strategy-local"])
+
+        async with running(replace(both, kubeconfig=str(api_server.powerless))) as operator:
+            assert operator.parts is not None
+            desk = Desk(cluster, namespace, bus, operator)
+            assert operator.parts.relist.readable == (namespace,)
+            await until("the bus to be connected", lambda: desk.parts.context.bus.connected)
+            await desk.create(RISK_LIMITS, change(limit_manifest("second"), "spec.scope", {}))
+            await desk.patch(STRATEGIES, "ema", {"spec": {"suspend": True}})
+            await desk.rules("fx-desk", "second")
+            await desk.state(config_pb2.TRADING_STATE_SUSPENDED)
+            now = await desk.config()
+            assert now.strategies[1] == before.strategies[1]
+            assert dict(now.strategy_namespaces) == dict(before.strategy_namespaces)
+            assert [list(rule.strategies) for rule in now.rules] == [["ema", f"guest.{other}"]] * 2
+            switch = change(kill_manifest(), "spec.scope.namespaces", {"from": "All"})
+            await desk.create(KILL_SWITCHES, switch)
+
+            async def counted_both() -> bool:
+                counts = (await desk.get(KILL_SWITCHES, "all")).get("status", {}).get("acknowledgements", {})
+                return bool(counts.get("pending") == [f"{other}/sim-fx", f"{namespace}/sim-fx"])
+
+            await until("gateways that are not seen to be waited for", counted_both)
+            await desk.delete(STRATEGIES, "local")
+            desk.parts.controller.enqueue_all()
+            await desk.idle()
+            for name, spec in policies.items():
+                assert (await desk.get(NETWORK_POLICIES, name))["spec"] == spec
+            assert await desk.exists(STRATEGIES, "local"), "its gateway was not asked whether it has stopped"
+
+            await _allow(cluster, other, "work", _may(["*"], ["*"], ["*"]))
+            await cluster.delete(STRATEGIES, other, "guest")
+
+            async def only_ema() -> bool:
+                return [item.strategy for item in (await desk.config()).strategies] == ["ema"]
+
+            await until("what is seen again to be as it is now", only_ema)
 
 
 async def _has(cluster: Cluster, namespace: str, name: str) -> bool:

@@ -12,11 +12,13 @@ import nats.js.errors
 import pytest
 
 from crowetrade import subjects
+from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.names import SHARD_LABEL
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
+    KILL_SWITCHES,
     LEASES,
     NAMESPACES,
     RISK_LIMITS,
@@ -29,9 +31,9 @@ from crowetrade_operator.main import Operator
 from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.settings import Settings, from_environment
 from crowetrade_operator_tests.fault_proxy import FaultProxy
-from crowetrade_operator_tests.integration.desk import running, started
+from crowetrade_operator_tests.integration.desk import Desk, running, saying, started
 from crowetrade_operator_tests.integration.trail import changes_told
-from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
+from crowetrade_operator_tests.samples import change, kill_manifest, limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import until
 
@@ -81,6 +83,52 @@ async def test_two_shards_work_at_once_and_neither_touches_what_is_the_others(
         for operator, place in ((fx, namespace), (rates, other)):
             assert operator.parts is not None
             assert operator.parts.context.cache.namespaces("VenueConnection") == [place]
+
+
+async def test_a_kill_switch_of_one_shard_counts_the_gateways_of_the_others(
+    settings: Settings, cluster: Cluster, namespace: str, nats_url: str
+) -> None:
+    """They obey it, so it is not Halted before they say so; one whose scope does not reach
+    them does not wait for them."""
+    other = f"{namespace}-b"
+    await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    fx = replace(settings, lease_name="crowetrade-operator-fx", namespaces=(namespace,), pod_name="fx")
+    rates = replace(settings, lease_name="crowetrade-operator-rates", namespaces=(other,), pod_name="rates")
+    everywhere = change(kill_manifest("everywhere"), "spec.scope.namespaces", {"from": "All"})
+    async with running(fx) as operator, running(rates) as beyond, nats_client(nats_url) as bus:
+        desk, far = Desk(cluster, namespace, bus, operator), Desk(cluster, other, bus, beyond)
+        await far.create(VENUES, venue_manifest())
+
+        async def configured() -> bool:
+            return bool((await far.config()).revision)
+
+        await until("the other shard's gateway to be configured", configured)
+        await desk.create(KILL_SWITCHES, kill_manifest("here"))
+        await desk.create(KILL_SWITCHES, everywhere)
+
+        async def pending(*names: str) -> bool:
+            status = (await desk.get(KILL_SWITCHES, "everywhere")).get("status", {})
+            return (status.get("state"), status.get("acknowledgements", {}).get("pending", [])) == (
+                "Engaging" if names else "Halted",
+                list(names),
+            )
+
+        await until("the other shard's gateway to be waited for", lambda: pending(f"{other}/sim-fx"))
+        await desk.condition(KILL_SWITCHES, "here", "Acknowledged", "True", "NothingInScope")
+        made = await desk.get(KILL_SWITCHES, "everywhere")
+        said = kill_pb2.KillAcknowledgement(
+            namespace=namespace,
+            name="everywhere",
+            uid=made["metadata"]["uid"],
+            generation=made["metadata"]["generation"],
+            mode=kill_pb2.KILL_MODE_CANCEL,
+            seen_unix_ns=1_000_000,
+            blocked_unix_ns=2_000_000,
+            halted_unix_ns=3_000_000,
+        )
+        async with saying(far, kills=[said]):
+            await until("it to be halted", pending)
+        await until("a gateway that is silent to count no more", lambda: pending(f"{other}/sim-fx"))
 
 
 async def label(cluster: Cluster, namespace: str, shard: str | None) -> None:

@@ -94,5 +94,6 @@ def test_what_somebody_else_chose_is_theirs_unless_the_operator_manages() -> Non
 
 def test_roles_of_venues_that_are_gone() -> None:
     there = [NAME, "crowetrade.desk.gone", "crowetrade.rich.gone", "crowetrade-identity", "crowetrade.a.b.c", "admin"]
-    assert roles.orphans(there, [("desk", "sim-fx")], []) == ["crowetrade.desk.gone", "crowetrade.rich.gone"]
-    assert roles.orphans(there, [("desk", "sim-fx")], ["desk"]) == ["crowetrade.desk.gone"]
+    all_gone = ["crowetrade.desk.gone", "crowetrade.rich.gone"]
+    assert roles.orphans(there, [("desk", "sim-fx")], lambda namespace: True) == all_gone
+    assert roles.orphans(there, [("desk", "sim-fx")], lambda namespace: namespace == "desk") == all_gone[:1]
