@@ -39,7 +39,10 @@ LAG = 'crowetrade_risk_auditor_lag_seconds{namespace="desk",venue="sim"}'
 OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
 LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
 FX, RATES = (
-    {pod: f'crowetrade_operator_leader{{namespace="{SYSTEM_NAMESPACE}",lease="{lease}",pod="{lease}-{pod}"}}' for pod in "ab"}
+    {
+        pod: f'crowetrade_operator_leader{{namespace="{SYSTEM_NAMESPACE}",lease="{lease}",pod="{lease}-{pod}"}}'
+        for pod in "ab"
+    }
     for lease in ("crowetrade-operator-fx", "crowetrade-operator-rates")
 )
 LED_BY_NOBODY = f"namespace={SYSTEM_NAMESPACE},lease=crowetrade-operator-rates"
@@ -156,22 +159,20 @@ CASES: dict[str, Case] = {
     ),
     "two replicas and none works": Case(
         "CroweTradeNoLeader",
-        {series: "0x5" for series in RATES.values()},
+        dict.fromkeys(RATES.values(), "0x5"),
         "3m",
         NO_OPERATOR,
         LED_BY_NOBODY,
     ),
     "one of two shards works": Case(
         "CroweTradeNoLeader",
-        {FX["a"]: "1x5", FX["b"]: "0x5"} | {series: "0x5" for series in RATES.values()},
+        {FX["a"]: "1x5", FX["b"]: "0x5"} | dict.fromkeys(RATES.values(), "0x5"),
         "3m",
         NO_OPERATOR,
         LED_BY_NOBODY,
     ),
     "both shards work": Case("CroweTradeNoLeader", {FX["a"]: "1x5", RATES["a"]: "0x5", RATES["b"]: "1x5"}, "5m"),
-    "no replica is left": Case(
-        "CroweTradeNoLeader", {RATES["a"]: "1 stale"}, "5m", "no operator works"
-    ),
+    "no replica is left": Case("CroweTradeNoLeader", {RATES["a"]: "1 stale"}, "5m", "no operator works"),
     "one of two replicas works": Case(
         "CroweTradeNoLeader",
         {RATES["a"]: "0x5", RATES["b"]: "1x5"},
@@ -289,9 +290,7 @@ def test_the_chart_misses_a_shard_whose_pods_are_all_gone(tmp_path: Path) -> Non
     )
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
     cases = {
-        "gone": Case(
-            "CroweTradeNoLeader", {FX["a"]: "1x90", RATES["a"]: "1 stale"}, "80m", NO_OPERATOR, LED_BY_NOBODY
-        ),
+        "gone": Case("CroweTradeNoLeader", {FX["a"]: "1x90", RATES["a"]: "1 stale"}, "80m", NO_OPERATOR, LED_BY_NOBODY),
         "there": Case("CroweTradeNoLeader", {FX["a"]: "1x90", RATES["a"]: "1x90"}, "80m"),
     }
     groups = [_group(name, case) for name, case in cases.items()]

@@ -121,7 +121,9 @@ def test_the_operator_tells_of_other_namespaces_and_a_strategy_of_its_own_alone(
         "crowetrade": True,
         "crowetrade-agents": False,
     }
-    (selector,) = (item["spec"]["selector"]["matchLabels"] for item in monitors if item["metadata"]["name"] == "crowetrade")
+    (selector,) = (
+        item["spec"]["selector"]["matchLabels"] for item in monitors if item["metadata"]["name"] == "crowetrade"
+    )
     selected = {
         item["metadata"]["name"]
         for item in of_kind(rendered(), "Deployment", "StatefulSet")
@@ -158,7 +160,8 @@ def test_a_risk_auditor_that_is_switched_off_is_not_missed() -> None:
     whole, without = (_rules(*values[:count]) for count in (1, 2))
     assert whole.keys() - without.keys() == {"crowetrade-risk"}
     metrics = re.findall(r"crowetrade_[a-z_]+", " ".join(rule["expr"] for rule in whole["crowetrade-risk"]))
-    assert metrics and all(name.startswith("crowetrade_risk_auditor_") for name in metrics)
+    assert metrics
+    assert all(name.startswith("crowetrade_risk_auditor_") for name in metrics)
     assert not re.search(r"crowetrade_risk_auditor_", str(without))
 
 
