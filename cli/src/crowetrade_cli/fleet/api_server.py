@@ -109,8 +109,8 @@ class ApiServer:
         params = {"container": container, "tailLines": tail, "previous": True}
         request = client.prepare_request("get", PodLog, name=pod, namespace=namespace, params=params)
         with self._sentences():
-            response = await client.send(client.build_adapter_request(request))
-            client.raise_for_status(response)
+            response = await client.send(client.build_adapter_request(request))  # type: ignore[no-untyped-call]
+            client.raise_for_status(response)  # type: ignore[no-untyped-call]
         for line in response.text.splitlines():
             yield line
 
