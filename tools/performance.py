@@ -10,7 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.goals import GOALS
+from benchmarks.goals import GOALS, Goal
 
 ROOT = Path(__file__).parent.parent
 SOURCES = tuple(
@@ -57,15 +57,31 @@ def page(lines: Iterable[str]) -> str:
             parts.append(f"| {label} | not measured in this run | {goal} | |")
         else:
             value = item[goal.key]
-            met = "yes" if goal.met(value) else "no"
+            met = _met(goal, value, item)
             parts.append(f"| {label} | {value:,g} {item['unit']} | {goal} {item['unit']} | {met} |")
-    parts += ["", "## All figures\n", "| figure | unit | p50 | p99 | max | n | load |", "|---|---|---|---|---|---|---|"]
+    parts += ["", "## All figures\n", _ALL, "|---|---|---|---|---|---|---|---|"]
     parts += [
         f"| `{item['name']}` | {item['unit']} | {' | '.join(f'{item[key]:,g}' for key in KEYS)} | {item['n']} "
-        f"| {item['load_average']} |"
+        f"| {item['load_average']} | {_fleet(item)} |"
         for item in figures
     ]
     return "\n".join([*parts, "", *_runs(figures)]) + "\n"
+
+
+_ALL = "| figure | unit | p50 | p99 | max | n | load | fleet |"
+
+
+def _met(goal: Goal, value: float, item: dict[str, Any]) -> str:
+    """A goal for a large fleet can be missed by a smaller one, and not met by it."""
+    if not goal.met(value):
+        return "no"
+    measured = item.get("strategies", 0)
+    return "yes" if measured >= goal.strategies else f"at {measured:,} strategies; the goal is for {goal.strategies:,}"
+
+
+def _fleet(item: dict[str, Any]) -> str:
+    """How many there were, as in 300 strategies, 6 venues, 3 namespaces."""
+    return ", ".join(f"{item[key]:,} {key}" for key in ("strategies", "venues", "namespaces") if key in item)
 
 
 def _runs(figures: Iterable[dict[str, Any]]) -> Iterator[str]:

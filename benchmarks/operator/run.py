@@ -48,6 +48,7 @@ EDITS, REPAIRS, SESSIONS = 100, 5, 3
 EDIT_SECONDS = 10.0
 """An edit or a repair that takes longer has not been made: it counts as having taken so long."""
 WRITERS = 32
+IDLE_SECONDS = 60.0
 EDITED: dict[ApiResource, Object] = {
     SERVICE_ACCOUNTS: {"automountServiceAccountToken": True},
     CONFIG_MAPS: {"data": {"strategy.json": "{}"}},
@@ -83,7 +84,7 @@ async def _growth(folder: Path, server: ApiServer, nats_url: str, size: int) -> 
         seconds = await run.cold(operator)
         cpu = cpu_seconds(operator.pid)
         operator.process.stop()
-    notes = {"cpu_ms": round(cpu * 1000 / size, 1), "venues": run.fleet.venues}
+    notes = {"cpu_ms": round(cpu * 1000 / size, 1), "strategies": size, "venues": run.fleet.venues}
     return figure(f"operator.cold.ms_per_strategy.{size}", "ms", [seconds * 1000 / size], **notes)
 
 
@@ -305,14 +306,15 @@ class _Run:
         keep("drift.edited_ms", "ms", edited, not_repaired=sorted(set(left)))
 
     async def _idle(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
-        """Everybody reports the same. Statuses that are written again for their time alone are counted apart."""
+        """Everybody reports the same, for a minute, because some things are looked at every 30 s. Statuses that are
+        written again for their time alone are counted apart."""
         cpu, before = cpu_seconds(operator.pid), await operator.counts()
-        await asyncio.sleep(self.plan.seconds)
+        await asyncio.sleep(IDLE_SECONDS)
         after, used = await operator.counts(), cpu_seconds(operator.pid) - cpu
-        cores = round(used / self.plan.seconds, 3)
+        cores = round(used / IDLE_SECONDS, 3)
         renewed = after.renewed - before.renewed
-        requests = (after.requests - before.requests - renewed) * 60 / self.plan.seconds
-        keep("idle.requests", "", [requests], seconds=self.plan.seconds, cpu_cores=cores, renewed=renewed)
+        requests = after.requests - before.requests - renewed
+        keep("idle.requests", "", [requests], seconds=IDLE_SECONDS, cpu_cores=cores, renewed=renewed)
 
     async def _restart(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
         """A new process, then another one that takes over from one that is killed, then from one that ends."""

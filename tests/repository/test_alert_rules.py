@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
 from crowetrade_operator_tests.servers import program
 from tests.repository.environments import ROOT
 
@@ -37,6 +40,15 @@ OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
 LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
 WATCHES = 'crowetrade_gateway_watches_kill_switches{namespace="desk",venue="sim",pod="a"}'
 WAITING = 'crowetrade_audit_records_waiting{pod="a"}'
+FX, RATES = (
+    {
+        pod: f'crowetrade_operator_leader{{namespace="{SYSTEM_NAMESPACE}",lease="{lease}",pod="{lease}-{pod}"}}'
+        for pod in "ab"
+    }
+    for lease in ("crowetrade-operator-fx", "crowetrade-operator-rates")
+)
+LED_BY_NOBODY = f"namespace={SYSTEM_NAMESPACE},lease=crowetrade-operator-rates"
+NO_OPERATOR = "no operator works: nobody holds Lease crowetrade-operator-rates"
 LOST = 'crowetrade_audit_records_lost_total{pod="a"}'
 
 
@@ -166,16 +178,23 @@ CASES: dict[str, Case] = {
     ),
     "two replicas and none works": Case(
         "CroweTradeNoLeader",
-        {f'crowetrade_operator_leader{{pod="{pod}"}}': "0x5" for pod in "ab"},
+        dict.fromkeys(RATES.values(), "0x5"),
         "3m",
-        "no operator works",
+        NO_OPERATOR,
+        LED_BY_NOBODY,
     ),
-    "no replica is left": Case(
-        "CroweTradeNoLeader", {'crowetrade_operator_leader{pod="a"}': "1 stale"}, "5m", "no operator works"
+    "one of two shards works": Case(
+        "CroweTradeNoLeader",
+        {FX["a"]: "1x5", FX["b"]: "0x5"} | dict.fromkeys(RATES.values(), "0x5"),
+        "3m",
+        NO_OPERATOR,
+        LED_BY_NOBODY,
     ),
+    "both shards work": Case("CroweTradeNoLeader", {FX["a"]: "1x5", RATES["a"]: "0x5", RATES["b"]: "1x5"}, "5m"),
+    "no replica is left": Case("CroweTradeNoLeader", {RATES["a"]: "1 stale"}, "5m", "no operator works"),
     "one of two replicas works": Case(
         "CroweTradeNoLeader",
-        {'crowetrade_operator_leader{pod="a"}': "0x5", 'crowetrade_operator_leader{pod="b"}': "1x5"},
+        {RATES["a"]: "0x5", RATES["b"]: "1x5"},
         "5m",
     ),
     "the event loop stood still": Case(
@@ -226,14 +245,17 @@ def _labels(case: Case) -> dict[str, str]:
     return {**given, **RULES[case.alert]["labels"]}
 
 
-def _group(name: str, case: Case) -> dict[str, Any]:
+def _group(name: str, case: Case, target: dict[str, str] | None = None) -> dict[str, Any]:
     """A test as promtool takes it; a description has no placeholders."""
     annotations = {"summary": case.summary, "description": RULES[case.alert]["annotations"]["description"]}
-    expected = [] if case.summary is None else [{"exp_labels": _labels(case), "exp_annotations": annotations}]
+    summed_up = re.search(r"\b(sum|max|absent)\b", RULES[case.alert]["expr"])
+    labels = _labels(case) if summed_up or not target else {"pod": "a"} | target | _labels(case)
+    expected = [] if case.summary is None else [{"exp_labels": labels, "exp_annotations": annotations}]
+    stored = {_scraped(series, target) if target else series: values for series, values in case.series.items()}
     return {
         "name": name,
         "interval": "1m",
-        "input_series": [{"series": series, "values": values} for series, values in case.series.items()],
+        "input_series": [{"series": series, "values": values} for series, values in stored.items()],
         "alert_rule_test": [{"eval_time": case.at, "alertname": case.alert, "exp_alerts": expected}],
     }
 
@@ -246,6 +268,52 @@ def _promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_each_alert_fires_and_is_silent_as_it_should(tmp_path: Path) -> None:
     groups = [_group(name, case) for name, case in CASES.items()]
     (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": [str(file) for file in FILES], "tests": groups}))
+    done = _promtool("test", "rules", tmp_path / "test.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@functools.cache
+def _honored() -> bool:
+    """Whether the monitor of the operator and the risk-auditor keeps the labels that they write."""
+    monitors = of_kind(rendered("monitoring.podMonitor.enabled=true"), "PodMonitor")
+    (monitor,) = (item for item in monitors if item["metadata"]["name"] == "crowetrade")
+    return bool(monitor["spec"]["podMetricsEndpoints"][0].get("honorLabels"))
+
+
+def _scraped(series: str, target: dict[str, str]) -> str:
+    """How Prometheus stores what that monitor scrapes: a label that the target has too is renamed, unless labels are
+    honored. The label pod comes from the target."""
+    own = dict(re.findall(r'(\w+)="([^"]*)"', series))
+    target = target | {"pod": own.pop("pod", "a")}
+    renamed = {f"exported_{label}" if label in target and not _honored() else label: own[label] for label in own}
+    stored = ",".join(f'{label}="{value}"' for label, value in (target | renamed).items())
+    return f"{series.partition('{')[0]}{{{stored}}}"
+
+
+def test_alerts_tell_the_same_of_series_that_the_monitor_scrapes(tmp_path: Path) -> None:
+    """Which namespace it is above all: that of the strategy or gateway, not that of the process which tells of it."""
+    target = {"namespace": SYSTEM_NAMESPACE, "job": f"{SYSTEM_NAMESPACE}/crowetrade", "endpoint": "http"}
+    groups = [_group(name, case, target) for name, case in CASES.items()]
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": [str(file) for file in FILES], "tests": groups}))
+    done = _promtool("test", "rules", tmp_path / "test.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_chart_misses_a_shard_whose_pods_are_all_gone(tmp_path: Path) -> None:
+    """Another shard works, so that there are series of the metric."""
+    values = ("monitoring.prometheusRule.enabled=true", "operator.shards={fx,rates}")
+    (rules,) = (
+        item["spec"]
+        for item in of_kind(rendered(*values), "PrometheusRule")
+        if item["metadata"]["name"] == "crowetrade-operator"
+    )
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    cases = {
+        "gone": Case("CroweTradeNoLeader", {FX["a"]: "1x90", RATES["a"]: "1 stale"}, "80m", NO_OPERATOR, LED_BY_NOBODY),
+        "there": Case("CroweTradeNoLeader", {FX["a"]: "1x90", RATES["a"]: "1x90"}, "80m"),
+    }
+    groups = [_group(name, case) for name, case in cases.items()]
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": [str(tmp_path / "rules.yaml")], "tests": groups}))
     done = _promtool("test", "rules", tmp_path / "test.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
 

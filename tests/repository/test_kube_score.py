@@ -61,6 +61,11 @@ VALUES = {
         "vault.address=https://vault.vault.svc:8200",
         "nats.replicas=3",
     ),
+    "shards, and certificates of cert-manager": (
+        "operator.shards={fx,rates}",
+        "identity.source=CertManager",
+        "identity.certManager.issuerRef.name=ca",
+    ),
     "some namespaces, and a bus without a disk": (
         "operator.namespaces={desk-a,desk-b}",
         "nats.persistence.enabled=false",
@@ -101,7 +106,7 @@ def _excepted(finding: Finding) -> set[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def found() -> list[Finding]:
-    """Of every combination of values, and of the children."""
+    """Of the chart with each of these values, and of the children."""
     charts = (rendered(*settings) for settings in VALUES.values())
     return [finding for objects in (*charts, *_children()) for finding in _findings(objects)]
 

@@ -35,8 +35,23 @@ def test_the_page_says_which_goals_are_met_and_which_figures_are_missing() -> No
     assert "| `engine.order` p50 | 79 us | at most 80 us | yes |" in rows
     assert "| `engine.order` p99 | 201 us | at most 200 us | no |" in rows
     assert "| `gateway.events_per_second` p50 | 4,999 1/s | at least 5000 1/s | no |" in rows
-    assert "| `engine.order` | us | 79 | 201 | 9,000 | 5 | 1.5 |" in rows
+    assert "| `engine.order` | us | 79 | 201 | 9,000 | 5 | 1.5 |  |" in rows
     assert sum("not measured in this run" in row for row in rows) == len(GOALS) - 3
+
+
+def test_a_goal_for_a_large_fleet_is_not_met_by_a_small_one() -> None:
+    common = {"unit": "MiB", "p99": 1, "max": 1, "n": 1, "load_average": 0, "machine": "m", "python": "3.12"}
+    goal = "| `operator.rss_mib` p50 |"
+    for strategies, p50, said in (
+        (10_000, 250, "250 MiB | at most 250 MiB | yes |"),
+        (300, 250, "250 MiB | at most 250 MiB | at 300 strategies; the goal is for 10,000 |"),
+        (300, 251, "251 MiB | at most 250 MiB | no |"),
+    ):
+        size = {"strategies": strategies, "venues": 6, "namespaces": 3}
+        item = {"name": "operator.rss_mib", "p50": p50, "measured": "today", "revision": "r1", **size, **common}
+        rows = page([json.dumps(item)]).splitlines()
+        assert f"{goal} {said}" in rows
+        assert rows[-3].endswith(f"| {strategies:,} strategies, 6 venues, 3 namespaces |")
 
 
 def test_the_page_ends_with_a_line_for_each_run() -> None:

@@ -96,8 +96,13 @@ WHEN_TRUE_BAD = (
     ConditionType.CREDENTIALS_STALE,
     ConditionType.VAULT_UNENCRYPTED,
     ConditionType.IDENTITY_UNENCRYPTED,
+    ConditionType.IDENTITY_DISABLED,
+    ConditionType.BUS_DEFICIENT,
+    ConditionType.RECONCILING,
+    ConditionType.SUSPENDED,
+    ConditionType.PAUSED,
 )
-"""Conditions that are bad news when they are True."""
+"""Conditions whose good status is False."""
 
 
 class Condition(ApiModel):

@@ -277,7 +277,11 @@ class Reason(DocumentedEnum):
         "Find out why, then clear the breach with the annotation that the message names.",
     )
     # something is wrong
-    NEAR_LIMIT = "NearLimit", "The use of a limit is above spec.warnAt of its RiskLimit."
+    NEAR_LIMIT = (
+        "NearLimit",
+        "The use of a limit is above spec.warnAt of its RiskLimit.",
+        "Let the strategy do less, or raise the limit, before it refuses orders.",
+    )
     MODEL_FAILING = (
         "ModelFailing",
         "The model raises errors or gives numbers that cannot be used.",
@@ -288,7 +292,11 @@ class Reason(DocumentedEnum):
         "A stage of the agents raised an error; the message is its own.",
         "Correct what the message names; kubectl logs of the strategy's pod has the error.",
     )
-    DATA_GAP = "DataGap", "Market data has stopped for longer than policy.standDown allows."
+    DATA_GAP = (
+        "DataGap",
+        "Market data has stopped for longer than policy.standDown allows.",
+        "See whether the venue sends quotes of the instrument: kubectl logs of its gateway's pod.",
+    )
     QUOTA_EXCEEDED = (
         "QuotaExceeded",
         "A ResourceQuota leaves no room for a pod.",
@@ -349,8 +357,16 @@ class Reason(DocumentedEnum):
         "A container ends again and again.",
         "See kubectl logs --previous of the pod that the message names.",
     )
-    EVICTED = "Evicted", "A node has evicted a pod."
-    POD_FAILED = "PodFailed", "A node has refused or ended a pod; the message is its own."
+    EVICTED = (
+        "Evicted",
+        "A node has evicted a pod.",
+        "Another pod comes by itself. If it happens again, free what the node lacks, which the message names.",
+    )
+    POD_FAILED = (
+        "PodFailed",
+        "A node has refused or ended a pod; the message is its own.",
+        "Another pod comes by itself. If it happens again, do what the message asks for.",
+    )
     NODE_LOST = (
         "NodeLost",
         "The node of a pod does not answer.",
@@ -361,8 +377,16 @@ class Reason(DocumentedEnum):
         "Pods were not ready in time, and nothing says why.",
         "See kubectl describe and kubectl logs of the Deployment that the message names.",
     )
-    DISCONNECTED = "Disconnected", "The session with the venue is lost; the gateway tries again."
-    AGENT_NOT_CONNECTED = "AgentNotConnected", "The execution agent has no session with a gateway."
+    DISCONNECTED = (
+        "Disconnected",
+        "The session with the venue is lost; the gateway tries again.",
+        "If it lasts, ask the venue, and look at the network between: kubectl logs of the gateway's pod says why.",
+    )
+    AGENT_NOT_CONNECTED = (
+        "AgentNotConnected",
+        "The execution agent has no session with a gateway.",
+        "If it lasts, see kubectl logs of the strategy's pod: it says what it tries and who refuses.",
+    )
     GATEWAY_BLOCKED = (
         "GatewayBlocked",
         "A gateway refuses all orders for a reason that this operator does not know.",
@@ -373,9 +397,21 @@ class Reason(DocumentedEnum):
         "A gateway cannot read its configuration, so it refuses all orders.",
         "Upgrade the gateway to the version of the operator.",
     )
-    NO_CONFIGURATION = "NoConfiguration", "A gateway has not received its configuration."
-    GATEWAY_SILENT = "GatewaySilent", "A gateway has stopped reporting."
-    BUS_UNAVAILABLE = "BusUnavailable", "The message bus cannot be used, so the state is not known."
+    NO_CONFIGURATION = (
+        "NoConfiguration",
+        "A gateway has not received its configuration.",
+        "If it lasts, look whether the gateway reaches the bus, and whether an operator works.",
+    )
+    GATEWAY_SILENT = (
+        "GatewaySilent",
+        "A gateway has stopped reporting.",
+        "Look at its pod: whether it runs, and whether it reaches the bus.",
+    )
+    BUS_UNAVAILABLE = (
+        "BusUnavailable",
+        "The message bus cannot be used, so the state is not known.",
+        "Look at the pods of NATS, and whether nats.url of the chart is their address.",
+    )
     NAME_TAKEN = (
         "NameTaken",
         "An object that somebody else made has the name of a child, which the message tells: it is left as it is.",
@@ -410,15 +446,32 @@ class EventReason(DocumentedEnum):
         "OrderWithoutObject",
         "Gateways have a kill order in force that had no KillSwitch, so one was created by which it can be re-armed.",
     )
-    FORCE_DELETED = "ForceDeleted", "The annotation force-delete skipped the wait for the gateway."
-    STOP_DEADLINE_EXCEEDED = "StopDeadlineExceeded", "Deleted although a gateway did not confirm in time."
-    POSITION_LEFT = "PositionLeft", "A position is left at a venue after a deletion; the message says which and why."
+    FORCE_DELETED = (
+        "ForceDeleted",
+        "The annotation force-delete skipped the wait for the gateway.",
+        "Look at the venue for orders that are still open, and for what is held there.",
+    )
+    STOP_DEADLINE_EXCEEDED = (
+        "StopDeadlineExceeded",
+        "Deleted although a gateway did not confirm in time.",
+        "Look at the venue for orders that are still open, and for what is held there.",
+    )
+    POSITION_LEFT = (
+        "PositionLeft",
+        "A position is left at a venue after a deletion; the message says which and why.",
+        "Close it at the venue, or keep it knowingly: nobody here does.",
+    )
     CHILD_REPAIRED = "ChildRepaired", "Somebody changed or deleted a child, and it is as it should be again."
     CHILD_CONTESTED = (
         "ChildContested",
         "Somebody changes a child again each time that it is repaired: it is repaired less and less often.",
+        "Stop the writer that the message names from changing these fields: see docs/other-writers.md.",
     )
-    GATEWAY_GONE = "GatewayGone", "The gateway is gone and has not confirmed that no order is open."
+    GATEWAY_GONE = (
+        "GatewayGone",
+        "The gateway is gone and has not confirmed that no order is open.",
+        "Look at the venue for orders that are still open, and for what is held there.",
+    )
 
 
 class WaitingReason(DocumentedEnum):

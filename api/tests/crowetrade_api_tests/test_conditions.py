@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from crowetrade_api.conditions import ConditionType, all_of, condition, find, follow
+from crowetrade_api.conditions import WHEN_TRUE_BAD, ConditionType, all_of, condition, find, follow
 from crowetrade_api.reasons import Reason
 
 READY = ConditionType.READY
@@ -32,3 +32,15 @@ def test_find() -> None:
     item = condition(READY, True, Reason.AVAILABLE, "x")
     assert find([item], READY) == item
     assert find([item], ConditionType.TRADING) is None
+
+
+def test_what_is_absent_where_all_is_well_is_bad_when_it_is_true() -> None:
+    """Only VaultRoleRight is absent where there is nothing to tell."""
+    comes_and_goes = {item for item in ConditionType if "; absent " in item.doc} - {ConditionType.VAULT_ROLE_RIGHT}
+    always_there = {
+        ConditionType.ORDERS_REFUSED,
+        ConditionType.ENGAGED,
+        ConditionType.RECONCILING,
+        ConditionType.PAUSED,
+    }
+    assert set(WHEN_TRUE_BAD) == comes_and_goes | always_there

@@ -81,7 +81,12 @@ NAMESPACE_UNREADABLE = Gauge(
     ["namespace"],
     registry=REGISTRY,
 )
-LEADER = Gauge(f"{_PREFIX}_leader", "1 on the replica that reconciles.", registry=REGISTRY)
+LEADER = Gauge(
+    f"{_PREFIX}_leader",
+    "1 on the replica that holds this Lease and reconciles, 0 on one that waits for it.",
+    ["namespace", "lease"],
+    registry=REGISTRY,
+)
 LOOP_LAG = Gauge(
     f"{_PREFIX}_loop_lag_seconds",
     "How much later than asked the event loop went on, at most, since the Lease was renewed last.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -104,10 +105,69 @@ def test_alerts_and_pods_for_the_prometheus_operator() -> None:
     assert sorted(item["metadata"]["name"] for item in rules) == [f"crowetrade-{name}" for name in files]
     for item in rules:
         source = yaml.safe_load((ROOT / f"monitoring/alerts/{item['metadata']['name'][11:]}.yaml").read_text())
-        assert item["spec"] == source
+        assert item["spec"] == _for_lease(source, "crowetrade-operator")
         assert item["metadata"]["labels"]["release"] == "prom"
     selectors = [item["spec"]["selector"]["matchLabels"] for item in of_kind(objects, "PodMonitor")]
     assert selectors == [
         {"app.kubernetes.io/part-of": "crowetrade"},
         {"app.kubernetes.io/managed-by": "crowetrade-operator"},
     ]
+
+
+def test_the_operator_tells_of_other_namespaces_and_a_strategy_of_its_own_alone() -> None:
+    """Labels of a target win where they are not honored, so a strategy cannot write another namespace in its own."""
+    monitors = of_kind(rendered("monitoring.podMonitor.enabled=true"), "PodMonitor")
+    assert {item["metadata"]["name"]: _honors_labels(item) for item in monitors} == {
+        "crowetrade": True,
+        "crowetrade-agents": False,
+    }
+    (selector,) = (
+        item["spec"]["selector"]["matchLabels"] for item in monitors if item["metadata"]["name"] == "crowetrade"
+    )
+    selected = {
+        item["metadata"]["name"]
+        for item in of_kind(rendered(), "Deployment", "StatefulSet")
+        if selector.items() <= item["spec"]["template"]["metadata"]["labels"].items()
+    }
+    assert {"crowetrade-operator", "crowetrade-risk-auditor"} <= selected
+
+
+def _honors_labels(monitor: Object) -> bool:
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    return bool(endpoint["honorLabels"])
+
+
+def _for_lease(rules: Object, *leases: str) -> Object:
+    """The chart asks for each of its Leases, where a file of rules can only ask for any."""
+    metric = "crowetrade_operator_leader"
+    asked = [f'absent({metric}{{namespace="{SYSTEM_NAMESPACE}",lease="{lease}"}})' for lease in leases]
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            rule["expr"] = rule["expr"].replace(f"absent({metric})", " or ".join(asked))
+    return rules
+
+
+def test_each_shard_is_missed_by_itself() -> None:
+    values = ("monitoring.prometheusRule.enabled=true", "operator.shards={fx,rates}")
+    (item,) = (item for item in of_kind(rendered(*values), "PrometheusRule") if "operator" in item["metadata"]["name"])
+    source = yaml.safe_load((ROOT / "monitoring/alerts/operator.yaml").read_text())
+    assert item["spec"] == _for_lease(source, "crowetrade-operator-fx", "crowetrade-operator-rates")
+
+
+def test_a_risk_auditor_that_is_switched_off_is_not_missed() -> None:
+    """The file that is left out is about it alone."""
+    values = ("monitoring.prometheusRule.enabled=true", "riskAuditor.enabled=false")
+    whole, without = (_rules(*values[:count]) for count in (1, 2))
+    assert whole.keys() - without.keys() == {"crowetrade-risk"}
+    metrics = re.findall(r"crowetrade_[a-z_]+", " ".join(rule["expr"] for rule in whole["crowetrade-risk"]))
+    assert metrics
+    assert all(name.startswith("crowetrade_risk_auditor_") for name in metrics)
+    assert not re.search(r"crowetrade_risk_auditor_", str(without))
+
+
+def _rules(*values: str) -> dict[str, list[Object]]:
+    """Rules by their PrometheusRule."""
+    return {
+        item["metadata"]["name"]: [rule for group in item["spec"]["groups"] for rule in group["rules"]]
+        for item in of_kind(rendered(*values), "PrometheusRule")
+    }

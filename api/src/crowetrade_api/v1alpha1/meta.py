@@ -156,6 +156,8 @@ LENIENT = WrapValidator(_leniently)
 
 REPORTED = "When the operator last wrote this status. It does so from time to time although nothing has changed."
 """Of status.lastReportTime, which every kind has: it grows old when no operator works."""
+UNREPORTED_MINUTES = 20
+"""A status that is older says how it was, not how it is."""
 
 
 def printer_column(
@@ -168,5 +170,5 @@ def printer_column(
 
 def reported_column() -> dict[str, Any]:
     """Grows old when no operator works."""
-    text = "Time since the operator wrote the status; more than 20 minutes: no operator works."
+    text = f"Time since the operator wrote the status; more than {UNREPORTED_MINUTES} minutes: no operator works."
     return printer_column("Reported", ".status.lastReportTime", "date", description=text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from crowetrade_cli.fleet.answer import Answer, answer_for_strategy, answer_for_
 from crowetrade_cli.fleet.api_server import ApiServer, Kind, Object, connect
 from crowetrade_cli.fleet.kubeconfig import find
 from crowetrade_cli.fleet.reference import Reference, reference
+from crowetrade_cli.fleet.status import NOT_REPORTED
 
 SHOWN_EVENTS = 10
 
@@ -58,10 +60,11 @@ async def _read(config: SingleConfig, namespace: str, wanted: Reference) -> tupl
         refs = venue_refs(item.get("spec")) if wanted.kind is Strategy else []
         homes = sorted({namespace, *(ref.get("namespace") or namespace for ref in refs)})
         venues, limits, switches = [await _seen(api, kind, homes) for kind in (VenueConnection, RiskLimit, KillSwitch)]
+    now = datetime.now(UTC)
     if wanted.kind is Strategy:
-        answer = answer_for_strategy(item, venues, limits, switches)
+        answer = answer_for_strategy(item, venues, limits, switches, now)
     else:
-        answer = answer_for_venue(item, switches)
+        answer = answer_for_venue(item, switches, now)
     return answer, item, events[-SHOWN_EVENTS:]
 
 
@@ -83,7 +86,9 @@ def _show_answer(console: Console, answer: Answer) -> None:
         console.print(Text(f"{name} is well: {answer.state}.", style="bold green"))
     else:
         why = ": ".join(part for part in (answer.reason, answer.message) if part)
-        console.print(Text(f"{name} does not trade ({answer.state}). {why}", style="bold red"))
+        unknown = answer.reason == NOT_REPORTED
+        verdict = "may trade or not" if unknown else f"does not trade ({answer.state})"
+        console.print(Text(f"{name} {verdict}. {why}", style="bold red"))
     for cause in answer.causes:
         console.print(Text(f"  {cause.what}: {cause.why}"))
         if cause.next:

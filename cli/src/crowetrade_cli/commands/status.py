@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -60,7 +61,7 @@ async def _read(config: SingleConfig, namespace: str | None) -> Status:
         kinds = (Strategy, VenueConnection, RiskLimit, KillSwitch)
         strategies, venues, limits, switches = await asyncio.gather(*(api.objects(kind, namespace) for kind in kinds))
         await _remember(api, config, namespace)
-        return status_of(strategies, venues, limits, switches)
+        return status_of(strategies, venues, limits, switches, datetime.now(UTC))
 
 
 async def _remember(api: ApiServer, config: SingleConfig, namespace: str | None) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -47,7 +48,7 @@ async def _show(config: SingleConfig, namespace: str | None, sort: Order, watch:
 
         async def look() -> Sequence[TopRow]:
             strategies, limits = await asyncio.gather(*(api.objects(kind, namespace) for kind in (Strategy, RiskLimit)))
-            return rows_of(strategies, limits, sort)
+            return rows_of(strategies, limits, sort, datetime.now(UTC))
 
         if output is Format.JSON or not watch or not sys.stdout.isatty():
             while True:
@@ -75,5 +76,6 @@ def _table(rows: Sequence[TopRow]) -> Table:
         net = Text(f"{row.net} {row.currency}".strip(), style="red" if row.net.startswith("-") else "")
         used = f"{Decimal(row.utilisation) * 100:.0f} % {row.limit}" if row.utilisation else ""
         counts = (row.open, row.sent, row.filled, row.rejected)
-        table.add_row(f"{row.namespace}/{row.name}", row.phase, row.position, net, *map(str, counts), used)
+        phase = Text(f"Unknown: {row.unreported}", style="red") if row.unreported else row.phase
+        table.add_row(f"{row.namespace}/{row.name}", phase, row.position, net, *map(str, counts), used)
     return table

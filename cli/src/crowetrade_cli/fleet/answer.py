@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from crowetrade_api.reasons import Reason
@@ -17,7 +18,10 @@ from crowetrade_cli.fleet.status import (
     kill_of,
     stopped_strategy,
     stopped_venue,
+    unreported,
 )
+
+FIND_OPERATOR = "is the operator running? kubectl get pods -A -l app.kubernetes.io/name=crowetrade-operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`trades` by its status; `reason` is that of the condition that says so. The first cause is the one to look at."""
+    """`trades` by its status, and False where that is too old to tell; `reason` is that of the condition that says so.
+    The first cause is the one to look at."""
 
     kind: str
     namespace: str
@@ -48,7 +53,11 @@ class Answer:
 
 
 def answer_for_strategy(
-    strategy: Stored, venues: Sequence[Stored], limits: Sequence[Stored], switches: Sequence[Stored]
+    strategy: Stored,
+    venues: Sequence[Stored],
+    limits: Sequence[Stored],
+    switches: Sequence[Stored],
+    now: datetime,
 ) -> Answer:
     """`venues`, `limits` and `switches` may be of any namespace: what does not concern the strategy is left out."""
     metadata, spec = strategy["metadata"], strategy.get("spec") or {}
@@ -56,23 +65,25 @@ def answer_for_strategy(
     named = {(ref.get("namespace") or namespace, ref["name"]) for ref in venue_refs(spec)}
     at = [item for item in venues if _place(item) in named]
     homes = {namespace, *(home for home, _ in named)}
-    stopped = stopped_strategy(strategy)
+    stopped = stopped_strategy(strategy, now)
     causes = [
+        *_silent(strategy, now),
         *_outdated(strategy),
         *_kills(switches, homes, stopped),
         *(_breach(row) for item in limits for row in breaches_of(item) if _concerns(row, namespace, name, named)),
         *_suspended(strategy, "strategy"),
         *_missing(named, at),
-        *(cause for item in at for cause in _venue(item)),
+        *(cause for item in at for cause in _venue(item, now)),
     ]
     return _answer("Strategy", namespace, name, stopped, "Trading", causes)
 
 
-def answer_for_venue(venue: Stored, switches: Sequence[Stored]) -> Answer:
+def answer_for_venue(venue: Stored, switches: Sequence[Stored], now: datetime) -> Answer:
     """Whether its gateway takes orders."""
     namespace, name = _place(venue)
-    stopped = stopped_venue(venue)
+    stopped = stopped_venue(venue, now)
     causes = [
+        *_silent(venue, now),
         *_outdated(venue),
         *_kills(switches, {namespace}, stopped),
         *_suspended(venue, "venue"),
@@ -92,6 +103,12 @@ def _place(item: Stored) -> tuple[str, str]:
     return item["metadata"]["namespace"], item["metadata"]["name"]
 
 
+def _silent(item: Stored, now: datetime) -> Iterator[Cause]:
+    """Its status is old: what follows from it may be past."""
+    if silence := unreported(item, now):
+        yield Cause(f"{item['kind']} {'/'.join(_place(item))}", silence, FIND_OPERATOR)
+
+
 def _outdated(item: Stored) -> Iterator[Cause]:
     """Its status is about an older spec, or nobody has written one."""
     generation = int(item["metadata"].get("generation") or 0)
@@ -105,7 +122,7 @@ def _outdated(item: Stored) -> Iterator[Cause]:
         yield Cause(
             f"{item['kind']} {'/'.join(_place(item))}",
             f"the operator {said}",
-            "is the operator running? kubectl get pods -A -l app.kubernetes.io/name=crowetrade-operator",
+            FIND_OPERATOR,
         )
 
 
@@ -159,8 +176,8 @@ def _missing(named: set[tuple[str, str]], found: Sequence[Stored]) -> Iterator[C
         )
 
 
-def _venue(item: Stored) -> Iterator[Cause]:
-    row = stopped_venue(item)
+def _venue(item: Stored, now: datetime) -> Iterator[Cause]:
+    row = stopped_venue(item, now)
     yield from _suspended(item, "venue")
     if row is not None:
         yield Cause(

@@ -16,7 +16,7 @@ from lightkube.core.generic_client import ALL_NS
 from lightkube.core.resource import NamespacedResource, api_info
 from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
 from lightkube.resources.authentication_v1 import SelfSubjectReview
-from lightkube.resources.core_v1 import ConfigMap, Event, Namespace, Pod
+from lightkube.resources.core_v1 import ConfigMap, Event, Namespace, Pod, PodLog
 from lightkube.types import PatchType
 
 from crowetrade_api.names import GROUP, VERSION
@@ -101,6 +101,18 @@ class ApiServer:
             )
             async for line in lines:
                 yield line
+
+    async def log_before(self, namespace: str, pod: str, container: str, *, tail: int) -> AsyncIterator[str]:
+        """Lines of what a container was before it was restarted last."""
+        # lightkube's log() cannot ask for it; this is what it does otherwise.
+        client = self._client._client
+        params = {"container": container, "tailLines": tail, "previous": True}
+        request = client.prepare_request("get", PodLog, name=pod, namespace=namespace, params=params)
+        with self._sentences():
+            response = await client.send(client.build_adapter_request(request))  # type: ignore[no-untyped-call]
+            client.raise_for_status(response)  # type: ignore[no-untyped-call]
+        for line in response.text.splitlines():
+            yield line
 
     async def events(self, namespace: str, kind: str = "", name: str = "") -> list[Object]:
         """Events of a namespace, or of one object, the oldest first: at, about, type, reason, message."""

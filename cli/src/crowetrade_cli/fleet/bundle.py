@@ -82,15 +82,22 @@ class Bundle:
         yield File("missing.txt", "".join(f"{line}\n" for line in self.missing) or "nothing\n")
 
     async def _logs(self, pod: Mapping[str, Any]) -> AsyncIterator[File]:
+        """Of each container, sidecars too, which are init containers that go on (Vault Agent, the identity of NATS);
+        and of what a container was before it was restarted last, which says why."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        for container in pod["spec"]["containers"]:
-            where = f"{namespace}/{name}/{container['name']}"
-            lines = await self._try(f"log of {where}", self._log(namespace, name, container["name"]))
+        restarted = _restarted(pod)
+        for container in [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]:
+            at = (namespace, name, container["name"])
+            where = "/".join(at)
+            lines = await self._try(f"log of {where}", _joined(self.api.log(*at, tail=LOG_LINES)))
             if lines is not None:
                 yield File(f"logs/{where}.log", redacted(lines))
-
-    async def _log(self, namespace: str, pod: str, container: str) -> str:
-        return "\n".join([line async for line in self.api.log(namespace, pod, container, tail=LOG_LINES)]) + "\n"
+            if container["name"] not in restarted:
+                continue
+            before = self.api.log_before(*at, tail=LOG_LINES)
+            lines = await self._try(f"log of {where} before its restart", _joined(before))
+            if lines is not None:
+                yield File(f"logs/{where}.previous.log", redacted(lines))
 
     async def _try(self, what: str, asked: Any) -> Any:
         try:
@@ -98,6 +105,17 @@ class Bundle:
         except Failed as error:
             self.missing.append(f"{what}: {redacted(str(error))}")
             return None
+
+
+async def _joined(lines: AsyncIterator[str]) -> str:
+    return "\n".join([line async for line in lines]) + "\n"
+
+
+def _restarted(pod: Mapping[str, Any]) -> set[str]:
+    """Containers that have run before."""
+    status = pod.get("status") or {}
+    told = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    return {one["name"] for one in told if one.get("restartCount")}
 
 
 def _manifest(folder: str, item: Mapping[str, Any]) -> File:

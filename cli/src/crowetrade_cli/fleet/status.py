@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find
 from crowetrade_api.kill_order import kill_order
 from crowetrade_api.v1alpha1.killswitch import KillState, KillSwitch, UnreadableKillSwitch
-from crowetrade_api.v1alpha1.meta import read
+from crowetrade_api.v1alpha1.meta import UNREPORTED_MINUTES, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyPhase, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnection, VenuePhase
 
 NOT_YET = "the operator has not written its status yet"
+NOT_REPORTED = "NotReported"
+"""The reason of a row whose status is too old to say that it trades."""
 
 Stored = Mapping[str, Any]
 _MODES = {
@@ -87,15 +90,19 @@ R = TypeVar("R", KillRow, BreachRow, StoppedRow)
 
 
 def status(
-    strategies: Sequence[Stored], venues: Sequence[Stored], limits: Sequence[Stored], switches: Sequence[Stored]
+    strategies: Sequence[Stored],
+    venues: Sequence[Stored],
+    limits: Sequence[Stored],
+    switches: Sequence[Stored],
+    now: datetime,
 ) -> Status:
     """The rows of these stored objects."""
     return Status(
         kills=_sorted(kill for item in switches if (kill := kill_of(item)) is not None),
         breaches=_sorted(row for item in limits for row in breaches_of(item)),
-        strategies=_sorted(stopped for item in strategies if (stopped := stopped_strategy(item)) is not None),
+        strategies=_sorted(stopped for item in strategies if (stopped := stopped_strategy(item, now)) is not None),
         strategies_total=len(strategies),
-        venues=_sorted(stopped for item in venues if (stopped := stopped_venue(item)) is not None),
+        venues=_sorted(stopped for item in venues if (stopped := stopped_venue(item, now)) is not None),
         venues_total=len(venues),
         without_identity=_without_identity([*strategies, *venues, *limits, *switches]),
     )
@@ -151,28 +158,52 @@ def breaches_of(item: Stored) -> Iterable[BreachRow]:
         )
 
 
-def stopped_strategy(item: Stored) -> StoppedRow | None:
-    """None where it trades."""
+def unreported(item: Stored, now: datetime) -> str:
+    """Why its status does not say how it is now; empty where it does, and where nobody has written one yet."""
+    told = item.get("status") or {}
+    if not told.get("phase"):
+        return ""
+    reported = told.get("lastReportTime")
+    try:
+        at = datetime.fromisoformat(str(reported))
+    except ValueError:
+        return "nobody knows when its status was reported"
+    # One without a zone is not of the operator; taken as UTC it can be compared.
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return f"nobody has reported since {reported}" if now - at > timedelta(minutes=UNREPORTED_MINUTES) else ""
+
+
+def stopped_strategy(item: Stored, now: datetime) -> StoppedRow | None:
+    """None where it trades, as somebody has reported lately."""
     strategy = read(dict(item), Strategy, UnreadableStrategy)
     if isinstance(strategy, UnreadableStrategy):
         return StoppedRow(strategy.namespace, strategy.name, "Halted", "Unreadable", strategy.problem)
     phase, conditions = strategy.status.phase, strategy.status.conditions
-    if phase == StrategyPhase.TRADING:
-        return None
     why = _worst(conditions, ConditionType.TRADING)
-    return StoppedRow(strategy.namespace, strategy.name, str(phase) or "Unknown", *why)
+    return _stopped(item, now, phase, phase == StrategyPhase.TRADING, why)
 
 
-def stopped_venue(item: Stored) -> StoppedRow | None:
-    """None where it is connected."""
+def stopped_venue(item: Stored, now: datetime) -> StoppedRow | None:
+    """None where it is connected, as somebody has reported lately."""
     venue = read(dict(item), VenueConnection, UnreadableVenue)
     if isinstance(venue, UnreadableVenue):
         return StoppedRow(venue.namespace, venue.name, "Halted", "Unreadable", venue.problem)
     phase, conditions = venue.status.phase, venue.status.conditions
-    if phase == VenuePhase.CONNECTED:
-        return None
     why = _worst(conditions, ConditionType.SESSION_ESTABLISHED)
-    return StoppedRow(venue.namespace, venue.name, str(phase) or "Unknown", *why)
+    return _stopped(item, now, phase, phase == VenuePhase.CONNECTED, why)
+
+
+def _stopped(item: Stored, now: datetime, phase: str, well: bool, why: tuple[str, str]) -> StoppedRow | None:
+    """What stops it, if something does. With an old status nobody knows whether it goes on."""
+    silence, (reason, message) = unreported(item, now), why
+    if well and not silence:
+        return None
+    state = str(phase) or "Unknown"
+    if well:
+        state, reason, message = "Unknown", NOT_REPORTED, f"{silence}; it was {phase} then"
+    elif silence:
+        message = f"{message} ({silence})".strip()
+    return StoppedRow(item["metadata"]["namespace"], item["metadata"]["name"], state, reason, message)
 
 
 def _without_identity(items: Iterable[Stored]) -> str:

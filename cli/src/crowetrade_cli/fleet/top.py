@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from crowetrade_api.v1alpha1.meta import read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
-from crowetrade_cli.fleet.status import Stored
+from crowetrade_cli.fleet.status import Stored, unreported
 
 
 class Order(StrEnum):
@@ -28,11 +29,12 @@ class Order(StrEnum):
 @dataclass(frozen=True, slots=True)
 class TopRow:
     """One Strategy. Amounts are those of its status, in `currency`; `utilisation` is the highest of the RiskLimits that
-    bind it, as a ratio, and `limit` is that one."""
+    bind it, as a ratio, and `limit` is that one. `unreported` is empty, or says since when nobody knows any of it."""
 
     namespace: str
     name: str
     phase: str
+    unreported: str
     position: str
     net: str
     currency: str
@@ -58,10 +60,10 @@ _KEYS: dict[Order, Callable[[TopRow], tuple[Any, ...]]] = {
 }
 
 
-def top(strategies: Iterable[Stored], limits: Iterable[Stored], order: Order) -> Sequence[TopRow]:
+def top(strategies: Iterable[Stored], limits: Iterable[Stored], order: Order, now: datetime) -> Sequence[TopRow]:
     """The rows, sorted."""
     used = _used(limits)
-    rows = [_row(read(dict(item), Strategy, UnreadableStrategy), used) for item in strategies]
+    rows = [_row(read(dict(item), Strategy, UnreadableStrategy), unreported(item, now), used) for item in strategies]
     return sorted(rows, key=lambda row: (*_KEYS[order](row), row.namespace, row.name))
 
 
@@ -76,7 +78,9 @@ def _used(limits: Iterable[Stored]) -> dict[tuple[str, str], tuple[Decimal, str]
     return found
 
 
-def _row(strategy: Strategy | UnreadableStrategy, used: dict[tuple[str, str], tuple[Decimal, str]]) -> TopRow:
+def _row(
+    strategy: Strategy | UnreadableStrategy, silence: str, used: dict[tuple[str, str], tuple[Decimal, str]]
+) -> TopRow:
     status = strategy.status
     bound = (used.get((strategy.namespace, name)) for name in status.risk_limits)
     ratio, limit = max((one for one in bound if one is not None), default=(None, ""))
@@ -84,6 +88,7 @@ def _row(strategy: Strategy | UnreadableStrategy, used: dict[tuple[str, str], tu
         namespace=strategy.namespace,
         name=strategy.name,
         phase=str(status.phase),
+        unreported=silence,
         position=status.summary.position,
         net=status.pnl.net if status.pnl is not None else "",
         currency=status.pnl.currency if status.pnl is not None else "",

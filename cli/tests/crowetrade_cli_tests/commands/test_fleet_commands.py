@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ from crowetrade_cli_tests.conftest import Run
 pytestmark = pytest.mark.integration
 CANARY = "c4n4ry-0f-7h3-k3y"
 BIN = Path(sys.executable).parent
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def test_suspend_and_resume(cluster: Cluster, run: Run) -> None:
@@ -54,14 +59,33 @@ def test_describe(cluster: Cluster, run: Run) -> None:
         "message": "sim-fx is not connected",
         "lastTransitionTime": "2026-11-26T06:00:00Z",
     }
-    cluster.write_status("strategy", "ema", {"phase": "Pending", "observedGeneration": 1, "conditions": [why]})
-    cluster.write_status("venueconnection", "sim-fx", {"phase": "Starting", "observedGeneration": 1})
+    told = {"observedGeneration": 1, "lastReportTime": _now()}
+    cluster.write_status("strategy", "ema", {"phase": "Pending", "conditions": [why], **told})
+    cluster.write_status("venueconnection", "sim-fx", {"phase": "Starting", **told})
     found = json.loads(run("describe", "ema", "-n", cluster.namespace, "-o", "json").out)
     assert (found["trades"], found["reason"]) == (False, "VenueNotConnected")
     assert [cause["what"] for cause in found["causes"]] == [f"VenueConnection {cluster.namespace}/sim-fx"]
     assert found["conditions"] == [why]
     text = run("describe", "ema", "-n", cluster.namespace).out
     assert "does not trade (Pending). VenueNotConnected: sim-fx is not connected" in " ".join(text.split())
+
+
+def test_what_nobody_has_reported_lately_is_not_called_well(cluster: Cluster, run: Run) -> None:
+    """No operator works here, and the status is of another day."""
+    old, new = "2026-01-05T09:00:00Z", _now()
+    cluster.apply(strategy_manifest("ema", cluster.namespace), venue_manifest("sim-fx", cluster.namespace))
+    for reported, well in ((old, False), (new, True)):
+        told = {"observedGeneration": 1, "lastReportTime": reported}
+        cluster.write_status("strategy", "ema", {"phase": "Trading", **told})
+        cluster.write_status("venueconnection", "sim-fx", {"phase": "Connected", **told})
+        text = " ".join(run("describe", "ema", "-n", cluster.namespace).out.split())
+        assert ("ema is well: Trading." in text) is well
+        assert (f"ema may trade or not. NotReported: nobody has reported since {old}" in text) is not well
+        fleet = run("status", "-n", cluster.namespace).out
+        assert f"Strategies: {int(well)} of 1 trading." in fleet
+        assert f"Venues: {int(well)} of 1 connected." in fleet
+        shown = " ".join(run("top", "-n", cluster.namespace).out.split())
+        assert ("Unknown" in shown) is not well
 
 
 def test_top(cluster: Cluster, run: Run) -> None:
@@ -90,6 +114,7 @@ def test_a_support_bundle_has_what_helps_and_no_key(cluster: Cluster, run: Run, 
             "automountServiceAccountToken": False,
             "serviceAccountName": "gateway",
             "nodeName": "nowhere",
+            "initContainers": [{"name": "vault-agent", "image": "x", "restartPolicy": "Always"}],
             "containers": [{"name": "gateway", "image": "x", "env": [{"name": "API_KEY", "value": CANARY}]}],
         },
     }
@@ -103,6 +128,10 @@ def test_a_support_bundle_has_what_helps_and_no_key(cluster: Cluster, run: Run, 
     annotated = venue_manifest("sim-fx", cluster.namespace)
     annotated["metadata"]["annotations"] = {"note": f"password={CANARY}"}
     cluster.apply(account, secret, pod, annotated, strategy_manifest("ema", cluster.namespace))
+    # As a kubelet writes it: the agent has been restarted, the gateway has not.
+    for key, name, restarts in (("initContainerStatuses", "vault-agent", 2), ("containerStatuses", "gateway", 0)):
+        told = {"name": name, "image": "x", "imageID": "x", "ready": False, "restartCount": restarts}
+        cluster.write_status("pod", "venue-sim-fx", {key: [told]})
     file = tmp_path / "bundle.tar.gz"
     done = run("support-bundle", "--file", file, "-n", cluster.namespace)
     assert done.code == 0
@@ -118,7 +147,13 @@ def test_a_support_bundle_has_what_helps_and_no_key(cluster: Cluster, run: Run, 
     assert "version.txt" in texts
     assert not [name for name in texts if "secret" in name]
     # No kubelet runs here: what could not be read is named, and the rest is there.
-    assert f"log of {cluster.namespace}/venue-sim-fx/gateway" in texts["missing.txt"]
+    pod_name = f"{cluster.namespace}/venue-sim-fx"
+    asked = [line.partition(":")[0] for line in texts["missing.txt"].splitlines() if line.startswith("log of ")]
+    assert asked == [
+        f"log of {pod_name}/vault-agent",
+        f"log of {pod_name}/vault-agent before its restart",
+        f"log of {pod_name}/gateway",
+    ]
     assert "not in it: log of" in done.err
     again = run("support-bundle", "--file", file, "-n", cluster.namespace)
     assert (again.code, "is there already" in again.err) == (2, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,9 @@ def test_status_says_who_is_stopped_and_why(cluster: Cluster, run: Run) -> None:
         "lastTransitionTime": "2026-11-26T06:00:00Z",
     }
     cluster.write_status("strategy", "ema", {"phase": "Halted", "conditions": [halted]})
-    cluster.write_status("strategy", "pair", {"phase": "Trading"})
-    cluster.write_status("venueconnection", "sim-fx", {"phase": "Connected"})
+    reported = {"lastReportTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    cluster.write_status("strategy", "pair", {"phase": "Trading", **reported})
+    cluster.write_status("venueconnection", "sim-fx", {"phase": "Connected", **reported})
     ended = run("status", "-n", cluster.namespace, "-o", "json")
     assert (ended.code, ended.err) == (0, "")
     found = json.loads(ended.out)

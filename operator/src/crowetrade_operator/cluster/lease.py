@@ -85,6 +85,8 @@ class Elector:
         self._version = 0
         self._renewing = asyncio.Lock()
         self._lost: LeaseLost | None = None
+        # It is there, with 0, from now on: a Lease that nobody holds is seen by the candidates that tell of it.
+        self._leader = metrics.LEADER.labels(namespace, name)
 
     @property
     def epoch(self) -> int:
@@ -111,7 +113,7 @@ class Elector:
         """Leads if nobody else does; tells whether this replica leads now. Asks once."""
         if not await self._try_to_take():
             return False
-        metrics.LEADER.set(1)
+        self._leader.set(1)
         log.info("leading", identity=self.identity, lease=self._name, epoch=self._epoch)
         return True
 
@@ -139,7 +141,7 @@ class Elector:
                     failure, lag = "", 0.0
         finally:
             self._renewed = float("-inf")
-            metrics.LEADER.set(0)
+            self._leader.set(0)
 
     async def raise_epoch(self, above: int) -> None:
         """Makes the epoch higher than one that was found on the bus. Epochs went back when the Lease was deleted or
@@ -152,7 +154,7 @@ class Elector:
     async def release(self) -> None:
         """Gives the Lease back, if it is ours. Nothing is written from here on, and `hold` waits to be cancelled."""
         self._renewed = float("-inf")
-        metrics.LEADER.set(0)
+        self._leader.set(0)
         if self._given_back:
             return
         self._given_back = True

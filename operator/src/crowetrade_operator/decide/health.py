@@ -27,6 +27,21 @@ STOPPED_ON_PURPOSE = frozenset(
     {Reason.SUSPENDED, Reason.VENUE_SUSPENDED, Reason.VENUE_DELETED, Reason.KILL_SWITCH_ENGAGED}
 )
 
+PASSES_BY_ITSELF = frozenset(
+    {
+        Reason.AGENT_NOT_CONNECTED,
+        Reason.BUS_UNAVAILABLE,
+        Reason.DATA_GAP,
+        Reason.DISCONNECTED,
+        Reason.EVICTED,
+        Reason.GATEWAY_SILENT,
+        Reason.NEAR_LIMIT,
+        Reason.NO_CONFIGURATION,
+        Reason.POD_FAILED,
+    }
+)
+"""Its remedy is for where it lasts: a new pod or connection mostly ends it before anybody has looked."""
+
 
 class Reported(Protocol):
     """A status that was reported before."""
@@ -80,7 +95,9 @@ def _stalled(ready: Condition, previous: Reported, generation: int, now: Moment)
 
 def _wants_person(reason: str) -> bool:
     """A word of a gateway of another version is not known."""
-    return reason in {str(item) for item in Reason} and bool(Reason(reason).remedy)
+    if reason not in {str(item) for item in Reason} or reason in PASSES_BY_ITSELF:
+        return False
+    return bool(Reason(reason).remedy)
 
 
 def _since(previous: Reported, now: Moment) -> float:

@@ -282,6 +282,19 @@ async def test_the_leader_alone_can_raise_the_epoch(cluster: Cluster, namespace:
     assert (leader.epoch, leader.seconds_left()) == (8, 0.0)
 
 
+def leads(namespace: str) -> float | None:
+    """What the metric tells of this Lease."""
+    labels = {"namespace": namespace, "lease": NAME}
+    return metrics.REGISTRY.get_sample_value("crowetrade_operator_leader", labels)
+
+
+async def test_a_candidate_tells_that_it_does_not_lead(namespace: str, candidate: Candidate) -> None:
+    """Otherwise a Lease that nobody ever held would have no series."""
+    assert leads(namespace) is None
+    candidate("waits")
+    assert leads(namespace) == 0.0
+
+
 async def test_the_lease_is_renewed_while_it_is_held(
     cluster: Cluster, namespace: str, candidate: Candidate, tasks: set[asyncio.Task[Any]]
 ) -> None:
@@ -296,7 +309,7 @@ async def test_the_lease_is_renewed_while_it_is_held(
 
     await until("the Lease to be renewed", renewed)
     assert not holding.done()
-    assert metrics.REGISTRY.get_sample_value("crowetrade_operator_leader") == 1.0
+    assert leads(namespace) == 1.0
 
 
 async def test_who_has_lost_the_lease_is_told_and_does_not_release_it(
@@ -309,7 +322,7 @@ async def test_who_has_lost_the_lease_is_told_and_does_not_release_it(
         async with asyncio.timeout(10):
             await leader.hold()
     assert leader.seconds_left() == 0.0
-    assert metrics.REGISTRY.get_sample_value("crowetrade_operator_leader") == 0.0
+    assert leads(namespace) == 0.0
     await leader.release()
     assert (await held(cluster, namespace))["holderIdentity"] == "thief"
 

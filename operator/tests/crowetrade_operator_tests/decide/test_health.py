@@ -15,7 +15,7 @@ from crowetrade_api.v1alpha1.risklimit import RiskLimitStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide import killswitch, risklimit, venueconnection, venueconnection_status
-from crowetrade_operator.decide.health import GRACE_SECONDS, PATIENCE_SECONDS, health
+from crowetrade_operator.decide.health import GRACE_SECONDS, PASSES_BY_ITSELF, PATIENCE_SECONDS, health
 from crowetrade_operator.decide.observed import Children, GatewayView, Moment
 from crowetrade_operator_tests.decide import test_killswitch, test_risklimit, test_strategy_status, test_venueconnection
 from crowetrade_operator_tests.decide.scenes import NEVER, NOW, UNIX, enforcing, fresh, silent
@@ -76,6 +76,15 @@ def test_at_most_one_of_reconciling_and_stalled_is_true(case: str) -> None:
     assert found[0].type == "Reconciling", "it is always there"
     if wanted == "Stalled":
         assert {(item.reason, item.message) for item in found} == {(ready.reason, ready.message)}
+
+
+@pytest.mark.parametrize("reason", sorted(PASSES_BY_ITSELF))
+def test_what_mostly_passes_by_itself_wants_nobody_at_once_although_it_has_a_remedy(reason: Reason) -> None:
+    assert reason.remedy
+    ready = condition(READY, False, reason, "A node has evicted a pod.")
+    for seconds, wanted in ((GRACE_SECONDS, "Reconciling"), (PATIENCE_SECONDS, "Stalled")):
+        found = health(ready, before(ready, seconds), 1, NOW)
+        assert [item.type for item in found if item.status == "True"] == [wanted]
 
 
 def test_a_long_wait_before_a_failure_does_not_count_against_it() -> None:

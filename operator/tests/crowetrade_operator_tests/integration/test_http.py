@@ -37,7 +37,9 @@ async def test_metrics_speak_of_work_queue_api_and_bus(desk: Desk) -> None:
         status, text = await _get(desk, "/metrics")
     assert status == 200
     samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert samples["crowetrade_operator_leader"] == "1.0"
+    settings = desk.operator.settings
+    lease = f'lease="{settings.lease_name}",namespace="{settings.operator_namespace}"'
+    assert samples[f"crowetrade_operator_leader{{{lease}}}"] == "1.0"
     assert samples["crowetrade_operator_bus_connected"] == "1.0"
     assert float(samples['crowetrade_operator_reconciles_total{kind="Strategy",result="done"}']) > 0
     assert float(samples['crowetrade_operator_bus_messages_total{result="read",schema="GatewayStatus"}']) > 0
