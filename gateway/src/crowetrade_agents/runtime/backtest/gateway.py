@@ -41,11 +41,11 @@ class Replays:
     """Recordings by what they are read with, so that each is read and kept once, whatever else of its venue differs."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[Recording | Instrument, ...], Replay] = {}
+        self._read: dict[tuple[tuple[Recording, ...], tuple[Instrument, ...]], Replay] = {}
 
     def of(self, spec: SimulatedSpec, instruments: tuple[Instrument, ...]) -> Replay:
         """Raises DataError."""
-        key = (*spec.recordings, *instruments)
+        key = (spec.recordings, instruments)
         if key not in self._read:
             self._read[key] = adapter.replay_of(spec, instruments)
         return self._read[key]
