@@ -39,8 +39,8 @@ async def test_whose_certificate_is_not_that_of_nats_is_no_server_of_the_cluster
         cluster.start_server(0)
         await until("the port of servers to open", lambda: "Listening for route connections" in cluster.log_of(0), 60)
         cluster.start_server(FALSE_SERVER, name)
-        # It is told so, and tries again.
-        await until("it to be refused", lambda: "Authorization Violation" in cluster.log_of(FALSE_SERVER), 60)
+        # What the real one says: the other may lose the answer when it writes to a connection that is closed.
+        await until("it to be refused", lambda: "Authentication Failure" in cluster.log_of(0), 60)
         cluster.start_server(1)
         await until("a real one to be taken", lambda: cluster.routes_of(0) == {"nats-1"}, 60)
     finally:
