@@ -41,7 +41,7 @@ class Reason(DocumentedEnum):
     POSITIONS_OPEN = (
         "PositionsOpen",
         "Positions that the KillSwitch closes (mode Flatten) are still open.",
-        "status.openPositions names each and why it is not closed; close by hand at the venue what no gateway can.",
+        "Read status.openPositions: why each is not closed. Close at the venue by hand what no gateway can.",
     )
     REARMING = "Rearming", "The KillSwitch is no longer engaged, and a gateway still has it in force."
     # wanted by the user

@@ -62,7 +62,8 @@ def test_kubectl_commands_do_what_they_say(cluster: Cluster) -> None:
         cluster.kubectl(*(here if part == "desk" else part for part in shlex.split(line)[1:]))
     ema, venue = cluster.get("strategy", "ema")["metadata"], cluster.get("venueconnection", "sim-fx")["metadata"]
     assert ema["annotations"]["trading.crowetrade.io/force-delete"] == "true"
-    assert venue["annotations"]["trading.crowetrade.io/clear-halt"] == "JournalBelowRecord@7"
+    cleared = venue["annotations"]["trading.crowetrade.io/clear-halt"]
+    assert cleared == "maxDailyLoss/ema@sim-fx-7: the limit was a mistake"
     assert "finalizers" not in ema
 
 
