@@ -28,6 +28,9 @@ log = structlog.get_logger()
 MAX_BYTES = 900_000
 """Of what one ConfigMap keeps. The API server takes 1 MiB, and etcd 1.5 MiB together with metadata."""
 
+FORMER_KEY = "resources"
+"""Of data, under which earlier operators kept the resources of all namespaces: goes with the first write."""
+
 Place = tuple[int, str]
 """Number of the ConfigMap and namespace: where some resources of the namespace are kept."""
 
@@ -58,7 +61,9 @@ class Kept:
     @property
     def ends(self) -> dict[str, str]:
         """Text of each chain's end, by writer."""
-        return dict(itertools.chain.from_iterable(part.ends.items() for part in self._parts))
+        found = dict(itertools.chain.from_iterable(part.ends.items() for part in self._parts))
+        found.pop(FORMER_KEY, None)
+        return found
 
     def resources(self) -> Iterator[tuple[Place, str]]:
         """What is kept of each namespace, and where."""

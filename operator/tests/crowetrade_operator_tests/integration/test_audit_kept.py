@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -19,7 +19,7 @@ from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import CONFIG_MAPS
 from crowetrade_operator.decide.changes import NOT_KNOWN, WHILE_AWAY, WHILE_UNREADABLE, Recorded, recorded
 from crowetrade_operator.decide.kept_resources import NOT_KEPT, decode, encode
-from crowetrade_operator.errors import Conflict
+from crowetrade_operator.errors import Conflict, NotFound
 from crowetrade_operator.reconcile import audit_kept, audit_record
 from crowetrade_operator.reconcile.audit_kept import MAX_BYTES, Kept, Place
 from crowetrade_operator.reconcile.audit_record import AuditRecord
@@ -279,6 +279,30 @@ async def test_what_cannot_be_read_is_not_taken_for_new(cluster: Cluster, bus: B
         pass
     assert await told(bus.url) == [("RECORDS_LOST", "desk", "", NOT_KNOWN)]
     assert await names_kept(cluster, settings) == {"desk": ["a"]}
+
+
+async def test_what_the_operator_before_this_one_kept_goes_and_its_ends_stay(
+    cluster: Cluster, bus: Bus, settings: Settings
+) -> None:
+    """All of it in one ConfigMap, resources under one key of data."""
+    (limit,) = limits("desk", "a")
+    text = end_text(End(Head(1, bytes(32), 1), 1))
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": KEPT_CONFIG_MAPS[0]},
+        "data": {"resources": '{"u1": ["RiskLimit", "desk", "a"]}', "desk.venue-a": text},
+    }
+    await cluster.create(CONFIG_MAPS, settings.operator_namespace, body)
+    async with leading(cluster, bus, of(settings, "desk"), limit):
+        pass
+    assert (await stored(cluster, settings)).ends["desk.venue-a"] == text
+    assert await names_kept(cluster, settings) == {"desk": ["a"]}
+    for name in KEPT_CONFIG_MAPS:
+        with suppress(NotFound):
+            assert "resources" not in (await cluster.get(CONFIG_MAPS, settings.operator_namespace, name)).get(
+                "data", {}
+            )
 
 
 async def test_ends_come_before_resources_and_those_that_are_kept_before_new_ones(
