@@ -37,7 +37,7 @@ class Show(AbstractContextManager["Show"], Protocol):
 
 
 class TableShow:
-    """For a terminal."""
+    """For a terminal. Gateways that have not halted are on top, because what does not fit is cut off below."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._live = Live(console=console or Console(), auto_refresh=False, transient=False)
@@ -125,8 +125,20 @@ def _ways(look: Look) -> Table:
 
 
 def _gateways(look: Look) -> Table:
-    table = _table("Gateways", "Gateway", "State", "Told by", "Cancels", "Open", "Time", "Why")
-    for row in look.gateways:
+    stages = list(Stage)
+    rows = sorted(look.gateways, key=lambda row: stages.index(row.stage))
+    halted = sum(row.stage is Stage.HALTED for row in rows)
+    table = _table(
+        f"Gateways: {halted} of {len(rows)} have halted",
+        "Gateway",
+        "State",
+        "Told by",
+        "Cancels",
+        "Open",
+        "Time",
+        "Why",
+    )
+    for row in rows:
         table.add_row(
             Text(row.gateway),
             Text(row.stage, style=_COLOURS[row.stage]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -48,6 +49,17 @@ def test_the_table() -> None:
         "c-1, c-2, c-3 and 1 more",
     ):
         assert part in text
+
+
+def test_of_many_gateways_those_that_have_not_halted_are_seen_while_it_runs() -> None:
+    gateways = [replace(HALTED, gateway=f"desk/{number:02}") for number in range(30)] + [BLOCKED]
+    out = io.StringIO()
+    with TableShow(Console(file=out, width=140, height=12, force_terminal=True)) as show:
+        show.update(replace(look(BLOCKED), gateways=gateways))
+        text = out.getvalue()
+    assert "Gateways: 30 of 31 have halted" in text
+    assert "desk/sim-fx" in text
+    assert "desk/29" not in text, "the terminal has 12 lines"
 
 
 def test_lines_tell_what_changes_and_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
