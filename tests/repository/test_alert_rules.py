@@ -248,7 +248,7 @@ def _labels(case: Case) -> dict[str, str]:
 def _group(name: str, case: Case, target: dict[str, str] | None = None) -> dict[str, Any]:
     """A test as promtool takes it; a description has no placeholders."""
     annotations = {"summary": case.summary, "description": RULES[case.alert]["annotations"]["description"]}
-    summed_up = re.search(r"\b(sum|max|absent)\b", RULES[case.alert]["expr"])
+    summed_up = re.search(r"\b(sum|max|min|absent)\b", RULES[case.alert]["expr"])
     labels = _labels(case) if summed_up or not target else {"pod": "a"} | target | _labels(case)
     expected = [] if case.summary is None else [{"exp_labels": labels, "exp_annotations": annotations}]
     stored = {_scraped(series, target) if target else series: values for series, values in case.series.items()}
