@@ -63,6 +63,10 @@ _PROBABILITY = r"^0(\.[0-9]{1,18})?$"
 _FRACTION = r"^(0(\.[0-9]{1,18})?|1(\.0{1,18})?)$"
 
 
+def _matching(pattern: str, message: str) -> Any:
+    return Field(json_schema_extra=rules(rule(f"self.matches({_raw(pattern)})", message)))
+
+
 def _bounded(expression: str, message: str) -> Any:
     return Field(json_schema_extra={"maxLength": DECIMAL_LENGTH, **rules(rule(expression, message))})
 
@@ -80,14 +84,7 @@ _CALENDAR = r"^(24x7|[A-Z0-9][A-Z0-9_/]{1,31})$"
 CalendarName = Annotated[
     str,
     StringConstraints(pattern=_CALENDAR, max_length=64),
-    Field(
-        json_schema_extra=rules(
-            rule(
-                f"self.matches({_raw(_CALENDAR)})",
-                'must be "24x7" or the name of an exchange calendar in capitals such as XNYS or CMES',
-            )
-        )
-    ),
+    _matching(_CALENDAR, 'must be "24x7" or the name of an exchange calendar in capitals such as XNYS or CMES'),
 ]
 """Which of them are known says exchange_calendars, which gateways alone have."""
 
@@ -178,13 +175,8 @@ _NAMESPACE = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 NamespaceName = Annotated[
     str,
     StringConstraints(pattern=_NAMESPACE, max_length=63),
-    Field(
-        json_schema_extra=rules(
-            rule(
-                f"self.matches({_raw(_NAMESPACE)})",
-                "must be the name of a namespace: at most 63 characters of lower-case letters, digits and '-'",
-            )
-        )
+    _matching(
+        _NAMESPACE, "must be the name of a namespace: at most 63 characters of lower-case letters, digits and '-'"
     ),
 ]
 """Name of a namespace."""

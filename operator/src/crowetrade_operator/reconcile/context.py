@@ -112,7 +112,7 @@ class Context:
     def __post_init__(self) -> None:
         self.traders = Traders(self.cache)
         self.pod_events = PodEvents(self.cluster, self.clock)
-        self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues, self.may_work_in)
+        self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues, self.sees)
         self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
         for item in self.cache.of_kind(NAMESPACES.kind):
             self._namespace_seen(None, item)

@@ -33,12 +33,12 @@ CHECK_SECONDS = 60.0
 
 @dataclass(slots=True)
 class VaultRoleKeeper:
-    """`venues` lists all, readable or not, of the namespaces that `may_work_in`: of others nobody knows which venues
-    are gone. `changed` is called with each whose condition is another one now."""
+    """`venues` lists all, readable or not, of the namespaces that it `sees`: of others nobody knows which venues are
+    gone. `changed` is called with each whose condition is another one now."""
 
     settings: Settings
     venues: Callable[[], Sequence[AnyVenue]]
-    may_work_in: Callable[[str], bool]
+    sees: Callable[[str], bool]
     changed: Callable[[str, str], None] = lambda *_: None
     clock: Callable[[], float] = time.monotonic
     _found: dict[Venue, Condition] = field(default_factory=dict)
@@ -105,13 +105,9 @@ class VaultRoleKeeper:
         return condition(type_, True, Reason.VAULT_ROLE_AS_WANTED, f"Role {role.name} is bound to this gateway alone.")
 
     def _delete_orphans(self, vault: VaultSession, venues: Sequence[Venue]) -> None:
-        for name in roles.orphans(vault.roles(), venues, self._works_in):
+        for name in roles.orphans(vault.roles(), venues, self.sees):
             vault.delete(name)
             log.info("vault_role_deleted", role=name)
-
-    def _works_in(self, namespace: str) -> bool:
-        named = self.settings.namespaces
-        return (not named or namespace in named) and self.may_work_in(namespace)
 
 
 def _keys(venue: AnyVenue) -> VaultCredentials | None:
