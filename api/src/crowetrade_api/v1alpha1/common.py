@@ -118,13 +118,9 @@ _VENUE_SYMBOL = r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?/)?[A-Z0-9][A-Z0-9._/-]{0,31}
 VenueSymbol = Annotated[
     str,
     StringConstraints(pattern=_VENUE_SYMBOL, max_length=73),
-    Field(
-        json_schema_extra=rules(
-            rule(
-                f"self.matches({_raw(_VENUE_SYMBOL)})",
-                "must be an instrument symbol in capitals such as EUR-USD, or venue/symbol such as sim-fx/EUR-USD",
-            )
-        )
+    _matching(
+        _VENUE_SYMBOL,
+        "must be an instrument symbol in capitals such as EUR-USD, or venue/symbol such as sim-fx/EUR-USD",
     ),
 ]
 """An instrument at every venue, or VENUE/SYMBOL for the one at a venue: names of venues begin with a small letter,
@@ -133,24 +129,15 @@ _CURRENCY = r"^[A-Z0-9]{2,10}$"
 Currency = Annotated[
     str,
     StringConstraints(pattern=_CURRENCY, max_length=10),
-    Field(
-        json_schema_extra=rules(
-            rule(f"self.matches({_raw(_CURRENCY)})", "must be a currency code in capitals such as USD or USDT")
-        )
-    ),
+    _matching(_CURRENCY, "must be a currency code in capitals such as USD or USDT"),
 ]
 """A currency code: ISO 4217, or the venue's own for others."""
 ObjectName = Annotated[
     str,
     StringConstraints(pattern=OBJECT_NAME, max_length=40),
-    Field(
-        json_schema_extra=rules(
-            rule(
-                f"self.matches({_raw(OBJECT_NAME)})",
-                "must be a name of at most 40 characters: lower-case letters, digits and '-', "
-                "starting with a letter, no dots",
-            )
-        )
+    _matching(
+        OBJECT_NAME,
+        "must be a name of at most 40 characters: lower-case letters, digits and '-', starting with a letter, no dots",
     ),
 ]
 """Name of one of our resources in the same namespace."""
@@ -285,13 +272,9 @@ _QUANTITY = r"^([0-9]{1,12})(\.[0-9]{1,6})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 Quantity = Annotated[
     str,
     StringConstraints(pattern=_QUANTITY, max_length=24),
-    Field(
-        json_schema_extra=rules(
-            rule(
-                f"self.matches({_raw(_QUANTITY)})",
-                'must be a quantity in quotes such as "50m", "0.5", "128Mi" or "1Gi"',
-            )
-        )
+    _matching(
+        _QUANTITY,
+        'must be a quantity in quotes such as "50m", "0.5", "128Mi" or "1Gi"',
     ),
 ]
 """A Kubernetes resource quantity."""
