@@ -95,33 +95,36 @@ def _is_operators(item: Object) -> bool:
     return bool(item["metadata"]["name"] == "crowetrade-operator")
 
 
-@pytest.fixture
-def installed(api_server: ApiServer, cluster: Cluster, namespace: str) -> Iterator[Server]:
-    """The operator's account with its rights in the test's namespace, and the policy that limits it."""
+@pytest.fixture(params=["in the test's namespace", "everywhere"])
+def installed(
+    request: pytest.FixtureRequest, api_server: ApiServer, cluster: Cluster, namespace: str
+) -> Iterator[Server]:
+    """The operator's account with its rights, and the policy that limits it."""
     client = Server(api_server)
     client.send("POST", "/api/v1/namespaces", {"metadata": {"name": SYSTEM_NAMESPACE}})
     accounts = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts"
     client.send("POST", accounts, {"metadata": {"name": "crowetrade-operator"}})
-    objects = rendered(f"operator.namespaces={{{namespace}}}")
-    policies = [
-        item
-        for item in of_kind(objects, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-        if _is_operators(item)
-    ]
-    for item in policies:
-        client.make(PATHS[item["kind"]], item)
+    objects = rendered() if request.param == "everywhere" else rendered(f"operator.namespaces={{{namespace}}}")
+    policies = of_kind(objects, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    of_cluster = [
+        (f"{RBAC}/{item['kind'].lower()}s", item) for item in of_kind(objects, "ClusterRole", "ClusterRoleBinding")
+    ] + [(PATHS[item["kind"]], item) for item in policies]
+    of_cluster = [(path, item) for path, item in of_cluster if _is_operators(item)]
+    for path, item in of_cluster:
+        client.make(path, item)
     for item in of_kind(objects, "Role", "RoleBinding"):
         if item["metadata"]["name"].startswith("crowetrade-operator"):
             kind = {"Role": "roles", "RoleBinding": "rolebindings"}[item["kind"]]
             client.send("POST", f"{RBAC}/namespaces/{item['metadata']['namespace']}/{kind}", item)
     yield client
-    for item in policies:
-        client.send("DELETE", f"{PATHS[item['kind']]}/{item['metadata']['name']}")
+    for path, item in of_cluster:
+        client.send("DELETE", f"{path}/{item['metadata']['name']}")
     client.close()
 
 
 def allowed(server: Server, namespace: str, right: Right) -> bool:
-    """What the API server answers to the operator's own question (SelfSubjectAccessReview)."""
+    """What the API server answers to the operator's own question (SelfSubjectAccessReview); without a namespace, about
+    all of them at once."""
     group, resource, verb = right
     resource, _, subresource = resource.partition("/")
     attributes = {
@@ -142,9 +145,12 @@ def allowed(server: Server, namespace: str, right: Right) -> bool:
     return bool(answer["status"]["allowed"])
 
 
-def test_the_api_server_gives_it_every_right_that_it_needs_and_no_other(installed: Server, namespace: str) -> None:
-    wanted = needed() - EVERYWHERE
-    missing = [right for right in sorted(wanted) if not allowed(installed, namespace, right)]
+def test_the_api_server_gives_it_every_right_that_it_needs_and_no_other(
+    request: pytest.FixtureRequest, installed: Server, namespace: str
+) -> None:
+    everywhere = request.node.callspec.params["installed"] == "everywhere"
+    wanted, place = (needed(), "") if everywhere else (needed() - EVERYWHERE, namespace)
+    missing = [right for right in sorted(wanted) if not allowed(installed, place, right)]
     assert missing == []
     resources = {(group, resource) for group, resource, _ in wanted} | {
         ("", "secrets"),
@@ -166,8 +172,9 @@ def test_the_api_server_gives_it_every_right_that_it_needs_and_no_other(installe
     special = {("trading.crowetrade.io", "killswitches", "rearm"), ("trading.crowetrade.io", "strategies", "promote")}
     special |= {("", "serviceaccounts", "impersonate"), ("", "users", "impersonate")}
     others = {(*resource, verb) for resource in resources for verb in VERBS} | special
-    assert [right for right in sorted(others - wanted) if allowed(installed, namespace, right)] == []
-    assert not any(allowed(installed, "default", right) for right in sorted(wanted)), "in another namespace"
+    assert [right for right in sorted(others - wanted) if allowed(installed, place, right)] == []
+    elsewhere = [right for right in sorted(wanted) if allowed(installed, "default", right)]
+    assert elsewhere == (sorted(wanted) if everywhere else []), "in another namespace"
 
 
 def asked(*codes: str) -> float:
