@@ -32,6 +32,7 @@ GOALS = (
     Goal("gateway.burst50", "p99", 10),
     Goal("gateway.events_per_second", "p50", 5_000, at_least=True),
     Goal("gateway.renewal_lost", "max", 0),
+    Goal("gateway.authority_lost", "max", 0),
     Goal("gateway.recover_1m.seconds", "p50", 3),
     Goal("gateway.recover_1m.rss_mib", "p50", 150),
     Goal("gateway.growth_mib", "p50", 2),

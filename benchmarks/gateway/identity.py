@@ -1,4 +1,4 @@
-"""The price of TLS, and of renewing certificates while orders flow.
+"""The price of TLS, and of renewing certificates and replacing their authority while orders flow.
 
 The gateway shows a certificate to its sessions and to the bus, and both show theirs; the sessions of this process have
 one each. Beside it runs a gateway without, and orders go to the two in turn: both figures are of the same minutes.
@@ -7,8 +7,10 @@ one each. Beside it runs a gateway without, and orders go to the two in turn: bo
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +20,9 @@ import uvloop
 
 from benchmarks.figures import Figure, durations, figure
 from benchmarks.gateway.order_path import ORDERS, WARM_UP, one_order
-from benchmarks.gateway.process import Session, gateway_host, make_bus_resources, sessions, write_files
+from benchmarks.gateway.process import GatewayHost, Session, gateway_host, make_bus_resources, sessions, write_files
 from benchmarks.gateway.workload import NAMESPACE, STRATEGIES, VENUE
-from benchmarks.nats_server import nats_server
+from benchmarks.nats_server import PID_FILE, nats_server
 from crowetrade_api.names import strategy_object, venue_object
 from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.holder import Identity
@@ -49,16 +51,17 @@ Issues = Mapping[IdentityName, Issued]
 
 
 class Certificates:
-    """Of the gateway, the bus and the strategies, all by one authority."""
+    """Of the gateway, the bus and the strategies, by one authority at a time, and whom they trust."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.authority = Authority()
+        self.trusted = [self.authority]
 
     def write(self, name: IdentityName, issued: Issued | None = None) -> Path:
         """Another certificate for the name; returns its directory."""
         issued = issued or self.authority.issue_to(name)
-        return write_identity(self._folder / name.service_account, issued, self.authority)
+        return write_identity(self._folder / name.service_account, issued, *self.trusted)
 
     async def identity(self, name: IdentityName) -> Identity:
         """One that has its first certificate."""
@@ -69,8 +72,7 @@ class Certificates:
 
     async def strategies(self) -> dict[str, Identity]:
         """Those that log on."""
-        named = {name: identity_name(strategy_object(name), NAMESPACE) for name in STRATEGIES[:SESSIONS]}
-        return {strategy: await self.identity(name) for strategy, name in named.items()}
+        return {name: await self.identity(_of_strategy(name)) for name in STRATEGIES[:SESSIONS]}
 
     def environment(self) -> dict[str, str]:
         """Of the gateway's process."""
@@ -81,8 +83,12 @@ class Certificates:
         }
 
 
+def _of_strategy(name: str) -> IdentityName:
+    return identity_name(strategy_object(name), NAMESPACE)
+
+
 def identity(folder: Path) -> Iterator[Figure]:
-    """Both measurements, of a pair of gateways."""
+    """All measurements, of a pair of gateways."""
     uvloop.install()
     places = {name: folder / name for name in ("tls", "plain")}
     for place in places.values():
@@ -115,6 +121,9 @@ async def _measure(certificates: Certificates, places: dict[str, Path], tls_url:
                 for way, opened in (("tls", tls), ("plain", plain)):
                     outside[way].append(await one_order(opened[number % SESSIONS]))
             renewal = await _renewals(certificates, strategies, tls)
+            nats_pid = int((places["tls"] / PID_FILE).read_text())
+            replacing = _replace_authority(certificates, strategies, tls_host, nats_pid)
+            authority = await _authority_replaced(tls, replacing)
     inside = {
         way: [elapsed for _, elapsed in noted["orders"]][WARM_UP : WARM_UP + ORDERS]
         for way, noted in (("tls", tls_noted), ("plain", plain_noted))
@@ -125,6 +134,7 @@ async def _measure(certificates: Certificates, places: dict[str, Path], tls_url:
         durations("gateway.order_tls_outside", "ms", outside["tls"][WARM_UP:]),
         durations("gateway.order_plain_outside", "ms", outside["plain"][WARM_UP:]),
         *renewal,
+        *authority,
     ]
 
 
@@ -152,6 +162,36 @@ async def _renew(certificates: Certificates, issued: Sequence[Issues], strategie
             certificates.write(identity_.name, step[identity_.name])
             await identity_.refresh()
             await asyncio.sleep((FilesSource.poll_seconds + 1) / SESSIONS)
+
+
+async def _authority_replaced(opened: list[Session], replacing: Coroutine[None, None, None]) -> list[Figure]:
+    """gateway.authority: as gateway.renewal, while the authority is replaced; gateway.authority_lost: orders without an
+    answer."""
+    taken, lost = await _orders(opened, asyncio.create_task(replacing))
+    return [
+        durations("gateway.authority", "ms", taken, orders_per_second=ORDERS_PER_SECOND),
+        figure("gateway.authority_lost", "orders", [lost], of=len(taken)),
+    ]
+
+
+async def _replace_authority(
+    certificates: Certificates, strategies: dict[str, Identity], host: GatewayHost, nats_pid: int
+) -> None:
+    """As docs/identity.md says: both are trusted, then all certificates are of the new one, then it alone is trusted.
+    Sessions that are open go on, and at each step somebody logs on that was not there."""
+    old, new = certificates.authority, Authority()
+    for number, (trusted, issuer) in enumerate((([old, new], old), ([old, new], new), ([new], new))):
+        certificates.trusted, certificates.authority = trusted, issuer
+        for name in (NATS, GATEWAY, *(identity_.name for identity_ in strategies.values())):
+            certificates.write(name)
+        os.kill(nats_pid, signal.SIGHUP)
+        await asyncio.sleep(FilesSource.poll_seconds + 1)
+        for identity_ in strategies.values():
+            await identity_.refresh()
+        newcomer = STRATEGIES[SESSIONS + number]
+        itself = {newcomer: await certificates.identity(_of_strategy(newcomer))}
+        async with sessions(host, newcomer, identities=itself, server_name=GATEWAY.dns_name) as (session,):
+            await one_order(session)
 
 
 async def _orders(opened: list[Session], until: asyncio.Task[None]) -> tuple[list[int], int]:

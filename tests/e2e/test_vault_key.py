@@ -5,7 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import secrets
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 
 from tools.demo import install, venue_key
 from tools.demo.kubernetes import Object
@@ -38,7 +43,17 @@ def _venue(key: venue_key.VenueKey) -> Object:
     return with_key(manifests.venue(), key)
 
 
-def test_the_key_is_in_the_gateway_alone(namespace: Namespace) -> None:
+def _support_bundle(namespace: Namespace, file: Path) -> dict[str, str]:
+    """What `crowetrade support-bundle` collects of the namespace."""
+    program = Path(sys.executable).parent / "crowetrade"
+    environment = {**os.environ, **namespace.kubectl.environment}
+    subprocess.run([program, "support-bundle", "-n", namespace.name, "--file", file], env=environment, check=True)
+    with tarfile.open(file) as archive:
+        found = {member.name: archive.extractfile(member) for member in archive.getmembers()}
+        return {name: content.read().decode() for name, content in found.items() if content is not None}
+
+
+def test_the_key_is_in_the_gateway_alone(namespace: Namespace, tmp_path: Path) -> None:
     value = secrets.token_hex(24)
     key = venue_key.provide(namespace.cluster, namespace.name, manifests.VENUE, value)
     namespace.apply(manifests.risk_limit(), _venue(key), manifests.strategy("ema"))
@@ -63,6 +78,10 @@ def test_the_key_is_in_the_gateway_alone(namespace: Namespace) -> None:
     objects += namespace.kubectl.list("strategies,venueconnections,risklimits", namespace.name)
     assert value not in json.dumps(objects)
     assert base64.b64encode(value.encode()).decode() not in json.dumps(objects)
+
+    bundle = _support_bundle(namespace, tmp_path / "bundle.tar.gz")
+    assert any(gateway in name and "log" in name for name in bundle), sorted(bundle)
+    assert not [name for name, text in bundle.items() if value in text]
 
 
 def test_a_wrong_key_is_told_and_a_right_one_needs_no_restart(namespace: Namespace) -> None:
