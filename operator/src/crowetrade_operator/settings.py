@@ -82,6 +82,8 @@ class StreamSettings:
 
     journal_max_bytes: int = 512 * 1024 * 1024
     snapshots_max_bytes: int = 64 * 1024 * 1024
+    # Of the journals and snapshots of one namespace together; 0: no bound.
+    namespace_max_bytes: int = 4 * 1024 * 1024 * 1024
     replicas: int = 1
     audit_max_bytes: int = 256 * 1024 * 1024
     audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
@@ -302,9 +304,18 @@ def _streams(environment: Mapping[str, str]) -> StreamSettings:
     replicas = _number(environment, "BUS_REPLICAS", _DEFAULTS.streams.replicas, least=1)
     if replicas not in (1, 3, 5):
         raise SettingsError(f"BUS_REPLICAS is {replicas:g}: write 1, 3 or 5")
+    journal = int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20))
+    snapshots = int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20))
+    of_namespace = int(_number(environment, "NAMESPACE_MAX_BYTES", _DEFAULTS.streams.namespace_max_bytes, least=0))
+    if 0 < of_namespace < journal + snapshots:
+        raise SettingsError(
+            f"NAMESPACE_MAX_BYTES is {of_namespace}, and one venue alone reserves {journal + snapshots} "
+            "(JOURNAL_MAX_BYTES and SNAPSHOTS_MAX_BYTES): raise it, or write 0 for no bound"
+        )
     return StreamSettings(
-        int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20)),
-        int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20)),
+        journal,
+        snapshots,
+        of_namespace,
         int(replicas),
         int(_number(environment, "AUDIT_MAX_BYTES", _DEFAULTS.streams.audit_max_bytes, least=2**20)),
         int(_number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.streams.audit_retention_seconds, least=86_400)),

@@ -14,6 +14,7 @@ MAX_PAYLOAD = 1024 * 1024
 _NEEDED = (
     "$JS.API.STREAM.CREATE.X",
     "$JS.API.STREAM.INFO.X",
+    "$JS.API.STREAM.LIST",
     subjects.key_subject(subjects.CONFIG_BUCKET, "x"),
     subjects.key_subject(subjects.KILL_BUCKET, "x"),
     subjects.key_subject(subjects.ALLOWANCE_BUCKET, "x"),
