@@ -39,7 +39,7 @@ GOOD = Facts(1024 * 1024, ({"sync_always": True},), 8_000_000_000, RIGHTS, ident
         (replace(GOOD, permissions=None), Reason.BUS_SETTINGS_UNREADABLE, "may do on the bus cannot be read"),
         (replace(GOOD, permissions={}), Reason.BUS_PERMISSIONS_TOO_WIDE, "let NATS ask crowetrade-authorizer"),
         (
-            replace(GOOD, permissions={"publish": {"allow": ["$JS.API.STREAM.*.*"]}}),
+            replace(GOOD, permissions={"publish": {"allow": ["$JS.API.STREAM.*.*", "$JS.API.STREAM.LIST"]}}),
             Reason.BUS_PERMISSION_MISSING,
             "may not publish to $KV.crowetrade-config.x",
         ),
