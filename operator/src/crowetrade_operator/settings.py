@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from crowetrade import subjects
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
+from crowetrade_process.audit.quota import BYTES_PER_DAY
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.variables import IDENTITY_TOKEN_FILE, IdentitySource, IdentityVariable
 from crowetrade_process.identity.vault_api import parse_addresses
@@ -87,6 +88,8 @@ class StreamSettings:
     replicas: int = 1
     audit_max_bytes: int = 256 * 1024 * 1024
     audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
+    # See crowetrade_process.audit.quota; 0: no bound.
+    audit_namespace_bytes_per_day: int = BYTES_PER_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +322,14 @@ def _streams(environment: Mapping[str, str]) -> StreamSettings:
         int(replicas),
         int(_number(environment, "AUDIT_MAX_BYTES", _DEFAULTS.streams.audit_max_bytes, least=2**20)),
         int(_number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.streams.audit_retention_seconds, least=86_400)),
+        int(
+            _number(
+                environment,
+                "AUDIT_NAMESPACE_BYTES_PER_DAY",
+                _DEFAULTS.streams.audit_namespace_bytes_per_day,
+                least=0,
+            )
+        ),
     )
 
 
