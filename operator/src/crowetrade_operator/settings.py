@@ -151,6 +151,10 @@ class Settings:
     # Path of a kubeconfig; empty means in-cluster.
     kubeconfig: str = ""
 
+    def works_in(self, namespace: str) -> bool:
+        """Whether the namespace is one to work in."""
+        return not self.namespaces or namespace in self.namespaces
+
 
 _DEFAULTS = Settings(operator_namespace="")
 _SHARD = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)

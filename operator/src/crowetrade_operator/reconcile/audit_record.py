@@ -68,7 +68,7 @@ class AuditRecord:
         self._cache = cache
         self._bus = bus
         self._trail = trail
-        self._namespaces = settings.namespaces
+        self._works_in = settings.works_in
         self._unreadable = unreadable
         self._retention_ns = settings.streams.audit_retention_seconds * 10**9
         self._clock_ns = clock_ns
@@ -98,9 +98,6 @@ class AuditRecord:
 
     def _can_read(self, namespace: str) -> bool:
         return "" not in self._unreadable and namespace not in self._unreadable
-
-    def _works_in(self, namespace: str) -> bool:
-        return not self._namespaces or namespace in self._namespaces
 
     def _changed(self, before: Object | None, after: Object | None) -> None:
         item = after or before

@@ -225,8 +225,7 @@ class Context:
 
     def sees(self, namespace: str) -> bool:
         """Whether the operator works in the namespace, and what is not in its cache is not there."""
-        named = self.settings.namespaces
-        return (not named or namespace in named) and self.may_work_in(namespace)
+        return self.settings.works_in(namespace) and self.may_work_in(namespace)
 
     def may_work_in(self, namespace: str) -> bool:
         """Whether everything in the namespace can be seen: what is not seen would count as not there."""
