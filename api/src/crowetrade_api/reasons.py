@@ -414,15 +414,15 @@ class Reason(DocumentedEnum):
     )
     NAMESPACE_STORE_FULL = (
         "NamespaceStoreFull",
-        "The journals of the namespace reserve all that one namespace may of the store of NATS, so the venue gets none.",
-        "Have an administrator of the bus delete the streams of venues that are gone, or raise nats.namespaceMaxBytes of "
-        "the chart; meanwhile the venue has no gateway.",
+        "The journals of the namespace reserve all that one namespace may of the store of NATS: the venue gets none.",
+        "Have an administrator of the bus delete the streams of venues that are gone, or raise nats.namespaceMaxBytes "
+        "of the chart; meanwhile the venue has no gateway.",
     )
     BUS_STORE_FULL = (
         "BusStoreFull",
         "NATS has no room for the journal of the venue.",
-        "Give NATS more storage (nats.maxFileStore of the chart), or have an administrator of the bus delete the streams "
-        "of venues that are gone; meanwhile the venue has no gateway.",
+        "Give NATS more storage (nats.maxFileStore of the chart), or have an administrator of the bus delete the "
+        "streams of venues that are gone; meanwhile the venue has no gateway.",
     )
     NAME_TAKEN = (
         "NameTaken",

@@ -19,4 +19,3 @@ def refusal(namespace: str, wanted: int, reserved: Mapping[str, int], bound: int
         "(nats.namespaceMaxBytes of the chart). Journals outlive their VenueConnection: have an administrator of the "
         "bus delete the streams of venues that are gone (docs/troubleshooting.md), or raise the bound"
     )
-

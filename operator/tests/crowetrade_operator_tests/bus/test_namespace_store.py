@@ -25,8 +25,8 @@ def test_a_namespace_reserves_up_to_its_bound(case: str) -> None:
 def test_it_says_what_is_used_what_the_bound_is_and_what_to_do() -> None:
     found = refusal("desk", 576 * MIB, {"a": 512 * MIB, "b": 64 * MIB}, 1024 * MIB)
     assert found == (
-        "the journals of namespace desk reserve 576 MiB of the store of NATS in 2 streams, one more venue takes 576 MiB, "
-        "and a namespace may reserve 1024 MiB (nats.namespaceMaxBytes of the chart). Journals outlive their "
+        "the journals of namespace desk reserve 576 MiB of the store of NATS in 2 streams, one more venue takes "
+        "576 MiB, and a namespace may reserve 1024 MiB (nats.namespaceMaxBytes of the chart). Journals outlive their "
         "VenueConnection: have an administrator of the bus delete the streams of venues that are gone "
         "(docs/troubleshooting.md), or raise the bound"
     )

@@ -412,7 +412,7 @@ async def test_a_namespace_gets_no_more_of_the_store_than_its_bound(nats_url: st
 
         await other.jetstream().delete_stream(subjects.journal_stream("desk", venues[made.index(None)]))
         gone = made.index(None)
-        with pytest.raises(JournalRefused, match="reserve 12 MiB .*in 3 streams"):
+        with pytest.raises(JournalRefused, match=r"reserve 12 MiB .*in 3 streams"):
             await bus.ensure_journal("desk", venues[made.index(refused[0])])
         bus._streams.clear()
         await bus.ensure_journal("desk", venues[gone])  # its snapshots are there and count once
@@ -441,7 +441,7 @@ async def test_a_stream_without_a_bound_counts_as_what_it_holds(nats_url: str, o
     held = (await other.jetstream().stream_info(name)).state.bytes
     assert await reserved_bytes(other, "desk") == {name: held}
     async with bounded(nats_url) as bus:
-        with pytest.raises(JournalRefused, match="reserve 19 MiB .*in 1 streams"):
+        with pytest.raises(JournalRefused, match=r"reserve 19 MiB .*in 1 streams"):
             await bus.ensure_journal("desk", "v0")
 
 

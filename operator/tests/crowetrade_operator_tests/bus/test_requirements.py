@@ -37,7 +37,7 @@ GOOD = Facts(MIB, {"nats-0": SYNCS}, 8_000_000_000, RIGHTS, identified=True)
         (
             replace(GOOD, servers={"nats-0": Server(MIB, sync_always=False)}),
             Reason.BUS_WRITES_NOT_SYNCED,
-            "NATS acknowledges a write before it is on disk, so a crash may lose orders: set jetstream.sync_interval to",
+            "NATS acknowledges a write before it is on disk, so a crash may lose orders: set jetstream.sync",
         ),
         (
             replace(GOOD, servers={"nats-0": SYNCS, "nats-1": SYNCS, "nats-2": Server(MIB, sync_always=False)}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ async def test_a_gateway_that_was_made_while_the_bus_was_away_goes_when_it_gets_
     await greedy.create(VENUES, venue_manifest("in-its-place"))
     await greedy.create(VENUES, venue_manifest("late"))
     for name in ("in-its-place", "late"):
-        await until(f"the gateway of {name}", lambda name=name: greedy.exists(DEPLOYMENTS, f"venue-{name}"))
+        await until(f"the gateway of {name}", partial(greedy.exists, DEPLOYMENTS, f"venue-{name}"))
     await asyncio.to_thread(bus_of_chart.start, "access-open.conf")
 
     async def one_left() -> bool:

@@ -24,7 +24,7 @@ SUM_SECONDS = 600.0
 SHOWN = 10
 _DAY_SECONDS = 86_400.0
 
-_Key = tuple[str, str, int]
+_Key = tuple[str, str, audit_pb2.Action.ValueType]
 """Namespace, kind and action."""
 
 
@@ -109,9 +109,9 @@ def _count(counted: Counter[str], name: str) -> None:
 
 def _event(key: _Key, found: _Sum) -> audit_pb2.AuditEvent:
     namespace, kind, action = key
-    name = audit_pb2.Action.Name(action)  # type: ignore[arg-type]
+    word = audit_pb2.Action.Name(action).removeprefix("ACTION_").replace("_", " ").lower()
     reason = (
-        f"{name} from {_time(found.first_ns)} to {_time(found.last_ns)}, of {_list(found.names.items())}, "
+        f"{word} from {_time(found.first_ns)} to {_time(found.last_ns)}, of {_list(found.names.items())}, "
         f"by {_list(found.actors.items())}: the share of the namespace for such records is used up"
     )
     return audit_pb2.AuditEvent(

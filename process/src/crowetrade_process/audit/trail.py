@@ -1,8 +1,8 @@
 """What a process writes to the audit trail.
 
 `record` never waits: events go into a queue bounded by number and size, and one task appends them over a connection of
-its own. Beyond its share a namespace's events are summed up (see quota). What does not fit is counted, and the number is recorded as soon as something can be written again. While the
-bus is away events wait.
+its own. Beyond its share a namespace's events are summed up (see quota). What does not fit is counted, and the number
+is recorded as soon as something can be written again. While the bus is away events wait.
 """
 
 from __future__ import annotations
