@@ -124,6 +124,7 @@ _OPERATOR: tuple[_Row, ...] = (
     ("write the configuration of a gateway", _PUB, subjects.key_subject(_CONFIG, _OWN_CONFIG), True),
     ("put and take away kill orders", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), True),
     ("purge all kill orders", _PUB, subjects.key_subject(_KILLS, "kill.desk.stop"), False, _ROLLUP),
+    ("see what the journals of a namespace reserve", _PUB, f"{_API}.STREAM.LIST", True),
     ("list kill orders", _PUB, f"{_API}.STREAM.INFO.KV_{_KILLS}", True),
     ("read a kill order", _PUB, f"{_API}.STREAM.MSG.GET.KV_{_KILLS}", True),
     ("a consumer on kill orders", _PUB, f"{_API}.CONSUMER.CREATE.KV_{_KILLS}", False),

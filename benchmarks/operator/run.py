@@ -175,6 +175,7 @@ class _Run:
             "KUBECONFIG": str(self.server.kubeconfig),
             "OPERATOR_NAMESPACE": SYSTEM,
             "NATS_URL": self.nats_url,
+            "NAMESPACE_MAX_BYTES": "0",
             "LOG_LEVEL": "WARNING",
         }
         operator = OperatorProcess(self.folder, name, environment)

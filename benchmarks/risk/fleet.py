@@ -157,6 +157,7 @@ async def _processes(folder: Path, server: ApiServer, nats_url: str) -> AsyncIte
         "NAMESPACES": NAMESPACE,
         "OPERATOR_NAMESPACE": NAMESPACE,
         "HTTP_PORT": "0",
+        "NAMESPACE_MAX_BYTES": "0",
         EnvName.TERMINATION_LOG: str(folder / "operator-ended"),
     }
     gateways: dict[str, str] = {

@@ -412,6 +412,18 @@ class Reason(DocumentedEnum):
         "The message bus cannot be used, so the state is not known.",
         "Look at the pods of NATS, and whether nats.url of the chart is their address.",
     )
+    NAMESPACE_STORE_FULL = (
+        "NamespaceStoreFull",
+        "The journals of the namespace reserve all that one namespace may of the store of NATS: the venue gets none.",
+        "Have an administrator of the bus delete the streams of venues that are gone, or raise nats.namespaceMaxBytes "
+        "of the chart; meanwhile the venue has no gateway.",
+    )
+    BUS_STORE_FULL = (
+        "BusStoreFull",
+        "NATS has no room for the journal of the venue.",
+        "Give NATS more storage (nats.maxFileStore of the chart), or have an administrator of the bus delete the "
+        "streams of venues that are gone; meanwhile the venue has no gateway.",
+    )
     NAME_TAKEN = (
         "NameTaken",
         "An object that somebody else made has the name of a child, which the message tells: it is left as it is.",

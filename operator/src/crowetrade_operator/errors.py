@@ -12,9 +12,12 @@ OperatorError
 │       ├── NamespaceTerminating  nothing new may be made there: no reason to worry anybody
 │       └── NotInSchema           the CRD does not declare a field: it is of another version
 └── BusUnavailable          may be retried: NATS cannot be reached or has no JetStream
+    └── JournalRefused        the stream of a journal is not made: there is no room for it
 """
 
 from __future__ import annotations
+
+from crowetrade_api.reasons import Reason
 
 
 class OperatorError(Exception):
@@ -68,3 +71,11 @@ class NotInSchema(ClusterRefused):
 
 class BusUnavailable(OperatorError):
     """NATS cannot be reached."""
+
+
+class JournalRefused(BusUnavailable):
+    """A venue without a journal gets none, as long as nobody makes room for it."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

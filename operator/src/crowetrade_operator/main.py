@@ -342,7 +342,13 @@ class Operator:
         bus.lead()
         controller = Controller(context)
         controller.begin()
-        trail = Trail(settings.operator_namespace, OPERATOR_ACCOUNT, settings.pod_name, identity=self.identity)
+        trail = Trail(
+            settings.operator_namespace,
+            OPERATOR_ACCOUNT,
+            settings.pod_name,
+            identity=self.identity,
+            namespace_bytes_per_day=settings.streams.audit_namespace_bytes_per_day,
+        )
         trail.record_start(f"operator {version('crowetrade-operator')} leads")
         if self.identity is not None:
             self.identity.on_refusal(Refusals(trail).refused)

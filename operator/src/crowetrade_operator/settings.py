@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from crowetrade import subjects
 from crowetrade_api.names import HTTP_PORT
 from crowetrade_operator.errors import SettingsError
+from crowetrade_process.audit.quota import BYTES_PER_DAY
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.variables import IDENTITY_TOKEN_FILE, IdentitySource, IdentityVariable
 from crowetrade_process.identity.vault_api import parse_addresses
@@ -82,9 +83,13 @@ class StreamSettings:
 
     journal_max_bytes: int = 512 * 1024 * 1024
     snapshots_max_bytes: int = 64 * 1024 * 1024
+    # Of the journals and snapshots of one namespace together; 0: no bound.
+    namespace_max_bytes: int = 4 * 1024 * 1024 * 1024
     replicas: int = 1
     audit_max_bytes: int = 256 * 1024 * 1024
     audit_retention_seconds: int = subjects.AUDIT_RETENTION_SECONDS
+    # See crowetrade_process.audit.quota; 0: no bound.
+    audit_namespace_bytes_per_day: int = BYTES_PER_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,10 @@ class Settings:
     log_level: str = "INFO"
     # Path of a kubeconfig; empty means in-cluster.
     kubeconfig: str = ""
+
+    def works_in(self, namespace: str) -> bool:
+        """Whether the namespace is one to work in."""
+        return not self.namespaces or namespace in self.namespaces
 
 
 _DEFAULTS = Settings(operator_namespace="")
@@ -302,12 +311,29 @@ def _streams(environment: Mapping[str, str]) -> StreamSettings:
     replicas = _number(environment, "BUS_REPLICAS", _DEFAULTS.streams.replicas, least=1)
     if replicas not in (1, 3, 5):
         raise SettingsError(f"BUS_REPLICAS is {replicas:g}: write 1, 3 or 5")
+    journal = int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20))
+    snapshots = int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20))
+    of_namespace = int(_number(environment, "NAMESPACE_MAX_BYTES", _DEFAULTS.streams.namespace_max_bytes, least=0))
+    if 0 < of_namespace < journal + snapshots:
+        raise SettingsError(
+            f"NAMESPACE_MAX_BYTES is {of_namespace}, and one venue alone reserves {journal + snapshots} "
+            "(JOURNAL_MAX_BYTES and SNAPSHOTS_MAX_BYTES): raise it, or write 0 for no bound"
+        )
     return StreamSettings(
-        int(_number(environment, "JOURNAL_MAX_BYTES", _DEFAULTS.streams.journal_max_bytes, least=2**20)),
-        int(_number(environment, "SNAPSHOTS_MAX_BYTES", _DEFAULTS.streams.snapshots_max_bytes, least=2**20)),
+        journal,
+        snapshots,
+        of_namespace,
         int(replicas),
         int(_number(environment, "AUDIT_MAX_BYTES", _DEFAULTS.streams.audit_max_bytes, least=2**20)),
         int(_number(environment, "AUDIT_RETENTION_SECONDS", _DEFAULTS.streams.audit_retention_seconds, least=86_400)),
+        int(
+            _number(
+                environment,
+                "AUDIT_NAMESPACE_BYTES_PER_DAY",
+                _DEFAULTS.streams.audit_namespace_bytes_per_day,
+                least=0,
+            )
+        ),
     )
 
 

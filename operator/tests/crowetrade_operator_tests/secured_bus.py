@@ -77,6 +77,7 @@ class SecuredBus:
                 "POD_NAME": "nats-0",
                 "STORE_DIRECTORY": str(self.folder / "jetstream"),
                 "MAX_FILE_STORE": "8GB",
+                "MAX_ACCOUNT_STORE": "8GB",
                 "MAX_STREAMS": "200",
                 "MAX_CONNECTIONS": "1000",
                 "TLS_CERT_FILE": str(own / "tls.crt"),

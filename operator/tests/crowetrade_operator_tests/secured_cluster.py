@@ -73,8 +73,8 @@ class SecuredCluster(SecuredBus):
         names = "\n".join(f"{self.address_of(number)} nats.{SYSTEM}.svc" for number in range(SERVERS))
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}\n")
 
-    def start_server(self, number: int, identity: IdentityName = NATS) -> None:
-        """Starts one, with what it has stored."""
+    def start_server(self, number: int, identity: IdentityName = NATS, config: str = "nats.conf") -> None:
+        """Starts one, with what it has stored and the chart's configuration, or another one of the folder."""
         files, address = self.directory(identity), self.address_of(number)
         given = {item["name"]: str(item["value"]) for item in self.container["env"] if "value" in item}
         environment = given | {
@@ -89,7 +89,7 @@ class SecuredCluster(SecuredBus):
         binary = Path(sys.executable).parent / "nats-server"
         # A pod has one address, and this machine has many.
         own = ["-a", address, "--cluster_listen", f"nats://{address}:6222", "--cluster_advertise", f"{address}:6222"]
-        command = [*_with_hosts(self.folder / "hosts"), str(binary), "-c", str(self.folder / "nats.conf"), *own]
+        command = [*_with_hosts(self.folder / "hosts"), str(binary), "-c", str(self.folder / config), *own]
         self.servers[number] = Process(f"nats-{number}", command, self.folder, environment)
 
     def wait_ready(self, number: int) -> None:

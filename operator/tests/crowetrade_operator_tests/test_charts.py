@@ -147,6 +147,14 @@ def test_an_upgrade_of_the_chart_alone_does_not_restart_the_bus(replicas: int, t
     assert before[0]["spec"] == after[0]["spec"]
 
 
+@pytest.mark.parametrize(("replicas", "charged"), [(1, "8GB"), (3, "24GB")])
+def test_copies_of_streams_on_other_servers_take_no_room_from_venues(replicas: int, charged: str) -> None:
+    """NATS charges an account for every copy: with the store of one server three servers held three venues."""
+    (stateful,) = of_kind(rendered(f"nats.replicas={replicas}"), "StatefulSet")
+    env = {item["name"]: item.get("value") for item in stateful["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert (env["MAX_FILE_STORE"], env["MAX_ACCOUNT_STORE"]) == ("8GB", charged)
+
+
 def test_another_file_of_settings_restarts_the_bus() -> None:
     alone, clustered = (
         of_kind(rendered(f"nats.replicas={replicas}"), "StatefulSet")[0]["spec"]["template"]["metadata"]["annotations"]

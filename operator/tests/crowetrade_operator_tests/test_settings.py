@@ -40,6 +40,10 @@ WRONG = {
     ),
     "a way of delivery that is none": ({"VAULT_DELIVERY": "Pigeon"}, "'Pigeon': write one of Sidecar, Injector"),
     "a Vault over plain http": ({"VAULT_ADDR": "https://a:8200,http://b:8200"}, "'http://b:8200'.*write https://"),
+    "a namespace's share of the store that holds no venue": (
+        {"NAMESPACE_MAX_BYTES": str(600 * 2**20), "JOURNAL_MAX_BYTES": str(600 * 2**20)},
+        "one venue alone reserves 696254464 .*or write 0 for no bound",
+    ),
     "a lease that is renewed too late": ({"LEASE_RENEW_SECONDS": "20"}, "write for example 15, 10 and 2"),
 }
 
@@ -76,6 +80,7 @@ def test_everything_can_be_set() -> None:
             "VAULT_DELIVERY": "Injector",
             "VAULT_ROLES": "Verify",
             "HTTP_PORT": "0",
+            "NAMESPACE_MAX_BYTES": "0",
             "API_SERVER_CIDRS": "10.0.0.1/32, fd00::1/128",
             "API_SERVER_PORTS": "6443, 7443",
         }
@@ -88,6 +93,7 @@ def test_everything_can_be_set() -> None:
     assert settings.log_level == "DEBUG"
     assert (settings.vault_delivery, settings.vault_roles) == ("Injector", "Verify")
     assert settings.http_port == 0
+    assert settings.streams.namespace_max_bytes == 0
     assert settings.api_server == Peer(ports=(6443, 7443), cidrs=("10.0.0.1/32", "fd00::1/128"))
 
 

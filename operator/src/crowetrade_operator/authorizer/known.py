@@ -40,8 +40,8 @@ class Known(Generic[T]):
         self._read = read
         self._count = count
         self._places = namespaces or ("",)
-        self._unread = set(self._places)
-        self._known: dict[str, dict[Key, T]] = {place: {} for place in self._places}
+        # By place, of those that were listed.
+        self._known: dict[str, dict[Key, T]] = {}
         self.changed = asyncio.Event()
         """Set at every change."""
         self.listed = asyncio.Event()
@@ -50,7 +50,7 @@ class Known(Generic[T]):
     @property
     def problem(self) -> str:
         """Why nothing is known yet; empty once everything was listed."""
-        return f"the {self._resource.plural} have not been listed yet" if self._unread else ""
+        return "" if self.listed.is_set() else f"the {self._resource.plural} have not been listed yet"
 
     def get(self, namespace: str, name: str) -> T | None:
         """None when there is no such resource in a watched namespace."""
@@ -70,8 +70,7 @@ class Known(Generic[T]):
             try:
                 items, version = await self._cluster.list(self._resource, place)
                 self._known[place] = {_key(item): self._read(item) for item in items}
-                self._unread.discard(place)
-                if not self._unread:
+                if self._known.keys() == set(self._places):
                     self.listed.set()
                 self._tell()
                 while True:

@@ -75,6 +75,8 @@ def _operator() -> tuple[str, ...]:
         "$JS.API.INFO",
         "$JS.API.STREAM.CREATE.*",
         "$JS.API.STREAM.INFO.*",
+        # What the journals of a namespace reserve.
+        "$JS.API.STREAM.LIST",
         *(f"$JS.API.STREAM.MSG.GET.{subjects.bucket_stream(bucket)}" for bucket in written),
         *(subjects.key_subject(bucket, ">") for bucket in written),
         # It keeps where every chain of the audit trail ends.

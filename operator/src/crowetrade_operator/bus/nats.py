@@ -110,6 +110,7 @@ class Bus:
         # None where there was nothing.
         self._configs: dict[str, config_pb2.GatewayConfig | None] = {}
         self._streams: set[str] = set()
+        self._making = asyncio.Lock()
         self._gateway_listeners: list[GatewayListener] = []
         self._agent_listeners: list[AgentListener] = []
         self._connection_listeners: list[Callable[[], None]] = []
@@ -209,15 +210,17 @@ class Bus:
         return subjects.gateway_config_key(namespace, venue) in self._configs
 
     async def ensure_journal(self, namespace: str, venue: str) -> None:
-        """Makes the streams of a venue's journal. They outlive the VenueConnection, as the account does."""
+        """Makes the streams of a venue's journal. They outlive the VenueConnection, as the account does. Raises
+        JournalRefused when there is no room, BusUnavailable."""
         name = subjects.journal_stream(namespace, venue)
         if name in self._streams:
             return
-        self._usable()
-        assert self._stream is not None
         try:
-            async with self._write():
-                await ensure_journal(self._stream, namespace, venue, self._streams_wanted)
+            # One after the other: each counts what those before it have reserved.
+            async with self._making, self._write():
+                self._usable()
+                assert self._client is not None
+                await ensure_journal(self._client, namespace, venue, self._streams_wanted)
         except _ERRORS as error:
             raise self._failed(f"make the journal stream of venue {venue}", error) from error
         self._streams.add(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ MAX_PAYLOAD = 1024 * 1024
 _NEEDED = (
     "$JS.API.STREAM.CREATE.X",
     "$JS.API.STREAM.INFO.X",
+    "$JS.API.STREAM.LIST",
     subjects.key_subject(subjects.CONFIG_BUCKET, "x"),
     subjects.key_subject(subjects.KILL_BUCKET, "x"),
     subjects.key_subject(subjects.ALLOWANCE_BUCKET, "x"),
@@ -27,12 +28,22 @@ _EXCESSIVE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """What one server of the bus says of itself."""
+
+    max_payload: int
+    # Whether it syncs every write; None where JetStream is off, so that it stores nothing.
+    sync_always: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the bus says of itself; None where it says nothing."""
 
+    # Of the server of the operator's connection.
     max_payload: int
-    # Of each server's VARZ.
-    jetstream: tuple[Mapping[str, Any], ...] | None
+    # By name, all that answer.
+    servers: Mapping[str, Server] | None
     max_storage: int | None
     # `permissions` of the operator's user; without identities nobody has any.
     permissions: Mapping[str, Any] | None = None
@@ -55,17 +66,18 @@ def faults(facts: Facts) -> tuple[Fault, ...]:
 
 
 def _writes(facts: Facts) -> Iterable[Fault]:
-    if facts.jetstream is None:
+    servers = {name: server for name, server in (facts.servers or {}).items() if server.sync_always is not None}
+    if not servers:
         yield Fault(
             Reason.BUS_SETTINGS_UNREADABLE,
             "whether NATS syncs every write to disk cannot be read: set jetstream.sync_interval to always, and export "
             f"{subjects.SERVER_FACTS} of the system account to the operator's",
         )
-    elif not all(config.get("sync_always") for config in facts.jetstream):
+    elif wrong := [name for name, server in servers.items() if not server.sync_always]:
         yield Fault(
             Reason.BUS_WRITES_NOT_SYNCED,
-            "NATS acknowledges a write before it is on disk, so a crash may lose orders: set jetstream.sync_interval "
-            "to always",
+            f"{_named(wrong, facts)} acknowledges a write before it is on disk, so a crash may lose orders: set "
+            "jetstream.sync_interval to always",
         )
 
 
@@ -99,14 +111,21 @@ def _emptied(facts: Facts) -> Iterable[Fault]:
 
 
 def _bounds(facts: Facts) -> Iterable[Fault]:
-    if facts.max_payload < MAX_PAYLOAD:
-        text = f"NATS takes messages of at most {facts.max_payload} bytes: set max_payload to 1MB"
+    payloads = {name: server.max_payload for name, server in (facts.servers or {}).items()} or {"": facts.max_payload}
+    if small := [name for name, most in payloads.items() if most < MAX_PAYLOAD]:
+        most = min(payloads.values())
+        text = f"{_named(small, facts)} takes messages of at most {most} bytes: set max_payload to 1MB"
         yield Fault(Reason.BUS_LIMITS_MISSING, text)
     if facts.max_storage is None:
         yield Fault(Reason.BUS_SETTINGS_UNREADABLE, "the limits of the operator's account on NATS cannot be read")
     elif facts.max_storage <= 0:
         text = "the account on NATS may fill the whole store: set max_file of its jetstream"
         yield Fault(Reason.BUS_LIMITS_MISSING, text)
+
+
+def _named(wrong: Sequence[str], facts: Facts) -> str:
+    """Servers by their names, where there are several."""
+    return f"NATS server {', '.join(sorted(wrong))}" if len(facts.servers or ()) > 1 else "NATS"
 
 
 def allows(permissions: Mapping[str, Any], subject: str) -> bool:

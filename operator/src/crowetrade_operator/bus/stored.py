@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import nats.js.errors
 from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
+from crowetrade_operator.errors import BusUnavailable
 
 ANSWER_SECONDS = 5.0
 
@@ -36,6 +38,39 @@ async def stored_subjects(client: Client, stream: str, pattern: str) -> list[str
         # Without a match there is no total.
         if not page or offset >= answer["total"]:
             return sorted(found)
+
+
+async def reserved_bytes(client: Client, namespace: str) -> dict[str, int]:
+    """What each stream of a journal of a namespace, and of its snapshots, reserves; of one without a bound, what it
+    holds. Raises BusUnavailable when not all of them answer, and errors of NATS."""
+    patterns = (subjects.journal(namespace, "*"), subjects.journal_snapshots(namespace, "*"))
+    prefixes = (subjects.journal_stream(namespace, ""), subjects.snapshot_stream(namespace, ""))
+    found: dict[str, int] = {}
+    for pattern in patterns:
+        for stream in await _streams(client, pattern):
+            config = stream["config"]
+            if config["name"].startswith(prefixes):
+                most = int(config.get("max_bytes", -1))
+                found[config["name"]] = most if most > 0 else int(stream["state"]["bytes"])
+    return found
+
+
+async def _streams(client: Client, pattern: str) -> list[dict[str, Any]]:
+    """What is told of the streams that take a subject of a pattern, all pages. Of a stream without a leader a cluster
+    tells the name alone."""
+    found: list[dict[str, Any]] = []
+    while True:
+        request = json.dumps({"subject": pattern, "offset": len(found)}).encode()
+        message = await client.request("$JS.API.STREAM.LIST", request, timeout=ANSWER_SECONDS)
+        answer = json.loads(message.data)
+        if "error" in answer:
+            raise nats.js.errors.APIError.from_error(answer["error"])
+        if silent := answer.get("missing"):
+            raise BusUnavailable(f"stream {min(silent)} does not answer, so what it reserves is not known")
+        page = answer.get("streams") or []
+        found += page
+        if not page or len(found) >= answer["total"]:
+            return found
 
 
 async def stored_entries(

@@ -68,7 +68,7 @@ class AuditRecord:
         self._cache = cache
         self._bus = bus
         self._trail = trail
-        self._namespaces = settings.namespaces
+        self._works_in = settings.works_in
         self._unreadable = unreadable
         self._retention_ns = settings.streams.audit_retention_seconds * 10**9
         self._clock_ns = clock_ns
@@ -99,9 +99,6 @@ class AuditRecord:
     def _can_read(self, namespace: str) -> bool:
         return "" not in self._unreadable and namespace not in self._unreadable
 
-    def _works_in(self, namespace: str) -> bool:
-        return not self._namespaces or namespace in self._namespaces
-
     def _changed(self, before: Object | None, after: Object | None) -> None:
         item = after or before
         assert item is not None
@@ -130,7 +127,7 @@ class AuditRecord:
         """Records what has changed in a namespace that can be read again."""
         found = {item["metadata"]["uid"]: item for kind in Kind for item in self._cache.all(kind, namespace)}
         for event in self._events_while_away(namespace, self._said.get(namespace, {}), found, WHILE_UNREADABLE):
-            self._trail.record(event)
+            self._trail.record(event, by_itself=True)
         for uid in self._said.get(namespace, {}).keys() | found.keys():
             self._say(namespace, uid, found.get(uid))
         self._away.discard(namespace)
@@ -211,7 +208,8 @@ class AuditRecord:
     async def _write(self, ends: Mapping[str, str]) -> None:
         unkept = set[Place]()
         if self._trail.settled:  # what is not on the bus may never come there
-            unkept, self._unkept = self._unkept, unkept
+            unkept = {place for place in self._unkept if place[1] not in self._trail.summing}
+            self._unkept -= unkept
         of = {place: self._said_in(place) for place in unkept}
         try:
             # In a thread: what takes longest, the compression, lets others work.
@@ -283,7 +281,7 @@ class AuditRecord:
         for event in self._events_while_away(namespace, kept, found, WHILE_AWAY):
             # The first operator may find more than the queue holds.
             await self._trail.room()
-            self._trail.record(event)
+            self._trail.record(event, by_itself=True)
         for uid in kept.keys() | found.keys():
             if kept.get(uid) != (recorded(found[uid]) if uid in found else None):
                 self._unkept.add((place_of(uid), namespace))

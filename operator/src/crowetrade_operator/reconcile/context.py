@@ -50,16 +50,17 @@ from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
 from crowetrade_operator.decide.observed import Children, GatewayView, Kept, Lazy, Moment, Surroundings
-from crowetrade_operator.decide.plan import Plan
+from crowetrade_operator.decide.plan import Plan, Refusal
 from crowetrade_operator.decide.pods import restarting
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
     ClusterUnavailable,
     Conflict,
+    JournalRefused,
     NotFound,
 )
-from crowetrade_operator.reconcile.children import Applied, ChildWriter
+from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied, ChildWriter
 from crowetrade_operator.reconcile.traders import Traders
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
@@ -224,8 +225,7 @@ class Context:
 
     def sees(self, namespace: str) -> bool:
         """Whether the operator works in the namespace, and what is not in its cache is not there."""
-        named = self.settings.namespaces
-        return (not named or namespace in named) and self.may_work_in(namespace)
+        return self.settings.works_in(namespace) and self.may_work_in(namespace)
 
     def may_work_in(self, namespace: str) -> bool:
         """Whether everything in the namespace can be seen: what is not seen would count as not there."""
@@ -400,11 +400,13 @@ class Context:
         """Writes what the plan asks for; returns what came of the children."""
         if plan.finalizer is True:
             await self._ensure_finalizer(key, resource.metadata)
-        if plan.journal:
-            await self._ensure_journal(key)
+        no_journal = await self._ensure_journal(key) if plan.journal else None
+        if no_journal is not None and not self._has_journaled(key):
+            return await self._without_gateway(key, no_journal)
         if plan.config is not None:
             await self._put_config(key, plan.config)
         applied = await self.child_writer.apply(key, resource.metadata, plan.apply)
+        applied.refusal = no_journal or applied.refusal
         for item in plan.delete:
             await self.child_writer.delete(item)
         if plan.delete_config:
@@ -423,6 +425,20 @@ class Context:
         for note in plan.notes:
             self.recorder.record(key.kind.value, resource.metadata, note)
         return applied
+
+    def _has_journaled(self, key: Key) -> bool:
+        """Whether the venue has had a journal, so that its account may hold something."""
+        venue = self.venue(key)
+        view = self._gateway(key.namespace, venue) if venue is not None else GatewayView()
+        return view.record_token > 0 or (view.last is not None and view.last.fencing_token > 0)
+
+    async def _without_gateway(self, key: Key, why: Refusal) -> Applied:
+        """A gateway without a journal only fails, and its configuration would take room from those of others. One that
+        was made while the bus was away, when nobody knew, goes again."""
+        venue = self.venue(key)
+        for item in self.children(key).of_kind("Deployment") if venue is not None and not venue.paused else ():
+            await self.child_writer.delete(item)
+        return Applied(why, REFUSED_SECONDS)
 
     async def relay(self, switch: killswitch.AnyKillSwitch, wanted: killswitch.Relay) -> bool:
         """Puts an order on the bus or takes it away, and sends it directly where the gateway is not heard; returns
@@ -520,12 +536,16 @@ class Context:
             return venue.status.session.fencing_token, venue.status.journal.sequence
         return known["session"]["fencingToken"], known["journal"]["sequence"]
 
-    async def _ensure_journal(self, key: Key) -> None:
-        """A gateway without its stream cannot journal, so it sends nothing; its status says that the bus is down."""
+    async def _ensure_journal(self, key: Key) -> Refusal | None:
+        """Why there is no room for it. A gateway whose stream cannot be made for another reason cannot journal, so it
+        sends nothing, and its status says that the bus is down."""
         try:
             await self.bus.ensure_journal(key.namespace, key.name)
+        except JournalRefused as error:
+            return Refusal(error.reason, str(error))
         except BusUnavailable as error:
             log.warning("journal stream not ensured", namespace=key.namespace, venue=key.name, error=str(error))
+        return None
 
     async def _put_config(self, key: Key, config: config_pb2.GatewayConfig) -> None:
         """Without the bus the children are still looked after, and the status says that the bus is down."""

@@ -531,7 +531,7 @@ class Controller:
         rearmed = self._rearmed.pop(key, None)
         if rearmed is not None:
             await context.bus.remove_kill(key.namespace, key.name, *rearmed)
-        if context.settings.namespaces and key.namespace not in context.settings.namespaces:
+        if not context.settings.works_in(key.namespace):
             return None
         since = self._without_object.setdefault(key, context.clock())
         order = self._reported(key, since) or await self._on_the_bus(key)

@@ -42,7 +42,7 @@ async def operator(bus: SecuredBus, cluster: Cluster) -> AsyncIterator[Client]:
     async with bus.connected(OPERATOR) as client:
         jetstream = client.jetstream()
         for venue in (VENUE, "other"):
-            await ensure_journal(jetstream, NAMESPACE, venue, StreamSettings())
+            await ensure_journal(client, NAMESPACE, venue, StreamSettings())
         for bucket in BUCKETS:
             await ensure_bucket(jetstream, bucket, StreamSettings())
         await jetstream.add_stream(StreamConfig.from_response(subjects.audit_stream_config(3600)))

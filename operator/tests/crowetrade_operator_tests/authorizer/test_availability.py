@@ -295,7 +295,7 @@ async def test_a_renewed_certificate_renews_the_connection_and_no_append_is_lost
     replica = bus.start_authorizer(api_server.kubeconfig)
     await asyncio.to_thread(replica.wait_ready)
     async with bus.connected(OPERATOR) as operator:
-        await ensure_journal(operator.jetstream(), "desk", "sim", StreamSettings())
+        await ensure_journal(operator, "desk", "sim", StreamSettings())
     identity, told = await bus.identity(GATEWAY), list[bool]()
     gateway = await BusClient.open(bus.url, "gateway", identity, lambda connected, why: told.append(connected))
     why_no_other, refused, appended = gateway._why_no_other, list[str](), 0
@@ -385,7 +385,7 @@ async def test_what_an_open_bus_has_stored_is_there_when_identities_are_turned_o
     try:
         bus.start("access-open.conf")
         async with nats_client(f"nats://127.0.0.1:{bus.port}") as anybody:
-            await ensure_journal(anybody.jetstream(), "desk", "sim", StreamSettings())
+            await ensure_journal(anybody, "desk", "sim", StreamSettings())
             await anybody.jetstream().publish("journal.desk.sim", b"a record")
             assert {fault.reason for fault in faults(await gather(anybody, identified=False))} == set()
         bus.stop()

@@ -232,9 +232,8 @@ async def cluster_of_nats(servers: SecuredCluster, cluster: Cluster) -> SecuredC
 
         async def made() -> bool:
             """The operator tries again, too, as long as the servers have no leader among them."""
-            jetstream = client.jetstream()
-            await ensure_journal(jetstream, NAMESPACE, VENUE, SETTINGS)
-            await ensure_bucket(jetstream, subjects.CONFIG_BUCKET, SETTINGS)
+            await ensure_journal(client, NAMESPACE, VENUE, SETTINGS)
+            await ensure_bucket(client.jetstream(), subjects.CONFIG_BUCKET, SETTINGS)
             return True
 
         await until("three servers to take streams", made, PATIENCE_SECONDS)

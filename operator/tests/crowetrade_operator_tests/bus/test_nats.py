@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from nats.js.kv import KeyValue
 from crowetrade import subjects
 from crowetrade.bus.v1 import market_data_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
+from crowetrade_api.reasons import Reason
 from crowetrade_operator.bus import nats as bus_module
 from crowetrade_operator.bus.board import SUCCESSOR_SECONDS, Board
 from crowetrade_operator.bus.nats import Bus
-from crowetrade_operator.errors import BusUnavailable, LeaseLost
+from crowetrade_operator.bus.stored import reserved_bytes
+from crowetrade_operator.errors import BusUnavailable, JournalRefused, LeaseLost
 from crowetrade_operator.settings import StreamSettings
 from crowetrade_operator_tests.samples import account, gateway_status
 from crowetrade_operator_tests.servers import NatsServer, nats_client
@@ -371,10 +374,82 @@ async def test_a_stream_of_an_earlier_version_is_taken_as_it_is(bus: Bus, other:
 
 
 async def test_a_journal_for_which_there_is_no_room_is_named(nats_url: str) -> None:
-    async with working(Bus(nats_url, Board(), streams=StreamSettings(journal_max_bytes=2**60))) as bus:
+    settings = StreamSettings(journal_max_bytes=2**60, namespace_max_bytes=0)
+    async with working(Bus(nats_url, Board(), streams=settings)) as bus:
         await until("the bus to be connected", lambda: bus.connected)
-        with pytest.raises(BusUnavailable, match=r"no room for stream .*nats.maxFileStore .*nats.journalMaxBytes"):
+        said = r"Venue sim-fx gets no journal: NATS has no room .*nats.maxFileStore .*nats.journalMaxBytes"
+        with pytest.raises(JournalRefused, match=said) as refused:
             await bus.ensure_journal("desk", "sim-fx")
+        assert refused.value.reason is Reason.BUS_STORE_FULL
+
+
+MIB = 2**20
+TWO_VENUES = StreamSettings(journal_max_bytes=8 * MIB, snapshots_max_bytes=2 * MIB, namespace_max_bytes=20 * MIB)
+
+
+@contextlib.asynccontextmanager
+async def bounded(nats_url: str, settings: StreamSettings = TWO_VENUES) -> AsyncIterator[Bus]:
+    async with working(Bus(nats_url, Board(), streams=settings)) as bus:
+        await until("the bus to be connected", lambda: bus.connected)
+        yield bus
+
+
+async def test_a_namespace_gets_no_more_of_the_store_than_its_bound(nats_url: str, other: Client) -> None:
+    async with bounded(nats_url) as bus:
+        venues = [f"v{number}" for number in range(4)]
+        made = await asyncio.gather(*(bus.ensure_journal("desk", name) for name in venues), return_exceptions=True)
+        refused = [error for error in made if error is not None]
+        assert len(refused) == 2, "they are made one after the other, whoever asks at once"
+        for error in refused:
+            assert isinstance(error, JournalRefused)
+            assert error.reason is Reason.NAMESPACE_STORE_FULL
+            assert "reserve 20 MiB of the store of NATS in 4 streams, one more venue takes 10 MiB" in str(error)
+            assert "a namespace may reserve 20 MiB (nats.namespaceMaxBytes of the chart)" in str(error)
+        assert len(await reserved_bytes(other, "desk")) == 4
+        # Names that begin alike, or that a pattern might take for the other's.
+        for namespace in ("des", "desk-2", "k"):
+            await bus.ensure_journal(namespace, "v0")
+
+        await other.jetstream().delete_stream(subjects.journal_stream("desk", venues[made.index(None)]))
+        gone = made.index(None)
+        with pytest.raises(JournalRefused, match=r"reserve 12 MiB .*in 3 streams"):
+            await bus.ensure_journal("desk", venues[made.index(refused[0])])
+        bus._streams.clear()
+        await bus.ensure_journal("desk", venues[gone])  # its snapshots are there and count once
+
+
+async def test_a_bound_that_is_lowered_takes_nothing_away(nats_url: str, other: Client) -> None:
+    async with bounded(nats_url) as bus:
+        for venue in ("v0", "v1"):
+            await bus.ensure_journal("desk", venue)
+    await other.jetstream().delete_stream(subjects.snapshot_stream("desk", "v1"))
+    before = await reserved_bytes(other, "desk")
+    async with bounded(nats_url, replace(TWO_VENUES, namespace_max_bytes=10 * MIB)) as bus:
+        for venue in ("v0", "v1"):
+            await bus.ensure_journal("desk", venue)
+        found = await reserved_bytes(other, "desk")
+        assert found == before | {subjects.snapshot_stream("desk", "v1"): 2 * MIB}, "a journal gets its snapshots"
+        with pytest.raises(JournalRefused, match="may reserve 10 MiB"):
+            await bus.ensure_journal("desk", "v2")
+
+
+async def test_a_stream_without_a_bound_counts_as_what_it_holds(nats_url: str, other: Client) -> None:
+    name = subjects.journal_stream("desk", "old")
+    await other.jetstream().add_stream(StreamConfig(name=name, subjects=["journal.desk.old"], allow_direct=True))
+    for _ in range(20):
+        await other.jetstream().publish("journal.desk.old", bytes(MIB - 1024))
+    held = (await other.jetstream().stream_info(name)).state.bytes
+    assert await reserved_bytes(other, "desk") == {name: held}
+    async with bounded(nats_url) as bus:
+        with pytest.raises(JournalRefused, match=r"reserve 19 MiB .*in 1 streams"):
+            await bus.ensure_journal("desk", "v0")
+
+
+async def test_more_streams_than_a_page_of_the_answer_are_counted(nats_url: str, other: Client) -> None:
+    settings = replace(TWO_VENUES, journal_max_bytes=MIB, snapshots_max_bytes=MIB, namespace_max_bytes=2**40)
+    async with bounded(nats_url, settings) as bus:
+        await asyncio.gather(*(bus.ensure_journal("desk", f"v{number}") for number in range(300)))
+    assert sum((await reserved_bytes(other, "desk")).values()) == 600 * MIB
 
 
 async def test_a_stream_that_is_gone_is_made_again(

@@ -10,7 +10,7 @@ from crowetrade import subjects
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.authorizer.permissions import permissions
 from crowetrade_operator.bus.facts import gather
-from crowetrade_operator.bus.requirements import Facts, allows, faults, matches
+from crowetrade_operator.bus.requirements import Facts, Server, allows, faults, matches
 from crowetrade_operator.bus.streams import ensure_bucket
 from crowetrade_operator.settings import StreamSettings
 from crowetrade_operator_tests.servers import nats_client
@@ -20,26 +20,51 @@ from crowetrade_process.identity.roles import Peer, PeerRole
 OPERATOR = permissions(IdentityName("crowetrade.local", "system", "crowetrade-operator"), Peer(PeerRole.OPERATOR))
 assert OPERATOR is not None
 RIGHTS = {"publish": {"allow": list(OPERATOR.publish)}, "subscribe": {"allow": list(OPERATOR.subscribe)}}
-GOOD = Facts(1024 * 1024, ({"sync_always": True},), 8_000_000_000, RIGHTS, identified=True)
+MIB = 1024 * 1024
+SYNCS = Server(MIB, sync_always=True)
+GOOD = Facts(MIB, {"nats-0": SYNCS}, 8_000_000_000, RIGHTS, identified=True)
 
 
 @pytest.mark.parametrize(
     ("facts", "reason", "words"),
     [
-        (replace(GOOD, jetstream=None), Reason.BUS_SETTINGS_UNREADABLE, "syncs every write to disk cannot be read"),
-        (replace(GOOD, jetstream=({"sync_always": True}, {})), Reason.BUS_WRITES_NOT_SYNCED, "sync_interval to always"),
+        (replace(GOOD, servers=None), Reason.BUS_SETTINGS_UNREADABLE, "syncs every write to disk cannot be read"),
+        (
+            replace(GOOD, servers={"nats-0": Server(MIB, sync_always=None)}),
+            Reason.BUS_SETTINGS_UNREADABLE,
+            "syncs every write to disk cannot be read",
+        ),
+        (
+            replace(GOOD, servers={"nats-0": Server(MIB, sync_always=False)}),
+            Reason.BUS_WRITES_NOT_SYNCED,
+            "NATS acknowledges a write before it is on disk, so a crash may lose orders: set jetstream.sync",
+        ),
+        (
+            replace(GOOD, servers={"nats-0": SYNCS, "nats-1": SYNCS, "nats-2": Server(MIB, sync_always=False)}),
+            Reason.BUS_WRITES_NOT_SYNCED,
+            "NATS server nats-2 acknowledges a write before it is on disk",
+        ),
+        (
+            replace(GOOD, servers={"nats-0": SYNCS, "nats-1": Server(4096, sync_always=True)}),
+            Reason.BUS_LIMITS_MISSING,
+            "NATS server nats-1 takes messages of at most 4096 bytes",
+        ),
         (
             replace(GOOD, rolled_up=("KV_crowetrade-allowances",)),
             Reason.BUS_BUCKET_EMPTIED_BY_ONE_KEY,
             "KV_crowetrade-allowances may empty all of it: an administrator of the bus has to set allow_rollup_hdrs",
         ),
-        (replace(GOOD, max_payload=65536), Reason.BUS_LIMITS_MISSING, "at most 65536 bytes: set max_payload to 1MB"),
+        (
+            replace(GOOD, servers={"nats-0": Server(65536, sync_always=True)}),
+            Reason.BUS_LIMITS_MISSING,
+            "NATS takes messages of at most 65536 bytes: set max_payload to 1MB",
+        ),
         (replace(GOOD, max_storage=-1), Reason.BUS_LIMITS_MISSING, "may fill the whole store: set max_file"),
         (replace(GOOD, max_storage=None), Reason.BUS_SETTINGS_UNREADABLE, "limits of the operator's account"),
         (replace(GOOD, permissions=None), Reason.BUS_SETTINGS_UNREADABLE, "may do on the bus cannot be read"),
         (replace(GOOD, permissions={}), Reason.BUS_PERMISSIONS_TOO_WIDE, "let NATS ask crowetrade-authorizer"),
         (
-            replace(GOOD, permissions={"publish": {"allow": ["$JS.API.STREAM.*.*"]}}),
+            replace(GOOD, permissions={"publish": {"allow": ["$JS.API.STREAM.*.*", "$JS.API.STREAM.LIST"]}}),
             Reason.BUS_PERMISSION_MISSING,
             "may not publish to $KV.crowetrade-config.x",
         ),
@@ -49,6 +74,15 @@ def test_what_is_missing_is_named(facts: Facts, reason: Reason, words: str) -> N
     found = faults(facts)
     assert found[0].reason is reason
     assert words in found[0].text
+
+
+def test_a_server_without_jetstream_stores_nothing_that_it_would_have_to_sync() -> None:
+    assert faults(replace(GOOD, servers={"nats-0": SYNCS, "leaf": Server(MIB, sync_always=None)})) == ()
+
+
+def test_without_an_answer_of_servers_the_connection_says_how_large_messages_may_be() -> None:
+    found = faults(replace(GOOD, servers=None, max_payload=65536))
+    assert [fault.reason for fault in found] == [Reason.BUS_SETTINGS_UNREADABLE, Reason.BUS_LIMITS_MISSING]
 
 
 def test_what_the_authorizer_gives_the_operator_lacks_nothing() -> None:

@@ -1,17 +1,18 @@
 """What a process writes to the audit trail.
 
 `record` never waits: events go into a queue bounded by number and size, and one task appends them over a connection of
-its own. What does not fit is counted, and the number is recorded as soon as something can be written again. While the
-bus is away events wait.
+its own. Beyond its share a namespace's events are summed up (see quota). What does not fit is counted, and the number
+is recorded as soon as something can be written again. While the bus is away events wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -24,6 +25,7 @@ from crowetrade_process.audit import metrics
 from crowetrade_process.audit.chain import End, bounded, digest, seal
 from crowetrade_process.audit.checkpoints import checkpoint
 from crowetrade_process.audit.errors import AuditBroken, AuditUnavailable
+from crowetrade_process.audit.quota import BYTES_PER_DAY, Quota
 from crowetrade_process.audit.stream import WriterStream
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentityUnavailable
@@ -70,7 +72,9 @@ class Trail:
         identity: Identity | None = None,
         capacity: int = CAPACITY,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        namespace_bytes_per_day: int = BYTES_PER_DAY,
         clock_ns: Callable[[], int] = time.time_ns,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`instance` is the name of the pod; with an identity, which has these names, checkpoints are signed."""
         self.writer = f"{namespace}.{service_account}"
@@ -80,6 +84,8 @@ class Trail:
         self._capacity = capacity
         self._checkpoint_seconds = checkpoint_seconds
         self._clock_ns = clock_ns
+        self._clock = clock
+        self._quota = Quota(namespace_bytes_per_day)
         self._waiting: deque[audit_pb2.AuditEvent] = deque()
         self._waiting_bytes = 0
         self._lost = 0
@@ -93,29 +99,46 @@ class Trail:
         self._problem = ""
         self._vouch_at = 0.0
 
-    def record(self, event: audit_pb2.AuditEvent) -> None:
-        """Puts an event into the queue; never waits and never raises."""
+    def record(self, event: audit_pb2.AuditEvent, *, by_itself: bool = False) -> None:
+        """Puts an event into the queue, or counts it when the share of its namespace is used up, unless it is to be
+        recorded `by_itself`: for what nobody can repeat at will. Never waits and never raises."""
         kept = audit_pb2.AuditEvent()
         kept.CopyFrom(event)
         kept.before, kept.after = bounded(event.before), bounded(event.after)
         kept.at_unix_ns = event.at_unix_ns or self._clock_ns()
+        if by_itself or self._quota.admits(kept, self._clock()):
+            self._put(kept)
+        else:
+            metrics.SUMMED.inc()
+        self._arrived.set()
+
+    def _has_room(self, size: int) -> bool:
+        return len(self._waiting) < self._capacity and self._waiting_bytes + size <= CAPACITY_BYTES
+
+    def _put(self, kept: audit_pb2.AuditEvent) -> None:
         size = kept.ByteSize()
-        if len(self._waiting) >= self._capacity or self._waiting_bytes + size > CAPACITY_BYTES:
+        if not self._has_room(size):
             self._lost += 1
             metrics.LOST.inc()
         else:
             self._waiting.append(kept)
             self._waiting_bytes += size
             metrics.WAITING.set(len(self._waiting))
-        self._arrived.set()
 
     @property
     def settled(self) -> bool:
-        """Whether all that was recorded is on the bus."""
+        """Whether all that was recorded is on the bus, apart from what is being summed up."""
         return not self._waiting and not self._lost
 
+    @property
+    def summing(self) -> Collection[str]:
+        """Namespaces of which something is being summed up that is not on the bus yet."""
+        return self._quota.summing
+
     async def settle(self) -> None:
-        """Returns when all that was recorded is on the bus."""
+        """Returns when all that was recorded is on the bus, sums too."""
+        self._put_sums(self._quota.take_all())
+        self._arrived.set()
         while not self.settled:
             self._written.clear()
             await self._written.wait()
@@ -150,6 +173,8 @@ class Trail:
                 if self._client is None:
                     self._client = await connect()
                 await self._wait_for_work()
+                if self._has_room(0):
+                    self._put_sums(self._quota.take(self._clock()))
                 await self._write_all()
                 if self._unvouched and time.monotonic() >= self._vouch_at:
                     await self._vouch()
@@ -160,6 +185,11 @@ class Trail:
                 log.error("audit_broken", error=str(error), hint="crowetrade audit verify")
                 await asyncio.sleep(RETRY_SECONDS)
 
+    def _put_sums(self, sums: Iterable[audit_pb2.AuditEvent]) -> None:
+        for event in sums:
+            event.actor = self.writer
+            self._put(event)
+
     def _not_written(self, why: str) -> None:
         """Once for each reason, not each second."""
         if why != self._problem:
@@ -167,15 +197,16 @@ class Trail:
         self._problem = why
 
     async def _wait_for_work(self) -> None:
-        """Returns when something waits to be written, or a checkpoint is due."""
+        """Returns when something waits to be written, or a sum or a checkpoint is due."""
         if self._waiting or self._lost:
             return
         self._arrived.clear()
-        try:
-            async with asyncio.timeout(max(self._vouch_at - time.monotonic(), 0.0) if self._unvouched else None):
+        due = [self._vouch_at - time.monotonic()] if self._unvouched else []
+        if (sum_at := self._quota.due_at) is not None:
+            due.append(sum_at - self._clock())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(min(due), 0.0) if due else None):
                 await self._arrived.wait()
-        except TimeoutError:
-            return
 
     async def _write_all(self) -> None:
         while self._waiting:
@@ -241,12 +272,14 @@ class Trail:
         try:
             if client is not None:
                 async with asyncio.timeout(FINISH_SECONDS):
+                    self._put_sums(self._quota.take_all())
                     await self._write_all()
                     if self._unvouched:
                         await self._vouch()
         except (AuditBroken, *_RETRIED) as error:
             log.warning("audit_not_finished", error=str(error) or type(error).__name__)
         finally:
+            self._put_sums(self._quota.take_all())
             if self._waiting:
                 log.warning("audit_events_lost", count=len(self._waiting))
                 metrics.LOST.inc(len(self._waiting))

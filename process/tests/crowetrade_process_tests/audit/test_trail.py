@@ -15,7 +15,7 @@ from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator_tests.servers import NatsServer, nats_client
 from crowetrade_operator_tests.waiting import until
-from crowetrade_process.audit import metrics, stream
+from crowetrade_process.audit import metrics, quota, stream
 from crowetrade_process.audit.chain import End, Head, decode
 from crowetrade_process.audit.checkpoints import Authorities
 from crowetrade_process.audit.trail import Trail, connecting
@@ -29,6 +29,7 @@ NAMESPACE, ACCOUNT = "desk", "venue-sim"
 WRITER = f"{NAMESPACE}.{ACCOUNT}"
 SUBJECT = subjects.audit(NAMESPACE, ACCOUNT)
 RETENTION = subjects.AUDIT_RETENTION_SECONDS
+SUMMED_UP = audit_pb2.ACTION_SUMMED_UP
 
 
 @pytest.fixture
@@ -54,6 +55,12 @@ def trail(**options: object) -> Trail:
 
 def event(name: str) -> audit_pb2.AuditEvent:
     return audit_pb2.AuditEvent(action=audit_pb2.ACTION_CHANGED, name=name)
+
+
+def change(namespace: str, name: str, actor: str) -> audit_pb2.AuditEvent:
+    return audit_pb2.AuditEvent(
+        action=audit_pb2.ACTION_CHANGED, kind="Strategy", namespace=namespace, name=name, actor=actor, after="x" * 200
+    )
 
 
 async def stored(client: Client) -> list[bytes]:
@@ -151,6 +158,49 @@ async def test_nothing_waits_while_the_bus_is_away_and_what_is_lost_is_told(
     records = await stored(client)
     assert names(records) == ["0", "1", "2", "lost 2", "-"]
     assert verified(records).lost == 2
+
+
+@pytest.mark.parametrize("namespace_bytes_per_day", [4096, 0], ids=["bounded", "without a bound"])
+async def test_one_namespace_does_not_fill_the_trail_of_all(
+    nats_server: NatsServer, client: Client, namespace_bytes_per_day: int
+) -> None:
+    """A stream that holds some 500 records, and one namespace that makes 2000."""
+    config = StreamConfig.from_response(subjects.audit_stream_config(RETENTION, max_bytes=256 * 1024))
+    await client.jetstream().update_stream(config)
+    audit = trail(namespace_bytes_per_day=namespace_bytes_per_day)
+    async with audit.writing(connecting(nats_server.url, "test")):
+        for number in range(2000):
+            audit.record(change("noisy", f"n{number}", "mallory"))
+        audit.record(change("quiet", "q", "alice"))
+        if not namespace_bytes_per_day:
+            await until("the stream to refuse records", lambda: bool(audit._problem))
+            assert "q" not in names(await stored(client)), "the bound is what lets it through"
+            return
+        assert audit.summing == {"noisy"}
+        await audit.settle()
+        assert audit.summing == set()
+    records = await stored(client)
+    assert not verified(records).problem
+    singly = [name for name in names(records) if name.startswith("n")]
+    assert singly == [f"n{number}" for number in range(len(singly))]
+    assert names(records).count("q") == 1
+    (summed,) = [decode(one, "").event for one in records if decode(one, "").event.action == SUMMED_UP]
+    assert (summed.count, summed.namespace, summed.actor) == (2000 - len(singly), "noisy", WRITER)
+    assert "by mallory" in summed.reason
+    assert sum(map(len, records)) < 64 * 1024
+
+
+async def test_a_sum_is_recorded_in_its_time(
+    nats_server: NatsServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota, "SUM_SECONDS", 0.2)
+    audit = trail(namespace_bytes_per_day=1)
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(change("noisy", "a", "mallory"))
+        audit.record(change("noisy", "b", "mallory"), by_itself=True)
+        await until("the record, the sum and a checkpoint", lambda: _count(client, 3))
+    found = [decode(one, "").event for one in await stored(client)]
+    assert [(one.name, one.count) for one in found if one.action] == [("b", 0), ("", 1)]
 
 
 async def test_a_record_that_was_not_confirmed_is_stored_once(

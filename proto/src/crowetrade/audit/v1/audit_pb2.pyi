@@ -54,6 +54,10 @@ class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Action.ValueTy
     """A chain ends before what is on record: its end was cut off."""
     ACTION_HALT: _Action.ValueType  # 14
     """A gateway halted, or found a limit breached."""
+    ACTION_SUMMED_UP: _Action.ValueType  # 15
+    """Events of one namespace, kind and action that were not recorded one by one, because their share of the audit trail
+    was used up: `count` says how many, `reason` which action, from when to when, and of what and by whom the first were.
+    """
 
 class Action(_Action, metaclass=_ActionEnumTypeWrapper):
     """What happened."""
@@ -87,6 +91,10 @@ ACTION_CHAIN_BELOW_RECORD: Action.ValueType  # 13
 """A chain ends before what is on record: its end was cut off."""
 ACTION_HALT: Action.ValueType  # 14
 """A gateway halted, or found a limit breached."""
+ACTION_SUMMED_UP: Action.ValueType  # 15
+"""Events of one namespace, kind and action that were not recorded one by one, because their share of the audit trail
+was used up: `count` says how many, `reason` which action, from when to when, and of what and by whom the first were.
+"""
 Global___Action: _TypeAlias = Action  # noqa: Y015
 
 class _ActorProof:
