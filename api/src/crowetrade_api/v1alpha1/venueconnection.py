@@ -632,7 +632,7 @@ class VenueConnectionStatus(ApiModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         description="Ready, SessionEstablished, CredentialsReady, Reconciling; Stalled, Suspended, Halted, "
-        "StrategiesRefused and Paused when they have something to say.",
+        "StrategiesRefused, KillSwitchesNotWatched and Paused when they have something to say.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
