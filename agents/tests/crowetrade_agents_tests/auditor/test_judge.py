@@ -235,6 +235,31 @@ def test_a_day_that_cannot_be_read_blocks(day: tuple[str, str]) -> None:
     assert found(audit(journal.order())) == [("limitsInForce", "alpha-forged-50")]
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "within", "over"),
+    [
+        ("maxConsecutiveRejects", "6", refused(5, 2), refused(5, 3)),
+        ("maxOrderToTradeRatio", "90", refused(33), refused(34)),
+        ("maxOrderToTradeRatio", "300", refused(100), refused(101)),
+    ],
+)
+def test_over_three_gateways_one_has_its_part(
+    limit: str, value: str, within: pb.RequestsRefused, over: pb.RequestsRefused
+) -> None:
+    scenario = traded()
+    tested = rule({limit: {"value": value}}, total=True, gateways=[VENUE, "two", "three"])
+    scenario.do(configure(configuration(rule(BASE, "base"), tested)))
+    marked = pb.LossMarked(risk_limit="tested", uid="uid-tested", day="2023-11-14")
+
+    def judged(requests: pb.RequestsRefused) -> list[tuple[str, str]]:
+        journal = Journal([*scenario.events])
+        journal.add(loss_marked=marked)
+        return found(audit(journal.add(after=1, requests_refused=requests).order()))
+
+    assert judged(within) == []
+    assert judged(over) == [(limit, "alpha-forged-50")]
+
+
 QUOTED = ("priceCollarBps", "maxDataAgeSeconds", "maxGrossNotional", "maxNetNotional", "maxConcentration")
 
 

@@ -213,8 +213,8 @@ class RiskLimitSpec(ApiModel):
         default="PerStrategy",
         description="PerStrategy: the limits hold for each strategy alone, at each gateway. Total: for all strategies "
         "that the scope selects together, over instruments, venues and gateways; over several gateways the limit is "
-        "split into shares that follow demand. maxConsecutiveRejects and maxOrderToTradeRatio count at each gateway "
-        "alone, and maxPositionQuantity for each symbol of each venue.",
+        "split into shares that follow demand. maxConsecutiveRejects is divided evenly, rounded down, and "
+        "maxOrderToTradeRatio holds at each gateway; maxPositionQuantity counts for each symbol of each venue.",
     )
     enforcement: Literal["Enforce", "Observe"] = Field(
         default="Enforce",

@@ -35,7 +35,7 @@ def _owners(case: Case, subject: str) -> frozenset[str]:
 
 def max_consecutive_rejects(values: Values, case: Case, subject: str) -> Verdict:
     """Refusals and rejections in a row; what is refused counts when that is journaled."""
-    allowed, rejects = int(values["value"]), case.ledger.rejects
+    allowed, rejects = int(values["value"]) // _gateways(case), case.ledger.rejects
     found = sum(rejects[owner] for owner in _owners(case, subject) if owner in rejects)
     return _passed(Decimal(found), Decimal(allowed), "rejects in a row")
 
@@ -61,9 +61,16 @@ def max_order_to_trade_ratio(values: Values, case: Case, subject: str) -> Verdic
     tallies = [ledger.tallies[owner] for owner in _owners(case, subject) if owner in ledger.tallies]
     messages = sum(tally.messages for tally in tallies) - began.messages
     executions = sum(tally.executions for tally in tallies) - began.executions
-    if messages < RATIO_FROM:
+    gateways = _gateways(case)
+    most = times(allowed, Decimal(max(executions * gateways, 1)))
+    if messages * gateways < RATIO_FROM or messages * gateways <= most:
         return None
-    return _passed(Decimal(messages), times(allowed, Decimal(max(executions, 1))), "order messages of the day")
+    return _passed(Decimal(messages), most / gateways, "order messages of the day")
+
+
+def _gateways(case: Case) -> int:
+    """Among how many gateways a row of rejects, and what is free of the ratio, is divided."""
+    return len(case.rule.gateways) or 1 if case.rule.total else 1
 
 
 def profit(case: Case, subject: str) -> Range | None:

@@ -316,7 +316,8 @@ def _judging(rules: RuleSet, before: Judging) -> Judging:
                     judging.conduct.setdefault((strategy, TRIGGERS[limit.name]), []).append((limit, value, rule))
             if limit.name == max_consecutive_rejects.NAME:
                 for strategy in rule.strategies:
-                    judging.most_rejects[strategy] = min(value, judging.most_rejects.get(strategy, value))
+                    most = max_consecutive_rejects.admitted(value, rule)
+                    judging.most_rejects[strategy] = min(most, judging.most_rejects.get(strategy, most))
     return judging
 
 
