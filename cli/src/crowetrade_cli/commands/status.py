@@ -134,10 +134,9 @@ def _kill_table(found: Status) -> Sequence[RenderableType]:
     table = _table("KillSwitches", "Name", "State", "Mode", "Acked", "Open", "Positions", "By", "Since", "Reason")
     for row in found.kills:
         waiting = f"{row.acknowledged} (not {', '.join(row.pending)})" if row.pending else row.acknowledged
+        who = (f"{row.namespace}/{row.name}", row.state, row.mode, waiting)
         left = (str(row.still_open), str(row.open_positions))
-        cells = (f"{row.namespace}/{row.name}", row.state, row.mode, waiting, *left)
-        cells = (*cells, row.engaged_by, row.since, row.reason)
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(Text, (*who, *left, row.engaged_by, row.since, row.reason)))
     return table, "Another person re-arms one: crowetrade rearm NAME -n NAMESPACE --reason ..."
 
 
