@@ -39,6 +39,11 @@ class ConditionType(DocumentedEnum):
         "CredentialsStale",
         "The gateway trades with a key that it has, and newer ones do not come or are not taken; absent otherwise.",
     )
+    KILL_SWITCHES_NOT_WATCHED = (
+        "KillSwitchesNotWatched",
+        "The gateway cannot watch KillSwitches at the API server, and gets them by the bus and directly alone; absent "
+        "otherwise.",
+    )
     VAULT_ROLE_RIGHT = (
         "VaultRoleRight",
         "The venue's Vault role is for its gateway alone; absent where vault.roles of the chart is None.",
@@ -94,6 +99,7 @@ WHEN_TRUE_BAD = (
     ConditionType.WARNING,
     ConditionType.ENGAGED,
     ConditionType.CREDENTIALS_STALE,
+    ConditionType.KILL_SWITCHES_NOT_WATCHED,
     ConditionType.VAULT_UNENCRYPTED,
     ConditionType.IDENTITY_UNENCRYPTED,
     ConditionType.IDENTITY_DISABLED,

@@ -367,6 +367,7 @@ def _rule(
         warn_at=spec.warn_at,
         on_breach=spec.on_breach,
         gateways=gateways,
+        day=None if spec.day is None else pb.TradingDay(time_zone=spec.day.time_zone, starts_at=spec.day.starts_at),
     )
 
 

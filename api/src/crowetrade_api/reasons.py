@@ -56,6 +56,12 @@ class Reason(DocumentedEnum):
         "KillSwitchEngaged",
         "A KillSwitch is engaged: it stops trading until another person re-arms it.",
     )
+    WATCH_BROKEN = (
+        "WatchBroken",
+        "The gateway's watch of KillSwitches at the API server is broken, or has not begun.",
+        "Check ClusterRole crowetrade-gateway and its bindings, operator.networkPolicy.apiServer of the chart, and the "
+        "gateway's log for kill_switches_not_watched.",
+    )
     BUS_WRITES_NOT_SYNCED = (
         "BusWritesNotSynced",
         "NATS acknowledges writes before they are on disk.",

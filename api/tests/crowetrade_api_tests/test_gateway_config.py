@@ -99,10 +99,22 @@ def test_the_rule_has_all_that_the_limit_says() -> None:
     }
 
 
+def test_a_day_of_its_own_travels_and_its_hour_is_midnight_by_default() -> None:
+    def compiled(day: dict[str, str]) -> pb.TradingDay:
+        return compile_config(venue(), [strategy()], [limit_with("spec.day", day)]).rules[0].day
+
+    assert compiled({"timeZone": "America/New_York", "startsAt": "17:00"}) == pb.TradingDay(
+        time_zone="America/New_York", starts_at="17:00"
+    )
+    assert compiled({"timeZone": "Europe/Zurich"}).starts_at == "00:00"
+
+
 def test_what_is_left_out_is_not_set() -> None:
     only = limit_with("spec.limits", {"maxOrderQuantity": "1"})
     rule = compile_config(venue(), [strategy()], [only]).rules[0]
     assert values(rule) == {"maxOrderQuantity": {"value": "1"}}
+    # A gateway that knows no day of its own blocks under a rule that says one.
+    assert not rule.HasField("day")
 
 
 def test_a_limit_of_another_version_travels_by_its_name() -> None:

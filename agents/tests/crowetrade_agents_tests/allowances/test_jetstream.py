@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+from nats.js.api import KeyValueConfig
 
 from crowetrade import subjects
 from crowetrade_agents.allowances.jetstream import JetStreamLedgers
-from crowetrade_agents.allowances.ledger import Entry, Share, decode, encode
+from crowetrade_agents.allowances.ledger import WHOLE, Entry, Share, decode, encode
 from crowetrade_agents.errors import LedgerUnavailable
 
 from ..journal.conftest import Server, server
-from .fleet import NAMESPACE, Member, closing, connect, fleet, served, until
+from .fleet import NAMESPACE, WAIT_SECONDS, Member, closing, connect, fleet, served, until
 
 __all__ = ["server"]
 pytestmark = pytest.mark.integration
@@ -98,6 +100,35 @@ async def test_one_gateway_is_cut_off_and_comes_back(server: Server) -> None:
         back = members[0] = Member("v0", await connect(server.url), ["v0", "v1", "v2"], fencing_token=2)
         await back.configure()
         await served(busy, 3_000_000, members)
+
+
+async def test_ledgers_that_are_lost_are_begun_again_and_together_nobody_has_more_than_the_whole(
+    server: Server,
+) -> None:
+    """As when the pod of NATS is gone, and its disk with it. What is in use stays so (the journal is lost as well, so
+    its gateway halts and cancels), and nobody is admitted more by two ledgers than by one."""
+    async with fleet(server.url, 2) as members:
+        idle, busy = members
+        await until(lambda: all(member.share == Decimal("0.5") for member in members), members)
+        assert busy.order(9_000_000).startswith("< REJECTED")
+        await served(busy, 9_000_000, members)
+        assert busy.share >= Decimal("0.9")
+        jetstream = busy.client.jetstream()
+        await jetstream.delete_key_value(subjects.ALLOWANCE_BUCKET)
+        await jetstream.create_key_value(KeyValueConfig(bucket=subjects.ALLOWANCE_BUCKET, history=1))
+        ledgers = JetStreamLedgers(busy.client, NAMESPACE)
+
+        async def written() -> dict[str, int]:
+            payload = (await ledgers.read(["uid-fleet"]))["uid-fleet"].payload
+            shares = decode(payload).get("maxGrossNotional", {})
+            return {venue: share.held for venue, share in shares.items()}
+
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(held := await written()) < 2 or sum(member.share for member in members) > 1:
+                await asyncio.sleep(0.01)
+        assert sum(held.values()) <= WHOLE
+        assert idle.order(10_000_000).startswith("< REJECTED")
+        assert busy.order(1_000_000).startswith("< REJECTED")
 
 
 async def test_a_process_that_starts_has_what_the_ledger_says_and_only_after_it_has_signed(server: Server) -> None:

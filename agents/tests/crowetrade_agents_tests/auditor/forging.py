@@ -30,6 +30,7 @@ def rule(
     enforce: bool = True,
     symbols: Sequence[str] = (),
     gateways: Sequence[str] = (),
+    day: tuple[str, str] | None = None,
 ) -> config_pb2.RiskRule:
     """A RiskLimit of both strategies, in USD."""
     return config_pb2.RiskRule(
@@ -42,6 +43,7 @@ def rule(
         currency="USD",
         limits=[config_pb2.Limit(name=limit, values=values) for limit, values in limits.items()],
         gateways=gateways,
+        day=None if day is None else config_pb2.TradingDay(time_zone=day[0], starts_at=day[1]),
     )
 
 

@@ -56,6 +56,8 @@ VALUES: dict[str, list[dict[str, str]]] = {
     "restrictedInstruments": [{"value": "GILT"}, {"value": ""}],
     "tradingHours": [{"calendar": "24x7"}, {"calendar": "XNYS"}],
 }
+DAYS = (None, ("UTC", "22:15"), ("Europe/Zurich", "23:17"), ("America/New_York", "17:20"))
+"""Some begin while it runs: from 22:13 UTC on."""
 ACTIONS = ("Alert", "Slow", "Block", "CloseOnly", "Cancel", "Flatten")
 
 
@@ -63,7 +65,7 @@ class RandomDesk(Scenario):
     """See the module. `only` names the limits that may be set."""
 
     def __init__(self, seed: int, only: tuple[str, ...] = tuple(VALUES)) -> None:
-        self.random = Random(seed)
+        self.random, self.days = Random(seed), Random(seed)
         self.only = only
         self.numbers = dict.fromkeys(STRATEGIES, 0)
         self.sequence = self.executions = 0
@@ -114,6 +116,7 @@ class RandomDesk(Scenario):
                 total=random.random() < 0.4,
                 enforce=random.random() < 0.85,
                 symbols=random.choice(([], [], ["EUR-USD"], ["EUR-USD", "GILT"])),
+                day=self.days.choice(DAYS),
             )
             made.on_breach = random.choice(ACTIONS)
             rules.append(made)

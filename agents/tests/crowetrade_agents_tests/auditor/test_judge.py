@@ -180,6 +180,86 @@ def test_a_limit_that_cannot_be_read_blocks(limit: str) -> None:
     assert found(audit(Journal(scenario.events).order())) == [(limit, "alpha-forged-50")]
 
 
+# A rule's own day, and the day that the gateway marked when the order left: 2023-11-14, 22:13 UTC.
+DAYS: dict[str, tuple[tuple[str, str] | None, dict[str, dict[str, str]], str, bool]] = {
+    "UTC": (None, {}, "2023-11-14", True),
+    "UTC, of yesterday": (None, {}, "2023-11-13", False),
+    "UTC, of tomorrow": (None, {}, "2023-11-15", False),
+    "of an exchange": (None, {"tradingHours": {"calendar": "XTKS"}}, "2023-11-15", True),
+    "of an exchange, yesterday's": (None, {"tradingHours": {"calendar": "XTKS"}}, "2023-11-14", False),
+    "its own, which began a while ago": (("America/New_York", "17:00"), {}, "2023-11-14", True),
+    "its own, which does not begin yet": (("America/New_York", "17:30"), {}, "2023-11-13", True),
+    "its own is not that of UTC": (("America/New_York", "17:30"), {}, "2023-11-14", False),
+    "its own before its calendar's": (
+        ("Asia/Tokyo", "00:00"),
+        {"tradingHours": {"calendar": "24x7"}},
+        "2023-11-15",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("limit", ["maxDailyLoss", "maxOrderToTradeRatio"])
+@pytest.mark.parametrize("what", DAYS)
+def test_what_is_counted_from_another_day_is_found(what: str, limit: str) -> None:
+    day, more, marked, right = DAYS[what]
+    scenario = traded()
+    tested = rule({limit: {"value": "1000"}} | more, day=day)
+    scenario.do(configure(configuration(rule(BASE, "base"), tested)))
+    journal = Journal(scenario.events)
+    journal.add(loss_marked=pb.LossMarked(uid="uid-tested", subject="alpha", day=marked, day_start="0"))
+    accused = [item for item in found(audit(journal.order())) if item[0] == limit]
+
+    assert accused == ([] if right else [(limit, "alpha-forged-50")])
+
+
+def test_the_first_order_of_a_day_may_be_judged_by_the_day_before_and_no_other() -> None:
+    scenario = traded()
+    scenario.do(configure(configuration(rule(BASE, "base"), rule({"maxDailyLoss": {"value": "1000"}}))))
+    journal = Journal(scenario.events)
+    journal.add(loss_marked=mark(day_start="0"))
+    hours = 2 * 3600
+    fleet = audit(journal.order(1, after=hours).order(50, price="1.09"))
+
+    assert found(fleet) == [("maxDailyLoss", "alpha-forged-50")]
+    (finding,) = fleet.findings
+    assert (finding.computed, finding.allowed) == ("2023-11-14", "2023-11-15")
+    assert finding.text == "the gateway counts from the beginning of 2023-11-14, and the trading day is 2023-11-15"
+
+
+@pytest.mark.parametrize("day", [("Europe/Nowhere", "17:00"), ("Europe/Zurich", "25:00"), ("", "")])
+def test_a_day_that_cannot_be_read_blocks(day: tuple[str, str]) -> None:
+    journal = Journal(traded().events)
+    journal.add(**apply(RULE, rule(BASE, "tested", day=day)))
+
+    assert found(audit(journal.order())) == [("limitsInForce", "alpha-forged-50")]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "within", "over"),
+    [
+        ("maxConsecutiveRejects", "6", refused(5, 2), refused(5, 3)),
+        ("maxOrderToTradeRatio", "90", refused(33), refused(34)),
+        ("maxOrderToTradeRatio", "300", refused(100), refused(101)),
+    ],
+)
+def test_over_three_gateways_one_has_its_part(
+    limit: str, value: str, within: pb.RequestsRefused, over: pb.RequestsRefused
+) -> None:
+    scenario = traded()
+    tested = rule({limit: {"value": value}}, total=True, gateways=[VENUE, "two", "three"])
+    scenario.do(configure(configuration(rule(BASE, "base"), tested)))
+    marked = pb.LossMarked(risk_limit="tested", uid="uid-tested", day="2023-11-14")
+
+    def judged(requests: pb.RequestsRefused) -> list[tuple[str, str]]:
+        journal = Journal([*scenario.events])
+        journal.add(loss_marked=marked)
+        return found(audit(journal.add(after=1, requests_refused=requests).order()))
+
+    assert judged(within) == []
+    assert judged(over) == [(limit, "alpha-forged-50")]
+
+
 QUOTED = ("priceCollarBps", "maxDataAgeSeconds", "maxGrossNotional", "maxNetNotional", "maxConcentration")
 
 

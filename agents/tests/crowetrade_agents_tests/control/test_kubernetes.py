@@ -150,8 +150,8 @@ async def test_an_answer_that_makes_no_sense_is_told_and_the_watch_goes_on(
     watching: list[bool] = []
     changed = asyncio.Event()
 
-    def note(watches: bool) -> None:
-        watching.append(watches)
+    def note(problem: str) -> None:
+        watching.append(not problem)
         changed.set()
 
     def put(command: KillCommand) -> None:

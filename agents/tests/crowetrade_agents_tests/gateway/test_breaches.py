@@ -536,6 +536,34 @@ def test_rejects_of_strategies_that_are_counted_together_add_up() -> None:
     assert [name.partition("@")[0] for name in desk.latched] == ["maxConsecutiveRejects/-"]
 
 
+def test_over_several_gateways_this_one_admits_its_part_of_rejects_in_a_row() -> None:
+    desk = Desk()
+    shared = loss_rule({"maxConsecutiveRejects": "5"}, aggregate_total=True)
+    shared.gateways.extend((VENUE, "other"))
+    desk.put(shared)
+    _reject(desk, 1)
+    _reject(desk, 1, "beta")
+    desk.later(1)
+    assert desk.latched == []
+    _reject(desk, 2, "beta")
+    desk.later(1)
+    body = desk.breach("maxConsecutiveRejects/-")
+    assert body.text.startswith("3 orders in a row were refused or rejected")
+    assert body.text.endswith("admits, 2 here, of 5 at 2 gateways")
+
+
+def test_one_strategy_that_passes_its_gateways_part_is_found_before_refusals_are_journaled() -> None:
+    desk = Desk()
+    shared = loss_rule({"maxConsecutiveRejects": "5"}, aggregate_total=True)
+    shared.gateways.extend((VENUE, "other"))
+    desk.put(shared)
+    for number in (1, 2):
+        _reject(desk, number)
+    assert desk.latched == []
+    _reject(desk, 3)
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxConsecutiveRejects/-"]
+
+
 def test_repeated_executions_disable_their_strategy_alone() -> None:
     desk = Desk()
     desk.put(loss_rule({"repeatedExecution": "3/10"}, aggregate_total=True))

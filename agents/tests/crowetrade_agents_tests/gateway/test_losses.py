@@ -128,8 +128,13 @@ def _ns(text: str) -> int:
 
 
 def _hours(calendar: str = "") -> config_pb2.RiskRule:
+    """By the days of a calendar, or by its own, as "17:00 America/New_York"."""
     message = loss_rule({"maxDailyLoss": "100"}, on_breach="Alert")
-    if calendar:
+    starts_at, _, zone = calendar.partition(" ")
+    if zone:
+        message.day.time_zone, message.day.starts_at = zone, starts_at
+        message.limits.append(config_pb2.Limit(name="tradingHours", values={"calendar": "24x7"}))
+    elif calendar:
         message.limits.append(config_pb2.Limit(name="tradingHours", values={"calendar": calendar}))
     return message
 
@@ -144,6 +149,15 @@ DAYS = {
     "New York in summer": ("XNYS", "2024-07-01T20:00:00", "2024-07-01", "2024-07-02"),
     "the week in which the clock changes": ("XNYS", "2024-11-01T20:00:00", "2024-11-01", "2024-11-04"),
     "and the first close after it": ("XNYS", "2024-11-04T21:00:00", "2024-11-04", "2024-11-05"),
+    "its own day in winter": ("17:00 America/New_York", "2024-11-26T22:00:00", "2024-11-25", "2024-11-26"),
+    "its own day in summer": ("17:00 America/New_York", "2024-07-01T21:00:00", "2024-06-30", "2024-07-01"),
+    "midnight in Zurich": ("00:00 Europe/Zurich", "2024-07-01T22:00:00", "2024-07-01", "2024-07-02"),
+    "a day of 23 hours begins": ("00:00 Europe/Zurich", "2024-03-30T23:00:00", "2024-03-30", "2024-03-31"),
+    "and ends": ("00:00 Europe/Zurich", "2024-03-31T22:00:00", "2024-03-31", "2024-04-01"),
+    "a day of 25 hours begins": ("00:00 Europe/Zurich", "2024-10-26T22:00:00", "2024-10-26", "2024-10-27"),
+    "and ends an hour later": ("00:00 Europe/Zurich", "2024-10-27T23:00:00", "2024-10-27", "2024-10-28"),
+    "a time that spring leaves out": ("02:30 Europe/Zurich", "2024-03-31T01:00:00", "2024-03-30", "2024-03-31"),
+    "a time that comes twice in autumn": ("02:30 Europe/Zurich", "2024-10-27T00:30:00", "2024-10-26", "2024-10-27"),
 }
 
 
@@ -172,6 +186,57 @@ def test_the_day_is_that_of_the_calendar(what: str) -> None:
     assert desk.latched == []
     desk.quote("1.08")
     assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/alpha"]
+
+
+def test_a_day_does_not_begin_again_when_the_clock_goes_back() -> None:
+    """In Zurich 02:30 comes at 00:30 and at 01:30 UTC; in between the clock shows 02:00 to 02:30 once more."""
+    desk = Desk(books=Books(VENUE), ready=False)
+    desk.now = _ns("2024-10-27T00:30:00")
+    desk.make_ready()
+    desk.quote("1.1")
+    desk.put(_hours("02:30 Europe/Zurich"))
+    desk.trade(1, UNITS)
+    for minute in range(0, 130, 5):
+        desk.now = _ns("2024-10-27T00:30:00") + minute * MINUTE
+        desk.quote("1.0901")
+        mark = desk.books.loss_marks["uid-loss", "alpha"]
+        assert (mark.day, mark.day_start) == ("2024-10-27", "0"), minute
+
+
+CHANGED = {
+    "the boundary is moved into what was yesterday": ("", "17:00 America/New_York", "2024-11-27T22:00:00"),
+    "its own day is taken away": ("17:00 America/New_York", "", "2024-11-28T00:00:00"),
+    "another zone": ("00:00 Europe/Zurich", "00:00 Asia/Tokyo", "2024-11-27T15:00:00"),
+    "another calendar": ("24x7", "XNYS", "2024-11-27T21:00:00"),
+}
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["while it runs", "while it was down"])
+@pytest.mark.parametrize("what", CHANGED)
+def test_no_loss_is_forgotten_because_the_boundary_is_moved(what: str, restart: bool) -> None:
+    before, after, next_day = CHANGED[what]
+    desk = Desk(books=Books(VENUE), ready=False)
+    desk.now = _ns("2024-11-27T10:00:00")
+    desk.make_ready()
+    desk.quote("1.1")
+    desk.put(_hours(before))
+    desk.trade(1, UNITS)
+    desk.quote("1.0901")
+    if restart:
+        desk = Desk(books=recover(VENUE, desk.books.to_message(), ()), ready=False)
+        desk.now = _ns("2024-11-27T10:00:00")
+    desk.put(_hours(after))
+    if restart:
+        desk.do(commands.VenueConnected(port.VenueSnapshot()))
+        desk.quote("1.0901")
+    assert desk.books.loss_marks["uid-loss", "alpha"].day_start == "0"
+    desk.now = _ns(next_day) - SECOND
+    desk.quote("1.0901")
+    assert desk.books.loss_marks["uid-loss", "alpha"].day_start == "0"
+    desk.now += SECOND
+    desk.quote("1.0901")
+    assert desk.books.loss_marks["uid-loss", "alpha"].day_start == "-99"
+    assert desk.latched == []
 
 
 @pytest.mark.parametrize("alive", [False, True], ids=["a market that rests", "a market without quotes"])

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +42,19 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server of its own, without streams."""
+    with serving(tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def serving(tmp_path: Path, *arguments: str | Path) -> Iterator[Server]:
+    """A server with these arguments, until the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     binary = Path(sys.executable).parent / "nats-server"
     process = subprocess.Popen(
-        [binary, "-js", "-a", "127.0.0.1", "-p", str(port), "-sd", tmp_path / "jetstream"],
+        [binary, "-js", "-a", "127.0.0.1", "-p", str(port), "-sd", tmp_path / "jetstream", *arguments],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -58,11 +66,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
     process.communicate()
 
 
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[Client]:
-    """A connection to a server that has the stream of the journal."""
+async def with_streams(server: Server) -> Client:
+    """A connection to the server, which has the stream of the journal now."""
     connected = await nats.connect(server.url)
     for config in subjects.journal_stream_configs(NAMESPACE, VENUE):
         await connected.jetstream().add_stream(StreamConfig.from_response(config))
+    return connected
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Client]:
+    """A connection to a server that has the stream of the journal."""
+    connected = await with_streams(server)
     yield connected
     await connected.close()

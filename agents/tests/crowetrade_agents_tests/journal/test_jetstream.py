@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import nats
 import pytest
@@ -20,7 +21,7 @@ from crowetrade_agents.journal.port import JournalHead
 from crowetrade_agents.journal.snapshots import Verification, split
 from crowetrade_agents.journal.trim import trim
 
-from .conftest import NAMESPACE, VENUE, Server
+from .conftest import NAMESPACE, VENUE, Server, serving, with_streams
 from .values import NOW, books, journal_of, submissions, submitted
 
 pytestmark = pytest.mark.integration
@@ -152,6 +153,30 @@ async def test_a_record_without_a_stream_is_not_confirmed(client: Client) -> Non
     await client.jetstream().delete_stream(STREAM)
     with pytest.raises(JournalUnavailable, match="did not confirm a record"):
         await journal.append(submissions(1, 1), NOW, 1)
+
+
+async def test_a_server_without_room_refuses_the_newest_record_and_keeps_every_one_before(tmp_path: Path) -> None:
+    """As when its disk is full: JetStream may use a megabyte and a half here."""
+    settings = tmp_path / "nats.conf"
+    settings.write_text("jetstream {max_file_store: 1500000}")
+    with serving(tmp_path, "-c", settings) as server:
+        client = await with_streams(server)
+        journal, written = await opened(client), list[pb.JournalEvent]()
+        event = pb.JournalEvent(halt_changed=pb.HaltChanged(text="x" * 200_000))
+
+        async def fill() -> None:
+            for _ in range(20):
+                await journal.append([event], NOW, 1)
+                written.append(event)
+
+        with pytest.raises(JournalUnavailable, match="did not confirm a record"):
+            await fill()
+        assert 3 < len(written) < 12
+        with pytest.raises(JournalUnavailable, match="an append was not confirmed"):
+            await journal.append([event], NOW, 1)
+        found, events, _ = await recover(client)
+        assert (found, events) == (None, written)
+        await client.close()
 
 
 async def test_a_stream_with_another_name_does_not_take_the_record(client: Client) -> None:

@@ -65,6 +65,40 @@ def test_a_rule_with_a_problem_blocks_whether_it_enforces_or_not(what: str, enfo
     assert isinstance(gate.judge_order(new(order(strategy="other")), known).outcome, ApprovedOrder)
 
 
+DAYS = {
+    "a zone that nobody knows": (
+        "Europe/Nowhere",
+        "17:00",
+        "time zone 'Europe/Nowhere' is not one of the IANA database",
+    ),
+    "a folder of zones": ("Europe", "17:00", "time zone 'Europe' is not one"),
+    "a zone outside of the database": ("../etc/passwd", "17:00", "is not one of the IANA database"),
+    "no zone": ("", "17:00", "time zone '' is not one"),
+    "a time that no clock shows": ("Europe/Zurich", "24:00", "'24:00' is not a time of day"),
+    "no time": ("Europe/Zurich", "", "'' is not a time of day"),
+}
+
+
+@pytest.mark.parametrize("enforce", [True, False])
+@pytest.mark.parametrize("what", DAYS)
+def test_a_rule_whose_day_cannot_be_read_blocks(what: str, enforce: bool) -> None:
+    zone, starts_at, named = DAYS[what]
+    day = config_pb2.TradingDay(time_zone=zone, starts_at=starts_at)
+    broken = rule(risk_limit="broken", enforce=enforce, day=day)
+    assert broken.problem_reason is Reason.UNREADABLE_LIMIT
+    assert "RiskLimit broken has a day that cannot be read" in broken.problem
+    assert named in broken.problem
+    outcome = gate.judge_order(new(order()), facts(rules=rules(rule(), broken))).outcome
+    assert outcome == Refusal(Reason.UNREADABLE_LIMIT, broken.problem, "broken")
+
+
+def test_what_a_newer_operator_says_of_a_day_is_a_problem() -> None:
+    newer = message(day=config_pb2.TradingDay(time_zone="UTC", starts_at="00:00"))
+    assert compile_rule(newer).problem == ""
+    newer.day.MergeFromString(b"\xf8\x06\x01")  # field 111, varint 1
+    assert compile_rule(newer).problem_reason is Reason.UNKNOWN_LIMIT
+
+
 def test_an_order_of_400_million_does_not_leave_under_an_unknown_limit() -> None:
     known = facts(rules=rules(rule({"maxVega": {"value": "1"}})))
     outcome = gate.judge_order(new(order(quantity=Decimal(400_000_000))), known).outcome

@@ -120,7 +120,11 @@ def test_kill_switches_are_watched_in_the_namespaces_that_are_named(namespaces: 
     clock = SystemClock()
     environment: dict[str, str] = {EnvName.KILL_NAMESPACES: namespaces, EnvName.API_SERVER_HOST: "10.96.0.1"}
     venue = f"sim-{watched}-{len(namespaces)}"
-    assert len(watches_of(environment, Kills(NAMESPACE, venue, clock), clock)) == watched
+    kills = Kills(NAMESPACE, venue, clock)
+    assert len(watches_of(environment, kills, clock)) == watched
+    # Its status, too.
+    assert not kills.watches
+    assert bool(kills.unwatched_since_ns) == bool(kills.unwatched_problem) == bool(watched)
     # An alert looks at it: not watched before the first answer, and no word from who has nothing to watch.
     told = REGISTRY.get_sample_value("crowetrade_gateway_watches_kill_switches", {"venue": venue})
     assert told == (0 if watched else None)

@@ -104,6 +104,20 @@ async def test_directly_it_blocks_cancels_and_says_so_until_nothing_is_open(bus:
         assert status.kills[0] == last
 
 
+async def test_a_watch_that_is_broken_is_in_the_status_with_its_time_and_its_first_cause_until_it_is_mended(
+    bus: Client, tmp_path: Path
+) -> None:
+    async with trading(bus, tmp_path) as (gateway, _):
+        gateway.kills.watched("Connection refused")
+        gateway.kills.watched("no route to host")
+        said = await status_when(bus, lambda status: status.kill_switches_unwatched_since_unix_ns > 0)
+        assert not said.watches_kill_switches
+        assert said.kill_switches_problem == "Connection refused"
+        gateway.kills.watched("")
+        said = await status_when(bus, lambda status: status.watches_kill_switches)
+        assert (said.kill_switches_unwatched_since_unix_ns, said.kill_switches_problem) == (0, "")
+
+
 async def test_by_the_bus_it_blocks_and_cancels(bus: Client, tmp_path: Path) -> None:
     """The gateway has made the bucket itself."""
     async with trading(bus, tmp_path) as (_, trader):

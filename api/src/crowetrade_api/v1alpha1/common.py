@@ -88,6 +88,30 @@ CalendarName = Annotated[
 ]
 """Which of them are known says exchange_calendars, which gateways alone have."""
 
+_TIME_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
+TimeZoneName = Annotated[
+    str,
+    StringConstraints(pattern=_TIME_ZONE, max_length=64),
+    Field(
+        json_schema_extra=rules(
+            rule(f"self.matches({_raw(_TIME_ZONE)})", "must be an IANA time zone such as America/New_York or UTC"),
+            # Of a zone that it does not know the API server makes an error, which names the zone and refuses it, too.
+            rule(
+                f"!self.matches({_raw(_TIME_ZONE)}) || timestamp('2000-01-01T00:00:00Z').getHours(self) >= 0",
+                "must be an IANA time zone that exists",
+            ),
+        )
+    ),
+]
+"""A time zone of the IANA database. Which of them are known says the gateway's own copy in the end."""
+_TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+TimeOfDay = Annotated[
+    str,
+    StringConstraints(pattern=_TIME_OF_DAY, max_length=5),
+    _matching(_TIME_OF_DAY, 'must be a time of day in quotes such as "17:00"'),
+]
+"""Hours and minutes, HH:MM."""
+
 Fraction = Annotated[
     str,
     StringConstraints(pattern=_FRACTION),

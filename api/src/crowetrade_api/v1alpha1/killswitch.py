@@ -195,6 +195,12 @@ class KillSwitch(Resource):
             description="Gateways that have it in force of those concerned.",
         ),
         printer_column("Still Open", ".status.stillOpenCount", "integer", description="Orders that are still open."),
+        printer_column(
+            "Positions",
+            ".status.openPositionsCount",
+            "integer",
+            description="Positions that Flatten has not closed.",
+        ),
         printer_column("Reason", ".spec.reason", description="Why it is engaged."),
         printer_column("By", ".spec.engagedBy", priority=1, description="Who engaged it."),
         reported_column(),

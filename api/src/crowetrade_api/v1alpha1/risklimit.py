@@ -19,6 +19,8 @@ from crowetrade_api.v1alpha1.common import (
     LabelSelector,
     NamespaceChoice,
     PositiveDecimal,
+    TimeOfDay,
+    TimeZoneName,
     VenueSymbol,
     name_rule,
     section,
@@ -79,6 +81,20 @@ class TradingHours(ApiModel):
 
     calendar: CalendarName = Field(
         description="24x7, or the name of a calendar of exchange_calendars such as XNYS: orders leave in its sessions."
+    )
+
+
+class TradingDay(ApiModel):
+    """When the trading day begins."""
+
+    time_zone: TimeZoneName = Field(
+        description="IANA name of the time zone of startsAt, such as Europe/Zurich or America/New_York."
+    )
+    starts_at: TimeOfDay = Field(
+        default="00:00",
+        description="When each day begins on the clock of timeZone, as HH:MM. A time that the clock leaves out in "
+        "spring is the moment of the change, and of one that comes twice in autumn the first counts; those days have "
+        "23 and 25 hours.",
     )
 
 
@@ -197,8 +213,8 @@ class RiskLimitSpec(ApiModel):
         default="PerStrategy",
         description="PerStrategy: the limits hold for each strategy alone, at each gateway. Total: for all strategies "
         "that the scope selects together, over instruments, venues and gateways; over several gateways the limit is "
-        "split into shares that follow demand. maxConsecutiveRejects and maxOrderToTradeRatio count at each gateway "
-        "alone, and maxPositionQuantity for each symbol of each venue.",
+        "split into shares that follow demand. maxConsecutiveRejects is divided evenly, rounded down, and "
+        "maxOrderToTradeRatio holds at each gateway; maxPositionQuantity counts for each symbol of each venue.",
     )
     enforcement: Literal["Enforce", "Observe"] = Field(
         default="Enforce",
@@ -209,6 +225,12 @@ class RiskLimitSpec(ApiModel):
         default="USD",
         description="Currency of amounts of money in the limits. Amounts in another currency are converted at the mid "
         "of an instrument of the venue with that baseCurrency and currency; without one the order is refused.",
+    )
+    day: TradingDay | None = Field(
+        default=None,
+        description="When the trading day of maxDailyLoss and maxOrderToTradeRatio begins. Default: at the end of "
+        "each session of limits.tradingHours.calendar, and without tradingHours at midnight UTC. A change of it begins "
+        "no new day: the present one goes on until the next begins.",
     )
     limits: Limits = Field(
         description="The limits; at least one. A strategy without any limit in force cannot trade.",

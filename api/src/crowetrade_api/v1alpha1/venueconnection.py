@@ -20,6 +20,8 @@ from crowetrade_api.v1alpha1.common import (
     Resources,
     SignedDecimal,
     Symbol,
+    TimeOfDay,
+    TimeZoneName,
     UnsignedDecimal,
     name_rule,
     rule,
@@ -42,8 +44,6 @@ _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.(parquet|csv)$"
 _KEY = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(parquet|csv)$"
 MAX_INSTRUMENTS = 500
-_TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
-_TIME_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
 MAX_CHARGED = 100
 """Most instruments with funding, and with rollover."""
 _SPEED = r"^(max|(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?)$"
@@ -190,20 +190,8 @@ class Rollover(ApiModel):
         "quote; negative is received."
     )
     short_bps: SignedDecimal = Field(description="What a short position pays for a day; negative is received.")
-    at: Annotated[str, StringConstraints(max_length=5, pattern=_TIME_OF_DAY)] = Field(
-        default="17:00",
-        description="End of the day, as HH:MM in timeZone.",
-        json_schema_extra=rules(
-            rule(f"self.matches(r'{_TIME_OF_DAY}')", 'must be a time of day in quotes such as "17:00"')
-        ),
-    )
-    time_zone: Annotated[str, StringConstraints(max_length=64, pattern=_TIME_ZONE)] = Field(
-        default="America/New_York",
-        description="IANA time zone of the end of the day.",
-        json_schema_extra=rules(
-            rule(f"self.matches(r'{_TIME_ZONE}')", "must be an IANA time zone such as America/New_York or UTC")
-        ),
-    )
+    at: TimeOfDay = Field(default="17:00", description="End of the day, as HH:MM in timeZone.")
+    time_zone: TimeZoneName = Field(default="America/New_York", description="IANA time zone of the end of the day.")
 
 
 class ShortSelling(DocumentedEnum):
@@ -644,7 +632,7 @@ class VenueConnectionStatus(ApiModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         description="Ready, SessionEstablished, CredentialsReady, Reconciling; Stalled, Suspended, Halted, "
-        "StrategiesRefused and Paused when they have something to say.",
+        "StrategiesRefused, KillSwitchesNotWatched and Paused when they have something to say.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -81,7 +81,9 @@ def _show_kills_at_gateways(config: SingleConfig, namespace: str | None, problem
     if as_json:
         typer.echo(json.dumps({"problem": problem, "kills": kills, "silent": silent}))
         return
-    table = _table("Kill orders, as the gateways say", "Gateway", "KillSwitch", "Mode", "Open", "By", "Reason")
+    table = _table(
+        "Kill orders, as the gateways say", "Gateway", "KillSwitch", "Mode", "Open", "Positions", "By", "Reason"
+    )
     for row in kills:
         table.add_row(*(Text(str(value)) for value in row.values()))
     Console().print(table)
@@ -129,12 +131,12 @@ def _tables(found: Status) -> Group:
 
 
 def _kill_table(found: Status) -> Sequence[RenderableType]:
-    table = _table("KillSwitches", "Name", "State", "Mode", "Acked", "Open", "By", "Since", "Reason")
+    table = _table("KillSwitches", "Name", "State", "Mode", "Acked", "Open", "Positions", "By", "Since", "Reason")
     for row in found.kills:
         waiting = f"{row.acknowledged} (not {', '.join(row.pending)})" if row.pending else row.acknowledged
-        name, still_open = f"{row.namespace}/{row.name}", str(row.still_open)
-        cells = (name, row.state, row.mode, waiting, still_open, row.engaged_by, row.since, row.reason)
-        table.add_row(*map(Text, cells))
+        who = (f"{row.namespace}/{row.name}", row.state, row.mode, waiting)
+        left = (str(row.still_open), str(row.open_positions))
+        table.add_row(*map(Text, (*who, *left, row.engaged_by, row.since, row.reason)))
     return table, "Another person re-arms one: crowetrade rearm NAME -n NAMESPACE --reason ..."
 
 

@@ -37,6 +37,7 @@ class KillRow:
     acknowledged: str
     pending: tuple[str, ...]
     still_open: int
+    open_positions: int
     engaged_by: str
     since: str
     reason: str
@@ -115,6 +116,7 @@ def kill_said(gateway: str, said: kill_pb2.KillAcknowledgement) -> dict[str, Any
         "killSwitch": f"{said.namespace}/{said.name}",
         "mode": _MODES.get(said.mode, str(said.mode)),
         "stillOpen": said.still_open_count,
+        "openPositions": said.positions_count,
         "engagedBy": said.engaged_by,
         "reason": said.reason,
     }
@@ -135,6 +137,7 @@ def kill_of(item: Stored) -> KillRow | None:
         acknowledged=told.acknowledgements.summary if current else "",
         pending=tuple(told.acknowledgements.pending) if current else (),
         still_open=told.still_open_count if current else 0,
+        open_positions=told.open_positions_count if current else 0,
         engaged_by=order.engaged_by if order is not None else "",
         since=told.engaged_since or "",
         reason=order.reason if order is not None else "it is re-armed, and a gateway still has it in force",

@@ -146,6 +146,7 @@ def test_status_says_who_is_stopped_and_why(cluster: Cluster, run: Run) -> None:
             "observedGeneration": 1,
             "state": "Engaging",
             "stillOpenCount": 2,
+            "openPositionsCount": 3,
             "acknowledgements": {
                 "acknowledged": 0,
                 "concerned": 1,
@@ -177,6 +178,7 @@ def test_status_says_who_is_stopped_and_why(cluster: Cluster, run: Run) -> None:
         "acknowledged": "0/1",
         "pending": [f"{cluster.namespace}/sim-fx"],
         "still_open": 2,
+        "open_positions": 3,
         "engaged_by": "alice",
         "since": "",
         "reason": "drill",
@@ -192,6 +194,23 @@ def test_status_for_people(cluster: Cluster, run: Run) -> None:
     out = run("status", "-n", cluster.namespace).out
     for text in ("KillSwitches", "alice", "Engaging", "Breaches", "Venues: 0 of 0 connected.", "crowetrade rearm"):
         assert text in out
+
+
+def test_a_flatten_that_has_not_closed_everything_shows_how_many_positions_are_left(cluster: Cluster, run: Run) -> None:
+    switch = _engaged(cluster.namespace, "alice")
+    switch["spec"]["mode"] = "Flatten"
+    cluster.apply(switch)
+    told = {"observedGeneration": 1, "state": "Engaging", "stillOpenCount": 4, "openPositionsCount": 37}
+    cluster.write_status("killswitch", "fx", told)
+    out = run("status", "-n", cluster.namespace).out
+    header, row = (line.split() for line in out.splitlines()[1:3])
+    assert header[:6] == ["Name", "State", "Mode", "Acked", "Open", "Positions"]
+    # No gateway has acknowledged, so that column is empty.
+    assert row[1:5] == ["Engaging", "Flatten", "4", "37"]
+    shown = cluster.kubectl("get", "killswitch", "fx").splitlines()
+    assert shown[0].split()[:7] == ["NAME", "ENGAGED", "MODE", "STATE", "ACKED", "STILL", "OPEN"]
+    assert "POSITIONS" in shown[0]
+    assert shown[1].split()[:6] == ["fx", "true", "Flatten", "Engaging", "4", "37"]
 
 
 def test_with_the_api_server_down_the_gateways_are_asked(

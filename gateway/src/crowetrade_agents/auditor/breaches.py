@@ -2,7 +2,8 @@
 
 While one of them is passed and its breach is not latched, only orders that reduce may leave; from then on what onBreach
 says holds (control.py). Where a baseline is needed, profit and loss of the beginning of the day and its peak, it is the
-one that the gateway journaled (LossMarked): what came before is not to be had again. Everything since is computed here.
+one that the gateway journaled (LossMarked): what came before is not to be had again. Whether it is the baseline of the
+day that it should be, and everything since, is computed here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2 as pb
+from crowetrade_agents.auditor import hours
 from crowetrade_agents.auditor.case import Case
 from crowetrade_agents.auditor.figures import ZERO, Range, decimal, less, shown, times
 from crowetrade_agents.auditor.findings import NotJudged, Over, Verdict
@@ -33,7 +35,7 @@ def _owners(case: Case, subject: str) -> frozenset[str]:
 
 def max_consecutive_rejects(values: Values, case: Case, subject: str) -> Verdict:
     """Refusals and rejections in a row; what is refused counts when that is journaled."""
-    allowed, rejects = int(values["value"]), case.ledger.rejects
+    allowed, rejects = int(values["value"]) // _gateways(case), case.ledger.rejects
     found = sum(rejects[owner] for owner in _owners(case, subject) if owner in rejects)
     return _passed(Decimal(found), Decimal(allowed), "rejects in a row")
 
@@ -54,12 +56,21 @@ def max_order_to_trade_ratio(values: Values, case: Case, subject: str) -> Verdic
     began = ledger.days.get((case.rule.uid, subject))
     if began is None:
         return NO_MARK
+    if (wrong := _of_another_day(case, ledger.loss_marks.get((case.rule.uid, subject)))) is not None:
+        return wrong
     tallies = [ledger.tallies[owner] for owner in _owners(case, subject) if owner in ledger.tallies]
     messages = sum(tally.messages for tally in tallies) - began.messages
     executions = sum(tally.executions for tally in tallies) - began.executions
-    if messages < RATIO_FROM:
+    gateways = _gateways(case)
+    most = times(allowed, Decimal(max(executions * gateways, 1)))
+    if messages * gateways < RATIO_FROM or messages * gateways <= most:
         return None
-    return _passed(Decimal(messages), times(allowed, Decimal(max(executions, 1))), "order messages of the day")
+    return _passed(Decimal(messages), most / gateways, "order messages of the day")
+
+
+def _gateways(case: Case) -> int:
+    """Among how many gateways a row of rejects, and what is free of the ratio, is divided."""
+    return len(case.rule.gateways) or 1 if case.rule.total else 1
 
 
 def profit(case: Case, subject: str) -> Range | None:
@@ -87,6 +98,8 @@ def max_daily_loss(values: Values, case: Case, subject: str) -> Verdict:
     allowed, mark = decimal(values["value"]), _mark(case, subject)
     if mark is None or not mark.day_start:
         return NO_MARK
+    if (wrong := _of_another_day(case, mark)) is not None:
+        return wrong
     return _lost(decimal(mark.day_start), case, subject, Range.exactly(allowed))
 
 
@@ -120,6 +133,24 @@ def max_loss_per_minute(values: Values, case: Case, subject: str) -> Verdict:
 def _mark(case: Case, subject: str) -> pb.LossMarked | None:
     mark = case.ledger.loss_marks.get((case.rule.uid, subject))
     return mark if mark is not None and mark.currency in ("", case.rule.currency) else None
+
+
+def _of_another_day(case: Case, mark: pb.LossMarked | None) -> Over | None:
+    """What is measured from the beginning of a day that is over, or has not come. The first order of a day is still
+    judged by the day before, where nothing was journaled in between."""
+    if mark is None or not mark.day:
+        return None
+    now, before = (_day(case, at_ns) for at_ns in (case.order.at_ns, case.ledger.at_ns))
+    if mark.day in (now, before) or not now:
+        return None
+    return Over(mark.day, now, f"the gateway counts from the beginning of {mark.day}, and the trading day is {now}")
+
+
+def _day(case: Case, at_ns: int) -> str:
+    rule = case.rule
+    if rule.day is not None:
+        return hours.zoned_day(*rule.day, at_ns)
+    return hours.calendar_day(rule.limits.get("tradingHours", {}).get("calendar", hours.ALWAYS), at_ns)
 
 
 def _lost(start: Decimal, case: Case, subject: str, allowed: Range) -> Verdict:

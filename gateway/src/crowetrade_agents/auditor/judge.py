@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from crowetrade.bus.v1 import journal_pb2 as pb
 from crowetrade.bus.v1 import orders_pb2
-from crowetrade_agents.auditor import breaches, control
+from crowetrade_agents.auditor import breaches, control, hours
 from crowetrade_agents.auditor.case import Attempt, Case
 from crowetrade_agents.auditor.findings import Finding, NotJudged, Over, Unjudged, Verdict
 from crowetrade_agents.auditor.ledger import Ledger, Rule
@@ -130,6 +130,13 @@ def _in_force(ledger: Ledger, rules: list[Rule], order: Attempt) -> Iterator[Jud
             empty[0].name,
             Over("0", "1", "a rule without any limit blocks every order that it binds"),
         )
+    for rule in rules:
+        try:
+            if rule.day is not None:
+                hours.zoned_day(*rule.day, order.at_ns)
+        except ValueError as error:
+            text = f"the day cannot be read ({error}), which blocks every order that the rule binds"
+            yield "limitsInForce", rule.name, Over(" ".join(rule.day or ()), "", text)
     enforced = [rule for rule in rules if rule.enforced]
     if not enforced:
         yield "limitsInForce", "", Over("0", "1", "no enforced RiskLimit bound the order")

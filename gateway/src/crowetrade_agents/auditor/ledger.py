@@ -53,6 +53,8 @@ class Rule(NamedTuple):
     limits: Mapping[str, Mapping[str, str]]
     currency: str
     gateways: tuple[str, ...]
+    # Time zone and HH:MM at which its day begins; None: as its calendar says.
+    day: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, rule: config_pb2.RiskRule) -> Rule:
@@ -67,6 +69,7 @@ class Rule(NamedTuple):
             {limit.name: dict(limit.values) for limit in rule.limits},
             rule.currency,
             tuple(rule.gateways),
+            (rule.day.time_zone, rule.day.starts_at) if rule.HasField("day") else None,
         )
 
     def covers(self, symbol: str) -> bool:
@@ -347,10 +350,12 @@ class Ledger:
         key = body.uid or body.risk_limit, body.subject
         before = self.loss_marks.get(key)
         self.loss_marks[key] = body
-        if before is None or (before.day, before.messages, before.executions) != (
-            body.day,
-            body.messages,
-            body.executions,
+        # Where its day is counted by another calendar, it goes on under another name.
+        renamed = before is not None and before.calendar not in ("", body.calendar)
+        if (
+            before is None
+            or (before.messages, before.executions) != (body.messages, body.executions)
+            or (before.day != body.day and not renamed)
         ):
             rule = next((rule for rule in self.rules if rule.uid == key[0]), None)
             counted = self.members.get(rule.name, rule.strategies) if rule is not None else frozenset[str]()

@@ -65,14 +65,15 @@ _EXPECTED = (OSError, http.client.HTTPException, ValueError, _Refused)
 
 
 class KillSwitchWatch:
-    """Of one namespace; of all without one. `put` and `watching` are called in the event loop of `run`."""
+    """Of one namespace; of all without one. `put` and `watching` are called in the event loop of `run`; `watching` gets
+    the problem, empty while it watches."""
 
     def __init__(
         self,
         server: ApiServer,
         namespace: str,
         put: Callable[[KillCommand], None],
-        watching: Callable[[bool], None],
+        watching: Callable[[str], None],
         clock: Clock,
     ) -> None:
         within = f"/namespaces/{namespace}" if namespace else ""
@@ -122,15 +123,16 @@ class KillSwitchWatch:
                 for command in self._list_and_watch():
                     if command is None:
                         wait = FIRST_WAIT_SECONDS
-                        tell(lambda: self._watching(True))
+                        tell(lambda: self._watching(""))
                     else:
                         tell(partial(self._put, command))
             except Exception as error:  # noqa: BLE001 (the top of the thread: an answer of any shape must not end it)
                 if self._stopping.is_set():
                     return
                 text = str(error) if isinstance(error, _EXPECTED) else f"the answer makes no sense: {error!r}"
-                _log.warning("kill_switches_not_watched", error=text or type(error).__name__)
-                tell(lambda: self._watching(False))
+                problem = text or type(error).__name__
+                _log.warning("kill_switches_not_watched", error=problem)
+                tell(partial(self._watching, problem))
                 self._stopping.wait(wait)
                 wait = min(2 * wait, LAST_WAIT_SECONDS)
 

@@ -316,7 +316,8 @@ def _judging(rules: RuleSet, before: Judging) -> Judging:
                     judging.conduct.setdefault((strategy, TRIGGERS[limit.name]), []).append((limit, value, rule))
             if limit.name == max_consecutive_rejects.NAME:
                 for strategy in rule.strategies:
-                    judging.most_rejects[strategy] = min(value, judging.most_rejects.get(strategy, value))
+                    most = max_consecutive_rejects.admitted(value, rule)
+                    judging.most_rejects[strategy] = min(most, judging.most_rejects.get(strategy, most))
     return judging
 
 
@@ -334,6 +335,7 @@ def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
         known = old.watches.get(key)
         before = known.baseline if known is not None else _baseline_of(books.loss_marks.get(key))
         watch = watches[key] = Watch(rule, subject, owners, ledger, before)
+        _go_on(turn, watch)
         watch.capital = own_capital(live.configuration.capital, rule, subject)
         previous = known.owners if known is not None else members.get(rule.name, owners) if rule.total else owners
         if known is not None and known.ledger.scope == scope:
@@ -344,6 +346,14 @@ def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
         live.judging.days[watch.calendar] = ""
     live.standing.watches, live.standing.ledgers = watches, ledgers
     live.judging.settle = True
+
+
+def _go_on(turn: Turn, watch: Watch) -> None:
+    """Where days are counted in another way from now on, the one that has begun goes on until the next begins: nobody
+    loses sight of a loss because somebody has moved the boundary."""
+    baseline, days = watch.baseline, watch.calendar
+    if baseline.day and baseline.calendar and baseline.calendar != days.name and (day := days.day(turn.now_ns)):
+        _mark(turn, watch, baseline._replace(day=day, calendar=days.name))
 
 
 def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) -> None:
@@ -465,7 +475,13 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
         done = turn.books.tallies.of(watch.owners)
         # By the last quotes, whatever their age: markets rest while days end.
         last = watch.ledger.value if day and watch.ledger.was_known(facts.marks) else None
-        baseline = baseline._replace(day=day, day_start=last, messages=done.messages, executions=done.executions)
+        baseline = baseline._replace(
+            day=day,
+            day_start=last,
+            messages=done.messages,
+            executions=done.executions,
+            calendar=watch.calendar.name,
+        )
     elif baseline.day_start is None:
         baseline = baseline._replace(day_start=value)
     if baseline.peak is None:
@@ -487,6 +503,7 @@ def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
         messages=baseline.messages,
         executions=baseline.executions,
         currency=baseline.currency,
+        calendar=baseline.calendar,
     )
     if body != turn.books.loss_marks.get((watch.identity, watch.subject)):
         turn.record(journal_pb2.JournalEvent(loss_marked=body))
@@ -497,7 +514,7 @@ def _baseline_of(body: journal_pb2.LossMarked | None) -> Baseline:
         return Baseline()
     # Exact, so it may have more digits than a person may write.
     start, peak = (Decimal(text) if text else None for text in (body.day_start, body.peak))
-    return Baseline(body.day, start, peak, body.messages, body.executions, body.currency)
+    return Baseline(body.day, start, peak, body.messages, body.executions, body.currency, body.calendar)
 
 
 def _mark_peak(turn: Turn, watch: Watch) -> None:

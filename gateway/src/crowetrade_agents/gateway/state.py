@@ -17,12 +17,12 @@ from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Observe, Report, Tell
 from crowetrade_agents.gateway.order import Key, Order
-from crowetrade_agents.risk.calendars import Calendar
 from crowetrade_agents.risk.facts import Facts
 from crowetrade_agents.risk.pnl import Ledger
 from crowetrade_agents.risk.rules import RuleLimit
 from crowetrade_agents.risk.shares import Shares
 from crowetrade_agents.risk.standing import Latch, Standing, Watch
+from crowetrade_agents.risk.trading_days import Days
 from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueFeatures
 
@@ -123,7 +123,7 @@ class Judging:
     # Whether the feed was silent at the last command.
     silent: bool = False
     # The trading day by each calendar, looked at in another second than this.
-    days: dict[Calendar, str] = field(default_factory=dict)
+    days: dict[Days, str] = field(default_factory=dict)
     second: int = 0
     # Whether a round over the ledgers is going on, at which part it is, and whether something has moved since it began.
     ticking: bool = False

@@ -22,6 +22,7 @@ from crowetrade_agents.risk.fx import MAX_RATE_AGE_NS
 from crowetrade_agents.risk.limits import KNOWN, max_data_age_seconds
 from crowetrade_agents.risk.limits.limit import Limit
 from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.trading_days import ZonedDays, zoned_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Rule:
     gateways: tuple[str, ...] = ()
     # Oldest quote by which amounts in another currency are converted: maxDataAgeSeconds where the rule sets it.
     rate_age_ns: int = MAX_RATE_AGE_NS
+    # When its trading day begins; None: as its tradingHours say, or by UTC.
+    days: ZonedDays | None = None
 
     def covers(self, instrument: InstrumentId) -> bool:
         """Whether what happens in the instrument counts against it."""
@@ -142,13 +145,14 @@ class _Reading:
 def compile_rule(message: config_pb2.RiskRule) -> Rule:
     """Reads a rule; raises nothing: what cannot be read becomes its problem."""
     reading = _Reading(message.risk_limit)
-    for part in (message, *message.limits):
+    for part in (message, message.day, *message.limits):
         if numbers := sorted({unknown.field_number for unknown in UnknownFieldSet(part)}):  # type: ignore[attr-defined]
             reading.fail(Reason.UNKNOWN_LIMIT, f"has fields {numbers} that this gateway does not know")
     for limit in message.limits:
         _read(limit, reading)
     if not message.limits:
         reading.fail(Reason.UNREADABLE_LIMIT, "sets no limit")
+    days = _days(message, reading)
     return Rule(
         name=message.risk_limit,
         uid=message.uid,
@@ -167,7 +171,18 @@ def compile_rule(message: config_pb2.RiskRule) -> Rule:
         rate_age_ns=next(
             (value for limit, value in reading.limits if limit is max_data_age_seconds.LIMIT), MAX_RATE_AGE_NS
         ),
+        days=days,
     )
+
+
+def _days(message: config_pb2.RiskRule, reading: _Reading) -> ZonedDays | None:
+    if not message.HasField("day"):
+        return None
+    try:
+        return zoned_days(message.day.time_zone, message.day.starts_at)
+    except InvalidLimit as error:
+        reading.fail(Reason.UNREADABLE_LIMIT, f"has a day that cannot be read ({error})")
+        return None
 
 
 def _read(message: config_pb2.Limit, reading: _Reading) -> None:

@@ -34,13 +34,18 @@ SPLIT = frozenset(
     }
 )
 """Limits of which each gateway holds a share. Of the others some look at one order, some at one instrument, which is
-traded at one gateway, and maxConsecutiveRejects and maxOrderToTradeRatio count what strategies do at each gateway
-alone."""
+traded at one gateway. maxConsecutiveRejects is divided evenly: a share that followed demand would come after the reject
+that is one too many, and that is latched. maxOrderToTradeRatio holds at each gateway, and so for all together."""
 
 COUNTED = frozenset({"maxOrderRate", "maxOpenOrders"})
 """Those that count whole things."""
 WHOLE = Decimal(1)
 _TOWARD_ZERO = Context(prec=38, rounding=ROUND_DOWN)
+
+
+def gateways_of(rule: Rule) -> int:
+    """How many gateways count what the rule counts together; 1 for a rule that counts at each one alone."""
+    return max(len(rule.gateways), 1) if rule.total else 1
 
 
 def is_split(rule: Rule, limit: str) -> bool:

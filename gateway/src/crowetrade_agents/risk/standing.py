@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from crowetrade_agents.risk.calendars import ALWAYS_OPEN, Calendar, calendar_named
+from crowetrade_agents.risk.calendars import ALWAYS_OPEN, calendar_named
 from crowetrade_agents.risk.pnl import Ledger, Ledgers
 from crowetrade_agents.risk.reasons import Reason, Refusal
+from crowetrade_agents.risk.trading_days import Days
 from crowetrade_agents.risk.windows import MessageWindows
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Baseline(NamedTuple):
     messages: int = 0
     executions: int = 0
     currency: str = ""
+    # By what the day was counted; empty where an older gateway did not say it.
+    calendar: str = ""
 
 
 class Allowance(NamedTuple):
@@ -188,9 +191,11 @@ def subjects(rule: Rule) -> tuple[str, ...]:
     return ("",) if rule.total else tuple(sorted(rule.strategies))
 
 
-def calendar_of(rule: Rule) -> Calendar:
-    """The calendar by whose days the rule counts: that of its tradingHours, or the days of UTC."""
-    found: Calendar | None = next((value for limit, value in rule.limits if limit.name == "tradingHours"), None)
+def calendar_of(rule: Rule) -> Days:
+    """By what the rule's days are counted: its own, or the calendar of its tradingHours, or the days of UTC."""
+    if rule.days is not None:
+        return rule.days
+    found: Days | None = next((value for limit, value in rule.limits if limit.name == "tradingHours"), None)
     return calendar_named(ALWAYS_OPEN) if found is None else found
 
 

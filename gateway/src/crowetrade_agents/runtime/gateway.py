@@ -290,6 +290,8 @@ class GatewayProcess:
 
     async def _publish_status(self, status: status_pb2.GatewayStatus) -> None:
         status.watches_kill_switches = self._kills.watches
+        status.kill_switches_unwatched_since_unix_ns = self._kills.unwatched_since_ns
+        status.kill_switches_problem = self._kills.unwatched_problem
         if self._keeper is not None:
             status.credentials.CopyFrom(self._keeper.status())
         await self._bus.publish(subjects.gateway_status(self._file.namespace, self._file.name), status)

@@ -108,16 +108,17 @@ def watches_of(environment: Mapping[str, str], kills: Kills, clock: Clock) -> li
         )
     account = Path(environment.get(EnvName.SERVICE_ACCOUNT_DIRECTORY, SERVICE_ACCOUNT_DIRECTORY))
     server = ApiServer(host, read_port(environment, EnvName.API_SERVER_PORT, HTTPS_PORT), account)
-    watched = dict.fromkeys(("",) if "*" in names else names, False)
-
+    problems = dict.fromkeys(("",) if "*" in names else names, "the API server has not answered yet")
     gauge = metrics.KILL_SWITCHES_WATCHED.labels(kills.venue)
 
-    def watching(namespace: str, is_watched: bool) -> None:
-        watched[namespace] = is_watched
-        kills.watches = all(watched.values())
+    def watching(namespace: str, problem: str) -> None:
+        problems[namespace] = problem
+        kills.watched(next(filter(None, problems.values()), ""))
         gauge.set(kills.watches)
 
-    return [KillSwitchWatch(server, name, kills.put, partial(watching, name), clock) for name in watched]
+    for name, problem in problems.items():
+        watching(name, problem)
+    return [KillSwitchWatch(server, name, kills.put, partial(watching, name), clock) for name in problems]
 
 
 async def _trade(

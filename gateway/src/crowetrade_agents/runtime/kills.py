@@ -71,6 +71,9 @@ class Kills:
         self._storing = asyncio.Lock()
         # Whether KillSwitches are watched at the API server.
         self.watches = False
+        # Since when they are not although they should be, and why: as was found first.
+        self.unwatched_since_ns = 0
+        self.unwatched_problem = ""
         # Why there is no engine yet, for people.
         self.problem = "the gateway is starting"
         self.at_venue = AtVenue()
@@ -88,6 +91,14 @@ class Kills:
     def changed(self) -> asyncio.Event:
         """Is set at the next change; then there is another event."""
         return self._changed
+
+    def watched(self, problem: str) -> None:
+        """How the watch of KillSwitches stands: without a problem they are watched."""
+        self.watches = not problem
+        if self.watches:
+            self.unwatched_since_ns, self.unwatched_problem = 0, ""
+        elif not self.unwatched_since_ns:
+            self.unwatched_since_ns, self.unwatched_problem = self._clock.now_ns(), problem
 
     def put(self, command: KillCommand) -> None:
         """From any way, at any time; before whatever else the gateway has to do."""

@@ -120,7 +120,7 @@ def _changes(before: Rule, after: Rule) -> Iterator[Change]:
     yield _of_sets(set(before.strategies), set(after.strategies))
     yield _of_symbols(before.symbols, after.symbols)
     yield _by(int(before.enforce), int(after.enforce))
-    if (before.aggregate_total, before.currency) != (after.aggregate_total, after.currency):
+    if any(getattr(before, field) != getattr(after, field) for field in ("aggregate_total", "currency", "day")):
         yield Change.TIGHTENS
     if before.on_breach != after.on_breach:
         yield _of_actions(before.on_breach, after.on_breach)

@@ -222,7 +222,24 @@ def _everywhere(
     if waiting:
         text = f"Waiting for the gateways of {', '.join(waiting)} to confirm this version."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)
-    return condition(type_, True, Reason.ACKNOWLEDGED, f"In force at {', '.join(rules)}.")
+    text = f"In force at {', '.join(rules)}.{_divided(observed.limit, rules)}"
+    return condition(type_, True, Reason.ACKNOWLEDGED, text)
+
+
+def _divided(limit: RiskLimit, rules: Mapping[str, config_pb2.RiskRule]) -> str:
+    """What of a limit that counts over several gateways follows no demand."""
+    limits, gateways = limit.spec.limits, max((len(rule.gateways) for rule in rules.values()), default=0)
+    if gateways < 2:
+        return ""
+    rejects, text = limits.max_consecutive_rejects, ""
+    if rejects is not None:
+        text += (
+            f" maxConsecutiveRejects is divided evenly: each of {gateways} gateways admits {rejects // gateways} of "
+            f"{rejects} in a row."
+        )
+    if limits.max_order_to_trade_ratio is not None:
+        text += f" maxOrderToTradeRatio holds at each of {gateways} gateways, and so for all together."
+    return text
 
 
 def _breached(observed: Observed, previous: RiskLimitStatus) -> list[BreachStatus]:

@@ -110,6 +110,7 @@ def _conditions(
     if halted is not None and halted.reason not in STOPS_AS_WISHED:
         parts.insert(0, condition(ConditionType.READY, False, halted.reason, halted.message))
     refused = _strategies_refused(observed)
+    found += _kill_switches_not_watched(observed)
     found += [*([refused] if refused is not None else []), *name_taken(refusal)]
     ready = all_of(ConditionType.READY, parts, Reason(session.reason), session.message)
     venue = observed.venue
@@ -169,6 +170,20 @@ def _strategies_refused(observed: ObservedVenue) -> Condition | None:
         "they can send nothing. To let them trade here, select their namespaces and labels there."
     )
     return condition(ConditionType.STRATEGIES_REFUSED, True, Reason.STRATEGY_NOT_ALLOWED, text)
+
+
+def _kill_switches_not_watched(observed: ObservedVenue) -> list[Condition]:
+    """It halts nothing and is no reason not to be Ready: the two other ways are there."""
+    status = observed.gateway.status
+    if status is None or status.watches_kill_switches or not status.kill_switches_unwatched_since_unix_ns:
+        return []
+    text = (
+        f"The gateway cannot watch KillSwitches at the API server since "
+        f"{rfc3339(status.kill_switches_unwatched_since_unix_ns / 1e9)}: {cut(status.kill_switches_problem, 300)}. A "
+        "KillSwitch reaches it by the bus and directly alone, and re-arming waits. Check ClusterRole "
+        "crowetrade-gateway, its bindings, and operator.networkPolicy.apiServer of the chart."
+    )
+    return [condition(ConditionType.KILL_SWITCHES_NOT_WATCHED, True, Reason.WATCH_BROKEN, text)]
 
 
 def _halted(observed: ObservedVenue) -> Condition | None:

@@ -187,6 +187,29 @@ def test_each_gateway_that_it_concerns_counts() -> None:
     assert told(done.conditions, ConditionType.ENFORCED).message == "In force at sim-b, sim-fx."
 
 
+@pytest.mark.parametrize(
+    ("aggregate", "said"),
+    [
+        (
+            "Total",
+            " maxConsecutiveRejects is divided evenly: each of 2 gateways admits 2 of 5 in a row. maxOrderToTradeRatio "
+            "holds at each of 2 gateways, and so for all together.",
+        ),
+        ("PerStrategy", ""),
+    ],
+)
+def test_what_of_a_total_limit_has_a_fixed_part_at_each_gateway_is_said(aggregate: str, said: str) -> None:
+    manifest = change(limit_manifest(), "spec.limits", {"maxConsecutiveRejects": 5, "maxOrderToTradeRatio": "50"})
+    one = limit(change(manifest, "spec.aggregate", aggregate))
+    views = {
+        "sim-fx": fresh(enforcing(HERE, [BOTH], [one], beside=[THERE])),
+        "sim-b": fresh(enforcing(THERE, [BOTH], [one], beside=[HERE])),
+    }
+    around = surroundings([BOTH], venues=[HERE, THERE], limits=[one], gateways=views)
+    enforced = told(status_of(Observed(one, around, NOW)).conditions, ConditionType.ENFORCED)
+    assert enforced.message == f"In force at sim-b, sim-fx.{said}"
+
+
 def test_only_its_own_rule_counts() -> None:
     """Another limit that is not in force, and comes first by its name, does not make this one wait."""
     other = limit(limit_manifest("a-limit"))

@@ -188,6 +188,10 @@ IN_USE = keys(in_use=True, version="3", since_unix_ns=1_500_000_000 * 10**9)
 STALE = keys(
     in_use=True, version="3", since_unix_ns=1, reason="VaultAccessDenied", message="Vault denies reading the path"
 )
+UNWATCHED: Object = {
+    "kill_switches_unwatched_since_unix_ns": 1_700_000_000 * 10**9,
+    "kill_switches_problem": "[Errno 111] Connection refused",
+}
 CONDITIONS: dict[str, tuple[ObservedVenue, Settings, str, str, str, str]] = {
     "all is well: ready": (scene(), SETTINGS, "Ready", "True", "LoggedOn", "Venue sim-fx is logged on."),
     "all is well: session": (scene(), SETTINGS, "SessionEstablished", "True", "LoggedOn", "logged on"),
@@ -272,6 +276,30 @@ CONDITIONS: dict[str, tuple[ObservedVenue, Settings, str, str, str, str]] = {
         "True",
         "VaultAccessDenied",
         "Until then the gateway trades with the keys that it has",
+    ),
+    "the gateway cannot watch KillSwitches": (
+        scene(gateway=UNWATCHED),
+        SETTINGS,
+        "KillSwitchesNotWatched",
+        "True",
+        "WatchBroken",
+        "at the API server since 2023-11-14T22:13:20",
+    ),
+    "the gateway cannot watch KillSwitches: why": (
+        scene(gateway=UNWATCHED),
+        SETTINGS,
+        "KillSwitchesNotWatched",
+        "True",
+        "WatchBroken",
+        "[Errno 111] Connection refused. A KillSwitch reaches it by the bus and directly alone, and re-arming waits",
+    ),
+    "the gateway cannot watch KillSwitches: it trades": (
+        scene(gateway=UNWATCHED),
+        SETTINGS,
+        "Ready",
+        "True",
+        "LoggedOn",
+        "logged on",
     ),
     "the gateway trades, and Vault denies a new key: it has one": (
         scene(KEYED, gateway=STALE),
@@ -843,3 +871,9 @@ def test_what_the_account_still_holds_is_named() -> None:
     assert "The account holds 187000 EUR-USD." in note.text
     late = cascade(flattening(**deleting()), HOLDS, SETTINGS.stop_deadline_seconds)
     assert "that ema has closed its positions" in plan(late, SETTINGS).notes[0].text
+
+
+@pytest.mark.parametrize("fields", [{"watches_kill_switches": True}, {}], ids=["it watches", "an older gateway"])
+def test_a_gateway_that_does_not_say_that_its_watch_is_broken_has_no_such_condition(fields: Object) -> None:
+    types = [item.type for item in status_of(scene(gateway=fields)).conditions]
+    assert ConditionType.KILL_SWITCHES_NOT_WATCHED not in types

@@ -95,6 +95,14 @@ ACCEPTED: dict[str, tuple[ApiResource, Object]] = {
     "the sample of a venue": (VENUES, venue_manifest()),
     "the sample of a strategy": (STRATEGIES, strategy_manifest()),
     "the sample of a limit": (RISK_LIMITS, limit_manifest()),
+    "a day of its own": (
+        RISK_LIMITS,
+        change(limit_manifest(), "spec.day", {"timeZone": "America/New_York", "startsAt": "17:00"}),
+    ),
+    "a day in a zone of three parts": (
+        RISK_LIMITS,
+        change(limit_manifest(), "spec.day", {"timeZone": "America/Argentina/Buenos_Aires"}),
+    ),
     "a recording for each instrument": (VENUES, venue_of([*sampled("A"), {"symbol": "B", **FILE}], ["B", "A"])),
     "a recording of trades beside another": (VENUES, venue_of([*sampled("A"), {"symbol": "A", **FILE}], ["A"])),
     "a queue model with files": (
@@ -231,6 +239,22 @@ REFUSED: dict[str, tuple[ApiResource, Object, str]] = {
         STRATEGIES,
         executed(MAKER, style="Quote", timeInForce="GTC", requoteTicks=0),
         "requoteTicks.*greater than or equal to 1",
+    ),
+    "a day in a zone that does not exist": (
+        RISK_LIMITS,
+        change(limit_manifest(), "spec.day", {"timeZone": "Europe/Nowhere"}),
+        "Europe/Nowhere",
+    ),
+    "a day in a zone that is an offset": (
+        RISK_LIMITS,
+        change(limit_manifest(), "spec.day", {"timeZone": "+02:00"}),
+        "must be an IANA time zone such as America/New_York or UTC",
+    ),
+    "a day without a zone": (RISK_LIMITS, change(limit_manifest(), "spec.day", {"startsAt": "17:00"}), "timeZone"),
+    "a day that begins at no time of a clock": (
+        RISK_LIMITS,
+        change(limit_manifest(), "spec.day", {"timeZone": "UTC", "startsAt": "24:00"}),
+        "must be a time of day in quotes",
     ),
     "a limit without limits": (RISK_LIMITS, change(limit_manifest(), "spec.limits", {}), "set at least one of"),
     "a KillSwitch engaged without a reason": (

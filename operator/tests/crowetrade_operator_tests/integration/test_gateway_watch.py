@@ -49,6 +49,9 @@ class Seen:
         self.commands: list[KillCommand] = []
         self.watching: list[bool] = []
 
+    def watched(self, problem: str) -> None:
+        self.watching.append(not problem)
+
     def kinds(self) -> list[str]:
         return [f"{type(item).__name__} {_generation(item)}" for item in self.commands]
 
@@ -61,7 +64,7 @@ def _generation(command: KillCommand) -> int:
 async def watching(port: int, account: Path, namespace: str) -> AsyncIterator[Seen]:
     seen = Seen()
     address = ApiServerAddress("127.0.0.1", port, account)
-    watch = KillSwitchWatch(address, namespace, seen.commands.append, seen.watching.append, SystemClock())
+    watch = KillSwitchWatch(address, namespace, seen.commands.append, seen.watched, SystemClock())
     task = asyncio.create_task(watch.run())
     try:
         yield seen

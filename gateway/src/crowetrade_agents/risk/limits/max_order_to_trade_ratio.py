@@ -1,6 +1,10 @@
 """Most order messages for each execution in the trading day (MiFID II Article 48(6), RTS 9), judged from 100 messages
 on. New orders, cancels and replacements count, refused ones too; refused ones are counted within a second. No
-execution yet counts as one."""
+execution yet counts as one.
+
+Of strategies that are counted together at several gateways each gateway sees its own: the ratio of all is never above
+the highest of the gateways' ratios, so the limit holds at each of them. What is free at the beginning of a day, the
+messages before the hundredth and one execution, is divided among them."""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from crowetrade_agents.risk.limits.limit import Check, Limit, Use, amount, parse
 from crowetrade_agents.risk.limits.loss import by_rule
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
+from crowetrade_agents.risk.shares import gateways_of
 from crowetrade_agents.risk.standing import Watch, identity, subjects
 
 if TYPE_CHECKING:
@@ -30,10 +35,18 @@ class Traffic(NamedTuple):
 
     messages: int
     executions: int
+    # Of how many gateways this is one.
+    gateways: int = 1
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there are enough messages."""
+        return self.messages * self.gateways >= JUDGED_FROM
 
     def is_above(self, most: Decimal) -> bool:
         """Whether there are more messages for each execution, and enough of them to judge."""
-        return self.messages >= JUDGED_FROM and self.messages > most * max(self.executions, 1)
+        each = self.gateways
+        return self.is_judged and self.messages * each > most * max(self.executions * each, 1)
 
     @property
     def ratio(self) -> Decimal:
@@ -49,8 +62,9 @@ def today(facts: Facts, rule: Rule, subject: str) -> Traffic | None:
 def _since(watch: Watch | None, facts: Facts) -> Traffic | None:
     if watch is None or not watch.baseline.day:
         return None
-    done = facts.standing.tallies.of(watch.owners)
-    return Traffic(done.messages - watch.baseline.messages, done.executions - watch.baseline.executions)
+    done, before = facts.standing.tallies.of(watch.owners), watch.baseline
+    gateways = gateways_of(watch.rule)
+    return Traffic(done.messages - before.messages, done.executions - before.executions, gateways)
 
 
 def breach(value: Decimal, facts: Facts, rule: Rule, subject: str) -> str | None:
@@ -90,7 +104,7 @@ def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
     """The ratio of each subject that is judged."""
     for subject in subjects(rule):
         found = today(sums.facts, rule, subject)
-        if found is not None and found.messages >= JUDGED_FROM:
+        if found is not None and found.is_judged:
             yield Use(rule.name, NAME, subject, found.ratio, value)
 
 

@@ -1045,6 +1045,7 @@ class LossMarked(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
     risk_limit: _builtins.str
     """Name of the RiskLimit."""
     uid: _builtins.str
@@ -1052,7 +1053,9 @@ class LossMarked(_message.Message):
     subject: _builtins.str
     """Name of the Strategy; empty for all that the rule counts together."""
     day: _builtins.str
-    """Trading day of the limit's calendar, YYYY-MM-DD; empty before a day was marked."""
+    """Trading day of the limit's calendar, or the date on which the day began by its own day, YYYY-MM-DD; empty before a
+    day was marked.
+    """
     day_start: _builtins.str
     """Profit and loss since the journal began when that day began, in the rule's currency; empty while it is not known."""
     peak: _builtins.str
@@ -1065,6 +1068,8 @@ class LossMarked(_message.Message):
     """Executions since the journal began when that day began, as messages."""
     currency: _builtins.str
     """The rule's currency at that time."""
+    calendar: _builtins.str
+    """By what the day was counted: the name of a calendar, or HH:MM and a time zone; empty in journals of older gateways."""
     def __init__(
         self,
         *,
@@ -1077,10 +1082,11 @@ class LossMarked(_message.Message):
         messages: _builtins.int = ...,
         executions: _builtins.int = ...,
         currency: _builtins.str = ...,
+        calendar: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "day", b"day", "day_start", b"day_start", "executions", b"executions", "messages", b"messages", "peak", b"peak", "risk_limit", b"risk_limit", "subject", b"subject", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "currency", b"currency", "day", b"day", "day_start", b"day_start", "executions", b"executions", "messages", b"messages", "peak", b"peak", "risk_limit", b"risk_limit", "subject", b"subject", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

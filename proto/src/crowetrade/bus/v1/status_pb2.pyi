@@ -487,6 +487,8 @@ class GatewayStatus(_message.Message):
     KILLS_FIELD_NUMBER: _builtins.int
     WATCHES_KILL_SWITCHES_FIELD_NUMBER: _builtins.int
     CREDENTIALS_FIELD_NUMBER: _builtins.int
+    KILL_SWITCHES_UNWATCHED_SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    KILL_SWITCHES_PROBLEM_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace of the VenueConnection."""
     venue: _builtins.str
@@ -519,6 +521,10 @@ class GatewayStatus(_message.Message):
     """MarketData.sequence last published."""
     watches_kill_switches: _builtins.bool
     """False while the gateway cannot watch KillSwitches at the API server itself."""
+    kill_switches_unwatched_since_unix_ns: _builtins.int
+    """Wall clock since which it cannot watch them, nanoseconds since the Unix epoch; 0 while it does, or has none to watch."""
+    kill_switches_problem: _builtins.str
+    """Why, as was found first; empty while it does."""
     @_builtins.property
     def risk_acknowledgements(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskAcknowledgement]:
         """Rules received."""
@@ -578,10 +584,12 @@ class GatewayStatus(_message.Message):
         kills: _abc.Iterable[_kill_pb2.KillAcknowledgement] | None = ...,
         watches_kill_switches: _builtins.bool = ...,
         credentials: Global___CredentialsStatus | None = ...,
+        kill_switches_unwatched_since_unix_ns: _builtins.int = ...,
+        kill_switches_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "blocked_message", b"blocked_message", "blocked_reason", b"blocked_reason", "breaches", b"breaches", "config_revision", b"config_revision", "credentials", b"credentials", "fencing_token", b"fencing_token", "journal_sequence", b"journal_sequence", "kills", b"kills", "latency_p99_micros", b"latency_p99_micros", "market_data_sequence", b"market_data_sequence", "namespace", b"namespace", "pod", b"pod", "positions", b"positions", "risk_acknowledgements", b"risk_acknowledgements", "sent_unix_ns", b"sent_unix_ns", "session", b"session", "session_message", b"session_message", "session_since_unix_ns", b"session_since_unix_ns", "throttled_total", b"throttled_total", "utilisation", b"utilisation", "venue", b"venue", "waiting_for", b"waiting_for", "watches_kill_switches", b"watches_kill_switches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "blocked_message", b"blocked_message", "blocked_reason", b"blocked_reason", "breaches", b"breaches", "config_revision", b"config_revision", "credentials", b"credentials", "fencing_token", b"fencing_token", "journal_sequence", b"journal_sequence", "kill_switches_problem", b"kill_switches_problem", "kill_switches_unwatched_since_unix_ns", b"kill_switches_unwatched_since_unix_ns", "kills", b"kills", "latency_p99_micros", b"latency_p99_micros", "market_data_sequence", b"market_data_sequence", "namespace", b"namespace", "pod", b"pod", "positions", b"positions", "risk_acknowledgements", b"risk_acknowledgements", "sent_unix_ns", b"sent_unix_ns", "session", b"session", "session_message", b"session_message", "session_since_unix_ns", b"session_since_unix_ns", "throttled_total", b"throttled_total", "utilisation", b"utilisation", "venue", b"venue", "waiting_for", b"waiting_for", "watches_kill_switches", b"watches_kill_switches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

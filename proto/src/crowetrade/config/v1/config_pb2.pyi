@@ -164,6 +164,32 @@ class Limit(_message.Message):
 Global___Limit: _TypeAlias = Limit  # noqa: Y015
 
 @_typing.final
+class TradingDay(_message.Message):
+    """When the trading day of a rule begins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    STARTS_AT_FIELD_NUMBER: _builtins.int
+    time_zone: _builtins.str
+    """IANA name of a time zone."""
+    starts_at: _builtins.str
+    """HH:MM on the clock of that zone."""
+    def __init__(
+        self,
+        *,
+        time_zone: _builtins.str = ...,
+        starts_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["starts_at", b"starts_at", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TradingDay: _TypeAlias = TradingDay  # noqa: Y015
+
+@_typing.final
 class RiskRule(_message.Message):
     """A RiskLimit compiled for one gateway."""
 
@@ -181,6 +207,7 @@ class RiskRule(_message.Message):
     WARN_AT_FIELD_NUMBER: _builtins.int
     ON_BREACH_FIELD_NUMBER: _builtins.int
     GATEWAYS_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
     risk_limit: _builtins.str
     """Name of the RiskLimit."""
     uid: _builtins.str
@@ -215,6 +242,12 @@ class RiskRule(_message.Message):
         together are split among them.
         """
 
+    @_builtins.property
+    def day(self) -> Global___TradingDay:
+        """When the trading day begins; absent: with the sessions of tradingHours' calendar, or at midnight UTC. One that
+        cannot be read blocks.
+        """
+
     def __init__(
         self,
         *,
@@ -230,10 +263,11 @@ class RiskRule(_message.Message):
         warn_at: _builtins.str = ...,
         on_breach: _builtins.str = ...,
         gateways: _abc.Iterable[_builtins.str] | None = ...,
+        day: Global___TradingDay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate_total", b"aggregate_total", "currency", b"currency", "enforce", b"enforce", "gateways", b"gateways", "generation", b"generation", "limits", b"limits", "on_breach", b"on_breach", "risk_limit", b"risk_limit", "strategies", b"strategies", "symbols", b"symbols", "uid", b"uid", "warn_at", b"warn_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate_total", b"aggregate_total", "currency", b"currency", "day", b"day", "enforce", b"enforce", "gateways", b"gateways", "generation", b"generation", "limits", b"limits", "on_breach", b"on_breach", "risk_limit", b"risk_limit", "strategies", b"strategies", "symbols", b"symbols", "uid", b"uid", "warn_at", b"warn_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
