@@ -13,7 +13,8 @@ from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_agents.control.state import Configuration, OnRecord
 from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.risk.rules import RuleSet, compile_rule
+from crowetrade_agents.risk.rule_reading import compile_rule
+from crowetrade_agents.risk.rules import RuleSet
 
 SECOND = 1_000_000_000
 DESKS = ("macro", "carry")

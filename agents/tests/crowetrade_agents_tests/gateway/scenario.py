@@ -18,7 +18,8 @@ from crowetrade_agents.gateway.books import Books, recover
 from crowetrade_agents.gateway.engine import handle
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import GatewayState, Settings
-from crowetrade_agents.risk.rules import RuleSet, compile_rule
+from crowetrade_agents.risk.rule_reading import compile_rule
+from crowetrade_agents.risk.rules import RuleSet
 from crowetrade_agents.venues import port
 
 SECOND = 1_000_000_000

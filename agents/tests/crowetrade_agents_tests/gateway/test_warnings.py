@@ -9,7 +9,8 @@ import pytest
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.gateway.status import UTILISATION_KEPT, gateway_status
 from crowetrade_agents.gateway.warnings import Warnings
-from crowetrade_agents.risk.rules import Rule, compile_rule
+from crowetrade_agents.risk.rule_reading import compile_rule
+from crowetrade_agents.risk.rules import Rule
 from crowetrade_agents_tests.gateway.breaches import Desk, loss_rule
 
 RULE = compile_rule(loss_rule({"maxDailyLoss": "100"}, warn_at="0.7"))

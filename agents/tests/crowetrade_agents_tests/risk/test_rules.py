@@ -12,7 +12,8 @@ from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.approved import ApprovedOrder
 from crowetrade_agents.risk.limits.max_order_rate import Rate
 from crowetrade_agents.risk.reasons import Reason, Refusal
-from crowetrade_agents.risk.rules import RuleSet, compile_rule
+from crowetrade_agents.risk.rule_reading import compile_rule
+from crowetrade_agents.risk.rules import RuleSet
 from crowetrade_agents_tests.risk.values import EUR, JPY, LIMITS, SECOND, D, facts, message, new, order, rule, rules
 
 

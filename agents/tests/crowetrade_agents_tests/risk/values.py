@@ -16,7 +16,8 @@ from crowetrade_agents.risk.case import Case, Counted
 from crowetrade_agents.risk.facts import Exposure, Facts, Proposal
 from crowetrade_agents.risk.limits.limit import Limit
 from crowetrade_agents.risk.reasons import Reason, Refusal
-from crowetrade_agents.risk.rules import Rule, RuleSet, compile_rule
+from crowetrade_agents.risk.rule_reading import compile_rule
+from crowetrade_agents.risk.rules import Rule, RuleSet
 from crowetrade_agents.risk.valuation import exactly
 from crowetrade_agents.risk.windows import MessageWindows
 

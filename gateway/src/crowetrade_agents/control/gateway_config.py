@@ -1,7 +1,7 @@
 """From the bytes of a GatewayConfig to what is in force. Pure.
 
 What cannot be read completely is not read in part: the whole configuration is unreadable, which stops every new order.
-A rule that cannot be read is the exception: it blocks what it binds (risk/rules.py).
+A rule that cannot be read is the exception: it blocks what it binds (risk/rule_reading.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.numbers import parse
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import InvalidNumber
-from crowetrade_agents.risk.rules import RuleSet, compile_rule
+from crowetrade_agents.risk.rule_reading import compile_rule
+from crowetrade_agents.risk.rules import RuleSet
 from crowetrade_api.gateway_config import revision_of
 
 _STATES = {

@@ -53,4 +53,4 @@ _ALL: tuple[Limit[Any], ...] = (
 )
 
 KNOWN: Mapping[str, Limit[Any]] = {limit.name: limit for limit in _ALL}
-"""By the name that stands in RiskLimit.spec.limits. What is not here blocks (see risk/rules.py)."""
+"""By the name that stands in RiskLimit.spec.limits. What is not here blocks (see risk/rule_reading.py)."""
