@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,18 @@ class Counts:
             "crowetrade_operator_api_requests_total",
             lambda labels: labels["resource"] != "leases" and labels["verb"] not in ("get", "list", "watch"),
         )
+
+    def requests_since(self, before: Counts) -> dict[str, int]:
+        """How many of each kind there were since then, besides those for the Lease, by verb and resource."""
+        then, now = before._by_kind(), self._by_kind()
+        return {name: now[name] - then[name] for name in sorted(now) if now[name] > then[name]}
+
+    def _by_kind(self) -> Counter[str]:
+        found = Counter[str]()
+        for labels, value in self._samples.get("crowetrade_operator_api_requests_total", ()):
+            if labels["resource"] != "leases":
+                found[f"{labels['verb']} {labels['resource']}"] += int(value)
+        return found
 
     @property
     def status_writes(self) -> float:

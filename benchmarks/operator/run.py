@@ -39,8 +39,10 @@ from crowetrade_operator.cluster.resources import (
     STRATEGIES,
     ApiResource,
 )
+from crowetrade_operator.reconcile.audit_record import KEEP_SECONDS
 from crowetrade_operator_tests.conftest import install_crds
 from crowetrade_operator_tests.servers import ApiServer, Process
+from crowetrade_process.audit.trail import CHECKPOINT_SECONDS
 
 Object = dict[str, Any]
 SYSTEM = "bench-system"
@@ -307,14 +309,17 @@ class _Run:
 
     async def _idle(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
         """Everybody reports the same, for a minute, because some things are looked at every 30 s. Statuses that are
-        written again for their time alone are counted apart."""
+        written again for their time alone are counted apart. What was edited before is told to the audit trail, whose
+        checkpoint comes later and is kept later still: that is no rest yet."""
+        await asyncio.sleep(CHECKPOINT_SECONDS + KEEP_SECONDS)
         cpu, before = cpu_seconds(operator.pid), await operator.counts()
         await asyncio.sleep(IDLE_SECONDS)
         after, used = await operator.counts(), cpu_seconds(operator.pid) - cpu
         cores = round(used / IDLE_SECONDS, 3)
         renewed = after.renewed - before.renewed
         requests = after.requests - before.requests - renewed
-        keep("idle.requests", "", [requests], seconds=IDLE_SECONDS, cpu_cores=cores, renewed=renewed)
+        kinds = after.requests_since(before)
+        keep("idle.requests", "", [requests], seconds=IDLE_SECONDS, cpu_cores=cores, renewed=renewed, kinds=kinds)
 
     async def _restart(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
         """A new process, then another one that takes over from one that is killed, then from one that ends."""
