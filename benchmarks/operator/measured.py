@@ -136,6 +136,12 @@ class Counts:
         wanted = {"verb": "list", "resource": resource.plural}
         return self._sum("crowetrade_operator_api_requests_total", lambda labels: wanted.items() <= labels.items())
 
+    @property
+    def unread(self) -> float:
+        """Words of gateways that it has kept while it waits."""
+        wanted = {"schema": "GatewayStatus", "result": "unread"}
+        return self._sum("crowetrade_operator_bus_messages_total", lambda labels: wanted.items() <= labels.items())
+
     def applied(self, resource: ApiResource) -> float:
         """How often an object of that kind."""
         wanted = {"verb": "apply", "resource": resource.plural}

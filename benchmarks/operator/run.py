@@ -345,14 +345,15 @@ class _Run:
             await stopping
 
     async def _waiting(self, name: str) -> OperatorProcess:
-        """Another replica, which knows the cluster and waits for the Lease."""
+        """Another replica, which knows the cluster and has heard every gateway, and waits for the Lease."""
         replica = self.start(name)
 
         async def knows() -> bool:
-            # The last kind of all.
-            return (await replica.counts()).listed(NAMESPACES) > 0
+            counts = await replica.counts()
+            # The last kind of all; and each gateway speaks once a second, in turn.
+            return counts.listed(NAMESPACES) > 0 and counts.unread >= 2 * self.fleet.venues
 
-        await until(f"{name} to have listed", knows)
+        await until(f"{name} to know what a leader knows", knows)
         return replica
 
     async def _say(self, subject: str, text: bytes) -> None:
