@@ -84,7 +84,7 @@ class Relist:
         metrics.WATCH_EVENTS.labels(kind, type_).inc()
 
     def heard(self, resource: ApiResource, namespace: str) -> None:
-        """The watch of a kind of a namespace has brought something, at least a bookmark. May be called in any thread."""
+        """The watch of a kind of a namespace has brought something, if only a bookmark. May be called in any thread."""
         self._heard[resource.kind, namespace] = self._clock()
 
     def seconds_since_event(self) -> float:
