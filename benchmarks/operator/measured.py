@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,18 @@ class Counts:
             lambda labels: labels["resource"] != "leases" and labels["verb"] not in ("get", "list", "watch"),
         )
 
+    def requests_since(self, before: Counts) -> dict[str, int]:
+        """How many of each kind there were since then, besides those for the Lease, by verb and resource."""
+        then, now = before._by_kind(), self._by_kind()
+        return {name: now[name] - then[name] for name in sorted(now) if now[name] > then[name]}
+
+    def _by_kind(self) -> Counter[str]:
+        found = Counter[str]()
+        for labels, value in self._samples.get("crowetrade_operator_api_requests_total", ()):
+            if labels["resource"] != "leases":
+                found[f"{labels['verb']} {labels['resource']}"] += int(value)
+        return found
+
     @property
     def status_writes(self) -> float:
         """Of the writes."""
@@ -122,6 +135,12 @@ class Counts:
         """How often the objects of that kind were."""
         wanted = {"verb": "list", "resource": resource.plural}
         return self._sum("crowetrade_operator_api_requests_total", lambda labels: wanted.items() <= labels.items())
+
+    @property
+    def unread(self) -> float:
+        """Words of gateways that it has kept while it waits."""
+        wanted = {"schema": "GatewayStatus", "result": "unread"}
+        return self._sum("crowetrade_operator_bus_messages_total", lambda labels: wanted.items() <= labels.items())
 
     def applied(self, resource: ApiResource) -> float:
         """How often an object of that kind."""

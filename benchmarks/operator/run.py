@@ -39,8 +39,10 @@ from crowetrade_operator.cluster.resources import (
     STRATEGIES,
     ApiResource,
 )
+from crowetrade_operator.reconcile.audit_record import KEEP_SECONDS
 from crowetrade_operator_tests.conftest import install_crds
 from crowetrade_operator_tests.servers import ApiServer, Process
+from crowetrade_process.audit.trail import CHECKPOINT_SECONDS
 
 Object = dict[str, Any]
 SYSTEM = "bench-system"
@@ -308,14 +310,17 @@ class _Run:
 
     async def _idle(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
         """Everybody reports the same, for a minute, because some things are looked at every 30 s. Statuses that are
-        written again for their time alone are counted apart."""
+        written again for their time alone are counted apart. What was edited before is told to the audit trail, whose
+        checkpoint comes later and is kept later still: that is no rest yet."""
+        await asyncio.sleep(CHECKPOINT_SECONDS + KEEP_SECONDS)
         cpu, before = cpu_seconds(operator.pid), await operator.counts()
         await asyncio.sleep(IDLE_SECONDS)
         after, used = await operator.counts(), cpu_seconds(operator.pid) - cpu
         cores = round(used / IDLE_SECONDS, 3)
         renewed = after.renewed - before.renewed
         requests = after.requests - before.requests - renewed
-        keep("idle.requests", "", [requests], seconds=IDLE_SECONDS, cpu_cores=cores, renewed=renewed)
+        kinds = after.requests_since(before)
+        keep("idle.requests", "", [requests], seconds=IDLE_SECONDS, cpu_cores=cores, renewed=renewed, kinds=kinds)
 
     async def _restart(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
         """A new process, then another one that takes over from one that is killed, then from one that ends."""
@@ -341,14 +346,15 @@ class _Run:
             await stopping
 
     async def _waiting(self, name: str) -> OperatorProcess:
-        """Another replica, which knows the cluster and waits for the Lease."""
+        """Another replica, which knows the cluster and has heard every gateway, and waits for the Lease."""
         replica = self.start(name)
 
         async def knows() -> bool:
-            # The last kind of all.
-            return (await replica.counts()).listed(NAMESPACES) > 0
+            counts = await replica.counts()
+            # The last kind of all; and each gateway speaks once a second, in turn.
+            return counts.listed(NAMESPACES) > 0 and counts.unread >= 2 * self.fleet.venues
 
-        await until(f"{name} to have listed", knows)
+        await until(f"{name} to know what a leader knows", knows)
         return replica
 
     async def _say(self, subject: str, text: bytes) -> None:

@@ -310,7 +310,7 @@ class Operator:
             if not namespaces:
                 return
             watched_namespaces.update(namespaces)
-            threads.append(Watch(cluster.configuration, tuple(filter(None, namespaces)), sink, listed))
+            threads.append(Watch(cluster.configuration, tuple(filter(None, namespaces)), sink, listed, relist.heard))
             threads[-1].start()
             watches.start(namespaces)
 

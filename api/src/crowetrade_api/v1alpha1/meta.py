@@ -125,11 +125,12 @@ def _leniently(value: Any, validate: Callable[[Any], T]) -> T:
     """Leaves out what cannot be read: a status may hold words of another version, and is only a report."""
     if not isinstance(value, dict):
         return validate(value if isinstance(value, BaseModel) else {})
-    left = copy.deepcopy(value)
+    left = value
     while True:
         try:
             return validate(left)
         except ValidationError as error:
+            left = copy.deepcopy(value) if left is value else left
             first = error.errors()[0]
             path = first["loc"][:-1] if first["type"] == "missing" else first["loc"]
             if not _leave_out(left, path):

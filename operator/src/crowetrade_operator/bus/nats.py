@@ -431,6 +431,8 @@ class Bus:
     async def _heard(self, message: Msg) -> None:
         if self._waits:
             self._unread[message.subject] = (self.board.clock(), message)
+            # Agents are not heard yet.
+            metrics.BUS_MESSAGES.labels(status_pb2.GatewayStatus.DESCRIPTOR.name, "unread").inc()
         else:
             self._take(message)
 

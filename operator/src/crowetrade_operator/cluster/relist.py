@@ -1,8 +1,9 @@
-"""Lists what is watched: once before the start, and from time to time to find what a watch has lost.
+"""Lists what is watched: once before the start, and later what a watch may have lost.
 
-The list at the start means that no decision is ever made from half of the objects. A later list that finds a change
-which the watch has not brought shortly after is the sign of a stalled watch, which looks exactly like a quiet cluster
-otherwise.
+The list at the start means that no decision is ever made from half of the objects. A watch that still brings something
+has lost nothing, and is not listed again: the API server sends a bookmark about once a minute where nothing changes. A
+kind whose watch has brought nothing for longer is listed; where that finds a change which the watch has not brought
+shortly after, the watch is stalled. For what no watch can tell, everything is listed again from time to time.
 
 A namespace in which one kind cannot be listed, because it is forbidden or not there, is not worked in at all: limits
 that nobody sees would not be in force. The others go on, and it is asked for again until it can be read.
@@ -29,6 +30,10 @@ from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 log = structlog.get_logger()
 
 GRACE_SECONDS = 30.0
+FOLLOWED_SECONDS = 150.0
+"""So long a watch may bring nothing, not even a bookmark, until what it watches is listed again."""
+LIST_SECONDS = 3_600.0
+"""After so long everything is listed again, whatever its watch brings."""
 
 
 def what_to_look_at(resource: ApiResource, code: int) -> str:
@@ -61,6 +66,9 @@ class Relist:
         self._watched: dict[str, int] = {}
         # By kind and namespace: up to which version its list was read last.
         self._versions: dict[tuple[str, str], str] = {}
+        # By kind and namespace: when its watch brought something last, and when its list was read.
+        self._heard: dict[tuple[str, str], float] = {}
+        self._listed: dict[tuple[str, str], float] = {}
         # The cache tells what came while a list was read, of one list at a time.
         self._listing = asyncio.Lock()
         self.unreadable: dict[str, str] = {}
@@ -74,6 +82,10 @@ class Relist:
         kind = item["kind"]
         self._watched[kind] = max(self._watched.get(kind, 0), version_of(item))
         metrics.WATCH_EVENTS.labels(kind, type_).inc()
+
+    def heard(self, resource: ApiResource, namespace: str) -> None:
+        """The watch of a kind of a namespace has brought something, if only a bookmark. May be called in any thread."""
+        self._heard[resource.kind, namespace] = self._clock()
 
     def seconds_since_event(self) -> float:
         """How long the watch has been silent; a quiet cluster is silent, too."""
@@ -118,10 +130,12 @@ class Relist:
         return [name for name in list(self.unreadable) if await self._list(name, self._kinds) is not None]
 
     async def check(self, grace: float = GRACE_SECONDS) -> None:
-        """One check: what the list finds must have come by the watch when the grace is over."""
+        """One check: what the list finds must have come by the watch when the grace is over. What is followed is not
+        listed."""
         newest: Counter[str] = Counter()
         for namespace in self.readable:
-            for kind, version in (await self._list(namespace, self._kinds) or {}).items():
+            kinds = [resource for resource in self._kinds if not self._is_followed(resource, namespace)]
+            for kind, version in (await self._list(namespace, kinds) or {}).items():
                 newest[kind] = max(newest[kind], version)
         behind = self._behind(newest)
         if behind:
@@ -131,6 +145,11 @@ class Relist:
         metrics.WATCH_STALLED.set(bool(behind))
         if behind:
             log.error("watch stalled", kinds=behind)
+
+    def _is_followed(self, resource: ApiResource, namespace: str) -> bool:
+        place, now = (resource.kind, namespace), self._clock()
+        heard, listed = self._heard.get(place, float("-inf")), self._listed.get(place, float("-inf"))
+        return now - heard < FOLLOWED_SECONDS and now - listed < LIST_SECONDS
 
     def _behind(self, newest: Mapping[str, int]) -> list[str]:
         return sorted(kind for kind, version in newest.items() if version > self._watched.get(kind, 0))
@@ -159,6 +178,7 @@ class Relist:
                 resource, namespace, resource.selector, metadata_only=resource.metadata_only
             )
             self._versions[resource.kind, namespace] = version
+            self._listed[resource.kind, namespace] = self._clock()
             return self._cache.replace(resource, namespace, items, version)
 
     def _not_read(self, namespace: str, resource: ApiResource, error: ClusterError) -> None:

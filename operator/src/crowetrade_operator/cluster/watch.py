@@ -87,6 +87,7 @@ class Watches:
                     resource, version, namespace, resource.selector, metadata_only=resource.metadata_only
                 ):
                     version, delay = item["metadata"]["resourceVersion"], FIRST_DELAY
+                    self._relist.heard(resource, namespace)
                     if type_ != "BOOKMARK":
                         self._sink(type_, item)
             except ClusterError as error:

@@ -13,6 +13,7 @@ holds the addresses at which clouds tell a machine its credentials, unless it is
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable
@@ -131,9 +132,15 @@ def _selectors(peer: Peer) -> list[dict[str, Any]]:
 
 
 def _block(cidr: str) -> dict[str, Any]:
+    left_out = _left_out(cidr)
+    return {"cidr": cidr, "except": list(left_out)} if left_out else {"cidr": cidr}
+
+
+@functools.lru_cache
+def _left_out(cidr: str) -> tuple[str, ...]:
+    """Networks are those of the settings, and are asked for with each policy."""
     network = ipaddress.ip_network(cidr)
-    left_out = [other for other in METADATA_NETWORKS if _inside(ipaddress.ip_network(other), network)]
-    return {"cidr": cidr, "except": left_out} if left_out else {"cidr": cidr}
+    return tuple(other for other in METADATA_NETWORKS if _inside(ipaddress.ip_network(other), network))
 
 
 def _inside(inner: ipaddress.IPv4Network | ipaddress.IPv6Network, outer: object) -> bool:

@@ -6,7 +6,8 @@ keep their own state in annotations and patch objects. Children are watched by c
 
 Where a watch is too old (410 Gone) kopf lists, and says nothing of what was deleted meanwhile; an empty list is no
 event at all. So each of its lists is told, too. A watch that is refused with 410 before it begins would end kopf: it is
-asked for again without a version, and then begins with all that there is.
+asked for again without a version, and then begins with all that there is. Bookmarks reach no handler, and are the sign
+that a watch lives where nothing changes: so it is told, too, when a watch brings anything.
 
 kopf does not always end when it fails: of its tasks some may forget that they were cancelled. So what counts is that it
 has begun to end.
@@ -16,11 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -35,6 +37,8 @@ Sink = Callable[[str, dict[str, Any]], None]
 """Takes the type of an event (ADDED, MODIFIED, DELETED, or LISTED) and its object."""
 Listed = Callable[[ApiResource, str], None]
 """Takes the kind and the namespace (empty: all) of a list that kopf has read."""
+Heard = Callable[[ApiResource, str], None]
+"""Takes the kind and the namespace (empty: all) of a watch that has brought something, at least a bookmark."""
 Place = tuple[ApiResource, str]
 Answered = Callable[[str, str], None]
 """Takes what kopf has asked for, and what was wrong (empty: nothing)."""
@@ -66,8 +70,27 @@ def places(host: str, namespaces: tuple[str, ...]) -> dict[str, Place]:
     }
 
 
-def listening(places: Mapping[str, Place], listed: Listed, answered: Answered) -> aiohttp.ClientMiddlewareType:
-    """Between kopf and the API server: tells of each list, and of each answer."""
+class _Told:
+    """The content of a watch's answer, which tells when something of it is read."""
+
+    def __init__(self, content: aiohttp.StreamReader, tell: Callable[[], None]) -> None:
+        self._content = content
+        self._tell = tell
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """As kopf reads it."""
+        async for chunk in self._content.iter_chunked(size):
+            self._tell()
+            yield chunk
+
+
+def listening(
+    places: Mapping[str, Place], listed: Listed, heard: Heard, answered: Answered
+) -> aiohttp.ClientMiddlewareType:
+    """Between kopf and the API server: tells of each list, of what watches bring, and of each answer."""
 
     async def ask(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         response = await send(request)
@@ -86,6 +109,8 @@ def listening(places: Mapping[str, Place], listed: Listed, answered: Answered) -
         answered(what, "")
         if from_now and place is not None:
             listed(*place)
+        if place is not None and "watch" in request.url.query:
+            response.content = cast(aiohttp.StreamReader, _Told(response.content, functools.partial(heard, *place)))
         return response
 
     return ask
@@ -147,12 +172,16 @@ def settings() -> kopf.OperatorSettings:
 
 
 class Watch:
-    """kopf in its thread. `sink` and `listed` are called in that thread: they must pass on to their own loop."""
+    """kopf in its thread. `sink`, `listed` and `heard` are called in that thread: what is of another loop they must
+    pass on to it."""
 
-    def __init__(self, configuration: Any, namespaces: tuple[str, ...], sink: Sink, listed: Listed) -> None:
+    def __init__(
+        self, configuration: Any, namespaces: tuple[str, ...], sink: Sink, listed: Listed, heard: Heard
+    ) -> None:
         self._registry = kopf.OperatorRegistry()
         register(self._registry, sink)
-        login(self._registry, configuration, listening(places(configuration.host, namespaces), listed, self._answered))
+        known = places(configuration.host, namespaces)
+        login(self._registry, configuration, listening(known, listed, heard, self._answered))
         kopf.on.cleanup(id="ending", registry=self._registry)(self._begins_to_end)
         self._ending = False
         self._refused: dict[str, str] = {}

@@ -78,9 +78,17 @@ class ChildWriter:
     _deleted: set[Address] = field(default_factory=set)
     # uids of those that we have deleted.
     _unwanted: set[str] = field(default_factory=set)
+    _creating: set[Address] = field(default_factory=set)
+    # Each child as it was when nothing of it differed: what has the same content, and is the same object of the cache,
+    # is not compared again.
+    _unchanged: dict[Address, Object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cache.listen(self._changed)
+
+    def creates(self, item: Object) -> bool:
+        """Whether a reconcile is just creating it, and goes on with it: nothing else is to be decided from that."""
+        return address_of(item) in self._creating
 
     def is_ours(self, item: Object, owner: Metadata) -> bool:
         """Whether the owner controls it."""
@@ -136,14 +144,16 @@ class ChildWriter:
         """Creates it, or returns the object that is there although the watch, which selects our label, has not brought
         it."""
         address = address_of(desired)
+        self._creating.add(address)
         try:
-            stored = await self.cluster.apply_new(desired)
+            self._stored(await self.cluster.apply_new(desired), "create")
         except Conflict:
             live = await self.cluster.find(BY_KIND[desired["kind"]], address[1], address[2])
             if live is None:  # gone since: the reconcile is repeated
                 raise
             return live
-        self._stored(stored, "create")
+        finally:
+            self._creating.discard(address)
         if address in self._deleted:
             self._deleted.discard(address)
             self.writes.wrote(address, repair=True)
@@ -152,8 +162,9 @@ class ChildWriter:
 
     async def _update(self, key: Key, owner: Metadata, desired: Object, live: Object, done: Applied) -> None:
         address, current = address_of(desired), has_content(desired, live)
-        found = drifts(desired, live) if current else []
+        found = drifts(desired, live) if current and self._unchanged.get(address) is not live else []
         if current and not found:
+            self._unchanged[address] = live
             metrics.APPLIES_SKIPPED.inc()
             return
         wait = self.writes.seconds_until_repair(address) if current else 0.0
@@ -199,6 +210,7 @@ class ChildWriter:
     def _changed(self, before: Object | None, after: Object | None) -> None:
         if before is None or after is not None:
             return
+        self._unchanged.pop(address_of(before), None)
         uid, key = before["metadata"].get("uid", ""), owner_key(before)
         if uid in self._unwanted:
             self._unwanted.discard(uid)

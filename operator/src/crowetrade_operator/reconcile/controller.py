@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -115,6 +116,8 @@ class Controller:
         item = after or before
         assert item is not None
         if BY_KIND[item["kind"]].role is not Role.OWN:
+            if before is None and self.context.child_writer.creates(item):
+                return  # by the answer or by the watch, whichever comes first
             for owner in {owner_key(seen) for seen in (before, after) if seen is not None}:
                 if owner is not None:
                     self.queue.add(owner)
@@ -367,6 +370,8 @@ class Controller:
         applied = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
             return None
+        if (children := context.children(key)) != observed.children:
+            observed = replace(observed, children=children)
         status = strategy_status.report(observed, planned, applied.refusal, previous)
         leaves = any(item.use == VenueUse.CLOSE_ONLY for item in status.venues)
         self._wait_for_figures(key, bool(planned.held) or leaves or status.phase == StrategyPhase.STOPPING)
@@ -443,6 +448,8 @@ class Controller:
             context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False:
             return None
+        if (children := context.children(key)) != observed.children:
+            observed = replace(observed, children=children)
         self._tell_kept(key, observed)
         self._configured(key, observed.config.revision)
         self._wait_for_figures(key, bool(planned.held))

@@ -134,6 +134,7 @@ async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_i
 ) -> None:
     now = [100.0]
     bus = Bus(nats_url, Board(clock=lambda: now[0]), waits=True)
+    unread = counted("bus_messages", schema="GatewayStatus", result="unread")
     heard: list[str] = []
     bus.on_gateway(lambda namespace, name, _: heard.append(name))
     async with working(bus):
@@ -151,6 +152,7 @@ async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_i
         await kept("first")
         await other.publish("status.desk.gateway.ended", gateway_status(venue="ended").SerializeToString())
         await until("another one to be kept", lambda: len(bus._unread) == 2)
+        assert counted("bus_messages", schema="GatewayStatus", result="unread") >= unread + 2
         now[0] += 2 * SUCCESSOR_SECONDS
         await kept("last")
         assert not heard

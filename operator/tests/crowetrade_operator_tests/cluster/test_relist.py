@@ -10,7 +10,7 @@ from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.relist import Relist
+from crowetrade_operator.cluster.relist import FOLLOWED_SECONDS, LIST_SECONDS, Relist
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, RISK_LIMITS, STRATEGIES
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest
 
@@ -74,6 +74,35 @@ async def test_a_watch_that_is_only_a_little_late_is_not_stalled(cluster: Cluste
     assert cache.get("RiskLimit", namespace, "fx-desk") is not None
     assert relist.stalled == ""
     assert lost["metadata"]["name"] == "fx-desk"
+
+
+async def test_what_a_watch_still_brings_is_not_listed_again(cluster: Cluster, namespace: str) -> None:
+    now, cache = [0.0], Cache()
+    relist = Relist(cluster, cache, (namespace,), clock=lambda: now[0], kinds=(RISK_LIMITS, CONFIG_MAPS))
+    await relist.fill()
+    await cluster.create(RISK_LIMITS, namespace, limit_manifest(namespace=namespace))
+    await cluster.create(CONFIG_MAPS, namespace, _config_map("ours", "crowetrade-operator"))
+    now[0] = 100.0
+    relist.heard(RISK_LIMITS, namespace)
+    await relist.check(grace=0.0)
+    assert cache.get("RiskLimit", namespace, "fx-desk") is None, "the watch brings it"
+    assert cache.get("ConfigMap", namespace, "ours") is not None, "whose watch has brought nothing"
+    assert relist.stalled == "the watch of ConfigMap is stalled"
+    now[0] = 100.0 + FOLLOWED_SECONDS
+    await relist.check(grace=0.0)
+    assert cache.get("RiskLimit", namespace, "fx-desk") is not None
+    assert relist.stalled == "the watch of RiskLimit is stalled"
+
+
+async def test_everything_is_listed_again_from_time_to_time(cluster: Cluster, namespace: str) -> None:
+    now, cache = [0.0], Cache()
+    relist = Relist(cluster, cache, (namespace,), clock=lambda: now[0])
+    await relist.fill()
+    await cluster.create(RISK_LIMITS, namespace, limit_manifest(namespace=namespace))
+    now[0] = LIST_SECONDS
+    relist.heard(RISK_LIMITS, namespace)
+    await relist.check(grace=0.0)
+    assert cache.get("RiskLimit", namespace, "fx-desk") is not None
 
 
 async def test_a_deletion_that_the_watch_has_lost_is_found(cluster: Cluster, namespace: str) -> None:

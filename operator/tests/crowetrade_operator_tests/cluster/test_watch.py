@@ -101,3 +101,15 @@ async def test_a_watch_that_is_refused_leads_to_a_list(
         await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "after"))
         await until("the watch to go on", lambda: ("ADDED", "after") in scene.brought)
     assert ("DELETED", "gone") not in scene.brought
+
+
+async def test_a_watch_that_brings_something_is_heard_of(cluster: Cluster, namespace: str) -> None:
+    scene = Scene(cluster, namespace)
+    await scene.relist.fill()
+    async with scene.watching():
+        await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "brought"))
+        await until("the event", lambda: ("ADDED", "brought") in scene.brought)
+    # Nobody watches any more: what is heard of is not listed either.
+    await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "later"))
+    await scene.relist.check(grace=0.0)
+    assert scene.cache.get("ConfigMap", namespace, "later") is None

@@ -11,6 +11,7 @@ import pytest
 
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CUSTOM, RISK_LIMITS, ApiResource
+from crowetrade_operator.handlers import watch as handlers
 from crowetrade_operator.handlers.watch import Watch
 from crowetrade_operator_tests.samples import limit_manifest
 from crowetrade_operator_tests.waiting import until
@@ -25,12 +26,16 @@ class Seen:
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
         self.lists: list[tuple[ApiResource, str]] = []
+        self.heard_of: set[tuple[ApiResource, str]] = set()
 
     def take(self, type_: str, item: Object) -> None:
         self.events.append((type_, item["metadata"]["name"]))
 
     def listed(self, resource: ApiResource, namespace: str) -> None:
         self.lists.append((resource, namespace))
+
+    def heard(self, resource: ApiResource, namespace: str) -> None:
+        self.heard_of.add((resource, namespace))
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ async def start() -> AsyncIterator[Callable[[Any, str], tuple[Watch, Seen]]]:
 
     def started(configuration: Any, namespace: str) -> tuple[Watch, Seen]:
         seen = Seen()
-        watches.append(Watch(configuration, (namespace,), seen.take, seen.listed))
+        watches.append(Watch(configuration, (namespace,), seen.take, seen.listed, seen.heard))
         watches[-1].start()
         return watches[-1], seen
 
@@ -61,6 +66,21 @@ async def test_each_list_is_told_with_its_kind_and_namespace(
     await cluster.create(RISK_LIMITS, namespace, limit_manifest("added", namespace=namespace))
     await until("what came", lambda: ("ADDED", "added") in seen.events)
     assert watch.alive
+
+
+async def test_a_bookmark_is_told_although_no_handler_sees_it(
+    cluster: Cluster,
+    namespace: str,
+    start: Callable[[Any, str], tuple[Watch, Seen]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    streaming = handlers.settings()
+    # The API server sends one about once a minute, and at once where a watch begins with what is there.
+    streaming.watching.initial_streaming = True
+    monkeypatch.setattr(handlers, "settings", lambda: streaming)
+    _, seen = start(cluster.configuration, namespace)
+    await until("all kinds to be heard of", lambda: seen.heard_of == {(resource, namespace) for resource in CUSTOM})
+    assert seen.events == []
 
 
 async def test_credentials_that_are_refused_end_it(
