@@ -74,3 +74,16 @@ def test_kubectl_finds_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = subprocess.run(command, check=False, capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: there is no kubeconfig at /nowhere")
+
+
+def test_ctrl_c_before_a_command_has_begun_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    """In the middle of what `run` imports."""
+    (tmp_path / "uvloop.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "crowetrade", "run", "nowhere"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted before anything was done.\n")
