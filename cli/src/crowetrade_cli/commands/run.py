@@ -71,6 +71,8 @@ def run(
     environment = {**os.environ, EnvName.SAMPLE_DIRECTORY: str(samples), EnvName.DATA_DIRECTORY: str(data)}
     sources, kept = Sources(paths, namespace), State(state)
     first = sources.read()
+    if first.empty:
+        raise WrongUse("no manifest of CroweTrade is there: name the files or folders that hold one")
     for note in sources.notes:
         typer.echo(note, err=True)
     show: Show = JsonShow() if json else PlainShow() if plain or not sys.stdout.isatty() else TableShow()
