@@ -58,7 +58,7 @@ def run(
         int | None,
         typer.Option(min=0, max=65535, metavar="PORT", help=f"Of the page: {WEB_PORT} unless named, 0 for a free one."),
     ] = None,
-    seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="Stop after so long.")] = None,
+    seconds: Annotated[float | None, typer.Option("--for", min=0, metavar="SECONDS", help="Stop after so long.")] = None,
 ) -> None:
     """Run the venues, strategies and limits of these manifests here, until Ctrl-C. A changed file is picked up.
 

@@ -127,6 +127,19 @@ def test_a_run_of_nothing_ends_at_once(run: Run, tmp_path: Path, text: str) -> N
     assert ended.err.endswith("Error: no manifest of CroweTrade is there: name the files or folders that hold one\n")
 
 
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_state_that_is_a_file_is_refused(run: Run, desk: Desk, below: str) -> None:
+    (desk.folder / "file").write_text("")
+    ended = run("run", desk.manifests, "--state", desk.folder / "file" / below)
+    assert ended.code == 2
+    assert ended.err.endswith(" is a file, or below one: --state takes a folder\n")
+
+
+def test_a_time_below_zero_is_refused(run: Run, desk: Desk) -> None:
+    ended = run("run", desk.manifests, "--for", "-3")
+    assert (ended.code, "'--for'" in ended.err) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["run", "backtest"])
 def test_a_closed_standard_input_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """As Python has it after `<&-` in a shell."""
