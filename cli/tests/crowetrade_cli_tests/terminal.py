@@ -28,9 +28,9 @@ FILL = re.compile(r"(?m)^ *(\d\d:\d\d:\d\d) .*(Buy|Sell)")
 class Terminal:
     """A program in a terminal, and the tables that it has shown. Nothing of the tests' own terminal reaches it."""
 
-    def __init__(self, folder: Path, *command: str) -> None:
+    def __init__(self, folder: Path, *command: str, columns: int = COLUMNS) -> None:
         self._terminal, inside = pty.openpty()
-        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
         hidden = ("COLUMNS", "LINES", "NO_COLOR")
         environment = {
             name: value for name, value in os.environ.items() if name not in hidden and not name.startswith("MAKE")

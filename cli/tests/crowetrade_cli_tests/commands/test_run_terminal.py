@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,17 +12,35 @@ import yaml
 from crowetrade_api_tests.samples import change, kill_manifest
 from crowetrade_cli.samples import sample_manifests
 from crowetrade_cli_tests.desk import PATIENCE_SECONDS
-from crowetrade_cli_tests.terminal import CROWETRADE, FILL, LINES, Terminal
+from crowetrade_cli_tests.terminal import CROWETRADE, FILL, LINES, Terminal, tables
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
+def folder(tmp_path: Path) -> Path:
+    """With the samples in `manifests`."""
     (tmp_path / "manifests").mkdir()
     for file in sample_manifests():
         shutil.copy(file, tmp_path / "manifests")
-    made = Terminal(tmp_path, CROWETRADE, "run", "manifests", "--state", "state")
+    return tmp_path
+
+
+@pytest.fixture
+def terminal(folder: Path) -> Iterator[Terminal]:
+    made = Terminal(folder, CROWETRADE, "run", "manifests", "--state", "state")
     yield made
     made.end()
+
+
+def test_a_terminal_that_is_too_narrow_for_the_table_gets_lines(folder: Path) -> None:
+    narrow = Terminal(folder, CROWETRADE, "run", "manifests", "--state", "state", "--for", "1", columns=40)
+    try:
+        written = narrow.written()
+    finally:
+        narrow.end()
+    assert narrow.process.returncode == 0
+    assert "This terminal has 40 columns, too few for the table" in written
+    assert "venue sim-fx: " in written
+    assert len(tables(written)) == 1
 
 
 def test_what_matters_is_seen_in_80_columns_and_24_lines(terminal: Terminal, tmp_path: Path) -> None:

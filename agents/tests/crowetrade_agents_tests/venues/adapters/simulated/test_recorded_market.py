@@ -93,7 +93,9 @@ class Run:
             fills = [event for event in self.events if isinstance(event, Executed) and event.order_id == order.order_id]
             assert sum(event.quantity for event in fills) == order.cum
             assert order.cum + order.leaves + order.canceled == order.terms.quantity
-        assert self.exchange.ledger.positions.get(next(iter(self.exchange._instruments)), D(0)) == self.plain.account.held
+        assert (
+            self.exchange.ledger.positions.get(next(iter(self.exchange._instruments)), D(0)) == self.plain.account.held
+        )
 
 
 def random_requests(run: Run, instrument: Instrument, random: Random, name: int) -> Iterator[Request]:
