@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from crowetrade_cli_tests.desk import PATIENCE_SECONDS
 from crowetrade_cli_tests.terminal import CROWETRADE, FILL, Terminal
 
 ROOT = Path(__file__).parents[3]
@@ -35,44 +35,41 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
+@contextmanager
 def demo(tree: Path) -> Iterator[Terminal]:
-    """In a terminal of 80 columns and 24 lines."""
-    made = Terminal(tree, "make", "demo")
-    yield made
-    made.end()
+    """`make demo`, which is interrupted at the end and must end then."""
+    terminal = Terminal(tree, "make", "demo")
+    try:
+        yield terminal
+        terminal.interrupt()
+        written = terminal.written()
+    finally:
+        terminal.end()
+    # So make ends when it is interrupted, whatever the program says.
+    assert terminal.process.returncode == -signal.SIGINT
+    assert "positions are kept" in written
+    assert "Traceback" not in written
 
 
 def journal(tree: Path) -> list[str]:
-    """Its lines; fails when it is not as it was written."""
-    shown = [
-        subprocess.run(
-            [CROWETRADE, "journal", command, ".crowetrade/default/sim-fx.journal"],
-            cwd=tree,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        ).stdout
-        for command in ("verify", "show")
-    ]
-    assert "are as they were written" in shown[0]
-    return shown[1].splitlines()
+    """Its events; fails when it is not as it was written."""
+
+    def crowetrade(*arguments: str) -> str:
+        command = [CROWETRADE, "journal", *arguments]
+        return subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    file = ".crowetrade/default/sim-fx.journal"
+    assert "are as they were written" in crowetrade("verify", file)
+    crowetrade("export", "events.jsonl", "--from", file)
+    return (tree / "events.jsonl").read_text().splitlines()
 
 
-def test_the_demo_trades_ends_cleanly_and_goes_on_where_it_ended(demo: Terminal, tree: Path) -> None:
-    demo.until(FILL.pattern)
-    demo.interrupt()
-    written = demo.written()
-    # So make ends when it is interrupted, whatever the program says.
-    assert demo.process.returncode == -signal.SIGINT
-    assert "positions are kept" in written
-    assert "Traceback" not in written
+def test_the_demo_trades_ends_cleanly_and_goes_on_where_it_ended(tree: Path) -> None:
+    with demo(tree) as first_run:
+        first_run.until(FILL.pattern)
     first = journal(tree)
-
-    ended = subprocess.run(
-        ["make", "demo", "FOR=1"], cwd=tree, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
-    )
-    assert "[1/3]" not in ended.stdout
+    with demo(tree) as second_run:
+        second_run.until("sim-fx +LoggedOn")
     again = journal(tree)
     assert again[: len(first)] == first
     assert len(again) > len(first)
