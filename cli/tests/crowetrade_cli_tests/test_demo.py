@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from crowetrade_agents.journal.sqlite import SqliteReader
 from crowetrade_cli_tests.terminal import CROWETRADE, FILL, Terminal
 
 ROOT = Path(__file__).parents[3]
@@ -51,17 +52,13 @@ def demo(tree: Path) -> Iterator[Terminal]:
     assert "Traceback" not in written
 
 
-def journal(tree: Path) -> list[str]:
-    """Its events; fails when it is not as it was written."""
-
-    def crowetrade(*arguments: str) -> str:
-        command = [CROWETRADE, "journal", *arguments]
-        return subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, text=True, check=True).stdout
-
+def journal(tree: Path) -> list[bytes]:
+    """Its records; fails when it is not as it was written."""
     file = ".crowetrade/default/sim-fx.journal"
-    assert "are as they were written" in crowetrade("verify", file)
-    crowetrade("export", "events.jsonl", "--from", file)
-    return (tree / "events.jsonl").read_text().splitlines()
+    verify = [CROWETRADE, "journal", "verify", file]
+    shown = subprocess.run(verify, cwd=tree, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert "are as they were written" in shown
+    return list(SqliteReader(tree / file).records())
 
 
 def test_the_demo_trades_ends_cleanly_and_goes_on_where_it_ended(tree: Path) -> None:
