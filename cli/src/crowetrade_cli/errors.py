@@ -8,6 +8,9 @@ CliError         one sentence on standard error
 
 from __future__ import annotations
 
+import errno
+import os
+
 FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409
@@ -42,3 +45,22 @@ class Refused(Failed):
         """Whether the same request will be refused again: neither a conflict, nor too many requests, nor a fault of the
         server."""
         return 400 <= self.code < 500 and self.code not in (CONFLICT, TOO_MANY_REQUESTS)
+
+
+_REMEDIES = {
+    errno.ENOSPC: "make room, or write to another disk",
+    errno.EDQUOT: "make room, or write to another disk",
+    errno.EROFS: "name a folder that may be written",
+    errno.EACCES: "name another one, or get the right to it",
+    errno.EPERM: "name another one, or get the right to it",
+    errno.EMFILE: "allow more open files with ulimit -n",
+}
+
+
+def sentence_of(error: OSError) -> str:
+    """What the system refuses: the file where it names one, and what to do where that is known. Libraries put texts of
+    their own in the place of the system's."""
+    if error.errno not in _REMEDIES:
+        return str(error)
+    file = f"{error.filename}: " if error.filename else ""
+    return f"{file}{os.strerror(error.errno).lower()}: {_REMEDIES[error.errno]}"

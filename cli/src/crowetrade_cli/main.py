@@ -15,7 +15,7 @@ import typer
 
 from crowetrade_agents.errors import AgentError
 from crowetrade_cli.commands.completion import complete_for_kubectl
-from crowetrade_cli.errors import CliError
+from crowetrade_cli.errors import CliError, sentence_of
 from crowetrade_cli.identity import SERVER_NAME_VARIABLE, TLS_FILES, VARIABLE
 from crowetrade_process.audit.errors import AuditError
 
@@ -94,9 +94,12 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         application(*given[:1])(given, prog_name=_program())
-    except (CliError, AgentError, AuditError, OSError) as error:
+    except (CliError, AgentError, AuditError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code if isinstance(error, CliError) else 1)
+    except OSError as error:
+        typer.echo(f"Error: {sentence_of(error)}", err=True)
+        sys.exit(1)
 
 
 def complete() -> None:

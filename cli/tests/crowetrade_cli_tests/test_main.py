@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from crowetrade_cli.errors import sentence_of
 from crowetrade_cli.main import COMMANDS
 from crowetrade_cli_tests.conftest import Run
 from crowetrade_operator_tests.servers import program as kubectl_program
@@ -74,3 +76,53 @@ def test_kubectl_finds_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = subprocess.run(command, check=False, capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: there is no kubeconfig at /nowhere")
+
+
+def test_ctrl_c_before_a_command_has_begun_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    """In the middle of what `run` imports."""
+    (tmp_path / "uvloop.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "crowetrade", "run", "nowhere"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted before anything was done.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            OSError(errno.ENOSPC, "Error writing bytes to file"),
+            "no space left on device: make room, or write to another",
+        ),
+        (OSError(errno.EROFS, "x", "out/a"), "out/a: read-only file system: name a folder that may be written"),
+        (OSError(errno.EACCES, "x", "out"), "out: permission denied: name another one, or get the right to it"),
+        (OSError(errno.ECONNRESET, "the peer went away"), "[Errno 104] the peer went away"),
+        (OSError("only a text"), "only a text"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(error: OSError, expected: str) -> None:
+    assert sentence_of(error).startswith(expected)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
+def test_a_full_disk_ends_a_command_with_a_sentence() -> None:
+    program = Path(sys.executable).parent / "crowetrade"
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([program, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "Error: no space left on device: make room, or write to another disk\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["verify", "show"])
+def test_a_journal_that_is_not_there_is_named(run: Run, tmp_path: Path, command: str) -> None:
+    ended = run("journal", command, tmp_path / "none.journal")
+    assert ended.code == 2
+    assert ended.err.startswith(
+        f"Error: {tmp_path / 'none.journal'} is no file: name an exported journal, or a .journal "
+    )

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 import uvloop
+from rich.console import Console
 
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_api.files import EnvName
@@ -34,6 +35,8 @@ from crowetrade_process.stopping import cancelled, stop_on_signals
 
 LOOK_SECONDS = 0.5
 WEB_PORT = 8420
+TABLE_COLUMNS = 70
+"""In fewer the table's columns are too narrow to be read."""
 
 
 def run(
@@ -58,7 +61,9 @@ def run(
         int | None,
         typer.Option(min=0, max=65535, metavar="PORT", help=f"Of the page: {WEB_PORT} unless named, 0 for a free one."),
     ] = None,
-    seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="Stop after so long.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="Stop after so long.")
+    ] = None,
 ) -> None:
     """Run the venues, strategies and limits of these manifests here, until Ctrl-C. A changed file is picked up.
 
@@ -71,9 +76,11 @@ def run(
     environment = {**os.environ, EnvName.SAMPLE_DIRECTORY: str(samples), EnvName.DATA_DIRECTORY: str(data)}
     sources, kept = Sources(paths, namespace), State(state)
     first = sources.read()
+    if first.empty:
+        raise WrongUse("no manifest of CroweTrade is there: name the files or folders that hold one")
     for note in sources.notes:
         typer.echo(note, err=True)
-    show: Show = JsonShow() if json else PlainShow() if plain or not sys.stdout.isatty() else TableShow()
+    show: Show = JsonShow() if json else PlainShow() if plain or not sys.stdout.isatty() else _for_terminal(Console())
     # Not buffered, and in silence where the disk is full: the log must not end a run, nor write over what it shows.
     logging.raiseExceptions = False
     with kept.held(), kept.log.open("ab", buffering=0) as log:
@@ -85,6 +92,17 @@ def run(
         for place in () if json else sources.switches:
             typer.echo(_how_to_kill(place), err=True)
         uvloop.run(_Running(sources, kept, environment, show).run(first, seconds))
+
+
+def _for_terminal(console: Console) -> Show:
+    if console.width >= TABLE_COLUMNS:
+        return TableShow(console)
+    typer.echo(
+        f"This terminal has {console.width} columns, too few for the table: a line per change instead. Make it "
+        f"{TABLE_COLUMNS} columns wide and start again to see the table.",
+        err=True,
+    )
+    return PlainShow()
 
 
 def _how_to_kill(place: str) -> str:

@@ -104,11 +104,17 @@ async def open_source(file: Path | None, url: str, namespace: str, venue: str) -
     if file is not None:
         if namespace or venue:
             raise WrongUse("name either a file or, with --namespace and --venue, a journal on the bus")
-        yield LocalSource(file) if file.suffix == JOURNAL_SUFFIX else FileSource(file, format_of(file, None))
+        yield _source_of(file)
         return
     require_venue(namespace, venue)
     async with connect(url) as client:
         yield LiveSource(client, namespace, venue)
+
+
+def _source_of(file: Path) -> Source:
+    if not file.is_file():
+        raise WrongUse(f"{file} is no file: name an exported journal, or a {JOURNAL_SUFFIX} below the --state of a run")
+    return LocalSource(file) if file.suffix == JOURNAL_SUFFIX else FileSource(file, format_of(file, None))
 
 
 def require_venue(namespace: str, venue: str) -> None:

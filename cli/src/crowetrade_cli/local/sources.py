@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from crowetrade_api.names import Kind
 from crowetrade_cli.errors import Failed
 from crowetrade_cli.local.wanted import Wanted, wanted
 from crowetrade_cli.manifests.admission import Admitted, Manifest, judge
-from crowetrade_cli.manifests.reading import MAX_FILE_BYTES, STANDARD_INPUT, manifests_in, read
+from crowetrade_cli.manifests.reading import STANDARD_INPUT, from_standard_input, manifests_in, read
 from crowetrade_cli.manifests.selection import Found
 
 PATIENCE_LOOKS = 10
@@ -26,10 +25,10 @@ class Sources:
     """Files and folders, and standard input, which is read once."""
 
     def __init__(self, paths: Sequence[str], namespace: str) -> None:
-        """`namespace` is for manifests that name none."""
+        """`namespace` is for manifests that name none. Raises Failed when standard input is closed."""
         self._paths = paths
         self._namespace = namespace
-        self._standard_input = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if STANDARD_INPUT in paths else b""
+        self._standard_input = from_standard_input() if STANDARD_INPUT in paths else b""
         # When they were read last, when they were looked at last, and when they were last taken.
         self._seen: Look = {}
         self._last: Look = {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crowetrade_cli.errors import Failed
+from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.journal.source import JOURNAL_SUFFIX
 from crowetrade_cli.local.wanted import Address
 
@@ -25,8 +25,12 @@ class State:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Makes the folder and keeps others out; raises Failed when another process has it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Makes the folder and keeps others out; raises Failed when another process has it, WrongUse when it is a
+        file."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise WrongUse(f"{self.folder} is a file, or below one: --state takes a folder") from None
         with (self.folder / LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -32,6 +32,11 @@ class Wanted:
     # metadata.labels of every namespace that has a resource, by its name.
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no resource at all."""
+        return not (self.venues or self.strategies or self.limits or self.switches)
+
 
 def venues_of(strategy: Strategy, venues: Mapping[Address, VenueConnection]) -> dict[str, VenueConnection]:
     """Of these venues those that a strategy names, by name."""

@@ -30,7 +30,7 @@ def read(
     files = []
     for source in sources:
         if source == STANDARD_INPUT:
-            data = (standard_input or sys.stdin.buffer).read(MAX_FILE_BYTES + 1)
+            data = standard_input.read(MAX_FILE_BYTES + 1) if standard_input else from_standard_input()
             files.append(("standard input", documents(_text(data, "standard input"), "standard input")))
             continue
         for path in _files(Path(source), recursive):
@@ -40,6 +40,13 @@ def read(
                 files.append((str(path), documents(_text(_bytes(path), str(path)), str(path))))
     found = select(files, namespace)
     return Reading(found.manifests, (*notes, *found.notes), found.namespaces)
+
+
+def from_standard_input() -> bytes:
+    """What is there, and no more than shows that it is too long. Raises Failed when it is closed."""
+    if sys.stdin is None:
+        raise Failed("standard input is closed: write manifests to it, or name files or folders instead of -")
+    return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
 
 
 def _files(path: Path, recursive: bool) -> Iterator[Path]:

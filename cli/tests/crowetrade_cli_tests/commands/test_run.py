@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
@@ -115,6 +117,37 @@ def test_a_change_that_is_refused_changes_nothing(holding: Desk) -> None:
     fills = sum("on sim-fx, fee" in line for line in holding.lines)
     holding.until("on sim-fx, fee", times=fills + 2)
     assert holding.interrupt() == 0
+
+
+@pytest.mark.parametrize("text", ["", "---\n# nothing yet\n", "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"])
+def test_a_run_of_nothing_ends_at_once(run: Run, tmp_path: Path, text: str) -> None:
+    (tmp_path / "empty.yaml").write_text(text)
+    ended = run("run", tmp_path / "empty.yaml", "--state", tmp_path / "state")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith("Error: no manifest of CroweTrade is there: name the files or folders that hold one\n")
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_state_that_is_a_file_is_refused(run: Run, desk: Desk, below: str) -> None:
+    (desk.folder / "file").write_text("")
+    ended = run("run", desk.manifests, "--state", desk.folder / "file" / below)
+    assert ended.code == 2
+    assert ended.err.endswith(" is a file, or below one: --state takes a folder\n")
+
+
+def test_a_time_below_zero_is_refused(run: Run, desk: Desk) -> None:
+    ended = run("run", desk.manifests, "--for", "-3")
+    assert (ended.code, "'--for'" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["run", "backtest"])
+def test_a_closed_standard_input_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """As Python has it after `<&-` in a shell."""
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = run(command, "-")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("Error: standard input is closed: write manifests to it, or name files or folders")
+    assert ended.err.count("\n") == 1
 
 
 def test_what_is_wrong_from_the_start_ends_it_with_the_api_servers_sentence(desk: Desk) -> None:

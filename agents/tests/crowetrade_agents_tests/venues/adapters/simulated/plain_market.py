@@ -22,14 +22,35 @@ MAKER_BPS, TAKER_BPS = D(1), D(3)
 PENNY = D("1e-15")
 
 
+class PlainAccount:
+    """An account's money by plain sums, beside the position that a gateway keeps."""
+
+    def __init__(self) -> None:
+        self.cash = self.held = D(0)
+        self.position = Position()
+
+    def executed(self, event: Executed, bps: Decimal) -> None:
+        """An execution, whose fee is this share of what was traded."""
+        assert event.fee == (event.quantity * event.price * bps / 10_000).quantize(D("1e-8"))
+        signed = event.quantity * event.side.sign
+        self.held += signed
+        self.cash -= signed * event.price + event.fee
+        self.position = self.position.filled(signed, event.price, event.fee)
+
+    def check(self, mark: Decimal) -> None:
+        """Equity by cash and position is equity by realised and unrealised profit less fees."""
+        profit = self.position.realized + self.position.unrealized(mark) - self.position.fees
+        assert abs(self.cash + self.held * mark - profit) < PENNY
+        assert self.position.quantity == self.held
+
+
 class PlainMarket:
-    """Shown levels by side and price, what the account took of each since, and the account's money."""
+    """Shown levels by side and price, what the account took of each since, and the account."""
 
     def __init__(self) -> None:
         self.shown: dict[Side, dict[Decimal, Decimal]] = {Side.BUY: {}, Side.SELL: {}}
         self.taken: dict[tuple[Side, Decimal], Decimal] = {}
-        self.cash = self.held = D(0)
-        self.position = Position()
+        self.account = PlainAccount()
         self.book: TopOfBook
         self.makers = self.takers = self.by_trades = 0
 
@@ -50,7 +71,7 @@ class PlainMarket:
         other = event.side.opposite
         self._take(other, event.price, event.quantity)
         self.takers += 1
-        self._book(event, TAKER_BPS)
+        self.account.executed(event, TAKER_BPS)
 
     def makes(self, event: Executed) -> None:
         """The other side has reached a resting order."""
@@ -63,7 +84,7 @@ class PlainMarket:
                 left -= here
         assert left <= 0, f"{event} is more than was shown"
         self.makers += 1
-        self._book(event, MAKER_BPS)
+        self.account.executed(event, MAKER_BPS)
 
     def trades_with(self, trade: TradePrinted, events: Iterable[Executed]) -> None:
         """Others traded, and resting orders with them."""
@@ -74,27 +95,13 @@ class PlainMarket:
             assert is_within(trade.price, event), f"{trade} does not reach {event}"
             total += event.quantity
             self.by_trades += 1
-            self._book(event, MAKER_BPS)
+            self.account.executed(event, MAKER_BPS)
         assert total <= trade.quantity
-
-    def check_money(self) -> None:
-        """Equity by cash and position is equity by realised and unrealised profit less fees."""
-        mark = self.book.mid
-        profit = self.position.realized + self.position.unrealized(mark) - self.position.fees
-        assert abs(self.cash + self.held * mark - profit) < PENNY
-        assert self.position.quantity == self.held
 
     def _take(self, side: Side, price: Decimal, quantity: Decimal) -> None:
         key = side, price
         self.taken[key] = self.taken.get(key, D(0)) + quantity
         assert self.taken[key] <= self.shown[side].get(price, D(0)), f"{quantity} at {price} is more than was shown"
-
-    def _book(self, event: Executed, bps: Decimal) -> None:
-        assert event.fee == (event.quantity * event.price * bps / 10_000).quantize(D("1e-8"))
-        signed = event.quantity * event.side.sign
-        self.held += signed
-        self.cash -= signed * event.price + event.fee
-        self.position = self.position.filled(signed, event.price, event.fee)
 
 
 def is_within(price: Decimal, event: Executed) -> bool:

@@ -29,6 +29,7 @@ from crowetrade_agents.venues.port import (
 
 from ....risk.limits.test_trading_hours import ns
 from ...values import BTC, BTC_PERP, EUR, EUR_USD, START_NS, D, Quote, at, book, terms
+from .plain_market import PlainAccount
 
 FEES = Fees(maker_bps=D("0.1"), taker_bps=D("0.2"))
 SHOWN = Quote(0, "1.0998", "1.1000")
@@ -371,10 +372,10 @@ steps = st.lists(
 
 
 @given(steps, st.sampled_from([0, LATENCY_NS, 3_000_000_000]))
-def test_nothing_trades_outside_the_market_and_no_quantity_is_lost(
+def test_nothing_trades_outside_the_market_no_quantity_is_lost_and_equity_is_cash_and_positions(
     plan: list[tuple[object, ...]], latency_ns: int
 ) -> None:
-    venue = exchange(latency_ns)
+    venue, account = exchange(latency_ns), PlainAccount()
     shown = {at(0): book(SHOWN)}
     events: list[OrderEvent] = []
     limits: dict[str, Decimal | None] = {}
@@ -388,13 +389,20 @@ def test_nothing_trades_outside_the_market_and_no_quantity_is_lost(
                 str(int(str(shown_lots)) * 1000),
             )
             shown[at(second)] = book(quote)
-            events += venue.on_quote(book(quote))
+            new = venue.on_quote(book(quote))
+            # What the quote itself has reached was resting; what was due before had just arrived.
+            makers = {event.exec_id for event in executions(new) if event.at_ns == at(second)}
         else:
             request = request_of(step, second)
             if isinstance(request, NewOrder | Replace):
                 limits.setdefault(request.terms.cl_ord_id, request.terms.price)
             venue.send(request, at(second))
-            events += venue.advance(at(second))
+            new, makers = venue.advance(at(second)), set()
+        for event in executions(new):
+            account.executed(event, FEES.maker_bps if event.exec_id in makers else FEES.taker_bps)
+        account.check(shown[max(shown)].mid)
+        assert venue.ledger.positions.get(EUR, D(0)) == account.held
+        events += new
     events += venue.advance(at(len(plan) + 10))
     check_market(events, shown)
     for event in executions(events):

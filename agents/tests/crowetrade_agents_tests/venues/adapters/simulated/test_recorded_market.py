@@ -67,7 +67,7 @@ class Run:
             for event in now:
                 self.plain.makes(event)
         self.events += events
-        self.plain.check_money()
+        self.plain.account.check(self.plain.book.mid)
 
     def send(self, request: Request) -> None:
         """A request leaves."""
@@ -93,7 +93,9 @@ class Run:
             fills = [event for event in self.events if isinstance(event, Executed) and event.order_id == order.order_id]
             assert sum(event.quantity for event in fills) == order.cum
             assert order.cum + order.leaves + order.canceled == order.terms.quantity
-        assert self.exchange.ledger.positions.get(next(iter(self.exchange._instruments)), D(0)) == self.plain.held
+        assert (
+            self.exchange.ledger.positions.get(next(iter(self.exchange._instruments)), D(0)) == self.plain.account.held
+        )
 
 
 def random_requests(run: Run, instrument: Instrument, random: Random, name: int) -> Iterator[Request]:
@@ -132,7 +134,7 @@ def played(
     run, random = Run(instrument, model, latency_ns, shorts), Random(seed)
     for number, step in enumerate(steps):
         run.step(step)
-        assert shorts is ShortSelling.ALLOWED or run.plain.held >= 0
+        assert shorts is ShortSelling.ALLOWED or run.plain.account.held >= 0
         if random.random() < rate:
             for request in random_requests(run, instrument, random, number):
                 run.send(request)
