@@ -11,6 +11,8 @@ IMAGE_PACKAGES := proto api process agents
 TYPED := $(PACKAGES:%=%/src) $(wildcard $(PACKAGES:%=%/tests)) tools tests benchmarks conftest.py
 LAPTOP := .venv-laptop
 PEERS := .venv-peers
+# Hundreds of processes of the tests, and each that collects them, would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 RUN := proto api process agents gateway cli
 WHEELS := dist
 RECORDINGS := cli/src/crowetrade_cli/samples/recordings
