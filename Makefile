@@ -11,6 +11,8 @@ IMAGE_PACKAGES := proto api process agents
 TYPED := $(PACKAGES:%=%/src) $(wildcard $(PACKAGES:%=%/tests)) tools tests benchmarks conftest.py
 LAPTOP := .venv-laptop
 PEERS := .venv-peers
+# Hundreds of processes of the tests, and each that collects them, would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 RUN := proto api process agents gateway cli
 WHEELS := dist
 RECORDINGS := cli/src/crowetrade_cli/samples/recordings
@@ -169,9 +171,11 @@ screenshots: $(STAMP) $(RECORDED) browser ## Make the pictures in docs/images ag
 simulate: $(STAMP) ## Seeds of the simulation until one fails; SEED=123 STEPS=3000 repeat one
 	$(BIN)/python -m tests.simulation $(SEED) $(if $(STEPS),--steps $(STEPS))
 
+# What is measured takes twice the time: tests marked no_cover are run as all others and not measured, because they repeat
+# what others run (thousands of examples, a recorded hour). The root's conftest.py orders the files.
 .PHONY: test-coverage
 test-coverage: $(STAMP) $(RECORDED) ## Unit and integration tests in JOBS=3 processes, branch coverage of at least $(COVERAGE) %
-	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile --durations=30 --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
+	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=30 --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that match

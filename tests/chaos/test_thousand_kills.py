@@ -38,7 +38,7 @@ from tests.chaos.processes import Lines, VenueServer, nats_server, until
 from tests.chaos.records import VenueRecord
 from tests.chaos.strategies import Strategy
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.no_cover]
 
 KILLS = int(os.environ.get("KILLS", "1000"))
 MODES = (kill_pb2.KILL_MODE_BLOCK, kill_pb2.KILL_MODE_CANCEL)

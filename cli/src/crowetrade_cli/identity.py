@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crowetrade_cli.errors import Failed
-from crowetrade_process.identity.errors import IdentityUnavailable
-from crowetrade_process.identity.files import FilesSource
-from crowetrade_process.identity.holder import Identity, utc_now
+
+if TYPE_CHECKING:
+    from crowetrade_process.identity.holder import Identity
 
 VARIABLE = "CROWETRADE_TLS_DIRECTORY"
 SERVER_NAME_VARIABLE = "CROWETRADE_NATS_SERVER_NAME"
@@ -24,6 +25,12 @@ class TlsFiles:
         """What the files hold now. Raises Failed."""
         if not self.directory:
             return None
+        # Not with this module, which every command imports: with cryptography they are most of the start of those that
+        # connect to nothing, and of each TAB.
+        from crowetrade_process.identity.errors import IdentityUnavailable
+        from crowetrade_process.identity.files import FilesSource
+        from crowetrade_process.identity.holder import Identity, utc_now
+
         source = FilesSource(Path(self.directory), None, utc_now)
         try:
             return await Identity.once(source, nats_server_name=self.nats_server_name)

@@ -32,11 +32,15 @@ def test_an_unknown_command_is_named(run: Run) -> None:
     assert (ended.code, "No such command 'trade'" in ended.err) == (2, True)
 
 
-@pytest.mark.parametrize("command", ["compare", "data", "new"])
-def test_a_command_waits_for_no_other_ones_libraries(command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "libraries"),
+    [(name, ("pyarrow", "nats", "grpc", "cryptography")) for name in ("compare", "data", "new")]
+    + [("backtest", ("nats", "grpc", "cryptography"))],
+)
+def test_a_command_waits_for_no_other_ones_libraries(command: str, libraries: tuple[str, ...]) -> None:
     code = (
         f"import sys; from crowetrade_cli.main import application; application({command!r}); "
-        "sys.exit(bool({'pyarrow', 'nats', 'grpc'} & sys.modules.keys()))"
+        f"sys.exit(not sys.modules.keys().isdisjoint({libraries!r}))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

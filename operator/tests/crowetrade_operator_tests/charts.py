@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,18 @@ CHART = ROOT / "charts/crowetrade"
 def rendered(*settings: str, served: tuple[str, ...] = (), chart: Path = CHART) -> list[Object]:
     """Every object of a release with these values, each written as helm's --set takes it, on an API server that serves
     these kinds beside those of Kubernetes 1.30."""
+    # Read again for each caller, who may change them. In C: in Python it takes twice as long as helm.
+    objects = yaml.load_all(_text(settings, served, chart), Loader=yaml.CSafeLoader)
+    return [item for item in objects if item]
+
+
+@functools.cache
+def _text(settings: tuple[str, ...], served: tuple[str, ...], chart: Path) -> str:
     command = [str(program("helm")), "template", "crowetrade", str(chart), "-n", SYSTEM_NAMESPACE]
     command += [part for setting in settings for part in ("--set", setting)]
     command += [part for kind in served for part in ("--api-versions", kind)]
     done = subprocess.run([*command, "--kube-version", "1.30.0"], capture_output=True, text=True, check=True)
-    return [item for item in yaml.safe_load_all(done.stdout) if item]
+    return done.stdout
 
 
 def of_kind(objects: list[Object], *kinds: str) -> list[Object]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -39,6 +40,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+@functools.cache
 def program(name: str) -> Path:
     """Path of a program that tools/localcluster has built."""
     asked = subprocess.run(

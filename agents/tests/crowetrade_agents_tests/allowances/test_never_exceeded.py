@@ -66,6 +66,7 @@ def serves_demand_when_all_is_well(world: World, asking: Gateway) -> None:
     assert asking.usable >= asking.demanded - unit
 
 
+@pytest.mark.no_cover
 @settings(max_examples=200)
 @given(
     st.integers(1, 6),
@@ -85,6 +86,7 @@ def test_gateways_never_use_more_than_the_whole_limit(
     serves_demand_when_all_is_well(world, chance.choice(world.gateways))
 
 
+@pytest.mark.no_cover
 @settings(max_examples=100)
 @given(st.lists(st.integers(0, WHOLE), min_size=1, max_size=8), st.sampled_from(Yield), st.sampled_from(COUNTS))
 def test_shares_come_to_rest_whatever_is_demanded(demands: list[int], yields: Yield, count: int) -> None:

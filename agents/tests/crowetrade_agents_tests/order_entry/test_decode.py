@@ -377,12 +377,14 @@ NEARLY_GOOD = st.builds(
 )
 
 
+@pytest.mark.no_cover
 @given(st.one_of(REQUESTS, NEARLY_GOOD))
 @settings(max_examples=400, deadline=None)
 def test_no_message_raises_or_gets_out_of_its_bounds(request: Request) -> None:
     check(decode(request, BOUNDS), request)
 
 
+@pytest.mark.no_cover
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(lambda tail: b"\x12" + bytes([len(tail)]) + tail)))
 @settings(max_examples=400, deadline=None)
 def test_no_bytes_raise(data: bytes) -> None:
@@ -393,6 +395,7 @@ def test_no_bytes_raise(data: bytes) -> None:
     check(decode(request, BOUNDS), request)
 
 
+@pytest.mark.no_cover
 @given(st.integers(0, 10_000), st.integers(0, 255))
 @settings(max_examples=400, deadline=None)
 def test_no_flipped_byte_raises(position: int, byte: int) -> None:

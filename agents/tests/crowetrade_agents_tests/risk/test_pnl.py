@@ -103,6 +103,7 @@ QUOTES = st.tuples(st.just("quote"), st.sampled_from((*LISTED,)), PRICES, st.dec
 CLOSES = st.tuples(st.just("close"), OWNERS, NAMES, PRICES)
 
 
+@pytest.mark.no_cover
 @given(st.lists(st.one_of(FILLS, QUOTES, CLOSES), max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_it_is_the_sum_over_every_fill(steps: list[tuple[object, ...]]) -> None:

@@ -23,7 +23,7 @@ from ..roles.fake_gateway import FakeGateway
 from .config_files import strategy_config
 from .topology import COMBINED, SPLIT, market, sessions, strategy
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.no_cover]
 
 # 2014-05-01 12:00 to 13:00 UTC: London and New York are both open.
 FROM_NS = 1_398_945_600_000_000_000

@@ -15,6 +15,8 @@ from typing import Any
 from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.journal.rows import Row, rows_of
 
+JOURNAL_SUFFIX = ".journal"
+"""Of the file that `crowetrade run` keeps for a venue."""
 ROW_GROUP = 10_000
 
 Write = Callable[[Iterable[Row]], None]

@@ -15,10 +15,7 @@ from crowetrade_agents.journal.snapshots import SnapshotReader
 from crowetrade_agents.journal.sqlite import SqliteReader
 from crowetrade_cli.bus import connect, jetstream_api
 from crowetrade_cli.errors import WrongUse
-from crowetrade_cli.journal.files import Format, format_of, read_file
-
-JOURNAL_SUFFIX = ".journal"
-"""Of the file that `crowetrade run` keeps for a venue."""
+from crowetrade_cli.journal.files import JOURNAL_SUFFIX, Format, format_of, read_file
 
 
 class Source(Protocol):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crowetrade_cli.errors import Failed, WrongUse
-from crowetrade_cli.journal.source import JOURNAL_SUFFIX
+from crowetrade_cli.journal.files import JOURNAL_SUFFIX
 from crowetrade_cli.local.wanted import Address
 
 NAME = "local"

@@ -229,6 +229,7 @@ def test_a_sweep_runs_every_combination_and_names_the_best_first(desk: Path, run
     assert Decimal(alone["pnl"]) == same.quantize(Decimal(1).scaleb(-8))
 
 
+@pytest.mark.no_cover
 def test_one_core_and_several_give_the_same_sweep(desk: Path, run: Run) -> None:
     for cores in ("1", "2"):
         assert run("backtest", "manifests", "--set", f"{FAST}=1..4", "--cores", cores, "--out", cores).code == 0

@@ -119,6 +119,7 @@ async def _clean(cluster: Cluster, namespace: str) -> None:
             await cluster.delete(resource, namespace, item["metadata"]["name"])
 
 
+@pytest.mark.no_cover
 async def test_afterwards_everything_is_as_if_nothing_had_been(
     api_server: ApiServer,
     cluster: Cluster,

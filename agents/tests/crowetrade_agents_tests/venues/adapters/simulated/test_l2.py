@@ -113,6 +113,7 @@ def test_depth_that_cannot_be_replayed_is_refused(tmp_path: Path, text: str, sen
     assert str(caught.value) == sentence
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("name", "tick", "lot"),
     [("BTC-USDT.binance-spot", "0.01", "0.00001"), ("BTC-USDT-PERP.binance-usdm", "0.1", "0.001")],
