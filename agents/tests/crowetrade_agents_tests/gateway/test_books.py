@@ -85,6 +85,9 @@ tallies { executions: 1 }
 buys { symbol: "GBP-USD" unix_ns: 1700000001000000002 counts: 1 }
 buys { strategy: "alpha" symbol: "EUR-USD" unix_ns: 1700000000000000002 counts: 1 }
 sells { strategy: "alpha" symbol: "EUR-USD" unix_ns: 1700000000000000000 counts: 2 }
+executions { fingerprints: 3813826793927350655 fingerprints: 16417392246741162577 fingerprints: 15378781783201935277
+  fingerprints: 34756819471154573 fingerprints: 10044675460812877379 unix_ns: 1699999999999999993 unix_ns:
+  1699999999999999991 unix_ns: 1699999999999999995 unix_ns: 1700000000000000002 unix_ns: 1700000001000000002 }
 """
 
 
@@ -308,7 +311,7 @@ def test_refused_requests_are_messages_when_they_are_read_from_the_journal_alone
 
 def test_new_books_are_empty() -> None:
     text = " ".join(text_format.MessageToString(Books(VENUE).to_message()).split())
-    assert text == "configuration { } recent_orders { }"
+    assert text == "configuration { } recent_orders { } executions { }"
     assert Books(VENUE).members == {}
 
 
