@@ -115,7 +115,9 @@ async def fill_journal(url: str, after: JournalHead | None = None) -> tuple[Jour
     try:
         for number in itertools.count(1):
             place = head.sequence + 1
-            event = pb.JournalEvent(at_unix_ns=START_NS + place, order_submitted=_submitted(f"ema-dj3k5m0p2q-{place}", "ema"))
+            event = pb.JournalEvent(
+                at_unix_ns=START_NS + place, order_submitted=_submitted(f"ema-dj3k5m0p2q-{place}", "ema")
+            )
             head = await journal.append([event] * 20, START_NS + place, 1)
             if number % 10 == 0:
                 await journal.write_snapshot(pb.Books(fencing_token=1), head)

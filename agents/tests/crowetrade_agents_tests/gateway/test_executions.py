@@ -139,8 +139,8 @@ def test_another_execution_of_a_forgotten_order_is_booked_to_nobody_and_halts(
     assert kinds(done) == ["order_executed", "halt_changed"]
     assert forgotten.events[-2].order_executed.suspense
     assert (
-        "whose order ended 1024 orders ago or earlier: it is booked for the first time, and to nobody. Find out why the "
-        "venue reports it so late; "
+        "whose order ended 1024 orders ago or earlier: it is booked for the first time, and to nobody. Find out why "
+        "the venue reports it so late; "
     ) in _halt(forgotten)
     assert kinds(forgotten.venue(_execution(1, **changes))) == []  # type: ignore[arg-type]
 

@@ -18,7 +18,7 @@ from crowetrade_agents.gateway.books import ENDED_KEPT, Books
 from crowetrade_agents.gateway.order import FORMER_KEPT, Order
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.venues import port
-from crowetrade_agents_tests.gateway.scenario import EUR, INSTRUMENTS, SECOND, VENUE, Scenario, cl_ord_id, kinds
+from crowetrade_agents_tests.gateway.scenario import EUR, INSTRUMENTS, VENUE, Scenario, cl_ord_id, kinds
 
 SETTINGS = Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, orders_per_second=10**6, order_burst=10**6)
 MANY = 40
@@ -99,7 +99,12 @@ def _sizes(scenario: Scenario) -> tuple[int, int, int, int]:
     """What one order could make grow: its part of a snapshot in bytes, names in the books and with the auditor, and
     timers."""
     (booked,) = scenario.books.to_message().open
-    return booked.ByteSize(), len(scenario.books._by_id), len(_audited(scenario)._by_id), len(scenario.state.live.timers)
+    return (
+        booked.ByteSize(),
+        len(scenario.books._by_id),
+        len(_audited(scenario)._by_id),
+        len(scenario.state.live.timers),
+    )
 
 
 def test_ten_thousand_replacements_make_neither_snapshot_nor_memory_larger() -> None:
@@ -241,7 +246,9 @@ def test_an_acknowledgement_of_a_forgotten_cl_ord_id_is_no_news(replaced: Scenar
         lambda now: port.Replaced(cl_ord_id(FORGOTTEN), cl_ord_id(FORGOTTEN - 1), "v9", now),
     ],
 )
-def test_what_changes_no_order_that_is_known_is_told(replaced: Scenario, event: Callable[[int], port.VenueEvent]) -> None:
+def test_what_changes_no_order_that_is_known_is_told(
+    replaced: Scenario, event: Callable[[int], port.VenueEvent]
+) -> None:
     done = replaced.venue(event(replaced.now))
 
     assert kinds(done) == []

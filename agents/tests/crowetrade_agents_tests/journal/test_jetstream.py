@@ -318,11 +318,17 @@ async def test_a_journal_that_is_full_says_so_and_what_to_do(server: Server) -> 
         await client.jetstream().add_stream(StreamConfig.from_response(config))
     journal, head = await opened(client), JournalHead()
 
-    with pytest.raises(JournalUnavailable) as raised:
+    async def fill() -> None:
+        nonlocal head
         while True:
             head = await journal.append(submissions(head.sequence + 1, 100), NOW, 1)
 
-    assert str(raised.value).startswith(f"stream {STREAM} of the journal is full: nothing trades before an administrator")
+    with pytest.raises(JournalUnavailable) as raised:
+        await fill()
+
+    assert str(raised.value).startswith(
+        f"stream {STREAM} of the journal is full: nothing trades before an administrator"
+    )
     assert "crowetrade journal export FILE --trim --yes" in str(raised.value)
     _, events, end = await recover(client)
     assert (len(events), end) == (head.sequence, head)

@@ -37,9 +37,7 @@ async def test_it_is_measured_at_once_and_every_minute_and_a_bus_without_the_str
 ) -> None:
     client = await nats.connect(nats_url)
     clock = ManualClock()
-    measuring = asyncio.create_task(
-        measure_journal(JetStreamReader(client, NAMESPACE, VENUE), NAMESPACE, VENUE, clock)
-    )
+    measuring = asyncio.create_task(measure_journal(JetStreamReader(client, NAMESPACE, VENUE), NAMESPACE, VENUE, clock))
     await _measured(clock, 1)
     assert list(_figures()) == [None, None]
 

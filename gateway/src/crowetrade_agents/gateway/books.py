@@ -147,7 +147,7 @@ class Books:
         if str(parts) != cl_ord_id:
             return False
         token = parts.run.removeprefix(OWN_RUN)
-        is_own = token != parts.run and token.isdecimal() and int(token) <= self.fencing_token
+        is_own = token != parts.run and token.isdecimal() and len(token) < 20 and int(token) <= self.fencing_token
         return is_own or self.is_used(cl_ord_id)
 
     def open_of(self, strategy: str) -> list[Order]:
@@ -575,9 +575,9 @@ class Books:
         for mark in message.loss_marks:
             books._loss_marked(0, mark)
         books.recent = RecentOrders.from_message(message.recent_orders)
-        booked = journal_pb2.BookedExecutions(forgotten_unix_ns=message.venue_unix_ns)
+        all_forgotten = journal_pb2.BookedExecutions(forgotten_unix_ns=message.venue_unix_ns)
         books.executions = BookedExecutions.from_message(
-            message.executions if message.HasField("executions") else booked
+            message.executions if message.HasField("executions") else all_forgotten
         )
         books._configuration_applied(0, message.configuration)
         return books

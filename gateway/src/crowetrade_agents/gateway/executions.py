@@ -19,13 +19,17 @@ DAY_NS = 86_400_000_000_000
 Body = journal_pb2.OrderExecuted | journal_pb2.ExecutionBusted
 
 
+def execution_id(body: Body) -> str:
+    """The venue's identifier of the execution that is reported or taken back."""
+    return body.exec_ref_id if isinstance(body, journal_pb2.ExecutionBusted) else body.exec_id
+
+
 def fingerprint(body: Body) -> int:
     """The hash of an execution or of a bust, the same in every process. Neither its order, which may be known under
     several ClOrdIDs, nor its fee, which may be reported later, is part of it."""
-    is_bust = isinstance(body, journal_pb2.ExecutionBusted)
-    exec_id = body.exec_ref_id if is_bust else body.exec_id
+    kind = "bust" if isinstance(body, journal_pb2.ExecutionBusted) else "execution"
     numbers = f"{body.side} {body.quantity} {body.price} {body.transact_unix_ns // DAY_NS}"
-    text = f"{is_bust:d} {numbers} {body.symbol}\0{exec_id}"
+    text = f"{kind} {numbers} {body.symbol}\0{execution_id(body)}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 

@@ -13,8 +13,8 @@ from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, Side
 FORMER_KEPT = 16
 """How many earlier ClOrdIDs of an order that is replaced again and again are remembered: its first one, by which it is
 kept, and the last ones. Reports under one that was replaced before these are not ordinary (a venue reports what was on
-its way before the replacement, and a strategy replaces only what is answered); books.py, `find_reported`, says how their
-order is found."""
+its way before the replacement, and a strategy replaces only what is answered); Books.find_reported finds their order.
+"""
 
 OWN_RUN = "g"
 """With the fencing token behind it the run of the gateway's own ClOrdIDs: too short to be one of a strategy."""

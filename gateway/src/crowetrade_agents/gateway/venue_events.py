@@ -3,11 +3,6 @@
 Executions are distinguished by the venue's own ids before they are journaled, and none is dropped: one that belongs to
 no order that the gateway knows is booked to the suspense account and halts. An order whose fate is in doubt is asked
 for.
-
-A venue may report an execution again after its order was forgotten, as one that sends a whole day's executions at each
-logon. It is a repetition when it is remembered by itself (executions.py), or when it happened before the last logon
-asked for executions, so that it was booked, and so long ago that it may be forgotten. Only for an older one of this
-session neither is known.
 """
 
 from __future__ import annotations
@@ -20,8 +15,8 @@ from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import ZERO, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
-from crowetrade_agents.gateway import breaches, closing, orphans, reports, supervision, wire
-from crowetrade_agents.gateway.books import ENDED_KEPT, SUSPENSE
+from crowetrade_agents.gateway import breaches, closing, orphans, repeated, reports, supervision, wire
+from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.charges import shares
 from crowetrade_agents.gateway.effects import Publish, SendQuery
 from crowetrade_agents.gateway.order import Execution, Order
@@ -76,7 +71,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
         transact_unix_ns=event.at_ns,
         suspense=foreign,
     )
-    if foreign and _is_repeated(turn, event.cl_ord_id, body, event.exec_id):
+    if foreign and repeated.is_repeated(turn, event.cl_ord_id, body):
         turn.count("EXECUTIONS_REPEATED")
         return
     turn.record(journal_pb2.JournalEvent(order_executed=body))
@@ -84,7 +79,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
     if foreign or order is None:
         text = (
             f"the venue reports execution {event.exec_id} of {render(event.quantity)} {event.instrument} under ClOrdID "
-            f"{event.cl_ord_id!r}, {_why_unknown(turn, event)}"
+            f"{event.cl_ord_id!r}, {repeated.why_unknown(turn, event)}"
         )
         supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return
@@ -217,7 +212,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         transact_unix_ns=event.at_ns,
         suspense=suspense,
     )
-    if suspense and _is_repeated(turn, event.cl_ord_id, body, event.exec_ref_id):
+    if suspense and repeated.is_repeated(turn, event.cl_ord_id, body):
         turn.count("EXECUTIONS_REPEATED")
         return
     turn.record(journal_pb2.JournalEvent(execution_busted=body))
@@ -420,38 +415,6 @@ def _suspense_id(event: port.Executed | port.Busted) -> str:
 def _known_id(turn: Turn, order: Order, event: port.Executed | port.Busted) -> str:
     """The ClOrdID under which the journal has the order: the venue's, or its present one when that is forgotten."""
     return event.cl_ord_id if turn.books.find(event.cl_ord_id) is not None else order.cl_ord_id
-
-
-def _is_repeated(turn: Turn, cl_ord_id: str, body: wire.SuspenseBody, exec_id: str) -> bool:
-    """Whether an execution or a bust of no order that is known under the venue's ClOrdID was booked before."""
-    suspense = turn.books.find(body.cl_ord_id)
-    execution = suspense.executions.get(exec_id) if suspense is not None else None
-    if execution is not None and (execution.busted or isinstance(body, journal_pb2.OrderExecuted)):
-        return True
-    return turn.books.executions.has(body) or _is_long_booked(turn, cl_ord_id, body.transact_unix_ns)
-
-
-def _is_long_booked(turn: Turn, cl_ord_id: str, at_ns: int) -> bool:
-    """Whether what is not remembered is older than that, of an order of this gateway that ended since, and happened
-    before the last logon asked for executions: whatever happened before that is booked."""
-    if turn.books.executions.knows_since(at_ns) or at_ns >= turn.live.asked_since_ns:
-        return False
-    return turn.books.find(cl_ord_id) is None and turn.books.was_sent(cl_ord_id)
-
-
-def _why_unknown(turn: Turn, event: port.Executed) -> str:
-    """What is to be found out about an execution in suspense."""
-    if turn.books.find(event.cl_ord_id) is not None or not turn.books.was_sent(event.cl_ord_id):
-        return "which no order of this gateway has: find out who sent it"
-    if turn.books.executions.knows_since(event.at_ns):
-        return (
-            f"whose order ended {ENDED_KEPT} orders ago or earlier: it is booked for the first time, and to nobody. Find "
-            "out why the venue reports it so late"
-        )
-    return (
-        "whose order ended long ago: whether it was booked before is not known any more. Compare the account with the "
-        "venue"
-    )
 
 
 def _orphan(turn: Turn, cl_ord_id: str, what: str) -> None:

@@ -127,9 +127,9 @@ class JetStreamJournal:
                 raise Overtaken(_NOT_WHERE_IT_WAS) from error
             if isinstance(error, APIError) and error.err_code == _STORE_FAILED and error.description == _FULL:
                 raise JournalUnavailable(
-                    f"stream {self._reader.stream} of the journal is full: nothing trades before an administrator of the "
-                    "bus exports it and removes what is exported (crowetrade journal export FILE --trim --yes) or gives "
-                    "it more room (nats stream edit --max-bytes)"
+                    f"stream {self._reader.stream} of the journal is full: nothing trades before an administrator of "
+                    "the bus exports it and removes what is exported (crowetrade journal export FILE --trim --yes) or "
+                    "gives it more room (nats stream edit --max-bytes)"
                 ) from error
             raise JournalUnavailable(
                 f"the bus did not confirm a record of the journal ({error or type(error).__name__}): this gateway "
