@@ -263,6 +263,17 @@ def test_what_is_remembered_of_executions_is_bounded_and_restored() -> None:
     assert not booked.knows_since(START + 2 * executions.KEPT - 1)
 
 
+def test_one_that_is_booked_again_counts_as_booked_last() -> None:
+    """Of another order, by a venue that uses an ExecID twice on a day."""
+    booked = BookedExecutions()
+    bodies = [journal_pb2.OrderExecuted(exec_id=f"e{number}") for number in range(executions.KEPT + 1)]
+    for body in (*bodies[:-1], bodies[0], bodies[-1]):
+        booked.add(body)
+
+    assert booked.has(bodies[0])
+    assert not booked.has(bodies[1])
+
+
 def test_what_is_forgotten_never_gets_older() -> None:
     """A venue's times may step back."""
     booked = BookedExecutions()
