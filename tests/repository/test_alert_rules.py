@@ -36,6 +36,9 @@ EXPIRED = 'crowetrade_identity_expired_sessions_total{pod="venue-a"}'
 VIOLATIONS = 'crowetrade_risk_auditor_violations_total{namespace="desk",venue="sim",limit="maxOrderRate"}'
 NOT_JUDGED = 'crowetrade_risk_auditor_not_judged_total{namespace="desk",venue="sim",limit="maxGrossNotional"}'
 LAG = 'crowetrade_risk_auditor_lag_seconds{namespace="desk",venue="sim"}'
+BYTES, MAX_BYTES = (
+    f'crowetrade_gateway_journal_{name}{{namespace="desk",venue="sim",pod="a"}}' for name in ("bytes", "max_bytes")
+)
 OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
 LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
 WATCHES = 'crowetrade_gateway_watches_kill_switches{namespace="desk",venue="sim",pod="a"}'
@@ -209,6 +212,15 @@ CASES: dict[str, Case] = {
         "pod=a",
     ),
     "a change waits no more": Case("CroweTradeQueueOld", {OLDEST: "0 40 0"}, "2m"),
+    "a journal fills": Case(
+        "CroweTradeJournalFills",
+        {BYTES: "79 81x10", MAX_BYTES: "100x11"},
+        "7m",
+        "the journal of desk/sim is more than 80 % full",
+        "namespace=desk,venue=sim",
+    ),
+    "a journal was trimmed": Case("CroweTradeJournalFills", {BYTES: "81x6 20x6", MAX_BYTES: "100x12"}, "8m"),
+    "a journal has no bound of its own": Case("CroweTradeJournalFills", {BYTES: "81x12", MAX_BYTES: "-1x12"}, "8m"),
     "an order should not have left": Case(
         "CroweTradeOrderShouldNotHaveLeft",
         {VIOLATIONS: "0x10 1x10"},

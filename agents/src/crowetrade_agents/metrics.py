@@ -97,6 +97,16 @@ JOURNAL_SECONDS = Histogram(
     "One append to the journal, confirmed.",
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0),
 )
+JOURNAL_BYTES = Gauge(
+    "crowetrade_gateway_journal_bytes",
+    "What the stream of the journal holds; read once a minute.",
+    ["namespace", "venue"],
+)
+JOURNAL_MAX_BYTES = Gauge(
+    "crowetrade_gateway_journal_max_bytes",
+    "What that stream may hold before it refuses the next record; -1 when only the server's storage bounds it.",
+    ["namespace", "venue"],
+)
 ORDER_SECONDS = Histogram(
     "crowetrade_gateway_order_seconds",
     "From order received to order sent, journal included.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import nats
@@ -10,6 +11,7 @@ from nats.js.api import StreamConfig
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2 as pb
 from crowetrade.bus.v1 import market_data_pb2, orders_pb2
+from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.journal.chain import seal
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.port import JournalHead
@@ -76,10 +78,10 @@ def payloads() -> list[bytes]:
     return sealed
 
 
-async def make_stream(url: str) -> None:
+async def make_stream(url: str, max_bytes: int = -1) -> None:
     """As the operator makes it."""
     client = await nats.connect(url)
-    for config in subjects.journal_stream_configs(NAMESPACE, VENUE):
+    for config in subjects.journal_stream_configs(NAMESPACE, VENUE, max_bytes):
         await client.jetstream().add_stream(StreamConfig.from_response(config))
     await client.close()
 
@@ -98,6 +100,32 @@ async def write_journal(url: str, snapshots_after: Sequence[int] = ()) -> Journa
             await journal.write_snapshot(pb.Books(fencing_token=1), head)
     await client.close()
     return head
+
+
+async def fill_journal(url: str, after: JournalHead | None = None) -> tuple[JournalHead, str]:
+    """Writes record after record, by the gateway's own code, until the stream takes no more, with a snapshot after each
+    tenth. Returns where the journal ends and why."""
+    client = await nats.connect(url)
+    journal = JetStreamJournal(client, NAMESPACE, VENUE)
+    recovered = await journal.open()
+    async for _ in recovered.events:
+        pass
+    head = recovered.head
+    assert after is None or head == after
+    try:
+        for number in itertools.count(1):
+            place = head.sequence + 1
+            event = pb.JournalEvent(
+                at_unix_ns=START_NS + place, order_submitted=_submitted(f"ema-dj3k5m0p2q-{place}", "ema")
+            )
+            head = await journal.append([event] * 20, START_NS + place, 1)
+            if number % 10 == 0:
+                await journal.write_snapshot(pb.Books(fencing_token=1), head)
+    except JournalUnavailable as error:
+        return head, str(error)
+    finally:
+        await client.close()
+    raise AssertionError
 
 
 async def store(url: str, records: Sequence[bytes], snapshots: Sequence[bytes] = ()) -> None:

@@ -19,6 +19,7 @@ from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
     GBP,
+    RUN,
     SECOND,
     START,
     VENUE,
@@ -85,6 +86,9 @@ tallies { executions: 1 }
 buys { symbol: "GBP-USD" unix_ns: 1700000001000000002 counts: 1 }
 buys { strategy: "alpha" symbol: "EUR-USD" unix_ns: 1700000000000000002 counts: 1 }
 sells { strategy: "alpha" symbol: "EUR-USD" unix_ns: 1700000000000000000 counts: 2 }
+executions { fingerprints: 13010917286600411269 fingerprints: 14130306185770974671 fingerprints: 1653914910924186281
+  fingerprints: 6722318691619040263 fingerprints: 8985837671919928938 unix_ns: 1699999999999999993 unix_ns:
+  1699999999999999991 unix_ns: 1699999999999999995 unix_ns: 1700000000000000002 unix_ns: 1700000001000000002 }
 """
 
 
@@ -308,8 +312,39 @@ def test_refused_requests_are_messages_when_they_are_read_from_the_journal_alone
 
 def test_new_books_are_empty() -> None:
     text = " ".join(text_format.MessageToString(Books(VENUE).to_message()).split())
-    assert text == "configuration { } recent_orders { }"
+    assert text == "configuration { } recent_orders { } executions { }"
     assert Books(VENUE).members == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        (cl_ord_id(1), True),
+        (cl_ord_id(9), True),
+        (cl_ord_id(10), False),
+        (cl_ord_id(1, "beta"), False),
+        ("alpha-1hg3k2m9p0ac-1", False),
+        ("alpha-g1-1", True),
+        ("beta-g1-77", True),
+        ("alpha-g2-1", False),
+        ("alpha-g-1", False),
+        ("alpha-1-1", False),
+        ("alpha-g1x-1", False),
+        (f"alpha-g{'0' * 5000}-1", False),
+        (f"alpha-1hg3k2m9p0ab-{'9' * 5000}", False),
+        ("alpha-1hg3k2m9p0ab-01", False),
+        ("alpha-1hg3k2m9p0ab- 1", False),
+        ("alpha-1hg3k2m9p0ab-1_0", False),
+        ("by-hand", False),
+        ("", False),
+    ],
+)
+def test_what_the_gateway_has_sent_is_told_from_whatever_a_venue_may_name(name: str, sent: bool) -> None:
+    """Of its first session alpha has used the numbers 1 to 9."""
+    books = _rich().books
+    books.used["alpha"][RUN] = 9
+
+    assert books.was_sent(name) is sent
 
 
 # What happens to an order that was submitted, and has a cancel and a replacement under way.

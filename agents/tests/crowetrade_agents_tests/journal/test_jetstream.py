@@ -336,6 +336,33 @@ async def test_a_trimmed_journal_starts_from_its_snapshot_and_goes_on(client: Cl
     assert (verification.begins_with, verification.head) == (3, end)
 
 
+async def test_a_journal_that_is_full_says_so_and_what_to_do(server: Server) -> None:
+    """Not one record of it is dropped."""
+    client = await nats.connect(server.url)
+    for config in subjects.journal_stream_configs(NAMESPACE, VENUE, max_bytes=64 * 1024):
+        await client.jetstream().add_stream(StreamConfig.from_response(config))
+    journal, head = await opened(client), JournalHead()
+
+    async def fill() -> None:
+        nonlocal head
+        while True:
+            head = await journal.append(submissions(head.sequence + 1, 100), NOW, 1)
+
+    with pytest.raises(JournalUnavailable) as raised:
+        await fill()
+
+    assert str(raised.value).startswith(
+        f"stream {STREAM} of the journal is full: nothing trades before an administrator"
+    )
+    assert "crowetrade journal export FILE --trim --yes" in str(raised.value)
+    _, events, end = await recover(client)
+    assert (len(events), end) == (head.sequence, head)
+    held, most = await JetStreamReader(client, NAMESPACE, VENUE).size()
+    assert most == 64 * 1024
+    assert 0.5 * most < held <= most
+    await client.close()
+
+
 async def _last_place(reader: JetStreamReader) -> int:
     last = await reader.last()
     assert last is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from ..values import (
     NAMESPACE,
     PAIR,
     VENUE,
+    fill_journal,
     make_stream,
     payloads,
     recovered_events,
@@ -33,6 +35,7 @@ from ..values import (
 )
 
 SCRIPTS = Path(sys.executable).parent
+JOURNALS = Path(__file__).parents[4] / "docs/journals.md"
 BUS = ("--namespace", NAMESPACE, "--venue", VENUE, "--nats")
 
 
@@ -209,6 +212,29 @@ def test_trim_removes_what_is_exported_and_covered(nats_url: str, run: Run, tmp_
     ended = run("journal", "verify", second)
     assert ended.code == 0
     assert ended.out.endswith("what came before is not in this file, so the first record is taken at its word\n")
+
+
+@pytest.mark.integration
+def test_a_journal_that_is_full_goes_on_once_the_script_of_the_docs_has_run(nats_url: str, tmp_path: Path) -> None:
+    """docs/journals.md, as an administrator would run it."""
+    (script,) = re.findall(r"^```sh\n(#!/bin/sh\n.*?)^```$", JOURNALS.read_text(), re.MULTILINE | re.DOTALL)
+    command = tmp_path / "trim-journal"
+    command.write_text(script)
+    asyncio.run(make_stream(nats_url, max_bytes=256 * 1024))
+    full, why = asyncio.run(fill_journal(nats_url))
+    assert "is full" in why
+
+    environment = {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "CROWETRADE_NATS": nats_url}
+    ended = subprocess.run(
+        ["/bin/sh", command, tmp_path, NAMESPACE, VENUE], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    (exported,) = tmp_path.glob(f"{NAMESPACE}.{VENUE}.*.parquet")
+    assert pq.read_table(exported).num_rows == full.sequence
+    end, why = asyncio.run(fill_journal(nats_url, after=full))
+    assert end.sequence - full.sequence > 500
+    assert "is full" in why
 
 
 @pytest.mark.integration

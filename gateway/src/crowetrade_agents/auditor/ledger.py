@@ -1,7 +1,7 @@
 """One gateway's journal folded a second time: orders, holdings, messages, the configuration and what stops trading.
 
-What is remembered is bounded: of the orders that ended the last ENDED_KEPT, which is more than the gateway's own, so
-that whatever it can still name is found.
+What is remembered is bounded: of the orders that ended the last ENDED_KEPT, and of the ClOrdIDs of one order the first
+and the last ones, IDS_KEPT together. Both are more than the gateway keeps, so that whatever it can still name is found.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from crowetrade_agents.auditor.orders import Holding, Order
 from crowetrade_agents.errors import JournalCorrupt
 
 ENDED_KEPT = 4096
+IDS_KEPT = 64
 RECENT_KEPT = 100_000
 LONGEST_DUPLICATE_NS = 86_400 * SECOND
 REFUSED_LATE_NS = 2 * SECOND
@@ -231,6 +232,8 @@ class Ledger:
         order.asked_quantity, order.asked_price = decimal(body.order_quantity), optional(body.price)
         self._by_id[body.cl_ord_id] = order
         order.ids.append(body.cl_ord_id)
+        if len(order.ids) > IDS_KEPT:
+            del self._by_id[order.ids.pop(1)]
         self._count(order)
         self._message(order.strategy, order.symbol)
         self.slowed[order.strategy] = [*self.slowed.get(order.strategy, ())[-1:], self.at_ns]

@@ -1,8 +1,10 @@
 """The books of one gateway: orders, positions and counters. They are the fold of the journal's events and nothing else.
 
 What is remembered is bounded whatever the history. Open orders are kept whole. Of the orders that ended the last
-ENDED_KEPT are kept, so that an execution that comes twice or late is recognised and a strategy that asks again is
-answered. Used ClOrdIDs are one number per run of a strategy's process (see `ClOrdId`).
+ENDED_KEPT are kept, so that an execution that comes late finds its order and a strategy that asks again is answered.
+An execution that comes twice is recognised by its order, and when that is forgotten by itself (executions.py). Used
+ClOrdIDs are one number per run of a strategy's process (see `ClOrdId`). Of the ClOrdIDs that one order had FORMER_KEPT
+are kept.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from crowetrade_agents.domain.position import Position
 from crowetrade_agents.domain.wire import ORD_STATUS_FROM_WIRE, SIDE_FROM_WIRE
 from crowetrade_agents.errors import JournalCorrupt
 from crowetrade_agents.gateway import wire
+from crowetrade_agents.gateway.executions import BookedExecutions
 from crowetrade_agents.gateway.order import (
+    FORMER_KEPT,
+    OWN_RUN,
     ClOrdId,
     Counters,
     Execution,
@@ -66,6 +71,7 @@ class Books:
         # Exposures that changed since somebody emptied this.
         self.moved: set[Key] = set()
         self.working = WorkingOrders()
+        self.executions = BookedExecutions()
         self.recent = RecentOrders()
         self.messages = MessageWindows()
         self.counters: dict[str, Counters] = {}
@@ -87,6 +93,8 @@ class Books:
         self.members: dict[str, frozenset[str]] = {}
         # Every ClOrdID of every remembered order, those of pending replacements included.
         self._by_id: dict[str, Order] = {}
+        # Remembered orders of so many replacements that some of their ClOrdIDs may be forgotten, as in `open`.
+        self._renamed: dict[str, Order] = {}
         self._folds: dict[str, Callable[[int, Any], None]] = {
             "session_started": self._session_started,
             "order_submitted": self._order_submitted,
@@ -114,6 +122,33 @@ class Books:
     def find(self, cl_ord_id: str) -> Order | None:
         """The remembered order that has or had this ClOrdID."""
         return self._by_id.get(cl_ord_id)
+
+    def find_reported(self, cl_ord_id: str, order_id: str = "", exec_id: str = "") -> Order | None:
+        """As `find`, for what the venue reports. When the ClOrdID may be one that was forgotten because its order was
+        replaced so often since, the order is found by the venue's identifiers: the order's, or that of an execution
+        that was booked to it."""
+        found = self._by_id.get(cl_ord_id)
+        if found is not None or not self._renamed or not self.was_sent(cl_ord_id):
+            return found
+        strategy = ClOrdId.of(cl_ord_id).strategy
+        for order in self._renamed.values():
+            if order.terms.strategy == strategy and (
+                (order_id and order_id == order.order_id) or exec_id in order.executions
+            ):
+                return order
+        return None
+
+    def was_sent(self, cl_ord_id: str) -> bool:
+        """Whether this gateway has sent something under a ClOrdID that the venue names, for a strategy or by itself."""
+        try:
+            parts = ClOrdId.of(cl_ord_id)
+        except ValueError:
+            return False
+        if str(parts) != cl_ord_id:
+            return False
+        token = parts.run.removeprefix(OWN_RUN)
+        is_own = token != parts.run and token.isdecimal() and len(token) < 20 and int(token) <= self.fencing_token
+        return is_own or self.is_used(cl_ord_id)
 
     def open_of(self, strategy: str) -> list[Order]:
         """Open orders of a strategy, oldest first."""
@@ -211,6 +246,7 @@ class Books:
         if body.exec_id in order.executions:
             raise JournalCorrupt(f"execution {body.exec_id} stands twice in the journal")
         self.venue_ns = max(self.venue_ns, body.transact_unix_ns)
+        self.executions.add(body)
         execution = Execution(parse(body.quantity), parse(body.price), parse(body.fee))
         order.executions[body.exec_id] = execution
         order.order_id = body.order_id or order.order_id
@@ -250,7 +286,7 @@ class Books:
         if pending is None or pending.cl_ord_id != body.cl_ord_id:
             raise JournalCorrupt(f"order {body.orig_cl_ord_id} is replaced by {body.cl_ord_id}, which nobody sent")
         counted = order.counted_leaves
-        order.former = (*order.former, order.cl_ord_id)
+        self._rename(order)
         order.terms = replace(order.terms, cl_ord_id=pending.cl_ord_id, quantity=pending.quantity, price=pending.price)
         order.replace, order.unknown, order.reason, order.changed_ns = None, False, "", at_ns
         order.order_id = body.order_id or order.order_id
@@ -281,6 +317,7 @@ class Books:
         if known is not None and known.busted:
             raise JournalCorrupt(f"execution {body.exec_ref_id} is taken back twice")
         order.executions[body.exec_ref_id] = Execution(quantity, parse(body.price), parse(body.fee), busted=True)
+        self.executions.add(body)
         order.cum = CONTEXT.subtract(order.cum, quantity)
         order.busted = CONTEXT.add(order.busted, quantity)
         order.changed_ns = at_ns
@@ -369,6 +406,16 @@ class Books:
         if len(runs) > RUNS_KEPT:
             del runs[min(runs, key=_age)]
 
+    def _rename(self, order: Order) -> None:
+        """The order is about to get another ClOrdID."""
+        former = (*order.former, order.cl_ord_id)
+        most = FORMER_KEPT - 1
+        for cl_ord_id in former[1:-most]:
+            self._by_id.pop(cl_ord_id, None)
+        order.former = (former[0], *former[1:][-most:])
+        if len(order.former) >= FORMER_KEPT:
+            self._renamed[order.first_id] = order
+
     def _works(self, order: Order) -> None:
         """An open order has other prices than before."""
         self.working.put(order.first_id, order.largest_terms)
@@ -429,7 +476,8 @@ class Books:
     def _remember(self, first: str, order: Order) -> None:
         self.ended[first] = order
         if len(self.ended) > ENDED_KEPT:
-            _, gone = self.ended.popitem(last=False)
+            name, gone = self.ended.popitem(last=False)
+            self._renamed.pop(name, None)
             for cl_ord_id in (gone.cl_ord_id, *gone.former):
                 self._by_id.pop(cl_ord_id, None)
 
@@ -492,6 +540,7 @@ class Books:
         )
         message.configuration.CopyFrom(self.configuration)
         message.recent_orders.CopyFrom(self.recent.to_message())
+        message.executions.CopyFrom(self.executions.to_message())
         return message
 
     @classmethod
@@ -526,6 +575,10 @@ class Books:
         for mark in message.loss_marks:
             books._loss_marked(0, mark)
         books.recent = RecentOrders.from_message(message.recent_orders)
+        all_forgotten = journal_pb2.BookedExecutions(forgotten_unix_ns=message.venue_unix_ns)
+        books.executions = BookedExecutions.from_message(
+            message.executions if message.HasField("executions") else all_forgotten
+        )
         books._configuration_applied(0, message.configuration)
         return books
 
@@ -534,6 +587,8 @@ class Books:
         orders[order.first_id] = order
         for cl_ord_id in (order.cl_ord_id, *order.former):
             self._by_id[cl_ord_id] = order
+        if len(order.former) >= FORMER_KEPT:
+            self._renamed[order.first_id] = order
         if order.replace is not None:
             self._by_id[order.replace.cl_ord_id] = order
         if order.is_open:

@@ -36,7 +36,7 @@ def supervised(turn: Turn) -> None:
             progress.in_flight = [item for item in _stopped(turn.state, order) if _unanswered(item)]
         progress.open = [*_cancelled_by(turn.state, order)]
         progress.held = [*_held(turn.state, order)]
-        progress.cancelled |= {first_id(item) for item in progress.open if _is_own(item)}
+        progress.cancelled |= {item.first_id for item in progress.open if _is_own(item)}
 
 
 def follow(turn: Turn) -> None:
@@ -95,11 +95,6 @@ def acknowledgement(state: GatewayState, name: Name) -> kill_pb2.KillAcknowledge
         positions=[_position(state, key) for key in held[:POSITIONS_KEPT]],
         positions_count=len(held),
     )
-
-
-def first_id(order: Order) -> str:
-    """The ClOrdID under which it was first sent, as Books.open has it."""
-    return order.former[0] if order.former else order.cl_ord_id
 
 
 def _problem(state: GatewayState, progress: KillProgress, still_open: int) -> str:

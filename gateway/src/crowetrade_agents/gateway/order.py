@@ -10,6 +10,14 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.domain.orders import OrderTerms, OrdStatus, Side
 
+FORMER_KEPT = 16
+"""How many earlier ClOrdIDs of an order that is replaced again and again are remembered: its first one, by which it is
+kept, and the last ones. Reports under one that was replaced before these are not ordinary (a venue reports what was on
+its way before the replacement, and a strategy replaces only what is answered); Books.find_reported finds their order.
+"""
+
+OWN_RUN = "g"
+"""With the fencing token behind it the run of the gateway's own ClOrdIDs: too short to be one of a strategy."""
 Key = tuple[str, InstrumentId]
 """Owner and instrument."""
 
@@ -27,6 +35,9 @@ class ClOrdId(NamedTuple):
         prefix, _, number = text.rpartition("-")
         strategy, _, run = prefix.rpartition("-")
         return cls(strategy, run, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.strategy}-{self.run}-{self.number}"
 
 
 class Execution(NamedTuple):
@@ -66,6 +77,7 @@ class Order:
     cum: Decimal = ZERO
     busted: Decimal = ZERO
     executions: dict[str, Execution] = field(default_factory=dict)
+    # ClOrdIDs that it had before, oldest first: the first of all and the last ones, FORMER_KEPT together.
     former: tuple[str, ...] = ()
     cancel: PendingCancel | None = None
     replace: PendingReplace | None = None

@@ -47,10 +47,12 @@ def answered(turn: Turn, event: port.OrderState) -> None:
         over(turn, event.cl_ord_id)
 
 
-def over(turn: Turn, cl_ord_id: str) -> None:
-    """It works no more."""
-    if turn.live.orphans.pop(cl_ord_id, None) is not None:
-        turn.tell("info", "orphan_over", cl_ord_id=cl_ord_id)
+def over(turn: Turn, cl_ord_id: str) -> bool:
+    """It works no more; whether it was one."""
+    if turn.live.orphans.pop(cl_ord_id, None) is None:
+        return False
+    turn.tell("info", "orphan_over", cl_ord_id=cl_ord_id)
+    return True
 
 
 def _cancel(turn: Turn, orphan: Orphan) -> None:

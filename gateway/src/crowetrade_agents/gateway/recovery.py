@@ -22,6 +22,7 @@ from crowetrade_api.reasons import Reason as ConditionReason
 def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
     """The venue logged the gateway on."""
     venue_events.become(turn, SessionState.LOGGED_ON, "")
+    turn.live.asked_since_ns = turn.books.venue_ns
     if snapshot.state != turn.books.venue_state:
         body = journal_pb2.VenueLoggedOn(state=snapshot.state)
         turn.record(journal_pb2.JournalEvent(venue_logged_on=body))

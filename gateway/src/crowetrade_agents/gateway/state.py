@@ -16,7 +16,7 @@ from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Observe, Report, Tell
-from crowetrade_agents.gateway.order import Key, Order
+from crowetrade_agents.gateway.order import OWN_RUN, ClOrdId, Key, Order
 from crowetrade_agents.risk.facts import Facts
 from crowetrade_agents.risk.pnl import Ledger
 from crowetrade_agents.risk.rules import RuleLimit
@@ -166,6 +166,8 @@ class Live:
     session: SessionState = SessionState.CONNECTING
     session_text: str = ""
     session_since_ns: int = 0
+    # Venue time since when the last logon has asked for executions: those before it are booked.
+    asked_since_ns: int = 0
     leaving: bool = False
     marks: dict[InstrumentId, Mark] = field(default_factory=dict)
     # Instruments with a new quote since somebody emptied this.
@@ -239,9 +241,9 @@ class GatewayState:
         return self.live.session in (SessionState.LOGGED_ON, SessionState.ENDED)
 
     def own_id(self, strategy: str) -> str:
-        """A ClOrdID of the gateway's own: its run cannot be one of a strategy."""
+        """A ClOrdID of the gateway's own."""
         self.live.own_requests += 1
-        return f"{strategy}-g{self.books.fencing_token}-{self.live.own_requests}"
+        return str(ClOrdId(strategy, f"{OWN_RUN}{self.books.fencing_token}", self.live.own_requests))
 
     def control(self, strategy: str) -> Control:
         """What the strategy may do now."""

@@ -15,7 +15,7 @@ from crowetrade_agents.domain.market import Mark
 from crowetrade_agents.domain.numbers import ZERO, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
-from crowetrade_agents.gateway import breaches, closing, orphans, reports, supervision, wire
+from crowetrade_agents.gateway import breaches, closing, orphans, repeated, reports, supervision, wire
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.charges import shares
 from crowetrade_agents.gateway.effects import Publish, SendQuery
@@ -40,7 +40,7 @@ def handle(turn: Turn, event: port.VenueEvent) -> None:
 def accepted(turn: Turn, event: port.Accepted) -> None:
     """The venue has the order. Said again, or after its first execution, that changes nothing: of an order that is in
     doubt since, it is no news."""
-    order = turn.books.find(event.cl_ord_id)
+    order = turn.books.find_reported(event.cl_ord_id, event.order_id)
     if order is None:
         _orphan(turn, event.cl_ord_id, "accepted")
         return
@@ -53,14 +53,14 @@ def accepted(turn: Turn, event: port.Accepted) -> None:
 
 def executed(turn: Turn, event: port.Executed) -> None:
     """Books an execution that is new."""
-    order = turn.books.find(event.cl_ord_id)
+    order = turn.books.find_reported(event.cl_ord_id, event.order_id, event.exec_id)
     if order is not None and event.exec_id in order.executions:
         turn.count("EXECUTIONS_REPEATED")
         return
     _took_place(turn, order, event.cl_ord_id, event.at_ns)
     foreign = order is None or not _fits(order, event)
     body = journal_pb2.OrderExecuted(
-        cl_ord_id=_suspense_id(event) if foreign else event.cl_ord_id,
+        cl_ord_id=_suspense_id(event) if foreign or order is None else _known_id(turn, order, event),
         order_id=event.order_id,
         exec_id=event.exec_id,
         symbol=event.instrument.symbol,
@@ -71,7 +71,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
         transact_unix_ns=event.at_ns,
         suspense=foreign,
     )
-    if foreign and _is_repeated_suspense(turn, body.cl_ord_id, event.exec_id):
+    if foreign and repeated.is_repeated(turn, event.cl_ord_id, body):
         turn.count("EXECUTIONS_REPEATED")
         return
     turn.record(journal_pb2.JournalEvent(order_executed=body))
@@ -79,7 +79,7 @@ def executed(turn: Turn, event: port.Executed) -> None:
     if foreign or order is None:
         text = (
             f"the venue reports execution {event.exec_id} of {render(event.quantity)} {event.instrument} under ClOrdID "
-            f"{event.cl_ord_id!r}, which no order of this gateway has: find out who sent it"
+            f"{event.cl_ord_id!r}, {repeated.why_unknown(turn, event)}"
         )
         supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return
@@ -98,8 +98,10 @@ def executed(turn: Turn, event: port.Executed) -> None:
 
 def ended(turn: Turn, event: port.Ended) -> None:
     """The order is over."""
-    orphans.over(turn, event.cl_ord_id)
-    order = turn.books.find(event.cl_ord_id)
+    was_orphan = orphans.over(turn, event.cl_ord_id)
+    order = turn.books.find_reported(event.cl_ord_id, event.order_id)
+    if order is None and not was_orphan:
+        _tell_unknown(turn, event.cl_ord_id, "ended")
     # A ClOrdID that the venue refuses because it has it already is that of an order which goes on.
     if order is None or not order.is_open or event.reason == port.DUPLICATE_CL_ORD_ID:
         return
@@ -128,7 +130,9 @@ def end(turn: Turn, order: Order, status: OrdStatus, reason: str, text: str, at_
 
 def replaced(turn: Turn, event: port.Replaced) -> None:
     """The order goes on with new terms."""
-    order = turn.books.find(event.orig_cl_ord_id)
+    order = turn.books.find_reported(event.orig_cl_ord_id, event.order_id)
+    if order is None:
+        _tell_unknown(turn, event.orig_cl_ord_id, "replaced")
     if order is None or not order.is_open:
         return
     if order.replace is None or order.replace.cl_ord_id != event.cl_ord_id:
@@ -187,7 +191,7 @@ def reject_request(turn: Turn, order: Order, cl_ord_id: str, reason: str, text: 
 def busted(turn: Turn, event: port.Busted) -> None:
     """Takes an execution back; one whose own report was lost is booked first, because its order is remembered with all
     that was booked of it."""
-    order = turn.books.find(event.cl_ord_id)
+    order = turn.books.find_reported(event.cl_ord_id, exec_id=event.exec_ref_id)
     known = order.executions.get(event.exec_ref_id) if order is not None else None
     if order is not None and known is None and _fits(order, event):
         executed(turn, _taken_back(order, event))
@@ -197,7 +201,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         return
     suspense = order is None or known is None
     body = journal_pb2.ExecutionBusted(
-        cl_ord_id=_suspense_id(event) if suspense else event.cl_ord_id,
+        cl_ord_id=_suspense_id(event) if suspense or order is None else _known_id(turn, order, event),
         exec_id=event.exec_id,
         exec_ref_id=event.exec_ref_id,
         symbol=event.instrument.symbol,
@@ -208,7 +212,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         transact_unix_ns=event.at_ns,
         suspense=suspense,
     )
-    if suspense and _is_repeated_suspense(turn, body.cl_ord_id, event.exec_ref_id, busted=True):
+    if suspense and repeated.is_repeated(turn, event.cl_ord_id, body):
         turn.count("EXECUTIONS_REPEATED")
         return
     turn.record(journal_pb2.JournalEvent(execution_busted=body))
@@ -227,7 +231,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
 def order_state(turn: Turn, event: port.OrderState) -> None:
     """The answer to a question: the order is what the venue says, and a request that had no effect is over."""
     orphans.answered(turn, event)
-    order = turn.books.find(event.cl_ord_id)
+    order = turn.books.find_reported(event.cl_ord_id, event.order_id)
     if order is None or not order.is_open:
         return
     if event.status is None:
@@ -408,14 +412,17 @@ def _suspense_id(event: port.Executed | port.Busted) -> str:
     return f"?{event.cl_ord_id}"
 
 
-def _is_repeated_suspense(turn: Turn, cl_ord_id: str, exec_id: str, *, busted: bool = False) -> bool:
-    known = turn.books.find(cl_ord_id)
-    execution = known.executions.get(exec_id) if known is not None else None
-    return execution is not None and (execution.busted or not busted)
+def _known_id(turn: Turn, order: Order, event: port.Executed | port.Busted) -> str:
+    """The ClOrdID under which the journal has the order: the venue's, or its present one when that is forgotten."""
+    return event.cl_ord_id if turn.books.find(event.cl_ord_id) is not None else order.cl_ord_id
 
 
 def _orphan(turn: Turn, cl_ord_id: str, what: str) -> None:
     turn.count("ORPHANS")
+    _tell_unknown(turn, cl_ord_id, what)
+
+
+def _tell_unknown(turn: Turn, cl_ord_id: str, what: str) -> None:
     turn.tell("error", "venue_reports_unknown_order", cl_ord_id=cl_ord_id, what=what)
 
 

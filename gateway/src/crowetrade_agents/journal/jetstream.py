@@ -32,6 +32,8 @@ HEADERS_BYTES = 1024
 """Room for the headers of a message; they count against the server's max_payload."""
 
 _WRONG_LAST_SEQUENCE = 10071
+_STORE_FAILED = 10077
+_FULL = "maximum bytes exceeded"
 _RECORD_SCHEMA = journal_pb2.JournalRecord.DESCRIPTOR.full_name
 _SNAPSHOT_SCHEMA = journal_pb2.JournalSnapshot.DESCRIPTOR.full_name
 
@@ -123,6 +125,12 @@ class JetStreamJournal:
         except (NatsError, OSError, TimeoutError) as error:
             if isinstance(error, APIError) and error.err_code == _WRONG_LAST_SEQUENCE:
                 raise Overtaken(_NOT_WHERE_IT_WAS) from error
+            if isinstance(error, APIError) and error.err_code == _STORE_FAILED and error.description == _FULL:
+                raise JournalUnavailable(
+                    f"stream {self._reader.stream} of the journal is full: nothing trades before an administrator of "
+                    "the bus exports it and removes what is exported (crowetrade journal export FILE --trim --yes) or "
+                    "gives it more room (nats stream edit --max-bytes)"
+                ) from error
             raise JournalUnavailable(
                 f"the bus did not confirm a record of the journal ({error or type(error).__name__}): this gateway "
                 "stops, and its successor reads what was stored; check the NATS pods"

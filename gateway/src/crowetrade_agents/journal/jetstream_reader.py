@@ -82,6 +82,12 @@ class StreamReader:
                 "to set allow_direct"
             )
 
+    async def size(self) -> tuple[int, int]:
+        """Bytes that the stream holds, and how many it may hold; -1 is no bound of its own."""
+        with unavailable(f"reading the size of {self._what}"):
+            info = await self._jetstream.stream_info(self.stream)
+        return info.state.bytes, -1 if info.config.max_bytes is None else info.config.max_bytes
+
     async def last_of(self, subject: str) -> Stored | None:
         """The last message of a subject; None without any."""
         with unavailable(f"reading {self._what}"):

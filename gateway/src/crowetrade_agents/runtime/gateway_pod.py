@@ -21,12 +21,14 @@ from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError
 from crowetrade_agents.journal.jetstream import JetStreamJournal
+from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.audit import AuditedJournal, gateway_trail, keys_renewed
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
+from crowetrade_agents.runtime.journal_size import measure_journal
 from crowetrade_agents.runtime.keys import KeyKeeper, key_keeper
 from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents.runtime.venue import venue_of
@@ -146,12 +148,14 @@ async def _trade(
         return
     known = asyncio.Event()
     obeying = asyncio.create_task(obey_bus(bus, kills, clock, known))
+    reader = JetStreamReader(bus.client, file.namespace, file.name)
+    measuring = asyncio.create_task(measure_journal(reader, file.namespace, file.name, clock))
     try:
         if await unless_stopping(stop, wait_for_bucket(bus.client.jetstream(), clock)) is not None:
             entry = GrpcEntry(pod.grpc_port, identity)
             await gateway_on(bus, pod.name, file, venue, entry, kills, known, clock, health, stop, keeper, trail).run()
     finally:
-        await cancelled(obeying)
+        await cancelled(obeying, measuring)
         await bus.close()
 
 

@@ -1181,7 +1181,7 @@ class BookedOrder(_message.Message):
 
     @_builtins.property
     def former_cl_ord_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """ClOrdIDs that the order had before."""
+        """ClOrdIDs that the order had before: the first one and those that came last."""
 
     @_builtins.property
     def cancel(self) -> Global___CancelSubmitted:
@@ -1379,6 +1379,42 @@ class BookedTally(_message.Message):
 Global___BookedTally: _TypeAlias = BookedTally  # noqa: Y015
 
 @_typing.final
+class BookedExecutions(_message.Message):
+    """Executions and busts that were booked last, so that one that is reported again after its order was forgotten is
+    recognised. One entry of each of the two lists belongs together.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINGERPRINTS_FIELD_NUMBER: _builtins.int
+    UNIX_NS_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_UNIX_NS_FIELD_NUMBER: _builtins.int
+    forgotten_unix_ns: _builtins.int
+    """What happened up to this time may be missing; 0 when nothing is. Venue time, nanoseconds since the Unix epoch."""
+    @_builtins.property
+    def fingerprints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Hash over the venue's identifier, the day by the venue's time, symbol, side, quantity and price."""
+
+    @_builtins.property
+    def unix_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When it happened, venue time, nanoseconds since the Unix epoch."""
+
+    def __init__(
+        self,
+        *,
+        fingerprints: _abc.Iterable[_builtins.int] | None = ...,
+        unix_ns: _abc.Iterable[_builtins.int] | None = ...,
+        forgotten_unix_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprints", b"fingerprints", "forgotten_unix_ns", b"forgotten_unix_ns", "unix_ns", b"unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedExecutions: _TypeAlias = BookedExecutions  # noqa: Y015
+
+@_typing.final
 class BookedRecentOrders(_message.Message):
     """Orders that were sent last, so that one that is sent twice is recognised. One entry of each of the first three lists
     belongs together.
@@ -1479,6 +1515,7 @@ class Books(_message.Message):
     TALLIES_FIELD_NUMBER: _builtins.int
     BUYS_FIELD_NUMBER: _builtins.int
     SELLS_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """Last fencing token."""
     venue_state: _builtins.str
@@ -1553,6 +1590,10 @@ class Books(_message.Message):
     def sells(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedMessages]:
         """Executions of sells that windows count."""
 
+    @_builtins.property
+    def executions(self) -> Global___BookedExecutions:
+        """Executions and busts that were booked last; absent in snapshots of versions that did not keep them."""
+
     def __init__(
         self,
         *,
@@ -1577,10 +1618,11 @@ class Books(_message.Message):
         tallies: _abc.Iterable[Global___BookedTally] | None = ...,
         buys: _abc.Iterable[Global___BookedMessages] | None = ...,
         sells: _abc.Iterable[Global___BookedMessages] | None = ...,
+        executions: Global___BookedExecutions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "recent_orders", b"recent_orders"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "executions", b"executions", "recent_orders", b"recent_orders"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "buys", b"buys", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "recent_orders", b"recent_orders", "sells", b"sells", "tallies", b"tallies", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "buys", b"buys", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "executions", b"executions", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "recent_orders", b"recent_orders", "sells", b"sells", "tallies", b"tallies", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
