@@ -10,8 +10,8 @@ from tools.localcluster import versions
 
 ROOT = Path("/sys/fs/cgroup")
 WEIGHT = 8
-"""Of all pods together, in processes of the host. The scheduler takes a group for one process otherwise, however many it
-holds: beside a test run or a build no pod would start in its time."""
+"""Of all pods together, in processes of the host. The scheduler takes a group for one process otherwise, however many
+it holds: beside a test run or a build no pod would start in its time."""
 _USUAL_WEIGHTS = {"cpu.weight": 100, "cpu.shares": 1024}
 """Of one process, in the terms of either version."""
 
