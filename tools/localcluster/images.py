@@ -301,12 +301,28 @@ def load(name: str) -> bool:
             f"python -m tools.localcluster image-build -f DOCKERFILE -t {name} CONTEXT"
         )
     record = paths.state() / "loaded" / hashlib.sha256(name.encode()).hexdigest()[:16]
-    if record.exists() and record.read_text() == identity and name in present():
+    there = set(present())
+    if name in there and record.exists() and _record(record)[0] == identity:
         return False
+    same = next((known for known in loaded(identity) if known in there), None)
     with step(f"loading {name}"):
-        _transfer(name)
-    paths.write(record, identity)
+        if same is not None:
+            node.ctr("images", "tag", "--force", same, name)
+        else:
+            _transfer(name)
+    paths.write(record, f"{identity}\n{name}")
     return True
+
+
+def loaded(identity: str) -> list[str]:
+    """The names under which an image was brought to the node."""
+    records = map(_record, sorted((paths.state() / "loaded").glob("*")))
+    return [name for known, name in records if known == identity]
+
+
+def _record(path: Path) -> tuple[str, str]:
+    identity, _, name = path.read_text().partition("\n")
+    return identity, name
 
 
 def _transfer(name: str) -> None:
