@@ -21,6 +21,8 @@ COVERAGE := 85
 K ?=
 # Processes that share the unit and integration tests, a file at a time: they wait for servers more than they compute.
 JOBS ?= 3
+# Processes that share the cluster of the end-to-end tests, a test at a time; those marked `alone` have it for themselves.
+E2E_JOBS ?= 2
 
 define CHECK_PYTHON
 $(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -179,7 +181,7 @@ test-coverage: $(STAMP) $(RECORDED) ## Unit and integration tests in JOBS=3 proc
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that match
-	$(BIN)/python -m pytest tests/e2e $(if $(K),-k '$(K)') --durations=10
+	$(BIN)/python -m pytest tests/e2e $(if $(K),-k '$(K)') -n $(E2E_JOBS) --maxschedchunk=1 --durations=10
 
 # Hours on one core the first time, in random order: what is done when it is stopped is a sample. The next time it goes on,
 # and tries again what changed. ARGS='risk.gate.*' tries a module, ARGS='--again survived' what survived (after a test was

@@ -8,11 +8,12 @@ from functools import partial
 
 import pytest
 from tools.demo import install
-from tools.demo.clusters import Cluster
+from tools.demo.clusters import Cluster, choose
 from tools.demo.errors import DemoError
 from tools.demo.kubernetes import Kubectl
 from tools.demo.wait import wait_for
 
+from tests.e2e import turns
 from tests.e2e.namespaces import LABELS, Namespace, manifest
 
 GONE_SECONDS = 180.0
@@ -37,9 +38,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
+def cluster(left: list[str]) -> Cluster:
     """The demo's cluster with CroweTrade installed from the sources as they are."""
-    return install.install().cluster
+    return choose()
 
 
 @pytest.fixture(scope="session")
@@ -49,17 +50,38 @@ def kubectl(cluster: Cluster) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def deleted(cluster: Cluster, kubectl: Kubectl) -> Iterator[list[str]]:
-    """Namespaces that were deleted: they end while the next test runs, and must be gone at the end of the session.
-    Those that an interrupted run has left come first, where nobody else tests."""
-    names: list[str] = []
-    if cluster.ours:
-        selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
-        names += [left["metadata"]["name"] for left in kubectl.list("namespaces", selector=selector)]
-        kubectl("delete", "namespaces,persistentvolumes", "-l", selector, "--wait=false")
+def left() -> list[str]:
+    """Sets the cluster up, in the first process of a run; returns the namespaces that an interrupted run has left,
+    which end now."""
+    with turns.first() as is_first:
+        return _set_up() if is_first else []
+
+
+def _set_up() -> list[str]:
+    cluster = install.install().cluster
+    # Where nobody else tests.
+    if not cluster.ours:
+        return []
+    kubectl = cluster.kubectl()
+    selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
+    found = [namespace["metadata"]["name"] for namespace in kubectl.list("namespaces", selector=selector)]
+    kubectl("delete", "namespaces,persistentvolumes", "-l", selector, "--wait=false")
+    return found
+
+
+@pytest.fixture(scope="session")
+def deleted(kubectl: Kubectl, left: list[str]) -> Iterator[list[str]]:
+    """Namespaces that were deleted: they end while the next test runs, and must be gone at the end of the session."""
+    names = list(left)
     yield names
     for name in names:
         wait_for(partial(_still_there, kubectl, name), GONE_SECONDS, f"namespace {name} to be gone")
+
+
+@pytest.fixture(autouse=True)
+def _turn(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[None]:
+    with turns.turn(alone=request.node.get_closest_marker("alone") is not None):
+        yield
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def _clear(namespace: Namespace, halt: str) -> None:
     namespace.kubectl("annotate", "venueconnection", manifests.VENUE, f"{_CLEAR}={halt}", "-n", namespace.name)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("topology", ["Combined", "Split"])
 def test_a_bus_that_was_killed_halts_until_a_person_clears_it(namespace: Namespace, topology: str) -> None:
     namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("ema", topology=topology))

@@ -81,6 +81,7 @@ def test_a_kill_switch_stops_everything_until_another_person_rearms(namespace: N
     namespace.until_filled("one", more_than=filled)
 
 
+@pytest.mark.alone
 def test_a_gateway_obeys_while_the_operator_is_down(namespace: Namespace) -> None:
     namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("one"))
     namespace.until_trading("one")

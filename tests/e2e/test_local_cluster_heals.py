@@ -29,6 +29,7 @@ def _up() -> subprocess.Popen[str]:
     return subprocess.Popen([*_TOOL, "up"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.alone
 def test_what_died_is_started_again_once(cluster: Cluster, namespace: Namespace) -> None:
     if not isinstance(cluster, LocalCluster):
         pytest.skip("the cluster is not one of tools/localcluster")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tools.demo import install
 from tools.demo.clusters import Cluster
 from tools.demo.kubernetes import Kubectl
@@ -16,6 +17,7 @@ def _finalizers(namespace: Namespace, kind: str, name: str) -> list[str]:
     return found
 
 
+@pytest.mark.alone
 def test_nothing_is_stuck_and_an_operator_that_comes_again_carries_on(
     cluster: Cluster, kubectl: Kubectl, namespace: Namespace
 ) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from tools.demo import images, install
 from tools.demo.clusters import Cluster
@@ -29,6 +30,7 @@ ROUNDED = timedelta(seconds=1)
 HOLDS = {"name": "ema-crossover", "parameters": {"fast": 20, "slow": 60}}
 
 
+@pytest.mark.alone
 def test_strategies_trade_through_an_upgrade_and_a_rollback(
     cluster: Cluster, kubectl: Kubectl, namespace: Namespace, tmp_path: Path
 ) -> None:

@@ -9,6 +9,11 @@ from pathlib import Path
 from tools.localcluster import versions
 
 ROOT = Path("/sys/fs/cgroup")
+WEIGHT = 8
+"""Of all pods together, in processes of the host. The scheduler takes a group for one process otherwise, however many
+it holds: beside a test run or a build no pod would start in its time."""
+_USUAL_WEIGHTS = {"cpu.weight": 100, "cpu.shares": 1024}
+"""Of one process, in the terms of either version."""
 
 
 def _hierarchies() -> list[Path]:
@@ -30,6 +35,9 @@ def create() -> None:
             for group in (ROOT, own):
                 with contextlib.suppress(OSError):
                     (group / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+        for name, usual in _USUAL_WEIGHTS.items():
+            if (own / name).exists():
+                (own / name).write_text(str(WEIGHT * usual))
 
 
 def remove() -> None:

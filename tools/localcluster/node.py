@@ -61,7 +61,11 @@ def _containerd_answers() -> bool:
 
 
 def ctr(*arguments: str | Path) -> str:
-    return processes.run(["ctr", "--address", paths.containerd_socket(), "--namespace", "k8s.io", *arguments])
+    return processes.run(ctr_command(*arguments))
+
+
+def ctr_command(*arguments: str | Path) -> list[str]:
+    return ["ctr", "--address", str(paths.containerd_socket()), "--namespace", "k8s.io", *map(str, arguments)]
 
 
 def install_network_plugins() -> None:

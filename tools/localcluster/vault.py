@@ -32,6 +32,8 @@ ADMINISTRATOR = f"spiffe://{TRUST_DOMAIN}/ns/administrators/sa/administrator"
 
 # Vault's own image has the Kubernetes method built in, the image of the local cluster has it as a plugin.
 _START = f"""
+# What the process before this one has left: it does not speak for this one.
+rm -f /tmp/ready
 trap 'kill "$server"' TERM INT
 plugins=/vault/plugins
 method=vault-plugin-auth-kubernetes
@@ -86,8 +88,15 @@ def _container() -> dict[str, Any]:
         "command": ["/bin/sh", "-ec", _START],
         "env": [{"name": name, "value": value} for name, value in {**_ENVIRONMENT, "HOME": "/tmp"}.items()],
         "ports": [{"name": "api", "containerPort": _PORT}],
+        # A command in the container costs more than all else that Vault does here, so it runs until the set-up is done.
+        "startupProbe": {
+            "exec": {"command": ["test", "-e", "/tmp/ready"]},
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+            "failureThreshold": 300,
+        },
         "readinessProbe": {
-            "exec": {"command": ["/bin/sh", "-c", "test -e /tmp/ready && vault status"]},
+            "httpGet": {"path": "/v1/sys/health", "port": "api", "scheme": "HTTPS"},
             "periodSeconds": 2,
             "timeoutSeconds": 5,
         },

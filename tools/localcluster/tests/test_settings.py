@@ -62,3 +62,12 @@ def test_policies_go_to_the_packet_filter_that_services_go_to(version: str, expe
 def test_mount_points_are_listed_in_the_order_to_undo_them() -> None:
     assert "/" in network.mount_points()
     assert network.mount_points(below=Path("/no/such/folder")) == []
+
+
+def test_vault_is_ready_only_when_it_is_set_up_again() -> None:
+    pod = next(item for item in vault.manifests() if item["kind"] == "Deployment")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    script: str = container["command"][-1]
+    assert container["startupProbe"]["exec"] == {"command": ["test", "-e", "/tmp/ready"]}
+    # /tmp outlives the container.
+    assert script.index("rm -f /tmp/ready") < script.index("vault server") < script.index("touch /tmp/ready")
