@@ -174,10 +174,10 @@ simulate: $(STAMP) ## Seeds of the simulation until one fails; SEED=123 STEPS=30
 	$(BIN)/python -m tests.simulation $(SEED) $(if $(STEPS),--steps $(STEPS))
 
 # What is measured takes twice the time: tests marked no_cover are run as all others and not measured, because they repeat
-# what others run (thousands of examples, a recorded hour). The root's conftest.py orders the files.
+# what others run (thousands of examples, a recorded hour).
 .PHONY: test-coverage
 test-coverage: $(STAMP) $(RECORDED) ## Unit and integration tests in JOBS=3 processes, branch coverage of at least $(COVERAGE) %
-	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=30 --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
+	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile --durations=30 --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that match

@@ -9,14 +9,6 @@ import pytest
 import structlog
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where processes share the tests by file, those with real servers come first: a long one of them that is begun
-    last keeps one process busy while the others have nothing left to do."""
-    if hasattr(config, "workerinput"):
-        long = {item.path for item in items if item.get_closest_marker("integration")}
-        items.sort(key=lambda item: item.path not in long)
-
-
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """A test that sets up logs, or runs a command that does, would silence those that look for a line."""

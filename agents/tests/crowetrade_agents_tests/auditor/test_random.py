@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from crowetrade_agents.auditor.fleet import Fleet
-from crowetrade_agents.risk import rules
+from crowetrade_agents.risk import rule_reading
 from crowetrade_agents.risk.limits import KNOWN
 from crowetrade_agents_tests.auditor.forging import NAME
 from crowetrade_agents_tests.auditor.random_desk import VALUES, RandomDesk
@@ -51,7 +51,7 @@ def test_a_gate_that_forgets_a_limit_is_found(limit: str, monkeypatch: pytest.Mo
     forgetful = replace(KNOWN[limit], compile=lambda value, counted: lambda case: None)
     if forgetful.breach is not None:
         forgetful = replace(forgetful, breach=lambda value, facts, rule, subject: None)
-    monkeypatch.setattr(rules, "KNOWN", {**KNOWN, limit: forgetful})
+    monkeypatch.setattr(rule_reading, "KNOWN", {**KNOWN, limit: forgetful})
 
     for seed in range(100, 130):
         _, fleet = _run(seed, limit)

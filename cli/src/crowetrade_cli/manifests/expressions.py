@@ -16,8 +16,13 @@ def evaluated(expression: str, value: Any) -> tuple[Any, str]:
     """The result, or why there is none."""
     result = _compiled(expression).eval(data={"self": value})
     if result.type() == cel.Type.ERROR:
-        return None, str(result.value())
+        return None, _in_the_words_of_go(str(result.value()), value)
     return result.plain_value(), ""
+
+
+def _in_the_words_of_go(trouble: str, value: Any) -> str:
+    """The API server's library asks Go for a time zone."""
+    return f"unknown time zone {value}" if "Invalid timezone" in trouble else trouble
 
 
 def matches(pattern: str, text: str) -> bool:

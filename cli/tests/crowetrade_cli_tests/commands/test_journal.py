@@ -275,7 +275,7 @@ def test_a_bus_that_is_not_there_is_named(run: Run) -> None:
         (["export", "x.jsonl"], "both are needed"),
         (["verify", "x.jsonl", "-n", "desk"], "name either a file or, with --namespace and --venue, a journal"),
         (["verify", "no-such-file.jsonl"], "no-such-file.jsonl is no file"),
-        (["verify", "x.csv"], "x.csv has none of the extensions .jsonl, .ndjson, .parquet"),
+        (["verify", "x.csv"], "x.csv is no file: name an exported journal"),
         (["export", "x.csv", "-n", "desk", "--venue", "sim"], "x.csv has none of the extensions"),
         (["export", __file__, "-n", "desk", "--venue", "sim"], "exists: name a file that does not"),
         (["show", "x.jsonl", "--since", "noon"], "--since 'noon' is no time"),
