@@ -21,17 +21,23 @@ from crowetrade_operator.errors import BusUnavailable
 ANSWER_SECONDS = 5.0
 
 
+async def _answer(client: Client, subject: str, question: dict[str, Any]) -> dict[str, Any]:
+    """What the JetStream API answers; raises what it says is wrong, and errors of NATS."""
+    message = await client.request(subject, json.dumps(question).encode(), timeout=ANSWER_SECONDS)
+    answer: dict[str, Any] = json.loads(message.data)
+    if "error" in answer:
+        raise nats.js.errors.APIError.from_error(answer["error"])
+    return answer
+
+
 async def stored_subjects(client: Client, stream: str, pattern: str) -> list[str]:
     """The subjects of a stream that match, in the order of the alphabet. The server tells 100,000 of them at a time.
     Raises errors of NATS; NotFoundError without the stream."""
     found: dict[str, None] = {}
     offset = 0
     while True:
-        request = json.dumps({"subjects_filter": pattern, "offset": offset}).encode()
-        message = await client.request(f"$JS.API.STREAM.INFO.{stream}", request, timeout=ANSWER_SECONDS)
-        answer = json.loads(message.data)
-        if "error" in answer:
-            raise nats.js.errors.APIError.from_error(answer["error"])
+        question = {"subjects_filter": pattern, "offset": offset}
+        answer = await _answer(client, f"$JS.API.STREAM.INFO.{stream}", question)
         page = answer["state"].get("subjects") or {}
         found.update(dict.fromkeys(page))
         offset += len(page)
@@ -56,15 +62,11 @@ async def reserved_bytes(client: Client, namespace: str) -> dict[str, int]:
 
 
 async def _streams(client: Client, pattern: str) -> list[dict[str, Any]]:
-    """What is told of the streams that take a subject of a pattern, all pages. Of a stream without a leader a cluster
-    tells the name alone."""
+    """The information on the streams that take a subject of a pattern, all pages. A cluster gives the name alone of a
+    stream without a leader."""
     found: list[dict[str, Any]] = []
     while True:
-        request = json.dumps({"subject": pattern, "offset": len(found)}).encode()
-        message = await client.request("$JS.API.STREAM.LIST", request, timeout=ANSWER_SECONDS)
-        answer = json.loads(message.data)
-        if "error" in answer:
-            raise nats.js.errors.APIError.from_error(answer["error"])
+        answer = await _answer(client, "$JS.API.STREAM.LIST", {"subject": pattern, "offset": len(found)})
         if silent := answer.get("missing"):
             raise BusUnavailable(f"stream {min(silent)} does not answer, so what it reserves is not known")
         page = answer.get("streams") or []

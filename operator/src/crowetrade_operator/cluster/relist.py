@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 
 import structlog
@@ -34,6 +34,11 @@ FOLLOWED_SECONDS = 150.0
 """So long a watch may bring nothing, not even a bookmark, until what it watches is listed again."""
 LIST_SECONDS = 3_600.0
 """After so long everything is listed again, whatever its watch brings."""
+
+
+def is_readable(namespace: str, unreadable: Collection[str]) -> bool:
+    """Whether all of a namespace was listed, by the names of those that were not: the empty one stands for all."""
+    return "" not in unreadable and namespace not in unreadable
 
 
 def what_to_look_at(resource: ApiResource, code: int) -> str:

@@ -7,7 +7,7 @@ keep their own state in annotations and patch objects. Children are watched by c
 Where a watch is too old (410 Gone) kopf lists, and says nothing of what was deleted meanwhile; an empty list is no
 event at all. So each of its lists is told, too. A watch that is refused with 410 before it begins would end kopf: it is
 asked for again without a version, and then begins with all that there is. Bookmarks reach no handler, and are the sign
-that a watch lives where nothing changes: so it is told, too, when a watch brings anything.
+that a watch lives where nothing changes: so whatever a watch brings is noted, too.
 
 kopf does not always end when it fails: of its tasks some may forget that they were cancelled. So what counts is that it
 has begun to end.

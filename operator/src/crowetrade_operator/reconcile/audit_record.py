@@ -26,6 +26,7 @@ from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.relist import is_readable
 from crowetrade_operator.cluster.resources import BY_KIND, Role
 from crowetrade_operator.decide.changes import (
     WHILE_AWAY,
@@ -97,7 +98,7 @@ class AuditRecord:
         cache.listen(self._changed)
 
     def _can_read(self, namespace: str) -> bool:
-        return "" not in self._unreadable and namespace not in self._unreadable
+        return is_readable(namespace, self._unreadable)
 
     def _changed(self, before: Object | None, after: Object | None) -> None:
         item = after or before

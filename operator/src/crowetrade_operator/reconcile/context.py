@@ -44,6 +44,7 @@ from crowetrade_operator.cluster.compare import controller_uid
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.pod_events import PodEvents
+from crowetrade_operator.cluster.relist import is_readable
 from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESPACES
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.cluster.times import rfc3339
@@ -229,7 +230,7 @@ class Context:
 
     def may_work_in(self, namespace: str) -> bool:
         """Whether everything in the namespace can be seen: what is not seen would count as not there."""
-        return "" not in self.unreadable and namespace not in self.unreadable
+        return is_readable(namespace, self.unreadable)
 
     def surroundings(self, namespace: str) -> Surroundings:
         """Venues and limits of a namespace, who trades there, and what the bus said about them. What is by venue is
