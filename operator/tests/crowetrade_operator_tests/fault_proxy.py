@@ -70,7 +70,7 @@ class FaultProxy:
         """How long a watch lasts at most that begins from now on, until it ends in one of the ways above; 0: as long as
         the server and the client want."""
         self.spoiled: Counter[Fault] = Counter()
-        self.too_early = 0
+        self.too_early: list[str] = []
         """Requests that came again before the time that a Retry-After had named."""
         self.lease_seconds = 0.0
         """How much longer each request for a Lease takes."""
@@ -160,7 +160,7 @@ class FaultProxy:
             self.writes.append(now)
         # A little earlier counts as obeyed: the two clocks start at different ends of the line.
         if now < self._not_before.pop(place, 0.0) - 0.05:
-            self.too_early += 1
+            self.too_early.append(" ".join(place))
         if fault is Fault.THROTTLED:
             self._not_before[place] = now + 1.0
         if fault in _STATUS:

@@ -21,11 +21,11 @@ import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-import nats
 from nats.aio.client import Client
 
+from crowetrade_process.identity.nats import BusClient
 from crowetrade_process.stopping import cancelled
 
 ROOT = Path(__file__).parents[3]
@@ -404,7 +404,9 @@ class NatsServer:
 @contextlib.asynccontextmanager
 async def nats_client(url: str) -> AsyncIterator[Client]:
     """A client that is closed whatever happens: the tasks of one that is left open outlive the test's loop."""
-    client = await nats.connect(url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
+    client = BusClient()
+    quick: dict[str, Any] = {"reconnect_time_wait": 0.1, "max_reconnect_attempts": -1}
+    await client.connect(url, **quick)
     try:
         yield client
     finally:

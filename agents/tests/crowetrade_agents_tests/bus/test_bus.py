@@ -15,6 +15,7 @@ from crowetrade_agents.bus import local
 from crowetrade_agents.bus.local import MOST_WAITING, LocalBus, matches
 from crowetrade_agents.bus.nats import REASON_HEADER, STALLED_SECONDS, Attempts, NatsBus
 from crowetrade_agents.bus.port import Bus, Handler
+from crowetrade_process.stopping import cancelled
 
 from ..messages import EUR, origin, quote, wire
 
@@ -180,6 +181,43 @@ async def test_a_subscription_has_left_before_the_last_ping_of_a_flush(nats_url:
         await ours.answer_pings("signal.desk.a")
     assert 0 <= recording.written.find(b"SUB signal.desk.a") < recording.written.rfind(b"PING")
     await ours.close()
+
+
+@pytest.mark.integration
+async def test_a_flush_that_is_given_up_leaves_a_connection_that_hears(nats_url: str) -> None:
+    """nats-py ends its reading when an answer comes that nobody waits for any more, and stays connected."""
+    bus, other = await NatsBus.connect(nats_url, "test"), await NatsBus.connect(nats_url, "other")
+    await other.answer_pings("ready.desk.a.feature")
+    flush = asyncio.create_task(bus.client.flush())
+    while not bus.client._pongs:
+        await asyncio.sleep(0)
+    await cancelled(flush)
+    await bus.client.flush()
+    assert await bus.ping("ready.desk.a.feature", WAIT_SECONDS)
+    await bus.close()
+    await other.close()
+
+
+@pytest.mark.integration
+async def test_what_cannot_be_read_ends_the_connection_and_the_next_one_hears(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: asyncio.Queue[bool] = asyncio.Queue()
+    bus = await NatsBus.connect(nats_url, "test", lambda connected, why: states.put_nowait(connected))
+    assert await states.get()
+    await bus.answer_pings("ready.desk.a.feature")
+
+    async def unreadable(data: bytes) -> None:
+        monkeypatch.undo()
+        raise ValueError(f"not readable: {data!r}")
+
+    monkeypatch.setattr(bus.client._ps, "parse", unreadable)
+    await bus.publish("ready.desk.a.feature", signal(1))
+    async with asyncio.timeout(WAIT_SECONDS):
+        assert not await states.get()
+        assert await states.get()
+    assert await bus.ping("ready.desk.a.feature", WAIT_SECONDS)
+    await bus.close()
 
 
 @pytest.mark.integration

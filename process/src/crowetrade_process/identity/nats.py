@@ -54,8 +54,8 @@ class BusClient(Client):
     """One connection for the life of a process, with its subscriptions.
 
     nats-py closes a connection for good when the server says why it ends it (the certificate has ended, nobody answered
-    for the authorizer), and ceases to reconnect without a word at errors that it does not expect. This one reconnects
-    after everything but `close` and `drain`.
+    for the authorizer), and ceases to reconnect or to read without a word at errors that it does not expect. This one
+    reconnects after everything but `close` and `drain`.
 
     nats-server ends a connection when the certificate ends that it was opened with. So it is replaced as soon as there
     is another certificate: no request is under way then, and those that come meanwhile wait.
@@ -202,6 +202,18 @@ class BusClient(Client):
         self._err = error
         await self._error_cb(error)
         await self._process_op_err(error)
+
+    async def _process_pong(self) -> None:
+        # Of a flush that nobody waits for any more; it would end the reading.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
+    async def _read_loop(self) -> None:
+        await super()._read_loop()
+        task = asyncio.current_task()
+        if self.is_connected and not (task and task.cancelling()):
+            await self._process_op_err(NatsError("nats: what the server sent could not be read"))
 
     async def _attempt_reconnect(self) -> None:
         while True:
