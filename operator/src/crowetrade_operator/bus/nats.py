@@ -194,7 +194,7 @@ class Bus:
     async def read_config(self, namespace: str, venue: str) -> None:
         """Looks once per connection what is on the bus for a gateway; see `config`."""
         key = subjects.gateway_config_key(namespace, venue)
-        if self._configs.get(key) is not None or not self.connected:
+        if key in self._configs or not self.connected:
             return
         try:
             await self._read(self._usable(), key)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import structlog
 
@@ -50,6 +51,9 @@ log = structlog.get_logger()
 KEEP_SECONDS = 30.0
 RETRY_SECONDS = 2.0
 FINISH_SECONDS = 1.0
+COMPARED_AT_ONCE = 20
+"""So many resources are compared with what was said last in one turn of the event loop: some milliseconds."""
+T = TypeVar("T")
 
 
 class AuditRecord:
@@ -127,22 +131,22 @@ class AuditRecord:
     def _look_again(self, namespace: str) -> None:
         """Records what has changed in a namespace that can be read again."""
         found = {item["metadata"]["uid"]: item for kind in Kind for item in self._cache.all(kind, namespace)}
-        for event in self._events_while_away(namespace, self._said.get(namespace, {}), found, WHILE_UNREADABLE):
+        known, unknown = self._known(namespace, found)
+        for event in [*events_while_away(self._said.get(namespace, {}), known, WHILE_UNREADABLE), *unknown]:
             self._trail.record(event, by_itself=True)
         for uid in self._said.get(namespace, {}).keys() | found.keys():
             self._say(namespace, uid, found.get(uid))
         self._away.discard(namespace)
 
-    def _events_while_away(
-        self, namespace: str, kept: Mapping[str, Recorded], found: Mapping[str, Object], reason: str
-    ) -> list[audit_pb2.AuditEvent]:
-        """Of what is known; that something is not known is one more event."""
+    def _known(
+        self, namespace: str, found: Mapping[str, Object]
+    ) -> tuple[dict[str, Object], list[audit_pb2.AuditEvent]]:
+        """What can be compared of what was found; that something cannot is an event."""
         unknown = {place for place in self._unknown if place[1] == namespace}
         self._unknown -= unknown
         self._unkept |= unknown
         known = {uid: item for uid, item in found.items() if (place_of(uid), namespace) not in unknown}
-        events = events_while_away(kept, known, reason)
-        return [*events, unknown_while_away(namespace)] if unknown else events
+        return known, [unknown_while_away(namespace)] if unknown else []
 
     async def run(self) -> None:
         """Keeps what must be kept, until cancelled."""
@@ -279,13 +283,21 @@ class AuditRecord:
         self.is_caught_up = True
 
     async def _catch_up_in(self, namespace: str, kept: Mapping[str, Recorded], found: Mapping[str, Object]) -> None:
-        for event in self._events_while_away(namespace, kept, found, WHILE_AWAY):
-            # The first operator may find more than the queue holds.
-            await self._trail.room()
+        known, unknown = self._known(namespace, found)
+        everything = [*found, *(kept.keys() - found.keys())]
+        for begin in range(0, len(everything), COMPARED_AT_ONCE):
+            uids = everything[begin : begin + COMPARED_AT_ONCE]
+            for event in events_while_away(_only(kept, uids), _only(known, uids), WHILE_AWAY):
+                # The first operator may find more than the queue holds.
+                await self._trail.room()
+                self._trail.record(event, by_itself=True)
+            for uid in uids:
+                if kept.get(uid) != (recorded(found[uid]) if uid in found else None):
+                    self._unkept.add((place_of(uid), namespace))
+            # Ten thousand in a row would keep the loop from the Lease.
+            await asyncio.sleep(0)
+        for event in unknown:
             self._trail.record(event, by_itself=True)
-        for uid in kept.keys() | found.keys():
-            if kept.get(uid) != (recorded(found[uid]) if uid in found else None):
-                self._unkept.add((place_of(uid), namespace))
 
     async def _first_read(self) -> None:
         while True:
@@ -294,6 +306,10 @@ class AuditRecord:
             except ClusterError as error:
                 log.warning("audit_ends_not_read", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+def _only(of: Mapping[str, T], uids: Iterable[str]) -> dict[str, T]:
+    return {uid: of[uid] for uid in uids if uid in of}
 
 
 def _namespace_of(item: Object) -> str:

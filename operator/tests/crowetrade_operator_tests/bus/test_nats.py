@@ -13,6 +13,7 @@ import nats
 import pytest
 from google.protobuf.message import Message
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
 from nats.js.kv import KeyValue
 
@@ -84,6 +85,26 @@ async def say(client: Client, data: bytes | Message, schema: str | None) -> None
     headers = {subjects.SCHEMA_HEADER: schema} if schema is not None else None
     await client.publish("status.desk.gateway.sim-fx", payload, headers=headers)
     await client.flush()
+
+
+# --- what is there
+
+
+async def test_that_nothing_is_there_for_a_gateway_is_asked_once(bus: Bus, other: Client) -> None:
+    """Each Strategy of a fleet that is new looks at all venues of its namespace."""
+    asked: list[str] = []
+
+    async def hear(message: Msg) -> None:
+        asked.append(message.subject + message.data.decode())
+
+    await other.subscribe("$JS.API.>", cb=hear)
+    await other.flush()
+    for venue in ("sim-fx", "sim-fx", "other", "sim-fx", "last"):
+        await bus.read_config("desk", venue)
+        assert bus.config_is_known("desk", venue)
+        assert bus.config("desk", venue) is None
+    await until("the last question", lambda: any("desk.last" in question for question in asked))
+    assert sum(KEY in question for question in asked) == 1
 
 
 # --- what it hears
