@@ -9,7 +9,9 @@ import os
 import random
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from crowetrade_operator.cluster.resources import (
     DISRUPTION_BUDGETS,
     NAMESPACES,
     NETWORK_POLICIES,
+    PODS,
     SERVICE_ACCOUNTS,
     SERVICES,
     STRATEGIES,
@@ -128,7 +131,9 @@ class _Run:
                 operator_seconds=round(seconds, 2),
                 raw_seconds=round(bare, 2),
             )
-            await self._ready_deployments()
+            deployments, _ = await self.cluster.list(DEPLOYMENTS, "", MANAGED_SELECTOR)
+            await _each(deployments, self._ready)
+            await _each(deployments, self._pod)
             operator = self.start("second")
             with self._load() as load:
                 async with Watched(self.cluster, STRATEGIES).following() as strategies:
@@ -199,20 +204,36 @@ class _Run:
 
         return -await until("the first child", begun) + await until("all children", complete)
 
-    async def _ready_deployments(self) -> None:
-        """What the Deployment controller and kubelets would say."""
-        items, _ = await self.cluster.list(DEPLOYMENTS, "", MANAGED_SELECTOR)
+    async def _ready(self, deployment: Object) -> None:
+        """What the Deployment controller would say."""
+        metadata = deployment["metadata"]
+        status = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}
+        # Edits change the generation, and nobody writes the status again.
+        status["observedGeneration"] = metadata["generation"] + EDITS
+        await self._say_status(DEPLOYMENTS, metadata["namespace"], metadata["name"], status)
 
-        async def patch(item: Object) -> None:
-            name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
-            status = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}
-            # Edits change the generation, and nobody writes the status again.
-            status["observedGeneration"] = item["metadata"]["generation"] + EDITS
-            body: Object = {"metadata": {"namespace": namespace, "name": name}, "status": status}
-            body |= {"apiVersion": DEPLOYMENTS.api_version, "kind": DEPLOYMENTS.kind}
-            await self.cluster.apply(body, "status")
+    async def _pod(self, deployment: Object) -> None:
+        """What a ReplicaSet would make, and kwok would say of it: no controller and no kubelet is here."""
+        name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
+        template = deployment["spec"]["template"]
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{name}-1", "uid": str(uuid.uuid4())}
+        metadata = {**template["metadata"], "name": f"{name}-1-a", "namespace": namespace}
+        metadata["ownerReferences"] = [{**owner, "controller": True}]
+        body = {"apiVersion": PODS.api_version, "kind": PODS.kind, "metadata": metadata, "spec": template["spec"]}
+        await self.cluster.create(PODS, namespace, body)
+        said = {"ready": True, "started": True, "restartCount": 0, "imageID": ""}
+        running = {"running": {"startedAt": datetime.now(UTC).isoformat(timespec="seconds")}}
+        containers = [
+            {"name": container["name"], "image": container["image"], "state": running, **said}
+            for container in template["spec"]["containers"]
+        ]
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        await self._say_status(PODS, namespace, metadata["name"], {**status, "containerStatuses": containers})
 
-        await _each(items, patch)
+    async def _say_status(self, resource: ApiResource, namespace: str, name: str, status: Object) -> None:
+        metadata = {"namespace": namespace, "name": name}
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status}
+        await self.cluster.apply(body, "status")
 
     @contextlib.contextmanager
     def _load(self) -> Iterator[Process]:

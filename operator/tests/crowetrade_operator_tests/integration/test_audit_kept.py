@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Collection
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
 
+from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import CONFIG_MAPS
-from crowetrade_operator.decide.changes import NOT_KNOWN, WHILE_AWAY, WHILE_UNREADABLE, Recorded, recorded
+from crowetrade_operator.decide.changes import (
+    NOT_KNOWN,
+    WHILE_AWAY,
+    WHILE_UNREADABLE,
+    Recorded,
+    events_while_away,
+    recorded,
+)
 from crowetrade_operator.decide.kept_resources import NOT_KEPT, decode, encode
 from crowetrade_operator.errors import Conflict, NotFound
 from crowetrade_operator.reconcile import audit_kept, audit_record
@@ -132,6 +141,31 @@ async def names_kept(cluster: Cluster, settings: Settings) -> dict[str, list[str
     for (_, namespace), text in (await stored(cluster, settings)).resources():
         found.setdefault(namespace, []).extend(item.name for item in decode(namespace, text).values())
     return {namespace: sorted(names) for namespace, names in found.items()}
+
+
+async def test_a_large_namespace_is_compared_a_little_in_each_turn_of_the_loop(
+    cluster: Cluster, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Lease is renewed in the same loop: with 10,000 Strategies in one namespace it was lost."""
+    turn, compared = 0, Counter[int]()
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def compare(kept: Mapping[str, Recorded], found: Mapping[str, Object], reason: str) -> list[audit_pb2.AuditEvent]:
+        compared[turn] += len(found)
+        return events_while_away(kept, found, reason)
+
+    monkeypatch.setattr(audit_record, "events_while_away", compare)
+    counting = asyncio.create_task(count_turns())
+    async with leading(cluster, bus, of(settings, "desk"), *limits("desk", count=300)):
+        pass
+    await end({counting})
+    assert compared.total() == 300
+    assert max(compared.values()) <= 50
 
 
 async def test_shards_keep_what_is_theirs_and_a_namespace_is_handed_over(
