@@ -9,14 +9,18 @@ them.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
 from crowetrade_operator.cluster import managed_fields
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource, Path, Role
 
+SHORT = 64
+"""Longer texts, in characters, are seldom the same in two objects."""
 Address = tuple[str, str, str]
 """Kind, namespace and name."""
 Listener = Callable[[Object | None, Object | None], None]
@@ -180,13 +184,23 @@ def _slim(item: Object) -> Object:
     resource = BY_KIND[item["kind"]]
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
     if resource.role is Role.OWN:
-        return {**item, "metadata": metadata}
+        return {key: _shared(value) for key, value in {**item, "metadata": metadata}.items()}
     if resource.role is Role.CHILD:
         metadata["managedFields"] = managed_fields.kept(item["metadata"].get("managedFields") or ())
     slim: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
     for path in resource.kept:
         _copy(item, slim, path)
     return slim
+
+
+def _shared(value: Any) -> Any:
+    """The same, with one copy in the process of each name and of each short text: of what watches bring each object has
+    its own, and those are half of it."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _shared(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shared(item) for item in value]
+    return sys.intern(value) if type(value) is str and len(value) <= SHORT else value
 
 
 def _copy(source: Object, target: Object, path: Path) -> None:
