@@ -154,6 +154,18 @@ def test_of_a_child_the_content_that_matters_is_kept_and_a_change_of_the_rest_wa
 def test_managed_fields_are_kept_of_children_alone_and_shared_between_them() -> None:
     cache = Cache()
     for name in ("a", "b"):
+        cache.put(child(name))
+    one, other = (item["metadata"]["managedFields"] for item in cache.of_kind("Deployment"))
+    assert one == [{"manager": "m", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]
+    assert one[0] is other[0]
+    cache.put({**strategy(), "metadata": {**strategy()["metadata"], "managedFields": [{"big": "x"}]}})
+    assert "managedFields" not in next(cache.of_kind("Strategy"))["metadata"]
+
+
+def test_names_and_short_texts_of_our_own_resources_are_in_memory_once() -> None:
+    """Two watch events are two texts, read apart."""
+    cache = Cache()
+    for name in ("a", "b"):
         cache.put(json.loads(json.dumps(strategy(name))))
     first, second = cache.all("Strategy", "desk")
     assert first["metadata"]["namespace"] is second["metadata"]["namespace"]
