@@ -57,6 +57,7 @@ class Cache:
         self._items: dict[Address, Object] = {}
         self._kinds: dict[tuple[str, str], dict[str, Object]] = defaultdict(dict)
         self._owned: dict[Key, dict[Address, Object]] = defaultdict(dict)
+        self._counts: Counter[str] = Counter()
         self._changes: Counter[tuple[str, str]] = Counter()
         self._deleted: dict[str, int] = {}
         self._stored_since_list: set[Address] = set()
@@ -87,6 +88,10 @@ class Cache:
         """All objects of a kind."""
         return (item for (found, _), items in self._kinds.items() if found == kind for item in items.values())
 
+    def count(self, kind: str) -> int:
+        """How many objects of a kind there are."""
+        return self._counts[kind]
+
     def namespaces(self, kind: str) -> list[str]:
         """Namespaces that hold an object of the kind."""
         return sorted(namespace for (found, namespace), items in self._kinds.items() if found == kind and items)
@@ -108,6 +113,7 @@ class Cache:
         return True
 
     def _store(self, address: Address, known: Object | None, item: Object) -> None:
+        self._counts[address[0]] += known is None
         if known is not None:
             self._unindex(address, known)
         slim = _slim(item)
@@ -127,6 +133,7 @@ class Cache:
         if known is None or known["metadata"].get("uid", "") != uid:
             return False
         del self._items[address]
+        self._counts[address[0]] -= 1
         self._unindex(address, known)
         self._tell(known, None)
         return True

@@ -64,6 +64,8 @@ and deleted must not come back because a gateway's word is late."""
 NO_NAMESPACE_SECONDS = 30.0
 RELAY_SECONDS = 1.0
 LIMITS_SECONDS = 1.0
+LOOKS_PER_SECOND = 100.0
+"""So many Strategies are looked at because of the time alone, when all of them are on their way."""
 """How often at most a RiskLimit is looked at because of what is used of it, or of who is bound by it."""
 CONFIRM_SECONDS = 2.0
 SILENCE_LOOK_SECONDS = 0.5
@@ -233,9 +235,10 @@ class Controller:
             self.queue.add(key, first=item is not None and not _is_observed(item))
 
     def _everything(self) -> list[Key]:
+        """What stops comes first, and gateways before ten thousand who trade there."""
         return [
             Key(kind, item["metadata"]["namespace"], item["metadata"]["name"])
-            for kind in Kind
+            for kind in (Kind.KILL_SWITCH, Kind.RISK_LIMIT, Kind.VENUE, Kind.STRATEGY)
             for item in self.context.cache.of_kind(kind.value)
         ]
 
@@ -386,7 +389,8 @@ class Controller:
         stuck, or patience may end."""
         moving = find(conditions, ConditionType.RECONCILING)
         if changes or (moving is not None and moving.status == "True"):
-            return self.context.settings.silent_after_seconds
+            fleet = self.context.cache.count(Kind.STRATEGY.value) / LOOKS_PER_SECOND
+            return max(self.context.settings.silent_after_seconds, fleet)
         return None
 
     def _wait_for_figures(self, key: Key, waits: bool) -> None:

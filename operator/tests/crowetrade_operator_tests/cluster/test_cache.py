@@ -114,9 +114,12 @@ def test_namespaces_of_a_kind_are_those_that_hold_one() -> None:
     there = stored(strategy_manifest(namespace="another"), uid="uid-there")
     cache.put(there)
     assert cache.namespaces("Strategy") == ["another", "desk"]
+    assert (cache.count("Strategy"), cache.count("KillSwitch")) == (2, 0)
     assert sorted(item["metadata"]["namespace"] for item in cache.of_kind("Strategy")) == ["another", "desk"]
     cache.remove(there)
+    cache.put(strategy(version=2))
     assert cache.namespaces("Strategy") == ["desk"]
+    assert cache.count("Strategy") == 1
     assert cache.namespaces("KillSwitch") == []
 
 

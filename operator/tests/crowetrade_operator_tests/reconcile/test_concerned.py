@@ -9,6 +9,7 @@ import pytest
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FINALIZER, Key
+from crowetrade_api_tests.samples import kill_manifest
 from crowetrade_operator.bus.news import GatewayNews, News
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.reconcile.controller import Controller
@@ -115,6 +116,29 @@ async def test_of_an_event_at_the_api_server(case: str) -> None:
     world, (event, expected) = World(), EVENTS[case][:]
     event(world)
     assert world.taken() == sorted(expected)
+
+
+async def test_what_stops_and_gateways_come_before_all_who_trade() -> None:
+    """As a venue of a large fleet would wait for minutes until its turn, and nobody could trade there."""
+    world = World()
+    world.put(kill_manifest())
+    controller = operator(world.cache)
+    controller.begin()
+    kinds = [(await controller.queue.get()).kind.value for _ in range(len(controller.queue))]
+    assert [*dict.fromkeys(kinds)] == ["KillSwitch", "RiskLimit", "VenueConnection", "Strategy"]
+
+
+@pytest.mark.parametrize(("strategies", "seconds"), [(6, 10.0), (1_000, 10.0), (10_000, 100.0)])
+def test_a_fleet_that_is_on_its_way_is_not_looked_at_all_the_time(strategies: int, seconds: float) -> None:
+    """A hundred a second, and one alone each time that its gateway may have fallen silent."""
+    cache = Cache()
+    for number in range(strategies):
+        item = strategy_manifest(f"s{number}")
+        cache.put({**item, "metadata": {**item["metadata"], "uid": f"uid-{number}", "resourceVersion": "1"}})
+    controller = operator(cache)
+    assert controller.context.settings.silent_after_seconds == 10.0
+    assert controller._again([], changes=True) == seconds
+    assert controller._again([]) is None
 
 
 async def test_the_record_that_a_person_has_cleared_is_looked_at_when_it_is_stored() -> None:
