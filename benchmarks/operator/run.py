@@ -183,6 +183,9 @@ class _Run:
             "OPERATOR_NAMESPACE": SYSTEM,
             "NATS_URL": self.nats_url,
             "NAMESPACE_MAX_BYTES": "0",
+            # NATS reserves them: those of 100 venues are larger than most disks.
+            "JOURNAL_MAX_BYTES": str(16 * 1024 * 1024),
+            "SNAPSHOTS_MAX_BYTES": str(16 * 1024 * 1024),
             "LOG_LEVEL": "WARNING",
         }
         operator = OperatorProcess(self.folder, name, environment)
