@@ -64,9 +64,9 @@ and deleted must not come back because a gateway's word is late."""
 NO_NAMESPACE_SECONDS = 30.0
 RELAY_SECONDS = 1.0
 LIMITS_SECONDS = 1.0
+"""How often at most a RiskLimit is looked at because of what is used of it, or of who is bound by it."""
 LOOKS_PER_SECOND = 100.0
 """So many Strategies are looked at because of the time alone, when all of them are on their way."""
-"""How often at most a RiskLimit is looked at because of what is used of it, or of who is bound by it."""
 CONFIRM_SECONDS = 2.0
 SILENCE_LOOK_SECONDS = 0.5
 AGENTS_READ = frozenset({"model", "policy", "agents"})
