@@ -5,11 +5,11 @@ know, and in the main thread it would take over the process's signals. `on.event
 keep their own state in annotations and patch objects. Children are watched by cluster/watch.py.
 
 Where a watch is too old (410 Gone) kopf lists, and says nothing of what was deleted meanwhile; an empty list is no
-event at all. So each of its lists is told, and our own client lists then (cluster/watch.py). kopf itself gets the
-version alone, from which it watches: it would make a task of each object, which of ten thousand takes it ten seconds of
-a core, and all of them are known already. A watch that is refused with 410 before it begins would end kopf: it is asked
-for again without a version, and then begins with all that there is. Bookmarks reach no handler, and are the sign that a
-watch lives where nothing changes: so whatever a watch brings is noted, too.
+event at all. So each of its lists makes our own client list the kind (cluster/watch.py), and kopf receives an empty
+list with the version from which it watches: it creates a task per object, which took ten seconds of CPU for ten
+thousand. A watch that is refused with 410 before it begins would end kopf: it is asked for again without a version, and
+then begins with all that there is. Bookmarks reach no handler, and are the sign that a watch lives where nothing
+changes: so whatever a watch brings is noted, too.
 
 kopf does not always end when it fails: of its tasks some may forget that they were cancelled. So what counts is that it
 has begun to end.
