@@ -151,8 +151,9 @@ class FaultProxy:
         if fault is not None and fault not in (Fault.WATCH_DROPPED, Fault.WATCH_GONE):
             self.spoiled[fault] += 1
         now = asyncio.get_running_loop().time()
-        # kopf and the operator itself may ask for the same.
-        place = (request.method, request.path, request.query.get("watch", ""), request.headers.get("User-Agent", ""))
+        # kopf and the operator itself may ask for the same; and of one collection for other objects (Cluster.find).
+        told = (request.query.get(name, "") for name in ("watch", "fieldSelector"))
+        place = (request.method, request.path, *told, request.headers.get("User-Agent", ""))
         if "/leases/" in request.path:
             self.asked = True
             await asyncio.sleep(self.lease_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from crowetrade_operator.errors import (
 from crowetrade_operator_tests.fault_proxy import Fault, FaultProxy
 from crowetrade_operator_tests.samples import change, limit_manifest
 from crowetrade_operator_tests.servers import ApiServer, Wire, free_port
-from crowetrade_operator_tests.waiting import counted
+from crowetrade_operator_tests.waiting import counted, until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -203,6 +204,13 @@ async def test_a_server_that_asks_to_wait_is_asked_again_after_that_time(
         proxy.next += [Fault.ERROR]
         with pytest.raises(ClusterUnavailable, match="a fault of the test"):
             await through.get(CONFIG_MAPS, namespace, "a")
+        # Who asks for another object of the same collection has not been asked to wait.
+        proxy.next.append(Fault.THROTTLED)
+        waiting = asyncio.create_task(through.find(CONFIG_MAPS, namespace, "a"))
+        await until("the first to be refused", lambda: not proxy.next)
+        assert await through.find(CONFIG_MAPS, namespace, "b") is None
+        assert await waiting is not None
+        assert proxy.too_early == []
         await through.close()
 
 
