@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from crowetrade_cli.backtest.plan import Plan, Recordings
 from crowetrade_cli.backtest.run import Range, run
+from crowetrade_cli.backtest.variants import text_of
 from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.results.figures import utc
 from crowetrade_cli.results.folds import Fold
@@ -49,6 +50,13 @@ class Candidate:
     plan: Plan
 
 
+class _Trial(NamedTuple):
+    """A run without its fills and holdings, which are too much to hand over between processes."""
+
+    metrics: Metrics
+    model_failure: str
+
+
 class Runner:
     """Runs candidates over ranges. Each method raises what `run` raises."""
 
@@ -59,11 +67,13 @@ class Runner:
         self._recordings = recordings
         self._cores = cores
         self._done = done
+        self.runs = 0
+        self.model_failures: list[str] = []
+        """A sentence for each run in which a model failed."""
 
     def sweep(self, asked: Range) -> list[SweepRow]:
         """The figures of each candidate, in their order."""
-        tasks = [(place, asked) for place in range(len(self._candidates))]
-        figures = self._each(self._figures, tasks)
+        figures = self._figures([(place, asked) for place in range(len(self._candidates))])
         return [SweepRow(one.parameters, metrics) for one, metrics in zip(self._candidates, figures, strict=True)]
 
     def walk_forward(self, span: Range, folds: int, metric: str) -> tuple[list[Fold], list[Result]]:
@@ -79,7 +89,7 @@ class Runner:
         trainings = [Range(span.from_ns, bound) for bound in bounds[:-1]]
         tests = [Range(bound, end) for bound, end in itertools.pairwise(bounds)]
         places = range(len(self._candidates))
-        figures = self._each(self._figures, [(place, training) for training in trainings for place in places])
+        figures = self._figures([(place, training) for training in trainings for place in places])
         best = []
         for number in range(folds):
             rows = [SweepRow({"place": str(place)}, figures[number * len(places) + place]) for place in places]
@@ -88,9 +98,12 @@ class Runner:
                     f"no run has a {metric} from {utc(span.from_ns)} to {utc(trainings[number].to_ns)}, where fold "
                     f"{number + 1} is trained: choose a range in which all trade with --from and --to, fewer --folds, "
                     "or another --metric"
+                    + "".join(f"; a model failed: {failure}" for failure in self.model_failures[:1])
                 )
             best.append(int(sweep(rows, metric).rows[0].parameters["place"]))
         tested = self._each(self._test, list(zip(best, tests, strict=True)))
+        for place, (result, _) in zip(best, tested, strict=True):
+            self._note(place, result.model_failure)
         found = [
             Fold(
                 train_first_ns=training.from_ns,
@@ -108,8 +121,20 @@ class Runner:
         ]
         return found, [result for result, _ in tested]
 
-    def _figures(self, place: int, asked: Range) -> Metrics:
-        return self._test(place, asked)[1]
+    def _figures(self, tasks: Sequence[tuple[int, Range]]) -> list[Metrics]:
+        trials = self._each(self._trial, tasks)
+        for (place, _), trial in zip(tasks, trials, strict=True):
+            self._note(place, trial.model_failure)
+        return [trial.metrics for trial in trials]
+
+    def _note(self, place: int, model_failure: str) -> None:
+        self.runs += 1
+        if model_failure:
+            self.model_failures.append(f"{model_failure} (with {text_of(self._candidates[place].parameters)})")
+
+    def _trial(self, place: int, asked: Range) -> _Trial:
+        result, metrics = self._test(place, asked)
+        return _Trial(metrics, result.model_failure)
 
     def _test(self, place: int, asked: Range) -> tuple[Result, Metrics]:
         result = run(self._candidates[place].plan, self._recordings, asked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -47,6 +47,11 @@ class Variant:
 
     parameters: dict[str, str]
     manifests: tuple[Found, ...]
+
+
+def text_of(parameters: Mapping[str, str]) -> str:
+    """What was set, for a sentence."""
+    return ", ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def setting(text: str) -> Setting:

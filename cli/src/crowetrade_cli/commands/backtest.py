@@ -21,7 +21,7 @@ from crowetrade_api.files import EnvName
 from crowetrade_cli.backtest.many import Candidate, Runner, usable_cores
 from crowetrade_cli.backtest.plan import Recordings, check_models, plan_of
 from crowetrade_cli.backtest.run import WHOLE, Range, run, span_of
-from crowetrade_cli.backtest.variants import Setting, setting, variants
+from crowetrade_cli.backtest.variants import Setting, setting, text_of, variants
 from crowetrade_cli.errors import Failed, WrongUse
 from crowetrade_cli.local.sources import admitted
 from crowetrade_cli.manifests.admission import Manifest
@@ -68,6 +68,8 @@ def backtest(
 
     With --set there is a run for each combination of values; with --folds, each stretch of history is traded with the
     values that were best before it.
+
+    Exit code 1: a model raised an error, the figures are without what it would have done; or it could not be run.
     """
     asked = Range(_time(begin, "--from", WHOLE.from_ns), _time(end, "--to", WHOLE.to_ns, whole_day=True))
     if asked.from_ns >= asked.to_ns:
@@ -96,6 +98,8 @@ def _one(candidate: Candidate, recordings: Recordings, asked: Range, out: Path |
         result = run(candidate.plan, recordings, asked, progress)
     _show(result, save_run(result, out))
     typer.echo(f"{result.events:,} events in {result.wall_seconds:.1f} s" + _written(out, store.REPORT))
+    if result.model_failure:
+        raise Failed(f"{result.model_failure}: the figures are without what the model would have done")
 
 
 def _show(result: Result, metrics: RunMetrics) -> None:
@@ -108,12 +112,14 @@ def _sweep(
     candidates: Sequence[Candidate], recordings: Recordings, asked: Range, metric: str, cores: int, out: Path | None
 ) -> None:
     with _progress("runs", len(candidates)) as progress:
-        rows = Runner(candidates, recordings, cores, _counted(progress)).sweep(asked)
+        runner = Runner(candidates, recordings, cores, _counted(progress))
+        rows = runner.sweep(asked)
     found = sweep(rows, metric)
     Console().print(sweep_table(found))
     if out is not None:
         save_sweep(found, out)
     typer.echo(f"{len(rows):,} runs" + _written(out, store.SWEEP_PAGE))
+    _end(runner)
 
 
 def _walk_forward(
@@ -134,6 +140,16 @@ def _walk_forward(
     Console().print(folds_table(found))
     _show(whole, metrics)
     typer.echo(f"{len(found)} tested, each with the values that were best before it" + _written(out, store.REPORT))
+    _end(runner)
+
+
+def _end(runner: Runner) -> None:
+    """Raises Failed when a model failed in any of the runs."""
+    if failures := runner.model_failures:
+        raise Failed(
+            f"a model failed in {len(failures):,} of {runner.runs:,} runs, whose figures are without what it would "
+            f"have done, first {failures[0]}"
+        )
 
 
 def _candidates(paths: Sequence[str], settings: Sequence[Setting], namespace: str) -> list[Candidate]:
@@ -150,7 +166,7 @@ def _candidates(paths: Sequence[str], settings: Sequence[Setting], namespace: st
         try:
             check_models(plan)
         except ConfigurationError as error:
-            values = ", ".join(f"{name}={value}" for name, value in variant.parameters.items())
+            values = text_of(variant.parameters)
             raise Failed(f"{error}{f' (with {values})' if values else ''}") from error
         found.append(Candidate(variant.parameters, plan))
     return found

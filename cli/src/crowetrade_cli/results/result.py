@@ -12,6 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Literal
 
 from crowetrade_agents.domain.numbers import CONTEXT
+from crowetrade_agents.roles.problems import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -269,3 +270,15 @@ class Result:
     events: int
     wall_seconds: float
     starts_ns: tuple[int, ...] = field(default=())
+
+    @property
+    def model_failure(self) -> str:
+        """The first strategy whose model raised an error or returned what cannot be used, and its sentence; empty when
+        none did."""
+        failures = (
+            f"{facts.id}: {problem.message}"
+            for facts in self.strategies
+            for problem in facts.problems
+            if problem.reason == Problem.MODEL_FAILING
+        )
+        return next(failures, "")

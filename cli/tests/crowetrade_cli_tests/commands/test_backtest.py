@@ -347,6 +347,28 @@ class Broken(Model):
 """
 
 
+FAILS_LATE = """
+from crowetrade_agents.sdk import Features, Forecast, Model
+
+class Broken(Model):
+    def __init__(self, parameters, instruments):
+        self.fails = parameters["fails"]
+        self.weights = {instruments[0]: 1.0}
+        self.count = 0
+
+    def on_quote(self, quote):
+        return Features(True, {"x": 1.0})
+
+    def signal(self, features):
+        self.count += 1
+        if not self.fails:
+            return None
+        if self.count % 50 == 0:
+            raise RuntimeError("boom")
+        return Forecast(mu=0.001 if self.count % 20 < 10 else -0.001, sigma=0.001, weights=self.weights)
+"""
+
+
 @pytest.mark.parametrize(
     ("raised", "said"),
     [('raise RuntimeError("boom")', "signal raised RuntimeError: boom"), ("raise SystemExit(3)", "SystemExit: 3")],
@@ -359,13 +381,36 @@ def test_a_model_that_fails_is_named_with_how_often(
     (desk / "broken_model.py").write_text(BROKEN.replace("RAISE", raised))
     write(desk, change(STRATEGY, "spec.model", {"entryPoint": "broken_model:Broken"}))
     ended = run("backtest", "manifests", "--out", "out")
-    assert ended.code == 0
+    assert ended.code == 1
+    assert f"{said}: the figures are without what the model would have done" in ended.err
     line = f"ema: ModelFailing {QUOTES - 30} times, first at 2017-01-03 06:00:00: "
     assert line in ended.out
     assert said in ended.out
     (problem,) = json.loads((desk / "out" / "run.json").read_text())["strategies"][0]["problems"]
     assert (problem["reason"], problem["count"]) == ("ModelFailing", QUOTES - 30)
     assert said in (desk / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "failed"),
+    [((), "1 of 2"), (("--cores", "2"), "1 of 2"), (("--folds", "1"), "2 of 3"), (("--folds", "2"), "4 of 6")],
+)
+def test_runs_in_which_a_model_fails_are_counted(
+    desk: Path, run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], failed: str
+) -> None:
+    """Each training and each test of a walk-forward is a run; the one that is tested has the model that fails, because
+    the other sends no order and has no figure to choose by."""
+    monkeypatch.syspath_prepend(desk)
+    monkeypatch.delitem(sys.modules, "broken_model", raising=False)
+    (desk / "broken_model.py").write_text(FAILS_LATE)
+    write(desk, change(STRATEGY, "spec.model", {"entryPoint": "broken_model:Broken", "parameters": {"fails": 0}}))
+    setting = "strategy/ema:spec.model.parameters.fails=0..1"
+    ended = run("backtest", "manifests", "--set", setting, "--cores", "1", "--out", "out", *options)
+    assert ended.code == 1
+    assert f"a model failed in {failed} runs" in ended.err
+    assert "fails=1" in ended.err
+    assert "boom" in ended.err
+    assert any((desk / "out").iterdir())
 
 
 def test_why_nothing_was_traded_is_said(desk: Path, run: Run) -> None:
