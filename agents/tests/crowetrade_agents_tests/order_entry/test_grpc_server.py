@@ -24,6 +24,7 @@ from crowetrade_agents_tests.clock import settle
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
 from crowetrade_agents_tests.order_entry.http2 import FROZEN_SECONDS, PREFACE, SETTINGS, SETTINGS_TAKEN
+from crowetrade_operator_tests.servers import Wire
 
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[Request, Response]
@@ -94,9 +95,9 @@ class Gateway:
         self.clients: list[Client] = []
         self.beta: Stream
 
-    def client(self) -> Client:
-        """A new connection."""
-        self.clients.append(Client(self.port))
+    def client(self, port: int = 0) -> Client:
+        """A new connection, to the server itself or over a line to it."""
+        self.clients.append(Client(port or self.port))
         return self.clients[-1]
 
 
@@ -299,6 +300,39 @@ async def test_a_silent_session_is_ended_as_lost(gateway: Gateway) -> None:
         assert await gateway.beta.is_served()
     assert (await alpha.end())[0] is grpc.StatusCode.DEADLINE_EXCEEDED
     assert gateway.engine.lifecycle("alpha") == [Logon("alpha", 2), SessionLost("alpha", 2)]
+    assert await gateway.beta.is_served()
+
+
+async def test_a_session_whose_line_lets_nothing_through_is_ended_as_lost_and_its_successor_is_served(
+    gateway: Gateway,
+) -> None:
+    """What the strategy sends meanwhile is lost with the session, also when the line lets it through later."""
+    wire = Wire(gateway.port)
+    await wire.mend()
+    alpha = await gateway.client(wire.port).logged_on("alpha")
+    assert await alpha.is_served()
+    wire.fall_silent()
+    await alpha.call.write(requests.new_order(2))
+    for _ in range(3):
+        await gateway.engine.clock.advance(LIMITS.heartbeat_deadline_ns // 2)
+        await alpha.call.write(requests.heartbeat())
+        assert await gateway.beta.is_served()
+    await gateway.engine.until(SessionLost("alpha", 2))
+    await wire.mend()
+    assert (await alpha.end())[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+    successor = await gateway.client(wire.port).logged_on("alpha")
+    successor.sent = 2
+    assert await successor.is_served()
+    assert gateway.engine.orders("alpha") == [requests.cl_ord_id(1), requests.cl_ord_id(3)]
+    await wire.cut()
+
+
+async def test_a_session_whose_line_breaks_is_lost_at_once(gateway: Gateway) -> None:
+    wire = Wire(gateway.port)
+    await wire.mend()
+    await gateway.client(wire.port).logged_on("alpha")
+    await wire.cut()
+    await gateway.engine.until(SessionLost("alpha", 2))
     assert await gateway.beta.is_served()
 
 
