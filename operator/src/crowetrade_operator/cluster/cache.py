@@ -3,24 +3,26 @@
 Two writers: watch events one by one, and from time to time a full list that finds what a watch lost (a relist after
 "410 Gone" brings no deletions). Of two events the newer resourceVersion wins. A list is the truth, also where its
 versions are older than what is known: versions go back when etcd is restored from a backup. Only what came or went by
-an event while the list was read may be newer than the list. Readers get the stored dictionaries and must not change
-them.
+an event while the list was read may be newer than the list.
+
+Objects are kept as text (packed.py), and what is read of it is remembered for a while, because a reconcile looks at the
+same objects several times. Readers must not change what they get.
 """
 
 from __future__ import annotations
 
-import sys
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
 from crowetrade_operator.cluster import managed_fields
-from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.objects import Object, version_of
+from crowetrade_operator.cluster.packed import Packed
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource, Path, Role
 
-SHORT = 64
-"""Longer texts, in characters, are seldom the same in two objects."""
+REMEMBERED = 1_000
+"""So many objects are not read from their text each time: what the reconciles under way look at."""
 Address = tuple[str, str, str]
 """Kind, namespace and name."""
 Listener = Callable[[Object | None, Object | None], None]
@@ -44,19 +46,14 @@ def owner_key(item: Object) -> Key | None:
     return None
 
 
-def version_of(item: Object) -> int:
-    """resourceVersion as a number; Kubernetes documents that versions of one kind can be ordered."""
-    text = item["metadata"].get("resourceVersion") or "0"
-    return int(text) if text.isdigit() else 0
-
-
 class Cache:
     """Objects by address, with indexes by kind and by owner."""
 
     def __init__(self) -> None:
-        self._items: dict[Address, Object] = {}
-        self._kinds: dict[tuple[str, str], dict[str, Object]] = defaultdict(dict)
-        self._owned: dict[Key, dict[Address, Object]] = defaultdict(dict)
+        self._items: dict[Address, Packed] = {}
+        self._kinds: dict[tuple[str, str], dict[str, Packed]] = defaultdict(dict)
+        self._owned: dict[Key, dict[Address, Packed]] = defaultdict(dict)
+        self._open = functools.lru_cache(REMEMBERED)(Packed.open)
         self._counts: Counter[str] = Counter()
         self._changes: Counter[tuple[str, str]] = Counter()
         self._deleted: dict[str, int] = {}
@@ -69,12 +66,17 @@ class Cache:
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object."""
+        packed = self._items.get((kind, namespace, name))
+        return self._open(packed) if packed is not None else None
+
+    def packed(self, kind: str, namespace: str, name: str) -> Packed | None:
+        """One object as it is kept: another one after each change."""
         return self._items.get((kind, namespace, name))
 
     def all(self, kind: str, namespace: str) -> Iterator[Object]:
         """All objects of a kind in a namespace, by name."""
         items = self._kinds.get((kind, namespace), {})
-        return (items[name] for name in sorted(items))
+        return (items[name].open() for name in sorted(items))
 
     def names(self, kind: str, namespace: str) -> list[str]:
         """Names of all objects of a kind in a namespace, in no order."""
@@ -84,9 +86,22 @@ class Cache:
         """Grows with each change of an object of the kind in the namespace."""
         return self._changes[kind, namespace]
 
+    def all_packed(self, kind: str) -> Iterator[tuple[Address, Packed]]:
+        """All objects of a kind, as they are kept."""
+        return (
+            ((kind, namespace, name), packed)
+            for (found, namespace), items in self._kinds.items()
+            if found == kind
+            for name, packed in items.items()
+        )
+
     def of_kind(self, kind: str) -> Iterator[Object]:
         """All objects of a kind."""
-        return (item for (found, _), items in self._kinds.items() if found == kind for item in items.values())
+        return (packed.open() for _, packed in self.all_packed(kind))
+
+    def addresses(self, kind: str) -> list[Address]:
+        """Of all objects of a kind."""
+        return [address for address, _ in self.all_packed(kind)]
 
     def count(self, kind: str) -> int:
         """How many objects of a kind there are."""
@@ -98,7 +113,7 @@ class Cache:
 
     def owned(self, key: Key) -> list[Object]:
         """Objects about a custom resource, by their labels."""
-        return list(self._owned.get(key, {}).values())
+        return [self._open(packed) for packed in self._owned.get(key, {}).values()]
 
     def put(self, item: Object) -> bool:
         """Stores an object unless a newer one, or its deletion, is known; tells whether something changed."""
@@ -106,36 +121,37 @@ class Cache:
         if uid in self._deleted:
             return False
         known = self._items.get(address)
-        if known is not None and version_of(known) >= version_of(item):
+        if known is not None and known.version >= version_of(item):
             return False
         self._stored_since_list.add(address)
         self._store(address, known, item)
         return True
 
-    def _store(self, address: Address, known: Object | None, item: Object) -> None:
+    def _store(self, address: Address, known: Packed | None, item: Object) -> None:
         self._counts[address[0]] += known is None
         if known is not None:
             self._unindex(address, known)
         slim = _slim(item)
-        self._items[address] = slim
-        self._kinds[address[0], address[1]][address[2]] = slim
         owner = owner_key(slim) if BY_KIND[address[0]].role is not Role.OWN else None
+        packed = Packed.of(slim, owner)
+        self._items[address] = packed
+        self._kinds[address[0], address[1]][address[2]] = packed
         if owner is not None:
-            self._owned[owner][address] = slim
-        if known is None or not _same(known, slim):
-            self._tell(known, slim)
+            self._owned[owner][address] = packed
+        if known is None or not known.is_same(packed):
+            self._tell(self._open(known) if known is not None else None, slim)
 
     def remove(self, item: Object) -> bool:
         """Forgets an object, if it is still the one with that uid."""
         address, uid = address_of(item), item["metadata"].get("uid", "")
         self._deleted[uid] = version_of(item)
         known = self._items.get(address)
-        if known is None or known["metadata"].get("uid", "") != uid:
+        if known is None or known.uid != uid:
             return False
         del self._items[address]
         self._counts[address[0]] -= 1
         self._unindex(address, known)
-        self._tell(known, None)
+        self._tell(self._open(known), None)
         return True
 
     def begin_list(self) -> None:
@@ -150,10 +166,11 @@ class Cache:
         limit = int(version) if version.isdigit() else 0
         for address, known in list(self._items.items()):
             in_scope = address[0] == resource.kind and namespace in ("", address[1])
-            is_newer = address in self._stored_since_list and version_of(known) > limit
+            is_newer = address in self._stored_since_list and known.version > limit
             if in_scope and address not in listed and not is_newer:
-                missed.append(known)
-                self.remove(known)
+                gone = known.open()
+                missed.append(gone)
+                self.remove(gone)
         return missed
 
     def _take_from_list(self, item: Object) -> bool:
@@ -161,16 +178,16 @@ class Cache:
         known = self._items.get(address)
         if known is None or address in self._stored_since_list:
             return self.put(item)
-        if (version_of(known), known["metadata"].get("uid")) == (version_of(item), item["metadata"].get("uid")):
+        if (known.version, known.uid) == (version_of(item), item["metadata"].get("uid", "")):
             return False
         if item["metadata"].get("uid", "") in self._deleted:
             return False
         self._store(address, known, item)
         return True
 
-    def _unindex(self, address: Address, item: Object) -> None:
+    def _unindex(self, address: Address, packed: Packed) -> None:
         self._kinds[address[0], address[1]].pop(address[2], None)
-        owner = owner_key(item)
+        owner = packed.owner
         if owner is not None and owner in self._owned:
             self._owned[owner].pop(address, None)
             if not self._owned[owner]:
@@ -191,23 +208,13 @@ def _slim(item: Object) -> Object:
     resource = BY_KIND[item["kind"]]
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
     if resource.role is Role.OWN:
-        return {key: _shared(value) for key, value in {**item, "metadata": metadata}.items()}
+        return {**item, "metadata": metadata}
     if resource.role is Role.CHILD:
         metadata["managedFields"] = managed_fields.kept(item["metadata"].get("managedFields") or ())
     slim: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
     for path in resource.kept:
         _copy(item, slim, path)
     return slim
-
-
-def _shared(value: Any) -> Any:
-    """The same, with one copy in the process of each name and of each short text: of what watches bring each object has
-    its own, and those are half of it."""
-    if isinstance(value, dict):
-        return {sys.intern(key): _shared(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_shared(item) for item in value]
-    return sys.intern(value) if type(value) is str and len(value) <= SHORT else value
 
 
 def _copy(source: Object, target: Object, path: Path) -> None:
@@ -218,9 +225,3 @@ def _copy(source: Object, target: Object, path: Path) -> None:
         source, target = found, target.setdefault(step, {})
     if path[-1] in source:
         target[path[-1]] = source[path[-1]]
-
-
-def _same(before: Object, after: Object) -> bool:
-    """Whether nothing that is kept differs but the version: as when somebody writes a status that nobody here reads."""
-    metadata = {**after["metadata"], "resourceVersion": before["metadata"].get("resourceVersion")}
-    return before == {**after, "metadata": metadata}

@@ -28,9 +28,8 @@ from typing import NoReturn
 import structlog
 
 from crowetrade_operator import metrics
-from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.objects import Object, version_of
 from crowetrade_operator.cluster.resources import LEASES
 from crowetrade_operator.errors import ClusterError, ClusterRefused, Conflict, LeaseLost, NotFound
 from crowetrade_operator.settings import LeaseTimes

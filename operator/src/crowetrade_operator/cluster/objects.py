@@ -24,3 +24,9 @@ class PodWarning:
 
     reason: str
     note: str
+
+
+def version_of(item: Object) -> int:
+    """resourceVersion as a number; Kubernetes documents that versions of one kind can be ordered."""
+    text = item["metadata"].get("resourceVersion") or "0"
+    return int(text) if text.isdigit() else 0

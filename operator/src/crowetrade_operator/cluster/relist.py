@@ -21,9 +21,9 @@ import structlog
 
 from crowetrade_api.names import VENUE_LABEL
 from crowetrade_operator import metrics
-from crowetrade_operator.cluster.cache import Cache, version_of
+from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.objects import Object, version_of
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, ApiResource, Role, watched
 from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 

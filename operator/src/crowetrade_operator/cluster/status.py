@@ -14,21 +14,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import heapq
+import json
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
 from crowetrade_api.names import API_VERSION, Key, Kind
 from crowetrade_operator import metrics
-from crowetrade_operator.cluster.cache import version_of
+from crowetrade_operator.cluster.cache import REMEMBERED
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.objects import Object, version_of
 from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator.cluster.undeclared import UndeclaredFields, undeclared_fields
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NotFound, NotInSchema
@@ -137,7 +139,9 @@ class StatusWriter:
         # (when it may be written, since when it waits, key); an entry whose status is written or has moved on to
         # another line is skipped.
         self._lines: dict[Line, list[tuple[float, float, Key]]] = {line: [] for line in Line}
-        self._known: dict[Key, tuple[str, Object]] = {}
+        # The uid, and as text what was written: there is one for each object.
+        self._known: dict[Key, tuple[str, str]] = {}
+        self._read = functools.lru_cache(REMEMBERED)(json.loads)
         # resourceVersion that the last write made.
         self._versions: dict[Key, int] = {}
         self._last: dict[Key, float] = {}
@@ -157,7 +161,7 @@ class StatusWriter:
         if pending is not None and pending.uid == uid:
             return pending.status
         found = self._known.get(key)
-        return found[1] if found is not None and found[0] == uid else None
+        return cast(Object, self._read(found[1])) if found is not None and found[0] == uid else None
 
     def report(self, key: Key, uid: str, live: Object, status: Object) -> bool:
         """Takes a status to be written; tells whether it has to be."""
@@ -196,10 +200,10 @@ class StatusWriter:
         found = self._known.get(key)
         if found is None or key in self._pending or key in self._writing:
             return False
-        uid, status = found
-        later = version_of(item) > self._versions.get(key, sys.maxsize)
-        declared = self.undeclared.declared(key.kind, status)
-        return uid == item["metadata"]["uid"] and later and item.get("status") != declared
+        uid, text = found
+        if uid != item["metadata"]["uid"] or version_of(item) <= self._versions.get(key, sys.maxsize):
+            return False
+        return bool(item.get("status") != self.undeclared.declared(key.kind, self._read(text)))
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
@@ -290,7 +294,7 @@ class StatusWriter:
         if not pending.significant:
             self._regular_written.set()
         status = {**pending.status, REPORT_TIME: rfc3339(self._wall_clock())}
-        self._known[key] = (pending.uid, status)
+        self._known[key] = (pending.uid, json.dumps(status))
         metrics.STATUS_PENDING.set(len(self._pending))
         status = self.undeclared.declared(key.kind, status)
         body: dict[str, Any] = {

@@ -27,6 +27,7 @@ from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.packed import Packed
 from crowetrade_operator.cluster.relist import is_readable
 from crowetrade_operator.cluster.resources import BY_KIND, Role
 from crowetrade_operator.decide.changes import (
@@ -84,7 +85,7 @@ class AuditRecord:
         """Whether it is recorded what changed while no operator worked."""
         # By namespace and uid: what the trail said last, and what was there when this operator began.
         self._said: dict[str, dict[str, Recorded]] = {}
-        self._found: dict[str, dict[str, Object]] = {}
+        self._found: dict[str, dict[str, Packed]] = {}
         # Not compared with what the trail said last, because they cannot or could not be read.
         self._away = set[str]()
         # Where nothing was kept because there was no room, and where something else is to be kept than before.
@@ -92,11 +93,10 @@ class AuditRecord:
         self._unkept = set[Place]()
         # An operator that ends does not end before what it writes meanwhile.
         self._writing = asyncio.Lock()
-        for item in (item for kind in Kind for item in cache.of_kind(kind)):
-            namespace, uid = _namespace_of(item), item["metadata"]["uid"]
+        for (_, namespace, _), packed in (found for kind in Kind for found in cache.all_packed(kind)):
             if self._can_read(namespace):
-                self._found.setdefault(namespace, {})[uid] = item
-                self._said.setdefault(namespace, {})[uid] = recorded(item)
+                self._found.setdefault(namespace, {})[packed.uid] = packed
+                self._said.setdefault(namespace, {})[packed.uid] = recorded(packed.open())
             else:
                 self._away.add(namespace)
         cache.listen(self._changed)
@@ -132,20 +132,19 @@ class AuditRecord:
         """Records what has changed in a namespace that can be read again."""
         found = {item["metadata"]["uid"]: item for kind in Kind for item in self._cache.all(kind, namespace)}
         known, unknown = self._known(namespace, found)
-        for event in [*events_while_away(self._said.get(namespace, {}), known, WHILE_UNREADABLE), *unknown]:
+        said = self._said.get(namespace, {})
+        for event in [*events_while_away(said, _only(found, known), WHILE_UNREADABLE), *unknown]:
             self._trail.record(event, by_itself=True)
-        for uid in self._said.get(namespace, {}).keys() | found.keys():
+        for uid in said.keys() | found.keys():
             self._say(namespace, uid, found.get(uid))
         self._away.discard(namespace)
 
-    def _known(
-        self, namespace: str, found: Mapping[str, Object]
-    ) -> tuple[dict[str, Object], list[audit_pb2.AuditEvent]]:
+    def _known(self, namespace: str, uids: Iterable[str]) -> tuple[set[str], list[audit_pb2.AuditEvent]]:
         """What can be compared of what was found; that something cannot is an event."""
         unknown = {place for place in self._unknown if place[1] == namespace}
         self._unknown -= unknown
         self._unkept |= unknown
-        known = {uid: item for uid, item in found.items() if (place_of(uid), namespace) not in unknown}
+        known = {uid for uid in uids if (place_of(uid), namespace) not in unknown}
         return known, [unknown_while_away(namespace)] if unknown else []
 
     async def run(self) -> None:
@@ -282,12 +281,13 @@ class AuditRecord:
                 await self._catch_up_in(namespace, kept.get(namespace, {}), found.get(namespace, {}))
         self.is_caught_up = True
 
-    async def _catch_up_in(self, namespace: str, kept: Mapping[str, Recorded], found: Mapping[str, Object]) -> None:
-        known, unknown = self._known(namespace, found)
-        everything = [*found, *(kept.keys() - found.keys())]
+    async def _catch_up_in(self, namespace: str, kept: Mapping[str, Recorded], packed: Mapping[str, Packed]) -> None:
+        known, unknown = self._known(namespace, packed)
+        everything = [*packed, *(kept.keys() - packed.keys())]
         for begin in range(0, len(everything), COMPARED_AT_ONCE):
             uids = everything[begin : begin + COMPARED_AT_ONCE]
-            for event in events_while_away(_only(kept, uids), _only(known, uids), WHILE_AWAY):
+            found = {uid: one.open() for uid, one in _only(packed, uids).items()}
+            for event in events_while_away(_only(kept, uids), _only(found, known & found.keys()), WHILE_AWAY):
                 # The first operator may find more than the queue holds.
                 await self._trail.room()
                 self._trail.record(event, by_itself=True)

@@ -28,6 +28,7 @@ from crowetrade_operator.cluster.compare import (
 )
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.objects import Note, Object
+from crowetrade_operator.cluster.packed import Packed
 from crowetrade_operator.cluster.resources import BY_KIND
 from crowetrade_operator.decide.plan import Refusal
 from crowetrade_operator.errors import ClusterRefused, Conflict, NamespaceTerminating
@@ -81,7 +82,7 @@ class ChildWriter:
     _creating: set[Address] = field(default_factory=set)
     # Each child as it was when nothing of it differed: what has the same content, and is the same object of the cache,
     # is not compared again.
-    _unchanged: dict[Address, Object] = field(default_factory=dict)
+    _unchanged: dict[Address, Packed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cache.listen(self._changed)
@@ -162,9 +163,12 @@ class ChildWriter:
 
     async def _update(self, key: Key, owner: Metadata, desired: Object, live: Object, done: Applied) -> None:
         address, current = address_of(desired), has_content(desired, live)
-        found = drifts(desired, live) if current and self._unchanged.get(address) is not live else []
+        packed = self.cache.packed(*address)
+        known = packed is not None and self._unchanged.get(address) is packed
+        found = drifts(desired, live) if current and not known else []
         if current and not found:
-            self._unchanged[address] = live
+            if packed is not None:
+                self._unchanged[address] = packed
             metrics.APPLIES_SKIPPED.inc()
             return
         wait = self.writes.seconds_until_repair(address) if current else 0.0

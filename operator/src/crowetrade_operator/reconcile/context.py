@@ -43,6 +43,7 @@ from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.compare import controller_uid
 from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.packed import Packed
 from crowetrade_operator.cluster.pod_events import PodEvents
 from crowetrade_operator.cluster.relist import is_readable
 from crowetrade_operator.cluster.resources import BY_KIND, KILL_SWITCHES, NAMESPACES
@@ -96,7 +97,7 @@ class Context:
     on_namespace: Callable[[str], None] = lambda namespace: None
     # Gateways that a reconcile is about to restart: their Deployments do not say so yet.
     restarts: set[tuple[str, str]] = field(default_factory=set)
-    _parsed: dict[Key, tuple[str, Resource]] = field(default_factory=dict)
+    _parsed: dict[Key, tuple[Packed, Resource]] = field(default_factory=dict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
     _compiled: dict[str, dict[str, Kept]] = field(default_factory=dict)
     _terminating: set[str] = field(default_factory=set)
@@ -281,7 +282,7 @@ class Context:
 
     def forget_namespace(self, namespace: str) -> None:
         """Nothing is left in it, and another one may get its name."""
-        if not any(any(self.cache.all(kind.value, namespace)) for kind in Kind):
+        if not any(self.cache.names(kind.value, namespace) for kind in Kind):
             self._terminating.discard(namespace)
             self._compiled.pop(namespace, None)
 
@@ -353,8 +354,8 @@ class Context:
     async def know_configs(self, namespace: str) -> None:
         """Reads what is on the bus for the gateways of a namespace, once per connection."""
         try:
-            for item in list(self.cache.all(Kind.VENUE.value, namespace)):
-                await self.bus.read_config(namespace, item["metadata"]["name"])
+            for name in sorted(self.cache.names(Kind.VENUE.value, namespace)):
+                await self.bus.read_config(namespace, name)
         except BusUnavailable as error:
             log.info("configurations on the bus not read", namespace=namespace, error=str(error))
 
@@ -492,14 +493,13 @@ class Context:
 
     def _resource(self, key: Key, model: type[R], unreadable: type[U]) -> R | U | None:
         """One custom resource as its model; parsed once a version."""
-        item = self.cache.get(key.kind.value, key.namespace, key.name)
-        if item is None:
+        packed = self.cache.packed(key.kind.value, key.namespace, key.name)
+        if packed is None:
             self._parsed.pop(key, None)
             return None
-        version = item["metadata"].get("resourceVersion", "")
         known = self._parsed.get(key)
-        if known is None or known[0] != version:
-            known = (version, read(item, model, unreadable))
+        if known is None or known[0] is not packed:
+            known = (packed, read(packed.open(), model, unreadable))
             if isinstance(known[1], Unreadable):
                 log.error("resource unreadable", kind=key.kind, name=key.name, problem=known[1].problem)
             self._parsed[key] = known
@@ -515,7 +515,7 @@ class Context:
         return cast(Mapping[str, R | U], known[1])
 
     def _read_all(self, kind: Kind, namespace: str, model: type[R], unreadable: type[U]) -> dict[str, R | U]:
-        keys = [Key(kind, namespace, item["metadata"]["name"]) for item in self.cache.all(kind.value, namespace)]
+        keys = [Key(kind, namespace, name) for name in sorted(self.cache.names(kind.value, namespace))]
         found = ((key.name, self._resource(key, model, unreadable)) for key in keys)
         return {name: resource for name, resource in found if resource is not None}
 

@@ -208,8 +208,8 @@ class Controller:
         self.queue.add(key)
 
     def _kill_switches(self) -> Iterator[Key]:
-        for item in self.context.cache.of_kind(Kind.KILL_SWITCH.value):
-            yield Key(Kind.KILL_SWITCH, item["metadata"]["namespace"], item["metadata"]["name"])
+        for _, namespace, name in self.context.cache.addresses(Kind.KILL_SWITCH.value):
+            yield Key(Kind.KILL_SWITCH, namespace, name)
 
     def agent_spoke(self, namespace: str, strategy_name: str, news: News) -> None:
         """An agent said something new."""
@@ -237,9 +237,9 @@ class Controller:
     def _everything(self) -> list[Key]:
         """What stops comes first, and gateways before ten thousand who trade there."""
         return [
-            Key(kind, item["metadata"]["namespace"], item["metadata"]["name"])
+            Key(kind, namespace, name)
             for kind in (Kind.KILL_SWITCH, Kind.RISK_LIMIT, Kind.VENUE, Kind.STRATEGY)
-            for item in self.context.cache.of_kind(kind.value)
+            for _, namespace, name in self.context.cache.addresses(kind.value)
         ]
 
     def _concerned(self, before: Object | None, after: Object | None) -> Iterator[Key]:
@@ -675,10 +675,7 @@ class Controller:
         """Takes configurations off the bus whose VenueConnection is gone; only in namespaces that we work in and can
         read."""
         context = self.context
-        known = {
-            (item["metadata"]["namespace"], item["metadata"]["name"])
-            for item in context.cache.of_kind(Kind.VENUE.value)
-        }
+        known = {(namespace, name) for _, namespace, name in context.cache.addresses(Kind.VENUE.value)}
 
         def left_over(place: tuple[str, str]) -> bool:
             return context.sees(place[0]) and place not in known

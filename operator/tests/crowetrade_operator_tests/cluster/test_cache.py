@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 from crowetrade_api.names import Key, Kind
@@ -165,11 +168,57 @@ def test_managed_fields_are_kept_of_children_alone_and_shared_between_them() -> 
     assert "managedFields" not in next(cache.of_kind("Strategy"))["metadata"]
 
 
-def test_names_and_short_texts_of_our_own_resources_are_in_memory_once() -> None:
-    """Two watch events are two texts, read apart."""
+def test_what_is_kept_takes_a_third_of_its_dictionaries() -> None:
+    items = [json.loads(json.dumps(strategy(f"s{number}"))) for number in range(200)]
+    assert _bytes_of(lambda: [json.loads(json.dumps(item)) for item in items]) > 3 * _bytes_of(lambda: filled(items))
+
+
+def filled(items: list[Object]) -> Cache:
     cache = Cache()
-    for name in ("a", "b"):
-        cache.put(json.loads(json.dumps(strategy(name))))
-    first, second = cache.all("Strategy", "desk")
-    assert first["metadata"]["namespace"] is second["metadata"]["namespace"]
-    assert {id(key) for key in first["spec"]} == {id(key) for key in second["spec"]}
+    for item in items:
+        cache.put(item)
+    return cache
+
+
+def _bytes_of(make: Callable[[], object]) -> int:
+    """What is in memory for it afterwards."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        made = make()
+        gc.collect()
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    del made
+    return size
+
+
+def test_what_is_kept_is_another_thing_after_each_change_and_reads_the_same() -> None:
+    cache = Cache()
+    assert cache.packed("Strategy", "desk", "ema") is None
+    cache.put(strategy(version=1))
+    first = cache.packed("Strategy", "desk", "ema")
+    assert first is not None
+    assert (first.uid, first.version, first.open()) == ("uid-ema", 1, strategy(version=1))
+    assert cache.packed("Strategy", "desk", "ema") is first
+    assert cache.get("Strategy", "desk", "ema") is cache.get("Strategy", "desk", "ema"), "read once"
+    cache.put(strategy(version=2))
+    assert cache.packed("Strategy", "desk", "ema") is not first
+    assert cache.get("Strategy", "desk", "ema") == strategy(version=2)
+    assert list(cache.all_packed("Strategy")) == [
+        (("Strategy", "desk", "ema"), cache.packed("Strategy", "desk", "ema")),
+    ]
+
+
+def test_the_order_of_fields_is_no_change() -> None:
+    """A watch brings apiVersion and kind first, a list brings none and they come last."""
+    heard: list[object] = []
+    cache = Cache()
+    cache.put(strategy(version=1))
+    cache.listen(lambda before, after: heard.append(after))
+    cache.put(dict(reversed(strategy(version=2).items())))
+    assert heard == []
+    packed = cache.packed("Strategy", "desk", "ema")
+    assert packed is not None
+    assert packed.version == 2

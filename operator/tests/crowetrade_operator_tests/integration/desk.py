@@ -18,8 +18,8 @@ from nats.aio.client import Client
 from crowetrade import subjects
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.names import Key, Kind
-from crowetrade_operator.cluster.cache import version_of
 from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.objects import version_of
 from crowetrade_operator.cluster.resources import (
     CHILDREN,
     DEPLOYMENTS,
