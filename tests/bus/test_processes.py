@@ -20,8 +20,8 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_cli.fleet import ways
 from crowetrade_cli.identity import TLS_FILES
-from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.bus.status_board import StatusBoard
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator_tests import waiting
 from crowetrade_operator_tests.authorizer.conftest import make_strategy
@@ -72,7 +72,7 @@ def bus(tmp_path: Path, api_server: ApiServer) -> Iterator[SecuredBus]:
 @contextlib.asynccontextmanager
 async def operators_bus(bus: SecuredBus) -> AsyncIterator[Bus]:
     """The operator's side, which has made its buckets."""
-    operator = Bus(bus.url, Board(), await bus.identity(OPERATOR))
+    operator = Bus(bus.url, StatusBoard(), await bus.identity(OPERATOR))
     task = asyncio.create_task(operator.run())
     try:
         await until("the operator to be connected", lambda: operator.connected)

@@ -27,8 +27,8 @@ import uvloop
 from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_api.names import Kind, control_address
 from crowetrade_operator import metrics
-from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.bus.status_board import StatusBoard
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.events import Recorder
@@ -288,7 +288,7 @@ class Operator:
         kinds = watched(everywhere=not settings.namespaces, certificates=settings.issuer is not None)
         relist = Relist(cluster, cache, settings.namespaces, kinds=kinds)
         streams = settings.streams
-        bus = Bus(settings.nats_url, Board(), self.identity, streams=streams, leadership=leadership, waits=waits)
+        bus = Bus(settings.nats_url, StatusBoard(), self.identity, streams=streams, leadership=leadership, waits=waits)
         await self._fill(relist)
         loop = asyncio.get_running_loop()
 

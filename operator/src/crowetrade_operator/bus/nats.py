@@ -33,11 +33,11 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
 from crowetrade_operator.bus import allowances, audit, kills
-from crowetrade_operator.bus.board import SUCCESSOR_SECONDS, Board
 from crowetrade_operator.bus.facts import gather
 from crowetrade_operator.bus.news import GatewayNews, News
 from crowetrade_operator.bus.reading import read_gateway_status
 from crowetrade_operator.bus.requirements import Fault, faults
+from crowetrade_operator.bus.status_board import SUCCESSOR_SECONDS, StatusBoard
 from crowetrade_operator.bus.stored import stored_entries
 from crowetrade_operator.bus.streams import ensure_bucket, ensure_journal
 from crowetrade_operator.errors import BusUnavailable, OperatorError
@@ -74,7 +74,7 @@ class Bus:
     def __init__(
         self,
         url: str,
-        board: Board,
+        board: StatusBoard,
         identity: Identity | None = None,
         *,
         streams: StreamSettings = DEFAULT_STREAMS,
@@ -84,7 +84,7 @@ class Bus:
         """With `waits` it is not used before `lead`."""
         self.url = url
         self._waits = waits
-        self._hears_agents = False
+        self._receives_agents = False
         self._agents_since = 0.0
         # While it waits: by subject, when the last message came, and the message.
         self._unread: dict[str, tuple[float, Msg]] = {}
@@ -328,8 +328,8 @@ class Bus:
             if self._waits:
                 self._forget_silent()
                 return
-            if not self._hears_agents:
-                await self._hear_agents(self._client)
+            if not self._receives_agents:
+                await self._subscribe_to_agents(self._client)
             await self._ensure()
         except _ERRORS as error:
             # "No servers" is what the client says when it gives up; why, it has said before.
@@ -383,9 +383,9 @@ class Bus:
                     **connect_options(self._identity),
                 )
                 await client.subscribe(subjects.GATEWAY_STATUS_SUBJECTS, cb=self._heard)
-                self._hears_agents = False
+                self._receives_agents = False
                 if not self._waits:
-                    await self._hear_agents(client)
+                    await self._subscribe_to_agents(client)
                 await client.flush()
         except _ERRORS:
             await self._close(client)
@@ -420,13 +420,13 @@ class Bus:
         self._allowances = await ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET, self._streams_wanted)
         await audit.ensure_stream(self._stream, self._streams_wanted)
 
-    async def _hear_agents(self, client: Client) -> None:
+    async def _subscribe_to_agents(self, client: Client) -> None:
         await client.subscribe(subjects.AGENT_STATUS_SUBJECTS, cb=self._heard)
-        self._hears_agents, self._agents_since = True, self.board.clock()
+        self._receives_agents, self._agents_since = True, self.board.clock()
 
-    def heard_agents_for(self, seconds: float) -> bool:
+    def received_agents_for(self, seconds: float) -> bool:
         """Whether every agent that works has had so long to say so."""
-        return self.connected and self._hears_agents and self.board.clock() - self._agents_since >= seconds
+        return self.connected and self._receives_agents and self.board.clock() - self._agents_since >= seconds
 
     async def _heard(self, message: Msg) -> None:
         if self._waits:
@@ -446,9 +446,9 @@ class Bus:
         schema = said.rpartition(".")[2]
         try:
             if said == status_pb2.GatewayStatus.DESCRIPTOR.full_name:
-                self._heard_gateway(read_gateway_status(message.data))
+                self._gateway_reported(read_gateway_status(message.data))
             elif said == status_pb2.AgentStatus.DESCRIPTOR.full_name:
-                self._heard_agent(status_pb2.AgentStatus.FromString(message.data))
+                self._agent_reported(status_pb2.AgentStatus.FromString(message.data))
             else:
                 schema = "unknown"
                 raise DecodeError(f"the schema {said} is not one of a status")
@@ -458,14 +458,14 @@ class Bus:
             return
         metrics.BUS_MESSAGES.labels(schema, "read").inc()
 
-    def _heard_gateway(self, status: status_pb2.GatewayStatus) -> None:
-        news = self.board.hear_gateway(status)
+    def _gateway_reported(self, status: status_pb2.GatewayStatus) -> None:
+        news = self.board.record_gateway_status(status)
         if news:
             for listener in self._gateway_listeners:
                 listener(status.namespace, status.venue, news)
 
-    def _heard_agent(self, status: status_pb2.AgentStatus) -> None:
-        news = self.board.hear_agent(status)
+    def _agent_reported(self, status: status_pb2.AgentStatus) -> None:
+        news = self.board.record_agent_status(status)
         if news is not News.NOTHING:
             for listener in self._agent_listeners:
                 listener(status.namespace, status.strategy, news)

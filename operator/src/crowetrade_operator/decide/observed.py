@@ -118,7 +118,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class NamespaceView:
     """The venues and limits of a namespace, who trades there, and what the bus said."""
 
     namespace: str = ""
@@ -264,12 +264,12 @@ def _unreadable_limits(names: Sequence[str]) -> Halt:
 
 @dataclass(frozen=True)
 class StrategyVenues:
-    """The venues of one Strategy by their names, each in the surroundings of its namespace."""
+    """The venues of one Strategy by their names, each in the view of its namespace."""
 
     strategy: AnyStrategy
-    own: Surroundings
+    own: NamespaceView
     # By namespace, of the venues that are of another one.
-    beyond: Mapping[str, Surroundings]
+    beyond: Mapping[str, NamespaceView]
 
     @cached_property
     def addresses(self) -> Mapping[str, VenueAddress]:
@@ -291,12 +291,12 @@ class StrategyVenues:
         """What the strategy calls a venue that it uses."""
         return next(name for name, address in self.addresses.items() if address == (venue.namespace, venue.name))
 
-    def around(self, venue: str) -> Surroundings:
-        """The surroundings of a venue."""
+    def around(self, venue: str) -> NamespaceView:
+        """The view of the namespace of a venue."""
         return self._namespace(self.addresses[venue].namespace)
 
-    def _namespace(self, namespace: str) -> Surroundings:
-        return self.own if namespace == self.strategy.namespace else self.beyond.get(namespace, Surroundings())
+    def _namespace(self, namespace: str) -> NamespaceView:
+        return self.own if namespace == self.strategy.namespace else self.beyond.get(namespace, NamespaceView())
 
     @cached_property
     def present(self) -> Mapping[str, AnyVenue]:
@@ -368,7 +368,7 @@ class ObservedVenue:
     """All that is looked at for one VenueConnection, readable or not."""
 
     venue: AnyVenue
-    around: Surroundings
+    around: NamespaceView
     children: Children
     now: Moment
     # Absent where nobody looks after Vault roles.

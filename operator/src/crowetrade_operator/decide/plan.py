@@ -15,7 +15,7 @@ from crowetrade_api.v1alpha1.meta import Resource
 from crowetrade_operator.bus.requirements import Fault
 from crowetrade_operator.cluster.compare import is_applied, with_hash
 from crowetrade_operator.cluster.objects import Note, Object
-from crowetrade_operator.decide.observed import Children, GatewayView, Surroundings
+from crowetrade_operator.decide.observed import Children, GatewayView, NamespaceView
 from crowetrade_operator.settings import Settings
 from crowetrade_process.identity.variables import IdentitySource, IdentityVariable
 
@@ -52,10 +52,10 @@ class Plan:
     breaches_cleared: bool = False
     notes: Sequence[Note] = ()
     # Seconds after which to look again even if nothing happens.
-    again: float | None = None
+    requeue_after_seconds: float | None = None
     # Why a change of the agents, or of the gateway, is held back; empty when it is not.
-    held: str = ""
-    held_reason: Reason = Reason.WAITING_FOR_FLAT
+    rollout_blocked_by: str = ""
+    blocked_reason: Reason = Reason.WAITING_FOR_FLAT
     # Whether a gateway that runs is restarted.
     restarts: bool = False
 
@@ -124,7 +124,7 @@ STOPS_AS_WISHED = (Reason.VENUE_SUSPENDED, Reason.VENUE_DELETED)
 """Halts that users have asked for: the venue is in order."""
 
 
-def session_condition(type_: ConditionType, venue: str, view: GatewayView, around: Surroundings) -> Condition:
+def session_condition(type_: ConditionType, venue: str, view: GatewayView, around: NamespaceView) -> Condition:
     """What the session of a venue means: Unknown when we cannot know, and a replay that ended is no failure."""
     if not around.bus_connected:
         return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around.bus_problem))

@@ -23,7 +23,7 @@ from crowetrade_api.v1alpha1.risklimit import (
 from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide.health import health
-from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
+from crowetrade_operator.decide.observed import GatewayView, Moment, NamespaceView
 from crowetrade_operator.decide.plan import Plan, bus_message, paused
 from crowetrade_operator.decide.stops import clearing
 
@@ -39,11 +39,11 @@ class Observed:
     """All that is looked at for one RiskLimit."""
 
     limit: RiskLimit
-    around: Surroundings
+    around: NamespaceView
     now: Moment
 
 
-def concerned(limit: RiskLimit, around: Surroundings) -> dict[str, config_pb2.RiskRule]:
+def concerned(limit: RiskLimit, around: NamespaceView) -> dict[str, config_pb2.RiskRule]:
     """The rule at each gateway where it binds a strategy."""
     found = {}
     for name, venue in sorted(around.venues.items()):

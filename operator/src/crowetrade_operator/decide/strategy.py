@@ -14,7 +14,7 @@ from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide import strategy_deletion, strategy_moves
-from crowetrade_operator.decide.observed import Children, Moment, StrategyVenues, Surroundings
+from crowetrade_operator.decide.observed import Children, Moment, NamespaceView, StrategyVenues
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings
 from crowetrade_operator.decide.pods import Workload, ready_pods, workload
@@ -37,12 +37,12 @@ class Observed:
     """All that is looked at for one Strategy."""
 
     strategy: Strategy
-    around: Surroundings
+    around: NamespaceView
     children: Children
     agents: Sequence[status_pb2.AgentStatus]
     now: Moment
     # By namespace, of the venues that are of another one.
-    beyond: Mapping[str, Surroundings] = field(default_factory=dict)
+    beyond: Mapping[str, NamespaceView] = field(default_factory=dict)
     warnings: PodWarnings = field(default_factory=PodWarnings)
     # Whether one that is not among `agents` does not work: not when we have just begun to listen.
     agents_are_known: bool = True
@@ -98,13 +98,13 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     recorded = {item.address for item in strategy.status.venues}
     if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues) or not left <= recorded:
         # The bus lets pods read what the status says when they connect; and what is left must not be forgotten.
-        return Plan(apply=steady, finalizer=True, again=STATUS_SECONDS)
+        return Plan(apply=steady, finalizer=True, requeue_after_seconds=STATUS_SECONDS)
     content = strategy_content(strategy, found, settings)
     deployments = strategy_deployments(strategy, config_hash(content), settings)
     unwanted = _unwanted(observed, deployments)
-    held = _held(observed, deployments, unwanted)
-    if held:
-        return Plan(apply=steady, finalizer=True, held=held)
+    blocked_by = _rollout_blocked_by(observed, deployments, unwanted)
+    if blocked_by:
+        return Plan(apply=steady, finalizer=True, rollout_blocked_by=blocked_by)
     children = [*steady, strategy_config_map(strategy, content, settings), *deployments]
     return Plan(apply=children, delete=unwanted, finalizer=True)
 
@@ -115,7 +115,7 @@ def _unwanted(observed: Observed, deployments: Iterable[Object]) -> list[Object]
     return [item for item in observed.children.of_kind("Deployment") if item["metadata"]["name"] not in names]
 
 
-def _held(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[Object]) -> str:
+def _rollout_blocked_by(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[Object]) -> str:
     """Why a rollout waits; empty when nothing rolls, or nothing that runs would be restarted."""
     live = [observed.children.get("Deployment", item["metadata"]["name"]) for item in deployments]
     changed = any(

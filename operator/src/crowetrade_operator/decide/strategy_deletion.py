@@ -18,7 +18,7 @@ from crowetrade_api.gateway_config import AnyStrategy, AnyVenue, uses_venue
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.cluster.objects import Note
-from crowetrade_operator.decide.observed import Moment, StrategyVenues, Surroundings
+from crowetrade_operator.decide.observed import Moment, NamespaceView, StrategyVenues
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.settings import Settings
 
@@ -30,10 +30,10 @@ class Observed:
     """All that is looked at for the end of one Strategy."""
 
     strategy: AnyStrategy
-    around: Surroundings
+    around: NamespaceView
     now: Moment
     # By namespace, of the venues that are of another one.
-    beyond: Mapping[str, Surroundings] = field(default_factory=dict)
+    beyond: Mapping[str, NamespaceView] = field(default_factory=dict)
     # For how long it has been seen being deleted; counted again by each process that begins to work.
     deleted_seconds: float = 0.0
 
@@ -58,7 +58,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
             "positions at the venue."
         )
         return _let_go(EventReason.STOP_DEADLINE_EXCEEDED, text)
-    return Plan(again=1.0)
+    return Plan(requeue_after_seconds=1.0)
 
 
 def _let_go(reason: EventReason, text: str) -> Plan:

@@ -371,8 +371,8 @@ def _trading(
         names = _running_at(observed)
         sessions = [session_condition(type_, name, observed.venues.gateway(name), observed.around) for name in names]
         parts = [parts[0], *sessions]
-    elif planned.held and not observed.runs_at <= {observed.venues.addresses[name] for name in names}:
-        text = f"The agents still run at {', '.join(_running_at(observed))}. {planned.held}"
+    elif planned.rollout_blocked_by and not observed.runs_at <= {observed.venues.addresses[name] for name in names}:
+        text = f"The agents still run at {', '.join(_running_at(observed))}. {planned.rollout_blocked_by}"
         return condition(type_, False, Reason.WAITING_FOR_FLAT, text)
     for part in parts:
         if part.status != "True" or part.reason == Reason.REPLAY_ENDED:
@@ -413,8 +413,8 @@ def _refusing(observed: Observed, venue: str, halted: Condition | None) -> Condi
 def _moving(observed: Observed, planned: Plan, problem: Problem | None, trading: Condition) -> Condition | None:
     """What is still to be done although the strategy may be Ready; None when it is as its spec says."""
     type_ = ConditionType.RECONCILING
-    if planned.held:
-        return condition(type_, True, Reason.WAITING_FOR_FLAT, planned.held)
+    if planned.rollout_blocked_by:
+        return condition(type_, True, Reason.WAITING_FOR_FLAT, planned.rollout_blocked_by)
     rolling = outdated(planned, observed.children) or not all(rolled_out(item) for item in observed.deployments())
     if problem is None and rolling:
         return condition(type_, True, Reason.ROLLING_OUT, "The agents are being brought to the present configuration.")

@@ -17,7 +17,7 @@ from crowetrade_api.v1alpha1.venueconnection import (
 )
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.decide import venueconnection_deletion, venueconnection_rollout
-from crowetrade_operator.decide.observed import ObservedVenue, Surroundings
+from crowetrade_operator.decide.observed import NamespaceView, ObservedVenue
 from crowetrade_operator.decide.plan import (
     Plan,
 )
@@ -50,8 +50,8 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
         children = _children(venue, around, settings)
         deployment = next((item for item in children if item["kind"] == "Deployment"), None)
         restart = venueconnection_rollout.restart(observed, venue, deployment, settings) if deployment else None
-    held = restart.held if restart is not None else ""
-    if held:
+    blocked_by = restart.rollout_blocked_by if restart is not None else ""
+    if blocked_by:
         # The ConfigMap, too: a pod that restarts by itself must read what it was made for.
         children = [item for item in children if item["kind"] not in ("ConfigMap", "Deployment")]
     if not around.guests_are_known:
@@ -59,15 +59,17 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
         children = [item for item in children if item["kind"] != "NetworkPolicy"]
     return Plan(
         apply=children,
-        held=held,
-        held_reason=restart.reason if restart is not None else Reason.ROLLING_OUT,
-        restarts=restart is not None and not held,
+        rollout_blocked_by=blocked_by,
+        blocked_reason=restart.reason if restart is not None else Reason.ROLLING_OUT,
+        restarts=restart is not None and not blocked_by,
         finalizer=True,
         config=config if around.guests_are_known else None,
         journal=True,
         halts_cleared=_halts_cleared(observed),
         notes=_cleared_notes(observed),
-        again=settings.silent_after_seconds if held or not around.guests_are_known else LOOK_AGAIN_SECONDS,
+        requeue_after_seconds=settings.silent_after_seconds
+        if blocked_by or not around.guests_are_known
+        else LOOK_AGAIN_SECONDS,
     )
 
 
@@ -105,7 +107,7 @@ def _cleared_notes(observed: ObservedVenue) -> list[Note]:
     return notes
 
 
-def _children(venue: VenueConnection, around: Surroundings, settings: Settings) -> list[Object]:
+def _children(venue: VenueConnection, around: NamespaceView, settings: Settings) -> list[Object]:
     content, kept = venue_content(venue), around.kept_guests(venue.name)
     bound = bound_strategies(venue, around.traders_at(venue), around.namespaces, kept)
     children = [

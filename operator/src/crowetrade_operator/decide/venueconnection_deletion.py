@@ -29,7 +29,7 @@ CASCADE_SECONDS = 10.0
 def plan(observed: ObservedVenue, config: config_pb2.GatewayConfig, settings: Settings) -> Plan:
     released, note = _released(observed, config, settings)
     if not released:
-        return Plan(config=config, journal=True, again=1.0)
+        return Plan(config=config, journal=True, requeue_after_seconds=1.0)
     notes = [note] if note is not None else []
     return Plan(finalizer=False, delete_config=True, notes=notes)
 

@@ -25,7 +25,7 @@ SHOWN = 5
 class Restart:
     """What a change of the Deployment means for a gateway that runs: that it is restarted now, or why it waits."""
 
-    held: str = ""
+    rollout_blocked_by: str = ""
     reason: Reason = Reason.ROLLING_OUT
 
 
@@ -79,8 +79,8 @@ def _waits_for_turn(observed: ObservedVenue, settings: Settings) -> Restart | No
 def moving(observed: ObservedVenue, venue: VenueConnection, planned: Plan) -> Condition | None:
     """How far a change of the gateway is; None when it runs the present configuration."""
     type_ = ConditionType.RECONCILING
-    if planned.held:
-        return condition(type_, True, planned.held_reason, planned.held)
+    if planned.rollout_blocked_by:
+        return condition(type_, True, planned.blocked_reason, planned.rollout_blocked_by)
     if outdated(planned, observed.children) or not rolled_out(
         observed.children.get("Deployment", venue_object(venue.name))
     ):

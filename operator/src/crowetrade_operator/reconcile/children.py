@@ -60,11 +60,12 @@ class Applied:
 
     refusal: Refusal | None = None
     # Seconds after which to look again because something could not be written now.
-    again: float | None = None
+    requeue_after_seconds: float | None = None
 
     def look_again(self, seconds: float) -> None:
         """The earliest time counts."""
-        self.again = seconds if self.again is None else min(self.again, seconds)
+        earlier = self.requeue_after_seconds
+        self.requeue_after_seconds = seconds if earlier is None else min(earlier, seconds)
 
 
 @dataclass(slots=True)

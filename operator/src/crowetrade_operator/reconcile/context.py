@@ -51,7 +51,7 @@ from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
-from crowetrade_operator.decide.observed import Children, GatewayView, Kept, Lazy, Moment, Surroundings
+from crowetrade_operator.decide.observed import Children, GatewayView, Kept, Lazy, Moment, NamespaceView
 from crowetrade_operator.decide.plan import Plan, Refusal
 from crowetrade_operator.decide.pods import restarting
 from crowetrade_operator.errors import (
@@ -233,7 +233,7 @@ class Context:
         """Whether everything in the namespace can be seen: what is not seen would count as not there."""
         return is_readable(namespace, self.unreadable)
 
-    def surroundings(self, namespace: str) -> Surroundings:
+    def namespace_view(self, namespace: str) -> NamespaceView:
         """Venues and limits of a namespace, who trades there, and what the bus said about them. What is by venue is
         made when it is asked for: most look at one venue of many."""
         venues = self._all(Kind.VENUE, namespace, VenueConnection, UnreadableVenue)
@@ -242,7 +242,7 @@ class Context:
         compiled = self._compiled.setdefault(namespace, {})
         for name in venues.keys() - compiled.keys():
             compiled[name] = Kept()
-        return Surroundings(
+        return NamespaceView(
             namespace=namespace,
             traders=Lazy(venues, lambda name: self._traders_at(namespace, name)),
             venues=venues,
@@ -262,11 +262,11 @@ class Context:
             compiled=dict(compiled),
         )
 
-    def surroundings_beyond(self, strategy: AnyStrategy) -> dict[str, Surroundings]:
+    def namespace_views_beyond(self, strategy: AnyStrategy) -> dict[str, NamespaceView]:
         """Of the venues of a Strategy that are of other namespaces."""
         named = {strategy.namespace_of(name) for name in strategy.venues}
         namespaces = named.union(item.namespace for item in strategy.status.venues) - {strategy.namespace}
-        return {namespace: self.surroundings(namespace) for namespace in sorted(namespaces)}
+        return {namespace: self.namespace_view(namespace) for namespace in sorted(namespaces)}
 
     def counts_over_gateways(self, namespace: str) -> bool:
         """Whether a RiskLimit of the namespace is split among gateways: what concerns one then concerns all."""

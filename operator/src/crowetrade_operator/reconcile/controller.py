@@ -88,8 +88,8 @@ class Controller:
         self._rearmed: dict[Key, tuple[str, int]] = {}
         self._orders_looked_for = asyncio.Event()
         context.cache.listen(self.changed)
-        context.bus.on_gateway(self.gateway_spoke)
-        context.bus.on_agent(self.agent_spoke)
+        context.bus.on_gateway(self.gateway_reported)
+        context.bus.on_agent(self.agent_reported)
         context.bus.on_connection(self.enqueue_all)
         context.bus.on_faults(self.enqueue_all)
         context.bus.on_connection(self.look_for_orders)
@@ -140,7 +140,7 @@ class Controller:
         if after is None:
             self.context.forget_namespace(item["metadata"]["namespace"])
 
-    def gateway_spoke(self, namespace: str, venue: str, news: GatewayNews) -> None:
+    def gateway_reported(self, namespace: str, venue: str, news: GatewayNews) -> None:
         """A gateway said something new: whom it concerns is looked at again, for figures when it is their turn."""
         if news.gateway is News.STATE:
             self._look_at_all_of(namespace, venue)
@@ -211,7 +211,7 @@ class Controller:
         for _, namespace, name in self.context.cache.addresses(Kind.KILL_SWITCH.value):
             yield Key(Kind.KILL_SWITCH, namespace, name)
 
-    def agent_spoke(self, namespace: str, strategy_name: str, news: News) -> None:
+    def agent_reported(self, namespace: str, strategy_name: str, news: News) -> None:
         """An agent said something new."""
         key = Key(Kind.STRATEGY, namespace, strategy_name)
         if news is News.STATE:
@@ -360,12 +360,12 @@ class Controller:
         silent_after = context.settings.silent_after_seconds
         observed = strategy.Observed(
             strategy=resource,
-            around=context.surroundings(key.namespace),
+            around=context.namespace_view(key.namespace),
             children=children,
             agents=context.bus.board.agents(key.namespace, key.name, silent_after),
-            agents_are_known=context.bus.heard_agents_for(silent_after),
+            agents_are_known=context.bus.received_agents_for(silent_after),
             now=now,
-            beyond=context.surroundings_beyond(resource),
+            beyond=context.namespace_views_beyond(resource),
             warnings=warnings,
             deleted_seconds=context.deleted_seconds(key, resource.metadata),
         )
@@ -377,14 +377,20 @@ class Controller:
             observed = replace(observed, children=children)
         status = strategy_status.report(observed, planned, applied.refusal, previous)
         leaves = any(item.use == VenueUse.CLOSE_ONLY for item in status.venues)
-        self._wait_for_figures(key, bool(planned.held) or leaves or status.phase == StrategyPhase.STOPPING)
+        self._wait_for_figures(
+            key, bool(planned.rollout_blocked_by) or leaves or status.phase == StrategyPhase.STOPPING
+        )
         self._report(key, resource, previous, status, strategy_status.WATCHED)
         refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
         # That changes with time, too.
         changes = not observed.workload.available or (refused is not None and refused.status == "True")
-        return _earlier(planned.again, applied.again, self._again(status.conditions, changes))
+        return _earlier(
+            planned.requeue_after_seconds,
+            applied.requeue_after_seconds,
+            self._requeue_after_seconds(status.conditions, changes),
+        )
 
-    def _again(self, conditions: Sequence[Condition], changes: bool = False) -> float | None:
+    def _requeue_after_seconds(self, conditions: Sequence[Condition], changes: bool = False) -> float | None:
         """When to look again at what changes with time, which no event says. While it is on its way a pod may get
         stuck, or patience may end."""
         moving = find(conditions, ConditionType.RECONCILING)
@@ -405,9 +411,9 @@ class Controller:
         context = self.context
         observed = strategy_deletion.Observed(
             resource,
-            context.surroundings(key.namespace),
+            context.namespace_view(key.namespace),
             context.now(),
-            context.surroundings_beyond(resource),
+            context.namespace_views_beyond(resource),
             context.deleted_seconds(key, resource.metadata),
         )
         planned = unreadable.plan_strategy(observed, context.settings)
@@ -416,7 +422,7 @@ class Controller:
             return None
         status = unreadable.report_strategy(resource, previous, observed.now)
         self._report(key, resource, previous, status, unreadable.STRATEGY_WATCHED)
-        return planned.again
+        return planned.requeue_after_seconds
 
     async def _venue(self, key: Key) -> float | None:
         context = self.context
@@ -435,7 +441,7 @@ class Controller:
             await context.look_whether_terminating(key.namespace)
         observed = ObservedVenue(
             venue=resource,
-            around=context.surroundings(key.namespace),
+            around=context.namespace_view(key.namespace),
             children=children,
             now=now,
             vault_role=context.vault_roles.condition(key.namespace, key.name),
@@ -456,10 +462,12 @@ class Controller:
             observed = replace(observed, children=children)
         self._tell_kept(key, observed)
         self._configured(key, observed.config.revision)
-        self._wait_for_figures(key, bool(planned.held))
+        self._wait_for_figures(key, bool(planned.rollout_blocked_by))
         status = venueconnection_status.report(observed, planned, context.settings, applied.refusal, previous)
         self._report(key, resource, previous, status, venueconnection_status.WATCHED)
-        return _earlier(planned.again, applied.again, self._again(status.conditions))
+        return _earlier(
+            planned.requeue_after_seconds, applied.requeue_after_seconds, self._requeue_after_seconds(status.conditions)
+        )
 
     def _tell_kept(self, key: Key, observed: ObservedVenue) -> None:
         """Once for each set of guests."""
@@ -493,7 +501,7 @@ class Controller:
             status = unreadable.report_limit(resource, previous, context.now())
             self._report(key, resource, previous, status, unreadable.LIMIT_WATCHED)
             return None
-        observed = risklimit.Observed(resource, context.surroundings(key.namespace), context.now())
+        observed = risklimit.Observed(resource, context.namespace_view(key.namespace), context.now())
         await context.carry_out(key, resource, risklimit.plan(observed))
         status = risklimit.report(observed, previous)
         self._report(key, resource, previous, status, risklimit.WATCHED)
@@ -504,7 +512,7 @@ class Controller:
         warned = find(status.conditions, ConditionType.WARNING) is not None
         metrics.LIMIT_WARNING.labels(key.namespace, key.name).set(warned)
         metrics.LIMIT_BREACHES.labels(key.namespace, key.name).set(len(status.breached))
-        return self._again(status.conditions)
+        return self._requeue_after_seconds(status.conditions)
 
     async def _kill_switch(self, key: Key) -> float | None:
         context = self.context

@@ -19,10 +19,10 @@ from nats.errors import Error as NatsError
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.journal.jetstream import JetStreamJournal
-from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.facts import gather
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.bus.requirements import faults
+from crowetrade_operator.bus.status_board import StatusBoard
 from crowetrade_operator.bus.streams import ensure_journal
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import STRATEGIES
@@ -346,7 +346,7 @@ async def test_the_operators_connection_is_replaced_when_its_certificate_is_rene
 ) -> None:
     await asyncio.to_thread(bus.start_authorizer(api_server.kubeconfig).wait_ready)
     identity, told = await bus.identity(OPERATOR), list[bool]()
-    board = Bus(bus.url, Board(), identity)
+    board = Bus(bus.url, StatusBoard(), identity)
     board.on_connection(lambda: told.append(board.connected))
     running = asyncio.create_task(board.run())
     try:

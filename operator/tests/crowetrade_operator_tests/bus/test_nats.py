@@ -22,8 +22,8 @@ from crowetrade.bus.v1 import market_data_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.bus import nats as bus_module
-from crowetrade_operator.bus.board import SUCCESSOR_SECONDS, Board
 from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.bus.status_board import SUCCESSOR_SECONDS, StatusBoard
 from crowetrade_operator.bus.stored import reserved_bytes
 from crowetrade_operator.errors import BusUnavailable, JournalRefused, LeaseLost
 from crowetrade_operator.settings import StreamSettings
@@ -59,7 +59,7 @@ async def working(bus: Bus) -> AsyncIterator[Bus]:
 @pytest.fixture
 async def bus(nats_url: str) -> AsyncIterator[Bus]:
     """A connected bus."""
-    async with working(Bus(nats_url, Board())) as found:
+    async with working(Bus(nats_url, StatusBoard())) as found:
         await until("the bus to be connected", lambda: found.connected)
         yield found
 
@@ -154,7 +154,7 @@ async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_i
     nats_url: str, other: Client
 ) -> None:
     now = [100.0]
-    bus = Bus(nats_url, Board(clock=lambda: now[0]), waits=True)
+    bus = Bus(nats_url, StatusBoard(clock=lambda: now[0]), waits=True)
     unread = counted("bus_messages", schema="GatewayStatus", result="unread")
     heard: list[str] = []
     bus.on_gateway(lambda namespace, name, _: heard.append(name))
@@ -181,14 +181,14 @@ async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_i
         assert not (await other.jetstream().streams_info()), "it makes no bucket"
         with pytest.raises(BusUnavailable):
             await bus.put_config("desk", "sim-fx", config("r1"))
-        assert not bus.heard_agents_for(0.0)
+        assert not bus.received_agents_for(0.0)
         bus.lead()
         assert heard == ["sim-fx"], "the last of each, and of none that has ended"
         assert not bus._unread
         await until("the bus to be connected", lambda: bus.connected)
-        assert not bus.heard_agents_for(1.0), "who works has not had the time to say so"
+        assert not bus.received_agents_for(1.0), "who works has not had the time to say so"
         now[0] += 1.0
-        assert bus.heard_agents_for(1.0)
+        assert bus.received_agents_for(1.0)
         message = status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a").SerializeToString()
         await other.publish("status.desk.agent.ema.all", message, headers={subjects.SCHEMA_HEADER: AGENT})
         await until("agents to be heard", lambda: bool(bus.board.agents("desk", "ema", within=60.0)))
@@ -211,7 +211,7 @@ async def test_a_configuration_is_put_once_a_revision(bus: Bus, other: Client) -
 
 async def test_the_next_leader_does_not_put_what_is_there_already(bus: Bus, nats_url: str) -> None:
     await bus.put_config("desk", "sim-fx", config("r1"))
-    async with working(Bus(nats_url, Board())) as second:
+    async with working(Bus(nats_url, StatusBoard())) as second:
         await until("the second bus to be connected", lambda: second.connected)
         assert not await second.put_config("desk", "sim-fx", config("r1"))
 
@@ -243,8 +243,8 @@ async def test_the_next_leader_puts_its_epoch_once_and_an_earlier_one_writes_no_
     """Whatever the earlier one has found before: here it has read what the next one then replaced."""
     earlier, later = Led(3), Led(4)
     async with (
-        working(Bus(nats_url, Board(), leadership=earlier)) as first,
-        working(Bus(nats_url, Board(), leadership=later)) as second,
+        working(Bus(nats_url, StatusBoard(), leadership=earlier)) as first,
+        working(Bus(nats_url, StatusBoard(), leadership=later)) as second,
     ):
         await until("both to be connected", lambda: first.connected and second.connected)
         assert await first.put_config("desk", "sim-fx", config("r1"))
@@ -281,7 +281,7 @@ async def test_a_write_between_reading_and_writing_is_not_overwritten(
 async def test_a_leader_whose_epoch_went_back_leads_past_what_the_bus_knows(nats_url: str, other: Client) -> None:
     """The Lease was deleted or is of a backup; without this nobody could configure any gateway again."""
     leadership = Led(9)
-    async with working(Bus(nats_url, Board(), leadership=leadership)) as bus:
+    async with working(Bus(nats_url, StatusBoard(), leadership=leadership)) as bus:
         await until("the bus to be connected", lambda: bus.connected)
         await bus.put_config("desk", "sim-fx", config("r1"))
         leadership.epoch = 2
@@ -291,7 +291,7 @@ async def test_a_leader_whose_epoch_went_back_leads_past_what_the_bus_knows(nats
 
 async def test_who_may_lead_no_more_writes_nothing(nats_url: str, other: Client) -> None:
     leadership = Led(1)
-    async with working(Bus(nats_url, Board(), leadership=leadership)) as bus:
+    async with working(Bus(nats_url, StatusBoard(), leadership=leadership)) as bus:
         await until("the bus to be connected", lambda: bus.connected)
         await bus.put_config("desk", "sim-fx", config("r1"))
         leadership.leads = False
@@ -322,7 +322,7 @@ async def test_what_somebody_put_in_its_place_is_replaced(
 ) -> None:
     """Not at once: the bucket is looked at again from time to time, not at every reconcile."""
     monkeypatch.setattr(bus_module, "ENSURE_SECONDS", 0.05)
-    async with working(Bus(nats_url, Board())) as bus:
+    async with working(Bus(nats_url, StatusBoard())) as bus:
         await until("the bus to be connected", lambda: bus.connected)
         await bus.put_config("desk", "sim-fx", config("r1"))
         for theirs in (b"noise \xff", config("theirs").SerializeToString()):
@@ -398,7 +398,7 @@ async def test_a_stream_of_an_earlier_version_is_taken_as_it_is(bus: Bus, other:
 
 async def test_a_journal_for_which_there_is_no_room_is_named(nats_url: str) -> None:
     settings = StreamSettings(journal_max_bytes=2**60, namespace_max_bytes=0)
-    async with working(Bus(nats_url, Board(), streams=settings)) as bus:
+    async with working(Bus(nats_url, StatusBoard(), streams=settings)) as bus:
         await until("the bus to be connected", lambda: bus.connected)
         said = r"Venue sim-fx gets no journal: NATS has no room .*nats.maxFileStore .*nats.journalMaxBytes"
         with pytest.raises(JournalRefused, match=said) as refused:
@@ -412,7 +412,7 @@ TWO_VENUES = StreamSettings(journal_max_bytes=8 * MIB, snapshots_max_bytes=2 * M
 
 @contextlib.asynccontextmanager
 async def bounded(nats_url: str, settings: StreamSettings = TWO_VENUES) -> AsyncIterator[Bus]:
-    async with working(Bus(nats_url, Board(), streams=settings)) as bus:
+    async with working(Bus(nats_url, StatusBoard(), streams=settings)) as bus:
         await until("the bus to be connected", lambda: bus.connected)
         yield bus
 
@@ -479,7 +479,7 @@ async def test_a_stream_that_is_gone_is_made_again(
     nats_url: str, other: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus_module, "ENSURE_SECONDS", 0.05)
-    async with working(Bus(nats_url, Board())) as bus:
+    async with working(Bus(nats_url, StatusBoard())) as bus:
         await until("the bus to be connected", lambda: bus.connected)
         await bus.ensure_journal("desk", "sim-fx")
         await other.jetstream().delete_stream(JOURNAL)
@@ -524,7 +524,7 @@ async def test_a_bucket_that_somebody_deleted_is_made_again(bus: Bus, other: Cli
 
 
 async def test_without_a_bus_what_needs_it_says_so() -> None:
-    bus = Bus("nats://127.0.0.1:9", Board())
+    bus = Bus("nats://127.0.0.1:9", StatusBoard())
     for call in (
         bus.put_config("desk", "sim-fx", config("r1")),
         bus.delete_config("desk", "sim-fx"),
@@ -536,7 +536,7 @@ async def test_without_a_bus_what_needs_it_says_so() -> None:
 
 async def test_it_connects_when_the_server_starts_later(nats_server: NatsServer) -> None:
     await asyncio.to_thread(nats_server.stop)
-    async with working(Bus(nats_server.url, Board())) as bus:
+    async with working(Bus(nats_server.url, StatusBoard())) as bus:
         changes: list[bool] = []
         bus.on_connection(lambda: changes.append(bus.connected))
         await asyncio.to_thread(nats_server.start)
@@ -572,7 +572,7 @@ async def test_a_server_that_does_not_answer_is_unavailable_and_nothing_hangs(
 ) -> None:
     monkeypatch.setattr(bus_module, "REQUEST_SECONDS", 0.3)
     monkeypatch.setattr(bus_module, "RETRY_SECONDS", 0.1)
-    async with working(Bus(nats_server.url, Board())) as bus:
+    async with working(Bus(nats_server.url, StatusBoard())) as bus:
         await until("the bus to be connected", lambda: bus.connected)
         await bus.put_config("desk", "sim-fx", config("r1"))
         nats_server.freeze()
@@ -597,7 +597,7 @@ async def test_a_server_without_jetstream_cannot_be_used(tmp_path: Path) -> None
     server = NatsServer(tmp_path, jetstream=False)
     try:
         await asyncio.to_thread(server.start)
-        async with working(Bus(server.url, Board())) as bus:
+        async with working(Bus(server.url, StatusBoard())) as bus:
             await until("the problem to be known", lambda: bus.problem != "not connected yet")
             assert not bus.connected
             with pytest.raises(BusUnavailable):
@@ -613,7 +613,7 @@ async def test_it_connects_by_tls_from_when_the_operator_has_a_certificate(tmp_p
     files = FilesSource(tmp_path / "operator", TRUST_DOMAIN, now)
     identity = Identity(files, TRUST_DOMAIN, nats_server_name=nats_name.dns_name)
     try:
-        async with working(Bus(server.url, Board(), identity=identity)) as found:
+        async with working(Bus(server.url, StatusBoard(), identity=identity)) as found:
             await until("the word that there is no certificate", lambda: "no certificate yet" in found.problem)
             name = identity_name("crowetrade-operator", "crowetrade")
             write_identity(tmp_path / "operator", ours.issue_to(name), ours)

@@ -13,7 +13,7 @@ from crowetrade_api.names import FIELD_MANAGER, FINALIZER
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.times import rfc3339, unix_of
-from crowetrade_operator.decide.observed import GatewayView, Moment, Surroundings
+from crowetrade_operator.decide.observed import GatewayView, Moment, NamespaceView
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator_tests.samples import account, change, gateway_status, limit, strategy_manifest, venue
 
@@ -76,13 +76,13 @@ def enforcing(
     return gateway_status(config, found, name=to.name, **fields)
 
 
-def surroundings(
+def namespace_view(
     strategies: Sequence[AnyStrategy],
     venues: Sequence[AnyVenue] | None = None,
     limits: Sequence[RiskLimit] | None = None,
     gateways: Mapping[str, GatewayView] | None = None,
     **fields: Any,
-) -> Surroundings:
+) -> NamespaceView:
     """A namespace in which every gateway enforces what it should, unless other gateways are given; the record of each
     is that of its venue's status."""
     at = [venue()] if venues is None else list(venues)
@@ -95,7 +95,7 @@ def surroundings(
         seen = replace(views.get(item.name, NEVER), record_token=token, record_sequence=sequence)
         views = {**views, item.name: seen}
     defaults: Object = {"gateway_deployments": frozenset(item.name for item in at)}
-    return Surroundings(
+    return NamespaceView(
         traders={one.name: [item for item in strategies if uses_venue(item, one)] for one in at},
         venues={item.name: item for item in at},
         limits={item.name: item for item in under},

@@ -16,9 +16,9 @@ from crowetrade_api.gateway_config import compile_config, revision_of, rule_hash
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.decide.loosening import Change, awaited, change, held, holding, tightened
-from crowetrade_operator.decide.observed import GatewayView, Surroundings
+from crowetrade_operator.decide.observed import GatewayView, NamespaceView
 from crowetrade_operator.decide.risklimit import Observed, report
-from crowetrade_operator_tests.decide.scenes import NOW, fresh, surroundings, told, two_venues
+from crowetrade_operator_tests.decide.scenes import NOW, fresh, namespace_view, told, two_venues
 from crowetrade_operator_tests.samples import (
     account,
     gateway_status,
@@ -225,10 +225,10 @@ def saying(at: VenueConnection, under: RiskLimit) -> status_pb2.GatewayStatus:
     return gateway_status(compiled(at, under), [account()], name=at.name)
 
 
-def moving(views: dict[str, GatewayView], there: RiskLimit, **fields: Any) -> Surroundings:
+def moving(views: dict[str, GatewayView], there: RiskLimit, **fields: Any) -> NamespaceView:
     """The scope moves from one venue to the other, where the configuration is that of the limit `there`."""
     on_the_bus = {"sim-fx": compiled(EU, BEFORE), "sim-b": compiled(US, there)}
-    return surroundings([BOTH], [EU, US], [AFTER], views, on_the_bus=on_the_bus, **fields)
+    return namespace_view([BOTH], [EU, US], [AFTER], views, on_the_bus=on_the_bus, **fields)
 
 
 OLD_VIEWS = {"sim-fx": fresh(saying(EU, BEFORE)), "sim-b": fresh(saying(US, BEFORE))}
@@ -263,5 +263,5 @@ def test_a_gateway_without_a_pod_is_not_waited_for() -> None:
 
 
 def test_what_is_not_known_to_be_on_the_bus_holds_nothing() -> None:
-    around = surroundings([BOTH], [EU, US], [AFTER], OLD_VIEWS)
+    around = namespace_view([BOTH], [EU, US], [AFTER], OLD_VIEWS)
     assert list(around.config(EU).rules) == []

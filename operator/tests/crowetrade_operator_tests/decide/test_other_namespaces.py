@@ -13,7 +13,7 @@ from crowetrade_api.gateway_config import Namespaces, compile_config
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.decide import strategy_deletion, venueconnection, venueconnection_status
-from crowetrade_operator.decide.observed import Children, Kept, ObservedVenue, Surroundings
+from crowetrade_operator.decide.observed import Children, Kept, NamespaceView, ObservedVenue
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.strategy import Observed, plan
 from crowetrade_operator.decide.strategy_status import report
@@ -50,13 +50,13 @@ def guest(**metadata: Any) -> Strategy:
     )
 
 
-def around(at: VenueConnection, of: Strategy, said: list[Any] | None = None, labels: Any = None) -> Surroundings:
+def around(at: VenueConnection, of: Strategy, said: list[Any] | None = None, labels: Any = None) -> NamespaceView:
     """The venue's namespace, whose gateway enforces what it should."""
     namespaces: Namespaces = {"venues": {}, "desk": labels or {}}
     config = compile_config(at, [of], [LIMIT], venues=[at], namespaces=namespaces)
     accounts = [account(item.strategy) for item in config.strategies] if said is None else said
     status = gateway_status(config, accounts, namespace="venues", name=at.name)
-    return Surroundings(
+    return NamespaceView(
         namespace="venues",
         venues={at.name: at},
         limits={LIMIT.name: LIMIT},
@@ -67,8 +67,8 @@ def around(at: VenueConnection, of: Strategy, said: list[Any] | None = None, lab
     )
 
 
-def seen(of: Strategy, there: Surroundings, labels: Any = None) -> Observed:
-    here = Surroundings(namespace="desk", namespaces={"desk": labels or {}})
+def seen(of: Strategy, there: NamespaceView, labels: Any = None) -> Observed:
+    here = NamespaceView(namespace="desk", namespaces={"desk": labels or {}})
     return Observed(of, here, Children(), [], NOW, {"venues": there})
 
 
@@ -83,7 +83,7 @@ def test_an_admitted_strategy_has_its_venue_its_limits_and_its_gateways_address(
     assert status.admitted_venues == ["venues/sim-fx"]
     early = plan(observed, SETTINGS)
     assert not [item for item in early.apply if item["kind"] == "Deployment"], "the bus goes by the status"
-    assert early.again == 0.5
+    assert early.requeue_after_seconds == 0.5
     written = of.model_copy(update={"status": status})
     planned = plan(seen(written, there), SETTINGS)
     config_map = next(item for item in planned.apply if item["kind"] == "ConfigMap")
@@ -133,7 +133,7 @@ def test_a_namespace_with_the_label_is_admitted_and_one_whose_labels_are_unknown
     unknown: Namespaces = {"venues": {}, "desk": None}
     assert not compile_config(at, [of], [LIMIT], namespaces=unknown).strategies
     status = report(
-        Observed(of, Surroundings(namespace="desk"), Children(), [], NOW, {"venues": around(at, of)}),
+        Observed(of, NamespaceView(namespace="desk"), Children(), [], NOW, {"venues": around(at, of)}),
         Plan(),
         None,
         StrategyStatus(),
@@ -163,7 +163,7 @@ def test_the_gateways_policy_lets_in_who_is_admitted() -> None:
 def test_its_end_waits_for_the_gateway_and_names_what_is_left_there() -> None:
     of = guest(**deleting())
     open_ = around(shared(), of, [account(GUEST, open_orders=1, stopped=False)])
-    here = Surroundings(namespace="desk")
+    here = NamespaceView(namespace="desk")
     waiting = strategy_deletion.Observed(of, here, NOW, {"venues": open_})
     assert strategy_deletion.waiting_venues(waiting) == ["sim-fx"]
     done = around(shared(), of, [account(GUEST, stopped=True, positions=[position("3000")])])
@@ -175,14 +175,14 @@ def test_its_end_waits_for_the_gateway_and_names_what_is_left_there() -> None:
 def test_its_end_does_not_wait_for_a_venue_that_never_admitted_it() -> None:
     of = guest(**deleting())
     there = around(shared({}), of, [])
-    slow = Surroundings(
+    slow = NamespaceView(
         namespace="venues",
         venues=there.venues,
         gateways={"sim-fx": fresh(gateway_status(config_revision="another", namespace="venues"))},
         gateway_deployments=there.gateway_deployments,
         namespaces=there.namespaces,
     )
-    observed = strategy_deletion.Observed(of, Surroundings(namespace="desk"), NOW, {"venues": slow})
+    observed = strategy_deletion.Observed(of, NamespaceView(namespace="desk"), NOW, {"venues": slow})
     assert strategy_deletion.waiting_venues(observed) == []
 
 
@@ -207,7 +207,7 @@ def test_a_venue_that_ends_waits_for_a_guest_that_flattens() -> None:
 # --- a guest whose namespace cannot be read
 
 
-def unseen(at: VenueConnection, **fields: Any) -> Surroundings:
+def unseen(at: VenueConnection, **fields: Any) -> NamespaceView:
     """The venue's namespace when an operator begins that may not read the guest's: what is known is on the bus."""
     seen_before = around(at, guest(), labels={"team": "fx"})
     present = seen_before.config(at)
@@ -239,7 +239,7 @@ def test_as_long_as_the_bus_is_not_read_nothing_is_put_and_the_way_in_stays_as_i
     planned = venueconnection.plan(ObservedVenue(at, there, Children(), NOW), SETTINGS)
     assert planned.config is None
     assert "NetworkPolicy" not in {item["kind"] for item in planned.apply}
-    assert planned.again == SETTINGS.silent_after_seconds
+    assert planned.requeue_after_seconds == SETTINGS.silent_after_seconds
 
 
 def test_a_venue_that_is_deleted_stays_open_for_one_that_closes_its_positions() -> None:

@@ -13,7 +13,7 @@ from crowetrade_api.names import PAUSED_ANNOTATION
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_operator.cluster.times import rfc3339, unix_of
-from crowetrade_operator.decide.observed import GatewayView, Surroundings
+from crowetrade_operator.decide.observed import GatewayView, NamespaceView
 from crowetrade_operator.decide.plan import (
     identity_unencrypted,
     paused,
@@ -23,7 +23,7 @@ from crowetrade_operator.decide.plan import (
 from crowetrade_operator_tests.decide.scenes import NEVER, fresh, silent
 from crowetrade_operator_tests.samples import SETTINGS, account, gateway_status, strategy
 
-CONNECTED = Surroundings()
+CONNECTED = NamespaceView()
 SESSION, READY, TRADING = ConditionType.SESSION_ESTABLISHED, ConditionType.READY, ConditionType.TRADING
 
 
@@ -31,7 +31,7 @@ def says(session: status_pb2.SessionState.ValueType, message: str = "") -> Gatew
     return fresh(gateway_status(session=session, session_message=message))
 
 
-SESSIONS: dict[str, tuple[GatewayView, Surroundings, str, str, str]] = {
+SESSIONS: dict[str, tuple[GatewayView, NamespaceView, str, str, str]] = {
     "logged on": (says(status_pb2.SESSION_STATE_LOGGED_ON), CONNECTED, "True", "LoggedOn", "Venue sim-fx is logged on"),
     "a recording that ended is no failure": (
         says(status_pb2.SESSION_STATE_ENDED),
@@ -99,14 +99,14 @@ SESSIONS: dict[str, tuple[GatewayView, Surroundings, str, str, str]] = {
     ),
     "without the bus nothing is known": (
         says(status_pb2.SESSION_STATE_LOGGED_ON),
-        Surroundings(bus_connected=False, bus_problem="nats: no servers"),
+        NamespaceView(bus_connected=False, bus_problem="nats: no servers"),
         "Unknown",
         "BusUnavailable",
         "nats: no servers",
     ),
     "the bus is down for no known reason": (
         NEVER,
-        Surroundings(bus_connected=False),
+        NamespaceView(bus_connected=False),
         "Unknown",
         "BusUnavailable",
         "(not connected)",

@@ -18,8 +18,8 @@ from crowetrade_operator_tests.decide.scenes import (
     NOW,
     enforcing,
     fresh,
+    namespace_view,
     silent,
-    surroundings,
     told,
     two_venues,
 )
@@ -47,7 +47,7 @@ def scene(resource: RiskLimit | None = None, view: GatewayView | None = None, **
     """A limit that binds one strategy at one venue, whose gateway enforces it unless another view is given."""
     one = resource or limit()
     said = view or fresh(enforcing(HERE, [EMA], [one]))
-    return Observed(one, surroundings([EMA], limits=[one], gateways={"sim-fx": said}, **around), NOW)
+    return Observed(one, namespace_view([EMA], limits=[one], gateways={"sim-fx": said}, **around), NOW)
 
 
 def status_of(observed: Observed) -> RiskLimitStatus:
@@ -174,7 +174,7 @@ def test_paused_is_a_condition_while_it_lasts() -> None:
 
 def at_both(there: GatewayView) -> Observed:
     views = {"sim-fx": fresh(enforcing(HERE, [BOTH], [limit()], beside=[THERE])), "sim-b": there}
-    return Observed(limit(), surroundings([BOTH], venues=[HERE, THERE], gateways=views), NOW)
+    return Observed(limit(), namespace_view([BOTH], venues=[HERE, THERE], gateways=views), NOW)
 
 
 def test_each_gateway_that_it_concerns_counts() -> None:
@@ -205,7 +205,7 @@ def test_what_of_a_total_limit_has_a_fixed_part_at_each_gateway_is_said(aggregat
         "sim-fx": fresh(enforcing(HERE, [BOTH], [one], beside=[THERE])),
         "sim-b": fresh(enforcing(THERE, [BOTH], [one], beside=[HERE])),
     }
-    around = surroundings([BOTH], venues=[HERE, THERE], limits=[one], gateways=views)
+    around = namespace_view([BOTH], venues=[HERE, THERE], limits=[one], gateways=views)
     enforced = told(status_of(Observed(one, around, NOW)).conditions, ConditionType.ENFORCED)
     assert enforced.message == f"In force at sim-b, sim-fx.{said}"
 
@@ -214,17 +214,17 @@ def test_only_its_own_rule_counts() -> None:
     """Another limit that is not in force, and comes first by its name, does not make this one wait."""
     other = limit(limit_manifest("a-limit"))
     said = fresh(enforcing(HERE, [EMA], [limit()]))
-    around = surroundings([EMA], limits=[other, limit()], gateways={"sim-fx": said})
+    around = namespace_view([EMA], limits=[other, limit()], gateways={"sim-fx": said})
     assert status_of(Observed(limit(), around, NOW)).gateways.summary == "1/1"
     assert status_of(Observed(other, around, NOW)).gateways.summary == "0/1"
-    nobody = surroundings([EMA], limits=[other, OF_OTHERS])
+    nobody = namespace_view([EMA], limits=[other, OF_OTHERS])
     assert status_of(Observed(OF_OTHERS, nobody, NOW)).gateways.concerned == 0
 
 
 def test_a_venue_that_it_does_not_select_does_not_count() -> None:
     here = limit(change(limit_manifest(), "spec.scope.venueSelector", {"matchLabels": {"region": "eu"}}))
     marked = venue(venue_manifest(labels={"region": "eu"}))
-    around = surroundings([BOTH], venues=[marked, THERE], limits=[here])
+    around = namespace_view([BOTH], venues=[marked, THERE], limits=[here])
     assert status_of(Observed(here, around, NOW)).gateways.concerned == 1
 
 
@@ -234,7 +234,7 @@ def test_at_most_sixteen_venues_are_named() -> None:
     strategies = [
         strategy(change(strategy_manifest(name), "spec.instruments.0.venueRef.name", name)) for name in numbers
     ]
-    status = status_of(Observed(limit(), surroundings(strategies, venues=venues, gateways={}), NOW))
+    status = status_of(Observed(limit(), namespace_view(strategies, venues=venues, gateways={}), NOW))
     assert status.gateways.summary == "0/20"
     assert status.pending == numbers[:16]
 
@@ -453,7 +453,7 @@ def test_a_breach_stays_where_the_limit_no_longer_binds() -> None:
 
 def test_the_breaches_of_a_venue_that_is_gone_go_with_it() -> None:
     before = status_of(scene(view=having(breach())))
-    observed = Observed(limit(), surroundings([EMA], venues=[], gateways={}), NOW)
+    observed = Observed(limit(), namespace_view([EMA], venues=[], gateways={}), NOW)
     assert report(observed, before).breached == []
 
 

@@ -21,9 +21,9 @@ from crowetrade_operator_tests.decide.scenes import (
     deleting,
     enforcing,
     fresh,
+    namespace_view,
     position,
     silent,
-    surroundings,
     two_venues,
 )
 from crowetrade_operator_tests.samples import (
@@ -56,7 +56,7 @@ def seen(
     venues: tuple[AnyVenue, ...] = (HERE,),
     **fields: Any,
 ) -> Observed:
-    around = surroundings([resource], venues=venues, gateways=gateways, **fields)
+    around = namespace_view([resource], venues=venues, gateways=gateways, **fields)
     return Observed(resource, around, NOW, deleted_seconds=deleted_seconds(resource))
 
 
@@ -96,7 +96,7 @@ WAITING: dict[str, Observed] = {
 def test_deletion_waits(case: str) -> None:
     planned = plan(WAITING[case], SETTINGS)
     assert planned.finalizer is None
-    assert planned.again == 1.0
+    assert planned.requeue_after_seconds == 1.0
     assert list(planned.notes) == []
     assert list(planned.apply) == [], "what is being deleted is not repaired"
 

@@ -16,7 +16,7 @@ from crowetrade_api.names import PAUSED_ANNOTATION, VENUES_ANNOTATION, VenueAddr
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.decide import strategy_deletion, strategy_moves
-from crowetrade_operator.decide.observed import Children, GatewayView, Surroundings
+from crowetrade_operator.decide.observed import Children, GatewayView, NamespaceView
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.strategy import Observed, plan
 from crowetrade_operator.decide.strategy_status import report
@@ -28,9 +28,9 @@ from crowetrade_operator_tests.decide.scenes import (
     enforcing,
     fresh,
     names,
+    namespace_view,
     position,
     silent,
-    surroundings,
     told,
 )
 from crowetrade_operator_tests.samples import (
@@ -80,7 +80,7 @@ def seen(
         item.name: fresh(enforcing(item, [of], [limit()], accounts if item is OLD else FLAT, beside=venues))
         for item in venues
     }
-    around = surroundings([of], venues=venues, gateways={**said, **(views or {})}, **fields)
+    around = namespace_view([of], venues=venues, gateways={**said, **(views or {})}, **fields)
     return Observed(of, around, Children(running() if children is None else children), [], NOW)
 
 
@@ -236,7 +236,7 @@ def test_a_position_at_a_venue_that_is_gone_is_not_forgotten() -> None:
 def test_with_a_position_a_move_waits_and_the_old_venue_stays_reachable() -> None:
     observed = seen(naming("sim-b", LEAVES_OLD, AT_NEW), LONG)
     planned = plan(observed, SETTINGS)
-    assert "position 1000 EUR-USD at venue sim-fx" in planned.held
+    assert "position 1000 EUR-USD at venue sim-fx" in planned.rollout_blocked_by
     assert names(planned.apply) == []
     (policy,) = [item for item in planned.apply if item["kind"] == "NetworkPolicy"]
     assert "sim-fx" in str(policy)
@@ -256,11 +256,14 @@ def test_with_a_position_a_move_waits_and_the_old_venue_stays_reachable() -> Non
 def test_flat_is_believed_when_the_gateway_lets_nothing_be_opened_any_more() -> None:
     """Between a flat report and the move's roll-out an order could leave."""
     undecided = plan(seen(naming("sim-b", AT_OLD), FLAT), SETTINGS)
-    assert "has not confirmed yet that orders there may only reduce" in undecided.held
+    assert "has not confirmed yet that orders there may only reduce" in undecided.rollout_blocked_by
     unheard = {"sim-fx": fresh(gateway_status(accounts=FLAT))}
-    assert plan(seen(naming("sim-b", LEAVES_OLD, AT_NEW), FLAT, views=unheard), SETTINGS).held == undecided.held
+    assert (
+        plan(seen(naming("sim-b", LEAVES_OLD, AT_NEW), FLAT, views=unheard), SETTINGS).rollout_blocked_by
+        == undecided.rollout_blocked_by
+    )
     confirmed = plan(seen(naming("sim-b", LEAVES_OLD, AT_NEW), FLAT), SETTINGS)
-    assert confirmed.held == ""
+    assert confirmed.rollout_blocked_by == ""
     assert names(confirmed.apply) == ["strategy-ema"]
 
 
@@ -276,7 +279,7 @@ ROLLED = {
 @pytest.mark.parametrize("case", ROLLED)
 def test_a_move_that_does_not_wait(case: str) -> None:
     planned = plan(ROLLED[case], SETTINGS)
-    assert planned.held == ""
+    assert planned.rollout_blocked_by == ""
     (config_map,) = [item for item in planned.apply if item["kind"] == "ConfigMap"]
     assert config_map["metadata"]["annotations"][VENUES_ANNOTATION] == "desk/sim-b"
 
@@ -285,7 +288,7 @@ def test_nothing_is_rolled_out_before_the_status_remembers_what_is_left() -> Non
     of = naming("sim-b", agents={"updatePolicy": "Immediate"})
     planned = plan(seen(of, LONG), SETTINGS)
     assert names(planned.apply, "ConfigMap") == []
-    assert planned.again == 0.5
+    assert planned.requeue_after_seconds == 0.5
 
 
 def test_after_an_immediate_move_it_is_said_how_to_get_rid_of_what_is_left() -> None:
@@ -370,7 +373,7 @@ def test_a_deletion_asks_the_venues_that_were_left(policy: str) -> None:
             item.name: fresh(enforcing(item, [of], [limit()], accounts, beside=[OLD, NEW]))
             for item, accounts in ((OLD, old), (NEW, stopped))
         }
-        return strategy_deletion.Observed(of, surroundings([of], venues=[OLD, NEW], gateways=views), NOW)
+        return strategy_deletion.Observed(of, namespace_view([of], venues=[OLD, NEW], gateways=views), NOW)
 
     waiting = ending(LONG)
     assert strategy_deletion.waiting_venues(waiting) == ["sim-fx"]
@@ -391,7 +394,7 @@ def test_a_venue_in_another_namespace_is_left_like_any_other() -> None:
     config = compile_config(there, [of], [limit_there], namespaces=namespaces)
     assert [(item.strategy, item.state) for item in config.strategies] == [("ema.desk", CLOSE_ONLY)]
     holds = gateway_status(config, [account("ema.desk", positions=[position("7")])], namespace="venues")
-    beyond = Surroundings(
+    beyond = NamespaceView(
         namespace="venues",
         venues={"sim-fx": there},
         limits={limit_there.name: limit_there},
@@ -400,7 +403,7 @@ def test_a_venue_in_another_namespace_is_left_like_any_other() -> None:
         traders={"sim-fx": [of]},
         namespaces=namespaces,
     )
-    here = surroundings([of], venues=[OLD], namespaces={"desk": {}})
+    here = namespace_view([of], venues=[OLD], namespaces={"desk": {}})
     status = report(Observed(of, here, Children(), [], NOW, {"venues": beyond}), Plan(), None, of.status)
     assert [(item.namespace, item.use) for item in status.venues] == [("desk", "Trading"), ("venues", "CloseOnly")]
     assert "position 7 EUR-USD at venues/sim-fx" in told(status.conditions, ConditionType.LEFT_BEHIND).message

@@ -13,7 +13,7 @@ from crowetrade_api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
-from crowetrade_operator.decide.observed import Children, GatewayView, Surroundings
+from crowetrade_operator.decide.observed import Children, GatewayView, NamespaceView
 from crowetrade_operator.decide.strategy import Observed, plan
 from crowetrade_operator_tests.decide.scenes import (
     NEVER,
@@ -22,9 +22,9 @@ from crowetrade_operator_tests.decide.scenes import (
     enforcing,
     fresh,
     names,
+    namespace_view,
     position,
     silent,
-    surroundings,
     two_venues,
 )
 from crowetrade_operator_tests.samples import (
@@ -66,7 +66,7 @@ def seen(
     view = gateway if gateway is not None else fresh(enforcing(venue(), [wanted], [limit()], accounts))
     status = VenueConnectionStatus.model_validate({"session": {"fencingToken": record}})
     at = venue().model_copy(update={"status": status})
-    around = surroundings([wanted], venues=[at], gateways={"sim-fx": view})
+    around = namespace_view([wanted], venues=[at], gateways={"sim-fx": view})
     return Observed(wanted, around, Children(children), [], NOW)
 
 
@@ -123,8 +123,8 @@ HELD = {
 def test_a_change_waits_until_the_strategy_is_flat(case: str) -> None:
     observed, words = HELD[case]
     planned = plan(observed, SETTINGS)
-    assert words in planned.held
-    assert "spec.agents.updatePolicy to Immediate" in planned.held
+    assert words in planned.rollout_blocked_by
+    assert "spec.agents.updatePolicy to Immediate" in planned.rollout_blocked_by
     assert names(planned.apply) == []
     assert names(planned.apply, "ConfigMap") == [], "a pod that restarts by itself must read the old configuration"
     assert list(planned.delete) == []
@@ -151,7 +151,7 @@ ROLLED = {
 @pytest.mark.parametrize("case", ROLLED)
 def test_a_change_is_rolled_out(case: str) -> None:
     planned = plan(ROLLED[case], SETTINGS)
-    assert planned.held == ""
+    assert planned.rollout_blocked_by == ""
     assert names(planned.apply) == ["strategy-ema"]
     assert _config_hash(planned.apply) != _config_hash(running())
     assert names(planned.apply, "ConfigMap") == ["strategy-ema"]
@@ -171,7 +171,7 @@ UNCHANGED = {
 def test_what_restarts_nothing_is_not_held(case: str) -> None:
     observed = seen(UNCHANGED[case], [account(positions=[position("1000")])], None, running())
     planned = plan(observed, SETTINGS)
-    assert planned.held == ""
+    assert planned.rollout_blocked_by == ""
     assert _config_hash(planned.apply) == _config_hash(running())
 
 
@@ -208,7 +208,7 @@ def test_every_strategy_has_its_small_children_in_the_order_in_which_pods_need_t
         "Deployment",
     ]
     assert planned.finalizer is True
-    assert planned.again is None, "whatever may change is an event"
+    assert planned.requeue_after_seconds is None, "whatever may change is an event"
 
 
 def test_paused_leaves_the_children_alone_but_deletion_stays_safe() -> None:
@@ -219,8 +219,8 @@ def test_paused_leaves_the_children_alone_but_deletion_stays_safe() -> None:
     assert planned.finalizer is True
 
 
-def _without(name: str) -> Surroundings:
-    return surroundings([BEFORE], venues=[venue(venue_manifest(name))])
+def _without(name: str) -> NamespaceView:
+    return namespace_view([BEFORE], venues=[venue(venue_manifest(name))])
 
 
 def _quoted_in(currency: str) -> VenueConnection:
@@ -239,12 +239,12 @@ MISSING = {
         "spec.instruments[EUR-USD].venueRef.name.",
     ),
     "an instrument that the venue does not declare": (
-        surroundings([BEFORE], venues=[_declaring("GBP-USD")]),
+        namespace_view([BEFORE], venues=[_declaring("GBP-USD")]),
         "InstrumentUnknown",
         "VenueConnection sim-fx declares no instrument EUR-USD; it has GBP-USD. Add it, or correct spec.instruments.",
     ),
     "a venue that cannot be read": (
-        surroundings([BEFORE], venues=[unreadable_venue()]),
+        namespace_view([BEFORE], venues=[unreadable_venue()]),
         "VenueUnreadable",
         "VenueConnection sim-fx does not match the operator's schema (spec.type: Input should be 'Simulated'): its "
         "gateway is halted.",
@@ -257,7 +257,7 @@ MISSING = {
         "positions at the venue.",
     ),
     "another currency": (
-        surroundings([BEFORE], venues=[_quoted_in("JPY")]),
+        namespace_view([BEFORE], venues=[_quoted_in("JPY")]),
         "CurrencyMismatch",
         "EUR-USD at venue sim-fx is quoted in JPY, but spec.capital.currency is USD: they must be the same.",
     ),
@@ -286,7 +286,7 @@ def test_what_is_missing_starts_nothing_and_stops_nothing(case: str) -> None:
 
 def test_the_instruments_are_those_that_the_venues_declare() -> None:
     both = strategy(two_venues())
-    found = references(both, surroundings([both], venues=[venue(), SECOND_VENUE]).venues, {})
+    found = references(both, namespace_view([both], venues=[venue(), SECOND_VENUE]).venues, {})
     assert not isinstance(found, Problem)
     assert sorted(found) == [("sim-b", "GBP-USD"), ("sim-fx", "EUR-USD")]
     assert found["sim-fx", "EUR-USD"].tick_size == "0.00001"
@@ -301,9 +301,9 @@ def test_one_venue_with_a_position_holds_a_change_for_all() -> None:
             "sim-fx": fresh(enforcing(here, [wanted], [limit()])),
             "sim-b": fresh(enforcing(there, [wanted], [limit()], [account(positions=[position("5", "GBP-USD")])])),
         }
-        around = surroundings([wanted], venues=[here, there], gateways=views)
+        around = namespace_view([wanted], venues=[here, there], gateways=views)
         return Observed(wanted, around, Children(children), [], NOW)
 
     children = applied(plan(at(both, []), SETTINGS))
     changed = strategy(change(two_venues(), "spec.model.parameters.fast", 13), generation=2)
-    assert "position 5 GBP-USD at venue sim-b" in plan(at(changed, children), SETTINGS).held
+    assert "position 5 GBP-USD at venue sim-b" in plan(at(changed, children), SETTINGS).rollout_blocked_by

@@ -26,10 +26,10 @@ from crowetrade_operator_tests.decide.scenes import (
     enforcing,
     fresh,
     live,
+    namespace_view,
     pod,
     position,
     silent,
-    surroundings,
     told,
     two_venues,
 )
@@ -77,8 +77,8 @@ def scene(
     limits = around.pop("limits", [limit()])
     said = view or fresh(enforcing(venue(), [resource], limits, accounts, **(gateway or {})))
     gateways = around.pop("gateways", {"sim-fx": said})
-    found = surroundings([resource], venues=venues, limits=limits, gateways=gateways, **around)
-    whole = Observed(resource, surroundings([resource]), Children(), [], NOW)
+    found = namespace_view([resource], venues=venues, limits=limits, gateways=gateways, **around)
+    whole = Observed(resource, namespace_view([resource]), Children(), [], NOW)
     children = [*applied(plan(whole, SETTINGS), ready), *pods]
     return Observed(resource, found, Children(children), agents, NOW)
 
@@ -141,7 +141,7 @@ def beside_another() -> Observed:
     other = strategy(strategy_manifest("other", labels={"desk": "rates"}))
     theirs = limit(change(limit_manifest("rates"), "spec.scope.strategySelector.matchLabels", {"desk": "rates"}))
     said = fresh(enforcing(venue(), [EMA, other], [limit()], [account(), account("other", risk_limits=[])]))
-    around = surroundings([EMA, other], limits=[limit(), theirs], gateways={"sim-fx": said})
+    around = namespace_view([EMA, other], limits=[limit(), theirs], gateways={"sim-fx": said})
     return Observed(EMA, around, scene().children, [], NOW)
 
 
@@ -150,7 +150,7 @@ NO_VENUE = scene(venues=[], gateways={}, ready=0)
 NO_BUS = scene(bus_connected=False, bus_problem="connection refused")
 WAITS_FOR_FLAT = Observed(
     CHANGED,
-    surroundings(
+    namespace_view(
         [CHANGED],
         gateways={"sim-fx": fresh(enforcing(venue(), [CHANGED], [limit()], [account(open_orders=1)]))},
     ),
@@ -176,7 +176,7 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
         "fast: must be below slow",
     ),
     "without its venue it has no agents": (
-        Observed(EMA, surroundings([EMA], venues=[], gateways={}), Children(), [], NOW),
+        Observed(EMA, namespace_view([EMA], venues=[], gateways={}), Children(), [], NOW),
         "AgentsAvailable",
         "False",
         "VenueNotFound",
@@ -371,7 +371,7 @@ CONDITIONS: dict[str, tuple[Observed, str, str, str, str]] = {
     # progressing
     "a change waits": (WAITS_FOR_FLAT, "Reconciling", "True", "WaitingForFlat", "1 open orders at venue sim-fx"),
     "a change is rolled out": (
-        Observed(CHANGED, surroundings([CHANGED]), TRADING.children, [], NOW),
+        Observed(CHANGED, namespace_view([CHANGED]), TRADING.children, [], NOW),
         "Reconciling",
         "True",
         "RollingOut",

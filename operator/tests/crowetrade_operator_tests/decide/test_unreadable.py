@@ -8,7 +8,7 @@ from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, Unread
 from crowetrade_api.v1alpha1.strategy import StrategyStatus
 from crowetrade_operator.decide import strategy_deletion
 from crowetrade_operator.decide.unreadable import plan_strategy, report_limit, report_strategy
-from crowetrade_operator_tests.decide.scenes import NOW, deleting, surroundings, told
+from crowetrade_operator_tests.decide.scenes import NOW, deleting, namespace_view, told
 from crowetrade_operator_tests.samples import SETTINGS, change, limit_manifest, stored, unreadable_strategy
 
 KNOWN = StrategyStatus.model_validate(
@@ -30,10 +30,10 @@ def test_a_strategy_says_what_is_wrong_and_keeps_its_figures() -> None:
 
 def test_its_children_stay_and_its_end_is_safe() -> None:
     odd = unreadable_strategy()
-    plan = plan_strategy(strategy_deletion.Observed(odd, surroundings([odd]), NOW), SETTINGS)
+    plan = plan_strategy(strategy_deletion.Observed(odd, namespace_view([odd]), NOW), SETTINGS)
     assert (list(plan.apply), list(plan.delete), plan.finalizer) == ([], [], True)
     gone = unreadable_strategy(**deleting())
-    ending = plan_strategy(strategy_deletion.Observed(gone, surroundings([gone]), NOW), SETTINGS)
+    ending = plan_strategy(strategy_deletion.Observed(gone, namespace_view([gone]), NOW), SETTINGS)
     assert ending.finalizer is None, "its gateway has not stopped it"
     assert report_strategy(gone, KNOWN, NOW).phase == "Stopping"
 

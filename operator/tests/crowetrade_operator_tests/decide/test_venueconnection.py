@@ -37,10 +37,10 @@ from crowetrade_operator_tests.decide.scenes import (
     fresh,
     live,
     names,
+    namespace_view,
     pod,
     position,
     silent,
-    surroundings,
     told,
 )
 from crowetrade_operator_tests.samples import (
@@ -89,7 +89,7 @@ def scene(
 ) -> ObservedVenue:
     """A venue that one strategy trades at, but for what is given. `gateway` are fields of its gateway's status."""
     said = view or fresh(enforcing(resource, traders, [limit()], accounts, **(gateway or {})))
-    found = surroundings(traders, venues=[resource], gateways={resource.name: said}, **around)
+    found = namespace_view(traders, venues=[resource], gateways={resource.name: said}, **around)
     items = [deployment(ready), *pods] if children is None else children
     return ObservedVenue(resource, found, Children(items), NOW, deleted_seconds=deleted_seconds(resource))
 
@@ -120,7 +120,7 @@ def test_a_venue_has_its_children_in_the_order_in_which_the_pod_needs_them() -> 
         "Deployment",
     ]
     assert planned.finalizer is True
-    assert planned.again == LOOK_AGAIN_SECONDS
+    assert planned.requeue_after_seconds == LOOK_AGAIN_SECONDS
     assert planned.config is not None
     assert [item.strategy for item in planned.config.strategies] == ["ema"]
 
@@ -548,7 +548,7 @@ WAITING: dict[str, ObservedVenue] = {
 def test_deletion_waits_and_halts_the_gateway(case: str) -> None:
     planned = plan(WAITING[case], SETTINGS)
     assert planned.finalizer is None
-    assert planned.again == 1.0
+    assert planned.requeue_after_seconds == 1.0
     assert not planned.delete_config
     assert planned.config is not None
     assert planned.config.halted_reason == "VenueDeleted"

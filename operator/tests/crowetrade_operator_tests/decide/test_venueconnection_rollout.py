@@ -26,9 +26,9 @@ from crowetrade_operator_tests.decide.scenes import (
     fresh,
     live,
     names,
+    namespace_view,
     position,
     silent,
-    surroundings,
     told,
 )
 from crowetrade_operator_tests.samples import (
@@ -71,7 +71,7 @@ def seen(
 ) -> ObservedVenue:
     """A venue whose children are those of before, and a gateway that reports these accounts."""
     said = view or fresh(enforcing(resource, [strategy()], [limit()], accounts))
-    found = surroundings([strategy()], venues=[resource], gateways={resource.name: said}, restarting=restarting)
+    found = namespace_view([strategy()], venues=[resource], gateways={resource.name: said}, restarting=restarting)
     items = running(ready) if children is None else children
     return ObservedVenue(resource, found, Children(items), NOW)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from crowetrade.audit.v1 import audit_pb2
-from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.bus.status_board import StatusBoard
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
@@ -91,7 +91,7 @@ def edited(item: Object) -> Object:
 @pytest.fixture
 async def bus(nats_url: str, settings: Settings) -> AsyncIterator[Bus]:
     """A bus that operators use."""
-    found = Bus(nats_url, Board(), streams=settings.streams)
+    found = Bus(nats_url, StatusBoard(), streams=settings.streams)
     task = asyncio.create_task(found.run())
     await until("the bus to be connected", lambda: found.connected)
     yield found

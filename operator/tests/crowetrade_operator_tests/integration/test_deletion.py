@@ -227,8 +227,8 @@ async def test_a_namespace_of_the_same_name_begins_anew(desk: Desk) -> None:
     async with _with_gateway_pod(desk):
         await desk.cluster.delete(NAMESPACES, "", desk.namespace)
         await _stop_gateway_pod(desk)
-        assert context.surroundings(desk.namespace).terminating
+        assert context.namespace_view(desk.namespace).terminating
     for kind in Kind:
         for item in list(context.cache.all(kind.value, desk.namespace)):
             context.cache.remove(item)
-    assert not context.surroundings(desk.namespace).terminating
+    assert not context.namespace_view(desk.namespace).terminating

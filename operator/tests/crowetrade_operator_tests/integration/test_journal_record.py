@@ -8,7 +8,7 @@ import pytest
 
 from crowetrade import subjects
 from crowetrade_api.names import CLEAR_HALT_ANNOTATION
-from crowetrade_operator.bus import board
+from crowetrade_operator.bus import status_board
 from crowetrade_operator.cluster.resources import STRATEGIES, VENUES
 from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, trading
@@ -44,7 +44,7 @@ async def configured(desk: Desk) -> bool:
 async def test_a_journal_that_comes_back_empty_halts_until_a_person_clears_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board, "SUCCESSOR_SECONDS", 0.2)
+    monkeypatch.setattr(status_board, "SUCCESSOR_SECONDS", 0.2)
     async with trading(desk) as gateway:
         gateway.says(**HOLDS)
         await desk.holds("7000 EUR-USD")

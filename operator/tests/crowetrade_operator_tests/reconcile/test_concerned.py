@@ -137,8 +137,8 @@ def test_a_fleet_that_is_on_its_way_is_not_looked_at_all_the_time(strategies: in
         cache.put({**item, "metadata": {**item["metadata"], "uid": f"uid-{number}", "resourceVersion": "1"}})
     controller = operator(cache)
     assert controller.context.settings.silent_after_seconds == 10.0
-    assert controller._again([], changes=True) == seconds
-    assert controller._again([]) is None
+    assert controller._requeue_after_seconds([], changes=True) == seconds
+    assert controller._requeue_after_seconds([]) is None
 
 
 async def test_the_record_that_a_person_has_cleared_is_looked_at_when_it_is_stored() -> None:
@@ -160,7 +160,7 @@ async def test_a_limit_that_counts_over_gateways_makes_all_venues_one() -> None:
 
 async def test_of_what_a_gateway_says() -> None:
     world = World()
-    spoke = world.controller.gateway_spoke
+    spoke = world.controller.gateway_reported
     spoke("desk", "a", GatewayNews(News.STATE))
     assert world.taken() == [LIMIT, *AT_A, VENUE_A]
     spoke("desk", "a", GatewayNews(News.NOTHING, {"s0": News.STATE, "s1": News.FIGURES}))
@@ -171,9 +171,9 @@ async def test_of_what_a_gateway_says() -> None:
 
 async def test_of_what_an_agent_says() -> None:
     world = World()
-    world.controller.agent_spoke("desk", "s0", News.FIGURES)
+    world.controller.agent_reported("desk", "s0", News.FIGURES)
     assert world.taken() == []
-    world.controller.agent_spoke("desk", "s0", News.STATE)
+    world.controller.agent_reported("desk", "s0", News.STATE)
     assert world.taken() == ["Strategy desk/s0"]
 
 
@@ -182,8 +182,8 @@ async def test_of_silence() -> None:
     board = world.controller.context.bus.board
     now = [0.0]
     board.clock = lambda: now[0]
-    board.hear_gateway(gateway_status(accounts=[account("s3")], name="b"))
-    board.hear_agent(status_pb2.AgentStatus(namespace="desk", strategy="s0", pod="p"))
+    board.record_gateway_status(gateway_status(accounts=[account("s3")], name="b"))
+    board.record_agent_status(status_pb2.AgentStatus(namespace="desk", strategy="s0", pod="p"))
     world.controller.notice_silence()
     assert world.taken() == []
     now[0] = 10.1
@@ -207,21 +207,21 @@ async def test_of_a_namespace_that_the_watch_brings() -> None:
     context = world.controller.context
     world.cache.put(namespace(100, "fx"))
     assert world.taken() == everything
-    assert context.surroundings("desk").namespace_labels == {"team": "fx"}
+    assert context.namespace_view("desk").namespace_labels == {"team": "fx"}
     await context.know_namespace("desk")  # it is not read, for nobody is there to ask
     world.cache.put(namespace(101, "fx", annotations={"seen": "yes"}))
     assert world.taken() == []
     world.cache.put(namespace(102, "rates"))
     assert world.taken() == everything
-    assert context.surroundings("desk").namespace_labels == {"team": "rates"}
+    assert context.namespace_view("desk").namespace_labels == {"team": "rates"}
 
     ending = namespace(103, "rates", deletionTimestamp="2026-01-05T09:00:00Z")
     world.cache.put(ending)
     assert world.taken() == everything
-    assert context.surroundings("desk").terminating == {"desk"}
+    assert context.namespace_view("desk").terminating == {"desk"}
     world.cache.remove(ending)
     world.cache.put(namespace(105, "rates", uid="uid-of-its-successor"))
-    assert context.surroundings("desk").terminating == frozenset()
+    assert context.namespace_view("desk").terminating == frozenset()
 
 
 async def test_who_begins_to_lead_looks_first_at_what_was_changed_while_nobody_worked() -> None:

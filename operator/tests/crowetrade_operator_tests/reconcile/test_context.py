@@ -8,8 +8,8 @@ import pytest
 
 from crowetrade_api.names import FINALIZER, Key, Kind
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.bus.status_board import StatusBoard
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.events import Recorder
@@ -34,7 +34,7 @@ def context(cluster: Cluster) -> Context:
         settings=SETTINGS,
         cluster=cluster,
         cache=Cache(),
-        bus=Bus("nats://127.0.0.1:9", Board()),
+        bus=Bus("nats://127.0.0.1:9", StatusBoard()),
         direct=DirectOrders(),
         status=StatusWriter(cluster, 1000.0),
         recorder=Recorder(cluster, "operator-0"),
@@ -124,7 +124,7 @@ async def test_a_child_that_is_refused_is_named_and_later_ones_wait(
     applied = await context.carry_out(key, resource, Plan(apply=[child("a"), child("NOT A NAME"), child("b")]))
     assert applied.refusal is not None
     assert applied.refusal.text.startswith("The API server refused ConfigMap NOT A NAME: ")
-    assert applied.again == REFUSED_SECONDS
+    assert applied.requeue_after_seconds == REFUSED_SECONDS
     assert (await cluster.get(CONFIG_MAPS, key.namespace, "a"))["metadata"]["name"] == "a"
     with pytest.raises(NotFound):
         await cluster.get(CONFIG_MAPS, key.namespace, "b")
@@ -135,17 +135,17 @@ async def test_labels_of_a_namespace_are_read_when_they_are_old_and_kept_when_th
 ) -> None:
     now = [0.0]
     context.clock = lambda: now[0]
-    assert context.surroundings(key.namespace).namespace_labels is None
+    assert context.namespace_view(key.namespace).namespace_labels is None
     await context.know_namespace(key.namespace)
-    known = context.surroundings(key.namespace).namespace_labels
+    known = context.namespace_view(key.namespace).namespace_labels
     assert known == {"kubernetes.io/metadata.name": key.namespace}
 
     await cluster.merge(NAMESPACES, "", key.namespace, {"metadata": {"labels": {"team": "fx"}}})
     await context.know_namespace(key.namespace)
-    assert context.surroundings(key.namespace).namespace_labels == known, "they are not old"
+    assert context.namespace_view(key.namespace).namespace_labels == known, "they are not old"
     now[0] = 61.0
     await context.know_namespace(key.namespace)
-    changed = context.surroundings(key.namespace).namespace_labels
+    changed = context.namespace_view(key.namespace).namespace_labels
     assert changed == {**known, "team": "fx"}
 
     async def refused(*_: object) -> Object:
@@ -154,7 +154,7 @@ async def test_labels_of_a_namespace_are_read_when_they_are_old_and_kept_when_th
     monkeypatch.setattr(cluster, "get", refused)
     now[0] = 122.0
     await context.know_namespace(key.namespace)
-    assert context.surroundings(key.namespace).namespace_labels == changed
+    assert context.namespace_view(key.namespace).namespace_labels == changed
 
 
 async def test_labels_that_were_never_read_are_waited_for_unless_they_may_not_be_read(
@@ -172,11 +172,11 @@ async def test_labels_that_were_never_read_are_waited_for_unless_they_may_not_be
     with pytest.raises(ClusterUnavailable, match="the labels of the namespace are not known"):
         await context.know_around(key)
     await context.know_around(key)
-    assert context.surroundings(key.namespace).namespace_labels == {"kubernetes.io/metadata.name": key.namespace}
+    assert context.namespace_view(key.namespace).namespace_labels == {"kubernetes.io/metadata.name": key.namespace}
 
     async def forbidden(*_: object) -> Object:
         raise ClusterRefused("get", "/", 403, "forbidden")
 
     monkeypatch.setattr(cluster, "get", forbidden)
     await context.know_around(Key(Kind.STRATEGY, "another", "ema"))
-    assert context.surroundings("another").namespace_labels is None
+    assert context.namespace_view("another").namespace_labels is None

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from crowetrade_api.names import Key, Kind, control_address
-from crowetrade_operator.bus.board import Board
 from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.bus.status_board import StatusBoard
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.events import Recorder
@@ -38,7 +38,7 @@ def operator(cache: Cache) -> Controller:
         settings=SETTINGS,
         cluster=nowhere,
         cache=cache,
-        bus=Bus("nats://127.0.0.1:9", Board()),
+        bus=Bus("nats://127.0.0.1:9", StatusBoard()),
         direct=DirectOrders(control_address),
         status=StatusWriter(nowhere, 1.0),
         recorder=Recorder(nowhere, "operator-0"),
@@ -173,7 +173,7 @@ class Edits(RuleBasedStateMachine):
 
     @staticmethod
     def revision(controller: Controller, namespace: str, name: str) -> str:
-        around = controller.context.surroundings(namespace)
+        around = controller.context.namespace_view(namespace)
         venue = around.venues.get(name)
         return around.config(venue).revision if venue is not None else ""
 

@@ -29,7 +29,7 @@ class Heard(Generic[M]):
     at: float
 
 
-class Board:
+class StatusBoard:
     """The last GatewayStatus by namespace and venue, and AgentStatus by namespace, strategy and pod."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class Board:
         heard = self._agents.get((namespace, strategy), {}).values()
         return [one.message for one in heard if one.at >= since]
 
-    def hear_gateway(self, message: status_pb2.GatewayStatus) -> GatewayNews:
+    def record_gateway_status(self, message: status_pb2.GatewayStatus) -> GatewayNews:
         """Keeps the message; returns what is new in it: everything, after a silence that was noticed.
 
         A gateway that was overtaken is ignored while its successor reports. When nobody with a higher token does, the
@@ -72,7 +72,7 @@ class Board:
         self._silent_gateways.discard(key)
         return gateway_news(before.message if before is not None and not was_silent else None, message)
 
-    def hear_agent(self, message: status_pb2.AgentStatus) -> News:
+    def record_agent_status(self, message: status_pb2.AgentStatus) -> News:
         """Keeps the message; returns how much of it is new: everything, after a silence that was noticed."""
         key = (message.namespace, message.strategy)
         pods = self._agents.setdefault(key, {})
