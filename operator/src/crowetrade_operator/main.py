@@ -217,7 +217,7 @@ class Operator:
             try:
                 return await shard.settle()
             except ClusterError as error:
-                log.warning("namespaces of the shard not settled, trying again", error=str(error))
+                log.warning("shard_namespaces_not_settled", error=str(error))
             await asyncio.sleep(self.settings.lease.retry)
 
     async def _shard_changed(self, shard: Shard) -> None:
@@ -227,7 +227,7 @@ class Operator:
                 if await shard.look():
                     return
             except ClusterError as error:
-                log.warning("namespaces of the shard not listed, trying again", error=str(error))
+                log.warning("shard_namespaces_not_listed", error=str(error))
             await asyncio.sleep(self.settings.lease.retry)
 
     async def _work(self, cluster: Cluster, leadership: Elector) -> None:
@@ -370,7 +370,7 @@ class Operator:
             try:
                 await relist.fill()
             except ClusterError as error:
-                log.error("cannot list what to watch", error=str(error))
+                log.error("not_listed_at_start", error=str(error))
             if relist.readable:
                 return
             await asyncio.sleep(self.settings.lease.retry)
@@ -380,7 +380,7 @@ class Operator:
             try:
                 return await relist.catch_up()
             except ClusterError as error:
-                log.error("cannot list again what to decide from", error=str(error))
+                log.error("not_listed_at_takeover", error=str(error))
             await asyncio.sleep(self.settings.lease.retry)
 
     async def _relisting(self, relist: Relist) -> None:
@@ -389,7 +389,7 @@ class Operator:
             try:
                 await relist.check()
             except ClusterError as error:
-                log.warning("relist failed, trying again later", error=str(error))
+                log.warning("relist_failed", error=str(error))
 
     async def _asking_again(self, parts: Parts) -> None:
         """Namespaces that could not be read are worked in from when they can be read."""
@@ -400,7 +400,7 @@ class Operator:
                     parts.watch(tuple(found))
                     parts.controller.enqueue_all()
             except ClusterError as error:
-                log.warning("namespaces not asked for, trying again later", error=str(error))
+                log.warning("namespaces_not_read", error=str(error))
 
     async def _watching(self, threads: list[Watch]) -> None:
         """Raises WatchEnded when a thread of kopf has ended by itself."""

@@ -58,7 +58,7 @@ async def _release(cluster: Cluster, resource: ApiResource, item: Object) -> boo
             continue
         except NotFound:
             return False
-        log.info("finalizer released", kind=resource.kind, namespace=namespace, name=name)
+        log.info("finalizer_released", kind=resource.kind, namespace=namespace, name=name)
         return True
     raise Conflict("patch", resource.path(namespace, name), 409, f"it changed {TRIES} times meanwhile")
 
@@ -68,11 +68,11 @@ async def _run(environment: Mapping[str, str]) -> int:
     try:
         released = await release(cluster, names(environment.get("NAMESPACES", "")))
     except ClusterError as error:
-        log.error("finalizers not released", error=str(error), hint="run it again, or remove them with kubectl patch")
+        log.error("finalizers_not_released", error=str(error), hint="run it again, or remove them with kubectl patch")
         return 1
     finally:
         await cluster.close()
-    log.info("finalizers released", resources=released)
+    log.info("finalizers_released", resources=released)
     return 0
 
 

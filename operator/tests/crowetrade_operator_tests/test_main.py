@@ -66,15 +66,15 @@ async def test_sigterm_ends_it_cleanly(
         )
         await until("the process to lead", leads)
         await cluster.create(VENUES, namespace, venue_manifest(namespace=namespace))
-        await until("the process to work", lambda: '"event": "gateway configured"' in log.read_text())
+        await until("the process to work", lambda: '"event": "gateway_configured"' in log.read_text())
         process.terminate()
         async with asyncio.timeout(15):
             assert await process.wait() == 0, log.read_text()
     assert await holder() == ""
     events = [json.loads(line) for line in log.read_text().splitlines()]
     assert all({"event", "level"} <= event.keys() for event in events)
-    assert [event["event"] for event in events if event["event"] in ("leading", "working", "lease released")] == [
+    assert [event["event"] for event in events if event["event"] in ("leading", "working", "lease_released")] == [
         "leading",
         "working",
-        "lease released",
+        "lease_released",
     ]

@@ -454,7 +454,7 @@ class Bus:
                 raise DecodeError(f"the schema {said} is not one of a status")
         except DecodeError as error:
             metrics.BUS_MESSAGES.labels(schema, "unreadable").inc()
-            log.warning("unreadable status message", subject=message.subject, error=str(error))
+            log.warning("status_message_unreadable", subject=message.subject, error=str(error))
             return
         metrics.BUS_MESSAGES.labels(schema, "read").inc()
 
@@ -477,7 +477,7 @@ class Bus:
         metrics.BUS_FAULTS.clear()
         for fault in found:
             metrics.BUS_FAULTS.labels(fault.reason.value).set(1)
-            log.warning("bus deficient", reason=fault.reason.value, text=fault.text)
+            log.warning("bus_deficient", reason=fault.reason.value, text=fault.text)
         for listener in self._fault_listeners:
             listener()
 

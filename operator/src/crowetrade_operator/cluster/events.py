@@ -41,7 +41,7 @@ class Recorder:
         try:
             self._queue.put_nowait((kind, metadata, note))
         except asyncio.QueueFull:
-            log.warning("event dropped: too many wait", reason=note.reason)
+            log.warning("event_dropped", reason=note.reason)
 
     async def run(self) -> None:
         """Writes until cancelled."""
@@ -60,7 +60,7 @@ class Recorder:
             try:
                 await self._cluster.create(EVENTS, metadata.namespace, body)
             except NamespaceTerminating:
-                log.debug("event not written: the namespace is being deleted", reason=note.reason)
+                log.debug("event_not_written_namespace_ends", reason=note.reason)
                 return
             except Conflict:
                 pass  # it has been written, and the answer was lost
@@ -68,10 +68,10 @@ class Recorder:
                 if pause is not None:
                     await asyncio.sleep(pause)
                     continue
-                log.warning("event not written", reason=note.reason, error=str(error))
+                log.warning("event_not_written", reason=note.reason, error=str(error))
                 return
             except ClusterError as error:
-                log.warning("event not written", reason=note.reason, error=str(error))
+                log.warning("event_not_written", reason=note.reason, error=str(error))
                 return
             metrics.EVENTS.labels(note.reason).inc()
             return

@@ -135,7 +135,7 @@ class Elector:
                             await self._renew(self._epoch)
                 except (ClusterError, TimeoutError) as error:
                     failure = str(error) or "the API server did not answer in time"
-                    log.warning("lease not renewed", error=failure, seconds_left=round(self.seconds_left(), 1))
+                    log.warning("lease_not_renewed", error=failure, seconds_left=round(self.seconds_left(), 1))
                 else:
                     failure, lag = "", 0.0
         finally:
@@ -147,7 +147,7 @@ class Elector:
         etcd was restored from a backup; otherwise another one leads, and then this fails. Raises ClusterError."""
         async with self._renewing:
             if self._epoch <= above:
-                log.warning("epoch raised: the bus has a later one", epoch=self._epoch, found=above)
+                log.warning("epoch_raised", epoch=self._epoch, found=above)
                 await self._renew(above + 1)
 
     async def release(self) -> None:
@@ -164,9 +164,9 @@ class Elector:
                     return
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
                 await self._cluster.replace(LEASES, self._namespace, self._name, lease)
-            log.info("lease released", identity=self.identity, lease=self._name)
+            log.info("lease_released", identity=self.identity, lease=self._name)
         except ClusterError as error:
-            log.warning("could not release the lease; the next leader waits for it to expire", error=str(error))
+            log.warning("lease_not_released", error=str(error))
 
     async def _wait(self) -> None:
         """Waits until the Lease is worth another look: it is free, or it may have expired, or some time has passed."""
@@ -190,10 +190,10 @@ class Elector:
                     if type_ == "DELETED" or not (lease.get("spec") or {}).get("holderIdentity"):
                         self._free.set()
             except ClusterRefused as error:
-                log.warning("the Lease cannot be watched, and is asked for from time to time", error=str(error))
+                log.warning("lease_watch_forbidden", error=str(error))
                 return
             except ClusterError as error:
-                log.info("watch of the Lease broken, trying again", error=str(error))
+                log.info("lease_watch_broken", error=str(error))
                 await asyncio.sleep(self._times.retry)
 
     async def _pause(self) -> float:
@@ -248,7 +248,7 @@ class Elector:
             async with asyncio.timeout(self._times.renew):
                 return await self._take()
         except (ClusterError, TimeoutError) as error:
-            log.warning("leader election", error=str(error) or type(error).__name__)
+            log.warning("leader_election", error=str(error) or type(error).__name__)
             return False
 
     async def _take(self) -> bool:

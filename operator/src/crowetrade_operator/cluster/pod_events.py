@@ -50,7 +50,7 @@ class PodEvents:
                     events, _ = await self._cluster.list(EVENTS, namespace, fields=_SELECTOR)
                 known = _last(events)
             except (ClusterError, TimeoutError) as error:
-                log.warning("events of pods not read", namespace=namespace, error=str(error))
+                log.warning("pod_events_not_read", namespace=namespace, error=str(error))
             self._read[namespace] = self._clock(), known
             return known
 
@@ -65,7 +65,7 @@ class PodEvents:
                     found, _ = await self._cluster.list(CONFIG_MAPS, namespace, fields=f"metadata.name={config_map}")
                 known = [*(found[0].get("data") or {}), *(found[0].get("binaryData") or {})] if found else None
             except (ClusterError, TimeoutError) as error:
-                log.warning("keys of the ConfigMap not read", namespace=namespace, name=config_map, error=str(error))
+                log.warning("config_map_keys_not_read", namespace=namespace, name=config_map, error=str(error))
             self._keys[namespace, config_map] = self._clock(), known
             return known
 

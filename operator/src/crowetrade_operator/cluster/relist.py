@@ -149,7 +149,7 @@ class Relist:
         self.stalled = f"the watch of {', '.join(behind)} is stalled" if behind else ""
         metrics.WATCH_STALLED.set(bool(behind))
         if behind:
-            log.error("watch stalled", kinds=behind)
+            log.error("watch_stalled", kinds=behind)
 
     def _is_followed(self, resource: ApiResource, namespace: str) -> bool:
         place, now = (resource.kind, namespace), self._clock()
@@ -172,7 +172,7 @@ class Relist:
             newest[resource.kind] = max((version_of(item) for item in missed), default=0)
         if self.unreadable.pop(namespace, None) is not None:
             metrics.NAMESPACE_UNREADABLE.remove(namespace)
-            log.info("namespace can be read", namespace=namespace or "all")
+            log.info("namespace_readable", namespace=namespace or "all")
         return newest
 
     async def _take(self, resource: ApiResource, namespace: str) -> list[Object]:
@@ -193,7 +193,7 @@ class Relist:
         )
         metrics.NAMESPACE_UNREADABLE.labels(namespace).set(1)
         if self.unreadable.get(namespace) != text:
-            log.error("namespace cannot be read", namespace=namespace or "all", error=text)
+            log.error("namespace_unreadable", namespace=namespace or "all", error=text)
         self.unreadable[namespace] = text
 
     def _forget(self, namespace: str) -> None:

@@ -81,14 +81,14 @@ class Shard:
             claim = await self._claim(namespace)
             holder = self.unsharded_lease if claim is None else claim["spec"].get("holderIdentity") or ""
             if holder not in ("", self.lease_name) and not await self._nobody_leads(holder):
-                log.info("namespace waited for", namespace=namespace, lease=holder)
+                log.info("namespace_awaited", namespace=namespace, lease=holder)
                 return False
             if claim is None:
                 await self._create(namespace)
             else:
                 await self._write(claim, self.lease_name)
         except ClusterError as error:
-            log.warning("namespace not claimed, trying again", namespace=namespace, error=str(error))
+            log.warning("namespace_not_claimed", namespace=namespace, error=str(error))
             return False
         return True
 

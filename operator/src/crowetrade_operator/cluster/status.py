@@ -307,7 +307,7 @@ class StatusWriter:
         try:
             self._versions[key] = version_of(await self._cluster.apply(body, "status"))
             if self.undeclared.taken(key.kind, status):
-                log.info("the CRD declares fields of the status that it did not before", kind=key.kind)
+                log.info("crd_declares_more", kind=key.kind)
                 self.on_undeclared()
         except NotFound:
             result = "gone"
@@ -316,16 +316,16 @@ class StatusWriter:
             self._retry(key, pending)
             if self.undeclared.refused(key.kind, status, undeclared_fields(error.message)):
                 fields = self.undeclared.of(key.kind)
-                log.error("the CRD is older than the operator: upgrade the CRDs", kind=key.kind, left_out=fields)
+                log.error("crd_outdated", kind=key.kind, left_out=fields, hint="upgrade the CRDs")
                 self.on_undeclared()
         except (ClusterUnavailable, Conflict) as error:
             result = "retried"
-            log.warning("status not written, trying again", key=str(key), error=str(error))
+            log.warning("status_not_written", key=str(key), error=str(error))
             self._retry(key, pending)
         except ClusterError as error:
             result = "refused"
             self._known.pop(key, None)
-            log.error("status refused by the API server", key=str(key), error=str(error))
+            log.error("status_refused", key=str(key), error=str(error))
         finally:
             self._writing.discard(key)
             self._ended.set()

@@ -71,7 +71,7 @@ class Watches:
                 await self._relist.list_again(*place)
                 delay = FIRST_DELAY
             except ClusterError as error:
-                log.info("not listed, trying again", kind=place[0].kind, namespace=place[1] or "all", error=str(error))
+                log.info("kind_not_listed", kind=place[0].kind, namespace=place[1] or "all", error=str(error))
                 self.list_again(*place)
                 await asyncio.sleep(delay * (0.5 + random.random()))
                 delay = min(LAST_DELAY, 2.0 * delay)
@@ -92,7 +92,7 @@ class Watches:
                         self._sink(type_, item)
             except ClusterError as error:
                 tell = log.info if delay < LAST_DELAY else log.warning
-                tell("watch broken, listing again", kind=resource.kind, namespace=namespace or "all", error=str(error))
+                tell("watch_broken", kind=resource.kind, namespace=namespace or "all", error=str(error))
                 version = ""
                 if clock() - began > LAST_DELAY:
                     # A line that is cut when it is quiet is no sign of a server that cannot answer.

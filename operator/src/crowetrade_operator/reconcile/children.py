@@ -106,7 +106,7 @@ class ChildWriter:
             except ClusterRefused as error:
                 tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
                 kind, name = child["kind"], child["metadata"]["name"]
-                tell("child refused", kind=kind, name=name, error=str(error))
+                tell("child_refused", kind=kind, name=name, error=str(error))
                 text = f"The API server refused {kind} {name}: {error.message}"
                 done.refusal = Refusal(Reason.REFUSED_BY_CLUSTER, text)
                 done.look_again(REFUSED_SECONDS)
@@ -208,7 +208,7 @@ class ChildWriter:
             note = Note("Warning", EventReason.CHILD_CONTESTED, "Repair", cut(text, 700) + _FIGHT)
         else:
             kind, namespace, name = address
-            log.info("contested child repaired", kind=kind, namespace=namespace, name=name, repairs=repairs)
+            log.info("contested_child_repaired", kind=kind, namespace=namespace, name=name, repairs=repairs)
             return
         self.recorder.record(key.kind.value, owner, note)
 

@@ -177,7 +177,7 @@ class Context:
         try:
             self._beyond = (await self.bus.configs(lambda place: not self.sees(place[0])), self.clock())
         except BusUnavailable as error:
-            log.info("gateways of other namespaces not looked for", error=str(error))
+            log.info("gateways_beyond_not_read", error=str(error))
         return self._beyond is not None
 
     def gateways(self, switch: killswitch.AnyKillSwitch) -> list[killswitch.Gateway]:
@@ -298,7 +298,7 @@ class Context:
                 stored = await self.cluster.get(NAMESPACES, "", namespace)
             found = _labels(stored)
         except (ClusterError, TimeoutError) as error:
-            log.warning("labels of the namespace not read", namespace=namespace, error=str(error))
+            log.warning("namespace_labels_not_read", namespace=namespace, error=str(error))
             if isinstance(error, (ClusterUnavailable, TimeoutError)) and namespace not in self._namespaces:
                 return
         self._namespaces[namespace] = (found, self.clock())
@@ -323,7 +323,7 @@ class Context:
         known = _labels(before) if before is not None else self._namespaces.pop(name, (None, 0.0))[0]
         ends = after is not None and bool(after["metadata"].get("deletionTimestamp"))
         if ends and name not in self._terminating:
-            log.info("namespace is being deleted", namespace=name)
+            log.info("namespace_terminating", namespace=name)
             self._terminating.add(name)
             self._namespace_changed(name)
         elif not ends:
@@ -357,7 +357,7 @@ class Context:
             for name in sorted(self.cache.names(Kind.VENUE.value, namespace)):
                 await self.bus.read_config(namespace, name)
         except BusUnavailable as error:
-            log.info("configurations on the bus not read", namespace=namespace, error=str(error))
+            log.info("configurations_not_read", namespace=namespace, error=str(error))
 
     async def know_namespaces_of_venues(self) -> None:
         """Their labels, for every namespace that has a gateway or a strategy that trades in another one."""
@@ -388,7 +388,7 @@ class Context:
         except NotFound:
             return
         if found["metadata"].get("deletionTimestamp"):
-            log.info("namespace is being deleted", namespace=namespace)
+            log.info("namespace_terminating", namespace=namespace)
             self._terminating.add(namespace)
             self._namespace_changed(namespace)
 
@@ -453,11 +453,11 @@ class Context:
             else:
                 changed = await self.bus.put_kill(wanted.order, int(self.wall_clock() * 1e9))
         except BusUnavailable as error:
-            log.warning("kill order not on the bus", namespace=place[0], kill_switch=place[1], error=str(error))
+            log.warning("kill_order_not_on_bus", namespace=place[0], kill_switch=place[1], error=str(error))
             return False
         if changed:
             engaged = wanted.order is not None
-            log.info("kill order relayed", namespace=place[0], kill_switch=place[1], engaged=engaged)
+            log.info("kill_order_relayed", namespace=place[0], kill_switch=place[1], engaged=engaged)
         return True
 
     async def create_kill_switch(self, order: kill_pb2.KillOrder) -> Metadata:
@@ -501,7 +501,7 @@ class Context:
         if known is None or known[0] is not packed:
             known = (packed, read(packed.open(), model, unreadable))
             if isinstance(known[1], Unreadable):
-                log.error("resource unreadable", kind=key.kind, name=key.name, problem=known[1].problem)
+                log.error("resource_unreadable", kind=key.kind, name=key.name, problem=known[1].problem)
             self._parsed[key] = known
         return cast(R | U, known[1])
 
@@ -545,7 +545,7 @@ class Context:
         except JournalRefused as error:
             return Refusal(error.reason, str(error))
         except BusUnavailable as error:
-            log.warning("journal stream not ensured", namespace=key.namespace, venue=key.name, error=str(error))
+            log.warning("journal_stream_not_ensured", namespace=key.namespace, venue=key.name, error=str(error))
         return None
 
     async def _put_config(self, key: Key, config: config_pb2.GatewayConfig) -> None:
@@ -557,9 +557,9 @@ class Context:
                 # Before it is put: the gateway may acknowledge it sooner than the bus confirms it.
                 self._remember_tightened(key, before, config)
             if await self.bus.put_config(key.namespace, key.name, config):
-                log.info("gateway configured", namespace=key.namespace, venue=key.name, revision=config.revision[:12])
+                log.info("gateway_configured", namespace=key.namespace, venue=key.name, revision=config.revision[:12])
         except BusUnavailable as error:
-            log.warning("gateway not configured", namespace=key.namespace, venue=key.name, error=str(error))
+            log.warning("gateway_not_configured", namespace=key.namespace, venue=key.name, error=str(error))
 
     def _remember_tightened(self, key: Key, before: config_pb2.GatewayConfig, after: config_pb2.GatewayConfig) -> None:
         place = key.namespace, key.name
@@ -571,7 +571,7 @@ class Context:
             await self.bus.release_shares(key.namespace, key.name)
             await self.bus.delete_config(key.namespace, key.name)
         except BusUnavailable as error:
-            log.warning("configuration left on the bus; it is swept later", venue=key.name, error=str(error))
+            log.warning("configuration_left_on_bus", venue=key.name, error=str(error))
 
     async def _ensure_finalizer(self, key: Key, metadata: Metadata) -> None:
         if FINALIZER not in metadata.finalizers:

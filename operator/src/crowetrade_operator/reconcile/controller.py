@@ -303,15 +303,15 @@ class Controller:
                 self.queue.add_after(key, again)
         except ClusterRefused as error:
             result = "failed"
-            log.error("reconcile failed", kind=key.kind, namespace=key.namespace, name=key.name, error=str(error))
+            log.error("reconcile_failed", kind=key.kind, namespace=key.namespace, name=key.name, error=str(error))
             self.queue.failed(key)
         except OperatorError as error:
             result = "retry"
             delay = self.queue.failed(key)
-            log.info("reconcile again", kind=key.kind, name=key.name, error=str(error), seconds=round(delay, 2))
+            log.info("reconcile_retried", kind=key.kind, name=key.name, error=str(error), seconds=round(delay, 2))
         except Exception:  # the top of the worker's loop: log, count, go on
             result = "failed"
-            log.exception("reconcile broke", kind=key.kind, namespace=key.namespace, name=key.name)
+            log.exception("reconcile_broke", kind=key.kind, namespace=key.namespace, name=key.name)
             self.queue.failed(key)
         finally:
             metrics.RECONCILES.labels(key.kind.value, result).inc()
@@ -474,7 +474,7 @@ class Controller:
         kept = {f"{item.namespace}/{item.name}" for item in observed.around.kept_guests(key.name)}
         if kept != self._kept.get(key, set()):
             log.warning(
-                "strategies kept as they are on the bus, because their namespaces cannot be read",
+                "unreadable_strategies_kept",
                 namespace=key.namespace,
                 venue=key.name,
                 strategies=sorted(kept),
@@ -571,7 +571,7 @@ class Controller:
             return RELAY_SECONDS  # somebody has made it meanwhile
         except (ClusterRefused, NotFound) as error:
             hint = "create the namespace, and the KillSwitch in it, to re-arm" if isinstance(error, NotFound) else ""
-            log.error("no KillSwitch for a kill order that is in force", key=str(key), error=str(error), hint=hint)
+            log.error("kill_switch_not_created", key=str(key), error=str(error), hint=hint)
             return NO_NAMESPACE_SECONDS
         text = (
             f"Gateways have the kill order {key.namespace}/{key.name} in force and it had no KillSwitch: this one was "
@@ -612,7 +612,7 @@ class Controller:
                 for order in await self.context.bus.kill_orders():
                     self.queue.add(Key(Kind.KILL_SWITCH, order.namespace, order.name))
             except BusUnavailable as error:
-                log.info("kill orders on the bus not read", error=str(error))
+                log.info("kill_orders_not_read", error=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.context.settings.resync_seconds):
                     await self._orders_looked_for.wait()
@@ -643,7 +643,7 @@ class Controller:
             self.context.recorder.record(key.kind.value, resource.metadata, note)
         paused = find(status.conditions, ConditionType.PAUSED)
         if paused is not None and find(previous.conditions, ConditionType.PAUSED) is None:
-            log.info("reconciling paused", kind=key.kind, namespace=key.namespace, name=key.name)
+            log.info("reconciling_paused", kind=key.kind, namespace=key.namespace, name=key.name)
 
     def _of_the_installation(self, kind: Kind) -> list[Condition]:
         """Conditions that no resource is the cause of."""
@@ -672,7 +672,7 @@ class Controller:
             try:
                 await self.sweep()
             except BusUnavailable as error:
-                log.info("configurations not swept", error=str(error))
+                log.info("configurations_not_swept", error=str(error))
 
     async def _notice_silence(self) -> None:
         while True:
@@ -691,7 +691,7 @@ class Controller:
         for namespace, venue in await context.bus.configs(left_over):
             await context.bus.release_shares(namespace, venue)
             await context.bus.delete_config(namespace, venue)
-            log.info("swept a configuration without a venue", namespace=namespace, venue=venue)
+            log.info("configuration_swept", namespace=namespace, venue=venue)
 
 
 def _earlier(*times: float | None) -> float | None:

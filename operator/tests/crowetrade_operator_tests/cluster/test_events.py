@@ -63,7 +63,7 @@ async def test_a_flood_is_dropped_and_not_kept_in_memory(cluster: Cluster, names
             recorder.record("Strategy", _metadata(namespace), _note("Flood"))
         assert [item for item in logs if item["log_level"] == "warning"] == []
         recorder.record("Strategy", _metadata(namespace), _note("OneTooMany"))
-    assert (logs[-1]["event"], logs[-1]["reason"]) == ("event dropped: too many wait", "OneTooMany")
+    assert (logs[-1]["event"], logs[-1]["reason"]) == ("event_dropped", "OneTooMany")
 
 
 def test_long_texts_are_cut_to_what_the_api_server_takes() -> None:

@@ -178,7 +178,7 @@ async def test_a_leader_that_is_stopped_is_followed_at_once(pair: Pair) -> None:
     assert now() - free < DURATION / 2, "it does not wait for the Lease to expire"
     _tell("operator.failover.graceful_seconds", await pair.taken_over(leader) - asked)
     await until("it to end", lambda: not leader.process.running)
-    assert "lease released" in leader.process.log.read_text()
+    assert "lease_released" in leader.process.log.read_text()
     assert leader.last_write < pair.other(leader).proxy.writes[0]
 
 

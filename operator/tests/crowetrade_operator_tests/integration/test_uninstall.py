@@ -79,5 +79,5 @@ async def test_a_refusal_is_a_failure(namespace: str, api_server: ApiServer) -> 
     )
     out, _ = await process.communicate()
     assert process.returncode == 1
-    assert b"finalizers not released" in out
+    assert b"finalizers_not_released" in out
     assert b"cannot list resource" in out
