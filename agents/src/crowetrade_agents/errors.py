@@ -10,6 +10,7 @@ AgentError
 │   └── JournalCorrupt      the hash chain or the order of events is broken
 ├── LedgerUnavailable       there is no answer about shares of limits: keep what is held, and ask again
 ├── LedgerUnreadable        what the bus holds about shares of a limit cannot be read or does not add up
+├── ClockSetBack            the machine's clock was set back: stop, and start again with the new time
 ├── SessionTakenOver        a newer session of the same strategy is logged on: do not open another
 ├── ModelFailed             a strategy's model raised an error or returned what cannot be used
 ├── InvalidNumber           not a finite decimal
@@ -54,6 +55,10 @@ class JournalUnavailable(JournalError):
 
 class JournalCorrupt(JournalError):
     """The journal does not verify."""
+
+
+class ClockSetBack(AgentError):
+    """The machine's clock was set back by more than a process may be ahead of it."""
 
 
 class LedgerUnavailable(AgentError):

@@ -11,7 +11,7 @@ from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.bus.nats import Attempts, NatsBus
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.order_entry.port import OrderSession, SessionListener
-from crowetrade_agents.runtime.clock import SystemClock
+from crowetrade_agents.runtime.clock import SystemClock, ended_when_set_back
 from crowetrade_agents.runtime.config import Pod
 from crowetrade_agents.runtime.strategy import OpenSession, StrategyProcess
 from crowetrade_agents.runtime.watchdog import StageWatchdog
@@ -54,7 +54,7 @@ async def run_strategy(
     identity: Identity | None,
     write_termination_message: Callable[[str], None],
 ) -> None:
-    """Runs until SIGTERM or SIGINT."""
+    """Runs until SIGTERM or SIGINT; raises ClockSetBack."""
     stopping = stop_on_signals()
     health = Health()
     clock = SystemClock()
@@ -65,7 +65,10 @@ async def run_strategy(
     await health.serve(pod.http_port)
     _log.info("strategy_started", generation=config.generation, config_hash=pod.config_hash)
     try:
-        async with running(identity, partial(health.set_ready, "identity"), stopping):
+        async with (
+            running(identity, partial(health.set_ready, "identity"), stopping),
+            ended_when_set_back(clock, stopping),
+        ):
             if not stopping.is_set():
                 await run_over_nats(process, pod.nats_url, identity)
     finally:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdType, Side, TimeInForce
-from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.gateway import commands, effects, shares
 from crowetrade_agents.gateway.books import recover
 from crowetrade_agents.gateway.requests import REFUSED_KEPT
 from crowetrade_agents.gateway.state import Settings
+from crowetrade_agents.gateway.status import gateway_status
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
@@ -453,6 +454,19 @@ def test_orders_cancels_replaces_and_refused_ones_count_against_the_rate(first: 
     assert kinds(scenario.order(100)) == ["< REJECTED MaxOrderRate"]
     scenario.later(10.1)
     assert kinds(scenario.order(101)) == SENT
+
+
+def test_who_asks_what_a_limit_uses_by_an_earlier_clock_makes_no_rate_forget() -> None:
+    """A status and the shares of limits are made beside the engine, whose time never goes back."""
+    scenario = Scenario()
+    limits = rule(maxOrderRate="2/60", maxOrderQuantity="1000000")
+    scenario.do(commands.Configure(configuration(None, limits, revision="r2")))
+    scenario.order(1)
+    scenario.order(2)
+    earlier = scenario.now - 120 * SECOND
+    gateway_status(scenario.state, 0, 0, [], earlier)
+    list(shares.used(scenario.state, earlier))
+    assert kinds(scenario.order(3)) == ["< REJECTED MaxOrderRate"]
 
 
 def test_a_rate_survives_a_restart_and_counts_above_ten_thousand_hold() -> None:

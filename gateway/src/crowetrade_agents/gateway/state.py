@@ -278,11 +278,12 @@ class GatewayState:
         return known[strategy]
 
     def facts(self, strategy: str, now_ns: int) -> Facts:
-        """What the gate knows when it judges something of the strategy."""
+        """What the gate knows when it judges something of the strategy. Who asks beside the engine may have read the
+        clock before the engine did: a time that went back would forget what rates count."""
         live, books = self.live, self.books
         control = self.control(strategy)
         return Facts(
-            now_ns=now_ns,
+            now_ns=max(now_ns, live.now_ns),
             trading_state=control.state,
             control_refusal=control.refusal,
             rules=live.configuration.rules,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 
 import structlog
 
@@ -21,7 +22,7 @@ from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.flow_wire import market_event_to_wire
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.errors import JournalUnavailable
+from crowetrade_agents.errors import ConfigurationError, JournalUnavailable
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import Configure, Leave, SharesChanged
@@ -52,6 +53,8 @@ STATUS_NS = SECOND_NS
 STATUS_PAUSE_NS = SECOND_NS // 500
 """Between two pieces of a status, of about half a millisecond each."""
 RETRY_NS = SECOND_NS
+JOURNAL_AHEAD_NS = 60 * SECOND_NS
+"""A journal that is further ahead of the clock is not waited for: the pod would seem to start for ever."""
 LOOK_NS = SECOND_NS // 20
 """Lock step looks this often whether configuration or patience lets the market go on."""
 CANCEL_NS = 5 * SECOND_NS
@@ -205,12 +208,16 @@ class GatewayProcess:
     async def _open(self) -> tuple[GatewayState, JournalHead]:
         while True:
             try:
-                return await begin_session(self._journal, self._settings(), self._clock.now_ns)
+                state, head = await begin_session(self._journal, self._settings(), self._clock.now_ns)
             except JournalUnavailable as error:
                 log.warning("journal_not_open", error=str(error))
                 self._health.set_ready("journal", False, str(error))
                 self._kills.problem = f"the journal is not open: {error}"
                 await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
+            else:
+                # The clock of the machine that wrote it was ahead of this one.
+                await self._clock.wait_until(state.books.at_ns)
+                return state, head
 
     def _settings(self) -> Settings:
         return settings_of(self._file, self._venue.features, self._name)
@@ -315,12 +322,19 @@ class GatewayProcess:
 async def begin_session(
     journal: JournalPort, settings: Settings, now_ns: Callable[[], int]
 ) -> tuple[GatewayState, JournalHead]:
-    """Opens the journal and writes this session's record into it, which fences the gateway before. Raises
-    JournalError."""
+    """Opens the journal and writes this session's record into it, which fences the gateway before. Raises JournalError,
+    and ConfigurationError for a journal that is more than JOURNAL_AHEAD_NS ahead of the clock: until then nothing
+    would be due, neither an answer nor the end of a session."""
     recovered = await journal.open()
     books = begin(settings.venue, recovered.books)
     async for event in recovered.events:
         books.apply(event, replayed=True)
+    if (ahead_ns := books.at_ns - now_ns()) > JOURNAL_AHEAD_NS:
+        at = datetime.fromtimestamp(books.at_ns // SECOND_NS, UTC).isoformat()
+        raise ConfigurationError(
+            f"the last record of the journal is of {at}, {ahead_ns // SECOND_NS:,} s ahead of this machine's clock: "
+            "set the clock right; if it is right, the record was written while a clock was wrong (docs/journals.md)"
+        )
     started = journal_pb2.JournalEvent(
         at_unix_ns=now_ns(),
         session_started=journal_pb2.SessionStarted(pod=settings.pod, fencing_token=books.fencing_token + 1),

@@ -25,7 +25,7 @@ from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.runtime.audit import AuditedJournal, gateway_trail, keys_renewed
-from crowetrade_agents.runtime.clock import SystemClock
+from crowetrade_agents.runtime.clock import SystemClock, ended_when_set_back
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
 from crowetrade_agents.runtime.journal_size import measure_journal
@@ -54,7 +54,8 @@ GRACE_SECONDS = 1.0
 
 
 async def run_gateway(environment: Mapping[str, str]) -> None:
-    """Runs until SIGTERM; raises ConfigurationError, and JournalError when the journal takes no more."""
+    """Runs until SIGTERM; raises ConfigurationError, JournalError when the journal takes no more, and
+    ClockSetBack."""
     pod = read_pod(environment, VENUE_FILE)
     file = load_file(pod.config_path, VenueFile)
     configure_logging(venue=file.name, namespace=file.namespace)
@@ -86,7 +87,10 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
                 identity.on_refusal(Refusals(trail).refused)
             if keeper is not None:
                 keeper.on_renewal(lambda new, old: trail.record(keys_renewed(file.namespace, file.name, new, old)))
-            async with trail.writing(connecting(pod.nats_url, f"{pod.name}-audit", identity)):
+            async with (
+                trail.writing(connecting(pod.nats_url, f"{pod.name}-audit", identity)),
+                ended_when_set_back(clock, stop),
+            ):
                 await _trade(pod, file, venue, keeper, kills, clock, health, stop, identity, trail)
     finally:
         await cancelled(*watching)
