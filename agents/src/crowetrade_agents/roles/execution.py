@@ -110,10 +110,12 @@ class ExecutionRole:
 
     async def on_market_event(self, event: MarketEvent) -> None:
         """Takes one event; never waits."""
+        self._note_feed(event)
         self._inbox.put_nowait(event)
 
     async def on_decided(self, event: MarketEvent, target: TargetPosition) -> None:
         """Takes one event with its target; never waits."""
+        self._note_feed(event)
         self._inbox.put_nowait(Decided(event, target))
 
     async def on_target(self, target: TargetPosition) -> None:
@@ -212,8 +214,9 @@ class ExecutionRole:
         try:
             while True:
                 await self.handle([await self._inbox.get(), *self._arrived()])
+                # Also while more waits: one instrument may be silent for as long as another one is busy.
+                await self._stand_down_in_silence()
                 if self._inbox.empty():
-                    await self._stand_down_in_silence()
                     for stream in self.streams.values():
                         await self._give_up_lost_events(stream)
                     self._alarm.set(self._next_alarm_ns())
@@ -254,15 +257,18 @@ class ExecutionRole:
             stream.published = max(stream.published, message.market_data_sequence)
         return []
 
+    def _note_feed(self, event: MarketEvent) -> None:
+        """What waits in the inbox is no silence."""
+        if self._silence is not None and event.instrument in self._instruments:
+            self._silence.on_event(event.instrument, event.event_ns, self._clock.now_ns())
+
     def _note_arrival(self, event: MarketEvent) -> bool:
-        """Takes an event as it arrives; False when it is of an instrument that the strategy does not trade."""
+        """Takes an event; False when it is of an instrument that the strategy does not trade."""
         name = event.instrument
         self._state.market_data_seen = True
         if name not in self._instruments:
             return False
         _remember(self._newest_tops, event)
-        if self._silence is not None:
-            self._silence.on_event(name, event.event_ns, self._clock.now_ns())
         if name in self._silent:
             _log.info("market_data_resumed", venue=name.venue, symbol=name.symbol)
             self._silent.discard(name)

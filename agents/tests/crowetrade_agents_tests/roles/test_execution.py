@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -584,6 +585,33 @@ async def test_while_one_leg_is_silent_nothing_is_ordered_for_the_other() -> Non
         assert running.problems() == [("DataGap", 1)]
         await running.event(61, "9000")
         assert len(running.orders) == 1
+
+
+async def test_a_leg_that_falls_silent_is_noticed_while_the_other_one_keeps_the_worker_busy() -> None:
+    """With each order the next event of the busy leg arrives, a second later: something always waits."""
+    async with pair(data_gap_ns=GAP_NS) as running:
+        for sequence in range(1, 31):
+            await running.event(sequence, "0")
+            await running.event(sequence, None, name=EUR_B)
+            await running.clock.advance_seconds(1)
+        numbers = itertools.count(32)
+
+        def next_arrives(_order: orders_pb2.NewOrder) -> None:
+            number = next(numbers)
+            if number > 90:
+                return
+            running.clock.jump(SECOND_NS)
+            message = quote(number, "1.10000", "1.10010")
+            running.gateway.set_quote(message)
+            wanted = target(number, "5000" if number % 2 else "0")
+            for arrival in (running.role.on_market_event(market_event(message)), running.role.on_target(wanted)):
+                with suppress(StopIteration):
+                    arrival.send(None)
+
+        running.gateway.refuse = next_arrives
+        await running.event(31, "5000")
+        assert running.problems() == [("DataGap", 1)]
+        assert 15 < len(running.orders) < 30
 
 
 # --- several instruments and venues -------------------------------------------------------------------------------
