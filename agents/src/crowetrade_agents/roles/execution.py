@@ -90,7 +90,9 @@ class ExecutionRole:
         self._patience = patience or Patience()
         ids = ClOrdIds(clock.now_ns())
         quoting = policy.style is Style.QUOTE
-        self._sender = OrderSender(names, ids, policy.time_in_force, clock, self._patience, shadow, quoting)
+        self._sender = OrderSender(
+            names, ids, policy.time_in_force, clock, self._patience, shadow, self._pause_clock_ns, quoting
+        )
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         # The quotes of the steps handled, and the newest that have arrived.
         self._handled_tops: dict[InstrumentId, TopOfBook] = {}
@@ -166,9 +168,10 @@ class ExecutionRole:
         stream.changed.set()
 
     def on_cancel_reject(self, venue: str, reject: orders_pb2.CancelReject) -> None:
-        """The order stays open and may be canceled again at the next event, unless the gateway knows no such order."""
+        """The order stays open and may be canceled again after a pause, unless the gateway knows no such order."""
         stream = self.streams[venue]
         stream.orders.on_cancel_reject(reject)
+        self._sender.cancel_failed(stream, reject.orig_cl_ord_id)
         stream.changed.set()
         _log.warning("cancel_rejected", venue=venue, cl_ord_id=reject.orig_cl_ord_id, reason=reject.reason)
 
@@ -225,7 +228,7 @@ class ExecutionRole:
 
     async def stop(self) -> None:
         """Cancels every working order and waits for the answers; call it when `run` has ended."""
-        await self._sender.cancel_all(tuple(self.streams.values()))
+        await self._sender.cancel_all(tuple(self.streams.values()), last=True)
 
     async def handle(self, messages: Sequence[Input]) -> None:
         """Handles what has come, and what was held back until now. `run` does it with all that waits."""

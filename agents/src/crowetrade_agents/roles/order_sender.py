@@ -25,6 +25,9 @@ from crowetrade_agents.roles.venue_stream import VenueStream
 
 _log = structlog.get_logger(__name__)
 
+MIN_CANCEL_PAUSE_NS = 1_000_000_000
+MAX_CANCEL_PAUSE_NS = 30_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -58,8 +61,10 @@ class OrderSender:
         clock: Clock,
         patience: Patience,
         shadow: bool,
+        pause_clock_ns: Callable[[], int],
         post_only: bool = False,
     ) -> None:
+        """`pause_clock_ns` is the time by which pauses are counted."""
         self._names = names
         self._ids = ids
         self._time_in_force = TIME_IN_FORCE_TO_WIRE[time_in_force]
@@ -67,6 +72,9 @@ class OrderSender:
         self._patience = patience
         self._shadow = shadow
         self._post_only = post_only
+        self._pause_clock_ns = pause_clock_ns
+        # By venue and ClOrdID: until when the order is not to be canceled again, and how long that pause is.
+        self._cancel_pauses: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def order(self, stream: VenueStream, instrument: InstrumentId, child: Child, origin: Origin) -> list[str]:
         """Sends a child order; returns its ClOrdID, or nothing when it did not leave."""
@@ -104,7 +112,24 @@ class OrderSender:
         return [order.cl_ord_id]
 
     async def cancel(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> list[str]:
-        """Sends cancels of working orders; returns the ClOrdIDs of the orders."""
+        """Sends cancels of working orders whose pause is over; returns the ClOrdIDs of the orders."""
+        now_ns = self._pause_clock_ns()
+        due = [name for name in cl_ord_ids if now_ns >= self._cancel_pauses.get((stream.venue, name), (0, 0))[0]]
+        await self._cancel(stream, due)
+        return due
+
+    def cancel_failed(self, stream: VenueStream, cl_ord_id: str) -> None:
+        """The cancel of an order that works on was refused, or not answered: the next one waits, twice as long each
+        time, because the gateway counts each as a message."""
+        working = {order.cl_ord_id for order in stream.orders.working()}
+        for place in [place for place in self._cancel_pauses if place[0] == stream.venue and place[1] not in working]:
+            del self._cancel_pauses[place]
+        if cl_ord_id in working:
+            _, before = self._cancel_pauses.get((stream.venue, cl_ord_id), (0, 0))
+            pause = min(2 * before, MAX_CANCEL_PAUSE_NS) or MIN_CANCEL_PAUSE_NS
+            self._cancel_pauses[stream.venue, cl_ord_id] = self._pause_clock_ns() + pause, pause
+
+    async def _cancel(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> None:
         strategy = self._names[stream.venue]
         for cl_ord_id in cl_ord_ids:
             stream.orders.cancel_sent(cl_ord_id)
@@ -112,14 +137,15 @@ class OrderSender:
             cancel = orders_pb2.Cancel(cl_ord_id=self._ids.next(strategy), orig_cl_ord_id=cl_ord_id, strategy=strategy)
             if not await stream.send(Request(cancel=cancel)):
                 stream.orders.cancel_unanswered(cl_ord_id)
-        return list(cl_ord_ids)
 
-    async def cancel_all(self, streams: Sequence[VenueStream]) -> None:
-        """Cancels every working order and waits for the answers."""
+    async def cancel_all(self, streams: Sequence[VenueStream], *, last: bool = False) -> None:
+        """Cancels every working order and waits for the answers; the `last` time without regard to pauses."""
         sent = []
         for stream in streams:
             working = [order.cl_ord_id for order in stream.orders.working() if not order.cancelling]
-            sent.append((stream, await self.cancel(stream, working)))
+            if last:
+                await self._cancel(stream, working)
+            sent.append((stream, working if last else await self.cancel(stream, working)))
         for stream, cl_ord_ids in sent:
             await self.await_answers(stream, cl_ord_ids)
 
@@ -130,7 +156,10 @@ class OrderSender:
         for cl_ord_id in stream.orders.awaiting(cl_ord_ids):
             metrics.ANSWERS_OVERDUE.labels(venue=stream.venue).inc()
             _log.warning("answer_overdue", venue=stream.venue, cl_ord_id=cl_ord_id)
-            stream.orders.cancel_unanswered(cl_ord_id)
+            order = stream.orders.order(cl_ord_id)
+            if order is not None and order.cancelling:
+                stream.orders.cancel_unanswered(cl_ord_id)
+                self.cancel_failed(stream, cl_ord_id)
 
     async def await_reports(self, stream: VenueStream, sequence: int) -> None:
         """In lock step, returns when all reports up to the event are there, or when patience is over."""

@@ -117,6 +117,8 @@ class FakeGateway:
         # False: requests are lost, as when the connection breaks.
         self.hears = True
         self.refuse: Refuse = lambda order: None
+        # Why cancels are refused; empty when they are not.
+        self.refuses_cancels = ""
         self.orders: dict[str, orders_pb2.NewOrder] = {}
         self.reports: dict[str, orders_pb2.ExecutionReport] = {}
         self.history: list[orders_pb2.ExecutionReport] = []
@@ -301,13 +303,13 @@ class FakeGateway:
     def _cancel(self, cancel: orders_pb2.Cancel) -> None:
         self.cancels.append(cancel)
         report = self.reports.get(cancel.orig_cl_ord_id)
-        if report is None or report.ord_status in FINAL:
+        if report is None or report.ord_status in FINAL or self.refuses_cancels:
             reject = orders_pb2.CancelReject(
                 cl_ord_id=cancel.cl_ord_id,
                 orig_cl_ord_id=cancel.orig_cl_ord_id,
                 strategy=cancel.strategy,
                 ord_status=orders_pb2.ORD_STATUS_UNSPECIFIED if report is None else report.ord_status,
-                reason="UnknownOrder",
+                reason=self.refuses_cancels or "UnknownOrder",
             )
             self._later(lambda session: session.listener.on_cancel_reject(self.venue, reject))
             return

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -350,6 +351,36 @@ async def test_in_shadow_nothing_is_sent() -> None:
     async with execution(shadow=True) as running:
         await running.event(1, "9000")
         assert (running.finished(), running.orders) == (1, [])
+
+
+async def test_a_cancel_that_is_refused_is_not_sent_again_at_every_event() -> None:
+    """The gateway counts each as a message of the strategy."""
+    async with execution(TimeInForce.GTC, lock_step=False) as running:
+        running.gateway.refuses_cancels = "OrderPending"
+        await rest(running, 1)
+        sent = [0]
+        for sequence in range(2, 122):
+            await running.hold(sequence, "VolatilitySpike")
+            sent.append(len(running.gateway.cancels))
+            await running.clock.advance_seconds(0.5)
+        # After 1, 2, 4, 8, 16 and then 30 s.
+        assert [at / 2 for at, (before, count) in enumerate(pairwise(sent)) if count > before] == [0, 1, 3, 7, 15, 31]
+        running.gateway.refuses_cancels = ""
+        await running.clock.advance_seconds(30)
+        await running.hold(122, "VolatilitySpike")
+        assert running.role.streams[VENUE].orders.working() == ()
+
+
+async def test_the_last_cancel_does_not_wait_for_a_pause() -> None:
+    async with execution(TimeInForce.GTC, lock_step=False) as running:
+        running.gateway.refuses_cancels = "OrderPending"
+        await rest(running, 1)
+        for sequence in (2, 3):
+            await running.hold(sequence, "VolatilitySpike")
+        assert len(running.gateway.cancels) == 1
+        running.gateway.refuses_cancels = ""
+        await running.role.stop()
+        assert running.role.streams[VENUE].orders.working() == ()
 
 
 async def test_when_it_stops_open_orders_are_canceled() -> None:
