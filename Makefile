@@ -173,11 +173,17 @@ screenshots: $(STAMP) $(RECORDED) browser ## Make the pictures in docs/images ag
 simulate: $(STAMP) ## Seeds of the simulation until one fails; SEED=123 STEPS=3000 repeat one
 	$(BIN)/python -m tests.simulation $(SEED) $(if $(STEPS),--steps $(STEPS))
 
-# What is measured takes twice the time: tests marked no_cover are run as all others and not measured, because they repeat
-# what others run (thousands of examples, a recorded hour).
-.PHONY: test-coverage
-test-coverage: $(STAMP) $(RECORDED) ## Unit and integration tests in JOBS=3 processes, branch coverage of at least $(COVERAGE) %
-	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile --durations=30 --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
+PARALLEL_TESTS := -m 'not e2e' -n $(JOBS) --dist loadfile --durations=30
+
+.PHONY: test-parallel
+test-parallel: $(STAMP) $(RECORDED) ## Unit and integration tests in JOBS=3 processes
+	$(BIN)/python -m pytest $(PARALLEL_TESTS)
+
+# Before a release, and not with each test run: what is measured takes twice the time. Tests marked no_cover are run as all
+# others and not measured, because they repeat what others run (thousands of examples, a recorded hour).
+.PHONY: coverage
+coverage: $(STAMP) $(RECORDED) cluster-binaries browser ## The same tests with branch coverage of at least $(COVERAGE) %
+	$(BIN)/python -m pytest $(PARALLEL_TESTS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE)
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## Promises against a real cluster; K=suspend runs those that match
@@ -209,10 +215,10 @@ cluster-binaries:
 	@$(PYTHON) -m tools.localcluster build --only binaries
 
 .PHONY: test
-test: $(STAMP) ## What CI runs: lint, verify, unit and integration tests with coverage, then end to end on a real cluster
+test: $(STAMP) ## What CI runs: lint, verify, unit and integration tests, the simulation, then end to end on a real cluster
 	$(MAKE) --no-print-directory lint verify
 	$(MAKE) --no-print-directory cluster-binaries browser
-	$(MAKE) --no-print-directory test-coverage
+	$(MAKE) --no-print-directory test-parallel
 	$(MAKE) --no-print-directory test-simulation
 	$(MAKE) --no-print-directory test-e2e
 
