@@ -459,6 +459,10 @@ class Accounts:
             comes_down = 0 <= after < before or before < after <= 0
             text = f"{what}: {owners} go from {before} to {after}, beyond {rule.position} of {rule.name}"
             expect(abs(after) <= rule.position or comes_down, "I4", text)
+        if rule.open_orders is not None and not order.closing:
+            working = [one for one in self.open.values() if one.owner in owners and rule.covers(one.symbol)]
+            orders = len(working) + (order not in working)
+            expect(orders <= rule.open_orders, "I4", f"{what}: the {orders}th of {rule.open_orders} of {rule.name}")
         if rule.rate is not None:
             used = self.used(rule, owners, at_ns)
             expect(used < rule.rate[0], "I4", f"{what}: message {used + 1} of {rule.rate} of {rule.name}")

@@ -6,7 +6,8 @@ I1  The venue's open orders and what is executed of them equal the books, or the
 I2  No order is at the venue, or sent to it, that the journal did not take first, as it was taken.
 I3  Each execution is booked once, to the owner of its order; positions are the sum of executions less busts. Each
     charge on a position is booked once, in parts that sum to it.
-I4  No limit is exceeded by what is sent, by naive sums and by the list of all messages.
+I4  No limit on an order's quantity and notional, on positions, open orders and rates is exceeded by what is sent, by
+    naive sums and by the list of all messages.
 I5  Nothing new is sent after a halt or a suspension is in force; CLOSE_ONLY reduces; closing is for FLATTEN alone.
 I6  What one strategy sends changes nothing for another one but through shared limits (isolation.py).
 I7  Recovered books equal the live ones, with a snapshot and without.

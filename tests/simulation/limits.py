@@ -69,6 +69,7 @@ class RuleSpec:
     order_notional: Decimal | None = None
     position: Decimal | None = None
     rate: tuple[int, int] | None = None
+    open_orders: int | None = None
     unknown: bool = False
     daily_loss: Decimal | None = None
     drawdown: Decimal | None = None
@@ -171,6 +172,8 @@ def _message(spec: RuleSpec) -> config_pb2.RiskRule:
         for name, value in amounts.items()
         if value is not None
     ]
+    if spec.open_orders is not None:
+        limits.append(config_pb2.Limit(name="maxOpenOrders", values={"value": str(spec.open_orders)}))
     if spec.rate is not None:
         values = {"count": str(spec.rate[0]), "perSeconds": str(spec.rate[1])}
         limits.append(config_pb2.Limit(name="maxOrderRate", values=values))

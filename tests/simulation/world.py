@@ -367,6 +367,7 @@ class World:
             daily_loss=some(0 if calm else 0.3, self._risked() * random.randrange(5, 200)),
             drawdown=some(0 if calm else 0.2, Decimal(random.randrange(1, 20)) / 200),
             on_breach=random.choice(("Alert", "Slow", *HARDNESS)),
+            open_orders=some(0.3, random.randrange(1, 20)),
         )
 
     def _own_rule(self, name: str) -> RuleSpec:

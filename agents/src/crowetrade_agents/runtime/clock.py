@@ -33,8 +33,10 @@ class SystemClock:
 
     def now_ns(self) -> int:
         """Wall clock, nanoseconds since the Unix epoch, UTC."""
+        # In this order: what passes between the two, when the process is not run, would count as a step forward.
+        wall = self._wall()
         steady = self._steady()
-        self._offset_ns = max(self._offset_ns, self._wall() - steady)
+        self._offset_ns = max(self._offset_ns, wall - steady)
         return steady + self._offset_ns
 
     @property

@@ -19,12 +19,24 @@ SETTINGS = Settings("desk", VENUE, "pod-1", INSTRUMENTS)
 
 
 class Machine:
-    """Time passes on both clocks, and the wall clock can be set."""
+    """Time passes on both clocks, and the wall clock can be set. `frozen` is how long the process stands still after it
+    has read one of them."""
 
     def __init__(self) -> None:
         self.wall = START
         self.steady = 5 * SECOND
-        self.clock = SystemClock(lambda: self.wall, lambda: self.steady)
+        self.frozen = 0.0
+        self.clock = SystemClock(self._read_wall, self._read_steady)
+
+    def _read_wall(self) -> int:
+        found = self.wall
+        self.passes(self.frozen)
+        return found
+
+    def _read_steady(self) -> int:
+        found = self.steady
+        self.passes(self.frozen)
+        return found
 
     def passes(self, seconds: float) -> None:
         self.wall += round(seconds * SECOND)
@@ -48,6 +60,17 @@ def test_a_clock_that_is_set_forward_is_followed_at_once() -> None:
     machine = Machine()
     machine.wall += 3600 * SECOND
     assert machine.clock.now_ns() == START + 3600 * SECOND
+    assert machine.clock.ahead_ns == 0
+
+
+def test_a_process_that_stands_still_between_the_two_clocks_is_not_ahead() -> None:
+    machine = Machine()
+    machine.clock.now_ns()
+    machine.frozen = 10.0
+    machine.clock.now_ns()
+    machine.clock.now_ns()
+    machine.frozen = 0.0
+    assert machine.clock.now_ns() == machine.wall
     assert machine.clock.ahead_ns == 0
 
 
