@@ -71,7 +71,7 @@ CASES: dict[str, Case] = {
         "CroweTradeAuditTrailBroken",
         {'crowetrade_operator_audit_chains_broken{pod="a"}': "0 1"},
         "1m",
-        "the audit trail was cut off or written anew",
+        "the audit trail was cut off or written again",
     ),
     "every chain is whole": Case(
         "CroweTradeAuditTrailBroken", {'crowetrade_operator_audit_chains_broken{pod="a"}': "0 0"}, "1m"

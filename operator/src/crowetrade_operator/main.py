@@ -65,7 +65,7 @@ STALLED_QUEUE_SECONDS = 120.0
 LOOP_TICK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0
 RESTARTING = "; restarting the operator"
-# Gateways speak each second.
+# Gateways report each second.
 FIRST_WORDS_SECONDS = 5.0
 # How long a thread may keep the interpreter from another one: an event goes back and forth between kopf's loop and ours
 # several times before it is reconciled.

@@ -18,11 +18,11 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from crowetrade import subjects
 
 HEARTBEAT_SECONDS = 1.0
-"""How often the server speaks when nothing changes."""
+"""How often the server sends something when nothing changes."""
 SILENT_SECONDS = 5.0
 """Without a word for so long, changes may be missed."""
 KEPT_SECONDS = 60.0
-"""How long the server keeps a consumer that nobody hears."""
+"""How long the server keeps a consumer that nobody reads."""
 _DELETED = ("DEL", "PURGE")
 
 

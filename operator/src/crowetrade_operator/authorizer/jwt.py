@@ -1,7 +1,7 @@
 """The tokens of the auth callout: NATS JWT version 2, signed with Ed25519 by an nkey (NATS ADR-14 and ADR-26).
 
 A request is read without checking its signature: it comes on a subject on which the server alone publishes, and its key
-is made anew at each start of the server.
+is made again at each start of the server.
 """
 
 from __future__ import annotations

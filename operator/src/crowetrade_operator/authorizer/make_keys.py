@@ -47,7 +47,7 @@ async def ensure(cluster: Cluster, namespace: str) -> bool:
                 "get",
                 SECRETS.path(namespace, SECRET),
                 0,
-                f"it lacks {', '.join(sorted(missing))}; delete it and upgrade again: every pod then connects anew",
+                f"it lacks {', '.join(sorted(missing))}; delete it and upgrade again: every pod then connects again",
             ) from None
         return False
 

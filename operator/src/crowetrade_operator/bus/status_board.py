@@ -1,4 +1,4 @@
-"""What gateways and agents said last, with the time at which we heard it. No I/O.
+"""The last status of each gateway and agent, with the time at which it came. No I/O.
 
 Ages are measured on our own clock: the senders' clocks may differ.
 """
@@ -18,12 +18,12 @@ from crowetrade_operator.bus.news import GatewayNews, News, agent_news, gateway_
 M = TypeVar("M", bound=Message)
 
 SUCCESSOR_SECONDS = 5.0
-"""A gateway speaks each second: one that has said nothing for this long speaks no more."""
+"""A gateway reports each second: one that has not reported for this long has ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Generic[M]):
-    """A message and when it came (seconds of the board's clock)."""
+class Received(Generic[M]):
+    """A message and when it came (seconds of the clock of the StatusBoard)."""
 
     message: M
     at: float
@@ -34,26 +34,26 @@ class StatusBoard:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._gateways: dict[tuple[str, str], Heard[status_pb2.GatewayStatus]] = {}
-        self._agents: dict[tuple[str, str], dict[str, Heard[status_pb2.AgentStatus]]] = {}
+        self._gateways: dict[tuple[str, str], Received[status_pb2.GatewayStatus]] = {}
+        self._agents: dict[tuple[str, str], dict[str, Received[status_pb2.AgentStatus]]] = {}
         # Whose silence was noticed.
         self._silent_gateways: set[tuple[str, str]] = set()
         self._silent_agents: set[tuple[str, str, str]] = set()
 
     def gateways(self) -> list[tuple[str, str]]:
-        """Namespace and venue of all that have been heard."""
+        """Namespace and venue of all that have reported."""
         return list(self._gateways)
 
-    def gateway(self, namespace: str, venue: str) -> Heard[status_pb2.GatewayStatus] | None:
-        """What the gateway said last."""
+    def gateway(self, namespace: str, venue: str) -> Received[status_pb2.GatewayStatus] | None:
+        """The last status of the gateway."""
         return self._gateways.get((namespace, venue))
 
     def agents(self, namespace: str, strategy: str, within: float) -> list[status_pb2.AgentStatus]:
-        """What each agent of a strategy said last, of those that spoke within so many seconds: a pod that was replaced
-        is silent and must not be taken for one that runs."""
+        """The last status of each agent of a strategy, of those that reported within so many seconds: a pod that was
+        replaced is silent and must not be taken for one that runs."""
         since = self.clock() - within
-        heard = self._agents.get((namespace, strategy), {}).values()
-        return [one.message for one in heard if one.at >= since]
+        received = self._agents.get((namespace, strategy), {}).values()
+        return [one.message for one in received if one.at >= since]
 
     def record_gateway_status(self, message: status_pb2.GatewayStatus) -> GatewayNews:
         """Keeps the message; returns what is new in it: everything, after a silence that was noticed.
@@ -67,7 +67,7 @@ class StatusBoard:
         overtaken = before is not None and message.fencing_token < before.message.fencing_token
         if before is not None and overtaken and self.clock() - before.at <= SUCCESSOR_SECONDS:
             return GatewayNews(News.NOTHING)
-        self._gateways[key] = Heard(message, self.clock())
+        self._gateways[key] = Received(message, self.clock())
         was_silent = key in self._silent_gateways
         self._silent_gateways.discard(key)
         return gateway_news(before.message if before is not None and not was_silent else None, message)
@@ -77,24 +77,24 @@ class StatusBoard:
         key = (message.namespace, message.strategy)
         pods = self._agents.setdefault(key, {})
         before = pods.get(message.pod)
-        pods[message.pod] = Heard(message, self.clock())
+        pods[message.pod] = Received(message, self.clock())
         was_silent = (*key, message.pod) in self._silent_agents
         self._silent_agents.discard((*key, message.pod))
         return agent_news(before.message if before is not None and not was_silent else None, message)
 
     def notice_silence(self, seconds: float) -> tuple[list[tuple[str, str]], set[tuple[str, str]]]:
-        """Gateways, by namespace and venue, and Strategies, by namespace and name, of which a pod has said nothing for
-        so many seconds; each is returned once, until it is heard again."""
+        """Gateways, by namespace and venue, and Strategies, by namespace and name, of which a pod has not
+        reported for so many seconds; each is returned once, until it reports again."""
         limit = self.clock() - seconds
         gateways = [
-            key for key, heard in self._gateways.items() if heard.at < limit and key not in self._silent_gateways
+            key for key, received in self._gateways.items() if received.at < limit and key not in self._silent_gateways
         ]
         self._silent_gateways.update(gateways)
         agents = [
             (*key, pod)
             for key, pods in self._agents.items()
-            for pod, heard in pods.items()
-            if heard.at < limit and (*key, pod) not in self._silent_agents
+            for pod, received in pods.items()
+            if received.at < limit and (*key, pod) not in self._silent_agents
         ]
         self._silent_agents.update(agents)
         return gateways, {(namespace, name) for namespace, name, _ in agents}

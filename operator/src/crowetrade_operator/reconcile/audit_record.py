@@ -237,7 +237,7 @@ class AuditRecord:
         if ends_with < kept.head.sequence:
             return f"ends with record {ends_with}, and record {kept.head.sequence} was there: its end was cut off"
         if not await self._bus.has_audit_record(kept.place, kept.head.record_hash):
-            return f"does not hold record {kept.head.sequence} any more, which was there: it was written anew"
+            return f"does not hold record {kept.head.sequence} any more, which was there: it was written again"
         return ""
 
     def _tell(self, broken: Mapping[str, str]) -> None:

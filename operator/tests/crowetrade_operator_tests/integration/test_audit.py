@@ -145,7 +145,7 @@ async def test_what_changed_while_no_operator_worked_is_found(
 
 
 async def test_at_rest_the_api_server_is_asked_for_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bus is: a chain may have been cut off, or written anew."""
+    """The bus is: a chain may have been cut off, or written again."""
     await desk.create(RISK_LIMITS, limit_manifest())
 
     async def all_is_kept() -> bool:
@@ -179,7 +179,7 @@ def chain(first: str) -> list[bytes]:
 
 TAMPERED: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "an end that was cut off": (lambda records: records[:-1], "its end was cut off"),
-    "a chain that was written anew": (lambda records: chain("x"), "it was written anew"),
+    "a chain that was written again": (lambda records: chain("x"), "it was written again"),
     "a chain that is gone": (lambda records: [], "ends with record 0"),
 }
 

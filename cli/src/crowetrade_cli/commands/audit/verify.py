@@ -49,7 +49,7 @@ def verify(
     """Verify every writer's chain: that no record was changed, deleted or moved, and who vouches for it.
 
     That the end was cut off, or a chain deleted, is found with --operator-namespace or --kept alone; that all was
-    written anew, with --ca or these. Exit code 0: whole. 1: broken, or it cannot be read; the message names the writer
+    written again, with --ca or these. Exit code 0: whole. 1: broken, or it cannot be read; the message names the writer
     and the record.
     """
     if kept is not None and operator_namespace:
