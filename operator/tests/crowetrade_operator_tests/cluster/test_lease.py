@@ -338,28 +338,29 @@ async def test_a_lease_that_is_gone_ends_who_has_seen_it(
         await candidate("next").acquire()
 
 
-async def test_an_older_lease_that_a_watch_begins_with_ends_nobody(
+async def test_an_older_lease_that_a_watch_begins_with_and_a_bookmark_end_nobody(
     cluster: Cluster,
     namespace: str,
     candidate: Candidate,
     tasks: set[asyncio.Task[Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An API server may begin it with what it has in its cache."""
+    """An API server may begin it with what it has in its cache, and the version of a bookmark is not the Lease's."""
     cached = await holds(cluster, namespace, "before")
     await holds(cluster, namespace, "leader")
-    brought: list[Object] = []
+    brought = asyncio.Event()
 
     async def watch(*_: object, **__: object) -> AsyncIterator[tuple[str, Object]]:
         await tries(waiting)
-        brought.append(cached)
         yield "ADDED", cached
+        yield "BOOKMARK", {"metadata": {"resourceVersion": str(2**62)}}
+        brought.set()
         await asyncio.Event().wait()
 
     monkeypatch.setattr(cluster, "watch", watch)
     waiting = asyncio.create_task(candidate("next").acquire())
     tasks.add(waiting)
-    await until("the watch to bring it", lambda: bool(brought))
+    await until("the watch to bring both", brought.is_set)
     await tries(waiting)
 
 
