@@ -2,7 +2,7 @@
 
 OperatorError
 ├── SettingsError           the environment is wrong: say what to set, and stop
-├── LeaseLost               this replica leads no more: stop all work, and let the process start again
+├── LeaseLost               this replica must not lead: stop all work, and let the process start again
 ├── WatchEnded              kopf watches no more: stop all work, and let the process start again
 ├── ClusterError            the API server answered with an error
 │   ├── ClusterUnavailable    may be retried: connection, 429, 5xx
@@ -29,7 +29,7 @@ class SettingsError(OperatorError):
 
 
 class LeaseLost(OperatorError):
-    """The Lease is not ours any more, or may be another's."""
+    """The Lease is not ours any more, or may be another's, or its history went back."""
 
 
 class WatchEnded(OperatorError):

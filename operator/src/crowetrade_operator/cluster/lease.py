@@ -12,6 +12,11 @@ is restarted under the same name, and the leader gives up when it finds another 
 Released at shutdown, so that the next replica does not have to wait: whoever waits watches the Lease, and asks for it
 when the watch says that it is free. The watch alone decides nothing: the Lease is read before it is taken, and without
 a watch it is read from time to time.
+
+Versions go back when etcd is restored from a backup, and a watch then brings nothing until they have caught up. So a
+leader or a candidate that reads an older Lease than it knows, or none where there was one, must not work with what it
+has read so far: it ends. An older Lease that the watch brings is no sign of that, because a watch may begin with what
+an API server has in its cache.
 """
 
 from __future__ import annotations
@@ -80,7 +85,7 @@ class Elector:
         self._given_back = False
         self._epoch = 0
         self._renewed = float("-inf")
-        # Of the Lease as it was last written by us.
+        # The newest of the Lease that was seen, or written by us; 0 until there was one.
         self._version = 0
         self._renewing = asyncio.Lock()
         self._lost: LeaseLost | None = None
@@ -100,7 +105,7 @@ class Elector:
         return self._duration - age if age < self._times.renew else 0.0
 
     async def acquire(self) -> None:
-        """Waits until this replica leads."""
+        """Waits until this replica leads. Raises LeaseLost when what it knows is of another history."""
         watching = asyncio.create_task(self._watch())
         try:
             while not await self.take():
@@ -178,14 +183,18 @@ class Elector:
         self._free.clear()
 
     async def _watch(self) -> None:
-        """Follows the Lease of another one: each change of it, and that it is free."""
+        """Follows the Lease of another one: each change of it, and that it is free. Begins no more often than the Lease
+        is read without it, also where a server ends each watch at once."""
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 async for type_, lease in self._cluster.watch(
                     LEASES, "", self._namespace, fields=f"metadata.name={self._name}"
                 ):
                     if type_ == "BOOKMARK":
                         continue
+                    self._version = max(self._version, version_of(lease))
                     self._expired(lease)
                     if type_ == "DELETED" or not (lease.get("spec") or {}).get("holderIdentity"):
                         self._free.set()
@@ -194,7 +203,7 @@ class Elector:
                 return
             except ClusterError as error:
                 log.info("lease_watch_broken", error=str(error))
-                await asyncio.sleep(self._times.retry)
+            await asyncio.sleep(max(0.0, began + self._times.retry - clock()))
 
     async def _pause(self) -> float:
         """Waits until the next try, or the end of the deadline; returns how much later than asked it went on."""
@@ -220,15 +229,7 @@ class Elector:
         """Writes the Lease again with this epoch. Raises LeaseLost when it is not ours any more, ClusterError when it
         could not be written."""
         started = self._clock()
-        try:
-            lease = await self._cluster.get(LEASES, self._namespace, self._name)
-        except NotFound:
-            raise self._lose(f"the Lease {self._name} was deleted") from None
-        if version_of(lease) < self._version:
-            raise self._lose(
-                f"the API server has an older Lease {self._name} than was written: etcd was restored from a backup, "
-                "and everything is read again"
-            )
+        lease = await self._read()
         if not self._is_ours(lease):
             raise self._lose(f"{lease['spec'].get('holderIdentity') or 'nobody'} holds the Lease {self._name}")
         lease["spec"] |= {
@@ -237,6 +238,28 @@ class Elector:
             "leaseTransitions": epoch,
         }
         self._written(await self._cluster.replace(LEASES, self._namespace, self._name, lease), started)
+
+    async def _read(self) -> Object:
+        """The Lease. Raises NotFound when there has been none so far, LeaseLost when what is known is of another
+        history, and ClusterError when it cannot be read."""
+        # Meanwhile the watch may bring a newer one than the answer holds.
+        known = self._version
+        try:
+            lease = await self._cluster.get(LEASES, self._namespace, self._name)
+        except NotFound:
+            if not known:
+                raise
+            raise self._lose(
+                f"the Lease {self._name} was deleted, or etcd was restored from a backup without it; "
+                "everything is read again"
+            ) from None
+        if version_of(lease) < known:
+            raise self._lose(
+                f"the API server has an older Lease {self._name} than before: etcd was restored from a backup, "
+                "and everything is read again"
+            )
+        self._version = max(self._version, version_of(lease))
+        return lease
 
     def _lose(self, why: str) -> LeaseLost:
         self._lost = LeaseLost(why)
@@ -254,7 +277,7 @@ class Elector:
     async def _take(self) -> bool:
         started = self._clock()
         try:
-            lease = await self._cluster.get(LEASES, self._namespace, self._name)
+            lease = await self._read()
         except NotFound:
             return await self._create(started)
         spec = lease.setdefault("spec", {})

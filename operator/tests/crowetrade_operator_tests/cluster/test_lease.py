@@ -11,7 +11,8 @@ import pytest
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.lease import Elector
-from crowetrade_operator.cluster.resources import LEASES
+from crowetrade_operator.cluster.objects import version_of
+from crowetrade_operator.cluster.resources import LEASES, ApiResource
 from crowetrade_operator.errors import ClusterRefused, LeaseLost, NotFound
 from crowetrade_operator.settings import LeaseTimes
 from crowetrade_operator_tests.servers import Wire
@@ -148,6 +149,32 @@ async def test_a_lease_that_may_not_be_watched_is_asked_for_from_time_to_time(
     assert asked.count(f"metadata.name={NAME}") <= 2, "once by each"
 
 
+async def test_a_watch_that_the_server_ends_at_once_is_begun_again_as_often_as_the_lease_is_read(
+    cluster: Cluster,
+    namespace: str,
+    candidate: Candidate,
+    tasks: set[asyncio.Task[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers 200, tells what is there, and closes."""
+    leader, began = candidate("leader"), 0
+    await leader.acquire()
+    lease = await cluster.get(LEASES, namespace, NAME)
+
+    async def ended(*_: object, **__: object) -> AsyncIterator[tuple[str, Object]]:
+        nonlocal began
+        began += 1
+        await asyncio.sleep(0)
+        yield "ADDED", lease
+
+    monkeypatch.setattr(cluster, "watch", ended)
+    waiting, now = asyncio.create_task(candidate("next").acquire()), asyncio.get_running_loop().time
+    tasks.add(waiting)
+    since = now()
+    await tries(waiting, 10)
+    assert 2 <= began <= (now() - since) / TIMES.retry + 1
+
+
 async def test_a_lease_that_is_given_back_is_not_renewed_any_more(
     cluster: Cluster, namespace: str, candidate: Candidate, tasks: set[asyncio.Task[Any]]
 ) -> None:
@@ -268,6 +295,99 @@ async def test_a_lease_older_than_what_was_written_tells_that_etcd_was_restored(
     with pytest.raises(LeaseLost, match="etcd was restored from a backup"):
         async with asyncio.timeout(10):
             await leader.hold()
+
+
+async def test_a_lease_older_than_what_was_seen_ends_who_waits(
+    cluster: Cluster,
+    namespace: str,
+    candidate: Candidate,
+    tasks: set[asyncio.Task[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also when it is free: what it knows of all other objects is of another history."""
+    restored = await holds(cluster, namespace, "")
+    await holds(cluster, namespace, "leader")
+    waiting = asyncio.create_task(candidate("next").acquire())
+    tasks.add(waiting)
+    await tries(waiting)
+
+    async def get(*_: object) -> Object:
+        return restored
+
+    monkeypatch.setattr(cluster, "get", get)
+    with pytest.raises(LeaseLost, match="etcd was restored from a backup"):
+        async with asyncio.timeout(10):
+            await waiting
+
+
+async def test_a_lease_that_is_gone_ends_who_has_seen_it(
+    cluster: Cluster, namespace: str, candidate: Candidate, tasks: set[asyncio.Task[Any]]
+) -> None:
+    """It may have been deleted, or etcd was restored from a backup that is older than it. Who starts makes it."""
+    await holds(cluster, namespace, "leader")
+    waiting = asyncio.create_task(candidate("next").acquire())
+    tasks.add(waiting)
+    await tries(waiting)
+    await cluster.delete(LEASES, namespace, NAME)
+    with pytest.raises(LeaseLost, match="was deleted, or etcd was restored from a backup without it"):
+        async with asyncio.timeout(10):
+            await waiting
+    with pytest.raises(NotFound):
+        await held(cluster, namespace)
+    async with asyncio.timeout(10):
+        await candidate("next").acquire()
+
+
+async def test_an_older_lease_that_a_watch_begins_with_and_a_bookmark_end_nobody(
+    cluster: Cluster,
+    namespace: str,
+    candidate: Candidate,
+    tasks: set[asyncio.Task[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An API server may begin it with what it has in its cache, and the version of a bookmark is not the Lease's."""
+    cached = await holds(cluster, namespace, "before")
+    await holds(cluster, namespace, "leader")
+    brought = asyncio.Event()
+
+    async def watch(*_: object, **__: object) -> AsyncIterator[tuple[str, Object]]:
+        await tries(waiting)
+        yield "ADDED", cached
+        yield "BOOKMARK", {"metadata": {"resourceVersion": str(2**62)}}
+        brought.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(cluster, "watch", watch)
+    waiting = asyncio.create_task(candidate("next").acquire())
+    tasks.add(waiting)
+    await until("the watch to bring both", brought.is_set)
+    await tries(waiting)
+
+
+async def test_an_answer_that_the_watch_has_overtaken_ends_nobody(
+    cluster: Cluster,
+    namespace: str,
+    candidate: Candidate,
+    tasks: set[asyncio.Task[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The Lease is renewed while the answer is under way."""
+    await holds(cluster, namespace, "leader")
+    get, follower, overtaken = cluster.get, candidate("next"), 0
+
+    async def slowly(resource: ApiResource, place: str, name: str) -> Object:
+        nonlocal overtaken
+        lease = await get(resource, place, name)
+        newer = version_of(await holds(cluster, namespace, "leader", seconds=20 + overtaken))
+        await until("the watch to bring a newer one", lambda: follower._version >= newer)
+        overtaken += 1
+        return lease
+
+    monkeypatch.setattr(cluster, "get", slowly)
+    waiting = asyncio.create_task(follower.acquire())
+    tasks.add(waiting)
+    await until("answers to be overtaken", lambda: overtaken >= 3)
+    await tries(waiting)
 
 
 async def test_the_leader_alone_can_raise_the_epoch(cluster: Cluster, namespace: str, candidate: Candidate) -> None:

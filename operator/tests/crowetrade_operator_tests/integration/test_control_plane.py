@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from crowetrade.config.v1 import config_pb2
 from crowetrade_operator.cluster.client import Cluster, connect
-from crowetrade_operator.cluster.resources import LEASES, NAMESPACES, RISK_LIMITS, STRATEGIES
+from crowetrade_operator.cluster.objects import version_of
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, LEASES, NAMESPACES, RISK_LIMITS, STRATEGIES
 from crowetrade_operator.main import Operator
 from crowetrade_operator.settings import LeaseTimes, Settings
 from crowetrade_operator_tests.conftest import CRDS, install_crds
@@ -20,13 +24,14 @@ from crowetrade_operator_tests.integration.desk import Desk, running, started, t
 from crowetrade_operator_tests.integration.picture import differences, generations, picture, settled
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest
 from crowetrade_operator_tests.servers import ControlPlane, nats_client
-from crowetrade_operator_tests.waiting import counted, until
+from crowetrade_operator_tests.waiting import WAIT_SECONDS, counted, until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 LIMITS_CRD = "risklimits.trading.crowetrade.io"
 STRATEGIES_CRD = "strategies.trading.crowetrade.io"
 GONE = r"kopf has ended: {} of desk cannot be watched: 404 .*; is its CRD installed, and does it serve v1alpha1\?"
+RESTORED = "lease has ended: .*etcd was restored from a backup"
 SLOW = pytest.mark.skipif("CROWETRADE_CHAOS" not in os.environ, reason="the API server takes half a minute: make chaos")
 
 
@@ -103,7 +108,7 @@ async def test_etcd_restored_from_a_backup_is_noticed_and_what_it_holds_is_in_fo
             await desk.rules("after", "fx-desk")
             epoch = (await desk.config()).epoch
             await asyncio.to_thread(plane.restore)
-            with pytest.raises(RuntimeError, match=r"lease has ended: .*etcd was restored from a backup"):
+            with pytest.raises(RuntimeError, match=RESTORED):
                 async with asyncio.timeout(30):
                     await task
         async with running(settings) as operator:
@@ -117,6 +122,96 @@ async def test_etcd_restored_from_a_backup_is_noticed_and_what_it_holds_is_in_fo
             specs = {name: item.get("spec") for name, item in (await picture(client, "desk")).items()}
             assert differences(specs, {name: item.get("spec") for name, item in backup.items()}) == []
             assert await generations(client, "desk") == written
+
+
+@pytest.mark.parametrize("has_lease", [True, False], ids=["the backup has the Lease", "the backup is older than it"])
+async def test_etcd_restored_from_a_backup_is_noticed_by_a_replica_that_waits(
+    plane: ControlPlane, client: Cluster, settings: Settings, has_lease: bool
+) -> None:
+    """It follows a leader that does not come back. Its watches would go on from versions that the API server reaches in
+    a long time, and bring nothing until then: so it ends as the leader does, and knows nothing when it starts again."""
+    settings = replace(settings, lease=replace(settings.lease, retry=1.0))
+    async with nats_client(settings.nats_url) as bus:
+        async with running(settings) as operator:
+            desk = Desk(client, "desk", bus, operator)
+            async with trading(desk):
+                pass
+        if not has_lease:
+            await client.delete(LEASES, "desk", settings.lease_name)
+        await asyncio.to_thread(plane.back_up)
+        async with started(settings) as (leader, leading):
+            await working(leader, leading)
+            desk = Desk(client, "desk", bus, leader)
+            await asyncio.gather(*(client.create(CONFIG_MAPS, "desk", _nothing(number)) for number in range(500)))
+            await desk.create(STRATEGIES, strategy_manifest("after"))
+            future = version_of(await desk.create(RISK_LIMITS, limit_manifest("after")))
+            await desk.rules("after", "fx-desk")
+            async with kept_running(replace(settings, pod_name="operator-1")) as replica:
+                await _both_watch(desk, "after")
+                await asyncio.to_thread(plane.restore)
+                with pytest.raises(RuntimeError, match=RESTORED):
+                    async with asyncio.timeout(30):
+                        await leading
+
+                await desk.rules("fx-desk")
+                assert [item.strategy for item in (await desk.config()).strategies] == ["ema"]
+                second = await desk.create(RISK_LIMITS, limit_manifest("second"))
+                await desk.rules("fx-desk", "second")
+                await desk.patch(STRATEGIES, "ema", {"spec": {"suspend": True}})
+                await desk.state(config_pb2.TRADING_STATE_SUSPENDED)
+                await desk.delete(CONFIG_MAPS, "venue-sim-fx")
+                await until("what was deleted to be there again", lambda: desk.exists(CONFIG_MAPS, "venue-sim-fx"))
+                assert version_of(second) < future, "the API server has caught up: nothing was tried"
+                assert len(replica.ended) == 1
+                assert re.search(RESTORED, replica.ended[0])
+
+
+class Replica:
+    """An operator that is started again when it has ended, as Kubernetes does it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.operator = Operator(settings, asyncio.Event())
+        self.ended: list[str] = []
+
+    async def run(self) -> None:
+        """Runs until it is stopped."""
+        while True:
+            try:
+                return await self.operator.run()
+            except RuntimeError as error:
+                self.ended.append(str(error))
+                self.operator = Operator(self.operator.settings, asyncio.Event())
+
+
+@contextlib.asynccontextmanager
+async def kept_running(settings: Settings) -> AsyncIterator[Replica]:
+    """A replica that is stopped at the end."""
+    replica = Replica(settings)
+    task = asyncio.create_task(replica.run())
+    try:
+        yield replica
+    finally:
+        replica.operator.stopping.set()
+        async with asyncio.timeout(WAIT_SECONDS):
+            await task
+
+
+async def _both_watch(desk: Desk, limit: str) -> None:
+    """Waits until a limit that is touched is brought to more than the leader, which sees each touch once."""
+    await desk.idle()
+    before, touches = counted("watch_events", kind="RiskLimit"), 0
+
+    async def brought() -> bool:
+        nonlocal touches
+        touches += 1
+        await desk.noticed(await desk.patch(RISK_LIMITS, limit, {"metadata": {"annotations": {"touch": str(touches)}}}))
+        return counted("watch_events", kind="RiskLimit") > before + touches
+
+    await until("both to watch", brought)
+
+
+def _nothing(number: int) -> Object:
+    return {"apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind, "metadata": {"name": f"nothing-{number}"}}
 
 
 @SLOW
