@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from structlog.testing import capture_logs
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.kills import Channel, Kill, KillCommand, Rearm
-from crowetrade_agents.control.kubernetes import ApiServer, KillSwitchWatch, command_of
+from crowetrade_agents.control.kubernetes import FIRST_WAIT_SECONDS, ApiServer, KillSwitchWatch, command_of
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_process_tests.identity.authority import Authority
 
@@ -72,6 +74,7 @@ class Answers(ThreadingHTTPServer):
         context.load_cert_chain(certificate)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.closing = threading.Event()
+        self.lists: list[float] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -80,6 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         watches = "watch=1" in self.path
         body = self.server.watch_body if watches else self.server.list_body
+        if not watches:
+            self.server.lists.append(time.monotonic())
         self.send_response(200)
         if not watches:
             self.send_header("Content-Length", str(len(body)))
@@ -171,3 +176,17 @@ async def test_an_answer_that_makes_no_sense_is_told_and_the_watch_goes_on(
     assert isinstance(commands[0], Kill)
     assert logs[0]["event"] == "kill_switches_not_watched"
     assert logs[0]["error"]
+
+
+async def test_a_server_that_ends_each_watch_at_once_is_not_asked_without_a_pause(
+    server: Answers, account: Path
+) -> None:
+    server.closing.set()
+    changed = asyncio.Event()
+    address = ApiServer("localhost", server.server_port, account)
+    watch = KillSwitchWatch(address, "desk", lambda command: None, lambda problem: changed.set(), SystemClock())
+    task = asyncio.create_task(watch.run())
+    await _until(lambda: len(server.lists) >= 4, changed)
+    task.cancel()
+    await asyncio.wait({task})
+    assert min(later - earlier for earlier, later in pairwise(server.lists)) >= 0.9 * FIRST_WAIT_SECONDS

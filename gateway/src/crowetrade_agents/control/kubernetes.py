@@ -15,6 +15,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -119,6 +120,7 @@ class KillSwitchWatch:
     def _work(self, tell: Callable[[Callable[[], None]], None]) -> None:
         wait = FIRST_WAIT_SECONDS
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 for command in self._list_and_watch():
                     if command is None:
@@ -126,6 +128,8 @@ class KillSwitchWatch:
                         tell(lambda: self._watching(""))
                     else:
                         tell(partial(self._put, command))
+                # A server that ends each watch at once is not asked without a pause.
+                self._stopping.wait(max(0.0, began + FIRST_WAIT_SECONDS - time.monotonic()))
             except Exception as error:  # noqa: BLE001 (the top of the thread: an answer of any shape must not end it)
                 if self._stopping.is_set():
                     return
