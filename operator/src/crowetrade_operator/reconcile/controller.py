@@ -141,7 +141,11 @@ class Controller:
             self.context.forget_namespace(item["metadata"]["namespace"])
 
     def gateway_reported(self, namespace: str, venue: str, news: GatewayNews) -> None:
-        """A gateway said something new: whom it concerns is looked at again, for figures when it is their turn."""
+        """A gateway said something new: whom it concerns is looked at again, for figures when it is their turn. Where
+        other operators work, that is KillSwitches alone."""
+        if not self.context.settings.works_in(namespace):
+            self._kills_reported(namespace, venue)
+            return
         if news.gateway is News.STATE:
             self._look_at_all_of(namespace, venue)
             if self.context.gateway_acknowledged(namespace, venue):
@@ -213,6 +217,8 @@ class Controller:
 
     def agent_reported(self, namespace: str, strategy_name: str, news: News) -> None:
         """An agent said something new."""
+        if not self.context.settings.works_in(namespace):
+            return
         key = Key(Kind.STRATEGY, namespace, strategy_name)
         if news is News.STATE:
             self.queue.add(key)
@@ -220,12 +226,20 @@ class Controller:
             self.figures.add(key)
 
     def notice_silence(self) -> None:
-        """Who has said nothing for too long is looked at again, and who depends on them."""
+        """Who has not reported for too long is looked at again, and who depends on them. Where other operators work,
+        nobody tells when a gateway is gone for good: a silent one that has a configuration is waited for all the same.
+        """
+        works_in = self.context.settings.works_in
         gateways, strategies = self.context.bus.board.notice_silence(self.context.settings.silent_after_seconds)
         for place in gateways:
-            self._look_at_all_of(*place)
+            if works_in(place[0]):
+                self._look_at_all_of(*place)
+            else:
+                self.context.bus.board.forget_gateway(*place)
+                self._kills.pop(place, None)
         for place in strategies:
-            self.queue.add(Key(Kind.STRATEGY, *place))
+            if works_in(place[0]):
+                self.queue.add(Key(Kind.STRATEGY, *place))
 
     def enqueue_all(self) -> None:
         """Everything is looked at again, after what somebody waits for: also what was changed and not looked at yet,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FINALIZER, Key
 from crowetrade_api_tests.samples import kill_manifest
 from crowetrade_operator.bus.news import GatewayNews, News
@@ -167,6 +169,33 @@ async def test_of_what_a_gateway_says() -> None:
     assert world.taken() == [LIMIT, "Strategy desk/s0"], "figures wait for their turn"
     spoke("desk", "a", GatewayNews(News.FIGURES, {"s0.other": News.STATE}))
     assert world.taken() == [LIMIT, "Strategy other/s0"]
+
+
+async def test_of_who_reports_where_another_operator_works() -> None:
+    """Nothing of it is in the cache, so a key of it would count as gone and what was reported be forgotten."""
+    world = World()
+    context = world.controller.context
+    context.settings = replace(context.settings, namespaces=("desk",))
+    world.put(kill_manifest("stop", "desk"))
+    world.taken()
+    now = [0.0]
+    board = context.bus.board
+    board.clock = lambda: now[0]
+    kills = [kill_pb2.KillAcknowledgement(namespace="desk", name="stop", generation=1)]
+    news = board.record_gateway_status(gateway_status(namespace="far", name="a", kills=kills))
+    world.controller.gateway_reported("far", "a", news)
+    assert world.taken() == ["KillSwitch desk/stop"]
+    world.controller.gateway_reported("far", "a", GatewayNews(News.FIGURES, {"s0": News.STATE}))
+    world.controller.agent_reported("far", "s0", News.STATE)
+    assert world.taken() == []
+    assert board.gateways() == [("far", "a")]
+    now[0] = 10.1
+    world.controller.notice_silence()
+    assert world.taken() == []
+    assert board.gateways() == [], "who is silent and has no configuration counts no more"
+    news = board.record_gateway_status(gateway_status(namespace="far", name="a", kills=kills))
+    world.controller.gateway_reported("far", "a", news)
+    assert world.taken() == ["KillSwitch desk/stop"]
 
 
 async def test_of_what_an_agent_says() -> None:
