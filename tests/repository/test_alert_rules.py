@@ -39,6 +39,8 @@ LAG = 'crowetrade_risk_auditor_lag_seconds{namespace="desk",venue="sim"}'
 BYTES, MAX_BYTES = (
     f'crowetrade_gateway_journal_{name}{{namespace="desk",venue="sim",pod="a"}}' for name in ("bytes", "max_bytes")
 )
+STALLED = 'crowetrade_operator_watch_stalled{kind="Pod",namespace="desk",pod="a"}'
+STALLED_EVERYWHERE = 'crowetrade_operator_watch_stalled{kind="Pod",namespace="",pod="a"}'
 OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
 LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
 WATCHES = 'crowetrade_gateway_watches_kill_switches{namespace="desk",venue="sim",pod="a"}'
@@ -210,6 +212,23 @@ CASES: dict[str, Case] = {
         "2m",
         "a has left a change waiting for more than 30 s",
         "pod=a",
+    ),
+    "a watch is stalled until the operator starts again": Case(
+        "CroweTradeWatchStalled",
+        {STALLED: "_ 1 stale"},
+        "8m",
+        "a is not told of changes: its watch of Pod in desk is stalled",
+        "pod=a,kind=Pod,namespace=desk",
+    ),
+    "a watch of all namespaces is stalled": Case(
+        "CroweTradeWatchStalled",
+        {STALLED_EVERYWHERE: "_ 1x5"},
+        "2m",
+        "a is not told of changes: its watch of Pod is stalled",
+        "pod=a,kind=Pod",
+    ),
+    "a watch was stalled before the operator started again": Case(
+        "CroweTradeWatchStalled", {STALLED: "_ 1 stale"}, "13m"
     ),
     "a change waits no more": Case("CroweTradeQueueOld", {OLDEST: "0 40 0"}, "2m"),
     "a journal fills": Case(

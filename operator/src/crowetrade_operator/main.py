@@ -103,7 +103,6 @@ class Parts:
     audit: AuditRecord
     relist: Relist
     kopf: list[Watch]
-    watch: Callable[[tuple[str, ...]], None]
 
     async def finish(self) -> None:
         """Ends what has begun, and begins nothing more."""
@@ -238,6 +237,7 @@ class Operator:
                 "bus": view.bus.run(),
                 "watches": view.watches.run(),
                 "kopf": self._watching(view.kopf),
+                "unreadable namespaces": self._asking_again(view),
                 "leader": self._lead(leading, view),
             }
             try:
@@ -261,7 +261,6 @@ class Operator:
                 "recorder": parts.context.recorder.run(),
                 "audit record": parts.audit.run(),
                 "relist": self._relisting(parts.relist),
-                "unreadable namespaces": self._asking_again(parts),
                 "Vault roles": parts.context.vault_roles.run(),
             }
             await self._first_end(work, PART_SECONDS)
@@ -289,7 +288,6 @@ class Operator:
         relist = Relist(cluster, cache, settings.namespaces, kinds=kinds)
         streams = settings.streams
         bus = Bus(settings.nats_url, StatusBoard(), self.identity, streams=streams, leadership=leadership, waits=waits)
-        await self._fill(relist)
         loop = asyncio.get_running_loop()
 
         def sink(type_: str, item: Object) -> None:
@@ -314,14 +312,16 @@ class Operator:
             threads[-1].start()
             watches.start(namespaces)
 
-        watch(relist.readable)
         try:
+            await self._fill(relist)
+            watch(relist.readable)
             yield View(cache, relist, bus, threads, watch, watches, waits)
         finally:
             for one in threads:
                 one.stop()
             for one in threads:
                 await loop.run_in_executor(None, one.join, SHUTDOWN_SECONDS)
+            relist.close()
 
     @contextlib.asynccontextmanager
     async def _leading(self, cluster: Cluster, view: View) -> AsyncIterator[Parts]:
@@ -353,7 +353,7 @@ class Operator:
         if self.identity is not None:
             self.identity.on_refusal(Refusals(trail).refused)
         audit = AuditRecord(cluster, cache, bus, trail, settings, view.relist.unreadable)
-        self.parts = Parts(context, controller, audit, view.relist, view.kopf, view.watch)
+        self.parts = Parts(context, controller, audit, view.relist, view.kopf)
         try:
             async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
                 yield self.parts
@@ -391,16 +391,15 @@ class Operator:
             except ClusterError as error:
                 log.warning("relist_failed", error=str(error))
 
-    async def _asking_again(self, parts: Parts) -> None:
-        """Namespaces that could not be read are worked in from when they can be read."""
+    async def _asking_again(self, view: View) -> None:
+        """Namespaces that could not be read are worked in from when they can be read. Who waits asks, too: otherwise it
+        would go on to report them as unreadable, and would not watch them."""
         while True:
             await asyncio.sleep(ASK_AGAIN_SECONDS)
-            try:
-                if found := await parts.relist.ask_again():
-                    parts.watch(tuple(found))
-                    parts.controller.enqueue_all()
-            except ClusterError as error:
-                log.warning("namespaces_not_read", error=str(error))
+            if found := await view.relist.ask_again():
+                view.watch(tuple(found))
+                if self.parts is not None:
+                    self.parts.controller.enqueue_all()
 
     async def _watching(self, threads: list[Watch]) -> None:
         """Raises WatchEnded when a thread of kopf has ended by itself."""

@@ -73,7 +73,10 @@ SECONDS_SINCE_EVENT = Gauge(
     f"{_PREFIX}_seconds_since_event", "Time since the last watch event of any kind.", registry=REGISTRY
 )
 WATCH_STALLED = Gauge(
-    f"{_PREFIX}_watch_stalled", "1 when a list found changes that the watch did not bring in time.", registry=REGISTRY
+    f"{_PREFIX}_watch_stalled",
+    "1 for each watch that did not bring in time what a list has found, by kind and namespace (empty: all).",
+    ["kind", "namespace"],
+    registry=REGISTRY,
 )
 NAMESPACE_UNREADABLE = Gauge(
     f"{_PREFIX}_namespace_unreadable",

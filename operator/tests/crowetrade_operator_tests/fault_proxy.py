@@ -34,6 +34,7 @@ class Fault(StrEnum):
     WATCH_DROPPED = "a watch whose connection is closed"
     WATCH_GONE = "a watch that ends with 410 Gone"
     WATCH_REFUSED = "410 Gone instead of a watch"
+    WATCH_EMPTY = "a watch that ends at once, without an event and without an error"
     LIST_FORBIDDEN = "403 instead of a list"
     PAGE_GONE = "410 Gone instead of the next page of a list"
 
@@ -44,8 +45,8 @@ _READS = _CREATIONS = _WRITES[1:]
 _WATCHES = (Fault.THROTTLED, Fault.ERROR, Fault.REQUEST_LOST)
 # How watches end, and how often. Each refusal makes kopf begin again with all that it watches.
 _ENDS = {Fault.WATCH_DROPPED: 4, Fault.WATCH_GONE: 4, Fault.WATCH_REFUSED: 1}
-BY_REQUEST = frozenset({Fault.LIST_FORBIDDEN, Fault.PAGE_GONE})
-"""What happens only where a test asks for it: see refuse_list."""
+BY_REQUEST = frozenset({Fault.LIST_FORBIDDEN, Fault.PAGE_GONE, Fault.WATCH_EMPTY})
+"""What happens only where a test asks for it: see refuse_list and empty_watches."""
 _STATUS = {
     Fault.CONFLICT: (409, "Conflict"),
     Fault.THROTTLED: (429, "TooManyRequests"),
@@ -69,6 +70,8 @@ class FaultProxy:
         self.watch_seconds = 0.0
         """How long a watch lasts at most that begins from now on, until it ends in one of the ways above; 0: as long as
         the server and the client want."""
+        self.empty_watches: frozenset[str] = frozenset()
+        """The plurals of kinds whose watches end at once."""
         self.spoiled: Counter[Fault] = Counter()
         self.too_early: list[str] = []
         """Requests that came again before the time that a Retry-After had named."""
@@ -168,6 +171,8 @@ class FaultProxy:
             return _status(*_STATUS[fault], {"Retry-After": "1"} if fault is Fault.THROTTLED else {})
         if fault is Fault.REQUEST_LOST:
             return _abort(request)
+        if fault is Fault.WATCH_EMPTY:
+            return web.Response(content_type="application/json")
         if fault is Fault.SLOW:
             await asyncio.sleep(self._slow_seconds)
         return await self._forward(request, fault)
@@ -176,6 +181,8 @@ class FaultProxy:
         if self.next:
             return self.next.pop(0)
         watch = request.query.get("watch") == "true"
+        if watch and _plural(request) in self.empty_watches:
+            return Fault.WATCH_EMPTY
         if watch and _plural(request) in self._refused:
             self._refused.discard(_plural(request))
             return Fault.WATCH_REFUSED

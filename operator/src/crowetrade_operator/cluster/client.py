@@ -42,6 +42,8 @@ LIST_TRIES = 3
 THROTTLED_TRIES = 5
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 WATCH_SECONDS = 300
+SHORT_SECONDS = 1.0
+"""A watch that ended sooner and brought nothing has failed, as for client-go."""
 _JSON = "application/json"
 _METADATA_LIST = f"{_JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,{_JSON}"
 _METADATA = f"{_JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io,{_JSON}"
@@ -139,8 +141,8 @@ class Cluster:
         metadata_only: bool = False,
     ) -> AsyncIterator[tuple[str, Object]]:
         """Changes after a list's resourceVersion, or what is there and then its changes without one, as the type of the
-        event and its object; ends after a while, as watches do. Raises ClusterError when the version is too old, and
-        when there is no answer."""
+        event and its object; ends after a while, as watches do. Raises ClusterError when the version is too old, when
+        there is no answer, and when it ends at once: who begins it again must wait then."""
         path = resource.path(namespace)
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
         query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": selector} if selector else {})
@@ -155,13 +157,17 @@ class Cluster:
                 if wait is None or tries_left == 0:
                     raise _error("watch", path, int(response.status), payload)
                 await asyncio.sleep(wait)
+            began, brought = time.monotonic(), False
             async for line in _lines(response.content.iter_any()):
+                brought = True
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise _error("watch", path, int(event["object"].get("code") or 0), event["object"])
                 yield event["type"], _typed(event["object"], resource)
         except _NO_ANSWER as error:
             raise _no_answer("watch", path, error) from error
+        if not brought and time.monotonic() - began < SHORT_SECONDS:
+            raise ClusterUnavailable("watch", path, int(response.status), "ended at once and brought nothing")
 
     async def apply(self, body: Object, subresource: str = "") -> Object:
         """Server-side apply: we own exactly the fields in the body, whoever had them before."""

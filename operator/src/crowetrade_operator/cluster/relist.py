@@ -6,14 +6,14 @@ kind whose watch has brought nothing for longer is listed; where that finds a ch
 shortly after, the watch is stalled. For what no watch can tell, everything is listed again from time to time.
 
 A namespace in which one kind cannot be listed, because it is forbidden or not there, is not worked in at all: limits
-that nobody sees would not be in force. The others go on, and it is asked for again until it can be read.
+that nobody sees would not be in force. That holds from the first list that is refused, whoever asks for it: at the
+start, when a watch has ended, or later. The others go on, and it is asked for again until it can be read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 
@@ -34,6 +34,8 @@ FOLLOWED_SECONDS = 150.0
 """So long a watch may bring nothing, not even a bookmark, until what it watches is listed again."""
 LIST_SECONDS = 3_600.0
 """After so long everything is listed again, whatever its watch brings."""
+Place = tuple[str, str]
+"""Kind and namespace of a watch; the empty namespace stands for all."""
 
 
 def is_readable(namespace: str, unreadable: Collection[str]) -> bool:
@@ -68,12 +70,16 @@ class Relist:
         self._namespaces = namespaces or ("",)
         self._clock = clock
         self._kinds = kinds
-        self._watched: dict[str, int] = {}
-        # By kind and namespace: up to which version its list was read last.
-        self._versions: dict[tuple[str, str], str] = {}
-        # By kind and namespace: when its watch brought something last, and when its list was read.
-        self._heard: dict[tuple[str, str], float] = {}
-        self._listed: dict[tuple[str, str], float] = {}
+        # The newest version that a watch has brought.
+        self._watched: dict[Place, int] = {}
+        # Up to which version a list was read last.
+        self._versions: dict[Place, str] = {}
+        # When a watch brought something last, and when its list was read.
+        self._heard: dict[Place, float] = {}
+        self._listed: dict[Place, float] = {}
+        # What was refused or forgotten, and not listed since.
+        self._unread = set[Place]()
+        self._behind: list[Place] = []
         # The cache tells what came while a list was read, of one list at a time.
         self._listing = asyncio.Lock()
         self.unreadable: dict[str, str] = {}
@@ -84,9 +90,9 @@ class Relist:
     def saw(self, item: Object, type_: str) -> None:
         """The watch has brought an object."""
         self._last_event = self._clock()
-        kind = item["kind"]
-        self._watched[kind] = max(self._watched.get(kind, 0), version_of(item))
-        metrics.WATCH_EVENTS.labels(kind, type_).inc()
+        place = item["kind"], "" if self._namespaces == ("",) else item["metadata"].get("namespace", "")
+        self._watched[place] = max(self._watched.get(place, 0), version_of(item))
+        metrics.WATCH_EVENTS.labels(item["kind"], type_).inc()
 
     def heard(self, resource: ApiResource, namespace: str) -> None:
         """The watch of a kind of a namespace has brought something, if only a bookmark. May be called in any thread."""
@@ -104,8 +110,8 @@ class Relist:
     async def fill(self) -> None:
         """Reads everything into the cache, of the namespaces that can be read."""
         for namespace in self._namespaces:
-            if await self._list(namespace, self._kinds) is None:
-                self._forget(namespace)
+            if not await self._read(namespace):
+                await self._forget(namespace)
 
     async def catch_up(self) -> None:
         """Reads again what another leader may have written a moment ago and decisions are made from, because its watch
@@ -114,7 +120,7 @@ class Relist:
         kinds = [resource for resource in self._kinds if resource.role is Role.OWN]
         for namespace in self.readable:
             if await self._list(namespace, kinds) is None:
-                self._forget(namespace)
+                await self._forget(namespace)
                 continue
             gateways, _ = await self._cluster.list(DEPLOYMENTS, namespace, f"{DEPLOYMENTS.selector},{VENUE_LABEL}")
             for item in gateways:
@@ -126,38 +132,70 @@ class Relist:
 
     async def list_again(self, resource: ApiResource, namespace: str) -> str:
         """Reads one kind of a namespace, because its watch may have lost something; returns up to which version. Raises
-        ClusterError."""
+        ClusterError, and the namespace cannot be read any more when that is a refusal."""
         await self._take(resource, namespace)
         return self.version(resource, namespace)
 
     async def ask_again(self) -> list[str]:
         """Reads the namespaces that could not be read; returns those that can be read now."""
-        return [name for name in list(self.unreadable) if await self._list(name, self._kinds) is not None]
+        found = []
+        for namespace in list(self.unreadable):
+            try:
+                if await self._read(namespace):
+                    found.append(namespace)
+            except ClusterError as error:
+                log.warning("namespace_not_read", namespace=namespace or "all", error=str(error))
+        return found
 
     async def check(self, grace: float = GRACE_SECONDS) -> None:
         """One check: what the list finds must have come by the watch when the grace is over. What is followed is not
         listed."""
-        newest: Counter[str] = Counter()
+        newest: dict[Place, int] = {}
         for namespace in self.readable:
             kinds = [resource for resource in self._kinds if not self._is_followed(resource, namespace)]
             for kind, version in (await self._list(namespace, kinds) or {}).items():
-                newest[kind] = max(newest[kind], version)
-        behind = self._behind(newest)
+                newest[kind, namespace] = version
+        behind = self._not_brought(newest)
         if behind:
             await asyncio.sleep(grace)
-            behind = self._behind({kind: newest[kind] for kind in behind})
-        self.stalled = f"the watch of {', '.join(behind)} is stalled" if behind else ""
-        metrics.WATCH_STALLED.set(bool(behind))
-        if behind:
-            log.error("watch_stalled", kinds=behind)
+            behind = self._not_brought({place: newest[place] for place in behind})
+        self._tell_behind(behind)
+
+    def close(self) -> None:
+        """Takes its series away: another one may read these namespaces, in another process."""
+        self._tell_behind([])
+        for namespace in self.unreadable:
+            metrics.NAMESPACE_UNREADABLE.remove(namespace)
+
+    def _tell_behind(self, behind: list[Place]) -> None:
+        for place in self._behind:
+            metrics.WATCH_STALLED.remove(*place)
+        self._behind = behind
+        for place in behind:
+            metrics.WATCH_STALLED.labels(*place).set(1)
+        names = [f"{kind} in {namespace}" if namespace else kind for kind, namespace in behind]
+        self.stalled = f"the watch of {', '.join(names)} is stalled" if names else ""
+        if names:
+            log.error("watch_stalled", watches=names)
 
     def _is_followed(self, resource: ApiResource, namespace: str) -> bool:
         place, now = (resource.kind, namespace), self._clock()
         heard, listed = self._heard.get(place, float("-inf")), self._listed.get(place, float("-inf"))
         return now - heard < FOLLOWED_SECONDS and now - listed < LIST_SECONDS
 
-    def _behind(self, newest: Mapping[str, int]) -> list[str]:
-        return sorted(kind for kind, version in newest.items() if version > self._watched.get(kind, 0))
+    def _not_brought(self, newest: Mapping[Place, int]) -> list[Place]:
+        return sorted(place for place, version in newest.items() if version > self._watched.get(place, 0))
+
+    async def _read(self, namespace: str) -> bool:
+        """Lists all of a namespace; tells whether it can be read now. What was refused or forgotten meanwhile has to be
+        listed again first. Raises ClusterUnavailable."""
+        listed = await self._list(namespace, self._kinds)
+        if listed is None or any((resource.kind, namespace) in self._unread for resource in self._kinds):
+            return False
+        if self.unreadable.pop(namespace, None) is not None:
+            metrics.NAMESPACE_UNREADABLE.remove(namespace)
+            log.info("namespace_readable", namespace=namespace or "all")
+        return True
 
     async def _list(self, namespace: str, kinds: Sequence[ApiResource]) -> dict[str, int] | None:
         """Lists these kinds of a namespace into the cache; returns the newest version of each that was missing there,
@@ -166,22 +204,23 @@ class Relist:
         for resource in kinds:
             try:
                 missed = await self._take(resource, namespace)
-            except (ClusterRefused, NotFound) as error:
-                self._not_read(namespace, resource, error)
+            except (ClusterRefused, NotFound):
                 return None
             newest[resource.kind] = max((version_of(item) for item in missed), default=0)
-        if self.unreadable.pop(namespace, None) is not None:
-            metrics.NAMESPACE_UNREADABLE.remove(namespace)
-            log.info("namespace_readable", namespace=namespace or "all")
         return newest
 
     async def _take(self, resource: ApiResource, namespace: str) -> list[Object]:
         """Lists one kind of a namespace into the cache; returns what was missing there or had gone."""
         async with self._listing:
             self._cache.begin_list()
-            items, version = await self._cluster.list(
-                resource, namespace, resource.selector, metadata_only=resource.metadata_only
-            )
+            try:
+                items, version = await self._cluster.list(
+                    resource, namespace, resource.selector, metadata_only=resource.metadata_only
+                )
+            except (ClusterRefused, NotFound) as error:
+                self._not_read(namespace, resource, error)
+                raise
+            self._unread.discard((resource.kind, namespace))
             self._versions[resource.kind, namespace] = version
             self._listed[resource.kind, namespace] = self._clock()
             return self._cache.replace(resource, namespace, items, version)
@@ -191,13 +230,16 @@ class Relist:
             f"{resource.plural} cannot be listed, so nothing is changed there: {error.message.strip()}"
             f"{what_to_look_at(resource, error.code)}"
         )
+        self._unread.add((resource.kind, namespace))
         metrics.NAMESPACE_UNREADABLE.labels(namespace).set(1)
         if self.unreadable.get(namespace) != text:
             log.error("namespace_unreadable", namespace=namespace or "all", error=text)
         self.unreadable[namespace] = text
 
-    def _forget(self, namespace: str) -> None:
+    async def _forget(self, namespace: str) -> None:
         """What was read of it already is half of the objects."""
-        for resource in self._kinds:
-            self._cache.begin_list()
-            self._cache.replace(resource, namespace, (), "0")
+        async with self._listing:
+            for resource in self._kinds:
+                self._unread.add((resource.kind, namespace))
+                self._cache.begin_list()
+                self._cache.replace(resource, namespace, (), "0")

@@ -3,9 +3,10 @@
 kopf watches our own kinds; it keeps whole objects, and what it does with each event costs as much as the reconcile that
 the event leads to. Of children the API server sends what is compared, or metadata alone (see resources.py).
 
-A watch that ends in time goes on from the last version that it has brought. One that breaks, or whose version is too
-old, lists its kind again: an API server that comes back from a backup counts from an earlier version, and would send
-nothing until it has caught up.
+A watch that ends in time goes on from the last version that it has brought. One that breaks, that ends at once, or
+whose version is too old, lists its kind again: an API server that comes back from a backup counts from an earlier
+version, and would send nothing until it has caught up. Where that list is refused, the namespace cannot be read from
+then on (see relist.py).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.resources import ApiResource
-from crowetrade_operator.errors import ClusterError
+from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 
 log = structlog.get_logger()
 
@@ -70,6 +71,9 @@ class Watches:
             try:
                 await self._relist.list_again(*place)
                 delay = FIRST_DELAY
+            except (ClusterRefused, NotFound):
+                # The namespace cannot be read; all of it is listed before it counts as readable again.
+                continue
             except ClusterError as error:
                 log.info("kind_not_listed", kind=place[0].kind, namespace=place[1] or "all", error=str(error))
                 self.list_again(*place)
@@ -91,7 +95,8 @@ class Watches:
                     if type_ != "BOOKMARK":
                         self._sink(type_, item)
             except ClusterError as error:
-                tell = log.info if delay < LAST_DELAY else log.warning
+                is_told = namespace in self._relist.unreadable
+                tell = log.info if delay < LAST_DELAY or is_told else log.warning
                 tell("watch_broken", kind=resource.kind, namespace=namespace or "all", error=str(error))
                 version = ""
                 if clock() - began > LAST_DELAY:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crowetrade_operator.cluster.cache import Cache
-from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, SERVICES, ApiResource
-from crowetrade_operator.cluster.watch import Watches
+from crowetrade_operator.cluster.watch import FIRST_DELAY, Watches
+from crowetrade_operator_tests.fault_proxy import Fault, FaultProxy
+from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process.stopping import cancelled
 
@@ -35,7 +39,7 @@ class Scene:
         self.relist = Relist(cluster, self.cache, (namespace,), kinds=KINDS)
         self.brought: list[tuple[str, str]] = []
         self.sent: dict[str, Object] = {}
-        self._watches = Watches(cluster, self.relist, self._take, KINDS)
+        self.watches = Watches(cluster, self.relist, self._take, KINDS)
         self._namespace = namespace
 
     def _take(self, type_: str, item: Object) -> None:
@@ -48,8 +52,8 @@ class Scene:
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        self._watches.start((self._namespace,))
-        task = asyncio.create_task(self._watches.run())
+        self.watches.start((self._namespace,))
+        task = asyncio.create_task(self.watches.run())
         try:
             yield
         finally:
@@ -113,3 +117,51 @@ async def test_a_watch_that_brings_something_is_heard_of(cluster: Cluster, names
     await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "later"))
     await scene.relist.check(grace=0.0)
     assert scene.cache.get("ConfigMap", namespace, "later") is None
+
+
+async def test_a_watch_that_ends_at_once_is_begun_again_more_and_more_slowly(
+    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
+        line = await connect(str(proxy.kubeconfig(tmp_path)))
+        scene = Scene(line, namespace)
+        await scene.relist.fill()
+        proxy.empty_watches = frozenset({CONFIG_MAPS.plural})
+        began = time.monotonic()
+        async with scene.watching():
+            await until("five watches", lambda: proxy.spoiled[Fault.WATCH_EMPTY] >= 5)
+            # Each pause is at least half of its delay, and the delay doubles.
+            assert time.monotonic() - began >= FIRST_DELAY / 2 * (1 + 2 + 4 + 8)
+            await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "meanwhile"))
+            await until("the list", lambda: scene.cache.get("ConfigMap", namespace, "meanwhile") is not None)
+            proxy.empty_watches = frozenset()
+            await until("a watch that lasts", lambda: CONFIG_MAPS.plural in proxy.watches())
+            await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "later"))
+            await until("the watch to go on", lambda: ("ADDED", "later") in scene.brought)
+        await line.close()
+
+
+async def test_what_may_not_be_listed_after_a_watch_has_ended_makes_the_namespace_unreadable(
+    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """Also to who lists for somebody else's watch; and one kind that can be listed again is not all of them."""
+    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
+        line = await connect(str(proxy.kubeconfig(tmp_path)))
+        scene = Scene(line, namespace)
+        await scene.relist.fill()
+        async with scene.watching():
+            await until("both watches", lambda: proxy.watches().keys() == {"configmaps", "services"})
+            proxy.refuse_list("configmaps", Fault.LIST_FORBIDDEN)
+            assert proxy.end_watches("configmaps", Fault.WATCH_GONE) == 1
+            await until("it not to be readable", lambda: scene.relist.readable == ())
+            assert "configmaps cannot be listed" in scene.relist.unreadable[namespace]
+            await until("the watch to begin again", lambda: "configmaps" in proxy.watches())
+            assert scene.relist.readable == (), "the other kinds have not been listed again"
+            assert await scene.relist.ask_again() == [namespace]
+            proxy.refuse_list("services", Fault.LIST_FORBIDDEN)
+            scene.watches.list_again(SERVICES, namespace)
+            await until("it not to be readable", lambda: scene.relist.readable == ())
+            assert await scene.relist.ask_again() == [namespace]
+            assert scene.relist.unreadable == {}
+        scene.relist.close()
+        await line.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ from nats.aio.client import Client
 from crowetrade import subjects
 from crowetrade.config.v1 import config_pb2
 from crowetrade_operator import main, metrics
+from crowetrade_operator.cluster import client
 from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.lease import Elector
 from crowetrade_operator.cluster.resources import (
     CONFIG_MAPS,
     KILL_SWITCHES,
@@ -21,6 +24,7 @@ from crowetrade_operator.cluster.resources import (
     NAMESPACES,
     NETWORK_POLICIES,
     RISK_LIMITS,
+    SERVICES,
     STRATEGIES,
     VENUES,
     ApiResource,
@@ -28,7 +32,7 @@ from crowetrade_operator.cluster.resources import (
 )
 from crowetrade_operator.decide.changes import WHILE_AWAY, WHILE_UNREADABLE
 from crowetrade_operator.reconcile import audit_record
-from crowetrade_operator.settings import Settings
+from crowetrade_operator.settings import LeaseTimes, Settings
 from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
 from crowetrade_operator_tests.integration.trail import Row, changes_told
 from crowetrade_operator_tests.samples import (
@@ -68,9 +72,13 @@ def _may(verbs: list[str], groups: list[str], resources: list[str]) -> Object:
 
 
 async def _allow(cluster: Cluster, namespace: str, name: str, rule: Object) -> None:
-    group = ROLES.group
     role = {"apiVersion": ROLES.api_version, "kind": "Role", "metadata": {"name": name}, "rules": [rule]}
     await cluster.create(ROLES, namespace, role)
+    await _bind(cluster, namespace, name)
+
+
+async def _bind(cluster: Cluster, namespace: str, name: str) -> None:
+    group = ROLES.group
     binding = {
         "apiVersion": ROLES.api_version,
         "kind": "RoleBinding",
@@ -149,6 +157,82 @@ async def test_a_namespace_that_is_forbidden_stops_nobody_and_is_picked_up_when_
             assert (relist.unreadable, _unreadable(other)) == ({}, None)
             await cluster.create(VENUES, other, venue_manifest("later", other))
             await until("the watch to bring what comes later", lambda: _has(cluster, other, "venue-later"))
+
+
+async def test_a_right_that_is_withdrawn_while_it_works_stops_work_there_at_once_and_until_it_is_back(
+    api_server: ApiServer,
+    cluster: Cluster,
+    namespace: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That is, when the watch ends that had begun with it: until then the watch brings everything. The next look at all
+    is minutes away."""
+    monkeypatch.setattr(main, "ASK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(client, "WATCH_SECONDS", 2)
+    other = f"{namespace}-other"
+    await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    await _allow(cluster, namespace, "work", _may(["*"], ["*"], ["*"]))
+    seen = [resource.plural for resource in watched() if resource is not SERVICES]
+    await _allow(cluster, other, "some", _may(["*"], ["*"], [*seen, "*/status", "*/finalizers"]))
+    await _allow(cluster, other, "services", _may(["*"], ["*"], [SERVICES.plural]))
+    both = replace(settings, kubeconfig=str(api_server.powerless), namespaces=(other, namespace))
+    async with nats_client(settings.nats_url) as bus, running(both) as operator:
+        desk, there = (Desk(cluster, place, bus, operator) for place in (namespace, other))
+        for one in (desk, there):
+            await one.create(VENUES, venue_manifest())
+            await until("it to work", functools.partial(one.exists, SERVICES, "venue-sim-fx"))
+        relist, controller = desk.parts.relist, desk.parts.controller
+        assert relist.unreadable == {}
+
+        await cluster.delete(BINDINGS, other, "services")
+        await until("it not to be readable", lambda: relist.readable == (namespace,))
+        assert "services cannot be listed, so nothing is changed there" in relist.unreadable[other]
+        assert _unreadable(other) == 1.0
+        later = await there.create(VENUES, venue_manifest("later"))
+        await cluster.delete(SERVICES, other, "venue-sim-fx")
+        await there.noticed(later)
+        controller.enqueue_all()
+        await there.idle()
+        assert "finalizers" not in (await there.get(VENUES, "later"))["metadata"]
+        assert not await there.exists(SERVICES, "venue-sim-fx")
+        await desk.create(VENUES, venue_manifest("later"))
+        await until("it to work elsewhere", lambda: desk.exists(SERVICES, "venue-later"))
+
+        await _bind(cluster, other, "services")
+        await until("it to work there again", lambda: there.exists(SERVICES, "venue-later"))
+        await until("what went meanwhile to be back", lambda: there.exists(SERVICES, "venue-sim-fx"))
+        assert (relist.unreadable, _unreadable(other)) == ({}, None)
+
+
+async def test_who_waits_reports_no_namespace_that_can_be_read_again(
+    api_server: ApiServer,
+    cluster: Cluster,
+    namespace: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its own series would keep the alert firing, and it would begin to work without a watch of the namespace."""
+    monkeypatch.setattr(main, "ASK_AGAIN_SECONDS", 0.1)
+    other = f"{namespace}-other"
+    await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    await _allow(cluster, namespace, "work", _may(["*"], ["*"], ["*"]))
+    # Nobody renews it: it has to last.
+    lasting = LeaseTimes(duration=90.0, renew=60.0, retry=0.2)
+    leads = Elector(cluster, namespace, settings.lease_name, "another", lasting)
+    assert await leads.take()
+    both = replace(settings, kubeconfig=str(api_server.powerless), namespaces=(other, namespace))
+    async with started(both) as (operator, task):
+        await until("the namespace not to be readable", lambda: _unreadable(other) == 1.0)
+        await _allow(cluster, other, "work", _may(["*"], ["*"], ["*"]))
+        await until("the namespace to be readable", lambda: _unreadable(other) is None)
+        assert operator.parts is None, "another one leads"
+        await leads.release()
+        await working(operator, task)
+        assert operator.parts is not None
+        assert operator.parts.relist.unreadable == {}
+        await cluster.create(VENUES, other, venue_manifest("sim-fx", other))
+        await until("the watch to bring it", lambda: _has(cluster, other, "venue-sim-fx"))
 
 
 async def test_what_cannot_be_read_after_a_restart_was_neither_deleted_nor_created(
