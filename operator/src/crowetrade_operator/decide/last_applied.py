@@ -33,7 +33,8 @@ def with_record(desired: Object, children: Sequence[Object]) -> Object:
     """A Deployment with the record of all of these children that are recorded; of other kinds, the object itself."""
     if desired["kind"] != "Deployment":
         return desired
-    text = json.dumps([item for item in children if item["kind"] in RECORDED], sort_keys=True, separators=(",", ":"))
+    recorded = sorted((item for item in children if item["kind"] in RECORDED), key=_key)
+    text = json.dumps(recorded, sort_keys=True, separators=(",", ":"))
     record = base64.b64encode(zlib.compress(text.encode())).decode()
     metadata = desired["metadata"]
     annotations = {

@@ -67,8 +67,8 @@ def ready_pods(deployments: Iterable[Object | None]) -> int:
 
 
 def runs(deployments: Iterable[Object | None]) -> bool:
-    """Whether one of the Deployments has a ready pod. Until its controller has seen the last change of a Deployment, the
-    pod of before counts: whoever edits a Deployment has not stopped it yet, and it may be put back in time."""
+    """Whether one of the Deployments has a ready pod. Until its controller has seen the last change of a Deployment,
+    the pod of before counts: whoever edits a Deployment has not stopped it yet, and it may be put back in time."""
     return any(
         _ready_replicas(item) if _seen(item) else int(_status(item).get("readyReplicas") or 0)
         for item in deployments

@@ -187,7 +187,7 @@ def test_a_record_that_cannot_be_read_says_nothing(text: str) -> None:
 def test_what_does_not_fit_into_an_annotation_is_not_recorded() -> None:
     item = running()[EXECUTION]
     noise = "".join(random.Random(1).choices("0123456789abcdef", k=3 * LONGEST))
-    large = with_record(item, [{"kind": "ConfigMap", "data": {"noise": noise}}])
+    large = with_record(item, [{"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"noise": noise}}])
     assert len(large["metadata"]["annotations"][APPLIED_ANNOTATION]) < 100
     assert has_record(large), "it is not written again and again"
     assert kept(Children([large])) == []
