@@ -86,7 +86,6 @@ class ExitCode(IntEnum):
 class _File(ApiModel):
     namespace: str
     name: str
-    generation: int = 0
     # Fields of the spec that travel by the bus or are a matter of the operator.
     _left_out: ClassVar[set[str]] = {"suspend"}
 
@@ -130,7 +129,6 @@ class StrategyFile(_File):
         return cls(
             namespace=strategy.namespace,
             name=strategy.name,
-            generation=strategy.metadata.generation,
             spec=strategy.spec,
             gateways=gateways,
             instruments=[ListedInstrument(**instruments[key].model_dump(), venue=key[0]) for key in traded],
@@ -236,7 +234,6 @@ class VenueFile(_File):
         return cls(
             namespace=venue.namespace,
             name=venue.name,
-            generation=venue.metadata.generation,
             spec=venue.spec,
             recordings=recording_files(simulated.data) if simulated is not None else [],
         )

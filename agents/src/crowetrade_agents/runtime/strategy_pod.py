@@ -63,7 +63,7 @@ async def run_strategy(
     watchdog = StageWatchdog(process.running, write_termination_message)
     watchdog.start()
     await health.serve(pod.http_port)
-    _log.info("strategy_started", generation=config.generation, config_hash=pod.config_hash)
+    _log.info("strategy_started", config_hash=pod.config_hash)
     try:
         async with (
             running(identity, partial(health.set_ready, "identity"), stopping),

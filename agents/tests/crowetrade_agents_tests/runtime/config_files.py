@@ -19,7 +19,6 @@ def strategy_json(
     return {
         "namespace": NAMESPACE,
         "name": STRATEGY,
-        "generation": 3,
         "spec": {
             "mode": "Paper",
             "capital": {"amount": "1000000", "currency": "USD"},

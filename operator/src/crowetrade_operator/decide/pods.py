@@ -66,6 +66,16 @@ def ready_pods(deployments: Iterable[Object | None]) -> int:
     return sum(min(1, _ready_replicas(item)) for item in deployments)
 
 
+def runs(deployments: Iterable[Object | None]) -> bool:
+    """Whether one of the Deployments has a ready pod. Until its controller has seen the last change of a Deployment,
+    the pod of before counts: whoever edits a Deployment has not stopped it yet, and it may be put back in time."""
+    return any(
+        _ready_replicas(item) if _seen(item) else int(_status(item).get("readyReplicas") or 0)
+        for item in deployments
+        if item is not None
+    )
+
+
 def rolled_out(deployment: Object | None) -> bool:
     """Whether the Deployment controller has brought the last template to all pods."""
     return deployment is not None and _seen(deployment) and int(_status(deployment).get("updatedReplicas") or 0) >= 1

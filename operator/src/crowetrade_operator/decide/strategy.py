@@ -13,11 +13,11 @@ from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.decide import strategy_deletion, strategy_moves
+from crowetrade_operator.decide import last_applied, strategy_deletion, strategy_moves
 from crowetrade_operator.decide.observed import Children, Moment, NamespaceView, StrategyVenues
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings
-from crowetrade_operator.decide.pods import Workload, ready_pods, workload
+from crowetrade_operator.decide.pods import Workload, runs, workload
 from crowetrade_operator.desired import identity
 from crowetrade_operator.desired.configmap import config_hash, strategy_config_map, strategy_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments
@@ -93,7 +93,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     ]
     found = references(strategy, venues.present, observed.around.namespace_labels)
     if isinstance(found, Problem):
-        return Plan(apply=steady, finalizer=True)
+        return Plan(apply=[*steady, *last_applied.kept(observed.children)], finalizer=True)
     left = observed.runs_at - {venues.addresses[name] for name in strategy.venues}
     recorded = {item.address for item in strategy.status.venues}
     if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues) or not left <= recorded:
@@ -101,12 +101,13 @@ def plan(observed: Observed, settings: Settings) -> Plan:
         return Plan(apply=steady, finalizer=True, requeue_after_seconds=STATUS_SECONDS)
     content = strategy_content(strategy, found, settings)
     deployments = strategy_deployments(strategy, config_hash(content), settings)
+    wanted = [strategy_config_map(strategy, content, settings), *deployments]
     unwanted = _unwanted(observed, deployments)
     blocked_by = _rollout_blocked_by(observed, deployments, unwanted)
-    if blocked_by:
-        return Plan(apply=steady, finalizer=True, rollout_blocked_by=blocked_by)
-    children = [*steady, strategy_config_map(strategy, content, settings), *deployments]
-    return Plan(apply=children, delete=unwanted, finalizer=True)
+    if blocked_by and not last_applied.lacks(observed.children, wanted):
+        kept = last_applied.kept(observed.children)
+        return Plan(apply=[*steady, *kept], finalizer=True, rollout_blocked_by=blocked_by)
+    return Plan(apply=[*steady, *wanted], delete=unwanted, finalizer=True)
 
 
 def _unwanted(observed: Observed, deployments: Iterable[Object]) -> list[Object]:
@@ -122,7 +123,9 @@ def _rollout_blocked_by(observed: Observed, deployments: Sequence[Object], unwan
         found is not None and _applied_hash(with_hash(wanted)) != _applied_hash(found)
         for wanted, found in zip(deployments, live, strict=True)
     )
-    if not (changed or unwanted) or not _run(observed) or observed.strategy.spec.agents.update_policy == "Immediate":
+    # Once all of another topology are there, those of the one before only have to go.
+    moves = unwanted and None in live
+    if not (changed or moves) or not _run(observed) or observed.strategy.spec.agents.update_policy == "Immediate":
         return ""
     exposure = strategy_moves.exposure(observed.venues)
     if not exposure:
@@ -137,7 +140,7 @@ def _run(observed: Observed) -> bool:
     """Whether agents do their work, so that a restart would take something away. Those whose gateway restarts are not
     ready meanwhile, and still work: an upgrade would otherwise restart all of them with the gateways. Whoever has just
     begun to lead has not heard them yet."""
-    if ready_pods(observed.children.of_kind("Deployment")) > 0 or not observed.agents_are_known:
+    if runs(observed.children.of_kind("Deployment")) or not observed.agents_are_known:
         return True
     return any(not agent.problems for agent in observed.agents)
 

@@ -6,9 +6,9 @@ down only when a person has cleared the halt JournalBelowRecord and the gateway 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from crowetrade_api.files import VENUE_FILE
 from crowetrade_api.gateway_config import bound_strategies, with_record
 from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.common import cut
@@ -16,7 +16,7 @@ from crowetrade_api.v1alpha1.venueconnection import (
     VenueConnection,
 )
 from crowetrade_operator.cluster.objects import Note, Object
-from crowetrade_operator.decide import venueconnection_deletion, venueconnection_rollout
+from crowetrade_operator.decide import last_applied, venueconnection_deletion, venueconnection_rollout
 from crowetrade_operator.decide.observed import NamespaceView, ObservedVenue
 from crowetrade_operator.decide.plan import (
     Plan,
@@ -49,11 +49,11 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
     if isinstance(venue, VenueConnection) and not venue.paused:
         children = _children(venue, around, settings)
         deployment = next((item for item in children if item["kind"] == "Deployment"), None)
-        restart = venueconnection_rollout.restart(observed, venue, deployment, settings) if deployment else None
+        if deployment is not None:
+            restart = venueconnection_rollout.restart(observed, venue, children, deployment, settings)
+        if (restart is not None and restart.rollout_blocked_by) or deployment is None:
+            children = _as_it_runs(children, observed)
     blocked_by = restart.rollout_blocked_by if restart is not None else ""
-    if blocked_by:
-        # The ConfigMap, too: a pod that restarts by itself must read what it was made for.
-        children = [item for item in children if item["kind"] not in ("ConfigMap", "Deployment")]
     if not around.guests_are_known:
         # Who trades here and cannot be seen would lose the gateway.
         children = [item for item in children if item["kind"] != "NetworkPolicy"]
@@ -71,6 +71,15 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
         if blocked_by or not around.guests_are_known
         else LOOK_AGAIN_SECONDS,
     )
+
+
+def _as_it_runs(children: Sequence[Object], observed: ObservedVenue) -> list[Object]:
+    """The children, with a gateway that runs as it was applied last. Its ConfigMap, too: a pod that restarts by itself
+    must read what it was made for."""
+    if not observed.children.of_kind("Deployment"):
+        return list(children)
+    others = [item for item in children if item["kind"] not in last_applied.RECORDED]
+    return [*others, *last_applied.kept(observed.children)]
 
 
 def _halts_cleared(observed: ObservedVenue) -> bool:
@@ -119,7 +128,5 @@ def _children(venue: VenueConnection, around: NamespaceView, settings: Settings)
         *identity.certificates(venue, settings),
     ]
     if not vault_missing(venue, settings):
-        # The generation is in the file but must not restart the gateway; Vault Agent's file must.
-        data = {**children[1]["data"], VENUE_FILE: config_hash(content)}
-        children.append(venue_deployment(venue, config_hash(data), settings))
+        children.append(venue_deployment(venue, config_hash(children[1]["data"]), settings))
     return children

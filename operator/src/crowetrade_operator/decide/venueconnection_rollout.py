@@ -3,6 +3,7 @@ namespace at once. So neither a change of many manifests nor an upgrade of the o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,9 +14,10 @@ from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.decide import last_applied
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import Plan, outdated
-from crowetrade_operator.decide.pods import rolled_out
+from crowetrade_operator.decide.pods import rolled_out, runs
 from crowetrade_operator.settings import Settings
 
 SHOWN = 5
@@ -29,12 +31,17 @@ class Restart:
     reason: Reason = Reason.ROLLING_OUT
 
 
-def restart(observed: ObservedVenue, venue: VenueConnection, wanted: Object, settings: Settings) -> Restart | None:
-    """None when nobody is interrupted: the Deployment stays as it is, or no gateway is ready."""
+def restart(
+    observed: ObservedVenue, venue: VenueConnection, children: Sequence[Object], wanted: Object, settings: Settings
+) -> Restart | None:
+    """None when nobody is interrupted: the Deployment stays as it is, or no gateway is ready. `wanted` is the
+    Deployment among the children of the change."""
     live = observed.children.get("Deployment", wanted["metadata"]["name"])
-    if live is None or _applied_hash(live) == _applied_hash(with_hash(wanted)) or observed.workload.ready == 0:
+    if live is None or _applied_hash(live) == _applied_hash(with_hash(wanted)) or not runs([live]):
         return None
-    return _waits_for_quiet(observed, venue) or _waits_for_turn(observed, settings) or Restart()
+    recorded = [item for item in children if item["kind"] in last_applied.RECORDED]
+    quiet = None if last_applied.lacks(observed.children, recorded) else _waits_for_quiet(observed, venue)
+    return quiet or _waits_for_turn(observed, settings) or Restart()
 
 
 def _waits_for_quiet(observed: ObservedVenue, venue: VenueConnection) -> Restart | None:

@@ -40,8 +40,8 @@ def venue_content(venue: VenueConnection) -> dict[str, Any]:
 
 
 def config_hash(content: dict[str, Any]) -> str:
-    """Hash of what a process reads; the generation alone does not change it."""
-    text = json.dumps({key: value for key, value in content.items() if key != "generation"}, sort_keys=True)
+    """Hash of what a process reads."""
+    text = json.dumps(content, sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 

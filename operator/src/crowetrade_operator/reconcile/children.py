@@ -30,6 +30,7 @@ from crowetrade_operator.cluster.events import Recorder
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.cluster.packed import Packed
 from crowetrade_operator.cluster.resources import BY_KIND
+from crowetrade_operator.decide.last_applied import has_record, with_record
 from crowetrade_operator.decide.plan import Refusal
 from crowetrade_operator.errors import ClusterRefused, Conflict, NamespaceTerminating
 from crowetrade_operator.reconcile.writes import Writes
@@ -102,7 +103,7 @@ class ChildWriter:
         done = Applied()
         for child in children:
             try:
-                await self._bring(key, owner, with_hash(child), done)
+                await self._bring(key, owner, with_hash(child), done, children)
             except ClusterRefused as error:
                 tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
                 kind, name = child["kind"], child["metadata"]["name"]
@@ -121,7 +122,9 @@ class ChildWriter:
         await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
         log.info("deleted", kind=item["kind"], namespace=metadata["namespace"], name=metadata["name"])
 
-    async def _bring(self, key: Key, owner: Metadata, desired: Object, done: Applied) -> None:
+    async def _bring(
+        self, key: Key, owner: Metadata, desired: Object, done: Applied, children: Sequence[Object]
+    ) -> None:
         address = address_of(desired)
         live = self.cache.get(*address)
         if live is None:
@@ -129,14 +132,14 @@ class ChildWriter:
             if wait:
                 done.look_again(wait)
                 return
-            live = await self._create(key, owner, desired)
+            live = await self._create(key, owner, with_record(desired, children))
             if live is None:
                 return
         if not self._may_write(desired, live, owner):
             done.refusal = _taken(desired, key)
             done.look_again(NAME_TAKEN_SECONDS)
             return
-        await self._update(key, owner, desired, live, done)
+        await self._update(key, owner, desired, live, done, children)
 
     def _may_write(self, desired: Object, live: Object, owner: Metadata) -> bool:
         """Ours, or it has our content, which names the owner's uid, and somebody took its owner away."""
@@ -162,12 +165,14 @@ class ChildWriter:
             self._tell(key, owner, f"{_named(desired)} was deleted, and was made again.", address)
         return None
 
-    async def _update(self, key: Key, owner: Metadata, desired: Object, live: Object, done: Applied) -> None:
+    async def _update(
+        self, key: Key, owner: Metadata, desired: Object, live: Object, done: Applied, children: Sequence[Object]
+    ) -> None:
         address, current = address_of(desired), has_content(desired, live)
         packed = self.cache.packed(*address)
         known = packed is not None and self._unchanged.get(address) is packed
         found = drifts(desired, live) if current and not known else []
-        if current and not found:
+        if current and not found and (known or has_record(live)):
             if packed is not None:
                 self._unchanged[address] = packed
             metrics.APPLIES_SKIPPED.inc()
@@ -176,11 +181,11 @@ class ChildWriter:
         if wait:
             done.look_again(wait)
             return
-        stored = await self._apply(desired, live["metadata"]["uid"])
+        stored = await self._apply(with_record(desired, children), live["metadata"]["uid"])
         self._deleted.discard(address)  # somebody took away the label that the watch selects
-        self._stored(stored, "repair" if current else "update")
+        self._stored(stored, "repair" if found else "update")
         self.writes.wrote(address, repair=current)
-        if current:
+        if found:
             self._tell(key, owner, _repaired(desired, found), address)
 
     async def _apply(self, desired: Object, uid: str) -> Object:

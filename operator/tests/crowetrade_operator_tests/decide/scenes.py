@@ -13,6 +13,7 @@ from crowetrade_api.names import FIELD_MANAGER, FINALIZER
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
 from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.times import rfc3339, unix_of
+from crowetrade_operator.decide.last_applied import RECORDED, with_record
 from crowetrade_operator.decide.observed import GatewayView, Moment, NamespaceView
 from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator_tests.samples import account, change, gateway_status, limit, strategy_manifest, venue
@@ -122,7 +123,7 @@ def live(item: Object, ready: int = 1, **status: Any) -> Object:
 
 def applied(plan: Plan, ready: int = 1) -> list[Object]:
     """The children after a plan was carried out and the pods came up."""
-    return [live(item, ready) for item in plan.apply]
+    return [with_record(live(item, ready), plan.apply) for item in plan.apply]
 
 
 def pod(name: str = "p", container: Object | None = None, **status: Any) -> Object:
@@ -137,6 +138,11 @@ def pod(name: str = "p", container: Object | None = None, **status: Any) -> Obje
 def names(items: Sequence[Object], kind: str = "Deployment") -> list[str]:
     """Names of the objects of a kind."""
     return [item["metadata"]["name"] for item in items if item["kind"] == kind]
+
+
+def recorded(items: Sequence[Object]) -> list[Object]:
+    """The ConfigMap and the Deployments."""
+    return [item for item in items if item["kind"] in RECORDED]
 
 
 def told(conditions: Sequence[Condition], type_: ConditionType) -> Condition:

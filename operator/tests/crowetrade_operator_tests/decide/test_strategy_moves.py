@@ -30,6 +30,7 @@ from crowetrade_operator_tests.decide.scenes import (
     names,
     namespace_view,
     position,
+    recorded,
     silent,
     told,
 )
@@ -88,6 +89,10 @@ def running() -> list[Object]:
     """The children as they were applied when the strategy named the old venue."""
     before = naming("sim-fx", AT_OLD)
     return applied(plan(seen(before, FLAT, []), SETTINGS))
+
+
+def _as_before() -> list[Object]:
+    return recorded(plan(seen(naming("sim-fx", AT_OLD), FLAT, []), SETTINGS).apply)
 
 
 def use_of(observed: Observed, planned: Plan | None = None) -> dict[str, str]:
@@ -237,7 +242,7 @@ def test_with_a_position_a_move_waits_and_the_old_venue_stays_reachable() -> Non
     observed = seen(naming("sim-b", LEAVES_OLD, AT_NEW), LONG)
     planned = plan(observed, SETTINGS)
     assert "position 1000 EUR-USD at venue sim-fx" in planned.rollout_blocked_by
-    assert names(planned.apply) == []
+    assert recorded(planned.apply) == _as_before()
     (policy,) = [item for item in planned.apply if item["kind"] == "NetworkPolicy"]
     assert "sim-fx" in str(policy)
     assert "sim-b" in str(policy)
@@ -327,8 +332,7 @@ def test_what_cannot_be_found_leaves_what_runs_as_it_is(case: str) -> None:
     of, venues, reason = UNRESOLVED[case]
     observed = seen(of, LONG, venues=venues)
     planned = plan(observed, SETTINGS)
-    assert names(planned.apply) == []
-    assert names(planned.apply, "ConfigMap") == []
+    assert recorded(planned.apply) == _as_before(), "and what others do to it is put back"
     (policy,) = [item for item in planned.apply if item["kind"] == "NetworkPolicy"]
     assert "sim-fx" in str(policy), "its agents still reach the venue"
     assert state_at(OLD, of) == TRADING

@@ -24,6 +24,7 @@ from crowetrade_operator_tests.decide.scenes import (
     names,
     namespace_view,
     position,
+    recorded,
     silent,
     two_venues,
 )
@@ -75,6 +76,10 @@ def running(ready: int = 1) -> list[Object]:
     return applied(plan(seen(BEFORE), SETTINGS), ready)
 
 
+def just_edited(children: Sequence[Object]) -> list[Object]:
+    return [{**item, "metadata": {**item["metadata"], "generation": 2}} for item in children]
+
+
 def last_known(quantity: str, wanted: Strategy = AFTER) -> Strategy:
     """The strategy with a position in its status, which an operator before us wrote."""
     status = {"position": [{"symbol": "EUR-USD", "venue": "sim-fx", "quantity": quantity}]}
@@ -112,6 +117,10 @@ HELD = {
         replace(seen(AFTER, [account(positions=[position("1000")])], None, running(ready=0)), agents_are_known=False),
         "position 1000 EUR-USD at venue sim-fx",
     ),
+    "a Deployment that somebody has just edited, which its controller has not seen": (
+        seen(AFTER, [account(positions=[position("1000")])], None, just_edited(running())),
+        "position 1000 EUR-USD",
+    ),
     "another topology while there is a position": (
         seen(SPLIT, [account(positions=[position("1000")])], None, running()),
         "position 1000 EUR-USD",
@@ -125,8 +134,7 @@ def test_a_change_waits_until_the_strategy_is_flat(case: str) -> None:
     planned = plan(observed, SETTINGS)
     assert words in planned.rollout_blocked_by
     assert "spec.agents.updatePolicy to Immediate" in planned.rollout_blocked_by
-    assert names(planned.apply) == []
-    assert names(planned.apply, "ConfigMap") == [], "a pod that restarts by itself must read the old configuration"
+    assert recorded(planned.apply) == recorded(plan(seen(BEFORE), SETTINGS).apply), "what runs is kept as it was"
     assert list(planned.delete) == []
     assert names(planned.apply, "NetworkPolicy") == ["strategy-ema"]
 
@@ -277,10 +285,11 @@ def test_what_is_missing_starts_nothing_and_stops_nothing(case: str) -> None:
     around, _, _ = MISSING[case]
     children = Children(running())
     planned = plan(Observed(BEFORE, around, children, [], NOW), SETTINGS)
-    assert names(planned.apply) == []
-    assert names(planned.apply, "ConfigMap") == []
+    assert recorded(planned.apply) == recorded(plan(seen(BEFORE), SETTINGS).apply)
     assert list(planned.delete) == []
     assert names(planned.apply, "ServiceAccount") == ["strategy-ema"]
+    nothing_yet = plan(Observed(BEFORE, around, Children([]), [], NOW), SETTINGS)
+    assert recorded(nothing_yet.apply) == []
     assert planned.finalizer is True
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,6 +39,7 @@ from crowetrade_operator_tests.decide.scenes import (
     namespace_view,
     pod,
     position,
+    recorded,
     silent,
     told,
 )
@@ -167,9 +167,16 @@ def test_what_restarts_a_gateway(case: str) -> None:
     assert _hash(resource, settings) != _hash(before, WITH_VAULT)
 
 
-def test_the_file_says_which_generation_it_is() -> None:
-    config_map = next(item for item in plan(scene(venue(generation=7)), SETTINGS).apply if item["kind"] == "ConfigMap")
-    assert json.loads(config_map["data"]["venue.json"])["generation"] == 7
+def test_a_change_of_what_a_gateway_does_not_read_writes_nothing() -> None:
+    before, after = venue(), venue(change(venue_manifest(), "spec.suspend", True), generation=7)
+    assert recorded(plan(scene(after), SETTINGS).apply) == recorded(plan(scene(before), SETTINGS).apply)
+
+
+def test_a_gateway_that_runs_is_kept_when_the_operator_has_no_vault_any_more() -> None:
+    children = applied(plan(scene(KEYED), WITH_VAULT))
+    found = plan(replace(scene(KEYED), children=Children(children)), SETTINGS)
+    assert recorded(found.apply) == recorded(plan(scene(KEYED), WITH_VAULT).apply)
+    assert names(plan(scene(KEYED), SETTINGS).apply) == [], "and none is made"
 
 
 # --- conditions

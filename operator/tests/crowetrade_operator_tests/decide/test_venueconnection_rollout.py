@@ -10,7 +10,7 @@ import pytest
 
 from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.conditions import Condition, ConditionType
-from crowetrade_api.names import PAUSED_ANNOTATION
+from crowetrade_api.names import APPLIED_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.decide.observed import Children, GatewayView, ObservedVenue
 from crowetrade_operator.decide.plan import Plan
@@ -28,6 +28,7 @@ from crowetrade_operator_tests.decide.scenes import (
     names,
     namespace_view,
     position,
+    recorded,
     silent,
     told,
 )
@@ -141,8 +142,8 @@ HELD: dict[str, tuple[ObservedVenue, Settings, str, str]] = {
 def test_a_change_waits(case: str) -> None:
     observed, settings, reason, words = HELD[case]
     planned, found = progress(observed, settings)
-    assert names(planned.apply) == []
-    assert names(planned.apply, "ConfigMap") == [], "a pod that restarts by itself must read what it was made for"
+    before = plan(seen(BEFORE, children=[]), SETTINGS).apply
+    assert recorded(planned.apply) == recorded(before), "what runs is kept as it was"
     assert names(planned.apply, "NetworkPolicy") == ["venue-sim-fx"]
     assert planned.config is not None, "limits go out all the same"
     assert not planned.restarts
@@ -250,3 +251,49 @@ TURNS: dict[str, tuple[Object, bool]] = {
 def test_how_long_a_restart_lasts(case: str) -> None:
     deployment, lasts = TURNS[case]
     assert restarting(deployment) is lasts
+
+
+def _without_record(item: Object) -> Object:
+    metadata = item["metadata"]
+    kept = {name: value for name, value in metadata["annotations"].items() if name != APPLIED_ANNOTATION}
+    return {**item, "metadata": {**metadata, "annotations": kept}}
+
+
+def _edited(item: Object) -> Object:
+    """Somebody changed its content, so that it is theirs."""
+    return {**item, "metadata": {**item["metadata"], "managedFields": []}}
+
+
+def _nobody_else(kind: str) -> list[Object]:
+    return [item for item in running() if item["kind"] != kind]
+
+
+TOUCHED: dict[str, list[Object]] = {
+    "the configuration is gone, and a pod that restarts needs it": _nobody_else("ConfigMap"),
+    "the configuration was edited": [_edited(item) if item["kind"] == "ConfigMap" else item for item in running()],
+}
+
+
+@pytest.mark.parametrize("case", TOUCHED)
+def test_while_a_change_waits_the_gateway_is_kept_as_it_was_applied_last(case: str) -> None:
+    planned, found = progress(seen(accounts=WORKING, children=TOUCHED[case]))
+    assert found.reason == "WaitingForQuiet"
+    assert recorded(planned.apply) == recorded(plan(seen(BEFORE, children=[]), SETTINGS).apply)
+
+
+UNKNOWN: dict[str, list[Object]] = {
+    "the configuration is gone": [_without_record(item) for item in _nobody_else("ConfigMap")],
+    "the gateway was edited": [
+        _edited(_without_record(item)) if item["kind"] == "Deployment" else item for item in running()
+    ],
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_where_nobody_knows_how_it_was_a_change_waits_for_its_turn_alone(case: str) -> None:
+    planned, found = progress(seen(accounts=WORKING, children=UNKNOWN[case]))
+    assert (planned.restarts, found.reason) == (True, "RollingOut")
+    assert recorded(planned.apply) == recorded(plan(seen(AFTER, children=[]), SETTINGS).apply)
+    others = frozenset({"sim-a"})
+    planned, found = progress(seen(accounts=WORKING, children=UNKNOWN[case], restarting=others))
+    assert (planned.restarts, found.reason) == (False, "WaitingForTurn")

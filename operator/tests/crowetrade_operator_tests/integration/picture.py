@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from crowetrade_api.names import APPLIED_HASH_ANNOTATION, MANAGED_SELECTOR
+from crowetrade_api.names import APPLIED_ANNOTATION, APPLIED_HASH_ANNOTATION, MANAGED_SELECTOR
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CHILDREN, CUSTOM
 from crowetrade_operator_tests.waiting import until
@@ -23,6 +23,7 @@ _OF_THE_RUN = {
     "clusterIP",
     "clusterIPs",
     # Hashes over what holds uids.
+    APPLIED_ANNOTATION,
     APPLIED_HASH_ANNOTATION,
     "configRevision",
     "hash",
