@@ -18,8 +18,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -415,9 +415,19 @@ async def nats_client(url: str) -> AsyncIterator[Client]:
                 await client.close()
 
 
+@dataclass(slots=True)
+class HeldBytes:
+    """What waits in a line."""
+
+    word: bytes
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: bytes = b""
+    """What the server has said since."""
+
+
 class Wire:
     """A line to a server on this host: it can be cut (connections break, new ones are refused) or fall silent
-    (connections stay and new ones are taken, but no byte arrives), and it can be mended."""
+    (connections stay and new ones are taken, but no byte arrives), at once or with a word, and it can be mended."""
 
     def __init__(self, to_port: int) -> None:
         self.port = free_port()
@@ -425,6 +435,7 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._open = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._held: HeldBytes | None = None
 
     async def mend(self) -> None:
         """Lets everything through."""
@@ -445,6 +456,11 @@ class Wire:
         """Lets nothing through any more, without a word."""
         self._open.clear()
 
+    def fall_silent_with(self, word: bytes) -> HeldBytes:
+        """Lets nothing through any more, from what somebody sends to the server with this word in it."""
+        self._held = HeldBytes(word)
+        return self._held
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
@@ -454,12 +470,26 @@ class Wire:
                 return
             both = {writer, far_writer}
             self._writers |= both
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(
+                self._pump(reader, far_writer, self._look_for), self._pump(far_reader, writer, self._keep)
+            )
             self._writers -= both
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _look_for(self, data: bytes) -> None:
+        if self._held is not None and not self._held.arrived.is_set() and self._held.word in data:
+            self._open.clear()
+            self._held.arrived.set()
+
+    def _keep(self, data: bytes) -> None:
+        if self._held is not None and self._held.arrived.is_set():
+            self._held.answers += data
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Callable[[bytes], None]
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                seen(data)
                 await self._open.wait()
                 writer.write(data)
                 await writer.drain()
