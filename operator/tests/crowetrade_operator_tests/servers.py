@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -417,17 +417,19 @@ async def nats_client(url: str) -> AsyncIterator[Client]:
 
 @dataclass(slots=True)
 class HeldBytes:
-    """What waits in a line."""
+    """What somebody sends with a word in it: it waits in the line, and everything that comes after it by the same
+    connection."""
 
     word: bytes
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
     answers: bytes = b""
-    """What the server has said since."""
+    """What the server has sent back by that connection since."""
 
 
 class Wire:
     """A line to a server on this host: it can be cut (connections break, new ones are refused) or fall silent
-    (connections stay and new ones are taken, but no byte arrives), at once or with a word, and it can be mended."""
+    (connections stay and new ones are taken, but no byte arrives), and it can be mended."""
 
     def __init__(self, to_port: int) -> None:
         self.port = free_port()
@@ -435,7 +437,7 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._open = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._held: HeldBytes | None = None
+        self._awaited: HeldBytes | None = None
 
     async def mend(self) -> None:
         """Lets everything through."""
@@ -456,10 +458,11 @@ class Wire:
         """Lets nothing through any more, without a word."""
         self._open.clear()
 
-    def fall_silent_with(self, word: bytes) -> HeldBytes:
-        """Lets nothing through any more, from what somebody sends to the server with this word in it."""
-        self._held = HeldBytes(word)
-        return self._held
+    def hold(self, word: bytes) -> HeldBytes:
+        """Holds what is sent to the server next with this word in it, until `goes_on` is set. Other connections go
+        on."""
+        self._awaited = HeldBytes(word)
+        return self._awaited
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -470,26 +473,27 @@ class Wire:
                 return
             both = {writer, far_writer}
             self._writers |= both
+            held: list[HeldBytes] = []
             await asyncio.gather(
-                self._pump(reader, far_writer, self._look_for), self._pump(far_reader, writer, self._keep)
+                self._pump(reader, far_writer, held, is_answer=False),
+                self._pump(far_reader, writer, held, is_answer=True),
             )
             self._writers -= both
 
-    def _look_for(self, data: bytes) -> None:
-        if self._held is not None and not self._held.arrived.is_set() and self._held.word in data:
-            self._open.clear()
-            self._held.arrived.set()
-
-    def _keep(self, data: bytes) -> None:
-        if self._held is not None and self._held.arrived.is_set():
-            self._held.answers += data
-
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Callable[[bytes], None]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, held: list[HeldBytes], *, is_answer: bool
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                seen(data)
+                if is_answer:
+                    for one in held:
+                        one.answers += data
+                elif self._awaited is not None and self._awaited.word in data:
+                    held.append(self._awaited)
+                    self._awaited = None
+                    held[-1].arrived.set()
+                for one in held:
+                    await one.goes_on.wait()
                 await self._open.wait()
                 writer.write(data)
                 await writer.drain()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections import Counter
 from typing import Any
 
@@ -98,6 +99,8 @@ async def told(cluster: Cluster, namespace: str) -> Counter[str]:
 
 def _without(value: Any) -> Any:
     if isinstance(value, dict):
+        if value.get("kind") == "ConfigMap":
+            value = {**value, "data": {name: json.loads(text) for name, text in value.get("data", {}).items()}}
         # An apply that takes the last item away leaves no list, and one that never had any leaves an empty one.
         return {name: _without(item) for name, item in value.items() if name not in _OF_THE_RUN and item != []}
     if isinstance(value, list):

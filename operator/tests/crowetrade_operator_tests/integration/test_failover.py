@@ -39,17 +39,17 @@ DURATION, RENEW, RETRY = (float(part) for part in os.environ.get("CROWETRADE_LEA
 FAILOVER_SECONDS = DURATION + RETRY + 10.0
 STARVED_SECONDS = 3 * DURATION
 STARVED_SHARE = 0.07
-PUT_CONFIG = f"$KV.{subjects.CONFIG_BUCKET}.".encode()
+CHANGE_TOLD = "Strategy ema Stopping"
+PUT_CONFIG = f"HPUB {subjects.key_subject(subjects.CONFIG_BUCKET, '')}".encode()
 
 
 @dataclass(slots=True)
 class Replica:
-    """One operator and its lines to the API server and to the bus."""
+    """One operator and its line to the API server."""
 
     name: str
     process: Process
     proxy: FaultProxy
-    bus_line: Wire
 
     async def started(self) -> None:
         """Waits until it has asked for the Lease."""
@@ -76,6 +76,8 @@ class Pair:
     cluster: Cluster
     namespace: str
     bus: Client
+    # Of both operators.
+    bus_line: Wire
     replicas: dict[str, Replica]
     editing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -121,15 +123,17 @@ class Pair:
             yield
 
     async def suspend(self, is_suspended: bool = True) -> None:
-        """A change of the Strategy, its Deployment, its status and the configuration of its gateway, which is told."""
-        await self.cluster.merge(STRATEGIES, self.namespace, "ema", {"spec": {"suspend": is_suspended}})
+        """A change of the Strategy, its status, its ConfigMap and Deployment, and the configuration of its gateway; it
+        is told by an event."""
+        spec = {"suspend": is_suspended, "model": {"parameters": {"fast": 13 if is_suspended else 12}}}
+        await self.cluster.merge(STRATEGIES, self.namespace, "ema", {"spec": spec})
 
     async def rehearsed(self) -> Outcome:
         """What it leaves to suspend the Strategy when nothing happens to the leader. Afterwards all is as before."""
         before = await self.told_and_written()
         await self.suspend()
         outcome = await self.outcome(before)
-        assert outcome.events["Strategy ema Suspended"] == 1
+        assert outcome.events == {CHANGE_TOLD: 1}
         assert outcome.writes["Deployment strategy-ema"] == 1
         await self.suspend(False)
         await self.outcome(before)
@@ -152,9 +156,10 @@ class Pair:
             return Outcome(found, writes, await self._told() - events)
 
     async def _told(self) -> Counter[str]:
-        """Of what does not come and go."""
+        """Of the change itself: a leader that begins without any gateway at work may tell that it does not know the bus
+        yet."""
         found = await told(self.cluster, self.namespace)
-        return Counter({event: count for event, count in found.items() if " passing " not in event})
+        return Counter({event: count for event, count in found.items() if event == CHANGE_TOLD})
 
     async def configured(self) -> KeyValue.Entry:
         """What is on the bus for the gateway."""
@@ -171,13 +176,13 @@ async def pair(
     async with contextlib.AsyncExitStack() as stack:
         replicas = {}
         bus = await stack.enter_async_context(nats_client(nats_server.url))
+        line = Wire(nats_server.port)
+        await line.mend()
+        stack.push_async_callback(line.cut)
         for name in ("operator-0", "operator-1"):
             folder = tmp_path / name
             folder.mkdir()
             proxy = await stack.enter_async_context(FaultProxy(api_server, 1, slow_seconds=0.0).running())
-            line = Wire(nats_server.port)
-            await line.mend()
-            stack.push_async_callback(line.cut)
             environment = {
                 "OPERATOR_NAMESPACE": namespace,
                 "NAMESPACES": namespace,
@@ -191,11 +196,11 @@ async def pair(
                 "LEASE_RETRY_SECONDS": str(RETRY),
             }
             command: list[str | Path] = [sys.executable, "-m", "crowetrade_operator.main"]
-            replicas[name] = Replica(name, Process(name, command, folder, environment), proxy, line)
+            replicas[name] = Replica(name, Process(name, command, folder, environment), proxy)
             stack.callback(replicas[name].process.kill)
             # One after the other: to start takes most of a busy machine.
             await replicas[name].started()
-        found = Pair(cluster, namespace, bus, replicas)
+        found = Pair(cluster, namespace, bus, line, replicas)
         editing = asyncio.create_task(found.edits())
         try:
             yield found
@@ -276,7 +281,7 @@ async def test_what_a_frozen_leader_had_sent_to_the_bus_is_refused_when_another_
     wanted, before = await pair.rehearsed(), await pair.told_and_written()
     epoch = (await pair.lease())["leaseTransitions"]
     async with pair.quiet():
-        sent = leader.bus_line.fall_silent_with(b"HPUB " + PUT_CONFIG)
+        sent = pair.bus_line.hold(PUT_CONFIG)
         await pair.suspend()
         await until("the leader to put the configuration", sent.arrived.is_set)
         leader.process.freeze()
@@ -289,7 +294,7 @@ async def test_what_a_frozen_leader_had_sent_to_the_bus_is_refused_when_another_
 
         await until("the other one to put the configuration", configured)
         put = await pair.configured()
-        await leader.bus_line.mend()
+        sent.goes_on.set()
         await until("the bus to refuse the first one's", lambda: b"wrong last sequence" in sent.answers)
         leader.process.thaw()
         await until("it to notice and end", lambda: not leader.process.running)

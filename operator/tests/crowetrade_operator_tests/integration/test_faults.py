@@ -39,7 +39,7 @@ from crowetrade_operator.errors import ClusterUnavailable, NotFound
 from crowetrade_operator.settings import LeaseTimes, Settings
 from crowetrade_operator_tests.fault_proxy import BY_REQUEST, Fault, FaultProxy
 from crowetrade_operator_tests.integration.desk import Desk, running, trading
-from crowetrade_operator_tests.integration.picture import generations, settled, told
+from crowetrade_operator_tests.integration.picture import generations, settled
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import end, until
@@ -155,20 +155,13 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
                         await _work(desk)
                     finally:
                         proxy.share = proxy.watch_seconds = 0.0
-                    found = await settled(cluster, namespace, wanted, bus)
-                    return found, await generations(cluster, namespace)
+                    return await settled(cluster, namespace, wanted), await generations(cluster, namespace)
 
         wanted, undisturbed = await run(0.0, None)
         await _clean(cluster, namespace)
-        before = await told(cluster, namespace)
         _, disturbed = await run(SHARE, wanted)
-        print("UNDISTURBED", sorted(before.items()))
-        print("DISTURBED", sorted((await told(cluster, namespace) - before).items()))
-        from crowetrade_operator.cluster.resources import EVENTS
-        for item in sorted((await cluster.list(EVENTS, namespace))[0], key=lambda item: item["eventTime"]):
-            print(item["eventTime"], item["regarding"]["kind"], item["regarding"]["name"], item["regarding"]["uid"][:6], item["reason"], item["note"][:100])
-        spoiled = ", ".join(f"{count} x {fault.value}" for fault, count in sorted(proxy.spoiled.items()))
-        sys.stderr.write(f"spoiled in {SECONDS:g} s: {spoiled}\n")
+        told = ", ".join(f"{count} x {fault.value}" for fault, count in sorted(proxy.spoiled.items()))
+        sys.stderr.write(f"spoiled in {SECONDS:g} s: {told}\n")
         assert [fault.name for fault in Fault if fault not in BY_REQUEST and not proxy.spoiled[fault]] == []
         assert proxy.too_early == [], "a Retry-After was not obeyed"
         untouched = [f"Deployment {name}" for name in ("venue-sim-fx", "venue-other", "strategy-ema")]
