@@ -203,10 +203,10 @@ chaos: $(STAMP) ## Kill gateway and venue again and again, compare order by orde
 	$(MAKE) --no-print-directory chaos-operator
 
 .PHONY: chaos-operator
-chaos-operator: $(STAMP) cluster-binaries ## Kill and freeze operators, spoil requests for SECONDS=120, restart and restore the control plane
+chaos-operator: $(STAMP) cluster-binaries ## Kill and freeze operators, spoil requests for SECONDS=120, restart and restore the control plane, set the clock
 	CROWETRADE_CHAOS=1 CROWETRADE_FAULT_SECONDS=$(or $(SECONDS),120) CROWETRADE_FAULT_SEED=$(or $(SEED),1) \
 	CROWETRADE_LEASE_SECONDS=15,10,2 CROWETRADE_BUS_SECONDS=$(or $(SECONDS),120) $(BIN)/python -m pytest -s --log-level=CRITICAL \
-	$(addprefix operator/tests/crowetrade_operator_tests/integration/test_,failover.py faults.py control_plane.py bus_down.py) \
+	$(addprefix operator/tests/crowetrade_operator_tests/integration/test_,failover.py faults.py control_plane.py bus_down.py clock.py) \
 	operator/tests/crowetrade_operator_tests/authorizer/test_three_servers.py
 
 # The operator's integration tests run a real API server; the first run compiles it (cached afterwards).

@@ -16,6 +16,7 @@ import contextlib
 import functools
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -119,10 +120,17 @@ class Parts:
 class Operator:
     """One replica of the operator, from start to stop."""
 
-    def __init__(self, settings: Settings, stopping: asyncio.Event, identity: Identity | None = None) -> None:
-        """`stopping` is set by whoever asks for a clean end."""
+    def __init__(
+        self,
+        settings: Settings,
+        stopping: asyncio.Event,
+        identity: Identity | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`stopping` is set by whoever asks for a clean end. Every time that is written is of `wall_clock`."""
         self.settings = settings
         self.identity = identity
+        self._wall_clock = wall_clock
         self.stopping = stopping
         self.parts: Parts | None = None
         self._leads = asyncio.Event()
@@ -148,6 +156,7 @@ class Operator:
             self.settings.lease_name,
             self.settings.pod_name,
             self.settings.lease,
+            wall_clock=self._wall_clock,
         )
         try:
             await self._elect_and_work(cluster, elector)
@@ -333,11 +342,14 @@ class Operator:
             cache=cache,
             bus=bus,
             direct=DirectOrders(
-                functools.partial(control_address, cluster_domain=settings.cluster_domain), identity=self.identity
+                functools.partial(control_address, cluster_domain=settings.cluster_domain),
+                identity=self.identity,
+                wall_clock=self._wall_clock,
             ),
-            status=StatusWriter(cluster, settings.status_writes_per_second),
-            recorder=Recorder(cluster, settings.pod_name),
+            status=StatusWriter(cluster, settings.status_writes_per_second, wall_clock=self._wall_clock),
+            recorder=Recorder(cluster, settings.pod_name, self._wall_clock),
             unreadable=view.relist.unreadable,
+            wall_clock=self._wall_clock,
         )
         bus.lead()
         controller = Controller(context)
@@ -348,12 +360,13 @@ class Operator:
             settings.pod_name,
             identity=self.identity,
             namespace_bytes_per_day=settings.streams.audit_namespace_bytes_per_day,
+            clock_ns=self._wall_clock_ns,
         )
         trail.record_start(f"operator {version('crowetrade-operator')} leads")
         if self.identity is not None:
             self.identity.on_refusal(Refusals(trail).refused)
-        audit = AuditRecord(cluster, cache, bus, trail, settings, view.relist.unreadable)
-        self.parts = Parts(context, controller, audit, view.relist, view.kopf)
+        audit = AuditRecord(cluster, cache, bus, trail, settings, view.relist.unreadable, self._wall_clock_ns)
+        self.parts = Parts(context, controller, audit, view.relist, view.kopf, view.watch)
         try:
             async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
                 yield self.parts
@@ -435,6 +448,9 @@ class Operator:
 
     def _stalled_watch(self) -> str:
         return self.parts.relist.stalled if self.parts else ""
+
+    def _wall_clock_ns(self) -> int:
+        return int(self._wall_clock() * 1e9)
 
     def _refresh_metrics(self) -> None:
         if self.parts is None:

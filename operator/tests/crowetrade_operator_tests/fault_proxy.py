@@ -11,6 +11,7 @@ import re
 import ssl
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,33 @@ _KEPT = re.compile(r"/configmaps(/crowetrade-audit[^/]*)?$")
 _HOP = {"host", "connection", "transfer-encoding", "accept-encoding", "content-length", "content-encoding"}
 
 
+@dataclass(slots=True)
+class HeldWrite:
+    """A request that has reached the proxy and is not carried out before the test says so."""
+
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _carry_out: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    _status: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def lose(self) -> None:
+        """It never reaches the API server."""
+        self._carry_out.set_result(False)
+
+    async def carry_out(self) -> int:
+        """It reaches the API server, whether who sent it still lives or not; returns the status of the answer."""
+        self._carry_out.set_result(True)
+        return await self._status
+
+    async def is_carried_out(self) -> bool:
+        """What the test says."""
+        self.arrived.set()
+        return await self._carry_out
+
+    def answered(self, status: int) -> None:
+        """What the API server says."""
+        self._status.set_result(status)
+
+
 class FaultProxy:
     """Spoils `share` of the requests (0 to 1), and all watches, which a test may change at any time."""
 
@@ -91,6 +119,8 @@ class FaultProxy:
         # By the plural of a kind.
         self._watches = defaultdict[str, set[asyncio.Future[Fault]]](set)
         self._held: dict[str, asyncio.Event] = {}
+        # By the end of the path.
+        self._held_writes: dict[str, HeldWrite] = {}
         self._refused = set[str]()
         # By the plural of a kind: what its next lists, or pages of lists, meet.
         self._lists = defaultdict[str, list[Fault]](list)
@@ -145,6 +175,11 @@ class FaultProxy:
         finally:
             self._held.pop(plural).set()
 
+    def hold_write(self, path_end: str) -> HeldWrite:
+        """Holds the next PATCH of what has such a path."""
+        self._held_writes[path_end] = held = HeldWrite()
+        return held
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         # Before anything is waited for: the body of a client that has gone cannot be read.
         await request.read()
@@ -162,6 +197,8 @@ class FaultProxy:
             await asyncio.sleep(self.lease_seconds)
         elif request.method != "GET" and not _KEPT.search(request.path):
             self.writes.append(now)
+            if request.method == "PATCH" and (write := self._taken(request.path)) is not None:
+                return await self._hold(request, write)
         # A little earlier counts as obeyed: the two clocks start at different ends of the line.
         if now < self._not_before.pop(place, 0.0) - 0.05:
             self.too_early.append(" ".join(place))
@@ -176,6 +213,17 @@ class FaultProxy:
         if fault is Fault.SLOW:
             await asyncio.sleep(self._slow_seconds)
         return await self._forward(request, fault)
+
+    def _taken(self, path: str) -> HeldWrite | None:
+        end = next((end for end in self._held_writes if path.endswith(end)), None)
+        return self._held_writes.pop(end) if end is not None else None
+
+    async def _hold(self, request: web.Request, held: HeldWrite) -> web.StreamResponse:
+        if not await held.is_carried_out():
+            return _abort(request)
+        answer = await self._forward(request, None)
+        held.answered(answer.status)
+        return answer
 
     def _choose(self, request: web.Request) -> Fault | None:
         if self.next:

@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -415,6 +415,18 @@ async def nats_client(url: str) -> AsyncIterator[Client]:
                 await client.close()
 
 
+@dataclass(slots=True)
+class HeldBytes:
+    """What somebody sends with a word in it: it waits in the line, and everything that comes after it by the same
+    connection."""
+
+    word: bytes
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: bytes = b""
+    """What the server has sent back by that connection since."""
+
+
 class Wire:
     """A line to a server on this host: it can be cut (connections break, new ones are refused) or fall silent
     (connections stay and new ones are taken, but no byte arrives), and it can be mended."""
@@ -425,6 +437,7 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._open = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._awaited: HeldBytes | None = None
 
     async def mend(self) -> None:
         """Lets everything through."""
@@ -445,6 +458,12 @@ class Wire:
         """Lets nothing through any more, without a word."""
         self._open.clear()
 
+    def hold(self, word: bytes) -> HeldBytes:
+        """Holds what is sent to the server next with this word in it, until `goes_on` is set. Other connections go
+        on."""
+        self._awaited = HeldBytes(word)
+        return self._awaited
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
@@ -454,12 +473,27 @@ class Wire:
                 return
             both = {writer, far_writer}
             self._writers |= both
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            held: list[HeldBytes] = []
+            await asyncio.gather(
+                self._pump(reader, far_writer, held, is_answer=False),
+                self._pump(far_reader, writer, held, is_answer=True),
+            )
             self._writers -= both
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, held: list[HeldBytes], *, is_answer: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                if is_answer:
+                    for one in held:
+                        one.answers += data
+                elif self._awaited is not None and self._awaited.word in data:
+                    held.append(self._awaited)
+                    self._awaited = None
+                    held[-1].arrived.set()
+                for one in held:
+                    await one.goes_on.wait()
                 await self._open.wait()
                 writer.write(data)
                 await writer.drain()

@@ -6,8 +6,9 @@ Losing one loses no state, so failures are logged and left.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 import structlog
 
@@ -17,6 +18,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.cluster.resources import EVENTS
+from crowetrade_operator.cluster.times import rfc3339_micro
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NamespaceTerminating
 
 log = structlog.get_logger()
@@ -28,9 +30,10 @@ PAUSES = (0.5, 2.0, 5.0)
 class Recorder:
     """Writes events behind the reconcilers' backs, in order, one at a time."""
 
-    def __init__(self, cluster: Cluster, instance: str) -> None:
+    def __init__(self, cluster: Cluster, instance: str, wall_clock: Callable[[], float] = time.time) -> None:
         self._cluster = cluster
         self._instance = instance
+        self._wall_clock = wall_clock
         self._queue: asyncio.Queue[tuple[str, Metadata, Note]] = asyncio.Queue(maxsize=1000)
 
     def record(self, kind: str, metadata: Metadata, note: Note) -> None:
@@ -55,7 +58,7 @@ class Recorder:
             await self._write(*self._queue.get_nowait())
 
     async def _write(self, kind: str, metadata: Metadata, note: Note) -> None:
-        body = event_body(kind, metadata, note, self._instance)
+        body = event_body(kind, metadata, note, self._instance, rfc3339_micro(self._wall_clock()))
         for pause in (*PAUSES, None):
             try:
                 await self._cluster.create(EVENTS, metadata.namespace, body)
@@ -77,9 +80,8 @@ class Recorder:
             return
 
 
-def event_body(kind: str, metadata: Metadata, note: Note, instance: str) -> Object:
+def event_body(kind: str, metadata: Metadata, note: Note, instance: str, now: str) -> Object:
     """The Event object."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,

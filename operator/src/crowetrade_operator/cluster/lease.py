@@ -27,7 +27,6 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import NoReturn
 
 import structlog
@@ -36,6 +35,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object, version_of
 from crowetrade_operator.cluster.resources import LEASES
+from crowetrade_operator.cluster.times import rfc3339_micro
 from crowetrade_operator.errors import ClusterError, ClusterRefused, Conflict, LeaseLost, NotFound
 from crowetrade_operator.settings import LeaseTimes
 from crowetrade_process.stopping import cancelled
@@ -55,10 +55,6 @@ def elapsed() -> float:
     return time.monotonic()
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 class Elector:
     """One candidate of one Lease; when it has acquired it, the Leadership of all that the process writes."""
 
@@ -70,13 +66,16 @@ class Elector:
         identity: str,
         times: LeaseTimes,
         clock: Callable[[], float] = elapsed,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """`wall_clock` is for the times in the Lease, which people read and nobody compares."""
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
         self.identity = identity
         self._times = times
         self._clock = clock
+        self._wall_clock = wall_clock
         # Whole seconds are what a Lease can say.
         self._duration = math.ceil(times.duration)
         # Version of another one's Lease that was seen last, and when it will have expired if it stays.
@@ -167,11 +166,14 @@ class Elector:
                 lease = await self._cluster.get(LEASES, self._namespace, self._name)
                 if not self._is_ours(lease):
                     return
-                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()}
                 await self._cluster.replace(LEASES, self._namespace, self._name, lease)
             log.info("lease_released", identity=self.identity, lease=self._name)
         except ClusterError as error:
             log.warning("lease_not_released", error=str(error))
+
+    def _now(self) -> str:
+        return rfc3339_micro(self._wall_clock())
 
     async def _wait(self) -> None:
         """Waits until the Lease is worth another look: it is free, or it may have expired, or some time has passed."""
@@ -234,7 +236,7 @@ class Elector:
             raise self._lose(f"{lease['spec'].get('holderIdentity') or 'nobody'} holds the Lease {self._name}")
         lease["spec"] |= {
             "leaseDurationSeconds": self._duration,
-            "renewTime": _now(),
+            "renewTime": self._now(),
             "leaseTransitions": epoch,
         }
         self._written(await self._cluster.replace(LEASES, self._namespace, self._name, lease), started)
@@ -287,8 +289,8 @@ class Elector:
         spec |= {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": self._duration,
-            "acquireTime": _now(),
-            "renewTime": _now(),
+            "acquireTime": self._now(),
+            "renewTime": self._now(),
             "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1,
         }
         try:
@@ -299,7 +301,7 @@ class Elector:
         return True
 
     async def _create(self, started: float) -> bool:
-        now = _now()
+        now = self._now()
         body: Object = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,

@@ -51,10 +51,12 @@ class DirectOrders:
         address: Address = control_address,
         clock: Callable[[], float] = time.monotonic,
         identity: Identity | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._address = address
         self._identity = identity
         self._clock = clock
+        self._wall_clock = wall_clock
         self._sending: dict[tuple[Place, Place], _Sending] = {}
         self._answers: dict[tuple[Place, Place], tuple[KillAcknowledgement, float]] = {}
         self._listeners: list[Listener] = []
@@ -90,7 +92,7 @@ class DirectOrders:
 
     async def _deliver(self, switch: Place, gateway: Place, order: KillOrder) -> None:
         address, told, request = self._address(*gateway), False, KillRequest(order=order)
-        request.order.issued_unix_ns = time.time_ns()
+        request.order.issued_unix_ns = int(self._wall_clock() * 1e9)
         server = service_dns_name(gateway[0], venue_object(gateway[1]))
         while True:
             try:

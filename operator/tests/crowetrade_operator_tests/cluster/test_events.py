@@ -67,7 +67,7 @@ async def test_a_flood_is_dropped_and_not_kept_in_memory(cluster: Cluster, names
 
 
 def test_long_texts_are_cut_to_what_the_api_server_takes() -> None:
-    body = event_body("Strategy", _metadata("desk"), _note("Long", "x" * 5000), "i" * 500)
+    body = event_body("Strategy", _metadata("desk"), _note("Long", "x" * 5000), "i" * 500, "now")
     assert len(body["note"]) == 1000
     assert len(body["reportingInstance"]) == 128
     assert body["metadata"]["name"].startswith("ema.")

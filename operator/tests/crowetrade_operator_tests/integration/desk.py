@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import nats
@@ -325,9 +326,11 @@ def _tell_end(task: asyncio.Task[None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def started(settings: Settings) -> AsyncIterator[tuple[Operator, asyncio.Task[None]]]:
+async def started(
+    settings: Settings, wall_clock: Callable[[], float] = time.time
+) -> AsyncIterator[tuple[Operator, asyncio.Task[None]]]:
     """An operator that may have to wait, or that will end by itself; its task says how."""
-    operator = Operator(settings, asyncio.Event())
+    operator = Operator(settings, asyncio.Event(), wall_clock=wall_clock)
     task = asyncio.create_task(operator.run())
     task.add_done_callback(_tell_end)
     try:
@@ -339,9 +342,9 @@ async def started(settings: Settings) -> AsyncIterator[tuple[Operator, asyncio.T
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Operator]:
+async def running(settings: Settings, wall_clock: Callable[[], float] = time.time) -> AsyncIterator[Operator]:
     """An operator that works; it must end cleanly."""
-    async with started(settings) as (operator, task):
+    async with started(settings, wall_clock) as (operator, task):
         await working(operator, task)
         yield operator
     task.result()

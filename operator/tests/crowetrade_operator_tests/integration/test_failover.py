@@ -1,5 +1,5 @@
-"""Two operators as processes on one API server: the leader is killed, frozen, or cannot renew in time. Never do both
-write, and the other one is soon at work.
+"""Two operators as processes on one API server and one bus: the leader is killed, frozen, or cannot renew in time.
+Never do both write, the other one is soon at work, and what is there afterwards is what an undisturbed leader leaves.
 
 `make chaos` runs it with the times of the chart (CROWETRADE_LEASE_SECONDS=15,10,2).
 """
@@ -11,19 +11,25 @@ import contextlib
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
+from nats.js.kv import KeyValue
 
+from crowetrade import subjects
+from crowetrade.config.v1 import config_pb2
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, LEASES, RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator_tests.fault_proxy import FaultProxy
-from crowetrade_operator_tests.integration.picture import generations, settled
+from crowetrade_operator_tests.integration.picture import generations, settled, told
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
-from crowetrade_operator_tests.servers import ApiServer, Process, free_port
+from crowetrade_operator_tests.servers import ApiServer, NatsServer, Process, Wire, free_port, nats_client
 from crowetrade_operator_tests.waiting import end, until
 
 pytestmark = pytest.mark.integration
@@ -33,6 +39,8 @@ DURATION, RENEW, RETRY = (float(part) for part in os.environ.get("CROWETRADE_LEA
 FAILOVER_SECONDS = DURATION + RETRY + 10.0
 STARVED_SECONDS = 3 * DURATION
 STARVED_SHARE = 0.07
+CHANGE_TOLD = "Strategy ema Stopping"
+PUT_CONFIG = f"HPUB {subjects.key_subject(subjects.CONFIG_BUCKET, '')}".encode()
 
 
 @dataclass(slots=True)
@@ -52,12 +60,24 @@ class Replica:
         return self.proxy.writes[-1] if self.proxy.writes else float("-inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a change leaves: what is there, how often each child was written for it, and what was told of it."""
+
+    picture: Object
+    writes: dict[str, int]
+    events: Counter[str]
+
+
 @dataclass(slots=True)
 class Pair:
     """Two operators that compete, and somebody who always gives them something to do."""
 
     cluster: Cluster
     namespace: str
+    bus: Client
+    # Of both operators.
+    bus_line: Wire
     replicas: dict[str, Replica]
     editing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -95,21 +115,70 @@ class Pair:
                     await self.cluster.create(RISK_LIMITS, self.namespace, manifest)
             await asyncio.sleep(0.1)
 
-    async def settled(self, wanted: Object | None = None) -> Object:
-        """What is there when nobody edits anything."""
+    @contextlib.asynccontextmanager
+    async def quiet(self) -> AsyncIterator[None]:
+        """Meanwhile nobody makes that limit."""
         async with self.editing:
             await self.cluster.delete(RISK_LIMITS, self.namespace, "passing")
-            return await settled(self.cluster, self.namespace, wanted)
+            yield
+
+    async def suspend(self, is_suspended: bool = True) -> None:
+        """A change of the Strategy, its status, its ConfigMap and Deployment, and the configuration of its gateway; it
+        is told by an event."""
+        spec = {"suspend": is_suspended, "model": {"parameters": {"fast": 13 if is_suspended else 12}}}
+        await self.cluster.merge(STRATEGIES, self.namespace, "ema", {"spec": spec})
+
+    async def rehearsed(self) -> Outcome:
+        """What it leaves to suspend the Strategy when nothing happens to the leader. Afterwards all is as before."""
+        before = await self.told_and_written()
+        await self.suspend()
+        outcome = await self.outcome(before)
+        assert outcome.events == {CHANGE_TOLD: 1}
+        assert outcome.writes["Deployment strategy-ema"] == 1
+        await self.suspend(False)
+        await self.outcome(before)
+        return outcome
+
+    async def told_and_written(self) -> tuple[Counter[str], dict[str, int]]:
+        """Up to now."""
+        async with self.quiet():
+            await settled(self.cluster, self.namespace, bus=self.bus)
+            return await self._told(), await generations(self.cluster, self.namespace)
+
+    async def outcome(self, before: tuple[Counter[str], dict[str, int]], wanted: Outcome | None = None) -> Outcome:
+        """What is there when nobody edits anything, and what it took since then. Waits until what is there is what is
+        wanted."""
+        events, written = before
+        async with self.quiet():
+            found = await settled(self.cluster, self.namespace, wanted.picture if wanted else None, self.bus)
+            after = await generations(self.cluster, self.namespace)
+            writes = {name: after[name] - number for name, number in written.items()}
+            return Outcome(found, writes, await self._told() - events)
+
+    async def _told(self) -> Counter[str]:
+        """Of the change itself: a leader that begins without any gateway at work may tell that it does not know the bus
+        yet."""
+        found = await told(self.cluster, self.namespace)
+        return Counter({event: count for event, count in found.items() if event == CHANGE_TOLD})
+
+    async def configured(self) -> KeyValue.Entry:
+        """What is on the bus for the gateway."""
+        bucket = await self.bus.jetstream().key_value(subjects.CONFIG_BUCKET)
+        return await bucket.get(subjects.gateway_config_key(self.namespace, "sim-fx"))
 
 
 @pytest.fixture
 async def pair(
-    api_server: ApiServer, cluster: Cluster, namespace: str, nats_url: str, tmp_path: Path
+    api_server: ApiServer, cluster: Cluster, namespace: str, nats_server: NatsServer, tmp_path: Path
 ) -> AsyncIterator[Pair]:
     await cluster.create(VENUES, namespace, venue_manifest(namespace=namespace))
     await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
     async with contextlib.AsyncExitStack() as stack:
         replicas = {}
+        bus = await stack.enter_async_context(nats_client(nats_server.url))
+        line = Wire(nats_server.port)
+        await line.mend()
+        stack.push_async_callback(line.cut)
         for name in ("operator-0", "operator-1"):
             folder = tmp_path / name
             folder.mkdir()
@@ -118,7 +187,7 @@ async def pair(
                 "OPERATOR_NAMESPACE": namespace,
                 "NAMESPACES": namespace,
                 "POD_NAME": name,
-                "NATS_URL": nats_url,
+                "NATS_URL": f"nats://127.0.0.1:{line.port}",
                 "KUBECONFIG": str(proxy.kubeconfig(folder)),
                 "HTTP_PORT": str(free_port()),
                 "TERMINATION_LOG": str(folder / "termination"),
@@ -131,7 +200,7 @@ async def pair(
             stack.callback(replicas[name].process.kill)
             # One after the other: to start takes most of a busy machine.
             await replicas[name].started()
-        found = Pair(cluster, namespace, replicas)
+        found = Pair(cluster, namespace, bus, line, replicas)
         editing = asyncio.create_task(found.edits())
         try:
             yield found
@@ -143,19 +212,28 @@ def _tell(figure: str, seconds: float) -> None:
     sys.stderr.write(f"{figure} {seconds:.1f} s with a Lease of {DURATION:g}/{RENEW:g}/{RETRY:g}\n")
 
 
-async def test_a_leader_that_is_killed_while_it_writes_is_followed_when_its_lease_expires(pair: Pair) -> None:
+@pytest.mark.parametrize("is_lost", [False, True], ids=["its last write is carried out", "its last write is lost"])
+async def test_a_leader_that_is_killed_while_it_writes_is_followed_when_its_lease_expires(
+    pair: Pair, is_lost: bool
+) -> None:
+    """It has sent a Deployment, and nobody lives whom the answer could reach."""
     leader, now = await pair.leads(), asyncio.get_running_loop().time
+    wanted, before = await pair.rehearsed(), await pair.told_and_written()
     epoch = (await pair.lease())["leaseTransitions"]
-    await asyncio.sleep(RETRY)
+    held = leader.proxy.hold_write("/deployments/strategy-ema")
+    await pair.suspend()
+    await until("the leader to send the Deployment", held.arrived.is_set)
     leader.process.kill()
     killed = now()
+    if is_lost:
+        held.lose()
+    else:
+        assert await held.carry_out() == HTTPStatus.OK
     seconds = await pair.taken_over(leader) - killed
     _tell("operator.failover.kill_seconds", seconds)
     assert seconds < FAILOVER_SECONDS
     assert (await pair.lease())["leaseTransitions"] == epoch + 1
-    written = await generations(pair.cluster, pair.namespace)
-    deployments = {name: number for name, number in written.items() if name.startswith(DEPLOYMENTS.kind)}
-    assert set(deployments.values()) == {1}, "nobody is restarted"
+    assert await pair.outcome(before, wanted) == wanted
 
 
 async def test_a_leader_that_is_stopped_is_followed_at_once(pair: Pair) -> None:
@@ -185,25 +263,58 @@ async def test_a_leader_that_is_stopped_is_followed_at_once(pair: Pair) -> None:
 async def test_a_leader_that_was_frozen_writes_nothing_when_it_thaws(pair: Pair) -> None:
     """It has work to do and does not know that another one leads."""
     leader = await pair.leads()
+    wanted, before = await pair.rehearsed(), await pair.told_and_written()
     leader.process.freeze()
+    await pair.suspend()
     taken = await pair.taken_over(leader)
     leader.process.thaw()
     await until("it to notice and end", lambda: not leader.process.running)
     assert leader.last_write < taken
     assert "lease has ended" in leader.process.log.read_text()
     assert "stood still for" in leader.process.log.read_text()
+    assert await pair.outcome(before, wanted) == wanted
+
+
+async def test_what_a_frozen_leader_had_sent_to_the_bus_is_refused_when_another_one_leads(pair: Pair) -> None:
+    """It waits somewhere on the network, and arrives before the leader thaws and ends."""
+    leader = await pair.leads()
+    wanted, before = await pair.rehearsed(), await pair.told_and_written()
+    epoch = (await pair.lease())["leaseTransitions"]
+    async with pair.quiet():
+        sent = pair.bus_line.hold(PUT_CONFIG)
+        await pair.suspend()
+        await until("the leader to put the configuration", sent.arrived.is_set)
+        leader.process.freeze()
+        await pair.taken_over(leader)
+
+        async def configured() -> bool:
+            config = config_pb2.GatewayConfig.FromString((await pair.configured()).value or b"")
+            state = config.strategies[0].state
+            return (config.epoch, state) == (epoch + 1, config_pb2.TRADING_STATE_SUSPENDED)
+
+        await until("the other one to put the configuration", configured)
+        put = await pair.configured()
+        sent.goes_on.set()
+        await until("the bus to refuse the first one's", lambda: b"wrong last sequence" in sent.answers)
+        leader.process.thaw()
+        await until("it to notice and end", lambda: not leader.process.running)
+        assert await pair.configured() == put
+    assert await pair.outcome(before, wanted) == wanted
 
 
 async def test_a_leader_that_cannot_renew_in_time_stops_before_another_one_begins(pair: Pair) -> None:
     """Each of its requests for the Lease takes longer than the deadline; all others are as fast as ever."""
     leader = await pair.leads()
+    wanted, before = await pair.rehearsed(), await pair.told_and_written()
     leader.proxy.lease_seconds = DURATION
+    await pair.suspend()
     taken = await pair.taken_over(leader)
     assert leader.last_write < taken
     assert taken - leader.last_write > (DURATION - RENEW) / 2
     leader.proxy.lease_seconds = 0.0
     await until("it to end", lambda: not leader.process.running)
     assert "was not renewed for" in leader.process.log.read_text()
+    assert await pair.outcome(before, wanted) == wanted
 
 
 async def test_a_leader_that_gets_little_of_a_core_leads_or_is_followed_and_what_is_there_is_the_same(
@@ -212,9 +323,10 @@ async def test_a_leader_that_gets_little_of_a_core_leads_or_is_followed_and_what
     """Its node is overloaded: it runs for a few milliseconds of each tenth of a second."""
     leader, now = await pair.leads(), asyncio.get_running_loop().time
     other = pair.other(leader)
-    wanted, written = await pair.settled(), await generations(pair.cluster, pair.namespace)
+    wanted, before = await pair.rehearsed(), await pair.told_and_written()
     began, used, writes = now(), leader.process.cpu_seconds, len(leader.proxy.writes)
     async with leader.process.starved(STARVED_SHARE):
+        await pair.suspend()
         while now() - began < STARVED_SECONDS and leader.process.running:
             used_at, ran = now(), leader.process.cpu_seconds - used
             await asyncio.sleep(RETRY)
@@ -227,9 +339,6 @@ async def test_a_leader_that_gets_little_of_a_core_leads_or_is_followed_and_what
         now() - began,
     )
     assert share < 0.15, "it was not starved"
-    assert await pair.settled(wanted) == wanted
+    assert await pair.outcome(before, wanted) == wanted
     if other.proxy.writes:
         assert leader.last_write < other.proxy.writes[0], "both write"
-    after = await generations(pair.cluster, pair.namespace)
-    deployments = [name for name in written if name.startswith(DEPLOYMENTS.kind)]
-    assert {name: after[name] for name in deployments} == {name: written[name] for name in deployments}
