@@ -1,8 +1,8 @@
 """The gateway's one actor: commands wait in one bounded queue, one task takes them, and nobody else touches the state.
 
-A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, everything
-that is open is cancelled at the venue, the error is raised, and the process ends: its successor reads what was stored
-and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is its successor's.
+A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, and at any
+other error, everything that is open is cancelled at the venue, the error is raised, and the process ends: its successor
+reads what was stored and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is its successor's.
 
 A kill order waits for none of this: it is obeyed at once, also while a batch waits for the journal. What it cancels
 leaves at once, with the cancels of that batch which its strategies asked for themselves, and of that batch no order
@@ -214,7 +214,8 @@ class Gateway:
         self._stopping = True
 
     async def run(self) -> None:
-        """Takes commands until `stop` or until it is cancelled; raises JournalError when the journal takes no more."""
+        """Takes commands until `stop` or until it is cancelled; raises JournalError when the journal takes no more.
+        Whatever else it raises, what is open is cancelled first, except for who is overtaken."""
         ticking = asyncio.create_task(self._tick())
         try:
             while not self._stopping:
@@ -228,8 +229,8 @@ class Gateway:
                 await self._take(waiting)
         except Overtaken:
             raise
-        except JournalError:
-            await self._emergency()
+        except Exception:
+            await self.emergency()
             raise
         finally:
             await cancelled(ticking, *self._storing, *((self._writing,) if self._writing is not None else ()))
@@ -446,9 +447,9 @@ class Gateway:
             if self._stopping or (due is not None and due <= now) or now - self._appended_ns >= CONFIRM_NS:
                 await self.put(Timer())
 
-    async def _emergency(self) -> None:
-        """The journal takes no more: what is open is cancelled at the venue all the same, and the answers are awaited
-        for a moment. Nothing of it is recorded; the successor asks the venue."""
+    async def emergency(self) -> None:
+        """Once `run` has ended, or in its end: what is open is cancelled at the venue, and the answers are awaited for
+        a moment. Nothing of it is recorded; the successor asks the venue."""
         live = self.state.live
         reachable, live.session = self.state.can_reduce, SessionState.DISCONNECTED
         if not reachable:
