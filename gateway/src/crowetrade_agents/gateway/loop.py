@@ -2,7 +2,8 @@
 
 A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, and at any
 other error, everything that is open is cancelled at the venue, the error is raised, and the process ends: its successor
-reads what was stored and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is its successor's.
+reads what was stored and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is
+its successor's.
 
 A kill order waits for none of this: it is obeyed at once, also while a batch waits for the journal. What it cancels
 leaves at once, with the cancels of that batch which its strategies asked for themselves, and of that batch no order
@@ -297,6 +298,8 @@ class Gateway:
         return todo.events
 
     async def _take(self, waiting: Sequence[Command]) -> None:
+        if any(isinstance(command, Configure) and self._tells_of_another(command) for command in waiting):
+            await self._journal.confirm()
         proofs, self._proofs = self._proofs, []
         events = await self.handle(waiting, prove=bool(proofs))
         for proof in proofs:
@@ -309,6 +312,12 @@ class Gateway:
             self._begin_snapshot()
         if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, events):
             self._news.set()
+
+    def _tells_of_another(self, command: Configure) -> bool:
+        """Whether the operator has a session on record that this journal does not know: of the gateway that has taken
+        over, whose orders must not be cancelled for it, or one that the journal lost."""
+        record, token = command.configuration.on_record, self.state.books.fencing_token
+        return record.fencing_token > token or (record.fencing_token == token and record.pod != self.state.settings.pod)
 
     async def _keep_kills(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
         """Without the journal, which may be gone: what it keeps then is acknowledged at once."""
