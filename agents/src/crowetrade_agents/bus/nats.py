@@ -29,7 +29,7 @@ from crowetrade_process.identity.nats import BusClient, OnConnection
 
 REASON_HEADER = "Crowetrade-Dead-Letter-Reason"
 STALLED_SECONDS = 60.0
-_REASONS = {MaxPayloadError: "TooLarge", OutboundBufferLimitError: "BufferFull"}
+_REASONS: dict[type[Exception], str] = {MaxPayloadError: "TooLarge", OutboundBufferLimitError: "BufferFull"}
 
 _log = structlog.get_logger(__name__)
 

@@ -219,7 +219,7 @@ def test_whoever_is_bound_holds_or_works_something_has_an_account_and_all_others
 def test_a_status_does_not_grow_with_who_ever_traded() -> None:
     """Ten thousand deleted strategies made a message that the bus did not take: no start survived it."""
     scenario = Scenario()
-    refused = LastReject("MaxOrderQuantity", "desk", 1, 1, 1, "quantity above what the limit admits " * 5)
+    refused = LastReject("MaxOrderQuantity", "desk", "quantity above what the limit admits " * 5, 1, 1, 1)
     for number in range(10_000):
         scenario.books.counters[f"gone-{number}"] = Counters(sent=2, rejected=1, last_reject=refused)
 
