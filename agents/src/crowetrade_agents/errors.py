@@ -3,6 +3,7 @@
 AgentError
 ├── ConfigurationError      the manifest or the environment is wrong: say so and leave with exit code 78
 ├── DataError               recorded data cannot be read
+├── NotPublished            a message did not go to the bus: count it, and go on
 ├── KeysUnavailable         the venue's keys are not in the pod, or are unusable
 ├── JournalError
 │   ├── Overtaken           another gateway appended to the journal: stop at once
@@ -30,6 +31,14 @@ class ConfigurationError(AgentError):
 
 class DataError(ConfigurationError):
     """Recorded data is missing or malformed."""
+
+
+class NotPublished(AgentError):
+    """The bus did not take a message. `reason`, CamelCase: TooLarge, BufferFull, or the connection's error."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class KeysUnavailable(AgentError):

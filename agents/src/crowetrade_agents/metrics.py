@@ -92,6 +92,11 @@ KILL_SWITCHES_WATCHED = Gauge(
     "1 while the gateway watches KillSwitches at the API server itself; only gateways that have to.",
     ["venue"],
 )
+UNPUBLISHED = Counter(
+    "crowetrade_gateway_unpublished_total",
+    "Messages that the bus did not take, by what they were (status or market_data) and why.",
+    ["message", "reason"],
+)
 JOURNAL_SECONDS = Histogram(
     "crowetrade_gateway_journal_seconds",
     "One append to the journal, confirmed.",

@@ -17,17 +17,19 @@ from google.protobuf.message import DecodeError, Message
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
+from nats.errors import MaxPayloadError, NoRespondersError, OutboundBufferLimitError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from crowetrade import subjects
 from crowetrade_agents import metrics
 from crowetrade_agents.bus.port import Handler, M
+from crowetrade_agents.errors import NotPublished
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.nats import BusClient, OnConnection
 
 REASON_HEADER = "Crowetrade-Dead-Letter-Reason"
 STALLED_SECONDS = 60.0
+_REASONS: dict[type[Exception], str] = {MaxPayloadError: "TooLarge", OutboundBufferLimitError: "BufferFull"}
 
 _log = structlog.get_logger(__name__)
 
@@ -79,9 +81,11 @@ class NatsBus:
 
     async def publish(self, subject: str, message: Message) -> None:
         """Hands the message to the client's buffer, which also bridges a short loss of the connection."""
-        await self._client.publish(
-            subject, message.SerializeToString(), headers={subjects.SCHEMA_HEADER: message.DESCRIPTOR.full_name}
-        )
+        headers = {subjects.SCHEMA_HEADER: message.DESCRIPTOR.full_name}
+        try:
+            await self._client.publish(subject, message.SerializeToString(), headers=headers)
+        except (NatsError, OSError) as error:
+            raise _not_published(error) from error
 
     async def subscribe(self, subject: str, kind: type[M], handler: Handler[M]) -> None:
         """One at a time and in order for this subscription; a handler that raises is logged and counted."""
@@ -110,8 +114,11 @@ class NatsBus:
         nats-py writes the PING of a flush past the commands that are still in its buffer, so after the first one a
         subscription may not have left yet. While the first answer was awaited the buffer was written.
         """
-        await self._client.flush()
-        await self._client.flush()
+        try:
+            await self._client.flush()
+            await self._client.flush()
+        except (NatsError, OSError) as error:
+            raise _not_published(error) from error
 
     async def close(self) -> None:
         """Drains: no new messages, those that came are handled, what was published leaves."""
@@ -146,3 +153,7 @@ class NatsBus:
         _log.error("bus_undecodable", subject=msg.subject, schema=expected, reason=reason)
         headers = {**(msg.headers or {}), REASON_HEADER: reason}
         await self._client.publish(subjects.dead_letter(msg.subject), msg.data, headers=headers)
+
+
+def _not_published(error: Exception) -> NotPublished:
+    return NotPublished(_REASONS.get(type(error), type(error).__name__.removesuffix("Error")), str(error))

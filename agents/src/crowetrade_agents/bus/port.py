@@ -15,7 +15,7 @@ class Bus(Protocol):
     """Publish and subscribe. Messages of one publisher arrive at one subscription in their order."""
 
     async def publish(self, subject: str, message: Message) -> None:
-        """Sends a message to whoever is subscribed now; nobody else gets it later."""
+        """Sends a message to whoever is subscribed now; nobody else gets it later. Raises NotPublished."""
         ...
 
     async def subscribe(self, subject: str, kind: type[M], handler: Handler[M]) -> None:
@@ -31,7 +31,7 @@ class Bus(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Returns when subscriptions are in force and what was published has left."""
+        """Returns when subscriptions are in force and what was published has left. Raises NotPublished."""
         ...
 
     async def close(self) -> None:

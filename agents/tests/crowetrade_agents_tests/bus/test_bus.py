@@ -15,6 +15,7 @@ from crowetrade_agents.bus import local
 from crowetrade_agents.bus.local import MOST_WAITING, LocalBus, matches
 from crowetrade_agents.bus.nats import REASON_HEADER, STALLED_SECONDS, Attempts, NatsBus
 from crowetrade_agents.bus.port import Bus, Handler
+from crowetrade_agents.errors import NotPublished
 from crowetrade_process.stopping import cancelled
 
 from ..messages import EUR, origin, quote, wire
@@ -145,6 +146,21 @@ async def test_on_the_local_bus_nobody_waits_for_a_subscriber_and_who_leaves_tak
     await other.publish("signal.desk.a", signal(2))
     await one.close()
     assert await heard.get() == signal(2), "what has come is handled before it leaves"
+
+
+@pytest.mark.integration
+async def test_what_the_bus_does_not_take_is_told_with_its_reason(nats_url: str) -> None:
+    bus = await NatsBus.connect(nats_url, "test")
+    large = pb.Signal(weights=[pb.Weight(instrument=wire(EUR), weight=1.0)] * 100_000)
+    with pytest.raises(NotPublished) as refused:
+        await bus.publish("signal.desk.a", large)
+    await bus.close()
+    with pytest.raises(NotPublished) as closed:
+        await bus.publish("signal.desk.a", signal(1))
+    with pytest.raises(NotPublished):
+        await bus.flush()
+
+    assert (refused.value.reason, closed.value.reason) == ("TooLarge", "ConnectionClosed")
 
 
 class Recording:

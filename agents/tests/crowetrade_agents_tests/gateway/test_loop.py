@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.control.state import OnRecord
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import JournalError, JournalUnavailable, Overtaken
@@ -205,6 +206,34 @@ async def test_the_answers_to_the_cancels_of_an_emergency_are_awaited() -> None:
 
 def _over(number: int) -> port.Ended:
     return port.Ended(cl_ord_id(number), "v", OrdStatus.CANCELED, "", "", START)
+
+
+async def test_whatever_ends_it_cancels_what_is_open() -> None:
+    venue = Venue()
+    actor = gateway(Journal(), venue)
+
+    async def fails(event: object) -> None:
+        raise RuntimeError("nobody expects this")
+
+    actor._publish = fails
+    await actor.put(commands.FromVenue(port.QuoteChanged(9, book())))
+    with pytest.raises(RuntimeError, match="nobody expects this"):
+        await asyncio.wait_for(actor.run(), WAIT_SECONDS)
+
+    assert venue.sent == CANCELS[:1]
+
+
+@pytest.mark.parametrize("record", [OnRecord(2, 10, "pod-2"), OnRecord(1, 10, "pod-2")])
+async def test_who_hears_of_its_successor_from_the_operator_leaves_the_orders_to_it(record: OnRecord) -> None:
+    """The record would halt it: it asks the journal first."""
+    venue = Venue()
+    actor = gateway(Journal(Overtaken("somebody else writes")), venue)
+    await actor.put(commands.Configure(configuration(revision="r2", on_record=record)))
+    with pytest.raises(Overtaken):
+        await asyncio.wait_for(actor.run(), WAIT_SECONDS)
+
+    assert venue.sent == []
+    assert not actor.state.books.halts
 
 
 async def test_what_is_waited_for_is_waited_for_until_the_deadline() -> None:

@@ -11,6 +11,8 @@ import grpc
 import nats
 import pytest
 from nats.aio.client import Client
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import orders_pb2, status_pb2
@@ -114,6 +116,57 @@ async def test_without_a_bus_the_gateway_stops(nats_server: NatsServer, bus: Cli
 
     with pytest.raises(JournalError):
         await asyncio.wait_for(gateway.task, 30)
+
+
+async def test_what_the_bus_does_not_take_ends_nothing_and_without_a_journal_orders_are_cancelled(
+    nats_server: NatsServer, bus: Client, tmp_path: Path
+) -> None:
+    """The buffer of a client without a server fills with quotes and statuses before the journal is known to be gone."""
+
+    def unpublished() -> float:
+        kinds = ("status", "market_data")
+        labels = [{"message": kind, "reason": "BufferFull"} for kind in kinds]
+        return sum(REGISTRY.get_sample_value("crowetrade_gateway_unpublished_total", item) or 0.0 for item in labels)
+
+    write_quotes(tmp_path, 100_000)
+    await configure(bus, configuration())
+    small = await nats.connect(nats_server.url, pending_size=2000)
+    gateway = await start(small, tmp_path, file=PACED)
+    before = unpublished()
+    async with session(gateway) as (trader, _):
+        await status_when(bus, lambda status: status.market_data_sequence > 0)
+        await trader.order("1000", price="1.0", time_in_force=orders_pb2.TIME_IN_FORCE_GTC)
+        with capture_logs() as logs:
+            nats_server.process.kill()
+            with pytest.raises(JournalError):
+                await asyncio.wait_for(gateway.task, 30)
+
+    assert [line["orders"] for line in logs if line["event"] == "orders_cancelled_without_journal"] == [1]
+    assert unpublished() > before
+
+
+async def test_a_helper_that_fails_cancels_what_is_open(
+    bus: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_quotes(tmp_path, 100_000)
+    fails = asyncio.Event()
+
+    async def configurations(*_: object) -> AsyncIterator[Configuration]:
+        yield decode(configuration().SerializeToString())
+        await fails.wait()
+        raise RuntimeError("nobody expects this")
+
+    monkeypatch.setattr("crowetrade_agents.runtime.gateway_pod.configurations", configurations)
+    gateway = await start(bus, tmp_path, file=PACED)
+    async with session(gateway) as (trader, _):
+        await status_when(bus, lambda status: status.market_data_sequence > 0)
+        await trader.order("1000", price="1.0", time_in_force=orders_pb2.TIME_IN_FORCE_GTC)
+        with capture_logs() as logs:
+            fails.set()
+            with pytest.raises(RuntimeError, match="nobody expects this"):
+                await asyncio.wait_for(gateway.task, 30)
+
+    assert [line["orders"] for line in logs if line["event"] == "orders_cancelled_without_journal"] == [1]
 
 
 async def test_an_unbound_strategy_is_not_served(bus: Client, tmp_path: Path) -> None:

@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade.bus.v1 import status_pb2
+from crowetrade.config.v1 import config_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import MONEY_PLACES
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands
-from crowetrade_agents.gateway.state import Settings
-from crowetrade_agents.gateway.status import gateway_status, status_pieces
+from crowetrade_agents.gateway.order import Counters, LastReject
+from crowetrade_agents.gateway.state import GatewayState, Settings
+from crowetrade_agents.gateway.status import FORMER, MAX_STATUS_BYTES, gateway_status, shorten, status_pieces
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
@@ -184,13 +186,73 @@ def test_what_the_account_holds_for_nobody_is_named() -> None:
     assert (position.quantity, position.unattributed) == ("13000", "3000")
 
 
-def test_whoever_is_bound_holds_something_or_was_refused_has_an_account() -> None:
+def test_whoever_is_bound_holds_or_works_something_has_an_account_and_all_others_have_one_together() -> None:
     scenario = Scenario()
-    scenario.executed(77, "3000", "e2")
-    scenario.order(1, strategy="gone", quantity=Decimal(1))
+    names = ("works", "holds", "flat", "refused")
+    source = config_pb2.GatewayConfig(strategies=[config_pb2.StrategyBinding(strategy=name) for name in names])
+    bindings = dict.fromkeys(names, TradingState.ACTIVE)
+    scenario.do(commands.Configure(configuration(bindings, rule(strategies=names), revision="r1", source=source)))
+    for name in names[:3]:
+        scenario.order(1, strategy=name)
+    for name in ("holds", "flat"):
+        scenario.executed(1, "10000", f"bought-{name}", cl_ord_id=cl_ord_id(1, name))
+    scenario.order(2, strategy="flat", side=Side.SELL)
+    scenario.executed(2, "10000", "sold", cl_ord_id=cl_ord_id(2, "flat"), side=Side.SELL)
+    scenario.order(1, strategy="refused", quantity=Decimal(2_000_000))
     scenario.later(1)
 
-    assert [account.strategy for account in _status(scenario).accounts] == ["", "alpha", "beta", "gone"]
+    def accounts(state: GatewayState = scenario.state) -> dict[str, tuple[int, int, int]]:
+        status = gateway_status(state, 1, 0, (), scenario.now)
+        return {item.strategy: (item.sent_total, item.filled_total, item.rejected_total) for item in status.accounts}
+
+    while_bound = accounts()
+    assert while_bound == {"flat": (2, 2, 0), "holds": (1, 1, 0), "refused": (0, 0, 1), "works": (1, 0, 0)}
+    # Its successor has had no configuration yet: who was bound last is shown.
+    successor = Scenario(books=scenario.folded(), ready=False)
+    assert accounts(successor.state) == while_bound
+
+    scenario.do(commands.Configure(configuration({"alpha": TradingState.ACTIVE}, revision="r2")))
+
+    assert accounts() == {FORMER: (2, 2, 1), "alpha": (0, 0, 0), "holds": (1, 1, 0), "works": (1, 0, 0)}
+
+
+def test_a_status_does_not_grow_with_who_ever_traded() -> None:
+    """Ten thousand deleted strategies made a message that the bus did not take: no start survived it."""
+    scenario = Scenario()
+    refused = LastReject("MaxOrderQuantity", "desk", "quantity above what the limit admits " * 5, 1, 1, 1)
+    for number in range(10_000):
+        scenario.books.counters[f"gone-{number}"] = Counters(sent=2, rejected=1, last_reject=refused)
+
+    status = _status(scenario)
+
+    sent = [(item.strategy, item.sent_total) for item in status.accounts]
+    assert sent == [("alpha", 0), ("beta", 0), (FORMER, 20_000)]
+    assert status.ByteSize() < 1000
+    assert not shorten(status)
+
+
+def test_a_status_that_is_too_large_leaves_out_nothing_that_anybody_decides_by() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "9000", "e1")
+    status = _status(scenario)
+    (account,) = (item for item in status.accounts if item.strategy == "alpha")
+    account.last_reject.text = "x" * 900
+    for number in range(10_500):
+        status.accounts.add().CopyFrom(account)
+        status.accounts[-1].strategy = f"bound-{number}"
+    status.utilisation.add(risk_limit="desk", limit="maxDrawdown", used="1")
+    accounts = [
+        (item.strategy, item.open_orders, item.positions[0].quantity) for item in status.accounts if item.positions
+    ]
+
+    left_out = shorten(status)
+
+    assert left_out == [*status.left_out] == ["texts of refusals", "use of limits", "prices of positions"]
+    assert status.ByteSize() <= MAX_STATUS_BYTES
+    kept = [(item.strategy, item.open_orders, item.positions[0].quantity) for item in status.accounts if item.positions]
+    assert kept == accounts
+    assert {item.positions[0].unrealized_pnl for item in status.accounts if item.positions} == {""}
 
 
 def test_what_is_acknowledged_is_the_hash_of_each_rule_and_of_everything() -> None:

@@ -257,15 +257,21 @@ RECORDS = [
 ]
 
 
-@pytest.mark.parametrize(("record", "halts"), RECORDS)
-def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) -> None:
-    """Finding G16: a journal that came back empty meant "flat", and trading went on from zero."""
+def _after_three_sessions() -> Scenario:
+    """The fourth, of pod-1, whose journal ended at event 100; it has no configuration yet."""
     books = Books(VENUE)
     for token in (1, 2, 3):
         started = journal_pb2.SessionStarted(pod=f"pod-{token}", fencing_token=token)
         books.apply(journal_pb2.JournalEvent(session_started=started))
     scenario = Scenario(books=books, ready=False)
     scenario.state.live.start_sequence, scenario.state.live.sequence = 100, 101
+    return scenario
+
+
+@pytest.mark.parametrize(("record", "halts"), RECORDS)
+def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) -> None:
+    """Finding G16: a journal that came back empty meant "flat", and trading went on from zero."""
+    scenario = _after_three_sessions()
 
     scenario.do(commands.Configure(configuration(on_record=record)))
 
@@ -279,10 +285,39 @@ def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) 
         )
 
 
-def test_the_record_is_compared_once_because_it_is_this_gateways_own_afterwards() -> None:
-    scenario = Scenario()
+RESTORED = OnRecord(9, 900, "pod-9")
 
-    scenario.do(commands.Configure(configuration(revision="r2", on_record=OnRecord(9, 900, "pod-9"))))
+
+@pytest.mark.parametrize(
+    ("records", "halts"),
+    [
+        # The backup holds the configuration too, with a record as old as the journal.
+        ([OnRecord(3, 100, "pod-0"), RESTORED], True),
+        ([OnRecord(), OnRecord(3, 90, "pod-0"), OnRecord(3, 101, "pod-0")], True),
+        # The operator writes what its predecessor reported last, late.
+        ([OnRecord(3, 90, "pod-0"), OnRecord(3, 100, "pod-0"), OnRecord(4, 101, "pod-1")], False),
+        ([OnRecord(), OnRecord(3, 100, "pod-0")], False),
+        # Once it is its own, all that is newer is its own.
+        ([OnRecord(4, 101, "pod-1"), OnRecord(4, 900, "pod-1")], False),
+    ],
+)
+def test_the_record_is_compared_until_it_is_this_gateways_own(records: list[OnRecord], halts: bool) -> None:
+    scenario = _after_three_sessions()
+
+    for number, record in enumerate(records):
+        assert not scenario.books.halts
+        scenario.do(commands.Configure(configuration(revision=f"r{number}", on_record=record)))
+
+    assert list(scenario.books.halts) == (["JournalBelowRecord@4"] if halts else [])
+
+
+def test_a_gateway_whose_halt_was_cleared_is_not_halted_again_by_the_same_record() -> None:
+    scenario = _after_three_sessions()
+    scenario.do(commands.Configure(configuration(on_record=RESTORED)))
+    cleared = frozenset({"JournalBelowRecord@4"})
+
+    scenario.do(commands.Configure(configuration(revision="r2", on_record=RESTORED, cleared_halts=cleared)))
+    scenario.do(commands.Configure(configuration(revision="r3", on_record=RESTORED)))
 
     assert not scenario.books.halts
 

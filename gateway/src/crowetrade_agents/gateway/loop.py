@@ -1,8 +1,9 @@
 """The gateway's one actor: commands wait in one bounded queue, one task takes them, and nobody else touches the state.
 
-A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, everything
-that is open is cancelled at the venue, the error is raised, and the process ends: its successor reads what was stored
-and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is its successor's.
+A batch is handled, appended to the journal as one record, and carried out. When the journal takes no more, and at any
+other error, everything that is open is cancelled at the venue, the error is raised, and the process ends: its successor
+reads what was stored and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is
+its successor's.
 
 A kill order waits for none of this: it is obeyed at once, also while a batch waits for the journal. What it cancels
 leaves at once, with the cancels of that batch which its strategies asked for themselves, and of that batch no order
@@ -214,7 +215,8 @@ class Gateway:
         self._stopping = True
 
     async def run(self) -> None:
-        """Takes commands until `stop` or until it is cancelled; raises JournalError when the journal takes no more."""
+        """Takes commands until `stop` or until it is cancelled; raises JournalError when the journal takes no more.
+        Whatever else it raises, what is open is cancelled first, except for who is overtaken."""
         ticking = asyncio.create_task(self._tick())
         try:
             while not self._stopping:
@@ -228,8 +230,8 @@ class Gateway:
                 await self._take(waiting)
         except Overtaken:
             raise
-        except JournalError:
-            await self._emergency()
+        except Exception:
+            await self.emergency()
             raise
         finally:
             await cancelled(ticking, *self._storing, *((self._writing,) if self._writing is not None else ()))
@@ -296,6 +298,8 @@ class Gateway:
         return todo.events
 
     async def _take(self, waiting: Sequence[Command]) -> None:
+        if any(isinstance(command, Configure) and self._tells_of_another(command) for command in waiting):
+            await self._journal.confirm()
         proofs, self._proofs = self._proofs, []
         events = await self.handle(waiting, prove=bool(proofs))
         for proof in proofs:
@@ -308,6 +312,12 @@ class Gateway:
             self._begin_snapshot()
         if any(isinstance(command, NEWS) for command in waiting) or _is_news(self.state, events):
             self._news.set()
+
+    def _tells_of_another(self, command: Configure) -> bool:
+        """Whether the operator has a session on record that this journal does not know: of the gateway that has taken
+        over, whose orders must not be cancelled for it, or one that the journal lost."""
+        record, token = command.configuration.on_record, self.state.books.fencing_token
+        return record.fencing_token > token or (record.fencing_token == token and record.pod != self.state.settings.pod)
 
     async def _keep_kills(self, events: Sequence[journal_pb2.JournalEvent]) -> None:
         """Without the journal, which may be gone: what it keeps then is acknowledged at once."""
@@ -446,9 +456,9 @@ class Gateway:
             if self._stopping or (due is not None and due <= now) or now - self._appended_ns >= CONFIRM_NS:
                 await self.put(Timer())
 
-    async def _emergency(self) -> None:
-        """The journal takes no more: what is open is cancelled at the venue all the same, and the answers are awaited
-        for a moment. Nothing of it is recorded; the successor asks the venue."""
+    async def emergency(self) -> None:
+        """Once `run` has ended, or in its end: what is open is cancelled at the venue, and the answers are awaited for
+        a moment. Nothing of it is recorded; the successor asks the venue."""
         live = self.state.live
         reachable, live.session = self.state.can_reduce, SessionState.DISCONNECTED
         if not reachable:

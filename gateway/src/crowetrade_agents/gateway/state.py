@@ -162,6 +162,7 @@ class Live:
     configured: bool = False
     # False until the first one that binds strategies is in force.
     has_judged: bool = False
+    # Whether the operator has this gateway itself on record, or something that the journal lost.
     record_checked: bool = False
     session: SessionState = SessionState.CONNECTING
     session_text: str = ""

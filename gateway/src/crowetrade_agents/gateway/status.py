@@ -1,4 +1,10 @@
-"""GatewayStatus out of the engine's state. Pure. Numbers are rounded here, and only here: the journal stays exact."""
+"""GatewayStatus out of the engine's state. Pure. Numbers are rounded here, and only here: the journal stays exact.
+
+The books never forget a name. A strategy that is bound no more, holds nothing and works nothing has no account of its
+own in the status: as with every name that is missing there, nothing is left of it. So a status grows with who trades,
+not with who ever did. A status that would be too large for the bus is shortened by what nobody decides by; one that is
+too large even then is not published, and the operator takes the gateway for silent.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +29,11 @@ from crowetrade_agents.venues.port import SessionState
 UTILISATION_KEPT = 16
 """How many uses are reported per RiskLimit: as many as its status shows."""
 USES_OF_A_PIECE = 50
+NAMES_OF_A_PIECE = 500
+FORMER = "*"
+"""The account that adds up the counters of all who have none of their own; no Strategy has this name."""
+MAX_STATUS_BYTES = 900_000
+"""Of a message on the bus, whose server ends the connection of who sends one of more than 1 MB, headers counted."""
 _INFINITY = Decimal("Infinity")
 SESSION_STATES = {
     SessionState.CONNECTING: status_pb2.SESSION_STATE_CONNECTING,
@@ -60,7 +71,7 @@ def status_pieces(
     live, books, settings = state.live, state.books, state.settings
     configuration = live.configuration
     blocked = blocking(configuration, books.halts)
-    bound = set(configuration.bindings or {})
+    bound = _bound(state)
     status.MergeFrom(
         status_pb2.GatewayStatus(
             namespace=settings.namespace,
@@ -87,13 +98,54 @@ def status_pieces(
             kills=kill_progress.acknowledgements(state),
         )
     )
-    for name in sorted(bound | {name for name, _ in books.positions} | set(books.counters)):
+    listed = bound | {name for (name, _), position in books.positions.items() if position.quantity}
+    listed |= {order.terms.strategy for order in books.open.values()}
+    keys, positions = _keys(state), len(books.positions)
+    for name in sorted(listed):
         yield
-        status.accounts.append(_account(state, name))
+        if positions != len(books.positions):
+            keys, positions = _keys(state), len(books.positions)
+        status.accounts.append(_account(state, name, keys.get(name, ())))
     yield
+    for _ in _former(status, state, listed):
+        yield
     status.positions.extend(_account_positions(state, bound))
     for _ in _utilisation(status, state, now_ns):
         yield
+
+
+def shorten(status: status_pb2.GatewayStatus) -> list[str]:
+    """Takes out what nobody decides by until the status fits into a message, and names it in `left_out`: never who
+    holds or works something, nor how much."""
+    for name, take_out in _NOT_NEEDED.items():
+        if status.ByteSize() <= MAX_STATUS_BYTES:
+            break
+        take_out(status)
+        status.left_out.append(name)
+    return [*status.left_out]
+
+
+def _without_texts(status: status_pb2.GatewayStatus) -> None:
+    for account in status.accounts:
+        account.last_reject.text = ""
+
+
+def _without_utilisation(status: status_pb2.GatewayStatus) -> None:
+    del status.utilisation[:]
+
+
+def _without_prices(status: status_pb2.GatewayStatus) -> None:
+    for account in status.accounts:
+        for position in account.positions:
+            for field in ("average_price", "mark_price", "mark_unix_ns", "unrealized_pnl"):
+                position.ClearField(field)
+
+
+_NOT_NEEDED = {
+    "texts of refusals": _without_texts,
+    "use of limits": _without_utilisation,
+    "prices of positions": _without_prices,
+}
 
 
 def position_message(state: GatewayState, key: Key) -> status_pb2.Position:
@@ -180,13 +232,43 @@ def _share(use: Use) -> Decimal:
     return CONTEXT.divide(use.used, use.allowed)
 
 
-def _account(state: GatewayState, name: str) -> status_pb2.StrategyAccount:
+def _bound(state: GatewayState) -> set[str]:
+    """Who is bound; before that is known, who was when a configuration was journaled last."""
+    bindings, journaled = state.live.configuration.bindings, state.books.configuration
+    if bindings is not None:
+        return set(bindings)
+    return {item.strategy for item in journaled.config.strategies}.union(*state.books.members.values())
+
+
+def _keys(state: GatewayState) -> dict[str, list[Key]]:
+    """Positions of each owner, in order. No key is ever taken out of the books: as many as before are the same."""
+    found = defaultdict[str, list[Key]](list)
+    for key in sorted(state.books.positions):
+        found[key[0]].append(key)
+    return found
+
+
+def _former(status: status_pb2.GatewayStatus, state: GatewayState, listed: set[str]) -> Iterator[None]:
+    """Adds the account of all who have none of their own, so that the venue's totals never fall."""
+    account = status_pb2.StrategyAccount(strategy=FORMER, stopped=True)
+    for number, name in enumerate(state.books.counters.keys() - listed, start=1):
+        counters = state.books.counters[name]
+        account.sent_total += counters.sent
+        account.filled_total += counters.filled
+        account.rejected_total += counters.rejected
+        if number % NAMES_OF_A_PIECE == 0:
+            yield
+    if account.sent_total or account.filled_total or account.rejected_total:
+        status.accounts.append(account)
+
+
+def _account(state: GatewayState, name: str, keys: Sequence[Key]) -> status_pb2.StrategyAccount:
     books = state.books
     counters = books.counters.get(name, Counters())
     open_orders = books.open_of(name)
     return status_pb2.StrategyAccount(
         strategy=name,
-        positions=[position_message(state, key) for key in sorted(key for key in books.positions if key[0] == name)],
+        positions=[position_message(state, key) for key in keys],
         open_orders=len(open_orders),
         unknown_orders=sum(order.unknown for order in open_orders),
         sent_total=counters.sent,

@@ -194,14 +194,20 @@ def _count_out(turn: Turn, order: Order, sign: int) -> None:
 
 def _check_record(turn: Turn, configuration: Configuration) -> None:
     """A journal that ends before what the operator has on record lost something: nobody knows what the account
-    holds."""
+    holds.
+
+    The first configurations may come from the same backup as the journal, with a record as old, or the operator may
+    still have its predecessor on record: so each is looked at until the record is this gateway's own, or has halted it.
+    """
     live, record = turn.live, configuration.on_record
     if live.record_checked or configuration.bindings is None:
         return
-    live.record_checked = True
     token = turn.books.fencing_token
     own = record.pod == turn.settings.pod and record.fencing_token == token and record.sequence <= live.sequence
-    if own or (record.fencing_token < token and record.sequence <= live.start_sequence):
+    if not own and record.fencing_token < token and record.sequence <= live.start_sequence:
+        return
+    live.record_checked = True
+    if own:
         return
     text = (
         f"the journal ends at event {live.start_sequence} of session {token - 1}, but the operator "

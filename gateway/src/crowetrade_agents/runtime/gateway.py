@@ -2,7 +2,8 @@
 
 It starts in this order: journal, session record, engine, order entry, configuration, venue. When it is asked to stop,
 nothing new leaves, what is open is cancelled, positions that are to be closed are closed within the time that a pod
-has; or it ends by raising a JournalError when the journal takes no more from it.
+has; or it ends by raising a JournalError when the journal takes no more from it. At that, and at whatever else ends it,
+what is open is cancelled first. A status or a quote that the bus does not take ends nothing: it is counted and logged.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
 import structlog
+from google.protobuf.message import Message
 
 from crowetrade import subjects
 from crowetrade.bus.v1 import journal_pb2, status_pb2
@@ -22,18 +24,18 @@ from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.flow_wire import market_event_to_wire
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.errors import ConfigurationError, JournalUnavailable
+from crowetrade_agents.errors import ConfigurationError, JournalUnavailable, NotPublished
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import Configure, Leave, SharesChanged
 from crowetrade_agents.gateway.lock_step import LockStep
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.state import GatewayState, Settings
-from crowetrade_agents.gateway.status import gateway_status, status_pieces
+from crowetrade_agents.gateway.status import gateway_status, shorten, status_pieces
 from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.gateway.warnings import Warnings
 from crowetrade_agents.journal.port import JournalHead, JournalPort
-from crowetrade_agents.metrics import LIMIT_WARNINGS, series
+from crowetrade_agents.metrics import LIMIT_WARNINGS, UNPUBLISHED, series
 from crowetrade_agents.order_entry.commands import SessionCommand
 from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.risk.rules import RuleSet
@@ -106,6 +108,9 @@ class GatewayProcess:
         self._keeper = keeper
         self._waiting_for: list[str] = []
         self._warnings = Warnings()
+        # Kinds of messages of which the bus did not take the last one, and what the last status left out.
+        self._unpublished: set[str] = set()
+        self._left_out: list[str] = []
         # Once the journal has been read; the engine moves them.
         self.books: Books | None = None
         # Set once sessions can be opened.
@@ -177,6 +182,12 @@ class GatewayProcess:
                 task.result()
             if running not in done:
                 await self._leave(gateway, running)
+        except Exception:
+            # The loop has seen to what is open when it ended by itself.
+            if not running.done():
+                await cancelled(running)
+                await gateway.emergency()
+            raise
         finally:
             await cancelled(stopping, *others)
             await cancelled(running)
@@ -260,7 +271,7 @@ class GatewayProcess:
     async def _publish_market(self, event: QuoteChanged | TradePrinted) -> None:
         happened = event.market_event
         subject = subjects.market_data(self._file.namespace, self._file.name, happened.instrument.symbol)
-        await self._bus.publish(subject, market_event_to_wire(happened, self._clock.now_ns()))
+        await self._publish("market_data", subject, market_event_to_wire(happened, self._clock.now_ns()))
 
     async def _report_status(self, gateway: Gateway) -> None:
         """Each second, and at once when something changed that the operator waits for."""
@@ -301,7 +312,23 @@ class GatewayProcess:
         status.kill_switches_problem = self._kills.unwatched_problem
         if self._keeper is not None:
             status.credentials.CopyFrom(self._keeper.status())
-        await self._bus.publish(subjects.gateway_status(self._file.namespace, self._file.name), status)
+        left_out = shorten(status)
+        if left_out and left_out != self._left_out:
+            log.warning("status_shortened", left_out=left_out, bytes=status.ByteSize())
+        self._left_out = left_out
+        await self._publish("status", subjects.gateway_status(self._file.namespace, self._file.name), status)
+
+    async def _publish(self, kind: str, subject: str, message: Message) -> None:
+        """What the bus does not take is counted; of several in a row the first is logged."""
+        try:
+            await self._bus.publish(subject, message)
+        except NotPublished as error:
+            series(UNPUBLISHED, (kind, error.reason)).inc()
+            if kind not in self._unpublished:
+                self._unpublished.add(kind)
+                log.error("not_published", message=kind, reason=error.reason, error=str(error))
+        else:
+            self._unpublished.discard(kind)
 
     async def _leave(self, gateway: Gateway, running: asyncio.Task[None]) -> None:
         """Cancels what is open, closes what is to be closed, writes a snapshot, publishes the last status."""
@@ -316,7 +343,10 @@ class GatewayProcess:
         await running
         await gateway.snapshot()
         await self._publish_status(gateway_status(*self._status_facts(gateway)))
-        await self._bus.flush()
+        try:
+            await self._bus.flush()
+        except NotPublished as error:
+            log.warning("last_status_not_sent", reason=error.reason, error=str(error))
 
 
 async def begin_session(

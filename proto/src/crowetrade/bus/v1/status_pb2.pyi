@@ -489,6 +489,7 @@ class GatewayStatus(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _builtins.int
     KILL_SWITCHES_UNWATCHED_SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
     KILL_SWITCHES_PROBLEM_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace of the VenueConnection."""
     venue: _builtins.str
@@ -531,7 +532,9 @@ class GatewayStatus(_message.Message):
 
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___StrategyAccount]:
-        """Accounts by strategy."""
+        """Accounts of strategies that are bound to the gateway, hold something or have an open order; of all others nothing is
+        left. The account "*" adds up the totals of those that traded before.
+        """
 
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountPosition]:
@@ -556,6 +559,12 @@ class GatewayStatus(_message.Message):
     @_builtins.property
     def credentials(self) -> Global___CredentialsStatus:
         """Absent for a venue without credentials."""
+
+    @_builtins.property
+    def left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was taken out because the message would have been too large for the bus, in words. Never an account, nor what
+        it holds or works.
+        """
 
     def __init__(
         self,
@@ -586,10 +595,11 @@ class GatewayStatus(_message.Message):
         credentials: Global___CredentialsStatus | None = ...,
         kill_switches_unwatched_since_unix_ns: _builtins.int = ...,
         kill_switches_problem: _builtins.str = ...,
+        left_out: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "blocked_message", b"blocked_message", "blocked_reason", b"blocked_reason", "breaches", b"breaches", "config_revision", b"config_revision", "credentials", b"credentials", "fencing_token", b"fencing_token", "journal_sequence", b"journal_sequence", "kill_switches_problem", b"kill_switches_problem", "kill_switches_unwatched_since_unix_ns", b"kill_switches_unwatched_since_unix_ns", "kills", b"kills", "latency_p99_micros", b"latency_p99_micros", "market_data_sequence", b"market_data_sequence", "namespace", b"namespace", "pod", b"pod", "positions", b"positions", "risk_acknowledgements", b"risk_acknowledgements", "sent_unix_ns", b"sent_unix_ns", "session", b"session", "session_message", b"session_message", "session_since_unix_ns", b"session_since_unix_ns", "throttled_total", b"throttled_total", "utilisation", b"utilisation", "venue", b"venue", "waiting_for", b"waiting_for", "watches_kill_switches", b"watches_kill_switches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "blocked_message", b"blocked_message", "blocked_reason", b"blocked_reason", "breaches", b"breaches", "config_revision", b"config_revision", "credentials", b"credentials", "fencing_token", b"fencing_token", "journal_sequence", b"journal_sequence", "kill_switches_problem", b"kill_switches_problem", "kill_switches_unwatched_since_unix_ns", b"kill_switches_unwatched_since_unix_ns", "kills", b"kills", "latency_p99_micros", b"latency_p99_micros", "left_out", b"left_out", "market_data_sequence", b"market_data_sequence", "namespace", b"namespace", "pod", b"pod", "positions", b"positions", "risk_acknowledgements", b"risk_acknowledgements", "sent_unix_ns", b"sent_unix_ns", "session", b"session", "session_message", b"session_message", "session_since_unix_ns", b"session_since_unix_ns", "throttled_total", b"throttled_total", "utilisation", b"utilisation", "venue", b"venue", "waiting_for", b"waiting_for", "watches_kill_switches", b"watches_kill_switches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
