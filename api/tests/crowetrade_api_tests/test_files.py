@@ -27,7 +27,6 @@ def strategy_file(manifest: Object | None = None) -> StrategyFile:
     return StrategyFile(
         namespace=resource.namespace,
         name=resource.name,
-        generation=resource.metadata.generation,
         spec=resource.spec,
         gateways={"sim-fx": "venue-sim-fx.desk.svc:50051"},
         instruments=[ListedInstrument(**declared.model_dump(), venue="sim-fx")],
