@@ -114,6 +114,12 @@ AUDIT_CHAINS_BROKEN = Gauge(
 )
 CONFIG_PUTS = Counter(f"{_PREFIX}_gateway_config_puts", "GatewayConfigs written to the bus.", registry=REGISTRY)
 EVENTS = Counter(f"{_PREFIX}_events", "Kubernetes events written by reason.", ["reason"], registry=REGISTRY)
+EVENTS_DROPPED = Counter(
+    f"{_PREFIX}_events_dropped",
+    "Kubernetes events that were given up, by reason and cause: queue_full, refused, unavailable (the API server).",
+    ["reason", "cause"],
+    registry=REGISTRY,
+)
 LIMIT_UTILISATION = Gauge(
     f"{_PREFIX}_limit_utilisation_ratio",
     "Highest use of a limit of a RiskLimit, as a share of the limit.",

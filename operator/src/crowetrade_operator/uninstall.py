@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -26,27 +27,42 @@ TRIES = 5
 log = structlog.get_logger()
 
 
-async def release(cluster: Cluster, namespaces: tuple[str, ...]) -> int:
-    """Takes the finalizer off everything in these namespaces, or in all without any; returns how many had it.
+@dataclass(slots=True)
+class Released:
+    """What came of it."""
 
-    Raises ClusterError. A kind that is gone, as CRDs are with crds.keep=false, has nothing to release.
+    resources: int = 0
+    failures: list[ClusterError] = field(default_factory=list)
+
+
+async def release(cluster: Cluster, namespaces: tuple[str, ...]) -> Released:
+    """Takes the finalizer off everything in these namespaces, or in all without any.
+
+    What fails keeps nothing else from being released. Of a kind that is gone, as CRDs are with crds.keep=false, and in
+    a namespace that is gone there is nothing to release.
     """
-    released = 0
-    for resource in CUSTOM:
-        for namespace in namespaces or ("",):
+    done = Released()
+    for namespace in namespaces or ("",):
+        for resource in CUSTOM:
             try:
                 items, _ = await cluster.list(resource, namespace)
             except NotFound:
                 continue
+            except ClusterError as error:
+                done.failures.append(error)
+                continue
             for item in items:
-                released += await _release(cluster, resource, item)
-    return released
+                try:
+                    done.resources += await _release(cluster, resource, item)
+                except ClusterError as error:
+                    done.failures.append(error)
+    return done
 
 
 async def _release(cluster: Cluster, resource: ApiResource, item: Object) -> bool:
-    namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
+    namespace, name, found = item["metadata"]["namespace"], item["metadata"]["name"], item
     for _ in range(TRIES):
-        metadata = item["metadata"]
+        metadata = found["metadata"]
         others = [one for one in metadata.get("finalizers") or [] if one != FINALIZER]
         if len(others) == len(metadata.get("finalizers") or []):
             return False
@@ -54,7 +70,10 @@ async def _release(cluster: Cluster, resource: ApiResource, item: Object) -> boo
         try:
             await cluster.merge(resource, namespace, name, patch)
         except Conflict:
-            item = await cluster.get(resource, namespace, name)
+            now = await cluster.find(resource, namespace, name)
+            if now is None:
+                return False
+            found = now
             continue
         except NotFound:
             return False
@@ -66,14 +85,13 @@ async def _release(cluster: Cluster, resource: ApiResource, item: Object) -> boo
 async def _run(environment: Mapping[str, str]) -> int:
     cluster = await connect(environment.get("KUBECONFIG", ""))
     try:
-        released = await release(cluster, names(environment.get("NAMESPACES", "")))
-    except ClusterError as error:
-        log.error("finalizers_not_released", error=str(error), hint="run it again, or remove them with kubectl patch")
-        return 1
+        done = await release(cluster, names(environment.get("NAMESPACES", "")))
     finally:
         await cluster.close()
-    log.info("finalizers_released", resources=released)
-    return 0
+    for error in done.failures:
+        log.error("finalizers_not_released", error=str(error), hint="run it again, or remove them with kubectl patch")
+    log.info("finalizers_released", resources=done.resources)
+    return 1 if done.failures else 0
 
 
 def main() -> int:

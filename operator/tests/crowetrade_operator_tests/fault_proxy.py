@@ -182,15 +182,17 @@ class FaultProxy:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         # Before anything is waited for: the body of a client that has gone cannot be read.
-        await request.read()
+        body = await request.read()
         if request.method == "GET" and (held := self._held.get(_plural(request))) is not None:
             await held.wait()
         fault = self._choose(request)
         if fault is not None and fault not in (Fault.WATCH_DROPPED, Fault.WATCH_GONE):
             self.spoiled[fault] += 1
         now = asyncio.get_running_loop().time()
-        # kopf and the operator itself may ask for the same; and of one collection for other objects (Cluster.find).
-        told = (request.query.get(name, "") for name in ("watch", "fieldSelector"))
+        # kopf and the operator itself may ask for the same; and of one collection for other objects (Cluster.find), or
+        # make several in it at once.
+        made = str(json.loads(body)["metadata"].get("name", "")) if request.method == "POST" else ""
+        told = (made, *(request.query.get(name, "") for name in ("watch", "fieldSelector")))
         place = (request.method, request.path, *told, request.headers.get("User-Agent", ""))
         if "/leases/" in request.path:
             self.asked = True

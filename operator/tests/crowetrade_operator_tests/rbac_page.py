@@ -20,8 +20,10 @@ _HEAD = """# Roles
 
 What the chart's roles allow with `identity.source: CertManager`, the operator working in all namespaces. With
 `operator.namespaces`, the operator's ClusterRole becomes a Role in each of them; without cert-manager the rule of
-`cert-manager.io` is missing. No process runs commands in pods, and none reads Secrets but the Job that keeps the
-authorizer's own keys. Which objects the operator may write is narrowed further by ValidatingAdmissionPolicies
+`cert-manager.io` is missing. `crowetrade-uninstall` is there during the last step of `helm uninstall` alone, and holds
+in all namespaces, also with `operator.namespaces`: nothing can be bound in one that is gone. No process runs commands
+in pods, and none reads Secrets but the Job that keeps the authorizer's own keys. Which objects the operator may write
+is narrowed further by ValidatingAdmissionPolicies
 ([security.md](security.md)).
 """
 

@@ -86,10 +86,17 @@ def test_the_last_step_has_the_rights_that_it_needs_and_no_more(namespaces: str)
     assert all(item["metadata"]["annotations"]["helm.sh/hook"] == "post-delete" for item in own)
     (role,) = of_kind(own, "ClusterRole")
     assert [(rule["apiGroups"], sorted(rule["verbs"])) for rule in role["rules"]] == [
-        (["trading.crowetrade.io"], ["get", "list", "patch"])
+        (["trading.crowetrade.io"], ["list", "patch"])
     ]
-    bound = {item["metadata"].get("namespace", "") for item in of_kind(own, "RoleBinding", "ClusterRoleBinding")}
-    assert bound == (set(namespaces.split(",")) if namespaces else {""})
+    (bound,) = of_kind(own, "ClusterRoleBinding")
+    assert bound["roleRef"]["name"] == role["metadata"]["name"]
+    assert bound["subjects"] == [
+        {"kind": "ServiceAccount", "name": "crowetrade-uninstall", "namespace": SYSTEM_NAMESPACE}
+    ]
+    policies = {item["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for item in own}
+    assert policies == {"before-hook-creation,hook-succeeded"}, "nobody keeps these rights"
+    places = {item["metadata"].get("namespace", SYSTEM_NAMESPACE) for item in own}
+    assert places == {SYSTEM_NAMESPACE}, "in any other namespace it fails when that is gone"
     (job,) = of_kind(own, "Job")
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["command"][-1] == "crowetrade_operator.uninstall"

@@ -1,14 +1,18 @@
 """Kubernetes events (events.k8s.io/v1), written on transitions only.
 
-Losing one loses no state, so failures are logged and left.
+Losing one loses no state, so what is lost is logged, counted and left. What goes well again is told by a status, too:
+warnings, repairs and ends of resources are written before it, and it takes no room from them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -20,85 +24,136 @@ from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.cluster.resources import EVENTS
 from crowetrade_operator.cluster.times import rfc3339_micro
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NamespaceTerminating
+from crowetrade_process.stopping import together
 
 log = structlog.get_logger()
 
 PAUSES = (0.5, 2.0, 5.0)
-"""Seconds between tries to write one event; others wait behind it."""
+"""Seconds between tries to write one event. After these it is given up, unless the API server gives no answer at all,
+so that none of the others could be written either."""
+WRITERS = 4
+MOST_WAITING = 20_000
+"""In each of the two lines, at about 1 KB each: when the bus is gone, each of 10,000 Strategies tells it at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event that is to be written; `at` is Unix time in seconds."""
+
+    regarding: Object
+    note: Note
+    at: float
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether no status tells it, or a person should see it."""
+        return self.note.type == "Warning" or self.note.action != "Reconcile"
 
 
 class Recorder:
-    """Writes events behind the reconcilers' backs, in order, one at a time."""
+    """Writes events in the background, those that are urgent first, each line in order."""
 
     def __init__(self, cluster: Cluster, instance: str, wall_clock: Callable[[], float] = time.time) -> None:
         self._cluster = cluster
         self._instance = instance
         self._wall_clock = wall_clock
-        self._queue: asyncio.Queue[tuple[str, Metadata, Note]] = asyncio.Queue(maxsize=1000)
+        self._urgent, self._others = deque[Told](), deque[Told]()
+        self._arrived = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._writing = 0
 
     def record(self, kind: str, metadata: Metadata, note: Note) -> None:
-        """Takes an event to be written; dropped when a thousand wait already."""
+        """Takes an event to be written; dropped when too many wait already."""
         log.info(
             "event", kind=kind, namespace=metadata.namespace, name=metadata.name, reason=note.reason, text=note.text
         )
-        try:
-            self._queue.put_nowait((kind, metadata, note))
-        except asyncio.QueueFull:
+        told = Told(_regarding(kind, metadata), note, self._wall_clock())
+        line = self._urgent if told.is_urgent else self._others
+        if len(line) >= MOST_WAITING:
+            metrics.EVENTS_DROPPED.labels(note.reason, "queue_full").inc()
             log.warning("event_dropped", reason=note.reason)
+            return
+        line.append(told)
+        self._arrived.set()
 
     async def run(self) -> None:
         """Writes until cancelled."""
-        while True:
-            kind, metadata, note = await self._queue.get()
-            await self._write(kind, metadata, note)
+        await together(*(self._write_on() for _ in range(WRITERS)))
 
     async def drain(self) -> None:
-        """Writes what waits, now: at shutdown."""
-        while not self._queue.empty():
-            await self._write(*self._queue.get_nowait())
+        """Writes what waits, now, and waits for what is being written: at shutdown."""
+        await together(*(self._write_all() for _ in range(WRITERS)))
+        while self._writing:
+            self._ended.clear()
+            await self._ended.wait()
 
-    async def _write(self, kind: str, metadata: Metadata, note: Note) -> None:
-        body = event_body(kind, metadata, note, self._instance, rfc3339_micro(self._wall_clock()))
-        for pause in (*PAUSES, None):
+    async def _write_on(self) -> None:
+        while True:
+            await self._write_all()
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def _write_all(self) -> None:
+        while line := self._urgent or self._others:
+            told = line.popleft()
+            self._writing += 1
             try:
-                await self._cluster.create(EVENTS, metadata.namespace, body)
+                await self._write(told)
+            finally:
+                self._writing -= 1
+                self._ended.set()
+
+    async def _write(self, told: Told) -> None:
+        body, reason = event_body(told, self._instance), told.note.reason
+        for tries in itertools.count():
+            try:
+                await self._cluster.create(EVENTS, told.regarding["namespace"], body)
             except NamespaceTerminating:
-                log.debug("event_not_written_namespace_ends", reason=note.reason)
+                log.debug("event_not_written_namespace_ends", reason=reason)
                 return
             except Conflict:
                 pass  # it has been written, and the answer was lost
             except ClusterUnavailable as error:
-                if pause is not None:
-                    await asyncio.sleep(pause)
+                if error.code == 0 or tries < len(PAUSES):
+                    await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
                     continue
-                log.warning("event_not_written", reason=note.reason, error=str(error))
+                self._lost(reason, "unavailable", error)
                 return
             except ClusterError as error:
-                log.warning("event_not_written", reason=note.reason, error=str(error))
+                self._lost(reason, "refused", error)
                 return
-            metrics.EVENTS.labels(note.reason).inc()
+            metrics.EVENTS.labels(reason).inc()
             return
 
+    def _lost(self, reason: str, cause: str, error: ClusterError) -> None:
+        metrics.EVENTS_DROPPED.labels(reason, cause).inc()
+        log.warning("event_not_written", reason=reason, error=str(error))
 
-def event_body(kind: str, metadata: Metadata, note: Note, instance: str, now: str) -> Object:
+
+def event_body(told: Told, instance: str) -> Object:
     """The Event object."""
+    namespace, name = told.regarding["namespace"], told.regarding["name"]
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
-        "metadata": {"name": f"{metadata.name}.{uuid.uuid4().hex[:16]}", "namespace": metadata.namespace},
-        "eventTime": now,
+        "metadata": {"name": f"{name}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+        "eventTime": rfc3339_micro(told.at),
         "reportingController": FIELD_MANAGER,
         "reportingInstance": instance[:128],
-        "action": note.action,
-        "reason": note.reason,
-        "type": note.type,
-        "note": note.text[:1000],
-        "regarding": {
-            "apiVersion": API_VERSION,
-            "kind": kind,
-            "namespace": metadata.namespace,
-            "name": metadata.name,
-            "uid": metadata.uid,
-            "resourceVersion": metadata.resource_version,
-        },
+        "action": told.note.action,
+        "reason": told.note.reason,
+        "type": told.note.type,
+        "note": told.note.text[:1000],
+        "regarding": told.regarding,
+    }
+
+
+def _regarding(kind: str, metadata: Metadata) -> Object:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "namespace": metadata.namespace,
+        "name": metadata.name,
+        "uid": metadata.uid,
+        "resourceVersion": metadata.resource_version,
     }

@@ -142,6 +142,8 @@ class Context:
         """The object is gone."""
         self.status.forget(key)
         self._deletions.pop(key, None)
+        if key.kind is Kind.VENUE:
+            self._tightened.pop((key.namespace, key.name), None)
 
     def now(self) -> Moment:
         """The wall clock."""
@@ -281,10 +283,28 @@ class Context:
             compiled[name] = Kept()
 
     def forget_namespace(self, namespace: str) -> None:
-        """Nothing is left in it, and another one may get its name."""
-        if not any(self.cache.names(kind.value, namespace) for kind in Kind):
-            self._terminating.discard(namespace)
-            self._compiled.pop(namespace, None)
+        """If nothing is left in it: another one may get its name."""
+        if self._holds_ours(namespace):
+            return
+        self._terminating.discard(namespace)
+        self._compiled.pop(namespace, None)
+        self.pod_events.forget(namespace)
+
+    def forget_unused(self) -> None:
+        """From time to time: a reconcile that was under way when the last object of a namespace went may have come back
+        to it, and namespaces are named in which there was never anything."""
+        for namespace in {*self.pod_events.namespaces(), *self._compiled}:
+            if not self._holds_ours(namespace):
+                self.pod_events.forget(namespace)
+                self._compiled.pop(namespace, None)
+        unused = [name for name in self._namespaces if not self._holds_ours(name) and not self.traders.guests(name)]
+        for namespace in unused:
+            del self._namespaces[namespace]
+        for kind, namespace in [place for place in self._readable if not self.cache.names(place[0].value, place[1])]:
+            del self._readable[kind, namespace]
+
+    def _holds_ours(self, namespace: str) -> bool:
+        return any(self.cache.names(kind.value, namespace) for kind in Kind)
 
     async def know_namespace(self, namespace: str) -> None:
         """Reads the labels of a namespace if what is known is old. What cannot be read stays as it was known: also that
@@ -563,7 +583,11 @@ class Context:
 
     def _remember_tightened(self, key: Key, before: config_pb2.GatewayConfig, after: config_pb2.GatewayConfig) -> None:
         place = key.namespace, key.name
-        self._tightened[place] = loosening.awaited(self._tightened.get(place, {}), before, after)
+        awaited = loosening.awaited(self._tightened.get(place, {}), before, after)
+        if awaited:
+            self._tightened[place] = awaited
+        else:
+            self._tightened.pop(place, None)
 
     async def _delete_config(self, key: Key) -> None:
         try:

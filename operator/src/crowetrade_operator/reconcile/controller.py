@@ -673,7 +673,7 @@ class Controller:
 
     async def _resync(self) -> None:
         """Looks at everything again, a part each second, so that nobody waits behind all of it; forgets pods that are
-        gone, and sweeps configurations without a venue."""
+        gone and what is known of such namespaces, and sweeps configurations without a venue."""
         while True:
             keys, parts = self._everything(), max(1, int(self.context.settings.resync_seconds))
             for part in range(parts):
@@ -682,6 +682,7 @@ class Controller:
                     self.context.status.doubt(key)
                     self.queue.add(key, first=False)
             self.context.child_writer.writes.forget_old()
+            self.context.forget_unused()
             self.context.bus.board.forget_silent_agents(AGENT_MEMORY_SECONDS)
             try:
                 await self.sweep()

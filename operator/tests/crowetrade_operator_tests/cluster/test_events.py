@@ -1,7 +1,11 @@
-"""Events are written behind the reconcilers' backs, and losing one stops nothing."""
+"""Events are written in the background, and losing one stops nothing."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +15,15 @@ from structlog.testing import capture_logs
 from crowetrade_api.v1alpha1.meta import Metadata
 from crowetrade_operator.cluster import events
 from crowetrade_operator.cluster.client import Cluster, connect
-from crowetrade_operator.cluster.events import Recorder, event_body
+from crowetrade_operator.cluster.events import Recorder, Told, event_body
 from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.cluster.resources import EVENTS, NAMESPACES
 from crowetrade_operator_tests.fault_proxy import Fault, FaultProxy
-from crowetrade_operator_tests.servers import ApiServer
-from crowetrade_operator_tests.waiting import counted
+from crowetrade_operator_tests.integration.webhook import registered
+from crowetrade_operator_tests.servers import ApiServer, Wire
+from crowetrade_operator_tests.waiting import counted, until
+from crowetrade_process.stopping import cancelled
+from crowetrade_process_tests.identity.authority import Authority
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -41,6 +48,7 @@ async def test_events_are_written_in_order_and_one_that_cannot_be_written_is_lef
     found, _ = await cluster.list(EVENTS, namespace)
     assert [item["reason"] for item in sorted(found, key=lambda item: str(item["eventTime"]))] == ["First", "Second"]
     assert counted("events", reason="Lost") == 0
+    assert counted("events_dropped", reason="Lost", cause="refused") == 1
 
 
 async def test_in_a_namespace_that_is_being_deleted_there_is_nothing_to_warn_of(
@@ -56,18 +64,132 @@ async def test_in_a_namespace_that_is_being_deleted_there_is_nothing_to_warn_of(
     assert counted("events", reason="Stopped") == before
 
 
-async def test_a_flood_is_dropped_and_not_kept_in_memory(cluster: Cluster, namespace: str) -> None:
-    recorder = Recorder(cluster, "operator-0")
+async def test_a_flood_is_dropped_counted_and_not_kept_in_memory(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is Normal and frequent takes no room from warnings and repairs."""
+    monkeypatch.setattr(events, "MOST_WAITING", 3)
+    recorder, before = Recorder(cluster, "operator-0"), counted("events_dropped", cause="queue_full")
+    for number in range(5):
+        recorder.record("Strategy", _metadata(namespace), Note("Normal", f"Normal{number}", "Reconcile", "because"))
+    recorder.record("Strategy", _metadata(namespace), Note("Normal", "Repaired", "Repair", "because"))
+    recorder.record("Strategy", _metadata(namespace), Note("Normal", "Stopped", "Delete", "because"))
+    recorder.record("Strategy", _metadata(namespace), _note("Warned"))
     with capture_logs() as logs:
-        for _ in range(1000):
-            recorder.record("Strategy", _metadata(namespace), _note("Flood"))
-        assert [item for item in logs if item["log_level"] == "warning"] == []
         recorder.record("Strategy", _metadata(namespace), _note("OneTooMany"))
     assert (logs[-1]["event"], logs[-1]["reason"]) == ("event_dropped", "OneTooMany")
+    assert counted("events_dropped", cause="queue_full") == before + 3
+    assert counted("events_dropped", reason="OneTooMany", cause="queue_full") == 1
+    await recorder.drain()
+    found, _ = await cluster.list(EVENTS, namespace)
+    told = {"Normal0", "Normal1", "Normal2", "Repaired", "Stopped", "Warned"}
+    assert {item["reason"] for item in found} == told
+
+
+async def test_warnings_and_repairs_are_written_first(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "WRITERS", 1)
+    recorder = Recorder(cluster, "operator-0")
+    for note in (
+        Note("Normal", "Available", "Reconcile", "x"),
+        Note("Normal", "Repaired", "Repair", "x"),
+        _note("Bad"),
+    ):
+        recorder.record("Strategy", _metadata(namespace), note)
+    await recorder.drain()
+    found, _ = await cluster.list(EVENTS, namespace)
+    by_version = sorted(found, key=lambda item: int(item["metadata"]["resourceVersion"]))
+    assert [item["reason"] for item in by_version] == ["Repaired", "Bad", "Available"]
+    by_time = sorted(found, key=lambda item: str(item["eventTime"]))
+    assert [item["reason"] for item in by_time] == ["Available", "Repaired", "Bad"], (
+        "when it was, not when it was written"
+    )
+
+
+@contextlib.asynccontextmanager
+async def _running(recorder: Recorder) -> AsyncIterator[None]:
+    task = asyncio.create_task(recorder.run())
+    try:
+        yield
+    finally:
+        await cancelled(task)
+
+
+async def _written(cluster: Cluster, namespace: str, count: int) -> None:
+    async def check() -> bool:
+        return len((await cluster.list(EVENTS, namespace))[0]) == count
+
+    await until(f"{count} events", check)
+
+
+async def test_without_an_answer_of_the_api_server_nothing_is_given_up(
+    cluster: Cluster, wired: Cluster, wire: Wire, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "PAUSES", (0.01, 0.01))
+    recorder, dropped = Recorder(wired, "operator-0"), counted("events_dropped")
+    await wire.cut()
+    before = counted("api_requests", verb="create", resource="events", code="0")
+    for number in range(20):
+        recorder.record("Strategy", _metadata(namespace), _note(f"Kept{number}"))
+    async with _running(recorder):
+        tried = before + events.WRITERS * 5
+        await until("many tries", lambda: counted("api_requests", verb="create", resource="events", code="0") > tried)
+        await wire.mend()
+        await _written(cluster, namespace, 20)
+    assert counted("events_dropped") == dropped
+
+
+async def test_a_namespace_whose_events_are_refused_each_time_keeps_no_other_waiting_for_long(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A webhook that nobody serves: the API server answers with 500 for as long as it is there."""
+    monkeypatch.setattr(events, "PAUSES", (0.01, 0.01))
+    broken = f"{namespace}-broken"
+    await cluster.create(NAMESPACES, "", {"metadata": {"name": broken}})
+    recorder = Recorder(cluster, "operator-0")
+    nobody = "https://127.0.0.1:1/"
+    async with registered(cluster, broken, EVENTS.group, EVENTS.plural, nobody, Authority()):
+
+        async def in_force() -> bool:
+            before = counted("events_dropped", reason="Probe", cause="unavailable")
+            recorder.record("Strategy", _metadata(broken), _note("Probe"))
+            await recorder.drain()
+            return counted("events_dropped", reason="Probe", cause="unavailable") > before
+
+        await until("the webhook to be asked", in_force)
+        async with _running(recorder):
+            for _ in range(events.WRITERS * 2):
+                recorder.record("Strategy", _metadata(broken), _note("Refused"))
+            recorder.record("Strategy", _metadata(namespace), _note("Second"))
+            await _written(cluster, namespace, 1)
+            await recorder.drain()
+    assert counted("events_dropped", reason="Refused", cause="unavailable") == events.WRITERS * 2
+    assert counted("events", reason="Refused") == 0
+
+
+async def test_one_that_takes_long_keeps_no_other_waiting_and_is_waited_for_at_the_end(
+    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    async with FaultProxy(api_server, seed=1, slow_seconds=3.0).running() as proxy:
+        through = await connect(str(proxy.kubeconfig(tmp_path)))
+        recorder = Recorder(through, "operator-0")
+        async with _running(recorder):
+            proxy.next.append(Fault.SLOW)
+            recorder.record("Strategy", _metadata(namespace), _note("Slow"))
+            await until("the slow request", lambda: proxy.spoiled[Fault.SLOW] == 1)
+            recorder.record("Strategy", _metadata(namespace), _note("Quick"))
+            await _written(cluster, namespace, 1)
+            found, _ = await cluster.list(EVENTS, namespace)
+            assert [item["reason"] for item in found] == ["Quick"]
+            await recorder.drain()
+            await _written(cluster, namespace, 2)
+        await through.close()
 
 
 def test_long_texts_are_cut_to_what_the_api_server_takes() -> None:
-    body = event_body("Strategy", _metadata("desk"), _note("Long", "x" * 5000), "i" * 500, "now")
+    regarding = {"namespace": "desk", "name": "ema"}
+    body = event_body(Told(regarding, _note("Long", "x" * 5000), time.time()), "i" * 500)
     assert len(body["note"]) == 1000
     assert len(body["reportingInstance"]) == 128
     assert body["metadata"]["name"].startswith("ema.")

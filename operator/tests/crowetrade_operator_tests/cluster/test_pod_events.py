@@ -8,7 +8,7 @@ import pytest
 
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import PodWarning
-from crowetrade_operator.cluster.pod_events import READ_SECONDS, PodEvents
+from crowetrade_operator.cluster.pod_events import ASKED_SECONDS, READ_SECONDS, PodEvents
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, ApiResource
 from crowetrade_operator_tests.servers import Wire
 
@@ -87,3 +87,19 @@ async def test_keys_of_a_config_map(cluster: Cluster, namespace: str) -> None:
     events = PodEvents(cluster)
     assert await events.keys(namespace, "a") == ["Quotes.csv", "ticks.gz"]
     assert await events.keys(namespace, "not-there") is None
+
+
+async def test_what_is_known_of_a_namespace_goes_with_it_and_keys_that_nobody_asks_for_go(
+    cluster: Cluster, namespace: str
+) -> None:
+    clock = Clock()
+    events = PodEvents(cluster, clock)
+    await events.keys(namespace, "before")
+    clock.now = ASKED_SECONDS
+    await cluster.create(CONFIG_MAPS, namespace, {"metadata": {"name": "after"}, "data": {"b": "x"}})
+    await events.keys(namespace, "after")
+    assert list(events._known[namespace].keys) == ["after"]
+    assert events.namespaces() == [namespace]
+    events.forget(namespace)
+    assert events.namespaces() == []
+    assert await events.keys(namespace, "after") == ["b"]

@@ -40,11 +40,12 @@ async def test_each_transition_is_told_once(desk: Desk) -> None:
         await desk.condition(VENUES, "sim-fx", "Ready", "True")
         await _reconciles(desk, 5)
 
-        # Events are written in order: when these are there, so is all that was told before them.
+        # Taken in this order, so that nothing can be told before them that is not there a moment later.
         gateway.says(accounts=[account(connected=False)], session=status_pb2.SESSION_STATE_ENDED)
         await desk.told("ema", "ReplayEnded")
         await desk.told("sim-fx", "ReplayEnded")
         for name, back in (("ema", "Available"), ("sim-fx", "LoggedOn")):
+            await desk.told(name, back)
             told = [item for item in await desk.events(name) if item["metadata"]["name"] not in before]
             assert [(item["type"], item["reason"]) for item in told] == [
                 ("Warning", "Disconnected"),

@@ -193,7 +193,7 @@ async def test_an_operator_with_these_rights_alone_does_all_its_work(
     tmp_path: Path,
 ) -> None:
     kubeconfig = tmp_path / "operator.json"
-    kubeconfig.write_text(json.dumps(_kubeconfig(installed, api_server)))
+    kubeconfig.write_text(json.dumps(kubeconfig_of("crowetrade-operator", installed, api_server)))
     of_its_own = replace(
         settings, operator_namespace=SYSTEM_NAMESPACE, kubeconfig=str(kubeconfig), namespaces=(namespace,)
     )
@@ -226,9 +226,9 @@ async def test_an_operator_with_these_rights_alone_does_all_its_work(
     assert asked("200", "201") > accepted + 20
 
 
-def _kubeconfig(server: Server, api_server: ApiServer) -> Object:
-    """With a token that the API server has made for the operator's service account."""
-    path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/crowetrade-operator/token"
+def kubeconfig_of(account: str, server: Server, api_server: ApiServer) -> Object:
+    """With a token that the API server has made for a service account of the chart."""
+    path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/{account}/token"
     code, answer = server.send("POST", path, {"spec": {"expirationSeconds": 3600}})
     assert code == 201, answer
     authority = (api_server.kubeconfig.parent / "certificates" / "apiserver.crt").read_bytes()

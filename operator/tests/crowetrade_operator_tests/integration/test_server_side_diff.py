@@ -7,14 +7,19 @@ from typing import Any
 
 import pytest
 
-from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES, ApiResource
+from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator_tests.integration.desk import Desk, trading
-from crowetrade_operator_tests.samples import change, limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_operator_tests.samples import change, kill_manifest, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
-MANIFESTS = ((STRATEGIES, strategy_manifest()), (VENUES, venue_manifest()), (RISK_LIMITS, limit_manifest()))
+MANIFESTS = (
+    (STRATEGIES, strategy_manifest()),
+    (VENUES, venue_manifest()),
+    (RISK_LIMITS, limit_manifest()),
+    (KILL_SWITCHES, kill_manifest(engaged=False)),
+)
 
 
 async def _applied(desk: Desk, resource: ApiResource, manifest: Object, **query: str) -> Object:

@@ -21,7 +21,7 @@ from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.errors import ClusterRefused, ClusterUnavailable, Conflict, NotFound
 from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied
 from crowetrade_operator.reconcile.context import Context
-from crowetrade_operator_tests.samples import SETTINGS, strategy_manifest
+from crowetrade_operator_tests.samples import SETTINGS, change, stored, strategy_manifest, venue_manifest
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -180,3 +180,44 @@ async def test_labels_that_were_never_read_are_waited_for_unless_they_may_not_be
     monkeypatch.setattr(cluster, "get", forbidden)
     await context.know_around(Key(Kind.STRATEGY, "another", "ema"))
     assert context.namespace_view("another").namespace_labels is None
+
+
+async def test_nothing_is_kept_of_namespaces_and_venues_that_are_gone(context: Context, cluster: Cluster) -> None:
+    """All by the cache: home has a Strategy that trades in desk and, for a while, in named."""
+    home, desk, named = "home", "desk", "named"
+    venue = stored(venue_manifest("sim-fx", desk), uid="v")
+    context.cache.put(venue)
+
+    def trades_in(*namespaces: str, version: str) -> Object:
+        manifest = strategy_manifest("ema", home)
+        refs = [{"venueRef": {"name": "sim-fx", "namespace": namespace}} for namespace in namespaces]
+        return stored(change(manifest, "spec.instruments", refs), uid="s", resourceVersion=version)
+
+    context.cache.put(trades_in(desk, named, version="10"))
+    for namespace in (home, desk, named):
+        await context.know_namespace(namespace)
+        context.namespace_view(namespace)
+        await context.pod_events.warnings(namespace)
+    place = Key(Kind.VENUE, desk, "sim-fx")
+    context._tightened[desk, "sim-fx"] = {"limit": "hash"}
+
+    context.forget_unused()
+    assert set(context._namespaces) == {home, desk, named}, "who is named by somebody stays"
+    assert set(context.pod_events.namespaces()) == set(context._compiled) == {home, desk}
+
+    context.cache.put(trades_in(desk, version="11"))
+    context.forget_unused()
+    assert set(context._namespaces) == {home, desk}
+
+    context.cache.remove(venue)
+    context.forget(place)
+    context.forget_namespace(desk)
+    assert context._tightened == {}
+    assert context.pod_events.namespaces() == [home]
+    context.forget_unused()
+    assert set(context._namespaces) == {home, desk}
+    context.cache.remove(trades_in(desk, version="12"))
+    context.forget_namespace(home)
+    context.forget_unused()
+    assert (context._namespaces, context._readable, context._compiled) == ({}, {}, {})
+    assert context.pod_events.namespaces() == []
