@@ -70,6 +70,8 @@ class FaultProxy:
         """How long a watch lasts at most that begins from now on, until it ends in one of the ways above; 0: as long as
         the server and the client want."""
         self.spoiled: Counter[Fault] = Counter()
+        self.requests: Counter[str] = Counter()
+        """How many came, watches under `watch`, and all others by their method."""
         self.too_early: list[str] = []
         """Requests that came again before the time that a Retry-After had named."""
         self.lease_seconds = 0.0
@@ -145,6 +147,7 @@ class FaultProxy:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         # Before anything is waited for: the body of a client that has gone cannot be read.
         await request.read()
+        self.requests["watch" if request.query.get("watch") == "true" else request.method] += 1
         if request.method == "GET" and (held := self._held.get(_plural(request))) is not None:
             await held.wait()
         fault = self._choose(request)
