@@ -233,7 +233,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 bench bench-gateway bench-operator bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
 
 .PHONY: bench
-bench: $(VENV)/agents/.synced $(RECORDED) ## Measure everything: a JSON line per figure, kept in benchmarks/results/
+bench: $(VENV)/agents/.synced $(PEERS)/.synced $(RECORDED) cluster-binaries ## Measure everything: a JSON line per figure, kept in benchmarks/results/
 	$(BIN)/python -m benchmarks
 
 .PHONY: bench-gateway
@@ -254,11 +254,11 @@ bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: th
 	$(BIN)/python -m tools.performance
 
 .PHONY: bench-operator
-bench-operator: $(STAMP) ## Measure the operator with a fleet: BENCH_STRATEGIES, BENCH_VENUES, BENCH_NAMESPACES, BENCH_GROWTH
+bench-operator: $(STAMP) cluster-binaries ## Measure the operator with a fleet: BENCH_STRATEGIES, BENCH_VENUES, BENCH_NAMESPACES, BENCH_GROWTH
 	$(BIN)/python -m benchmarks operator
 	$(BIN)/python -m tools.performance
 
 .PHONY: bench-risk
-bench-risk: $(STAMP) $(RECORDED) ## Measure the gate, kill orders, shares, and how fast limits and kill orders reach 20 gateways
+bench-risk: $(STAMP) $(RECORDED) cluster-binaries ## Measure the gate, kill orders, shares, and how fast limits and kill orders reach 20 gateways
 	$(BIN)/python -m benchmarks risk
 	$(BIN)/python -m tools.performance

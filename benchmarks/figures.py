@@ -7,13 +7,19 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 Figure = dict[str, object]
+Measure = Callable[[], Iterator[Figure]]
+"""Measures, and yields each figure as soon as it is known."""
 UNITS_NS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+
+
+class NotMeasurable(Exception):
+    """Something is missing on this machine; the message says what, and how to get it."""
 
 
 def figure(name: str, unit: str, values: Iterable[float], **notes: object) -> Figure:
@@ -87,7 +93,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def synced_write(folder: Path, runs: int = 200) -> Figure:
+def synced_write(folder: Path, runs: int = 200) -> Iterator[Figure]:
     """What the disk takes for 500 bytes and a sync: below that no order that is journaled first can leave."""
     taken = []
     with (folder / "synced").open("wb") as out:
@@ -97,10 +103,10 @@ def synced_write(folder: Path, runs: int = 200) -> Figure:
             out.flush()
             os.fdatasync(out.fileno())
             taken.append(time.perf_counter_ns() - begin)
-    return durations("machine.synced_write", "ms", taken)
+    yield durations("machine.synced_write", "ms", taken)
 
 
-def python_loop(runs: int = 200) -> Figure:
+def python_loop(runs: int = 200) -> Iterator[Figure]:
     """What the interpreter takes for 10,000 additions: twice as much as in another run says that this one had half of
     the processor, whatever the clock."""
     taken = []
@@ -109,7 +115,7 @@ def python_loop(runs: int = 200) -> Figure:
         for number in range(10_000):
             total += number
         taken.append(time.perf_counter_ns() - begin)
-    return durations("machine.python_loop", "us", taken)
+    yield durations("machine.python_loop", "us", taken)
 
 
 def line(item: Figure) -> str:

@@ -6,21 +6,17 @@ import importlib
 import importlib.util
 from collections.abc import Iterator
 
-from benchmarks.figures import Figure, figure
+from benchmarks.figures import Figure, NotMeasurable, figure
 
 FIRST_SEED = 1
 SEEDS = 20
 STEPS = 1500
 
 
-class NoSimulation(Exception):
-    """This tree has none."""
-
-
 def simulation() -> Iterator[Figure]:
-    """simulate.commands_per_second, of each of some seeds. Raises NoSimulation."""
+    """simulate.commands_per_second, of each of some seeds. Raises NotMeasurable."""
     if importlib.util.find_spec("tests.simulation") is None:
-        raise NoSimulation("tests/simulation is not in this tree")
+        raise NotMeasurable("tests/simulation is not in this tree")
     run = importlib.import_module("tests.simulation.__main__").run
     runs = [run(seed, STEPS) for seed in range(FIRST_SEED, FIRST_SEED + SEEDS)]
     yield figure("simulate.commands_per_second", "1/s", [commands / seconds for commands, seconds in runs])

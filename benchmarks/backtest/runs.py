@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from benchmarks.backtest.manifests import CLAIM
 from benchmarks.backtest.peers.task import Bar, Execution, Quote, Task
+from benchmarks.figures import NotMeasurable
 from crowetrade_cli.samples import INSTALLED_SAMPLES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,10 +24,6 @@ BACKTRADER = "benchmarks.backtest.peers.backtrader"
 BACKTESTING_PY = "benchmarks.backtest.peers.backtesting_py"
 NAUTILUS = "benchmarks.backtest.peers.nautilus"
 _QUOTES = ROOT.parent / "shared" / "data" / "quotes" / "EUR-USD.oanda.parquet"
-
-
-class NotRecorded(Exception):
-    """The recording is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +53,9 @@ def ask(module: str, task: Task) -> Answer:
 
 
 def recorded_quotes() -> Iterator[Quote]:
-    """All of EUR-USD at OANDA, some days of 2014. Raises NotRecorded."""
+    """All of EUR-USD at OANDA, some days of 2014. Raises NotMeasurable."""
     if not _QUOTES.exists():
-        raise NotRecorded("recorded data is not beside the repository (../shared/data): nothing to replay")
+        raise NotMeasurable("recorded data is not beside the repository (../shared/data): nothing to replay")
     table = pyarrow.parquet.read_table(_QUOTES, columns=["ts_ns", "bid_px", "ask_px"])
     return map(Quote, *(column.to_pylist() for column in table.columns))
 

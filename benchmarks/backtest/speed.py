@@ -30,7 +30,7 @@ BAR_SPANS = 10, 20
 
 
 def quotes(folder: Path) -> Iterator[Figure]:
-    """backtest.quotes_per_second and backtest.vs_nautilus, of all quotes of EUR-USD. Raises NotRecorded."""
+    """backtest.quotes_per_second and backtest.vs_nautilus, of all quotes of EUR-USD. Raises NotMeasurable."""
     task = Task(written(folder, "quotes.csv", recorded_quotes()), *QUOTE_SPANS)
     turns = [_turn((OURS, NAUTILUS), task) for _ in range(TURNS)]
     yield _per_second("backtest.quotes_per_second", turns)

@@ -21,7 +21,7 @@ from urllib.request import urlopen
 
 import uvloop
 
-from benchmarks.figures import Figure, anonymous_mib, cpu_seconds, figure, rss_mib
+from benchmarks.figures import Figure, NotMeasurable, anonymous_mib, cpu_seconds, figure, rss_mib
 from benchmarks.gateway.process import connect, gateway_host, write_files
 from benchmarks.gateway.workload import INSTRUMENTS, NAMESPACE, STRATEGIES, VENUE
 from benchmarks.nats_server import nats_server
@@ -31,10 +31,6 @@ PYTHON = Path(sys.prefix) / "agents" / "bin" / "python"
 STARTS = 3
 READY_SECONDS = 60
 SETTLE_SECONDS = 5
-
-
-class NotReady(Exception):
-    """The process ended or never became ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +43,9 @@ class _Start:
 def strategy_process(folder: Path) -> Iterator[Figure]:
     """agents.strategy.start_cpu_seconds: CPU time from the start until /readyz says yes, which is when the gateway has
     accepted its logon; agents.strategy.rss_mib: memory some seconds later; agents.strategy.anonymous_mib: the part of
-    it that one more strategy on a node costs, because the pages of libraries are shared. Raises NotReady."""
+    it that one more strategy on a node costs, because the pages of libraries are shared. Raises NotMeasurable."""
     if not PYTHON.exists():
-        raise NotReady(f"{PYTHON} is missing: start the benchmarks with make bench-gateway")
+        raise NotMeasurable(f"{PYTHON} is missing: start the benchmarks with make bench-gateway")
     write_files(folder)
     found: list[_Start] = []
 
@@ -130,4 +126,4 @@ def _until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None
         except (URLError, OSError):
             time.sleep(0.02)
     lines = log.read_text().strip().splitlines() or ["it has written nothing"]
-    raise NotReady(f"the strategy's process does not become ready: {lines[-1]}")
+    raise NotMeasurable(f"the strategy's process does not become ready: {lines[-1]}")

@@ -36,6 +36,11 @@ class Fleet:
         found = ((number, *venues[number % self.venues]) for number in range(self.strategies))
         return [(namespace, f"strategy-{number:05d}", venue) for number, namespace, venue in found]
 
+    def of_size(self, strategies: int) -> Fleet:
+        """Another number of Strategies, with as many of them at a venue and in a namespace as here."""
+        venues = -(-self.venues * strategies // self.strategies)
+        return Fleet(strategies, venues, -(-self.namespaces * strategies // self.strategies))
+
     def manifests(self) -> Iterator[Object]:
         """All but the namespaces: limits, venues, Strategies."""
         for namespace in self.namespace_names():
@@ -51,7 +56,7 @@ class Plan:
     """What is measured."""
 
     fleet: Fleet = Fleet()
-    # Sizes of the fleets of one namespace that are measured cold.
+    # Sizes of the fleets that are measured cold, each spread over namespaces as the fleet is, and in one.
     growth: tuple[int, ...] = (100, 300)
     # How long rates are counted.
     seconds: float = 10.0

@@ -24,6 +24,7 @@ Object = dict[str, Any]
 WAIT_SECONDS = 1_800.0
 LOOK_SECONDS = 0.1
 QUIET_SECONDS = 1.0
+_REQUESTS = "crowetrade_operator_api_requests_total"
 
 
 class OperatorProcess:
@@ -88,26 +89,31 @@ class Counts:
 
     @property
     def requests(self) -> float:
-        """To the API server, besides those for the Lease."""
-        return self._sum("crowetrade_operator_api_requests_total", lambda labels: labels["resource"] != "leases")
+        """To the API server, by its own client and by kopf, besides watches and those for the Lease."""
+        return float(self._by_kind().total())
+
+    @property
+    def watches(self) -> float:
+        """That it has begun, besides that of the Lease."""
+        return self._sum(_REQUESTS, lambda labels: labels["resource"] != "leases" and labels["verb"] == "watch")
 
     @property
     def writes(self) -> float:
         """Of the requests."""
         return self._sum(
-            "crowetrade_operator_api_requests_total",
+            _REQUESTS,
             lambda labels: labels["resource"] != "leases" and labels["verb"] not in ("get", "list", "watch"),
         )
 
     def requests_since(self, before: Counts) -> dict[str, int]:
-        """How many of each kind there were since then, besides those for the Lease, by verb and resource."""
+        """How many of `requests` there were since then, by verb and resource."""
         then, now = before._by_kind(), self._by_kind()
         return {name: now[name] - then[name] for name in sorted(now) if now[name] > then[name]}
 
     def _by_kind(self) -> Counter[str]:
         found = Counter[str]()
-        for labels, value in self._samples.get("crowetrade_operator_api_requests_total", ()):
-            if labels["resource"] != "leases":
+        for labels, value in self._samples.get(_REQUESTS, ()):
+            if labels["resource"] != "leases" and labels["verb"] != "watch":
                 found[f"{labels['verb']} {labels['resource']}"] += int(value)
         return found
 
@@ -134,7 +140,7 @@ class Counts:
     def listed(self, resource: ApiResource) -> float:
         """How often the objects of that kind were."""
         wanted = {"verb": "list", "resource": resource.plural}
-        return self._sum("crowetrade_operator_api_requests_total", lambda labels: wanted.items() <= labels.items())
+        return self._sum(_REQUESTS, lambda labels: wanted.items() <= labels.items())
 
     @property
     def unread(self) -> float:
@@ -145,7 +151,7 @@ class Counts:
     def applied(self, resource: ApiResource) -> float:
         """How often an object of that kind."""
         wanted = {"verb": "apply", "resource": resource.plural}
-        return self._sum("crowetrade_operator_api_requests_total", lambda labels: wanted.items() <= labels.items())
+        return self._sum(_REQUESTS, lambda labels: wanted.items() <= labels.items())
 
     @property
     def waiting(self) -> float:

@@ -1,16 +1,18 @@
-"""The figures of one run, in the order in which they are taken."""
+"""The figures of one run, in the order in which they are taken, each as soon as it is known."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
 import random
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,26 +21,24 @@ import nats
 import uvloop
 from nats.aio.client import Client
 
-from benchmarks.figures import Figure, cpu_seconds, figure, rss_mib
+from benchmarks.figures import Figure, Measure, cpu_seconds, figure, rss_mib
 from benchmarks.nats_server import nats_server
 from benchmarks.operator import raw
-from benchmarks.operator.fleet import Fleet, Plan
+from benchmarks.operator.edits import EDITS, edit
+from benchmarks.operator.fleet import Plan
 from benchmarks.operator.load import MODE, SESSION
-from benchmarks.operator.measured import Counts, OperatorProcess, Watched, until
+from benchmarks.operator.measured import OperatorProcess, Watched, until
 from benchmarks.risk.fleet import api_server
 from crowetrade_api.names import MANAGED_SELECTOR
-from crowetrade_operator.cluster.client import connect
+from crowetrade_operator.cluster.client import WATCH_SECONDS, connect
 from crowetrade_operator.cluster.resources import (
     CHILDREN,
     CONFIG_MAPS,
     CUSTOM,
     DEPLOYMENTS,
-    DISRUPTION_BUDGETS,
     NAMESPACES,
-    NETWORK_POLICIES,
     PODS,
     SERVICE_ACCOUNTS,
-    SERVICES,
     STRATEGIES,
     ApiResource,
 )
@@ -49,48 +49,53 @@ from crowetrade_process.audit.trail import CHECKPOINT_SECONDS
 
 Object = dict[str, Any]
 SYSTEM = "bench-system"
-EDITS, REPAIRS, SESSIONS = 100, 5, 3
+CHANGES, SESSIONS = 100, 3
+DELETED_EACH, EDITED_EACH = 5, 3
+"""So many children of each kind are deleted, and so many are edited in each way."""
 EDIT_SECONDS = 10.0
 """An edit or a repair that takes longer has not been made: it counts as having taken so long."""
 WRITERS = 32
 IDLE_SECONDS = 60.0
-EDITED: dict[ApiResource, Object] = {
-    SERVICE_ACCOUNTS: {"automountServiceAccountToken": True},
-    CONFIG_MAPS: {"data": {"strategy.json": "{}"}},
-    NETWORK_POLICIES: {"spec": {"egress": []}},
-    SERVICES: {"spec": {"publishNotReadyAddresses": None, "selector": {"app.kubernetes.io/name": "other"}}},
-    DISRUPTION_BUDGETS: {"spec": {"maxUnavailable": "50%"}},
-    DEPLOYMENTS: {"spec": {"replicas": 3}},
-}
-"""By kind of child: what somebody else writes."""
 
 
-def fleet(folder: Path, plan: Plan) -> Iterator[Figure]:
-    """Every figure of `make bench-operator`. Raises NoApiServer."""
+def measures(folder: Path, plan: Plan) -> dict[str, Measure]:
+    """What `make bench-operator` measures, each with servers of its own: the fleet, then how cost grows with its size.
+    Each raises NotMeasurable."""
+    found: dict[str, Measure] = {"the fleet": functools.partial(_measured, folder / "fleet", plan, _Run.figures)}
     for size in plan.growth:
-        place = folder / f"growth-{size}"
-        place.mkdir()
-        with api_server(place) as server, nats_server(place, synced=False) as url:
-            yield uvloop.run(_growth(place, server, url, size))
-    place = folder / "fleet"
-    place.mkdir()
-    with api_server(place) as server, nats_server(place, synced=False) as url:
-        figures = list[Figure]()
-        uvloop.run(_Run(place, server, url, plan).figures(figures))
-    yield from figures
+        spread = plan.fleet.of_size(size)
+        one = replace(spread, namespaces=1)
+        cold, cold_in_one = replace(plan, fleet=spread), replace(plan, fleet=one)
+        # The fleet itself has been measured.
+        if spread != plan.fleet:
+            found[f"a cold start of {size}"] = functools.partial(_measured, folder / f"{size}", cold, _Run.growth)
+        found[f"a cold start of {size} in one namespace"] = functools.partial(
+            _measured, folder / f"{size}-in-one", cold_in_one, _Run.growth_in_one_namespace
+        )
+    return found
 
 
-async def _growth(folder: Path, server: ApiServer, nats_url: str, size: int) -> Figure:
-    """Milliseconds per Strategy from the first child to the last, all in one namespace, 100 at a venue."""
-    run = _Run(folder, server, nats_url, Plan(Fleet(size, -(-size // 100), 1)))
-    async with run.connected():
-        await run.create()
-        operator = run.start("growth")
-        seconds = await run.cold(operator)
-        cpu = cpu_seconds(operator.pid)
-        operator.process.stop()
-    notes = {"cpu_ms": round(cpu * 1000 / size, 1), "strategies": size, "venues": run.fleet.venues}
-    return figure(f"operator.cold.ms_per_strategy.{size}", "ms", [seconds * 1000 / size], **notes)
+def _measured(folder: Path, plan: Plan, figures: Callable[[_Run], AsyncGenerator[Figure, None]]) -> Iterator[Figure]:
+    folder.mkdir()
+    with api_server(folder) as server, nats_server(folder, synced=False) as url:
+        yield from _as_taken(figures(_Run(folder, server, url, plan)))
+
+
+def _as_taken(figures: AsyncGenerator[Figure, None]) -> Iterator[Figure]:
+    """Each figure when it is known; the event loop stands still until the next one is asked for."""
+
+    async def following() -> Figure | None:
+        return await anext(figures, None)
+
+    async def close() -> None:
+        await figures.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            while (item := runner.run(following())) is not None:
+                yield item
+        finally:
+            runner.run(close())
 
 
 class _Run:
@@ -109,28 +114,33 @@ class _Run:
         }
         self._random = random.Random(5)
 
-    async def figures(self, found: list[Figure]) -> None:
-        """Takes all, in order."""
+    def _figure(self, name: str, unit: str, values: list[float], **notes: object) -> Figure:
+        return figure(f"operator.{name}", unit, values, **notes, **self.sizes)
 
-        def keep(name: str, unit: str, values: list[float], **notes: object) -> None:
-            found.append(figure(f"operator.{name}", unit, values, **notes, **self.sizes))
-            print(f"{name}: {found[-1]['p50']} {unit}".rstrip(), file=sys.stderr, flush=True)
+    async def growth(self, where: str = "") -> AsyncGenerator[Figure, None]:
+        """What a Strategy costs in this fleet, cold."""
+        async with self.connected():
+            await self.create()
+            operator = self.start("growth")
+            yield self._per_strategy(operator, await self.cold(operator), where)
 
+    def growth_in_one_namespace(self) -> AsyncGenerator[Figure, None]:
+        """The same, under a name that says where."""
+        return self.growth(".one_namespace")
+
+    def _per_strategy(self, operator: OperatorProcess, seconds: float, where: str = "") -> Figure:
+        """Milliseconds per Strategy from the first child to the last."""
+        size = self.fleet.strategies
+        cpu = round(cpu_seconds(operator.pid) * 1000 / size, 1)
+        return self._figure(f"cold.ms_per_strategy.{size}{where}", "ms", [seconds * 1000 / size], cpu_ms=cpu)
+
+    async def figures(self) -> AsyncGenerator[Figure, None]:
+        """All of them, in order."""
         async with self.connected():
             await self.create()
             operator = self.start("first")
-            seconds = await self.cold(operator)
-            counts, children = await operator.quiet(), len(CHILDREN) * self._owners
-            keep("cold.requests_per_child", "", [counts.requests / children], requests=counts.requests)
-            operator.process.stop()
-            bare = await raw.seconds(self.cluster)
-            keep(
-                "cold.share_of_raw",
-                "",
-                [bare / seconds],
-                operator_seconds=round(seconds, 2),
-                raw_seconds=round(bare, 2),
-            )
+            async for item in self._cold(operator):
+                yield item
             deployments, _ = await self.cluster.list(DEPLOYMENTS, "", MANAGED_SELECTOR)
             await _each(deployments, self._ready)
             await _each(deployments, self._pod)
@@ -138,15 +148,18 @@ class _Run:
             with self._load() as load:
                 async with Watched(self.cluster, STRATEGIES).following() as strategies:
                     await self._all_trade(strategies, load)
-                    await self._speaking(operator, keep)
-                    await self._significant(strategies, keep)
-                    await self._edits(keep)
-                    keep("rss_mib", "MiB", [rss_mib(operator.pid)])
-                    await self._repairs(keep)
-                    await self._say(MODE, b"same")
-                    await operator.quiet()
-                    await self._idle(operator, keep)
-                    await self._restart(operator, keep)
+                    steps = (
+                        self._speaking(operator),
+                        self._significant(strategies),
+                        self._edits(),
+                        self._memory(operator),
+                        self._repairs(),
+                        self._idle(operator),
+                        self._restart(operator),
+                    )
+                    for step in steps:
+                        async for item in step:
+                            yield item
 
     # --- before
 
@@ -212,7 +225,7 @@ class _Run:
         metadata = deployment["metadata"]
         status = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}
         # Edits change the generation, and nobody writes the status again.
-        status["observedGeneration"] = metadata["generation"] + EDITS
+        status["observedGeneration"] = metadata["generation"] + CHANGES
         await self._say_status(DEPLOYMENTS, metadata["namespace"], metadata["name"], status)
 
     async def _pod(self, deployment: Object) -> None:
@@ -261,17 +274,30 @@ class _Run:
 
     # --- figures
 
-    async def _speaking(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
+    async def _cold(self, operator: OperatorProcess) -> AsyncGenerator[Figure, None]:
+        """All children are made, and then again by a bare writer."""
+        seconds = await self.cold(operator)
+        yield self._per_strategy(operator, seconds)
+        counts, children = await operator.quiet(), len(CHILDREN) * self._owners
+        per_child = [counts.requests / children]
+        yield self._figure("cold.requests_per_child", "", per_child, requests=counts.requests)
+        operator.process.stop()
+        bare = await raw.seconds(self.cluster)
+        took = {"operator_seconds": round(seconds, 2), "raw_seconds": round(bare, 2)}
+        yield self._figure("cold.share_of_raw", "", [bare / seconds], **took)
+
+    async def _speaking(self, operator: OperatorProcess) -> AsyncGenerator[Figure, None]:
         """Everybody reports, and everything changes."""
         cpu, before = cpu_seconds(operator.pid), await operator.counts()
         await asyncio.sleep(self.plan.seconds)
         after, used = await operator.counts(), cpu_seconds(operator.pid) - cpu
         reconciles = (after.reconciles - before.reconciles) / self.plan.seconds
-        keep("speaking.cpu_cores", "", [used / self.plan.seconds], reconciles_per_second=reconciles)
+        cores = [used / self.plan.seconds]
+        yield self._figure("speaking.cpu_cores", "", cores, reconciles_per_second=reconciles)
         written = after.status_writes - before.status_writes
-        keep("status.writes_per_second", "1/s", [written / self.plan.seconds])
+        yield self._figure("status.writes_per_second", "1/s", [written / self.plan.seconds])
 
-    async def _significant(self, strategies: Watched, keep: Callable[..., None]) -> None:
+    async def _significant(self, strategies: Watched) -> AsyncGenerator[Figure, None]:
         """From a gateway's word that its session is lost, or back, until the status of each of its Strategies has
         it."""
         taken = []
@@ -284,17 +310,20 @@ class _Run:
                 says = functools.partial(_says, strategies, place, wanted)
                 at = await strategies.until(says, 60)
                 taken.append(60.0 if at is None else at - began)
-        keep("status.significant_p99_s", "s", taken)
+        yield self._figure("status.significant_p99_s", "s", taken)
 
-    async def _edits(self, keep: Callable[..., None]) -> None:
+    async def _edits(self) -> AsyncGenerator[Figure, None]:
         """From the edit of a Strategy until its ConfigMap is updated, one after the other."""
         taken = []
         async with Watched(self.cluster, CONFIG_MAPS).following() as config_maps:
-            for number in range(EDITS):
+            for number in range(CHANGES):
                 namespace, name, _ = self._random.choice(self.fleet.strategy_places())
                 taken.append(await self._edit(config_maps, namespace, name, 100 + number) * 1000)
-        keep("edit.p50_ms", "ms", taken)
-        keep("edit.p99_ms", "ms", taken)
+        yield self._figure("edit.p50_ms", "ms", taken)
+        yield self._figure("edit.p99_ms", "ms", taken)
+
+    async def _memory(self, operator: OperatorProcess) -> AsyncGenerator[Figure, None]:
+        yield self._figure("rss_mib", "MiB", [rss_mib(operator.pid)])
 
     async def _edit(self, config_maps: Watched, namespace: str, name: str, slow: int) -> float:
         """Seconds from the write until the ConfigMap has it."""
@@ -310,32 +339,47 @@ class _Run:
         at = await config_maps.until(updated, 120.0)
         return 120.0 if at is None else at - began
 
-    async def _repairs(self, keep: Callable[..., None]) -> None:
+    async def _repairs(self) -> AsyncGenerator[Figure, None]:
         """From the deletion of a child until it is there again; from somebody else's write until it is as before."""
         deleted, edited, left = [], [], []
-        for resource, patch in EDITED.items():
+        owners = self.fleet.strategy_places()
+        for resource, operations in EDITS.items():
+            # One child after the other: what is repaired again and again is repaired less and less often.
+            self._random.shuffle(owners)
+            places = itertools.cycle((namespace, f"strategy-{name}") for namespace, name, _ in owners)
             async with Watched(self.cluster, resource).following() as children:
-                for _ in range(REPAIRS):
-                    namespace, name, _ = self._random.choice(self.fleet.strategy_places())
-                    place = namespace, f"strategy-{name}"
+                for place in itertools.islice(places, DELETED_EACH):
                     uid, began = _uid(children, place), time.monotonic()
                     await self.cluster.delete(resource, *place)
                     at = await children.until(functools.partial(_is_another, children, place, uid), EDIT_SECONDS)
                     deleted.append((EDIT_SECONDS if at is None else at - began) * 1000)
-                    before, began = _content(children, place), time.monotonic()
-                    written = await self.cluster.merge(resource, *place, patch)
-                    version = int(written["metadata"]["resourceVersion"])
-                    as_before = functools.partial(_is_as_before, children, place, before, version)
-                    at = await children.until(as_before, EDIT_SECONDS)
-                    left += [resource.kind] if at is None else []
-                    edited.append((EDIT_SECONDS if at is None else at - began) * 1000)
-        keep("drift.deleted_ms", "ms", deleted)
-        keep("drift.edited_ms", "ms", edited, not_repaired=sorted(set(left)))
+                for what, operation in operations.items():
+                    for place in itertools.islice(places, EDITED_EACH):
+                        at = await self._repaired(children, resource, place, operation)
+                        left += [f"{resource.kind}: {what}"] if at is None else []
+                        edited.append(EDIT_SECONDS * 1000 if at is None else at * 1000)
+        yield self._figure("drift.deleted_ms", "ms", deleted)
+        yield self._figure("drift.edited_ms", "ms", edited, not_repaired=sorted(set(left)))
 
-    async def _idle(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
+    async def _repaired(
+        self, children: Watched, resource: ApiResource, place: tuple[str, str], operation: Object
+    ) -> float | None:
+        """Seconds from somebody else's write until the child is as before; None when it did not become so."""
+        before, began = _content(children.objects[place]), time.monotonic()
+        written = await edit(self.cluster, resource, *place, operation)
+        if _content(written) == before:
+            raise RuntimeError(f"{operation} changes nothing in {resource.kind} {'/'.join(place)}")
+        version = int(written["metadata"]["resourceVersion"])
+        at = await children.until(functools.partial(_is_as_before, children, place, before, version), EDIT_SECONDS)
+        return None if at is None else at - began
+
+    async def _idle(self, operator: OperatorProcess) -> AsyncGenerator[Figure, None]:
         """Everybody reports the same, for a minute, because some things are looked at every 30 s. Statuses that are
         written again for their time alone are counted apart. What was edited before is told to the audit trail, whose
-        checkpoint comes later and is kept later still: that is no rest yet."""
+        checkpoint comes later and is kept later still: that is no rest yet. Watches are counted, apart as well, for as
+        long as each lasts, so that each is begun again once."""
+        await self._say(MODE, b"same")
+        first, began = await operator.quiet(), time.monotonic()
         await asyncio.sleep(CHECKPOINT_SECONDS + KEEP_SECONDS)
         cpu, before = cpu_seconds(operator.pid), await operator.counts()
         await asyncio.sleep(IDLE_SECONDS)
@@ -344,9 +388,13 @@ class _Run:
         renewed = after.renewed - before.renewed
         requests = after.requests - before.requests - renewed
         kinds = after.requests_since(before)
-        keep("idle.requests", "", [requests], seconds=IDLE_SECONDS, cpu_cores=cores, renewed=renewed, kinds=kinds)
+        notes = {"seconds": IDLE_SECONDS, "cpu_cores": cores, "renewed": renewed, "kinds": kinds}
+        yield self._figure("idle.requests", "", [requests], **notes)
+        await asyncio.sleep(began + WATCH_SECONDS - time.monotonic())
+        watches = (await operator.counts()).watches - first.watches
+        yield self._figure("idle.watches", "", [watches], seconds=WATCH_SECONDS)
 
-    async def _restart(self, operator: OperatorProcess, keep: Callable[..., None]) -> None:
+    async def _restart(self, operator: OperatorProcess) -> AsyncGenerator[Figure, None]:
         """A new process, then another one that takes over from one that is killed, then from one that ends."""
         operator.process.stop()
         third = self.start("third")
@@ -355,19 +403,21 @@ class _Run:
             counts = await third.counts()
             return counts.strategies_reconciled >= self.fleet.strategies and not counts.waiting
 
-        keep("restart.seconds", "s", [await until("all reconciled once", reconciled) - third.began])
-        counts: Counts = await third.quiet()
-        keep("restart.writes", "", [counts.writes], statuses=counts.status_writes)
+        yield self._figure("restart.seconds", "s", [await until("all reconciled once", reconciled) - third.began])
+        counts = await third.quiet()
+        yield self._figure("restart.writes", "", [counts.writes], statuses=counts.status_writes)
         namespace, name, _ = self.fleet.strategy_places()[0]
         async with Watched(self.cluster, CONFIG_MAPS).following() as config_maps:
             fourth = await self._waiting("fourth")
             third.process.kill()
-            keep("failover.kill_seconds", "s", [await self._edit(config_maps, namespace, name, 1_001)])
+            took = await self._edit(config_maps, namespace, name, 1_001)
+            yield self._figure("failover.kill_seconds", "s", [took])
             await fourth.quiet()
             await self._waiting("fifth")
             stopping = asyncio.get_running_loop().run_in_executor(None, fourth.process.stop)
-            keep("failover.graceful_seconds", "s", [await self._edit(config_maps, namespace, name, 1_002)])
+            took = await self._edit(config_maps, namespace, name, 1_002)
             await stopping
+            yield self._figure("failover.graceful_seconds", "s", [took])
 
     async def _waiting(self, name: str) -> OperatorProcess:
         """Another replica, which knows the cluster and has heard every gateway, and waits for the Lease."""
@@ -403,13 +453,17 @@ def _is_another(children: Watched, place: tuple[str, str], uid: str) -> bool:
     return _uid(children, place) not in ("", uid)
 
 
-def _content(children: Watched, place: tuple[str, str]) -> Object:
-    return {name: value for name, value in children.objects[place].items() if name not in ("metadata", "status")}
+def _content(item: Object) -> Object:
+    """What anybody but the API server and controllers writes."""
+    metadata = {name: item["metadata"].get(name) for name in ("labels", "annotations", "ownerReferences")}
+    return {"metadata": metadata} | {
+        name: value for name, value in item.items() if name not in ("apiVersion", "kind", "metadata", "status")
+    }
 
 
 def _is_as_before(children: Watched, place: tuple[str, str], before: Object, version: int) -> bool:
     seen = int(children.objects[place]["metadata"]["resourceVersion"])
-    return seen > version and _content(children, place) == before
+    return seen > version and _content(children.objects[place]) == before
 
 
 async def _each(items: Any, write: Callable[[Object], Any]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.figures import Figure, durations
+from benchmarks.figures import Figure, NotMeasurable, durations
 from benchmarks.nats_server import nats_server
 from benchmarks.risk.venues import (
     GATEWAYS,
@@ -55,14 +55,10 @@ QUANTITIES = ("200000", "190000")
 """The limit becomes tighter and looser in turn."""
 
 
-class NoApiServer(Exception):
-    """kube-apiserver is not on this machine."""
-
-
 def fleet(folder: Path) -> Iterator[Figure]:
     """risk.inforce: a RiskLimit is changed until its status says that 20 of 20 gateways enforce that generation;
     kill.fleet: a KillSwitch is engaged until its status says that 20 of 20 have acknowledged that generation. Raises
-    NoApiServer."""
+    NotMeasurable."""
     enforced, acknowledged = list[int](), list[int]()
     with api_server(folder) as server, nats_server(folder) as url:
         uvloop.run(_measure(folder, server, url, enforced, acknowledged))
@@ -72,11 +68,11 @@ def fleet(folder: Path) -> Iterator[Figure]:
 
 @contextmanager
 def api_server(folder: Path) -> Iterator[ApiServer]:
-    """Serves until the end of the block."""
+    """Serves until the end of the block. Raises NotMeasurable."""
     try:
         server, processes = start_api_server(folder)
     except RuntimeError as error:
-        raise NoApiServer(str(error)) from error
+        raise NotMeasurable(str(error)) from error
     try:
         yield server
     finally:

@@ -21,12 +21,12 @@ from benchmarks.backtest.runs import (
     OURS,
     PEERS,
     Answer,
-    NotRecorded,
     ask,
     recorded_quotes,
     sample_bars,
     written,
 )
+from benchmarks.figures import NotMeasurable
 
 pytestmark = pytest.mark.skipif(not PEERS.exists(), reason="no environment of peers here: `make bench-backtest`")
 
@@ -74,7 +74,7 @@ def test_nautilus_trader(tmp_path: Path, fee_bps: str) -> None:
     it exact: that is all of the difference. Needs ../shared/data; skips without it."""
     try:
         recorded = list(itertools.islice(recorded_quotes(), QUOTES))
-    except NotRecorded as error:
+    except NotMeasurable as error:
         pytest.skip(str(error))
     quotes = written(tmp_path, "quotes.csv", (quote._replace(ts_ns=at) for at, quote in timed(recorded)))
     task = Task(quotes, 10, 20, STEP_MILLIS, fee_bps)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from benchmarks.backtest.manifests import plan
 from benchmarks.backtest.peers.task import Bar, Task
 from benchmarks.backtest.runs import written
 from benchmarks.figures import figure
-from benchmarks.goals import GOALS
+from benchmarks.goals import GOALS, LARGE
 from tools.performance import page
 
 
@@ -52,6 +53,41 @@ def test_a_goal_for_a_large_fleet_is_not_met_by_a_small_one() -> None:
         rows = page([json.dumps(item)]).splitlines()
         assert f"{goal} {said}" in rows
         assert rows[-3].endswith(f"| {strategies:,} strategies, 6 venues, 3 namespaces |")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({1_000: 40.0, 3_000: 36.0, 10_000: 43.0}, "1.194 times | at most 1.2 times | yes |"),
+        ({1_000: 40.0, 3_000: 36.0, 10_000: 46.3}, "1.286 times | at most 1.2 times | no |"),
+        ({100: 40.0, 300: 36.0}, "1.111 times | at most 1.2 times | at 300 strategies; the goal is for 10,000 |"),
+        ({10_000: 40.0}, "not measured in this run | at most 1.2 | |"),
+    ],
+)
+def test_growth_is_the_highest_cost_of_a_strategy_divided_by_the_lowest(sizes: dict[int, float], said: str) -> None:
+    common = {"unit": "ms", "p99": 1, "max": 1, "n": 1, "load_average": 0, "machine": "m", "python": "3.12"}
+    for where in ("", ".one_namespace"):
+        lines = [
+            json.dumps(
+                {
+                    "name": f"operator.cold.ms_per_strategy.{size}{where}",
+                    "p50": p50,
+                    "strategies": size,
+                    "measured": "today",
+                    "revision": "r1",
+                    **common,
+                }
+            )
+            for size, p50 in sizes.items()
+        ]
+        rows = page(lines).splitlines()
+        assert f"| `operator.cold.growth{where.replace('.', '_')}` p50 | {said}" in rows
+        other = "operator.cold.growth" if where else "operator.cold.growth_one_namespace"
+        assert f"| `{other}` p50 | not measured in this run | at most 1.2 | |" in rows
+
+
+def test_every_goal_of_the_operator_is_for_the_fleet_of_the_largest_size() -> None:
+    assert {goal.strategies for goal in GOALS if goal.figure.startswith("operator.")} == {LARGE}
 
 
 def test_the_page_ends_with_a_line_for_each_run() -> None:

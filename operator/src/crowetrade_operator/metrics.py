@@ -33,7 +33,7 @@ QUEUE_OLDEST_SECONDS = Gauge(
 )
 API_REQUESTS = Counter(
     f"{_PREFIX}_api_requests",
-    "Requests to the API server by verb, resource and status code (0: no answer).",
+    "Requests to the API server, watches and those of kopf too, by verb, resource and status code (0: no answer).",
     ["verb", "resource", "code"],
     registry=REGISTRY,
 )

@@ -101,6 +101,8 @@ class FaultProxy:
         self.empty_watches: frozenset[str] = frozenset()
         """The plurals of kinds whose watches end at once."""
         self.spoiled: Counter[Fault] = Counter()
+        self.requests: Counter[str] = Counter()
+        """How many came, watches under `watch`, and all others by their method."""
         self.too_early: list[str] = []
         """Requests that came again before the time that a Retry-After had named."""
         self.lease_seconds = 0.0
@@ -183,6 +185,7 @@ class FaultProxy:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         # Before anything is waited for: the body of a client that has gone cannot be read.
         body = await request.read()
+        self.requests["watch" if request.query.get("watch") == "true" else request.method] += 1
         if request.method == "GET" and (held := self._held.get(_plural(request))) is not None:
             await held.wait()
         fault = self._choose(request)

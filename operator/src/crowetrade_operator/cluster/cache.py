@@ -117,8 +117,8 @@ class Cache:
 
     def put(self, item: Object) -> bool:
         """Stores an object unless a newer one, or its deletion, is known; tells whether something changed."""
-        address, uid = address_of(item), item["metadata"].get("uid", "")
-        if uid in self._deleted:
+        address = address_of(item)
+        if self._is_deleted(item):
             return False
         known = self._items.get(address)
         if known is not None and known.version >= version_of(item):
@@ -154,6 +154,11 @@ class Cache:
         self._tell(self._open(known), None)
         return True
 
+    def _is_deleted(self, item: Object) -> bool:
+        """Whether it is of a version before its deletion. An object whose label somebody takes away is deleted for a
+        watch that selects the label, and comes back, as the same one, when the label does."""
+        return version_of(item) <= self._deleted.get(item["metadata"].get("uid", ""), -1)
+
     def begin_list(self) -> None:
         """Called before a list is read: what comes and goes from here on may be newer than what the list says."""
         self._deleted.clear()
@@ -171,6 +176,7 @@ class Cache:
                 gone = known.open()
                 missed.append(gone)
                 self.remove(gone)
+                self._deleted[known.uid] = max(known.version, limit)
         return missed
 
     def _take_from_list(self, item: Object) -> bool:
@@ -180,7 +186,7 @@ class Cache:
             return self.put(item)
         if (known.version, known.uid) == (version_of(item), item["metadata"].get("uid", "")):
             return False
-        if item["metadata"].get("uid", "") in self._deleted:
+        if self._is_deleted(item):
             return False
         self._store(address, known, item)
         return True

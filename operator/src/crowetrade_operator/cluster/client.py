@@ -150,12 +150,19 @@ class Cluster:
         accept = _METADATA if metadata_only else _JSON
         try:
             for tries_left in reversed(range(THROTTLED_TRIES)):
-                response = await self._open("GET", path, query, None, _JSON, WATCH_SECONDS + REQUEST_SECONDS, accept)
-                if response.status == 200:
+                code = 0
+                try:
+                    response = await self._open(
+                        "GET", path, query, None, _JSON, WATCH_SECONDS + REQUEST_SECONDS, accept
+                    )
+                    code = int(response.status)
+                finally:
+                    metrics.API_REQUESTS.labels("watch", resource.plural, str(code)).inc()
+                if code == 200:
                     break
                 payload, wait = await payload_of(response), _retry_after(response)
                 if wait is None or tries_left == 0:
-                    raise _error("watch", path, int(response.status), payload)
+                    raise _error("watch", path, code, payload)
                 await asyncio.sleep(wait)
             began, brought = time.monotonic(), False
             async for line in _lines(response.content.iter_any()):

@@ -32,6 +32,7 @@ import aiohttp
 import kopf
 from kopf._core.engines.peering import Identity
 
+from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import payload_of
 from crowetrade_operator.cluster.relist import what_to_look_at
 from crowetrade_operator.cluster.resources import CUSTOM, ApiResource
@@ -139,6 +140,24 @@ def listening(
     return ask
 
 
+def counting(places: Mapping[str, Place]) -> aiohttp.ClientMiddlewareType:
+    """Counts what kopf asks for beside what our own client does; `discovery` is which kinds there are."""
+
+    async def ask(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        place = places.get(request.url.path)
+        resource = place[0].plural if place is not None else "discovery"
+        verb = "get" if place is None else "watch" if "watch" in request.url.query else "list"
+        code = 0
+        try:
+            response = await send(request)
+            code = response.status
+        finally:
+            metrics.API_REQUESTS.labels(verb, resource, str(code)).inc()
+        return response
+
+    return ask
+
+
 def login(registry: kopf.OperatorRegistry, configuration: Any, *middlewares: aiohttp.ClientMiddlewareType) -> None:
     """Gives kopf the credentials of our own client, so that there is one way to configure the connection."""
 
@@ -204,7 +223,7 @@ class Watch:
         self._registry = kopf.OperatorRegistry()
         register(self._registry, sink)
         known = places(configuration.host, namespaces)
-        login(self._registry, configuration, listening(known, listed, heard, self._answered))
+        login(self._registry, configuration, listening(known, listed, heard, self._answered), counting(known))
         kopf.on.cleanup(id="ending", registry=self._registry)(self._begins_to_end)
         self._ending = False
         self._refused: dict[str, str] = {}

@@ -47,6 +47,25 @@ def test_a_deleted_object_does_not_come_back_but_its_successor_does() -> None:
     assert cache.get("Strategy", "desk", "ema") is not None
 
 
+def test_what_a_watch_selects_again_comes_back() -> None:
+    """Somebody takes the label away that the watch selects, and the operator puts it back: the same object."""
+    cache = Cache()
+    cache.put(child("a", version=5))
+    assert cache.remove(child("a", version=6))
+    assert not cache.put(child("a", version=6))
+    assert cache.put(child("a", version=7))
+    assert len(cache.owned(Key(Kind.STRATEGY, "desk", "ema"))) == 1
+
+
+def test_what_a_list_has_not_is_not_brought_back_by_what_came_before_the_list() -> None:
+    cache = Cache()
+    cache.put(strategy(version=5))
+    cache.begin_list()
+    assert len(cache.replace(STRATEGIES, "", [], "20")) == 1
+    assert not cache.put(strategy(version=20))
+    assert cache.put(strategy(version=21))
+
+
 def test_children_are_found_by_their_owner() -> None:
     cache = Cache()
     cache.put(child("a"))

@@ -285,6 +285,23 @@ async def test_what_is_ours_is_put_back_within_a_second_and_told_once(desk: Desk
             assert len(await desk.events(owner, "ChildRepaired")) == told + 1, what
 
 
+async def test_a_child_whose_label_was_taken_away_is_watched_as_before(desk: Desk) -> None:
+    """The watch selects that label: without it the child has gone for the operator, and it is the same when it is back.
+    What it has not in its cache it tries to create with each look."""
+    _, _, opened, _ = OURS["any port of the bus"]
+    async with trading(desk):
+        before = await desk.get(NETWORK_POLICIES, AGENTS)
+        label = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
+        await Other(desk).patch(NETWORK_POLICIES, AGENTS, label)
+        await put_back(desk, NETWORK_POLICIES, AGENTS, before)
+        await desk.idle()
+        tried = counted("api_requests", verb="apply", code="409")
+        await Other(desk).patch(NETWORK_POLICIES, AGENTS, opened)
+        await put_back(desk, NETWORK_POLICIES, AGENTS, before)
+        await at_rest(desk, NETWORK_POLICIES, AGENTS)
+        assert counted("api_requests", verb="apply", code="409") == tried
+
+
 async def test_a_repair_names_who_wrote(desk: Desk) -> None:
     async with trading(desk):
         await Other(desk, "horizontal-pod-autoscaler").patch(DEPLOYMENTS, AGENTS, {"spec": {"replicas": 3}}, "scale")
