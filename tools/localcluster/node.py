@@ -140,8 +140,6 @@ failSwapOn: false
 enforceNodeAllocatable: []
 imageGCHighThresholdPercent: 100
 evictionHard: {{memory.available: 100Mi, nodefs.available: "1%", imagefs.available: "1%"}}
-# How full volumes are; the usual minute or two is long for a test of what happens then.
-volumeStatsAggPeriod: 10s
 clusterDNS: [{versions.DNS_ADDRESS}]
 clusterDomain: cluster.local
 resolvConf: {state}/resolv.conf

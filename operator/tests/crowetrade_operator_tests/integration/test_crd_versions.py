@@ -204,6 +204,7 @@ async def test_when_the_crds_go_back_too_what_they_do_not_declare_is_gone_with_t
 ) -> None:
     await install(client, newer)
     untouched = change(strategy_manifest("untouched"), "spec.entanglement", "strong")
+    untouched["metadata"]["namespace"] = "default"
     await client.create(STRATEGIES, "default", untouched)
 
     async def entanglement(namespace: str, name: str) -> str | None:
