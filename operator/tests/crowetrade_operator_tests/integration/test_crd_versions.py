@@ -208,7 +208,8 @@ async def test_when_the_crds_go_back_too_what_they_do_not_declare_is_gone_with_t
     await client.create(STRATEGIES, "default", untouched)
 
     async def entanglement(namespace: str, name: str) -> str | None:
-        return (await client.get(STRATEGIES, namespace, name))["spec"].get("entanglement")
+        value: str | None = (await client.get(STRATEGIES, namespace, name))["spec"].get("entanglement")
+        return value
 
     async with running(settings) as operator, nats_client(settings.nats_url) as bus:
         desk = Desk(client, settings.operator_namespace, bus, operator)
