@@ -31,6 +31,8 @@ _IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNever
 _IMAGE_MORE = ("RegistryUnavailable", "SignatureValidationFailed")
 _CREATION = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError")
 _WAITS = ("ContainerCreating", "PodInitializing")
+_POST_FILTER = re.compile(r" (?:no new claims to deallocate|preemption:)")
+"""With these words the scheduler begins to say why it would not help to evict others."""
 _MISSING = re.compile(r'\b(configmap|secret|persistentvolumeclaim) "([^"]+)" not found', re.IGNORECASE)
 _MISSING_KEY = re.compile(r'volume "([^"]+)" : .*references non-existent (?:config|secret) key: (\S+)')
 _MISSING_VARIABLE = re.compile(r"couldn't find key (\S+) in (ConfigMap|Secret) [^/\s]+/(\S+)")
@@ -186,8 +188,7 @@ def _scheduling_failure(pod: Object, resources_field: str) -> Failure | None:
     scheduled = _condition(pod.get("status") or {}, "PodScheduled")
     if scheduled is None or scheduled.get("status") != "False":
         return None
-    # The second half says why evicting others would not help.
-    said = str(scheduled.get("message") or scheduled.get("reason") or "").partition(" preemption:")[0]
+    said = _POST_FILTER.split(str(scheduled.get("message") or scheduled.get("reason") or ""))[0]
     what = f"No node takes pod {pod['metadata']['name']}"
     missing = _missing(said, _namespace(pod))
     if missing:

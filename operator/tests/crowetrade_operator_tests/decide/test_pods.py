@@ -169,6 +169,14 @@ PODS: dict[str, tuple[Object, Reason, list[str]]] = {
         Reason.UNSCHEDULABLE,
         ["2 Insufficient memory. Add room to the cluster, or lower spec.agents.resources.requests."],
     ),
+    "no node has room, in a cluster that allocates devices": (
+        unschedulable(
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are "
+            "available: 1 Preemption is not helpful for scheduling."
+        ),
+        Reason.UNSCHEDULABLE,
+        ["0/1 nodes are available: 1 Insufficient cpu. Add room to the cluster, or lower spec.agents.resources.req"],
+    ),
     "no node is wanted": (
         unschedulable("0/1 nodes are available: 1 node(s) were unschedulable."),
         Reason.UNSCHEDULABLE,

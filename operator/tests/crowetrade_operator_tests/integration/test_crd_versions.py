@@ -17,7 +17,7 @@ from crowetrade_api import crd
 from crowetrade_api.names import GROUP
 from crowetrade_operator.cluster import undeclared
 from crowetrade_operator.cluster.client import Cluster, connect
-from crowetrade_operator.cluster.resources import CUSTOM, NAMESPACES, STRATEGIES, VENUES, ApiResource
+from crowetrade_operator.cluster.resources import CUSTOM, DEPLOYMENTS, NAMESPACES, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator.errors import NotFound
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.conftest import CRDS, served
@@ -197,6 +197,48 @@ async def test_after_a_rollback_nothing_that_a_user_wrote_is_lost_and_what_is_no
             assert (await desk.get(STRATEGIES, "unknown"))["spec"]["mode"] == "Quantum"
             await desk.patch(STRATEGIES, "ema", {"spec": {"suspend": False}})
             await desk.state(config_pb2.TRADING_STATE_ACTIVE)
+
+
+async def test_when_the_crds_go_back_too_what_they_do_not_declare_is_gone_with_the_next_write(
+    client: Cluster, settings: Settings
+) -> None:
+    await install(client, newer)
+    untouched = change(strategy_manifest("untouched"), "spec.entanglement", "strong")
+    untouched["metadata"]["namespace"] = "default"
+    await client.create(STRATEGIES, "default", untouched)
+
+    async def entanglement(namespace: str, name: str) -> str | None:
+        value: str | None = (await client.get(STRATEGIES, namespace, name))["spec"].get("entanglement")
+        return value
+
+    async with running(settings) as operator, nats_client(settings.nats_url) as bus:
+        desk = Desk(client, settings.operator_namespace, bus, operator)
+        async with trading(desk, change(strategy_manifest(), "spec.entanglement", "strong")):
+            before = await desk.get(STRATEGIES, "ema")
+            agents = await desk.get(DEPLOYMENTS, "strategy-ema")
+
+            await install(client, present)
+
+            async def back() -> bool:
+                return await entanglement("default", "untouched") is None
+
+            await until("the older CRDs to be served", back)
+            after = await desk.get(STRATEGIES, "ema")
+            assert after["spec"] == {name: part for name, part in before["spec"].items() if name != "entanglement"}
+            await desk.patch(STRATEGIES, "ema", {"metadata": {"annotations": {"written": "again"}}})
+            await desk.idle()
+            await desk.condition(STRATEGIES, "ema", "Ready", "True")
+            assert (await desk.get(STRATEGIES, "ema"))["metadata"]["generation"] == before["metadata"]["generation"]
+            assert (await desk.get(DEPLOYMENTS, "strategy-ema"))["spec"] == agents["spec"]
+
+            await install(client, newer)
+
+            async def forward() -> bool:
+                return await entanglement("default", "untouched") == "strong"
+
+            await until("what nobody has written meanwhile to be as it was", forward)
+            assert await entanglement(desk.namespace, "ema") is None
+    await client.delete(STRATEGIES, "default", "untouched")
 
 
 async def test_the_way_to_v1beta1(client: Cluster, settings: Settings) -> None:
