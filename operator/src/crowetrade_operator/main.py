@@ -366,7 +366,7 @@ class Operator:
         if self.identity is not None:
             self.identity.on_refusal(Refusals(trail).refused)
         audit = AuditRecord(cluster, cache, bus, trail, settings, view.relist.unreadable, self._wall_clock_ns)
-        self.parts = Parts(context, controller, audit, view.relist, view.kopf, view.watch)
+        self.parts = Parts(context, controller, audit, view.relist, view.kopf)
         try:
             async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
                 yield self.parts

@@ -2,8 +2,8 @@
 
 What the records alone show: a record that was changed, deleted, repeated or swapped, one under another writer's
 subject, a beginning that was cut off and has not expired, a checkpoint that is not the writer's. What takes more: a
-whole chain that was written again needs authorities (it has no checkpoint with a certificate of theirs), and an end that
-was cut off or written again needs ends that were kept elsewhere, as the operator keeps them.
+whole chain that was written again needs authorities (it has no checkpoint with a certificate of theirs), and an end
+that was cut off or written again needs ends that were kept elsewhere, as the operator keeps them.
 """
 
 from __future__ import annotations
