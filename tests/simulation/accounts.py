@@ -463,7 +463,7 @@ class Accounts:
             working = [one for one in self.open.values() if one.owner in owners and rule.covers(one.symbol)]
             orders = len(working) + (order not in working)
             expect(orders <= rule.open_orders, "I4", f"{what}: the {orders}th of {rule.open_orders} of {rule.name}")
-        if rule.rate is not None:
+        if rule.rate is not None and not order.closing:
             used = self.used(rule, owners, at_ns)
             expect(used < rule.rate[0], "I4", f"{what}: message {used + 1} of {rule.rate} of {rule.name}")
 

@@ -30,6 +30,13 @@ def at_least(one: str, other: str) -> bool:
     return _taken(one) >= _taken(other)
 
 
+def outlasts(latched: str, wanted: str) -> bool:
+    """Whether a breach that is latched with the one goes on to be all that is done when the rule now says the other:
+    what stopped orders at the moment of the breach stays as it was, what let them through gives way to what is harder.
+    """
+    return at_least(latched, wanted) or _NEW in _taken(latched)
+
+
 def joined(actions: Iterable[str]) -> str:
     """The mildest that is at least as hard as each of them: of Block and CloseOnly it is Cancel."""
     taken = frozenset[int]().union(*map(_taken, actions))

@@ -369,6 +369,19 @@ def test_the_action_is_that_of_the_moment_of_the_breach() -> None:
     assert desk.state_of() is TradingState.BLOCKED
 
 
+@pytest.mark.parametrize("mild", ["Alert", "Slow"])
+@pytest.mark.parametrize("hard", ["Block", "Cancel"])
+def test_an_action_that_let_orders_through_gives_way_to_a_harder_one(mild: str, hard: str) -> None:
+    """Its limit judges no order while it is latched: whoever then sets Block would believe that it does."""
+    desk = _losing(DAILY, on_breach=mild)
+    desk.quote("1.08")
+    assert desk.state_of() is TradingState.ACTIVE
+    desk.put(loss_rule(DAILY, on_breach=hard), revision="r2")
+    assert kinds(desk.order(2)) == ["< REJECTED LimitBreached"]
+    assert [body.action for body in desk.books.breaches.values()] == [mild, hard]
+    assert desk.state_of() is (TradingState.BLOCKED if hard == "Block" else TradingState.HALTED)
+
+
 def test_a_strategy_that_a_rule_binds_later_is_stopped_with_the_others() -> None:
     desk = Desk()
     desk.put(loss_rule(DAILY, aggregate_total=True, strategies=["alpha"]))

@@ -134,15 +134,18 @@ def test_the_venues_own_rate_is_waited_for() -> None:
     assert (left.reason, left.text) == ("OrderPending", "an order that closes 50000 is under way")
 
 
-def test_a_limit_on_the_rate_is_waited_for() -> None:
+def test_a_strategy_that_sends_without_end_does_not_keep_its_position_open() -> None:
+    """What is refused counts against its rate, too."""
     scenario = _holding()
+    limits = rule(maxOrderRate="2/86400", maxOrderQuantity="1000000")
+    scenario.do(commands.Configure(configuration(None, limits, revision="r1")))
+    for number in range(10, 14):
+        scenario.order(terms(number, quantity=Decimal(2_000_000)))
+    assert kinds(scenario.order(terms(14, quantity=Decimal(1_000)))) == ["< REJECTED MaxOrderRate"]
 
-    assert _sent(_flatten(scenario, rule(maxOrderRate="1/5", maxOrderQuantity="1000000"))) == []
-    assert _remaining(scenario) == [("EUR-USD", "50000", "MaxOrderRate", False)]
-    sent = []
-    for _ in range(8):
-        sent += _sent(scenario.later(1))
-    assert sent == [("EUR-USD", "Sell", Decimal(50_000))]
+    assert _sent(_flatten(scenario, limits)) == [("EUR-USD", "Sell", Decimal(50_000))]
+    scenario.order(terms(15, quantity=Decimal(1_000)))
+    assert _sent(_fill(scenario, "20000")) == [("EUR-USD", "Sell", Decimal(30_000))]
 
 
 def test_what_the_venue_says_of_a_closing_order_that_found_nobody_is_repeated() -> None:

@@ -184,6 +184,7 @@ CLOSE = market(Side.SELL, "5000", closing=True)
 ADMITTED: dict[str, Facts] = {
     "a slice": flattening("50000"),
     "all of it": flattening("5000"),
+    "the rate is used up": flattening("5000", messages=sent(NOW, NOW)),
     "another closing order works, together they close all": flattening("10000", sell="5000"),
     "the position is far above its limit": flattening("1000000"),
     "all together it moves away from zero, beyond their limit": flattening(
@@ -215,7 +216,6 @@ NOT_ADMITTED: dict[str, tuple[Facts, Reason]] = {
         Reason.MAX_ORDER_QUANTITY,
     ),
     "above the notional": (flattening("5000", rules=rules(only_limit(NOTIONAL, "5499"))), Reason.MAX_ORDER_NOTIONAL),
-    "the rate is used up": (flattening("5000", messages=sent(NOW, NOW)), Reason.MAX_ORDER_RATE),
 }
 
 

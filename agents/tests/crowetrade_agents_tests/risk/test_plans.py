@@ -43,7 +43,7 @@ def test_the_purpose_leaves_out_what_does_not_judge_it() -> None:
     }
     assert judged == {
         SENDING: ["maxOrderQuantity", "maxOrderNotional", "maxPositionQuantity", "maxOrderRate"],
-        Purpose(closing=True): ["maxOrderQuantity", "maxOrderNotional", "maxOrderRate"],
+        Purpose(closing=True): ["maxOrderQuantity", "maxOrderNotional"],
         Purpose(resting=True): ["maxOrderQuantity", "maxOrderNotional", "maxPositionQuantity"],
         Purpose(closing=True, resting=True): ["maxOrderQuantity", "maxOrderNotional"],
     }

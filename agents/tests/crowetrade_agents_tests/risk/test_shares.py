@@ -13,7 +13,7 @@ from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.shares import SPLIT, allowed, share_of
 from crowetrade_agents_tests.risk.limits.exposures import exposure
-from crowetrade_agents_tests.risk.values import EUR, NOW, D, case, check, facts, market, order, reason, rule, sent
+from crowetrade_agents_tests.risk.values import EUR, NOW, D, case, check, facts, order, reason, rule, sent
 
 SHARED = rule(aggregate_total=True, gateways=["sim-a", "sim-fx"])
 WHOLE: dict[str, tuple[str, dict[str, str]]] = {
@@ -65,7 +65,6 @@ def test_an_unknown_share_stops_nothing_that_reduces() -> None:
         assert reason(check(limit, D(10**12), case(order(), known), SHARED)) is Reason.SHARE_UNKNOWN
     rate = KNOWN["maxOrderRate"]
     value = rate.parse({"count": "1", "perSeconds": "1"})
-    assert check(rate, value, case(market(Side.SELL, "5000", closing=True), known), SHARED) is None
     assert reason(check(rate, value, case(order(side=Side.SELL), known), SHARED)) is Reason.SHARE_UNKNOWN
 
 

@@ -17,6 +17,7 @@ from crowetrade_agents.auditor.case import Case
 from crowetrade_agents.auditor.figures import ZERO, Range, decimal, less, shown, times
 from crowetrade_agents.auditor.findings import NotJudged, Over, Verdict
 from crowetrade_agents.auditor.messages import SECOND
+from crowetrade_api.hardness import outlasts
 
 RATIO_FROM = 100
 """Messages in a day below which the ratio is not judged."""
@@ -187,6 +188,7 @@ def judge(name: str, values: Values, case: Case) -> Verdict:
     subject = case.order.strategy if name in OF_EACH or not case.rule.total else ""
     latched = any(
         breach.enforced
+        and outlasts(breach.action, case.rule.on_breach)
         and (breach.uid or breach.risk_limit, breach.limit, breach.subject) == (case.rule.uid, name, subject)
         for breach in case.ledger.breaches.values()
     )

@@ -54,6 +54,7 @@ class Rule(NamedTuple):
     limits: Mapping[str, Mapping[str, str]]
     currency: str
     gateways: tuple[str, ...]
+    on_breach: str = ""
     # Time zone and HH:MM at which its day begins; None: as its calendar says.
     day: tuple[str, str] | None = None
 
@@ -70,6 +71,7 @@ class Rule(NamedTuple):
             {limit.name: dict(limit.values) for limit in rule.limits},
             rule.currency,
             tuple(rule.gateways),
+            rule.on_breach,
             (rule.day.time_zone, rule.day.starts_at) if rule.HasField("day") else None,
         )
 

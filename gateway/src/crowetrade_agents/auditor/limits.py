@@ -75,9 +75,6 @@ def price_collar_bps(values: Values, case: Case) -> Verdict:
 def max_order_rate(values: Values, case: Case) -> Verdict:
     """Messages in the window with this one: those that were sent, and those refused that are certain to be in it."""
     order, ledger, rule = case.order, case.ledger, case.rule
-    if order.closing and rule.total and rule.gateways:
-        # A closing order leaves also while the gateway does not know its share.
-        return None
     allowed, window_ns = int(values["count"]), int(values["perSeconds"]) * SECOND
     since = order.at_ns - window_ns
     owners = case.owners
@@ -243,7 +240,7 @@ ORDER_LIMITS: Mapping[str, Check] = {
     "maxOrderQuantity": Check(max_order_quantity, of_closing=True),
     "maxOrderNotional": Check(max_order_notional, of_closing=True),
     "priceCollarBps": Check(price_collar_bps),
-    "maxOrderRate": Check(max_order_rate, of_closing=True),
+    "maxOrderRate": Check(max_order_rate),
     "maxOpenOrders": Check(max_open_orders),
     "maxPositionQuantity": Check(max_position_quantity),
     "maxGrossNotional": Check(max_gross_notional),

@@ -292,11 +292,11 @@ def _newly_above(turn: Turn, facts: Facts, *, by_market: bool = False) -> list[F
     return new
 
 
-def _latched(books: Books) -> dict[Latch, bool]:
-    found: dict[Latch, bool] = {}
+def _latched(books: Books) -> dict[Latch, frozenset[str]]:
+    found: dict[Latch, frozenset[str]] = {}
     for body in books.breaches.values():
         latch = (body.uid or body.risk_limit, body.limit, body.subject)
-        found[latch] = found.get(latch, False) or body.enforced
+        found[latch] = found.get(latch, frozenset()) | ({body.action} if body.enforced else set())
     return found
 
 

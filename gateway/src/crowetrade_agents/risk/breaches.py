@@ -25,7 +25,7 @@ from crowetrade_agents.risk.limits.loss import Loss, loss_of
 from crowetrade_agents.risk.pnl import NEVER
 from crowetrade_agents.risk.rules import Rule, RuleLimit
 from crowetrade_agents.risk.shares import share_of
-from crowetrade_agents.risk.standing import Latch, Watch, identity, problem_of, subjects
+from crowetrade_agents.risk.standing import Latch, Watch, identity, problem_of, stops_already, subjects
 
 LOSSES = {item.KIND.name: item.KIND for item in (max_daily_loss, max_drawdown, max_loss_per_minute)}
 """Limits on losses."""
@@ -86,10 +86,10 @@ def of_exposures(rules: Iterable[Rule], facts: Facts, *, by_market: bool = False
                     yield Found(rule, limit.name, subject, _above(use, rule))
 
 
-def is_latched(rule: Rule, limit: str, subject: str, latched: Mapping[Latch, bool]) -> bool:
+def is_latched(rule: Rule, limit: str, subject: str, latched: Mapping[Latch, frozenset[str]]) -> bool:
     """Whether a breach is latched that does what this one would; `latched` as in Standing."""
-    enforced = latched.get((identity(rule), limit, subject))
-    return enforced is not None and (enforced or not rule.enforce)
+    known = (identity(rule), limit, subject) in latched
+    return known and (not rule.enforce or stops_already(rule, limit, subject, latched))
 
 
 class Floor(NamedTuple):

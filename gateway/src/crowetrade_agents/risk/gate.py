@@ -70,10 +70,10 @@ def judge_replace(proposal: Proposal, orig_cl_ord_id: str, order_id: str, facts:
 def judge_closing(terms: OrderTerms, facts: Facts) -> Decision[ApprovedOrder]:
     """Judges the gateway's own order that closes a position of its owner.
 
-    It must reduce without flipping, working orders counted. Limits on the size of an order and on the rate hold
-    (`closing_quantity` slices to the one; for the other the caller waits). A limit on the position, a rule that is
-    missing and one that cannot be read do not stop it, because it only reduces; nor does the age of the last quote,
-    because a quiet market must not stop a Flatten.
+    It must reduce without flipping, working orders counted. Limits on the size of an order hold (`closing_quantity`
+    slices to them). A limit on the position, a rule that is missing and one that cannot be read do not stop it, because
+    it only reduces; nor does maxOrderRate, whose window its strategy may keep full, nor the age of the last quote,
+    because a quiet market must not stop a Flatten. How fast it is sent is bounded by the venue's own rate.
     """
     proposal = Proposal(terms, leaves=terms.quantity)
     for check in (instrument.check, control.check, session.check, market_data.check_known, _closes):

@@ -19,6 +19,7 @@ from crowetrade_agents.risk.pnl import Ledger, Ledgers
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.trading_days import Days
 from crowetrade_agents.risk.windows import MessageWindows
+from crowetrade_api.hardness import outlasts
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -163,12 +164,12 @@ Latch = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Standing:
-    """What the gateway keeps of all subjects. `latched` says of each breach that nobody has cleared whether it is
-    enforced; `buys` and `sells` are the executions of each strategy."""
+    """What the gateway keeps of all subjects. `latched` has each breach that nobody has cleared, with its actions where
+    it is enforced; `buys` and `sells` are the executions of each strategy."""
 
     watches: Mapping[tuple[str, str], Watch] = field(default_factory=dict)
     ledgers: Ledgers | None = None
-    latched: Mapping[Latch, bool] = field(default_factory=dict)
+    latched: Mapping[Latch, frozenset[str]] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Tallies)
     buys: MessageWindows = field(default_factory=MessageWindows)
     sells: MessageWindows = field(default_factory=MessageWindows)
@@ -179,6 +180,11 @@ class Standing:
 def identity(rule: Rule) -> str:
     """What stays when the rule changes; a manifest that no API server has seen has its name alone."""
     return rule.uid or rule.name
+
+
+def stops_already(rule: Rule, limit: str, subject: str, latched: Mapping[Latch, frozenset[str]]) -> bool:
+    """Whether an enforced breach is latched that goes on to be all that is done; `latched` as in Standing."""
+    return any(outlasts(action, rule.on_breach) for action in latched.get((identity(rule), limit, subject), ()))
 
 
 def subject_of(rule: Rule, strategy: str) -> str:

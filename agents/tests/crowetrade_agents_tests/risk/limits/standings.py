@@ -17,7 +17,7 @@ def standing(
     rule: Rule,
     made: str = "0",
     baseline: Baseline | None = None,
-    latched: dict[Latch, bool] | None = None,
+    latched: dict[Latch, frozenset[str]] | None = None,
     **tallies: Tally,
 ) -> Facts:
     """Each strategy of the rule has made so much (closed, in USD); measured from `baseline`, by default of today's

@@ -71,7 +71,8 @@ def test_over_the_limit_an_order_that_reduces_may_leave(name: str) -> None:
 def test_once_it_is_latched_the_action_decides(name: str) -> None:
     rule = _rule(name)
     for enforced in (True, False):
-        known = standing(rule, "-5000", latched={("uid-1", name, "ema"): enforced})
+        actions = frozenset({"Block"} if enforced else ())
+        known = standing(rule, "-5000", latched={("uid-1", name, "ema"): actions})
         known.standing.watches["uid-1", "ema"].minute.append((NOW, D(0)))
         refusal = check(_limit(name), D(LIMITS[name]), case(order(), known), rule)
         assert reason(refusal) is (None if enforced else _limit(name).reason)

@@ -92,6 +92,6 @@ def test_use_is_what_the_check_counts() -> None:
     assert list(LIMIT.use(TWO_A_SECOND, sums, rule(symbols=["USD-JPY"]))) == [Use("desk", NAME, "ema", D(1), D(2))]
 
 
-def test_a_resting_order_was_sent_before_and_a_closing_one_is_sent_now() -> None:
+def test_a_resting_order_was_sent_before_and_a_closing_one_counts_in_no_window() -> None:
     assert not LIMIT.judges_resting
-    assert LIMIT.judges_closing
+    assert not LIMIT.judges_closing

@@ -21,7 +21,7 @@ from crowetrade_agents.risk.fx import ONE
 from crowetrade_agents.risk.limits.limit import Check, Limit, Use, amount, parse_amount, use_of
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
-from crowetrade_agents.risk.standing import Allowance, Watch, identity, not_watched, problem_of, subjects, watched
+from crowetrade_agents.risk.standing import Allowance, Watch, not_watched, problem_of, stops_already, subjects, watched
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -144,7 +144,6 @@ def own_capital(given: Mapping[str, Money], rule: Rule, subject: str) -> Decimal
 
 def _compile(kind: Kind, value: Decimal, counted: Counted) -> Check:
     name, rule, watch = kind.name, counted.rule, counted.watch
-    latch = (identity(rule), name, counted.subject)
 
     def check(case: Case) -> Refusal | None:
         facts = case.facts
@@ -157,7 +156,7 @@ def _compile(kind: Kind, value: Decimal, counted: Counted) -> Check:
             return None
         found = loss_of(kind, value, facts, watch) if problem is None and watch is not None else problem
         if isinstance(found, Loss):
-            if facts.standing.latched.get(latch):
+            if stops_already(rule, name, counted.subject, facts.standing.latched):
                 return None
             text = f"{_said(kind, value, found, rule)}: only orders that reduce a position may leave"
             return Refusal(kind.reason, text, rule.name)

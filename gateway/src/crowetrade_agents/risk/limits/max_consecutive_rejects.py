@@ -19,7 +19,7 @@ from crowetrade_agents.risk.limits.loss import by_rule
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
 from crowetrade_agents.risk.shares import WHOLE, gateways_of
-from crowetrade_agents.risk.standing import identity, subjects
+from crowetrade_agents.risk.standing import stops_already, subjects
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -63,7 +63,7 @@ def compile(value: int, counted: Counted) -> Check:
         facts = case.facts
         if facts.standing.tallies.of(members(rule, facts) if total else case.alone).rejects <= most:
             return None
-        if facts.standing.latched.get((identity(rule), NAME, subject)) or reduces(case.proposal, facts):
+        if stops_already(rule, NAME, subject, facts.standing.latched) or reduces(case.proposal, facts):
             return None
         return Refusal(Reason.MAX_CONSECUTIVE_REJECTS, breach(value, facts, rule, subject) or "", rule.name)
 

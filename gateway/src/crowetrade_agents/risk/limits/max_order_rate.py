@@ -44,7 +44,8 @@ def parse(values: Mapping[str, str]) -> Rate:
 def compile(value: Rate, counted: Counted) -> Check:
     """Fewer messages than `count`, or this gateway's share of it, are in the window, so that this one fits in.
 
-    A share that is not known does not stop a closing order, which counts in no window.
+    A closing order counts in no window and is not judged: a strategy that sends without end would keep its position
+    open.
     """
     rule = counted.rule
     most, owners, symbols, window_ns = Decimal(value.count), counted.owners, rule.symbols or None, value.window_ns
@@ -53,7 +54,7 @@ def compile(value: Rate, counted: Counted) -> Check:
     def check(case: Case) -> Refusal | None:
         room = may.by(case.facts.shares)
         if room is None:
-            return None if case.terms.closing else unknown_share(rule, NAME)
+            return unknown_share(rule, NAME)
         if case.facts.messages.has_room(owners, symbols, case.now_ns, window_ns, room):
             return None
         held = f", this gateway's share of {value.count}" if room != most else ""
@@ -99,5 +100,6 @@ LIMIT = Limit(
     use=use,
     measure=measure,
     judges_resting=False,
+    judges_closing=False,
     order_use=order_use,
 )

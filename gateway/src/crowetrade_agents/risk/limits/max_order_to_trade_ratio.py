@@ -19,7 +19,7 @@ from crowetrade_agents.risk.limits.loss import by_rule
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
 from crowetrade_agents.risk.shares import gateways_of
-from crowetrade_agents.risk.standing import Watch, identity, subjects
+from crowetrade_agents.risk.standing import Watch, identity, stops_already, subjects
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -90,7 +90,7 @@ def compile(value: Decimal, counted: Counted) -> Check:
         if found is not None and not found.is_above(value):
             return None
         facts = case.facts
-        if found is not None and facts.standing.latched.get((identity(rule), NAME, subject)):
+        if found is not None and stops_already(rule, NAME, subject, facts.standing.latched):
             return None
         if reduces(case.proposal, facts):
             return None

@@ -16,7 +16,7 @@ from crowetrade_agents.risk.limits.loss import by_rule
 from crowetrade_agents.risk.limits.max_order_rate import Rate, bound, parse
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
-from crowetrade_agents.risk.standing import identity
+from crowetrade_agents.risk.standing import stops_already
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
@@ -65,7 +65,7 @@ def compile(value: Rate, counted: Counted) -> Check:
             return None
         strategy = case.terms.strategy
         text = _said(value, most(value, case.facts, rule, strategy, (case.instrument,)), rule)
-        latched = standing.latched.get((identity(rule), NAME, strategy))
+        latched = stops_already(rule, NAME, strategy, standing.latched)
         if text is None or latched or reduces(case.proposal, case.facts):
             return None
         return Refusal(Reason.REPEATED_EXECUTION, text, rule.name)
