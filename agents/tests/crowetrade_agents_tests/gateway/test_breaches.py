@@ -830,6 +830,48 @@ def test_whoever_joins_brings_no_loss_of_the_past() -> None:
     assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/-"]
 
 
+def test_whoever_leaves_while_rates_are_old_takes_no_loss_of_the_others_along() -> None:
+    """Rates of the last minute alone are good for an order; what somebody has made long ago is told by older ones."""
+    desk = _swiss()
+    desk.quote("0.8", PAIR)
+    desk.put(loss_rule({"maxDailyLoss": "100"}, aggregate_total=True, currency="CHF"), revision="r2")
+    desk.trade(1, 10_000)
+    desk.trade(1, 1_000, strategy="beta")
+    desk.quote("1.0901")
+    desk.order(2, strategy="beta", quantity=Decimal(1_000), price=Decimal("1.0901"), side=Side.SELL)
+    desk.executed(2, "1000", "x2", "1.0901", cl_ord_id=cl_ord_id(2, "beta"), side=Side.SELL)
+    desk.later(61)
+    desk.quote("1.0901")
+    before = desk.books.loss_marks["uid-loss", ""].day_start
+    assert before
+    desk.put(
+        loss_rule({"maxDailyLoss": "100"}, aggregate_total=True, currency="CHF", strategies=["alpha"]), revision="r3"
+    )
+    mark = desk.books.loss_marks["uid-loss", ""]
+    assert Decimal(mark.day_start) == Decimal(before) + Decimal("7.92"), "beta has lost 9.90 USD, which are 7.92 CHF"
+
+
+def test_what_those_bring_who_join_after_a_start_is_waited_for() -> None:
+    """Without a quote nobody knows what they hold: the day's loss of the others is not forgotten for that."""
+    desk = Desk()
+    desk.put(loss_rule(DAILY, aggregate_total=True, strategies=["alpha"]))
+    desk.trade(1, 10_000)
+    desk.trade(1, 10_000, strategy="beta")
+    desk.quote("1.0901")  # alpha has lost 99 of 100
+    restarted = Desk(books=recover(VENUE, None, desk.events), ready=False)
+    restarted.put(loss_rule(DAILY, aggregate_total=True), revision="r2")
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    restarted.do(commands.Logon("alpha", 1))
+    watch = restarted.state.live.standing.watches["uid-loss", ""]
+    assert watch.baseline.day_start is None
+    assert kinds(restarted.order(11)) == ["< REJECTED MissingMarketData"]
+    restarted.quote("1.0901")
+    assert restarted.latched == []
+    assert watch.pending is None
+    restarted.quote("1.09004")
+    assert [name.partition("@")[0] for name in restarted.latched] == ["maxDailyLoss/-"]
+
+
 def test_whoever_leaves_takes_its_gain_along() -> None:
     desk = Desk()
     desk.put(loss_rule(DAILY, aggregate_total=True))

@@ -338,6 +338,9 @@ def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
         _go_on(turn, watch)
         watch.capital = own_capital(live.configuration.capital, rule, subject)
         previous = known.owners if known is not None else members.get(rule.name, owners) if rule.total else owners
+        if known is not None and known.pending is not None:
+            previous, watch.baseline = known.pending
+            before = watch.baseline
         if known is not None and known.ledger.scope == scope:
             watch.minute = known.minute
         symbols = known.rule.symbols if known is not None else rule.symbols
@@ -357,8 +360,10 @@ def _go_on(turn: Turn, watch: Watch) -> None:
 
 
 def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) -> None:
-    """Whoever is counted from now on brings what it has made before: that is no profit of the day and no new peak. In
-    another currency or other symbols, and where it is not known, losses count from the present on."""
+    """Whoever is counted from now on brings what it has made before: that is no profit of the day and no new peak. By
+    the last quotes and rates, whatever their age. Where there are none yet, as after a start, the day's loss and the
+    peak are not known until they come: to begin with the present would forget what was lost. In another currency or
+    other symbols losses count from the present on."""
     baseline, owners, books = watch.baseline, watch.owners, turn.books
     if not baseline.day or (same and owners == previous):
         watch.baseline = baseline._replace(currency=watch.rule.currency)
@@ -368,8 +373,11 @@ def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) ->
     if same:
         scopes = [watch.ledger.scope._replace(owners=some) for some in (owners - previous, previous - owners)]
         parts = Ledgers(scopes, books.positions, turn.settings.instruments, turn.live.marks)
-        if not any(part.problem(turn.live.marks, turn.now_ns, turn.now_ns) for part in parts):
-            shift = CONTEXT.subtract(parts[scopes[0]].value, parts[scopes[1]].value)
+        if not all(part.was_known(turn.live.marks) for part in parts):
+            watch.pending = previous, baseline
+            watch.baseline = baseline._replace(day_start=None, peak=None, currency=watch.rule.currency)
+            return
+        shift = CONTEXT.subtract(parts[scopes[0]].value, parts[scopes[1]].value)
     start, peak = baseline.day_start, baseline.peak
     moved = baseline._replace(
         day_start=None if shift is None or start is None else CONTEXT.add(start, shift),
@@ -467,7 +475,12 @@ def _day_changed(turn: Turn) -> bool:
 
 
 def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
+    if watch.pending is not None:
+        (previous, watch.baseline), watch.pending = watch.pending, None
+        _carry(turn, watch, previous, same=True)
     baseline, day = watch.baseline, turn.live.judging.days[watch.calendar]
+    if watch.pending is not None and baseline.day == day:
+        return
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
         return
     value = watch.ledger.value if day and problem_of(watch, facts) is None else None

@@ -118,6 +118,7 @@ class Watch:
         "mark_age_ns",
         "minute",
         "owners",
+        "pending",
         "rule",
         "subject",
     )
@@ -125,6 +126,9 @@ class Watch:
     def __init__(self, rule: Rule, subject: str, owners: frozenset[str], ledger: Ledger, baseline: Baseline) -> None:
         self.rule, self.subject, self.owners, self.ledger, self.baseline = rule, subject, owners, ledger, baseline
         self.identity, self.calendar, self.mark_age_ns = identity(rule), calendar_of(rule), mark_age_ns(rule)
+        # Whom the baseline is of, and that baseline, while it is not known what those brought who came, or took along
+        # who went: until then nothing is known.
+        self.pending: tuple[frozenset[str], Baseline] | None = None
         # In the rule's currency, where none of it is in another one; None: it is to be reckoned each time.
         self.capital: Decimal | None = None
         # By the limit.
