@@ -24,9 +24,12 @@ class Cluster:
     kubeconfig: Path
 
     def kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
-        """What kubectl writes; raises when it fails."""
+        """What kubectl writes; raises when it fails. What it remembers of kinds is kept for this server alone: an
+        earlier one may have had the same port."""
+        cache = ("--cache-dir", self.server.kubeconfig.parent / "kubectl")
+        place = ("--kubeconfig", kubeconfig or self.kubeconfig, "-n", self.namespace)
         return subprocess.run(
-            [program("kubectl"), "--kubeconfig", kubeconfig or self.kubeconfig, "-n", self.namespace, *arguments],
+            [program("kubectl"), *cache, *place, *arguments],
             input=stdin,
             check=True,
             capture_output=True,

@@ -122,7 +122,10 @@ async def test_the_last_statuses_are_written_before_the_lease_is_given_back(
         monkeypatch.setattr(status_module, "PER_OBJECT_SECONDS", 3600.0)
         await cluster.merge(VENUES, namespace, "a", {"spec": {"suspend": True}})
         key = Key(Kind.VENUE, namespace, "a")
-        await until("another status to wait", lambda: key in parts.context.status._pending)
+        pending = parts.context.status._pending
+        await until(
+            "its next status to wait", lambda: key in pending and pending[key].status["observedGeneration"] == 2
+        )
         operator.stopping.set()
         await task
         found = await status()

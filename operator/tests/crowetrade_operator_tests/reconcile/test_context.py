@@ -183,8 +183,9 @@ async def test_labels_that_were_never_read_are_waited_for_unless_they_may_not_be
 
 
 async def test_nothing_is_kept_of_namespaces_and_venues_that_are_gone(context: Context, cluster: Cluster) -> None:
-    """All by the cache: home has a Strategy that trades in desk and, for a while, in named."""
-    home, desk, named = "home", "desk", "named"
+    """All by the cache: home has a Strategy that trades in desk and, for a while, in named. The API server has none of
+    them, whatever other tests have made there."""
+    home, desk, named = "unused-home", "unused-desk", "unused-named"
     venue = stored(venue_manifest("sim-fx", desk), uid="v")
     context.cache.put(venue)
 
