@@ -70,8 +70,14 @@ class SecuredCluster(SecuredBus):
         (self.container,) = stateful["spec"]["template"]["spec"]["containers"]
         for name, text in config["data"].items():
             (self.folder / name).write_text(text)
-        names = "\n".join(f"{self.address_of(number)} nats.{SYSTEM}.svc" for number in range(SERVERS))
-        (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}\n")
+
+    def _hosts_of(self, number: int) -> Path:
+        """What the names lead to for one: the Service to the others alone. nats-server tries one address of them, and a
+        route that has led to itself no more."""
+        others = [self.address_of(other) for other in range(SERVERS) if other != number]
+        path = self.folder / f"hosts-{number}"
+        path.write_text("127.0.0.1 localhost\n" + "".join(f"{other} nats.{SYSTEM}.svc\n" for other in others))
+        return path
 
     def start_server(self, number: int, identity: IdentityName = NATS, config: str = "nats.conf") -> None:
         """Starts one, with what it has stored and the chart's configuration, or another one of the folder."""
@@ -89,7 +95,7 @@ class SecuredCluster(SecuredBus):
         binary = Path(sys.executable).parent / "nats-server"
         # A pod has one address, and this machine has many.
         own = ["-a", address, "--cluster_listen", f"nats://{address}:6222", "--cluster_advertise", f"{address}:6222"]
-        command = [*_with_hosts(self.folder / "hosts"), str(binary), "-c", str(self.folder / config), *own]
+        command = [*_with_hosts(self._hosts_of(number)), str(binary), "-c", str(self.folder / config), *own]
         self.servers[number] = Process(f"nats-{number}", command, self.folder, environment)
 
     def wait_ready(self, number: int) -> None:

@@ -17,7 +17,6 @@ from crowetrade_agents.auditor.case import Case
 from crowetrade_agents.auditor.figures import ZERO, Range, decimal, less, shown, times
 from crowetrade_agents.auditor.findings import NotJudged, Over, Verdict
 from crowetrade_agents.auditor.messages import SECOND
-from crowetrade_api.hardness import outlasts
 
 RATIO_FROM = 100
 """Messages in a day below which the ratio is not judged."""
@@ -183,12 +182,21 @@ OF_EACH = frozenset(("repeatedExecution",))
 """Limits that count each strategy alone, whatever the rule says."""
 
 
+_MILD = ("Alert", "Slow")
+"""Actions that let orders through, the milder one first."""
+
+
+def _goes_on(action: str, wanted: str) -> bool:
+    """Whether a breach with that action is all that is done while the rule says what is wanted."""
+    return action not in _MILD or wanted in _MILD[: _MILD.index(action) + 1]
+
+
 def judge(name: str, values: Values, case: Case) -> Verdict:
     """The verdict of one such limit; none where its breach is latched, or the order only reduces."""
     subject = case.order.strategy if name in OF_EACH or not case.rule.total else ""
     latched = any(
         breach.enforced
-        and outlasts(breach.action, case.rule.on_breach)
+        and _goes_on(breach.action, case.rule.on_breach)
         and (breach.uid or breach.risk_limit, breach.limit, breach.subject) == (case.rule.uid, name, subject)
         for breach in case.ledger.breaches.values()
     )
