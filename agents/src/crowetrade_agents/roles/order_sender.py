@@ -113,8 +113,7 @@ class OrderSender:
 
     async def cancel(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> list[str]:
         """Sends cancels of working orders whose pause is over; returns the ClOrdIDs of the orders."""
-        now_ns = self._pause_clock_ns()
-        due = [name for name in cl_ord_ids if now_ns >= self._cancel_pauses.get((stream.venue, name), (0, 0))[0]]
+        due = self._due(stream, cl_ord_ids)
         await self._cancel(stream, due)
         return due
 
@@ -128,6 +127,10 @@ class OrderSender:
             _, before = self._cancel_pauses.get((stream.venue, cl_ord_id), (0, 0))
             pause = min(2 * before, MAX_CANCEL_PAUSE_NS) or MIN_CANCEL_PAUSE_NS
             self._cancel_pauses[stream.venue, cl_ord_id] = self._pause_clock_ns() + pause, pause
+
+    def _due(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> list[str]:
+        now_ns = self._pause_clock_ns()
+        return [name for name in cl_ord_ids if now_ns >= self._cancel_pauses.get((stream.venue, name), (0, 0))[0]]
 
     async def _cancel(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> None:
         strategy = self._names[stream.venue]
@@ -143,9 +146,9 @@ class OrderSender:
         sent = []
         for stream in streams:
             working = [order.cl_ord_id for order in stream.orders.working() if not order.cancelling]
-            if last:
-                await self._cancel(stream, working)
-            sent.append((stream, working if last else await self.cancel(stream, working)))
+            due = working if last else self._due(stream, working)
+            await self._cancel(stream, due)
+            sent.append((stream, due))
         for stream, cl_ord_ids in sent:
             await self.await_answers(stream, cl_ord_ids)
 

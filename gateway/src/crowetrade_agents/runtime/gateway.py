@@ -56,7 +56,7 @@ STATUS_PAUSE_NS = SECOND_NS // 500
 """Between two pieces of a status, of about half a millisecond each."""
 RETRY_NS = SECOND_NS
 JOURNAL_AHEAD_NS = 60 * SECOND_NS
-"""A journal that is further ahead of the clock is not waited for: the pod would seem to start for ever."""
+"""A gateway does not wait for a clock that is further behind the journal: its pod would start without end."""
 LOOK_NS = SECOND_NS // 20
 """Lock step looks this often whether configuration or patience lets the market go on."""
 CANCEL_NS = 5 * SECOND_NS

@@ -1,7 +1,7 @@
 """Kubernetes events (events.k8s.io/v1), written on transitions only.
 
-Losing one loses no state, so what is lost is logged, counted and left. What goes well again is told by a status, too:
-warnings, repairs and ends of resources are written before it, and it takes no room from them.
+No state is in an event, so one that cannot be written is logged and counted, and not kept. A status shows what goes
+well again, too: warnings, repairs and ends of resources are written before that, and it takes no room from them.
 """
 
 from __future__ import annotations
