@@ -14,6 +14,7 @@ from typing import Any
 
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2
 from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.gateway.refusals import by_symbol
 from tests.simulation.limits import DESKS, HARDNESS, SECOND, STOPPED, ConfigSpec, KillSpec, RuleSpec
 
 ZERO = Decimal(0)
@@ -279,13 +280,14 @@ class Accounts:
             self._close_when_done(order)
 
     def _refusals(self, body: journal_pb2.RequestsRefused, at_ns: int) -> None:
-        left = body.count
+        left = dict(by_symbol(body))
         for item in list(self.refused):
-            if left and (item.strategy, item.symbol) == (body.strategy, body.symbol):
+            if item.strategy == body.strategy and left.get(item.symbol):
                 self.refused.remove(item)
                 self.messages.setdefault((item.strategy, item.symbol), []).append(item.at_ns)
-                left -= 1
-        expect(not left, "I4", f"{body.count} refusals of {body.strategy} are journaled, {left} more than there were")
+                left[item.symbol] -= 1
+        more = sum(left.values())
+        expect(not more, "I4", f"{body.count} refusals of {body.strategy} are journaled, {more} more than there were")
 
     def _configured(self, body: journal_pb2.ConfigurationApplied, at_ns: int) -> None:
         self.revision = body.revision

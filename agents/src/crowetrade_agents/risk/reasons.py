@@ -82,6 +82,8 @@ class Reason(StrEnum):
     NOT_SENT = "NotSent"
     NOT_PROCESSED = "NotProcessed"
     NOT_FILLED = "NotFilled"
+    # what the journal counts together (RequestsRefused.reason)
+    SEVERAL_REASONS = "SeveralReasons"
 
 
 @dataclass(frozen=True, slots=True)

@@ -537,6 +537,55 @@ def test_rejects_that_were_cleared_do_not_count() -> None:
     assert len(desk.latched) == 1
 
 
+def _refused_at(desk: Desk) -> list[tuple[float, str]]:
+    """When refusals were journaled, in seconds since the start, and whose."""
+    events = [event for event in desk.events if event.HasField("requests_refused")]
+    return [((event.at_unix_ns - START) / SECOND, event.requests_refused.strategy) for event in events]
+
+
+def test_a_breach_of_rejects_is_journaled_at_once_and_makes_no_other_record_come_sooner() -> None:
+    """It left a timer behind, and each of these brought one more record a second for as long as there were refusals."""
+    desk = Desk()
+    desk.put(loss_rule({"maxConsecutiveRejects": "1"}, on_breach="Alert"))
+    _reject(desk, 1)
+    desk.later(0.5)
+    _reject(desk, 2)
+    assert len(desk.latched) == 1
+    for number in range(3, 33):
+        _reject(desk, number)
+        desk.later(0.1)
+
+    assert _refused_at(desk) == [(0.5, "alpha"), (1.5, "alpha"), (2.5, "alpha"), (3.5, "alpha")]
+
+
+def test_a_breach_of_rejects_journals_nobody_elses_refusals_before_their_time() -> None:
+    desk = Desk()
+    desk.put(loss_rule({"maxConsecutiveRejects": "1"}))
+    _reject(desk, 1, "beta")
+    _reject(desk, 1)
+    _reject(desk, 2)
+    desk.later(1)
+
+    assert _refused_at(desk) == [(0, "alpha"), (1, "beta")]
+
+
+def test_a_limit_on_rejects_that_is_passed_again_and_again_fills_no_journal() -> None:
+    """A breach that lets the strategy go on: each order that the venue took began a row that was journaled at once."""
+    desk = Desk()
+    desk.put(loss_rule({"maxConsecutiveRejects": "1"}, on_breach="Alert"))
+    for number in range(1, 91, 3):
+        _reject(desk, number)
+        _reject(desk, number + 1)
+        desk.order(number + 2)
+        desk.accepted(number + 2)
+        desk.later(0.1)
+    desk.later(1)
+
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxConsecutiveRejects/alpha"]
+    assert len(_refused_at(desk)) == 4  # the breach, and three seconds
+    assert desk.books.counters["alpha"].rejected == 60
+
+
 def test_rejects_of_strategies_that_are_counted_together_add_up() -> None:
     desk = Desk()
     desk.put(loss_rule({"maxConsecutiveRejects": "2"}, aggregate_total=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdType, Side, TimeInForce
 from crowetrade_agents.gateway import commands, effects, shares
 from crowetrade_agents.gateway.books import recover
-from crowetrade_agents.gateway.requests import REFUSED_KEPT
+from crowetrade_agents.gateway.refusals import EVENTS, NAMED_SYMBOLS, by_symbol
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.status import gateway_status
 from crowetrade_agents.risk.reasons import Reason, Refusal
@@ -338,7 +339,7 @@ def test_refused_requests_are_journaled_as_one_count_a_second() -> None:
     assert scenario.books.counters["alpha"].last_reject.count == 500
 
 
-LISTED = [f"S{number}" for number in range(2 * REFUSED_KEPT)]
+LISTED = [f"S{number}" for number in range(2 * NAMED_SYMBOLS)]
 
 
 def _many_listed() -> Scenario:
@@ -371,11 +372,11 @@ def test_of_many_listed_symbols_that_are_refused_the_journal_names_so_many_and_c
         scenario.order(terms(number, instrument=InstrumentId(VENUE, symbol), quantity=Decimal(1)))
     scenario.order(terms(1, strategy="beta", quantity=Decimal(1)))
 
-    done = scenario.later(1)
-    named = [(symbol, 1) for symbol in LISTED[:REFUSED_KEPT]]
-    mine = [(body.symbol, body.count) for body in _refusals(done) if body.strategy == "alpha"]
-    assert mine == [*named, ("", len(LISTED) - REFUSED_KEPT)]
-    assert [body.symbol for body in _refusals(done) if body.strategy == "beta"] == ["EUR-USD"]
+    (mine, other) = _refusals(scenario.later(1))
+    named = [(symbol, 1) for symbol in LISTED[:NAMED_SYMBOLS]]
+    assert (mine.strategy, mine.symbol, mine.count) == ("alpha", "", len(LISTED))
+    assert list(by_symbol(mine)) == [*named, ("", len(LISTED) - NAMED_SYMBOLS)]
+    assert (other.strategy, other.symbol, other.count) == ("beta", "EUR-USD", 1)
 
     scenario.order(terms(900, instrument=InstrumentId(VENUE, LISTED[-1]), quantity=Decimal(1)))
     assert [body.symbol for body in _refusals(scenario.later(1))] == [LISTED[-1]]
@@ -384,30 +385,64 @@ def test_of_many_listed_symbols_that_are_refused_the_journal_names_so_many_and_c
 @given(
     st.lists(
         st.tuples(
+            st.sampled_from([0, 0, 0, 0, 0.1, 0.9, 3]),
             st.sampled_from(["alpha", "beta"]),
             st.sampled_from(LISTED)
             | st.sampled_from(LISTED[:3])
             | st.from_regex(r"[A-Z][A-Z0-9._/-]{0,31}", fullmatch=True),
-            st.sampled_from([1, 2_000_000]),
+            st.sampled_from(["small", "large", "late", "unreadable", "again", "far", "post only"]),
         ),
         max_size=400,
     )
 )
-@settings(deadline=None, max_examples=30)
-def test_whatever_is_refused_is_bounded_by_what_is_listed(sent: list[tuple[str, str, int]]) -> None:
+@settings(deadline=None, max_examples=60)
+def test_whatever_is_refused_is_answered_and_counted_and_few_events_a_second_are_journaled(
+    sent: list[tuple[float, str, str, str]],
+) -> None:
+    """Requests of all kinds, at any pace. What they could fill is bounded by the second, and by what is listed."""
     scenario = _many_listed()
-    for number, (strategy, symbol, quantity) in enumerate(sent, start=1):
-        made = terms(number, strategy=strategy, instrument=InstrumentId(VENUE, symbol), quantity=Decimal(quantity))
-        scenario.order(made)
-    bodies = _refusals(scenario.later(1))
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.do(commands.Configure(configuration(None, rule(maxOrderQuantity="5000"), revision="r2")))
+    began = len(scenario.effects)
+    for number, (pause, strategy, symbol, what) in enumerate(sent, start=2):
+        if pause:
+            scenario.later(pause)
+        made = terms(number, strategy=strategy, instrument=InstrumentId(VENUE, symbol), quantity=Decimal(1))
+        if what == "unreadable":
+            refusal = Refusal(Reason.INVALID_PRICE, "no price")
+            scenario.do(commands.Malformed(strategy, "NewOrder", cl_ord_id(number, strategy), "", refusal))
+        elif what == "again":
+            scenario.cancel(1000 + number, number, strategy)
+        else:
+            changes: dict[str, object] = {
+                "large": {"quantity": Decimal(2_000_000)},
+                "far": {"price": Decimal(10**9)},
+                "post only": {"expire_ns": 1},
+            }.get(what, {})
+            scenario.order(replace(made, **changes), valid_for=-1 if what == "late" else SECOND)  # type: ignore[arg-type]
+    scenario.later(1)
+    done = scenario.effects[began:]
+    answered = [effect for effect in done if isinstance(effect, effects.Report)]
+    events = [
+        effect.event
+        for effect in done
+        if isinstance(effect, effects.Append) and effect.event.HasField("requests_refused")
+    ]
 
-    assert {item.symbol for item in scenario.books.to_message().messages} <= {"", *LISTED}
+    assert {item.symbol for item in scenario.books.to_message().messages} <= {"", *LISTED, "EUR-USD"}
+    assert len(answered) == len(sent)
     for strategy in ("alpha", "beta"):
-        mine = [body for body in bodies if body.strategy == strategy]
-        assert sum(body.count for body in mine) == sum(who == strategy for who, _, _ in sent)
-        assert len([body for body in mine if body.symbol]) <= REFUSED_KEPT
-        reasons = {(body.reason, body.risk_limit) for body in mine}
-        assert len([body for body in mine if not body.symbol]) <= len(reasons)
+        mine = [event for event in events if event.requests_refused.strategy == strategy]
+        refused = sum(who == strategy for _, who, _, _ in sent)
+        counts = [effect for effect in done if isinstance(effect, effects.Count) and effect.labels[:1] == (strategy,)]
+        assert sum(event.requests_refused.count for event in mine) == refused
+        assert sum(effect.amount for effect in counts if effect.metric == "ORDERS_REFUSED") == refused
+        if refused:
+            assert scenario.books.counters[strategy].rejected == refused
+        times = sorted({event.at_unix_ns for event in mine})
+        assert all(later - earlier >= SECOND for earlier, later in pairwise(times))
+        assert all(len([event for event in mine if event.at_unix_ns == at_ns]) <= EVENTS for at_ns in times)
         only = frozenset({strategy})
         live, again = scenario.books.messages, scenario.folded().messages
         assert live.count(only, None, scenario.now, 60 * SECOND) == again.count(only, None, scenario.now, 60 * SECOND)

@@ -15,6 +15,7 @@ from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.wire import SIDE_FROM_WIRE
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.order import ClOrdId
+from crowetrade_agents.gateway.refusals import by_symbol
 from crowetrade_agents.risk import gate
 from crowetrade_agents.runtime.backtest.run import Backtest
 from crowetrade_agents.runtime.config import listings
@@ -131,7 +132,8 @@ class Collector:
             self._refuse(gateway, ClOrdId.of(body.cl_ord_id).strategy, symbol, body.reason, "", body.text, 1, at_ns)
 
     def _requests_refused(self, gateway: Gateway, body: journal_pb2.RequestsRefused, at_ns: int) -> None:
-        self._refuse(gateway, body.strategy, body.symbol, body.reason, body.risk_limit, body.text, body.count, at_ns)
+        for symbol, count in by_symbol(body):
+            self._refuse(gateway, body.strategy, symbol, body.reason, body.risk_limit, body.text, count, at_ns)
 
     def _refuse(
         self,

@@ -299,7 +299,10 @@ class Ledger:
 
     def _refused(self, body: pb.RequestsRefused) -> None:
         # When they were refused is not journaled: not long before the events before, when the gateway looked last.
-        self.refused[body.strategy, body.symbol].add(self.before_ns - REFUSED_LATE_NS, body.count)
+        at_ns = self.before_ns - REFUSED_LATE_NS
+        self.refused[body.strategy, body.symbol].add(at_ns, body.count - sum(item.count for item in body.symbols))
+        for item in body.symbols:
+            self.refused[body.strategy, item.symbol].add(at_ns, item.count)
         self.tallies[body.strategy].messages += body.count
         self.rejects[body.strategy] += body.rejects
 

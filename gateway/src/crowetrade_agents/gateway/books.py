@@ -36,6 +36,7 @@ from crowetrade_agents.gateway.order import (
     PendingCancel,
     PendingReplace,
 )
+from crowetrade_agents.gateway.refusals import by_symbol
 from crowetrade_agents.risk.facts import Account, Exposure
 from crowetrade_agents.risk.limits import max_consecutive_rejects, repeated_execution
 from crowetrade_agents.risk.recent import RecentOrders
@@ -192,7 +193,8 @@ class Books:
         except (KeyError, ValueError) as error:
             raise JournalCorrupt(f"the journal has an event {kind} that cannot be read: {error!r}") from error
         if replayed and kind == "requests_refused":
-            self.messages.add(body.strategy, wire.instrument_of(self.venue, body.symbol), event.at_unix_ns, body.count)
+            for symbol, count in by_symbol(body):
+                self.messages.add(body.strategy, wire.instrument_of(self.venue, symbol), event.at_unix_ns, count)
 
     def _session_started(self, at_ns: int, body: journal_pb2.SessionStarted) -> None:
         if body.fencing_token <= self.fencing_token:

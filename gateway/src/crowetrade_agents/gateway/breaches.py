@@ -37,7 +37,7 @@ from crowetrade_agents.risk.limits.loss import own_capital
 from crowetrade_agents.risk.pnl import Ledger, Ledgers, Scope
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleSet
-from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, problem_of
+from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, problem_of, subject_of
 
 SLOW_NS = SECOND_NS
 """What Slow lets a strategy send: one new order or replacement in so long."""
@@ -172,14 +172,19 @@ def judge(turn: Turn) -> bool:
 
 
 def one_too_many(turn: Turn, strategy: str) -> bool:
-    """Whether the strategy has passed its limit on rejects in a row with those that are not journaled yet."""
-    most = turn.live.judging.most_rejects.get(strategy)
-    if most is None:
+    """Whether the strategy has passed a limit on rejects in a row with those that are not journaled yet. One whose
+    breach is latched is passed as often as the strategy likes: that is no news."""
+    latched = turn.live.standing.latched
+    admitted = [
+        max_consecutive_rejects.admitted(value, rule)
+        for limit, value, rule in turn.live.judging.conduct.get((strategy, REJECTED), ())
+        if not breaches.is_latched(rule, limit.name, subject_of(rule, strategy), latched)
+    ]
+    if not admitted:
         return False
     tally = turn.books.tallies.get(strategy)
     journaled = tally.rejects if tally is not None else 0
-    waiting = sum(refused.rejects for key, refused in turn.live.refused.items() if key[0] == strategy)
-    return journaled <= most < journaled + waiting
+    return journaled <= min(admitted) < journaled + turn.live.refused[strategy].rejects
 
 
 def slowed(turn: Turn, strategy: str) -> Refusal | None:
@@ -314,10 +319,6 @@ def _judging(rules: RuleSet, before: Judging) -> Judging:
             if limit.name in TRIGGERS:
                 for strategy in rule.strategies:
                     judging.conduct.setdefault((strategy, TRIGGERS[limit.name]), []).append((limit, value, rule))
-            if limit.name == max_consecutive_rejects.NAME:
-                for strategy in rule.strategies:
-                    most = max_consecutive_rejects.admitted(value, rule)
-                    judging.most_rejects[strategy] = min(most, judging.most_rejects.get(strategy, most))
     return judging
 
 
@@ -435,9 +436,8 @@ def _moved(turn: Turn, key: Key) -> None:
 
 def _accepted(turn: Turn, strategy: str) -> None:
     """The venue took an order of the strategy: what was refused before is in no row any more."""
-    for key, refused in turn.live.refused.items():
-        if key[0] == strategy:
-            refused.rejects = 0
+    if (refused := turn.live.refused.get(strategy)) is not None:
+        refused.end_row()
 
 
 def _is_late(order: Order) -> bool:

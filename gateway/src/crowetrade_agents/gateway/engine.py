@@ -77,7 +77,7 @@ _TIMERS: dict[str, Callable[[Turn, str], None]] = {
     "answer": venue_events.unanswered,
     "lost": supervision.still_lost,
     "orphan": orphans.due,
-    "refused": lambda turn, key: requests.record_refusals(turn),
+    "refused": lambda turn, key: requests.refusals_due(turn),
     "closing": closing.retry,
     "supervise": lambda turn, key: supervision.supervise(turn),
     "breaches": lambda turn, key: breaches.tick(turn),

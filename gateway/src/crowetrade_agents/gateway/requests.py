@@ -13,7 +13,8 @@ from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import CancelOrder, Malformed, NewOrder, ReplaceOrder
 from crowetrade_agents.gateway.effects import Report, SendCancel, SendOrder, SendReplace
 from crowetrade_agents.gateway.order import Order
-from crowetrade_agents.gateway.state import Refused, Turn
+from crowetrade_agents.gateway.refusals import Refusals
+from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.approved import ApprovedOrder, ApprovedReplace
 from crowetrade_agents.risk.facts import Proposal
@@ -22,8 +23,6 @@ from crowetrade_agents.risk.reasons import Reason, Refusal
 REFUSALS_NS = SECOND_NS
 """Refused requests are journaled as counts at this interval, so that a strategy which is refused cannot fill the
 journal."""
-REFUSED_KEPT = 64
-"""Counts of one strategy that name a symbol, in one interval; what else it is refused counts without a symbol."""
 STOPPED = frozenset(
     {
         Reason.VENUE_HALTED,
@@ -160,51 +159,37 @@ def refuse(
     turn.books.messages.add(strategy, InstrumentId(turn.settings.venue, symbol), turn.now_ns)
     pending = turn.live.refused
     if not pending:
-        turn.wake(turn.now_ns + REFUSALS_NS, "refused", "")
-    entry = _entry(turn, strategy, refusal, symbol)
-    entry.count, entry.text = entry.count + 1, refusal.text
+        turn.live.refused_due_ns = turn.now_ns + REFUSALS_NS
+        turn.wake(turn.live.refused_due_ns, "refused", "")
+    is_reject = is_order and refusal.reason not in STOPPED
+    pending.setdefault(strategy, Refusals()).add(refusal, symbol, is_reject=is_reject)
     turn.report(strategy, answer)
-    if is_order and refusal.reason not in STOPPED:
-        entry.rejects += 1
-        if breaches.one_too_many(turn, strategy):
-            record_refusals(turn)
+    if is_reject and breaches.one_too_many(turn, strategy):
+        _record_refusals(turn, strategy, pending.pop(strategy))
 
 
-def _entry(turn: Turn, strategy: str, refusal: Refusal, symbol: str) -> Refused:
-    """Where a refusal is counted until it is journaled."""
-    pending, named = turn.live.refused, turn.live.refused_named
-    key = (strategy, str(refusal.reason), refusal.risk_limit, symbol)
-    if key not in pending and symbol:
-        if named.get(strategy, 0) < REFUSED_KEPT:
-            named[strategy] = named.get(strategy, 0) + 1
-        else:
-            key = (*key[:3], "")
-    return pending.setdefault(key, Refused())
+def refusals_due(turn: Turn) -> None:
+    """Journals what was refused since the last time. A timer of refusals that were journaled before finds nothing, or
+    those of another second."""
+    if turn.now_ns >= turn.live.refused_due_ns:
+        for strategy, refused in turn.live.refused.items():
+            _record_refusals(turn, strategy, refused)
+        turn.live.refused.clear()
 
 
-def record_refusals(turn: Turn) -> None:
-    """Journals the counts of what was refused since the last time, and logs one line for each."""
-    for (strategy, reason, risk_limit, symbol), refused in turn.live.refused.items():
-        body = journal_pb2.RequestsRefused(
-            strategy=strategy,
-            reason=reason,
-            risk_limit=risk_limit,
-            symbol=symbol,
-            count=refused.count,
-            text=refused.text,
-            rejects=refused.rejects,
-        )
+def _record_refusals(turn: Turn, strategy: str, refused: Refusals) -> None:
+    """Journals the counts, and logs one line for each."""
+    for body in refused.events(strategy):
         turn.record(journal_pb2.JournalEvent(requests_refused=body))
-        fields = {
-            "strategy": strategy,
-            "reason": reason,
-            "risk_limit": risk_limit,
-            "count": refused.count,
-            "text": refused.text,
-        }
-        turn.tell("warning", "requests_refused", **fields)
-    turn.live.refused.clear()
-    turn.live.refused_named.clear()
+        turn.tell(
+            "warning",
+            "requests_refused",
+            strategy=strategy,
+            reason=body.reason,
+            risk_limit=body.risk_limit,
+            count=body.count,
+            text=body.text,
+        )
 
 
 def _unusable(turn: Turn, command: NewOrder) -> Refusal | None:

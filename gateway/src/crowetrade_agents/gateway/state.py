@@ -17,6 +17,7 @@ from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Observe, Report, Tell
 from crowetrade_agents.gateway.order import OWN_RUN, ClOrdId, Key, Order
+from crowetrade_agents.gateway.refusals import Refusals
 from crowetrade_agents.risk.facts import Facts
 from crowetrade_agents.risk.pnl import Ledger
 from crowetrade_agents.risk.rules import RuleLimit
@@ -87,20 +88,6 @@ class KillProgress:
     cancelled: set[str] = field(default_factory=set)
 
 
-RefusedKey = tuple[str, str, str, str]
-"""Strategy, reason, RiskLimit, symbol that is listed or none."""
-
-
-@dataclass(slots=True)
-class Refused:
-    """Requests that were refused and not journaled yet: how many, the last one's sentence, and how many of them count
-    as rejected in a row."""
-
-    count: int = 0
-    text: str = ""
-    rejects: int = 0
-
-
 @dataclass(slots=True)
 class Judging:
     """What gateway/breaches.py keeps between commands; all of it is false and empty while no rule needs it."""
@@ -112,8 +99,6 @@ class Judging:
     watches_of: dict[Ledger, list[Watch]] = field(default_factory=dict)
     # By strategy and what it has done (gateway/breaches.py, TRIGGERS), limits that are judged then.
     conduct: dict[tuple[str, str], list[RuleLimit]] = field(default_factory=dict)
-    # Rejects in a row of a strategy after which one more is a breach.
-    most_rejects: dict[str, int] = field(default_factory=dict)
     # Ledgers that fell below their floor.
     below: list[Ledger] = field(default_factory=list)
     # Exposures that are above their limit and were found before.
@@ -184,9 +169,9 @@ class Live:
     sessions: dict[str, int] = field(default_factory=dict)
     # Strategy -> since when it has none.
     lost: dict[str, int] = field(default_factory=dict)
-    refused: dict[RefusedKey, Refused] = field(default_factory=dict)
-    # Strategy -> how many of those name a symbol.
-    refused_named: dict[str, int] = field(default_factory=dict)
+    # By strategy, what is to be journaled as refused; and when.
+    refused: dict[str, Refusals] = field(default_factory=dict)
+    refused_due_ns: int = 0
     closing: dict[Key, Closing] = field(default_factory=dict)
     # By the ClOrdID that they have at the venue.
     orphans: dict[str, Orphan] = field(default_factory=dict)

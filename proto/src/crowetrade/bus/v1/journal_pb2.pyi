@@ -745,8 +745,37 @@ class OrderUnknown(_message.Message):
 Global___OrderUnknown: _TypeAlias = OrderUnknown  # noqa: Y015
 
 @_typing.final
+class RefusedSymbol(_message.Message):
+    """How many of some requests were for one symbol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """Symbol of a listed instrument."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedSymbol: _TypeAlias = RefusedSymbol  # noqa: Y015
+
+@_typing.final
 class RequestsRefused(_message.Message):
-    """Requests of one strategy that were refused for one reason since the last such event; the last of them as an example."""
+    """Requests of one strategy that were refused for one reason since the last such event; the last of them as an example.
+    At one time at most four such events of a strategy are written: where there were more reasons and RiskLimits than
+    that, the first of the four counts all that the others do not, and its reason is SeveralReasons.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -757,6 +786,7 @@ class RequestsRefused(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     SYMBOL_FIELD_NUMBER: _builtins.int
     REJECTS_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """Name of the Strategy whose session sent them."""
     reason: _builtins.str
@@ -768,11 +798,17 @@ class RequestsRefused(_message.Message):
     text: _builtins.str
     """The last one's sentence."""
     symbol: _builtins.str
-    """Symbol that they were for; empty when unknown or not listed, and for what is beyond 64 counts that name one."""
+    """Symbol that all of them were for; empty when they were for several, and when it is unknown or not listed."""
     rejects: _builtins.int
     """Of them, how many count as rejected in a row: new orders and replacements that were refused for what they are, not
     because trading is stopped.
     """
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedSymbol]:
+        """Which symbols they were for, when it was not one alone. The others of `count` were for symbols that are unknown or
+        not listed, or are beyond 64 counts of the strategy that name one.
+        """
+
     def __init__(
         self,
         *,
@@ -783,10 +819,11 @@ class RequestsRefused(_message.Message):
         text: _builtins.str = ...,
         symbol: _builtins.str = ...,
         rejects: _builtins.int = ...,
+        symbols: _abc.Iterable[Global___RefusedSymbol] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason", "rejects", b"rejects", "risk_limit", b"risk_limit", "strategy", b"strategy", "symbol", b"symbol", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason", "rejects", b"rejects", "risk_limit", b"risk_limit", "strategy", b"strategy", "symbol", b"symbol", "symbols", b"symbols", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
