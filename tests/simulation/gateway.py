@@ -153,7 +153,7 @@ class GatewayProcess:
             self.end("overtaken before it logged on")
         else:
             known = self.state.books
-            resume = port.Resume(known.venue_ns, known.venue_state, known.origin_sequence, known.fencing_token)
+            resume = port.Resume(known.resume_ns, known.venue_state, known.origin_sequence, known.fencing_token)
             self.world.venue.connect(self, resume)
 
     def _taken(self, root: str | None) -> None:

@@ -229,6 +229,8 @@ def kinds(done: Iterable[effects.Effect]) -> list[str]:
                 words.append("> replace")
             case effects.SendQuery():
                 words.append("> query")
+            case effects.SendRecall():
+                words.append("> recall")
             case effects.Report(message=orders_pb2.ExecutionReport() as report):
                 name = orders_pb2.ExecType.Name(report.exec_type).removeprefix("EXEC_TYPE_")
                 words.append(f"< {name}" + (f" {report.reason}" if report.reason else ""))

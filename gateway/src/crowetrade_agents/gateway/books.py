@@ -23,6 +23,7 @@ from crowetrade_agents.domain.position import Position
 from crowetrade_agents.domain.wire import ORD_STATUS_FROM_WIRE, SIDE_FROM_WIRE
 from crowetrade_agents.errors import JournalCorrupt
 from crowetrade_agents.gateway import wire
+from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.executions import BookedExecutions
 from crowetrade_agents.gateway.order import (
     FORMER_KEPT,
@@ -47,6 +48,8 @@ from crowetrade_agents.risk.working import WorkingOrders
 ENDED_KEPT = 1024
 RUNS_KEPT = 64
 CHARGES_KEPT = 1024
+OVERLAP_NS = 300 * SECOND_NS
+"""How much older than the last execution one may be that was lost and is asked for."""
 SUSPENSE = ""
 """Owner of executions that belong to no order that the gateway knows."""
 
@@ -162,6 +165,12 @@ class Books:
         if parts.run in runs:
             return parts.number <= runs[parts.run]
         return len(runs) >= RUNS_KEPT and _age(parts.run) < min(map(_age, runs))
+
+    @property
+    def resume_ns(self) -> int:
+        """Venue time since when the venue is asked for executions. Somewhat before the last one, because one that was
+        lost may be older than one that was not; but not so long that a repetition would not be recognised."""
+        return min(self.venue_ns, self.executions.since(self.venue_ns - OVERLAP_NS))
 
     def exposure(self, key: Key) -> Exposure:
         """What an owner holds and works in an instrument; zero when nothing."""

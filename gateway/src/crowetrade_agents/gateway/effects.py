@@ -48,6 +48,12 @@ class SendQuery(NamedTuple):
     instrument: InstrumentId
 
 
+class SendRecall(NamedTuple):
+    """To the venue: what was executed since then?"""
+
+    since_ns: int
+
+
 class Report(NamedTuple):
     """To the strategy's session, if it has one."""
 
@@ -93,5 +99,16 @@ class Publish(NamedTuple):
 
 
 Effect = (
-    Append | SendOrder | SendCancel | SendReplace | SendQuery | Report | AcceptLogon | Publish | Count | Observe | Tell
+    Append
+    | SendOrder
+    | SendCancel
+    | SendReplace
+    | SendQuery
+    | SendRecall
+    | Report
+    | AcceptLogon
+    | Publish
+    | Count
+    | Observe
+    | Tell
 )

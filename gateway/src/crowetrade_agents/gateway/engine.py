@@ -39,6 +39,7 @@ def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[
         supervision.supervise(turn)
     if state.live.kills:
         kill_progress.follow(turn)
+    recovery.watch(turn)
     if state.books.moved or state.live.quoted:
         state.valuation.settle()
     return turn.effects
@@ -77,6 +78,7 @@ _TIMERS: dict[str, Callable[[Turn, str], None]] = {
     "answer": venue_events.unanswered,
     "lost": supervision.still_lost,
     "orphan": orphans.due,
+    "recall": lambda turn, key: recovery.recall(turn),
     "refused": lambda turn, key: requests.refusals_due(turn),
     "closing": closing.retry,
     "supervise": lambda turn, key: supervision.supervise(turn),

@@ -54,6 +54,10 @@ class BookedExecutions:
         """Whether everything booked that happened at this time or later is remembered."""
         return self._forgotten_ns < at_ns
 
+    def since(self, at_ns: int) -> int:
+        """The earliest time, from this one on, since which everything booked is remembered."""
+        return max(at_ns, self._forgotten_ns + 1)
+
     def to_message(self) -> journal_pb2.BookedExecutions:
         """What is remembered, for a snapshot."""
         return journal_pb2.BookedExecutions(

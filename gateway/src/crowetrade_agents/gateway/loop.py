@@ -404,6 +404,8 @@ class Gateway:
                     self._sent(received_ns)
             case effects.SendQuery(cl_ord_id, order_id, instrument):
                 self._venue.query(cl_ord_id, order_id, instrument)
+            case effects.SendRecall(since_ns):
+                self._venue.recall(since_ns)
             case effects.AcceptLogon(strategy, session, snapshot):
                 self._hub.accept(strategy, session, snapshot)
             case effects.Count(metric, labels, amount):

@@ -2,6 +2,9 @@
 
 Executions that were missed are booked, orders that are open at the venue are confirmed, orders that are not are asked
 for, and orders that the books do not have are cancelled (orphans.py).
+
+Within a session the venue is asked for executions too, RECALL_NS after an order was open: an execution whose report was
+lost would be missing in positions and limits for as long as the session lasts.
 """
 
 from __future__ import annotations
@@ -12,17 +15,37 @@ from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import ZERO, total
 from crowetrade_agents.gateway import orphans, supervision, venue_events
+from crowetrade_agents.gateway.budget import SECOND_NS
+from crowetrade_agents.gateway.effects import SendRecall
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.venues.port import OpenOrder, Replaced, SessionState, VenueSnapshot
 from crowetrade_api.reasons import Reason as ConditionReason
 
+RECALL_NS = 60 * SECOND_NS
+
+
+def watch(turn: Turn) -> None:
+    """While something may be executed, and once more after that, the venue is asked for executions. Not in lock step:
+    there the venue knows already what its market has not come to."""
+    live = turn.live
+    if turn.books.open and not live.recalls and not turn.settings.features.lock_step:
+        live.recalls = True
+        turn.wake(turn.now_ns + RECALL_NS, "recall", "")
+
+
+def recall(turn: Turn) -> None:
+    """Asks for executions, if there is a session: the next one asks by itself."""
+    turn.live.recalls = False
+    if turn.state.can_reduce:
+        turn.add(SendRecall(turn.books.resume_ns))
+
 
 def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
     """The venue logged the gateway on."""
     venue_events.become(turn, SessionState.LOGGED_ON, "")
-    turn.live.asked_since_ns = turn.books.venue_ns
+    turn.live.asked_since_ns = turn.books.resume_ns
     if snapshot.state != turn.books.venue_state:
         body = journal_pb2.VenueLoggedOn(state=snapshot.state)
         turn.record(journal_pb2.JournalEvent(venue_logged_on=body))

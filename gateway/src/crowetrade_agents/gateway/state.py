@@ -154,6 +154,8 @@ class Live:
     session_since_ns: int = 0
     # Venue time since when the last logon has asked for executions: those before it are booked.
     asked_since_ns: int = 0
+    # Whether the time is set at which the venue is asked for executions that were lost.
+    recalls: bool = False
     leaving: bool = False
     marks: dict[InstrumentId, Mark] = field(default_factory=dict)
     # Instruments with a new quote since somebody emptied this.

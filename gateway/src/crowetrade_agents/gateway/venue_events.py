@@ -51,11 +51,12 @@ def accepted(turn: Turn, event: port.Accepted) -> None:
     turn.report(order.terms.strategy, reports.changed(order, orders_pb2.EXEC_TYPE_NEW, event.at_ns))
 
 
-def executed(turn: Turn, event: port.Executed) -> None:
-    """Books an execution that is new."""
+def executed(turn: Turn, event: port.Executed, *, recalled: bool = False) -> None:
+    """Books an execution that is new. `recalled`: the gateway has asked for it, so that it is no repetition when it was
+    booked, and was lost when it was not."""
     order = turn.books.find_reported(event.cl_ord_id, event.order_id, event.exec_id)
     if order is not None and event.exec_id in order.executions:
-        turn.count("EXECUTIONS_REPEATED")
+        _repeated(turn, recalled)
         return
     _took_place(turn, order, event.cl_ord_id, event.at_ns)
     foreign = order is None or not _fits(order, event)
@@ -72,8 +73,10 @@ def executed(turn: Turn, event: port.Executed) -> None:
         suspense=foreign,
     )
     if foreign and repeated.is_repeated(turn, event.cl_ord_id, body):
-        turn.count("EXECUTIONS_REPEATED")
+        _repeated(turn, recalled)
         return
+    if recalled:
+        turn.tell("error", "execution_was_lost", cl_ord_id=event.cl_ord_id, exec_id=event.exec_id)
     turn.record(journal_pb2.JournalEvent(order_executed=body))
     turn.count("FILLS", "" if foreign or order is None else order.terms.strategy)
     if foreign or order is None:
@@ -188,7 +191,7 @@ def reject_request(turn: Turn, order: Order, cl_ord_id: str, reason: str, text: 
         turn.wake(turn.now_ns + supervision.RETRY_NS, "supervise", "")
 
 
-def busted(turn: Turn, event: port.Busted) -> None:
+def busted(turn: Turn, event: port.Busted, *, recalled: bool = False) -> None:
     """Takes an execution back; one whose own report was lost is booked first, because its order is remembered with all
     that was booked of it."""
     order = turn.books.find_reported(event.cl_ord_id, exec_id=event.exec_ref_id)
@@ -197,7 +200,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         executed(turn, _taken_back(order, event))
         known = order.executions.get(event.exec_ref_id)
     if known is not None and known.busted:
-        turn.count("EXECUTIONS_REPEATED")
+        _repeated(turn, recalled)
         return
     suspense = order is None or known is None
     body = journal_pb2.ExecutionBusted(
@@ -213,7 +216,7 @@ def busted(turn: Turn, event: port.Busted) -> None:
         suspense=suspense,
     )
     if suspense and repeated.is_repeated(turn, event.cl_ord_id, body):
-        turn.count("EXECUTIONS_REPEATED")
+        _repeated(turn, recalled)
         return
     turn.record(journal_pb2.JournalEvent(execution_busted=body))
     if order is None or known is None:
@@ -226,6 +229,19 @@ def busted(turn: Turn, event: port.Busted) -> None:
         reports.traded(order, orders_pb2.EXEC_TYPE_TRADE_CANCEL, event.exec_ref_id, execution, event.at_ns),
     )
     supervision.supervise(turn)
+
+
+def recalled(turn: Turn, event: port.Recalled) -> None:
+    """What the venue has executed lately. Whatever was reported is booked by now, because it was reported before."""
+    for execution in event.executions:
+        executed(turn, execution, recalled=True)
+    for bust in event.busts:
+        busted(turn, bust, recalled=True)
+
+
+def _repeated(turn: Turn, recalled: bool) -> None:
+    if not recalled:
+        turn.count("EXECUTIONS_REPEATED")
 
 
 def order_state(turn: Turn, event: port.OrderState) -> None:
@@ -435,6 +451,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     port.Busted: busted,
     port.OrderState: order_state,
     port.Charged: charged,
+    port.Recalled: recalled,
     port.QuoteChanged: quote_changed,
     port.TradePrinted: trade_printed,
     port.FeedAlive: feed_alive,

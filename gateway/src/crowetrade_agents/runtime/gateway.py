@@ -235,7 +235,7 @@ class GatewayProcess:
 
     def _resume(self, books: Books) -> Resume:
         positions = {name: account.total.position for name, account in books.account.items()}
-        return Resume(books.venue_ns, books.venue_state, books.origin_sequence, books.fencing_token, positions)
+        return Resume(books.resume_ns, books.venue_state, books.origin_sequence, books.fencing_token, positions)
 
     async def _configure(self, gateway: Gateway, keeper: ShareKeeper) -> None:
         async for configuration in self._configurations:

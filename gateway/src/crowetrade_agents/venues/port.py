@@ -206,9 +206,18 @@ class SessionChanged:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The answer to `recall`: every execution since then, oldest first, and the busts since then, as in VenueSnapshot.
+    Each has been reported before, or was lost."""
+
+    executions: tuple[Executed, ...] = ()
+    busts: tuple[Busted, ...] = ()
+
+
 OrderEvent = Accepted | Executed | Ended | Replaced | RequestRejected | Busted | OrderState | Charged
 FeedEvent = QuoteChanged | TradePrinted | FeedAlive
-VenueEvent = OrderEvent | FeedEvent | SessionChanged
+VenueEvent = OrderEvent | FeedEvent | Recalled | SessionChanged
 
 FEED_ALIVE_SECONDS = 1.0
 DUPLICATE_CL_ORD_ID = "DuplicateClOrdID"
@@ -322,6 +331,11 @@ class VenuePort(Protocol):
 
     def query(self, cl_ord_id: str, order_id: str, instrument: InstrumentId) -> None:
         """Asks what became of an order; the answer is an OrderState."""
+        ...
+
+    def recall(self, since_ns: int) -> None:
+        """Asks for the executions since then (venue time, ns), in case that one was lost; the answer is a Recalled, or
+        nothing when the session breaks."""
         ...
 
     def release(self, sequence: int) -> None:

@@ -89,6 +89,11 @@ class SimulatedVenue:
         """Asks what became of an order."""
         self._send(Query(cl_ord_id, order_id, instrument))
 
+    def recall(self, since_ns: int) -> None:
+        """Asks for the executions since then."""
+        self.simulation.recall(since_ns, self._clock.now_ns())
+        self._wake.set()
+
     def release(self, sequence: int) -> None:
         """In lock step: market data up to this sequence is handled."""
         self.simulation.release(sequence)

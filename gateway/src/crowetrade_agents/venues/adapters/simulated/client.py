@@ -15,7 +15,16 @@ from crowetrade_agents.venues.adapters.simulated.codec import frame, read_frame
 from crowetrade_agents.venues.adapters.simulated.requests import Query, Request
 from crowetrade_agents.venues.adapters.simulated.sender import Sender
 from crowetrade_agents.venues.adapters.simulated.spec import API_KEY
-from crowetrade_agents.venues.adapters.simulated.wire import LoggedOn, Logon, Refused, Release, Renew, Renewed, ToClient
+from crowetrade_agents.venues.adapters.simulated.wire import (
+    LoggedOn,
+    Logon,
+    Recall,
+    Refused,
+    Release,
+    Renew,
+    Renewed,
+    ToClient,
+)
 from crowetrade_agents.venues.port import (
     LogonRefused,
     Resume,
@@ -137,6 +146,11 @@ class SimulatedServerVenue:
     def query(self, cl_ord_id: str, order_id: str, instrument: InstrumentId) -> None:
         """Asks what became of an order."""
         self._send(Query(cl_ord_id, order_id, instrument))
+
+    def recall(self, since_ns: int) -> None:
+        """Asks for the executions since then."""
+        if self._sender is not None:
+            self._sender.send(Recall(since_ns))
 
     def release(self, sequence: int) -> None:
         """In lock step: market data up to this sequence is handled."""

@@ -18,7 +18,7 @@ from time import monotonic
 
 from crowetrade_agents.venues.adapters.simulated.codec import frame
 from crowetrade_agents.venues.adapters.simulated.requests import NewOrder, Replace, Request
-from crowetrade_agents.venues.adapters.simulated.wire import Release, Renew
+from crowetrade_agents.venues.adapters.simulated.wire import Recall, Release, Renew
 
 FROZEN_SECONDS = 1.0
 """A process that did not run for so long was frozen."""
@@ -35,14 +35,14 @@ class Sender:
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         self._unsent = unsent
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[Request | Release | Renew, bytes]] = []
+        self._waiting: list[tuple[Request | Release | Renew | Recall, bytes]] = []
         # The end of what the kernel has taken a part of.
         self._rest = b""
         self._watched = self._closed = False
         self._alive_seconds = monotonic()
         self._tick = self._loop.call_later(TICK_SECONDS, self._note)
 
-    def send(self, request: Request | Release | Renew) -> None:
+    def send(self, request: Request | Release | Renew | Recall) -> None:
         """At the end of the loop's turn, after what was handed over before."""
         if not self._waiting and not self._watched:
             self._loop.call_soon(self._flush)

@@ -34,6 +34,7 @@ from crowetrade_agents.venues.adapters.simulated.simulation import Simulation
 from crowetrade_agents.venues.adapters.simulated.wire import (
     LoggedOn,
     Logon,
+    Recall,
     Refused,
     Release,
     Renew,
@@ -117,6 +118,8 @@ class VenueServer:
                 return
             if isinstance(message, Release):
                 self._simulation.release(message.sequence)
+            elif isinstance(message, Recall):
+                self._simulation.recall(message.since_ns, self._now_ns())
             elif isinstance(message, Renew):
                 writer.write(frame(self._renewed(message)))
             elif not isinstance(message, Logon):

@@ -21,7 +21,9 @@ from __future__ import annotations
 import hashlib
 import heapq
 import hmac
-from collections.abc import Sequence
+from collections.abc import Reversible, Sequence
+from itertools import takewhile
+from typing import TypeVar
 
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.errors import DataError
@@ -38,10 +40,13 @@ from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
 from crowetrade_agents.venues.calendar import calendar_of
 from crowetrade_agents.venues.port import (
     FEED_ALIVE_SECONDS,
+    Busted,
+    Charged,
     Executed,
     FeedAlive,
     LogonRefused,
     QuoteChanged,
+    Recalled,
     Resume,
     SessionChanged,
     SessionState,
@@ -51,6 +56,7 @@ from crowetrade_agents.venues.port import (
     VenueSnapshot,
 )
 
+Event = TypeVar("Event", Executed, Busted, Charged)
 ALIVE_NS = int(FEED_ALIVE_SECONDS * 1_000_000_000)
 _AT_ARRIVAL = frozenset({FaultKind.REJECT, FaultKind.FORGET, FaultKind.LATE_FILL})
 
@@ -150,12 +156,19 @@ class Simulation:
         ledger = self.exchange.ledger
         return VenueSnapshot(
             open_orders=tuple(order.as_open() for order in ledger.open_orders()),
-            executions=tuple(event for event in ledger.executions.values() if event.at_ns >= since_ns),
-            busts=tuple(event for event in ledger.busts.values() if event.at_ns >= since_ns),
-            charges=tuple(event for event in ledger.charges if event.at_ns >= since_ns),
+            executions=_since(ledger.executions.values(), since_ns),
+            busts=_since(ledger.busts.values(), since_ns),
+            charges=_since(ledger.charges, since_ns),
             positions=dict(ledger.positions) if self._keeps_books else None,
             state=self._place().to_text(),
         )
+
+    def recall(self, since_ns: int, now_ns: int) -> None:
+        """Says again what was executed since then; without a session nobody has asked."""
+        now_ns = self._time(now_ns)
+        if self._market is not None and self._connected:
+            snapshot = self._snapshot(since_ns)
+            self._outbox.push(Recalled(snapshot.executions, snapshot.busts), now_ns)
 
     # Requests and time
 
@@ -316,6 +329,12 @@ class Simulation:
         anchor = self._market.pace.anchor
         on_the_clock = Anchor(anchor.wall_ns - self._skew_ns, anchor.sequence)
         return Place(self._replay.fingerprint, self._spec.speed, self._spec.max_gap_ns, on_the_clock)
+
+
+def _since(events: Reversible[Event], since_ns: int) -> tuple[Event, ...]:
+    """Those of a time or later; they stand in the order of their times."""
+    newest_first = takewhile(lambda event: event.at_ns >= since_ns, reversed(events))
+    return tuple(reversed(list(newest_first)))
 
 
 def log_on(api_key: str | None, accepted_sha256: Sequence[str]) -> None:

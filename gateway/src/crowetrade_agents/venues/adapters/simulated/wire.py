@@ -16,6 +16,7 @@ from crowetrade_agents.venues.port import (
     FeedAlive,
     OrderState,
     QuoteChanged,
+    Recalled,
     Replaced,
     RequestRejected,
     Resume,
@@ -48,6 +49,13 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """The client wants to hear the executions since then (venue time) again."""
+
+    since_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoggedOn:
     """The answer to a logon."""
 
@@ -74,7 +82,7 @@ class ServerFile:
     spec: SimulatedSpec
 
 
-ToServer = Logon | Renew | Release | NewOrder | Cancel | Replace | Query
+ToServer = Logon | Renew | Release | Recall | NewOrder | Cancel | Replace | Query
 ToClient = (
     LoggedOn
     | Refused
@@ -87,6 +95,7 @@ ToClient = (
     | FeedAlive
     | OrderState
     | QuoteChanged
+    | Recalled
     | Replaced
     | RequestRejected
     | SessionChanged
