@@ -6,17 +6,20 @@ state changes) is what it should say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 import pytest
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.domain.orders import OrdStatus
+from crowetrade.config.v1 import kill_pb2
+from crowetrade_agents.control.kills import Channel, Kill, Rearm
+from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands, effects
+from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.venues import port
-from crowetrade_agents_tests.gateway.scenario import Scenario, cl_ord_id, configuration, kinds
+from crowetrade_agents_tests.gateway.scenario import EUR, Scenario, book, cl_ord_id, configuration, kinds
 
 Step = Callable[[Scenario], object]
 SUSPENDED = {"alpha": TradingState.HALTED, "beta": TradingState.ACTIVE}
@@ -44,6 +47,28 @@ def _answer(status: OrdStatus | None) -> Step:
 def _rejected(unknown_order: bool) -> Step:
     event = (cl_ord_id(2), cl_ord_id(1), "VenueSaysNo", "no", unknown_order)
     return lambda s: s.venue(port.RequestRejected(*event, s.now))
+
+
+def _kill(mode: kill_pb2.KillMode.ValueType) -> Kill:
+    """Of everything in the namespace."""
+    scope = kill_pb2.KillScope(namespaces_from="Same")
+    order = kill_pb2.KillOrder(namespace="cl-research", name="stop", uid="u1", generation=5, mode=mode, scope=scope)
+    return Kill(order, Channel.RPC)
+
+
+def _bust(s: Scenario) -> port.Busted:
+    """The execution that a part or a fill has; what is executed of no order is 4,000."""
+    order = s.find()
+    quantity = order.cum if order is not None and order.cum else Decimal(4000)
+    return port.Busted(cl_ord_id(1), "b1", "e1", EUR, Side.BUY, quantity, Decimal("1.1"), Decimal(0), s.now)
+
+
+def _words(done: Iterable[effects.Effect]) -> list[str]:
+    """As `kinds`, and what a logon is told: its open orders."""
+    told = [
+        f"< LOGON {len(effect.snapshot.open_orders)} open" for effect in done if isinstance(effect, effects.AcceptLogon)
+    ]
+    return [*kinds(done), *told]
 
 
 def _messages(books: journal_pb2.Books) -> dict[tuple[str, str], int]:
@@ -90,6 +115,19 @@ COMMANDS: dict[str, Step] = {
     "session_lost": _steps(lambda s: s.do(commands.SessionLost("alpha", 1)), lambda s: s.later(5)),
     "reconnect_empty": lambda s: s.do(commands.VenueConnected(port.VenueSnapshot())),
     "silence": lambda s: s.later(10.5),
+    "kill": lambda s: s.do(_kill(kill_pb2.KILL_MODE_CANCEL)),
+    "kill_flatten": lambda s: s.do(_kill(kill_pb2.KILL_MODE_FLATTEN)),
+    "rearm": _steps(
+        lambda s: s.do(_kill(kill_pb2.KILL_MODE_BLOCK)),
+        lambda s: s.do(Rearm("cl-research", "stop", "u1", 6, Channel.API)),
+    ),
+    "quote": lambda s: s.venue(port.QuoteChanged(9, book(bid="1.0", ask="1.0001"))),
+    "busted": lambda s: s.venue(_bust(s)),
+    "leave": lambda s: s.do(commands.Leave()),
+    "malformed": lambda s: s.do(
+        commands.Malformed("alpha", "CancelReplace", cl_ord_id(9), cl_ord_id(1), Refusal(Reason.INVALID_PRICE, "no"))
+    ),
+    "logon": lambda s: s.do(commands.Logon("alpha", 3)),
 }
 # (state, command): status afterwards, what happened in order.
 EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
@@ -112,6 +150,14 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("none", "session_lost"): ("-", []),
     ("none", "reconnect_empty"): ("-", []),
     ("none", "silence"): ("-", []),
+    ("none", "kill"): ("-", ["kill_changed"]),
+    ("none", "kill_flatten"): ("-", ["kill_changed"]),
+    ("none", "rearm"): ("-", ["kill_changed"]),
+    ("none", "quote"): ("-", []),
+    ("none", "busted"): ("-", ["execution_busted", "halt_changed"]),
+    ("none", "leave"): ("-", []),
+    ("none", "malformed"): ("-", ["< CANCEL_REJECT InvalidPrice"]),
+    ("none", "logon"): ("-", ["< LOGON 0 open"]),
     ("pending_new", "new"): ("PendingNew", ["< ORDER_STATUS"]),
     ("pending_new", "cancel"): ("PendingCancel", ["cancel_submitted", "> cancel", "< PENDING_CANCEL"]),
     ("pending_new", "replace"): ("PendingNew", ["< CANCEL_REJECT OrderPending"]),
@@ -134,6 +180,14 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("pending_new", "session_lost"): ("PendingCancel", ["cancel_submitted", "> urgent cancel"]),
     ("pending_new", "reconnect_empty"): ("Unknown", ["order_unknown", "< ORDER_STATUS NotInSnapshot", "> query"]),
     ("pending_new", "silence"): ("Unknown", ["order_unknown", "< ORDER_STATUS NoAnswer", "> query"]),
+    ("pending_new", "kill"): ("PendingCancel", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("pending_new", "kill_flatten"): ("PendingCancel", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("pending_new", "rearm"): ("PendingNew", ["kill_changed"]),
+    ("pending_new", "quote"): ("PendingNew", []),
+    ("pending_new", "busted"): ("PartiallyFilled", ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"]),
+    ("pending_new", "leave"): ("PendingCancel", ["cancel_submitted", "> urgent cancel"]),
+    ("pending_new", "malformed"): ("PendingNew", ["< CANCEL_REJECT InvalidPrice"]),
+    ("pending_new", "logon"): ("PendingNew", ["< LOGON 1 open"]),
     ("new", "new"): ("New", ["< ORDER_STATUS"]),
     ("new", "cancel"): ("PendingCancel", ["cancel_submitted", "> cancel", "< PENDING_CANCEL"]),
     ("new", "replace"): ("PendingReplace", ["replace_submitted", "> replace", "< PENDING_REPLACE"]),
@@ -153,6 +207,14 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("new", "session_lost"): ("PendingCancel", ["cancel_submitted", "> urgent cancel"]),
     ("new", "reconnect_empty"): ("Unknown", ["order_unknown", "< ORDER_STATUS NotInSnapshot", "> query"]),
     ("new", "silence"): ("New", []),
+    ("new", "kill"): ("PendingCancel", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("new", "kill_flatten"): ("PendingCancel", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("new", "rearm"): ("New", ["kill_changed"]),
+    ("new", "quote"): ("New", []),
+    ("new", "busted"): ("PartiallyFilled", ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"]),
+    ("new", "leave"): ("PendingCancel", ["cancel_submitted", "> urgent cancel"]),
+    ("new", "malformed"): ("New", ["< CANCEL_REJECT InvalidPrice"]),
+    ("new", "logon"): ("New", ["< LOGON 1 open"]),
     ("partially_filled", "new"): ("PartiallyFilled", ["< ORDER_STATUS"]),
     ("partially_filled", "cancel"): ("PendingCancel", ["cancel_submitted", "> cancel", "< PENDING_CANCEL"]),
     ("partially_filled", "replace"): ("PendingReplace", ["replace_submitted", "> replace", "< PENDING_REPLACE"]),
@@ -178,6 +240,14 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("partially_filled", "session_lost"): ("PendingCancel", ["cancel_submitted", "> urgent cancel"]),
     ("partially_filled", "reconnect_empty"): ("Unknown", ["order_unknown", "< ORDER_STATUS NotInSnapshot", "> query"]),
     ("partially_filled", "silence"): ("PartiallyFilled", []),
+    ("partially_filled", "kill"): ("PendingCancel", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("partially_filled", "kill_flatten"): ("PendingCancel", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("partially_filled", "rearm"): ("PartiallyFilled", ["kill_changed"]),
+    ("partially_filled", "quote"): ("PartiallyFilled", []),
+    ("partially_filled", "busted"): ("PartiallyFilled", ["execution_busted", "< TRADE_CANCEL"]),
+    ("partially_filled", "leave"): ("PendingCancel", ["cancel_submitted", "> urgent cancel"]),
+    ("partially_filled", "malformed"): ("PartiallyFilled", ["< CANCEL_REJECT InvalidPrice"]),
+    ("partially_filled", "logon"): ("PartiallyFilled", ["< LOGON 1 open"]),
     ("pending_cancel", "new"): ("PendingCancel", ["< ORDER_STATUS"]),
     ("pending_cancel", "cancel"): ("PendingCancel", ["< CANCEL_REJECT OrderPending"]),
     ("pending_cancel", "replace"): ("PendingCancel", ["< CANCEL_REJECT OrderPending"]),
@@ -200,6 +270,17 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("pending_cancel", "session_lost"): ("PendingCancel", []),
     ("pending_cancel", "reconnect_empty"): ("Unknown", ["order_unknown", "< ORDER_STATUS NotInSnapshot", "> query"]),
     ("pending_cancel", "silence"): ("Unknown", ["order_unknown", "< ORDER_STATUS NoAnswer", "> query"]),
+    ("pending_cancel", "kill"): ("PendingCancel", ["kill_changed"]),
+    ("pending_cancel", "kill_flatten"): ("PendingCancel", ["kill_changed"]),
+    ("pending_cancel", "rearm"): ("PendingCancel", ["kill_changed"]),
+    ("pending_cancel", "quote"): ("PendingCancel", []),
+    ("pending_cancel", "busted"): (
+        "PendingCancel",
+        ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"],
+    ),
+    ("pending_cancel", "leave"): ("PendingCancel", []),
+    ("pending_cancel", "malformed"): ("PendingCancel", ["< CANCEL_REJECT InvalidPrice"]),
+    ("pending_cancel", "logon"): ("PendingCancel", ["< LOGON 1 open"]),
     ("pending_replace", "new"): ("PendingReplace", ["< ORDER_STATUS"]),
     ("pending_replace", "cancel"): ("PendingCancel", ["cancel_submitted", "> cancel", "< PENDING_CANCEL"]),
     ("pending_replace", "replace"): ("PendingReplace", ["< CANCEL_REJECT OrderPending"]),
@@ -222,6 +303,17 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("pending_replace", "session_lost"): ("PendingCancel", ["cancel_submitted", "> urgent cancel"]),
     ("pending_replace", "reconnect_empty"): ("Unknown", ["order_unknown", "< ORDER_STATUS NotInSnapshot", "> query"]),
     ("pending_replace", "silence"): ("Unknown", ["order_unknown", "< ORDER_STATUS NoAnswer", "> query"]),
+    ("pending_replace", "kill"): ("PendingCancel", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("pending_replace", "kill_flatten"): ("PendingCancel", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("pending_replace", "rearm"): ("PendingReplace", ["kill_changed"]),
+    ("pending_replace", "quote"): ("PendingReplace", []),
+    ("pending_replace", "busted"): (
+        "PendingReplace",
+        ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"],
+    ),
+    ("pending_replace", "leave"): ("PendingCancel", ["cancel_submitted", "> urgent cancel"]),
+    ("pending_replace", "malformed"): ("PendingReplace", ["< CANCEL_REJECT InvalidPrice"]),
+    ("pending_replace", "logon"): ("PendingReplace", ["< LOGON 1 open"]),
     ("unknown", "new"): ("Unknown", ["< ORDER_STATUS NoAnswer"]),
     ("unknown", "cancel"): ("Unknown", ["cancel_submitted", "> cancel", "< PENDING_CANCEL NoAnswer"]),
     ("unknown", "replace"): ("Unknown", ["< CANCEL_REJECT OrderPending"]),
@@ -241,6 +333,17 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("unknown", "session_lost"): ("Unknown", ["cancel_submitted", "> urgent cancel"]),
     ("unknown", "reconnect_empty"): ("Unknown", ["> query"]),
     ("unknown", "silence"): ("Unknown", ["> query"]),
+    ("unknown", "kill"): ("Unknown", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("unknown", "kill_flatten"): ("Unknown", ["kill_changed", "cancel_submitted", "> urgent cancel"]),
+    ("unknown", "rearm"): ("Unknown", ["kill_changed"]),
+    ("unknown", "quote"): ("Unknown", []),
+    ("unknown", "busted"): (
+        "Unknown",
+        ["order_executed", "< TRADE NoAnswer", "execution_busted", "< TRADE_CANCEL NoAnswer"],
+    ),
+    ("unknown", "leave"): ("Unknown", ["cancel_submitted", "> urgent cancel"]),
+    ("unknown", "malformed"): ("Unknown", ["< CANCEL_REJECT InvalidPrice"]),
+    ("unknown", "logon"): ("Unknown", ["< LOGON 1 open"]),
     ("filled", "new"): ("Filled", ["< ORDER_STATUS"]),
     ("filled", "cancel"): ("Filled", ["< ORDER_STATUS", "< CANCEL_REJECT TooLate"]),
     ("filled", "replace"): ("Filled", ["< ORDER_STATUS", "< CANCEL_REJECT TooLate"]),
@@ -260,6 +363,14 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("filled", "session_lost"): ("Filled", []),
     ("filled", "reconnect_empty"): ("Filled", []),
     ("filled", "silence"): ("Filled", []),
+    ("filled", "kill"): ("Filled", ["kill_changed"]),
+    ("filled", "kill_flatten"): ("Filled", ["kill_changed", "order_submitted", "> order", "< PENDING_NEW"]),
+    ("filled", "rearm"): ("Filled", ["kill_changed"]),
+    ("filled", "quote"): ("Filled", []),
+    ("filled", "busted"): ("Filled", ["execution_busted", "< TRADE_CANCEL"]),
+    ("filled", "leave"): ("Filled", []),
+    ("filled", "malformed"): ("Filled", ["< CANCEL_REJECT InvalidPrice"]),
+    ("filled", "logon"): ("Filled", ["< LOGON 0 open"]),
     ("canceled", "new"): ("Canceled", ["< ORDER_STATUS"]),
     ("canceled", "cancel"): ("Canceled", ["< ORDER_STATUS", "< CANCEL_REJECT TooLate"]),
     ("canceled", "replace"): ("Canceled", ["< ORDER_STATUS", "< CANCEL_REJECT TooLate"]),
@@ -279,6 +390,14 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("canceled", "session_lost"): ("Canceled", []),
     ("canceled", "reconnect_empty"): ("Canceled", []),
     ("canceled", "silence"): ("Canceled", []),
+    ("canceled", "kill"): ("Canceled", ["kill_changed"]),
+    ("canceled", "kill_flatten"): ("Canceled", ["kill_changed"]),
+    ("canceled", "rearm"): ("Canceled", ["kill_changed"]),
+    ("canceled", "quote"): ("Canceled", []),
+    ("canceled", "busted"): ("Canceled", ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"]),
+    ("canceled", "leave"): ("Canceled", []),
+    ("canceled", "malformed"): ("Canceled", ["< CANCEL_REJECT InvalidPrice"]),
+    ("canceled", "logon"): ("Canceled", ["< LOGON 0 open"]),
     ("rejected", "new"): ("Rejected", ["< ORDER_STATUS VenueSaysNo"]),
     ("rejected", "cancel"): ("Rejected", ["< ORDER_STATUS VenueSaysNo", "< CANCEL_REJECT TooLate"]),
     ("rejected", "replace"): ("Rejected", ["< ORDER_STATUS VenueSaysNo", "< CANCEL_REJECT TooLate"]),
@@ -298,6 +417,17 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("rejected", "session_lost"): ("Rejected", []),
     ("rejected", "reconnect_empty"): ("Rejected", []),
     ("rejected", "silence"): ("Rejected", []),
+    ("rejected", "kill"): ("Rejected", ["kill_changed"]),
+    ("rejected", "kill_flatten"): ("Rejected", ["kill_changed"]),
+    ("rejected", "rearm"): ("Rejected", ["kill_changed"]),
+    ("rejected", "quote"): ("Rejected", []),
+    ("rejected", "busted"): (
+        "Rejected",
+        ["order_executed", "< TRADE VenueSaysNo", "execution_busted", "< TRADE_CANCEL VenueSaysNo"],
+    ),
+    ("rejected", "leave"): ("Rejected", []),
+    ("rejected", "malformed"): ("Rejected", ["< CANCEL_REJECT InvalidPrice"]),
+    ("rejected", "logon"): ("Rejected", ["< LOGON 0 open"]),
     ("expired", "new"): ("Expired", ["< ORDER_STATUS"]),
     ("expired", "cancel"): ("Expired", ["< ORDER_STATUS", "< CANCEL_REJECT TooLate"]),
     ("expired", "replace"): ("Expired", ["< ORDER_STATUS", "< CANCEL_REJECT TooLate"]),
@@ -317,6 +447,14 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("expired", "session_lost"): ("Expired", []),
     ("expired", "reconnect_empty"): ("Expired", []),
     ("expired", "silence"): ("Expired", []),
+    ("expired", "kill"): ("Expired", ["kill_changed"]),
+    ("expired", "kill_flatten"): ("Expired", ["kill_changed"]),
+    ("expired", "rearm"): ("Expired", ["kill_changed"]),
+    ("expired", "quote"): ("Expired", []),
+    ("expired", "busted"): ("Expired", ["order_executed", "< TRADE", "execution_busted", "< TRADE_CANCEL"]),
+    ("expired", "leave"): ("Expired", []),
+    ("expired", "malformed"): ("Expired", ["< CANCEL_REJECT InvalidPrice"]),
+    ("expired", "logon"): ("Expired", ["< LOGON 0 open"]),
 }
 
 
@@ -333,7 +471,7 @@ def test_command_in_state(state: str, command: str) -> None:
 
     order = scenario.find()
     status, happened = EXPECTED[state, command]
-    assert ("-" if order is None else order.status.value, kinds(scenario.last)) == (status, happened)
+    assert ("-" if order is None else order.status.value, _words(scenario.last)) == (status, happened)
 
 
 @pytest.mark.parametrize(("state", "command"), EXPECTED)
