@@ -12,8 +12,9 @@ from google.protobuf.message import Message
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2, orders_pb2
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
 from crowetrade_agents.errors import JournalCorrupt
-from crowetrade_agents.gateway import commands
-from crowetrade_agents.gateway.books import RUNS_KEPT, Books, recover
+from crowetrade_agents.gateway import commands, wire
+from crowetrade_agents.gateway.books import ENDED_KEPT, RUNS_KEPT, Books, recover
+from crowetrade_agents.gateway.executions import KEPT
 from crowetrade_agents.gateway.order import PendingCancel, PendingReplace
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
@@ -390,3 +391,44 @@ def test_times_and_sequences_never_go_back() -> None:
         books.apply(journal_pb2.JournalEvent(at_unix_ns=at, order_executed=execution))
 
     assert (books.at_ns, books.origin_sequence, books.venue_ns) == (9, 7, 5)
+
+
+def test_a_hundred_thousand_orders_leave_no_more_entries_than_the_first_ninety() -> None:
+    """Of one strategy that is restarted now and then: by counting what is kept."""
+    books = Books(VENUE)
+    books.apply(journal_pb2.JournalEvent(session_started=journal_pb2.SessionStarted(pod="p", fencing_token=1)))
+    submitted = journal_pb2.JournalEvent(order_submitted=wire.submitted(terms(1)))
+    executed = journal_pb2.JournalEvent(
+        order_executed=journal_pb2.OrderExecuted(
+            symbol="EUR-USD", side=market_data_pb2.SIDE_BUY, quantity="10000", price="1.1", fee="0"
+        )
+    )
+    order, execution = submitted.order_submitted, executed.order_executed
+    counted: list[list[int]] = []
+    for number in range(1, 100_001):
+        order.cl_ord_id = execution.cl_ord_id = f"alpha-1hg3k2m9p{number // 1000:03}-{number % 1000 + 1}"
+        execution.exec_id = f"e{number}"
+        order.side = execution.side = market_data_pb2.SIDE_BUY if number % 2 else market_data_pb2.SIDE_SELL
+        submitted.at_unix_ns = executed.at_unix_ns = execution.transact_unix_ns = START + number * SECOND // 100
+        books.apply(submitted)
+        books.apply(executed)
+        if number in (90_000, 100_000):
+            counted.append(
+                [
+                    len(books.open),
+                    len(books.ended),
+                    len(books._by_id),
+                    len(books._renamed),
+                    sum(len(item.executions) for item in books.ended.values()),
+                    len(books.executions._booked),
+                    len(books.used),
+                    len(books.used["alpha"]),
+                    len(books.positions),
+                    len(books.counters),
+                    len(books.exposures),
+                    len(books.charge_ids),
+                ]
+            )
+
+    assert counted[0] == counted[1] == [0, ENDED_KEPT, ENDED_KEPT, 0, ENDED_KEPT, KEPT, 1, RUNS_KEPT, 1, 1, 1, 0]
+    assert books.is_used("alpha-1hg3k2m9p000-999")

@@ -100,6 +100,45 @@ def test_what_the_books_do_not_explain_is_booked_to_suspense() -> None:
 def test_what_is_remembered_of_charges_is_bounded() -> None:
     scenario = holding()
     for number in range(CHARGES_KEPT + 5):
-        scenario.venue(charge(f"c{number}", 3000, "0.3"))
+        scenario.venue(charge(f"c{number}", 3000, "0.3", at_ns=number + 1))
     assert next(iter(scenario.books.charge_ids)) == "c5"
     assert len(scenario.books.to_message().charge_ids) == CHARGES_KEPT
+
+
+def test_a_logon_that_tells_more_charges_than_are_remembered_books_none_of_them_twice() -> None:
+    """A position that nobody trades for weeks: the venue tells all charges since the last execution."""
+    scenario = holding()
+    charges = tuple(charge(f"c{number}", 3000, "0.3", at_ns=10 + number) for number in range(2 * CHARGES_KEPT))
+    for item in charges:
+        scenario.venue(item)
+    paid = fees(scenario.books)
+    restarted = Scenario(books=Books.from_message(VENUE, scenario.books.to_message()))
+    later = charge("later", 3000, "0.3", at_ns=10 + 2 * CHARGES_KEPT)
+
+    for gateway in (scenario, restarted, Scenario(books=scenario.folded())):
+        done = gateway.do(commands.VenueConnected(port.VenueSnapshot(charges=charges)))
+        assert "position_charged" not in kinds(done)
+        assert fees(gateway.books) == paid
+        assert kinds(gateway.venue(later)).count("position_charged") == 2
+
+
+def test_charges_of_one_moment_are_all_booked_however_many() -> None:
+    scenario = holding()
+    scenario.venue(charge("before", 3000, "0.3", at_ns=4))
+    charges = [charge(f"c{number}", 3000, "0.3") for number in range(CHARGES_KEPT + 5)]
+    for item in charges:
+        assert kinds(scenario.venue(item)) == ["position_charged", "position_charged"]
+
+    done = scenario.do(commands.VenueConnected(port.VenueSnapshot(charges=tuple(charges))))
+    assert "position_charged" not in kinds(done)
+
+
+def test_a_snapshot_of_a_version_that_kept_no_times_of_charges_is_read() -> None:
+    scenario = holding()
+    scenario.venue(charge("c1", 3000, "0.9"))
+    message = scenario.books.to_message()
+    del message.charge_unix_ns[:]
+    books = Books.from_message(VENUE, message)
+
+    assert books.is_charged("c1", 5)
+    assert not books.is_charged("c2", 5)

@@ -91,8 +91,10 @@ class Books:
         self.breaches: dict[str, journal_pb2.BreachChanged] = {}
         # Days and peaks by uid of the RiskLimit and subject.
         self.loss_marks: dict[tuple[str, str], journal_pb2.LossMarked] = {}
-        # Identifiers of the last charges, oldest first.
-        self.charge_ids: dict[str, None] = {}
+        # Identifiers of the last charges with their venue times, oldest first, and of all those of the last moment.
+        # Up to the other time all are booked, and some forgotten.
+        self.charge_ids: dict[str, int] = {}
+        self.charges_forgotten_ns = 0
         self.configuration = journal_pb2.ConfigurationApplied()
         self.members: dict[str, frozenset[str]] = {}
         # Every ClOrdID of every remembered order, those of pending replacements included.
@@ -171,6 +173,11 @@ class Books:
         """Venue time since when the venue is asked for executions. Somewhat before the last one, because one that was
         lost may be older than one that was not; but not so long that a repetition would not be recognised."""
         return min(self.venue_ns, self.executions.since(self.venue_ns - OVERLAP_NS))
+
+    def is_charged(self, charge_id: str, at_ns: int) -> bool:
+        """Whether a charge is booked. A venue reports charges in the order of their times, and after a logon all since
+        the last execution, which may be more than are remembered."""
+        return charge_id in self.charge_ids or at_ns <= self.charges_forgotten_ns
 
     def exposure(self, key: Key) -> Exposure:
         """What an owner holds and works in an instrument; zero when nothing."""
@@ -339,9 +346,13 @@ class Books:
     def _position_charged(self, at_ns: int, body: journal_pb2.PositionCharged) -> None:
         key = (body.strategy, wire.instrument_of(self.venue, body.symbol))
         self.positions[key] = self.positions.get(key, Position()).charged(parse(body.amount))
-        self.charge_ids[body.charge_id] = None
-        if len(self.charge_ids) > CHARGES_KEPT:
-            del self.charge_ids[next(iter(self.charge_ids))]
+        self.charge_ids[body.charge_id] = body.transact_unix_ns
+        while len(self.charge_ids) > CHARGES_KEPT:
+            oldest, oldest_ns = next(iter(self.charge_ids.items()))
+            if oldest_ns >= body.transact_unix_ns:
+                break  # more of this moment may come
+            del self.charge_ids[oldest]
+            self.charges_forgotten_ns = max(self.charges_forgotten_ns, oldest_ns)
 
     def _order_unknown(self, at_ns: int, body: journal_pb2.OrderUnknown) -> None:
         order = self._known(body.cl_ord_id)
@@ -537,6 +548,8 @@ class Books:
             at_unix_ns=self.at_ns,
             venue_unix_ns=self.venue_ns,
             charge_ids=self.charge_ids,
+            charge_unix_ns=self.charge_ids.values(),
+            charges_forgotten_unix_ns=self.charges_forgotten_ns,
             kills=self.kills.values(),
             breaches=self.breaches.values(),
             loss_marks=self.loss_marks.values(),
@@ -574,7 +587,10 @@ class Books:
             strategy, _, run = ids.prefix.rpartition("-")
             books.used.setdefault(strategy, {})[run] = ids.highest
         books.halts = {item.halt: item.text for item in message.halts}
-        books.charge_ids = dict.fromkeys(message.charge_ids)
+        # Versions that kept no times wrote identifiers alone.
+        times = message.charge_unix_ns or [0] * len(message.charge_ids)
+        books.charge_ids = dict(zip(message.charge_ids, times, strict=True))
+        books.charges_forgotten_ns = message.charges_forgotten_unix_ns
         for kill in message.kills:
             books._kill_changed(0, kill)
         for tally in message.tallies:

@@ -329,7 +329,7 @@ def unanswered(turn: Turn, cl_ord_id: str) -> None:
 
 def charged(turn: Turn, event: port.Charged) -> None:
     """Books a charge that is new, to each owner its part."""
-    if event.charge_id in turn.books.charge_ids:
+    if turn.books.is_charged(event.charge_id, event.at_ns):
         return
     positions = turn.books.positions
     held = {owner: item.quantity for (owner, name), item in positions.items() if name == event.instrument}

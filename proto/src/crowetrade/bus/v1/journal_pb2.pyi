@@ -1553,6 +1553,8 @@ class Books(_message.Message):
     BUYS_FIELD_NUMBER: _builtins.int
     SELLS_FIELD_NUMBER: _builtins.int
     EXECUTIONS_FIELD_NUMBER: _builtins.int
+    CHARGE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    CHARGES_FORGOTTEN_UNIX_NS_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """Last fencing token."""
     venue_state: _builtins.str
@@ -1562,7 +1564,9 @@ class Books(_message.Message):
     at_unix_ns: _builtins.int
     """Wall clock of the last event."""
     venue_unix_ns: _builtins.int
-    """Venue time of the last execution: what came before is not asked for again."""
+    """Venue time of the last execution: what came long before is not asked for again."""
+    charges_forgotten_unix_ns: _builtins.int
+    """Charges up to this venue time are booked, and may be missing in charge_ids; 0 when none is."""
     @_builtins.property
     def open(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedOrder]:
         """Orders that are open, oldest first."""
@@ -1631,6 +1635,10 @@ class Books(_message.Message):
     def executions(self) -> Global___BookedExecutions:
         """Executions and busts that were booked last; absent in snapshots of versions that did not keep them."""
 
+    @_builtins.property
+    def charge_unix_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Venue times of the charges in charge_ids, in this order; empty in snapshots of versions that did not keep them."""
+
     def __init__(
         self,
         *,
@@ -1656,10 +1664,12 @@ class Books(_message.Message):
         buys: _abc.Iterable[Global___BookedMessages] | None = ...,
         sells: _abc.Iterable[Global___BookedMessages] | None = ...,
         executions: Global___BookedExecutions | None = ...,
+        charge_unix_ns: _abc.Iterable[_builtins.int] | None = ...,
+        charges_forgotten_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "executions", b"executions", "recent_orders", b"recent_orders"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "buys", b"buys", "charge_ids", b"charge_ids", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "executions", b"executions", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "recent_orders", b"recent_orders", "sells", b"sells", "tallies", b"tallies", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breaches", b"breaches", "buys", b"buys", "charge_ids", b"charge_ids", "charge_unix_ns", b"charge_unix_ns", "charges_forgotten_unix_ns", b"charges_forgotten_unix_ns", "configuration", b"configuration", "counters", b"counters", "ended", b"ended", "executions", b"executions", "fencing_token", b"fencing_token", "halts", b"halts", "kills", b"kills", "loss_marks", b"loss_marks", "messages", b"messages", "open", b"open", "origin_sequence", b"origin_sequence", "positions", b"positions", "recent_orders", b"recent_orders", "sells", b"sells", "tallies", b"tallies", "used_ids", b"used_ids", "venue_state", b"venue_state", "venue_unix_ns", b"venue_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
 from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
+from crowetrade_agents.venues.adapters.simulated.ledger import IDS_KEPT
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
 from crowetrade_agents.venues.adapters.simulated.spec import Fees
 from crowetrade_agents.venues.calendar import calendar_of
@@ -296,6 +297,33 @@ def test_what_is_remembered_is_bounded() -> None:
     assert venue.ledger.order("a0") is None
     assert [order.terms.cl_ord_id for order in venue.ledger.open_orders()] == ["open"]
     assert venue.ledger.positions == {EUR: D(200_000)}
+
+
+def test_an_order_that_is_replaced_again_and_again_keeps_its_first_and_its_last_names() -> None:
+    venue = exchange(retain=10)
+    at_once(venue, NewOrder(terms("a0", price="1.0900")))
+    for number in range(1, 10_001):
+        price = "1.0901" if number % 2 else "1.0900"
+        at_once(venue, Replace(terms(f"a{number}", price=price), f"a{number - 1}", ""))
+
+    (order,) = venue.ledger.open_orders()
+    assert order.ids == ["a0", *(f"a{number}" for number in range(10_002 - IDS_KEPT, 10_001))]
+    assert venue.ledger.order("a0") is venue.ledger.order("a10000") is order
+    assert venue.ledger.order("a1") is None
+    assert len(venue.ledger._orders) == IDS_KEPT
+    at_once(venue, Cancel("c", "a10000", ""))
+    for number in range(10):
+        at_once(venue, Cancel(f"d{number}", f"b{number}", "") if number % 2 else NewOrder(terms(f"b{number}")))
+    assert venue.ledger.order("a0") is not None
+
+
+def test_where_everything_is_remembered_all_names_are() -> None:
+    venue = exchange(retain=None)
+    at_once(venue, NewOrder(terms("a0", price="1.0900")))
+    for number in range(1, 2 * IDS_KEPT):
+        at_once(venue, Replace(terms(f"a{number}", price="1.0901"), f"a{number - 1}", ""))
+
+    assert len(venue.ledger._orders) == 2 * IDS_KEPT
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,19 @@ from crowetrade_agents.domain.orders import OrderTerms, OrdStatus
 from crowetrade_agents.venues.port import Busted, Charged, Executed, OpenOrder
 
 RETAIN = 10_000
+IDS_KEPT = 64
+"""ClOrdIDs of one order that stay where the history is bounded: its first one and the last ones. More than a gateway
+keeps (FORMER_KEPT), so whatever it can still name is known."""
 
 
 @dataclass(slots=True)
 class VenueOrder:
     """An order at the venue. quantity of `terms` = cum + busted + leaves + canceled, always.
 
-    `ids` are its ClOrdIDs, oldest first. `expire_ns` is venue time, None for an order without end. `forgotten`: the
-    venue denies that it knows the order (a fault). `ahead`: what stands before it in the market's queue at its price
-    (queue.py), in steps of the recorded depth; None while that is not known, and where it is not modelled.
+    `ids` are the ClOrdIDs that it has or had and that are remembered, oldest first. `expire_ns` is venue time, None for
+    an order without end. `forgotten`: the venue denies that it knows the order (a fault). `ahead`: what stands before
+    it in the market's queue at its price (queue.py), in steps of the recorded depth; None while that is not known, and
+    where it is not modelled.
     """
 
     terms: OrderTerms
@@ -101,6 +105,8 @@ class Ledger:
         """An open order goes on under other terms."""
         order.terms = terms
         order.ids.append(terms.cl_ord_id)
+        if self.retain is not None and len(order.ids) > IDS_KEPT:
+            del self._orders[order.ids.pop(1)]
         self._orders[terms.cl_ord_id] = order
         if not keeps_priority:
             opened = self.open[terms.instrument]
