@@ -92,6 +92,28 @@ def test_what_a_mode_does_to_what_rests_and_to_what_is_new(mode: str, stays: boo
     assert kinds(scenario.order(2)) == ["< REJECTED KillSwitchEngaged"]
 
 
+def test_before_the_kill_switches_of_the_api_server_are_read_everybody_counts_as_stopped() -> None:
+    scenario = resting(1)
+    scenario.state.live.kill_switches_unread = True
+
+    done = scenario.do(commands.Configure(configuration(revision="r2")))
+
+    assert "> urgent cancel" in kinds(done)
+    assert kinds(scenario.order(2)) == ["< REJECTED KillSwitchEngaged"]
+    assert scenario.state.control("beta").state is TradingState.HALTED
+    scenario.do(commands.KillSwitchesListed())
+    assert "> order" in kinds(scenario.order(3))
+
+
+def test_what_is_read_of_the_api_server_stops_on() -> None:
+    scenario = Scenario()
+    scenario.state.live.kill_switches_unread = True
+    scenario.do(kill("Flatten", channel=Channel.API))
+    assert scenario.state.control("alpha").state is TradingState.FLATTEN
+    scenario.do(commands.KillSwitchesListed())
+    assert kinds(scenario.order(2)) == ["< REJECTED KillSwitchEngaged"]
+
+
 # What leaves and what stays under each mode, and under two at once: a new order that opens a position, one that closes
 # it; one at rest that opens, one that closes; and whether the gateway closes by itself.
 LEFT: dict[tuple[str, ...], tuple[bool, bool, bool, bool, bool]] = {

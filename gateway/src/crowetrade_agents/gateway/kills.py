@@ -35,6 +35,13 @@ def engage(turn: Turn, kill: Kill) -> None:
     supervision.supervise(turn)
 
 
+def listed(turn: Turn) -> None:
+    """What is engaged at the API server is known from now on."""
+    turn.live.kill_switches_unread = False
+    turn.tell("info", "kill_switches_listed")
+    supervision.supervise(turn)
+
+
 def rearm(turn: Turn, command: Rearm) -> None:
     """Ends what the object has stopped, and remembers that it did: an older order of it may still be under way."""
     name, live = (command.namespace, command.name), turn.live

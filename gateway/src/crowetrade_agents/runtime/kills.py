@@ -74,6 +74,9 @@ class Kills:
         # Since when they are not although they should be, and why: as was found first.
         self.unwatched_since_ns = 0
         self.unwatched_problem = ""
+        # Set once every KillSwitch that is to be watched was read; from the beginning where none is.
+        self.listed = asyncio.Event()
+        self.listed.set()
         # Why there is no engine yet, for people.
         self.problem = "the gateway is starting"
         self.at_venue = AtVenue()
