@@ -28,7 +28,6 @@ from crowetrade_agents.risk.trading_days import Days
 from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueFeatures
 
-
 UNREAD = Stop(
     TradingState.HALTED,
     Refusal(
