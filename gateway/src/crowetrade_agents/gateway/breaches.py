@@ -8,6 +8,7 @@ has done to exposures is looked at. Nothing here costs anything while no rule ha
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
@@ -37,7 +38,7 @@ from crowetrade_agents.risk.limits.loss import own_capital
 from crowetrade_agents.risk.pnl import Ledger, Ledgers, Scope
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleSet
-from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, problem_of
+from crowetrade_agents.risk.standing import Baseline, Latch, Pending, Standing, Watch, identity, problem_of
 
 SLOW_NS = SECOND_NS
 """What Slow lets a strategy send: one new order or replacement in so long."""
@@ -67,8 +68,17 @@ Members = Mapping[str, frozenset[str]]
 # --- What happened ---------------------------------------------------------------------------------------------------
 
 
-def configured(turn: Turn, members: Members) -> None:
-    """Another configuration is in force, or other strategies are counted; `members` are those that were before."""
+def before_configuration(turn: Turn) -> None:
+    """Another configuration is about to be in force: what the market has done to exposures since the last tick is judged
+    by the rules under which it happened."""
+    judging = turn.live.judging
+    if judging.exposures and judging.ticking:
+        _latch_all(turn, _newly_above(turn, turn.state.facts("", turn.now_ns), by_market=True))
+
+
+def configured(turn: Turn, members: Members, *, by_person: bool = True) -> None:
+    """Another configuration is in force, or other strategies are counted; `members` are those that were before. Not
+    `by_person`: because somebody has traded, of which exposures are judged as of any execution."""
     live, books = turn.live, turn.books
     rules = live.configuration.rules
     old = live.standing
@@ -83,7 +93,7 @@ def configured(turn: Turn, members: Members) -> None:
     if judging.losses:
         _watch(turn, rules, old, members)
     _clear(turn)
-    if judging.active:
+    if judging.active and by_person:
         # What is above a limit because a person has lowered it can only come down: it is no breach. After a start
         # nobody knows why something is above its limit, so that is one.
         above = _newly_above(turn, turn.state.facts("", turn.now_ns))
@@ -338,11 +348,11 @@ def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
         _go_on(turn, watch)
         watch.capital = own_capital(live.configuration.capital, rule, subject)
         previous = known.owners if known is not None else members.get(rule.name, owners) if rule.total else owners
-        if known is not None and known.pending is not None:
-            previous, watch.baseline = known.pending
-            before = watch.baseline
-        if known is not None and known.ledger.scope == scope:
+        if known is not None:
             watch.minute = known.minute
+            if known.pending is not None:
+                previous, watch.baseline, watch.minute = known.pending
+                before = watch.baseline
         symbols = known.rule.symbols if known is not None else rule.symbols
         _carry(turn, watch, previous, same=symbols == rule.symbols and before.currency in ("", rule.currency))
         live.judging.watches_of.setdefault(ledger, []).append(watch)
@@ -361,10 +371,12 @@ def _go_on(turn: Turn, watch: Watch) -> None:
 
 def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) -> None:
     """Whoever is counted from now on brings what it has made before: that is no profit of the day and no new peak. By
-    the last quotes and rates, whatever their age. Where there are none yet, as after a start, the day's loss and the
-    peak are not known until they come: to begin with the present would forget what was lost. In another currency or
-    other symbols losses count from the present on."""
+    the last quotes and rates, whatever their age. Where there are none yet, as after a start, the losses of the day and
+    the minute and the peak are not known until they come: to begin with the present would forget what was lost. In
+    another currency or other symbols losses count from the present on."""
     baseline, owners, books = watch.baseline, watch.owners, turn.books
+    if not same:
+        watch.minute = deque()
     if not baseline.day or (same and owners == previous):
         watch.baseline = baseline._replace(currency=watch.rule.currency)
         return
@@ -374,10 +386,12 @@ def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) ->
         scopes = [watch.ledger.scope._replace(owners=some) for some in (owners - previous, previous - owners)]
         parts = Ledgers(scopes, books.positions, turn.settings.instruments, turn.live.marks)
         if not all(part.was_known(turn.live.marks) for part in parts):
-            watch.pending = previous, baseline
+            watch.pending = Pending(previous, baseline, watch.minute)
+            watch.minute = deque()
             watch.baseline = baseline._replace(day_start=None, peak=None, currency=watch.rule.currency)
             return
         shift = CONTEXT.subtract(parts[scopes[0]].value, parts[scopes[1]].value)
+        watch.minute = deque((at_ns, CONTEXT.add(value, shift)) for at_ns, value in watch.minute)
     start, peak = baseline.day_start, baseline.peak
     moved = baseline._replace(
         day_start=None if shift is None or start is None else CONTEXT.add(start, shift),
@@ -476,8 +490,11 @@ def _day_changed(turn: Turn) -> bool:
 
 def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
     if watch.pending is not None:
-        (previous, watch.baseline), watch.pending = watch.pending, None
+        since = watch.minute
+        (previous, watch.baseline, watch.minute), watch.pending = watch.pending, None
         _carry(turn, watch, previous, same=True)
+        for at_ns, high in since if watch.pending is None else ():
+            watch.take_into_minute(at_ns, high)
     baseline, day = watch.baseline, turn.live.judging.days[watch.calendar]
     if watch.pending is not None and baseline.day == day:
         return

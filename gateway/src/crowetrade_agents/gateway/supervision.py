@@ -36,6 +36,7 @@ MAX_CONFIGURATION_BYTES = MAX_RECORD_BYTES - 4096
 
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
+    breaches.before_configuration(turn)
     turn.live.configuration, turn.live.configured = configuration, True
     turn.state.valuation.forget()
     turn.books.tallies.forget_sums()
@@ -257,7 +258,7 @@ def count_stranger(turn: Turn, strategy: str) -> None:
     if bindings is not None and strategy not in bindings:
         members = turn.books.members
         _record_configuration(turn, turn.live.configuration)
-        breaches.configured(turn, members)
+        breaches.configured(turn, members, by_person=False)
 
 
 def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:
