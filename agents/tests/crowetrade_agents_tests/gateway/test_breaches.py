@@ -931,6 +931,7 @@ def test_the_loss_of_the_minute_stays_when_somebody_joins_and_leaves() -> None:
     watch = desk.state.live.standing.watches["uid-loss", ""]
     assert watch.highest_of_minute(desk.now) - watch.ledger.value == 45
     desk.later(10)
+    desk.trade(2, 1_000, "1.0955", strategy="beta")
     desk.put(loss_rule(MINUTE, aggregate_total=True, strategies=["alpha"]), revision="r3")
     assert desk.latched == []
     desk.quote("1.095")

@@ -69,8 +69,8 @@ Members = Mapping[str, frozenset[str]]
 
 
 def before_configuration(turn: Turn) -> None:
-    """Another configuration is about to be in force: what the market has done to exposures since the last tick is judged
-    by the rules under which it happened."""
+    """Another configuration is about to be in force: what the market has done to exposures since the last tick is
+    judged by the rules under which it happened."""
     judging = turn.live.judging
     if judging.exposures and judging.ticking:
         _latch_all(turn, _newly_above(turn, turn.state.facts("", turn.now_ns), by_market=True))

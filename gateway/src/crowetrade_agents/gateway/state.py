@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.breaches import NOT_HELD, Held, held
-from crowetrade_agents.control.kills import Channel, Name, stops
+from crowetrade_agents.control.kills import Channel, Name, selects, stop_of
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
@@ -280,9 +280,16 @@ class GatewayState:
         if not books.kills:
             return others
         if strategy not in known:
-            orders = (item.order for item in books.kills.values())
-            known[strategy] = (*stops(orders, self.live.configuration, self.settings.namespace, strategy),)
+            known[strategy] = tuple(
+                stop_of(item.order) for name, item in books.kills.items() if self.is_killed(name, strategy)
+            )
         return (*known[strategy], *others)
+
+    def is_killed(self, name: Name, strategy: str) -> bool:
+        """Whether the kill order in force stops the strategy. Whom it has stopped stays so until it is re-armed."""
+        if strategy in self.books.kept_stopped[name]:
+            return True
+        return selects(self.books.kills[name].order, self.live.configuration, self.settings.namespace, strategy)
 
     def held(self, strategy: str) -> Held:
         """What breaches do to the strategy."""

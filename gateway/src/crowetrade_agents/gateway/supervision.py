@@ -100,6 +100,7 @@ def leave(turn: Turn) -> None:
 
 def supervise(turn: Turn) -> None:
     """Cancels every open order that may not stay, and goes on closing where that is asked for."""
+    kill_progress.keep_stopped(turn)
     if turn.state.can_reduce:
         for order, reason in list(_unwanted(turn)):
             cancel(turn, order, reason)

@@ -25,8 +25,8 @@ from crowetrade_agents.control.kills import (
     joined,
     name_of,
     rearms,
+    selects,
     state_of,
-    stops,
 )
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
@@ -243,5 +243,5 @@ class Kills:
         return {
             cl_ord_id: strategy
             for cl_ord_id, strategy in orders.items()
-            if any(stops((order,), Configuration(), self._namespace, strategy))
+            if selects(order, Configuration(), self._namespace, strategy)
         }

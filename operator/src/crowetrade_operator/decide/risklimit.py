@@ -106,7 +106,7 @@ def plan(observed: Observed, previous: RiskLimitStatus) -> Plan:
     if unknown:
         others = ", ".join(sorted(listed - asked.keys())) or "none"
         text = (
-            f"The annotation clear-breach was removed. No breach of this RiskLimit is known by these names, so none was "
+            "The annotation clear-breach was removed. No breach of this RiskLimit is known by these names, so none was "
             f"cleared: {unknown}. status.breached lists those that there are: {others}"
         )
         notes.append(Note("Warning", EventReason.BREACH_UNKNOWN, "Reconcile", cut(text, 900)))

@@ -937,6 +937,7 @@ class KillChanged(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     REARMED_FIELD_NUMBER: _builtins.int
+    STRATEGIES_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """Way by which it came: Api, Bus, Rpc, File or Manifest."""
     rearmed: _builtins.bool
@@ -945,16 +946,23 @@ class KillChanged(_message.Message):
     def order(self) -> _kill_pb2.KillOrder:
         """The order."""
 
+    @_builtins.property
+    def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of an order that selects by labels: strategies that it has stopped here, and goes on to stop until it is re-armed,
+        whatever labels they, the venue or a namespace have by then.
+        """
+
     def __init__(
         self,
         *,
         order: _kill_pb2.KillOrder | None = ...,
         channel: _builtins.str = ...,
         rearmed: _builtins.bool = ...,
+        strategies: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "order", b"order", "rearmed", b"rearmed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "order", b"order", "rearmed", b"rearmed", "strategies", b"strategies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
