@@ -50,8 +50,8 @@ async def _clear(config: SingleConfig, namespace: str, name: str, breach: str, r
                 break
     if not listed:
         return (
-            f"RiskLimit {namespace}/{name} has more breaches than its status lists, and {breach} is not listed: if it is "
-            "one, it is cleared; if not, the event BreachUnknown of the RiskLimit says so"
+            f"RiskLimit {namespace}/{name} may have more breaches than its status lists, and {breach} is not listed: "
+            "if it is one, it is cleared; if not, the event BreachUnknown of the RiskLimit says so"
         )
     return f"Breach {breach} of RiskLimit {namespace}/{name} is cleared. Gateways take it over: crowetrade status"
 
