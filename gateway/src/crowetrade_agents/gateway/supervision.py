@@ -95,6 +95,7 @@ def _least(key: Key, most: int, in_use: Mapping[Key, int | None]) -> int:
 def leave(turn: Turn) -> None:
     """Nothing new leaves any more."""
     turn.live.leaving = True
+    breaches.leaving(turn)
     supervise(turn)
 
 

@@ -94,6 +94,8 @@ class Baseline(NamedTuple):
     currency: str = ""
     # By what the day was counted; empty where an older gateway did not say it.
     calendar: str = ""
+    # Profit and loss when it was marked last.
+    last: Decimal | None = None
 
 
 class Allowance(NamedTuple):
@@ -127,6 +129,7 @@ class Watch:
         "calendar",
         "capital",
         "identity",
+        "last_ns",
         "ledger",
         "mark_age_ns",
         "minute",
@@ -140,6 +143,8 @@ class Watch:
         self.rule, self.subject, self.owners, self.ledger, self.baseline = rule, subject, owners, ledger, baseline
         self.identity, self.calendar, self.mark_age_ns = identity(rule), calendar_of(rule), mark_age_ns(rule)
         self.pending: Pending | None = None
+        # When `baseline.last` was marked by this process.
+        self.last_ns = 0
         # In the rule's currency, where none of it is in another one; None: it is to be reckoned each time.
         self.capital: Decimal | None = None
         # By the limit.
