@@ -121,6 +121,13 @@ def selects_all_strategies(order: pb.KillOrder) -> bool:
     return not selector.match_labels and not selector.match_expressions
 
 
+def selects_by_labels(order: pb.KillOrder) -> bool:
+    """Whether somebody could be taken out of it, or come into it, by other labels."""
+    venues = order.scope.venue_selector
+    by_venue = bool(venues.match_labels or venues.match_expressions)
+    return by_venue or not selects_all_strategies(order) or order.scope.namespaces_from == "Selector"
+
+
 def _selector(selector: LabelSelector) -> pb.LabelSelector:
     return pb.LabelSelector(
         match_labels=selector.match_labels,

@@ -455,6 +455,11 @@ class EventReason(DocumentedEnum):
         "BreachCleared",
         "The gateways confirmed that breaches are cleared, so the annotation clear-breach was removed.",
     )
+    BREACH_UNKNOWN = (
+        "BreachUnknown",
+        "The annotation clear-breach of a RiskLimit names what is no breach of it, so it was removed.",
+        "Name a breach as status.breached of the RiskLimit lists it.",
+    )
     BREACH_NOT_CLEARED = (
         "BreachNotCleared",
         "The annotation clear-halt of a VenueConnection names a breach whose RiskLimit is there, so it was removed.",

@@ -340,6 +340,13 @@ def guests() -> dict[str, Any]:
     return apply(binds, strategies=strategies, strategy_namespaces=labels)
 
 
+def kept(strategy: str) -> pb.KillChanged:
+    """A kill order for others that goes on to stop a strategy."""
+    found = kill(selects="rates")
+    found.strategies.append(strategy)
+    return found
+
+
 def of_owner(owner: str) -> pb.KillChanged:
     """A kill order for namespaces with a label."""
     found = kill(namespaces_from="Selector")
@@ -349,6 +356,10 @@ def of_owner(owner: str) -> pb.KillChanged:
 
 CONTROLS: dict[str, tuple[str, Forge]] = {
     "a kill order that cancels": ("killSwitch", lambda it: it.add(kill_changed=kill()).order()),
+    "a kill order that has stopped it before it got other labels": (
+        "killSwitch",
+        lambda it: it.add(kill_changed=kept("alpha")).order(),
+    ),
     "a kill order that blocks": (
         "killSwitch",
         lambda it: it.add(kill_changed=kill(kill_pb2.KILL_MODE_BLOCK)).order(),

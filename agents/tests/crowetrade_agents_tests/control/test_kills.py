@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_agents.control.kills import Channel, Kill, Rearm, decode, joined, rearms, stops
+from crowetrade_agents.control.kills import Channel, Kill, Rearm, decode, joined, rearms, selects, stop_of
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.reasons import Reason, Refusal
@@ -114,7 +114,8 @@ def test_a_manifest_has_no_uid_and_re_arms_what_has_none() -> None:
 def test_what_cannot_be_read_stops_everybody() -> None:
     found = decode(b"\xff\xff", "elsewhere", "stop")
     labels = Configuration(bindings={"alpha": ACTIVE}, strategy_labels={"alpha": {"team": "hft"}})
-    assert [stop.state for stop in stops([found], labels, "desk", "alpha")] == [HALTED]
+    assert selects(found, labels, "desk", "alpha")
+    assert stop_of(found).state is HALTED
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_whom_a_scope_stops(scope: kill_pb2.KillScope, namespace: str, stopped: 
     labels = {"alpha": {"team": "hft"}, "beta": {"team": "fx"}}
     known = Configuration(bindings=dict.fromkeys(labels, ACTIVE), strategy_labels=labels)
     names = ("alpha", "beta", "stranger")
-    assert [name for name in names if any(stops([order(scope=scope)], known, namespace, name))] == stopped
+    assert [name for name in names if selects(order(scope=scope), known, namespace, name)] == stopped
 
 
 REFUSAL = Refusal(Reason.KILL_SWITCH_ENGAGED, "stop")
@@ -233,12 +234,11 @@ BY_OWNER = kill_pb2.KillScope(
 def test_a_kill_order_stops_strategies_of_other_namespaces_at_this_venue(
     why: str, namespace: str, scope: kill_pb2.KillScope, stopped: list[str]
 ) -> None:
-    orders = [kill_pb2.KillOrder(namespace=namespace, name="stop", mode=CANCEL, scope=scope)]
-    found = [name for name in GUESTS.bindings or {} if any(stops(orders, GUESTS, "venues", name))]
-    assert found == stopped, why
+    found = kill_pb2.KillOrder(namespace=namespace, name="stop", mode=CANCEL, scope=scope)
+    assert [name for name in GUESTS.bindings or {} if selects(found, GUESTS, "venues", name)] == stopped, why
 
 
 def test_before_a_configuration_has_come_an_order_stops_the_strategies_of_its_namespace() -> None:
-    orders = [kill_pb2.KillOrder(namespace="research", name="stop", mode=CANCEL, scope=EVERYBODY_HERE)]
+    found = kill_pb2.KillOrder(namespace="research", name="stop", mode=CANCEL, scope=EVERYBODY_HERE)
     names = ("alpha", "alpha.research", "beta.live")
-    assert [name for name in names if any(stops(orders, Configuration(), "venues", name))] == ["alpha.research"]
+    assert [name for name in names if selects(found, Configuration(), "venues", name)] == ["alpha.research"]

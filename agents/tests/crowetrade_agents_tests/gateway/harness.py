@@ -142,14 +142,24 @@ class Running:
         assert self.task.done(), "the gateway did not leave"
 
 
-async def start(bus: Client, folder: Path, *, file: VenueFile | None = None, pod: str = "pod-0", **env: str) -> Running:
-    """A gateway that serves, with the recording in `folder`."""
+async def start(
+    bus: Client,
+    folder: Path,
+    *,
+    file: VenueFile | None = None,
+    pod: str = "pod-0",
+    listing: Callable[[Kills], None] = lambda kills: None,
+    **env: str,
+) -> Running:
+    """A gateway that serves, with the recording in `folder`. `listing`: called before it starts, as whoever watches the
+    API server."""
     file = file or venue_file(replay={"speed": "max"})
     clock, stop = SystemClock(), asyncio.Event()
     environment = {EnvName.DATA_DIRECTORY: str(folder), **env}
     keeper = key_keeper(file, environment, clock)
     venue = venue_of(file, environment, clock, keeper)
     entry, kills, known = GrpcEntry(0), Kills(NAMESPACE, VENUE, clock), asyncio.Event()
+    listing(kills)
     control = ControlServer(kills, clock, 0)
     await control.start()
     process = gateway_on(NatsBus(bus), pod, file, venue, entry, kills, known, clock, Health(), stop, keeper=keeper)

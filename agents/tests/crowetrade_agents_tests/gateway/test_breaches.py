@@ -723,6 +723,33 @@ def test_the_market_moves_a_value_above_its_limit() -> None:
     assert "> order" in kinds(done)
 
 
+@pytest.mark.parametrize("limit", ["12000", "11500", "20000", ""], ids=["same", "lowered", "raised", "taken away"])
+def test_what_the_market_did_before_a_configuration_came_is_judged_by_the_rules_of_then(limit: str) -> None:
+    desk = Desk()
+    desk.put(loss_rule({"maxGrossNotional": "12000"}))
+    desk.trade(1, 10_000)
+    desk.later(1)
+    desk.quote("1.2001")
+    desk.put(*[loss_rule({"maxGrossNotional": limit})] if limit else [], revision="r2")
+    assert desk.breach("maxGrossNotional/alpha").text == "alpha: 12001 is above maxGrossNotional 12000 of loss"
+    desk.later(1)
+    assert len(desk.latched) == 1
+
+
+def test_a_late_execution_of_somebody_whom_no_binding_names_is_a_breach_of_all_together() -> None:
+    desk = Desk()
+    gross = loss_rule({"maxGrossNotional": "12000"}, aggregate_total=True, strategies=["alpha"])
+    desk.put(gross)
+    desk.order(1, strategy="beta")
+    desk.accepted(1, "beta")
+    desk.venue(port.Ended(cl_ord_id(1, "beta"), "v1", OrdStatus.CANCELED, "", "", desk.now))
+    desk.trade(1, 10_000)
+    desk.put(gross, revision="r2", bindings={"alpha": TradingState.ACTIVE})
+    assert desk.latched == []
+    desk.executed(1, "10000", "late", cl_ord_id=cl_ord_id(1, "beta"))
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxGrossNotional/-"]
+
+
 def test_a_limit_that_a_person_lowers_is_no_breach_until_it_was_kept_once() -> None:
     desk = Desk()
     desk.trade(1, 10_000)
@@ -934,6 +961,68 @@ def test_whoever_leaves_takes_its_gain_along() -> None:
     assert desk.latched == []  # 50 of gain and 149 of loss since
     desk.quote("1.0749")
     assert len(desk.latched) == 1
+
+
+MINUTE = {"maxLossPerMinute": "0.0005"}
+"""Of 100,000 each: 50 USD of alpha, 100 USD of both."""
+
+
+def test_the_loss_of_the_minute_stays_when_somebody_joins_and_leaves() -> None:
+    desk = Desk()
+    desk.put(loss_rule(MINUTE, aggregate_total=True, strategies=["alpha"]))
+    desk.quote("1.1")
+    desk.trade(1, 10_000)
+    desk.trade(1, 1_000, strategy="beta", side=Side.SELL)
+    desk.later(1)
+    desk.quote("1.0955")  # alpha has lost 45, beta has made 4.50
+    desk.later(10)
+    desk.put(loss_rule(MINUTE, aggregate_total=True), revision="r2")
+    watch = desk.state.live.standing.watches["uid-loss", ""]
+    assert watch.highest_of_minute(desk.now) - watch.ledger.value == 45
+    desk.later(10)
+    desk.trade(2, 1_000, "1.0955", strategy="beta")
+    desk.put(loss_rule(MINUTE, aggregate_total=True, strategies=["alpha"]), revision="r3")
+    assert desk.latched == []
+    desk.quote("1.095")
+    assert desk.latched == []
+    desk.quote("1.0949")
+    assert desk.breach("maxLossPerMinute/-").text.startswith("51 USD lost since the last 60 s began")
+
+
+def test_the_loss_of_the_minute_ends_after_a_minute_whoever_joins() -> None:
+    desk = Desk()
+    desk.put(loss_rule(MINUTE, aggregate_total=True, strategies=["alpha"]))
+    desk.trade(1, 10_000)
+    desk.later(1)
+    desk.quote("1.0955")
+    desk.later(1)
+    desk.put(loss_rule(MINUTE, aggregate_total=True), revision="r2")
+    desk.later(61)
+    desk.quote("1.0860")  # 95 since
+    assert desk.latched == []
+    desk.quote("1.0854")
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxLossPerMinute/-"]
+
+
+def test_the_loss_of_the_minute_waits_for_a_quote_of_what_somebody_brings() -> None:
+    desk = Desk(ready=False)
+    desk.do(commands.VenueConnected(port.VenueSnapshot()))
+    desk.put(loss_rule(MINUTE, aggregate_total=True, strategies=["alpha"]))
+    desk.quote("1.1")
+    desk.trade(1, 10_000)
+    desk.quote("1.1", GBP)
+    desk.order(1, strategy="beta", instrument=GBP, quantity=Decimal(1_000))
+    desk.executed(1, "1000", "x-b", cl_ord_id=cl_ord_id(1, "beta"), instrument=GBP)
+    desk.later(1)
+    desk.quote("1.0955")
+    desk.later(1)
+    del desk.state.live.marks[GBP]
+    desk.put(loss_rule(MINUTE, aggregate_total=True), revision="r2")
+    watch = desk.state.live.standing.watches["uid-loss", ""]
+    assert watch.pending is not None
+    desk.quote("1.1", GBP)
+    assert watch.pending is None
+    assert watch.highest_of_minute(desk.now) - watch.ledger.value == 45
 
 
 def test_a_rule_in_another_currency_counts_from_the_present_on() -> None:

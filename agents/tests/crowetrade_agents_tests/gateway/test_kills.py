@@ -92,6 +92,71 @@ def test_what_a_mode_does_to_what_rests_and_to_what_is_new(mode: str, stays: boo
     assert kinds(scenario.order(2)) == ["< REJECTED KillSwitchEngaged"]
 
 
+def relabelled(scenario: Scenario, revision: str, **labels: str) -> None:
+    teams = {name: {"team": team} for name, team in labels.items()}
+    scenario.do(commands.Configure(replace(configuration(revision=revision), strategy_labels=teams)))
+
+
+def test_other_labels_take_nobody_out_of_an_engaged_killswitch() -> None:
+    scenario = Scenario()
+    labelled(scenario)
+    scenario.do(kill("Block", scope=ALPHA))
+    assert list(said(scenario).strategies) == ["alpha"]
+
+    relabelled(scenario, "r3", alpha="b", beta="b")
+
+    assert list(said(scenario).strategies) == ["alpha"]
+    assert kinds(scenario.order(2)) == ["< REJECTED KillSwitchEngaged"]
+    assert "> order" in kinds(scenario.order(1, strategy="beta"))
+    restarted = Scenario(books=recover(VENUE, scenario.books.to_message(), ()), ready=False)
+    relabelled(restarted, "r4", alpha="b", beta="b")
+    assert restarted.state.control("alpha").refusal == scenario.state.control("alpha").refusal
+    assert [entry.name for entry in gateway_status(restarted.state, 0, 0, (), restarted.now).kills] == ["stop"]
+    restarted.do(Rearm(*NAME, "u1", 6))
+    assert restarted.state.control("alpha").state is TradingState.ACTIVE
+
+
+def test_who_gets_the_labels_is_stopped_and_stays_so_and_a_harder_order_stops_the_same() -> None:
+    scenario = Scenario()
+    labelled(scenario)
+    scenario.do(kill("Block", scope=ALPHA))
+    relabelled(scenario, "r3", alpha="b", beta="a")
+    scenario.do(kill("Cancel", scope=ALPHA, generation=6, channel=Channel.API))
+    relabelled(scenario, "r4", alpha="b", beta="b")
+    assert list(said(scenario).strategies) == ["alpha", "beta"]
+    assert scenario.state.control("beta").state is TradingState.HALTED
+    assert scenario.folded().kills == scenario.books.kills
+
+
+def test_whose_labels_are_not_known_yet_is_stopped_only_until_they_are() -> None:
+    scenario = Scenario(ready=False)
+    scenario.do(kill("Block", scope=ALPHA))
+    labelled(scenario)
+    assert list(said(scenario).strategies) == ["alpha"]
+
+
+def test_before_the_kill_switches_of_the_api_server_are_read_everybody_counts_as_stopped() -> None:
+    scenario = resting(1)
+    scenario.state.live.kill_switches_unread = True
+
+    done = scenario.do(commands.Configure(configuration(revision="r2")))
+
+    assert "> urgent cancel" in kinds(done)
+    assert kinds(scenario.order(2)) == ["< REJECTED KillSwitchEngaged"]
+    assert scenario.state.control("beta").state is TradingState.HALTED
+    scenario.do(commands.KillSwitchesListed())
+    assert "> order" in kinds(scenario.order(3))
+
+
+def test_what_is_read_of_the_api_server_stops_on() -> None:
+    scenario = Scenario()
+    scenario.state.live.kill_switches_unread = True
+    scenario.do(kill("Flatten", channel=Channel.API))
+    assert scenario.state.control("alpha").state is TradingState.FLATTEN
+    scenario.do(commands.KillSwitchesListed())
+    assert kinds(scenario.order(2)) == ["< REJECTED KillSwitchEngaged"]
+
+
 # What leaves and what stays under each mode, and under two at once: a new order that opens a position, one that closes
 # it; one at rest that opens, one that closes; and whether the gateway closes by itself.
 LEFT: dict[tuple[str, ...], tuple[bool, bool, bool, bool, bool]] = {

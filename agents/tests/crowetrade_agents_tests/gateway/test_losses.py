@@ -268,17 +268,92 @@ def test_a_gap_at_the_first_quote_of_a_day_is_a_loss_of_that_day() -> None:
     assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/alpha"]
 
 
-def test_a_start_in_another_day_counts_from_the_first_value_that_is_known() -> None:
+def _restarted(desk: Desk, day: int = 1, seconds: int = 0, *rules: config_pb2.RiskRule) -> Desk:
+    """A gateway that opens the same journal days later, and has no quote yet."""
+    restarted = Desk(books=recover(VENUE, desk.books.to_message(), ()), ready=False)
+    restarted.now = START + day * 86_400 * SECOND + seconds * SECOND
+    restarted.put(*(rules or (_hours(),)))
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    return restarted
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["killed", "asked to stop"])
+def test_a_day_that_begins_while_no_gateway_runs_begins_with_the_last_value(leaves: bool) -> None:
     desk = Desk()
     desk.put(_hours())
     desk.trade(1, UNITS)
     desk.quote("1.0901")
-    restarted = Desk(books=recover(VENUE, None, desk.events), ready=False)
-    restarted.now = START + 86_400 * SECOND
-    restarted.put(_hours())
-    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    if leaves:
+        desk.do(commands.Leave())
+    else:
+        desk.later(1)
+    restarted = _restarted(desk)
     mark = restarted.books.loss_marks["uid-loss", "alpha"]
-    assert (mark.day, mark.day_start) == ("2023-11-15", "")
+    assert (mark.day, mark.day_start) == ("2023-11-15", "-99")
+    restarted.quote("1.0802")
+    assert restarted.latched == []
+    again = _restarted(restarted, 1, 60)
+    again.quote("1.0801")
+    assert again.books.loss_marks["uid-loss", "alpha"].day_start == "-99", "the day began once"
+    assert again.latched == []
+    again.quote("1.08")
+    assert [name.partition("@")[0] for name in again.latched] == ["maxDailyLoss/alpha"]
+
+
+def test_an_execution_while_no_gateway_ran_over_the_day_s_end_counts_for_the_new_day() -> None:
+    desk = Desk()
+    desk.put(_hours())
+    desk.quote("1.1")
+    desk.order(1)
+    desk.accepted(1)
+    desk.do(commands.Leave())
+    restarted = _restarted(desk)
+    restarted.executed(1, "10000", "x1", "1.1")
+    restarted.quote("1.0899")
+    assert restarted.books.loss_marks["uid-loss", "alpha"].day_start == "0"
+    assert [name.partition("@")[0] for name in restarted.latched] == ["maxDailyLoss/alpha"]
+
+
+def test_the_last_value_is_marked_once_a_minute() -> None:
+    desk = Desk()
+    desk.put(_hours())
+    desk.trade(1, UNITS)
+    desk.later(2)
+    before = len(desk.events)
+    for second in range(125):
+        desk.quote(str(Decimal("1.1") - Decimal(second) / 100_000))
+        desk.later(1)
+    assert [event.WhichOneof("event") for event in desk.events[before:]] == ["loss_marked"] * 2
+
+
+def test_whoever_joins_while_no_gateway_runs_over_the_day_s_end_brings_no_loss_of_the_past() -> None:
+    desk = Desk()
+    alone = loss_rule({"maxDailyLoss": "100"}, aggregate_total=True, strategies=["alpha"])
+    desk.put(alone)
+    desk.trade(1, UNITS)
+    desk.trade(1, UNITS, strategy="beta")
+    desk.quote("1.0901")
+    desk.do(commands.Leave())
+    both = loss_rule({"maxDailyLoss": "100"}, aggregate_total=True)
+    restarted = _restarted(desk, 1, 0, both)
+    watch = restarted.state.live.standing.watches["uid-loss", ""]
+    assert watch.pending is not None
+    assert (watch.baseline.day, watch.baseline.day_start) == ("2023-11-15", None)
+    restarted.quote("1.0852")
+    assert restarted.latched == [], "49 of alpha since the last value; what beta had made by now is its own"
+    restarted.quote("1.08265")
+    assert restarted.latched == []
+    restarted.quote("1.0826")
+    assert [name.partition("@")[0] for name in restarted.latched] == ["maxDailyLoss/-"]
+
+
+def test_a_start_in_another_day_without_a_last_value_counts_from_the_first_that_is_known() -> None:
+    desk = Desk()
+    desk.put(_hours())
+    desk.trade(1, UNITS)
+    desk.quote("1.0901")
+    restarted = _restarted(desk)
+    assert restarted.books.loss_marks["uid-loss", "alpha"].day_start == ""
     restarted.quote("1.05")
     assert restarted.books.loss_marks["uid-loss", "alpha"].day_start == "-500"
     restarted.quote("1.0401")

@@ -20,6 +20,7 @@ from crowetrade.audit.v1 import audit_pb2
 from crowetrade.bus.v1 import journal_pb2 as pb
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_agents.errors import JournalUnavailable
+from crowetrade_agents.journal.memory import MemoryJournal, MemoryLog, Outcome
 from crowetrade_agents.journal.port import JournalHead
 from crowetrade_agents.runtime.audit import AuditedJournal, audit_event, keys_renewed
 from crowetrade_agents.runtime.gateway_pod import run_gateway
@@ -145,6 +146,31 @@ async def test_what_the_journal_did_not_take_is_not_told() -> None:
     with pytest.raises(JournalUnavailable):
         await journal.append([SAID["a halt"][0]], 1, 1)
     assert not trail._waiting
+
+
+async def test_what_was_stored_and_not_confirmed_is_told_by_whoever_opens_the_journal_next() -> None:
+    stored, trail = MemoryLog(), Trail(NAMESPACE, f"venue-{VENUE}", "pod-1")
+    lost = AuditedJournal(MemoryJournal(stored, [Outcome.UNCONFIRMED]), trail, NAMESPACE, VENUE)
+    await lost.open()
+    with pytest.raises(JournalUnavailable):
+        await lost.append([SAID["an order"][0], SAID["a halt"][0]], 1, 1)
+    assert not trail._waiting
+
+    recovered = await AuditedJournal(MemoryJournal(stored), trail, NAMESPACE, VENUE).open()
+    events = [event async for event in recovered.events]
+
+    assert len(events) == recovered.head.sequence == 2
+    [(told, sequence)] = trail._found
+    assert (told.reason, sequence) == ("UnknownExecution@7: why", 2)
+
+
+async def test_what_is_told_is_told_with_its_place_in_the_journal() -> None:
+    trail = Trail(NAMESPACE, f"venue-{VENUE}", "pod-1")
+    journal = AuditedJournal(MemoryJournal(MemoryLog()), trail, NAMESPACE, VENUE)
+    await journal.open()
+    await journal.append([SAID["an order"][0], SAID["a halt"][0], SAID["an order"][0]], 1, 1)
+    await journal.append([SAID["a breach"][0]], 1, 1)
+    assert [sequence for _, sequence in trail._waiting] == [2, 4]
 
 
 @pytest.fixture

@@ -130,6 +130,20 @@ def test_kill_switches_are_watched_in_the_namespaces_that_are_named(namespaces: 
     assert told == (0 if watched else None)
 
 
+def test_kill_switches_are_listed_once_those_of_every_namespace_were_read() -> None:
+    clock = SystemClock()
+    kills = Kills(NAMESPACE, VENUE, clock)
+    assert kills.listed.is_set()
+    environment: dict[str, str] = {EnvName.KILL_NAMESPACES: "desk, other", EnvName.API_SERVER_HOST: "10.96.0.1"}
+    desk, other = watches_of(environment, kills, clock)
+    assert not kills.listed.is_set()
+    desk.watching("")
+    desk.watching("Connection refused")
+    assert not kills.listed.is_set()
+    other.watching("")
+    assert kills.listed.is_set()
+
+
 def test_outside_of_a_pod_there_is_nothing_to_watch() -> None:
     clock = SystemClock()
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,12 +16,15 @@ from crowetrade import subjects
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
-from crowetrade_agents.control.kills import Rearm
+from crowetrade_agents.control.kills import Channel, Kill, Rearm
+from crowetrade_agents.runtime import gateway_pod
+from crowetrade_agents.runtime.kills import Kills
 from crowetrade_agents_tests.conftest import make_bus_resources
 from crowetrade_agents_tests.gateway.harness import (
     NAMESPACE,
     STRATEGY,
     VENUE,
+    WAIT_SECONDS,
     Running,
     Trader,
     configuration,
@@ -148,6 +152,52 @@ async def test_a_kill_order_on_the_bus_is_obeyed_before_anything_trades(bus: Cli
     await bucket.put(subjects.kill_key(NAMESPACE, "stop"), kill_order().SerializeToString())
     async with running(bus, tmp_path, file=PACED) as gateway, session(gateway) as (trader, _):
         assert await refused(trader)
+
+
+async def test_a_gateway_that_starts_trades_once_it_has_read_the_kill_switches_of_the_api_server(
+    bus: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_pod, "LIST_NS", 10 * WAIT_SECONDS * 10**9)
+    write_quotes(tmp_path, 200)
+    await configure(bus, configuration())
+    starting: asyncio.Future[Kills] = asyncio.get_running_loop().create_future()
+
+    def listing(kills: Kills) -> None:
+        kills.listed.clear()
+        starting.set_result(kills)
+
+    started = asyncio.create_task(start(bus, tmp_path, file=PACED, listing=listing))
+    kills = await starting
+    status = await status_when(bus, lambda status: status.fencing_token > 0)
+    assert not status.config_revision
+    assert not started.done()
+    kills.put(Kill(kill_order(uid="u1", generation=1), Channel.API))
+    kills.listed.set()
+    gateway = await started
+    async with session(gateway) as (trader, _):
+        assert await refused(trader)
+    await gateway.leave()
+
+
+async def test_a_gateway_that_starts_without_the_api_server_cancels_and_refuses_until_it_has_read_it(
+    bus: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_pod, "LIST_NS", 10**8)
+    write_quotes(tmp_path, 200)
+    await configure(bus, configuration())
+    async with (
+        running(bus, tmp_path, file=PACED, listing=lambda kills: kills.listed.clear()) as gateway,
+        session(gateway) as (trader, _),
+    ):
+        await status_when(bus, lambda status: status.market_data_sequence > 0)
+        [*_, last] = await trader.order()
+        assert last.reason == "KillSwitchEngaged"
+        assert last.text.startswith("no KillSwitch of the API server was read since this gateway started")
+        gateway.kills.listed.set()
+        async with asyncio.timeout(WAIT_SECONDS):
+            while await refused(trader):
+                pass
+        await rest(trader)
 
 
 async def test_it_is_kept_in_the_journal(bus: Client, tmp_path: Path) -> None:

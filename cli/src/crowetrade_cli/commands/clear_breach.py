@@ -42,16 +42,22 @@ async def _clear(config: SingleConfig, namespace: str, name: str, breach: str, r
     async with connect(config) as api:
         for tries_left in reversed(range(TRIES)):
             try:
-                await _annotate(api, namespace, name, breach, reason)
+                listed = await _annotate(api, namespace, name, breach, reason)
             except Refused as error:
                 if error.code != CONFLICT or not tries_left:
                     raise
             else:
                 break
+    if not listed:
+        return (
+            f"RiskLimit {namespace}/{name} may have more breaches than its status lists, and {breach} is not listed: "
+            "if it is one, it is cleared; if not, the event BreachUnknown of the RiskLimit says so"
+        )
     return f"Breach {breach} of RiskLimit {namespace}/{name} is cleared. Gateways take it over: crowetrade status"
 
 
-async def _annotate(api: ApiServer, namespace: str, name: str, breach: str, reason: str) -> None:
+async def _annotate(api: ApiServer, namespace: str, name: str, breach: str, reason: str) -> bool:
+    """Whether the status lists the breach."""
     limit = read(await api.get(RiskLimit, namespace, name), RiskLimit, UnreadableLimit)
     if isinstance(limit, UnreadableLimit):
         raise Failed(f"RiskLimit {namespace}/{name} cannot be read ({limit.problem}): correct it first")
@@ -66,6 +72,7 @@ async def _annotate(api: ApiServer, namespace: str, name: str, breach: str, reas
         "annotations": {CLEAR_BREACH_ANNOTATION: written(open_still | {breach: reason})},
     }
     await api.merge(RiskLimit, namespace, name, {"metadata": metadata})
+    return breach in breached
 
 
 def written(cleared: Mapping[str, str]) -> str:

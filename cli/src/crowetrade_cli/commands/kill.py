@@ -160,8 +160,9 @@ def _rearm(look: Look) -> str:
     if look.by_object:
         return f"Engaged until another person re-arms it: {command}"
     return (
-        f"The API server has no KillSwitch of this order, which is called {look.name}: when it is back the operator "
-        f"makes one of that name, and then another person re-arms it: {command}"
+        f"The API server has not confirmed a KillSwitch of this order, which is called {look.name}: where it has none "
+        "the operator makes one of that name, once gateways report the order. It names nobody: first somebody writes "
+        f"their user name to its spec.engagedBy, and then another person re-arms it: {command}"
     )
 
 

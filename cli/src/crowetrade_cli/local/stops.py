@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.kill_order import MODES
-from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, Kind, strategy_of
+from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, CLEAR_HALT_ANNOTATION, Kind, strategy_of
 from crowetrade_api.v1alpha1.killswitch import KillSwitch
 from crowetrade_cli.local.wanted import Address
 
@@ -88,8 +88,19 @@ def _breaches(statuses: Statuses) -> Iterator[StopRow]:
                 stops=tuple(sorted(_strategy(venue, name) for name in _bound(status, breach))),
                 halted="",
                 why=breach.text,
-                remedy=f'annotate RiskLimit {breach.risk_limit}: {CLEAR_BREACH_ANNOTATION}: "{breach.breach}: why"',
+                remedy=_how_to_clear(venue, status, breach),
             )
+
+
+def _how_to_clear(venue: Address, status: status_pb2.GatewayStatus, breach: status_pb2.Breach) -> str:
+    """At the RiskLimit, or, where the gateway has none of that name in force, at the VenueConnection: gateways take the
+    second way for no limit that is there."""
+    if any(item.risk_limit == breach.risk_limit for item in status.risk_acknowledgements):
+        where, annotation = f"of RiskLimit {breach.risk_limit}", CLEAR_BREACH_ANNOTATION
+    else:
+        gone = f", because RiskLimit {breach.risk_limit} is in force here no more"
+        where, annotation = f"of VenueConnection {venue.name}{gone}", CLEAR_HALT_ANNOTATION
+    return f'add to metadata.annotations in the manifest {where}: {annotation}: "{breach.breach}: why"'
 
 
 def _strategy(venue: Address, known_as: str) -> str:

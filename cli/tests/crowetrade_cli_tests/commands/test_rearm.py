@@ -135,6 +135,13 @@ def test_a_breach_that_does_not_wait_is_refused(cluster: Cluster, run: Run) -> N
     assert f"has no breach other to be cleared (there are: {BREACH})" in ended.err
 
 
+def test_of_a_breach_that_the_status_does_not_list_nobody_says_that_it_is_cleared(cluster: Cluster, run: Run) -> None:
+    _breached(cluster, *(f"maxDailyLoss/s{number}@sim-fx-7" for number in range(16)))
+    ended = run("clear-breach", "fx-desk", BREACH, "--reason", "r", "-n", cluster.namespace)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"{BREACH} is not listed: if it is one, it is cleared; if not, the event BreachUnknown" in ended.out
+
+
 def test_status_says_who_is_stopped_and_why(cluster: Cluster, run: Run) -> None:
     cluster.apply(_engaged(cluster.namespace, "alice"), venue_manifest("sim-fx", cluster.namespace))
     cluster.apply(strategy_manifest("ema", cluster.namespace), strategy_manifest("pair", cluster.namespace))

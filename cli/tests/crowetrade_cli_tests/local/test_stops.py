@@ -48,7 +48,8 @@ def breached(action: str = "Block", subject: str = "", enforced: bool = True) ->
         status_pb2.StrategyAccount(strategy="ema", risk_limits=["fx-desk"]),
         status_pb2.StrategyAccount(strategy="pair", risk_limits=["other"]),
     ]
-    return status_pb2.GatewayStatus(accounts=accounts, breaches=[breach])
+    in_force = [status_pb2.RiskAcknowledgement(risk_limit="fx-desk")]
+    return status_pb2.GatewayStatus(accounts=accounts, breaches=[breach], risk_acknowledgements=in_force)
 
 
 def test_one_row_for_all_gateways() -> None:
@@ -89,7 +90,20 @@ def test_a_mode_that_is_not_known_cancels() -> None:
 def test_a_breach_stops_whom_its_limit_binds_and_says_how_it_is_cleared() -> None:
     [row] = stops({}, {FX: breached()})
     assert (row.kind, row.action, row.stops, row.why) == ("Breach", "Block", ("desk/ema",), "lost 21000 of 20000")
-    assert row.remedy == ('annotate RiskLimit fx-desk: trading.crowetrade.io/clear-breach: "fx-desk/-@sim-fx-8: why"')
+    assert row.remedy == (
+        "add to metadata.annotations in the manifest of RiskLimit fx-desk: "
+        'trading.crowetrade.io/clear-breach: "fx-desk/-@sim-fx-8: why"'
+    )
+
+
+def test_a_breach_whose_limit_is_gone_is_cleared_at_the_venue() -> None:
+    status = breached()
+    del status.risk_acknowledgements[:]
+    [row] = stops({}, {FX: status})
+    assert row.remedy == (
+        "add to metadata.annotations in the manifest of VenueConnection sim-fx, because RiskLimit fx-desk is in force "
+        'here no more: trading.crowetrade.io/clear-halt: "fx-desk/-@sim-fx-8: why"'
+    )
 
 
 def test_a_breach_of_one_strategy_stops_that_one() -> None:

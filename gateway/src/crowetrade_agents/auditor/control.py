@@ -78,9 +78,10 @@ def _binding(ledger: Ledger, strategy: str) -> Iterator[Stop]:
 def _kills(ledger: Ledger, config: config_pb2.GatewayConfig | None, strategy: str) -> Iterator[Stop]:
     for kill in ledger.kills.values():
         order = kill.order
-        if config is None and _selects_by_labels(order.scope):
+        kept = strategy in kill.strategies
+        if not kept and config is None and _selects_by_labels(order.scope):
             continue
-        if _concerns(ledger, config, order, strategy):
+        if kept or _concerns(ledger, config, order, strategy):
             text = f"KillSwitch {order.namespace}/{order.name} was engaged"
             yield Stop("killSwitch", _MODES.get(order.mode, CANCEL), "", text)
 

@@ -6,7 +6,6 @@ where somebody has checked who asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -108,15 +107,10 @@ def rearms(current: kill_pb2.KillOrder, rearm: Rearm) -> bool:
     return current.uid == rearm.uid and (not rearm.uid or rearm.generation > current.generation)
 
 
-def stops(
-    orders: Iterable[kill_pb2.KillOrder], configuration: Configuration, namespace: str, strategy: str
-) -> Iterator[Stop]:
-    """Each order that stops the strategy. What no configuration has told yet (labels) is selected, and a mode that is
-    not known cancels."""
-    for order in orders:
-        if concerns(order, configuration, namespace) and selects(order, configuration, namespace, strategy):
-            text = f"KillSwitch {order.namespace}/{order.name} is engaged: {order.reason or 'no reason was given'}"
-            yield Stop(state_of(order), Refusal(Reason.KILL_SWITCH_ENGAGED, text))
+def stop_of(order: kill_pb2.KillOrder) -> Stop:
+    """What the order does to whom it stops; a mode that is not known cancels."""
+    text = f"KillSwitch {order.namespace}/{order.name} is engaged: {order.reason or 'no reason was given'}"
+    return Stop(state_of(order), Refusal(Reason.KILL_SWITCH_ENGAGED, text))
 
 
 def state_of(order: kill_pb2.KillOrder) -> TradingState:
@@ -134,7 +128,10 @@ def concerns(order: kill_pb2.KillOrder, configuration: Configuration, namespace:
 
 
 def selects(order: kill_pb2.KillOrder, configuration: Configuration, namespace: str, strategy: str) -> bool:
-    """Whether the order stops the strategy at the gateway of a venue in this namespace that it concerns."""
+    """Whether the order stops the strategy at the gateway of a venue in this namespace. What no configuration has told
+    yet (labels) is selected."""
+    if not concerns(order, configuration, namespace):
+        return False
     around = None if configuration.bindings is None else configuration.namespace_labels
     home, _ = strategy_of(strategy, namespace)
     namespaces = {home: configuration.strategy_namespaces.get(home), namespace: around}

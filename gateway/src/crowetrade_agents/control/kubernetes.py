@@ -81,7 +81,7 @@ class KillSwitchWatch:
         self._path = f"/apis/{GROUP}/{VERSION}{within}/killswitches"
         self._server = server
         self._put = put
-        self._watching = watching
+        self.watching = watching
         self._clock = clock
         self._stopping = threading.Event()
         self._socket: socket.socket | None = None
@@ -125,7 +125,7 @@ class KillSwitchWatch:
                 for command in self._list_and_watch():
                     if command is None:
                         wait = FIRST_WAIT_SECONDS
-                        tell(lambda: self._watching(""))
+                        tell(lambda: self.watching(""))
                     else:
                         tell(partial(self._put, command))
                 # A server that ends each watch at once is not asked without a pause.
@@ -136,7 +136,7 @@ class KillSwitchWatch:
                 text = str(error) if isinstance(error, _EXPECTED) else f"the answer makes no sense: {error!r}"
                 problem = text or type(error).__name__
                 _log.warning("kill_switches_not_watched", error=problem)
-                tell(partial(self._watching, problem))
+                tell(partial(self.watching, problem))
                 self._stopping.wait(wait)
                 wait = min(2 * wait, LAST_WAIT_SECONDS)
 

@@ -87,6 +87,8 @@ class Books:
         self.halts: dict[str, str] = {}
         # Kill orders in force, by namespace and name of the KillSwitch.
         self.kills: dict[tuple[str, str], journal_pb2.KillChanged] = {}
+        # KillChanged.strategies of each of them.
+        self.kept_stopped: dict[tuple[str, str], frozenset[str]] = {}
         # Breaches that nobody has cleared, by BreachChanged.breach, with when they were found.
         self.breaches: dict[str, journal_pb2.BreachChanged] = {}
         # Days and peaks by uid of the RiskLimit and subject.
@@ -379,8 +381,10 @@ class Books:
         key = (body.order.namespace, body.order.name)
         if body.rearmed:
             self.kills.pop(key, None)
+            self.kept_stopped.pop(key, None)
         else:
             self.kills[key] = body
+            self.kept_stopped[key] = frozenset(body.strategies)
 
     def _breach_changed(self, at_ns: int, body: journal_pb2.BreachChanged) -> None:
         if body.cleared:

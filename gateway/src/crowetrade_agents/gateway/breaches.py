@@ -8,6 +8,7 @@ has done to exposures is looked at. Nothing here costs anything while no rule ha
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
@@ -37,11 +38,13 @@ from crowetrade_agents.risk.limits.loss import own_capital
 from crowetrade_agents.risk.pnl import Ledger, Ledgers, Scope
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleSet
-from crowetrade_agents.risk.standing import Baseline, Latch, Standing, Watch, identity, problem_of, subject_of
+from crowetrade_agents.risk.standing import Baseline, Latch, Pending, Standing, Watch, identity, problem_of, subject_of
 
 SLOW_NS = SECOND_NS
 """What Slow lets a strategy send: one new order or replacement in so long."""
 TICK_NS = SECOND_NS
+LAST_NS = 60 * SECOND_NS
+"""How often the value is marked with which a day begins that finds no gateway."""
 LEDGERS_AT_ONCE = 10
 REJECTED, EXECUTED, SENT = "rejected", "executed", "sent"
 TRIGGERS = {
@@ -67,8 +70,17 @@ Members = Mapping[str, frozenset[str]]
 # --- What happened ---------------------------------------------------------------------------------------------------
 
 
-def configured(turn: Turn, members: Members) -> None:
-    """Another configuration is in force, or other strategies are counted; `members` are those that were before."""
+def before_configuration(turn: Turn) -> None:
+    """Another configuration is about to be in force: what the market has done to exposures since the last tick is
+    judged by the rules under which it happened."""
+    judging = turn.live.judging
+    if judging.exposures and judging.ticking:
+        _latch_all(turn, _newly_above(turn, turn.state.facts("", turn.now_ns), by_market=True))
+
+
+def configured(turn: Turn, members: Members, *, by_person: bool = True) -> None:
+    """Another configuration is in force, or other strategies are counted; `members` are those that were before. Not
+    `by_person`: because somebody has traded, of which exposures are judged as of any execution."""
     live, books = turn.live, turn.books
     rules = live.configuration.rules
     old = live.standing
@@ -83,7 +95,7 @@ def configured(turn: Turn, members: Members) -> None:
     if judging.losses:
         _watch(turn, rules, old, members)
     _clear(turn)
-    if judging.active:
+    if judging.active and by_person:
         # What is above a limit because a person has lowered it can only come down: it is no breach. After a start
         # nobody knows why something is above its limit, so that is one.
         above = _newly_above(turn, turn.state.facts("", turn.now_ns))
@@ -117,6 +129,8 @@ def tick(turn: Turn) -> None:
         _take_high(ledger, judging.watches_of[ledger], facts)
         for watch in judging.watches_of[ledger]:
             _mark_peak(turn, watch)
+            if turn.now_ns - watch.last_ns >= LAST_NS:
+                _mark_last(turn, watch, facts)
     _settle(turn, now, facts)
     judging.part += 1
     if judging.part < parts:
@@ -128,6 +142,13 @@ def tick(turn: Turn) -> None:
     if judging.moved:
         judging.moved = False
         _schedule(turn)
+
+
+def leaving(turn: Turn) -> None:
+    """The gateway leaves: a day that begins while none runs begins with the values of now."""
+    facts = turn.state.facts("", turn.now_ns)
+    for watch in turn.live.standing.watches.values():
+        _mark_last(turn, watch, facts)
 
 
 def shares_changed(turn: Turn) -> None:
@@ -339,11 +360,11 @@ def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
         _go_on(turn, watch)
         watch.capital = own_capital(live.configuration.capital, rule, subject)
         previous = known.owners if known is not None else members.get(rule.name, owners) if rule.total else owners
-        if known is not None and known.pending is not None:
-            previous, watch.baseline = known.pending
-            before = watch.baseline
-        if known is not None and known.ledger.scope == scope:
+        if known is not None:
             watch.minute = known.minute
+            if known.pending is not None:
+                previous, watch.baseline, watch.minute = known.pending
+                before = watch.baseline
         symbols = known.rule.symbols if known is not None else rule.symbols
         _carry(turn, watch, previous, same=symbols == rule.symbols and before.currency in ("", rule.currency))
         live.judging.watches_of.setdefault(ledger, []).append(watch)
@@ -362,10 +383,12 @@ def _go_on(turn: Turn, watch: Watch) -> None:
 
 def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) -> None:
     """Whoever is counted from now on brings what it has made before: that is no profit of the day and no new peak. By
-    the last quotes and rates, whatever their age. Where there are none yet, as after a start, the day's loss and the
-    peak are not known until they come: to begin with the present would forget what was lost. In another currency or
-    other symbols losses count from the present on."""
+    the last quotes and rates, whatever their age. Where there are none yet, as after a start, the losses of the day and
+    the minute and the peak are not known until they come: to begin with the present would forget what was lost. In
+    another currency or other symbols losses count from the present on."""
     baseline, owners, books = watch.baseline, watch.owners, turn.books
+    if not same:
+        watch.minute = deque()
     if not baseline.day or (same and owners == previous):
         watch.baseline = baseline._replace(currency=watch.rule.currency)
         return
@@ -375,14 +398,17 @@ def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) ->
         scopes = [watch.ledger.scope._replace(owners=some) for some in (owners - previous, previous - owners)]
         parts = Ledgers(scopes, books.positions, turn.settings.instruments, turn.live.marks)
         if not all(part.was_known(turn.live.marks) for part in parts):
-            watch.pending = previous, baseline
+            watch.pending = Pending(previous, baseline, watch.minute)
+            watch.minute = deque()
             watch.baseline = baseline._replace(day_start=None, peak=None, currency=watch.rule.currency)
             return
         shift = CONTEXT.subtract(parts[scopes[0]].value, parts[scopes[1]].value)
+        watch.minute = deque((at_ns, CONTEXT.add(value, shift)) for at_ns, value in watch.minute)
     start, peak = baseline.day_start, baseline.peak
     moved = baseline._replace(
         day_start=None if shift is None or start is None else CONTEXT.add(start, shift),
         peak=None if shift is None or peak is None else CONTEXT.add(peak, shift),
+        last=None if shift is None or baseline.last is None else CONTEXT.add(baseline.last, shift),
         messages=baseline.messages + came.messages - went.messages,
         executions=baseline.executions + came.executions - went.executions,
         currency=watch.rule.currency,
@@ -476,25 +502,25 @@ def _day_changed(turn: Turn) -> bool:
 
 def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
     if watch.pending is not None:
-        (previous, watch.baseline), watch.pending = watch.pending, None
+        since = watch.minute
+        (previous, watch.baseline, watch.minute), watch.pending = watch.pending, None
         _carry(turn, watch, previous, same=True)
+        for at_ns, high in since if watch.pending is None else ():
+            watch.take_into_minute(at_ns, high)
     baseline, day = watch.baseline, turn.live.judging.days[watch.calendar]
-    if watch.pending is not None and baseline.day == day:
+    if watch.pending is not None:
+        # Not journaled: what is there is of those who were counted before.
+        if baseline.day != day:
+            watch.baseline = _next_day(turn, watch, baseline, watch.owners, day)._replace(day_start=None)
+            kept = watch.pending.baseline
+            start = _next_day(turn, watch, kept, watch.pending.owners, day)._replace(day_start=kept.last)
+            watch.pending = watch.pending._replace(baseline=start)
         return
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
         return
     value = watch.ledger.value if day and problem_of(watch, facts) is None else None
     if baseline.day != day:
-        done = turn.books.tallies.of(watch.owners)
-        # By the last quotes, whatever their age: markets rest while days end.
-        last = watch.ledger.value if day and watch.ledger.was_known(facts.marks) else None
-        baseline = baseline._replace(
-            day=day,
-            day_start=last,
-            messages=done.messages,
-            executions=done.executions,
-            calendar=watch.calendar.name,
-        )
+        baseline = _next_day(turn, watch, baseline, watch.owners, day)
     elif baseline.day_start is None:
         baseline = baseline._replace(day_start=value)
     if baseline.peak is None:
@@ -502,9 +528,34 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
     _mark(turn, watch, baseline)
 
 
+def _next_day(turn: Turn, watch: Watch, baseline: Baseline, owners: frozenset[str], day: str) -> Baseline:
+    """By the last quotes, whatever their age: markets rest while days end. A gateway that has started since has none,
+    and begins with what was marked last, so that no loss falls between two days."""
+    done = turn.books.tallies.of(owners)
+    known = watch.ledger.was_known(turn.live.marks)
+    return baseline._replace(
+        day=day,
+        day_start=None if not day else watch.ledger.value if known else baseline.last,
+        messages=done.messages,
+        executions=done.executions,
+        calendar=watch.calendar.name,
+    )
+
+
+def _mark_last(turn: Turn, watch: Watch, facts: Facts) -> None:
+    if watch.pending is None and _limits(watch, max_daily_loss.NAME) and problem_of(watch, facts) is None:
+        watch.last_ns = turn.now_ns
+        if watch.baseline.last != watch.ledger.value:
+            _mark(turn, watch, watch.baseline._replace(last=watch.ledger.value))
+
+
+def _limits(watch: Watch, name: str) -> bool:
+    return any(limit.name == name for limit, _ in watch.rule.limits)
+
+
 def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
     """The subject is measured from here on, and the journal says so."""
-    start, peak = baseline.day_start, baseline.peak
+    start, peak, last = baseline.day_start, baseline.peak, baseline.last
     watch.baseline = baseline
     body = journal_pb2.LossMarked(
         risk_limit=watch.rule.name,
@@ -517,6 +568,7 @@ def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
         executions=baseline.executions,
         currency=baseline.currency,
         calendar=baseline.calendar,
+        last="" if last is None else render(last),
     )
     if body != turn.books.loss_marks.get((watch.identity, watch.subject)):
         turn.record(journal_pb2.JournalEvent(loss_marked=body))
@@ -526,12 +578,12 @@ def _baseline_of(body: journal_pb2.LossMarked | None) -> Baseline:
     if body is None:
         return Baseline()
     # Exact, so it may have more digits than a person may write.
-    start, peak = (Decimal(text) if text else None for text in (body.day_start, body.peak))
-    return Baseline(body.day, start, peak, body.messages, body.executions, body.currency, body.calendar)
+    start, peak, last = (Decimal(text) if text else None for text in (body.day_start, body.peak, body.last))
+    return Baseline(body.day, start, peak, body.messages, body.executions, body.currency, body.calendar, last)
 
 
 def _mark_peak(turn: Turn, watch: Watch) -> None:
-    if any(limit.name == max_drawdown.NAME for limit, _ in watch.rule.limits) and watch.baseline.peak is not None:
+    if _limits(watch, max_drawdown.NAME) and watch.baseline.peak is not None:
         _mark(turn, watch, watch.baseline)
 
 

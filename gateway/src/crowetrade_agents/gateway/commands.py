@@ -28,6 +28,7 @@ __all__ = [
     "Configure",
     "FromVenue",
     "Kill",
+    "KillSwitchesListed",
     "Leave",
     "Logon",
     "Malformed",
@@ -46,6 +47,11 @@ class Configure:
     """A configuration arrived (or could not be read, or was deleted: then it says so)."""
 
     configuration: Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class KillSwitchesListed:
+    """Every KillSwitch at the API server was read since the process began, and those that are engaged were put."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ Command = (
     | Configure
     | Kill
     | Rearm
+    | KillSwitchesListed
     | VenueConnected
     | FromVenue
     | SharesChanged

@@ -94,6 +94,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Configure: lambda turn, command: supervision.configure(turn, command.configuration),
     commands.Kill: kills.engage,
     commands.Rearm: kills.rearm,
+    commands.KillSwitchesListed: lambda turn, command: kills.listed(turn),
     commands.VenueConnected: lambda turn, command: recovery.connected(turn, command.snapshot),
     commands.FromVenue: lambda turn, command: venue_events.handle(turn, command.event),
     commands.SharesChanged: supervision.change_shares,

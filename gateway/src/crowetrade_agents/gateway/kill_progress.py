@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from crowetrade.bus.v1 import journal_pb2
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_agents.control.kills import Name, concerns, selects, state_of
+from crowetrade_agents.control.kills import Name, concerns, state_of
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.trading_state import TradingState
@@ -19,11 +20,25 @@ from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.order import Key, Order
 from crowetrade_agents.gateway.state import GatewayState, KillProgress, Turn
 from crowetrade_agents.risk.reasons import Reason
-from crowetrade_api.kill_order import selects_all_strategies
+from crowetrade_api.kill_order import selects_all_strategies, selects_by_labels
 
 STILL_OPEN_KEPT = 32
 POSITIONS_KEPT = 32
 T = TypeVar("T")
+
+
+def keep_stopped(turn: Turn) -> None:
+    """Journals whom orders stop that select by labels, so that they stay stopped whatever labels they get: whoever may
+    change labels is not thereby one who may re-arm."""
+    live, books = turn.live, turn.books
+    for name, kill in list(books.kills.items()):
+        if live.configuration.bindings is None or not selects_by_labels(kill.order):
+            continue
+        kept = books.kept_stopped[name]
+        found = kept | {one for one in live.configuration.bindings if turn.state.is_killed(name, one)}
+        if found != kept:
+            body = journal_pb2.KillChanged(order=kill.order, channel=kill.channel, strategies=sorted(found))
+            turn.record(journal_pb2.JournalEvent(kill_changed=body))
 
 
 def supervised(turn: Turn) -> None:
@@ -31,11 +46,10 @@ def supervised(turn: Turn) -> None:
     for name, progress in turn.live.kills.items():
         if progress.halted_ns:
             continue
-        order = turn.books.kills[name].order
         if not progress.blocked_ns:
-            progress.in_flight = [item for item in _stopped(turn.state, order) if _unanswered(item)]
-        progress.open = [*_cancelled_by(turn.state, order)]
-        progress.held = [*_held(turn.state, order)]
+            progress.in_flight = [item for item in _stopped(turn.state, name) if _unanswered(item)]
+        progress.open = [*_cancelled_by(turn.state, name)]
+        progress.held = [*_held(turn.state, name)]
         progress.cancelled |= {item.first_id for item in progress.open if _is_own(item)}
 
 
@@ -51,7 +65,7 @@ def follow(turn: Turn) -> None:
         if not progress.halted_ns:
             _drop(progress.open, lambda order: order.is_open)
             _drop(progress.held, lambda key: bool(turn.books.positions[key].quantity))
-            if progress.open or progress.held or _orphans(turn.state, turn.books.kills[name].order):
+            if progress.open or progress.held or _orphans(turn.state, name):
                 continue
             progress.halted_ns = turn.now_ns
             turn.observe("KILL_HALT_SECONDS", turn.now_ns - progress.seen_ns)
@@ -61,16 +75,15 @@ def follow(turn: Turn) -> None:
 def acknowledgements(state: GatewayState) -> Iterator[kill_pb2.KillAcknowledgement]:
     """Of every kill order in force that concerns this gateway and is stored."""
     for name, progress in state.live.kills.items():
-        order = state.books.kills[name].order
-        if progress.stored and concerns(order, state.live.configuration, state.settings.namespace):
+        if progress.stored and _concerns(state, name):
             yield acknowledgement(state, name)
 
 
 def acknowledgement(state: GatewayState, name: Name) -> kill_pb2.KillAcknowledgement:
     """Of one kill order in force."""
     order, progress = state.books.kills[name].order, state.live.kills[name]
-    still_open = sorted([*(item.cl_ord_id for item in _cancelled_by(state, order)), *_orphans(state, order)])
-    held = sorted(_held(state, order))
+    still_open = sorted([*(item.cl_ord_id for item in _cancelled_by(state, name)), *_orphans(state, name)])
+    held = sorted(_held(state, name))
     return kill_pb2.KillAcknowledgement(
         namespace=order.namespace,
         name=order.name,
@@ -85,7 +98,7 @@ def acknowledgement(state: GatewayState, name: Name) -> kill_pb2.KillAcknowledge
         cancels_confirmed=len(progress.cancelled - state.books.open.keys()),
         still_open=still_open[:STILL_OPEN_KEPT],
         still_open_count=len(still_open),
-        strategies=sorted(_strategies(state, order)),
+        strategies=sorted(_strategies(state, name)),
         problem=_problem(state, progress, len(still_open)),
         venue_namespace=state.settings.namespace,
         venue=state.settings.venue,
@@ -108,43 +121,47 @@ def _problem(state: GatewayState, progress: KillProgress, still_open: int) -> st
     return ""
 
 
-def _strategies(state: GatewayState, order: kill_pb2.KillOrder) -> set[str]:
-    configuration = state.live.configuration
-    if not concerns(order, configuration, state.settings.namespace):
-        return set()
-    known = set(configuration.bindings or {}) | state.books.owners() - {SUSPENSE}
-    return {name for name in known if selects(order, configuration, state.settings.namespace, name)}
+def _concerns(state: GatewayState, name: Name) -> bool:
+    """Whether it is for this gateway, or has stopped somebody here."""
+    order, namespace = state.books.kills[name].order, state.settings.namespace
+    return bool(state.books.kept_stopped[name]) or concerns(order, state.live.configuration, namespace)
 
 
-def _stopped(state: GatewayState, order: kill_pb2.KillOrder) -> Iterator[Order]:
+def _strategies(state: GatewayState, name: Name) -> set[str]:
+    known = set(state.live.configuration.bindings or {}) | state.books.owners() - {SUSPENSE}
+    return {strategy for strategy in known if state.is_killed(name, strategy)}
+
+
+def _stopped(state: GatewayState, name: Name) -> Iterator[Order]:
     """Open orders of whom it stops."""
-    strategies = _strategies(state, order)
+    strategies = _strategies(state, name)
     return (item for item in state.books.open.values() if item.terms.strategy in strategies and not item.terms.closing)
 
 
-def _cancelled_by(state: GatewayState, order: kill_pb2.KillOrder) -> Iterable[Order]:
+def _cancelled_by(state: GatewayState, name: Name) -> Iterable[Order]:
     """Open orders that it cancels."""
-    match state_of(order):
+    match state_of(state.books.kills[name].order):
         case TradingState.BLOCKED:
             return ()
         case TradingState.CLOSE_ONLY:
-            return (item for item in _stopped(state, order) if _is_own(item))
+            return (item for item in _stopped(state, name) if _is_own(item))
         case _:
-            return _stopped(state, order)
+            return _stopped(state, name)
 
 
-def _orphans(state: GatewayState, order: kill_pb2.KillOrder) -> Iterable[str]:
+def _orphans(state: GatewayState, name: Name) -> Iterable[str]:
     """Orders at the venue that nobody owns: any of them may be of somebody whose orders it cancels."""
-    cancels = state_of(order) in (TradingState.HALTED, TradingState.FLATTEN)
-    return state.live.orphans if cancels and concerns(order, state.live.configuration, state.settings.namespace) else ()
+    cancels = state_of(state.books.kills[name].order) in (TradingState.HALTED, TradingState.FLATTEN)
+    return state.live.orphans if cancels and _concerns(state, name) else ()
 
 
-def _held(state: GatewayState, order: kill_pb2.KillOrder) -> Iterable[Key]:
+def _held(state: GatewayState, name: Name) -> Iterable[Key]:
     """Positions that it wants closed, those included that the gateway does not close because nobody who is bound owns
     them."""
+    order = state.books.kills[name].order
     if state_of(order) is not TradingState.FLATTEN:
         return ()
-    owners = _strategies(state, order)
+    owners = _strategies(state, name)
     if owners and selects_all_strategies(order):
         owners = owners | {SUSPENSE}
     return (key for key, position in state.books.positions.items() if position.quantity and key[0] in owners)

@@ -16,7 +16,9 @@ def engage(turn: Turn, kill: Kill) -> None:
     order = joined(current.order if current is not None else None, kill, live.rearmed.get(name))
     if order is None:
         return
-    body = journal_pb2.KillChanged(order=order, channel=kill.channel)
+    # Whom it has stopped before it goes on to stop.
+    kept = current.strategies if current is not None else ()
+    body = journal_pb2.KillChanged(order=order, channel=kill.channel, strategies=kept)
     turn.record(journal_pb2.JournalEvent(kill_changed=body))
     progress = live.kills.setdefault(name, KillProgress(kill.channel, kill.received_ns or turn.now_ns))
     progress.stored, progress.blocked_ns, progress.halted_ns = False, 0, 0
@@ -32,6 +34,13 @@ def engage(turn: Turn, kill: Kill) -> None:
         engaged_by=order.engaged_by,
         reason=order.reason,
     )
+    supervision.supervise(turn)
+
+
+def listed(turn: Turn) -> None:
+    """What is engaged at the API server is known from now on."""
+    turn.live.kill_switches_unread = False
+    turn.tell("info", "kill_switches_listed")
     supervision.supervise(turn)
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.breaches import NOT_HELD, Held, held
-from crowetrade_agents.control.kills import Channel, Name, stops
+from crowetrade_agents.control.kills import Channel, Name, selects, stop_of
 from crowetrade_agents.control.state import Configuration, Control, Stop, join
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import Mark
+from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway.books import Books
 from crowetrade_agents.gateway.budget import SECOND_NS, TokenBucket
 from crowetrade_agents.gateway.effects import Append, Count, Effect, Observe, Report, Tell
@@ -20,12 +21,22 @@ from crowetrade_agents.gateway.order import OWN_RUN, ClOrdId, Key, Order
 from crowetrade_agents.gateway.refusals import Refusals
 from crowetrade_agents.risk.facts import Facts
 from crowetrade_agents.risk.pnl import Ledger
+from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.rules import RuleLimit
 from crowetrade_agents.risk.shares import Shares
 from crowetrade_agents.risk.standing import Latch, Standing, Watch
 from crowetrade_agents.risk.trading_days import Days
 from crowetrade_agents.risk.valuation import Valuation
 from crowetrade_agents.venues.port import OpenOrder, SessionState, VenueFeatures
+
+UNREAD = Stop(
+    TradingState.HALTED,
+    Refusal(
+        Reason.KILL_SWITCH_ENGAGED,
+        "no KillSwitch of the API server was read since this gateway started, which counts as engaged",
+    ),
+)
+"""What stops everybody while Live.kill_switches_unread; as much as a KillSwitch that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +190,8 @@ class Live:
     orphans: dict[str, Orphan] = field(default_factory=dict)
     # Of Books.kills.
     kills: dict[Name, KillProgress] = field(default_factory=dict)
+    # Whether KillSwitches at the API server are to be watched and were not read yet: unknown counts as engaged.
+    kill_switches_unread: bool = False
     # KillSwitch -> uid and generation as of which it is not engaged.
     rearmed: dict[Name, tuple[str, int]] = field(default_factory=dict)
     # Strategy -> what kill orders ask for; emptied whenever they or the labels change.
@@ -236,7 +249,7 @@ class GatewayState:
     def control(self, strategy: str) -> Control:
         """What the strategy may do now."""
         live, books = self.live, self.books
-        if books.halts or books.kills or books.breaches or live.leaving:
+        if books.halts or books.kills or books.breaches or live.leaving or live.kill_switches_unread:
             return join(live.configuration, books.halts, live.leaving, strategy, self._stops(strategy))
         configuration, known = live.controls
         if configuration is not live.configuration:
@@ -248,13 +261,22 @@ class GatewayState:
 
     def _stops(self, strategy: str) -> Sequence[Stop]:
         books, known = self.books, self.live.kill_stops
-        held_by_breaches = self.held(strategy).stops
+        others = self.held(strategy).stops
+        if self.live.kill_switches_unread:
+            others = (*others, UNREAD)
         if not books.kills:
-            return held_by_breaches
+            return others
         if strategy not in known:
-            orders = (item.order for item in books.kills.values())
-            known[strategy] = (*stops(orders, self.live.configuration, self.settings.namespace, strategy),)
-        return (*known[strategy], *held_by_breaches)
+            known[strategy] = tuple(
+                stop_of(item.order) for name, item in books.kills.items() if self.is_killed(name, strategy)
+            )
+        return (*known[strategy], *others)
+
+    def is_killed(self, name: Name, strategy: str) -> bool:
+        """Whether the kill order in force stops the strategy. Whom it has stopped stays so until it is re-armed."""
+        if strategy in self.books.kept_stopped[name]:
+            return True
+        return selects(self.books.kills[name].order, self.live.configuration, self.settings.namespace, strategy)
 
     def held(self, strategy: str) -> Held:
         """What breaches do to the strategy."""

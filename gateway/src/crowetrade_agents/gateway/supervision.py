@@ -36,6 +36,7 @@ MAX_CONFIGURATION_BYTES = MAX_RECORD_BYTES - 4096
 
 def configure(turn: Turn, configuration: Configuration) -> None:
     """Puts a configuration in force."""
+    breaches.before_configuration(turn)
     turn.live.configuration, turn.live.configured = configuration, True
     turn.state.valuation.forget()
     turn.books.tallies.forget_sums()
@@ -94,11 +95,13 @@ def _least(key: Key, most: int, in_use: Mapping[Key, int | None]) -> int:
 def leave(turn: Turn) -> None:
     """Nothing new leaves any more."""
     turn.live.leaving = True
+    breaches.leaving(turn)
     supervise(turn)
 
 
 def supervise(turn: Turn) -> None:
     """Cancels every open order that may not stay, and goes on closing where that is asked for."""
+    kill_progress.keep_stopped(turn)
     if turn.state.can_reduce:
         for order, reason in list(_unwanted(turn)):
             cancel(turn, order, reason)
@@ -257,7 +260,7 @@ def count_stranger(turn: Turn, strategy: str) -> None:
     if bindings is not None and strategy not in bindings:
         members = turn.books.members
         _record_configuration(turn, turn.live.configuration)
-        breaches.configured(turn, members)
+        breaches.configured(turn, members, by_person=False)
 
 
 def _members(turn: Turn, configuration: Configuration, rule: Rule) -> set[str]:

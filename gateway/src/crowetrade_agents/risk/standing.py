@@ -94,6 +94,8 @@ class Baseline(NamedTuple):
     currency: str = ""
     # By what the day was counted; empty where an older gateway did not say it.
     calendar: str = ""
+    # Profit and loss when it was marked last.
+    last: Decimal | None = None
 
 
 class Allowance(NamedTuple):
@@ -105,6 +107,19 @@ class Allowance(NamedTuple):
     shares: Mapping[tuple[str, str], Decimal]
 
 
+Minute = deque[tuple[int, Decimal]]
+"""(time, highest value up to it since the entry before), the values falling."""
+
+
+class Pending(NamedTuple):
+    """Whom a baseline and a minute are of, while it is not known what those brought who came, or took along who went:
+    until then nothing is known."""
+
+    owners: frozenset[str]
+    baseline: Baseline
+    minute: Minute
+
+
 class Watch:
     """One subject of one rule."""
 
@@ -114,6 +129,7 @@ class Watch:
         "calendar",
         "capital",
         "identity",
+        "last_ns",
         "ledger",
         "mark_age_ns",
         "minute",
@@ -126,21 +142,25 @@ class Watch:
     def __init__(self, rule: Rule, subject: str, owners: frozenset[str], ledger: Ledger, baseline: Baseline) -> None:
         self.rule, self.subject, self.owners, self.ledger, self.baseline = rule, subject, owners, ledger, baseline
         self.identity, self.calendar, self.mark_age_ns = identity(rule), calendar_of(rule), mark_age_ns(rule)
-        # Whom the baseline is of, and that baseline, while it is not known what those brought who came, or took along
-        # who went: until then nothing is known.
-        self.pending: tuple[frozenset[str], Baseline] | None = None
+        self.pending: Pending | None = None
+        # When `baseline.last` was marked by this process.
+        self.last_ns = 0
         # In the rule's currency, where none of it is in another one; None: it is to be reckoned each time.
         self.capital: Decimal | None = None
         # By the limit.
         self.allowances: dict[str, Allowance] = {}
-        # (time, highest value up to it since the entry before), the values falling.
-        self.minute: deque[tuple[int, Decimal]] = deque()
+        self.minute: Minute = deque()
 
     def rose(self, now_ns: int) -> None:
         """Takes in the ledger's `high`, which was reached since the last time."""
-        high, minute, known = self.ledger.high, self.minute, self.baseline.peak
+        high, known = self.ledger.high, self.baseline.peak
         if known is None or high > known:
             self.baseline = self.baseline._replace(peak=high)
+        self.take_into_minute(now_ns, high)
+
+    def take_into_minute(self, now_ns: int, high: Decimal) -> None:
+        """The value was as high as that since the last entry."""
+        minute = self.minute
         while minute and minute[-1][1] <= high:
             minute.pop()
         minute.append((now_ns, high))

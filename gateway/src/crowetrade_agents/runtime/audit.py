@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from google.protobuf.json_format import MessageToDict
 
@@ -11,6 +11,7 @@ from crowetrade.audit.v1 import audit_pb2
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.journal.port import JournalHead, JournalPort, Recovered
 from crowetrade_api.names import venue_object
+from crowetrade_process.audit.chain import bounded
 from crowetrade_process.audit.trail import Trail
 from crowetrade_process.identity.holder import Identity
 
@@ -26,7 +27,8 @@ def gateway_trail(namespace: str, venue: str, pod: str, identity: Identity | Non
 
 
 class AuditedJournal:
-    """A journal whose events are told to the audit trail once they are stored. Implements JournalPort."""
+    """A journal whose events are told to the audit trail once they are stored, and by whoever opens it next when their
+    append was not confirmed or the process ended. Implements JournalPort."""
 
     def __init__(self, journal: JournalPort, trail: Trail, namespace: str, venue: str) -> None:
         self._journal = journal
@@ -36,17 +38,31 @@ class AuditedJournal:
 
     async def open(self) -> Recovered:
         """As JournalPort.open."""
-        return await self._journal.open()
+        recovered = await self._journal.open()
+        return Recovered(recovered.books, self._found(recovered), recovered.head)
+
+    async def _found(self, recovered: Recovered) -> AsyncIterator[journal_pb2.JournalEvent]:
+        """The events; the audit trail gets them once all are read, because none has a sequence before."""
+        found: list[tuple[audit_pb2.AuditEvent, int]] = []
+        count = 0
+        async for event in recovered.events:
+            count += 1
+            told = audit_event(self._namespace, self._venue, event)
+            if told is not None:
+                found.append((told, count))
+            yield event
+        before = recovered.head.sequence - count
+        self._trail.record_found((told, before + place) for told, place in found)
 
     async def append(
         self, events: Sequence[journal_pb2.JournalEvent], recorded_unix_ns: int, fencing_token: int
     ) -> JournalHead:
         """As JournalPort.append."""
         head = await self._journal.append(events, recorded_unix_ns, fencing_token)
-        for event in events:
+        for sequence, event in enumerate(events, start=head.sequence - len(events) + 1):
             told = audit_event(self._namespace, self._venue, event)
             if told is not None:
-                self._trail.record(told)
+                self._trail.record(told, told_sequence=sequence)
         return head
 
     async def confirm(self) -> None:
@@ -96,7 +112,7 @@ def _limit_in_force(told: audit_pb2.AuditEvent, applied: journal_pb2.Configurati
     told.reason = f"revision {applied.revision}" if applied.revision else "no configuration that can be read"
     if applied.HasField("config"):
         said = MessageToDict(applied.config, preserving_proto_field_name=True)
-        told.after = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        told.after = bounded(json.dumps(said, sort_keys=True, separators=(",", ":")))
 
 
 def _kill(told: audit_pb2.AuditEvent, changed: journal_pb2.KillChanged) -> None:

@@ -27,7 +27,7 @@ from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.errors import ConfigurationError, JournalUnavailable, NotPublished
 from crowetrade_agents.gateway.books import Books, begin
 from crowetrade_agents.gateway.budget import SECOND_NS
-from crowetrade_agents.gateway.commands import Configure, Leave, SharesChanged
+from crowetrade_agents.gateway.commands import Configure, KillSwitchesListed, Leave, SharesChanged
 from crowetrade_agents.gateway.lock_step import LockStep
 from crowetrade_agents.gateway.loop import Gateway
 from crowetrade_agents.gateway.state import GatewayState, Settings
@@ -123,6 +123,7 @@ class GatewayProcess:
         if opened is None:
             return
         state, head = opened
+        state.live.kill_switches_unread = not self._kills.listed.is_set()
         self.books = state.books
 
         async def put(command: SessionCommand) -> None:
@@ -171,6 +172,8 @@ class GatewayProcess:
             asyncio.create_task(self._report_status(gateway)),
             asyncio.create_task(self._serve(gateway, sessions)),
         ]
+        if gateway.state.live.kill_switches_unread:
+            others.append(asyncio.create_task(self._trade_once_listed(gateway)))
         if self._keeper is not None:
             others.append(asyncio.create_task(self._keeper.run(session.renew)))
         if gateway.state.settings.features.lock_step:
@@ -201,6 +204,12 @@ class GatewayProcess:
     async def _until_configured(self, gateway: Gateway) -> None:
         while not await gateway.drain(lambda: gateway.state.live.configured, self._clock.now_ns() + RETRY_NS):
             pass
+
+    async def _trade_once_listed(self, gateway: Gateway) -> None:
+        """Until it is cancelled."""
+        await self._kills.listed.wait()
+        await gateway.put(KillSwitchesListed())
+        await asyncio.Event().wait()
 
     async def _serve(self, gateway: Gateway, sessions: Sessions) -> None:
         """Order entry, from when it is known who may trade until it is cancelled."""

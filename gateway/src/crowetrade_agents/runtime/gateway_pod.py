@@ -20,6 +20,7 @@ from crowetrade_agents.control.nats import configurations, kill_orders, wait_for
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError
+from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_agents.order_entry.grpc_server import create_server
@@ -44,11 +45,13 @@ from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.running import running
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.logs import configure_logging
-from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
+from crowetrade_process.stopping import cancelled, first_of, stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
 
 HTTPS_PORT = 443
+LIST_NS = 10 * SECOND_NS
+"""How long a gateway that starts waits for the first list of KillSwitches before it looks after what is open."""
 GRACE_SECONDS = 1.0
 """For what is being written when the server stops."""
 
@@ -115,10 +118,16 @@ def watches_of(environment: Mapping[str, str], kills: Kills, clock: Clock) -> li
     account = Path(environment.get(EnvName.SERVICE_ACCOUNT_DIRECTORY, SERVICE_ACCOUNT_DIRECTORY))
     server = ApiServer(host, read_port(environment, EnvName.API_SERVER_PORT, HTTPS_PORT), account)
     problems = dict.fromkeys(("",) if "*" in names else names, "the API server has not answered yet")
+    unlisted = set(problems)
+    kills.listed.clear()
     gauge = metrics.KILL_SWITCHES_WATCHED.labels(kills.venue)
 
     def watching(namespace: str, problem: str) -> None:
         problems[namespace] = problem
+        if not problem:
+            unlisted.discard(namespace)
+            if not unlisted:
+                kills.listed.set()
         kills.watched(next(filter(None, problems.values()), ""))
         gauge.set(kills.watches)
 
@@ -197,7 +206,8 @@ def gateway_on(
     keeper: KeyKeeper | None = None,
     trail: Trail | None = None,
 ) -> GatewayProcess:
-    """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`."""
+    """A gateway whose journal and configuration are on the bus. Nothing trades before `kills_known`, nor before the
+    KillSwitches of the API server were read."""
     journal = JetStreamJournal(bus.client, file.namespace, file.name)
     return GatewayProcess(
         name=name,
@@ -205,7 +215,9 @@ def gateway_on(
         venue=venue,
         bus=bus,
         journal=AuditedJournal(journal, trail, file.namespace, file.name) if trail is not None else journal,
-        configurations=_once(kills_known, configurations(bus.client, clock, file.namespace, file.name)),
+        configurations=_once(
+            kills_known, kills.listed, clock, configurations(bus.client, clock, file.namespace, file.name)
+        ),
         ledgers=JetStreamLedgers(bus.client, file.namespace),
         serve_sessions=entry.serve,
         clock=clock,
@@ -225,8 +237,15 @@ async def obey_bus(bus: NatsBus, kills: Kills, clock: Clock, known: asyncio.Even
             kills.put(kill)
 
 
-async def _once(known: asyncio.Event, items: AsyncIterator[Configuration]) -> AsyncIterator[Configuration]:
-    """The items, none before `known` is set."""
+async def _once(
+    known: asyncio.Event, listed: asyncio.Event, clock: Clock, items: AsyncIterator[Configuration]
+) -> AsyncIterator[Configuration]:
+    """The items, none before `known` is set, nor before `listed` is or LIST_NS have passed since: whoever starts while
+    the API server answers does not cancel what rests at the venue, and what is open is not left alone for longer."""
     await known.wait()
+    if not listed.is_set():
+        await first_of(listed.wait(), clock.wait_until(clock.now_ns() + LIST_NS))
+    if not listed.is_set():
+        log.error("kill_switches_not_listed", hint="unknown counts as engaged: nothing trades before they are read")
     async for item in items:
         yield item

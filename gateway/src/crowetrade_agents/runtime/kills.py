@@ -25,8 +25,8 @@ from crowetrade_agents.control.kills import (
     joined,
     name_of,
     rearms,
+    selects,
     state_of,
-    stops,
 )
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
@@ -74,6 +74,9 @@ class Kills:
         # Since when they are not although they should be, and why: as was found first.
         self.unwatched_since_ns = 0
         self.unwatched_problem = ""
+        # Set once every KillSwitch that is to be watched was read; from the beginning where none is.
+        self.listed = asyncio.Event()
+        self.listed.set()
         # Why there is no engine yet, for people.
         self.problem = "the gateway is starting"
         self.at_venue = AtVenue()
@@ -240,5 +243,5 @@ class Kills:
         return {
             cl_ord_id: strategy
             for cl_ord_id, strategy in orders.items()
-            if any(stops((order,), Configuration(), self._namespace, strategy))
+            if selects(order, Configuration(), self._namespace, strategy)
         }

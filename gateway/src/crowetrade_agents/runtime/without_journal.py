@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
-from crowetrade_agents.control.kills import stops
+from crowetrade_agents.control.kills import selects
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.gateway.budget import SECOND_NS
@@ -136,4 +136,4 @@ class WithoutJournal:
             return ""
         strategy = parts["strategy"]
         orders = (kill.order for kill in self._kills.in_force if self._kills.cancels(kill))
-        return strategy if any(stops(orders, Configuration(), self._namespace, strategy)) else ""
+        return strategy if any(selects(order, Configuration(), self._namespace, strategy) for order in orders) else ""

@@ -7,7 +7,7 @@ named. The API server tells nobody but its own audit log who deletes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from crowetrade.audit.v1 import audit_pb2
@@ -28,6 +28,7 @@ DELETION_ASKED = "the deletion was asked for; the API server's audit log says by
 GONE = "gone; the API server's audit log says by whom"
 _NOT_SAID = frozenset({CHANGED_BY_ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations that are no change by themselves: who it was, and a copy of the rest."""
+ENGAGED = "engaged"
 _OVERRIDES = {
     CLEAR_HALT_ANNOTATION: audit_pb2.ACTION_OVERRIDE,
     CLEAR_BREACH_ANNOTATION: audit_pb2.ACTION_OVERRIDE,
@@ -43,6 +44,8 @@ class Recorded:
     namespace: str
     name: str
     hash: str
+    # What has an action of its own: ENGAGED, and annotations that override something, each with a hash of its text.
+    told: tuple[str, ...] = ()
 
 
 def said(item: Object) -> Object:
@@ -58,7 +61,15 @@ def recorded(item: Object) -> Recorded:
     """To be kept, so that the next operator knows what has changed while none worked."""
     metadata = item["metadata"]
     # Half of the hash: it is compared with the hash of an object that nobody chooses to be like another.
-    return Recorded(item["kind"], metadata.get("namespace", ""), metadata["name"], content_hash(said(item))[:32])
+    found = content_hash(said(item))[:32]
+    told = (*[ENGAGED] * _is_engaged(item), *_overrides(item).values())
+    return Recorded(item["kind"], metadata.get("namespace", ""), metadata["name"], found, told)
+
+
+def _overrides(item: Object) -> dict[str, str]:
+    """Annotation -> how it is named in Recorded."""
+    found = _annotations(item)
+    return {name: f"{name.rpartition('/')[2]} {content_hash(found[name])[:16]}" for name in _OVERRIDES if name in found}
 
 
 def events_of(before: Object | None, after: Object | None) -> list[audit_pb2.AuditEvent]:
@@ -92,16 +103,36 @@ def events_while_away(
     not known."""
     events = []
     for uid, item in found.items():
-        if uid not in kept:
+        known = kept.get(uid)
+        if known is None:
             events.append(_event(audit_pb2.ACTION_CREATED, item, author=_author(None, item), reason=reason, after=item))
-        elif kept[uid] != recorded(item):
+        elif known.hash != recorded(item).hash:
             events.append(_event(audit_pb2.ACTION_CHANGED, item, author=_author(item, item), reason=reason, after=item))
+        else:
+            continue
+        events += _meant_while_away(known.told if known is not None else (), item, reason)
     for uid, gone in kept.items():
         if uid not in found:
             event = audit_pb2.AuditEvent(action=audit_pb2.ACTION_DELETED, reason=reason, uid=uid)
             event.kind, event.namespace, event.name = gone.kind, gone.namespace, gone.name
             events.append(event)
     return events
+
+
+def _meant_while_away(told: Collection[str], item: Object, reason: str) -> Iterator[audit_pb2.AuditEvent]:
+    """What a change means, as in `events_of`. Who changed it last need not be who re-armed or overrode, so that is a
+    claim."""
+    last = str(_annotations(item).get(CHANGED_BY_ANNOTATION, ""))
+    texts = {name: _annotations(item)[name] for name, known in _overrides(item).items() if known not in told}
+    for name, text in texts.items():
+        why = f"{name.rpartition('/')[2]}: {text}; {reason}"
+        yield _event(_OVERRIDES[name], item, author=last, proof=audit_pb2.ACTOR_PROOF_CLAIMED, reason=why)
+    if _is_engaged(item) is not (ENGAGED in told):
+        why = f"{(item.get('spec') or {}).get('reason') or 'no reason was given'}; {reason}"
+        if _is_engaged(item):
+            yield _event(audit_pb2.ACTION_KILL, item, author=_author(None, item), reason=why)
+        else:
+            yield _event(audit_pb2.ACTION_REARM, item, author=last, proof=audit_pb2.ACTOR_PROOF_CLAIMED, reason=why)
 
 
 def unknown_while_away(namespace: str) -> audit_pb2.AuditEvent:
@@ -114,6 +145,7 @@ def _event(
     item: Object,
     *,
     author: str = "",
+    proof: audit_pb2.ActorProof.ValueType = audit_pb2.ACTOR_PROOF_API_SERVER,
     reason: str = "",
     before: Object | None = None,
     after: Object | None = None,
@@ -122,7 +154,7 @@ def _event(
     return audit_pb2.AuditEvent(
         action=action,
         actor=author,
-        proof=audit_pb2.ACTOR_PROOF_API_SERVER if author else audit_pb2.ACTOR_PROOF_UNSPECIFIED,
+        proof=proof if author else audit_pb2.ACTOR_PROOF_UNSPECIFIED,
         kind=item["kind"],
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],

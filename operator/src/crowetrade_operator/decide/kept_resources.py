@@ -18,7 +18,7 @@ NOT_KEPT = base64.b64encode(b"not kept").decode()
 
 def encode(namespace: Mapping[str, Recorded]) -> str:
     """The resources of one namespace, by uid."""
-    rows = [[uid, item.kind, item.name, item.hash] for uid, item in sorted(namespace.items())]
+    rows = [[uid, item.kind, item.name, item.hash, *item.told] for uid, item in sorted(namespace.items())]
     return base64.b64encode(zlib.compress(json.dumps(rows, separators=(",", ":")).encode())).decode()
 
 
@@ -26,6 +26,6 @@ def decode(namespace: str, text: str) -> dict[str, Recorded]:
     """The same from its text. Raises ValueError, also for NOT_KEPT."""
     try:
         rows = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-        return {uid: Recorded(kind, namespace, name, hash_) for uid, kind, name, hash_ in rows}
+        return {uid: Recorded(kind, namespace, name, hash_, tuple(told)) for uid, kind, name, hash_, *told in rows}
     except (ValueError, TypeError, zlib.error) as error:
         raise ValueError(f"what is kept of namespace {namespace} cannot be read: {error}") from error

@@ -129,9 +129,7 @@ def relay(observed: Observed) -> Relay:
     if order is None:
         return Relay()
     silent = {
-        (gateway.namespace, gateway.venue)
-        for gateway in _selected(order, observed.gateways)
-        if gateway.view.status is None
+        (gateway.namespace, gateway.venue) for gateway in _concerned(observed, order) if gateway.view.status is None
     }
     return Relay(order, frozenset(silent))
 
@@ -141,7 +139,7 @@ def report(observed: Observed, previous: KillSwitchStatus) -> KillSwitchStatus:
     order = kill_order(observed.switch)
     if order is None:
         return _disengaged(observed, previous)
-    switch, concerned = observed.switch, _selected(order, observed.gateways)
+    switch, concerned = observed.switch, _concerned(observed, order)
     waiting = {item.name: why for item in concerned if (why := _not_acknowledged(item, switch, order))}
     said = [(gateway, entry) for gateway in concerned if (entry := gateway.said(switch)) is not None]
     still_open = sum(entry.still_open_count for _, entry in said)
@@ -213,6 +211,17 @@ def before_the_first() -> list[Condition]:
 
 def _selected(order: kill_pb2.KillOrder, gateways: Iterable[Gateway]) -> list[Gateway]:
     return [gateway for gateway in gateways if selects_gateway(order, gateway.namespaces, gateway.venue_labels)]
+
+
+def _concerned(observed: Observed, order: kill_pb2.KillOrder) -> list[Gateway]:
+    """Gateways that it selects, and those where it has stopped somebody who has other labels by now."""
+    stopping = {
+        gateway.name
+        for gateway in observed.gateways
+        if (entry := gateway.said(observed.switch)) is not None and entry.strategies
+    }
+    selected = {gateway.name for gateway in _selected(order, observed.gateways)}
+    return [gateway for gateway in observed.gateways if gateway.name in stopping | selected]
 
 
 def _not_acknowledged(gateway: Gateway, switch: AnyKillSwitch, order: kill_pb2.KillOrder) -> str:

@@ -90,14 +90,27 @@ def _held(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> tuple
     )
 
 
-def plan(observed: Observed) -> Plan:
-    """What to write: the annotation clear-breach is carried out once, then taken away."""
+def plan(observed: Observed, previous: RiskLimitStatus) -> Plan:
+    """What to write: the annotation clear-breach is carried out once, then taken away. `previous` is the status that
+    was reported last: what it does not list and no gateway has was no breach."""
     if not _breaches_cleared(observed):
         return Plan()
-    cleared = "; ".join(f"{breach}: {why}" for breach, why in observed.limit.cleared_breaches.items())
-    text = f"The gateways have confirmed that these are breached no more: {cleared}"
-    note = Note("Normal", EventReason.BREACH_CLEARED, "Reconcile", cut(text, 900))
-    return Plan(breaches_cleared=True, notes=[note])
+    listed = {item.id for item in previous.breached}
+    asked = observed.limit.cleared_breaches
+    cleared = "; ".join(f"{breach}: {why}" for breach, why in asked.items() if breach in listed)
+    unknown = ", ".join(breach for breach in asked if breach not in listed)
+    notes = []
+    if cleared:
+        text = f"The gateways have confirmed that these are breached no more: {cleared}"
+        notes.append(Note("Normal", EventReason.BREACH_CLEARED, "Reconcile", cut(text, 900)))
+    if unknown:
+        others = ", ".join(sorted(listed - asked.keys())) or "none"
+        text = (
+            "The annotation clear-breach was removed. No breach of this RiskLimit is known by these names, so none was "
+            f"cleared: {unknown}. status.breached lists those that there are: {others}"
+        )
+        notes.append(Note("Warning", EventReason.BREACH_UNKNOWN, "Reconcile", cut(text, 900)))
+    return Plan(breaches_cleared=True, notes=notes)
 
 
 def _breaches_cleared(observed: Observed) -> bool:
@@ -244,10 +257,11 @@ def _divided(limit: RiskLimit, rules: Mapping[str, config_pb2.RiskRule]) -> str:
 
 def _breached(observed: Observed, previous: RiskLimitStatus) -> list[BreachStatus]:
     """Breaches that are latched anywhere in the namespace, whether the limit still binds there or not. Those of a
-    gateway that has said nothing yet stay."""
+    gateway that has said nothing yet stay, and those that a person has cleared until that is told (`plan`)."""
     around, found = observed.around, {}
+    cleared = observed.limit.cleared_breaches
     for item in previous.breached:
-        if item.venue in around.venues and around.gateway(item.venue).last is None:
+        if item.id in cleared or (item.venue in around.venues and around.gateway(item.venue).last is None):
             found[item.id] = item
     for name in around.venues:
         last = around.gateway(name).last

@@ -180,7 +180,8 @@ def _kill_switches_not_watched(observed: ObservedVenue) -> list[Condition]:
     text = (
         f"The gateway cannot watch KillSwitches at the API server since "
         f"{rfc3339(status.kill_switches_unwatched_since_unix_ns / 1e9)}: {cut(status.kill_switches_problem, 300)}. A "
-        "KillSwitch reaches it by the bus and directly alone, and re-arming waits. Check ClusterRole "
+        "KillSwitch reaches it by the bus and directly alone, and re-arming waits; a gateway that starts meanwhile "
+        "cancels what is open and trades only once it has read them. Check ClusterRole "
         "crowetrade-gateway, its bindings, and operator.networkPolicy.apiServer of the chart."
     )
     return [condition(ConditionType.KILL_SWITCHES_NOT_WATCHED, True, Reason.WATCH_BROKEN, text)]

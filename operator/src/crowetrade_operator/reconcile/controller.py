@@ -516,7 +516,7 @@ class Controller:
             self._report(key, resource, previous, status, unreadable.LIMIT_WATCHED)
             return None
         observed = risklimit.Observed(resource, context.namespace_view(key.namespace), context.now())
-        await context.carry_out(key, resource, risklimit.plan(observed))
+        await context.carry_out(key, resource, risklimit.plan(observed, previous))
         status = risklimit.report(observed, previous)
         self._report(key, resource, previous, status, risklimit.WATCHED)
         for note in risklimit.notes(previous, status, resource):

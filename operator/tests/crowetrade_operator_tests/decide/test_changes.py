@@ -22,6 +22,7 @@ from crowetrade_operator.decide.changes import (
     events_while_away,
     recorded,
 )
+from crowetrade_operator.decide.kept_resources import decode, encode
 from crowetrade_operator_tests.samples import UNSET, change, kill_manifest, limit_manifest, venue_manifest
 
 Object = dict[str, Any]
@@ -151,6 +152,69 @@ def test_what_changed_while_no_operator_worked() -> None:
     ]
     assert {event.reason for event in events} == {WHILE_AWAY}
     assert json.loads(events[0].after)["spec"] == LOOSER["spec"]
+
+
+def while_away(before: Object | None, after: Object) -> list[tuple[str, str, str, str]]:
+    """Action, actor, proof and reason of what is recorded when nobody watched in between, what was kept being read
+    again from its text."""
+    kept = decode("desk", encode({"u1": recorded(before)} if before is not None else {}))
+    return [
+        (
+            audit_pb2.Action.Name(event.action).removeprefix("ACTION_"),
+            event.actor,
+            audit_pb2.ActorProof.Name(event.proof).removeprefix("ACTOR_PROOF_"),
+            event.reason.removesuffix(f"; {WHILE_AWAY}"),
+        )
+        for event in events_while_away(kept, {"u1": after})
+        if event.reason != WHILE_AWAY
+    ]
+
+
+def engaged(value: bool, **spec: object) -> Object:
+    return change(KILL, "spec", {"engaged": value, "reason": "test"} | spec)
+
+
+MEANT: dict[str, tuple[Object | None, Object, list[tuple[str, str, str, str]]]] = {
+    "a KillSwitch is engaged": (
+        KILL,
+        annotated(engaged(True, engagedBy="alice"), by="bob"),
+        [("KILL", "alice", "API_SERVER", "test")],
+    ),
+    "one is created engaged, without a name": (None, engaged(True), [("KILL", "", "UNSPECIFIED", "test")]),
+    "one is re-armed": (engaged(True), annotated(KILL, by="bob"), [("REARM", "bob", "CLAIMED", "test")]),
+    "one that stays engaged is changed": (engaged(True), engaged(True, reason="other"), []),
+    "a breach is cleared": (
+        LIMIT,
+        annotated(LIMIT, by="bob", breach="b@v-1: fine"),
+        [("OVERRIDE", "bob", "CLAIMED", "clear-breach: b@v-1: fine")],
+    ),
+    "another one is cleared": (
+        annotated(LIMIT, breach="b@v-1: fine"),
+        annotated(LIMIT, breach="b@v-2: fine"),
+        [("OVERRIDE", "", "UNSPECIFIED", "clear-breach: b@v-2: fine")],
+    ),
+    "a halt is cleared, and the rest is changed as well": (
+        VENUE,
+        annotated(change(VENUE, "spec.account", "other"), halt="JournalBelowRecord@7"),
+        [("OVERRIDE", "", "UNSPECIFIED", "clear-halt: JournalBelowRecord@7")],
+    ),
+    "what was cleared before is not cleared again": (
+        annotated(LIMIT, breach="b@v-1: fine"),
+        annotated(LOOSER, breach="b@v-1: fine"),
+        [],
+    ),
+    "a deletion is forced": (
+        VENUE,
+        annotated(VENUE, force="yes"),
+        [("FORCE_DELETE", "", "UNSPECIFIED", "force-delete: yes")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MEANT)
+def test_what_a_change_means_that_was_made_while_no_operator_worked_is_recorded(case: str) -> None:
+    before, after, expected = MEANT[case]
+    assert while_away(before, after) == expected
 
 
 def test_a_resource_without_a_spec_is_recorded_too() -> None:

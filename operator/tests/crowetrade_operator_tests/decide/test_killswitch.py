@@ -182,6 +182,14 @@ def test_gateways_of_other_namespaces_are_concerned_only_when_the_scope_says_so(
     assert status_of(observed(there, of=EVERYWHERE)).acknowledgements.pending == ["other/sim-fx"]
 
 
+def test_a_gateway_where_it_has_stopped_somebody_is_waited_for_whatever_labels_it_has_by_now() -> None:
+    of_fx = kill_switch(change(kill_manifest(), "spec.scope.venueSelector", {"matchLabels": {"market": "fx"}}))
+    stopping = acknowledged(of_fx, strategies=["ema"], halted_unix_ns=0)
+    found = gateway(says(stopping)), gateway(says(acknowledged(of_fx)), "sim-b")
+    status = status_of(observed(*found, of=of_fx))
+    assert (status.acknowledgements.summary, status.acknowledgements.pending) == ("0/1", ["desk/sim-fx"])
+
+
 def test_a_namespace_whose_labels_are_not_known_is_concerned() -> None:
     selector = {"from": "Selector", "selector": {"matchLabels": {"desk": "fx"}}}
     switch = kill_switch(change(kill_manifest(), "spec.scope.namespaces", selector))

@@ -480,10 +480,39 @@ ANNOTATED: dict[str, tuple[Observed, bool]] = {
 }
 
 
+[LISTED] = status_of(scene(view=having(breach()))).breached
+
+
+def test_a_breach_that_a_person_has_cleared_is_listed_until_that_is_told() -> None:
+    before = status_of(scene(view=having(breach())))
+    after = report(scene(CLEARING, having(of=CLEARING)), before)
+    assert [item.id for item in after.breached] == ["maxDailyLoss/ema@sim-fx-7"]
+    assert [note.reason for note in plan(scene(CLEARING, having(of=CLEARING)), after).notes] == ["BreachCleared"]
+    assert report(scene(view=having()), after).breached == []
+
+
+@pytest.mark.parametrize("name", ["maxDailyLoss/ema@sim-fx-8", "maxDailyLoss/ema@gone-7", "nonsense"])
+def test_a_name_that_was_no_breach_is_told_as_unknown(name: str) -> None:
+    both = limit(annotations={CLEAR_BREACH_ANNOTATION: f"{LISTED.id}: the feed was wrong; {name}: a guess"})
+    alone = limit(annotations={CLEAR_BREACH_ANNOTATION: f"{name}: a guess"})
+    status = RiskLimitStatus(breached=[LISTED])
+
+    first, second = plan(scene(both, having(of=both)), status).notes
+    planned = plan(scene(alone, having(breach(), of=alone)), status)
+
+    assert (first.reason, second.reason) == ("BreachCleared", "BreachUnknown")
+    assert name not in first.text
+    assert planned.breaches_cleared
+    [note] = planned.notes
+    assert (note.type, note.reason) == ("Warning", "BreachUnknown")
+    assert f"so none was cleared: {name}. status.breached lists those that there are: {LISTED.id}" in note.text
+
+
 @pytest.mark.parametrize("case", ANNOTATED)
 def test_the_annotation_is_taken_away_when(case: str) -> None:
     observed, done = ANNOTATED[case]
-    planned = plan(observed)
+    elsewhere = LISTED.model_copy(update={"id": "maxDailyLoss/ema@gone-7", "venue": "gone"})
+    planned = plan(observed, RiskLimitStatus(breached=[LISTED, elsewhere]))
     assert planned.breaches_cleared is done
     assert [note.reason for note in planned.notes] == (["BreachCleared"] if done else [])
     if done:

@@ -22,11 +22,13 @@ MAX_TEXT_BYTES = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a chain ends: sequence, hash and time of its last record; zeros and empty where there is none."""
+    """Where a chain ends: sequence, hash and time of its last record, and up to which event of the writer's journal it
+    tells; zeros and empty where there is none."""
 
     sequence: int = 0
     record_hash: bytes = b""
     recorded_unix_ns: int = 0
+    told_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,15 @@ def bounded(text: str) -> str:
 
 
 def seal(
-    head: Head, writer: str, instance: str, now_ns: int, content: audit_pb2.AuditEvent | audit_pb2.Checkpoint
+    head: Head,
+    writer: str,
+    instance: str,
+    now_ns: int,
+    content: audit_pb2.AuditEvent | audit_pb2.Checkpoint,
+    told_sequence: int = 0,
 ) -> tuple[bytes, Head]:
-    """The bytes of the record that follows `head`, and the head after it. Its time is never before that of `head`."""
+    """The bytes of the record that follows `head`, and the head after it. Its time is never before that of `head`.
+    `told_sequence`: of the event of the writer's journal that it tells; 0 for what is in no journal."""
     record = audit_pb2.AuditRecord(
         writer=writer,
         instance=instance,
@@ -61,13 +69,14 @@ def seal(
         recorded_unix_ns=max(now_ns, head.recorded_unix_ns),
         previous_hash=head.record_hash,
         previous_unix_ns=head.recorded_unix_ns,
+        told_sequence=told_sequence or head.told_sequence,
     )
     if isinstance(content, audit_pb2.Checkpoint):
         record.checkpoint.CopyFrom(content)
     else:
         record.event.CopyFrom(content)
     payload = record.SerializeToString(deterministic=True)
-    return payload, Head(record.sequence, digest(payload), record.recorded_unix_ns)
+    return payload, _head(record, payload)
 
 
 def decode(payload: bytes, where: str) -> audit_pb2.AuditRecord:
@@ -83,8 +92,11 @@ def decode(payload: bytes, where: str) -> audit_pb2.AuditRecord:
 
 def head_of(payload: bytes) -> Head:
     """The head of a chain whose last record this is."""
-    record = decode(payload, "that is the last")
-    return Head(record.sequence, digest(payload), record.recorded_unix_ns)
+    return _head(decode(payload, "that is the last"), payload)
+
+
+def _head(record: audit_pb2.AuditRecord, payload: bytes) -> Head:
+    return Head(record.sequence, digest(payload), record.recorded_unix_ns, record.told_sequence)
 
 
 class Chain:
@@ -109,7 +121,7 @@ class Chain:
             self._begin(record)
         self._check(record)
         self.before = self.head
-        self.head = Head(record.sequence, digest(payload), record.recorded_unix_ns)
+        self.head = _head(record, payload)
         return record
 
     def _begin(self, record: audit_pb2.AuditRecord) -> None:

@@ -46,6 +46,8 @@ TRIES_AT_ONCE = 10
 
 _RETRIED = (AuditUnavailable, IdentityUnavailable, NatsError, OSError, TimeoutError)
 
+_NOTHING = audit_pb2.AuditEvent()
+
 Connect = Callable[[], Awaitable[Client]]
 
 
@@ -86,49 +88,60 @@ class Trail:
         self._clock_ns = clock_ns
         self._clock = clock
         self._quota = Quota(namespace_bytes_per_day)
-        self._waiting: deque[audit_pb2.AuditEvent] = deque()
+        # With the sequence of the event of the journal that each tells, or 0.
+        self._waiting: deque[tuple[audit_pb2.AuditEvent, int]] = deque()
+        self._found: list[tuple[audit_pb2.AuditEvent, int]] = []
         self._waiting_bytes = 0
         self._lost = 0
         self._arrived = asyncio.Event()
         self._written = asyncio.Event()
         self._client: Client | None = None
         self._end: End | None = None
-        self._sent: set[bytes] = set()
+        # What was sent since the last confirmation, by its hash; None is a checkpoint.
+        self._sent: dict[bytes, audit_pb2.AuditEvent | None] = {}
         self._unvouched = 0
         self._has_vouched = False
         self._problem = ""
         self._vouch_at = 0.0
 
-    def record(self, event: audit_pb2.AuditEvent, *, by_itself: bool = False) -> None:
+    def record(self, event: audit_pb2.AuditEvent, *, by_itself: bool = False, told_sequence: int = 0) -> None:
         """Puts an event into the queue, or counts it when the share of its namespace is used up, unless it is to be
-        recorded `by_itself`: for what nobody can repeat at will. Never waits and never raises."""
+        recorded `by_itself`: for what nobody can repeat at will. `told_sequence`: of the event of the writer's journal
+        that it tells. Never waits and never raises."""
         kept = audit_pb2.AuditEvent()
         kept.CopyFrom(event)
         kept.before, kept.after = bounded(event.before), bounded(event.after)
         kept.at_unix_ns = event.at_unix_ns or self._clock_ns()
         if by_itself or self._quota.admits(kept, self._clock()):
-            self._put(kept)
+            self._put(kept, told_sequence)
         else:
             metrics.SUMMED.inc()
+        self._arrived.set()
+
+    def record_found(self, events: Iterable[tuple[audit_pb2.AuditEvent, int]]) -> None:
+        """Of what the writer's journal holds when it is opened, oldest first, with its sequences there, that which the
+        chain does not tell yet: a process may end after an event is stored and before it is told. Before what is
+        recorded from now on."""
+        self._found = [*events]
         self._arrived.set()
 
     def _has_room(self, size: int) -> bool:
         return len(self._waiting) < self._capacity and self._waiting_bytes + size <= CAPACITY_BYTES
 
-    def _put(self, kept: audit_pb2.AuditEvent) -> None:
+    def _put(self, kept: audit_pb2.AuditEvent, told_sequence: int = 0) -> None:
         size = kept.ByteSize()
         if not self._has_room(size):
             self._lost += 1
             metrics.LOST.inc()
         else:
-            self._waiting.append(kept)
+            self._waiting.append((kept, told_sequence))
             self._waiting_bytes += size
             metrics.WAITING.set(len(self._waiting))
 
     @property
     def settled(self) -> bool:
         """Whether all that was recorded is on the bus, apart from what is being summed up."""
-        return not self._waiting and not self._lost
+        return not self._waiting and not self._found and not self._lost
 
     @property
     def summing(self) -> Collection[str]:
@@ -198,7 +211,7 @@ class Trail:
 
     async def _wait_for_work(self) -> None:
         """Returns when something waits to be written, or a sum or a checkpoint is due."""
-        if self._waiting or self._lost:
+        if self._waiting or self._found or self._lost:
             return
         self._arrived.clear()
         due = [self._vouch_at - time.monotonic()] if self._unvouched else []
@@ -209,9 +222,13 @@ class Trail:
                 await self._arrived.wait()
 
     async def _write_all(self) -> None:
-        while self._waiting:
-            await self._append(self._waiting[0])
-            self._waiting_bytes -= self._waiting.popleft().ByteSize()
+        while self._found or self._waiting:
+            # What may have arrived without a confirmation stays the next one.
+            if self._found and not (self._sent and self._waiting):
+                await self._put_found()
+                continue
+            await self._append(*self._waiting[0])
+            self._waiting_bytes -= self._waiting.popleft()[0].ByteSize()
             metrics.WAITING.set(len(self._waiting))
             self._written.set()
             if self._unvouched >= CHECKPOINT_RECORDS:
@@ -231,22 +248,35 @@ class Trail:
             self._lost -= lost
             self._written.set()
 
+    async def _put_found(self) -> None:
+        self._end = self._end or await WriterStream(self._connected, self._subject).end()
+        told = self._end.head.told_sequence
+        untold = [(event, sequence) for event, sequence in self._found if sequence > told]
+        self._waiting.extendleft(reversed(untold))
+        self._waiting_bytes += sum(event.ByteSize() for event, _ in untold)
+        self._found = []
+        self._written.set()
+
     async def _vouch(self) -> None:
         await self._append(None)
         self._unvouched, self._has_vouched = 0, True
 
-    async def _append(self, event: audit_pb2.AuditEvent | None) -> None:
-        """Appends an event, or a checkpoint of what is there. Raises AuditUnavailable, AuditBroken."""
+    @property
+    def _connected(self) -> Client:
         assert self._client is not None
-        stream = WriterStream(self._client, self._subject)
+        return self._client
+
+    async def _append(self, event: audit_pb2.AuditEvent | None, told_sequence: int = 0) -> None:
+        """Appends an event, or a checkpoint of what is there. Raises AuditUnavailable, AuditBroken."""
+        stream = WriterStream(self._connected, self._subject)
         for _ in range(TRIES_AT_ONCE):
             after, self._end = self._end or await stream.end(), None
-            if after.head.record_hash in self._sent:  # what was not confirmed has arrived
+            if self._sent.get(after.head.record_hash, _NOTHING) is event:  # what was not confirmed has arrived
                 return self._appended(after, event)
             now_ns = max(self._clock_ns(), after.head.recorded_unix_ns)
             content = event or checkpoint(after.head, self.writer, now_ns, self._credentials())
-            payload, head = seal(after.head, self.writer, self._instance, now_ns, content)
-            self._sent.add(digest(payload))
+            payload, head = seal(after.head, self.writer, self._instance, now_ns, content, told_sequence)
+            self._sent[digest(payload)] = event
             place = await stream.append(payload, after)
             if place is not None:
                 return self._appended(End(head, place), event)

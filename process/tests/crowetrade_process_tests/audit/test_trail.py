@@ -222,6 +222,59 @@ async def test_a_record_that_was_not_confirmed_is_stored_once(
     assert not verified(records).problem
 
 
+async def test_an_event_after_a_checkpoint_that_was_not_confirmed_is_not_taken_for_it(
+    nats_server: NatsServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "TIMEOUT_SECONDS", 0.3)
+    audit = trail(checkpoint_seconds=0.1)
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("a"))
+        await until("the first record and its checkpoint", lambda: _count(client, 2))
+        audit.record(event("b"))
+        await until("the second record", lambda: _count(client, 3))
+        nats_server.freeze()
+        await until("the checkpoint to be given up", lambda: "did not confirm" in audit._problem)
+        audit.record(event("c"))
+        nats_server.thaw()
+        await until("the third record", lambda: audit.settled)
+    records = await stored(client)
+    assert [name for name in names(records) if name != "-"] == ["a", "b", "c"]
+    assert not verified(records).problem
+
+
+async def test_of_what_the_journal_holds_that_is_recorded_which_the_chain_does_not_tell(
+    nats_server: NatsServer, client: Client
+) -> None:
+    audit = trail()
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("five"), told_sequence=5)
+        audit.record(event("of no journal"))
+        await audit.settle()
+    successor = trail()
+    async with successor.writing(connecting(nats_server.url, "test")):
+        successor.record_found([(event("four"), 4), (event("five"), 5), (event("six"), 6), (event("nine"), 9)])
+        successor.record(event("ten"), told_sequence=10)
+        await successor.settle()
+    records = await stored(client)
+    told = [name for name in names(records) if name != "-"]
+    assert told == ["five", "of no journal", "six", "nine", "ten"]
+    assert decode(records[-1], "").told_sequence == 10
+    assert not verified(records).problem
+
+
+async def test_a_journal_that_begins_again_is_told_from_its_beginning(nats_server: NatsServer, client: Client) -> None:
+    audit = trail()
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("seventy"), told_sequence=70)
+        audit.record(event("one"), told_sequence=1)
+        await audit.settle()
+    successor = trail()
+    async with successor.writing(connecting(nats_server.url, "test")):
+        successor.record_found([(event("one"), 1), (event("two"), 2)])
+        await successor.settle()
+    assert [name for name in names(await stored(client)) if name != "-"] == ["seventy", "one", "two"]
+
+
 async def test_what_waits_at_the_end_and_cannot_be_written_is_counted(nats_server: NatsServer) -> None:
     nats_server.stop()
     before = metrics.LOST._value.get()

@@ -243,6 +243,7 @@ class AuditRecord(_message.Message):
     PREVIOUS_UNIX_NS_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    TOLD_SEQUENCE_FIELD_NUMBER: _builtins.int
     writer: _builtins.str
     """NAMESPACE.SERVICE-ACCOUNT of the writer, as in its subject."""
     instance: _builtins.str
@@ -256,6 +257,10 @@ class AuditRecord(_message.Message):
     previous_unix_ns: _builtins.int
     """recorded_unix_ns of the record before; 0 for the first record. So a chain whose beginning has expired shows that it
     has: only records older than the retention may be missing.
+    """
+    told_sequence: _builtins.int
+    """Sequence of the last event of the writer's own journal that this chain tells; 0 where the writer has no journal. What
+    the journal holds after it was stored and not told: whoever opens the journal next tells it.
     """
     @_builtins.property
     def event(self) -> Global___AuditEvent:
@@ -276,10 +281,11 @@ class AuditRecord(_message.Message):
         previous_unix_ns: _builtins.int = ...,
         event: Global___AuditEvent | None = ...,
         checkpoint: Global___Checkpoint | None = ...,
+        told_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "content", b"content", "event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "content", b"content", "event", b"event", "instance", b"instance", "previous_hash", b"previous_hash", "previous_unix_ns", b"previous_unix_ns", "recorded_unix_ns", b"recorded_unix_ns", "sequence", b"sequence", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "content", b"content", "event", b"event", "instance", b"instance", "previous_hash", b"previous_hash", "previous_unix_ns", b"previous_unix_ns", "recorded_unix_ns", b"recorded_unix_ns", "sequence", b"sequence", "told_sequence", b"told_sequence", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["event", "checkpoint"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015

@@ -974,6 +974,7 @@ class KillChanged(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     REARMED_FIELD_NUMBER: _builtins.int
+    STRATEGIES_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """Way by which it came: Api, Bus, Rpc, File or Manifest."""
     rearmed: _builtins.bool
@@ -982,16 +983,23 @@ class KillChanged(_message.Message):
     def order(self) -> _kill_pb2.KillOrder:
         """The order."""
 
+    @_builtins.property
+    def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of an order that selects by labels: strategies that it has stopped here, and goes on to stop until it is re-armed,
+        whatever labels they, the venue or a namespace have by then.
+        """
+
     def __init__(
         self,
         *,
         order: _kill_pb2.KillOrder | None = ...,
         channel: _builtins.str = ...,
         rearmed: _builtins.bool = ...,
+        strategies: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "order", b"order", "rearmed", b"rearmed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "order", b"order", "rearmed", b"rearmed", "strategies", b"strategies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1083,6 +1091,7 @@ class LossMarked(_message.Message):
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     CALENDAR_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
     risk_limit: _builtins.str
     """Name of the RiskLimit."""
     uid: _builtins.str
@@ -1107,6 +1116,11 @@ class LossMarked(_message.Message):
     """The rule's currency at that time."""
     calendar: _builtins.str
     """By what the day was counted: the name of a calendar, or HH:MM and a time zone; empty in journals of older gateways."""
+    last: _builtins.str
+    """Of a rule that limits the loss of a day: profit and loss since the journal began when it was marked last, which is
+    each minute while it moves, and when the gateway leaves; empty while it was not known. A gateway that is down while a
+    day ends begins the next one with it.
+    """
     def __init__(
         self,
         *,
@@ -1120,10 +1134,11 @@ class LossMarked(_message.Message):
         executions: _builtins.int = ...,
         currency: _builtins.str = ...,
         calendar: _builtins.str = ...,
+        last: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "currency", b"currency", "day", b"day", "day_start", b"day_start", "executions", b"executions", "messages", b"messages", "peak", b"peak", "risk_limit", b"risk_limit", "subject", b"subject", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "currency", b"currency", "day", b"day", "day_start", b"day_start", "executions", b"executions", "last", b"last", "messages", b"messages", "peak", b"peak", "risk_limit", b"risk_limit", "subject", b"subject", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
