@@ -483,11 +483,14 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
         return
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
         return
-    value = watch.ledger.value if day and problem_of(watch, facts) is None else None
+    counts = bool(day) and _counts_losses(watch.rule)
+    # Where nobody adds up what is made, the ledger says nothing: a limit on losses that comes later begins with what is
+    # then.
+    value = watch.ledger.value if counts and problem_of(watch, facts) is None else None
     if baseline.day != day:
         done = turn.books.tallies.of(watch.owners)
         # By the last quotes, whatever their age: markets rest while days end.
-        last = watch.ledger.value if day and watch.ledger.was_known(facts.marks) else None
+        last = watch.ledger.value if counts and watch.ledger.was_known(facts.marks) else None
         baseline = baseline._replace(
             day=day,
             day_start=last,
@@ -541,7 +544,7 @@ def _mark_peak(turn: Turn, watch: Watch) -> None:
 def _take_high(ledger: Ledger, watches: Iterable[Watch], facts: Facts) -> None:
     """Takes the highest value since the last time into peaks and minutes; one that cannot be believed is no peak."""
     for watch in watches:
-        if problem_of(watch, facts) is None:
+        if _counts_losses(watch.rule) and problem_of(watch, facts) is None:
             watch.rose(facts.now_ns)
     ledger.high = ledger.value
 
