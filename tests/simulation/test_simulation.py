@@ -12,7 +12,8 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.domain.trading_state import TradingState
 from tests.simulation import isolation, mutants
 from tests.simulation.__main__ import attempt, run
-from tests.simulation.accounts import Accounts, Broken, KillInForce, NotSent, Refused
+from tests.simulation.accounts import Accounts, KillInForce, NotSent, Refused
+from tests.simulation.broken import Broken
 from tests.simulation.gateway import GatewayProcess
 from tests.simulation.limits import ConfigSpec, KillSpec, RuleSpec
 from tests.simulation.world import Wanted, World
