@@ -345,6 +345,8 @@ class GatewayProcess:
                 self._send_cancel(effect.cancel)
         elif isinstance(effect, effects.SendQuery):
             venue.send(self, Query(effect.cl_ord_id, effect.order_id, effect.instrument))
+        elif isinstance(effect, effects.Count):
+            world.counts[effect.metric, effect.labels[-1]] += effect.amount
         elif isinstance(effect, effects.AcceptLogon):
             world.trader_of(effect.strategy).accepted(self, effect.session, effect.snapshot)
 

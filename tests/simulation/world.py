@@ -7,7 +7,7 @@ through `steps` events with faults, then through a calm time without any, at who
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -80,6 +80,8 @@ class World:
         # Instruments in which nobody trades any more.
         self._dry: set[str] = set()
         self.steps = self.commands = 0
+        # By the metric and its last label.
+        self.counts: Counter[tuple[str, str]] = Counter()
         self.quote_ns = SECOND // 5
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
