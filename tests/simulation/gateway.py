@@ -346,7 +346,7 @@ class GatewayProcess:
         elif isinstance(effect, effects.SendQuery):
             venue.send(self, Query(effect.cl_ord_id, effect.order_id, effect.instrument))
         elif isinstance(effect, effects.Count):
-            world.counts[effect.metric, effect.labels[-1]] += effect.amount
+            world.counts[effect.metric, "".join(effect.labels[-1:])] += effect.amount
         elif isinstance(effect, effects.AcceptLogon):
             world.trader_of(effect.strategy).accepted(self, effect.session, effect.snapshot)
 
