@@ -12,28 +12,18 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from crowetrade.bus.v1 import journal_pb2, market_data_pb2
+from crowetrade.bus.v1 import journal_pb2, market_data_pb2, orders_pb2
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway.refusals import by_symbol
+from tests.simulation.broken import Broken, expect
+from tests.simulation.judge import Asked, Judge
 from tests.simulation.limits import DESKS, HARDNESS, SECOND, STOPPED, ConfigSpec, KillSpec, RuleSpec
+from tests.simulation.losses import Losses
+from tests.simulation.market import Market
 
 ZERO = Decimal(0)
 SUSPENSE = ""
 Exposures = dict[tuple[str, str], tuple[Decimal, Decimal, Decimal, int]]
-
-
-class Broken(Exception):
-    """An invariant does not hold; `invariant` names it."""
-
-    def __init__(self, invariant: str, text: str) -> None:
-        super().__init__(f"{invariant}: {text}")
-        self.invariant = invariant
-
-
-def expect(holds: object, invariant: str, text: object) -> None:
-    """Raises Broken unless it holds."""
-    if not holds:
-        raise Broken(invariant, str(text))
 
 
 @dataclass(slots=True)
@@ -105,6 +95,8 @@ class Breach:
     subject: str
     strategies: frozenset[str]
     action: str
+    limit: str = ""
+    enforced: bool = True
 
     def stops(self, strategy: str, spec: ConfigSpec) -> bool:
         """Whether it concerns the strategy: its own, that of a rule that counted it, or that binds it by now."""
@@ -119,8 +111,16 @@ class Accounts:
     """See the module. `specs` are all configurations that the operator has made, by revision; `said` is what the API
     server has said of KillSwitches, by uid and generation, None when one is not engaged."""
 
-    def __init__(self, specs: Mapping[str, ConfigSpec], said: Said | None = None) -> None:
+    def __init__(
+        self,
+        specs: Mapping[str, ConfigSpec],
+        said: Said | None = None,
+        multipliers: Mapping[str, Decimal] | None = None,
+    ) -> None:
         self.specs = specs
+        self.market = Market(multipliers or {})
+        self.judge = Judge(self)
+        self.losses = Losses(self)
         self.said: Said = {} if said is None else said
         self.kills: dict[str, KillInForce] = {}
         # How often the API server has changed or ended a kill order, by its name.
@@ -144,6 +144,9 @@ class Accounts:
         # ClOrdIDs of replacements that never took place.
         self.burned: set[str] = set()
         self.halts: set[str] = set()
+        # Orders sent by owner; reason and RiskLimit of the last refusal, and how many requests were refused in all.
+        self.sent_total: dict[str, int] = {}
+        self.last_reject: dict[str, tuple[str, str, int]] = {}
         self.revision = ""
         self.members: dict[str, frozenset[str]] = {}
         self.tokens: list[int] = []
@@ -162,6 +165,7 @@ class Accounts:
         )
         for place, event in enumerate(record.events):
             self._refuse(place)
+            self.market.advance(place)
             kind = event.WhichOneof("event") or ""
             self.events += 1
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
@@ -169,6 +173,7 @@ class Accounts:
             if fold is not None:
                 fold(self, getattr(event, kind), event.at_unix_ns)
         self._refuse(len(record.events))
+        self.market.advance(len(record.events))
         return list(record.events)
 
     def handled(self, not_sent: Iterable[NotSent], events: int) -> None:
@@ -194,6 +199,8 @@ class Accounts:
         self.refused.clear()
         self._not_sent.clear()
         self.slowed.clear()
+        self.market.forget()
+        self.losses.started()
 
     def _submitted(self, body: journal_pb2.OrderSubmitted, at_ns: int) -> None:
         expect(body.cl_ord_id not in self.orders, "I2", f"{body.cl_ord_id} is journaled over another order")
@@ -210,6 +217,7 @@ class Accounts:
         self._judge(order, order.quantity, order.quantity, order.price, ZERO, at_ns)
         self.orders[body.cl_ord_id] = order
         self.open[id(order)] = order
+        self.sent_total[order.owner] = self.sent_total.get(order.owner, 0) + 1
         if not body.closing:
             self._count(order, at_ns)
 
@@ -237,6 +245,8 @@ class Accounts:
         owner = SUSPENSE if order is None else order.owner
         self.booked[body.exec_id] = (owner, signed)
         self._move(owner, body.symbol, signed)
+        self.losses.executed(owner)
+        self.losses.booked(owner, body.symbol, signed, Decimal(body.price), Decimal(body.fee or 0), at_ns)
         if order is not None:
             order.cum += quantity
             order.worked += quantity
@@ -252,6 +262,7 @@ class Accounts:
         owner, booked = self.booked[ref]
         expect(signed == booked, "I3", f"execution {ref} is taken back with other numbers")
         self._move(owner, body.symbol, -signed)
+        self.losses.booked(owner, body.symbol, -signed, Decimal(body.price), -Decimal(body.fee or 0), at_ns)
         order = self.orders.get(body.cl_ord_id.removeprefix("?"))
         if order is not None:
             order.cum -= quantity
@@ -262,9 +273,13 @@ class Accounts:
         held = self.positions.get((body.strategy, body.symbol), ZERO)
         expect(Decimal(body.quantity) == held, "I3", f"charge {body.charge_id} is for {body.quantity}, {held} are held")
         parts[body.strategy] = Decimal(body.amount)
+        self.losses.charged(body.strategy, body.symbol, parts[body.strategy], at_ns)
 
     def _ended(self, body: journal_pb2.OrderEnded, at_ns: int) -> None:
-        self._close(self.orders[body.cl_ord_id])
+        order = self.orders[body.cl_ord_id]
+        self._close(order)
+        if body.ord_status == orders_pb2.ORD_STATUS_REJECTED:
+            self._rejects(order.owner, body.reason, "", 1)
 
     def _replaced(self, body: journal_pb2.OrderReplaced, at_ns: int) -> None:
         order = self.orders[body.orig_cl_ord_id]
@@ -281,6 +296,8 @@ class Accounts:
 
     def _refusals(self, body: journal_pb2.RequestsRefused, at_ns: int) -> None:
         left = dict(by_symbol(body))
+        self.losses.sent(body.strategy, body.count)
+        self._rejects(body.strategy, body.reason, body.risk_limit, body.count)
         for item in list(self.refused):
             if item.strategy == body.strategy and left.get(item.symbol):
                 self.refused.remove(item)
@@ -292,6 +309,7 @@ class Accounts:
     def _configured(self, body: journal_pb2.ConfigurationApplied, at_ns: int) -> None:
         self.revision = body.revision
         self.members = self._members_now()
+        self.losses.configured(() if self.spec is None else self.spec.rules)
 
     def _halt(self, body: journal_pb2.HaltChanged, at_ns: int) -> None:
         expect(not body.halt.startswith("JournalBelowRecord"), "I7", "a halt for a loss that the journal never had")
@@ -328,16 +346,24 @@ class Accounts:
         """I14: a breach ends by the configuration alone."""
         if not body.cleared:
             action = body.action if body.enforced else "Alert"
-            self.breaches[body.breach] = Breach(body.risk_limit, body.subject, frozenset(body.strategies), action)
+            self.breaches[body.breach] = Breach(
+                body.risk_limit, body.subject, frozenset(body.strategies), action, body.limit, body.enforced
+            )
             return
         cleared = body.breach in self.spec.cleared_breaches if self.spec is not None else False
         expect(cleared, "I14", f"{body.breach} is cleared, which nobody asked for")
         expect(self.breaches.pop(body.breach, None), "I14", f"{body.breach} is cleared twice")
+        self.losses.cleared(body)
 
     # --- Parts of it ------------------------------------------------------------------------------------------------
 
     def _count(self, order: Account, at_ns: int) -> None:
+        self.losses.sent(order.owner)
         self.messages.setdefault((order.owner, order.symbol), []).append(at_ns)
+
+    def _rejects(self, owner: str, reason: str, risk_limit: str, count: int) -> None:
+        before = self.last_reject.get(owner, ("", "", 0))[2]
+        self.last_reject[owner] = (reason, risk_limit, before + count)
 
     def _move(self, owner: str, symbol: str, signed: Decimal) -> None:
         key = (owner, symbol)
@@ -404,7 +430,18 @@ class Accounts:
             expect(not any(rule.unknown for rule in binding), "I4", f"{what}: sent under an unreadable limit")
         for rule in binding:
             if rule.enforce:
-                self._judge_rule(rule, order, quantity, leaves, price, counted, at_ns, what)
+                self._judge_rule(rule, order, quantity, leaves, counted, at_ns, what)
+        is_new = order.cl_ord_id not in self.orders
+        asked = Asked(order, quantity, leaves, Decimal(price) if price else None, counted, at_ns, is_new, what)
+        self.judge.order(asked, binding)
+
+    def capital_of(self, rule: RuleSpec, owner: str) -> Decimal | None:
+        """Of all that the rule binds, or of the owner alone; None when that of one is not known."""
+        spec = self.spec
+        names = rule.strategies if rule.total else {owner}
+        if spec is None or not spec.capital or not names <= spec.bindings.keys():
+            return None
+        return spec.capital * len(names)
 
     def state(self, owner: str) -> TradingState:
         """What the strategy may do. A stop that wants nothing sent keeps a deletion from closing, too."""
@@ -434,7 +471,7 @@ class Accounts:
             expect(state in (TradingState.ACTIVE, TradingState.CLOSE_ONLY), "I5", f"{what}: sent in state {state}")
         if order.closing or state is TradingState.CLOSE_ONLY:
             held = self.positions.get((order.owner, order.symbol), ZERO) * order.sign
-            working = self._working({order.owner}, order) - counted
+            working = self.working({order.owner}, order) - counted
             expect(held < 0 and working + leaves <= -held, "I5", f"{what}: does not reduce {held}, {working} working")
 
     def _judge_rule(
@@ -443,20 +480,16 @@ class Accounts:
         order: Account,
         quantity: Decimal,
         leaves: Decimal,
-        price: str,
         counted: Decimal,
         at_ns: int,
         what: str,
     ) -> None:
         if rule.order_quantity is not None:
             expect(quantity <= rule.order_quantity, "I4", f"{what}: above {rule.order_quantity} of {rule.name}")
-        if rule.order_notional is not None and price:
-            notional = quantity * Decimal(price)
-            expect(notional <= rule.order_notional, "I4", f"{what}: {notional} above the notional of {rule.name}")
-        owners = self._owners(rule, order.owner)
+        owners = self.owners_of(rule, order.owner)
         if rule.position is not None and not order.closing:
             held = sum((self.positions.get((owner, order.symbol), ZERO) for owner in owners), ZERO)
-            before = held + order.sign * (self._working(owners, order) - counted)
+            before = held + order.sign * (self.working(owners, order) - counted)
             after = before + order.sign * leaves
             comes_down = 0 <= after < before or before < after <= 0
             text = f"{what}: {owners} go from {before} to {after}, beyond {rule.position} of {rule.name}"
@@ -469,7 +502,7 @@ class Accounts:
             used = self.used(rule, owners, at_ns)
             expect(used < rule.rate[0], "I4", f"{what}: message {used + 1} of {rule.rate} of {rule.name}")
 
-    def _working(self, owners: Iterable[str], like: Account) -> Decimal:
+    def working(self, owners: Iterable[str], like: Account) -> Decimal:
         return sum(
             (
                 order.counted
@@ -493,7 +526,7 @@ class Accounts:
         )
         return sent + refused
 
-    def _owners(self, rule: RuleSpec, owner: str) -> frozenset[str]:
+    def owners_of(self, rule: RuleSpec, owner: str) -> frozenset[str]:
         """Whom the rule counts: alone, or all that it binds, those that it counted before and that still hold or work
         something, those whom nothing binds any more, and nobody's account."""
         if not rule.total:
@@ -541,4 +574,5 @@ FOLDS: dict[str, Callable[[Accounts, Any, int], None]] = {
     "halt_changed": Accounts._halt,
     "kill_changed": Accounts._kill,
     "breach_changed": Accounts._breach,
+    "loss_marked": lambda accounts, body, at_ns: accounts.losses.marked(body, at_ns),
 }

@@ -20,11 +20,13 @@ from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.memory import MemoryWriter, Outcome
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
+from crowetrade_agents.runtime.clock import MOST_AHEAD_NS, SystemClock
+from crowetrade_agents.runtime.gateway import JOURNAL_AHEAD_NS
 from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.requests import Query
 from tests.simulation import invariants
-from tests.simulation.accounts import expect
+from tests.simulation.broken import expect
 from tests.simulation.limits import SECOND
 from tests.simulation.venue import SNAPSHOT
 
@@ -52,12 +54,14 @@ class GatewayProcess:
         self.random = random
         self.name = f"gateway-{number}"
         self.alive = True
+        # As the product's: it does not go back while the process runs.
+        self.clock = SystemClock(world.wall, lambda: world.now)
         self.writer = MemoryWriter(world.log)
         recovered, events, self.head = self.writer.recover()
         start = self.head.sequence
         found = books.recover(world.venue_name, recovered, events)
         started = journal_pb2.JournalEvent(
-            at_unix_ns=max(self.wall(), found.at_ns),
+            at_unix_ns=self.wall(),
             session_started=journal_pb2.SessionStarted(pod=self.name, fencing_token=found.fencing_token + 1),
         )
         found.apply(started)
@@ -65,7 +69,8 @@ class GatewayProcess:
         self.state = GatewayState.start(world.settings(self.name), found, start)
         self.token = found.fencing_token
         self.ready = False
-        self.leaving = False
+        # Told to leave; and since it has carried that out.
+        self._told_to_leave = self.leaving = False
         # The engine's time: a clock that went back stands still.
         self.engine_ns = 0
         self._busy = False
@@ -78,11 +83,20 @@ class GatewayProcess:
         self._turn_due = False
         self._watch_ns = 0
         self._appended_ns = self.world.now
+        if found.at_ns - self.wall() > JOURNAL_AHEAD_NS:
+            self.alive = False
+            self.world.trace(self.name, "does not start: the journal is ahead of the clock")
+            return
         self._start(started)
 
     def wall(self) -> int:
-        """The wall clock, which steps."""
-        return self.world.wall()
+        """The process's clock, which follows steps forward alone."""
+        return self.clock.now_ns()
+
+    @property
+    def starts_after_ns(self) -> int:
+        """How long the process waits until its clock has passed the last record of the journal."""
+        return max(self.state.books.at_ns - self.wall(), 0)
 
     def _start(self, started: journal_pb2.JournalEvent) -> None:
         try:
@@ -90,8 +104,29 @@ class GatewayProcess:
         except JournalError as error:
             self.end(f"could not start: {error}")
             return
+        self._become_ready()
+
+    def _become_ready(self) -> None:
+        """Once the clock has passed what the journal says."""
+        if not self.alive:
+            return
+        if wait := self.starts_after_ns:
+            self.world.after(wait, self._become_ready)
+            return
         self.ready = True
         self._watch()
+
+    def clock_is_looked_at(self) -> None:
+        """As each second: a process whose clock was set back leaves."""
+        if self.alive and self.ready and not self._told_to_leave and self.clock.ahead_ns > MOST_AHEAD_NS:
+            self.world.trace(self.name, "leaves: the clock was set back")
+            self.leave()
+
+    def leave(self) -> None:
+        """Ends in order."""
+        self._told_to_leave = True
+        self.put(commands.Leave())
+        self.world.after(2 * SECOND, self.end, "left")
 
     # --- What comes in ----------------------------------------------------------------------------------------------
 
@@ -105,7 +140,7 @@ class GatewayProcess:
 
     def put_kill(self, command: KillCommand) -> None:
         """A kill order goes before whatever waits, and stops what is stored and has not left yet."""
-        if not self.alive:
+        if not self.alive or not self.ready:
             return
         self.world.trace(self.name, command)
         if not self._busy:
@@ -178,7 +213,7 @@ class GatewayProcess:
         due = next_timer_ns(self.state)
         at_ns = self._appended_ns + CONFIRM_NS
         if due is not None:
-            at_ns = min(at_ns, due - self.world.skew)
+            at_ns = min(at_ns, due - (self.wall() - self.world.now))
         at_ns = max(at_ns, self.world.now) + (0 if self.world.wanted.apart else int(self.random.random() * TICK_NS))
         if self._watch_ns <= self.world.now or at_ns < self._watch_ns:
             self._watch_ns = at_ns
@@ -279,6 +314,7 @@ class GatewayProcess:
                 self._step()
                 self._effect(effect)
         quiet = not beside and not todo.events and all(_is_market(command) for command, _ in taken)
+        self.leaving = self.leaving or any(isinstance(command, commands.Leave) for command, _ in taken)
         self._forget(taken)
         self.world.batch_done(self, quiet=quiet)
         if self.inbox:
@@ -309,6 +345,8 @@ class GatewayProcess:
                 self._send_cancel(effect.cancel)
         elif isinstance(effect, effects.SendQuery):
             venue.send(self, Query(effect.cl_ord_id, effect.order_id, effect.instrument))
+        elif isinstance(effect, effects.Count):
+            world.counts[effect.metric, "".join(effect.labels[-1:])] += effect.amount
         elif isinstance(effect, effects.AcceptLogon):
             world.trader_of(effect.strategy).accepted(self, effect.session, effect.snapshot)
 

@@ -6,8 +6,8 @@ I1  The venue's open orders and what is executed of them equal the books, or the
 I2  No order is at the venue, or sent to it, that the journal did not take first, as it was taken.
 I3  Each execution is booked once, to the owner of its order; positions are the sum of executions less busts. Each
     charge on a position is booked once, in parts that sum to it.
-I4  No limit on an order's quantity and notional, on positions, open orders and rates is exceeded by what is sent, by
-    naive sums and by the list of all messages.
+I4  No limit is exceeded by what is sent, by naive sums over the records, the quotes that the gateway was given, and
+    the list of all messages (judge.py, losses.py).
 I5  Nothing new is sent after a halt or a suspension is in force; CLOSE_ONLY reduces; closing is for FLATTEN alone.
 I6  What one strategy sends changes nothing for another one but through shared limits (isolation.py).
 I7  Recovered books equal the live ones, with a snapshot and without.
@@ -16,7 +16,9 @@ I9  When nothing fails any more, no order stays pending or unknown.
 I10 A gateway whose journal takes no more cancels everything that it has open.
 I11, I12 What a gateway acknowledges of a kill order holds at the venue (kills.py).
 I13 A kill order in force survives whatever happens to gateways; it ends or gets softer by the API server alone.
-I14 A breach that was latched does what its action says, whatever happens to gateways, until somebody clears it.
+I14 A breach that was latched does what its action says, whatever happens to gateways, until somebody clears it; a loss
+    above its limit is latched, and a trading day begins when its calendar says so (losses.py).
+I15 What is published is what the accounts say (statuses.py).
 I2 to I5, I13 and I14 are also raised by accounts.py, record by record.
 """
 
@@ -37,7 +39,8 @@ from crowetrade_agents.gateway.status import remaining
 from crowetrade_agents.journal.memory import MemoryLog, MemoryWriter
 from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated.ledger import VenueOrder
-from tests.simulation.accounts import Account, Broken, expect
+from tests.simulation.accounts import Account
+from tests.simulation.broken import Broken, expect
 from tests.simulation.venue import SNAPSHOT
 
 if TYPE_CHECKING:

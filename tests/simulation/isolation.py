@@ -8,7 +8,7 @@ one.
 from __future__ import annotations
 
 from crowetrade.bus.v1 import orders_pb2
-from tests.simulation.accounts import expect
+from tests.simulation.broken import expect
 from tests.simulation.world import Wanted, World
 
 SECONDS = 15

@@ -17,7 +17,7 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.kills import Channel, Kill, KillCommand, Rearm
 from crowetrade_agents.domain.orders import OrderTerms
 from crowetrade_agents.gateway import kill_progress
-from tests.simulation.accounts import expect
+from tests.simulation.broken import expect
 from tests.simulation.limits import DESKS, HARDNESS, SECOND, KillSpec
 
 if TYPE_CHECKING:

@@ -58,7 +58,8 @@ class KillSpec:
 @dataclass(frozen=True)
 class RuleSpec:
     """A RiskLimit; a limit is None where it is not set. `rate`: messages and seconds. `unknown`: it also sets a limit
-    that no gateway knows. `drawdown`: share of capital."""
+    that no gateway knows. Shares of capital: `drawdown`, `loss_per_minute`, `concentration`. `data_age` in seconds,
+    `duplicate_ms` in milliseconds, `collar` in basis points; `hours` names a calendar, `day` a time zone and a time."""
 
     name: str
     strategies: frozenset[str]
@@ -74,6 +75,18 @@ class RuleSpec:
     daily_loss: Decimal | None = None
     drawdown: Decimal | None = None
     on_breach: str = "Block"
+    collar: Decimal | None = None
+    data_age: Decimal | None = None
+    gross: Decimal | None = None
+    net: Decimal | None = None
+    concentration: Decimal | None = None
+    loss_per_minute: Decimal | None = None
+    duplicate_ms: int | None = None
+    order_to_trade: Decimal | None = None
+    self_match: bool = False
+    restricted: frozenset[str] = frozenset()
+    hours: str = ""
+    day: tuple[str, str] | None = None
 
     def binds(self, strategy: str, symbol: str) -> bool:
         """Whether it says anything about such an order."""
@@ -82,6 +95,21 @@ class RuleSpec:
     def covers(self, symbol: str) -> bool:
         """Whether what happens in the symbol counts."""
         return not self.symbols or symbol in self.symbols
+
+    @property
+    def of_losses(self) -> tuple[str, ...]:
+        """Its limits on losses."""
+        limits = {
+            "maxDailyLoss": self.daily_loss,
+            "maxDrawdown": self.drawdown,
+            "maxLossPerMinute": self.loss_per_minute,
+        }
+        return tuple(name for name, value in limits.items() if value is not None)
+
+    @property
+    def has_day(self) -> bool:
+        """Whether it measures something from the beginning of a day."""
+        return bool(self.of_losses) or self.order_to_trade is not None
 
 
 @dataclass(frozen=True)
@@ -165,6 +193,14 @@ def _message(spec: RuleSpec) -> config_pb2.RiskRule:
         "maxPositionQuantity": spec.position,
         "maxDailyLoss": spec.daily_loss,
         "maxDrawdown": spec.drawdown,
+        "maxLossPerMinute": spec.loss_per_minute,
+        "priceCollarBps": spec.collar,
+        "maxDataAgeSeconds": spec.data_age,
+        "maxGrossNotional": spec.gross,
+        "maxNetNotional": spec.net,
+        "maxConcentration": spec.concentration,
+        "duplicateWindowMillis": None if spec.duplicate_ms is None else Decimal(spec.duplicate_ms),
+        "maxOrderToTradeRatio": spec.order_to_trade,
         "maxOrderVolatility": Decimal(1) if spec.unknown else None,
     }
     limits = [
@@ -177,6 +213,15 @@ def _message(spec: RuleSpec) -> config_pb2.RiskRule:
     if spec.rate is not None:
         values = {"count": str(spec.rate[0]), "perSeconds": str(spec.rate[1])}
         limits.append(config_pb2.Limit(name="maxOrderRate", values=values))
+    if spec.self_match:
+        limits.append(config_pb2.Limit(name="selfMatchPrevention", values={"value": "true"}))
+    if spec.restricted:
+        limits.append(
+            config_pb2.Limit(name="restrictedInstruments", values={"value": ",".join(sorted(spec.restricted))})
+        )
+    if spec.hours:
+        limits.append(config_pb2.Limit(name="tradingHours", values={"calendar": spec.hours}))
+    day = None if spec.day is None else config_pb2.TradingDay(time_zone=spec.day[0], starts_at=spec.day[1])
     return config_pb2.RiskRule(
         risk_limit=spec.name,
         uid=f"uid-{spec.name}",
@@ -187,4 +232,5 @@ def _message(spec: RuleSpec) -> config_pb2.RiskRule:
         limits=limits,
         currency="USD",
         on_breach=spec.on_breach,
+        day=day,
     )

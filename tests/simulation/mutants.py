@@ -1,7 +1,8 @@
-"""Faults of the first order path, put back one at a time into a scratch copy of the agents: how many seeds find each?
+"""Faults that were seen, and checks that are left out, one at a time in a scratch copy of the agents: how many seeds
+find each?
 
-`python -m tests.simulation.mutants [--count N] [NAME ...]` prints a table. A fault is a text that stands once in
-a file and what takes its place; a test keeps them so.
+`python -m tests.simulation.mutants [--count N] [--steps N] [NAME ...]` prints a table. A fault is a text that stands
+once in a file and what takes its place; a test keeps them so.
 """
 
 from __future__ import annotations
@@ -226,6 +227,233 @@ MUTANTS = (
         "        closes = closes and (hardest is None or hardest.state not in _SENDS_NOTHING)\n",
         "",
     ),
+    Mutant(
+        "no order is judged by the limit: order quantity",
+        "limits",
+        "risk/limits/max_order_quantity.py",
+        "        if quantity <= value:\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: order notional",
+        "limits",
+        "risk/limits/max_order_notional.py",
+        "            if (worth if rate is ONE else worth * rate) <= value:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: price collar",
+        "limits",
+        "risk/limits/price_collar_bps.py",
+        "        return _refused(value, case.buying, price, touch, rule) if worse else None\n",
+        "        return None\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: order rate",
+        "limits",
+        "risk/limits/max_order_rate.py",
+        "        if case.facts.messages.has_room(owners, symbols, case.now_ns, window_ns, room):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: open orders",
+        "limits",
+        "risk/limits/max_open_orders.py",
+        "        if orders <= may:\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: position",
+        "limits",
+        "risk/limits/max_position_quantity.py",
+        "        if after.copy_abs() <= value or case.approaches_zero(owners):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: gross notional",
+        "limits",
+        "risk/limits/max_gross_notional.py",
+        "        return None if case.approaches_zero(counted.owners) else _refused(value, may, gross, rule)\n",
+        "        return None\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: net notional",
+        "limits",
+        "risk/limits/max_net_notional.py",
+        "        if after.copy_abs() <= may or _approaches_zero(after, case, counted):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: concentration",
+        "limits",
+        "risk/limits/max_concentration.py",
+        "            if worth <= most:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: duplicate orders",
+        "limits",
+        "risk/limits/duplicate_window_millis.py",
+        "        if recent.sent_since(case.fingerprint, owners, since_ns):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: order-to-trade ratio",
+        "limits",
+        "risk/limits/max_order_to_trade_ratio.py",
+        "        if found is not None and not found.is_above(value):\n",
+        "        if found is not None:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: age of quotes",
+        "limits",
+        "risk/limits/max_data_age_seconds.py",
+        "        if mark is not None and 0 <= case.now_ns - mark.received_ns <= value:\n",
+        "        if mark is not None:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: self-match",
+        "limits",
+        "risk/limits/self_match_prevention.py",
+        "        if not value or not case.facts.working.would_match(case.terms):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: restricted instruments",
+        "limits",
+        "risk/limits/restricted_instruments.py",
+        "        if symbol not in value or reduces(case.proposal, case.facts):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: trading hours",
+        "limits",
+        "risk/limits/trading_hours.py",
+        "        if value.is_open(case.now_ns) or reduces(case.proposal, case.facts):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: daily loss",
+        "limits",
+        "risk/limits/max_daily_loss.py",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n"
+        "object.__setattr__(LIMIT, 'compile', lambda value, counted: lambda case: None)\n",
+    ),
+    Mutant(
+        "no breach is found of the limit: daily loss",
+        "limits",
+        "risk/limits/max_daily_loss.py",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\nobject.__setattr__(LIMIT, 'breach', None)\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: drawdown",
+        "limits",
+        "risk/limits/max_drawdown.py",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n"
+        "object.__setattr__(LIMIT, 'compile', lambda value, counted: lambda case: None)\n",
+    ),
+    Mutant(
+        "no breach is found of the limit: drawdown",
+        "limits",
+        "risk/limits/max_drawdown.py",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\nobject.__setattr__(LIMIT, 'breach', None)\n",
+    ),
+    Mutant(
+        "no order is judged by the limit: loss per minute",
+        "limits",
+        "risk/limits/max_loss_per_minute.py",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n"
+        "object.__setattr__(LIMIT, 'compile', lambda value, counted: lambda case: None)\n",
+    ),
+    Mutant(
+        "no breach is found of the limit: loss per minute",
+        "limits",
+        "risk/limits/max_loss_per_minute.py",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\n",
+        "LIMIT: Limit[Decimal] = loss_limit(KIND)\nobject.__setattr__(LIMIT, 'breach', None)\n",
+    ),
+    Mutant(
+        "no breach is found of the limit: order-to-trade ratio",
+        "limits",
+        "risk/limits/max_order_to_trade_ratio.py",
+        "    return _said(value, today(facts, rule, subject), rule)\n",
+        "    return None\n",
+    ),
+    Mutant(
+        "a silent feed is as good as one that speaks",
+        "market data",
+        "risk/preconditions/market_data.py",
+        "    if silent_ns <= MAX_FEED_SILENCE_NS:\n",
+        "    if True:\n",
+    ),
+    Mutant(
+        "orders are sent by crossed quotes",
+        "market data",
+        "risk/preconditions/market_data.py",
+        "    if usable_book(instrument, facts) is not None:\n",
+        "    if True:\n",
+    ),
+    Mutant(
+        "the day of a rule that counts no losses begins with 0",
+        "days",
+        "gateway/breaches.py",
+        "    counts = bool(day) and _counts_losses(watch.rule)\n",
+        "    counts = bool(day)\n",
+    ),
+    Mutant(
+        "a day of the rule's own does not count",
+        "days",
+        "risk/standing.py",
+        "    if rule.days is not None:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "a day begins when the one before is over for a minute",
+        "days",
+        "gateway/breaches.py",
+        "    if second == judging.second:\n",
+        "    if second // 60 == judging.second // 60:\n",
+    ),
+    Mutant(
+        "strategies that work orders and nothing else are not shown",
+        "status",
+        "gateway/status.py",
+        "    listed |= {order.terms.strategy for order in books.open.values()}\n",
+        "",
+    ),
+    Mutant(
+        "a status says nothing of halts",
+        "status",
+        "gateway/status.py",
+        '            blocked_reason="" if blocked is None else _blocked_reason(state),\n',
+        '            blocked_reason="",\n',
+    ),
+    Mutant(
+        "a strategy is said to be stopped while orders work",
+        "status",
+        "gateway/status.py",
+        "    if control.state in (TradingState.ACTIVE, TradingState.CLOSE_ONLY) or state.books.open_of(strategy):\n",
+        "    if control.state in (TradingState.ACTIVE, TradingState.CLOSE_ONLY):\n",
+    ),
+    Mutant(
+        "the last refusal stays the first one",
+        "status",
+        "gateway/books.py",
+        "        if (last.reason, last.risk_limit) != (reason, risk_limit):\n",
+        "        if not last.reason:\n",
+    ),
+    Mutant(
+        "the use of the limit on open orders leaves one out",
+        "status",
+        "risk/limits/max_open_orders.py",
+        "        if orders := sums.valuation.group(owners, rule.symbols).orders:\n",
+        "        if orders := sums.valuation.group(owners, rule.symbols).orders - 1:\n",
+    ),
 )
 
 
@@ -237,7 +465,7 @@ def source(mutant: Mutant) -> str:
     return text
 
 
-def found_by(mutant: Mutant, count: int) -> tuple[int, str]:
+def found_by(mutant: Mutant, count: int, steps: int) -> tuple[int, str]:
     """How many of `count` seeds fail with the fault, and which invariants say so."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "crowetrade_agents"
@@ -252,6 +480,8 @@ def found_by(mutant: Mutant, count: int) -> tuple[int, str]:
             str(FIRST),
             "--count",
             str(count),
+            "--steps",
+            str(steps),
         ]
         environment = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -263,12 +493,13 @@ def main(arguments: list[str]) -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("names", nargs="*")
     wanted = parser.parse_args(arguments)
     print(f"| fault | finding | seeds of {wanted.count} | by |\n|---|---|---|---|")
     for mutant in MUTANTS:
         if not wanted.names or any(name in mutant.name for name in wanted.names):
-            seeds, invariants = found_by(mutant, wanted.count)
+            seeds, invariants = found_by(mutant, wanted.count, wanted.steps)
             print(f"| {mutant.name} | {mutant.finding} | {seeds} | {invariants} |", flush=True)
 
 

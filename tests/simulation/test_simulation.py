@@ -10,9 +10,11 @@ import pytest
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2, orders_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.domain.trading_state import TradingState
+from crowetrade_agents.risk.limits import KNOWN
 from tests.simulation import isolation, mutants
 from tests.simulation.__main__ import attempt, run
-from tests.simulation.accounts import Accounts, Broken, KillInForce, NotSent, Refused
+from tests.simulation.accounts import Accounts, KillInForce, NotSent, Refused
+from tests.simulation.broken import Broken
 from tests.simulation.gateway import GatewayProcess
 from tests.simulation.limits import ConfigSpec, KillSpec, RuleSpec
 from tests.simulation.world import Wanted, World
@@ -20,6 +22,8 @@ from tests.simulation.world import Wanted, World
 FIRST = 20_000
 SEEDS = 200
 STEPS = 1200
+NOT_DRAWN = {"maxConsecutiveRejects", "repeatedExecution"}
+"""Limits that no configuration of the simulation sets."""
 
 
 def test_nothing_breaks_an_invariant() -> None:
@@ -44,16 +48,20 @@ def test_a_seed_repeats_itself() -> None:
 
 
 def test_the_runs_reach_what_they_are_for() -> None:
-    """Every kind of event stands in some journal, and gateways died, were overtaken and came back."""
+    """Every kind of event stands in some journal, every limit that is judged has refused something, and gateways died,
+    were overtaken and came back."""
     kinds: set[str] = set()
+    refused: set[str] = set()
     sessions = 0
     for seed in range(FIRST, FIRST + 25):
         world = World(seed, Wanted(steps=STEPS))
         world.run()
         kinds |= world.accounts.kinds.keys()
+        refused |= {label for metric, label in world.counts if metric == "ORDERS_REFUSED"}
         sessions += len(world.accounts.tokens)
     journaled = {field.name for field in journal_pb2.JournalEvent.DESCRIPTOR.oneofs_by_name["event"].fields}
     assert kinds == journaled
+    assert {limit.reason for limit in KNOWN.values() if limit.name not in NOT_DRAWN} <= refused
     assert sessions > 50
 
 

@@ -150,8 +150,10 @@ class Trader:
             self._on_open(self._cancel)
         elif chance < 0.88:
             self._on_open(self._replace)
-        elif chance < 0.91:
+        elif chance < 0.9:
             self._again()
+        elif chance < 0.91:
+            self._once_more()
         elif chance < 0.96:
             self._send(self._garbage())
         elif chance < 0.98:
@@ -234,6 +236,15 @@ class Trader:
         if self.random.random() < 0.3:
             request.new_order.order_quantity = "1000000"
         self._send(request)
+
+    def _once_more(self) -> None:
+        """The same terms under a new ClOrdID."""
+        if self.sent:
+            request, known = Request(), self.random.choice(list(self.sent.values())[-20:])
+            request.CopyFrom(known.request)
+            request.new_order.cl_ord_id, request.new_order.valid_until_unix_ns = self._next_id(), self._deadline()
+            self.sent[request.new_order.cl_ord_id] = Sent(request, known.instrument)
+            self._send(request)
 
     def _garbage(self) -> Request:
         random, request = self.random, Request()

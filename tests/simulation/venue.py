@@ -9,10 +9,12 @@ names it.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING
 
+from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.venues import port
@@ -20,7 +22,7 @@ from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.exchange import Exchange
 from crowetrade_agents.venues.adapters.simulated.faults import FaultKind
 from crowetrade_agents.venues.adapters.simulated.requests import Cancel, NewOrder, Query, Replace, Request
-from tests.simulation.accounts import expect
+from tests.simulation.broken import expect
 from tests.simulation.limits import SECOND
 
 if TYPE_CHECKING:
@@ -285,6 +287,13 @@ class Venue:
         events = self.exchange.on_quote(book)
         self._answer(events, asked=False)
         self._feed(port.QuoteChanged(self.sequence, book))
+
+    def odd_quote(self, instrument: Instrument) -> None:
+        """The feed says something that cannot be: bid and offer are crossed."""
+        book = self.books[instrument.id.symbol]
+        self.sequence += 1
+        crossed = replace(book, bid_price=book.ask_price, ask_price=book.bid_price)
+        self._feed(port.QuoteChanged(self.sequence, crossed))
 
     def alive(self) -> None:
         """Time passes without a quote."""

@@ -7,7 +7,7 @@ through `steps` events with faults, then through a calm time without any, at who
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,13 +23,17 @@ from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import batch, commands
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.journal.memory import MemoryLog
+from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated.requests import NewOrder, Replace
 from crowetrade_agents.venues.port import VenueFeatures
-from tests.simulation import invariants
-from tests.simulation.accounts import Accounts, NotSent, expect
+from tests.simulation import invariants, statuses
+from tests.simulation.accounts import Accounts, NotSent
+from tests.simulation.broken import expect
 from tests.simulation.gateway import GatewayProcess
+from tests.simulation.hours import BOUNDARIES, DAY, DAYS, HOUR
 from tests.simulation.kills import Kills
 from tests.simulation.limits import HARDNESS, SECOND, ConfigSpec, KillSpec, RuleSpec, compiled
+from tests.simulation.market import Seen
 from tests.simulation.traders import Trader
 from tests.simulation.venue import Venue
 
@@ -39,6 +43,10 @@ NAMES = ("alpha", "alpha-2", "beta", "beta-gamma", "x")
 SYMBOLS = ("EUR-USD", "GBP-USD", "BTC.X", "A")
 TRACE = 60
 CALM_NS = 45 * SECOND
+MOST_AHEAD_NS = 7 * DAY * SECOND
+"""hours.py knows no later day."""
+STATUS_EVERY = 40
+"""Batches between two looks at what is published."""
 CALM_RECORDS = 500
 """More than any calm time needs."""
 
@@ -62,13 +70,18 @@ class World:
         self.seed, self.wanted = seed, wanted
         random = self.random = Random(f"{seed}/world")
         self.now = START
-        self.skew = self.largest_skew = 0
+        self.skew = 0
+        if not wanted.apart and random.random() < 0.5:
+            self.skew = self._until_boundary()
+        self.largest_skew = self.skew
         self.faults = wanted.faults
         self.trading = True
         self.silent_until = 0
         # Instruments in which nobody trades any more.
         self._dry: set[str] = set()
         self.steps = self.commands = 0
+        # By the metric and its last label.
+        self.counts: Counter[tuple[str, str]] = Counter()
         self.quote_ns = SECOND // 5
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
@@ -85,7 +98,8 @@ class World:
         self._settings = self._draw_settings()
         self.specs: dict[str, ConfigSpec] = {}
         said: dict[tuple[str, int], KillSpec | None] = {}
-        self.accounts = Accounts(self.specs, said)
+        multipliers = {item.id.symbol: item.multiplier for item in self.instruments.values()}
+        self.accounts = Accounts(self.specs, said, multipliers)
         self.kills = Kills(self, Random(f"{seed}/kills"), said)
         self.log = MemoryLog()
         self._read = 0
@@ -123,7 +137,8 @@ class World:
         lot = self.random.choice((Decimal(10), Decimal("0.5"), Decimal(1000)))
         minimum = lot * self.random.choice((1, 1, 3))
         tick = self.random.choice((Decimal("0.01"), Decimal("0.00025"), Decimal(5)))
-        return Instrument(InstrumentId(VENUE, symbol), "USD", Decimal(1), tick, lot, minimum)
+        multiplier = self.random.choice((Decimal(1), Decimal(1), Decimal("0.1"), Decimal(50)))
+        return Instrument(InstrumentId(VENUE, symbol), "USD", multiplier, tick, lot, minimum)
 
     def _draw_settings(self) -> dict[str, Any]:
         random = self.random
@@ -215,10 +230,14 @@ class World:
         if symbol in self._dry:
             shown = [instrument.lot_size * 0] * 2
         self.venue.quote(TopOfBook(instrument.id, mid - tick, shown[0], mid + tick, shown[1], self.now))
+        if self.faults and random.random() < 0.01:
+            self.venue.odd_quote(instrument)
         self.after(random.randrange(2 * self.quote_ns) + 1, self._quote, instrument)
 
     def _alive(self) -> None:
         self.venue.alive()
+        for process in self.processes:
+            process.clock_is_looked_at()
         self.after(SECOND, self._alive)
 
     # --- Processes --------------------------------------------------------------------------------------------------
@@ -230,6 +249,15 @@ class World:
         self.processes.append(process)
         self.trace(process.name, f"starts with token {process.token}")
         if process.alive:
+            self.after(process.starts_after_ns, self._started_up, process)
+        else:
+            self.process_ended(process)
+
+    def _started_up(self, process: GatewayProcess) -> None:
+        """The process is told what it needs to know, once its clock has passed the journal."""
+        if process.alive and not process.ready:
+            self.after(SECOND // 10, self._started_up, process)
+        elif process.alive:
             self.after(self.random.randrange(SECOND // 5), self._tell_config, process)
             self.after(self.random.randrange(SECOND // 5), process.connect)
             self.kills.started(process)
@@ -268,6 +296,8 @@ class World:
             return
         at_ns = process.engine_ns = max(process.engine_ns, process.wall(), process.state.books.at_ns)
         found = (_not_sent(command, after, at_ns, todo.events) for command, after in taken)
+        seen = (_seen(command, after, at_ns) for command, after in taken)
+        self.accounts.market.handled((item for item in seen if item is not None), len(todo.events))
         self.accounts.handled((item for item in found if item is not None), len(todo.events))
 
     def batch_done(self, process: GatewayProcess, *, quiet: bool) -> None:
@@ -281,7 +311,13 @@ class World:
         if process.state.books.kills or self.accounts.kills:
             self.kills.look(process)
         invariants.breaches_stay(self, process)
+        if process.token == self.newest_token() and process.quiet:
+            self.accounts.losses.check(process.engine_ns)
+            if process.state.live.configuration.revision == self.accounts.revision:
+                self.accounts.losses.day_is_marked(process.engine_ns)
         self._batches += 1
+        if self._batches % STATUS_EVERY == 0 and process.quiet and process.token == self.newest_token():
+            statuses.check(self, process)
         if self._batches % 16 == 0:
             invariants.is_being_asked_for(process)
         if self._batches % 256 == 0:
@@ -303,7 +339,8 @@ class World:
     _batches = 0
 
     def _tell_config(self, process: GatewayProcess) -> None:
-        process.put(commands.Configure(compiled(self.wanted_config, self._reported)))
+        if process.ready:
+            process.put(commands.Configure(compiled(self.wanted_config, self._reported)))
 
     def configure(self, spec: ConfigSpec) -> None:
         """The operator wants something else from now on."""
@@ -336,14 +373,19 @@ class World:
             unreadable="a word that nobody knows" if 0.04 <= chance < 0.06 else "",
             cleared_halts=frozenset(self.accounts.halts if clears else ()),
             cleared_breaches=frozenset(self.accounts.breaches if clears else ()),
-            capital=self._risked() * 2000,
+            capital=self._capital(),
         )
         self.specs[spec.revision] = spec
         return spec
 
+    def _capital(self) -> Decimal:
+        """Of a strategy: what limits that are shares of it are reached by."""
+        worths = (item.lot_size * self._mids[item.id.symbol] * item.multiplier for item in self.instruments.values())
+        return max(worths) * 20
+
     def _risked(self) -> Decimal:
         """What one lot of the largest instrument makes or loses with one tick."""
-        return max(item.lot_size * item.tick_size for item in self.instruments.values())
+        return max(item.lot_size * item.tick_size * item.multiplier for item in self.instruments.values())
 
     def _draw_rule(self, number: int, calm: bool) -> RuleSpec:
         random, lot = self.random, max(item.lot_size for item in self.instruments.values())
@@ -365,10 +407,32 @@ class World:
             rate=some(0.4, (random.randrange(3, 100), random.choice((1, 1, 5, 60)))),
             unknown=not calm and random.random() < 0.03,
             daily_loss=some(0 if calm else 0.3, self._risked() * random.randrange(5, 200)),
-            drawdown=some(0 if calm else 0.2, Decimal(random.randrange(1, 20)) / 200),
+            drawdown=some(0 if calm else 0.2, Decimal(random.randrange(1, 20)) / 2000),
             on_breach=random.choice(("Alert", "Slow", *HARDNESS)),
             open_orders=some(0.3, random.randrange(1, 20)),
+            **self._draw_more(calm),
         )
+
+    def _draw_more(self, calm: bool) -> dict[str, Any]:
+        """Limits that only some rules have; none while all must come right."""
+        random = self.random
+        lot = max(item.lot_size * self._mids[item.id.symbol] * item.multiplier for item in self.instruments.values())
+        drawn: dict[str, Any] = {
+            "collar": Decimal(random.randrange(1, 100)),
+            "data_age": Decimal(random.randrange(1, 40)) / 10,
+            "gross": lot * random.randrange(5, 80),
+            "net": lot * random.randrange(3, 40),
+            "concentration": Decimal(random.randrange(1, 20)) / 10,
+            "loss_per_minute": Decimal(random.randrange(1, 20)) / 4000,
+            "duplicate_ms": random.choice((200, 2000, 20_000)),
+            "order_to_trade": Decimal(random.randrange(1, 30)),
+            "self_match": True,
+            "restricted": frozenset(random.sample([item.symbol for item in self.instruments], 1)),
+            "hours": random.choice(("XNYS", "XTKS")),
+            "day": random.choice(DAYS),
+        }
+        chances = dict.fromkeys(drawn, 0.12) | {"self_match": 0.08, "restricted": 0.06, "hours": 0.06, "day": 0.3}
+        return {name: value for name, value in drawn.items() if random.random() < chances[name] and not calm}
 
     def _own_rule(self, name: str) -> RuleSpec:
         """Limits of one strategy that depend on nothing but its name."""
@@ -405,10 +469,31 @@ class World:
             self.start_process()
 
     def _clock_steps(self) -> None:
-        step = self.random.choice((-20, -3, -1, 1, 3, 20)) * SECOND + self.random.randrange(SECOND)
+        """By seconds either way, by hours, or to where a session or a day begins or ends. A clock that is set back by
+        more than a moment is put right again: until then no gateway starts."""
+        random = self.random
+        step = random.choice((-20, -3, -1, 1, 3, 20)) * SECOND + random.randrange(SECOND)
+        chance = random.random()
+        if chance < 0.3:
+            far = random.choice((HOUR, DAY)) * SECOND
+            step = random.choice((-far, far, self._until_boundary(), self._until_boundary()))
+            if self.skew + step > MOST_AHEAD_NS:
+                return
+            if step < 0:
+                self.after(random.randrange(SECOND, 6 * SECOND), self._step, -step)
+        self._step(step)
+
+    def _step(self, step: int) -> None:
         self.skew = max(self.skew + step, -START // 2)
         self.largest_skew = max(self.largest_skew, self.skew)
         self.trace("clock", f"steps by {step / SECOND:.3f} s")
+
+    def _until_boundary(self) -> int:
+        """Until shortly before the next time at which a session or a day may begin or end."""
+        wall, midnight = self.wall(), self.wall() // (DAY * SECOND) * DAY
+        next_ones = (edge * SECOND - wall for edge in (*(midnight + edge for edge in BOUNDARIES), midnight + DAY))
+        later = [wait for wait in next_ones if wait > 5 * SECOND]
+        return self.random.choice(later) - self.random.randrange(5 * SECOND) if later else SECOND
 
     def _silence(self) -> None:
         self.silent_until = self.now + self.random.randrange(8 * SECOND)
@@ -421,8 +506,7 @@ class World:
     def _leave(self) -> None:
         process = self.serving()
         if process is not None:
-            process.put(commands.Leave())
-            self.after(2 * SECOND, process.end, "left")
+            process.leave()
 
     def _calm(self) -> None:
         """Nothing goes wrong any more, nobody sends anything, the venue is logged on to again: all comes right."""
@@ -472,6 +556,7 @@ class World:
         invariants.books_equal_venue(self, process)
         invariants.nothing_stays_unknown(self, process)
         invariants.nothing_is_lost(self)
+        statuses.check(self, process)
         invariants.executions_are_the_venues(self)
         invariants.recovered_equals_live(self, process)
         if not self.venue.lost_executions:
@@ -502,6 +587,15 @@ def _not_sent(
             return None
         return NotSent(after, at_ns, command.strategy, orig_cl_ord_id=command.orig_cl_ord_id)
     return None
+
+
+def _seen(command: commands.Command, after: int, at_ns: int) -> Seen | None:
+    """What the command says of the market."""
+    event = command.event if isinstance(command, commands.FromVenue) else None
+    if isinstance(event, port.QuoteChanged):
+        book = event.book
+        return Seen(after, at_ns, book.instrument.symbol, book.bid_price, book.ask_price)
+    return Seen(after, at_ns) if isinstance(event, port.FeedAlive) else None
 
 
 def _sent_id(place: int, events: list[journal_pb2.JournalEvent]) -> str:

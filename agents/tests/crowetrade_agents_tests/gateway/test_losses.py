@@ -360,3 +360,21 @@ def test_a_start_in_another_day_without_a_last_value_counts_from_the_first_that_
     assert restarted.latched == []
     restarted.quote("1.0399")
     assert [name.partition("@")[0] for name in restarted.latched] == ["maxDailyLoss/alpha"]
+
+
+@pytest.mark.parametrize(("mid", "made"), [("1.15", "500"), ("1.05", "-500")], ids=["after a gain", "after a loss"])
+def test_a_limit_on_losses_that_comes_to_a_rule_on_messages_counts_from_then_on(mid: str, made: str) -> None:
+    """Before, nobody added up what was made: neither does that gain make room, nor was that loss the day's."""
+    desk = Desk()
+    ratio = {"maxOrderToTradeRatio": "60"}
+    desk.put(loss_rule(ratio, on_breach="Alert"))
+    desk.trade(1, UNITS)
+    desk.quote(mid)
+    assert desk.books.loss_marks["uid-loss", "alpha"].day_start == ""
+    desk.put(loss_rule({**ratio, "maxDailyLoss": "100"}, on_breach="Alert"))
+    mark = desk.books.loss_marks["uid-loss", "alpha"]
+    assert (mark.day_start, mark.peak) == (made, made)
+    desk.quote(str(Decimal(mid) - Decimal("0.0100")))
+    assert desk.latched == []
+    desk.quote(str(Decimal(mid) - Decimal("0.0101")))
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/alpha"]

@@ -518,7 +518,10 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
         return
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
         return
-    value = watch.ledger.value if day and problem_of(watch, facts) is None else None
+    counts = bool(day) and _counts_losses(watch.rule)
+    # Where nobody adds up what is made, the ledger says nothing: a limit on losses that comes later begins with what is
+    # then.
+    value = watch.ledger.value if counts and problem_of(watch, facts) is None else None
     if baseline.day != day:
         baseline = _next_day(turn, watch, baseline, watch.owners, day)
     elif baseline.day_start is None:
@@ -532,10 +535,10 @@ def _next_day(turn: Turn, watch: Watch, baseline: Baseline, owners: frozenset[st
     """By the last quotes, whatever their age: markets rest while days end. A gateway that has started since has none,
     and begins with what was marked last, so that no loss falls between two days."""
     done = turn.books.tallies.of(owners)
-    known = watch.ledger.was_known(turn.live.marks)
+    last = watch.ledger.value if watch.ledger.was_known(turn.live.marks) else baseline.last
     return baseline._replace(
         day=day,
-        day_start=None if not day else watch.ledger.value if known else baseline.last,
+        day_start=last if day and _counts_losses(watch.rule) else None,
         messages=done.messages,
         executions=done.executions,
         calendar=watch.calendar.name,
@@ -593,7 +596,7 @@ def _mark_peak(turn: Turn, watch: Watch) -> None:
 def _take_high(ledger: Ledger, watches: Iterable[Watch], facts: Facts) -> None:
     """Takes the highest value since the last time into peaks and minutes; one that cannot be believed is no peak."""
     for watch in watches:
-        if problem_of(watch, facts) is None:
+        if _counts_losses(watch.rule) and problem_of(watch, facts) is None:
             watch.rose(facts.now_ns)
     ledger.high = ledger.value
 
