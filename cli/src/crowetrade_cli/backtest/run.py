@@ -68,17 +68,16 @@ def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | N
     collector.sample(backtest, span.from_ns)
     length = span.to_ns - span.from_ns
     step_ns = min(length // SAMPLES + 1, _DAY_NS)
-    due_ns, events, at_ns, sampled_ns = span.from_ns + step_ns, 0, span.from_ns, span.from_ns
-    for at_ns in backtest.run():
-        events += 1
+    due_ns, events, looked, at_ns = span.from_ns + step_ns, 0, 0, span.from_ns
+    for at_ns, handled in backtest.run():
+        events += handled
         if at_ns >= due_ns:
             collector.sample(backtest, at_ns)
-            sampled_ns = at_ns
             due_ns += ((at_ns - due_ns) // step_ns + 1) * step_ns
-        if progress is not None and not events % _EVENTS_PER_LOOK:
+        if progress is not None and events - looked >= _EVENTS_PER_LOOK:
+            looked = events
             progress((at_ns - span.from_ns) / length)
-    if at_ns > sampled_ns:
-        collector.sample(backtest, at_ns)
+    collector.sample(backtest, at_ns)
     return Result(
         strategies=tuple(_strategy(backtest, collector, one) for one in backtest.strategies),
         instruments={

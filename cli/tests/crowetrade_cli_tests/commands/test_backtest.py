@@ -34,6 +34,7 @@ FIRST_NS = 1_483_315_200_000_000_000  # 2017-01-02
 QUOTES = 400
 SECONDS = 60
 PAIR = ("free", "charged")
+SAME_TIMES = {"EUR-USD": "q.csv", "OTHER": "o.csv"}
 NUMBERS = ("quantity", "price", "fee")
 
 VENUE = change(
@@ -155,6 +156,41 @@ def test_pnl_is_what_the_fills_brought_and_what_is_held_is_worth(desk: Path, run
     assert Decimal(total["pnl"]) == pnl
     assert f"{pnl:,.2f} USD" in ended.out
     assert "<!doctype html>" in (desk / "out" / "report.html").read_text().lower()
+
+
+def test_every_instrument_of_a_time_counts_with_what_it_traded_then(desk: Path, run: Run) -> None:
+    """Two instruments whose rows come at the same times: what is held is looked at when both have come."""
+    rows = (desk / "data" / "waves" / "q.csv").read_text().splitlines()
+    turned = [rows[0]]
+    for number, row in enumerate(rows[1:]):
+        bid = 1.3 + 0.008 * math.sin(number / 4 + 2)
+        turned.append(f"{row.split(',')[0]},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
+    (desk / "data" / "waves" / "o.csv").write_text("\n".join(turned) + "\n")
+    venue = change(
+        VENUE, "spec.instruments", [{**VENUE["spec"]["instruments"][0], "symbol": name} for name in SAME_TIMES]
+    )
+    files = [{"symbol": name, "configMap": {"name": "waves", "key": key}} for name, key in SAME_TIMES.items()]
+    other = change(change(STRATEGY, "metadata.name", "other"), "spec.instruments.0.symbol", "OTHER")
+    write(desk, change(venue, "spec.simulated.data", files), other)
+
+    assert run("backtest", "manifests", "--to", "2017-01-04", "--out", "out").code == 0
+
+    samples = pq.read_table(desk / "out" / "holdings.parquet")
+    marks = samples.set_column(0, "at_ns", samples["at"].cast(pa.int64())).to_pylist()
+    traded = fills("out")
+    assert {row["symbol"] for row in traded} == set(SAME_TIMES)
+    latency_ns = VENUE["spec"]["simulated"]["latency"]["orderMillis"] * 1_000_000
+    for row in marks[len(SAME_TIMES) :]:
+        until_then = [
+            one for one in traded if one["symbol"] == row["symbol"] and one["at_ns"] <= row["at_ns"] + latency_ns
+        ]
+        signed = [one["quantity"] if one["side"] == "Buy" else -one["quantity"] for one in until_then]
+        paid = sum((q * one["price"] + one["fee"] for q, one in zip(signed, until_then, strict=True)), Decimal(0))
+        assert (row["position"], row["cash"]) == (sum(signed, Decimal(0)), -paid)
+        place = (row["at_ns"] - FIRST_NS) // HOUR_NS
+        source = rows if row["symbol"] == "EUR-USD" else turned
+        bid, ask = (Decimal(source[place + 1].split(",")[column]) for column in (1, 3))
+        assert row["mark"] == (bid + ask) / 2
 
 
 def test_what_a_position_is_charged_counts(desk: Path, run: Run) -> None:
