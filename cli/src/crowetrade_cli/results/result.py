@@ -253,7 +253,8 @@ class Result:
     """One run over history. `holdings` is what Holdings.table returns; `instruments` is keyed by venue and symbol.
 
     `starts_ns` are the times, in order, at which every strategy began flat: that of the start, and in runs that were
-    joined that of each part.
+    joined that of each part. `fills_by_part` is how many of the fills each of these parts has, empty where there is one
+    part: by its time a fill may lie in the next part, because its order took its latency.
     """
 
     strategies: tuple[StrategyFacts, ...]
@@ -270,6 +271,7 @@ class Result:
     events: int
     wall_seconds: float
     starts_ns: tuple[int, ...] = field(default=())
+    fills_by_part: tuple[int, ...] = field(default=())
 
     @property
     def model_failure(self) -> str:

@@ -226,6 +226,18 @@ def test_a_range_of_time_is_all_that_is_traded(desk: Path, run: Run) -> None:
         assert "24 events" in run("backtest", "manifests", "--to", last_day).out
 
 
+def test_the_last_quote_counts_though_it_takes_its_latency(desk: Path, run: Run) -> None:
+    write(desk, change(VENUE, "spec.simulated.latency", {"orderMillis": 5, "marketDataMillis": 50}))
+    assert f"{QUOTES} events" in run("backtest", "manifests", "--out", "out").out
+    facts = json.loads((desk / "out" / "run.json").read_text())
+    assert facts["data"][0]["rows"] == QUOTES
+    assert facts["last_ns"] == FIRST_NS + (QUOTES - 1) * HOUR_NS + 50_000_000
+    # With an end what has arrived before it counts.
+    ended = run("backtest", "manifests", "--to", "2017-01-02T05:00:00.010", "--out", "out")
+    assert "5 events" in ended.out
+    assert json.loads((desk / "out" / "run.json").read_text())["data"][0]["rows"] == 5
+
+
 @pytest.mark.parametrize(
     ("option", "text", "events"),
     [

@@ -41,7 +41,7 @@ class Backtest:
         from_ns: int,
         to_ns: int,
     ) -> None:
-        """Events of venue time `from_ns` up to and without `to_ns`."""
+        """Events of venue time `from_ns` on that arrive before `to_ns`."""
         self.clock = VirtualClock()
         self._to_ns = to_ns
         self.clock.advance(min(_first_ns(history, from_ns) for history, _ in venues))
