@@ -541,6 +541,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "what the model refuses": (("--set", f"{FAST}=9"), 1, "fast (9) must be less than slow (5)"),
     "folds of nothing to choose from": (("--folds", "3"), 2, "name a field with several values by --set"),
     "a metric that is none": (("--metric", "luck"), 2, "'luck' is no metric to sort by"),
+    "a folder below a file": (("--out", "manifests/strategy-ema.yaml/out"), 2, "is a file: --out takes a folder"),
     "a folder of something else": (("--out", "manifests"), 2, "which no backtest wrote"),
 }
 

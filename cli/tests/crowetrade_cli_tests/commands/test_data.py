@@ -199,6 +199,8 @@ REFUSED = {
     "no rows": ("time,price\n", COLUMNS, "data.csv: no rows of trades; name a file with market data"),
     "a member of no archive": (TRADES, ("--member", "x"), "data.csv is not a zip archive: leave --member out"),
     "an encoding that is none": (TRADES, ("--encoding", "utf-99"), "--encoding utf-99 is not known: write utf-8"),
+    "a separator of another alphabet": ("time¦price\n", ("--separator", "¦"), "--separator '¦' is none: write one"),
+    "a quote as separator": (TRADES, ("--separator", '"'), "is none: write one character of ASCII that is no quote"),
     "an encoding of no text": (TRADES, ("--encoding", "hex"), "--encoding hex is not known: write utf-8"),
     "JSON without end": ("[" * 100_000, ("--from", "coinbase-candles-json"), "is not readable JSON: it is nested too"),
 }

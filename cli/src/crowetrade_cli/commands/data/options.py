@@ -76,8 +76,8 @@ def read_options(
     _one_of("--decimal", decimal_mark, tuple(MARKS))
     _one_of("--side", side, ("bid", "ask"))
     separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
-    if len(separator) > 1:
-        raise WrongUse(f"--separator {separator!r} is not one character: write it, or tab")
+    if len(separator) > 1 or not separator.isascii() or (separator and separator in '"\r\n'):
+        raise WrongUse(f"--separator {separator!r} is none: write one character of ASCII that is no quote, or tab")
     return ReadOptions(
         columns=parse_columns(columns),
         time_format=time_format,
