@@ -158,39 +158,53 @@ def test_pnl_is_what_the_fills_brought_and_what_is_held_is_worth(desk: Path, run
     assert "<!doctype html>" in (desk / "out" / "report.html").read_text().lower()
 
 
-def test_every_instrument_of_a_time_counts_with_what_it_traded_then(desk: Path, run: Run) -> None:
-    """Two instruments whose rows come at the same times: what is held is looked at when both have come."""
-    rows = (desk / "data" / "waves" / "q.csv").read_text().splitlines()
-    turned = [rows[0]]
-    for number, row in enumerate(rows[1:]):
+def with_another_instrument(desk: Path, currency: str = "USD") -> None:
+    """OTHER with rows at the times of EUR-USD, and a strategy that trades it, whose capital is in its currency."""
+    turned = ["ts_ns,bid_px,bid_sz,ask_px,ask_sz"]
+    for number in range(QUOTES):
         bid = 1.3 + 0.008 * math.sin(number / 4 + 2)
-        turned.append(f"{row.split(',')[0]},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
+        turned.append(f"{FIRST_NS + number * HOUR_NS},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
     (desk / "data" / "waves" / "o.csv").write_text("\n".join(turned) + "\n")
-    venue = change(
-        VENUE, "spec.instruments", [{**VENUE["spec"]["instruments"][0], "symbol": name} for name in SAME_TIMES]
-    )
+    (instrument,) = VENUE["spec"]["instruments"]
+    declared = [instrument, {**instrument, "symbol": "OTHER", "currency": currency}]
     files = [{"symbol": name, "configMap": {"name": "waves", "key": key}} for name, key in SAME_TIMES.items()]
     other = change(change(STRATEGY, "metadata.name", "other"), "spec.instruments.0.symbol", "OTHER")
-    write(desk, change(venue, "spec.simulated.data", files), other)
+    write(
+        desk,
+        change(change(VENUE, "spec.instruments", declared), "spec.simulated.data", files),
+        change(other, "spec.capital.currency", currency),
+    )
 
+
+def test_every_instrument_of_a_time_counts_with_what_it_traded_then(desk: Path, run: Run) -> None:
+    """Two instruments whose rows come at the same times: what is held is looked at when both have come."""
+    with_another_instrument(desk)
     assert run("backtest", "manifests", "--to", "2017-01-04", "--out", "out").code == 0
-
+    recorded = {name: (desk / "data" / "waves" / key).read_text().splitlines()[1:] for name, key in SAME_TIMES.items()}
     samples = pq.read_table(desk / "out" / "holdings.parquet")
-    marks = samples.set_column(0, "at_ns", samples["at"].cast(pa.int64())).to_pylist()
+    looks = samples.set_column(0, "at_ns", samples["at"].cast(pa.int64())).to_pylist()
     traded = fills("out")
     assert {row["symbol"] for row in traded} == set(SAME_TIMES)
     latency_ns = VENUE["spec"]["simulated"]["latency"]["orderMillis"] * 1_000_000
-    for row in marks[len(SAME_TIMES) :]:
+    for row in looks[len(SAME_TIMES) :]:
         until_then = [
             one for one in traded if one["symbol"] == row["symbol"] and one["at_ns"] <= row["at_ns"] + latency_ns
         ]
         signed = [one["quantity"] if one["side"] == "Buy" else -one["quantity"] for one in until_then]
         paid = sum((q * one["price"] + one["fee"] for q, one in zip(signed, until_then, strict=True)), Decimal(0))
         assert (row["position"], row["cash"]) == (sum(signed, Decimal(0)), -paid)
-        place = (row["at_ns"] - FIRST_NS) // HOUR_NS
-        source = rows if row["symbol"] == "EUR-USD" else turned
-        bid, ask = (Decimal(source[place + 1].split(",")[column]) for column in (1, 3))
-        assert row["mark"] == (bid + ask) / 2
+        _, bid, _, ask, _ = recorded[row["symbol"]][(row["at_ns"] - FIRST_NS) // HOUR_NS].split(",")
+        assert row["mark"] == (Decimal(bid) + Decimal(ask)) / 2
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", "2")])
+def test_strategies_of_two_currencies_are_not_ranked_by_one_of_them(
+    desk: Path, run: Run, folds: tuple[str, ...]
+) -> None:
+    with_another_instrument(desk, "EUR")
+    ended = run("backtest", "manifests", "--set", f"{FAST}=1..2", *folds)
+    assert (ended.code, "the strategies' capital is in EUR and USD" in ended.err) == (2, True), ended.err
+    assert run("backtest", "manifests").code == 0
 
 
 def test_what_a_position_is_charged_counts(desk: Path, run: Run) -> None:
