@@ -65,8 +65,8 @@ class Runner:
         for one in candidates:
             if len(found := currencies_of(one.plan)) > 1:
                 raise WrongUse(
-                    f"the strategies' capital is in {' and '.join(found)}, and no figure by which runs could be ranked is "
-                    "of all of them: give it the strategies of one currency"
+                    f"the strategies' capital is in {' and '.join(found)}, and no figure to rank runs by is of "
+                    "all of them: give it the strategies of one currency"
                 )
         recordings.read([one.plan for one in candidates])
         self._candidates = candidates
