@@ -201,6 +201,9 @@ REFUSED = {
     "an encoding that is none": (TRADES, ("--encoding", "utf-99"), "--encoding utf-99 is not known: write utf-8"),
     "a separator of another alphabet": ("time¦price\n", ("--separator", "¦"), "--separator '¦' is none: write one"),
     "a quote as separator": (TRADES, ("--separator", '"'), "is none: write one character of ASCII that is no quote"),
+    "a line break in columns": (TRADES, ("--columns", 'time="a\nb'), "cannot be read (new-line character"),
+    "all lines skipped": (TRADES, (*COLUMNS, "--skip-lines", "5"), "--skip-lines 5 leaves nothing of data.csv"),
+    "no text": ("time,price\n1704067200,1\0\n", COLUMNS, "data.csv is not text: write its encoding"),
     "an encoding of no text": (TRADES, ("--encoding", "hex"), "--encoding hex is not known: write utf-8"),
     "JSON without end": ("[" * 100_000, ("--from", "coinbase-candles-json"), "is not readable JSON: it is nested too"),
 }
@@ -225,6 +228,7 @@ def test_damaged_files_are_named(run: Run, tmp_path: Path) -> None:
         "b.zip": b"PK\x03\x04 nonsense",
         "c.zst": pyarrow.compress(KLINES.encode() * 100, codec="zstd", asbytes=True)[:-20],
         "d.parquet": b"PAR1 nonsense",
+        "f.parquet": b"PAR1" + bytes(range(16, 200)) + b"\x10\0\0\0PAR1",
         "e.csv": TRADES.encode() + b"\xff\xfe\xff\n",
         "14h_ticks.bi5": b"\x5d\x00\x00 nonsense",
     }

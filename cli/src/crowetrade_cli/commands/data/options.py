@@ -119,7 +119,11 @@ def parse_columns(text: str) -> dict[str, str]:
     columns: dict[str, str] = {}
     # Quotes around the value alone are moved around the whole pair, where csv understands them.
     quoted = re.sub(r'(^|,)\s*([^,="]+)="((?:[^"]|"")*)"', r'\1"\2=\3"', text)
-    for pair in next(csv.reader([quoted]), []):
+    try:
+        pairs = next(csv.reader([quoted]), [])
+    except csv.Error as error:
+        raise WrongUse(f"--columns {text!r} cannot be read ({error}): write pairs as time=Date,close=Close") from error
+    for pair in pairs:
         name, equals, source = pair.partition("=")
         if not equals or not name.strip() or not source.strip():
             raise WrongUse(f'--columns has {pair!r}: write pairs as time=Date,close="Adj Close"')

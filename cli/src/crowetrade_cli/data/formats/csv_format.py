@@ -163,14 +163,19 @@ class OfTable:
         return self.table.found
 
 
-def csv_reader(
-    kind: str, columns: Mapping[str, Column], names: tuple[str, ...], sample: Sample, options: ReadOptions
-) -> CsvReader:
-    """A reader of a file whose columns have these names."""
+def refuse_no_text(sample: Sample) -> None:
+    """Raises Failed for a file that is no text."""
     if sample.encoding is None:
         raise Failed(
             f"{sample.source.shown} is not text: write its encoding with --encoding, or its format with --from"
         )
+
+
+def csv_reader(
+    kind: str, columns: Mapping[str, Column], names: tuple[str, ...], sample: Sample, options: ReadOptions
+) -> CsvReader:
+    """A reader of a file whose columns have these names."""
+    refuse_no_text(sample)
     if options.side:
         raise WrongUse("--side is for files with bars of bids and asks, this is none: leave it out")
     if options.price_digits is not None:

@@ -81,7 +81,9 @@ class _ParquetReader:
                     yield self._part(batch, row)
                     row += batch.num_rows
         except (pyarrow.ArrowException, OSError) as error:
-            raise Failed(f"{self.source.shown} is not readable Parquet: {error}; write the file again") from error
+            raise Failed(
+                f"{self.source.shown} is not readable Parquet: {_one_line(error)}; write the file again"
+            ) from error
 
     def _part(self, batch: pyarrow.RecordBatch, first_row: int) -> Part:
         fields = {name: (name, _field(self.kind, name, batch.column(name))) for name in self.names}
@@ -98,6 +100,11 @@ def _field(kind: str, name: str, column: pyarrow.Array) -> Field:
         return Field(texts, texts)
     numbers = read_numbers(pyarrow.compute.fill_null(texts, ""))
     return Field(numbers.values, numbers.texts, numbers.wrong, numbers.why)
+
+
+def _one_line(error: Exception) -> str:
+    """What Arrow says, without the ends of its lines."""
+    return " ".join(str(error).split())
 
 
 def _is_whole(kind: pyarrow.DataType) -> bool:
@@ -126,7 +133,9 @@ class _Parquet:
         try:
             schema = pyarrow.parquet.read_schema(sample.source.path)
         except (pyarrow.ArrowException, OSError) as error:
-            raise Failed(f"{sample.source.shown} is not readable Parquet: {error}; write the file again") from error
+            raise Failed(
+                f"{sample.source.shown} is not readable Parquet: {_one_line(error)}; write the file again"
+            ) from error
         names = schema.names
         kind = kind_of(set(names))
         if kind is None:

@@ -199,6 +199,11 @@ def read(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> 
     return [tapes[key] for key in keys if key in tapes]
 
 
+def _one_line(error: Exception) -> str:
+    """What Arrow says of a file, without the ends of its lines."""
+    return " ".join(str(error).split())
+
+
 def _by_path(recordings: Sequence[Recording]) -> dict[Path, list[Recording]]:
     grouped: dict[Path, list[Recording]] = {}
     for recording in recordings:
@@ -281,7 +286,7 @@ def _column_names(source: _Source) -> list[str]:
             with source.open() as file:
                 return list(pyarrow.parquet.read_schema(file).names)
         except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(f"{path.name} is not readable Parquet: {error}; write the file again") from error
+            raise DataError(f"{path.name} is not readable Parquet: {_one_line(error)}; write the file again") from error
     try:
         with source.open() as file:
             start = file.read(4)
@@ -326,7 +331,9 @@ def _parquet_batches(source: _Source, columns: list[str]) -> Iterator[dict[str, 
                 if batch.num_rows:
                     yield {name: batch.column(name) for name in columns}
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{source.path.name} is not readable Parquet: {error}; write the file again") from error
+        raise DataError(
+            f"{source.path.name} is not readable Parquet: {_one_line(error)}; write the file again"
+        ) from error
 
 
 def _csv_batches(source: _Source, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
