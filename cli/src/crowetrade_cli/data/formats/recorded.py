@@ -102,9 +102,9 @@ def _field(kind: str, name: str, column: pyarrow.Array) -> Field:
     return Field(numbers.values, numbers.texts, numbers.wrong, numbers.why)
 
 
-def _one_line(error: Exception) -> str:
-    """What Arrow says, without the ends of its lines."""
-    return " ".join(str(error).split())
+def _unreadable(source: Input, error: Exception) -> Failed:
+    """What Arrow says has ends of lines."""
+    return Failed(f"{source.shown} is not readable Parquet: {' '.join(str(error).split())}; write the file again")
 
 
 def _is_whole(kind: pyarrow.DataType) -> bool:

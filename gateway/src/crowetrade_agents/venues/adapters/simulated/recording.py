@@ -199,11 +199,6 @@ def read(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> 
     return [tapes[key] for key in keys if key in tapes]
 
 
-def _one_line(error: Exception) -> str:
-    """What Arrow says of a file, without the ends of its lines."""
-    return " ".join(str(error).split())
-
-
 def _by_path(recordings: Sequence[Recording]) -> dict[Path, list[Recording]]:
     grouped: dict[Path, list[Recording]] = {}
     for recording in recordings:
@@ -286,7 +281,7 @@ def _column_names(source: _Source) -> list[str]:
             with source.open() as file:
                 return list(pyarrow.parquet.read_schema(file).names)
         except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(f"{path.name} is not readable Parquet: {_one_line(error)}; write the file again") from error
+            raise _unreadable_parquet(path, error) from error
     try:
         with source.open() as file:
             start = file.read(4)
@@ -372,6 +367,11 @@ def _csv_rows(source: _Source) -> Generator[list[str], None, None]:
 
 def _texts(rows: list[list[str]], places: list[tuple[str, int]]) -> dict[str, pyarrow.Array]:
     return {name: pyarrow.array([row[place] or None for row in rows], pyarrow.string()) for name, place in places}
+
+
+def _unreadable_parquet(path: Path, error: Exception) -> DataError:
+    """What Arrow says has ends of lines."""
+    return DataError(f"{path.name} is not readable Parquet: {' '.join(str(error).split())}; write the file again")
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
