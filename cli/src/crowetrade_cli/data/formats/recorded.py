@@ -81,9 +81,7 @@ class _ParquetReader:
                     yield self._part(batch, row)
                     row += batch.num_rows
         except (pyarrow.ArrowException, OSError) as error:
-            raise Failed(
-                f"{self.source.shown} is not readable Parquet: {_one_line(error)}; write the file again"
-            ) from error
+            raise _unreadable(self.source, error) from error
 
     def _part(self, batch: pyarrow.RecordBatch, first_row: int) -> Part:
         fields = {name: (name, _field(self.kind, name, batch.column(name))) for name in self.names}
@@ -133,9 +131,7 @@ class _Parquet:
         try:
             schema = pyarrow.parquet.read_schema(sample.source.path)
         except (pyarrow.ArrowException, OSError) as error:
-            raise Failed(
-                f"{sample.source.shown} is not readable Parquet: {_one_line(error)}; write the file again"
-            ) from error
+            raise _unreadable(sample.source, error) from error
         names = schema.names
         kind = kind_of(set(names))
         if kind is None:

@@ -326,9 +326,7 @@ def _parquet_batches(source: _Source, columns: list[str]) -> Iterator[dict[str, 
                 if batch.num_rows:
                     yield {name: batch.column(name) for name in columns}
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"{source.path.name} is not readable Parquet: {_one_line(error)}; write the file again"
-        ) from error
+        raise _unreadable_parquet(source.path, error) from error
 
 
 def _csv_batches(source: _Source, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
