@@ -534,6 +534,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a range beyond numbers": (("--set", f"{FAST}=0..1e999999/1e-999999"), 2, "a range is of numbers"),
     "a step that adds nothing": (("--set", f"{FAST}=1e70..1.1e70/1e68,1e90..1e90/1"), 2, "is too small beside"),
     "a time finer than a nanosecond": (("--to", "2017-01-02T05:00:00.0000000001"), 2, "is no time"),
+    "a value that is empty": (("--set", f"{FAST}=3,"), 2, "has a value that is empty: write one between all commas"),
     "a range of words": (("--set", f"{FAST}=a..b"), 2, "a range is of numbers"),
     "a range that goes down": (("--set", f"{FAST}=8..3"), 2, "goes up by a step above 0"),
     "too many": (("--set", f"{FAST}=1..20000"), 2, "more than 10000 values"),
