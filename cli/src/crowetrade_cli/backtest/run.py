@@ -137,5 +137,6 @@ def _data(history: History, span: Range) -> list[DataFile]:
         symbols = [recording.symbol] if recording.symbol else [symbol for symbol in listed if symbol not in same]
         to_ns = span.to_ns - history.spec.market_data_latency_ns
         rows = sum(history.replay.rows(recording.path, symbol, span.from_ns, to_ns) for symbol in symbols)
-        found.append(DataFile(venue, recording.symbol, name, of_file(recording.path), rows))
+        left_out = sum(history.replay.left_out(recording.path, symbol) for symbol in symbols)
+        found.append(DataFile(venue, recording.symbol, name, of_file(recording.path), rows, left_out))
     return found

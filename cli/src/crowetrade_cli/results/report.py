@@ -104,6 +104,14 @@ def warnings_of(result: Result, metrics: RunMetrics) -> list[str]:
                 f"{names[facts.id]} was charged {money(facts.charges)} for what it held (funding and rollover): that "
                 "is in PnL and not in Fees, which are those of executions."
             )
+    left_out = [
+        f"{file.left_out:,} rows of {file.name}{f' ({file.symbol})' if file.symbol else ''} are no market and were left "
+        "out: a bid above its offer, or a price or size of a trade that is not above 0."
+        for file in result.data
+        if file.left_out
+    ]
+    # The tests of folds are over the same files.
+    sentences += dict.fromkeys(left_out)
     elsewhere = [
         f"{names[row.strategy or '']} {money(value)} {currency}"
         for row in metrics.strategies

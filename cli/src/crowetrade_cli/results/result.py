@@ -220,13 +220,15 @@ class StrategyFacts:
 @dataclass(frozen=True, slots=True)
 class DataFile:
     """A recording that was replayed. `name` is that of the manifest; `rows` are its events inside the range of the run:
-    of recorded depth one per time."""
+    of recorded depth one per time. `left_out` are the rows of all of it that cannot be traded with.
+    """
 
     venue: str
     symbol: str
     name: str
     sha256: str
     rows: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

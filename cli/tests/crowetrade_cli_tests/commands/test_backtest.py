@@ -240,6 +240,20 @@ def test_a_range_of_time_is_all_that_is_traded(desk: Path, run: Run) -> None:
         assert "24 events" in run("backtest", "manifests", "--to", last_day).out
 
 
+def test_rows_that_are_no_market_are_counted(desk: Path, run: Run) -> None:
+    recording = desk / "data" / "waves" / "q.csv"
+    rows = recording.read_text().splitlines()
+    at_ns = rows[9].split(",")[0]
+    recording.write_text("\n".join([*rows[:9], f"{at_ns},-1.1,5,1.2,5", f"{at_ns},1.3,5,1.2,5", *rows[9:]]) + "\n")
+    sentence = "2 rows of waves/q.csv (EUR-USD) are no market and were left out: a bid above its offer"
+    ended = run("backtest", "manifests", "--out", "out")
+    assert (ended.code, f"{QUOTES} events" in ended.out) == (0, True)
+    assert sentence in " ".join(ended.out.split())
+    assert sentence in (desk / "out" / "report.html").read_text()
+    folds = run("backtest", "manifests", "--set", f"{FAST}=1..2", "--folds", "2", "--metric", "pnl")
+    assert " ".join(folds.out.split()).count(sentence) == 1
+
+
 def test_the_last_quote_counts_though_it_takes_its_latency(desk: Path, run: Run) -> None:
     write(desk, change(VENUE, "spec.simulated.latency", {"orderMillis": 5, "marketDataMillis": 50}))
     assert f"{QUOTES} events" in run("backtest", "manifests", "--out", "out").out
