@@ -105,8 +105,8 @@ def warnings_of(result: Result, metrics: RunMetrics) -> list[str]:
                 "is in PnL and not in Fees, which are those of executions."
             )
     left_out = [
-        f"{file.left_out:,} rows of {file.name}{f' ({file.symbol})' if file.symbol else ''} are no market and were left "
-        "out: a bid above its offer, or a price or size of a trade that is not above 0."
+        f"{file.left_out:,} rows of {file.name}{f' ({file.symbol})' if file.symbol else ''} are no market and were "
+        "left out: a bid above its offer, or a price or size of a trade that is not above 0."
         for file in result.data
         if file.left_out
     ]
