@@ -107,7 +107,7 @@ def _unreadable(source: Input, error: Exception) -> Failed:
 
 def _is_whole(kind: pyarrow.DataType) -> bool:
     is_text = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
-    return is_text or pyarrow.types.is_integer(kind) or pyarrow.types.is_null(kind)
+    return bool(is_text or pyarrow.types.is_integer(kind) or pyarrow.types.is_null(kind))
 
 
 def _plain(column: pyarrow.Array) -> pyarrow.Array:
