@@ -1,6 +1,7 @@
 """Three servers of NATS as the chart makes them: its own ConfigMap and the environment of its StatefulSet, rendered.
 
-Each server has an address of its own on the loopback, as pods have, and the name of their Service leads to all.
+Each server has an address of its own on the loopback, as pods have, and names lead to it as the headless Service of the
+StatefulSet makes them.
 """
 
 from __future__ import annotations
@@ -70,17 +71,24 @@ class SecuredCluster(SecuredBus):
         (self.container,) = stateful["spec"]["template"]["spec"]["containers"]
         for name, text in config["data"].items():
             (self.folder / name).write_text(text)
+        (self.folder / "resolv.conf").write_text(f"nameserver {self.network}.254\noptions timeout:1 attempts:1\n")
 
-    def _hosts_of(self, number: int) -> Path:
-        """What the names lead to for one: the Service to the others alone. nats-server tries one address of them, and a
-        route that has led to itself no more."""
-        others = [self.address_of(other) for other in range(SERVERS) if other != number]
-        path = self.folder / f"hosts-{number}"
-        path.write_text("127.0.0.1 localhost\n" + "".join(f"{other} nats.{SYSTEM}.svc\n" for other in others))
-        return path
+    def know(self, number: int, *others: int) -> None:
+        """To which servers names lead for one, as the DNS of its node knows pods that have an address; may change while
+        it runs."""
+        names = {other: f"{NATS.dns_name} nats-{other}.{NATS.dns_name}" for other in others}
+        lines = [f"{self.address_of(other)} {name}\n" for other, name in names.items()]
+        # Written in place: the server has mounted this very file.
+        self._hosts(number).write_text("127.0.0.1 localhost\n" + "".join(lines))
+
+    def _hosts(self, number: int) -> Path:
+        return self.folder / f"hosts-{number}"
 
     def start_server(self, number: int, identity: IdentityName = NATS, config: str = "nats.conf") -> None:
-        """Starts one, with what it has stored and the chart's configuration, or another one of the folder."""
+        """Starts one, with what it has stored and the chart's configuration, or another one of the folder. It knows all
+        names unless it has been told otherwise."""
+        if not self._hosts(number).exists():
+            self.know(number, *range(SERVERS))
         files, address = self.directory(identity), self.address_of(number)
         given = {item["name"]: str(item["value"]) for item in self.container["env"] if "value" in item}
         environment = given | {
@@ -95,7 +103,13 @@ class SecuredCluster(SecuredBus):
         binary = Path(sys.executable).parent / "nats-server"
         # A pod has one address, and this machine has many.
         own = ["-a", address, "--cluster_listen", f"nats://{address}:6222", "--cluster_advertise", f"{address}:6222"]
-        command = [*_with_hosts(self._hosts_of(number)), str(binary), "-c", str(self.folder / config), *own]
+        command = [
+            *_with_names(self._hosts(number), self.folder / "resolv.conf"),
+            str(binary),
+            "-c",
+            str(self.folder / config),
+            *own,
+        ]
         self.servers[number] = Process(f"nats-{number}", command, self.folder, environment)
 
     def wait_ready(self, number: int) -> None:
@@ -130,10 +144,11 @@ class SecuredCluster(SecuredBus):
         return int(found[0]["state"]["messages"]) if found else 0
 
 
-def _with_hosts(hosts: Path) -> list[str | Path]:
-    """Runs a command with this /etc/hosts, which nobody else sees."""
+def _with_names(hosts: Path, resolver: Path) -> list[str]:
+    """Runs a command with this /etc/hosts and no name server that answers; nobody else sees it."""
     unprivileged = [] if os.geteuid() == 0 else ["--map-root-user"]
-    return ["unshare", "--mount", *unprivileged, "sh", "-c", f'mount --bind "{hosts}" /etc/hosts && exec "$0" "$@"']
+    mounts = f'mount --bind "{hosts}" /etc/hosts && mount --bind "{resolver}" /etc/resolv.conf'
+    return ["unshare", "--mount", *unprivileged, "sh", "-c", f'{mounts} && exec "$0" "$@"']
 
 
 @contextlib.contextmanager
