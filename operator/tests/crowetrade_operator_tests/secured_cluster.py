@@ -100,16 +100,11 @@ class SecuredCluster(SecuredBus):
             "AUTHORIZER_USER": self.seeds[USER_KEY],
             "AUTHORIZER_ISSUER": self.seeds[ISSUER_KEY],
         }
-        binary = Path(sys.executable).parent / "nats-server"
+        binary = str(Path(sys.executable).parent / "nats-server")
+        named = _with_names(self._hosts(number), self.folder / "resolv.conf")
         # A pod has one address, and this machine has many.
         own = ["-a", address, "--cluster_listen", f"nats://{address}:6222", "--cluster_advertise", f"{address}:6222"]
-        command = [
-            *_with_names(self._hosts(number), self.folder / "resolv.conf"),
-            str(binary),
-            "-c",
-            str(self.folder / config),
-            *own,
-        ]
+        command = [*named, binary, "-c", str(self.folder / config), *own]
         self.servers[number] = Process(f"nats-{number}", command, self.folder, environment)
 
     def wait_ready(self, number: int) -> None:

@@ -31,7 +31,7 @@ from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.peer import Reason, Refusal
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
-from crowetrade_process.identity.vault_api import VaultRefused, VaultServer, call
+from crowetrade_process.identity.vault_api import VaultRefused, VaultServer, call, parse_addresses
 
 pytestmark = pytest.mark.integration
 SECONDS = 30.0
@@ -94,7 +94,7 @@ async def test_a_pod_of_several_gets_the_names_of_all_where_it_asks_for_them(
 
 
 @pytest.mark.parametrize(
-    "host", ["nats-0.nats.{0}.svc", "*.nats.{0}.svc", "nats.{0}.svc", "a.{1}.{0}.svc", "*.{0}.svc"]
+    "host", ["nats-0.nats.{0}.svc", "*.nats.{0}.svc", "nats.{0}.svc", "a.{1}.{0}.svc", "*.{0}.svc", "*.*.{0}.svc"]
 )
 async def test_no_account_gets_names_of_another_one_s_pods_or_single_names_of_its_own(
     host: str, vault: Vault, environment: dict[str, str], api_server: ApiServer, namespace: str
@@ -105,7 +105,9 @@ async def test_no_account_gets_names_of_another_one_s_pods_or_single_names_of_it
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     request = request.add_extension(x509.SubjectAlternativeName(names), critical=True)
     pem = request.sign(ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.PEM)
-    server = VaultServer((vault.address,), ca_file=vault.ca_file, server_name=vault.server_name)
+    server = VaultServer(
+        parse_addresses(vault.address, False, ""), ca_file=vault.ca_file, server_name=vault.server_name
+    )
     login = call(server, "POST", f"auth/{AUTH}/login", {"role": AUTH_ROLE, "jwt": token})
     with pytest.raises(VaultRefused, match="not allowed by this role"):
         call(server, "POST", f"{PKI}/sign/{ROLE}", {"csr": pem.decode()}, login["auth"]["client_token"])

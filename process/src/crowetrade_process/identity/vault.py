@@ -91,8 +91,8 @@ class VaultSource:
             chain = [data["certificate"], *(data.get("ca_chain") or [])]
         except VaultRefused as error:
             raise IdentityUnavailable(
-                f"{error}; check role {settings.role} of {settings.pki_path}, which must allow {name}{pods}, and that the "
-                f"policy of {settings.auth_role} allows update on {path}"
+                f"{error}; check role {settings.role} of {settings.pki_path}, which must allow {name}{pods}, and that "
+                f"the policy of {settings.auth_role} allows update on {path}"
             ) from error
         except (KeyError, TypeError) as error:
             raise IdentityUnavailable(f"what answers at {settings.server.text} to {path} is not Vault's PKI") from error
