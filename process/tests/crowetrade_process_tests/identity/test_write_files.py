@@ -159,9 +159,11 @@ async def test_what_is_renewed_waits_for_an_authorizer_as_long_as_it_may(
     changed.set()
     files.identity.on_change(changed.set)
     keeping = asyncio.create_task(write_files.keep_written(files.identity, changed, tls, pid_file, served))
-    await until("the first to be written", (tls / "tls.crt").exists)
-    assert not asked, "the program has not started yet, so nobody is connected"
-    with running("sleep", "60") as program:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(cancelled, keeping)
+        await until("the first to be written", (tls / "tls.crt").exists)
+        assert not asked, "the program has not started yet, so nobody is connected"
+        program = stack.enter_context(running("sleep", "60"))
         pid_file.write_text(str(program.pid))
         await files.renew(authority.issue_to(NATS), authority, *[Authority()] * another)
         if waits:
@@ -172,7 +174,6 @@ async def test_what_is_renewed_waits_for_an_authorizer_as_long_as_it_may(
             assert program.poll() is None
             is_there = True
         await until("the program to be told", lambda: program.poll() == -signal.SIGHUP)
-    await cancelled(keeping)
 
 
 def failures() -> float:
