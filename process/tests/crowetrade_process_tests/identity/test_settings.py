@@ -93,9 +93,9 @@ async def test_a_certificate_without_the_names_of_its_pods_is_no_identity_where_
     authority, name = Authority(), identity_name("nats", "crowetrade")
     named = authority.issue(name.uri, dns_names=(name.dns_name, f"nats-0.{name.dns_name}"))
     write_identity(tmp_path, named, authority)
-    environment = {IdentityVariable.SOURCE: "Files", IdentityVariable.DIRECTORY: str(tmp_path)}
+    environment = {"IDENTITY_SOURCE": "Files", "IDENTITY_DIRECTORY": str(tmp_path)}
     if pod_names:
-        environment[IdentityVariable.POD_NAMES] = "true"
+        environment["IDENTITY_POD_NAMES"] = "true"
     identity = identity_from_environment(environment)
     assert identity is not None
     assert await identity.refresh() is not pod_names
