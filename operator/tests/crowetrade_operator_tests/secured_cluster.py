@@ -55,6 +55,10 @@ class SecuredCluster(SecuredBus):
         """As of its pod."""
         return f"{self.network}.{number + 1}"
 
+    def monitor_of(self, number: int) -> str:
+        """Where one tells of itself."""
+        return f"http://{self.address_of(number)}:8222"
+
     def start(self, access: str = "") -> None:
         """Starts all and waits until JetStream works on each."""
         self.prepare()
@@ -110,11 +114,11 @@ class SecuredCluster(SecuredBus):
     def wait_ready(self, number: int) -> None:
         """The chart's own readiness probe."""
         probe = self.container["readinessProbe"]["httpGet"]["path"]
-        wait_for(self.servers[number], f"http://{self.address_of(number)}:8222{probe}")
+        wait_for(self.servers[number], f"{self.monitor_of(number)}{probe}")
 
     def routes_of(self, number: int) -> set[str]:
         """The names of the servers that this one takes as its cluster's."""
-        with urllib.request.urlopen(f"http://{self.address_of(number)}:8222/routez", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.monitor_of(number)}/routez", timeout=5) as answer:
             return {route["remote_name"] for route in json.load(answer)["routes"]}
 
     def log_of(self, number: int) -> str:
@@ -132,7 +136,7 @@ class SecuredCluster(SecuredBus):
 
     def stored(self, number: int, stream: str) -> int:
         """How many messages of a stream this very server has."""
-        url = f"http://{self.address_of(number)}:8222/jsz?accounts=true&streams=true"
+        url = f"{self.monitor_of(number)}/jsz?accounts=true&streams=true"
         with urllib.request.urlopen(url, timeout=5) as answer:
             accounts: list[dict[str, Any]] = json.load(answer).get("account_details") or []
         found = [item for account in accounts for item in account.get("stream_detail") or [] if item["name"] == stream]
