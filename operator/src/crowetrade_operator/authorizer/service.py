@@ -19,8 +19,8 @@ from crowetrade_process.audit.refusals import Refusals
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.peer import Reason, Refusal
 from crowetrade_process.identity.roles import Peer, PeerRole
-from crowetrade_process.identity.server_authorizer import SUBJECT
 
+SUBJECT = "$SYS.REQ.USER.AUTH"
 QUEUE = "crowetrade-authorizer"
 ALLOWED = "Allowed"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -169,8 +171,9 @@ def kept_certificate(bus: SecuredBus, source: Path) -> Iterator[Process]:
 
 
 async def test_a_certificate_of_the_server_that_is_renewed_without_an_authorizer_waits_and_closes_no_connection(
-    bus: SecuredBus, cluster: Cluster, api_server: ApiServer
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer, wire: Wire, tmp_path: Path
 ) -> None:
+    """One that does not know yet which Strategies and VenueConnections there are is none: it would refuse them."""
     replica = bus.start_authorizer(api_server.kubeconfig)
     await asyncio.to_thread(replica.wait_ready)
     source = write_identity(bus.folder / "source", bus.authority.issue_to(NATS), bus.authority)
@@ -194,11 +197,22 @@ async def test_a_certificate_of_the_server_that_is_renewed_without_an_authorizer
             await until("it to wait", lambda: "reload_waits_for_authorizer" in keeper.tail())
             assert (bus.directory(NATS) / "tls.crt").read_bytes() == second.pem
             assert await hears(operator, gateway, "status.desk.gateway.sim")
-            again = bus.start_authorizer(api_server.kubeconfig, 1)
+            await wire.cut()
+            again = bus.start_authorizer(api_server.at(wire.port, tmp_path), 1)
+            await until("the other authorizer to serve", lambda: "authorizer_serves" in again.process.tail())
+            asked = looks_for_an_authorizer(bus)
+            await until("it to be looked for", lambda: looks_for_an_authorizer(bus) >= asked + 2)
+            assert reloads() == 1
+            await wire.mend()
             await until("the second certificate to be read", lambda: reloads() == 2)
-            await asyncio.to_thread(again.wait_ready)
             assert await hears(operator, gateway, "status.desk.gateway.sim")
             assert lost == []
+
+
+def looks_for_an_authorizer(bus: SecuredBus) -> int:
+    """How often the server was asked by its monitoring who is subscribed."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{bus.monitor_port}/varz", timeout=5) as answer:
+        return int(json.load(answer)["http_req_stats"]["/subsz"])
 
 
 def _to_be_revoked(bus: SecuredBus) -> tuple[Path, Issued]:

@@ -1,4 +1,8 @@
-"""Whether somebody answers the questions of nats-server about connections, as its own monitoring tells."""
+"""Whether somebody answers the questions of nats-server about connections, as its own monitoring tells.
+
+An authorizer that has just started knows no Strategies and VenueConnections yet, and refuses their processes. So it
+subscribes to one more subject when it can judge everybody.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,15 @@ import json
 import urllib.request
 from typing import Any
 
-ACCOUNT, SUBJECT = "AUTH", "$SYS.REQ.USER.AUTH"
-"""Where nats-server asks; nobody else may subscribe to it."""
+ACCOUNT, SUBJECT = "AUTH", "_INBOX.authorizer.ready"
+"""To which authorizers subscribe that can judge everybody; access-identity.conf lets them alone. Nothing is published
+there."""
 TIMEOUT_SECONDS = 5.0
 
 
 async def has_authorizer(monitor_url: str) -> bool:
-    """Whether an authorizer is connected, to this server or to another one of its cluster. False where the server does
-    not say."""
+    """Whether an authorizer that can judge everybody is connected, to this server or to another one of its cluster.
+    False where the server does not say."""
     try:
         return await asyncio.to_thread(_has_authorizer, monitor_url)
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
