@@ -108,7 +108,7 @@ class SecuredCluster(SecuredBus):
         named = _with_names(self._hosts(number), self.folder / "resolv.conf")
         # A pod has one address, and this machine has many.
         own = ["-a", address, "--cluster_listen", f"nats://{address}:6222", "--cluster_advertise", f"{address}:6222"]
-        command = [*named, binary, "-c", str(self.folder / config), *own]
+        command: list[str | Path] = [*named, binary, "-c", str(self.folder / config), *own]
         self.servers[number] = Process(f"nats-{number}", command, self.folder, environment)
 
     def wait_ready(self, number: int) -> None:

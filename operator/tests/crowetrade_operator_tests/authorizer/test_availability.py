@@ -157,7 +157,7 @@ def kept_certificate(bus: SecuredBus, source: Path) -> Iterator[Process]:
     assert bus.server is not None
     pid_file = bus.folder / "nats.pid"
     pid_file.write_text(str(bus.server.pid))
-    command = [
+    command: list[str | Path] = [
         *(sys.executable, "-m", "crowetrade_process.identity.write_files"),
         f"--directory={bus.directory(NATS)}",
         f"--reload-pid-file={pid_file}",
