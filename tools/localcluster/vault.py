@@ -62,7 +62,7 @@ vault write {PKI_PATH}/roles/{PKI_ROLE} key_type=ec key_bits=256 require_cn=fals
   ttl=1h max_ttl=24h allow_localhost=false allow_ip_sans=false \\
   allowed_uri_sans_template=true allowed_uri_sans="spiffe://{TRUST_DOMAIN}/ns/$namespace/sa/$account" \\
   allowed_domains_template=true allow_bare_domains=true \\
-  allowed_domains="$account.$namespace.svc,$account.$namespace.svc.cluster.local"
+  allowed_domains="$account.$namespace.svc,$account.$namespace.svc.cluster.local,*.$account.$namespace.svc"
 vault policy write {IDENTITY_ROLE} - <<END
 path "{PKI_PATH}/sign/{PKI_ROLE}" {{ capabilities = ["update"] }}
 END

@@ -1,6 +1,7 @@
 """Three servers of NATS as the chart makes them: its own ConfigMap and the environment of its StatefulSet, rendered.
 
-Each server has an address of its own on the loopback, as pods have, and the name of their Service leads to all.
+Each server has an address of its own on the loopback, as pods have, and names lead to it as the headless Service of the
+StatefulSet makes them.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class SecuredCluster(SecuredBus):
         """As of its pod."""
         return f"{self.network}.{number + 1}"
 
+    def monitor_of(self, number: int) -> str:
+        """Where one tells of itself."""
+        return f"http://{self.address_of(number)}:8222"
+
     def start(self, access: str = "") -> None:
         """Starts all and waits until JetStream works on each."""
         self.prepare()
@@ -70,17 +75,24 @@ class SecuredCluster(SecuredBus):
         (self.container,) = stateful["spec"]["template"]["spec"]["containers"]
         for name, text in config["data"].items():
             (self.folder / name).write_text(text)
+        (self.folder / "resolv.conf").write_text(f"nameserver {self.network}.254\noptions timeout:1 attempts:1\n")
 
-    def _hosts_of(self, number: int) -> Path:
-        """What the names lead to for one: the Service to the others alone. nats-server tries one address of them, and a
-        route that has led to itself no more."""
-        others = [self.address_of(other) for other in range(SERVERS) if other != number]
-        path = self.folder / f"hosts-{number}"
-        path.write_text("127.0.0.1 localhost\n" + "".join(f"{other} nats.{SYSTEM}.svc\n" for other in others))
-        return path
+    def know(self, number: int, *others: int) -> None:
+        """To which servers names lead for one, as the DNS of its node knows pods that have an address; may change while
+        it runs."""
+        names = {other: f"{NATS.dns_name} nats-{other}.{NATS.dns_name}" for other in others}
+        lines = [f"{self.address_of(other)} {name}\n" for other, name in names.items()]
+        # Written in place: the server has mounted this very file.
+        self._hosts(number).write_text("127.0.0.1 localhost\n" + "".join(lines))
+
+    def _hosts(self, number: int) -> Path:
+        return self.folder / f"hosts-{number}"
 
     def start_server(self, number: int, identity: IdentityName = NATS, config: str = "nats.conf") -> None:
-        """Starts one, with what it has stored and the chart's configuration, or another one of the folder."""
+        """Starts one, with what it has stored and the chart's configuration, or another one of the folder. It knows all
+        names unless it has been told otherwise."""
+        if not self._hosts(number).exists():
+            self.know(number, *range(SERVERS))
         files, address = self.directory(identity), self.address_of(number)
         given = {item["name"]: str(item["value"]) for item in self.container["env"] if "value" in item}
         environment = given | {
@@ -92,20 +104,21 @@ class SecuredCluster(SecuredBus):
             "AUTHORIZER_USER": self.seeds[USER_KEY],
             "AUTHORIZER_ISSUER": self.seeds[ISSUER_KEY],
         }
-        binary = Path(sys.executable).parent / "nats-server"
+        binary = str(Path(sys.executable).parent / "nats-server")
+        named = _with_names(self._hosts(number), self.folder / "resolv.conf")
         # A pod has one address, and this machine has many.
         own = ["-a", address, "--cluster_listen", f"nats://{address}:6222", "--cluster_advertise", f"{address}:6222"]
-        command = [*_with_hosts(self._hosts_of(number)), str(binary), "-c", str(self.folder / config), *own]
+        command: list[str | Path] = [*named, binary, "-c", str(self.folder / config), *own]
         self.servers[number] = Process(f"nats-{number}", command, self.folder, environment)
 
     def wait_ready(self, number: int) -> None:
         """The chart's own readiness probe."""
         probe = self.container["readinessProbe"]["httpGet"]["path"]
-        wait_for(self.servers[number], f"http://{self.address_of(number)}:8222{probe}")
+        wait_for(self.servers[number], f"{self.monitor_of(number)}{probe}")
 
     def routes_of(self, number: int) -> set[str]:
         """The names of the servers that this one takes as its cluster's."""
-        with urllib.request.urlopen(f"http://{self.address_of(number)}:8222/routez", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.monitor_of(number)}/routez", timeout=5) as answer:
             return {route["remote_name"] for route in json.load(answer)["routes"]}
 
     def log_of(self, number: int) -> str:
@@ -123,17 +136,18 @@ class SecuredCluster(SecuredBus):
 
     def stored(self, number: int, stream: str) -> int:
         """How many messages of a stream this very server has."""
-        url = f"http://{self.address_of(number)}:8222/jsz?accounts=true&streams=true"
+        url = f"{self.monitor_of(number)}/jsz?accounts=true&streams=true"
         with urllib.request.urlopen(url, timeout=5) as answer:
             accounts: list[dict[str, Any]] = json.load(answer).get("account_details") or []
         found = [item for account in accounts for item in account.get("stream_detail") or [] if item["name"] == stream]
         return int(found[0]["state"]["messages"]) if found else 0
 
 
-def _with_hosts(hosts: Path) -> list[str | Path]:
-    """Runs a command with this /etc/hosts, which nobody else sees."""
+def _with_names(hosts: Path, resolver: Path) -> list[str]:
+    """Runs a command with this /etc/hosts and no name server that answers; nobody else sees it."""
     unprivileged = [] if os.geteuid() == 0 else ["--map-root-user"]
-    return ["unshare", "--mount", *unprivileged, "sh", "-c", f'mount --bind "{hosts}" /etc/hosts && exec "$0" "$@"']
+    mounts = f'mount --bind "{hosts}" /etc/hosts && mount --bind "{resolver}" /etc/resolv.conf'
+    return ["unshare", "--mount", *unprivileged, "sh", "-c", f'{mounts} && exec "$0" "$@"']
 
 
 @contextlib.contextmanager

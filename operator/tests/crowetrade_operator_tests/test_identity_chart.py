@@ -91,6 +91,14 @@ def test_cert_manager_is_asked_for_a_certificate_of_each_pod() -> None:
         assert [item["secret"]["secretName"] for item in volumes] == [spec["secretName"]]
 
 
+def test_cert_manager_is_asked_for_the_names_of_the_pods_of_several_servers_of_nats() -> None:
+    source = ("identity.source=CertManager", "identity.certManager.issuerRef.name=desk", "nats.replicas=3")
+    wanted = f"*.nats.{SYSTEM_NAMESPACE}.svc"
+    certificates = {item["metadata"]["name"]: item["spec"] for item in of_kind(rendered(*source), "Certificate")}
+    assert [name for name, spec in certificates.items() if wanted in spec["dnsNames"]] == ["nats"]
+    assert not any(wanted in item["spec"]["dnsNames"] for item in of_kind(FROM_CERT_MANAGER, "Certificate"))
+
+
 def test_the_operator_hands_on_what_the_chart_says() -> None:
     env = environment(FROM_CERT_MANAGER, "crowetrade-operator") | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE}
     settings = from_environment(env)
@@ -147,8 +155,13 @@ def test_three_servers_of_nats_prove_to_each_other_who_they_are() -> None:
     assert "verify_cert_and_check_known_urls: true" in config["data"]["cluster.conf"]
     (stateful,) = of_kind(three, "StatefulSet")
     env = {item["name"]: item.get("value") for item in stateful["spec"]["template"]["spec"]["containers"][0]["env"]}
-    # The host in a route is a name in the certificate of service account `nats`.
-    assert json.loads(env["CLUSTER_ROUTES"]) == [f"nats-route://nats.{SYSTEM_NAMESPACE}.svc:6222/{n}" for n in range(3)]
+    # A route to each pod, by a name in the certificate of service account `nats`.
+    assert json.loads(env["CLUSTER_ROUTES"]) == [
+        f"nats-route://{stateful['metadata']['name']}-{n}.{stateful['spec']['serviceName']}.{SYSTEM_NAMESPACE}.svc:6222"
+        for n in range(3)
+    ]
+    assert environment(three, "nats")["IDENTITY_POD_NAMES"] == "true"
+    assert "IDENTITY_POD_NAMES" not in environment(FROM_VAULT, "nats")
     assert environment(three, "crowetrade-operator")["BUS_REPLICAS"] == "3"
     assert "nats" in names(three, "PodDisruptionBudget")
     (policy,) = [item for item in of_kind(three, "NetworkPolicy") if item["metadata"]["name"] == "nats"]

@@ -148,7 +148,11 @@ class Vault:
             {
                 "allowed_uri_sans": f"spiffe://{TRUST_DOMAIN}/ns/{namespace}/sa/{account}",
                 "allowed_uri_sans_template": True,
-                "allowed_domains": [f"{account}.{namespace}.svc", f"{account}.{namespace}.svc.cluster.local"],
+                "allowed_domains": [
+                    f"{account}.{namespace}.svc",
+                    f"{account}.{namespace}.svc.cluster.local",
+                    f"*.{account}.{namespace}.svc",
+                ],
                 "allowed_domains_template": True,
                 "allow_bare_domains": True,
                 "allow_ip_sans": False,

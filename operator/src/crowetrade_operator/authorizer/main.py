@@ -33,6 +33,7 @@ from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.holder import Identity, Report
 from crowetrade_process.identity.nats import BusClient
 from crowetrade_process.identity.running import running
+from crowetrade_process.identity.server_authorizer import SUBJECT as READY_SUBJECT
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process.logs import configure_logging
@@ -93,7 +94,9 @@ class AuthorizerProcess:
                 connections = OpenConnections()
                 identity.on_revocation(connections.revoked)
                 tasks.append(asyncio.create_task(connections.run(client)))
-                tasks.append(asyncio.create_task(self._judge_again(identity, connections, strategies, venues)))
+                tasks.append(
+                    asyncio.create_task(self._know_everybody(client, identity, connections, strategies, venues))
+                )
                 self.health.set_ready("bus", True)
                 log.info("authorizer_serves")
                 async with trail.writing(connecting(self._settings.nats_url, f"{QUEUE}-audit", identity)):
@@ -110,11 +113,14 @@ class AuthorizerProcess:
             await known.changed.wait()
             known.changed.clear()
 
-    async def _judge_again(self, identity: Identity, connections: OpenConnections, *known: Known[Any]) -> None:
-        """What was revoked while no authorizer worked nobody was told of. Whom it cannot judge the server closes, so it
-        is asked when the resources are known."""
+    async def _know_everybody(
+        self, client: Client, identity: Identity, connections: OpenConnections, *known: Known[Any]
+    ) -> None:
+        """Whom it cannot judge the server closes. So when the resources are known it says that the server may ask, and
+        has it ask where something was revoked while no authorizer worked, of which nobody was told."""
         for resources in known:
             await resources.listed.wait()
+        await client.subscribe(READY_SUBJECT)
         if identity.knows_revoked:
             connections.revoked()
 

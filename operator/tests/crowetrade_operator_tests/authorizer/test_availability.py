@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
+import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,7 +40,7 @@ from crowetrade_operator_tests.secured_bus import (
     identity_of_strategy,
     secured_bus,
 )
-from crowetrade_operator_tests.servers import ApiServer, Wire, nats_client
+from crowetrade_operator_tests.servers import ApiServer, Process, Wire, nats_client
 from crowetrade_operator_tests.waiting import end, until
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import IdentityName
@@ -146,6 +149,70 @@ async def test_a_connection_ends_with_its_certificate(bus: SecuredBus, cluster: 
         assert not closed.is_set()
         await until("the connection to be closed", closed.is_set)
         assert abs((datetime.now(UTC) - issued.not_valid_after_utc).total_seconds()) < 3
+
+
+@contextlib.contextmanager
+def kept_certificate(bus: SecuredBus, source: Path) -> Iterator[Process]:
+    """The process beside the server, as in its pod: it brings the server what these files hold."""
+    assert bus.server is not None
+    pid_file = bus.folder / "nats.pid"
+    pid_file.write_text(str(bus.server.pid))
+    command: list[str | Path] = [
+        *(sys.executable, "-m", "crowetrade_process.identity.write_files"),
+        f"--directory={bus.directory(NATS)}",
+        f"--reload-pid-file={pid_file}",
+        f"--monitor-url=http://127.0.0.1:{bus.monitor_port}",
+    ]
+    keeper = Process("keeper", command, bus.folder, {**bus.environment(NATS), "IDENTITY_DIRECTORY": str(source)})
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
+
+
+async def test_a_certificate_of_the_server_that_is_renewed_without_an_authorizer_waits_and_closes_no_connection(
+    bus: SecuredBus, cluster: Cluster, api_server: ApiServer, wire: Wire, tmp_path: Path
+) -> None:
+    """One that does not know yet which Strategies and VenueConnections there are is none: it would refuse them."""
+    replica = bus.start_authorizer(api_server.kubeconfig)
+    await asyncio.to_thread(replica.wait_ready)
+    source = write_identity(bus.folder / "source", bus.authority.issue_to(NATS), bus.authority)
+    lost: list[str] = []
+
+    async def disconnected() -> None:
+        lost.append("a connection is lost")
+
+    def reloads() -> int:
+        return bus.server_log().count("Reloaded server configuration")
+
+    with kept_certificate(bus, source) as keeper:
+        await until("the first certificate to be read", lambda: reloads() == 1)
+        async with (
+            bus.connected(OPERATOR, disconnected_cb=disconnected) as operator,
+            bus.connected(GATEWAY, disconnected_cb=disconnected) as gateway,
+        ):
+            replica.process.kill()
+            second = bus.authority.issue_to(NATS)
+            write_identity(source, second, bus.authority)
+            await until("it to wait", lambda: "reload_waits_for_authorizer" in keeper.tail())
+            assert (bus.directory(NATS) / "tls.crt").read_bytes() == second.pem
+            assert await hears(operator, gateway, "status.desk.gateway.sim")
+            await wire.cut()
+            again = bus.start_authorizer(api_server.at(wire.port, tmp_path), 1)
+            await until("the other authorizer to serve", lambda: "authorizer_serves" in again.process.tail())
+            asked = looks_for_an_authorizer(bus)
+            await until("it to be looked for", lambda: looks_for_an_authorizer(bus) >= asked + 2)
+            assert reloads() == 1
+            await wire.mend()
+            await until("the second certificate to be read", lambda: reloads() == 2)
+            assert await hears(operator, gateway, "status.desk.gateway.sim")
+            assert lost == []
+
+
+def looks_for_an_authorizer(bus: SecuredBus) -> int:
+    """How often the server was asked by its monitoring who is subscribed."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{bus.monitor_port}/varz", timeout=5) as answer:
+        return int(json.load(answer)["http_req_stats"]["/subsz"])
 
 
 def _to_be_revoked(bus: SecuredBus) -> tuple[Path, Issued]:

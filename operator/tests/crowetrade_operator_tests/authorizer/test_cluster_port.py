@@ -17,7 +17,7 @@ from crowetrade_process_tests.identity.authority import TRUST_DOMAIN
 
 pytestmark = pytest.mark.integration
 FALSE_SERVER = SERVERS
-"""Its number: the name of the Service does not lead to its address, so it alone opens connections."""
+"""Its number: no name leads to its address, so it alone opens connections."""
 
 
 @pytest.mark.parametrize(

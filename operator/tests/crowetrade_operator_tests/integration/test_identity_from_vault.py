@@ -10,16 +10,28 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import SERVICE_ACCOUNTS
 from crowetrade_operator_tests.servers import ApiServer, free_port
-from crowetrade_operator_tests.vault_server import Vault, service_account_token, skip_without_vault
+from crowetrade_operator_tests.vault_server import (
+    AUTH,
+    AUTH_ROLE,
+    PKI,
+    ROLE,
+    Vault,
+    service_account_token,
+    skip_without_vault,
+)
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.peer import Reason, Refusal
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
+from crowetrade_process.identity.vault_api import VaultRefused, VaultServer, call, parse_addresses
 
 pytestmark = pytest.mark.integration
 SECONDS = 30.0
@@ -71,6 +83,34 @@ async def test_a_pod_gets_the_certificate_of_its_service_account(environment: di
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [f"{ACCOUNT}.{namespace}.svc"]
     assert identity.judge(credentials.chain_pem) == identity.name
+
+
+async def test_a_pod_of_several_gets_the_names_of_all_where_it_asks_for_them(
+    environment: dict[str, str], namespace: str
+) -> None:
+    identity = await start({**environment, IdentityVariable.POD_NAMES: "true"})
+    host = f"{ACCOUNT}.{namespace}.svc"
+    assert identity.credentials.dns_names == {host, f"*.{host}"}
+
+
+@pytest.mark.parametrize(
+    "host", ["nats-0.nats.{0}.svc", "*.nats.{0}.svc", "nats.{0}.svc", "a.{1}.{0}.svc", "*.{0}.svc", "*.*.{0}.svc"]
+)
+async def test_no_account_gets_names_of_another_one_s_pods_or_single_names_of_its_own(
+    host: str, vault: Vault, environment: dict[str, str], api_server: ApiServer, namespace: str
+) -> None:
+    """With a name of a pod of NATS it would be a server of the bus."""
+    token = service_account_token(api_server, namespace, ACCOUNT)
+    names = [x509.DNSName(host.format(namespace, ACCOUNT))]
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    request = request.add_extension(x509.SubjectAlternativeName(names), critical=True)
+    pem = request.sign(ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.PEM)
+    server = VaultServer(
+        parse_addresses(vault.address, False, ""), ca_file=vault.ca_file, server_name=vault.server_name
+    )
+    login = call(server, "POST", f"auth/{AUTH}/login", {"role": AUTH_ROLE, "jwt": token})
+    with pytest.raises(VaultRefused, match="not allowed by this role"):
+        call(server, "POST", f"{PKI}/sign/{ROLE}", {"csr": pem.decode()}, login["auth"]["client_token"])
 
 
 async def test_each_issue_is_for_another_key(environment: dict[str, str]) -> None:

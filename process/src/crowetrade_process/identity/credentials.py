@@ -28,6 +28,7 @@ class Credentials:
     not_before: datetime
     not_after: datetime
     serial: int
+    dns_names: frozenset[str]
 
     @classmethod
     def read(
@@ -56,6 +57,7 @@ class Credentials:
             not_before=leaf.not_valid_before_utc,
             not_after=leaf.not_valid_after_utc,
             serial=leaf.serial_number,
+            dns_names=frozenset(map(str.lower, _alternative_names(leaf, x509.DNSName))),
         )
 
 
@@ -72,13 +74,19 @@ def name_of(certificate: x509.Certificate) -> IdentityName:
 
 def uris_of(certificate: x509.Certificate) -> list[str]:
     """The URIs among its alternative names. Raises IdentityError when they cannot be read."""
+    return _alternative_names(certificate, x509.UniformResourceIdentifier)
+
+
+def _alternative_names(
+    certificate: x509.Certificate, kind: type[x509.DNSName | x509.UniformResourceIdentifier]
+) -> list[str]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
     except (ValueError, x509.DuplicateExtension) as error:
         raise IdentityError(f"has names that cannot be read: {error}") from error
-    return names.get_values_for_type(x509.UniformResourceIdentifier)
+    return names.get_values_for_type(kind)
 
 
 def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:

@@ -59,6 +59,7 @@ class Identity:
         operator_namespace: str = "",
         administrators: frozenset[str] = frozenset(),
         nats_server_name: str = "",
+        pod_names: bool = False,
         now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -68,6 +69,7 @@ class Identity:
         self._trust_domain = trust_domain
         self._operator_namespace = operator_namespace
         self._administrators = administrators
+        self._pod_names = pod_names
         self._now = now
         self._sleep = sleep
         self._report: Report = lambda ok, why: None
@@ -198,7 +200,13 @@ class Identity:
                 listener()
 
     def _take_credentials(self, credentials: Credentials) -> bool:
-        """Whether they are others than before."""
+        """Whether they are others than before. Raises IdentityUnavailable when names are missing."""
+        pods = credentials.name.pods_dns_name
+        if self._pod_names and pods not in credentials.dns_names:
+            raise IdentityUnavailable(
+                f"the certificate of {credentials.name} has no DNS name {pods}, by which its pods know each other: "
+                "issue one that has it"
+            )
         before, self._renew_at = self._credentials, self._next_renewal(credentials)
         if before is not None and before.chain_pem == credentials.chain_pem:
             return False

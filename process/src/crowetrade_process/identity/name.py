@@ -46,6 +46,11 @@ class IdentityName:
         return service_dns_name(self.namespace, self.service_account)
 
     @property
+    def pods_dns_name(self) -> str:
+        """The names of the pods of a StatefulSet behind that Service, each of which has one."""
+        return f"*.{self.dns_name}"
+
+    @property
     def inbox_prefix(self) -> str:
         """Where answers to its requests on the bus go. Kubernetes names hold no underscore, so no two identities share
         a prefix, nor lies one's below another's."""

@@ -36,6 +36,7 @@ def identity_from_environment(environment: Mapping[str, str]) -> Identity | None
         operator_namespace=environment.get(IdentityVariable.OPERATOR_NAMESPACE, ""),
         administrators=_administrators(environment),
         nats_server_name=environment.get(IdentityVariable.NATS_SERVER_NAME, ""),
+        pod_names=_pod_names(environment),
     )
 
 
@@ -78,7 +79,12 @@ def _vault(environment: Mapping[str, str]) -> VaultSettings:
         pki_path=_path(environment, variable.VAULT_PKI_PATH, "crowetrade-pki"),
         role=_path(environment, variable.VAULT_ROLE, "crowetrade"),
         lifetime=lifetime,
+        pod_names=_pod_names(environment),
     )
+
+
+def _pod_names(environment: Mapping[str, str]) -> bool:
+    return environment.get(IdentityVariable.POD_NAMES, "") == "true"
 
 
 def _path(environment: Mapping[str, str], name: IdentityVariable, default: str) -> str:

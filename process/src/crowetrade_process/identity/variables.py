@@ -34,6 +34,8 @@ class IdentityVariable(StrEnum):
     VAULT_ROLE = "IDENTITY_VAULT_ROLE"
     VAULT_AUTH_PATH = "IDENTITY_VAULT_AUTH_PATH"
     VAULT_AUTH_ROLE = "IDENTITY_VAULT_AUTH_ROLE"
+    # "true": the certificate has to hold the names of the pods of a StatefulSet as well, by which they know each other.
+    POD_NAMES = "IDENTITY_POD_NAMES"
     # Of a certificate, such as 1h.
     LIFETIME = "IDENTITY_LIFETIME"
     # Several addresses are separated by commas, and asked in turn.

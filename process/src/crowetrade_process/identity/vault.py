@@ -51,6 +51,8 @@ class VaultSettings:
     role: str
     lifetime: str = ""
     """A duration as Vault reads it, such as 1h; empty: the role's."""
+    pod_names: bool = False
+    """Whether to ask for the names of the pods of a StatefulSet as well."""
 
 
 class VaultSource:
@@ -78,18 +80,19 @@ class VaultSource:
         jwt = _read_token(settings.token_file)
         name = name_in_token(jwt, self._trust_domain)
         key = ec.generate_private_key(ec.SECP256R1())
-        request = {"csr": signing_request(name, key).decode("ascii"), "format": "pem"}
+        request = {"csr": signing_request(name, key, settings.pod_names).decode("ascii"), "format": "pem"}
         if settings.lifetime:
             request["ttl"] = settings.lifetime
         token = self._log_in(jwt, name)
         path = f"{settings.pki_path}/sign/{settings.role}"
+        pods = f" with the DNS name {name.pods_dns_name}" if settings.pod_names else ""
         try:
             data = call(settings.server, "POST", path, request, token)["data"]
             chain = [data["certificate"], *(data.get("ca_chain") or [])]
         except VaultRefused as error:
             raise IdentityUnavailable(
-                f"{error}; check role {settings.role} of {settings.pki_path}, which must allow {name}, and that the "
-                f"policy of {settings.auth_role} allows update on {path}"
+                f"{error}; check role {settings.role} of {settings.pki_path}, which must allow {name}{pods}, and that "
+                f"the policy of {settings.auth_role} allows update on {path}"
             ) from error
         except (KeyError, TypeError) as error:
             raise IdentityUnavailable(f"what answers at {settings.server.text} to {path} is not Vault's PKI") from error
@@ -134,11 +137,13 @@ def _revocation_list(server: VaultServer, path: str) -> bytes:
         return b""
 
 
-def signing_request(name: IdentityName, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A certificate signing request, PEM, for the names of an identity."""
+def signing_request(name: IdentityName, key: ec.EllipticCurvePrivateKey, pod_names: bool) -> bytes:
+    """A certificate signing request, PEM, for the names of an identity, with those of its pods if they are wanted."""
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(name.uri)]
     if all(len(label) <= MAX_LABEL for label in name.dns_name.split(".")):
         names.append(x509.DNSName(name.dns_name))
+        if pod_names:
+            names.append(x509.DNSName(name.pods_dns_name))
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     request = request.add_extension(x509.SubjectAlternativeName(names), critical=True)
     return request.sign(key, SHA256()).public_bytes(Encoding.PEM)

@@ -4,6 +4,9 @@ Runs beside nats-server: it gets the certificate as every process of ours does, 
 and tells nats-server to read it again. Files are written before the signal and replaced one by one, by rename: the
 program never reads half of one, and reads them only when it starts or is told to. It also passes on what nats-server
 writes to its log, and counts the handshakes that it refuses.
+
+When nats-server reads again it asks its authorizer about every open connection, and closes all where none answers. So a
+certificate that was renewed waits for an authorizer, as long as the one before holds.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -25,8 +29,9 @@ from crowetrade_process.identity import metrics
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.files import BUNDLE_FILE, CERTIFICATE_FILE, KEY_FILE
-from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.holder import Identity, utc_now
 from crowetrade_process.identity.running import running
+from crowetrade_process.identity.server_authorizer import has_authorizer
 from crowetrade_process.identity.server_log import follow
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
@@ -37,7 +42,12 @@ CONFIGURATION_ERROR = 78
 """EX_CONFIG of sysexits.h."""
 DEFAULT_TERMINATION_LOG = "/dev/termination-log"
 RETRY_SECONDS = 1.0
-"""After a certificate could not be written."""
+"""After a certificate could not be written, or nobody was there to judge connections."""
+LAST_SECONDS = 60.0
+"""Before a certificate ends the next one is read in any case: without one no authorizer could connect either."""
+
+Served = Callable[[], Awaitable[bool]]
+"""Whether somebody answers the questions of nats-server."""
 
 log = structlog.get_logger(__name__)
 
@@ -95,24 +105,52 @@ async def serve(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         changed = asyncio.Event()
         changed.set()
         identity.on_change(changed.set)
-        await unless_stopping(stopping, keep_written(identity, changed, options.directory, options.reload_pid_file))
+        served = partial(has_authorizer, options.monitor_url) if options.monitor_url else None
+        files = options.directory, options.reload_pid_file
+        await unless_stopping(stopping, keep_written(identity, changed, *files, served))
 
 
-async def keep_written(identity: Identity, changed: asyncio.Event, directory: Path, pid_file: Path) -> None:
+async def keep_written(
+    identity: Identity, changed: asyncio.Event, directory: Path, pid_file: Path, served: Served | None = None
+) -> None:
     """Writes what there is after each change, until it is cancelled; again soon where it cannot, because the program
     would go on with a certificate that ends."""
+    read: Credentials | None = None
     while True:
         await changed.wait()
         changed.clear()
+        credentials = identity.credentials
         try:
-            write(identity.credentials, directory)
+            write(credentials, directory)
         except OSError as error:
             metrics.FAILURES.labels(what="files").inc()
             log.error("identity_not_written", directory=str(directory), error=str(error))
             changed.set()
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            reload(pid_file)
+            if served is None or await _may_read(read, credentials, changed, served):
+                reload(pid_file)
+                read = credentials
+
+
+async def _may_read(read: Credentials | None, written: Credentials, changed: asyncio.Event, served: Served) -> bool:
+    """Returns when nats-server may read what was written without closing connections, or has to; False when there is
+    something newer to be written. What it has read before is None where that is not known."""
+    # Whom to trust cannot wait: an authorizer whose certificate is of another authority could not connect.
+    if read is None or read.bundle_pem != written.bundle_pem:
+        return True
+    told = False
+    while not await served():
+        if (read.not_after - utc_now()).total_seconds() <= LAST_SECONDS:
+            log.error("reload_without_authorizer", certificate_ends=str(read.not_after))
+            return True
+        if changed.is_set():
+            return False
+        if not told:
+            log.warning("reload_waits_for_authorizer", certificate_ends=str(read.not_after))
+            told = True
+        await asyncio.sleep(RETRY_SECONDS)
+    return True
 
 
 @asynccontextmanager
@@ -147,6 +185,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     )
     parser.add_argument("--reload-pid-file", type=Path, required=True, help="of the process that gets SIGHUP")
     parser.add_argument("--log-file", type=Path, help="of that process: is printed, and its refusals are counted")
+    parser.add_argument("--monitor-url", help="of that process: it reads again when an authorizer is there to ask")
     parser.add_argument("--http-port", type=int, help="where metrics are")
     options = parser.parse_args(arguments)
     configure_logging()

@@ -47,6 +47,7 @@ def key(issued: Issued) -> Credentials:
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
         certificate.serial_number,
+        frozenset(),
     )
 
 

@@ -112,8 +112,8 @@ class Authority:
         not_before: datetime | None = None,
         lifetime: timedelta = HOUR,
     ) -> Issued:
-        """A certificate as an identity of ours has it."""
-        dns_names = (name.dns_name, f"{name.dns_name}.cluster.local")
+        """A certificate with every name that Vault gives to an identity of ours."""
+        dns_names = (name.dns_name, f"{name.dns_name}.cluster.local", name.pods_dns_name)
         return self.issue(name.uri, dns_names=dns_names, key=key, not_before=not_before, lifetime=lifetime)
 
     def revocations(self, *revoked: Issued | x509.Certificate, next_update: timedelta = HOUR) -> bytes:

@@ -16,6 +16,7 @@ def test_a_name_is_read_from_its_uri() -> None:
     name = IdentityName.parse(URI)
     assert name == IdentityName("crowetrade.local", "desk", "strategy-fx")
     assert (name.uri, name.dns_name) == (URI, "strategy-fx.desk.svc")
+    assert name.pods_dns_name == "*.strategy-fx.desk.svc"
     assert name.inbox_prefix == "_INBOX.desk.strategy-fx"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crowetrade_process.identity.errors import IdentitySettingsError
+from crowetrade_process.identity.errors import IdentitySettingsError, IdentityUnavailable
 from crowetrade_process.identity.roles import Peer, PeerRole
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.identity.variables import IdentityVariable
@@ -83,3 +83,24 @@ async def test_files_are_a_source(tmp_path: Path) -> None:
     assert identity.name == name
     assert identity.peer(name) == Peer(PeerRole.OPERATOR)
     assert identity.peer(alice) == Peer(PeerRole.ADMINISTRATOR)
+
+
+@pytest.mark.parametrize("pod_names", [False, True])
+async def test_a_certificate_without_the_names_of_its_pods_is_no_identity_where_they_are_needed(
+    pod_names: bool, tmp_path: Path
+) -> None:
+    """Servers of NATS take each other by them: with such a certificate each would stay alone."""
+    authority, name = Authority(), identity_name("nats", "crowetrade")
+    named = authority.issue(name.uri, dns_names=(name.dns_name, f"nats-0.{name.dns_name}"))
+    write_identity(tmp_path, named, authority)
+    environment = {"IDENTITY_SOURCE": "Files", "IDENTITY_DIRECTORY": str(tmp_path)}
+    if pod_names:
+        environment["IDENTITY_POD_NAMES"] = "true"
+    identity = identity_from_environment(environment)
+    assert identity is not None
+    assert await identity.refresh() is not pod_names
+    if pod_names:
+        with pytest.raises(IdentityUnavailable):
+            _ = identity.credentials
+        write_identity(tmp_path, authority.issue(name.uri, dns_names=("*.NATS.crowetrade.svc",)), authority)
+        assert await identity.refresh()

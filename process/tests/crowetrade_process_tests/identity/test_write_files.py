@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import nats
@@ -21,7 +22,7 @@ from crowetrade_process.identity import metrics, write_files
 from crowetrade_process.identity.write_files import main
 from crowetrade_process.stopping import cancelled
 from crowetrade_process_tests.identity.authority import Authority, identity_name, write_identity
-from crowetrade_process_tests.identity.identities import identity_of
+from crowetrade_process_tests.identity.identities import Files, identity_of
 
 SECONDS = 30.0
 NATS = identity_name("nats", "crowetrade-system")
@@ -129,6 +130,50 @@ async def test_what_cannot_be_written_is_written_as_soon_as_it_can(
         await until("the program to be told", lambda: program.poll() == -signal.SIGHUP)
         assert (tls / "tls.crt").read_bytes() == files.identity.credentials.chain_pem
         await cancelled(keeping)
+
+
+WAITS = {
+    "the certificate is renewed": (timedelta(hours=1), False, True),
+    "the certificate before is about to end": (timedelta(seconds=50), False, False),
+    "somebody else is trusted": (timedelta(hours=1), True, False),
+}
+"""How long the first certificate holds, whether another authority comes with the second, and whether it waits."""
+
+
+@pytest.mark.parametrize("case", WAITS)
+async def test_what_is_renewed_waits_for_an_authorizer_as_long_as_it_may(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds, another, waits = WAITS[case]
+    monkeypatch.setattr(write_files, "RETRY_SECONDS", 0.02)
+    authority, asked, is_there = Authority(), list[bool](), False
+    issued = authority.issue_to(NATS, not_before=datetime.now(UTC), lifetime=holds)
+    files = Files(tmp_path / "source", issued, authority)
+    await files.identity.start()
+    tls, pid_file, changed = tmp_path / "tls", tmp_path / "pid", asyncio.Event()
+
+    async def served() -> bool:
+        asked.append(is_there)
+        return is_there
+
+    changed.set()
+    files.identity.on_change(changed.set)
+    keeping = asyncio.create_task(write_files.keep_written(files.identity, changed, tls, pid_file, served))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(cancelled, keeping)
+        await until("the first to be written", (tls / "tls.crt").exists)
+        assert not asked, "the program has not started yet, so nobody is connected"
+        program = stack.enter_context(running("sleep", "60"))
+        pid_file.write_text(str(program.pid))
+        await files.renew(authority.issue_to(NATS), authority, *[Authority()] * another)
+        if waits:
+            await until("it to ask again and again", lambda: len(asked) >= 3)
+            third = authority.issue_to(NATS)
+            await files.renew(third, authority)
+            await until("the newest to be written", lambda: (tls / "tls.crt").read_bytes() == third.pem)
+            assert program.poll() is None
+            is_there = True
+        await until("the program to be told", lambda: program.poll() == -signal.SIGHUP)
 
 
 def failures() -> float:
