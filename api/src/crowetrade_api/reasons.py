@@ -366,7 +366,7 @@ class Reason(DocumentedEnum):
     EVICTED = (
         "Evicted",
         "A node has evicted a pod.",
-        "Another pod comes by itself. If it happens again, free what the node lacks, which the message names.",
+        "Another pod comes by itself. If it happens again, raise the field or free what the message names.",
     )
     POD_FAILED = (
         "PodFailed",

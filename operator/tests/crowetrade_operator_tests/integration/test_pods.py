@@ -1,17 +1,19 @@
 """Pods that a real cluster does not let start: quota, LimitRange, Pod Security, webhooks, policies, scheduler.
 
 kube-controller-manager and kube-scheduler work here as in every cluster. There is no kubelet: what it writes when a
-volume cannot be mounted is written as it does.
+volume cannot be mounted, or when it evicts a pod, is written as it does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
+from crowetrade_api.names import STRATEGY_LABEL
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
@@ -23,6 +25,7 @@ from crowetrade_operator.cluster.resources import (
     VENUES,
     ApiResource,
 )
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide.pod_failures import Circumstances
 from crowetrade_operator.decide.pods import workload
 from crowetrade_operator.errors import ClusterError
@@ -311,15 +314,61 @@ async def test_what_a_gateway_mounts_and_is_not_there_is_named(desk: Desk, node:
     assert "has no key quotes.csv, it has Quotes.csv" in said
 
 
-async def _pods_of(desk: Desk, count: int) -> bool:
-    pods, _ = await desk.cluster.list(PODS, desk.namespace)
+async def test_an_eviction_is_told_by_its_event_when_the_pod_ended_with_0(desk: Desk, node: None) -> None:
+    """As a kubelet writes it that ends a pod for a full /tmp: the event, then a pod that has Succeeded."""
+    await desk.create(VENUES, venue_manifest())
+    await desk.create(STRATEGIES, strategy_manifest())
+    agents = f"{STRATEGY_LABEL}=ema"
+    await until("the agent's pod", lambda: _pods_of(desk, 1, agents))
+    pods, _ = await desk.cluster.list(PODS, desk.namespace, agents)
+    await _kubelet_says(desk, pods[0], "Evicted", 'Usage of EmptyDir volume "tmp" exceeds the limit "64Mi". ')
+    await _kubelet_writes(desk, pods[0], ended_with_0())
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Evicted")
+    said = condition_of(await desk.get(STRATEGIES, "ema"), "AgentsAvailable")["message"]
+    assert f"Pod {pods[0]['metadata']['name']} was evicted from node node-1" in said
+    assert "set spec.agents.resources.limits.ephemeral-storage to more" in said
+
+    larger = {"spec": {"agents": {"resources": {"limits": {"ephemeral-storage": "1Gi"}}}}}
+    await desk.patch(STRATEGIES, "ema", larger)
+
+    async def has_room() -> bool:
+        found = await desk.cluster.get(DEPLOYMENTS, desk.namespace, "strategy-ema")
+        spec = found["spec"]["template"]["spec"]
+        sizes = [item["emptyDir"]["sizeLimit"] for item in spec["volumes"] if item["name"] == "tmp"]
+        return bool(sizes == ["1Gi"] and spec["containers"][0]["resources"]["limits"]["ephemeral-storage"] == "1Gi")
+
+    await until("room for its files", has_room)
+
+
+def ended_with_0() -> Object:
+    at = rfc3339(time.time())
+    terminated = {"exitCode": 0, "reason": "Completed", "startedAt": at, "finishedAt": at, "containerID": "x://1"}
+    state = {"state": {"terminated": terminated}, "restartCount": 0, "ready": False, "image": "x", "imageID": ""}
+    conditions = [
+        {"type": type_, "status": "False", "reason": "PodCompleted", "lastTransitionTime": at}
+        for type_ in ("Ready", "ContainersReady")
+    ]
+    return {
+        "phase": "Succeeded",
+        "conditions": conditions,
+        "containerStatuses": [{"name": "agent", **state}],
+    }
+
+
+async def _pods_of(desk: Desk, count: int, labels: str = "") -> bool:
+    pods, _ = await desk.cluster.list(PODS, desk.namespace, labels)
     return len(pods) == count
 
 
 async def _kubelet_cannot_mount(desk: Desk, pod: Object, note: str) -> None:
-    metadata = pod["metadata"]
     waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}, "restartCount": 0, "ready": False, "image": "x"}
     status = {"phase": "Pending", "containerStatuses": [{"name": "gateway", "imageID": "", **waiting}]}
+    await _kubelet_says(desk, pod, "FailedMount", note)
+    await _kubelet_writes(desk, pod, status)
+
+
+async def _kubelet_says(desk: Desk, pod: Object, reason: str, note: str) -> None:
+    metadata = pod["metadata"]
     event = {
         "metadata": {"name": f"{metadata['name']}.1"},
         "involvedObject": {
@@ -329,7 +378,7 @@ async def _kubelet_cannot_mount(desk: Desk, pod: Object, note: str) -> None:
             "uid": metadata["uid"],
             "apiVersion": "v1",
         },
-        "reason": "FailedMount",
+        "reason": reason,
         "message": note,
         "type": "Warning",
         "source": {"component": "kubelet", "host": "node-1"},
@@ -338,5 +387,9 @@ async def _kubelet_cannot_mount(desk: Desk, pod: Object, note: str) -> None:
         "lastTimestamp": "2026-01-05T10:00:08Z",
     }
     await desk.create(CORE_EVENTS, event)
+
+
+async def _kubelet_writes(desk: Desk, pod: Object, status: Object) -> None:
+    metadata = pod["metadata"]
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": metadata["name"], "namespace": desk.namespace}}
     await desk.cluster.apply({**body, "status": status}, "status")
