@@ -437,7 +437,7 @@ class Reason(DocumentedEnum):
     )
     REFUSED_BY_CLUSTER = (
         "RefusedByCluster",
-        "The API server refused a child, as by a quota or an admission policy.",
+        "The API server refused a child or its end, as by a quota, an admission policy or a webhook.",
         "Do what the message says: it names the child and who refuses it.",
     )
 

@@ -21,6 +21,7 @@ from kubernetes.aio import config as kube_config
 
 from crowetrade_api.names import FIELD_MANAGER
 from crowetrade_operator import metrics
+from crowetrade_operator.cluster.admission import denied_by, unanswered_by
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
 from crowetrade_operator.cluster.undeclared import undeclared_fields
@@ -32,6 +33,7 @@ from crowetrade_operator.errors import (
     NamespaceTerminating,
     NotFound,
     NotInSchema,
+    WebhookSilent,
 )
 
 REQUEST_SECONDS = 15.0
@@ -315,6 +317,10 @@ def _no_answer(verb: str, path: str, error: Exception) -> ClusterUnavailable:
 
 def _error(verb: str, path: str, code: int, payload: Object) -> ClusterError:
     message = str(payload.get("message") or payload)
+    if denied_by(message):  # with a code that the webhook has chosen
+        return ClusterRefused(verb, path, code, message)
+    if unanswered_by(message):
+        return WebhookSilent(verb, path, code, message)
     if code == 404:
         return NotFound(verb, path, code, message)
     if code == 409:
