@@ -345,8 +345,13 @@ async def test_an_eviction_is_told_by_its_event_when_the_pod_ended_with_0(desk: 
     await desk.create(VENUES, venue_manifest())
     await desk.create(STRATEGIES, strategy_manifest())
     agents = f"{STRATEGY_LABEL}=ema"
-    await until("the agent's pod", lambda: _pods_of(desk, 1, agents))
-    pods, _ = await desk.cluster.list(PODS, desk.namespace, agents)
+    pods: list[Object] = []
+
+    async def has_node() -> bool:
+        pods[:], _ = await desk.cluster.list(PODS, desk.namespace, agents)
+        return len(pods) == 1 and "nodeName" in pods[0]["spec"]
+
+    await until("the agent's pod to have a node", has_node)
     await _kubelet_says(desk, pods[0], "Evicted", 'Usage of EmptyDir volume "tmp" exceeds the limit "64Mi". ')
     await _kubelet_writes(desk, pods[0], ended_with_0())
     await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Evicted")
@@ -381,8 +386,8 @@ def ended_with_0() -> Object:
     }
 
 
-async def _pods_of(desk: Desk, count: int, labels: str = "") -> bool:
-    pods, _ = await desk.cluster.list(PODS, desk.namespace, labels)
+async def _pods_of(desk: Desk, count: int) -> bool:
+    pods, _ = await desk.cluster.list(PODS, desk.namespace)
     return len(pods) == count
 
 
