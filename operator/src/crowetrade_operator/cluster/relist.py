@@ -233,6 +233,8 @@ class Relist:
                 )
             except (ClusterRefused, NotFound) as error:
                 self._unread.add((resource.kind, namespace))
+                # Both are refused: what can be listed again may be watched, too, and its watch says when it may not.
+                self._unwatched.discard((resource.kind, namespace))
                 self._not_read(namespace, resource, error, "listed")
                 raise
             self._unread.discard((resource.kind, namespace))
