@@ -87,8 +87,8 @@ class Watches:
         while True:
             began, listed = clock(), False
             try:
-                version = version or await self._relist.list_again(resource, namespace)
-                listed = True
+                if not version:
+                    version, listed = await self._relist.list_again(resource, namespace), True
                 async for type_, item in self._cluster.watch(
                     resource,
                     version,
@@ -102,7 +102,7 @@ class Watches:
                     if type_ != "BOOKMARK":
                         self._sink(type_, item)
             except ClusterError as error:
-                if listed and error.code in FORBIDDEN:
+                if listed and error.code in FORBIDDEN:  # otherwise the list that follows may be refused as well
                     self._relist.watch_refused(resource, namespace, error)
                 is_told = namespace in self._relist.unreadable
                 tell = log.info if delay < LAST_DELAY or is_told else log.warning
