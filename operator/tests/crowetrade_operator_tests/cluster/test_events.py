@@ -201,7 +201,7 @@ async def test_what_two_leaders_find_on_record_is_told_once(cluster: Cluster, na
     now = time.time()
     first = Recorder(cluster, "operator-0", lambda: now)
     second = Recorder(cluster, "operator-1", lambda: now + events.SAME_SECONDS - 1)
-    third = Recorder(cluster, "operator-2", lambda: now + events.SAME_SECONDS)
+    third = Recorder(cluster, "operator-2", lambda: now + events.SAME_SECONDS + 1)
 
     async def told(recorder: Recorder, note: Note, **fields: Any) -> list[str]:
         recorder.record("Strategy", _metadata(namespace).model_copy(update=fields), note)
