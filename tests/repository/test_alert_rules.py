@@ -31,6 +31,7 @@ REFUSED_BY_NATS = 'crowetrade_identity_refused_peers_total{pod="nats-0",reason="
 NOT_APPLIED = 'crowetrade_authorizer_revocations_applied_total{pod="a",result="Failed"}'
 DECISIONS = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="StrategyNotFound"}'
 ALLOWED = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="Allowed"}'
+NOT_READ = 'crowetrade_authorizer_unreadable{pod="a",kind="Strategy",namespace=""}'
 ENABLED, EXPIRY = 'crowetrade_identity_enabled{pod="a"}', 'crowetrade_identity_expiry_seconds{pod="a"}'
 EXPIRED = 'crowetrade_identity_expired_sessions_total{pod="venue-a"}'
 VIOLATIONS = 'crowetrade_risk_auditor_violations_total{namespace="desk",venue="sim",limit="maxOrderRate"}'
@@ -144,6 +145,14 @@ CASES: dict[str, Case] = {
         "a cannot have the bus end the connections of a revoked certificate",
         "pod=a,result=Failed",
     ),
+    "the authorizer may not watch": Case(
+        "CroweTradeAuthorizerUnreadable",
+        {NOT_READ: "1x10"},
+        "6m",
+        "crowetrade-authorizer may not read Strategy of all namespaces",
+        "kind=Strategy",
+    ),
+    "the authorizer may watch again": Case("CroweTradeAuthorizerUnreadable", {NOT_READ: "1x3 0x10"}, "6m"),
     "a revocation reached the bus after a minute": Case(
         "CroweTradeRevocationNotApplied", {NOT_APPLIED: "0x3 5x20"}, "9m"
     ),

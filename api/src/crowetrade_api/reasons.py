@@ -366,7 +366,7 @@ class Reason(DocumentedEnum):
     EVICTED = (
         "Evicted",
         "A node has evicted a pod.",
-        "Another pod comes by itself. If it happens again, free what the node lacks, which the message names.",
+        "Another pod comes by itself. If it happens again, raise the field or free what the message names.",
     )
     POD_FAILED = (
         "PodFailed",
@@ -437,7 +437,7 @@ class Reason(DocumentedEnum):
     )
     REFUSED_BY_CLUSTER = (
         "RefusedByCluster",
-        "The API server refused a child, as by a quota or an admission policy.",
+        "The API server refused a child or its end, as by a quota, an admission policy or a webhook.",
         "Do what the message says: it names the child and who refuses it.",
     )
 

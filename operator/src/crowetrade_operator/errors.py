@@ -6,6 +6,7 @@ OperatorError
 ├── WatchEnded              kopf watches no more: stop all work, and let the process start again
 ├── ClusterError            the API server answered with an error
 │   ├── ClusterUnavailable    may be retried: connection, 429, 5xx
+│   │   └── WebhookSilent         an admission webhook does not answer: somebody has to be told when it goes on
 │   ├── Conflict              may be retried after reading again: 409
 │   ├── NotFound              the object is gone: 404
 │   └── ClusterRefused        is not retried soon: other 4xx (forbidden, invalid)
@@ -47,6 +48,10 @@ class ClusterError(OperatorError):
 
 class ClusterUnavailable(ClusterError):
     """No connection, too many requests, or an error of the API server itself."""
+
+
+class WebhookSilent(ClusterUnavailable):
+    """An admission webhook that must be asked does not answer the API server."""
 
 
 class Conflict(ClusterError):

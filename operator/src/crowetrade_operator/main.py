@@ -276,14 +276,17 @@ class Operator:
 
     async def _reconcile(self, parts: Parts) -> None:
         """Reconciles, once the bus can be used and the gateways that worked before have been heard: with each new
-        leader, all strategies would be not Ready for a moment, and whoever watches them would be told so."""
+        leader, all strategies would be not Ready for a moment, and whoever watches them would be told so. Where no
+        resource has a status yet, there is nothing that would change."""
         context, heard = parts.context, asyncio.Event()
         context.bus.on_gateway(lambda *_: heard.set())
         context.bus.on_connection(heard.set)
+        has_status = _has_status(context.cache)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_WORDS_SECONDS):
-                while (venues := _working_venues(context.cache)) and (
-                    not context.bus.connected or any(context.bus.board.gateway(*venue) is None for venue in venues)
+                while has_status and (
+                    not context.bus.connected
+                    or any(context.bus.board.gateway(*venue) is None for venue in _working_venues(context.cache))
                 ):
                     heard.clear()
                     await heard.wait()
@@ -468,6 +471,11 @@ def _working_venues(cache: Cache) -> list[tuple[str, str]]:
         for item in cache.of_kind(Kind.VENUE.value)
         if ((item.get("status") or {}).get("session") or {}).get("state")
     ]
+
+
+def _has_status(cache: Cache) -> bool:
+    """Whether an operator has worked here before."""
+    return any((item.get("status") or {}).get("conditions") for kind in Kind for item in cache.of_kind(kind.value))
 
 
 def _take(cache: Cache, relist: Relist, type_: str, item: Object) -> None:

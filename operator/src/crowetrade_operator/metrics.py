@@ -80,7 +80,7 @@ WATCH_STALLED = Gauge(
 )
 NAMESPACE_UNREADABLE = Gauge(
     f"{_PREFIX}_namespace_unreadable",
-    "1 for each namespace that the operator may not read, or in which a kind is missing: nothing is changed there.",
+    "1 for each namespace that may not be listed or watched, or where a kind is missing: nothing is changed there.",
     ["namespace"],
     registry=REGISTRY,
 )

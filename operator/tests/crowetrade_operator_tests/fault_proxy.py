@@ -36,6 +36,8 @@ class Fault(StrEnum):
     WATCH_GONE = "a watch that ends with 410 Gone"
     WATCH_REFUSED = "410 Gone instead of a watch"
     WATCH_EMPTY = "a watch that ends at once, without an event and without an error"
+    WATCH_ENDED = "a watch that ends before its time, without an error"
+    WATCH_FORBIDDEN = "403 instead of a watch"
     LIST_FORBIDDEN = "403 instead of a list"
     PAGE_GONE = "410 Gone instead of the next page of a list"
 
@@ -46,13 +48,16 @@ _READS = _CREATIONS = _WRITES[1:]
 _WATCHES = (Fault.THROTTLED, Fault.ERROR, Fault.REQUEST_LOST)
 # How watches end, and how often. Each refusal makes kopf begin again with all that it watches.
 _ENDS = {Fault.WATCH_DROPPED: 4, Fault.WATCH_GONE: 4, Fault.WATCH_REFUSED: 1}
-BY_REQUEST = frozenset({Fault.LIST_FORBIDDEN, Fault.PAGE_GONE, Fault.WATCH_EMPTY})
-"""What happens only where a test asks for it: see refuse_list and empty_watches."""
+BY_REQUEST = frozenset(
+    {Fault.LIST_FORBIDDEN, Fault.PAGE_GONE, Fault.WATCH_EMPTY, Fault.WATCH_ENDED, Fault.WATCH_FORBIDDEN}
+)
+"""What happens only where a test asks for it: see refuse_list, end_watches, empty_watches and forbidden_watches."""
 _STATUS = {
     Fault.CONFLICT: (409, "Conflict"),
     Fault.THROTTLED: (429, "TooManyRequests"),
     Fault.ERROR: (500, "Internal"),
     Fault.WATCH_REFUSED: (410, "Expired"),
+    Fault.WATCH_FORBIDDEN: (403, "Forbidden"),
     Fault.LIST_FORBIDDEN: (403, "Forbidden"),
     Fault.PAGE_GONE: (410, "Expired"),
 }
@@ -100,6 +105,8 @@ class FaultProxy:
         the server and the client want."""
         self.empty_watches: frozenset[str] = frozenset()
         """The plurals of kinds whose watches end at once."""
+        self.forbidden_watches: frozenset[str] = frozenset()
+        """The plurals of kinds that nobody may watch, although they may be listed."""
         self.spoiled: Counter[Fault] = Counter()
         self.requests: Counter[str] = Counter()
         """How many came, watches under `watch`, and all others by their method."""
@@ -236,6 +243,8 @@ class FaultProxy:
         watch = request.query.get("watch") == "true"
         if watch and _plural(request) in self.empty_watches:
             return Fault.WATCH_EMPTY
+        if watch and _plural(request) in self.forbidden_watches:
+            return Fault.WATCH_FORBIDDEN
         if watch and _plural(request) in self._refused:
             self._refused.discard(_plural(request))
             return Fault.WATCH_REFUSED
@@ -295,6 +304,8 @@ class FaultProxy:
         if not end.done():
             return response
         self.spoiled[end.result()] += 1
+        if end.result() is Fault.WATCH_ENDED:
+            return response
         if end.result() is Fault.WATCH_GONE:
             gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
             with contextlib.suppress(ConnectionError):

@@ -309,6 +309,12 @@ class ResourceAmounts(ApiModel):
 
     cpu: Quantity | None = Field(default=None, description="Processor time in cores, such as 50m or 0.5.")
     memory: Quantity | None = Field(default=None, description="Memory in bytes, such as 128Mi.")
+    ephemeral_storage: Quantity | None = Field(
+        default=None,
+        alias="ephemeral-storage",
+        description="Storage of its node in bytes, such as 1Gi, which the log and files in /tmp take. Without it 64Mi "
+        "is requested and 512Mi is the limit, of which /tmp may take 64Mi; if the limit is set, /tmp may take as much.",
+    )
 
 
 class Resources(ApiModel):

@@ -1,8 +1,13 @@
-"""Which resources of one kind there are, from the API server. What was seen stays while it is away."""
+"""Which resources of one kind there are, from the API server. What was seen stays while it is away.
+
+A watch that ends in time goes on from the last version that it has brought; after any other end the kind is listed
+again (see cluster/client.py). A place that may not be listed or watched is told by a metric.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -10,7 +15,7 @@ import structlog
 from prometheus_client import Gauge
 
 from crowetrade_operator.authorizer import metrics
-from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.client import FORBIDDEN, Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import ApiResource
 from crowetrade_operator.errors import ClusterError
@@ -77,6 +82,8 @@ class Known(Generic[T]):
                     version = await self._watch(place, version)
             except ClusterError as error:
                 metrics.WATCH_FAILURES.inc()
+                if error.code in FORBIDDEN:
+                    self._unreadable(place).set(1)
                 log.warning(
                     "resources_not_watched", kind=self._resource.kind, namespace=place or "all", error=str(error)
                 )
@@ -85,7 +92,8 @@ class Known(Generic[T]):
     async def _watch(self, place: str, version: str) -> str:
         """One watch to its end; returns where the next one goes on."""
         known = self._known[place]
-        async for type_, item in self._cluster.watch(self._resource, version, place):
+        begun = functools.partial(self._unreadable(place).set, 0)
+        async for type_, item in self._cluster.watch(self._resource, version, place, begun=begun):
             version = item["metadata"]["resourceVersion"]
             if type_ == "DELETED":
                 known.pop(_key(item), None)
@@ -93,6 +101,9 @@ class Known(Generic[T]):
                 known[_key(item)] = self._read(item)
             self._tell()
         return version
+
+    def _unreadable(self, place: str) -> Gauge:
+        return metrics.UNREADABLE.labels(self._resource.kind, place)
 
     def _tell(self) -> None:
         self._count.set(sum(map(len, self._known.values())))

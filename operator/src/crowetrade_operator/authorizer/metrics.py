@@ -21,6 +21,11 @@ VENUES = Gauge(f"{_PREFIX}_venues", "VenueConnections that are known.")
 WATCH_FAILURES = Counter(
     f"{_PREFIX}_watch_failures", "Lists and watches of Strategies and VenueConnections that ended with an error."
 )
+UNREADABLE = Gauge(
+    f"{_PREFIX}_unreadable",
+    "1 for each kind and namespace (empty: all) that the authorizer may not list or watch: it judges by what was seen.",
+    ["kind", "namespace"],
+)
 REVOCATIONS_APPLIED = Counter(
     f"{_PREFIX}_revocations_applied",
     "Times that the bus was told to judge open connections again because of a revocation, by result (Done, Failed).",

@@ -21,6 +21,7 @@ from kubernetes.aio import config as kube_config
 
 from crowetrade_api.names import FIELD_MANAGER
 from crowetrade_operator import metrics
+from crowetrade_operator.cluster.admission import denied_by, unanswered_by
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
 from crowetrade_operator.cluster.undeclared import undeclared_fields
@@ -32,6 +33,7 @@ from crowetrade_operator.errors import (
     NamespaceTerminating,
     NotFound,
     NotInSchema,
+    WebhookSilent,
 )
 
 REQUEST_SECONDS = 15.0
@@ -41,7 +43,12 @@ LIST_TRIES = 3
 # A server that asks to wait is obeyed so many times, as client-go does (there: 10), each time for at most so long.
 THROTTLED_TRIES = 5
 LONGEST_RETRY_AFTER_SECONDS = 30.0
+FORBIDDEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+"""Who may not list or watch a kind is answered in this way, at each try."""
 WATCH_SECONDS = 300
+EARLY_SECONDS = 5.0
+"""A watch that ends sooner before its time was ended by a server that stops, or has lost what it watches itself: what
+comes back may count from an earlier version, and would send nothing until it has caught up."""
 SHORT_SECONDS = 1.0
 """A watch that ended sooner and brought nothing has failed, as for client-go."""
 _JSON = "application/json"
@@ -139,10 +146,12 @@ class Cluster:
         fields: str = "",
         *,
         metadata_only: bool = False,
+        begun: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[tuple[str, Object]]:
         """Changes after a list's resourceVersion, or what is there and then its changes without one, as the type of the
-        event and its object; ends after a while, as watches do. Raises ClusterError when the version is too old, when
-        there is no answer, and when it ends at once: who begins it again must wait then."""
+        event and its object; ends after a while, as watches do. `begun` is called when the server has let it begin.
+        Raises ClusterError when the version is too old, when there is no answer, and when it ends before its time: who
+        begins it again must wait then, and list."""
         path = resource.path(namespace)
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
         query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": selector} if selector else {})
@@ -164,6 +173,7 @@ class Cluster:
                 if wait is None or tries_left == 0:
                     raise _error("watch", path, code, payload)
                 await asyncio.sleep(wait)
+            begun()
             began, brought = time.monotonic(), False
             async for line in _lines(response.content.iter_any()):
                 brought = True
@@ -173,8 +183,11 @@ class Cluster:
                 yield event["type"], _typed(event["object"], resource)
         except _NO_ANSWER as error:
             raise _no_answer("watch", path, error) from error
-        if not brought and time.monotonic() - began < SHORT_SECONDS:
-            raise ClusterUnavailable("watch", path, int(response.status), "ended at once and brought nothing")
+        lasted = time.monotonic() - began
+        if lasted < WATCH_SECONDS - EARLY_SECONDS or (lasted < SHORT_SECONDS and not brought):
+            raise ClusterUnavailable(
+                "watch", path, int(response.status), f"ended after {lasted:.1f} s, before its time"
+            )
 
     async def apply(self, body: Object, subresource: str = "") -> Object:
         """Server-side apply: we own exactly the fields in the body, whoever had them before."""
@@ -315,6 +328,10 @@ def _no_answer(verb: str, path: str, error: Exception) -> ClusterUnavailable:
 
 def _error(verb: str, path: str, code: int, payload: Object) -> ClusterError:
     message = str(payload.get("message") or payload)
+    if denied_by(message):  # with a code that the webhook has chosen
+        return ClusterRefused(verb, path, code, message)
+    if unanswered_by(message):
+        return WebhookSilent(verb, path, code, message)
     if code == 404:
         return NotFound(verb, path, code, message)
     if code == 409:

@@ -2,12 +2,17 @@
 
 No state is in an event, so one that cannot be written is logged and counted, and not kept. A status shows what goes
 well again, too: warnings, repairs and ends of resources are written before that, and it takes no room from them.
+
+A transition is told before its status is written. A leader that ends between the two is followed by one that finds the
+same status and decides the same: so the event is named after what it follows from, and the API server keeps the first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
+import json
 import time
 import uuid
 from collections import deque
@@ -22,7 +27,7 @@ from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.cluster.resources import EVENTS
-from crowetrade_operator.cluster.times import rfc3339_micro
+from crowetrade_operator.cluster.times import rfc3339_micro, unix_of
 from crowetrade_operator.errors import ClusterError, ClusterUnavailable, Conflict, NamespaceTerminating
 from crowetrade_process.stopping import together
 
@@ -32,6 +37,10 @@ PAUSES = (0.5, 2.0, 5.0)
 """Seconds between tries to write one event. After these it is given up, unless the API server gives no answer at all,
 so that none of the others could be written either."""
 WRITERS = 4
+SAME_SECONDS = 60.0
+"""An event of the same name that is older than this was of another occasion. A leader is followed sooner."""
+MOST_NAMES = 10_000
+"""So many names are remembered, to know what has happened again."""
 MOST_WAITING = 20_000
 """In each of the two lines, at about 1 KB each: when the bus is gone, each of 10,000 Strategies tells it at once."""
 
@@ -43,6 +52,7 @@ class Told:
     regarding: Object
     note: Note
     at: float
+    name: str
 
     @property
     def is_urgent(self) -> bool:
@@ -58,6 +68,8 @@ class Recorder:
         self._instance = instance
         self._wall_clock = wall_clock
         self._urgent, self._others = deque[Told](), deque[Told]()
+        # Of transitions that this instance has told, the oldest first.
+        self._names: dict[str, None] = {}
         self._arrived = asyncio.Event()
         self._ended = asyncio.Event()
         self._writing = 0
@@ -67,7 +79,7 @@ class Recorder:
         log.info(
             "event", kind=kind, namespace=metadata.namespace, name=metadata.name, reason=note.reason, text=note.text
         )
-        told = Told(_regarding(kind, metadata), note, self._wall_clock())
+        told = Told(_regarding(kind, metadata), note, self._wall_clock(), self._name(metadata, note))
         line = self._urgent if told.is_urgent else self._others
         if len(line) >= MOST_WAITING:
             metrics.EVENTS_DROPPED.labels(note.reason, "queue_full").inc()
@@ -75,6 +87,19 @@ class Recorder:
             return
         line.append(told)
         self._arrived.set()
+
+    def _name(self, metadata: Metadata, note: Note) -> str:
+        """The name that another leader would give it, too; another name when it has happened again."""
+        if not note.occasion:
+            return _unique_name(metadata.name)
+        identity = (metadata.uid, str(metadata.generation), note.action, note.type, note.reason, note.occasion)
+        name = f"{metadata.name}.{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}"
+        if name in self._names:
+            return _unique_name(metadata.name)
+        self._names[name] = None
+        if len(self._names) > MOST_NAMES:
+            del self._names[next(iter(self._names))]
+        return name
 
     async def run(self) -> None:
         """Writes until cancelled."""
@@ -107,12 +132,12 @@ class Recorder:
         body, reason = event_body(told, self._instance), told.note.reason
         for tries in itertools.count():
             try:
-                await self._cluster.create(EVENTS, told.regarding["namespace"], body)
+                await self._create(told, body)
             except NamespaceTerminating:
                 log.debug("event_not_written_namespace_ends", reason=reason)
                 return
             except Conflict:
-                pass  # it has been written, and the answer was lost
+                pass  # it is there: the answer was lost, or the leader before has told it
             except ClusterUnavailable as error:
                 if error.code == 0 or tries < len(PAUSES):
                     await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
@@ -125,6 +150,17 @@ class Recorder:
             metrics.EVENTS.labels(reason).inc()
             return
 
+    async def _create(self, told: Told, body: Object) -> None:
+        namespace, name = told.regarding["namespace"], told.name
+        try:
+            await self._cluster.create(EVENTS, namespace, body)
+        except Conflict:
+            known = await self._cluster.find(EVENTS, namespace, name)
+            if known is None or not known.get("eventTime") or told.at - unix_of(known["eventTime"]) < SAME_SECONDS:
+                raise
+            body["metadata"]["name"] = _unique_name(told.regarding["name"])
+            await self._cluster.create(EVENTS, namespace, body)
+
     def _lost(self, reason: str, cause: str, error: ClusterError) -> None:
         metrics.EVENTS_DROPPED.labels(reason, cause).inc()
         log.warning("event_not_written", reason=reason, error=str(error))
@@ -132,11 +168,10 @@ class Recorder:
 
 def event_body(told: Told, instance: str) -> Object:
     """The Event object."""
-    namespace, name = told.regarding["namespace"], told.regarding["name"]
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
-        "metadata": {"name": f"{name}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+        "metadata": {"name": told.name, "namespace": told.regarding["namespace"]},
         "eventTime": rfc3339_micro(told.at),
         "reportingController": FIELD_MANAGER,
         "reportingInstance": instance[:128],
@@ -146,6 +181,10 @@ def event_body(told: Told, instance: str) -> Object:
         "note": told.note.text[:1000],
         "regarding": told.regarding,
     }
+
+
+def _unique_name(name: str) -> str:
+    return f"{name}.{uuid.uuid4().hex[:16]}"
 
 
 def _regarding(kind: str, metadata: Metadata) -> Object:

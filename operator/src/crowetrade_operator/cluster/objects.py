@@ -16,6 +16,9 @@ class Note:
     reason: str
     action: str
     text: str
+    # From what on record it follows. Two leaders that find the same on record tell it once; empty when it follows from
+    # what only one of them can have done.
+    occasion: str = ""
 
 
 @dataclass(frozen=True, slots=True)

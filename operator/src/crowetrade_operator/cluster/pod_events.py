@@ -1,7 +1,7 @@
-"""Events about pods that do not start, read when a pod is stuck: a volume that cannot be mounted is told nowhere else.
+"""Events about pods that do not start or were evicted, read when nothing else tells why: see decide/pod_failures.py.
 
 They are read for a whole namespace at once and not more often than each READ_SECONDS, whatever the number of its pods.
-Nothing is read while no pod is stuck.
+Nothing is read while there is no such pod.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READ_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 ASKED_SECONDS = 600.0
 """So long keys of a ConfigMap are kept that nobody has asked for."""
-_REASONS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox")
+_REASONS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox", "Evicted")
 _SELECTOR = "type=Warning,regarding.kind=Pod"
 _LEAST = "Unable to attach or mount volumes"
 """Sums up what other events have said better."""

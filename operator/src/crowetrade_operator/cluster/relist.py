@@ -7,7 +7,8 @@ shortly after, the watch is stalled. For what no watch can tell, everything is l
 
 A namespace in which one kind cannot be listed, because it is forbidden or not there, is not worked in at all: limits
 that nobody sees would not be in force. That holds from the first list that is refused, whoever asks for it: at the
-start, when a watch has ended, or later. The others go on, and it is asked for again until it can be read.
+start, when a watch has ended, or later. It holds as well where a kind can be listed and not watched: changes would be
+seen late, and their order would not be known. The others go on, and it is asked for again until it can be read.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ class Relist:
         self._listed: dict[Place, float] = {}
         # What was refused or forgotten, and not listed since.
         self._unread = set[Place]()
+        # What may be listed and not watched.
+        self._unwatched = set[Place]()
         self._behind: list[Place] = []
         # The cache tells what came while a list was read, of one list at a time.
         self._listing = asyncio.Lock()
@@ -97,6 +100,15 @@ class Relist:
     def heard(self, resource: ApiResource, namespace: str) -> None:
         """The watch of a kind of a namespace has brought something, if only a bookmark. May be called in any thread."""
         self._heard[resource.kind, namespace] = self._clock()
+
+    def watch_refused(self, resource: ApiResource, namespace: str, error: ClusterError) -> None:
+        """The watch of a kind of a namespace may not begin."""
+        self._unwatched.add((resource.kind, namespace))
+        self._not_read(namespace, resource, error, "watched")
+
+    def watch_begun(self, resource: ApiResource, namespace: str) -> None:
+        """The watch of a kind of a namespace has begun: with it the namespace may be readable, once it is listed."""
+        self._unwatched.discard((resource.kind, namespace))
 
     def seconds_since_event(self) -> float:
         """How long the watch has been silent; a quiet cluster is silent, too."""
@@ -189,6 +201,8 @@ class Relist:
     async def _read(self, namespace: str) -> bool:
         """Lists all of a namespace; tells whether it can be read now. What was refused or forgotten meanwhile has to be
         listed again first. Raises ClusterUnavailable."""
+        if any((resource.kind, namespace) in self._unwatched for resource in self._kinds):
+            return False
         listed = await self._list(namespace, self._kinds)
         if listed is None or any((resource.kind, namespace) in self._unread for resource in self._kinds):
             return False
@@ -218,19 +232,21 @@ class Relist:
                     resource, namespace, resource.selector, metadata_only=resource.metadata_only
                 )
             except (ClusterRefused, NotFound) as error:
-                self._not_read(namespace, resource, error)
+                self._unread.add((resource.kind, namespace))
+                # Both are refused: what can be listed again may be watched, too, and its watch says when it may not.
+                self._unwatched.discard((resource.kind, namespace))
+                self._not_read(namespace, resource, error, "listed")
                 raise
             self._unread.discard((resource.kind, namespace))
             self._versions[resource.kind, namespace] = version
             self._listed[resource.kind, namespace] = self._clock()
             return self._cache.replace(resource, namespace, items, version)
 
-    def _not_read(self, namespace: str, resource: ApiResource, error: ClusterError) -> None:
+    def _not_read(self, namespace: str, resource: ApiResource, error: ClusterError, how: str) -> None:
         text = (
-            f"{resource.plural} cannot be listed, so nothing is changed there: {error.message.strip()}"
+            f"{resource.plural} cannot be {how}, so nothing is changed there: {error.message.strip()}"
             f"{what_to_look_at(resource, error.code)}"
         )
-        self._unread.add((resource.kind, namespace))
         metrics.NAMESPACE_UNREADABLE.labels(namespace).set(1)
         if self.unreadable.get(namespace) != text:
             log.error("namespace_unreadable", namespace=namespace or "all", error=text)

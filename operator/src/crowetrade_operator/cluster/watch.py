@@ -3,21 +3,22 @@
 kopf watches our own kinds; it keeps whole objects, and what it does with each event costs as much as the reconcile that
 the event leads to. Of children the API server sends what is compared, or metadata alone (see resources.py).
 
-A watch that ends in time goes on from the last version that it has brought. One that breaks, that ends at once, or
-whose version is too old, lists its kind again: an API server that comes back from a backup counts from an earlier
-version, and would send nothing until it has caught up. Where that list is refused, the namespace cannot be read from
-then on (see relist.py).
+A watch that ends in time goes on from the last version that it has brought. One that breaks, that ends before its time,
+or whose version is too old, lists its kind again: an API server that comes back from a backup counts from an earlier
+version, and would send nothing until it has caught up. Where that list is refused, or the watch itself, the namespace
+cannot be read from then on (see relist.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.client import FORBIDDEN, Cluster
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.resources import ApiResource
@@ -84,17 +85,25 @@ class Watches:
         version, delay = self._relist.version(resource, namespace), FIRST_DELAY
         clock = asyncio.get_running_loop().time
         while True:
-            began = clock()
+            began, listed = clock(), False
             try:
-                version = version or await self._relist.list_again(resource, namespace)
+                if not version:
+                    version, listed = await self._relist.list_again(resource, namespace), True
                 async for type_, item in self._cluster.watch(
-                    resource, version, namespace, resource.selector, metadata_only=resource.metadata_only
+                    resource,
+                    version,
+                    namespace,
+                    resource.selector,
+                    metadata_only=resource.metadata_only,
+                    begun=functools.partial(self._relist.watch_begun, resource, namespace),
                 ):
                     version, delay = item["metadata"]["resourceVersion"], FIRST_DELAY
                     self._relist.heard(resource, namespace)
                     if type_ != "BOOKMARK":
                         self._sink(type_, item)
             except ClusterError as error:
+                if listed and error.code in FORBIDDEN:  # otherwise the list that follows may be refused as well
+                    self._relist.watch_refused(resource, namespace, error)
                 is_told = namespace in self._relist.unreadable
                 tell = log.info if delay < LAST_DELAY or is_told else log.warning
                 tell("watch_broken", kind=resource.kind, namespace=namespace or "all", error=str(error))

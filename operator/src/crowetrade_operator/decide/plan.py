@@ -184,6 +184,7 @@ def transition_notes(
     Conditions that change for the same reason give one event: the first of them.
     """
     old = {item.type: item for item in before}
+    latest = max((item.last_transition_time for item in before), default="")
     notes: list[Note] = []
     told: set[str] = set()
     for item in after:
@@ -198,7 +199,9 @@ def transition_notes(
         text = f"{item.type} is {item.status}: {item.message}"
         good = item.status == ("False" if item.type in WHEN_TRUE_BAD else "True")
         normal = good or item.reason in _EXPECTED
-        notes.append(Note("Normal" if normal else "Warning", item.reason, "Reconcile", text))
+        since = previous.last_transition_time if previous is not None else latest
+        occasion = f"{item.type} is no longer {known[0]} since {since} for {known[1]}"
+        notes.append(Note("Normal" if normal else "Warning", item.reason, "Reconcile", text, occasion))
     return notes
 
 

@@ -1,7 +1,8 @@
 """Why one pod is not ready: what the scheduler, the kubelet and the node controller write into its status. Pure.
 
-A volume that cannot be mounted is told in events alone: the pod says ContainerCreating for ever. `stuck` says for
-which pods the events have to be read.
+Two things are told in events alone: a volume that cannot be mounted (the pod says ContainerCreating for ever), and why
+a node has ended a pod whose containers have ended with 0 (the pod says Succeeded). `speaks_in_events` says for which
+pods the events have to be read.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ _IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNever
 _IMAGE_MORE = ("RegistryUnavailable", "SignatureValidationFailed")
 _CREATION = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError")
 _WAITS = ("ContainerCreating", "PodInitializing")
+_BY_KUBELET = "TerminationByKubelet"
+"""Reason of the condition DisruptionTarget: the node was short of something, or shuts down."""
+_NODE_LOW = re.compile(r"The node was low on resource: ([a-z-]+)\.")
+_RESERVED = ("memory", "ephemeral-storage")
+"""What a node may lack that a pod can reserve."""
+_VOLUME_FULL = re.compile(r'Usage of EmptyDir volume "([^"]+)" exceeds the limit')
+_STORAGE_FULL = ("ephemeral local storage usage exceeds", "exceeded its local ephemeral storage limit")
 _POST_FILTER = re.compile(r" (?:no new claims to deallocate|preemption:)")
 """With these words the scheduler begins to say why it would not help to evict others."""
 _MISSING = re.compile(r'\b(configmap|secret|persistentvolumeclaim) "([^"]+)" not found', re.IGNORECASE)
@@ -80,6 +88,19 @@ def stuck(pod: Object, now: float) -> bool:
     return now - unix_of(scheduled["lastTransitionTime"]) >= STUCK_SECONDS and all(item in _WAITS for item in waits)
 
 
+def ended_in_silence(pod: Object, now: float) -> bool:
+    """Whether its node has ended the pod not long ago, and its status does not say why: a container that is told to end
+    and does so with 0 makes it Succeeded, which no pod of a Deployment becomes by itself."""
+    status = pod.get("status") or {}
+    silent = status.get("phase") == "Succeeded" and not status.get("reason") and not _said_by_kubelet(status)
+    return silent and not _ends(pod) and now - _ended_at(pod) < RECENT_SECONDS
+
+
+def speaks_in_events(pod: Object, now: float) -> bool:
+    """Whether only events say what is wrong with it."""
+    return stuck(pod, now) or ended_in_silence(pod, now)
+
+
 def missed_config_map(pod: Object, warned: PodWarning) -> str | None:
     """The ConfigMap that lacks a key which the pod mounts."""
     found = _MISSING_KEY.search(warned.note)
@@ -92,7 +113,7 @@ def failure_of(pod: Object, youngest: bool, around: Circumstances) -> Failure | 
     if _ends(pod):
         return None
     status = pod.get("status") or {}
-    if status.get("phase") == "Failed":
+    if status.get("phase") in ("Failed", "Succeeded"):
         return _ended(pod, youngest, around)
     for container in _containers(status):
         failure = _container_failure(pod, container, around.resources_field)
@@ -203,7 +224,7 @@ def _scheduling_failure(pod: Object, resources_field: str) -> Failure | None:
 
 def _mount_failure(pod: Object, around: Circumstances) -> Failure | None:
     warned = around.warnings.last.get(str(pod["metadata"].get("uid", "")))
-    if warned is None or not stuck(pod, around.now):
+    if warned is None or warned.reason == "Evicted" or not stuck(pod, around.now):
         return None
     what = f"Pod {pod['metadata']['name']} cannot start"
     if warned.reason == "FailedCreatePodSandBox":
@@ -253,22 +274,73 @@ def _claims(pod: Object) -> list[str]:
 
 def _ended(pod: Object, youngest: bool, around: Circumstances) -> Failure | None:
     """A pod that its node has refused or ended stays as an object; its Deployment makes another one."""
-    status, name = pod["status"], pod["metadata"]["name"]
-    changes = [item["lastTransitionTime"] for item in status.get("conditions") or [] if item.get("lastTransitionTime")]
-    since = unix_of(max([pod["metadata"]["creationTimestamp"], *changes]))
-    if not youngest and around.now - since >= RECENT_SECONDS:
+    if not youngest and around.now - _ended_at(pod) >= RECENT_SECONDS:
         return None
-    reason, said = str(status.get("reason") or "Failed"), sentence(str(status.get("message") or "no message").strip())
-    if reason == "Evicted":
-        text = (
-            f"Pod {name} was evicted from node {_node(pod)}: {said} Kubernetes starts another one; if it happens "
-            f"again, reserve what the pod needs in {around.resources_field}.requests."
-        )
-        return Reason.EVICTED, text
-    return (
-        Reason.POD_FAILED,
-        f"Node {_node(pod)} has ended pod {name} ({reason}): {said} Kubernetes starts another one.",
-    )
+    status, name = pod["status"], pod["metadata"]["name"]
+    evicted = _eviction(pod, around)
+    if evicted is not None:
+        return Reason.EVICTED, f"{evicted} Kubernetes starts another one."
+    reason = str(status.get("reason") or status["phase"])
+    said = str(status.get("message") or _said_by_kubelet(status)).strip()
+    if not said:
+        said = f"it does not say why, see kubectl describe pod {name} -n {_namespace(pod)}"
+    text = f"Node {_node(pod)} has ended pod {name} ({reason}): {sentence(said)} Kubernetes starts another one."
+    return Reason.POD_FAILED, text
+
+
+def eviction_of(pod: Object, around: Circumstances) -> str | None:
+    """Why a pod was evicted not long ago, and what to do; None when it was not."""
+    if _ends(pod) or around.now - _ended_at(pod) >= RECENT_SECONDS:
+        return None
+    return _eviction(pod, around)
+
+
+def _eviction(pod: Object, around: Circumstances) -> str | None:
+    """An eviction is told by the pod's reason, by its condition, or by an event alone: see `ended_in_silence`."""
+    status = pod.get("status") or {}
+    said, kubelet = str(status.get("message") or ""), _said_by_kubelet(status)
+    warned = around.warnings.last.get(str(pod["metadata"].get("uid", "")))
+    if status.get("phase") not in ("Failed", "Succeeded"):
+        return None
+    if status.get("reason") != "Evicted":
+        if status.get("reason"):
+            return None
+        if _NODE_LOW.search(kubelet):
+            said = kubelet
+        elif ended_in_silence(pod, around.now) and warned is not None and warned.reason == "Evicted":
+            said = warned.note
+        else:
+            return None
+    what = f"Pod {pod['metadata']['name']} was evicted from node {_node(pod)}"
+    return f"{what}: {sentence(said.strip() or 'no message')} {_room(said, around.resources_field)}"
+
+
+def _room(said: str, resources_field: str) -> str:
+    """What to do, so that it is not evicted again for this."""
+    low, full = _NODE_LOW.search(said), _VOLUME_FULL.search(said)
+    if full is not None and full[1] == "tmp":
+        text = f"If that is too little for its files in /tmp, set {resources_field}.limits.ephemeral-storage"
+        return f"{text} to more: /tmp may take as much."
+    if full is not None:
+        return f"See what writes to volume {full[1]}."
+    if any(words in said for words in _STORAGE_FULL):
+        return f"If that is too little for its log and its files, raise {resources_field}.limits.ephemeral-storage."
+    if low is not None and low[1] not in _RESERVED:
+        return f"If it happens again, see what takes the {low[1]} of the node."
+    name = f".{low[1]}" if low is not None else ""
+    return f"If it happens again, reserve what the pod needs in {resources_field}.requests{name}."
+
+
+def _said_by_kubelet(status: Object) -> str:
+    target = _condition(status, "DisruptionTarget") or {}
+    by_it = target.get("status") == "True" and target.get("reason") == _BY_KUBELET
+    return str(target.get("message") or "").strip() if by_it else ""
+
+
+def _ended_at(pod: Object) -> float:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    changes = [item["lastTransitionTime"] for item in conditions if item.get("lastTransitionTime")]
+    return unix_of(max([pod["metadata"]["creationTimestamp"], *changes]))
 
 
 def _node_lost(pod: Object) -> Failure | None:

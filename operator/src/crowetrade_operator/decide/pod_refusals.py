@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from crowetrade_api.reasons import Reason
+from crowetrade_operator.cluster.admission import denied_by, unanswered_by
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide.pod_failures import Failure, sentence
 
@@ -18,7 +19,6 @@ _QUOTA = re.compile(r"(?:exceeded|failed) quota: ([^:,\s]+)")
 _NO_QUOTA = ("insufficient quota to ", "status unknown for quota")
 _LIMIT_RANGE = re.compile(r"(?:minimum|maximum) \S+ usage per |max limit to request ratio per ")
 _POD_SECURITY = "violates PodSecurity "
-_WEBHOOK = re.compile(r'(admission webhook|failed calling webhook) "([^"]+)"')
 _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)'")
 _AGAIN = "Kubernetes tries again by itself, at intervals that grow to 17 minutes."
 
@@ -52,13 +52,17 @@ def _sorted(said: str, namespace: str, field: str) -> list[Failure]:
             f"injected container, or change the label pod-security.kubernetes.io/enforce of namespace {namespace}."
         )
         return [(Reason.POD_SECURITY_VIOLATED, text)]
-    if webhook := _WEBHOOK.search(said):
-        if webhook[1] == "failed calling webhook":
-            text = f"The webhook {webhook[2]} does not answer: mend it, or exempt namespace {namespace} from it."
-        else:
-            text = f"Ask who runs the webhook {webhook[2]}, or exempt namespace {namespace} from it."
-        return [(Reason.ADMISSION_DENIED, text)]
-    if policy := _POLICY.search(said):
-        text = f"Ask who wrote ValidatingAdmissionPolicy {policy[1]}, or exempt namespace {namespace} from it."
-        return [(Reason.ADMISSION_DENIED, text)]
+    if remedy := admission_remedy(said, namespace):
+        return [(Reason.ADMISSION_DENIED, remedy)]
     return []
+
+
+def admission_remedy(said: str, namespace: str) -> str:
+    """What to do when a webhook or a policy stands in the way; empty when none does."""
+    if webhook := denied_by(said):
+        return f"Ask who runs the webhook {webhook}, or exempt namespace {namespace} from it."
+    if webhook := unanswered_by(said):
+        return f"The webhook {webhook} does not answer: mend it, or exempt namespace {namespace} from it."
+    if policy := _POLICY.search(said):
+        return f"Ask who wrote ValidatingAdmissionPolicy {policy[1]}, or exempt namespace {namespace} from it."
+    return ""

@@ -139,7 +139,7 @@ def notes(previous: RiskLimitStatus, status: RiskLimitStatus, limit: RiskLimit) 
     """Each breach is told about once, when it is found."""
     known = {item.id for item in previous.breached}
     return [
-        Note("Warning", Reason.LIMIT_BREACHED, "Reconcile", cut(_breach_text(limit, item), 900))
+        Note("Warning", Reason.LIMIT_BREACHED, "Reconcile", cut(_breach_text(limit, item), 900), f"breach {item.id}")
         for item in status.breached
         if item.id not in known
     ]

@@ -30,12 +30,12 @@ from crowetrade_operator.desired import identity, vault
 from crowetrade_operator.desired.metadata import labels, metadata, object_name, selector
 from crowetrade_operator.desired.pod import (
     TMP_MOUNT,
-    TMP_VOLUME,
     container,
     deployment_spec,
     environment,
     pod_spec,
     port,
+    tmp_volume,
 )
 from crowetrade_operator.settings import Settings
 
@@ -82,7 +82,8 @@ def _strategy_deployment(strategy: Strategy, role: str, config_hash: str, settin
     )
     agent["ports"] = [port("http", HTTP_PORT)]
     agent["volumeMounts"] = [_config_mount(), TMP_MOUNT]
-    pod = pod_spec(object_name(strategy), [agent], [_config_volume(object_name(strategy), STRATEGY_FILE), TMP_VOLUME])
+    volumes = [_config_volume(object_name(strategy), STRATEGY_FILE), tmp_volume(agents.resources.to_api())]
+    pod = pod_spec(object_name(strategy), [agent], volumes)
     identity.add(pod, strategy, object_name(strategy), settings)
     pod_labels = labels(strategy, role)
     return {
@@ -106,7 +107,8 @@ def venue_deployment(venue: VenueConnection, config_hash: str, settings: Setting
     )
     gateway["ports"] = [port("grpc", GRPC_PORT), port("control", CONTROL_PORT), port("http", HTTP_PORT)]
     gateway["volumeMounts"] = [_config_mount(), TMP_MOUNT, KILL_MOUNT, API_MOUNT]
-    volumes = [_config_volume(object_name(venue), VENUE_FILE), TMP_VOLUME, KILL_VOLUME, API_VOLUME]
+    tmp = tmp_volume(venue.spec.resources.to_api())
+    volumes = [_config_volume(object_name(venue), VENUE_FILE), tmp, KILL_VOLUME, API_VOLUME]
     pod = pod_spec(object_name(venue), [gateway], volumes)
     pod["terminationGracePeriodSeconds"] = GATEWAY_GRACE_SECONDS
     identity.add(pod, venue, object_name(venue), settings)

@@ -20,18 +20,25 @@ CONTAINER_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
     "capabilities": {"drop": ["ALL"]},
 }
-TMP_VOLUME: dict[str, Any] = {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}
 TMP_MOUNT: dict[str, Any] = {"name": "tmp", "mountPath": "/tmp"}
+TMP_SIZE = "64Mi"
+STORAGE = "ephemeral-storage"
 
 # What is written outside of volumes is the log, which the kubelet rotates, and /tmp.
-STORAGE_REQUESTS: dict[str, str] = {"ephemeral-storage": "64Mi"}
-STORAGE_LIMITS: dict[str, str] = {"ephemeral-storage": "512Mi"}
+STORAGE_REQUESTS: dict[str, str] = {STORAGE: "64Mi"}
+STORAGE_LIMITS: dict[str, str] = {STORAGE: "512Mi"}
 
 
 def with_storage(resources: dict[str, Any]) -> dict[str, Any]:
     """The same, with what a container may write to its node: one without a limit may fill it, and evict others."""
     requests = {**STORAGE_REQUESTS, **resources.get("requests", {})}
     return {**resources, "requests": requests, "limits": {**STORAGE_LIMITS, **resources.get("limits", {})}}
+
+
+def tmp_volume(resources: dict[str, Any]) -> dict[str, Any]:
+    """/tmp of a container with these resources. Its files count as storage of the container, so whoever sets a limit
+    of that has said how much may lie here, too."""
+    return {"name": "tmp", "emptyDir": {"sizeLimit": resources.get("limits", {}).get(STORAGE, TMP_SIZE)}}
 
 
 def probe(path: str, period: int, failures: int) -> dict[str, Any]:

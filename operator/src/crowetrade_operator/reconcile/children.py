@@ -32,7 +32,9 @@ from crowetrade_operator.cluster.packed import Packed
 from crowetrade_operator.cluster.resources import BY_KIND
 from crowetrade_operator.decide.last_applied import has_record, with_record
 from crowetrade_operator.decide.plan import Refusal
-from crowetrade_operator.errors import ClusterRefused, Conflict, NamespaceTerminating
+from crowetrade_operator.decide.pod_failures import sentence
+from crowetrade_operator.decide.pod_refusals import admission_remedy
+from crowetrade_operator.errors import ClusterRefused, Conflict, NamespaceTerminating, WebhookSilent
 from crowetrade_operator.reconcile.writes import Writes
 
 log = structlog.get_logger()
@@ -41,6 +43,8 @@ NAME_TAKEN_SECONDS = 3.0
 """How soon to look again whether a name is free: the watch brings only objects with our label."""
 REFUSED_SECONDS = 30.0
 """A refusal may be gone when a quota is raised: look again, but not often."""
+SILENT_SECONDS = 5.0
+"""A webhook that does not answer may be just starting."""
 SHOWN_FIELDS = 5
 _INSTEAD = {
     "spec.paused": " To keep the operator from changing children, set the annotation trading.crowetrade.io/paused on "
@@ -104,23 +108,27 @@ class ChildWriter:
         for child in children:
             try:
                 await self._bring(key, owner, with_hash(child), done, children)
-            except ClusterRefused as error:
-                tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
-                kind, name = child["kind"], child["metadata"]["name"]
-                tell("child_refused", kind=kind, name=name, error=str(error))
-                text = f"The API server refused {kind} {name}: {error.message}"
-                done.refusal = Refusal(Reason.REFUSED_BY_CLUSTER, text)
-                done.look_again(REFUSED_SECONDS)
+            except (ClusterRefused, WebhookSilent) as error:
+                note_refusal(done, child, error)
             if done.refusal is not None:
                 break
         return done
 
-    async def delete(self, item: Object) -> None:
-        """Deletes a child that is not wanted any more."""
+    async def delete(self, item: Object, done: Applied | None) -> bool:
+        """Deletes a child that is not wanted any more; whether that was done. A refusal becomes words for the status;
+        without `done` it is raised."""
         metadata = item["metadata"]
         self._unwanted.add(metadata["uid"])
-        await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
+        try:
+            await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
+        except (ClusterRefused, WebhookSilent) as error:
+            self._unwanted.discard(metadata["uid"])
+            if done is None:
+                raise
+            note_refusal(done, item, error, "the deletion of ")
+            return False
         log.info("deleted", kind=item["kind"], namespace=metadata["namespace"], name=metadata["name"])
+        return True
 
     async def _bring(
         self, key: Key, owner: Metadata, desired: Object, done: Applied, children: Sequence[Object]
@@ -228,6 +236,17 @@ class ChildWriter:
         owner = (self.cache.get(*key) or {}).get("metadata", {}) if key is not None else {}
         if owner and owner["uid"] == controller_uid(before) and not owner.get("deletionTimestamp"):
             self._deleted.add(address_of(before))
+
+
+def note_refusal(done: Applied, item: Object, error: ClusterRefused | WebhookSilent, what: str = "") -> None:
+    """What was refused of an object, and what to do; the first refusal counts."""
+    tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
+    metadata = item["metadata"]
+    tell("write_refused", kind=item["kind"], name=metadata["name"], what=what.strip(), error=str(error))
+    text = f"The API server refused {what}{_named(item)}: {sentence(error.message)}"
+    remedy = admission_remedy(error.message, metadata["namespace"])
+    done.refusal = done.refusal or Refusal(Reason.REFUSED_BY_CLUSTER, f"{text} {remedy}".strip())
+    done.look_again(SILENT_SECONDS if isinstance(error, WebhookSilent) else REFUSED_SECONDS)
 
 
 def _named(item: Object) -> str:

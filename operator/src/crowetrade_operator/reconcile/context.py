@@ -57,12 +57,14 @@ from crowetrade_operator.decide.pods import restarting
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
+    ClusterRefused,
     ClusterUnavailable,
     Conflict,
     JournalRefused,
     NotFound,
+    WebhookSilent,
 )
-from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied, ChildWriter
+from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied, ChildWriter, note_refusal
 from crowetrade_operator.reconcile.traders import Traders
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
@@ -420,8 +422,9 @@ class Context:
 
     async def carry_out(self, key: Key, resource: Resource, plan: Plan) -> Applied:
         """Writes what the plan asks for; returns what came of the children."""
-        if plan.finalizer is True:
-            await self._ensure_finalizer(key, resource.metadata)
+        applied = Applied()
+        if plan.finalizer is True and not await self._has_finalizer(key, resource.metadata, applied):
+            return applied
         no_journal = await self._ensure_journal(key) if plan.journal else None
         if no_journal is not None and not self._has_journaled(key):
             return await self._without_gateway(key, no_journal)
@@ -429,8 +432,11 @@ class Context:
             await self._put_config(key, plan.config)
         applied = await self.child_writer.apply(key, resource.metadata, plan.apply)
         applied.refusal = no_journal or applied.refusal
-        for item in plan.delete:
-            await self.child_writer.delete(item)
+        # The status of what is about to go tells nothing any more: then a refusal is an error.
+        told = None if plan.finalizer is False else applied
+        gone = [await self.child_writer.delete(item, told) for item in plan.delete]
+        if not all(gone):
+            return applied
         if plan.delete_config:
             await self._delete_config(key)
         for done, annotation in (
@@ -457,10 +463,10 @@ class Context:
     async def _without_gateway(self, key: Key, why: Refusal) -> Applied:
         """A gateway without a journal only fails, and its configuration would take room from those of others. One that
         was made while the bus was away, when nobody knew, goes again."""
-        venue = self.venue(key)
+        venue, applied = self.venue(key), Applied(why, REFUSED_SECONDS)
         for item in self.children(key).of_kind("Deployment") if venue is not None and not venue.paused else ():
-            await self.child_writer.delete(item)
-        return Applied(why, REFUSED_SECONDS)
+            await self.child_writer.delete(item, applied)
+        return applied
 
     async def relay(self, switch: killswitch.AnyKillSwitch, wanted: killswitch.Relay) -> bool:
         """Puts an order on the bus or takes it away, and sends it directly where the gateway is not heard; returns
@@ -597,9 +603,16 @@ class Context:
         except BusUnavailable as error:
             log.warning("configuration_left_on_bus", venue=key.name, error=str(error))
 
-    async def _ensure_finalizer(self, key: Key, metadata: Metadata) -> None:
-        if FINALIZER not in metadata.finalizers:
-            await self._set_finalizers(key, metadata, [*metadata.finalizers, FINALIZER])
+    async def _has_finalizer(self, key: Key, metadata: Metadata, applied: Applied) -> bool:
+        """Adds it when it is not there. Without it nothing may be made: nobody would stop it in order."""
+        try:
+            if FINALIZER not in metadata.finalizers:
+                await self._set_finalizers(key, metadata, [*metadata.finalizers, FINALIZER])
+        except (ClusterRefused, WebhookSilent) as error:
+            item = {"kind": key.kind.value, "metadata": {"name": key.name, "namespace": key.namespace}}
+            note_refusal(applied, item, error, "the finalizer of ")
+            return False
+        return True
 
     async def _drop_finalizer(self, key: Key, metadata: Metadata) -> bool:
         """Whether it was us who let the object go."""

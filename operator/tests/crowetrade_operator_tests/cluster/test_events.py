@@ -33,8 +33,8 @@ def _metadata(namespace: str) -> Metadata:
     return Metadata(name="ema", namespace=namespace, uid="u-1", resource_version="7")
 
 
-def _note(reason: str, text: str = "because") -> Note:
-    return Note("Warning", reason, "Reconcile", text)
+def _note(reason: str, text: str = "because", occasion: str = "") -> Note:
+    return Note("Warning", reason, "Reconcile", text, occasion)
 
 
 async def test_events_are_written_in_order_and_one_that_cannot_be_written_is_left(
@@ -189,10 +189,51 @@ async def test_one_that_takes_long_keeps_no_other_waiting_and_is_waited_for_at_t
 
 def test_long_texts_are_cut_to_what_the_api_server_takes() -> None:
     regarding = {"namespace": "desk", "name": "ema"}
-    body = event_body(Told(regarding, _note("Long", "x" * 5000), time.time()), "i" * 500)
+    body = event_body(Told(regarding, _note("Long", "x" * 5000), time.time(), "ema.1"), "i" * 500)
     assert len(body["note"]) == 1000
     assert len(body["reportingInstance"]) == 128
-    assert body["metadata"]["name"].startswith("ema.")
+    assert body["metadata"] == {"name": "ema.1", "namespace": "desk"}
+
+
+async def test_what_two_leaders_find_on_record_is_told_once(cluster: Cluster, namespace: str) -> None:
+    """The first has told it, and ended before the status was written that it had decided. What happens again is told
+    again, by whom it may be."""
+    now = time.time()
+    first = Recorder(cluster, "operator-0", lambda: now)
+    second = Recorder(cluster, "operator-1", lambda: now + events.SAME_SECONDS - 1)
+    third = Recorder(cluster, "operator-2", lambda: now + events.SAME_SECONDS + 1)
+
+    async def told(recorder: Recorder, note: Note, **fields: Any) -> list[str]:
+        recorder.record("Strategy", _metadata(namespace).model_copy(update=fields), note)
+        await recorder.drain()
+        found, _ = await cluster.list(EVENTS, namespace)
+        return sorted(item["reportingInstance"] for item in found)
+
+    assert await told(first, _note("Crashing", "pod p", "down")) == ["operator-0"]
+    assert await told(second, _note("Crashing", "pod q", "down")) == ["operator-0"]
+    assert await told(first, _note("Crashing", "pod p", "down")) == ["operator-0"] * 2
+    assert await told(second, _note("Crashing", "pod q", "down")) == ["operator-0"] * 2 + ["operator-1"]
+    assert await told(third, _note("Crashing", "pod q", "down")) == ["operator-0"] * 2 + ["operator-1", "operator-2"]
+    found, _ = await cluster.list(EVENTS, namespace)
+    for fields in ({"generation": 2}, {"uid": "u-2"}):
+        before = len(found)
+        await told(Recorder(cluster, "operator-3", lambda: now), _note("Crashing", "pod p", "down"), **fields)
+        found, _ = await cluster.list(EVENTS, namespace)
+        assert len(found) == before + 1, fields
+    before = len(found)
+    await told(second, _note("Repaired"))
+    await told(third, _note("Repaired"))
+    assert len((await cluster.list(EVENTS, namespace))[0]) == before + 2, "what only one of them can have done"
+
+
+async def test_of_the_names_that_it_gave_a_recorder_remembers_the_last(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MOST_NAMES", 2)
+    recorder = Recorder(cluster, "operator-0")
+    for occasion in ("a", "b", "c"):
+        recorder.record("Strategy", _metadata("desk"), _note("Crashing", occasion=occasion))
+    assert len(recorder._names) == 2
 
 
 async def test_an_event_whose_answer_was_lost_is_there_once_and_one_that_failed_is_tried_again(

@@ -59,6 +59,13 @@ async def test_the_last_warning_that_says_what_is_missing_counts(cluster: Cluste
     assert found == {"u": PodWarning("FailedMount", NO_KEY), "other": PodWarning("FailedMount", SUM)}
 
 
+async def test_an_eviction_comes_after_what_kept_the_pod_from_starting(cluster: Cluster, namespace: str) -> None:
+    full = 'Usage of EmptyDir volume "tmp" exceeds the limit "64Mi". '
+    await tell(cluster, namespace, 9, full, reason="Evicted")
+    await tell(cluster, namespace, 2, NOT_FOUND)
+    assert await PodEvents(cluster).warnings(namespace) == {"u": PodWarning("Evicted", full)}
+
+
 async def test_a_namespace_is_read_once_in_a_while(cluster: Cluster, namespace: str) -> None:
     clock = Clock()
     events = PodEvents(cluster, clock)

@@ -165,3 +165,52 @@ async def test_what_may_not_be_listed_after_a_watch_has_ended_makes_the_namespac
             assert scene.relist.unreadable == {}
         scene.relist.close()
         await line.close()
+
+
+async def test_what_may_be_listed_and_not_watched_makes_the_namespace_unreadable(
+    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
+        line = await connect(str(proxy.kubeconfig(tmp_path)))
+        scene = Scene(line, namespace)
+        await scene.relist.fill()
+        proxy.forbidden_watches = frozenset({CONFIG_MAPS.plural})
+        async with scene.watching():
+            await until("it not to be readable", lambda: scene.relist.readable == ())
+            told = scene.relist.unreadable[namespace]
+            assert told.startswith("configmaps cannot be watched, so nothing is changed there: ")
+            assert told.endswith("; does a role of the operator allow it?")
+            assert await scene.relist.ask_again() == [], "it can be listed, and that is not enough"
+            proxy.forbidden_watches = frozenset()
+            await until("the watch", lambda: CONFIG_MAPS.plural in proxy.watches())
+            await until_readable(scene)
+            await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "later"))
+            await until("the watch to go on", lambda: ("ADDED", "later") in scene.brought)
+        scene.relist.close()
+        await line.close()
+
+
+async def until_readable(scene: Scene) -> None:
+    async def check() -> bool:
+        await scene.relist.ask_again()
+        return scene.relist.readable != ()
+
+    await until("it to be readable", check)
+
+
+async def test_a_watch_that_ends_before_its_time_leads_to_a_list(
+    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """Without an error: the server that comes back may count from an earlier version."""
+    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
+        line = await connect(str(proxy.kubeconfig(tmp_path)))
+        scene = Scene(line, namespace)
+        await scene.relist.fill()
+        async with scene.watching():
+            await until("both watches", lambda: proxy.watches().keys() == {"configmaps", "services"})
+            listed = scene.relist.version(CONFIG_MAPS, namespace)
+            await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "brought"))
+            await until("the event", lambda: ("ADDED", "brought") in scene.brought)
+            assert proxy.end_watches("configmaps", Fault.WATCH_ENDED) == 1
+            await until("a list", lambda: scene.relist.version(CONFIG_MAPS, namespace) != listed)
+        await line.close()

@@ -173,6 +173,22 @@ def test_an_event_says_what_is_how_and_why() -> None:
     assert (note.action, note.text) == ("Reconcile", "Ready is False: Pod p keeps ending.")
 
 
+def test_what_follows_from_the_same_record_has_the_same_occasion_and_what_follows_from_another_has_not() -> None:
+    """So two leaders that find the same status tell a transition once."""
+    later = UP.model_copy(update={"last_transition_time": "2026-01-05T10:00:01Z"})
+    halted = _is(HALTED, True, Reason.POSITION_DIFFERENCE, "5, not 7")
+
+    def occasion(before: list[Condition], after: Condition) -> str:
+        return transition_notes(before, [after], (READY, TRADING, HALTED))[0].occasion
+
+    down = occasion([UP], _is(READY, False, Reason.CRASHING, "Pod p keeps ending."))
+    assert down == occasion([UP], _is(READY, False, Reason.CRASHING, "Pod q keeps ending."))
+    assert down != occasion([later], _is(READY, False, Reason.CRASHING, "Pod p keeps ending."))
+    trading = [UP, _is(TRADING, True, Reason.ORDERS_ACCEPTED)]
+    assert down != occasion(trading, _is(TRADING, False, Reason.CRASHING, "Pod p keeps ending."))
+    assert occasion([UP], halted) == occasion([UP], halted) != occasion([later], halted)
+
+
 HALTED, REFUSED = ConditionType.HALTED, ConditionType.ORDERS_REFUSED
 BAD: dict[str, tuple[list[Condition], Condition, list[tuple[str, str]]]] = {
     "a halt that comes is a warning": (

@@ -9,7 +9,14 @@ import pytest
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.objects import PodWarning
 from crowetrade_operator.cluster.times import rfc3339
-from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings, missed_config_map, stuck
+from crowetrade_operator.decide.pod_failures import (
+    RECENT_SECONDS,
+    Circumstances,
+    PodWarnings,
+    missed_config_map,
+    speaks_in_events,
+    stuck,
+)
 from crowetrade_operator.decide.pods import BROKEN, ready_pods, rolled_out, workload
 
 Object = dict[str, Any]
@@ -96,6 +103,31 @@ def creating(seconds: float = 60, reason: str = "ContainerCreating", **more: Any
 def failed(reason: str, message: str, seconds: float = 5) -> Object:
     condition = {"type": "Ready", "status": "False", "reason": "PodFailed", "lastTransitionTime": ago(seconds)}
     return pod(phase="Failed", reason=reason, message=message, conditions=[condition])
+
+
+def evicted(phase: str, exit_code: int, message: str, seconds: float = 5, by_kubelet: str = "") -> Object:
+    """A pod of which a node has ended all. Only one whose containers failed is Failed, with a reason: one whose agent
+    ended with 0 is Succeeded, and its status says no more, except when the node itself was short of something."""
+    reason, at = ("PodFailed" if phase == "Failed" else "PodCompleted"), ago(seconds)
+    terminated = {"exitCode": exit_code, "reason": "Completed" if exit_code == 0 else "Error", "finishedAt": at}
+    container = {"ready": False, "restartCount": 0, "started": False, "state": {"terminated": terminated}}
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": by_kubelet}
+    conditions = [
+        *([{**target, "lastTransitionTime": at}] if by_kubelet else []),
+        {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": at},
+        {"type": "Initialized", "status": "True", "lastTransitionTime": ago(3000)},
+        {"type": "Ready", "status": "False", "reason": reason, "lastTransitionTime": at},
+        {"type": "ContainersReady", "status": "False", "reason": reason, "lastTransitionTime": at},
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": ago(3000)},
+    ]
+    said = {"reason": "Evicted", "message": message} if message else {}
+    metadata = {"name": "old", "uid": "old", "creationTimestamp": ago(3600)}
+    return pod(container, metadata, phase=phase, conditions=conditions, qosClass="Burstable", **said)
+
+
+def told(note: str) -> Circumstances:
+    """An event of the kubelet about that pod."""
+    return Circumstances(NOW, "spec.agents.resources", PodWarnings({"old": PodWarning("Evicted", note)}))
 
 
 def mounting(note: str, reason: str = "FailedMount", keys: dict[str, list[str]] | None = None) -> Circumstances:
@@ -342,6 +374,104 @@ def test_keys_are_read_of_a_config_map_that_lacks_one_and_never_of_a_secret() ->
     assert missed_config_map(creating(), PodWarning("FailedMount", 'configmap "x" not found')) is None
 
 
+TMP_FULL = 'Usage of EmptyDir volume "tmp" exceeds the limit "64Mi". '
+POD_FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 512Mi. "
+NODE_LOW = (
+    "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 898240Ki. Container agent "
+    "was using 4Ki, request is 64Mi, has larger consumption of ephemeral-storage. "
+)
+STORAGE_FIELD = "spec.agents.resources.limits.ephemeral-storage"
+EVICTIONS: dict[str, tuple[Object, Circumstances, list[str]]] = {
+    "a full /tmp, and the agent failed": (
+        evicted("Failed", 137, TMP_FULL),
+        AROUND,
+        [TMP_FULL.strip(), f"for its files in /tmp, set {STORAGE_FIELD} to more: /tmp may take as much."],
+    ),
+    "a full /tmp, and the agent ended with 0": (
+        evicted("Succeeded", 0, ""),
+        told(TMP_FULL),
+        [TMP_FULL.strip(), f"for its files in /tmp, set {STORAGE_FIELD} to more: /tmp may take as much."],
+    ),
+    "its limit of storage, and the agent ended with 0": (
+        evicted("Succeeded", 0, ""),
+        told(POD_FULL),
+        [POD_FULL.strip(), f"raise {STORAGE_FIELD}."],
+    ),
+    "its container's limit of storage": (
+        evicted("Failed", 137, 'Container agent exceeded its local ephemeral storage limit "512Mi". '),
+        AROUND,
+        [f"raise {STORAGE_FIELD}."],
+    ),
+    "a volume that somebody else has added": (
+        evicted("Failed", 137, 'Usage of EmptyDir volume "istio-data" exceeds the limit "1Mi". '),
+        AROUND,
+        ["See what writes to volume istio-data."],
+    ),
+    "a node without storage, and the agent failed": (
+        evicted("Failed", 137, NODE_LOW, by_kubelet=NODE_LOW),
+        AROUND,
+        ["available: 898240Ki.", "reserve what the pod needs in spec.agents.resources.requests.ephemeral-storage."],
+    ),
+    "a node without storage, and the agent ended with 0": (
+        evicted("Succeeded", 0, "", by_kubelet=NODE_LOW),
+        AROUND,
+        ["available: 898240Ki.", "reserve what the pod needs in spec.agents.resources.requests.ephemeral-storage."],
+    ),
+    "a node without inodes": (
+        evicted("Failed", 137, "The node was low on resource: inodes. Threshold quantity: 5, available: 3. "),
+        AROUND,
+        ["see what takes the inodes of the node."],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EVICTIONS)
+def test_why_a_pod_was_evicted_and_what_to_do(case: str) -> None:
+    item, around, words = EVICTIONS[case]
+    starting = pod({"state": {"running": {}}})
+    found = workload([deployment(ready=0)], [item, starting], around)
+    assert found.reason == Reason.EVICTED
+    assert [part for part in ("Pod old was evicted from node node-1: ", *words) if part not in found.message] == []
+    assert found.message.endswith(" Kubernetes starts another one."), found.message
+
+
+@pytest.mark.parametrize("case", EVICTIONS)
+def test_an_eviction_is_told_beside_the_pod_that_has_come_for_it(case: str) -> None:
+    """Otherwise only who looks within seconds would read it, and the next one is evicted, too."""
+    item, around, words = EVICTIONS[case]
+    found = workload([deployment()], [item, pod({"ready": True})], around)
+    assert found.available
+    assert found.reason == Reason.AVAILABLE
+    parts = ("1 of 1 pods are ready. Pod old was evicted from node node-1: ", *words)
+    assert [part for part in parts if part not in found.message] == [], found.message
+    later = Circumstances(NOW + RECENT_SECONDS, around.resources_field, around.warnings)
+    assert workload([deployment()], [item, pod({"ready": True})], later).message == "1 of 1 pods are ready."
+
+
+def test_a_pod_that_was_ended_and_nobody_says_why() -> None:
+    item = evicted("Succeeded", 0, "")
+    found = workload([deployment(ready=0)], [item], AROUND)
+    assert found.reason == Reason.POD_FAILED
+    assert "(Succeeded): it does not say why, see kubectl describe pod old -n fx." in found.message
+    assert workload([deployment()], [item], AROUND).message == "1 of 1 pods are ready."
+    shuts_down = evicted("Succeeded", 0, "", by_kubelet="Pod was terminated in response to imminent node shutdown.")
+    found = workload([deployment(ready=0)], [shuts_down], AROUND)
+    assert found.reason == Reason.POD_FAILED
+    assert "(Succeeded): Pod was terminated in response to imminent node shutdown." in found.message
+
+
+def test_events_are_read_for_pods_that_were_ended_not_long_ago_and_do_not_say_why() -> None:
+    assert speaks_in_events(evicted("Succeeded", 0, ""), NOW)
+    assert speaks_in_events(creating(), NOW)
+    assert not speaks_in_events(evicted("Succeeded", 0, "", seconds=RECENT_SECONDS), NOW)
+    assert not speaks_in_events(evicted("Succeeded", 0, "", by_kubelet=NODE_LOW), NOW)
+    assert not speaks_in_events(evicted("Failed", 137, TMP_FULL), NOW)
+    deleted = evicted("Succeeded", 0, "")
+    deleted["metadata"] |= {"deletionTimestamp": ago(1)}
+    assert not speaks_in_events(deleted, NOW)
+    assert workload([deployment(ready=0)], [deleted], told(TMP_FULL)).reason == Reason.STARTING
+
+
 REFUSALS: dict[str, tuple[str, Reason, list[str]]] = {
     "a quota": (
         'pods "ema-5d4-x9" is forbidden: exceeded quota: team, requested: pods=1, used: pods=1, limited: pods=1',
@@ -441,12 +571,10 @@ def test_only_a_deadline_says_that_pods_are_late() -> None:
 
 
 def test_an_eviction_is_told_until_the_next_pod_has_had_its_time() -> None:
-    evicted = {**failed("Evicted", "low on memory", seconds=60)}
-    evicted["metadata"] = {**evicted["metadata"], "name": "old", "creationTimestamp": ago(3600)}
     successor = pod({"state": {"running": {}}})
-    assert workload([deployment(ready=0)], [evicted, successor], AROUND).reason == Reason.EVICTED
-    long_ago = failed("Evicted", "low on memory", seconds=601)
-    long_ago["metadata"] = evicted["metadata"]
+    recent = evicted("Failed", 137, "low on memory", seconds=60)
+    assert workload([deployment(ready=0)], [recent, successor], AROUND).reason == Reason.EVICTED
+    long_ago = evicted("Failed", 137, "low on memory", seconds=601)
     assert workload([deployment(ready=0)], [long_ago, successor], AROUND).reason == Reason.STARTING
     assert workload([deployment(ready=0)], [long_ago], AROUND).reason == Reason.EVICTED
 

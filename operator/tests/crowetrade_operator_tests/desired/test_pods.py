@@ -340,6 +340,22 @@ def test_a_gateway_has_time_to_close_positions_and_the_resources_of_its_manifest
     }
 
 
+def test_tmp_may_take_what_a_manifest_says_of_storage() -> None:
+    limits = {"limits": {"ephemeral-storage": "2Gi"}}
+    agent = _pod(
+        strategy_deployments(strategy(change(strategy_manifest(), "spec.agents.resources", limits)), "h", SETTINGS)[0]
+    )
+    gateway = _pod(venue_deployment(venue(change(venue_manifest(), "spec.resources", limits)), "h", SETTINGS))
+    for pod in (agent, gateway):
+        assert pod["containers"][0]["resources"]["limits"]["ephemeral-storage"] == "2Gi"
+        assert _size_of_tmp(pod) == "2Gi"
+    assert _size_of_tmp(_pod(DEPLOYMENTS["a gateway with Vault"])) == "64Mi"
+
+
+def _size_of_tmp(pod: Object) -> Any:
+    return next(item["emptyDir"]["sizeLimit"] for item in pod["volumes"] if item["name"] == "tmp")
+
+
 def test_what_rolls_a_strategy_and_what_does_not() -> None:
     instruments = {("sim-fx", "EUR-USD"): venue().spec.instruments[0]}
 

@@ -159,8 +159,8 @@ class Desk:
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {found[0].get('phase')}: {found[0].get('conditions')}") from None
 
-    async def deployment_ready(self, name: str, ready: int = 1) -> None:
-        """What the Deployment controller and kubelet would do."""
+    async def deployment_ready(self, name: str, ready: int = 1) -> Object:
+        """What the Deployment controller and kubelet would do; returns the Deployment."""
         await until(f"Deployment {name}", lambda: self.exists(DEPLOYMENTS, name))
         live = await self.get(DEPLOYMENTS, name)
         body = {
@@ -174,7 +174,7 @@ class Desk:
                 "readyReplicas": ready,
             },
         }
-        await self.cluster.apply(body, "status")
+        return await self.cluster.apply(body, "status")
 
     async def collect(self, name: str) -> None:
         """What the garbage collector, which does not run here, does with children whose owner is gone: as long as one

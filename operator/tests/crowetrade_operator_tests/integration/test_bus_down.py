@@ -15,7 +15,7 @@ import pytest
 from crowetrade_operator.cluster.resources import RISK_LIMITS, SERVICES, STRATEGIES, VENUES
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.desk import Desk, trading
-from crowetrade_operator_tests.integration.picture import generations, settled
+from crowetrade_operator_tests.integration.picture import generations, settled, told
 from crowetrade_operator_tests.samples import limit_manifest
 from crowetrade_operator_tests.servers import NatsServer
 from crowetrade_operator_tests.waiting import until
@@ -23,11 +23,6 @@ from crowetrade_operator_tests.waiting import until
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 SECONDS = float(os.environ.get("CROWETRADE_BUS_SECONDS", "0"))
-
-
-async def stream_names(desk: Desk) -> list[str]:
-    """Of everything that the bus stores."""
-    return sorted(str(info.config.name) for info in await desk.bus.jetstream().streams_info())
 
 
 @pytest.fixture
@@ -40,8 +35,8 @@ def settings(settings: Settings) -> Settings:
 async def test_a_bus_that_is_down_for_a_while_and_comes_back(desk: Desk, nats_server: NatsServer, empty: bool) -> None:
     """With everything that it had stored, or with nothing."""
     async with trading(desk):
-        before, written = await settled(desk.cluster, desk.namespace), await generations(desk.cluster, desk.namespace)
-        streams = await stream_names(desk)
+        before = await settled(desk.cluster, desk.namespace, bus=desk.bus)
+        written, events = await generations(desk.cluster, desk.namespace), await told(desk.cluster, desk.namespace)
         uid = (await desk.get(SERVICES, "strategy-ema"))["metadata"]["uid"]
         await asyncio.to_thread(nats_server.stop)
         await desk.condition(STRATEGIES, "ema", "Ready", "Unknown", "BusUnavailable")
@@ -72,9 +67,14 @@ async def test_a_bus_that_is_down_for_a_while_and_comes_back(desk: Desk, nats_se
 
         await desk.delete(RISK_LIMITS, "second")
         await desk.rules("fx-desk")
-        assert await settled(desk.cluster, desk.namespace, before) == before
+        assert await settled(desk.cluster, desk.namespace, before, desk.bus) == before
         assert await generations(desk.cluster, desk.namespace) == written
-        assert await stream_names(desk) == streams
+        since = await told(desk.cluster, desk.namespace) - events
+        wanted = {
+            f"{name} BusUnavailable": 1 for name in ("Strategy ema", "VenueConnection sim-fx", "RiskLimit fx-desk")
+        }
+        assert {event: count for event, count in since.items() if event in wanted} == wanted
+        assert since["Strategy ema ChildRepaired"] == 1
 
 
 async def test_a_gateway_that_falls_silent_is_told_from_a_bus_that_is_down(desk: Desk) -> None:

@@ -74,15 +74,14 @@ async def test_restarts_of_the_api_server_and_of_etcd_change_nothing(
     async with running(settings) as operator, nats_client(settings.nats_url) as bus:
         desk = Desk(client, "desk", bus, operator)
         async with trading(desk):
-            before, written = await picture(client, "desk"), await generations(client, "desk")
+            before, written = await settled(client, "desk", bus=bus), await generations(client, "desk")
             await asyncio.to_thread(plane.start_again, plane.api)
             await asyncio.to_thread(plane.start_again, plane.api, plane.etcd)
             await desk.create(RISK_LIMITS, limit_manifest("second"))
             await desk.rules("fx-desk", "second")
             await desk.delete(RISK_LIMITS, "second")
             await desk.rules("fx-desk")
-            await desk.idle()
-            assert differences(await picture(client, "desk"), before) == []
+            assert await settled(client, "desk", before, bus) == before
             assert await generations(client, "desk") == written
 
 
@@ -254,7 +253,7 @@ async def test_the_crd_of_strategies_is_taken_away_with_them_and_made_again(
         await working(operator, task)
         desk = Desk(client, "desk", bus, operator)
         async with trading(desk):
-            wanted = await settled(client, "desk")
+            wanted = await settled(client, "desk", bus=bus)
             await client.delete(CRDS, "", STRATEGIES_CRD)
 
             async def closed() -> bool:
@@ -273,7 +272,7 @@ async def test_the_crd_of_strategies_is_taken_away_with_them_and_made_again(
                 await again.create(STRATEGIES, strategy_manifest())
                 await again.deployment_ready("strategy-ema")
                 await again.phase(STRATEGIES, "ema", "Trading")
-                assert await settled(client, "desk", wanted) == wanted
+                assert await settled(client, "desk", wanted, bus) == wanted
 
 
 async def _waits_for(operator: Operator, plural: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from crowetrade_operator.errors import ClusterUnavailable, NotFound
 from crowetrade_operator.settings import LeaseTimes, Settings
 from crowetrade_operator_tests.fault_proxy import BY_REQUEST, Fault, FaultProxy
 from crowetrade_operator_tests.integration.desk import Desk, running, trading
-from crowetrade_operator_tests.integration.picture import generations, settled
+from crowetrade_operator_tests.integration.picture import generations, settled, told
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
 from crowetrade_operator_tests.waiting import end, until
@@ -141,12 +142,13 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
         lease = LeaseTimes(duration=90.0, renew=60.0, retry=0.2)
         through = replace(settings, kubeconfig=str(proxy.kubeconfig(tmp_path)), lease=lease)
 
-        async def run(share: float, wanted: Object | None) -> tuple[Object, dict[str, int]]:
+        async def run(share: float, wanted: Object | None) -> tuple[Object, dict[str, int], Counter[str]]:
             async with running(through) as operator:
                 desk = Desk(cluster, namespace, bus, operator)
                 # Who deletes a child often waits for it: how long would be part of the result.
                 desk.parts.context.child_writer.writes.at_once = sys.maxsize
                 async with trading(desk), _garbage_collector(desk):
+                    before = await told(cluster, namespace)
                     proxy.share, proxy.watch_seconds = share, WATCH_SECONDS if share else 0.0
                     # Those that last already.
                     for resource in watched() if share else ():
@@ -155,17 +157,30 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
                         await _work(desk)
                     finally:
                         proxy.share = proxy.watch_seconds = 0.0
-                    return await settled(cluster, namespace, wanted), await generations(cluster, namespace)
+                    found = await settled(cluster, namespace, wanted, bus)
+                    return found, await generations(cluster, namespace), await told(cluster, namespace) - before
 
-        wanted, undisturbed = await run(0.0, None)
+        wanted, undisturbed, events = await run(0.0, None)
         await _clean(cluster, namespace)
-        _, disturbed = await run(SHARE, wanted)
-        told = ", ".join(f"{count} x {fault.value}" for fault, count in sorted(proxy.spoiled.items()))
-        sys.stderr.write(f"spoiled in {SECONDS:g} s: {told}\n")
+        _, disturbed, events_of_faults = await run(SHARE, wanted)
+        spoiled = ", ".join(f"{count} x {fault.value}" for fault, count in sorted(proxy.spoiled.items()))
+        sys.stderr.write(f"spoiled in {SECONDS:g} s: {spoiled}\n")
         assert [fault.name for fault in Fault if fault not in BY_REQUEST and not proxy.spoiled[fault]] == []
         assert proxy.too_early == [], "a Retry-After was not obeyed"
         untouched = [f"Deployment {name}" for name in ("venue-sim-fx", "venue-other", "strategy-ema")]
         assert {name: disturbed[name] for name in untouched} == {name: undisturbed[name] for name in untouched}
+        assert _exact(events_of_faults) == _exact(events)
+
+
+def _exact(events: Counter[str]) -> Counter[str]:
+    """Those that do not depend on who was faster: each end is told once, and nothing of what nobody touches."""
+    return Counter(
+        {
+            event: count
+            for event, count in events.items()
+            if event.endswith(" Stopped") or event.startswith("VenueConnection ")
+        }
+    )
 
 
 @pytest.mark.parametrize("fault", [Fault.WATCH_GONE, Fault.WATCH_REFUSED])

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from crowetrade_api.names import Key, Kind
+from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.cluster import status as status_module
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CONFIG_MAPS, LEASES, STRATEGIES, VENUES
 from crowetrade_operator.main import Operator
 from crowetrade_operator.settings import LeaseTimes, Settings
 from crowetrade_operator_tests.integration.desk import Desk, running, started, trading, working
-from crowetrade_operator_tests.samples import venue_manifest
+from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import nats_client
 from crowetrade_operator_tests.waiting import counted, end, until
 
@@ -137,26 +138,56 @@ async def test_the_next_leader_tells_nobody_that_it_knows_nothing_yet(
     settings: Settings, cluster: Cluster, namespace: str, nats_url: str
 ) -> None:
     """Conditions and events stay as they are: it waits for the first words of the gateways that worked."""
-
-    async def told(desk: Desk) -> list[object]:
-        seen: list[object] = []
-        for kind, name in ((STRATEGIES, "ema"), (VENUES, "sim-fx")):
-            seen.append((await desk.get(kind, name))["status"]["conditions"])
-            seen += [event["metadata"]["name"] for event in await desk.events(name)]
-        return seen
-
     async with started(settings) as (first, task), nats_client(nats_url) as bus:
         await working(first, task)
         desk = Desk(cluster, namespace, bus, first)
         async with trading(desk):
             first.stopping.set()
             await task
-            before = await told(desk)
-            reconciles = counted("reconciles", kind="Strategy")
-            async with running(replace(settings, pod_name="operator-1")) as desk.operator:
-                await until("it to reconcile", lambda: counted("reconciles", kind="Strategy") > reconciles)
-                await desk.idle()
-            assert await told(desk) == before
+            await _takes_over_in_silence(desk, settings)
+
+
+async def test_the_next_leader_tells_nobody_that_it_does_not_know_the_bus_yet(
+    settings: Settings, cluster: Cluster, namespace: str, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No gateway works, so that there is none whose words it could wait for; and the bus answers late."""
+    late, run = asyncio.Event(), Bus.run
+
+    async def run_late(self: Bus) -> None:
+        await late.wait()
+        await run(self)
+
+    async with started(settings) as (first, task), nats_client(nats_url) as bus:
+        await working(first, task)
+        desk = Desk(cluster, namespace, bus, first)
+        await desk.create(VENUES, venue_manifest())
+        await desk.create(STRATEGIES, strategy_manifest())
+        await desk.condition(VENUES, "sim-fx", "Ready", "False", "Starting")
+        await desk.phase(STRATEGIES, "ema", "Pending")
+        await desk.idle()
+        first.stopping.set()
+        await task
+        monkeypatch.setattr(Bus, "run", run_late)
+        asyncio.get_running_loop().call_later(1.0, late.set)
+        await _takes_over_in_silence(desk, settings)
+
+
+async def _takes_over_in_silence(desk: Desk, settings: Settings) -> None:
+    """Nobody works in the namespace of the desk any more."""
+
+    async def told() -> list[object]:
+        seen: list[object] = []
+        for kind, name in ((STRATEGIES, "ema"), (VENUES, "sim-fx")):
+            seen.append((await desk.get(kind, name))["status"]["conditions"])
+            seen += [event["metadata"]["name"] for event in await desk.events(name)]
+        return seen
+
+    before = await told()
+    reconciles = counted("reconciles", kind="Strategy")
+    async with running(replace(settings, pod_name="operator-1")) as desk.operator:
+        await until("it to reconcile", lambda: counted("reconciles", kind="Strategy") > reconciles)
+        await desk.idle()
+    assert await told() == before
 
 
 async def test_who_waits_can_be_stopped(settings: Settings, cluster: Cluster, namespace: str) -> None:

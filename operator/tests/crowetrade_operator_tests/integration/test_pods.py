@@ -1,17 +1,22 @@
 """Pods that a real cluster does not let start: quota, LimitRange, Pod Security, webhooks, policies, scheduler.
 
 kube-controller-manager and kube-scheduler work here as in every cluster. There is no kubelet: what it writes when a
-volume cannot be mounted is written as it does.
+volume cannot be mounted, or when it evicts a pod, is written as it does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crowetrade_api.names import STRATEGY_LABEL
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
@@ -23,13 +28,17 @@ from crowetrade_operator.cluster.resources import (
     VENUES,
     ApiResource,
 )
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide.pod_failures import Circumstances
 from crowetrade_operator.decide.pods import workload
 from crowetrade_operator.errors import ClusterError
 from crowetrade_operator_tests.integration.desk import Desk, condition_of
+from crowetrade_operator_tests.integration.webhook import GROUP as ADMISSION
+from crowetrade_operator_tests.integration.webhook import VALIDATING, Denial, denying, registered
 from crowetrade_operator_tests.samples import change, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, Process, program, start_api_server
 from crowetrade_operator_tests.waiting import until
+from crowetrade_process_tests.identity.authority import Authority
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -37,8 +46,6 @@ QUOTAS = ApiResource("", "v1", "resourcequotas", "ResourceQuota")
 LIMIT_RANGES = ApiResource("", "v1", "limitranges", "LimitRange")
 NODES = ApiResource("", "v1", "nodes", "Node")
 CORE_EVENTS = ApiResource("", "v1", "events", "Event")
-ADMISSION = "admissionregistration.k8s.io"
-WEBHOOKS = ApiResource(ADMISSION, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration")
 POLICIES = ApiResource(ADMISSION, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy")
 BINDINGS = ApiResource(ADMISSION, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding")
 CONTROLLERS = "deployment-controller,replicaset-controller,resourcequota-controller"
@@ -90,25 +97,6 @@ def of_namespace(namespace: str) -> Object:
     return {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
 
 
-def webhook(namespace: str) -> Object:
-    """One that nobody serves."""
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-    hook = {
-        "name": "pods.example.com",
-        "admissionReviewVersions": ["v1"],
-        "clientConfig": {"url": "https://127.0.0.1:1/"},
-        "namespaceSelector": of_namespace(namespace),
-        "rules": [rule],
-        "sideEffects": "None",
-    }
-    return {
-        "apiVersion": f"{ADMISSION}/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": namespace},
-        "webhooks": [hook],
-    }
-
-
 def policy(namespace: str) -> list[tuple[ApiResource, Object]]:
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
     spec = {
@@ -143,18 +131,26 @@ def deployment(**pod: Any) -> Object:
     }
 
 
-Setup = Callable[[Cluster, str], Awaitable[None]]
+@dataclass(frozen=True)
+class Place:
+    """A namespace, and what it needs until the test ends."""
+
+    stack: contextlib.AsyncExitStack
+    folder: Path
+
+
+Setup = Callable[[Cluster, str, Place], Awaitable[None]]
 
 
 def creating(resource: ApiResource, body: Object) -> Setup:
-    async def create(cluster: Cluster, namespace: str) -> None:
+    async def create(cluster: Cluster, namespace: str, _: Place) -> None:
         await cluster.create(resource, namespace, body)
 
     return create
 
 
 def _limited(body: Object) -> Setup:
-    async def create(cluster: Cluster, namespace: str) -> None:
+    async def create(cluster: Cluster, namespace: str, _: Place) -> None:
         await cluster.create(QUOTAS, namespace, body)
         await _counted(cluster, namespace)
 
@@ -170,17 +166,32 @@ async def _counted(cluster: Cluster, namespace: str) -> None:
     await until("the quota to be counted", check)
 
 
-async def _restricted(cluster: Cluster, namespace: str) -> None:
+async def _restricted(cluster: Cluster, namespace: str, _: Place) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await cluster.merge(NAMESPACES, "", namespace, {"metadata": {"labels": labels}})
 
 
-async def _webhook(cluster: Cluster, namespace: str) -> None:
-    await cluster.create(WEBHOOKS, "", webhook(namespace))
+async def _silent_webhook(cluster: Cluster, namespace: str, place: Place) -> None:
+    """Nobody serves it."""
+    nobody = "https://127.0.0.1:1/"
+    await place.stack.enter_async_context(
+        registered(cluster, namespace, "", "pods", nobody, Authority(), VALIDATING, ("CREATE",))
+    )
     await _pods_are_refused(cluster, namespace)
 
 
-async def _policy(cluster: Cluster, namespace: str) -> None:
+def _denies(code: int | None = None) -> Setup:
+    async def deny(cluster: Cluster, namespace: str, place: Place) -> None:
+        folder = place.folder / namespace
+        folder.mkdir()
+        denial = Denial("only images of ours", code)
+        await place.stack.enter_async_context(denying(cluster, namespace, "", "pods", denial, folder, ("CREATE",)))
+        await _pods_are_refused(cluster, namespace)
+
+    return deny
+
+
+async def _policy(cluster: Cluster, namespace: str, _: Place) -> None:
     for resource, body in policy(namespace):
         await cluster.create(resource, "", body)
     await _pods_are_refused(cluster, namespace)
@@ -200,7 +211,7 @@ async def _pods_are_refused(cluster: Cluster, namespace: str) -> None:
     await until("pods to be refused", check)
 
 
-async def _nothing(cluster: Cluster, namespace: str) -> None:
+async def _nothing(cluster: Cluster, namespace: str, _: Place) -> None:
     pass
 
 
@@ -220,7 +231,24 @@ CASES: dict[str, tuple[Setup, Object, Reason, str]] = {
         "maximum memory usage per Container is 256Mi, but limit is 512Mi.",
     ),
     "pod-security": (_restricted, deployment(), Reason.POD_SECURITY_VIOLATED, "allowPrivilegeEscalation != false"),
-    "a-webhook": (_webhook, deployment(), Reason.ADMISSION_DENIED, "The webhook pods.example.com does not answer"),
+    "a-silent-webhook": (
+        _silent_webhook,
+        deployment(),
+        Reason.ADMISSION_DENIED,
+        "The webhook pods.a-silent-webhook.example.com does not answer: mend it, or exempt namespace a-silent-webhook",
+    ),
+    "a-webhook": (
+        _denies(),
+        deployment(),
+        Reason.ADMISSION_DENIED,
+        "denied the request: only images of ours. Ask who runs the webhook pods.a-webhook.example.com, or exempt",
+    ),
+    "a-webhook-of-a-code": (
+        _denies(500),
+        deployment(),
+        Reason.ADMISSION_DENIED,
+        "denied the request: only images of ours. Ask who runs the webhook pods.a-webhook-of-a-code.example.com, or",
+    ),
     "a-policy": (_policy, deployment(), Reason.ADMISSION_DENIED, "denied request: only images of ours."),
     "a-priority": (
         _nothing,
@@ -243,14 +271,15 @@ CASES: dict[str, tuple[Setup, Object, Reason, str]] = {
 }
 
 
-async def test_the_words_of_a_real_cluster_are_understood(cluster: Cluster, node: None) -> None:
-    await asyncio.gather(*(_understood(cluster, case) for case in CASES))
+async def test_the_words_of_a_real_cluster_are_understood(cluster: Cluster, node: None, tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        await asyncio.gather(*(_understood(cluster, case, Place(stack, tmp_path)) for case in CASES))
 
 
-async def _understood(cluster: Cluster, namespace: str) -> None:
+async def _understood(cluster: Cluster, namespace: str, place: Place) -> None:
     setup, body, reason, words = CASES[namespace]
     await cluster.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    await setup(cluster, namespace)
+    await setup(cluster, namespace, place)
     await cluster.create(DEPLOYMENTS, namespace, body)
     found = ["nothing", ""]
 
@@ -311,15 +340,66 @@ async def test_what_a_gateway_mounts_and_is_not_there_is_named(desk: Desk, node:
     assert "has no key quotes.csv, it has Quotes.csv" in said
 
 
+async def test_an_eviction_is_told_by_its_event_when_the_pod_ended_with_0(desk: Desk, node: None) -> None:
+    """As a kubelet writes it that ends a pod for a full /tmp: the event, then a pod that has Succeeded."""
+    await desk.create(VENUES, venue_manifest())
+    await desk.create(STRATEGIES, strategy_manifest())
+    agents = f"{STRATEGY_LABEL}=ema"
+    pods: list[Object] = []
+
+    async def has_node() -> bool:
+        pods[:], _ = await desk.cluster.list(PODS, desk.namespace, agents)
+        return len(pods) == 1 and "nodeName" in pods[0]["spec"]
+
+    await until("the agent's pod to have a node", has_node)
+    await _kubelet_says(desk, pods[0], "Evicted", 'Usage of EmptyDir volume "tmp" exceeds the limit "64Mi". ')
+    await _kubelet_writes(desk, pods[0], ended_with_0())
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Evicted")
+    said = condition_of(await desk.get(STRATEGIES, "ema"), "AgentsAvailable")["message"]
+    assert f"Pod {pods[0]['metadata']['name']} was evicted from node node-1" in said
+    assert "set spec.agents.resources.limits.ephemeral-storage to more" in said
+
+    larger = {"spec": {"agents": {"resources": {"limits": {"ephemeral-storage": "1Gi"}}}}}
+    await desk.patch(STRATEGIES, "ema", larger)
+
+    async def has_room() -> bool:
+        found = await desk.cluster.get(DEPLOYMENTS, desk.namespace, "strategy-ema")
+        spec = found["spec"]["template"]["spec"]
+        sizes = [item["emptyDir"]["sizeLimit"] for item in spec["volumes"] if item["name"] == "tmp"]
+        return bool(sizes == ["1Gi"] and spec["containers"][0]["resources"]["limits"]["ephemeral-storage"] == "1Gi")
+
+    await until("room for its files", has_room)
+
+
+def ended_with_0() -> Object:
+    at = rfc3339(time.time())
+    terminated = {"exitCode": 0, "reason": "Completed", "startedAt": at, "finishedAt": at, "containerID": "x://1"}
+    state = {"state": {"terminated": terminated}, "restartCount": 0, "ready": False, "image": "x", "imageID": ""}
+    conditions = [
+        {"type": type_, "status": "False", "reason": "PodCompleted", "lastTransitionTime": at}
+        for type_ in ("Ready", "ContainersReady")
+    ]
+    return {
+        "phase": "Succeeded",
+        "conditions": conditions,
+        "containerStatuses": [{"name": "agent", **state}],
+    }
+
+
 async def _pods_of(desk: Desk, count: int) -> bool:
     pods, _ = await desk.cluster.list(PODS, desk.namespace)
     return len(pods) == count
 
 
 async def _kubelet_cannot_mount(desk: Desk, pod: Object, note: str) -> None:
-    metadata = pod["metadata"]
     waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}, "restartCount": 0, "ready": False, "image": "x"}
     status = {"phase": "Pending", "containerStatuses": [{"name": "gateway", "imageID": "", **waiting}]}
+    await _kubelet_says(desk, pod, "FailedMount", note)
+    await _kubelet_writes(desk, pod, status)
+
+
+async def _kubelet_says(desk: Desk, pod: Object, reason: str, note: str) -> None:
+    metadata = pod["metadata"]
     event = {
         "metadata": {"name": f"{metadata['name']}.1"},
         "involvedObject": {
@@ -329,7 +409,7 @@ async def _kubelet_cannot_mount(desk: Desk, pod: Object, note: str) -> None:
             "uid": metadata["uid"],
             "apiVersion": "v1",
         },
-        "reason": "FailedMount",
+        "reason": reason,
         "message": note,
         "type": "Warning",
         "source": {"component": "kubelet", "host": "node-1"},
@@ -338,5 +418,9 @@ async def _kubelet_cannot_mount(desk: Desk, pod: Object, note: str) -> None:
         "lastTimestamp": "2026-01-05T10:00:08Z",
     }
     await desk.create(CORE_EVENTS, event)
+
+
+async def _kubelet_writes(desk: Desk, pod: Object, status: Object) -> None:
+    metadata = pod["metadata"]
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": metadata["name"], "namespace": desk.namespace}}
     await desk.cluster.apply({**body, "status": status}, "status")

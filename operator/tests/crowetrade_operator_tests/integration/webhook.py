@@ -1,4 +1,5 @@
-"""A mutating admission webhook as those of meshes, registries and vertical autoscalers: HTTPS, and a JSON patch."""
+"""Admission webhooks over HTTPS: mutating ones, as those of meshes, registries and vertical autoscalers, and validating
+ones, as those of policy engines."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import base64
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +20,36 @@ from crowetrade_process_tests.identity.authority import Authority
 
 Object = dict[str, Any]
 Patch = list[Object]
-CONFIGURATIONS = ApiResource(
-    "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"
-)
+GROUP = "admissionregistration.k8s.io"
+MUTATING = ApiResource(GROUP, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration")
+VALIDATING = ApiResource(GROUP, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration")
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A webhook may choose the HTTP code; by default it is the API server's."""
+
+    message: str
+    code: int | None = None
 
 
 class Webhook:
-    """Answers each request with what `change` makes of the object."""
+    """Answers each request with what `answer` makes of the object: its changes, or why it is not admitted."""
 
-    def __init__(self, change: Callable[[Object], Patch]) -> None:
-        self._change = change
+    def __init__(self, answer: Callable[[Object], Patch | Denial]) -> None:
+        self._answer = answer
         self.asked = 0
 
     async def serve(self, request: web.Request) -> web.Response:
         """One AdmissionReview."""
         self.asked += 1
         review = (await request.json())["request"]
-        patch = self._change(review["object"])
-        response: Object = {"uid": review["uid"], "allowed": True}
-        if patch:
-            encoded = base64.b64encode(json.dumps(patch).encode()).decode()
+        answer = self._answer(review["object"] or review["oldObject"])
+        response: Object = {"uid": review["uid"], "allowed": not isinstance(answer, Denial)}
+        if isinstance(answer, Denial):
+            response["status"] = {"message": answer.message, **({"code": answer.code} if answer.code else {})}
+        elif answer:
+            encoded = base64.b64encode(json.dumps(answer).encode()).decode()
             response |= {"patchType": "JSONPatch", "patch": encoded}
         return web.json_response({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
 
@@ -47,7 +59,34 @@ async def mutating(
     cluster: Cluster, namespace: str, group: str, plural: str, change: Callable[[Object], Patch], folder: Path
 ) -> AsyncIterator[Webhook]:
     """A webhook that is asked for each such object of the namespace that comes or changes."""
-    authority, webhook = Authority(), Webhook(change)
+    async with (
+        _served(Webhook(change), folder) as (webhook, url, authority),
+        registered(cluster, namespace, group, plural, url, authority, MUTATING),
+    ):
+        yield webhook
+
+
+@contextlib.asynccontextmanager
+async def denying(
+    cluster: Cluster,
+    namespace: str,
+    group: str,
+    plural: str,
+    denial: Denial,
+    folder: Path,
+    operations: Sequence[str] = ("CREATE", "UPDATE"),
+) -> AsyncIterator[Webhook]:
+    """A webhook that admits no such object of the namespace."""
+    async with (
+        _served(Webhook(lambda _: denial), folder) as (webhook, url, authority),
+        registered(cluster, namespace, group, plural, url, authority, VALIDATING, operations),
+    ):
+        yield webhook
+
+
+@contextlib.asynccontextmanager
+async def _served(webhook: Webhook, folder: Path) -> AsyncIterator[tuple[Webhook, str, Authority]]:
+    authority = Authority()
     issued = authority.issue(dns_names=("localhost",))
     (folder / "tls.pem").write_bytes(issued.key_pem + issued.pem)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -59,43 +98,49 @@ async def mutating(
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     url = f"https://localhost:{runner.addresses[0][1]}/"
     try:
-        async with registered(cluster, namespace, group, plural, url, authority):
-            yield webhook
+        yield webhook, url, authority
     finally:
         await runner.cleanup()
 
 
 @contextlib.asynccontextmanager
 async def registered(
-    cluster: Cluster, namespace: str, group: str, plural: str, url: str, authority: Authority
+    cluster: Cluster,
+    namespace: str,
+    group: str,
+    plural: str,
+    url: str,
+    authority: Authority,
+    configurations: ApiResource = MUTATING,
+    operations: Sequence[str] = ("CREATE", "UPDATE"),
 ) -> AsyncIterator[None]:
     """The API server asks this address, whose certificate the authority has issued."""
     name = f"{plural}.{namespace}.example.com"
     body = {
-        "apiVersion": CONFIGURATIONS.api_version,
-        "kind": CONFIGURATIONS.kind,
+        "apiVersion": configurations.api_version,
+        "kind": configurations.kind,
         "metadata": {"name": name},
         "webhooks": [
             {
                 "name": name,
                 "admissionReviewVersions": ["v1"],
                 "sideEffects": "None",
-                "reinvocationPolicy": "IfNeeded",
+                **({"reinvocationPolicy": "IfNeeded"} if configurations is MUTATING else {}),
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
                 "clientConfig": {"url": url, "caBundle": base64.b64encode(authority.pem).decode()},
                 "rules": [
                     {
                         "apiGroups": [group],
-                        "apiVersions": ["v1"],
+                        "apiVersions": ["*"],
                         "resources": [plural],
-                        "operations": ["CREATE", "UPDATE"],
+                        "operations": list(operations),
                     }
                 ],
             }
         ],
     }
-    await cluster.create(CONFIGURATIONS, "", body)
+    await cluster.create(configurations, "", body)
     try:
         yield
     finally:
-        await cluster.delete(CONFIGURATIONS, "", name)
+        await cluster.delete(configurations, "", name)

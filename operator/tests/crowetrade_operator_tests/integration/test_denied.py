@@ -1,0 +1,142 @@
+"""Admission webhooks that stand in the operator's own way: what is told, and that it goes on without them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, STRATEGIES, VENUES
+from crowetrade_operator.errors import ClusterRefused, WebhookSilent
+from crowetrade_operator.reconcile import children
+from crowetrade_operator_tests.integration.desk import Desk, condition_of, trading
+from crowetrade_operator_tests.integration.webhook import VALIDATING, Denial, denying, registered
+from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
+from crowetrade_operator_tests.waiting import until
+from crowetrade_process_tests.identity.authority import Authority
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def _looks_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "REFUSED_SECONDS", 0.2)
+    monkeypatch.setattr(children, "SILENT_SECONDS", 0.2)
+
+
+@contextlib.asynccontextmanager
+async def silent(desk: Desk) -> AsyncIterator[None]:
+    """A webhook for Deployments that nobody serves."""
+    nobody = "https://127.0.0.1:1/"
+    async with registered(desk.cluster, desk.namespace, "apps", "deployments", nobody, Authority(), VALIDATING):
+        yield
+
+
+async def _says(desk: Desk, words: str) -> None:
+    """Waits for the words in the Strategy's condition."""
+    found: list[str] = []
+
+    async def check() -> bool:
+        said = condition_of(await desk.get(STRATEGIES, "ema"), "AgentsAvailable")
+        found[:] = [said.get("reason", ""), said.get("message", "")]
+        return found[0] == "RefusedByCluster" and words in found[1]
+
+    try:
+        await until(words, check)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it says {found}") from None
+
+
+async def _create_deployment(desk: Desk) -> None:
+    labels = {"app": "probe"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    await desk.create(DEPLOYMENTS, {"metadata": {"generateName": "probe-"}, "spec": spec})
+
+
+@pytest.mark.parametrize("code", [None, 404, 409, 429, 500])
+async def test_a_webhook_that_admits_no_deployment_is_named_whatever_its_code(
+    desk: Desk, tmp_path: Path, code: int | None
+) -> None:
+    denial = Denial("only images of ours", code)
+    async with denying(desk.cluster, desk.namespace, "apps", "deployments", denial, tmp_path) as webhook:
+        await _denied(lambda: _create_deployment(desk))
+        await desk.create(VENUES, venue_manifest())
+        await desk.create(STRATEGIES, strategy_manifest())
+        name = f"deployments.{desk.namespace}.example.com"
+        await _says(
+            desk,
+            f'The API server refused Deployment strategy-ema: admission webhook "{name}" denied the request: only '
+            f"images of ours. Ask who runs the webhook {name}, or exempt namespace {desk.namespace} from it.",
+        )
+        assert webhook.asked > 0
+        assert condition_of(await desk.get(STRATEGIES, "ema"), "Ready")["reason"] == "RefusedByCluster"
+    await until("the Deployment", lambda: desk.exists(DEPLOYMENTS, "strategy-ema"))
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Starting")
+
+
+async def test_a_webhook_that_does_not_answer_is_named(desk: Desk) -> None:
+    async with silent(desk):
+        await _denied(lambda: _create_deployment(desk))
+        await desk.create(VENUES, venue_manifest())
+        await desk.create(STRATEGIES, strategy_manifest())
+        name = f"deployments.{desk.namespace}.example.com"
+        await _says(desk, f"The webhook {name} does not answer: mend it, or exempt namespace {desk.namespace} from it.")
+    await until("the Deployment", lambda: desk.exists(DEPLOYMENTS, "strategy-ema"))
+    await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Starting")
+
+
+async def test_a_webhook_that_lets_nobody_change_a_strategy_is_named(desk: Desk, tmp_path: Path) -> None:
+    """Without the finalizer nothing is made: nobody would stop it in order."""
+    await desk.create(VENUES, venue_manifest())
+    await desk.create(STRATEGIES, strategy_manifest("probe"))
+    await desk.idle()
+    frozen, place = Denial("the desk is frozen"), (desk.cluster, desk.namespace, "trading.crowetrade.io", "strategies")
+    async with denying(*place, frozen, tmp_path, ("UPDATE",)):
+        numbers = itertools.count()
+
+        async def touch() -> None:
+            await desk.patch(STRATEGIES, "probe", {"metadata": {"annotations": {"touched": str(next(numbers))}}})
+
+        await _denied(touch)
+        await desk.create(STRATEGIES, strategy_manifest())
+        await _says(desk, "The API server refused the finalizer of Strategy ema: admission webhook")
+        assert not await desk.exists(DEPLOYMENTS, "strategy-ema")
+    await until("the Deployment", lambda: desk.exists(DEPLOYMENTS, "strategy-ema"))
+
+
+async def test_a_webhook_that_lets_nobody_delete_is_named(desk: Desk, tmp_path: Path) -> None:
+    """Another topology needs other Deployments, and the one before is not wanted any more."""
+    place = desk.cluster, desk.namespace, "apps", "deployments"
+    async with trading(desk), contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(denying(*place, Denial("ask first"), tmp_path, ("DELETE",)))
+
+        async def delete() -> None:
+            """A Deployment that the operator makes again."""
+            await desk.delete(DEPLOYMENTS, "venue-sim-fx")
+            await until("it to be made again", lambda: desk.exists(DEPLOYMENTS, "venue-sim-fx"))
+
+        await _denied(delete)
+        split = {"spec": {"agents": {"topology": "Split", "updatePolicy": "Immediate"}}}
+        await desk.patch(STRATEGIES, "ema", split)
+        await _says(desk, "The API server refused the deletion of Deployment strategy-ema: admission webhook")
+        assert await desk.exists(DEPLOYMENTS, "strategy-ema")
+        await stack.aclose()
+        await desk.gone(DEPLOYMENTS, "strategy-ema")
+        await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Starting")
+
+
+async def _denied(act: Callable[[], Awaitable[None]]) -> None:
+    """Waits until the API server, which takes a moment to learn of a webhook, lets nobody do this."""
+
+    async def check() -> bool:
+        try:
+            await act()
+        except (ClusterRefused, WebhookSilent):
+            return True
+        return False
+
+    await until("the webhook to be asked", check)
