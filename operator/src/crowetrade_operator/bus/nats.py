@@ -5,7 +5,8 @@ tried for ever: by us, not by the client, so that there is one loop and each fai
 everything is ensured and put again, because the server may have been replaced by an empty one.
 
 A replica that waits for the Lease is connected, too, and changes nothing: it keeps the last message of each gateway as
-it came, and reads them when it leads.
+it came (inbox.py), and reads them when it leads. Who leads reads what has come a few milliseconds at a time, so that
+ten thousand who report leave time for reconciles.
 
 A GatewayConfig carries the epoch of the leader that wrote it and is written by compare-and-set: what a later leader
 wrote is not replaced, whenever a write of an earlier one arrives. Each leader writes each configuration once, so that
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 
 import nats
@@ -24,7 +26,6 @@ import nats.js.errors
 import structlog
 from google.protobuf.message import DecodeError
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 
@@ -34,8 +35,9 @@ from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
 from crowetrade_operator.bus import allowances, audit, kills
 from crowetrade_operator.bus.facts import gather
+from crowetrade_operator.bus.inbox import Inbox, StatusClient, Unread
 from crowetrade_operator.bus.news import GatewayNews, News
-from crowetrade_operator.bus.reading import read_gateway_status
+from crowetrade_operator.bus.reading import read_agent_status, read_gateway_status
 from crowetrade_operator.bus.requirements import Fault, faults
 from crowetrade_operator.bus.status_board import SUCCESSOR_SECONDS, StatusBoard
 from crowetrade_operator.bus.stored import stored_entries
@@ -47,6 +49,7 @@ from crowetrade_process.audit.chain import End
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.stopping import together
 
 log = structlog.get_logger()
 
@@ -55,7 +58,14 @@ ENSURE_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
+READ_SECONDS = 0.005
+"""So long messages are read before others have their turn."""
 _ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError, IdentityUnavailable)
+_GATEWAY_SCHEMA = status_pb2.GatewayStatus.DESCRIPTOR.full_name
+_AGENT_SCHEMA = status_pb2.AgentStatus.DESCRIPTOR.full_name
+_KEPT_UNREAD = metrics.BUS_MESSAGES.labels(status_pb2.GatewayStatus.DESCRIPTOR.name, "unread")
+_GATEWAYS_READ = metrics.BUS_MESSAGES.labels(status_pb2.GatewayStatus.DESCRIPTOR.name, "read")
+_AGENTS_READ = metrics.BUS_MESSAGES.labels(status_pb2.AgentStatus.DESCRIPTOR.name, "read")
 Stored = tuple[str, int, int]
 """What decides whether a GatewayConfig is put again: its revision, the fencing token on record, and its epoch."""
 Place = tuple[str, str]
@@ -86,8 +96,10 @@ class Bus:
         self._waits = waits
         self._receives_agents = False
         self._agents_since = 0.0
-        # While it waits: by subject, when the last message came, and the message.
-        self._unread: dict[str, tuple[float, Msg]] = {}
+        self._inbox = Inbox(board.clock)
+        self._leads = asyncio.Event()
+        if not waits:
+            self._leads.set()
         self._leadership: Leadership = leadership or Alone()
         self._identity = identity
         self._streams_wanted = streams
@@ -97,8 +109,8 @@ class Bus:
         self.faults: tuple[Fault, ...] = ()
         """What this bus lacks, as of the last look."""
         self._client_error = ""
-        self._client: Client | None = None
-        self._replaced: Client | None = None
+        self._client: StatusClient | None = None
+        self._replaced: StatusClient | None = None
         """The connection before this one: answers to what was asked may still come by it."""
         self._shown: bytes | None = None
         """The certificate with which the connection was opened."""
@@ -136,25 +148,28 @@ class Bus:
         self._fault_listeners.append(listener)
 
     async def run(self) -> None:
-        """Connects, ensures, and keeps both up until cancelled."""
+        """Connects, ensures, keeps both up, and reads what comes, until cancelled."""
         try:
-            while True:
-                await self._once()
-                is_up = self.connected or (self._waits and self._client is not None)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(ENSURE_SECONDS if is_up else RETRY_SECONDS):
-                        await self._wake.wait()
-                self._wake.clear()
+            await together(self._stay_connected(), self._read_on())
         finally:
             await self.close()
+
+    async def _stay_connected(self) -> None:
+        while True:
+            await self._once()
+            is_up = self.connected or (self._waits and self._client is not None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ENSURE_SECONDS if is_up else RETRY_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
 
     def lead(self) -> None:
         """From now on it is used, and what gateways have just said is known."""
         self._waits = False
         self._forget_silent()
-        unread, self._unread = self._unread, {}
-        for _, message in unread.values():
-            self._take(message)
+        while (unread := self._inbox.next()) is not None:
+            self._take(unread)
+        self._leads.set()
         self._wake.set()
 
     async def close(self) -> None:
@@ -359,9 +374,9 @@ class Bus:
         self._client, self._shown = client, certificate
         self._stream = client.jetstream(timeout=REQUEST_SECONDS)
 
-    async def _connect(self) -> Client:
+    async def _connect(self) -> StatusClient:
         """A connection that answers."""
-        client = Client()
+        client = StatusClient(self._keep)
 
         async def on_disconnect() -> None:
             self._on_disconnect(client)
@@ -382,7 +397,7 @@ class Bus:
                     disconnected_cb=on_disconnect,
                     **connect_options(self._identity),
                 )
-                await client.subscribe(subjects.GATEWAY_STATUS_SUBJECTS, cb=self._heard)
+                await client.receive(subjects.GATEWAY_STATUS_SUBJECTS)
                 self._receives_agents = False
                 if not self._waits:
                     await self._subscribe_to_agents(client)
@@ -420,52 +435,60 @@ class Bus:
         self._allowances = await ensure_bucket(self._stream, subjects.ALLOWANCE_BUCKET, self._streams_wanted)
         await audit.ensure_stream(self._stream, self._streams_wanted)
 
-    async def _subscribe_to_agents(self, client: Client) -> None:
-        await client.subscribe(subjects.AGENT_STATUS_SUBJECTS, cb=self._heard)
+    async def _subscribe_to_agents(self, client: StatusClient) -> None:
+        await client.receive(subjects.AGENT_STATUS_SUBJECTS)
         self._receives_agents, self._agents_since = True, self.board.clock()
 
     def received_agents_for(self, seconds: float) -> bool:
         """Whether every agent that works has had so long to say so."""
         return self.connected and self._receives_agents and self.board.clock() - self._agents_since >= seconds
 
-    async def _heard(self, message: Msg) -> None:
+    def _keep(self, subject: str, schema: str, data: bytes) -> None:
+        replaced = self._inbox.keep(subject, schema, data)
         if self._waits:
-            self._unread[message.subject] = (self.board.clock(), message)
-            # Agents are not heard yet.
-            metrics.BUS_MESSAGES.labels(status_pb2.GatewayStatus.DESCRIPTOR.name, "unread").inc()
-        else:
-            self._take(message)
+            _KEPT_UNREAD.inc()  # agents are not heard yet
+        elif replaced:
+            metrics.BUS_MESSAGES.labels(_label(schema), "replaced").inc()
+
+    async def _read_on(self) -> None:
+        """Reads what is kept until cancelled, in turn with everybody else's work."""
+        await self._leads.wait()
+        while True:
+            await self._inbox.wait()
+            until = time.monotonic() + READ_SECONDS
+            while time.monotonic() < until and (unread := self._inbox.next()) is not None:
+                try:
+                    self._take(unread)
+                except Exception:  # the top of a loop: log, go on
+                    log.exception("status_message_broke", subject=unread.subject)
+            await asyncio.sleep(0)
 
     def _forget_silent(self) -> None:
         """Of those who have ended, or are gone, nothing is kept."""
-        since = self.board.clock() - SUCCESSOR_SECONDS
-        self._unread = {subject: kept for subject, kept in self._unread.items() if kept[0] >= since}
+        self._inbox.forget(self.board.clock() - SUCCESSOR_SECONDS)
 
-    def _take(self, message: Msg) -> None:
-        said = (message.headers or {}).get(subjects.SCHEMA_HEADER, "none")
-        schema = said.rpartition(".")[2]
+    def _take(self, unread: Unread) -> None:
         try:
-            if said == status_pb2.GatewayStatus.DESCRIPTOR.full_name:
-                self._gateway_reported(read_gateway_status(message.data))
-            elif said == status_pb2.AgentStatus.DESCRIPTOR.full_name:
-                self._agent_reported(status_pb2.AgentStatus.FromString(message.data))
+            if unread.schema == _AGENT_SCHEMA:
+                self._agent_reported(read_agent_status(unread.data), unread.at)
+                _AGENTS_READ.inc()
+            elif unread.schema == _GATEWAY_SCHEMA:
+                self._gateway_reported(read_gateway_status(unread.data), unread.at)
+                _GATEWAYS_READ.inc()
             else:
-                schema = "unknown"
-                raise DecodeError(f"the schema {said} is not one of a status")
+                raise DecodeError(f"the schema {unread.schema} is not one of a status")
         except DecodeError as error:
-            metrics.BUS_MESSAGES.labels(schema, "unreadable").inc()
-            log.warning("status_message_unreadable", subject=message.subject, error=str(error))
-            return
-        metrics.BUS_MESSAGES.labels(schema, "read").inc()
+            metrics.BUS_MESSAGES.labels(_label(unread.schema), "unreadable").inc()
+            log.warning("status_message_unreadable", subject=unread.subject, error=str(error))
 
-    def _gateway_reported(self, status: status_pb2.GatewayStatus) -> None:
-        news = self.board.record_gateway_status(status)
+    def _gateway_reported(self, status: status_pb2.GatewayStatus, at: float) -> None:
+        news = self.board.record_gateway_status(status, at)
         if news:
             for listener in self._gateway_listeners:
                 listener(status.namespace, status.venue, news)
 
-    def _agent_reported(self, status: status_pb2.AgentStatus) -> None:
-        news = self.board.record_agent_status(status)
+    def _agent_reported(self, status: status_pb2.AgentStatus, at: float) -> None:
+        news = self.board.record_agent_status(status, at)
         if news is not News.NOTHING:
             for listener in self._agent_listeners:
                 listener(status.namespace, status.strategy, news)
@@ -550,6 +573,11 @@ class Bus:
         if self._client is client:  # and it was not us who closed it
             self._mark(False, "connection lost, connecting again")
             self._wake.set()
+
+
+def _label(schema: str) -> str:
+    """For metrics, which must not have as many values as senders can think of."""
+    return schema.rpartition(".")[2] if schema in (_AGENT_SCHEMA, _GATEWAY_SCHEMA) else "unknown"
 
 
 def _config(entry: KeyValue.Entry) -> config_pb2.GatewayConfig | None:

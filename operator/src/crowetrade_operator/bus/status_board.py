@@ -55,31 +55,34 @@ class StatusBoard:
         received = self._agents.get((namespace, strategy), {}).values()
         return [one.message for one in received if one.at >= since]
 
-    def record_gateway_status(self, message: status_pb2.GatewayStatus) -> GatewayNews:
-        """Keeps the message; returns what is new in it: everything, after a silence that was noticed.
+    def record_gateway_status(self, message: status_pb2.GatewayStatus, at: float | None = None) -> GatewayNews:
+        """Keeps the message, which came at that time or now; returns what is new in it: everything, after a silence
+        that was noticed.
 
         A gateway that was overtaken is ignored while its successor reports. When nobody with a higher token does, the
         message is kept: whoever reads it compares the token with the one on record in the VenueConnection's status
         (see GatewayView.below_record), because a journal that was lost begins again with low tokens.
         """
-        key = (message.namespace, message.venue)
+        key, at = (message.namespace, message.venue), self.clock() if at is None else at
         before = self._gateways.get(key)
         overtaken = before is not None and message.fencing_token < before.message.fencing_token
-        if before is not None and overtaken and self.clock() - before.at <= SUCCESSOR_SECONDS:
+        if before is not None and overtaken and at - before.at <= SUCCESSOR_SECONDS:
             return GatewayNews(News.NOTHING)
-        self._gateways[key] = Received(message, self.clock())
+        self._gateways[key] = Received(message, at)
         was_silent = key in self._silent_gateways
         self._silent_gateways.discard(key)
         return gateway_news(before.message if before is not None and not was_silent else None, message)
 
-    def record_agent_status(self, message: status_pb2.AgentStatus) -> News:
-        """Keeps the message; returns how much of it is new: everything, after a silence that was noticed."""
-        key = (message.namespace, message.strategy)
+    def record_agent_status(self, message: status_pb2.AgentStatus, at: float | None = None) -> News:
+        """Keeps the message, which came at that time or now; returns how much of it is new: everything, after a silence
+        that was noticed."""
+        key, pod = (message.namespace, message.strategy), message.pod
         pods = self._agents.setdefault(key, {})
-        before = pods.get(message.pod)
-        pods[message.pod] = Received(message, self.clock())
-        was_silent = (*key, message.pod) in self._silent_agents
-        self._silent_agents.discard((*key, message.pod))
+        before = pods.get(pod)
+        pods[pod] = Received(message, self.clock() if at is None else at)
+        was_silent = bool(self._silent_agents) and (*key, pod) in self._silent_agents
+        if was_silent:
+            self._silent_agents.discard((*key, pod))
         return agent_news(before.message if before is not None and not was_silent else None, message)
 
     def notice_silence(self, seconds: float) -> tuple[list[tuple[str, str]], set[tuple[str, str]]]:

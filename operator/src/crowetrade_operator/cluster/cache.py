@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
 from crowetrade_operator.cluster import managed_fields
 from crowetrade_operator.cluster.objects import Object, version_of
-from crowetrade_operator.cluster.packed import Packed
+from crowetrade_operator.cluster.packed import Packed, Packer
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource, Path, Role
 
 REMEMBERED = 1_000
@@ -50,6 +50,7 @@ class Cache:
     """Objects by address, with indexes by kind and by owner."""
 
     def __init__(self) -> None:
+        self._packer = Packer()
         self._items: dict[Address, Packed] = {}
         self._kinds: dict[tuple[str, str], dict[str, Packed]] = defaultdict(dict)
         self._owned: dict[Key, dict[Address, Packed]] = defaultdict(dict)
@@ -133,7 +134,7 @@ class Cache:
             self._unindex(address, known)
         slim = _slim(item)
         owner = owner_key(slim) if BY_KIND[address[0]].role is not Role.OWN else None
-        packed = Packed.of(slim, owner)
+        packed = self._packer.pack(slim, owner)
         self._items[address] = packed
         self._kinds[address[0], address[1]][address[2]] = packed
         if owner is not None:

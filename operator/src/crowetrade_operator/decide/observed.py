@@ -309,8 +309,15 @@ class StrategyVenues:
         return self.around(venue).gateway(self.addresses[venue].name)
 
     def account(self, venue: str) -> status_pb2.StrategyAccount | None:
-        """The strategy's account in the last status of a gateway, if that can be believed."""
-        return self.gateway(venue).account(self.name_at(venue))
+        """The strategy's account in the last status of a gateway, if that can be believed; looked for once among those
+        of all who trade there."""
+        if venue not in self._accounts:
+            self._accounts[venue] = self.gateway(venue).account(self.name_at(venue))
+        return self._accounts[venue]
+
+    @cached_property
+    def _accounts(self) -> dict[str, status_pb2.StrategyAccount | None]:
+        return {}
 
     def name_at(self, venue: str) -> str:
         """What the gateway of a venue calls the strategy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,14 +152,13 @@ def report(observed: Observed, previous: RiskLimitStatus) -> RiskLimitStatus:
     said = acknowledgements(observed, rules)
     waiting = [name for name, item in said.items() if item is None]
     problems = {name: item.problem for name, item in said.items() if item is not None and item.problem}
-    uses = _uses(observed, rules)
-    utilisation, breached = uses[:SHOWN_USES], _breached(observed, previous)
+    utilisation, breached = _uses(observed, rules), _breached(observed, previous)
     count = len(rules) - len(waiting) - len(problems)
     generation = observed.limit.metadata.generation
     conditions = _conditions(observed, rules, waiting, problems)
     conditions += health(conditions[0], previous, generation, observed.now)
     conditions += [_is_breached(observed.limit, breached)] if breached else []
-    conditions += _warned(observed.limit, uses, previous)
+    conditions += _warned(observed.limit, utilisation, previous)
     return RiskLimitStatus(
         observed_generation=generation,
         summary=RiskSummary(scope=cut(_scope(observed.limit), 256), utilisation=_utilisation_summary(utilisation)),
@@ -319,27 +319,30 @@ def _percent(share: str) -> str:
 
 
 def _uses(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> list[UtilisationStatus]:
-    """The highest first, each as its gateway counts it."""
-    found: dict[tuple[str, str, str], tuple[Decimal, UtilisationStatus]] = {}
-    for name in rules:
-        status = observed.around.gateway(name).status
+    """The highest that are shown, the highest first, each as its gateway counts it. Only these are made: hundreds may
+    be reported each second."""
+    found: dict[tuple[str, str, str], tuple[Decimal, status_pb2.Utilisation]] = {}
+    for venue in rules:
+        status = observed.around.gateway(venue).status
         for item in status.utilisation if status is not None else ():
-            ratio = _ratio(item.used, item.allowed)
-            if item.risk_limit != observed.limit.name or ratio is None:
+            if item.risk_limit != observed.limit.name:
                 continue
-            key = cut(item.key or "-", 192)
-            entry = UtilisationStatus(
-                name=cut(item.limit, 64),
-                venue=name,
-                key=key,
-                used=fitting(item.used),
-                limit=fitting(item.allowed),
-                ratio=plain(ratio.quantize(Decimal("0.001"))),
-                share=cut(item.share, 24) if _PLAIN.fullmatch(item.share) else "",
-            )
-            found[entry.name, name, key] = (ratio, entry)
-    ranked = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].name, pair[1].venue, pair[1].key))
-    return [entry for _, entry in ranked]
+            ratio = _ratio(item.used, item.allowed)
+            if ratio is not None:
+                found[cut(item.limit, 64), venue, cut(item.key or "-", 192)] = (ratio, item)
+    ranked = heapq.nsmallest(SHOWN_USES, found.items(), key=lambda entry: (-entry[1][0], *entry[0]))
+    return [
+        UtilisationStatus(
+            name=name,
+            venue=venue,
+            key=key,
+            used=fitting(item.used),
+            limit=fitting(item.allowed),
+            ratio=plain(ratio.quantize(Decimal("0.001"))),
+            share=cut(item.share, 24) if _PLAIN.fullmatch(item.share) else "",
+        )
+        for (name, venue, key), (ratio, item) in ranked
+    ]
 
 
 def _ratio(used: str, allowed: str) -> Decimal | None:

@@ -312,7 +312,7 @@ def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
     view = around.gateway(name)
     if not around.bus_connected:
         return condition(type_, "Unknown", Reason.BUS_UNAVAILABLE, bus_message(around.bus_problem))
-    account = view.account(strategy)
+    account = observed.venues.account(name)
     if view.status is None or account is None:
         text = f"The gateway of venue {name} has not confirmed the limits yet."
         return condition(type_, False, Reason.WAITING_FOR_GATEWAY, text)

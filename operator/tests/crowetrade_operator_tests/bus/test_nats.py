@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.bus import nats as bus_module
 from crowetrade_operator.bus.nats import Bus
+from crowetrade_operator.bus.news import GatewayNews
 from crowetrade_operator.bus.status_board import SUCCESSOR_SECONDS, StatusBoard
 from crowetrade_operator.bus.stored import reserved_bytes
 from crowetrade_operator.errors import BusUnavailable, JournalRefused, LeaseLost
@@ -129,9 +131,11 @@ async def test_what_cannot_be_read_is_counted_and_the_next_message_is_heard(bus:
     unreadable = counted("bus_messages", schema=label, result="unreadable")
     read = counted("bus_messages", schema="GatewayStatus", result="read")
     await say(other, data, schema)
+    await until(
+        "it to be counted", lambda: counted("bus_messages", schema=label, result="unreadable") == unreadable + 1
+    )
     await say(other, gateway_status(pod="after"), GATEWAY)
     await until("the next message", lambda: counted("bus_messages", schema="GatewayStatus", result="read") == read + 1)
-    assert counted("bus_messages", schema=label, result="unreadable") == unreadable + 1
     heard = bus.board.gateway("desk", "sim-fx")
     assert heard is not None
     assert heard.message.pod == "after"
@@ -150,6 +154,74 @@ async def test_listeners_hear_news_and_no_repetition(bus: Bus, other: Client) ->
     assert len(bus.board.agents("desk", "ema", within=60.0)) == 1
 
 
+async def test_messages_come_without_a_callback_and_by_one_when_the_subscription_is_not_known(
+    bus: Bus, other: Client
+) -> None:
+    """nats-py dispatches in one place what it has parsed: a version that does it elsewhere is found here."""
+    client = bus._client
+    assert client is not None
+    called: list[str] = []
+    before = client._called_back
+
+    async def called_back(message: Msg) -> None:
+        called.append(message.subject)
+        await before(message)
+
+    for subscription in client._subs.values():
+        if subscription._id in client._direct:
+            subscription._cb = called_back
+    await say(other, gateway_status(pod="direct"), GATEWAY)
+    await until("the gateway to be heard", lambda: _pod(bus) == "direct")
+    assert not called
+    client._direct.clear()
+    await say(other, gateway_status(pod="called"), GATEWAY)
+    await until("the gateway to be heard by a callback", lambda: _pod(bus) == "called")
+    assert called == ["status.desk.gateway.sim-fx"]
+
+
+def _pod(bus: Bus) -> str:
+    heard = bus.board.gateway("desk", "sim-fx")
+    return heard.message.pod if heard is not None else ""
+
+
+async def test_a_fleet_that_reports_faster_than_it_is_read_delays_no_answer_and_its_last_word_is_read(
+    bus: Bus, other: Client
+) -> None:
+    """Each message is slow to read, and there are more of them in a second than could be read in it."""
+    heard: list[tuple[str, str]] = []
+
+    def listen(namespace: str, name: str, _: GatewayNews) -> None:
+        heard.append((namespace, name))
+        time.sleep(0.01)
+
+    bus.on_gateway(listen)
+    replaced = counted("bus_messages", schema="GatewayStatus", result="replaced")
+    for number in range(2_000):
+        await other.publish(
+            "status.desk.gateway.sim-fx",
+            gateway_status(pod=f"p{number}").SerializeToString(),
+            headers={subjects.SCHEMA_HEADER: GATEWAY},
+        )
+    await other.flush()
+    async with asyncio.timeout(5):
+        await bus.read_config("desk", "sim-fx")
+    await until("the last word", lambda: _pod(bus) == "p1999")
+    read = len(heard)
+    assert read < 1_000
+    assert counted("bus_messages", schema="GatewayStatus", result="replaced") == replaced + 2_000 - read
+
+
+async def test_a_listener_that_breaks_ends_nothing(bus: Bus, other: Client) -> None:
+    def broken(namespace: str, name: str, _: GatewayNews) -> None:
+        raise RuntimeError("broken")
+
+    bus.on_gateway(broken)
+    for pod in ("first", "second"):
+        await say(other, gateway_status(pod=pod), GATEWAY)
+        await until("the gateway to be heard", lambda pod=pod: _pod(bus) == pod)  # type: ignore[misc]
+    assert bus.connected
+
+
 async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_it_leads(
     nats_url: str, other: Client
 ) -> None:
@@ -166,13 +238,14 @@ async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_i
 
             async def check() -> bool:
                 await say(other, gateway_status(pod=pod), GATEWAY)
-                return any(status_pb2.GatewayStatus.FromString(one.data).pod == pod for _, one in bus._unread.values())
+                kept = bus._inbox._kept.values()
+                return any(status_pb2.GatewayStatus.FromString(one.data).pod == pod for one in kept)
 
             await until("the message to be kept", check)
 
         await kept("first")
         await other.publish("status.desk.gateway.ended", gateway_status(venue="ended").SerializeToString())
-        await until("another one to be kept", lambda: len(bus._unread) == 2)
+        await until("another one to be kept", lambda: len(bus._inbox) == 2)
         assert counted("bus_messages", schema="GatewayStatus", result="unread") >= unread + 2
         now[0] += 2 * SUCCESSOR_SECONDS
         await kept("last")
@@ -184,7 +257,7 @@ async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_i
         assert not bus.received_agents_for(0.0)
         bus.lead()
         assert heard == ["sim-fx"], "the last of each, and of none that has ended"
-        assert not bus._unread
+        assert not bus._inbox
         await until("the bus to be connected", lambda: bus.connected)
         assert not bus.received_agents_for(1.0), "who works has not had the time to say so"
         now[0] += 1.0
