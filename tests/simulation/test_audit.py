@@ -15,6 +15,15 @@ from tests.simulation.world import VENUE, Wanted, World
 
 NAME = ("trading", VENUE)
 SEEDS = range(20_000, 20_020)
+NEED_PRICES = {
+    "maxOrderNotional",
+    "maxGrossNotional",
+    "maxNetNotional",
+    "maxConcentration",
+    "maxDailyLoss",
+    "maxDrawdown",
+    "maxLossPerMinute",
+}
 
 
 def _events(world: World) -> list[pb.JournalEvent]:
@@ -48,7 +57,7 @@ def test_a_real_gateway_is_never_accused(worlds: list[World]) -> None:
         unjudged.update(item.limit for item in fleet.unjudged)
     assert orders > 500
     # Only what needs prices may be left open.
-    assert unjudged.keys() <= {"maxOrderNotional", "maxDailyLoss", "maxDrawdown"}
+    assert unjudged.keys() <= NEED_PRICES
 
 
 def test_the_auditor_counts_what_the_gateway_counts(worlds: list[World]) -> None:
