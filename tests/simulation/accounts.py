@@ -85,6 +85,12 @@ class KillInForce:
     uid: str
     generation: int
     spec: KillSpec
+    # Whom it has stopped and goes on to stop, whatever it selects by now.
+    kept: frozenset[str] = frozenset()
+
+    def stops(self, strategy: str) -> bool:
+        """Whether the strategy is stopped by it."""
+        return strategy in self.kept or self.spec.stops(strategy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +322,8 @@ class Accounts:
         (self.halts.discard if body.cleared else self.halts.add)(body.halt)
 
     def _kill(self, body: journal_pb2.KillChanged, at_ns: int) -> None:
-        """I13: a kill order ends and gets softer by the API server alone, and as the object there says."""
+        """I13: a kill order ends and gets softer by the API server alone, and as the object there says; and whom it has
+        stopped it releases only when it ends."""
         order, name = body.order, body.order.name
         current, by_api = self.kills.get(name), body.channel == "Api"
         if body.rearmed:
@@ -338,7 +345,12 @@ class Accounts:
                     expect(
                         _is_as_hard(spec, least), "I13", f"{name} is {spec} by {body.channel}, and {least} was asked"
                     )
-            self.kills[name] = KillInForce(order.uid, order.generation, spec)
+            before, kept = self.kills.get(name), frozenset(body.strategies)
+            known = frozenset() if before is None else before.kept
+            expect(known <= kept, "I13", f"{name} releases {known - kept} and is not re-armed")
+            after = self.kills[name] = KillInForce(order.uid, order.generation, spec, kept)
+            others = [one for one in kept - known if not spec.stops(one) and not (before and before.stops(one))]
+            expect(not others, "I13", f"{name} keeps {others} stopped, whom it never stopped: {after}")
         if by_api:
             self.softened[name] = self.softened.get(name, 0) + 1
 
@@ -449,7 +461,7 @@ class Accounts:
         if self.halts or spec is None:
             return TradingState.HALTED
         bound = spec.state(owner)
-        asked = [kill.spec.mode for kill in self.kills.values() if kill.spec.stops(owner)]
+        asked = [kill.spec.mode for kill in self.kills.values() if kill.stops(owner)]
         asked += [action for action in self._breached(owner, spec) if action in HARDNESS]
         hardest = max(asked, key=list(HARDNESS).index, default="")
         if hardest == "Block" and "CloseOnly" in asked:
