@@ -193,9 +193,10 @@ MUTANTS = (
         "kill orders stop nobody after a start",
         "kills",
         "gateway/state.py",
-        "            orders = (item.order for item in books.kills.values())\n",
-        "            old = {name for name, item in self.live.kills.items() if item.channel == 'Journal'}\n"
-        "            orders = (item.order for name, item in books.kills.items() if name not in old)\n",
+        "                stop_of(item.order) for name, item in books.kills.items() if self.is_killed(name, strategy)\n",
+        "                stop_of(item.order)\n"
+        "                for name, item in books.kills.items()\n"
+        "                if self.live.kills[name].channel != 'Journal' and self.is_killed(name, strategy)\n",
     ),
     Mutant(
         "breaches stop nobody after a start",
