@@ -23,8 +23,11 @@ def write_recording(path: Path, metadata: Mapping[str, str]) -> Iterator[Callabl
         writer.close()
         os.replace(partial, path)
     finally:
-        writer.abandon()
-        partial.unlink(missing_ok=True)
+        try:
+            writer.abandon()
+        finally:
+            # On a full disk the end of the file cannot be written either.
+            partial.unlink(missing_ok=True)
 
 
 class _Writer:
