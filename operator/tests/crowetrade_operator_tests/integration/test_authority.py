@@ -323,65 +323,6 @@ def test_nobody_else_runs_pods_with_the_service_account_of_a_gateway_or_strategy
     assert code == 201, answer
 
 
-IDENTITY = "venue-sim-fx-identity"
-READS_IDENTITY: dict[str, Object] = {
-    "a volume": {"volumes": [{"name": "v", "secret": {"secretName": IDENTITY}}]},
-    "a projected volume": {
-        "volumes": [
-            {"name": "t", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": IDENTITY}}]}}
-        ]
-    },
-    "a variable": {
-        "containers": [
-            {
-                "name": "c",
-                "image": "i",
-                "env": [{"name": "K", "valueFrom": {"secretKeyRef": {"name": IDENTITY, "key": "tls.key"}}}],
-            }
-        ]
-    },
-    "all variables of an init container": {
-        "initContainers": [{"name": "i", "image": "i", "envFrom": [{"secretRef": {"name": IDENTITY}}]}]
-    },
-}
-
-
-@pytest.mark.parametrize("how", READS_IDENTITY)
-@pytest.mark.parametrize("kind", KINDS)
-def test_nobody_elses_pods_read_the_secret_with_the_identity_of_a_gateway_or_strategy(
-    server: Server, kind: str, how: str
-) -> None:
-    """Where cert-manager, or whoever brings files, has put its private key."""
-    path, body = workload(kind, "default")
-    _pod_of(body, kind).update(READS_IDENTITY[how])
-    refused(server.send("POST", path, body, TRADER), "hold the certificates of gateways and strategies")
-    other = json.loads(json.dumps(body).replace(IDENTITY, "venue-sim-fx-other"))
-    code, answer = server.send("POST", path, other, TRADER)
-    assert code == 201, answer
-
-
-def _pod_of(body: Object, kind: str) -> Object:
-    """The pod's spec in such an object."""
-    spec: Object = body["spec"]
-    if kind == "cronjobs":
-        spec = spec["jobTemplate"]["spec"]
-    found: Object = spec if kind == "pods" else spec["template"]["spec"]
-    return found
-
-
-def test_the_operators_pods_read_the_secret_with_their_identity(server: Server) -> None:
-    body = owned("mounts", "venue-mounts")
-    volume = {"name": "identity", "secret": {"secretName": "venue-mounts-identity"}}
-    body["spec"]["template"]["spec"]["volumes"] = [volume]
-    path = f"/apis/apps/v1/namespaces/{RESEARCH}/deployments"
-    assert server.send("POST", path, body, OPERATOR)[0] == 201
-    assert server.send("PATCH", f"{path}/venue-mounts", {"spec": {"replicas": 0}}, TRADER)[0] == 200
-    for kind, user in (("replicasets", DEPLOYMENT_CONTROLLER), ("pods", REPLICASET_CONTROLLER)):
-        path, body = workload(kind, "venue-mounts")
-        _pod_of(body, kind)["volumes"] = [volume]
-        assert server.send("POST", path, body, user)[0] == 201
-
-
 def owned(name: str, account: str, kind: str = "VenueConnection") -> Object:
     """A Deployment as the operator makes it."""
     _, body = workload("deployments", account)
