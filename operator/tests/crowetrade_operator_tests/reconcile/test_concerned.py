@@ -266,7 +266,7 @@ async def test_who_begins_to_lead_looks_first_at_what_was_changed_while_nobody_w
     assert set(STRATEGIES) <= lines.keys(), "everything is looked at"
 
 
-def test_what_an_operator_before_this_one_reported_is_known_with_its_conditions() -> None:
+async def test_what_an_operator_before_this_one_reported_is_known_with_its_conditions() -> None:
     """Of what is read from a resource they are no part: they take more memory than the rest."""
     world, key = World(), Key(Kind.STRATEGY, "desk", "s0")
     ready = {"type": "Ready", "status": "True", "reason": "Available", "message": "", "observedGeneration": 1}
