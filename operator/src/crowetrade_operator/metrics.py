@@ -106,8 +106,8 @@ BUS_FAULTS = Gauge(
 )
 BUS_MESSAGES = Counter(
     f"{_PREFIX}_bus_messages",
-    "Status messages received by schema and result: read, unreadable, replaced (by the next one of its sender, before it "
-    "was read), unread (kept while this replica waits).",
+    "Status messages received by schema and result: read, unreadable, replaced (by the next one of its sender, before "
+    "it was read), unread (kept while this replica waits).",
     ["schema", "result"],
     registry=REGISTRY,
 )
