@@ -105,7 +105,11 @@ BUS_FAULTS = Gauge(
     registry=REGISTRY,
 )
 BUS_MESSAGES = Counter(
-    f"{_PREFIX}_bus_messages", "Status messages received by schema and result.", ["schema", "result"], registry=REGISTRY
+    f"{_PREFIX}_bus_messages",
+    "Status messages received by schema and result: read, unreadable, replaced (by the next one of its sender, before "
+    "it was read), unread (kept while this replica waits).",
+    ["schema", "result"],
+    registry=REGISTRY,
 )
 AUDIT_CHAINS_BROKEN = Gauge(
     f"{_PREFIX}_audit_chains_broken",

@@ -155,6 +155,11 @@ LENIENT = WrapValidator(_leniently)
 """For the status of a resource: what cannot be read is left out, nothing is refused."""
 
 
+def read_status(value: Any, model: type[T]) -> T:
+    """A stored status by itself, as leniently."""
+    return _leniently(value, model.model_validate)
+
+
 REPORTED = "When the operator last wrote this status. It does so from time to time although nothing has changed."
 """Of status.lastReportTime, which every kind has: it grows old when no operator works."""
 UNREPORTED_MINUTES = 20

@@ -50,7 +50,9 @@ REPORT_SECONDS = 600.0
 """How old a status may become before it is written again although nothing has changed."""
 REPORT_TIME = "lastReportTime"
 LOOK_SECONDS = 0.05
-WRITERS = 4
+WRITERS = 16
+"""So many are written at once, as many as there are workers: with 4, what ten thousand Strategies say when gateways are
+first heard waited for the answers of the API server and not for its work."""
 
 
 @dataclass(slots=True)
@@ -151,6 +153,7 @@ class StatusWriter:
         self.on_undeclared: Callable[[], None] = lambda: None
         """Called when a CRD turns out to declare less than this operator reports, or more than before."""
         self._arrived = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._regular_written = asyncio.Event()
         self._ended = asyncio.Event()
         self._closed = False
@@ -240,10 +243,16 @@ class StatusWriter:
 
     async def _write_on(self) -> None:
         while True:
+            async with self._turn:
+                key = await self._due()
+            await self._write(key)
+
+    async def _due(self) -> Key:
+        """Waits until somebody may be written; one writer looks at a time."""
+        while True:
             key, wait = self._next()
             if key is not None:
-                await self._write(key)
-                continue
+                return key
             self._arrived.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait and min(wait, LOOK_SECONDS)):

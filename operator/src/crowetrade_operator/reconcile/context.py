@@ -168,6 +168,11 @@ class Context:
         """A KillSwitch, readable or not; None when it is gone."""
         return self._resource(key, KillSwitch, UnreadableKillSwitch)
 
+    def stored_status(self, key: Key, uid: str) -> Object:
+        """What the API server has as the status of an object; empty when another one has its name now."""
+        item = self.cache.get(key.kind.value, key.namespace, key.name)
+        return (item.get("status") or {}) if item is not None and item["metadata"].get("uid", "") == uid else {}
+
     async def know_gateways_beyond(self, switch: killswitch.AnyKillSwitch) -> bool:
         """Looks who is configured on the bus besides the gateways of the namespaces that the operator sees: those of
         other shards, and of namespaces that it cannot read, obey a KillSwitch, too. Returns whether they are known, if
@@ -518,14 +523,17 @@ class Context:
         return (namespace, venue) in self.restarts or (deployment is not None and restarting(deployment))
 
     def _resource(self, key: Key, model: type[R], unreadable: type[U]) -> R | U | None:
-        """One custom resource as its model; parsed once a version."""
+        """One custom resource as its model, parsed once a version: without its conditions, which nothing is decided
+        from, and which take more than the rest (see `stored_status`)."""
         packed = self.cache.packed(key.kind.value, key.namespace, key.name)
         if packed is None:
             self._parsed.pop(key, None)
             return None
         known = self._parsed.get(key)
         if known is None or known[0] is not packed:
-            known = (packed, read(packed.open(), model, unreadable))
+            item = packed.open()
+            (item.get("status") or {}).pop("conditions", None)
+            known = (packed, read(item, model, unreadable))
             if isinstance(known[1], Unreadable):
                 log.error("resource_unreadable", kind=key.kind, name=key.name, problem=known[1].problem)
             self._parsed[key] = known

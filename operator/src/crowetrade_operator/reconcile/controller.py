@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 
@@ -20,6 +21,7 @@ from crowetrade_api.kill_order import kill_order
 from crowetrade_api.names import CLEAR_HALT_ANNOTATION, Key, Kind, VenueAddress, strategy_of
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
+from crowetrade_api.v1alpha1.meta import read_status
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
 from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy, VenueUse, venues_of
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
@@ -73,6 +75,7 @@ AGENTS_READ = frozenset({"model", "policy", "agents"})
 """Sections of spec of a Strategy that no gateway's configuration depends on."""
 Resources = AnyStrategy | AnyVenue | RiskLimit | UnreadableLimit | killswitch.AnyKillSwitch
 Status = StrategyStatus | VenueConnectionStatus | RiskLimitStatus | KillSwitchStatus
+S = TypeVar("S", bound=Status)
 
 
 class Controller:
@@ -366,7 +369,7 @@ class Controller:
             self._waiting.discard(key)
             self._gone(key)
             return None
-        previous = StrategyStatus.model_validate(self._previous(key, resource))
+        previous = self._previous(key, resource, StrategyStatus)
         if isinstance(resource, UnreadableStrategy):
             return await self._unreadable_strategy(key, resource, previous)
         children, now = context.children(key), context.now()
@@ -462,7 +465,7 @@ class Controller:
             warnings=warnings,
             deleted_seconds=context.deleted_seconds(key, resource.metadata),
         )
-        previous = VenueConnectionStatus.model_validate(self._previous(key, resource))
+        previous = self._previous(key, resource, VenueConnectionStatus)
         planned = venueconnection.plan(observed, context.settings)
         if planned.restarts:
             context.restarts.add((key.namespace, key.name))
@@ -510,7 +513,7 @@ class Controller:
         if resource is None:
             self._gone(key)
             return None
-        previous = RiskLimitStatus.model_validate(self._previous(key, resource))
+        previous = self._previous(key, resource, RiskLimitStatus)
         if isinstance(resource, UnreadableLimit):
             status = unreadable.report_limit(resource, previous, context.now())
             self._report(key, resource, previous, status, unreadable.LIMIT_WATCHED)
@@ -548,7 +551,7 @@ class Controller:
             gateways_are_known=are_known,
         )
         relayed = await context.relay(switch, killswitch.relay(observed))
-        stored = KillSwitchStatus.model_validate(self._previous(key, switch))
+        stored = self._previous(key, switch, KillSwitchStatus)
         previous = stored.model_copy(update={"conditions": stored.conditions or killswitch.before_the_first()})
         status = killswitch.report(observed, previous)
         self._report(key, switch, previous, status, killswitch.WATCHED)
@@ -636,8 +639,10 @@ class Controller:
         metrics.forget(key.kind.value, key.namespace, key.name)
         self.queue.succeeded(key)
 
-    def _previous(self, key: Key, resource: Resources) -> Object:
-        return self.context.status.known(key, resource.metadata.uid) or resource.status.to_api()
+    def _previous(self, key: Key, resource: Resources, model: type[S]) -> S:
+        """The status that was reported last, by this operator or by one before it."""
+        uid = resource.metadata.uid
+        return read_status(self.context.status.known(key, uid) or self.context.stored_status(key, uid), model)
 
     def _report(
         self,

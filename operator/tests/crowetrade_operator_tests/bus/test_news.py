@@ -42,6 +42,8 @@ def remaining(quantity: str, reason: str = "MissingMarketData") -> list[status_p
         ({"breaches": [status_pb2.Breach(breach="fx-desk/ema@sim-fx-1")]}, News.STATE),
         ({"watches_kill_switches": True}, News.STATE),
         ({"credentials": status_pb2.CredentialsStatus(in_use=True)}, News.STATE),
+        ({"credentials": status_pb2.CredentialsStatus()}, News.STATE),
+        ({"left_out": ["latency"], "journal_sequence": 1001}, News.STATE),
     ],
 )
 def test_of_a_gateway(fields: dict[str, Any], expected: News) -> None:
@@ -74,6 +76,24 @@ def test_of_an_account(before: dict[str, Any], after: dict[str, Any], expected: 
     )
     assert found == GatewayNews(News.NOTHING, {} if expected is News.NOTHING else {"ema": expected})
     assert bool(found) is (expected is not News.NOTHING)
+
+
+def test_a_field_that_is_no_figure_is_state() -> None:
+    """A field that is added to the contract may change a condition until somebody says that it does not."""
+    figures = {"journal_sequence", "positions", "utilisation", "throttled_total", "latency_p99_micros"}
+    apart = {"accounts", "sent_unix_ns", "market_data_sequence"}
+    for field in status_pb2.GatewayStatus.DESCRIPTOR.fields:
+        if field.name in figures | apart:
+            continue
+        after = gateway_status()
+        value: Any = getattr(after, field.name)
+        if field.is_repeated:
+            value.append("x") if field.message_type is None else value.add()
+        elif field.message_type is not None:
+            value.SetInParent()
+        else:
+            setattr(after, field.name, value + "x" if isinstance(value, str) else type(value)(not value))
+        assert gateway_news(gateway_status(), after).gateway is News.STATE, field.name
 
 
 def test_an_account_that_comes_or_goes_and_a_gateway_that_was_not_heard_before() -> None:

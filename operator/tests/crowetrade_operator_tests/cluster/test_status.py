@@ -11,7 +11,13 @@ import pytest
 from crowetrade_api.names import Key, Kind
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import RISK_LIMITS, VENUES, ApiResource
-from crowetrade_operator.cluster.status import REPORT_SECONDS, RESTLESS_SECONDS, RESTLESS_WRITES, StatusWriter
+from crowetrade_operator.cluster.status import (
+    REPORT_SECONDS,
+    RESTLESS_SECONDS,
+    RESTLESS_WRITES,
+    WRITERS,
+    StatusWriter,
+)
 from crowetrade_operator.cluster.times import rfc3339, unix_of
 from crowetrade_operator_tests.samples import limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import Wire
@@ -246,6 +252,31 @@ async def test_all_objects_share_a_budget_and_what_is_significant_does_not_wait_
     assert written() == before + 4
 
 
+async def test_what_is_significant_is_written_side_by_side(
+    writer: Writer, tasks: set[asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when gateways are first heard and each Strategy says something new: one does not wait for the answer to
+    another."""
+    names = [f"s{number}" for number in range(WRITERS)]
+    for name in names:
+        await writer.object(name)
+    asked, answers, apply = list[str](), asyncio.Event(), writer.cluster.apply
+
+    async def waiting(body: Object, *arguments: str) -> Object:
+        asked.append(body["metadata"]["name"])
+        await answers.wait()
+        return await apply(body, *arguments)
+
+    monkeypatch.setattr(writer.cluster, "apply", waiting)
+    tasks.add(asyncio.create_task(writer.status.run()))
+    for name in names:
+        writer.report(name, said("new", generation=2))
+    await until("all of them to be asked for", lambda: sorted(asked) == sorted(names))
+    answers.set()
+    await until("all of them to be written", lambda: not writer.status._writing)
+    assert [await writer.said(name) for name in names] == [said("new", generation=2)] * WRITERS
+
+
 def flapping(number: int) -> Object:
     """Another one each time, without an edit."""
     return {**said("flapping"), "gateways": {"concerned": number, "acknowledged": 0}}
@@ -358,5 +389,5 @@ async def test_one_that_ends_writes_what_is_significant_and_nothing_after_that(
     assert "summary" not in await writer.said("a"), "figures are written by whoever leads next"
     assert await writer.said("b") == said("conditions", generation=2)
     writer.report("c", said("late", generation=2), live=said("before"))
-    await writer.clock.asked_again(4)
+    await writer.clock.asked_again(1)
     assert "summary" not in await writer.said("c")

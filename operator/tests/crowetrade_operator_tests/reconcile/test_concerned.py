@@ -10,7 +10,8 @@ import pytest
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FINALIZER, Key
+from crowetrade_api.names import CLEAR_HALT_ANNOTATION, FINALIZER, Key, Kind
+from crowetrade_api.v1alpha1.strategy import StrategyStatus
 from crowetrade_api_tests.samples import kill_manifest
 from crowetrade_operator.bus.news import GatewayNews, News
 from crowetrade_operator.cluster.cache import Cache
@@ -263,3 +264,20 @@ async def test_who_begins_to_lead_looks_first_at_what_was_changed_while_nobody_w
     lines = {_text(key): first for key, first in world.controller.queue._dirty.items()}
     assert {key for key, first in lines.items() if key in STRATEGIES and first} == {"Strategy desk/s3"}
     assert set(STRATEGIES) <= lines.keys(), "everything is looked at"
+
+
+async def test_what_an_operator_before_this_one_reported_is_known_with_its_conditions() -> None:
+    """Of what is read from a resource they are no part: they take more memory than the rest."""
+    world, key = World(), Key(Kind.STRATEGY, "desk", "s0")
+    ready = {"type": "Ready", "status": "True", "reason": "Available", "message": "", "observedGeneration": 1}
+    ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    unreadable = {"phase": "A word of another version", "configHash": "abc"}
+    world.put(world.strategy("s0", "a"), status={**unreadable, "conditions": [ready]})
+    resource = world.controller.context.strategy(key)
+    assert resource is not None
+    assert (resource.status.conditions, resource.status.config_hash) == ([], "abc")
+    previous = world.controller._previous(key, resource, StrategyStatus)
+    assert [item.to_api() for item in previous.conditions] == [ready]
+    assert previous.config_hash == "abc"
+    world.put(world.strategy("s0", "a"), status={"conditions": [ready]}, uid="another")
+    assert world.controller._previous(key, resource, StrategyStatus).conditions == [], "another has the name now"
