@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from crowetrade_cli.backtest.plan import Plan, Recordings
+from crowetrade_cli.backtest.plan import Plan, Recordings, currencies_of
 from crowetrade_cli.backtest.run import Range, run
 from crowetrade_cli.backtest.variants import text_of
 from crowetrade_cli.errors import Failed, WrongUse
@@ -61,7 +61,13 @@ class Runner:
     """Runs candidates over ranges. Each method raises what `run` raises."""
 
     def __init__(self, candidates: Sequence[Candidate], recordings: Recordings, cores: int, done: Done) -> None:
-        """Reads the recordings."""
+        """Reads the recordings. Raises WrongUse, besides, where candidates could be ranked by a part of them alone."""
+        for one in candidates:
+            if len(found := currencies_of(one.plan)) > 1:
+                raise WrongUse(
+                    f"the strategies' capital is in {' and '.join(found)}, and no figure to rank runs by is of "
+                    "all of them: give it the strategies of one currency"
+                )
         recordings.read([one.plan for one in candidates])
         self._candidates = candidates
         self._recordings = recordings

@@ -86,6 +86,11 @@ def _configuration(venue: VenueConnection, traded: Iterable[VenueConnection], fo
     return decode(config.SerializeToString())
 
 
+def currencies_of(plan: Plan) -> list[str]:
+    """Those of the strategies' capital, in the order of their names."""
+    return sorted({file.spec.capital.currency for file in plan.strategies})
+
+
 def check_models(plan: Plan) -> None:
     """Makes every model once, so that parameters which it refuses are known before anything runs. Raises
     ConfigurationError."""

@@ -39,17 +39,18 @@ WHOLE = Range(0, 2**62)
 
 
 def span_of(histories: list[History], asked: Range) -> Range:
-    """The part of a range in which there is market data. Raises Failed when there is none."""
+    """The part of a range in which market data comes: from the first event on until the last one has arrived. Raises
+    Failed when there is none."""
     firsts, lasts = [], []
     for history in histories:
         times = history.replay.times
         first, end = bisect_left(times, asked.from_ns), bisect_left(times, asked.to_ns)
         if first < end:
             firsts.append(times[first])
-            lasts.append(times[end - 1])
+            lasts.append(times[end - 1] + history.spec.market_data_latency_ns)
     if not firsts:
         raise Failed("no recording has market data in that range: see what they hold with `crowetrade data inspect`")
-    return Range(min(firsts), max(lasts) + 1)
+    return Range(min(firsts), min(max(lasts) + 1, asked.to_ns))
 
 
 def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | None = None) -> Result:
@@ -68,17 +69,16 @@ def run(plan: Plan, recordings: Recordings, asked: Range, progress: Progress | N
     collector.sample(backtest, span.from_ns)
     length = span.to_ns - span.from_ns
     step_ns = min(length // SAMPLES + 1, _DAY_NS)
-    due_ns, events, at_ns, sampled_ns = span.from_ns + step_ns, 0, span.from_ns, span.from_ns
-    for at_ns in backtest.run():
-        events += 1
+    due_ns, events, looked, at_ns = span.from_ns + step_ns, 0, 0, span.from_ns
+    for at_ns, handled in backtest.run():
+        events += handled
         if at_ns >= due_ns:
             collector.sample(backtest, at_ns)
-            sampled_ns = at_ns
             due_ns += ((at_ns - due_ns) // step_ns + 1) * step_ns
-        if progress is not None and not events % _EVENTS_PER_LOOK:
+        if progress is not None and events - looked >= _EVENTS_PER_LOOK:
+            looked = events
             progress((at_ns - span.from_ns) / length)
-    if at_ns > sampled_ns:
-        collector.sample(backtest, at_ns)
+    collector.sample(backtest, at_ns)
     return Result(
         strategies=tuple(_strategy(backtest, collector, one) for one in backtest.strategies),
         instruments={
@@ -135,6 +135,8 @@ def _data(history: History, span: Range) -> list[DataFile]:
         same = [other.symbol for other in history.spec.recordings if other.path == recording.path]
         listed = [item.symbol for item in history.file.spec.instruments]
         symbols = [recording.symbol] if recording.symbol else [symbol for symbol in listed if symbol not in same]
-        rows = sum(history.replay.rows(recording.path, symbol, span.from_ns, span.to_ns) for symbol in symbols)
-        found.append(DataFile(venue, recording.symbol, name, of_file(recording.path), rows))
+        to_ns = span.to_ns - history.spec.market_data_latency_ns
+        rows = sum(history.replay.rows(recording.path, symbol, span.from_ns, to_ns) for symbol in symbols)
+        left_out = sum(history.replay.left_out(recording.path, symbol) for symbol in symbols)
+        found.append(DataFile(venue, recording.symbol, name, of_file(recording.path), rows, left_out))
     return found

@@ -97,6 +97,9 @@ def _kind(text: str, whole: str) -> str:
 
 def _values(text: str, whole: str) -> Iterator[str]:
     for part in text.split(","):
+        if not part:
+            # YAML reads nothing as null, which would be the default of the field.
+            raise WrongUse(f"--set {whole!r} has a value that is empty: write one between all commas")
         first, dots, rest = part.partition("..")
         if not dots:
             yield part

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import logging
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -73,6 +74,8 @@ def run(
         raise WrongUse("--plain and --json exclude each other: choose one")
     if web_port is not None and not web:
         raise WrongUse("--web-port is the port of the page, which is not asked for: add --web")
+    if seconds is not None and not math.isfinite(seconds):
+        raise WrongUse(f"--for {seconds} is no number of seconds: write one, or leave it out to run until Ctrl-C")
     environment = {**os.environ, EnvName.SAMPLE_DIRECTORY: str(samples), EnvName.DATA_DIRECTORY: str(data)}
     sources, kept = Sources(paths, namespace), State(state)
     first = sources.read()

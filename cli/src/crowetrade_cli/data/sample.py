@@ -10,6 +10,7 @@ from crowetrade_cli.data.csv_rows import sniff_separator, split_rows
 from crowetrade_cli.data.files import Input, open_input
 from crowetrade_cli.data.options import ReadOptions
 from crowetrade_cli.data.text import check_encoding, encoding_of, marked_encoding
+from crowetrade_cli.errors import WrongUse
 
 SAMPLE_BYTES = 256 * 1024
 _LINES = 1000
@@ -83,4 +84,7 @@ def sample_of(source: Input, options: ReadOptions) -> Sample:
         start = stream.read(SAMPLE_BYTES)
         whole = not stream.read(1)
     encoding = marked_encoding(start) or options.encoding or encoding_of(start)
-    return Sample(source, start, whole, encoding, options.skip_lines, options.separator)
+    sample = Sample(source, start, whole, encoding, options.skip_lines, options.separator)
+    if start and sample.first_line <= options.skip_lines:
+        raise WrongUse(f"--skip-lines {options.skip_lines} leaves nothing of {source.shown}: skip fewer")
+    return sample

@@ -37,10 +37,10 @@ def encoding_of(start: bytes) -> str | None:
 
 
 def check_encoding(name: str) -> None:
-    """Raises WrongUse for an encoding that Python does not know."""
+    """Raises WrongUse for an encoding that Python does not know, and for what it knows that is none of text."""
     try:
-        codecs.lookup(name)
-    except LookupError as error:
+        b"1".decode(name, errors="replace")
+    except (LookupError, UnicodeError) as error:
         raise WrongUse(f"--encoding {name} is not known: write utf-8, utf-16, cp1252, ...") from error
 
 
@@ -74,7 +74,7 @@ class Utf8(io.RawIOBase):
             return chunk
         try:
             return self._decoder.decode(chunk, final=self._ended).encode()
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise Failed(not_text(self._what, self._encoding)) from error
 
 

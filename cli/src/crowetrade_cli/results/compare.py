@@ -105,11 +105,11 @@ def _range(run: Run) -> Mapping[str, str]:
 
 def _data(run: Run) -> Mapping[str, str]:
     """By instrument, because a recording may have another name and be the same. An instrument may have several: its
-    depth and its trades."""
+    depth and its trades, and the tests of folds each have all of them."""
     found: dict[str, list[str]] = {}
     for file in run.data:
         found.setdefault(f"{file.venue}/{file.symbol}", []).append(file.sha256)
-    return {name: ", ".join(sorted(hashes)) for name, hashes in found.items()}
+    return {name: ", ".join(sorted(set(hashes))) for name, hashes in found.items()}
 
 
 def _code(run: Run) -> Mapping[str, str]:

@@ -84,6 +84,7 @@ def joined(results: Sequence[Result]) -> Result:
         events=sum(one.events for one in results),
         wall_seconds=sum(one.wall_seconds for one in results),
         starts_ns=tuple(one.first_ns for one in results),
+        fills_by_part=tuple(len(one.fills) for one in results),
     )
 
 

@@ -3,7 +3,8 @@
 **Periods.** Returns are those of calendar periods in UTC: days where a curve is longer than 20 days, hours where it is
 longer than 20 hours, else minutes. A period's equity is that of its last sample; a period without a sample (a weekend)
 does not exist, and what the first sample alone would make is none. Periods per year are those that the curve has,
-divided by its length in years of 365.25 days: about 365 where a market never closes, about 261 where it has weekends.
+divided by its length in years of 365.25 days: about 365 where a market never closes, about 261 where it has weekends,
+about 313 in FX, whose Sunday evening is a day in UTC.
 So a year's variance is what a year like the run would have, and no market calendar is assumed.
 
 **Undefined** figures are None: a ratio of fewer than two periods, of no volatility, or of no loss to divide by; annual

@@ -104,6 +104,14 @@ def warnings_of(result: Result, metrics: RunMetrics) -> list[str]:
                 f"{names[facts.id]} was charged {money(facts.charges)} for what it held (funding and rollover): that "
                 "is in PnL and not in Fees, which are those of executions."
             )
+    left_out = [
+        f"{file.left_out:,} rows of {file.name}{f' ({file.symbol})' if file.symbol else ''} are no market and were "
+        "left out: a bid above its offer, or a price or size of a trade that is not above 0."
+        for file in result.data
+        if file.left_out
+    ]
+    # The tests of folds are over the same files.
+    sentences += dict.fromkeys(left_out)
     elsewhere = [
         f"{names[row.strategy or '']} {money(value)} {currency}"
         for row in metrics.strategies
@@ -196,7 +204,7 @@ def _hour_charts(result: Result, instruments: Sequence[InstrumentCurve]) -> list
         curves = [curve for curve in instruments if curve.currency == currency]
         if _typically_apart(curves[0].at_ns) <= HOUR_NS:
             hours = pnl_by_hour(curves)
-            note = "What positions made, counted in the hour in which it is sampled."
+            note = "What positions made, counted in the hour in which it is sampled, on the hour in the one before."
         else:
             traded = {(curve.venue, curve.symbol) for curve in curves}
             hours = closed_by_hour([trip for trip in round_trips(result) if (trip.venue, trip.symbol) in traded])
@@ -212,12 +220,13 @@ def _typically_apart(at_ns: Sequence[int]) -> float:
 
 
 def pnl_by_hour(curves: Sequence[InstrumentCurve]) -> list[Decimal]:
-    """What was made in each hour of the day, UTC, by the time of the sample that first shows it."""
+    """What was made in each hour of the day, UTC, by the time of the sample that first shows it. A sample on the hour
+    shows what was made before it: bars of an hour end there."""
     hours = [ZERO] * HOURS
     for curve in curves:
         before = ZERO
         for at_ns, pnl in zip(curve.at_ns, curve.pnl, strict=True):
-            hour = at_ns // HOUR_NS % HOURS
+            hour = (at_ns - 1) // HOUR_NS % HOURS
             hours[hour] = CONTEXT.add(hours[hour], CONTEXT.subtract(pnl, before))
             before = pnl
     return hours

@@ -220,13 +220,15 @@ class StrategyFacts:
 @dataclass(frozen=True, slots=True)
 class DataFile:
     """A recording that was replayed. `name` is that of the manifest; `rows` are its events inside the range of the run:
-    of recorded depth one per time."""
+    of recorded depth one per time. `left_out` are the rows of all of it that cannot be traded with.
+    """
 
     venue: str
     symbol: str
     name: str
     sha256: str
     rows: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,8 @@ class Result:
     """One run over history. `holdings` is what Holdings.table returns; `instruments` is keyed by venue and symbol.
 
     `starts_ns` are the times, in order, at which every strategy began flat: that of the start, and in runs that were
-    joined that of each part.
+    joined that of each part. `fills_by_part` is how many of the fills each of these parts has, empty where there is one
+    part: by its time a fill may lie in the next part, because its order took its latency.
     """
 
     strategies: tuple[StrategyFacts, ...]
@@ -270,6 +273,7 @@ class Result:
     events: int
     wall_seconds: float
     starts_ns: tuple[int, ...] = field(default=())
+    fills_by_part: tuple[int, ...] = field(default=())
 
     @property
     def model_failure(self) -> str:

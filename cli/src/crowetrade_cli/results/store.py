@@ -82,10 +82,15 @@ def run_of(result: Result) -> Run:
 
 def refuse_foreign(folder: Path) -> None:
     """Raises WrongUse unless a result may be written there: where nothing is, or nothing but an earlier result."""
-    if not folder.exists():
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise WrongUse(f"{place} is a file: --out takes a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise WrongUse(f"{place} may not be written: choose another folder with --out")
+    if place != folder:
         return
-    if not folder.is_dir():
-        raise WrongUse(f"{folder} is a file: --out takes a folder")
     names = sorted(entry.name for entry in folder.iterdir())
     foreign = [name for name in names if name not in {*NAMES, _ASIDE}] if _is_ours(folder) else names
     if foreign:

@@ -42,7 +42,7 @@ def round_trips(result: Result) -> Iterator[RoundTrip]:
     """Those that were closed, in the order in which they were. What is held when a joined run begins its next part is
     dropped there, because each part begins flat."""
     held: dict[tuple[str, str, str], _Open] = {}
-    for fills in _parts(result.fills, result.starts_ns):
+    for fills in _parts(result.fills, result.fills_by_part):
         held.clear()
         for fill in fills:
             key = (fill.strategy, fill.venue, fill.symbol)
@@ -73,13 +73,9 @@ def _booked(
     return RoundTrip(*key, trip.opened_ns, fill.at_ns, trip.cash)
 
 
-def _parts(fills: Sequence[Fill], starts_ns: Sequence[int]) -> Iterator[list[Fill]]:
-    """The fills, which are in the order of time, cut where a part begins."""
-    ends = [*starts_ns[1:], None]
-    index = 0
-    for end in ends:
-        part = []
-        while index < len(fills) and (end is None or fills[index].at_ns < end):
-            part.append(fills[index])
-            index += 1
-        yield part
+def _parts(fills: Sequence[Fill], counts: Sequence[int]) -> Iterator[Sequence[Fill]]:
+    """The fills, cut where a part begins."""
+    begin = 0
+    for count in counts or (len(fills),):
+        yield fills[begin : begin + count]
+        begin += count

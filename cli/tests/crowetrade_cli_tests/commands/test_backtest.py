@@ -34,6 +34,7 @@ FIRST_NS = 1_483_315_200_000_000_000  # 2017-01-02
 QUOTES = 400
 SECONDS = 60
 PAIR = ("free", "charged")
+SAME_TIMES = {"EUR-USD": "q.csv", "OTHER": "o.csv"}
 NUMBERS = ("quantity", "price", "fee")
 
 VENUE = change(
@@ -157,6 +158,55 @@ def test_pnl_is_what_the_fills_brought_and_what_is_held_is_worth(desk: Path, run
     assert "<!doctype html>" in (desk / "out" / "report.html").read_text().lower()
 
 
+def with_another_instrument(desk: Path, currency: str = "USD") -> None:
+    """OTHER with rows at the times of EUR-USD, and a strategy that trades it, whose capital is in its currency."""
+    turned = ["ts_ns,bid_px,bid_sz,ask_px,ask_sz"]
+    for number in range(QUOTES):
+        bid = 1.3 + 0.008 * math.sin(number / 4 + 2)
+        turned.append(f"{FIRST_NS + number * HOUR_NS},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
+    (desk / "data" / "waves" / "o.csv").write_text("\n".join(turned) + "\n")
+    (instrument,) = VENUE["spec"]["instruments"]
+    declared = [instrument, {**instrument, "symbol": "OTHER", "currency": currency}]
+    files = [{"symbol": name, "configMap": {"name": "waves", "key": key}} for name, key in SAME_TIMES.items()]
+    other = change(change(STRATEGY, "metadata.name", "other"), "spec.instruments.0.symbol", "OTHER")
+    write(
+        desk,
+        change(change(VENUE, "spec.instruments", declared), "spec.simulated.data", files),
+        change(other, "spec.capital.currency", currency),
+    )
+
+
+def test_every_instrument_of_a_time_counts_with_what_it_traded_then(desk: Path, run: Run) -> None:
+    """Two instruments whose rows come at the same times: what is held is looked at when both have come."""
+    with_another_instrument(desk)
+    assert run("backtest", "manifests", "--to", "2017-01-04", "--out", "out").code == 0
+    recorded = {name: (desk / "data" / "waves" / key).read_text().splitlines()[1:] for name, key in SAME_TIMES.items()}
+    samples = pq.read_table(desk / "out" / "holdings.parquet")
+    looks = samples.set_column(0, "at_ns", samples["at"].cast(pa.int64())).to_pylist()
+    traded = fills("out")
+    assert {row["symbol"] for row in traded} == set(SAME_TIMES)
+    latency_ns = VENUE["spec"]["simulated"]["latency"]["orderMillis"] * 1_000_000
+    for row in looks[len(SAME_TIMES) :]:
+        until_then = [
+            one for one in traded if one["symbol"] == row["symbol"] and one["at_ns"] <= row["at_ns"] + latency_ns
+        ]
+        signed = [one["quantity"] if one["side"] == "Buy" else -one["quantity"] for one in until_then]
+        paid = sum((q * one["price"] + one["fee"] for q, one in zip(signed, until_then, strict=True)), Decimal(0))
+        assert (row["position"], row["cash"]) == (sum(signed, Decimal(0)), -paid)
+        _, bid, _, ask, _ = recorded[row["symbol"]][(row["at_ns"] - FIRST_NS) // HOUR_NS].split(",")
+        assert row["mark"] == (Decimal(bid) + Decimal(ask)) / 2
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", "2")])
+def test_strategies_of_two_currencies_are_not_ranked_by_one_of_them(
+    desk: Path, run: Run, folds: tuple[str, ...]
+) -> None:
+    with_another_instrument(desk, "EUR")
+    ended = run("backtest", "manifests", "--set", f"{FAST}=1..2", *folds)
+    assert (ended.code, "the strategies' capital is in EUR and USD" in ended.err) == (2, True), ended.err
+    assert run("backtest", "manifests").code == 0
+
+
 def test_what_a_position_is_charged_counts(desk: Path, run: Run) -> None:
     """Six hours at 1 bp of what is held, at the middle of the quote in force."""
     free = run("backtest", "manifests", "--out", "free")
@@ -188,6 +238,32 @@ def test_a_range_of_time_is_all_that_is_traded(desk: Path, run: Run) -> None:
     assert all(facts["first_ns"] <= row["at_ns"] < facts["last_ns"] + HOUR_NS for row in fills("out"))
     for last_day in ("2017-01-02", "20170102", "2017-W01-1"):
         assert "24 events" in run("backtest", "manifests", "--to", last_day).out
+
+
+def test_rows_that_are_no_market_are_counted(desk: Path, run: Run) -> None:
+    recording = desk / "data" / "waves" / "q.csv"
+    rows = recording.read_text().splitlines()
+    at_ns = rows[9].split(",")[0]
+    recording.write_text("\n".join([*rows[:9], f"{at_ns},-1.1,5,1.2,5", f"{at_ns},1.3,5,1.2,5", *rows[9:]]) + "\n")
+    sentence = "2 rows of waves/q.csv (EUR-USD) are no market and were left out: a bid above its offer"
+    ended = run("backtest", "manifests", "--out", "out")
+    assert (ended.code, f"{QUOTES} events" in ended.out) == (0, True)
+    assert sentence in " ".join(ended.out.split())
+    assert sentence in (desk / "out" / "report.html").read_text()
+    folds = run("backtest", "manifests", "--set", f"{FAST}=1..2", "--folds", "2", "--metric", "pnl")
+    assert " ".join(folds.out.split()).count(sentence) == 1
+
+
+def test_the_last_quote_counts_though_it_takes_its_latency(desk: Path, run: Run) -> None:
+    write(desk, change(VENUE, "spec.simulated.latency", {"orderMillis": 5, "marketDataMillis": 50}))
+    assert f"{QUOTES} events" in run("backtest", "manifests", "--out", "out").out
+    facts = json.loads((desk / "out" / "run.json").read_text())
+    assert facts["data"][0]["rows"] == QUOTES
+    assert facts["last_ns"] == FIRST_NS + (QUOTES - 1) * HOUR_NS + 50_000_000
+    # With an end what has arrived before it counts.
+    ended = run("backtest", "manifests", "--to", "2017-01-02T05:00:00.010", "--out", "out")
+    assert "5 events" in ended.out
+    assert json.loads((desk / "out" / "run.json").read_text())["data"][0]["rows"] == 5
 
 
 @pytest.mark.parametrize(
@@ -472,6 +548,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a range beyond numbers": (("--set", f"{FAST}=0..1e999999/1e-999999"), 2, "a range is of numbers"),
     "a step that adds nothing": (("--set", f"{FAST}=1e70..1.1e70/1e68,1e90..1e90/1"), 2, "is too small beside"),
     "a time finer than a nanosecond": (("--to", "2017-01-02T05:00:00.0000000001"), 2, "is no time"),
+    "a value that is empty": (("--set", f"{FAST}=3,"), 2, "has a value that is empty: write one between all commas"),
     "a range of words": (("--set", f"{FAST}=a..b"), 2, "a range is of numbers"),
     "a range that goes down": (("--set", f"{FAST}=8..3"), 2, "goes up by a step above 0"),
     "too many": (("--set", f"{FAST}=1..20000"), 2, "more than 10000 values"),
@@ -493,6 +570,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "what the model refuses": (("--set", f"{FAST}=9"), 1, "fast (9) must be less than slow (5)"),
     "folds of nothing to choose from": (("--folds", "3"), 2, "name a field with several values by --set"),
     "a metric that is none": (("--metric", "luck"), 2, "'luck' is no metric to sort by"),
+    "a folder below a file": (("--out", "manifests/strategy-ema.yaml/out"), 2, "is a file: --out takes a folder"),
     "a folder of something else": (("--out", "manifests"), 2, "which no backtest wrote"),
 }
 

@@ -76,6 +76,12 @@ def test_other_depth_with_the_same_trades_is_other_data(folders: tuple[Path, Pat
     assert "Not like for like" not in run("compare", folders[0], folders[0]).out
 
 
+def test_the_tests_of_folds_over_the_same_data_are_like_for_like(folders: tuple[Path, Path], run: Run) -> None:
+    """They have the file once for each test, with as many rows as the test has."""
+    tests = replace(BASE, data=tuple(replace(BASE.data[0], rows=rows) for rows in (40, 60)))
+    assert "Not like for like" not in run("compare", *save(folders, BASE, tests)).out
+
+
 def test_other_code_alone_is_like_for_like_and_named(folders: tuple[Path, Path], run: Run) -> None:
     other = replace(BASE, code=replace(BASE.code, sha256=HASHES[0], models={"ema-crossover": HASHES[1]}))
     out = run("compare", *save(folders, BASE, other)).out

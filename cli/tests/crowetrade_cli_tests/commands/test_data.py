@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
+import struct
 import subprocess
 import sys
 import zipfile
@@ -197,6 +199,13 @@ REFUSED = {
     "no rows": ("time,price\n", COLUMNS, "data.csv: no rows of trades; name a file with market data"),
     "a member of no archive": (TRADES, ("--member", "x"), "data.csv is not a zip archive: leave --member out"),
     "an encoding that is none": (TRADES, ("--encoding", "utf-99"), "--encoding utf-99 is not known: write utf-8"),
+    "a separator of another alphabet": ("time¦price\n", ("--separator", "¦"), "--separator '¦' is none: write one"),
+    "a quote as separator": (TRADES, ("--separator", '"'), "is none: write one character of ASCII that is no quote"),
+    "a line break in columns": (TRADES, ("--columns", 'time="a\nb'), "cannot be read (new-line character"),
+    "all lines skipped": (TRADES, (*COLUMNS, "--skip-lines", "5"), "--skip-lines 5 leaves nothing of data.csv"),
+    "no text": ("time,price\n1704067200,1\0\n", COLUMNS, "data.csv is not text: write its encoding"),
+    "an encoding of no text": (TRADES, ("--encoding", "hex"), "--encoding hex is not known: write utf-8"),
+    "JSON without end": ("[" * 100_000, ("--from", "coinbase-candles-json"), "is not readable JSON: it is nested too"),
 }
 
 
@@ -219,6 +228,7 @@ def test_damaged_files_are_named(run: Run, tmp_path: Path) -> None:
         "b.zip": b"PK\x03\x04 nonsense",
         "c.zst": pyarrow.compress(KLINES.encode() * 100, codec="zstd", asbytes=True)[:-20],
         "d.parquet": b"PAR1 nonsense",
+        "f.parquet": b"PAR1" + bytes(range(16, 200)) + b"\x10\0\0\0PAR1",
         "e.csv": TRADES.encode() + b"\xff\xfe\xff\n",
         "14h_ticks.bi5": b"\x5d\x00\x00 nonsense",
     }
@@ -231,6 +241,51 @@ def test_damaged_files_are_named(run: Run, tmp_path: Path) -> None:
         assert ended.code == 1, name
         assert ended.err.startswith(f"Error: {name} is "), name
         assert len(ended.err.splitlines()) == 1, name
+
+
+@pytest.mark.parametrize("kind", [pyarrow.timestamp("ms"), pyarrow.float64()])
+def test_times_of_a_recording_are_whole_nanoseconds(run: Run, tmp_path: Path, kind: pyarrow.DataType) -> None:
+    """A venue would not take the file, and in the unit of a timestamp its rows would be of 1970."""
+    times = pyarrow.array([1704067200000, 1704067260000], pyarrow.int64()).cast(kind)
+    path = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"ts_ns": times, "price": ["1", "2"], "size": ["1", "1"]}), path)
+    for command in ("inspect", "convert"):
+        ended = run("data", command, path, *(("--out", tmp_path / "out.parquet") if command == "convert" else ()))
+        assert (ended.code, f"has ts_ns as {kind}: write 64-bit integers" in ended.err) == (1, True), ended.err
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_ticks_that_are_cut_off_are_refused_wherever_the_cut_is(run: Run, tmp_path: Path) -> None:
+    records = [struct.pack(">IIIff", at * 100, 111870, 111868, 0.75, 1.1) for at in range(2000)]
+    whole = lzma.compress(b"".join(records), format=lzma.FORMAT_ALONE)
+    path = tmp_path / "2020" / "00" / "03" / "14h_ticks.bi5"
+    path.parent.mkdir(parents=True)
+    looks_whole = next(
+        cut
+        for cut in range(len(whole) // 2, len(whole))
+        if not len(lzma.LZMADecompressor().decompress(whole[:cut])) % len(records[0])
+    )
+    for cut, code in ((looks_whole, 1), (looks_whole - 1, 1), (len(whole), 0), (0, 1)):
+        path.write_bytes(whole[:cut])
+        ended = run("data", "inspect", path, "--from", "dukascopy-bi5", "--price-digits", "5")
+        assert ended.code == code, cut
+        assert code == 0 or "Traceback" not in ended.err
+        assert ("is cut off: get the file again" in ended.err) == (0 < cut < len(whole)), ended.err
+
+
+def test_of_a_file_that_does_not_fit_nothing_is_left(tmp_path: Path) -> None:
+    """The system refuses what is written beyond a size, as on a full disk; the end of the file, too."""
+    rows = "\n".join(f"{1704067200000 + row},{row}.{row * 7919 % 100_000:05}" for row in range(200_000))
+    path = file(tmp_path, f"time,price\n{rows}\n")
+    code = (
+        "import resource, signal, sys; from crowetrade_cli.main import main; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)); "
+        "main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, "data", "convert", str(path), *COLUMNS, "--out", str(tmp_path / "o.parquet")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_an_archive_of_several_files_needs_a_choice(run: Run, tmp_path: Path) -> None:

@@ -135,9 +135,10 @@ def test_a_state_that_is_a_file_is_refused(run: Run, desk: Desk, below: str) -> 
     assert ended.err.endswith(" is a file, or below one: --state takes a folder\n")
 
 
-def test_a_time_below_zero_is_refused(run: Run, desk: Desk) -> None:
-    ended = run("run", desk.manifests, "--for", "-3")
-    assert (ended.code, "'--for'" in ended.err) == (2, True)
+@pytest.mark.parametrize("seconds", ["-3", "nan", "inf"])
+def test_a_time_below_zero_or_without_end_is_refused(run: Run, desk: Desk, seconds: str) -> None:
+    ended = run("run", desk.manifests, "--for", seconds, "--state", desk.folder / "state")
+    assert (ended.code, "--for" in ended.err, "Traceback" in ended.err) == (2, True, False)
 
 
 @pytest.mark.parametrize("command", ["run", "backtest"])

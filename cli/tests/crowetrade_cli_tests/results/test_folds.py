@@ -15,6 +15,7 @@ from crowetrade_cli.results.figures import span
 from crowetrade_cli.results.folds import Fold, folds_table, joined
 from crowetrade_cli.results.result import DataFile, LimitUse, Refused, Result
 from crowetrade_cli.results.save import save_run
+from crowetrade_cli.results.trips import round_trips
 
 from .values import DAY_NS, EMA, HASH, MONDAY_NS, PAIR, VENUE, Held, facts, fill, result
 
@@ -44,6 +45,14 @@ def test_each_part_goes_on_from_what_those_before_made(parts: list[list[dict[tup
     assert list(strategy_curves(whole)[EMA, "USD"].pnl) == expected
     assert whole.starts_ns == tuple(run.first_ns for run in runs)
     assert (whole.first_ns, whole.last_ns) == (runs[0].first_ns, runs[-1].last_ns)
+
+
+def test_a_fill_belongs_to_the_part_whose_order_it_is_of() -> None:
+    """The last order of the first part is filled a latency later, when the second part has begun."""
+    first = result([(10, FLAT), (19, FLAT)], [fill(21, "Buy", "1", "1")])
+    second = result([(20, FLAT), (30, FLAT)], [fill(22, "Buy", "1", "5"), fill(25, "Sell", "1", "7")])
+    trips = list(round_trips(joined([first, second])))
+    assert [(trip.opened_ns, trip.closed_ns, trip.pnl) for trip in trips] == [(22, 25, Decimal(2))]
 
 
 def test_what_is_counted_is_added_up() -> None:

@@ -206,10 +206,12 @@ def test_drawdown_is_from_the_highest_before() -> None:
 
 
 def test_hours_together_make_the_pnl() -> None:
-    samples = [(MONDAY_NS + 22 * HOUR_NS, "0"), (MONDAY_NS + 23 * HOUR_NS, "5"), (MONDAY_NS + 25 * HOUR_NS, "3")]
+    """The bar of an hour ends, and is sampled, when the next hour begins."""
+    made = {22: "0", 23: "5", 23.5: "6", 25: "4"}
+    samples = [(MONDAY_NS + int(hour * HOUR_NS), cash) for hour, cash in made.items()]
     run = result([(at_ns, {(EMA, "EUR-USD"): ("0", cash, "1")}) for at_ns, cash in samples])
     hours = pnl_by_hour(instrument_curves(run))
-    assert {hour: made for hour, made in enumerate(hours) if made} == {23: 5, 1: -2}
+    assert {hour: made for hour, made in enumerate(hours) if made} == {22: 5, 23: 1, 0: -2}
 
 
 def test_trades_are_counted_in_the_hour_in_which_they_are_closed() -> None:

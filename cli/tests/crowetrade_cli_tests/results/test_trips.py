@@ -48,7 +48,7 @@ def test_strategies_and_instruments_do_not_close_each_other() -> None:
 
 def test_each_part_of_a_joined_run_begins_flat() -> None:
     made = [fill(1, "Buy", "1", "1"), fill(10, "Sell", "1", "9"), fill(11, "Buy", "1", "8")]
-    trips = list(round_trips(result(NOTHING, made, starts_ns=(0, 10))))
+    trips = list(round_trips(result(NOTHING, made, starts_ns=(0, 10), fills_by_part=(1, 2))))
     assert [(trip.opened_ns, trip.closed_ns, trip.pnl) for trip in trips] == [(10, 11, Decimal(1))]
 
 

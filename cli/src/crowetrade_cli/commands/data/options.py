@@ -76,8 +76,8 @@ def read_options(
     _one_of("--decimal", decimal_mark, tuple(MARKS))
     _one_of("--side", side, ("bid", "ask"))
     separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
-    if len(separator) > 1:
-        raise WrongUse(f"--separator {separator!r} is not one character: write it, or tab")
+    if len(separator) > 1 or not separator.isascii() or (separator and separator in '"\r\n'):
+        raise WrongUse(f"--separator {separator!r} is none: write one character of ASCII that is no quote, or tab")
     return ReadOptions(
         columns=parse_columns(columns),
         time_format=time_format,
@@ -119,7 +119,11 @@ def parse_columns(text: str) -> dict[str, str]:
     columns: dict[str, str] = {}
     # Quotes around the value alone are moved around the whole pair, where csv understands them.
     quoted = re.sub(r'(^|,)\s*([^,="]+)="((?:[^"]|"")*)"', r'\1"\2=\3"', text)
-    for pair in next(csv.reader([quoted]), []):
+    try:
+        pairs = next(csv.reader([quoted]), [])
+    except csv.Error as error:
+        raise WrongUse(f"--columns {text!r} cannot be read ({error}): write pairs as time=Date,close=Close") from error
+    for pair in pairs:
         name, equals, source = pair.partition("=")
         if not equals or not name.strip() or not source.strip():
             raise WrongUse(f'--columns has {pair!r}: write pairs as time=Date,close="Adj Close"')

@@ -52,6 +52,8 @@ class _JsonReader(OfTable):
             raise Failed(f"{shown} is JSON of more than {MAX_JSON_BYTES >> 20} MiB: convert it to CSV, or cut it")
         try:
             document = json.loads(content, parse_float=str, parse_int=str)
+        except RecursionError as error:
+            raise Failed(f"{shown} is not readable JSON: it is nested too deep; get the file again") from error
         except ValueError as error:
             raise Failed(f"{shown} is not readable JSON: {error}; get the file again") from error
         rows = [_row(shown, number, candle) for number, candle in enumerate(_candles(shown, document), 1)]

@@ -163,14 +163,20 @@ class OfTable:
         return self.table.found
 
 
-def csv_reader(
-    kind: str, columns: Mapping[str, Column], names: tuple[str, ...], sample: Sample, options: ReadOptions
-) -> CsvReader:
-    """A reader of a file whose columns have these names."""
+def text_encoding(sample: Sample) -> str:
+    """Raises Failed for a file that is no text."""
     if sample.encoding is None:
         raise Failed(
             f"{sample.source.shown} is not text: write its encoding with --encoding, or its format with --from"
         )
+    return sample.encoding
+
+
+def csv_reader(
+    kind: str, columns: Mapping[str, Column], names: tuple[str, ...], sample: Sample, options: ReadOptions
+) -> CsvReader:
+    """A reader of a file whose columns have these names."""
+    encoding = text_encoding(sample)
     if options.side:
         raise WrongUse("--side is for files with bars of bids and asks, this is none: leave it out")
     if options.price_digits is not None:
@@ -194,7 +200,7 @@ def csv_reader(
     }
     how = How(mark, times)
     layout = Layout(sample.separator, names, sample.data_line)
-    return CsvReader(kind, ordered, layout, how, sample.encoding, sample.source, options.size_factor)
+    return CsvReader(kind, ordered, layout, how, encoding, sample.source, options.size_factor)
 
 
 def time_reader(time: Time, samples: Mapping[str, list[str]], options: ReadOptions) -> Counted | Written:

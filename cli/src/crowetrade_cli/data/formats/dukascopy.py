@@ -69,8 +69,10 @@ class _Bi5Reader:
         """Batches in the order of the file; none when the hour has no ticks."""
         decompressor = lzma.LZMADecompressor()
         rest = b""
+        is_empty = True
         try:
             while chunk := stream.read(1 << 16):
+                is_empty = False
                 rest += decompressor.decompress(chunk)
                 whole = len(rest) // _RECORD_BYTES * _RECORD_BYTES
                 for start in range(0, whole, _RECORDS * _RECORD_BYTES):
@@ -78,8 +80,9 @@ class _Bi5Reader:
                 rest = rest[whole:]
         except lzma.LZMAError as error:
             raise Failed(f"{self.source.shown} is damaged: {error}; get the file again") from error
-        if rest:
-            raise Failed(f"{self.source.shown} ends within a record: get the file again")
+        # By its records alone a file that was cut off could look whole.
+        if rest or not (is_empty or decompressor.eof):
+            raise Failed(f"{self.source.shown} is cut off: get the file again")
 
     def _part(self, records: bytes) -> Part:
         words = array.array("I", records)

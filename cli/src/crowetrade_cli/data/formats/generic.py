@@ -22,7 +22,7 @@ from crowetrade_cli.data.formats.columns import (
     Text,
     Time,
 )
-from crowetrade_cli.data.formats.csv_format import csv_reader
+from crowetrade_cli.data.formats.csv_format import csv_reader, text_encoding
 from crowetrade_cli.data.kinds import COLUMNS, PRICES, REQUIRED, SIZES, kind_of
 from crowetrade_cli.data.options import ReadOptions
 from crowetrade_cli.data.parts import Reader
@@ -44,6 +44,7 @@ class _Any:
         return False
 
     def reader(self, sample: Sample, options: ReadOptions) -> Reader:
+        text_encoding(sample)
         names = sample.header or tuple(str(number) for number in range(1, sample.width + 1))
         if not options.columns:
             raise WrongUse(

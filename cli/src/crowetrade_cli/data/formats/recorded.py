@@ -81,7 +81,7 @@ class _ParquetReader:
                     yield self._part(batch, row)
                     row += batch.num_rows
         except (pyarrow.ArrowException, OSError) as error:
-            raise Failed(f"{self.source.shown} is not readable Parquet: {error}; write the file again") from error
+            raise _unreadable(self.source, error) from error
 
     def _part(self, batch: pyarrow.RecordBatch, first_row: int) -> Part:
         fields = {name: (name, _field(self.kind, name, batch.column(name))) for name in self.names}
@@ -98,6 +98,16 @@ def _field(kind: str, name: str, column: pyarrow.Array) -> Field:
         return Field(texts, texts)
     numbers = read_numbers(pyarrow.compute.fill_null(texts, ""))
     return Field(numbers.values, numbers.texts, numbers.wrong, numbers.why)
+
+
+def _unreadable(source: Input, error: Exception) -> Failed:
+    """What Arrow says has ends of lines."""
+    return Failed(f"{source.shown} is not readable Parquet: {' '.join(str(error).split())}; write the file again")
+
+
+def _is_whole(kind: pyarrow.DataType) -> bool:
+    is_text = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+    return bool(is_text or pyarrow.types.is_integer(kind) or pyarrow.types.is_null(kind))
 
 
 def _plain(column: pyarrow.Array) -> pyarrow.Array:
@@ -119,12 +129,20 @@ class _Parquet:
         if replace(options, symbol="", member="") != ReadOptions():
             raise WrongUse("a recording states all of its columns itself: leave the options about them out")
         try:
-            names = pyarrow.parquet.read_schema(sample.source.path).names
+            schema = pyarrow.parquet.read_schema(sample.source.path)
         except (pyarrow.ArrowException, OSError) as error:
-            raise Failed(f"{sample.source.shown} is not readable Parquet: {error}; write the file again") from error
+            raise _unreadable(sample.source, error) from error
+        names = schema.names
         kind = kind_of(set(names))
         if kind is None:
             raise Failed(f"{sample.source.shown} has the columns {', '.join(names[:20])}: {_wanted()}")
+        for name in names:
+            if COLUMNS[kind].get(name) == pyarrow.int64() and not _is_whole(schema.field(name).type):
+                # The numbers in a timestamp may be of another unit; a float has not the digits for nanoseconds.
+                raise Failed(
+                    f"{sample.source.shown} has {name} as {schema.field(name).type}: write 64-bit integers, of times "
+                    "nanoseconds since 1970 UTC"
+                )
         return _ParquetReader(sample.source, kind, tuple(name for name in (*COLUMNS[kind], "symbol") if name in names))
 
 

@@ -41,7 +41,7 @@ class Backtest:
         from_ns: int,
         to_ns: int,
     ) -> None:
-        """Events of venue time `from_ns` up to and without `to_ns`."""
+        """Events of venue time `from_ns` on that arrive before `to_ns`."""
         self.clock = VirtualClock()
         self._to_ns = to_ns
         self.clock.advance(min(_first_ns(history, from_ns) for history, _ in venues))
@@ -60,8 +60,10 @@ class Backtest:
             strategy.log_on()
         self._interested = _by_instrument(self.strategies)
 
-    def run(self) -> Iterator[int]:
-        """Handles one event after the other; yields its time after each."""
+    def run(self) -> Iterator[tuple[int, int]]:
+        """Handles one event after the other; yields each time after all events that arrive at it, with how many these
+        were: in between, some marks are of this time and others are not."""
+        events = 0
         gateways, interested, clock = tuple(self.gateways.values()), self._interested, self.clock
         arrivals = [(at_ns, place) for place, one in enumerate(gateways) if (at_ns := one.next_ns) is not None]
         heapq.heapify(arrivals)
@@ -83,7 +85,10 @@ class Backtest:
             for event in published:
                 for strategy in interested.get(event.instrument, ()):
                     strategy.handle(event)
-            yield at_ns
+            events += 1
+            if not arrivals or arrivals[0][0] != at_ns:
+                yield at_ns, events
+                events = 0
         for gateway in gateways:
             # What is counted for a moment before it is journaled.
             gateway.timers(clock.now_ns() + REFUSALS_NS)

@@ -281,7 +281,7 @@ def _column_names(source: _Source) -> list[str]:
             with source.open() as file:
                 return list(pyarrow.parquet.read_schema(file).names)
         except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(f"{path.name} is not readable Parquet: {error}; write the file again") from error
+            raise _unreadable_parquet(path, error) from error
     try:
         with source.open() as file:
             start = file.read(4)
@@ -326,7 +326,7 @@ def _parquet_batches(source: _Source, columns: list[str]) -> Iterator[dict[str, 
                 if batch.num_rows:
                     yield {name: batch.column(name) for name in columns}
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{source.path.name} is not readable Parquet: {error}; write the file again") from error
+        raise _unreadable_parquet(source.path, error) from error
 
 
 def _csv_batches(source: _Source, columns: list[str]) -> Iterator[dict[str, pyarrow.Array]]:
@@ -365,6 +365,11 @@ def _csv_rows(source: _Source) -> Generator[list[str], None, None]:
 
 def _texts(rows: list[list[str]], places: list[tuple[str, int]]) -> dict[str, pyarrow.Array]:
     return {name: pyarrow.array([row[place] or None for row in rows], pyarrow.string()) for name, place in places}
+
+
+def _unreadable_parquet(path: Path, error: Exception) -> DataError:
+    """What Arrow says has ends of lines."""
+    return DataError(f"{path.name} is not readable Parquet: {' '.join(str(error).split())}; write the file again")
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

@@ -70,6 +70,15 @@ class Replay:
             if (tape.path, tape.instrument.symbol) == (path, symbol)
         )
 
+    def left_out(self, path: Path, symbol: str) -> int:
+        """Of one recording, how many rows of an instrument cannot be traded with. None of depth, whose messages are
+        left out where they belong to another state of the book."""
+        return sum(
+            tape.left_out
+            for tape in self._tapes
+            if (tape.path, tape.instrument.symbol) == (path, symbol) and not isinstance(tape, DepthTape)
+        )
+
     @property
     def loops(self) -> bool:
         """Whether it begins again at its end."""
