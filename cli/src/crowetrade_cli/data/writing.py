@@ -23,11 +23,8 @@ def write_recording(path: Path, metadata: Mapping[str, str]) -> Iterator[Callabl
         writer.close()
         os.replace(partial, path)
     finally:
-        try:
-            writer.abandon()
-        finally:
-            # On a full disk the end of the file cannot be written either.
-            partial.unlink(missing_ok=True)
+        writer.abandon()
+        partial.unlink(missing_ok=True)
 
 
 class _Writer:
