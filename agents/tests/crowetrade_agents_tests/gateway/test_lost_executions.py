@@ -21,7 +21,7 @@ from crowetrade_agents.venues.adapters.simulated.requests import Query
 from crowetrade_agents.venues.adapters.simulated.simulation import Simulation
 from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
 from crowetrade_agents.venues.adapters.simulated.tape import Tape, chunk_of
-from crowetrade_agents_tests.gateway.scenario import EUR, INSTRUMENTS, SECOND, START, VENUE, Scenario, kinds
+from crowetrade_agents_tests.gateway.scenario import EUR, INSTRUMENTS, SECOND, START, VENUE, Scenario, kinds, terms
 
 QUOTES = 900
 """One a second."""
@@ -80,7 +80,7 @@ class Trading(Scenario):
 
     def buy(self, number: int, **changes: object) -> None:
         """An order that crosses, and what follows at once."""
-        self.order(number, price=Decimal("1.2"), **changes)
+        self.order(terms(number, price=Decimal("1.2"), **changes))
         self.hear()
 
     @property
@@ -98,7 +98,8 @@ def test_an_execution_that_is_lost_in_a_session_is_asked_for_and_booked_within_a
     for number in (1, 2, 3):
         trading.buy(number)
         trading.wait(1)
-    assert (trading.position(), trading.truth) == (20_000, 30_000)
+    assert trading.position() == 20_000
+    assert trading.truth == 30_000
     assert [order.cl_ord_id[-2:] for order in trading.books.open.values()] == ["-2"]
 
     trading.wait(RECALL_NS // SECOND)
@@ -115,7 +116,9 @@ def test_one_that_is_lost_just_before_its_order_ends_is_booked_too() -> None:
     """The order is over for the books, so nothing asks for it, and no snapshot names it."""
     trading = Trading(Fault(FaultKind.LOSE, Message.EXECUTED), shown="4000")
     trading.buy(1, time_in_force=TimeInForce.IOC)
-    assert (trading.position(), trading.truth, [*trading.books.open]) == (0, 4000, [])
+    assert trading.position() == 0
+    assert trading.truth == 4000
+    assert not trading.books.open
 
     trading.wait(RECALL_NS // SECOND)
 
@@ -141,7 +144,8 @@ def test_a_bust_that_is_lost_is_booked() -> None:
     trading = Trading(Fault(FaultKind.BUST, Message.EXECUTED), Fault(FaultKind.LOSE, Message.BUSTED))
     trading.buy(1)
     trading.wait(2)
-    assert (trading.position(), trading.truth) == (10_000, 0)
+    assert trading.position() == 10_000
+    assert trading.truth == 0
 
     trading.wait(RECALL_NS // SECOND)
 

@@ -412,12 +412,13 @@ def test_whatever_is_refused_is_answered_and_counted_and_few_events_a_second_are
         elif what == "again":
             scenario.cancel(1000 + number, number, strategy)
         else:
-            changes: dict[str, object] = {
+            changes: dict[str, dict[str, object]] = {
                 "large": {"quantity": Decimal(2_000_000)},
                 "far": {"price": Decimal(10**9)},
                 "post only": {"expire_ns": 1},
-            }.get(what, {})
-            scenario.order(replace(made, **changes), valid_for=-1 if what == "late" else SECOND)  # type: ignore[arg-type]
+            }
+            made = replace(made, **changes.get(what, {}))  # type: ignore[arg-type]
+            scenario.order(made, valid_for=-1 if what == "late" else SECOND)
     scenario.later(1)
     done = scenario.effects[began:]
     answered = [effect for effect in done if isinstance(effect, effects.Report)]
