@@ -12,7 +12,7 @@ from nats.js.errors import NotFoundError
 
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
-from crowetrade_api.names import CHANGED_BY_ANNOTATION, CLEAR_HALT_ANNOTATION, FORCE_DELETE_ANNOTATION
+from crowetrade_api.names import CHANGED_BY_ANNOTATION, CLEAR_HALT_ANNOTATION
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, VENUES
@@ -109,7 +109,7 @@ async def test_what_people_change_is_recorded_with_before_and_after(desk: Desk) 
     assert [found.problem for found in verification.finish()] == [""]
 
 
-async def test_kills_overrides_and_forced_deletions_are_recorded_as_such(desk: Desk) -> None:
+async def test_kills_and_overrides_are_recorded_as_such(desk: Desk) -> None:
     switch = kill_manifest("all", desk.namespace)
     switch["spec"] = {"engaged": True, "engagedBy": "bob", "reason": "test"}
     await desk.create(KILL_SWITCHES, switch)
@@ -119,9 +119,6 @@ async def test_kills_overrides_and_forced_deletions_are_recorded_as_such(desk: D
     halt = {CLEAR_HALT_ANNOTATION: "UnknownExecution@1", CHANGED_BY_ANNOTATION: "alice"}
     await desk.patch(VENUES, "sim", {"metadata": {"annotations": halt}})
     await told(desk, ("OVERRIDE", "alice", "sim"))
-    forced = {FORCE_DELETE_ANNOTATION: "true", CHANGED_BY_ANNOTATION: "carol"}
-    await desk.patch(VENUES, "sim", {"metadata": {"annotations": forced}})
-    await told(desk, ("FORCE_DELETE", "carol", "sim"))
 
 
 async def test_what_changed_while_no_operator_worked_is_found(
