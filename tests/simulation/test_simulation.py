@@ -46,8 +46,8 @@ def test_a_seed_repeats_itself() -> None:
 
 
 def test_the_runs_reach_what_they_are_for() -> None:
-    """Every kind of event stands in some journal, every limit that judges single orders has refused one, and gateways died,
-    were overtaken and came back."""
+    """Every kind of event stands in some journal, every limit that judges single orders has refused one, and gateways
+    died, were overtaken and came back."""
     kinds: set[str] = set()
     refused: set[str] = set()
     sessions = 0
