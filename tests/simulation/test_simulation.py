@@ -17,6 +17,7 @@ from tests.simulation.accounts import Accounts, KillInForce, NotSent, Refused
 from tests.simulation.broken import Broken
 from tests.simulation.gateway import GatewayProcess
 from tests.simulation.limits import ConfigSpec, KillSpec, RuleSpec
+from tests.simulation.market import Seen
 from tests.simulation.world import Wanted, World
 
 FIRST = 20_000
@@ -122,6 +123,7 @@ def test_what_a_lost_record_refused_is_forgotten_with_it() -> None:
 def _accounts_with_a_replacement() -> Accounts:
     """An order for 2 units that is to become one for 3. Nothing is judged: no limit binds."""
     accounts = Accounts({"": ConfigSpec("", {"a": TradingState.ACTIVE}, (RuleSpec("limit", frozenset({"a"})),))})
+    accounts.market.quotes["EUR-USD"] = Seen(0, 0, "EUR-USD", Decimal(1), Decimal(1))
     order = journal_pb2.OrderSubmitted(
         cl_ord_id="a-r-1", strategy="a", symbol="EUR-USD", side=market_data_pb2.SIDE_BUY, order_quantity="2", price="1"
     )
