@@ -15,7 +15,9 @@ def test_a_breach_stops_until_it_is_cleared_as_the_line_says(desk: Desk) -> None
     desk.start("--plain")
     line = desk.until("^Breach maxDailyLoss/")
     desk.until("^strategy ema: Halted")
-    found = re.search(rf'annotations in the manifest of RiskLimit fx-desk: {CLEAR_BREACH_ANNOTATION}: "(\S+): why"$', line)
+    found = re.search(
+        rf'annotations in the manifest of RiskLimit fx-desk: {CLEAR_BREACH_ANNOTATION}: "(\S+): why"$', line
+    )
     assert found is not None
     breach = found.group(1)
     wide = change(tight, "spec.limits.maxDailyLoss", "1000000")
