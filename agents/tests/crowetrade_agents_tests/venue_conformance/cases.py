@@ -20,6 +20,7 @@ from crowetrade_agents.venues.port import (
     LogonRefused,
     OrderState,
     QuoteChanged,
+    Recalled,
     Replaced,
     RequestRejected,
     Resume,
@@ -481,3 +482,39 @@ async def c35_renewal_refused(venue: Venue) -> None:
     for name in "ab":
         assert (await state(venue, name)).status is OrdStatus.NEW
     assert not venue.of(SessionChanged)
+
+
+@case(faults=(Fault(FaultKind.LOSE, Message.EXECUTED),))
+async def c36_recall_of_what_was_lost(venue: Venue) -> None:
+    """An execution whose report was lost is in the answer to `recall`, as it would have been reported."""
+    await begin(venue)
+    venue.submit(terms("a", quantity="4000"))
+    assert (await state(venue, "a")).cum_quantity == 4000
+    assert venue.of(Executed) == []
+    venue.port.recall(0)
+    (lost,) = (await venue.next(Recalled)).executions
+    assert (lost.cl_ord_id, lost.instrument, lost.side) == ("a", EUR, Side.BUY)
+    assert (lost.quantity, lost.price) == (D(4000), D("1.1000"))
+    assert (await venue.connect()).executions == (lost,)
+
+
+@case(faults=(Fault(FaultKind.BUST, Message.EXECUTED),))
+async def c37_recall_since(venue: Venue) -> None:
+    """`recall` answers with what was executed and taken back since that time, the time itself included, oldest first,
+    and comes after all that was reported before."""
+    await begin(venue)
+    venue.submit(terms("a", quantity="1000"))
+    busted = await venue.next(Busted)
+    await venue.quote(2)
+    venue.submit(terms("b", quantity="2000"))
+    venue.submit(terms("c", quantity="3000"))
+    venue.port.recall(0)
+    answer = await venue.next(Recalled)
+    assert answer.executions == tuple(venue.of(Executed))
+    assert [event.cl_ord_id for event in answer.executions] == ["a", "b", "c"]
+    assert answer.busts == (busted,)
+    first, second, _ = answer.executions
+    venue.port.recall(first.at_ns + 1)
+    assert [event.cl_ord_id for event in (await venue.next(Recalled)).executions] == ["b", "c"]
+    venue.port.recall(second.at_ns)
+    assert (await venue.next(Recalled)).executions[0].cl_ord_id == "b"
