@@ -28,13 +28,17 @@ class Cluster:
         earlier one may have had the same port."""
         cache = ("--cache-dir", self.server.kubeconfig.parent / "kubectl")
         place = ("--kubeconfig", kubeconfig or self.kubeconfig, "-n", self.namespace)
-        return subprocess.run(
-            [program("kubectl"), *cache, *place, *arguments],
-            input=stdin,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        try:
+            return subprocess.run(
+                [program("kubectl"), *cache, *place, *arguments],
+                input=stdin,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
 
     def apply(self, *manifests: dict[str, Any]) -> None:
         """Applies them as the administrator."""

@@ -169,11 +169,12 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
         assert proxy.too_early == [], "a Retry-After was not obeyed"
         untouched = [f"Deployment {name}" for name in ("venue-sim-fx", "venue-other", "strategy-ema")]
         assert {name: disturbed[name] for name in untouched} == {name: undisturbed[name] for name in untouched}
-        assert _exact(events_of_faults) == _exact(events)
+        assert _exact(events_of_faults) <= _exact(events), "something was told twice"
 
 
 def _exact(events: Counter[str]) -> Counter[str]:
-    """Those that do not depend on who was faster: each end is told once, and nothing of what nobody touches."""
+    """Those that do not depend on who was faster: of what nobody touches nothing is told, and an end at most once. The
+    answer that a finalizer is gone may be lost, and the event with it."""
     return Counter(
         {
             event: count
