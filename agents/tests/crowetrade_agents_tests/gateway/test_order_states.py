@@ -64,7 +64,7 @@ def _bust(s: Scenario) -> port.Busted:
 
 
 def _words(done: Iterable[effects.Effect]) -> list[str]:
-    """As `kinds`, and what a logon is told: its open orders."""
+    """As `kinds`, and the open orders that the answer to a logon has."""
     told = [
         f"< LOGON {len(effect.snapshot.open_orders)} open" for effect in done if isinstance(effect, effects.AcceptLogon)
     ]

@@ -27,8 +27,8 @@ def gateway_trail(namespace: str, venue: str, pod: str, identity: Identity | Non
 
 
 class AuditedJournal:
-    """A journal whose events are told to the audit trail once they are stored, and by whoever opens it next when their
-    append was not confirmed or the process ended. Implements JournalPort."""
+    """A journal whose events are recorded in the audit trail once they are stored, and by whoever opens it next when
+    their append was not confirmed or the process ended. Implements JournalPort."""
 
     def __init__(self, journal: JournalPort, trail: Trail, namespace: str, venue: str) -> None:
         self._journal = journal

@@ -1,7 +1,7 @@
 """Which resources of one kind there are, from the API server. What was seen stays while it is away.
 
 A watch that ends in time goes on from the last version that it has brought; after any other end the kind is listed
-again (see cluster/client.py). A place that may not be listed or watched is told by a metric.
+again (see cluster/client.py). A metric counts places that may not be listed or watched.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 No state is in an event, so one that cannot be written is logged and counted, and not kept. A status shows what goes
 well again, too: warnings, repairs and ends of resources are written before that, and it takes no room from them.
 
-A transition is told before its status is written. A leader that ends between the two is followed by one that finds the
-same status and decides the same: so the event is named after what it follows from, and the API server keeps the first.
+The event of a transition is written before its status. A leader that ends between the two is followed by one that finds
+the same status and decides the same: so the event is named after what it follows from, and the API server keeps the
+first.
 """
 
 from __future__ import annotations
