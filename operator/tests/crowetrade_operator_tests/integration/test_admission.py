@@ -174,7 +174,7 @@ async def _prepare(api_server: ApiServer) -> None:
 
         async def served() -> bool:
             found = await cluster.get(CRDS, "", PROBE_CRD["metadata"]["name"])
-            conditions = {item["type"]: item["status"] for item in found.get("status", {}).get("conditions", [])}
+            conditions = {item["type"]: item["status"] for item in (found.get("status", {}).get("conditions") or [])}
             if conditions.get("Established") != "True":
                 return False
             await cluster.list(ApiResource(GROUP, VERSION, "probes", "Probe"))
