@@ -1,5 +1,5 @@
 """`python -m benchmarks.operator.load URL STRATEGIES VENUES NAMESPACES`: what the gateways and agents of a fleet
-report, each once a second, until SIGTERM.
+report, until SIGTERM: a gateway once a second, an agent as often as one does that has nothing new but a signal.
 
 A gateway acknowledges what is on the bus for it, as soon as it is there. What is published to MODE says what they
 report: `moving` (every position, mark and counter changes with each message) or `same`. What is published to SESSION is
@@ -24,11 +24,13 @@ from benchmarks.operator.fleet import Fleet
 from crowetrade import subjects
 from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade.config.v1 import config_pb2
+from crowetrade_agents.roles.status import REPORT_SECONDS
 from crowetrade_api.gateway_config import rule_hash
 
 MODE, SESSION = "bench.mode", "bench.session"
 SLICES = 20
 """Of a second: so often a part of the fleet reports."""
+AGENT_SLICES = round(SLICES * REPORT_SECONDS)
 START_NS = 1_767_603_600_000_000_000
 
 
@@ -84,7 +86,7 @@ class Load:
             self._round += self._moving and place == 0
             for namespace, name in self._venues[place::SLICES]:
                 await self._say_gateway(namespace, name)
-            for namespace, name in self._agents[place::SLICES]:
+            for namespace, name in self._agents[tick % AGENT_SLICES :: AGENT_SLICES]:
                 await self._say_agent(namespace, name)
             await asyncio.sleep(max(0.0, begin + (tick + 1) / SLICES - time.monotonic()))
 

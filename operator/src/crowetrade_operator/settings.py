@@ -143,7 +143,8 @@ class Settings:
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
     stop_deadline_seconds: float = 60.0
-    # A gateway or agent that said nothing for so long counts as silent.
+    # A gateway or agent that said nothing for so long counts as silent. Agents report every three seconds, and what is
+    # lost on the bus is lost.
     silent_after_seconds: float = 10.0
     lease_name: str = "crowetrade-operator"
     lease: LeaseTimes = LeaseTimes()
@@ -238,7 +239,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         resync_seconds=_number(environment, "RESYNC_SECONDS", _DEFAULTS.resync_seconds, least=1),
         stop_deadline_seconds=_number(environment, "STOP_DEADLINE_SECONDS", _DEFAULTS.stop_deadline_seconds, least=1),
-        silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", _DEFAULTS.silent_after_seconds, least=2),
+        silent_after_seconds=_number(environment, "SILENT_AFTER_SECONDS", _DEFAULTS.silent_after_seconds, least=7),
         lease_name=_lease_name(environment),
         lease=_lease(environment),
         log_level=(environment.get("LOG_LEVEL") or _DEFAULTS.log_level).upper(),

@@ -17,6 +17,7 @@ WRONG = {
         {"STATUS_WRITES_PER_SECOND": "0.5"},
         "STATUS_WRITES_PER_SECOND is '0.5': write a number of at least 1",
     ),
+    "a silence of two reports of an agent": ({"SILENT_AFTER_SECONDS": "6"}, "SILENT_AFTER_SECONDS is '6'"),
     "a shard that no Lease can have in its name": (
         {"SHARD": "FX/1", "NAMESPACES": "desk"},
         "SHARD is 'FX/1': write",

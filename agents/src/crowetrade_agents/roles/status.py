@@ -20,6 +20,9 @@ _MODEL_FAILING = (
     "the model fails at every event, so working orders are canceled and nothing is ordered until it works again: see "
     "the problems and the log of the pod"
 )
+REPORT_SECONDS = 3.0
+"""How often a process reports though nothing that matters is new, so that its silence is noticed. The operator waits
+for three reports (SILENT_AFTER_SECONDS): one that is lost on the bus makes nobody silent."""
 _STAND_DOWN = "trading stands down by spec.policy.standDown; it goes on when the market is usual"
 
 
@@ -87,3 +90,17 @@ class AgentState:
         )
         status.MergeFrom(identity)
         return status
+
+
+def is_worth_reporting(before: status_pb2.AgentStatus | None, after: status_pb2.AgentStatus) -> bool:
+    """Whether a process that reported `before` reports `after` now: what may change a condition at once, times and
+    counts with the next report. Ten thousand processes that repeat themselves each second would cost more than all
+    else that they say."""
+    if before is None or _conditions(before) != _conditions(after):
+        return True
+    # Either way: a clock that was put back must not keep it silent.
+    return abs(after.sent_unix_ns - before.sent_unix_ns) >= REPORT_SECONDS * 1e9
+
+
+def _conditions(status: status_pb2.AgentStatus) -> tuple[str, str, list[str]]:
+    return status.waiting_reason, status.waiting_message, [problem.reason for problem in status.problems]

@@ -44,7 +44,7 @@ from crowetrade_agents.roles.stages import (
     start_signals,
     subscribe_market_data,
 )
-from crowetrade_agents.roles.status import AgentState
+from crowetrade_agents.roles.status import AgentState, is_worth_reporting
 from crowetrade_agents.runtime.config import (
     execution_policy,
     instrument_ids,
@@ -61,7 +61,8 @@ from crowetrade_api.names import COMBINED_ROLE, ROLES, Role
 from crowetrade_process.health import Health
 from crowetrade_process.stopping import cancelled, unless_stopping
 
-STATUS_PERIOD_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+"""How often a process looks whether it has something to report."""
 UPSTREAM = (Role.FEATURE, Role.SIGNAL, Role.PORTFOLIO)
 
 OpenSession = Callable[[str, str, gateway_pb2.Logon, SessionListener], OrderSession]
@@ -240,12 +241,16 @@ class StrategyProcess:
             pod=self.name,
             config_hash=self.config_hash,
         )
+        reported: status_pb2.AgentStatus | None = None
         while True:
             self._set_gateways_ready()
-            await market.publish(subject, self._state.message(identity, self.clock.now_ns()))
             self._state.changed.clear()
+            status = self._state.message(identity, self.clock.now_ns())
+            if is_worth_reporting(reported, status):
+                await market.publish(subject, status)
+                reported = status
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._state.changed.wait(), STATUS_PERIOD_SECONDS)
+                await asyncio.wait_for(self._state.changed.wait(), LOOK_SECONDS)
 
 
 def whole_chain(

@@ -6,7 +6,7 @@ import pytest
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.roles.problems import REMEMBERED_NS, Problem, Problems
-from crowetrade_agents.roles.status import AgentState
+from crowetrade_agents.roles.status import AgentState, is_worth_reporting
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,44 @@ def test_the_first_of_a_kind_is_published_at_once_and_problems_are_in_the_messag
     assert not state.changed.is_set()
     (problem,) = state.message(status_pb2.AgentStatus(), now_ns=7).problems
     assert (problem.reason, problem.count, problem.since_unix_ns) == ("ModelFailing", 2, 5)
+
+
+def status_at(state: AgentState, milliseconds: int) -> status_pb2.AgentStatus:
+    return state.message(status_pb2.AgentStatus(), now_ns=milliseconds * 1_000_000)
+
+
+def failing() -> AgentState:
+    state = AgentState(market_data_seen=True)
+    state.report_problem(Problem.MODEL_FAILING, "boom", 0)
+    return state
+
+
+def failing_again() -> AgentState:
+    state = failing()
+    state.report_problem(Problem.MODEL_FAILING, "boom", 1)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "milliseconds", "expected"),
+    [
+        (AgentState(market_data_seen=True), AgentState(market_data_seen=True), 2_999, False),
+        (AgentState(market_data_seen=True), AgentState(market_data_seen=True), 3_000, True),
+        # A clock that was put back.
+        (AgentState(market_data_seen=True), AgentState(market_data_seen=True), -3_000, True),
+        (AgentState(market_data_seen=True), AgentState(market_data_seen=True, last_signal_unix_ns=5), 1_000, False),
+        (AgentState(market_data_seen=True), AgentState(market_data_seen=True, warming_up=True), 1, True),
+        (AgentState(market_data_seen=True), failing(), 1, True),
+        (failing(), AgentState(market_data_seen=True), 1, True),
+        (failing(), failing_again(), 1_000, False),
+    ],
+)
+def test_what_matters_is_reported_at_once_and_the_rest_every_three_seconds(
+    before: AgentState, after: AgentState, milliseconds: int, expected: bool
+) -> None:
+    at = 5_000
+    assert is_worth_reporting(status_at(before, at), status_at(after, at + milliseconds)) is expected
+
+
+def test_the_first_status_is_reported() -> None:
+    assert is_worth_reporting(None, status_at(AgentState(), 0))

@@ -2,7 +2,7 @@
 
 Keeping a message costs a tenth of reading it, and never waits for that. NATS ends the connection of a client that is
 slower than what is sent to it, and an answer to the operator comes behind all status messages that were sent before it:
-where ten thousand agents report each second and each message was read as it came, requests at the bus timed out. So a
+where ten thousand agents reported each second and each message was read as it came, requests at the bus timed out. So a
 message that is not read in time is replaced by the next one of its sender, and what there is to read never becomes more
 than one message of each.
 """

@@ -641,7 +641,7 @@ Global___AgentProblem: _TypeAlias = AgentProblem  # noqa: Y015
 
 @_typing.final
 class AgentStatus(_message.Message):
-    """State of one agent process, sent each second and at every change that matters."""
+    """State of one agent process, sent at every change that matters and at least every three seconds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
