@@ -116,6 +116,14 @@ class Namespace:
         assert len(found) == 1, f"expected one pod with {selector}, found {[pod['metadata']['name'] for pod in found]}"
         return found[0]
 
+    def lives(self, selector: str) -> list[tuple[str, int]]:
+        """uid of each pod with these labels, and how often its containers have restarted: the same for as long as
+        nothing has."""
+        return [
+            (pod["metadata"]["uid"], sum(one["restartCount"] for one in pod["status"].get("containerStatuses", [])))
+            for pod in self.pods(selector)
+        ]
+
     def kill(self, selector: str) -> None:
         """Kills the one pod with these labels as a node failure would, with no time to say good-bye, and waits until
         another one in its place is ready."""

@@ -9,7 +9,7 @@ import pytest
 from tools.demo import install
 
 from tests.e2e import manifests
-from tests.e2e.journal import lose_journal
+from tests.e2e.journal import lose_journal, read_journal
 from tests.e2e.namespaces import Namespace
 
 _CLEAR = "trading.crowetrade.io/clear-halt"
@@ -42,15 +42,22 @@ def _clear(namespace: Namespace, halt: str) -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize("topology", ["Combined", "Split"])
 def test_a_bus_that_was_killed_halts_until_a_person_clears_it(namespace: Namespace, topology: str) -> None:
+    """With a disk that outlives its pod it has lost nothing, and nothing halts."""
     namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("ema", topology=topology))
     namespace.until_trading("ema")
     namespace.until_filled("ema", more_than=3)
+    before, filled = read_journal(namespace, manifests.VENUE).raw, namespace.filled("ema")
 
-    # Without persistence the bus of the demo loses its disk with its pod.
     Namespace(install.NAMESPACE, namespace.cluster, namespace.kubectl).kill("app.kubernetes.io/name=nats")
-    _clear(namespace, _until_halted(namespace))
+    if not namespace.cluster.persistent:
+        # The bus of the demo loses its disk with its pod, and its counts begin again with the new journal.
+        _clear(namespace, _until_halted(namespace))
+        filled = 3
     namespace.until_trading("ema")
-    namespace.until_filled("ema", more_than=3)
+    namespace.until_filled("ema", more_than=filled)
+    journal = read_journal(namespace, manifests.VENUE)
+    assert journal.broken_link() is None
+    assert (journal.raw[: len(before)] == before) is namespace.cluster.persistent, "whether the journal was kept"
 
 
 def test_a_journal_that_is_lost_halts_until_a_person_clears_it(namespace: Namespace) -> None:

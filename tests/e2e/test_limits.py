@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.e2e import manifests
+from tests.e2e.journal import read_journal
 from tests.e2e.namespaces import Namespace
 
 _CLEAR = "trading.crowetrade.io/clear-breach"
@@ -13,7 +14,12 @@ def test_nothing_trades_before_what_the_venue_requires_is_limited(namespace: Nam
     limit = manifests.risk_limit()
     rate = limit["spec"]["limits"].pop("maxOrderRate")
     namespace.apply(limit, venue, manifests.strategy("ema"))
+    # All that it needs for trading but the limit.
+    namespace.until_condition("strategy", "ema", "AgentsAvailable")
+    namespace.until_condition("strategy", "ema", "VenueConnected")
     namespace.until_condition("strategy", "ema", "RiskBound", "False", "RequiredLimitMissing")
+    assert read_journal(namespace, manifests.VENUE).orders("ema") == [], "it traded without a limit that is required"
+    assert namespace.filled("ema") == 0
 
     namespace.patch("risklimit", "desk", {"spec": {"limits": {"maxOrderRate": rate}}})
     namespace.until_trading("ema")

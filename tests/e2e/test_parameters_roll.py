@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e import manifests
 from tests.e2e.namespaces import Namespace, of_strategy, pod_name
 
@@ -35,7 +37,8 @@ def test_immediate_rolls_with_an_open_position(namespace: Namespace) -> None:
     namespace.until_filled("ema", more_than=namespace.filled("ema"))
 
 
-def test_when_flat_waits_for_the_position(namespace: Namespace) -> None:
+@pytest.mark.parametrize("until", ["it is flat", "it is Immediate"])
+def test_when_flat_waits_for_the_position(namespace: Namespace, until: str) -> None:
     strategy = manifests.strategy("ema", agents=_agents("WhenFlat"))
     namespace.apply(manifests.risk_limit(), manifests.venue(), strategy)
     namespace.until_trading("ema")
@@ -54,5 +57,10 @@ def test_when_flat_waits_for_the_position(namespace: Namespace) -> None:
 
     namespace.until(waiting, "the strategy to say that it waits to be flat")
     assert pod_name(namespace.pod(of_strategy("ema"))) == old_pod
-    namespace.patch("strategy", "ema", {"spec": {"agents": {"updatePolicy": "Immediate"}}})
+    if until == "it is flat":
+        namespace.apply(manifests.kill_switch(mode="Flatten"))
+    else:
+        namespace.patch("strategy", "ema", {"spec": {"agents": {"updatePolicy": "Immediate"}}})
     _until_rolled(namespace, old_pod, old_hash)
+    held = [entry["quantity"] for entry in namespace.status("strategy", "ema").get("position", [])]
+    assert (set(held) <= {"0"}) is (until == "it is flat")

@@ -13,7 +13,8 @@ def test_a_suspended_strategy_sends_no_order(namespace: Namespace) -> None:
     )
     namespace.until_trading("stopped", "other")
     namespace.until_filled("stopped")
-    pod = namespace.pod(of_strategy("stopped"))["metadata"]["uid"]
+    lives = namespace.lives(of_strategy("stopped"))
+    assert len(lives) == 1
 
     namespace.patch("strategy", "stopped", {"spec": {"suspend": True}})
     namespace.until_condition("strategy", "stopped", "Trading", "False", "Suspended")
@@ -25,9 +26,10 @@ def test_a_suspended_strategy_sends_no_order(namespace: Namespace) -> None:
     assert len(after.orders("other")) > len(before.orders("other"))
     assert len(after.orders("stopped")) == len(before.orders("stopped"))
     assert after.position("stopped") == position
-    assert namespace.pod(of_strategy("stopped"))["metadata"]["uid"] == pod
+    assert namespace.lives(of_strategy("stopped")) == lives, "its agents have restarted"
 
     filled = namespace.filled("stopped")
     namespace.patch("strategy", "stopped", {"spec": {"suspend": False}})
     namespace.until_trading("stopped")
     namespace.until_filled("stopped", more_than=filled)
+    assert namespace.lives(of_strategy("stopped")) == lives, "its agents have restarted"

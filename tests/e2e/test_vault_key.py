@@ -92,8 +92,9 @@ def test_a_wrong_key_is_told_and_a_right_one_needs_no_restart(namespace: Namespa
     key = venue_key.VenueKey(f"secret/data/{path}", role, hashlib.sha256(right.encode()).hexdigest())
     namespace.apply(_venue(key))
     namespace.until_condition("venueconnection", manifests.VENUE, "SessionEstablished", "False", "LogonRejected")
-    gateway = namespace.pod(of_venue(manifests.VENUE))["metadata"]["uid"]
+    lives = namespace.lives(of_venue(manifests.VENUE))
+    assert len(lives) == 1
 
     venue_key.write(namespace.cluster, path, right)
     namespace.until_condition("venueconnection", manifests.VENUE, "SessionEstablished")
-    assert namespace.pod(of_venue(manifests.VENUE))["metadata"]["uid"] == gateway
+    assert namespace.lives(of_venue(manifests.VENUE)) == lives, "the gateway has restarted"
