@@ -110,6 +110,18 @@ def read_journal(namespace: Namespace, venue: str) -> Journal:
     return Journal(raw, [journal_pb2.JournalRecord.FromString(data) for data in raw])
 
 
+def until_position_agrees(namespace: Namespace, strategy: str, journal: Journal) -> None:
+    """Waits until the status of a strategy that trades no more holds what its executions add up to."""
+    executed = journal.position(strategy)
+
+    def probe() -> str | None:
+        positions = namespace.status("strategy", strategy).get("position", [])
+        seen = sum((Decimal(entry["quantity"]) for entry in positions), Decimal(0))
+        return None if seen == executed else f"status {seen}, journal {executed}"
+
+    namespace.until(probe, f"status and journal to hold the same position of {strategy}")
+
+
 def lose_journal(namespace: Namespace, venue: str) -> None:
     """Deletes the streams of a venue's journal, as a bus does that comes back without its disk."""
     with _bus(namespace) as url:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from tests.e2e import manifests
-from tests.e2e.journal import read_journal
+from tests.e2e.journal import read_journal, until_position_agrees
 from tests.e2e.namespaces import Namespace, of_strategy, of_venue
 
 
@@ -32,10 +30,4 @@ def test_killed_pods_lose_and_double_nothing(namespace: Namespace) -> None:
     tokens = [session.fencing_token for session in journal.sessions()]
     assert len(tokens) >= 2
     assert tokens == sorted(set(tokens))
-
-    def agrees() -> str | None:
-        positions = namespace.status("strategy", "ema").get("position", [])
-        seen = sum((Decimal(entry["quantity"]) for entry in positions), Decimal(0))
-        return None if seen == journal.position("ema") else f"status {seen}, journal {journal.position('ema')}"
-
-    namespace.until(agrees, "status and journal to hold the same position")
+    until_position_agrees(namespace, "ema", journal)

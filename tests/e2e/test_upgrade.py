@@ -1,15 +1,13 @@
-"""An upgrade and its rollback while strategies trade: the bus stays, gateways restart one after another, agents as
-their strategies allow, and no order or position is lost."""
+"""An upgrade and its rollback while strategies trade: CRDs and the operator change, the bus stays, gateways restart one
+after another, agents as their strategies allow, and no order or position is lost."""
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +16,7 @@ from tools.demo.clusters import Cluster
 from tools.demo.kubernetes import Kubectl, Object
 
 from tests.e2e import manifests
-from tests.e2e.journal import read_journal
+from tests.e2e.journal import read_journal, until_position_agrees
 from tests.e2e.namespaces import Namespace, of_strategy, of_venue
 
 VENUES = ("east", "west")
@@ -28,6 +26,9 @@ REPORTED = timedelta(seconds=5)
 ROUNDED = timedelta(seconds=1)
 """Times of pods are whole seconds."""
 HOLDS = {"name": "ema-crossover", "parameters": {"fast": 20, "slow": 60}}
+FIELD = "entanglement"
+"""Of a Strategy's spec: what the next version has and this one has not."""
+STRATEGY_CRD = "trading.crowetrade.io_strategies.yaml"
 
 
 @pytest.mark.alone
@@ -41,17 +42,21 @@ def test_strategies_trade_through_an_upgrade_and_a_rollback(
     namespace.until_filled(WHEN_FLAT)
     now = images.names(cluster)
     following = replace(now, tag=f"{now.tag}-next")
-    images.provide(cluster, {"agents": following.agents, "gateway": following.gateway})
+    images.provide(cluster, {"operator": following.operator, "agents": following.agents, "gateway": following.gateway})
     bus, patient = _bus(kubectl), namespace.pod(of_strategy(WHEN_FLAT))
+    assert FIELD not in _with_field(namespace)["spec"], "the CRD of this version declares it, too"
     try:
         install.release(cluster, _values(cluster, now, following), _next_chart(tmp_path))
         _until_runs(namespace, following)
+        written = _with_field(namespace)
+        assert written["spec"][FIELD] == "strong"
         _assert_trades_on(namespace)
         patient = _assert_stays_unless_flat(namespace, patient)
         install.rollback(cluster)
         _until_runs(namespace, now)
         _assert_trades_on(namespace)
         _assert_stays_unless_flat(namespace, patient)
+        _assert_same_but_for_the_field(namespace.get("strategy", AT_ONCE), written)
     except BaseException:
         install.install(cluster)
         raise
@@ -60,27 +65,54 @@ def test_strategies_trade_through_an_upgrade_and_a_rollback(
     _assert_nothing_is_lost(namespace, WHEN_FLAT, "west")
 
 
-def _values(cluster: Cluster, now: images.Images, following: images.Images) -> dict[str, Any]:
-    """New images of gateways and agents, and another setting of the operator, which restarts it. The images of the
-    operator and of the bus stay: the bus of this cluster has no disk that outlives a pod."""
-    before = install.values(cluster, now)
-    operator: dict[str, Any] = json.loads(json.dumps(before["operator"]))
-    changed = {"operator": {**operator, "env": {"RESYNC_SECONDS": "250"}}, "nats": before["nats"]}
-    return {**install.values(cluster, following), **changed}
+def _values(cluster: Cluster, now: images.Images, following: images.Images) -> dict[str, object]:
+    """New images of operator, gateways and agents. The image of the bus stays, and with it the one that keeps its
+    certificate: the bus of this cluster has no disk that outlives a pod."""
+    return {**install.values(cluster, following), "nats": install.values(cluster, now)["nats"]}
 
 
 def _next_chart(folder: Path) -> Path:
+    """With another version, and a field more in the CRD of Strategies."""
     chart = shutil.copytree(install.CHART, folder / "chart")
-    about = yaml.safe_load((chart / "Chart.yaml").read_text())
-    (chart / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": "9.9.9", "appVersion": "9.9.9"}))
+    _edit(chart / "Chart.yaml", lambda about: about.update(version="9.9.9", appVersion="9.9.9"))
+    _edit(chart / "files" / "crds" / STRATEGY_CRD, _declare_field)
     return chart
 
 
+def _edit(file: Path, change: Callable[[Object], None]) -> None:
+    content: Object = yaml.safe_load(file.read_text())
+    change(content)
+    file.write_text(yaml.safe_dump(content))
+
+
+def _declare_field(crd: Object) -> None:
+    (version,) = crd["spec"]["versions"]
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][FIELD] = {"type": "string"}
+
+
+def _with_field(namespace: Namespace) -> Object:
+    """The Strategy after somebody has set the field; where its CRD does not declare it, it is not stored."""
+    namespace.patch("strategy", AT_ONCE, {"spec": {FIELD: "strong"}})
+    return namespace.get("strategy", AT_ONCE)
+
+
+def _assert_same_but_for_the_field(after: Object, before: Object) -> None:
+    """What a CRD does not declare the API server does not serve. That is no change of the spec, so nothing restarts."""
+    assert after["spec"] == {name: value for name, value in before["spec"].items() if name != FIELD}
+    for name in ("uid", "generation", "labels", "finalizers"):
+        assert after["metadata"][name] == before["metadata"][name]
+
+
 def _until_runs(namespace: Namespace, wanted: images.Images) -> None:
-    """Waits until gateways, and agents that need not be flat, have these images: one gateway after another."""
+    """Waits until the operator, gateways, and agents that need not be flat, have these images: one gateway after
+    another."""
     expected = {of_venue(name): wanted.gateway for name in VENUES} | {of_strategy(AT_ONCE): wanted.agents}
+    system = Namespace(install.NAMESPACE, namespace.cluster, namespace.kubectl)
 
     def probe() -> str | None:
+        operators = {_image(pod) for pod in system.pods("app.kubernetes.io/name=crowetrade-operator")}
+        if operators != {wanted.operator}:
+            return f"the operator is {operators}"
         missing = [selector for selector, image in expected.items() if not _runs(namespace.pods(selector), image)]
         return f"{', '.join(missing)} do not run {wanted.tag} yet" if missing else None
 
@@ -91,9 +123,12 @@ def _until_runs(namespace: Namespace, wanted: images.Images) -> None:
 
 
 def _runs(pods: list[Object], image: str) -> bool:
-    return [pod["spec"]["containers"][0]["image"] for pod in pods] == [image] and _condition(pods[0])[
-        "status"
-    ] == "True"
+    return [_image(pod) for pod in pods] == [image] and _condition(pods[0])["status"] == "True"
+
+
+def _image(pod: Object) -> str:
+    image: str = pod["spec"]["containers"][0]["image"]
+    return image
 
 
 def _assert_trades_on(namespace: Namespace) -> None:
@@ -122,13 +157,7 @@ def _assert_nothing_is_lost(namespace: Namespace, strategy: str, venue: str) -> 
     assert len({fill.exec_id for fill in fills}) == len(fills)
     assert len(tokens) == 3, "before the upgrade, after it, and after the rollback"
     assert tokens == sorted(set(tokens))
-
-    def agrees() -> str | None:
-        positions = namespace.status("strategy", strategy).get("position", [])
-        seen = sum((Decimal(entry["quantity"]) for entry in positions), Decimal(0))
-        return None if seen == journal.position(strategy) else f"status {seen}, journal {journal.position(strategy)}"
-
-    namespace.until(agrees, f"status and journal to hold the same position of {strategy}")
+    until_position_agrees(namespace, strategy, journal)
 
 
 def _bus(kubectl: Kubectl) -> list[tuple[str, int]]:
