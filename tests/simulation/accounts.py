@@ -132,6 +132,8 @@ class Accounts:
         # How often the API server has changed or ended a kill order, by its name.
         self.softened: dict[str, int] = {}
         self.breaches: dict[str, Breach] = {}
+        # Limits of which one was latched at some time.
+        self.breached: set[str] = set()
         # When a strategy that is slowed down by a breach sent last, in this session.
         self.slowed: dict[str, int] = {}
         self.orders: dict[str, Account] = {}
@@ -357,6 +359,7 @@ class Accounts:
     def _breach(self, body: journal_pb2.BreachChanged, at_ns: int) -> None:
         """I14: a breach ends by the configuration alone."""
         if not body.cleared:
+            self.breached.add(body.limit)
             action = body.action if body.enforced else "Alert"
             self.breaches[body.breach] = Breach(
                 body.risk_limit, body.subject, frozenset(body.strategies), action, body.limit, body.enforced

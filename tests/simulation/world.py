@@ -426,12 +426,15 @@ class World:
             "loss_per_minute": Decimal(random.randrange(1, 20)) / 4000,
             "duplicate_ms": random.choice((200, 2000, 60_000)),
             "order_to_trade": Decimal(random.randrange(1, 30)),
+            "rejects": random.randrange(1, 12),
+            "repeated": (random.randrange(1, 8), random.choice((1, 10, 60))),
             "self_match": True,
             "restricted": frozenset(random.sample([item.symbol for item in self.instruments], 1)),
             "hours": random.choice(("XNYS", "XTKS")),
             "day": random.choice(DAYS),
         }
         chances = dict.fromkeys(drawn, 0.12) | {"restricted": 0.06, "hours": 0.06, "day": 0.3, "duplicate_ms": 0.3}
+        chances |= {"rejects": 0.06, "repeated": 0.06}
         return {name: value for name, value in drawn.items() if random.random() < chances[name] and not calm}
 
     def _own_rule(self, name: str) -> RuleSpec:

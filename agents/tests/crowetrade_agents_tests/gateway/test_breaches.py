@@ -537,6 +537,41 @@ def test_rejects_that_were_cleared_do_not_count() -> None:
     assert len(desk.latched) == 1
 
 
+def test_a_breach_of_one_limit_that_is_cleared_takes_nothing_from_another() -> None:
+    """The highest profit and loss counts for the peak, also where nobody has looked since."""
+    desk = Desk()
+    limits = loss_rule({"maxConsecutiveRejects": "1", "maxDrawdown": "0.001"}, on_breach="Alert")
+    desk.put(limits)
+    desk.trade(1, 10_000)
+    desk.quote("1.1")
+    _reject(desk, 2)
+    _reject(desk, 3)
+    desk.later(2)
+    (name,) = desk.latched
+    desk.quote("1.12")
+    desk.quote("1.115")
+    desk.put(limits, revision="r2", cleared_breaches={name: "repaired"})
+    assert desk.latched == []
+    desk.quote("1.1101")
+    assert desk.latched == []
+    desk.quote("1.1099")
+    assert desk.breach("maxDrawdown/alpha").limit == "maxDrawdown"
+
+
+def test_a_breach_of_rejects_that_is_cleared_begins_no_day() -> None:
+    """Also where the rule gets its first limit of the day with that."""
+    desk = Desk()
+    desk.put(loss_rule({"maxConsecutiveRejects": "1"}))
+    _reject(desk, 1)
+    _reject(desk, 2)
+    (name,) = desk.latched
+    desk.put(loss_rule({"maxConsecutiveRejects": "1", **DAILY}), revision="r2", cleared_breaches={name: "repaired"})
+    desk.later(1)
+    days = [event.loss_marked.day for event in desk.events if event.HasField("loss_marked")]
+    assert days
+    assert "" not in days
+
+
 def _refused_at(desk: Desk) -> list[tuple[float, str]]:
     """When refusals were journaled, in seconds since the start, and whose."""
     events = [event for event in desk.events if event.HasField("requests_refused")]

@@ -290,7 +290,10 @@ def _clear(turn: Turn) -> None:
 
 
 def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
-    """What was cleared is not found again: the limit measures from the present on, or from when that is known."""
+    """What was cleared is not found again: a limit that measures from some time on does so from the present on, or from
+    when that is known."""
+    if limit not in breaches.OF_THE_DAY:
+        return
     known = problem_of(watch, turn.state.facts("", turn.now_ns)) is None
     value = watch.ledger.value if known else None
     baseline = watch.baseline
@@ -303,7 +306,6 @@ def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
     elif limit == max_order_to_trade_ratio.NAME:
         done = turn.books.tallies.of(watch.owners)
         baseline = baseline._replace(messages=done.messages, executions=done.executions)
-    watch.ledger.high = watch.ledger.value
     _mark(turn, watch, baseline)
     turn.live.judging.settle = True
 
