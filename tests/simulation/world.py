@@ -295,7 +295,11 @@ class World:
         if process.token != self.newest_token():
             return
         at_ns = process.engine_ns = max(process.engine_ns, process.wall(), process.state.books.at_ns)
-        found = (_not_sent(command, after, at_ns, todo.events) for command, after in taken)
+        ends = [*(after for _, after in taken[1:]), len(todo.events)]
+        found = (
+            _not_sent(command, after, at_ns, todo.events[:end])
+            for (command, after), end in zip(taken, ends, strict=True)
+        )
         seen = (_seen(command, after, at_ns) for command, after in taken)
         self.accounts.market.handled((item for item in seen if item is not None), len(todo.events))
         self.accounts.handled((item for item in found if item is not None), len(todo.events))
@@ -577,7 +581,8 @@ def _charges_alone(payload: bytes) -> bool:
 def _not_sent(
     command: commands.Command, after: int, at_ns: int, events: list[journal_pb2.JournalEvent]
 ) -> NotSent | None:
-    """None when the command is no request, or was sent: the first event that it recorded says so."""
+    """None when the command is no request, or was sent: the first event that it recorded says so. `events` are those of
+    the batch up to the last that it recorded."""
     if isinstance(command, commands.Malformed):
         return NotSent(after, at_ns, command.strategy)
     if isinstance(command, commands.NewOrder):

@@ -729,6 +729,21 @@ def test_a_ratio_at_the_limit_is_no_breach_and_a_day_ends() -> None:
     assert desk.latched == []
 
 
+def test_whoever_still_holds_something_may_pass_the_ratio_of_all() -> None:
+    """The rule selects alpha no more, which counts until it is flat."""
+    desk = Desk()
+    limits = {"maxOrderToTradeRatio": "60"}
+    desk.put(loss_rule(limits, aggregate_total=True, strategies=["alpha", "beta"]))
+    desk.trade(1, 1_000)
+    desk.put(loss_rule(limits, aggregate_total=True, strategies=["beta"]), revision="r2")
+    for number in range(2, 100):
+        desk.order(number, quantity=Decimal(1_000), price=Decimal(1))
+    assert desk.latched == []
+    desk.order(100, quantity=Decimal(1_000), price=Decimal(1))
+    (name,) = desk.latched
+    assert desk.books.breaches[name].text.startswith("100 order messages and 1 executions")
+
+
 # --- Exposures -------------------------------------------------------------------------------------------------------
 
 

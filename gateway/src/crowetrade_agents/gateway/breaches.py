@@ -91,7 +91,7 @@ def configured(turn: Turn, members: Members, *, by_person: bool = True) -> None:
             for watch in watches:
                 _mark_peak(turn, watch)
     live.standing = Standing(latched=_latched(books), tallies=books.tallies, buys=books.buys, sells=books.sells)
-    judging = live.judging = _judging(rules, live.judging)
+    judging = live.judging = _judging(turn, rules, live.judging)
     if judging.losses:
         _watch(turn, rules, old, members)
     _clear(turn)
@@ -331,8 +331,9 @@ def _latched(books: Books) -> dict[Latch, frozenset[str]]:
 # --- What is looked at -----------------------------------------------------------------------------------------------
 
 
-def _judging(rules: RuleSet, before: Judging) -> Judging:
-    """What these rules need."""
+def _judging(turn: Turn, rules: RuleSet, before: Judging) -> Judging:
+    """What these rules need. Of strategies that are counted together those that only still hold something count, too:
+    what they do may pass a limit of the others."""
     judging = Judging(below=[], above=before.above, ticking=before.ticking, slowed_ns=before.slowed_ns)
     for rule in rules:
         for limit, value in rule.limits:
@@ -340,7 +341,8 @@ def _judging(rules: RuleSet, before: Judging) -> Judging:
             judging.losses = judging.losses or limit.name in breaches.OF_THE_DAY
             judging.exposures = judging.exposures or (limit.breaches and limit.moved_by_market)
             if limit.name in TRIGGERS:
-                for strategy in rule.strategies:
+                together = rule.total and not limit.breach_of_each
+                for strategy in _owners(turn, rule, "") if together else rule.strategies:
                     judging.conduct.setdefault((strategy, TRIGGERS[limit.name]), []).append((limit, value, rule))
     return judging
 
