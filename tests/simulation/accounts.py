@@ -316,8 +316,8 @@ class Accounts:
 
     def _configured(self, body: journal_pb2.ConfigurationApplied, at_ns: int) -> None:
         self.revision = body.revision
-        self.members = self._members_now()
-        self.losses.configured(() if self.spec is None else self.spec.rules)
+        before, self.members = self.members, self._members_now()
+        self.losses.configured(() if self.spec is None else self.spec.rules, before)
 
     def _halt(self, body: journal_pb2.HaltChanged, at_ns: int) -> None:
         expect(not body.halt.startswith("JournalBelowRecord"), "I7", "a halt for a loss that the journal never had")

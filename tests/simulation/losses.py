@@ -8,6 +8,7 @@ the highest value of a minute is one that was known for so long that the gateway
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -121,11 +122,12 @@ class Losses:
             watch.sure.clear()
             watch.over.clear()
 
-    def configured(self, rules: tuple[RuleSpec, ...]) -> None:
-        """Other rules, or other members."""
+    def configured(self, rules: tuple[RuleSpec, ...], members: Mapping[str, frozenset[str]]) -> None:
+        """Other rules, or other members; `members` are those that were counted together before. Where nobody is
+        selected there is nobody to stop."""
         before, self.watches = self.watches, {}
         for rule in rules:
-            if not rule.has_day:
+            if not rule.has_day or not rule.strategies:
                 continue
             for subject in ("",) if rule.total else sorted(rule.strategies):
                 owners = frozenset({subject})
@@ -138,8 +140,10 @@ class Losses:
                     if (old.owners, old.rule.symbols) == (owners, rule.symbols):
                         watch.sure = old.sure
                 elif mark is not None:
-                    watch.messages = sum(self.messages.get(owner, 0) for owner in owners) - mark.messages
-                    watch.executions = sum(self.executions.get(owner, 0) for owner in owners) - mark.executions
+                    # Whoever comes brings nothing.
+                    counted = members[rule.name] | {""} if rule.total and rule.name in members else owners
+                    watch.messages = sum(self.messages.get(owner, 0) for owner in counted) - mark.messages
+                    watch.executions = sum(self.executions.get(owner, 0) for owner in counted) - mark.executions
                 self._add_up(watch)
                 self._remember(watch)
                 self.watches[watch.key] = watch

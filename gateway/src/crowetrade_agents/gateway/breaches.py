@@ -538,8 +538,9 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
 def _next_day(turn: Turn, watch: Watch, baseline: Baseline, owners: frozenset[str], day: str) -> Baseline:
     """By the last quotes, whatever their age: markets rest while days end. A gateway that has started since has none,
     and begins with what was marked last, so that no loss falls between two days."""
-    done = turn.books.tallies.of(owners)
-    last = watch.ledger.value if watch.ledger.was_known(turn.live.marks) else baseline.last
+    done, ledgers = turn.books.tallies.of(owners), turn.live.standing.ledgers
+    known = ledgers is not None and ledgers.was_known(watch.ledger, turn.live.marks)
+    last = watch.ledger.value if known else baseline.last
     return baseline._replace(
         day=day,
         day_start=last if day and _counts_losses(watch.rule) else None,
