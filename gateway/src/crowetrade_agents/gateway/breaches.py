@@ -267,26 +267,44 @@ def _change(turn: Turn, body: journal_pb2.BreachChanged) -> None:
 
 def _clear(turn: Turn) -> None:
     """Breaches that a person has cleared, with a reason: at the RiskLimit or, where that is gone, at the
-    VenueConnection. Whoever may change a VenueConnection is not thereby one who may lift limits, so a breach of a rule
-    that is here is not cleared there."""
-    configuration, books = turn.live.configuration, turn.books
-    present = {rule.name for rule in configuration.rules}
-    reasons = dict(configuration.cleared_breaches)
-    for name in sorted(books.breaches.keys() & configuration.cleared_at_venue.keys() - reasons.keys()):
-        risk_limit = books.breaches[name].risk_limit
-        if risk_limit in present:
-            turn.tell("warning", "breach_not_cleared", breach=name, risk_limit=risk_limit, why="the RiskLimit is here")
-        else:
-            reasons[name] = configuration.cleared_at_venue[name]
-    for name in sorted(books.breaches.keys() & reasons.keys()):
+    VenueConnection. Whoever may change a VenueConnection, or another RiskLimit, is not thereby one who may lift this
+    limit. A RiskLimit is told by its name, so that one that was deleted and created again clears what is older."""
+    reasons = _reasons(turn)
+    for name in sorted(reasons):
         body = journal_pb2.BreachChanged()
-        body.CopyFrom(books.breaches[name])
+        body.CopyFrom(turn.books.breaches[name])
         body.cleared, body.text = True, reasons[name]
         _change(turn, body)
-        turn.tell("warning", "breach_cleared", breach=name, reason=reasons[name])
+        turn.tell("warning", "breach_cleared", breach=name, risk_limit=body.risk_limit, reason=reasons[name])
         watch = turn.live.standing.watches.get((body.uid or body.risk_limit, body.subject))
         if watch is not None:
             _start_again(turn, watch, body.limit)
+
+
+def _reasons(turn: Turn) -> dict[str, str]:
+    """By breach, why it is cleared; what is asked for where it does not count is told."""
+    configuration, latched = turn.live.configuration, turn.books.breaches
+    reasons: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for (risk_limit, name), reason in configuration.cleared_breaches.items():
+        if name not in latched:
+            continue
+        if not risk_limit:
+            refused[name] = "the configuration does not say at which RiskLimit: bring the operator to this version"
+        elif risk_limit == latched[name].risk_limit:
+            reasons[name] = reason
+        else:
+            refused[name] = f"this was asked for at RiskLimit {risk_limit}"
+    present = {rule.name for rule in configuration.rules}
+    for name in configuration.cleared_at_venue.keys() & latched.keys():
+        if latched[name].risk_limit in present:
+            refused[name] = "the RiskLimit is here"
+        else:
+            reasons.setdefault(name, configuration.cleared_at_venue[name])
+    for name in sorted(refused.keys() - reasons.keys()):
+        risk_limit = latched[name].risk_limit
+        turn.tell("warning", "breach_not_cleared", breach=name, risk_limit=risk_limit, why=refused[name])
+    return reasons
 
 
 def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
