@@ -195,17 +195,27 @@ def judge(turn: Turn) -> bool:
 def one_too_many(turn: Turn, strategy: str) -> bool:
     """Whether the strategy has passed a limit on rejects in a row with those that are not journaled yet. One whose
     breach is latched is passed as often as the strategy likes: that is no news."""
-    latched = turn.live.standing.latched
-    admitted = [
-        max_consecutive_rejects.admitted(value, rule)
-        for limit, value, rule in turn.live.judging.conduct.get((strategy, REJECTED), ())
-        if not breaches.is_latched(rule, limit.name, subject_of(rule, strategy), latched)
-    ]
-    if not admitted:
+    known = turn.live.judging.rejects
+    if strategy not in known:
+        known[strategy] = _least_rejects(turn, strategy)
+    admitted = known[strategy]
+    if admitted is None:
         return False
     tally = turn.books.tallies.get(strategy)
     journaled = tally.rejects if tally is not None else 0
-    return journaled <= min(admitted) < journaled + turn.live.refused[strategy].rejects
+    return journaled <= admitted < journaled + turn.live.refused[strategy].rejects
+
+
+def _least_rejects(turn: Turn, strategy: str) -> int | None:
+    latched = turn.live.standing.latched
+    return min(
+        (
+            max_consecutive_rejects.admitted(value, rule)
+            for limit, value, rule in turn.live.judging.conduct.get((strategy, REJECTED), ())
+            if not breaches.is_latched(rule, limit.name, subject_of(rule, strategy), latched)
+        ),
+        default=None,
+    )
 
 
 def slowed(turn: Turn, strategy: str) -> Refusal | None:
@@ -263,6 +273,7 @@ def _change(turn: Turn, body: journal_pb2.BreachChanged) -> None:
     turn.record(journal_pb2.JournalEvent(breach_changed=body))
     turn.live.standing.latched = _latched(turn.books)
     turn.live.judging.held.clear()
+    turn.live.judging.rejects.clear()
 
 
 def _clear(turn: Turn) -> None:
