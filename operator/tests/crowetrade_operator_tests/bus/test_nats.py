@@ -220,10 +220,12 @@ async def test_a_listener_that_breaks_ends_nothing(bus: Bus, other: Client) -> N
         raise RuntimeError("broken")
 
     bus.on_gateway(broken)
+    before = counted("bus_messages", schema="GatewayStatus", result="broke")
     for pod in ("first", "second"):
         await say(other, gateway_status(pod=pod), GATEWAY)
         await _until_heard(bus, pod)
     assert bus.connected
+    assert counted("bus_messages", schema="GatewayStatus", result="broke") == before + 2
 
 
 async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_it_leads(
