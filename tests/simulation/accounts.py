@@ -365,9 +365,11 @@ class Accounts:
                 body.risk_limit, body.subject, frozenset(body.strategies), action, body.limit, body.enforced
             )
             return
-        cleared = body.breach in self.spec.cleared_breaches if self.spec is not None else False
-        expect(cleared, "I14", f"{body.breach} is cleared, which nobody asked for")
-        expect(self.breaches.pop(body.breach, None), "I14", f"{body.breach} is cleared twice")
+        found = self.breaches.pop(body.breach, None)
+        if found is None:
+            raise Broken("I14", f"{body.breach} is cleared, and is no breach")
+        cleared = (found.rule, body.breach) in self.spec.cleared_breaches if self.spec is not None else False
+        expect(cleared, "I14", f"{body.breach} is cleared, which nobody asked for at RiskLimit {found.rule}")
         self.losses.cleared(body)
 
     # --- Parts of it ------------------------------------------------------------------------------------------------

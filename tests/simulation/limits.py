@@ -125,7 +125,8 @@ class ConfigSpec:
     halted_reason: str = ""
     unreadable: str = ""
     cleared_halts: frozenset[str] = field(default=frozenset())
-    cleared_breaches: frozenset[str] = field(default=frozenset())
+    # RiskLimit and breach.
+    cleared_breaches: frozenset[tuple[str, str]] = field(default=frozenset())
     capital: Decimal = Decimal(0)
 
     def state(self, strategy: str) -> TradingState:
@@ -184,7 +185,8 @@ def _source(spec: ConfigSpec) -> config_pb2.GatewayConfig:
         halted_reason=spec.halted_reason,
         cleared_halts=sorted(spec.cleared_halts),
         cleared_breaches=[
-            config_pb2.ClearedBreach(breach=name, reason="looked into") for name in sorted(spec.cleared_breaches)
+            config_pb2.ClearedBreach(breach=name, reason="looked into", risk_limit=risk_limit)
+            for risk_limit, name in sorted(spec.cleared_breaches)
         ],
     )
 

@@ -208,6 +208,13 @@ MUTANTS = (
         "            known[strategy] = held(fresh, self.live.configuration, strategy)\n",
     ),
     Mutant(
+        "who may change another RiskLimit clears a breach",
+        "breaches",
+        "gateway/breaches.py",
+        "        elif risk_limit == latched[name].risk_limit:\n",
+        "        elif True:\n",
+    ),
+    Mutant(
         "the bus makes a kill order softer",
         "kills",
         "control/kills.py",

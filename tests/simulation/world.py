@@ -376,11 +376,17 @@ class World:
             halted_reason=halted,
             unreadable="a word that nobody knows" if 0.04 <= chance < 0.06 else "",
             cleared_halts=frozenset(self.accounts.halts if clears else ()),
-            cleared_breaches=frozenset(self.accounts.breaches if clears else ()),
+            cleared_breaches=self._cleared_breaches(by_right=clears),
             capital=self._capital(),
         )
         self.specs[spec.revision] = spec
         return spec
+
+    def _cleared_breaches(self, *, by_right: bool) -> frozenset[tuple[str, str]]:
+        """Each breach at another RiskLimit, which clears nothing, and when it is `by_right` at its own."""
+        latched = self.accounts.breaches
+        own = {(found.rule, name) for name, found in latched.items()}
+        return frozenset({("limit-elsewhere", name) for name in latched} | (own if by_right else set()))
 
     def _capital(self) -> Decimal:
         """Of a strategy: what limits that are shares of it are reached by."""
@@ -545,7 +551,7 @@ class World:
             spec.bindings,
             spec.rules,
             cleared_halts=frozenset(self.accounts.halts),
-            cleared_breaches=frozenset(self.accounts.breaches),
+            cleared_breaches=self._cleared_breaches(by_right=True),
         )
         self.specs[again.revision] = again
         return again

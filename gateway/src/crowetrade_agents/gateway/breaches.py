@@ -195,17 +195,27 @@ def judge(turn: Turn) -> bool:
 def one_too_many(turn: Turn, strategy: str) -> bool:
     """Whether the strategy has passed a limit on rejects in a row with those that are not journaled yet. One whose
     breach is latched is passed as often as the strategy likes: that is no news."""
-    latched = turn.live.standing.latched
-    admitted = [
-        max_consecutive_rejects.admitted(value, rule)
-        for limit, value, rule in turn.live.judging.conduct.get((strategy, REJECTED), ())
-        if not breaches.is_latched(rule, limit.name, subject_of(rule, strategy), latched)
-    ]
-    if not admitted:
+    known = turn.live.judging.rejects
+    if strategy not in known:
+        known[strategy] = _least_rejects(turn, strategy)
+    admitted = known[strategy]
+    if admitted is None:
         return False
     tally = turn.books.tallies.get(strategy)
     journaled = tally.rejects if tally is not None else 0
-    return journaled <= min(admitted) < journaled + turn.live.refused[strategy].rejects
+    return journaled <= admitted < journaled + turn.live.refused[strategy].rejects
+
+
+def _least_rejects(turn: Turn, strategy: str) -> int | None:
+    latched = turn.live.standing.latched
+    return min(
+        (
+            max_consecutive_rejects.admitted(value, rule)
+            for limit, value, rule in turn.live.judging.conduct.get((strategy, REJECTED), ())
+            if not breaches.is_latched(rule, limit.name, subject_of(rule, strategy), latched)
+        ),
+        default=None,
+    )
 
 
 def slowed(turn: Turn, strategy: str) -> Refusal | None:
@@ -263,30 +273,49 @@ def _change(turn: Turn, body: journal_pb2.BreachChanged) -> None:
     turn.record(journal_pb2.JournalEvent(breach_changed=body))
     turn.live.standing.latched = _latched(turn.books)
     turn.live.judging.held.clear()
+    turn.live.judging.rejects.clear()
 
 
 def _clear(turn: Turn) -> None:
     """Breaches that a person has cleared, with a reason: at the RiskLimit or, where that is gone, at the
-    VenueConnection. Whoever may change a VenueConnection is not thereby one who may lift limits, so a breach of a rule
-    that is here is not cleared there."""
-    configuration, books = turn.live.configuration, turn.books
-    present = {rule.name for rule in configuration.rules}
-    reasons = dict(configuration.cleared_breaches)
-    for name in sorted(books.breaches.keys() & configuration.cleared_at_venue.keys() - reasons.keys()):
-        risk_limit = books.breaches[name].risk_limit
-        if risk_limit in present:
-            turn.tell("warning", "breach_not_cleared", breach=name, risk_limit=risk_limit, why="the RiskLimit is here")
-        else:
-            reasons[name] = configuration.cleared_at_venue[name]
-    for name in sorted(books.breaches.keys() & reasons.keys()):
+    VenueConnection. Whoever may change a VenueConnection, or another RiskLimit, is not thereby one who may lift this
+    limit. A RiskLimit is told by its name, so that one that was deleted and created again clears what is older."""
+    reasons = _reasons(turn)
+    for name in sorted(reasons):
         body = journal_pb2.BreachChanged()
-        body.CopyFrom(books.breaches[name])
+        body.CopyFrom(turn.books.breaches[name])
         body.cleared, body.text = True, reasons[name]
         _change(turn, body)
-        turn.tell("warning", "breach_cleared", breach=name, reason=reasons[name])
+        turn.tell("warning", "breach_cleared", breach=name, risk_limit=body.risk_limit, reason=reasons[name])
         watch = turn.live.standing.watches.get((body.uid or body.risk_limit, body.subject))
         if watch is not None:
             _start_again(turn, watch, body.limit)
+
+
+def _reasons(turn: Turn) -> dict[str, str]:
+    """By breach, why it is cleared; what is asked for where it does not count is told."""
+    configuration, latched = turn.live.configuration, turn.books.breaches
+    reasons: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for (risk_limit, name), reason in configuration.cleared_breaches.items():
+        if name not in latched:
+            continue
+        if not risk_limit:
+            refused[name] = "the configuration does not say at which RiskLimit: bring the operator to this version"
+        elif risk_limit == latched[name].risk_limit:
+            reasons[name] = reason
+        else:
+            refused[name] = f"this was asked for at RiskLimit {risk_limit}"
+    present = {rule.name for rule in configuration.rules}
+    for name in configuration.cleared_at_venue.keys() & latched.keys():
+        if latched[name].risk_limit in present:
+            refused[name] = "the RiskLimit is here"
+        else:
+            reasons.setdefault(name, configuration.cleared_at_venue[name])
+    for name in sorted(refused.keys() - reasons.keys()):
+        risk_limit = latched[name].risk_limit
+        turn.tell("warning", "breach_not_cleared", breach=name, risk_limit=risk_limit, why=refused[name])
+    return reasons
 
 
 def _start_again(turn: Turn, watch: Watch, limit: str) -> None:

@@ -107,15 +107,16 @@ def plan(observed: Observed, previous: RiskLimitStatus) -> Plan:
     if unknown:
         others = ", ".join(sorted(listed - asked.keys())) or "none"
         text = (
-            "The annotation clear-breach was removed. No breach of this RiskLimit is known by these names, so none was "
-            f"cleared: {unknown}. status.breached lists those that there are: {others}"
+            f"The annotation clear-breach was removed. No breach of RiskLimit {observed.limit.name} is known by these "
+            f"names, so none was cleared: {unknown}. status.breached lists those that there are: {others}"
         )
         notes.append(Note("Warning", EventReason.BREACH_UNKNOWN, "Reconcile", cut(text, 900)))
     return Plan(breaches_cleared=True, notes=notes)
 
 
 def _breaches_cleared(observed: Observed) -> bool:
-    """Whether each gateway that has found one of the breaches has carried out the annotation."""
+    """Whether each gateway that has found one of the breaches has carried out the annotation. What is a breach of
+    another RiskLimit is not waited for: it is not cleared here."""
     cleared, around = observed.limit.cleared_breaches, observed.around
     if not cleared:
         return False
@@ -126,7 +127,7 @@ def _breaches_cleared(observed: Observed) -> bool:
         status = around.gateway(venue.name).status
         if status is None or status.config_revision != around.config(venue).revision:
             return False
-        if any(item.breach == breach for item in status.breaches):
+        if any((item.risk_limit, item.breach) == (observed.limit.name, breach) for item in status.breaches):
             return False
     return True
 
