@@ -582,7 +582,7 @@ def test_a_breach_of_one_limit_that_is_cleared_takes_nothing_from_another() -> N
     (name,) = desk.latched
     desk.quote("1.12")
     desk.quote("1.115")
-    desk.put(limits, revision="r2", cleared_breaches={name: "repaired"})
+    desk.put(limits, revision="r2", cleared_breaches={("loss", name): "repaired"})
     assert desk.latched == []
     desk.quote("1.1101")
     assert desk.latched == []
@@ -597,7 +597,9 @@ def test_a_breach_of_rejects_that_is_cleared_begins_no_day() -> None:
     _reject(desk, 1)
     _reject(desk, 2)
     (name,) = desk.latched
-    desk.put(loss_rule({"maxConsecutiveRejects": "1", **DAILY}), revision="r2", cleared_breaches={name: "repaired"})
+    desk.put(
+        loss_rule({"maxConsecutiveRejects": "1", **DAILY}), revision="r2", cleared_breaches={("loss", name): "repaired"}
+    )
     desk.later(1)
     days = [event.loss_marked.day for event in desk.events if event.HasField("loss_marked")]
     assert days
