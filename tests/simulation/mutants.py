@@ -428,6 +428,13 @@ MUTANTS = (
         "    if second // 60 == judging.second // 60:\n",
     ),
     Mutant(
+        "a cleared breach of rejects begins a day",
+        "days",
+        "gateway/breaches.py",
+        "    if limit not in breaches.OF_THE_DAY:\n        return\n    known",
+        "    known",
+    ),
+    Mutant(
         "strategies that work orders and nothing else are not shown",
         "status",
         "gateway/status.py",
