@@ -140,6 +140,21 @@ async def test_a_webhook_that_lets_no_strategy_go_is_named(desk: Desk, tmp_path:
     await desk.gone(STRATEGIES, "ema")
 
 
+async def test_a_webhook_that_lets_no_venue_go_is_named(desk: Desk, tmp_path: Path) -> None:
+    for name in ("sim-fx", "probe"):
+        await desk.create(VENUES, venue_manifest(name))
+    await until("the Deployment", lambda: desk.exists(DEPLOYMENTS, "venue-sim-fx"))
+    await desk.idle()
+    place = desk.cluster, desk.namespace, "trading.crowetrade.io", "venueconnections"
+    async with denying(*place, Denial("the desk is frozen"), tmp_path, ("UPDATE",)):
+        await _denied(_touching(desk, VENUES, "probe"))
+        await desk.delete(VENUES, "sim-fx")
+        await desk.condition(VENUES, "sim-fx", "SessionEstablished", "False", "RefusedByCluster")
+        said = condition_of(await desk.get(VENUES, "sim-fx"), "SessionEstablished")
+        assert "refused the removal of the finalizer of VenueConnection sim-fx: admission webhook" in said["message"]
+    await desk.gone(VENUES, "sim-fx")
+
+
 async def test_a_limit_is_reported_whose_annotation_a_webhook_keeps(desk: Desk, tmp_path: Path) -> None:
     await desk.create(RISK_LIMITS, change(limit_manifest(), "metadata", {"name": "probe"}))
     await desk.idle()
