@@ -93,13 +93,14 @@ def _held(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> tuple
 
 def plan(observed: Observed, previous: RiskLimitStatus) -> Plan:
     """What to write: the annotation clear-breach is carried out once, then taken away. `previous` is the status that
-    was reported last: what it does not list and no gateway has was no breach."""
+    was reported last: what it does not list and no gateway has was no breach, unless there was no room to list it."""
     if not _breaches_cleared(observed):
         return Plan()
     listed = {item.id for item in previous.breached}
     asked = observed.limit.cleared_breaches
-    cleared = "; ".join(f"{breach}: {why}" for breach, why in asked.items() if breach in listed)
-    unknown = ", ".join(breach for breach in asked if breach not in listed)
+    known = listed if len(listed) < SHOWN_BREACHES else asked
+    cleared = "; ".join(f"{breach}: {why}" for breach, why in asked.items() if breach in known)
+    unknown = ", ".join(breach for breach in asked if breach not in known)
     notes = []
     if cleared:
         text = f"The gateways have confirmed that these are breached no more: {cleared}"
