@@ -206,9 +206,12 @@ class ExecutionRole:
     def _pause_clock_ns(self) -> int:
         """In lock step pauses are counted in event time: the market waits for us, and the orders must not depend on how
         fast we are."""
-        if all(stream.lock_step for stream in self.streams.values()):
-            return max(stream.elapsed_event_ns for stream in self.streams.values())
-        return self._clock.now_ns()
+        elapsed_ns = 0
+        for stream in self.streams.values():
+            if not stream.lock_step:
+                return self._clock.now_ns()
+            elapsed_ns = max(elapsed_ns, stream.elapsed_event_ns)
+        return elapsed_ns
 
     # The worker.
 
@@ -313,14 +316,15 @@ class ExecutionRole:
             for name, quantity in quantities.items()
         ]
         for stream, cl_ord_ids in sent:
-            await self._sender.await_answers(stream, cl_ord_ids)
+            if cl_ord_ids:
+                await self._sender.await_answers(stream, cl_ord_ids)
 
     def _tops(self, name: InstrumentId, venue: str) -> Mapping[InstrumentId, TopOfBook]:
         """The quotes that a decision about the instrument sees at an event of `venue`."""
         return self._handled_tops if name.venue == venue else self._newest_tops
 
     def _quantities(self, target: TargetPosition) -> Mapping[InstrumentId, Decimal]:
-        if all(name in self._instruments for name in target.targets):
+        if target.targets.keys() <= self._instruments.keys():
             return target.targets
         metrics.count_hold(HoldReason.UNKNOWN_INSTRUMENT)
         return {name: quantity for name, quantity in target.targets.items() if name in self._instruments}

@@ -16,6 +16,10 @@ class Outbox:
         self._serial = 0
         self._last_ns = {True: 0, False: 0}
 
+    def __bool__(self) -> bool:
+        """Whether something is on its way."""
+        return bool(self._waiting)
+
     def push(self, event: VenueEvent, at_ns: int) -> None:
         """Arrives at `at_ns`, or when what was sent before it on its channel does."""
         is_feed = isinstance(event, QuoteChanged | TradePrinted | FeedAlive)
