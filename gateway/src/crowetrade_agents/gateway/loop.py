@@ -96,11 +96,11 @@ class Gateway:
         clock: Clock,
         store_kills: StoreKills | None = None,
         kills_changed: Callable[[], None] = lambda: None,
-        steady: Callable[[], float] = monotonic,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         """`store_kills` keeps the kill orders in force where they survive without the journal; raises OSError.
-        `kills_changed` is called when an acknowledgement has become another. `steady` are the seconds by which this
-        process may be frozen; where nothing comes from outside meanwhile it is none."""
+        `kills_changed` is called when an acknowledgement has become another. `steady` are the seconds, of any
+        beginning, that tell whether this process was frozen; without it those of the machine."""
         self.state = state
         self.head = head
         # Set whenever a batch has been carried out.
@@ -114,7 +114,7 @@ class Gateway:
         self._store_kills = store_kills
         self._storing: set[asyncio.Task[None]] = set()
         self._kills_changed = kills_changed
-        self._steady = steady
+        self._steady = steady or monotonic
         # Of each kill order, whether it is stored, blocked and halted.
         self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
         # Before whatever is in the queue.
@@ -125,7 +125,7 @@ class Gateway:
         self._not_sent: set[str] = set()
         self._cancels: dict[str, ApprovedCancel] = {}
         self._beside: deque[batch.Batch] | None = None
-        self._alive_seconds = steady()
+        self._alive_seconds = self._steady()
         self._was_frozen = False
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
         # Given in the order in which it is asked for.
@@ -382,7 +382,7 @@ class Gateway:
             log.warning("snapshot_not_written", error=str(error))
 
     async def _carry_out_all(self, after: Sequence[effects.Effect], decided: float) -> None:
-        """`decided`: when it was, on the monotonic clock, in seconds."""
+        """`decided`: when it was, on the steady clock."""
         for effect in after:
             if isinstance(effect, effects.Publish):
                 await self._publish_market(effect.event)

@@ -122,6 +122,7 @@ class BacktestGateway:
         settings = settings_of(history.file, self._venue.features, POD)
         journal = Journal()
         state, head = at_once(begin_session(journal, settings, clock.now_ns))
+        # A machine that stalls changes nothing: whatever could have come meanwhile is in the recordings.
         self.gateway = Gateway(
             state, journal, head, self._venue, self, self._publish, clock, steady=lambda: clock.now_ns() / SECOND_NS
         )
