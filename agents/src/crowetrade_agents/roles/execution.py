@@ -308,9 +308,10 @@ class ExecutionRole:
                 await self._quoter.follow(target, lambda name: self._tops(name, venue).get(name), self._pause_clock_ns)
             return
         quantities = self._quantities(target)
-        if any(not self.streams[name.venue].up for name in quantities):
-            metrics.count_hold(IdleReason.GATEWAY_UNREACHABLE)
-            return
+        for name in quantities:
+            if not self.streams[name.venue].up:
+                metrics.count_hold(IdleReason.GATEWAY_UNREACHABLE)
+                return
         sent = [
             (self.streams[name.venue], await self._pursue(name, quantity, target.origin, venue))
             for name, quantity in quantities.items()
@@ -324,7 +325,10 @@ class ExecutionRole:
         return self._handled_tops if name.venue == venue else self._newest_tops
 
     def _quantities(self, target: TargetPosition) -> Mapping[InstrumentId, Decimal]:
-        if target.targets.keys() <= self._instruments.keys():
+        for name in target.targets:
+            if name not in self._instruments:
+                break
+        else:
             return target.targets
         metrics.count_hold(HoldReason.UNKNOWN_INSTRUMENT)
         return {name: quantity for name, quantity in target.targets.items() if name in self._instruments}

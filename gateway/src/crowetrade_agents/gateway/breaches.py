@@ -498,7 +498,10 @@ def _day_changed(turn: Turn) -> bool:
     if second == judging.second:
         return False
     judging.second = second
-    return any(calendar.day(turn.now_ns) != day for calendar, day in judging.days.items())
+    for calendar, day in judging.days.items():
+        if calendar.day(turn.now_ns) != day:
+            return True
+    return False
 
 
 def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:

@@ -172,7 +172,8 @@ class Gateway:
         """What waits for nothing; the batch's other cancels wait."""
         for cancel in todo.urgent:
             self._venue.cancel(cancel.cancel)
-        self._cancels |= batch.cancels_of(todo)
+        if todo.after:
+            self._cancels |= batch.cancels_of(todo)
 
     def _refuse(self, command: Command, beside: deque[batch.Batch]) -> None:
         """The answer waits for the journal only when the refusal itself is journaled."""
@@ -275,8 +276,8 @@ class Gateway:
     async def handle(self, commands: Sequence[Command], *, prove: bool = False) -> Sequence[journal_pb2.JournalEvent]:
         """Handles commands as one batch: what they ask for is journaled and carried out, in the order that batch.py
         gives. Returns what was journaled. `prove`: also when that is nothing, nobody may have taken over."""
-        began = self._steady()
-        todo = batch.take(self.state, commands, self._clock.now_ns())
+        began, now_ns = self._steady(), self._clock.now_ns()
+        todo = batch.take(self.state, commands, now_ns)
         self._leaving, self._not_sent, self._beside = batch.leaving_of(todo), set(), deque()
         self._cancels = {}
         try:
@@ -284,10 +285,11 @@ class Gateway:
             if todo.events:
                 await self._keep_kills(todo.events)
                 await self._append(todo.events)
-            elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
+            elif prove or now_ns - self._appended_ns >= CONFIRM_NS:
                 await self._journal.confirm()
                 self._appended_ns = self._clock.now_ns()
-            await self._carry_out_all(todo.after, began)
+            if todo.after:
+                await self._carry_out_all(todo.after, began)
             while self._beside:
                 extra = self._beside.popleft()
                 if extra.events:

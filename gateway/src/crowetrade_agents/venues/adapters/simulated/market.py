@@ -270,4 +270,4 @@ class LockStepMarket:
         return now_ns if self._may_move() else None
 
     def _may_move(self) -> bool:
-        return not self.ended and self._released >= self.reported
+        return not self.ended and self._released >= self._feed.reported

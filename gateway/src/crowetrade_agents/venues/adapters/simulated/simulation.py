@@ -199,13 +199,14 @@ class Simulation:
     def poll(self, now_ns: int) -> list[VenueEvent]:
         """What arrives at the gateway by now."""
         now_ns = self._time(now_ns)
-        self._bust_due(now_ns)
+        if self._busts:
+            self._bust_due(now_ns)
         arrived: list[VenueEvent] = []
         if self._market is not None and self._connected:
-            if self._faults.never_strike and not self._outbox:
+            if self._faults.never_strike and not self._outbox.waiting:
                 # What nothing delays or loses need not wait its turn.
                 arrived = list(self._market.run(now_ns))
-                if any(isinstance(event, _MARKET_DATA) for event in arrived):
+                if arrived and any(isinstance(event, _MARKET_DATA) for event in arrived):
                     self._last_feed_ns = now_ns
             elif not (self.features.lock_step and now_ns < self._silent_until_ns):
                 for event in self._market.run(now_ns):
@@ -213,7 +214,7 @@ class Simulation:
                     if not self._connected:
                         break
             self._keep_alive(self._market, now_ns)
-        return arrived + self._outbox.pop(now_ns) if self._outbox else arrived
+        return arrived + self._outbox.pop(now_ns) if self._outbox.waiting else arrived
 
     def next_market_ns(self) -> int | None:
         """Venue time of the next market data event that is reported; None at the end, and before the first logon."""
