@@ -187,10 +187,7 @@ def judge(turn: Turn) -> bool:
             facts = turn.state.facts("", turn.now_ns)
             for ledger in below:
                 _set_floor(turn, ledger, judging.watches_of[ledger], facts)
-    for effect in turn.effects:
-        if isinstance(effect, Append) and effect.event.HasField("breach_changed"):
-            return True
-    return False
+    return any(isinstance(effect, Append) and effect.event.HasField("breach_changed") for effect in turn.effects)
 
 
 def one_too_many(turn: Turn, strategy: str) -> bool:
@@ -498,10 +495,7 @@ def _day_changed(turn: Turn) -> bool:
     if second == judging.second:
         return False
     judging.second = second
-    for calendar, day in judging.days.items():
-        if calendar.day(turn.now_ns) != day:
-            return True
-    return False
+    return any(calendar.day(turn.now_ns) != day for calendar, day in judging.days.items())
 
 
 def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:

@@ -79,7 +79,7 @@ def of_exposures(rules: Iterable[Rule], facts: Facts, *, by_market: bool = False
         for limit, value in rule.limits:
             if not limit.breaches or (by_market and not limit.moved_by_market):
                 continue
-            if share_of(rule, limit.name, facts.shares) is None:
+            if share_of(rule, limit.name, facts.shares) is None or limit.is_far(value, sums, rule):
                 continue
             for use in limit.use(value, sums, rule):
                 if use.used > use.allowed:

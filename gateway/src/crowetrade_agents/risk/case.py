@@ -46,7 +46,7 @@ def valuation_of(facts: Facts) -> Valuation:
 class Sums:
     """What owners hold and work together, by owners and instrument; valid as long as the facts do not change."""
 
-    __slots__ = ("_largest", "_totals", "_worst", "facts", "valuation")
+    __slots__ = ("_ceilings", "_largest", "_totals", "_worst", "facts", "valuation")
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
@@ -54,6 +54,7 @@ class Sums:
         self._worst: dict[tuple[frozenset[str], InstrumentId, Side], Decimal] = {}
         self._largest: dict[tuple[frozenset[str], InstrumentId], Decimal] = {}
         self._totals: dict[tuple[frozenset[str], frozenset[str], str, int], Total | None] = {}
+        self._ceilings: dict[tuple[frozenset[str], frozenset[str], str], Decimal | None] = {}
 
     def members(self, rule: Rule) -> frozenset[str]:
         """As `members`, for the facts of these sums."""
@@ -99,6 +100,18 @@ class Sums:
             gross = EXACT.fma(held.gross, rate, gross)
             up, down = EXACT.fma(held.up, rate, up), EXACT.fma(held.down, rate, down)
         return Total(*map(_AWAY_FROM_ZERO.plus, (gross, up, down)))
+
+    def ceiling(self, rule: Rule, owners: frozenset[str]) -> Decimal | None:
+        """What the gross sum of the owners in the rule's symbols is at most, in its currency, where that is known
+        without adding anything up and without a rate."""
+        key = (owners, rule.symbols, rule.currency)
+        if key not in self._ceilings:
+            ceilings = self.valuation.ceilings(self.valuation.counted(owners, rule.symbols))
+            if ceilings is None or ceilings.keys() - {rule.currency}:
+                self._ceilings[key] = None
+            else:
+                self._ceilings[key] = ceilings.get(rule.currency, ZERO)
+        return self._ceilings[key]
 
     def rate(self, currency: str, rule: Rule) -> Decimal | None:
         """Units of the rule's currency for one unit of `currency`; None without a quote of that age."""
